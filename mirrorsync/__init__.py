@@ -1,0 +1,1 @@
+"""A declarative, offline-first mirror synchronizer for container images."""

@@ -1,0 +1,233 @@
+"""The exceptions of mirrorsync, each with its exit code and its remedy.
+
+What the world does wrong (a registry, a network, a disk, an operator's file) is translated into one of these where it
+enters, and rendered once, by the command line. Nothing else reaches the user.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar, Literal, Self
+
+Side = Literal["source", "destination"]
+
+_SHOWN_LIMIT = 400  # characters of foreign text in one message; error bodies of registries can be whole HTML pages
+
+
+class ExitCode(IntEnum):
+    """What the process says to cron, systemd and scripts."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    PARTLY = 3
+    INTEGRITY = 4
+    STALE = 5
+    LOCKED = 6
+    CHANGES = 10
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+def printable(text: str, limit: int = _SHOWN_LIMIT) -> str:
+    """Return foreign `text` fit for a terminal or a log: at most `limit` characters, on one line, nothing active.
+
+    Control characters (C0, C1, DEL), bidirectional overrides and line separators are shown as escapes: a registry
+    chooses tags and error messages, and must not be able to repaint the operator's screen or forge log lines.
+    """
+    shown = []
+    for char in text[:limit]:
+        if unicodedata.category(char)[0] in "CZ" and char != " ":
+            shown.append(char.encode("unicode_escape").decode("ascii"))
+        else:
+            shown.append(char)
+    return "".join(shown) + ("..." if len(text) > limit else "")
+
+
+class MirrorsyncError(Exception):
+    """Something went wrong that the user can be told about in one line.
+
+    message: what happened; remedy: what to do about it; the rest says where. `at` fills in what an outer layer knows.
+    """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
+    default_remedy: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str = "",
+        side: Side | None = None,
+        store: str | None = None,
+        repository: str | None = None,
+        reference: str | None = None,
+        step: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy or self.default_remedy
+        self.side = side
+        self.store = store
+        self.repository = repository
+        self.reference = reference
+        self.step = step
+
+    def at(
+        self,
+        *,
+        side: Side | None = None,
+        store: str | None = None,
+        repository: str | None = None,
+        reference: str | None = None,
+        step: str | None = None,
+    ) -> Self:
+        """Say where it happened, as far as that is not said yet (the innermost layer knows best); return self."""
+        self.side = self.side or side
+        self.store = self.store or store
+        self.repository = self.repository if self.repository is not None else repository
+        self.reference = self.reference or reference
+        self.step = self.step or step
+        return self
+
+    @property
+    def where(self) -> str:
+        """The place as people write it: `store/repository:tag`, as far as it is known; empty when nothing is."""
+        if self.store is None:
+            return ""
+        place = self.store
+        if self.repository:
+            place += (":" if place.startswith("oci:") else "/") + self.repository
+        if self.reference:
+            place += ("@" if ":" in self.reference else ":") + self.reference
+        return place
+
+    def __str__(self) -> str:
+        side = f"{self.side} " if self.side and self.where else ""
+        return f"{side}{self.where}: {self.message}" if self.where else self.message
+
+
+class UsageError(MirrorsyncError):
+    """The command line asks for something that cannot be done."""
+
+    exit_code = ExitCode.USAGE
+
+
+class GrammarError(MirrorsyncError, ValueError):
+    """A digest, tag, repository name, reference or platform is not written as its specification says."""
+
+    exit_code = ExitCode.USAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a spec: where (line and column from 1, JSON pointer), what, and what to write instead."""
+
+    message: str
+    pointer: str = ""
+    line: int | None = None
+    column: int | None = None
+    remedy: str = ""
+
+
+class SpecError(MirrorsyncError):
+    """The spec cannot be used; `problems` lists all that was found, in the order of the file."""
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.lines()))
+
+    def lines(self) -> list[str]:
+        """One line for each problem: `file:line:column: pointer: what; remedy`."""
+        rendered = []
+        for problem in self.problems:
+            place = ":".join(str(part) for part in (self.source, problem.line, problem.column) if part is not None)
+            pointer = f" {problem.pointer}:" if problem.pointer else ""
+            remedy = f"; {problem.remedy}" if problem.remedy else ""
+            rendered.append(f"{place}:{pointer} {problem.message}{remedy}")
+        return rendered
+
+
+class NotFound(MirrorsyncError):
+    """Something that was asked for by name is not there."""
+
+
+class RepositoryNotFound(NotFound):
+    """The store has no repository of that name (or does not show it to these credentials)."""
+
+    default_remedy = "check the name, and whether these credentials may read it"
+
+
+class ContentNotFound(NotFound):
+    """A tag, manifest or blob is not in its repository."""
+
+
+class Unauthorized(MirrorsyncError):
+    """The registry does not accept the credentials, or wants some."""
+
+    default_remedy = "check username and password of this host in the spec, or log in with podman, docker or skopeo"
+
+
+class Denied(MirrorsyncError):
+    """The credentials are accepted, and do not allow this."""
+
+    default_remedy = "give this account the right to do it"
+
+
+class Unreachable(MirrorsyncError):
+    """No answer from the host: name, route, refused connection, timeout, or an answer that broke off."""
+
+    default_remedy = "check the host name, the port, the network and the proxy settings"
+
+
+class TlsFailed(MirrorsyncError):
+    """No trusted TLS connection to the host."""
+
+    default_remedy = "set ca_file for this host in the spec, or plain_http if it speaks no TLS"
+
+
+class RateLimited(MirrorsyncError):
+    """The registry asks to be left alone for longer than this run is willing to wait."""
+
+    default_remedy = "log in for a higher limit, lower max_connections, or run later"
+
+
+class RegistryFailure(MirrorsyncError):
+    """The registry answered with an error of its own, or with something the distribution spec does not allow."""
+
+
+class IntegrityError(MirrorsyncError):
+    """Content is not what its digest, size, media type or schema says. Nothing of it was kept."""
+
+    exit_code = ExitCode.INTEGRITY
+    default_remedy = "the content was discarded; if it happens again, the source is damaged or is being tampered with"
+
+
+class StalePlan(MirrorsyncError):
+    """The source or the destination changed after the plan was made."""
+
+    exit_code = ExitCode.STALE
+    default_remedy = "make a new plan"
+
+
+class Locked(MirrorsyncError):
+    """Another run works on the same spec or destination."""
+
+    exit_code = ExitCode.LOCKED
+    default_remedy = "wait for it to end; the lock goes away with its process"
+
+
+class StorageError(MirrorsyncError):
+    """A local directory cannot be used: full disk, read-only, no permission, or not an OCI layout."""
+
+
+class Interrupted(MirrorsyncError):
+    """The run was told to stop (SIGINT, SIGTERM) before this was done."""
+
+    exit_code = ExitCode.INTERRUPTED

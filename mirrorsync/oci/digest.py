@@ -1,0 +1,74 @@
+"""Digests: the names of content, and the proof of it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Self
+
+from mirrorsync.errors import GrammarError, printable
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+# Algorithms that the OCI image spec registers ("descriptor.md", registered algorithms) with the length of their
+# lower-case hex. Anything else is refused by name: content that cannot be verified is not mirrored.
+_HEX_LENGTH = {"sha256": 64, "sha512": 128}
+_SHAPE = re.compile(r"([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)")
+_HEX = re.compile(r"[0-9a-f]+")
+
+
+class Digest(str):
+    """A digest as the OCI image spec writes it, `sha256:` or `sha512:` and lower-case hex; always valid.
+
+    It is a `str`, so it prints, sorts and compares as one; what makes it more is that no invalid one exists, so that
+    it can stand in a URL or a file name (CVE-2024-3727 is what happens without).
+
+    Raises: GrammarError when the text is not a digest of a known algorithm.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        """Return `text` as a digest, or raise GrammarError."""
+        if type(text) is cls:
+            return text
+        shape = _SHAPE.fullmatch(text)
+        if shape is None:
+            raise GrammarError(f"{printable(text, 150)!r} is not a digest", remedy="write it as sha256:<64 hex digits>")
+        algorithm, encoded = shape.groups()
+        if algorithm not in _HEX_LENGTH:
+            raise GrammarError(f"digest algorithm {printable(algorithm, 40)!r} is not supported", remedy="use sha256")
+        if len(encoded) != _HEX_LENGTH[algorithm] or _HEX.fullmatch(encoded) is None:
+            raise GrammarError(
+                f"{printable(text, 150)!r} is not a digest: {algorithm} takes {_HEX_LENGTH[algorithm]} hex digits"
+            )
+        return super().__new__(cls, text)
+
+    @classmethod
+    def of(cls, data: bytes, algorithm: str = "sha256") -> Self:
+        """Return the digest of `data` under `algorithm` (sha256 or sha512)."""
+        return cls(f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}")
+
+    @property
+    def algorithm(self) -> str:
+        """`sha256` or `sha512`."""
+        return self.partition(":")[0]
+
+    @property
+    def encoded(self) -> str:
+        """The hex digits."""
+        return self.partition(":")[2]
+
+    @property
+    def short(self) -> str:
+        """Twelve hex digits, for people."""
+        return self.encoded[:12]
+
+    def hasher(self) -> _Hash:
+        """Return a fresh hashlib object of this digest's algorithm."""
+        return hashlib.new(self.algorithm)
+
+    def matches(self, data: bytes) -> bool:
+        """Tell whether `data` is the content that this digest names."""
+        return hashlib.new(self.algorithm, data).hexdigest() == self.encoded

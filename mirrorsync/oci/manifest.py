@@ -1,0 +1,170 @@
+"""Manifests and indexes: verified when they are made, and carried byte for byte."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from mirrorsync.errors import GrammarError, IntegrityError, printable
+from mirrorsync.oci import media_types
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+
+# The distribution spec asks registries to take manifests of at least 4 MiB; distribution, skopeo and oras stop there.
+MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+
+# The members that belong to another kind of manifest. One document that reads as an index for one client and as an
+# image for the next is an attack (CVE-2021-41190), so it is refused.
+_FOREIGN_MEMBERS = {
+    media_types.OCI_INDEX: ("layers", "config", "fsLayers", "history", "blobs"),
+    media_types.DOCKER_LIST: ("layers", "config", "fsLayers", "history", "blobs"),
+    media_types.OCI_MANIFEST: ("manifests", "fsLayers", "history"),
+    media_types.DOCKER_MANIFEST: ("manifests", "fsLayers", "history"),
+    media_types.OCI_ARTIFACT: ("manifests", "layers", "fsLayers", "history"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An image manifest, index, Docker schema 2 manifest or list, or artifact manifest, with its exact bytes.
+
+    descriptor: media type, digest and size of `raw`. children: the manifests that an index names. blobs: config and
+    layers, each once, in order (and what an index names that is no manifest: buildkit's caches are made so).
+    foreign: layers that may not be distributed and stay where their URLs say. subject: what it refers to, or None.
+    """
+
+    descriptor: Descriptor
+    raw: bytes = field(repr=False)
+    children: tuple[Descriptor, ...] = ()
+    blobs: tuple[Descriptor, ...] = ()
+    foreign: tuple[Descriptor, ...] = ()
+    subject: Descriptor | None = None
+    artifact_type: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def parse(cls, raw: bytes, media_type: str = "", *, digest: Digest | None = None, size: int | None = None) -> Self:
+        """Verify `raw` and read what it names.
+
+        media_type: what the Content-Type or descriptor said ("" when nothing did; then the document must say).
+        digest: what the bytes must hash to, None when only a tag was asked for. size: bytes expected, None if unknown.
+        Raises: IntegrityError when digest, size or media type disagree, and for anything that is not one unambiguous
+        manifest of at most 4 MiB.
+        """
+        _check_content(raw, digest, size)
+        document = _load(raw)
+        kind = _kind(document, media_type.partition(";")[0].strip())
+        try:
+            return cls._read(raw, kind, document, digest)
+        except GrammarError as error:
+            raise IntegrityError(f"manifest is malformed: {error.message}") from error
+
+    @classmethod
+    def _read(cls, raw: bytes, kind: str, document: dict[str, Any], digest: Digest | None) -> Self:
+        children: list[Descriptor] = []
+        blobs: list[Descriptor] = []
+        foreign: list[Descriptor] = []
+        for descriptor in _descriptors(document, "manifests"):
+            (children if descriptor.is_manifest else blobs).append(descriptor)
+        if kind in media_types.IMAGES:
+            blobs.append(Descriptor.from_json(document.get("config")))
+        for descriptor in (*_descriptors(document, "layers"), *_descriptors(document, "blobs")):
+            (foreign if media_types.is_foreign_layer(descriptor.media_type) else blobs).append(descriptor)
+        subject = document.get("subject")
+        artifact_type = document.get("artifactType")
+        if not artifact_type and kind in media_types.IMAGES:
+            # Image spec 1.1: the referrers API shows the config's media type where no artifactType is set.
+            artifact_type = blobs[0].media_type
+        annotations = document.get("annotations")
+        return cls(
+            Descriptor(kind, digest or Digest.of(raw), len(raw)),
+            raw,
+            children=_distinct(children),
+            blobs=_distinct(blobs),
+            foreign=_distinct(foreign),
+            subject=Descriptor.from_json(subject) if subject is not None else None,
+            artifact_type=artifact_type if isinstance(artifact_type, str) else "",
+            annotations=annotations if isinstance(annotations, dict) else {},
+        )
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the bytes."""
+        return self.descriptor.digest
+
+    @property
+    def media_type(self) -> str:
+        """The media type, which is also the Content-Type it is pushed with."""
+        return self.descriptor.media_type
+
+
+def _check_content(raw: bytes, digest: Digest | None, size: int | None) -> None:
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise IntegrityError(f"manifest is larger than {MAX_MANIFEST_BYTES} bytes")
+    if size is not None and size != len(raw):
+        raise IntegrityError(f"manifest has {len(raw)} bytes, and its descriptor says {size}")
+    if digest is not None and not digest.matches(raw):
+        raise IntegrityError(f"manifest does not match its digest: expected {digest}, got {Digest.of(raw)}")
+
+
+def _load(raw: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(raw, object_pairs_hook=_distinct_keys, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else printable(str(error), 200)
+        raise IntegrityError(f"manifest is not JSON: {reason}") from error
+    if not isinstance(document, dict):
+        raise IntegrityError("manifest is not a JSON object")
+    return document
+
+
+def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return members
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _kind(document: dict[str, Any], said: str) -> str:
+    """Return the media type, after what was said and what the document says were held against each other."""
+    inner = document.get("mediaType")
+    if inner is not None and not isinstance(inner, str):
+        raise IntegrityError("manifest has a mediaType that is no string")
+    if document.get("schemaVersion") == 1 or media_types.SCHEMA_1 & {said, inner}:
+        raise IntegrityError(
+            "image is in Docker's schema 1 format, which no current registry accepts",
+            remedy="ask its publisher to push it again with a current tool",
+        )
+    if inner and media_types.is_manifest(said) and inner != said:
+        raise IntegrityError(f"manifest says it is {printable(inner, 80)!r} and was announced as {said!r}")
+    kind = inner or said
+    if not media_types.is_manifest(kind):
+        raise IntegrityError(f"{printable(kind, 80)!r} is not a known type of manifest")
+    ambiguous = [member for member in _FOREIGN_MEMBERS[kind] if document.get(member) is not None]
+    if ambiguous:
+        raise IntegrityError(f"manifest is ambiguous: {kind} with {', '.join(ambiguous)}")
+    return kind
+
+
+def _descriptors(document: dict[str, Any], member: str) -> list[Descriptor]:
+    value = document.get(member)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise GrammarError(f"{member} is not a list")
+    return [Descriptor.from_json(item) for item in value]
+
+
+def _distinct(descriptors: list[Descriptor]) -> tuple[Descriptor, ...]:
+    first: dict[Digest, Descriptor] = {}
+    for descriptor in descriptors:
+        known = first.setdefault(descriptor.digest, descriptor)
+        if known.size != descriptor.size:
+            raise GrammarError(f"{descriptor.digest} is named with two sizes")
+    return tuple(first.values())

@@ -1,0 +1,43 @@
+"""Media types of the OCI image spec 1.1 and of Docker's schema 2, and what each kind of content is."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
+OCI_LAYER_GZIP: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
+OCI_EMPTY: Final = "application/vnd.oci.empty.v1+json"
+# The artifact manifest was withdrawn before image spec 1.1 was final; images made with the release candidates exist.
+OCI_ARTIFACT: Final = "application/vnd.oci.artifact.manifest.v1+json"
+DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
+
+INDEXES: Final = frozenset({OCI_INDEX, DOCKER_LIST})
+IMAGES: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
+MANIFESTS: Final = INDEXES | IMAGES | {OCI_ARTIFACT}
+
+# Docker's schema 1 signs its bytes and names layers without sizes; no destination of today accepts it.
+SCHEMA_1: Final = frozenset(
+    {
+        "application/vnd.docker.distribution.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    }
+)
+
+# What a client accepts, in one comma-joined header: a type that is left out is answered with 404 or, for a tag of a
+# list, with another image (distribution's handlers/manifests.go); `*/*` gets schema 1 from old registries.
+ACCEPT: Final = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST, OCI_ARTIFACT))
+
+
+def is_manifest(media_type: str) -> bool:
+    """Tell whether content of this type is a manifest or index, which lives under /manifests/ and not /blobs/."""
+    return media_type in MANIFESTS
+
+
+def is_foreign_layer(media_type: str) -> bool:
+    """Tell whether a layer of this type may not be distributed, and is fetched from its own URLs (Windows bases)."""
+    return ".nondistributable." in media_type or ".foreign." in media_type
