@@ -55,6 +55,7 @@ class MirrorsyncError(Exception):
 
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
     default_remedy: ClassVar[str] = ""
+    transient: ClassVar[bool] = False  # the same thing may work a moment later, so a whole blob is tried again
 
     def __init__(
         self,
@@ -183,6 +184,7 @@ class Denied(MirrorsyncError):
 class Unreachable(MirrorsyncError):
     """No answer from the host: name, route, refused connection, timeout, or an answer that broke off."""
 
+    transient = True
     default_remedy = "check the host name, the port, the network and the proxy settings"
 
 
@@ -200,6 +202,13 @@ class RateLimited(MirrorsyncError):
 
 class RegistryFailure(MirrorsyncError):
     """The registry answered with an error of its own, or with something the distribution spec does not allow."""
+
+
+class RegistryUnavailable(RegistryFailure):
+    """The registry keeps answering with errors that pass (500, 502, 503, 504), after its requests were retried."""
+
+    transient = True
+    default_remedy = "the registry is in trouble; run again later"
 
 
 class IntegrityError(MirrorsyncError):

@@ -1,0 +1,1 @@
+"""What must change: inventories, their difference, and the plan. Pure; knows neither spec nor stores."""

@@ -1,0 +1,172 @@
+"""The difference between what is wanted and what is held, as a plan. Pure: a decision, no I/O."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+from typing import Any, Literal
+
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.reference import Location
+from mirrorsync.plan.inventory import Desired, Observed, closure
+from mirrorsync.plan.model import (
+    Change,
+    CopyBlob,
+    Image,
+    MountBlob,
+    Plan,
+    PutManifest,
+    SetTag,
+    SpecStamp,
+    State,
+    Step,
+    Totals,
+)
+
+
+def diff(desired: Desired, observed: Observed, *, spec: SpecStamp, created: str) -> Plan:
+    """Return the plan that makes `observed` into `desired`.
+
+    Equal work has an equal id, so a layer that many images share is one copy and then mounts. created: UTC, ISO 8601.
+    """
+    builder = _Builder(observed)
+    changes = []
+    for image in desired.images:
+        if image in observed.broken:
+            continue
+        change = Change(image, _state(image, observed), observed.roots.get(image))
+        changes.append(change)
+        if change.state != "unchanged":
+            builder.add_image(change)
+    return Plan(
+        created=created,
+        spec=spec,
+        changes=tuple(changes),
+        steps=builder.steps(),
+        failures=(*desired.failures, *observed.failures),
+        totals=_totals(changes, builder),
+    )
+
+
+def _state(image: Image, observed: Observed) -> State:
+    held = observed.roots.get(image)
+    if held is None:
+        return "new"
+    if held.digest != image.root.digest:
+        return "moved"
+    if not observed.deep:
+        return "unchanged"
+    contents = observed.contents.get(image.target, frozenset())
+    for manifest in closure(image.root, lambda wanted: observed.manifests[wanted.digest]):
+        if manifest.digest not in contents or any(blob.digest not in contents for blob in manifest.blobs):
+            return "incomplete"
+    return "unchanged"
+
+
+class _Builder:
+    """Collects the steps of many images, and merges what they share."""
+
+    def __init__(self, observed: Observed) -> None:
+        self._observed = observed
+        self._copies: dict[Digest, CopyBlob] = {}
+        self._mounts: dict[str, MountBlob] = {}
+        self._manifests: dict[str, PutManifest | SetTag] = {}
+        # Which step brings a blob (or child manifest) to a place, "" when it is there already.
+        self._blob_steps: dict[tuple[Location, Digest], str] = {}
+        self._child_steps: dict[tuple[Location, Digest], str] = {}
+        self._origins: dict[tuple[str, Digest], tuple[str, str]] = {}
+        self.totals: defaultdict[str, Totals] = defaultdict(Totals)
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return all steps; what a step needs stands before it."""
+        return (*self._copies.values(), *self._mounts.values(), *self._manifests.values())
+
+    def add_image(self, change: Change) -> None:
+        """Add what it takes to make one image stand at its destination."""
+        image = change.image
+        needs: tuple[str, ...] = ()
+        for manifest in closure(image.root, self._manifest, skip=lambda child: self._vouched(child, image.target)):
+            needs = self._needs(manifest, image)
+            if manifest.digest != image.root.digest or image.tag is None:
+                self._put_manifest(manifest.descriptor, image, needs)
+        if image.tag is not None:
+            step = SetTag(image.root.bare(), image.source, image.target, image.tag, change.was, needs)
+            self._manifests[step.id] = step
+
+    def _vouched(self, manifest: Descriptor, target: Location) -> bool:
+        return not self._observed.deep and self._present(manifest.digest, target)
+
+    def _manifest(self, descriptor: Descriptor) -> Manifest:
+        return self._observed.manifests[descriptor.digest]
+
+    def _needs(self, manifest: Manifest, image: Image) -> tuple[str, ...]:
+        steps = [self._child_steps.get((image.target, child.digest), "") for child in manifest.children]
+        steps += [self._bring(blob, image) for blob in manifest.blobs]
+        return tuple(dict.fromkeys(step for step in steps if step))
+
+    def _put_manifest(self, manifest: Descriptor, image: Image, needs: tuple[str, ...]) -> None:
+        key = (image.target, manifest.digest)
+        if key in self._child_steps or (self._present(manifest.digest, image.target) and not needs):
+            return
+        step = PutManifest(manifest, image.source, image.target, needs)
+        self._child_steps[key] = step.id
+        self._manifests[step.id] = step
+
+    def _bring(self, blob: Descriptor, image: Image) -> str:
+        """Return the id of the step that brings a blob to an image's repository, "" when none is needed."""
+        key = (image.target, blob.digest)
+        known = self._blob_steps.get(key)
+        if known is None:
+            known = self._blob_steps[key] = self._plan_blob(blob.bare(), image)
+        return known
+
+    def _plan_blob(self, blob: Descriptor, image: Image) -> str:
+        store = image.target.store
+        if self._present(blob.digest, image.target):
+            self._count(store, "present", blob)
+            return ""
+        origin, step = self._origin(store, blob.digest)
+        if not origin:
+            return self._copy(blob, image)
+        if store in self._observed.shared:
+            # The copy that another repository of this store needs brings the blob here too.
+            return step
+        mount = MountBlob(blob, origin, image.target, image.source, (step,) if step else ())
+        self._mounts[mount.id] = mount
+        self._count(store, "mount", blob)
+        return mount.id
+
+    def _copy(self, blob: Descriptor, image: Image) -> str:
+        store = image.target.store
+        copy = self._copies.get(blob.digest) or CopyBlob(blob, image.source, ())
+        copy = replace(copy, targets=(*copy.targets, image.target))
+        self._copies[blob.digest] = copy
+        self._origins[store, blob.digest] = (image.target.repository, copy.id)
+        self._count(store, "copy", blob)
+        return copy.id
+
+    def _present(self, digest: Digest, target: Location) -> bool:
+        return digest in self._observed.contents.get(target, frozenset())
+
+    def _origin(self, store: str, digest: Digest) -> tuple[str, str]:
+        """Return a repository of `store` that has or will have the blob, and the step that brings it there."""
+        planned = self._origins.get((store, digest))
+        if planned is not None:
+            return planned
+        return self._observed.elsewhere.get(store, {}).get(digest, ""), ""
+
+    def _count(self, store: str, what: Literal["copy", "mount", "present"], blob: Descriptor) -> None:
+        totals = self.totals[store]
+        counted: dict[str, Any] = {what: getattr(totals, what).plus(blob)}
+        self.totals[store] = replace(totals, **counted)
+
+
+def _totals(changes: list[Change], builder: _Builder) -> dict[str, Totals]:
+    states = Counter((change.image.target.store, change.state) for change in changes)
+    totals = dict(builder.totals)
+    for (store, state), count in states.items():
+        counted: dict[str, Any] = {state: count}
+        totals[store] = replace(totals.get(store, Totals()), **counted)
+    return dict(sorted(totals.items()))

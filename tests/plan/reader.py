@@ -1,0 +1,116 @@
+"""Plan cases as files: what is wanted and held, in few words, and the steps that must come of it.
+
+A case names blobs by letters with their sizes, and images by words; digests are real, made from those names.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mirrorsync.oci import media_types
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.reference import Location
+from mirrorsync.plan.inventory import Desired, Observed
+from mirrorsync.plan.model import CopyBlob, Image, MountBlob, PutManifest, SetTag, SpecStamp, Step
+
+CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
+STAMP = SpecStamp("/etc/mirror.yaml", Digest.of(b"spec"))
+
+
+def location(text: str) -> Location:
+    store, _, repository = text.partition("/")
+    return Location(store, repository)
+
+
+@dataclass
+class Case:
+    """One case file, read."""
+
+    document: dict[str, Any]
+    names: dict[Digest, str] = field(default_factory=dict)
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> Case:
+        case = cls(yaml.safe_load(path.read_text()))
+        for name, members in case.document["images"].items():
+            case._add_image(name, members)
+        return case
+
+    def blob(self, text: str) -> Descriptor:
+        name, _, size = text.partition(":")
+        blob = Descriptor(media_types.OCI_LAYER_GZIP, Digest.of(name.encode()), int(size or 1))
+        self.names[blob.digest] = name
+        return blob
+
+    def _add_image(self, name: str, members: list[str] | dict[str, list[str]]) -> None:
+        if isinstance(members, dict):
+            children = [self.manifests[child].descriptor.to_json() for child in members["index"]]
+            document = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": children}
+        else:
+            config, *layers = [self.blob(text).to_json() for text in members]
+            document = {"schemaVersion": 2, "mediaType": media_types.OCI_MANIFEST, "config": config, "layers": layers}
+        document["annotations"] = {"name": name}
+        manifest = Manifest.parse(json.dumps(document).encode())
+        self.manifests[name] = manifest
+        self.names[manifest.digest] = name
+
+    def _digest(self, name: str) -> Digest:
+        return self.manifests[name].digest if name in self.manifests else Digest.of(name.encode())
+
+    def desired(self) -> Desired:
+        images = []
+        for line in self.document["wanted"]:
+            name, _, place = line.partition(" -> ")
+            target, _, tag = place.partition(":")
+            root = self.manifests[name].descriptor
+            images.append(Image(location(f"src/{name}"), location(target), tag or None, root, tag or None))
+        return Desired(tuple(images))
+
+    def observed(self) -> Observed:
+        document = self.document
+        held = document.get("held", {})
+        images = self.desired().images
+        names = [line.partition(" -> ")[2] for line in document["wanted"]]
+        return Observed(
+            roots={
+                image: self.manifests[held[name]].descriptor if name in held else None
+                for image, name in zip(images, names, strict=True)
+            },
+            contents={
+                location(place): frozenset(map(self._digest, members))
+                for place, members in document.get("contents", {}).items()
+            },
+            elsewhere={
+                store: {self._digest(name): repository for name, repository in blobs.items()}
+                for store, blobs in document.get("elsewhere", {}).items()
+            },
+            shared=frozenset(document.get("shared", [])),
+            manifests={manifest.digest: manifest for manifest in self.manifests.values()},
+            deep=document.get("deep", False),
+        )
+
+    def tell(self, step: Step) -> str:
+        """Say a step in the words of the case files."""
+        if isinstance(step, CopyBlob):
+            targets = " ".join(sorted(map(str, step.targets)))
+            return f"copy {self.names[step.blob.digest]} -> {targets}"
+        if isinstance(step, MountBlob):
+            return f"mount {self.names[step.blob.digest]} {step.origin} -> {step.target}"
+        if isinstance(step, PutManifest):
+            return f"put {self.names[step.manifest.digest]} -> {step.target}"
+        was = f" was {self.names[step.was.digest]}" if step.was else ""
+        return f"tag {self.names[step.manifest.digest]} -> {step.target}:{step.tag}{was}"
+
+    def needs(self, steps: tuple[Step, ...]) -> dict[str, list[str]]:
+        """Return what each step needs, both in words."""
+        told = {step.id: self.tell(step) for step in steps}
+        assert all(isinstance(step, SetTag | PutManifest | MountBlob | CopyBlob) for step in steps)
+        return {told[step.id]: sorted(told[need] for need in step.needs) for step in steps if step.needs}
