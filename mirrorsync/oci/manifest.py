@@ -100,6 +100,15 @@ class Manifest:
         return self.descriptor.media_type
 
 
+def refuse_schema_1(media_type: str, *, version: object = None) -> None:
+    """Raise IntegrityError when a media type, or a document's schemaVersion, is that of Docker's schema 1."""
+    if media_type in media_types.SCHEMA_1 or version == 1:
+        raise IntegrityError(
+            "image is in Docker's schema 1 format, which no current registry accepts",
+            remedy="ask its publisher to push it again with a current tool",
+        )
+
+
 def _check_content(raw: bytes, digest: Digest | None, size: int | None) -> None:
     if len(raw) > MAX_MANIFEST_BYTES:
         raise IntegrityError(f"manifest is larger than {MAX_MANIFEST_BYTES} bytes")
@@ -136,11 +145,8 @@ def _kind(document: dict[str, Any], said: str) -> str:
     inner = document.get("mediaType")
     if inner is not None and not isinstance(inner, str):
         raise IntegrityError("manifest has a mediaType that is no string")
-    if document.get("schemaVersion") == 1 or media_types.SCHEMA_1 & {said, inner}:
-        raise IntegrityError(
-            "image is in Docker's schema 1 format, which no current registry accepts",
-            remedy="ask its publisher to push it again with a current tool",
-        )
+    for name in (said, inner):
+        refuse_schema_1(name or "", version=document.get("schemaVersion"))
     if inner and media_types.is_manifest(said) and inner != said:
         raise IntegrityError(f"manifest says it is {printable(inner, 80)!r} and was announced as {said!r}")
     kind = inner or said

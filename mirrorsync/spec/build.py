@@ -1,0 +1,196 @@
+"""A spec of the right shape, made into the model: references, destinations, filters, and how they go together."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from mirrorsync.errors import GrammarError, Problem
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.reference import (
+    Location,
+    check_host,
+    is_layout,
+    parse_destination,
+    parse_image,
+    parse_repository,
+)
+from mirrorsync.secret import Secret
+from mirrorsync.spec.filters import ExactTag, Selection
+from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, RegistrySettings, Spec
+from mirrorsync.spec.tags import read_tags
+from mirrorsync.spec.yaml_source import Source, join
+
+_PATHS = ("password_file", "ca_file", "client_cert", "client_key")
+
+
+def build(
+    source_file: Source, value: Mapping[str, Any], *, source: str, digest: Digest, base: str
+) -> tuple[Spec | None, list[Problem]]:
+    """Return the spec (None when it cannot be made) and the problems that were found, in no order."""
+    builder = _Builder(source_file, base)
+    registries = builder.registries(value.get("registries", {}))
+    destinations = builder.destinations(value.get("destinations", {}))
+    mirrors = builder.mirrors(value["mirrors"], value.get("defaults", {}), destinations)
+    if builder.problems:
+        return None, builder.problems
+    return Spec(source, digest, tuple(mirrors), destinations, registries), []
+
+
+@dataclass
+class _Builder:
+    source: Source
+    base: str
+    problems: list[Problem] = field(default_factory=list)
+    _claimed: dict[tuple[Location, str], tuple[Location, ExactTag | Digest, str]] = field(default_factory=dict)
+
+    def _say(self, pointer: str, message: str, remedy: str = "") -> None:
+        self.problems.append(self.source.problem(pointer, message, remedy))
+
+    @contextmanager
+    def _at(self, pointer: str) -> Iterator[None]:
+        """Turn what breaks a grammar into a problem at a pointer."""
+        try:
+            yield
+        except GrammarError as error:
+            self._say(pointer, error.message, error.remedy)
+
+    def registries(self, value: Mapping[str, Mapping[str, Any]]) -> dict[str, RegistrySettings]:
+        """Read the settings of each host; a host has one canonical spelling."""
+        settings: dict[str, RegistrySettings] = {}
+        for written, members in value.items():
+            pointer = join("/registries", written)
+            with self._at(pointer):
+                host = check_host(written)
+                if host in settings:
+                    self._say(pointer, f"{host} has settings already, under another spelling", "join the two")
+                self._check_registry(pointer, members)
+                settings[host] = self._settings(members)
+        return settings
+
+    def _settings(self, members: Mapping[str, Any]) -> RegistrySettings:
+        made: dict[str, Any] = dict(members)
+        if "password" in made:
+            made["password"] = Secret(made["password"])
+        for key in _PATHS:
+            if key in made:
+                made[key] = posixpath.normpath(posixpath.join(self.base, made[key]))
+        return RegistrySettings(**made)
+
+    def _check_registry(self, pointer: str, members: Mapping[str, Any]) -> None:
+        secrets = [key for key in ("password", "password_file") if key in members]
+        if len(secrets) == 2:
+            self._say(join(pointer, "password_file"), "there is a password already", "write only one of the two")
+        if secrets and "username" not in members:
+            self._say(join(pointer, secrets[0]), "there is no username for it", "add username:")
+        if "username" in members and not secrets:
+            self._say(join(pointer, "username"), "there is no password for it", "add password: or password_file:")
+        if "client_key" in members and "client_cert" not in members:
+            self._say(join(pointer, "client_key"), "there is no client_cert for it", "add client_cert:")
+        if members.get("plain_http") and members.get("insecure_skip_verify"):
+            self._say(
+                join(pointer, "insecure_skip_verify"), "plain_http has no certificate to skip", "remove one of them"
+            )
+
+    def destinations(self, value: Mapping[str, str]) -> dict[str, Destination]:
+        """Read the destinations."""
+        made = {}
+        for name, text in value.items():
+            with self._at(join("/destinations", name)):
+                made[name] = Destination(name, parse_destination(text, self.base))
+        return made
+
+    def mirrors(
+        self, value: list[Any], defaults: Mapping[str, Any], destinations: Mapping[str, Destination]
+    ) -> Iterator[Mirror]:
+        """Read the mirrors, and see that no two of them write the same tag."""
+        made = []
+        for number, entry in enumerate(value):
+            pointer = join("/mirrors", number)
+            members = entry if isinstance(entry, dict) else {}
+            to = self._to(pointer, members, defaults, destinations)
+            name = members.get("name", defaults.get("name", DEFAULT_TEMPLATE))
+            with self._at(join(pointer, "from") if members else pointer):
+                source, selection = self._wanted(pointer, entry)
+                mirror = Mirror(pointer, source, selection, to, name, self._is_whole_layout(entry, source))
+                self._check_targets(mirror, members)
+                made.append(mirror)
+        return iter(made)
+
+    def _wanted(self, pointer: str, entry: Any) -> tuple[Location, Selection]:
+        if isinstance(entry, dict):
+            selection = read_tags(entry["tags"], join(pointer, "tags"), self._say)
+            return parse_repository(entry["from"], self.base), selection
+        reference = parse_image(entry, self.base)
+        if reference.tag is None and reference.digest is None:
+            self._say(pointer, f"{entry} names no tag", f"write {entry}:latest if you mean that")
+        if reference.tag is None:
+            return reference.location, Selection(digests=(reference.digest,) if reference.digest else ())
+        return reference.location, Selection(exact=(ExactTag(reference.tag, reference.digest),))
+
+    @staticmethod
+    def _is_whole_layout(entry: Any, source: Location) -> bool:
+        return isinstance(entry, dict) and is_layout(source.store) and not source.repository
+
+    def _to(
+        self,
+        pointer: str,
+        members: Mapping[str, Any],
+        defaults: Mapping[str, Any],
+        destinations: Mapping[str, Destination],
+    ) -> tuple[Destination, ...]:
+        wanted = members.get("to", defaults.get("to"))
+        place = join(pointer, "to") if "to" in members else "/defaults/to"
+        if wanted is None:
+            if len(destinations) == 1:
+                return tuple(destinations.values())
+            self._say(pointer, "nothing says where it goes", "add to:, or to: under defaults:")
+            return ()
+        names = [wanted] if isinstance(wanted, str) else wanted
+        unknown = [name for name in names if name not in destinations]
+        for name in unknown:
+            known = f"known: {', '.join(destinations)}" if destinations else "name it under destinations:"
+            self._say_once(place, f"there is no destination {name!r}", known)
+        return tuple(destinations[name] for name in names if name in destinations)
+
+    def _say_once(self, pointer: str, message: str, remedy: str) -> None:
+        problem = self.source.problem(pointer, message, remedy)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def _check_targets(self, mirror: Mirror, members: Mapping[str, Any]) -> None:
+        """See that the destination's names are names, and that nothing else writes there."""
+        if mirror.whole_layout:
+            return
+        place = join(mirror.pointer, "name") if "name" in members else mirror.pointer
+        for destination in mirror.destinations:
+            with self._at(place):
+                target = mirror.target(destination, mirror.source.repository)
+                if target == mirror.source:
+                    self._say(
+                        mirror.pointer, f"{target} would be mirrored onto itself", "choose another destination or name"
+                    )
+                wanted: list[ExactTag | Digest] = [*mirror.selection.exact, *mirror.selection.digests]
+                for exact in wanted:
+                    self._claim(mirror, target, exact)
+
+    def _claim(self, mirror: Mirror, target: Location, wanted: ExactTag | Digest) -> None:
+        name = wanted.tag if isinstance(wanted, ExactTag) else str(wanted)
+        first = self._claimed.get((target, name))
+        if first is None:
+            self._claimed[target, name] = (mirror.source, wanted, mirror.pointer)
+            return
+        source, other, pointer = first
+        what = f"{target}:{name}" if isinstance(wanted, ExactTag) else f"{target}@{name}"
+        line = self.source.places[pointer].line
+        if (source, other) == (mirror.source, wanted):
+            self._say(mirror.pointer, f"{what} is wanted twice, first in line {line}", "remove one of them")
+        else:
+            self._say(
+                mirror.pointer,
+                f"{what} would be two different images: line {line} wants {source} there",
+                "give one of them another name or destination",
+            )

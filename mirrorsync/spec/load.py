@@ -1,0 +1,33 @@
+"""From the text of mirror.yaml to a Spec, or to everything that is wrong with it, each with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mirrorsync.errors import SpecError
+from mirrorsync.oci.digest import Digest
+from mirrorsync.spec.build import build
+from mirrorsync.spec.interpolate import interpolate
+from mirrorsync.spec.model import Spec
+from mirrorsync.spec.schema_check import check_shape
+from mirrorsync.spec.yaml_source import YamlProblem, read
+
+
+def load(text: bytes, *, source: str, environment: Mapping[str, str], base: str) -> Spec:
+    """Read a spec.
+
+    source: the file's name, for messages and plans. environment: what `${VARIABLE}` may name. base: the absolute
+    directory that relative paths in the spec start from. Raises: SpecError with all problems that were found.
+    """
+    try:
+        document = read(text)
+    except YamlProblem as error:
+        raise SpecError(source, [error.problem]) from error
+    value = interpolate(document, environment)
+    problems = document.problems + check_shape(document, value)
+    spec = None
+    if not problems:
+        spec, problems = build(document, value, source=source, digest=Digest.of(text), base=base)
+    if spec is None or problems:
+        raise SpecError(source, sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
+    return spec

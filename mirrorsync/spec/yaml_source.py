@@ -1,0 +1,154 @@
+"""YAML with places: plain values, and where in the file each of them stands.
+
+Strict on purpose: no anchors and aliases (a few lines of them expand to gigabytes), no merge keys, no tags, no second
+document, no duplicate keys. A mistake is a problem with its line, not a surprise at night.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+from mirrorsync.errors import Problem, printable
+
+MAX_BYTES: Final = 1024 * 1024
+MAX_DEPTH: Final = 32
+
+# libyaml when PyYAML was built with it: ten times as fast, and the same events.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class YamlProblem(Exception):
+    """The file is not such YAML; `problem` tells."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands; line and column from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(slots=True)
+class Source:
+    """A file, read. values: dicts, lists, strings, numbers; places and written: by JSON pointer."""
+
+    value: Any = None
+    places: dict[str, Place] = field(default_factory=dict)
+    key_places: dict[str, Place] = field(default_factory=dict)
+    written: dict[str, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def problem(self, pointer: str, message: str, remedy: str = "", *, at_key: bool = False) -> Problem:
+        """Return a problem at a pointer, with the place of the nearest thing that has one."""
+        places = [self.key_places, self.places] if at_key else [self.places]
+        for known in places:
+            if pointer in known:
+                return Problem(message, pointer, known[pointer].line, known[pointer].column, remedy)
+        parent = pointer
+        while parent and parent not in self.places:
+            parent = parent.rpartition("/")[0]
+        place = self.places.get(parent)
+        return Problem(message, pointer, place.line if place else None, place.column if place else None, remedy)
+
+
+def join(pointer: str, key: str | int) -> str:
+    """Return the JSON pointer (RFC 6901) of a member."""
+    return f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"
+
+
+def read(text: bytes) -> Source:
+    """Read one YAML document. Raises: YamlProblem when it cannot be read at all; other problems are in the result."""
+    if len(text) > MAX_BYTES:
+        raise YamlProblem(Problem(f"the file is larger than {MAX_BYTES} bytes", remedy="split it into several specs"))
+    try:
+        decoded = text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise YamlProblem(Problem("the file is not UTF-8", line=text.count(b"\n", 0, error.start) + 1)) from error
+    try:
+        _check_events(decoded)
+        node = yaml.compose(decoded, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        raise YamlProblem(_syntax(error)) from error
+    except yaml.YAMLError as error:
+        raise YamlProblem(Problem(f"the file is not YAML: {printable(str(error), 200)}")) from error
+    if node is None:
+        raise YamlProblem(Problem("the file is empty", line=1, remedy="mirror.example.yaml shows what belongs in it"))
+    source = Source()
+    source.value = _value(node, "", source)
+    return source
+
+
+def _check_events(text: str) -> None:
+    """Refuse aliases and depth before anything is built of them."""
+    depth = documents = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise _at(event.start_mark, "anchors and aliases are not supported", "write it out, or use defaults")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        if depth > MAX_DEPTH:
+            raise _at(event.start_mark, f"nested deeper than {MAX_DEPTH} levels", "")
+        if documents > 1:
+            raise _at(event.start_mark, "a second document begins here", "one file holds one spec: remove the '---'")
+
+
+def _at(mark: Any, message: str, remedy: str) -> YamlProblem:
+    return YamlProblem(Problem(message, "", mark.line + 1, mark.column + 1, remedy))
+
+
+def _syntax(error: yaml.MarkedYAMLError) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    message = f"not valid YAML: {printable(error.problem or error.context or '', 200)}"
+    return Problem(message, "", mark.line + 1 if mark else None, mark.column + 1 if mark else None)
+
+
+def _value(node: yaml.Node, pointer: str, source: Source) -> Any:
+    source.places[pointer] = Place(node.start_mark.line + 1, node.start_mark.column + 1)
+    if isinstance(node, yaml.MappingNode):
+        return {key: _value(child, join(pointer, key), source) for key, child in _members(node, pointer, source)}
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(child, join(pointer, number), source) for number, child in enumerate(node.value)]
+    source.written[pointer] = node.value
+    return _scalar(node, pointer, source)
+
+
+def _members(node: yaml.MappingNode, pointer: str, source: Source) -> Iterator[tuple[str, yaml.Node]]:
+    seen: set[str] = set()
+    for key_node, child in node.value:
+        place = Place(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            message, remedy = "merge keys (<<) are not supported", "write it out, or use defaults"
+        elif not isinstance(key_node, yaml.ScalarNode) or key_node.tag != "tag:yaml.org,2002:str":
+            message, remedy = "a key is not a string", "write it in quotes"
+        elif key_node.value in seen:
+            message, remedy = f"{printable(key_node.value)!r} stands here twice", "remove one of them"
+        else:
+            seen.add(key_node.value)
+            source.key_places[join(pointer, key_node.value)] = place
+            yield key_node.value, child
+            continue
+        source.problems.append(Problem(message, pointer, place.line, place.column, remedy))
+
+
+def _scalar(node: yaml.Node, pointer: str, source: Source) -> Any:
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_object(node)
+    except (yaml.YAMLError, ValueError, OverflowError):
+        tag = printable(node.tag.removeprefix("tag:yaml.org,2002:"))
+        source.problems.append(source.problem(pointer, f"a value of type {tag} is not supported", "write it in quotes"))
+        return str(node.value)
+    finally:
+        loader.dispose()
