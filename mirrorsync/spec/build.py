@@ -75,6 +75,7 @@ class _Builder:
         made: dict[str, Any] = dict(members)
         if "password" in made:
             made["password"] = Secret(made["password"])
+        made["realm_hosts"] = tuple(made.get("realm_hosts", ()))
         for key in _PATHS:
             if key in made:
                 made[key] = posixpath.normpath(posixpath.join(self.base, made[key]))

@@ -20,7 +20,10 @@ _FIELD = re.compile(r"\{([^{}]*)\}|[{}]")
 
 @dataclass(frozen=True, slots=True)
 class RegistrySettings:
-    """How to talk to one registry. Paths are absolute; max_connections is per run and host."""
+    """How to talk to one registry. Paths are absolute; max_connections is per run and host.
+
+    realm_hosts: hosts other than the registry's own whose token service may get its credentials.
+    """
 
     username: str | None = None
     password: Secret | None = None
@@ -31,6 +34,7 @@ class RegistrySettings:
     insecure_skip_verify: bool = False
     plain_http: bool = False
     max_connections: int | None = None
+    realm_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
