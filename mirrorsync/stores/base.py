@@ -102,6 +102,12 @@ class Store(Protocol):
     def repositories(self) -> AsyncIterator[str]:
         """Yield the names of all repositories, sorted. Raises: Denied, RegistryFailure where it does not tell."""
 
+    def lock(self) -> None:
+        """Get ready to write: make the place where there is none, and keep other runs out until `close`.
+
+        A registry sorts its writers out itself, and does nothing. Raises: Locked, StorageError.
+        """
+
     async def flush(self) -> None:
         """Make what was written so far durable and visible to others, where the store defers that."""
 

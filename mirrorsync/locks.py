@@ -1,0 +1,44 @@
+"""Locks between processes: two runs at the same place would do the same work twice and race for the same tags."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mirrorsync.errors import Locked, StorageError
+
+
+class FileLock:
+    """The lock of an existing file, held from its making until `release`, or as a context manager.
+
+    It is the kernel's (flock), so it goes away with its process, however that ends, and leaves nothing to clean up.
+    what: names the thing for the message. Raises: Locked at once when another process holds it; StorageError when the
+    file cannot be opened.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise StorageError(f"cannot open {path} to lock it: {os.strerror(error.errno or errno.EIO)}") from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._descriptor)
+            raise Locked(f"another run is working on {what}") from error
+
+    def release(self) -> None:
+        """Let others have it."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()

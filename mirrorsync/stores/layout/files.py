@@ -1,0 +1,265 @@
+"""The files of an OCI layout: how content gets in durably, and how it is read without trusting the directory.
+
+A file is written under a temporary name, verified, fsynced, and renamed to its digest; the directory is fsynced
+before index.json names it. So nothing half-written is ever visible, and a crash leaves only files that nothing names.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from mirrorsync.errors import ContentNotFound, StorageError
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+
+LAYOUT_FILE: Final = "oci-layout"
+INDEX_FILE: Final = "index.json"
+LAYOUT_VERSION: Final = "1.0.0"
+# Where files grow until they are complete; a name that no other tool reads.
+_INCOMING: Final = ".incoming"
+# Write-back begins every so many bytes, so that the fsync at the end finds little left to do. With one fsync after
+# 1 GiB the disk idles while the network works, and the network while the disk works.
+_WRITE_BACK_BYTES: Final = 16 * 1024 * 1024
+_MAX_SMALL_FILE: Final = 256 * 1024 * 1024  # index.json of 100,000 tags has 40 MiB
+
+_REASONS: Final = {
+    errno.ENOSPC: ("the disk is full", "make room there, and run again: what is complete is not copied twice"),
+    errno.EDQUOT: ("the disk quota is used up", "make room there, and run again: what is complete is not copied twice"),
+    errno.EFBIG: ("a file would be larger than is allowed here", "raise the file size limit (ulimit -f)"),
+    errno.EROFS: ("the file system is read-only", "mount it writable, or choose another directory"),
+    errno.EACCES: ("there is no permission", "give this user the right to write there, or choose another directory"),
+    errno.EPERM: ("there is no permission", "give this user the right to write there, or choose another directory"),
+}
+
+
+def storage_error(error: OSError, doing: str) -> StorageError:
+    """Return what a failed system call means; `doing` says what was tried, such as "writing blob x"."""
+    number = error.errno or errno.EIO
+    reason, remedy = _REASONS.get(number, (os.strerror(number), ""))
+    return StorageError(f"{doing}: {reason}", remedy=remedy)
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn OSError into StorageError."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, doing) from error
+
+
+class LayoutFiles:
+    """The directory of a layout, by its path. Methods block; those that write raise StorageError."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._new_directories: set[Path] = set()
+
+    @property
+    def incoming(self) -> Path:
+        """The directory where files grow; it is on the file system of the blobs."""
+        return self.root / _INCOMING
+
+    def blob_path(self, digest: Digest) -> Path:
+        """Return where content stands. A digest is valid by its type, so this is inside the layout."""
+        return self.root / "blobs" / digest.algorithm / digest.encoded
+
+    def exists(self) -> bool:
+        """Tell whether there is a layout; False when the directory is absent or empty.
+
+        Raises: StorageError when there is something else.
+        """
+        try:
+            raw = self._read_small(LAYOUT_FILE)
+        except FileNotFoundError:
+            self._refuse_foreign()
+            return False
+        except NotADirectoryError as error:
+            raise StorageError(f"{self.root} is not a directory") from error
+        except OSError as error:
+            raise storage_error(error, f"reading {self.root / LAYOUT_FILE}") from error
+        try:
+            version = json.loads(raw)["imageLayoutVersion"]
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise StorageError(f"{self.root} is not an OCI layout: its {LAYOUT_FILE} file is damaged") from error
+        if version != LAYOUT_VERSION:
+            raise StorageError(f"{self.root} is an OCI layout of another version than {LAYOUT_VERSION}")
+        return True
+
+    def _refuse_foreign(self) -> None:
+        with translated(f"reading {self.root}"), suppress(FileNotFoundError), os.scandir(self.root) as entries:
+            if any(entry.name not in ("lost+found", _INCOMING) for entry in entries):
+                raise StorageError(
+                    f"{self.root} is not empty and not an OCI layout: it has no {LAYOUT_FILE} file",
+                    remedy="name a new or an empty directory",
+                )
+
+    def create(self) -> None:
+        """Make a layout where there is none yet, and remove what a run that was killed left behind."""
+        with translated(f"making an OCI layout in {self.root}"):
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.incoming.mkdir(exist_ok=True)
+            (self.root / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+            if not (self.root / INDEX_FILE).exists():
+                empty = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}
+                self._replace(INDEX_FILE, json.dumps(empty).encode())
+            if not (self.root / LAYOUT_FILE).exists():
+                self._replace(LAYOUT_FILE, json.dumps({"imageLayoutVersion": LAYOUT_VERSION}).encode())
+            _sync_directory(self.root)
+
+    def clean(self) -> None:
+        """Remove the files that a killed run left growing. Only the holder of the lock may."""
+        with translated(f"cleaning {self.incoming}"), os.scandir(self.incoming) as entries:
+            for entry in entries:
+                Path(entry).unlink()
+
+    def holds(self, content: Descriptor) -> bool:
+        """Tell whether the content is there, by name and size."""
+        try:
+            status = self.blob_path(content.digest).lstat()
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size == content.size
+
+    def size(self, digest: Digest) -> int | None:
+        """Return the size of content in bytes, None when it is not there."""
+        try:
+            status = self.blob_path(digest).lstat()
+        except OSError:
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def open(self, content: Descriptor) -> BinaryIO:
+        """Open content for reading. Symbolic links are not followed: they lead out of the layout (ggcr#2306).
+
+        Raises: ContentNotFound, StorageError.
+        """
+        path = self.blob_path(content.digest)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise ContentNotFound("the layout has no such blob", reference=str(content.digest)) from error
+        except OSError as error:
+            raise storage_error(error, f"reading {path}") from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise StorageError(f"{path} is not a regular file")
+        return os.fdopen(descriptor, "rb", buffering=0)
+
+    def store(self, content: Descriptor, chunks: Iterable[bytes]) -> None:
+        """Write content that is verified by its chunks (VerifiedChunks), durably; an error leaves nothing behind."""
+        doing = f"writing blob {content.digest.short} to {self.root}"
+        with translated(doing):
+            file = tempfile.NamedTemporaryFile(dir=self.incoming, buffering=0, delete=False)  # noqa: SIM115 - renamed below
+        path = Path(file.name)
+        try:
+            with file:
+                for offset in self._grow(file, chunks, doing):
+                    # DONTNEED starts the write-back of dirty pages and gives the clean ones back (mm/fadvise.c).
+                    os.posix_fadvise(file.fileno(), 0, offset, os.POSIX_FADV_DONTNEED)
+                with translated(doing):
+                    os.fchmod(file.fileno(), 0o644)
+                    os.fsync(file.fileno())
+            self.adopt(content.digest, path)
+        except BaseException:
+            with suppress(OSError):
+                path.unlink()
+            raise
+
+    @staticmethod
+    def _grow(file: Any, chunks: Iterable[bytes], doing: str) -> Iterator[int]:
+        """Write the chunks, and yield the offset whenever enough is dirty to begin its write-back."""
+        offset = begun = 0
+        for chunk in chunks:
+            view = memoryview(chunk)
+            with translated(doing):
+                while view:
+                    view = view[file.write(view) :]
+            offset += len(chunk)
+            if offset - begun >= _WRITE_BACK_BYTES:
+                begun = offset
+                yield offset
+
+    def adopt(self, digest: Digest, path: Path) -> None:
+        """Give a complete and fsynced file its final name."""
+        final = self.blob_path(digest)
+        with translated(f"writing blob {digest.short} to {self.root}"):
+            try:
+                path.rename(final)
+            except FileNotFoundError:
+                final.parent.mkdir(parents=True, exist_ok=True)
+                path.rename(final)
+        self._new_directories.add(final.parent)
+
+    def sync(self) -> None:
+        """Make the names of all stored content durable."""
+        directories, self._new_directories = self._new_directories, set()
+        with translated(f"writing to {self.root}"):
+            for directory in directories:
+                _sync_directory(directory)
+                _sync_directory(directory.parent)
+
+    def read_index(self) -> bytes | None:
+        """Return the bytes of index.json, None when there is none. Raises: StorageError."""
+        try:
+            return self._read_small(INDEX_FILE)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_error(error, f"reading {self.root / INDEX_FILE}") from error
+
+    def write_index(self, data: bytes) -> None:
+        """Replace index.json, after everything that it names is durable."""
+        self.sync()
+        with translated(f"writing {self.root / INDEX_FILE}"):
+            self._replace(INDEX_FILE, data)
+            _sync_directory(self.root)
+
+    def index_signature(self) -> tuple[int, int, int] | None:
+        """Return what changes whenever somebody writes index.json, None when there is none."""
+        try:
+            status = (self.root / INDEX_FILE).stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def _read_small(self, name: str) -> bytes:
+        with (self.root / name).open("rb") as file:
+            data = file.read(_MAX_SMALL_FILE + 1)
+        if len(data) > _MAX_SMALL_FILE:
+            raise StorageError(f"{self.root / name} is larger than {_MAX_SMALL_FILE} bytes")
+        return data
+
+    def _replace(self, name: str, data: bytes) -> None:
+        with tempfile.NamedTemporaryFile(dir=self.incoming, delete=False) as file:
+            try:
+                file.write(data)
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+                Path(file.name).rename(self.root / name)
+            except BaseException:
+                with suppress(OSError):
+                    Path(file.name).unlink()
+                raise
+
+    def close(self) -> None:
+        """Remove the directory of growing files when it is empty, so that the layout holds what the spec names."""
+        with suppress(OSError):
+            self.incoming.rmdir()
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,97 @@
+"""index.json: which names a layout has. Ours and others' entries live side by side, and others' survive untouched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from mirrorsync.errors import GrammarError, StorageError
+from mirrorsync.oci import media_types
+from mirrorsync.oci.descriptor import REF_NAME, Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.reference import join_ref_name, split_ref_name
+
+_EMPTY: Final[Mapping[str, Any]] = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX}
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """What an entry is called: a tag, or a digest, of a repository ("" when another tool wrote it without one)."""
+
+    repository: str
+    tag: str | None
+    digest: Digest | None = None
+
+    def __str__(self) -> str:
+        return join_ref_name(self.repository, self.tag, self.digest)
+
+
+@dataclass(slots=True)
+class Index:
+    """The content of index.json. repositories: entries by repository and name; others: those without a name we read."""
+
+    head: Mapping[str, Any] = field(default_factory=lambda: dict(_EMPTY))
+    repositories: dict[str, dict[Name, Mapping[str, Any]]] = field(default_factory=dict)
+    others: list[Mapping[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, raw: bytes, place: str) -> Index:
+        """Read index.json. place: its path, for messages. Raises: StorageError when it is not an image index."""
+        try:
+            document = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise StorageError(f"{place} is not JSON", remedy="restore it, or mirror into a new directory") from error
+        entries = document.get("manifests") if isinstance(document, dict) else None
+        if not isinstance(entries, list) or document.get("mediaType", media_types.OCI_INDEX) != media_types.OCI_INDEX:
+            raise StorageError(f"{place} is not an image index", remedy="restore it, or mirror into a new directory")
+        index = cls(head={key: value for key, value in document.items() if key != "manifests"})
+        for entry in entries:
+            name = _name(entry)
+            if name is None or name in index.repositories.get(name.repository, {}):
+                index.others.append(entry)
+            else:
+                index.repositories.setdefault(name.repository, {})[name] = entry
+        return index
+
+    def dump(self) -> bytes:
+        """Return the bytes of index.json: names in order, so that equal content gives equal bytes."""
+        named = {str(name): entry for names in self.repositories.values() for name, entry in names.items()}
+        entries = [*self.others, *(named[name] for name in sorted(named))]
+        return json.dumps({**self.head, "manifests": entries}, separators=(",", ":")).encode()
+
+    def get(self, name: Name) -> Descriptor | None:
+        """Return what an entry names, None when there is no such entry."""
+        entry = self.repositories.get(name.repository, {}).get(name)
+        return Descriptor.from_json(entry) if entry is not None else None
+
+    def of(self, repository: str) -> Iterator[tuple[Name, Descriptor]]:
+        """Yield the entries of one repository."""
+        for name, entry in self.repositories.get(repository, {}).items():
+            yield name, Descriptor.from_json(entry)
+
+    def set(self, name: Name, content: Descriptor) -> None:
+        """Let a name stand for some content."""
+        entry = content.bare().annotated({REF_NAME: str(name)}).to_json()
+        self.repositories.setdefault(name.repository, {})[name] = entry
+
+    def remove(self, name: Name) -> None:
+        """Forget a name; one that is not there is forgotten already."""
+        names = self.repositories.get(name.repository, {})
+        names.pop(name, None)
+        if not names:
+            self.repositories.pop(name.repository, None)
+
+
+def _name(entry: object) -> Name | None:
+    """Return an entry's name, None when it is not one of a well-formed image."""
+    try:
+        annotations = Descriptor.from_json(entry).annotations
+        if REF_NAME not in annotations:
+            return None
+        name = Name(*split_ref_name(annotations[REF_NAME]))
+    except GrammarError:
+        return None
+    # `repository:tag@digest` is a name that no tool writes; as ours it would be ambiguous.
+    return None if name.tag is not None and name.digest is not None else name

@@ -1,0 +1,180 @@
+"""What a layout's index.json says now, with what this run has added and not yet written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from mirrorsync.errors import ContentNotFound, MirrorsyncError
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
+from mirrorsync.stores.layout.files import INDEX_FILE, LayoutFiles, translated
+from mirrorsync.stores.layout.index import Index, Name
+
+
+class LayoutNames:
+    """Tags and digests by repository. Reading follows what other tools write; writing merges with it.
+
+    Names that other tools add, move or remove while this run works survive, as long as this run does not write the
+    same name: our changes are kept apart and laid over what the file says at that moment.
+    """
+
+    def __init__(self, files: LayoutFiles) -> None:
+        self._files = files
+        self._index = Index()
+        self._signature: tuple[int, int, int] | None = None
+        self._changes: dict[Name, Descriptor | None] = {}
+        self._untagged: dict[Name, Descriptor] = {}
+        self._children: dict[Digest, tuple[Descriptor, ...]] = {}
+        self._members: dict[str, dict[Digest, Descriptor]] = {}
+
+    def current(self) -> Index:
+        """Return the index with our changes in it, read again when somebody else wrote it. Raises: StorageError."""
+        signature = self._files.index_signature()
+        if signature != self._signature:
+            raw = self._files.read_index() if self._files.exists() else None
+            index = Index.load(raw, str(self._files.root / INDEX_FILE)) if raw is not None else Index()
+            for name, content in self._changes.items():
+                _apply(index, name, content)
+            self._index, self._signature = index, signature
+            self._members.clear()
+        elif signature is None:
+            self._files.exists()  # refuses a directory that is something else
+        return self._index
+
+    def tagged(self, repository: str, tag: str) -> Descriptor | None:
+        """Return what a tag names, None when it is not there, or when its manifest is not."""
+        found = self.current().get(Name(repository, tag))
+        return found if found is not None and self._files.holds(found) else None
+
+    def tags(self, repository: str) -> list[str] | None:
+        """Return the tags of a repository, sorted; None when there is no such repository."""
+        index = self.current()
+        if repository not in index.repositories:
+            return None
+        return sorted(name.tag for name in index.repositories[repository] if name.tag is not None)
+
+    def member(self, repository: str, digest: Digest) -> Descriptor | None:
+        """Return a manifest that an entry of the repository names or leads to, None when there is none."""
+        self.current()
+        if repository not in self._members:
+            self._members[repository] = {member.digest: member for member in self._walk(repository)}
+        found = self._members[repository].get(digest)
+        return found if found is not None and self._files.holds(found) else None
+
+    def members(self, repository: str) -> list[Descriptor]:
+        """Return all manifests that the entries of a repository lead to and that are there."""
+        self.member(repository, Digest.of(b""))
+        return [member for member in self._members[repository].values() if self._files.holds(member)]
+
+    def _walk(self, repository: str) -> Iterator[Descriptor]:
+        roots = [content for _, content in self._index.of(repository)]
+        roots += [content for name, content in self._untagged.items() if name.repository == repository]
+        seen: set[Digest] = set()
+        while roots:
+            content = roots.pop()
+            if content.digest not in seen and content.is_manifest:
+                seen.add(content.digest)
+                roots += self._children_of(content)
+                yield content.bare()
+
+    def _children_of(self, content: Descriptor) -> tuple[Descriptor, ...]:
+        known = self._children.get(content.digest)
+        if known is None:
+            try:
+                known = self.manifest(content).children
+            except MirrorsyncError:
+                known = ()  # a damaged entry of somebody else leads nowhere; who asks for it gets the error
+            self._children[content.digest] = known
+        return known
+
+    def manifest(self, content: Descriptor) -> Manifest:
+        """Return a manifest. Raises: ContentNotFound, IntegrityError, StorageError."""
+        size = self._files.size(content.digest)
+        if size is None:
+            raise ContentNotFound("the layout has no such manifest")
+        with self._files.open(content) as file, translated(f"reading manifest {content.digest.short}"):
+            raw = file.read(MAX_MANIFEST_BYTES + 1)
+        return Manifest.parse(raw, content.media_type, digest=content.digest, size=content.size)
+
+    def add(self, repository: str, manifest: Manifest) -> None:
+        """Take up a manifest that was stored without a tag."""
+        self._learn(repository, manifest)
+        self._untagged[Name(repository, None, manifest.digest)] = manifest.descriptor
+
+    def set_tag(self, repository: str, tag: str, manifest: Manifest) -> None:
+        """Let a tag name a manifest that was stored."""
+        self._learn(repository, manifest)
+        self._change(Name(repository, tag), manifest.descriptor)
+
+    def remove_tag(self, repository: str, tag: str) -> bool:
+        """Remove a tag; False when it is not there."""
+        name = Name(repository, tag)
+        if self.current().get(name) is None:
+            return False
+        self._change(name, None)
+        self._members.pop(repository, None)
+        return True
+
+    def remove_digest(self, repository: str, digest: Digest) -> bool:
+        """Remove every name of a manifest; False when it has none."""
+        names = [name for name, content in self.current().of(repository) if content.digest == digest]
+        for name in names:
+            self._change(name, None)
+        untagged = self._untagged.pop(Name(repository, None, digest), None)
+        self._members.pop(repository, None)
+        return bool(names) or untagged is not None
+
+    def _learn(self, repository: str, manifest: Manifest) -> None:
+        self._children[manifest.digest] = manifest.children
+        if repository in self._members:
+            self._members[repository][manifest.digest] = manifest.descriptor
+
+    def _change(self, name: Name, content: Descriptor | None) -> None:
+        _apply(self.current(), name, content)
+        self._changes[name] = content
+
+    def pending(self) -> tuple[bytes, Mapping[Name, Descriptor | None]] | None:
+        """Return the bytes of index.json with the changes in them, and those changes; None when there are none.
+
+        Who has written the bytes calls `written` with the changes. Raises: StorageError.
+        """
+        if not self._changes and not self._untagged:
+            return None
+        self._name_untagged(self.current())
+        return self._index.dump(), dict(self._changes)
+
+    def written(self, changes: Mapping[Name, Descriptor | None]) -> None:
+        """Forget changes that are in index.json now; newer ones of the same names stay."""
+        self._signature = self._files.index_signature()
+        for name, content in changes.items():
+            if self._changes.get(name) is content:
+                self._changes.pop(name, None)
+
+    def _name_untagged(self, index: Index) -> None:
+        """Give what no tag and no index leads to a name by its digest, and take that name where one does by now."""
+        untagged, self._untagged = self._untagged, {}
+        for repository in {name.repository for name in (*untagged, *self._changes)}:
+            ours = {name: content for name, content in untagged.items() if name.repository == repository}
+            entries = [*index.of(repository), *ours.items()]
+            led_to = {child.digest for _, root in entries for child in self._below(root)}
+            led_to |= {content.digest for name, content in entries if name.tag is not None}
+            for name, content in entries:
+                if name.tag is None and content.digest in led_to:
+                    self._change(name, None)
+                elif name in ours:
+                    self._change(name, content)
+
+    def _below(self, root: Descriptor) -> Iterator[Descriptor]:
+        waiting = list(self._children_of(root))
+        while waiting:
+            child = waiting.pop()
+            yield child
+            waiting += self._children_of(child)
+
+
+def _apply(index: Index, name: Name, content: Descriptor | None) -> None:
+    if content is None:
+        index.remove(name)
+    else:
+        index.set(name, content)

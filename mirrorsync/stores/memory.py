@@ -1,0 +1,161 @@
+"""A store in memory: for programs that use the library, and the measure of what a store has to do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from mirrorsync.errors import ContentNotFound, NotFound, RepositoryNotFound
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.reference import check_tag
+from mirrorsync.stores.base import CHUNK_BYTES
+from mirrorsync.stores.verified import VerifiedChunks, verified
+
+
+class MemoryStore:
+    """Repositories in memory. Blobs belong to one repository each, as in a registry, so that mounts mean something."""
+
+    shares_blobs = False
+
+    def __init__(self, address: str = "memory:") -> None:
+        self.address = address
+        self._contents: dict[str, _Contents] = {}
+
+    def repository(self, name: str) -> MemoryRepository:
+        """Return the repository of that name."""
+        return MemoryRepository(self, name)
+
+    async def repositories(self) -> AsyncIterator[str]:
+        """Yield the names of all repositories that hold something, sorted."""
+        for name in sorted(self._contents):
+            yield name
+
+    def lock(self) -> None:
+        """Do nothing: no other process can write here."""
+
+    async def flush(self) -> None:
+        """Do nothing: there is nothing that lasts."""
+
+    async def close(self) -> None:
+        """Do nothing: what is in memory stays until the store goes."""
+
+    def contents(self, name: str) -> _Contents | None:
+        """Return what a repository holds, None when it does not exist."""
+        return self._contents.get(name)
+
+    def made(self, name: str) -> _Contents:
+        """Return what a repository holds, and make it exist."""
+        return self._contents.setdefault(name, _Contents())
+
+
+@dataclass(slots=True)
+class _Contents:
+    blobs: dict[Digest, bytes] = field(default_factory=dict)
+    manifests: dict[Digest, Manifest] = field(default_factory=dict)
+    tags: dict[str, Digest] = field(default_factory=dict)
+
+
+class MemoryRepository:
+    """One repository of a MemoryStore."""
+
+    def __init__(self, store: MemoryStore, name: str) -> None:
+        self.name = name
+        self._store = store
+
+    @property
+    def _contents(self) -> _Contents:
+        return self._store.contents(self.name) or _Contents()
+
+    async def resolve(self, reference: str) -> Descriptor | None:
+        """Return what a tag or digest names, None when it is not there."""
+        digest = Digest(reference) if ":" in reference else self._contents.tags.get(reference)
+        manifest = self._contents.manifests.get(digest) if digest else None
+        return manifest.descriptor if manifest else None
+
+    async def tags(self) -> AsyncIterator[str]:
+        """Yield every tag, sorted. Raises: RepositoryNotFound."""
+        if self._store.contents(self.name) is None:
+            raise self._located(RepositoryNotFound("there is no such repository"))
+        for tag in sorted(self._contents.tags):
+            yield tag
+
+    async def has(self, blob: Descriptor) -> bool:
+        """Tell whether this repository holds the blob."""
+        return blob.digest in self._contents.blobs
+
+    async def manifest(self, content: Descriptor) -> Manifest:
+        """Return a manifest. Raises: ContentNotFound."""
+        manifest = self._contents.manifests.get(content.digest)
+        if manifest is None:
+            raise self._located(ContentNotFound("there is no such manifest"), content)
+        return manifest
+
+    async def referrers(self, subject: Digest) -> Sequence[Descriptor]:
+        """Return the manifests whose subject has that digest."""
+        return [
+            replace(manifest.descriptor, artifact_type=manifest.artifact_type, annotations=manifest.annotations)
+            for manifest in self._contents.manifests.values()
+            if manifest.subject is not None and manifest.subject.digest == subject
+        ]
+
+    async def read(self, blob: Descriptor) -> bytes:
+        """Return a blob. Raises: ContentNotFound, IntegrityError."""
+        return verified(blob, self._blob(blob))
+
+    @contextmanager
+    def open(self, blob: Descriptor, offset: int = 0) -> Iterator[Iterator[bytes]]:
+        """Read a blob from `offset` on. Raises: ContentNotFound."""
+        data = memoryview(self._blob(blob))
+        yield (bytes(data[start : start + CHUNK_BYTES]) for start in range(offset, len(data), CHUNK_BYTES))
+
+    async def mount(self, blob: Descriptor, origin: str) -> bool:
+        """Share a blob of another repository; False when that does not have it."""
+        contents = self._store.contents(origin)
+        if contents is None or blob.digest not in contents.blobs:
+            return False
+        self._store.made(self.name).blobs[blob.digest] = contents.blobs[blob.digest]
+        return True
+
+    async def write(self, blob: Descriptor, data: bytes) -> None:
+        """Store a blob. Raises: IntegrityError."""
+        self._store.made(self.name).blobs[blob.digest] = verified(blob, data)
+
+    def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
+        """Store a blob from its chunks. Raises: IntegrityError."""
+        data = b"".join(VerifiedChunks.of(blob, chunks))
+        self._store.made(self.name).blobs[blob.digest] = data
+
+    async def put_manifest(self, manifest: Manifest) -> None:
+        """Store a manifest under its digest."""
+        self._store.made(self.name).manifests[manifest.digest] = manifest
+
+    async def tag(self, manifest: Manifest, tag: str) -> None:
+        """Store a manifest and let `tag` name it."""
+        await self.put_manifest(manifest)
+        self._store.made(self.name).tags[check_tag(tag)] = manifest.digest
+
+    async def delete(self, reference: str) -> None:
+        """Remove a tag, or a manifest with its tags. Raises: ContentNotFound."""
+        contents = self._contents
+        if ":" not in reference:
+            if contents.tags.pop(reference, None) is None:
+                raise self._located(ContentNotFound("there is no such tag")).at(reference=reference)
+            return
+        digest = Digest(reference)
+        if contents.manifests.pop(digest, None) is None:
+            raise self._located(ContentNotFound("there is no such manifest")).at(reference=reference)
+        for tag in [tag for tag, named in contents.tags.items() if named == digest]:
+            del contents.tags[tag]
+
+    def _blob(self, blob: Descriptor) -> bytes:
+        data = self._contents.blobs.get(blob.digest)
+        if data is None:
+            raise self._located(ContentNotFound("there is no such blob"), blob)
+        return data
+
+    def _located(self, error: NotFound, content: Descriptor | None = None) -> NotFound:
+        reference = str(content.digest) if content else None
+        return error.at(store=self._store.address, repository=self.name, reference=reference)
