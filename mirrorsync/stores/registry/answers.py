@@ -1,0 +1,107 @@
+"""What a registry's refusal means: from HTTP status and error codes to the errors that people read."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from mirrorsync.errors import (
+    ContentNotFound,
+    Denied,
+    IntegrityError,
+    MirrorsyncError,
+    RateLimited,
+    RegistryFailure,
+    RepositoryNotFound,
+    Unauthorized,
+    printable,
+)
+from mirrorsync.stores.registry.messages import Answer
+from mirrorsync.stores.registry.retry import RETRIED_STATUSES, Transient, retry_after
+
+# Distribution spec, "Error Codes", and those that registries send where a status says less than the code.
+_BY_CODE: Final[dict[str, type[MirrorsyncError]]] = {
+    "NAME_UNKNOWN": RepositoryNotFound,
+    "MANIFEST_UNKNOWN": ContentNotFound,
+    "BLOB_UNKNOWN": ContentNotFound,
+    "UNAUTHORIZED": Unauthorized,
+    "DENIED": Denied,
+    "TOOMANYREQUESTS": RateLimited,
+    "DIGEST_INVALID": IntegrityError,
+    "SIZE_INVALID": IntegrityError,
+}
+_BY_STATUS: Final[dict[int, type[MirrorsyncError]]] = {
+    401: Unauthorized,
+    402: Denied,
+    403: Denied,
+    404: ContentNotFound,
+    429: RateLimited,
+}
+_REMEDIES: Final[dict[str, str]] = {
+    "MANIFEST_BLOB_UNKNOWN": "run again: what the manifest names went missing at the registry (garbage collection?)",
+    "TAG_INVALID": "the registry may protect this tag (immutable tags): allow it there, or leave the tag out",
+    "UNSUPPORTED": "the registry does not offer this",
+}
+_STATUS_REMEDIES: Final[dict[int, str]] = {
+    405: "the registry does not offer this, or is read-only",
+    409: "the registry may protect this tag (immutable tags): allow it there, or leave the tag out",
+    412: "the registry's policy forbids it (immutable tag, or a scan result): change it there, or leave the tag out",
+    413: "raise the size limit of the registry or of the proxy before it",
+    507: "the registry has no space left",
+}
+
+
+def failure(answer: Answer, doing: str) -> MirrorsyncError:
+    """Return the error for an answer that is not a success; `doing` says what was asked, such as "reading its tags"."""
+    codes, message = _told(answer)
+    code = codes[0] if codes else ""
+    kind = _BY_CODE.get(code) or _BY_STATUS.get(answer.status) or RegistryFailure
+    if answer.status in (401, 403) and kind not in (Unauthorized, Denied):
+        kind = _BY_STATUS[answer.status]
+    remedy = _REMEDIES.get(code) or _STATUS_REMEDIES.get(answer.status, "")
+    if answer.status == 400 and b"HTTPS server" in answer.body:
+        remedy = "the host speaks TLS: remove plain_http for it from the spec"
+    told = f": {message}" if message else ""
+    return kind(f"{doing}: the registry answered {answer.status}{told}", remedy=remedy)
+
+
+def checked(answer: Answer, doing: str, now: float, known: frozenset[int] = frozenset()) -> Answer:
+    """Return `answer` when it is a success or of a `known` status. now: seconds since the epoch, for Retry-After.
+
+    Raises: Transient for what may go away by itself, the error of `failure` for the rest.
+    """
+    if answer.ok or answer.status in known:
+        return answer
+    error = failure(answer, doing)
+    if answer.status in RETRIED_STATUSES:
+        raise Transient(error, status=answer.status, retry_after=retry_after(answer, now))
+    raise error
+
+
+def codes(answer: Answer) -> list[str]:
+    """Return the distribution spec's error codes in the body of an answer."""
+    return _told(answer)[0]
+
+
+def _told(answer: Answer) -> tuple[list[str], str]:
+    """Return the error codes and one line of text: of the spec's `errors`, of Docker Hub's `details`, or nothing."""
+    try:
+        body = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        # HTML and plain text are a proxy's, and say less than the status.
+        return [], ""
+    if not isinstance(body, dict):
+        return [], ""
+    errors = body.get("errors")
+    if not isinstance(errors, list):
+        text = body.get("details") or body.get("message") or body.get("error")
+        return [], printable(text, 300) if isinstance(text, str) else ""
+    found = [error for error in errors if isinstance(error, dict)]
+    texts = [_text(error) for error in found]
+    return [str(error.get("code", "")).upper() for error in found], "; ".join(text for text in texts if text)
+
+
+def _text(error: dict[str, object]) -> str:
+    code, message = error.get("code"), error.get("message")
+    parts = [part for part in (code, message) if isinstance(part, str) and part]
+    return printable(" ".join(parts), 300)

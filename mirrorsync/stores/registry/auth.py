@@ -1,0 +1,211 @@
+"""Who we are to a registry: challenges learned once, tokens fetched once for each scope and renewed in time."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+from mirrorsync.errors import RegistryFailure, Unauthorized, printable
+from mirrorsync.events import Noticed, Observer
+from mirrorsync.secret import Secret
+from mirrorsync.stores.registry import challenge as challenges
+from mirrorsync.stores.registry.answers import checked, failure
+from mirrorsync.stores.registry.challenge import Challenge
+from mirrorsync.stores.registry.conversation import Authorize
+from mirrorsync.stores.registry.credentials import Credentials
+from mirrorsync.stores.registry.messages import MAX_TOKEN_BYTES, Answer, Outgoing, Request
+from mirrorsync.stores.registry.origins import resolved
+from mirrorsync.stores.registry.retry import Clock, Persistence
+
+# A token is renewed so many seconds before it ends, so that none runs out between being chosen and being read.
+_EARLY_SECONDS: Final = 10.0
+# The token specification's default; c/image and distribution also take no less for granted.
+_SHORTEST_SECONDS: Final = 60.0
+_CLIENT_ID: Final = "mirrorsync"
+# Token services on another host than their registry that are known to be the registry's own. Nobody else gets
+# credentials, unless the spec names them in realm_hosts (CVE-2026-33540, CVE-2026-48978 are what happens without).
+_OWN_REALMS: Final = {
+    "registry-1.docker.io": frozenset({"auth.docker.io"}),
+    "registry.gitlab.com": frozenset({"gitlab.com"}),
+}
+Send = Callable[[Outgoing], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    text: str
+    ends: float  # monotonic seconds
+
+
+class Authorizer:
+    """The Authorization headers of one registry. All methods run on the event loop.
+
+    registry: its URL. find: returns its credentials, and may block. send: sends one request without conversation.
+    """
+
+    def __init__(
+        self,
+        registry: str,
+        find: Callable[[], Credentials | None],
+        send: Send,
+        persistence: Persistence,
+        clock: Clock,
+        observer: Observer,
+        realm_hosts: Iterable[str] = (),
+    ) -> None:
+        self._registry = registry
+        self._find = find
+        self._send = send
+        self._persistence = persistence
+        self._clock = clock
+        self._observer = observer
+        host = urlsplit(registry).hostname or ""
+        self._trusted_realms = {host, *realm_hosts} | _OWN_REALMS.get(host, frozenset())
+        self._credentials: Credentials | None = None
+        self._challenge: Challenge | None = None
+        self._ready: asyncio.Task[None] | None = None
+        self._tokens: dict[tuple[str, ...], _Token] = {}
+        self._fetching: dict[tuple[str, ...], asyncio.Task[str]] = {}
+
+    async def header(self, wanted: Authorize) -> str:
+        """Return the Authorization header for some scopes, "" when there is none to send.
+
+        The registry is asked once (`/v2/`) how it wants to be spoken to, so that thousands of questions do not each
+        begin with a 401. Raises: Unauthorized, and what asking raises.
+        """
+        if not wanted.scopes:
+            return ""
+        if self._ready is None or (self._ready.done() and self._ready.exception() is not None):
+            self._ready = asyncio.create_task(self._greet())
+        if not self._ready.done():
+            await asyncio.shield(self._ready)
+        self._ready.result()
+        if wanted.rejected is not None:
+            self._learn(wanted.challenges)
+        if self._challenge is None:
+            return ""
+        if self._challenge.scheme == "basic":
+            return _basic(self._credentials)
+        return f"Bearer {await self._token(wanted, self._challenge)}"
+
+    async def _greet(self) -> None:
+        self._credentials = await asyncio.to_thread(self._find)
+
+        async def ask() -> Answer:
+            answer = await self._send(Outgoing(Request("GET", f"{self._registry}/v2/")))
+            return checked(answer, "asking for its API", self._clock.now(), frozenset({401, 403, 404, 405}))
+
+        answer = await self._persistence.ask(f"asking {urlsplit(self._registry).netloc} for its API", ask)
+        if answer.status == 401:
+            self._learn(answer.all("WWW-Authenticate"))
+
+    def _learn(self, values: Iterable[str]) -> None:
+        # gcr.io answers 401 without a challenge on some paths: the one that is known stays.
+        found = challenges.choose(values)
+        if found is not None:
+            self._challenge = found
+
+    async def _token(self, wanted: Authorize, challenge: Challenge) -> str:
+        scopes = wanted.scopes
+        token = self._tokens.get(scopes)
+        if token is not None and f"Bearer {token.text}" != wanted.rejected and token.ends > self._clock.monotonic():
+            return token.text
+        if scopes not in self._fetching:
+            asked = scopes
+            if wanted.rejected and challenge.get("error") == "insufficient_scope":
+                asked = tuple(dict.fromkeys((*scopes, *challenge.get("scope").split())))
+            self._fetching[scopes] = asyncio.create_task(self._fetch(challenge, scopes, asked))
+        return await asyncio.shield(self._fetching[scopes])
+
+    async def _fetch(self, challenge: Challenge, scopes: tuple[str, ...], asked: tuple[str, ...]) -> str:
+        """Get a token for the scopes `asked`, and remember it for `scopes`."""
+        try:
+            token = await self._persistence.ask("asking for a token", lambda: self._ask(challenge, asked))
+            self._tokens[scopes] = token
+            return token.text
+        finally:
+            del self._fetching[scopes]
+
+    async def _ask(self, challenge: Challenge, scopes: tuple[str, ...]) -> _Token:
+        realm = resolved(f"{self._registry}/v2/", challenge.get("realm"), self._registry)
+        credentials = self._credentials_for(realm)
+        started = self._clock.monotonic()
+        answer = None
+        if credentials is not None and credentials.identity_token:
+            answer = await self._send(_oauth_request(realm, challenge, scopes, credentials))
+            if answer.status in (404, 405):
+                answer = None  # not every token service speaks OAuth2 (go-containerregistry, bearer.go)
+        if answer is None:
+            answer = await self._send(_get_request(realm, challenge, scopes, credentials))
+        checked(answer, "getting a token", self._clock.now(), known=frozenset({401, 403}))
+        if answer.status in (401, 403):
+            told = failure(answer, "getting a token").message
+            raise Unauthorized(told if credentials else f"{told} (without credentials)")
+        if not answer.ok:
+            raise RegistryFailure("the token service redirects, and tokens are not fetched across redirects")
+        return self._read(answer, started)
+
+    def _credentials_for(self, realm: str) -> Credentials | None:
+        parts = urlsplit(realm)
+        if self._credentials is None or parts.hostname in self._trusted_realms:
+            return self._credentials
+        message = (
+            f"its token service {printable(parts.netloc)} is another host and gets no credentials; "
+            "name it in realm_hosts of this registry if it is right"
+        )
+        self._observer(Noticed(urlsplit(self._registry).netloc, message))
+        return None
+
+    def _read(self, answer: Answer, started: float) -> _Token:
+        try:
+            document: Any = json.loads(answer.body)
+            text = document.get("token") or document.get("access_token")
+            lifetime = document.get("expires_in")
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise RegistryFailure("the token service gave no token: its answer is not a JSON object") from error
+        if not isinstance(text, str) or not text.isprintable() or not text.isascii():
+            raise RegistryFailure("the token service gave no token")
+        if self._credentials is not None and isinstance(renewed := document.get("refresh_token"), str) and renewed:
+            self._credentials = replace(self._credentials, identity_token=Secret(renewed))
+        seconds = float(lifetime) if isinstance(lifetime, int | float) and lifetime > 0 else _SHORTEST_SECONDS
+        # Counted from before the question, by our own clock: `issued_at` is by the server's, which may be wrong.
+        return _Token(text, started + seconds - min(_EARLY_SECONDS, seconds / 4))
+
+
+def _basic(credentials: Credentials | None) -> str:
+    """Return the header of Basic authentication (RFC 7617), "" without a username."""
+    if credentials is None or not credentials.username:
+        return ""
+    pair = f"{credentials.username}:{credentials.password.reveal()}"
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+
+def _parameters(challenge: Challenge, scopes: Iterable[str]) -> list[tuple[str, str]]:
+    service = challenge.get("service")
+    return [*([("service", service)] if service else []), *(("scope", scope) for scope in scopes)]
+
+
+def _get_request(
+    realm: str, challenge: Challenge, scopes: tuple[str, ...], credentials: Credentials | None
+) -> Outgoing:
+    query = urlencode(_parameters(challenge, scopes))
+    url = f"{realm}{'&' if urlsplit(realm).query else '?'}{query}" if query else realm
+    return Outgoing(Request("GET", url, limit=MAX_TOKEN_BYTES), _basic(credentials))
+
+
+def _oauth_request(realm: str, challenge: Challenge, scopes: tuple[str, ...], credentials: Credentials) -> Outgoing:
+    """Return the OAuth2 request of distribution's token specification (oauth.md): scopes are one, space-separated."""
+    form = {
+        "grant_type": "refresh_token",
+        "service": challenge.get("service"),
+        "client_id": _CLIENT_ID,
+        "scope": " ".join(scopes),
+        "refresh_token": credentials.identity_token.reveal(),
+    }
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    return Outgoing(Request("POST", realm, headers=headers, body=urlencode(form).encode(), limit=MAX_TOKEN_BYTES))

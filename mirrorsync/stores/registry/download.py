@@ -1,0 +1,97 @@
+"""Reading a blob: one GET, and when it breaks off the rest with Range, so that no byte comes twice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Final
+
+from mirrorsync.errors import ContentNotFound, IntegrityError, RegistryFailure
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.stores.registry.answers import failure
+from mirrorsync.stores.registry.client import Client
+from mirrorsync.stores.registry.messages import Answer, Request
+from mirrorsync.stores.registry.retry import ATTEMPTS, Transient
+from mirrorsync.stores.registry.streams import Reply
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_KNOWN: Final = frozenset({404, 416})
+
+
+class Download:
+    """The bytes of one blob from an offset on. request: the GET of the blob."""
+
+    def __init__(self, client: Client, request: Request, blob: Descriptor, offset: int = 0) -> None:
+        self._client = client
+        self._request = replace(request, known=_KNOWN)
+        self._blob = blob
+        self._offset = offset
+        self._doing = f"reading blob {blob.digest.short}"
+
+    @contextmanager
+    def chunks(self) -> Iterator[Iterator[bytes]]:
+        """Yield the chunks. Raises, when entered: ContentNotFound, MirrorsyncError."""
+        with ExitStack() as open_now:
+            first = self._client.persist_blocking(self._doing, lambda: self._enter(open_now))
+            yield self._resuming(first, open_now)
+
+    def _enter(self, open_now: ExitStack) -> Reply:
+        """Send the request for what is still missing, and hold the answer against it."""
+        open_now.close()
+        headers = {"Range": f"bytes={self._offset}-"} if self._offset else {}
+        request = replace(self._request, headers=headers)
+        reply = open_now.enter_context(self._client.reply(request, self._client.reading, self._doing))
+        answer = reply.answer
+        if answer.status == 404:
+            raise ContentNotFound("the repository has no such blob")
+        if answer.status == 416:
+            raise IntegrityError(f"blob {self._blob.digest} ends after {self._offset} of {self._blob.size} bytes")
+        if self._offset == 0 or answer.status == 206:
+            self._check_range(answer)
+            return reply
+        # 200 means that Range was not understood and everything comes again.
+        return replace(reply, chunks=_without(reply.chunks, self._offset))
+
+    def _check_range(self, answer: Answer) -> None:
+        if answer.status == 200:
+            return
+        found = _CONTENT_RANGE.fullmatch(answer.header("Content-Range"))
+        if answer.status != 206 or found is None:
+            raise failure(answer, self._doing)
+        first, last, total = found.groups()
+        if int(first) != self._offset or int(last) != self._blob.size - 1 or total not in (str(self._blob.size), "*"):
+            # Parts that do not fit must never be joined (containers/image, body_reader.go).
+            raise RegistryFailure(f"{self._doing}: the registry sent another part than was asked for")
+
+    def _resuming(self, reply: Reply, open_now: ExitStack) -> Iterator[bytes]:
+        breaks = 0
+        while True:
+            try:
+                for chunk in reply.chunks:
+                    self._offset += len(chunk)
+                    breaks = 0
+                    yield chunk
+                return
+            except Transient as broken:
+                breaks += 1
+                if breaks >= ATTEMPTS:
+                    raise broken.failure from broken.__cause__
+                # The retrying announces the break, and waits before it asks for the rest.
+                pending = [broken]
+
+            def again(pending: list[Transient] = pending) -> Reply:
+                if pending:
+                    raise pending.pop()
+                return self._enter(open_now)
+
+            reply = self._client.persist_blocking(self._doing, again)
+
+
+def _without(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
+    """Yield what comes after the first `size` bytes."""
+    for chunk in chunks:
+        if size < len(chunk):
+            yield chunk[size:]
+        size = max(0, size - len(chunk))

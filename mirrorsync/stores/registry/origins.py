@@ -1,0 +1,84 @@
+"""Origins: which host a URL belongs to, and which places a registry may not send its client to."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from mirrorsync.errors import RegistryFailure, printable
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Return (scheme, host, port) of a URL. Raises: RegistryFailure when it is no http(s) URL with a host."""
+    parts = _split(url)
+    return parts.scheme, parts.hostname or "", _port(parts)
+
+
+def same_origin(one: str, other: str) -> bool:
+    """Tell whether two URLs have the same scheme, host and port: whether credentials of one may go to the other."""
+    # The plain case, for each of thousands of questions: a URL below the registry's own.
+    return one.startswith(f"{other}/") or origin(one) == origin(other)
+
+
+def resolved(base: str, location: str, registry: str) -> str:
+    """Return where a Location, Link or realm of a `registry` (a URL of it) leads, seen from the URL `base`.
+
+    Raises: RegistryFailure when it leads from https to http, holds credentials, is no http(s) URL, or leads inward:
+    to this machine or a cloud's metadata service by its address, where the registry itself is not (rules 4.3 (1) to
+    (5) of the threat list; GHSA-h7vf-4x9w-h99v and go-containerregistry#2193 are what happens without).
+    """
+    parts = _split(location, base)
+    target = parts.geturl()
+    if parts.username is not None or parts.password is not None:
+        raise RegistryFailure("the registry points to a URL with credentials in it")
+    if parts.scheme == "http" and urlsplit(base).scheme == "https":
+        raise RegistryFailure(f"the registry points from https to http (host {printable(parts.hostname or '')!r})")
+    host = parts.hostname or ""
+    if leads_inward(host) and not leads_inward(urlsplit(registry).hostname or ""):
+        raise RegistryFailure(f"the registry points to {printable(host)!r}, which is inside this machine or network")
+    return target
+
+
+def leads_inward(host: str) -> bool:
+    """Tell whether a host, by name or in any spelling of its address, is this machine, link-local or unspecified."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    address = _address(host)
+    if address is None:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    address = mapped or address
+    return address.is_loopback or address.is_link_local or address.is_unspecified or address == _AWS_METADATA_V6
+
+
+_AWS_METADATA_V6 = ipaddress.ip_address("fd00:ec2::254")
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        pass
+    try:
+        # 127.1, 0x7f000001 and 2130706433 are addresses to the resolver, and not to ipaddress.
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    except OSError:
+        return None
+
+
+def _split(url: str, base: str = "") -> SplitResult:
+    try:
+        parts = urlsplit(urljoin(base, url)) if base else urlsplit(url)
+        _port(parts)
+    except ValueError as error:
+        raise RegistryFailure(f"the registry gave a malformed URL: {printable(str(error), 100)}") from None
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise RegistryFailure(f"the registry gave a URL that is not http or https: {printable(parts.scheme, 40)!r}")
+    return parts
+
+
+def _port(parts: SplitResult) -> int:
+    return parts.port or _PORTS.get(parts.scheme, 0)

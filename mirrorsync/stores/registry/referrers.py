@@ -1,0 +1,110 @@
+"""Referrers: the API of distribution spec 1.1, and the tag that stands in for it where a registry has none."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from mirrorsync.errors import GrammarError, IntegrityError, MirrorsyncError, RegistryFailure
+from mirrorsync.oci import media_types
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.stores.registry.client import Client
+from mirrorsync.stores.registry.listing import document, pages
+from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Request
+from mirrorsync.stores.registry.origins import same_origin
+
+# What stands for "no such API": GHCR answers 404 or redirects to a web page, others refuse the method or the path.
+_NO_API: Final = frozenset({400, 401, 403, 404, 405, 406, 501})
+
+ReadTag = Callable[[str], Awaitable[Manifest | None]]
+WriteTag = Callable[[Manifest, str], Awaitable[None]]
+
+
+class Referrers:
+    """The referrers of one repository. repository: the URL of its API. read_tag, write_tag: get and set its tags."""
+
+    def __init__(
+        self, client: Client, repository: str, scopes: tuple[str, ...], read_tag: ReadTag, write_tag: WriteTag
+    ) -> None:
+        self._client = client
+        self._repository = repository
+        self._scopes = scopes
+        self._read_tag = read_tag
+        self._write_tag = write_tag
+        # Two referrers of one subject that come at once would each write a list without the other.
+        self._writing: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def of(self, subject: Digest) -> list[Descriptor]:
+        """Return the manifests whose subject has that digest: from the API, else from the tag, each once."""
+        listed = await self._from_api(subject)
+        if listed is None:
+            index = await self._fallback(subject)
+            listed = list(index.children) if index is not None else []
+        return list({descriptor.digest: descriptor for descriptor in listed}.values())
+
+    async def add(self, manifest: Manifest) -> None:
+        """Put a manifest on its subject's list by hand: the registry did not (it sent no OCI-Subject header)."""
+        if manifest.subject is None:
+            return
+        subject = manifest.subject.digest
+        async with self._writing[subject]:
+            index = await self._fallback(subject)
+            listed = list(index.children) if index is not None else []
+            if any(descriptor.digest == manifest.digest for descriptor in listed):
+                return
+            entry = replace(manifest.descriptor, artifact_type=manifest.artifact_type)
+            listed.append(entry.annotated(manifest.annotations))
+            await self._write_tag(_index(listed), fallback_tag(subject))
+
+    async def _from_api(self, subject: Digest) -> list[Descriptor] | None:
+        doing = f"asking for referrers of {subject.short}"
+        request = Request(
+            "GET", f"{self._repository}/referrers/{subject}", self._scopes, limit=MAX_PAGE_BYTES, known=_NO_API
+        )
+        found: list[Descriptor] = []
+        async for answer in pages(self._client, request, doing):
+            elsewhere = not same_origin(answer.url, self._client.url)
+            if not answer.ok or elsewhere or answer.media_type != media_types.OCI_INDEX:
+                return None
+            found += _descriptors(document(answer, doing), doing)
+        return found
+
+    async def _fallback(self, subject: Digest) -> Manifest | None:
+        try:
+            index = await self._read_tag(fallback_tag(subject))
+        except IntegrityError:
+            return None  # something else has that name; it is nobody's list
+        return index if index is not None and index.media_type in media_types.INDEXES else None
+
+
+def fallback_tag(subject: Digest) -> str:
+    """Return the tag of distribution spec 1.1, "Referrers Tag Schema": algorithm and digest, cut to 32 and 64."""
+    return f"{subject.algorithm[:32]}-{subject.encoded[:64]}"
+
+
+def _descriptors(index: dict[str, Any], doing: str) -> Sequence[Descriptor]:
+    listed = index.get("manifests") or []
+    if not isinstance(listed, list):
+        raise RegistryFailure(f"{doing}: the answer is not an index")
+    try:
+        return [Descriptor.from_json(entry) for entry in listed]
+    except GrammarError as error:
+        raise RegistryFailure(f"{doing}: {error.message}") from error
+
+
+def _index(manifests: Sequence[Descriptor]) -> Manifest:
+    content = {
+        "schemaVersion": 2,
+        "mediaType": media_types.OCI_INDEX,
+        "manifests": [descriptor.to_json() for descriptor in manifests],
+    }
+    try:
+        return Manifest.parse(json.dumps(content, separators=(",", ":")).encode())
+    except IntegrityError as error:
+        raise MirrorsyncError(f"the list of referrers became too large: {error.message}") from error

@@ -1,0 +1,282 @@
+"""One repository of a registry: the distribution spec's questions, and its blobs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final
+from urllib.parse import urlencode
+
+from mirrorsync.errors import (
+    ContentNotFound,
+    GrammarError,
+    IntegrityError,
+    MirrorsyncError,
+    RegistryFailure,
+    RepositoryNotFound,
+    printable,
+)
+from mirrorsync.events import Noticed, Observer
+from mirrorsync.oci import media_types
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
+from mirrorsync.oci.reference import check_tag
+from mirrorsync.stores.registry.answers import codes, failure
+from mirrorsync.stores.registry.client import Client
+from mirrorsync.stores.registry.listing import PAGE_ENTRIES, pages, strings
+from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Answer, Request
+from mirrorsync.stores.registry.origins import same_origin
+from mirrorsync.stores.registry.referrers import Referrers
+from mirrorsync.stores.registry.upload import PartSize, Upload
+from mirrorsync.stores.verified import verified
+
+_ACCEPT: Final = {"Accept": media_types.ACCEPT}
+_ABSENT: Final = frozenset({404})
+_ABSENT_OR_NO_HEAD: Final = frozenset({404, 405})
+# Whatever goes wrong with a mount, the blob can be copied (go-containerregistry#1404, #1679; Quay, ECR and others).
+_NOT_MOUNTED: Final = frozenset({400, 401, 403, 404, 405, 409, 412, 422, 501})
+
+
+class RegistryRepository:
+    """One repository of a registry. `open` and `put` block; all else runs on the event loop."""
+
+    def __init__(self, client: Client, store: str, name: str, parts: PartSize, observer: Observer) -> None:
+        self.name = name
+        self._client = client
+        self._store = store
+        self._parts = parts
+        self._observer = observer
+        self._url = f"{client.url}/v2/{name}"
+        self._pull = (f"repository:{name}:pull",)
+        self._push = (f"repository:{name}:pull,push",)
+        self._referrers = Referrers(client, self._url, self._pull, self._tagged, self._put_tag)
+
+    async def resolve(self, reference: str) -> Descriptor | None:
+        """Return what a tag or digest names, None when it is not there. One HEAD, which Docker Hub does not count."""
+        doing = "asking what it is"
+        with self._located(reference):
+            request = Request("HEAD", self._manifest_url(reference), self._pull, _ACCEPT, known=_ABSENT_OR_NO_HEAD)
+            answer = await self._client.ask(request, doing)
+            if answer.status == 404:
+                return None
+            described = _described(answer, reference) if answer.ok else None
+            if described is not None:
+                return described
+            # No digest, length or type in the answer: old registries and proxies lose them. The content has all three.
+            manifest = await self._fetch(reference)
+            return manifest.descriptor if manifest else None
+
+    async def tags(self) -> AsyncIterator[str]:
+        """Yield every tag, each once; what breaks the grammar is left out, and told. Raises: RepositoryNotFound."""
+        doing = "listing its tags"
+        url = f"{self._url}/tags/list?n={PAGE_ENTRIES}"
+        request = Request("GET", url, self._pull, limit=MAX_PAGE_BYTES, known=_ABSENT)
+        seen: set[str] = set()
+        refused = 0
+        with self._located():
+            async for answer in pages(self._client, request, doing):
+                if answer.status == 404:
+                    raise RepositoryNotFound("the registry has no such repository")
+                for tag in strings(answer, "tags", doing):
+                    if tag in seen:
+                        continue
+                    seen.add(tag)
+                    if not _is_tag(tag):
+                        refused += 1
+                        self._tell_of(tag, refused)
+                        continue
+                    yield tag
+
+    async def has(self, blob: Descriptor) -> bool:
+        """Tell whether the repository holds the blob, with the right size."""
+        with self._located(blob.digest):
+            request = Request("HEAD", self._blob_url(blob), self._pull, known=frozenset({403, 404}))
+            doing = f"asking for blob {blob.digest.short}"
+            answer = await self._client.ask(request, doing)
+            if answer.status == 403:
+                # A storage's URL can be signed for GET alone. That the registry leads there says that it has the blob.
+                if same_origin(answer.url, self._client.url):
+                    raise failure(answer, doing)
+                return True
+            return answer.ok and answer.length in (None, blob.size)
+
+    async def manifest(self, content: Descriptor) -> Manifest:
+        """Return a manifest, whole and verified. Raises: ContentNotFound, IntegrityError."""
+        with self._located(content.digest):
+            manifest = await self._fetch(content.digest, content)
+            if manifest is None:
+                raise ContentNotFound("the repository has no such manifest")
+            return manifest
+
+    async def _fetch(self, reference: str, content: Descriptor | None = None) -> Manifest | None:
+        """Get a manifest by tag or digest; content: what it has to be, None when that is not known."""
+        request = Request(
+            "GET", self._manifest_url(reference), self._pull, _ACCEPT, limit=MAX_MANIFEST_BYTES, known=_ABSENT
+        )
+        answer = await self._client.ask(request, "reading its manifest")
+        if answer.status == 404:
+            return None
+        if not answer.whole:
+            raise IntegrityError(f"manifest is larger than {MAX_MANIFEST_BYTES} bytes")
+        said = answer.media_type
+        if content is None:
+            digest = Digest(reference) if ":" in reference else None
+            return Manifest.parse(answer.body, said, digest=digest)
+        if media_types.is_manifest(said) and said != content.media_type:
+            raise IntegrityError(f"manifest is sent as {said!r}, and its descriptor says {content.media_type!r}")
+        return Manifest.parse(answer.body, content.media_type, digest=content.digest, size=content.size)
+
+    async def referrers(self, subject: Digest) -> Sequence[Descriptor]:
+        """Return the manifests whose subject has that digest, by the API or the fallback tag."""
+        with self._located(subject):
+            return await self._referrers.of(subject)
+
+    async def read(self, blob: Descriptor) -> bytes:
+        """Return a small blob, whole and verified. Raises: ContentNotFound, IntegrityError."""
+        with self._located(blob.digest):
+            request = Request("GET", self._blob_url(blob), self._pull, limit=blob.size, known=_ABSENT)
+            answer = await self._client.ask(request, f"reading blob {blob.digest.short}")
+            if answer.status == 404:
+                raise ContentNotFound("the repository has no such blob")
+            if not answer.whole:
+                raise IntegrityError(f"blob {blob.digest} has more than the {blob.size} bytes its descriptor says")
+            return verified(blob, answer.body)
+
+    @contextmanager
+    def open(self, blob: Descriptor, offset: int = 0) -> Iterator[Iterator[bytes]]:
+        """Read a blob's chunks from `offset` on; resumes by itself. Blocking. Raises: ContentNotFound."""
+        # Imported here for the same reason as in client.py: it needs httpx.
+        from mirrorsync.stores.registry.download import Download
+
+        with self._located(blob.digest):
+            request = Request("GET", self._blob_url(blob), self._pull)
+            with Download(self._client, request, blob, offset).chunks() as chunks:
+                yield chunks
+
+    async def mount(self, blob: Descriptor, origin: str) -> bool:
+        """Mount a blob of repository `origin`; False when the registry does not do it."""
+        query = urlencode({"mount": blob.digest, "from": origin})
+        # The repository that is written to comes first: some token services only see the first scope.
+        scopes = (*self._push, f"repository:{origin}:pull")
+        request = Request("POST", f"{self._url}/blobs/uploads/?{query}", scopes, body=b"", known=_NOT_MOUNTED)
+        doing = f"mounting blob {blob.digest.short}"
+        with self._located(blob.digest):
+            answer = await self._client.ask(request, doing)
+            if answer.status == 202:
+                await self._cancel(answer, doing)
+            return answer.status == 201
+
+    async def _cancel(self, answer: Answer, doing: str) -> None:
+        """Give back the upload that a registry opens instead of mounting. It may not listen: it cleans up later."""
+        try:
+            location = self._client.resolved(answer.url, answer.header("Location"))
+            known = frozenset(range(400, 600))
+            await self._client.ask(Request("DELETE", location, self._push, known=known), doing)
+        except MirrorsyncError:
+            pass
+
+    async def write(self, blob: Descriptor, data: bytes) -> None:
+        """Store a small blob. Raises: IntegrityError, MirrorsyncError."""
+        with self._located(blob.digest):
+            await Upload(self._client, self._url, self._push, blob, self._parts).small(verified(blob, data))
+
+    def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
+        """Store a blob from its chunks; the registry proves the digest, and so does `chunks`. Blocking."""
+        with self._located(blob.digest):
+            Upload(self._client, self._url, self._push, blob, self._parts).stream(chunks)
+
+    async def put_manifest(self, manifest: Manifest) -> None:
+        """Store a manifest under its digest."""
+        with self._located(manifest.digest):
+            await self._put(manifest, manifest.digest)
+
+    async def tag(self, manifest: Manifest, tag: str) -> None:
+        """Store a manifest under a tag: one request makes both."""
+        with self._located(tag):
+            await self._put(manifest, check_tag(tag))
+
+    async def _put(self, manifest: Manifest, reference: str) -> None:
+        headers = {"Content-Type": manifest.media_type}
+        request = Request("PUT", self._manifest_url(reference), self._push, headers, manifest.raw)
+        answer = await self._client.ask(request, "writing its manifest")
+        stored = answer.header("Docker-Content-Digest")
+        if stored and stored != manifest.digest and stored.startswith(f"{manifest.digest.algorithm}:"):
+            raise IntegrityError(f"the registry stored manifest {manifest.digest.short} as {printable(stored, 80)}")
+        if manifest.subject is not None and not answer.header("OCI-Subject"):
+            await self._referrers.add(manifest)
+
+    async def delete(self, reference: str) -> None:
+        """Remove a tag, or a manifest by digest. Raises: ContentNotFound; RegistryFailure where it is switched off."""
+        scopes = (f"repository:{self.name}:pull,push,delete",)
+        with self._located(reference):
+            request = Request("DELETE", self._manifest_url(reference), scopes, known=frozenset({400, 404, 405}))
+            answer = await self._client.ask(request, "deleting it")
+            if answer.status == 404:
+                raise ContentNotFound(f"the repository has no such {'manifest' if ':' in reference else 'tag'}")
+            if not answer.ok:
+                what = "tags" if ":" not in reference and "UNSUPPORTED" not in codes(answer) else "images"
+                raise RegistryFailure(
+                    f"the registry does not delete {what}", remedy="allow it in the registry's configuration"
+                )
+
+    async def _tagged(self, tag: str) -> Manifest | None:
+        return await self._fetch(tag)
+
+    async def _put_tag(self, manifest: Manifest, tag: str) -> None:
+        await self._put(manifest, tag)
+
+    def _manifest_url(self, reference: str) -> str:
+        return f"{self._url}/manifests/{reference if ':' in reference else check_tag(reference)}"
+
+    def _blob_url(self, blob: Descriptor) -> str:
+        return f"{self._url}/blobs/{blob.digest}"
+
+    def _tell_of(self, tag: str, number: int) -> None:
+        shown = 3
+        if number <= shown:
+            message = f"a name in its list of tags is not a tag, and is left out: {printable(tag, 60)!r}"
+            self._observer(Noticed(f"{self._store}/{self.name}", message))
+
+    def _located(self, reference: str | None = None) -> AbstractContextManager[None]:
+        return located(self._store, self.name, reference)
+
+
+@contextmanager
+def located(store: str, repository: str | None = None, reference: str | None = None) -> Iterator[None]:
+    """Say in errors that they are this registry's, and which repository and reference was asked for."""
+    try:
+        yield
+    except MirrorsyncError as error:
+        raise error.at(store=store, repository=repository, reference=reference) from error.__cause__
+
+
+def _is_tag(text: str) -> bool:
+    try:
+        check_tag(text)
+    except GrammarError:
+        return False
+    return True
+
+
+def _described(answer: Answer, reference: str) -> Descriptor | None:
+    """Return what a HEAD says, None when it does not say all: digest, size and a manifest's media type.
+
+    Raises: IntegrityError when a digest was asked for and another one is answered.
+    """
+    asked = Digest(reference) if ":" in reference else None
+    told = _digest(answer.header("Docker-Content-Digest"))
+    if asked is not None and told is not None and told != asked and told.algorithm == asked.algorithm:
+        raise IntegrityError(f"asked for {asked} and got {told}")
+    digest = asked or told
+    kinds = media_types.MANIFESTS | media_types.SCHEMA_1
+    if digest is None or answer.length is None or answer.media_type not in kinds:
+        return None
+    return Descriptor(answer.media_type, digest, answer.length)
+
+
+def _digest(text: str) -> Digest | None:
+    try:
+        return Digest(text)
+    except GrammarError:
+        return None

@@ -1,0 +1,85 @@
+"""A registry as a store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from mirrorsync.errors import Denied, GrammarError
+from mirrorsync.events import Observer, ignore
+from mirrorsync.oci.reference import DOCKER_HUB, check_repository
+from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.registry.client import Client
+from mirrorsync.stores.registry.credentials import Credentials
+from mirrorsync.stores.registry.listing import PAGE_ENTRIES, pages, strings
+from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Request
+from mirrorsync.stores.registry.network import Network
+from mirrorsync.stores.registry.repository import RegistryRepository, located
+from mirrorsync.stores.registry.retry import Clock
+from mirrorsync.stores.registry.upload import PartSize
+
+# Where a registry's API is not at the host that names it.
+_API_HOSTS = {DOCKER_HUB: "registry-1.docker.io"}
+_NO_CATALOG = frozenset({401, 403, 404, 405})
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a registry's client takes from outside. proxies: as `Network` takes them; find: credentials by host."""
+
+    find: Callable[[str], Credentials | None]
+    proxies: dict[str, str] = field(default_factory=dict)
+    observer: Observer = ignore
+    clock: Clock = field(default_factory=Clock)
+
+
+class RegistryStore:
+    """A registry. Made on the event loop.
+
+    host: as it is named in references, `docker.io` for Docker Hub.
+    """
+
+    shares_blobs = False
+
+    def __init__(self, host: str, settings: RegistrySettings, around: Surroundings) -> None:
+        self.address = host
+        scheme = "http" if settings.plain_http else "https"
+        self._observer = around.observer
+        self._parts = PartSize()
+        self._client = Client(
+            f"{scheme}://{_API_HOSTS.get(host, host)}",
+            Network(settings, around.proxies),
+            lambda: around.find(host),
+            realm_hosts=settings.realm_hosts,
+            clock=around.clock,
+            observer=around.observer,
+        )
+
+    def repository(self, name: str) -> RegistryRepository:
+        """Return the repository of that name."""
+        return RegistryRepository(self._client, self.address, check_repository(name), self._parts, self._observer)
+
+    async def repositories(self) -> AsyncIterator[str]:
+        """Yield the names of all repositories, as the catalog tells them. Raises: Denied where there is none."""
+        doing = "listing its repositories"
+        url = f"{self._client.url}/v2/_catalog?n={PAGE_ENTRIES}"
+        request = Request("GET", url, ("registry:catalog:*",), limit=MAX_PAGE_BYTES, known=_NO_CATALOG)
+        with located(self.address):
+            async for answer in pages(self._client, request, doing):
+                if not answer.ok:
+                    raise Denied("the registry does not list its repositories", remedy="name them in the spec")
+                for name in strings(answer, "repositories", doing):
+                    try:
+                        yield check_repository(name)
+                    except GrammarError:
+                        continue  # no name that could be asked for
+
+    def lock(self) -> None:
+        """Do nothing: a registry sorts its writers out itself."""
+
+    async def flush(self) -> None:
+        """Do nothing: what a registry has accepted is there."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()

@@ -1,0 +1,169 @@
+"""Writing a blob: POST and one PUT, or in parts where a registry, or a proxy before it, takes no large request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Final
+from urllib.parse import quote
+
+from mirrorsync.errors import MirrorsyncError, RegistryFailure, RegistryUnavailable
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.stores.registry.client import Client
+from mirrorsync.stores.registry.messages import Answer, Request
+from mirrorsync.stores.registry.retry import Transient
+
+# The first size of a part, in bytes; it is halved until the registry takes it. nginx takes 1 MiB when nobody set it.
+_FIRST_PART: Final = 16 * 1024 * 1024
+_SMALLEST_PART: Final = 512 * 1024
+# What a registry may ask for at most with OCI-Chunk-Min-Length: a part is held in memory.
+_LARGEST_PART: Final = 64 * 1024 * 1024
+_TOO_LARGE: Final = frozenset({413})
+
+
+class PartSize:
+    """What was learned about one host: whether it takes blobs in one request, and else how large a part may be."""
+
+    def __init__(self) -> None:
+        self.limit: int | None = None
+
+    def shrink(self, size: int) -> bool:
+        """Take note that a request of `size` bytes was too large; False when there is nothing smaller to try."""
+        if size <= _SMALLEST_PART:
+            return False
+        self.limit = _FIRST_PART if size > _FIRST_PART else max(_SMALLEST_PART, size // 2)
+        return True
+
+
+class Upload:
+    """The upload of one blob to one repository. repository: the URL of its API, such as https://host/v2/name."""
+
+    def __init__(
+        self, client: Client, repository: str, scopes: tuple[str, ...], blob: Descriptor, parts: PartSize
+    ) -> None:
+        self._client = client
+        self._repository = repository
+        self._scopes = scopes
+        self._blob = blob
+        self._parts = parts
+        self._doing = f"writing blob {blob.digest.short}"
+
+    async def small(self, data: bytes) -> None:
+        """Upload a blob that is in memory. A failed attempt begins again: half an upload's state is anybody's guess."""
+
+        async def attempt() -> None:
+            started = await self._client.once(self._start(), self._doing)
+            request = replace(self._finish(started), body=data)
+            await self._client.once(request, self._doing)
+
+        await self._client.persist(self._doing, attempt)
+
+    def stream(self, chunks: Iterable[bytes]) -> None:
+        """Upload a blob from its chunks, from a thread. Raises: MirrorsyncError; what `chunks` raises."""
+        started = self._client.ask_blocking(self._start(), self._doing)
+        counted = _Counted(chunks)
+        try:
+            if self._parts.limit is None:
+                self._in_one(started, counted)
+            else:
+                self._in_parts(started, counted, self._parts.limit)
+        except Transient as error:
+            if self._parts.limit is None and counted.size > _FIRST_PART and not error.status:
+                # A proxy that finds a request too large says so and hangs up; the hanging up can be all that is seen.
+                self._parts.shrink(counted.size)
+            raise error.failure from error
+        except BaseException:
+            self._cancel(started)
+            raise
+
+    def _start(self) -> Request:
+        # sha512 has to be announced (distribution spec 1.1, end-4c).
+        query = "" if self._blob.digest.algorithm == "sha256" else f"?digest-algorithm={self._blob.digest.algorithm}"
+        return Request("POST", f"{self._repository}/blobs/uploads/{query}", self._scopes, body=b"")
+
+    def _location(self, answer: Answer) -> str:
+        location = answer.header("Location")
+        if not location:
+            raise RegistryFailure(f"{self._doing}: the registry did not say where to")
+        return self._client.resolved(answer.url, location)
+
+    def _finish(self, answer: Answer) -> Request:
+        return _finish(self._location(answer), self._blob.digest, self._scopes)
+
+    def _in_one(self, started: Answer, chunks: _Counted) -> None:
+        request = replace(self._finish(started), known=_TOO_LARGE)
+        answer = self._client.send(request, chunks, self._blob.size, self._doing)
+        if answer.status in _TOO_LARGE:
+            if not self._parts.shrink(self._blob.size):
+                raise RegistryFailure(f"{self._doing}: the registry takes no blob of {self._blob.size} bytes")
+            raise RegistryUnavailable(f"{self._doing}: {self._blob.size} bytes are too many for one request")
+
+    def _in_parts(self, started: Answer, chunks: Iterable[bytes], limit: int) -> None:
+        smallest = started.header("OCI-Chunk-Min-Length")
+        wanted = int(smallest) if smallest.isascii() and smallest.isdigit() and len(smallest) < 12 else 0
+        answer, offset = started, 0
+        for part in _parts(chunks, lambda: min(max(self._parts.limit or limit, wanted), _LARGEST_PART)):
+            answer = self._send_part(answer, part, offset)
+            offset += len(part)
+        self._client.ask_blocking(replace(self._finish(answer), body=b""), self._doing)
+
+    def _send_part(self, answer: Answer, part: bytes, offset: int) -> Answer:
+        """Send a part, in smaller ones where it is too large."""
+        end = offset + len(part) - 1
+        # No "bytes " before the numbers: the distribution spec wants it so, and ACR insists.
+        headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{offset}-{end}"}
+        request = Request("PATCH", self._location(answer), self._scopes, headers, part, known=_TOO_LARGE)
+        with self._client.reply(request, self._client.writing, self._doing) as reply:
+            sent = reply.answer
+        if sent.status not in _TOO_LARGE:
+            return sent
+        if not self._parts.shrink(len(part)):
+            raise RegistryFailure(
+                f"{self._doing}: the registry takes no request of {len(part)} bytes",
+                remedy="raise the size limit of the registry or of the proxy before it",
+            )
+        step = self._parts.limit or _SMALLEST_PART
+        for start in range(0, len(part), step):
+            answer = self._send_part(answer, part[start : start + step], offset + start)
+        return answer
+
+    def _cancel(self, started: Answer) -> None:
+        """Tell the registry that nothing more comes. It may not listen, and cleans up by itself later."""
+        try:
+            request = Request("DELETE", self._location(started), self._scopes)
+            with self._client.reply(request, self._client.writing, self._doing):
+                pass
+        except (Transient, MirrorsyncError):
+            pass
+
+
+class _Counted:
+    """Chunks, and how many bytes of them were taken."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self.size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self.size += len(chunk)
+            yield chunk
+
+
+def _finish(location: str, digest: Digest, scopes: tuple[str, ...]) -> Request:
+    """Return the PUT that closes an upload; the location may have a query of its own, which has to stay."""
+    url = f"{location}{'&' if '?' in location else '?'}digest={quote(digest, safe='')}"
+    return Request("PUT", url, scopes, {"Content-Type": "application/octet-stream"})
+
+
+def _parts(chunks: Iterable[bytes], size: Callable[[], int]) -> Iterator[bytes]:
+    """Join chunks to parts of the size that is asked for each time, in bytes; the last one may be smaller."""
+    held = bytearray()
+    for chunk in chunks:
+        held += chunk
+        while len(held) >= (wanted := size()):
+            yield bytes(held[:wanted])
+            del held[:wanted]
+    if held:
+        yield bytes(held)
