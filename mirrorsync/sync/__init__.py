@@ -1,0 +1,1 @@
+"""The engine: resolve what is wanted, observe what is there, apply the difference, transfer, verify."""

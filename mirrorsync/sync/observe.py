@@ -1,0 +1,178 @@
+"""What the destinations hold of what is wanted: one question for each tag, more only where something changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Iterable
+
+from mirrorsync.errors import MirrorsyncError, RepositoryNotFound
+from mirrorsync.events import PhaseAdvanced, PhaseStarted
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.reference import Location
+from mirrorsync.plan.inventory import Desired, Observed, check_bounds, closure
+from mirrorsync.plan.model import Failure, Image
+from mirrorsync.sync.pool import Answers, for_each
+from mirrorsync.sync.session import Session, located
+
+
+async def observe(desired: Desired, session: Session, *, deep: bool = False) -> Observed:
+    """Return what the destinations hold of `desired`.
+
+    Without `deep`, an image whose tag names the right digest is done, at one question each; of the others every member
+    is asked for, unless the repository does not exist. With `deep`, every member of every image is asked for.
+    """
+    observer = _Observer(session, deep)
+    session.announce(PhaseStarted("observe", len(desired.images)))
+    by_target: defaultdict[Location, list[Image]] = defaultdict(list)
+    for image in desired.images:
+        by_target[image.target].append(image)
+    await for_each(by_target.items(), observer.first_of)
+    rest = (image for images in by_target.values() for image in images[1:])
+    await for_each(rest, observer.root)
+    changed = [image for image in desired.images if observer.wants_contents(image)]
+    await for_each(changed, observer.members)
+    return observer.observed(desired.images, changed)
+
+
+class _Observer:
+    def __init__(self, session: Session, deep: bool) -> None:
+        self._session = session
+        self._deep = deep
+        self._roots: dict[Image, Descriptor | None] = {}
+        self._failures: list[Failure] = []
+        self._broken: set[Image] = set()
+        self._absent: set[Location] = set()  # repositories that do not exist: nothing in them needs a question
+        self._listed: dict[Location, frozenset[str]] = {}
+        self._held: Answers[tuple[Location, Digest], bool] = Answers()
+        self._contents: defaultdict[Location, set[Digest]] = defaultdict(set)
+        self._manifests: dict[Digest, Manifest] = {}
+
+    async def first_of(self, group: tuple[Location, list[Image]]) -> None:
+        """Ask for the first image of a repository; if it is not there, list the repository once.
+
+        A repository that does not exist, or is nearly empty, then costs two questions instead of one for each tag.
+        """
+        target, images = group
+        await self.root(images[0])
+        if images[0] in self._broken or self._roots.get(images[0]) is not None:
+            return
+        try:
+            self._listed[target] = frozenset([tag async for tag in self._session.repository(target).tags()])
+        except RepositoryNotFound:
+            self._absent.add(target)
+        except MirrorsyncError:
+            pass  # a registry may answer questions and refuse lists; then each tag is asked for
+
+    async def root(self, image: Image) -> None:
+        """Ask what an image's tag names at its destination."""
+        try:
+            with located("destination", image.target, image.tag or str(image.root.digest)):
+                self._roots[image] = await self._held_root(image)
+        except MirrorsyncError as error:
+            self._fail(image, error)
+        self._session.announce(PhaseAdvanced("observe"))
+
+    async def _held_root(self, image: Image) -> Descriptor | None:
+        if image.target in self._absent:
+            return None
+        listed = self._listed.get(image.target)
+        if image.tag is not None and listed is not None and image.tag not in listed:
+            return None
+        held = await self._session.repository(image.target).resolve(image.tag or str(image.root.digest))
+        if held is not None and not self._deep:
+            self._contents[image.target].add(held.digest)
+        return held
+
+    def wants_contents(self, image: Image) -> bool:
+        """Tell whether the members of an image must be known."""
+        if image in self._broken:
+            return False
+        held = self._roots.get(image)
+        return self._deep or held is None or held.digest != image.root.digest
+
+    async def members(self, image: Image) -> None:
+        """Find out which manifests and blobs of an image its destination holds."""
+        try:
+            await self._walk(image, image.root, 1, set())
+        except MirrorsyncError as error:
+            self._fail(image, error)
+
+    async def _walk(self, image: Image, content: Descriptor, depth: int, seen: set[Digest]) -> None:
+        if content.digest in seen:
+            return
+        seen.add(content.digest)
+        check_bounds(depth, len(seen))
+        if await self._holds(image.target, content, is_manifest=True) and not self._deep:
+            return  # a registry takes a manifest only after what it names
+        with located("source", image.source, image.tag or str(image.root.digest)):
+            manifest = await self._session.manifest(image.source, content)
+        self._manifests[manifest.digest] = manifest
+        questions: list[Awaitable[object]] = [self._walk(image, child, depth + 1, seen) for child in manifest.children]
+        if image.target not in self._absent:
+            questions += [self._holds(image.target, blob, is_manifest=False) for blob in manifest.blobs]
+        for answer in await asyncio.gather(*questions, return_exceptions=True):
+            if isinstance(answer, BaseException):
+                raise answer
+
+    async def _holds(self, target: Location, content: Descriptor, *, is_manifest: bool) -> bool:
+        if target in self._absent:
+            return False
+        if content.digest in self._contents[target]:
+            return True
+
+        async def ask() -> bool:
+            repository = self._session.repository(target)
+            if is_manifest:
+                return await repository.resolve(str(content.digest)) is not None
+            return await repository.has(content)
+
+        with located("destination", target):
+            held = await self._held.get((target, content.digest), ask)
+        if held:
+            self._contents[target].add(content.digest)
+        return held
+
+    def _fail(self, image: Image, error: MirrorsyncError) -> None:
+        self._broken.add(image)
+        self._failures.append(Failure(str(image), error))
+
+    def observed(self, images: Iterable[Image], changed: Iterable[Image]) -> Observed:
+        """Return all that was found out."""
+        stores = {image.target.store for image in changed}
+        return Observed(
+            roots=self._roots,
+            contents={target: frozenset(digests) for target, digests in self._contents.items()},
+            elsewhere=self._elsewhere([image for image in images if image.target.store in stores]),
+            shared=frozenset(store for store in stores if self._session.store(store).shares_blobs),
+            manifests=self._manifests,
+            deep=self._deep,
+            failures=tuple(self._failures),
+            broken=frozenset(self._broken),
+        )
+
+    def _elsewhere(self, images: Iterable[Image]) -> dict[str, dict[Digest, str]]:
+        """Return where at each store a blob is known to be: from what was asked, and from the manifests of images
+
+        that are in place, as far as this run or an earlier one has seen them. It costs no question.
+        """
+        found: defaultdict[str, dict[Digest, str]] = defaultdict(dict)
+        for target, digests in self._contents.items():
+            for digest in digests:
+                found[target.store].setdefault(digest, target.repository)
+        for image in images:
+            held = self._roots.get(image)
+            if held is None or held.digest != image.root.digest:
+                continue
+            for manifest in closure(image.root, self._known, skip=lambda child: self._session.known(child) is None):
+                for blob in manifest.blobs:
+                    found[image.target.store].setdefault(blob.digest, image.target.repository)
+        return found
+
+    def _known(self, content: Descriptor) -> Manifest:
+        manifest = self._session.known(content)
+        if manifest is None:
+            raise LookupError(content.digest)  # cannot be: `skip` has left it out
+        return manifest

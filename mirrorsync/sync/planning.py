@@ -1,0 +1,114 @@
+"""The one road up to the plan: resolve, observe, difference. And the way back in: is a saved plan still true?"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import PurePath
+
+from mirrorsync.errors import Side, StalePlan, UsageError
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.reference import Location
+from mirrorsync.plan.diff import diff
+from mirrorsync.plan.model import Change, CopyBlob, Plan, SpecStamp
+from mirrorsync.spec.model import Mirror, Spec
+from mirrorsync.sync.observe import observe
+from mirrorsync.sync.pool import for_each
+from mirrorsync.sync.resolve import resolve
+from mirrorsync.sync.session import Session, located
+
+_SHOWN = 5  # how many moved tags a refusal names
+
+
+def now() -> str:
+    """Return the time, UTC, as ISO 8601 with seconds."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+async def make_plan(
+    spec: Spec, session: Session, *, only: Sequence[str] = (), deep: bool = False, clock: Callable[[], str] = now
+) -> Plan:
+    """Return what would have to change for the destinations to hold what `spec` wants today.
+
+    only: globs on the source repository; when there are any, the other mirrors are left out. deep: ask for every blob
+    and manifest, instead of believing that a tag with the right digest is complete. Raises: UsageError when `only`
+    matches nothing; what fails for single images is in the plan.
+    """
+    created = clock()
+    desired = await resolve(select(spec, only), session)
+    observed = await observe(desired, session, deep=deep)
+    return diff(desired, observed, spec=stamp(spec, only), created=created)
+
+
+def stamp(spec: Spec, only: Sequence[str] = ()) -> SpecStamp:
+    """Return what a plan says about the spec it was made of."""
+    return SpecStamp(spec.source, spec.digest, tuple(only))
+
+
+def select(spec: Spec, only: Sequence[str]) -> tuple[Mirror, ...]:
+    """Return the mirrors whose source matches one of the globs; all of them when there are none. Raises: UsageError."""
+    if not only:
+        return spec.mirrors
+    chosen = tuple(mirror for mirror in spec.mirrors if any(_matches(mirror.source, glob) for glob in only))
+    if not chosen:
+        raise UsageError(
+            f"no mirror of {PurePath(spec.source).name} has a source that matches {' or '.join(only)}",
+            remedy="use the whole name (docker.io/library/nginx), its end (library/nginx), or a glob such as '*nginx*'",
+        )
+    return chosen
+
+
+def _matches(source: Location, glob: str) -> bool:
+    name = str(source)
+    return any(fnmatch.fnmatchcase(candidate, glob) for candidate in (name, source.repository, PurePath(name).name))
+
+
+def check_against(plan: Plan, spec: Spec) -> None:
+    """Make sure that a saved plan does only what its spec asks for.
+
+    Raises: StalePlan when the spec is another by now; UsageError when the plan touches a store or an image that it
+    should not, which no plan that mirrorsync wrote does.
+    """
+    if plan.spec.digest != spec.digest:
+        raise StalePlan(f"{spec.source} was changed after the plan was made")
+    sources = {mirror.source.store for mirror in spec.mirrors}
+    destinations = {place.place.store for mirror in spec.mirrors for place in mirror.destinations}
+    images = {(change.image.source, change.image.target) for change in plan.changes}
+    read_from = {source for source, _ in images}
+    written_to = {target for _, target in images}
+    for step in plan.steps:
+        targets = step.targets if isinstance(step, CopyBlob) else (step.target,)
+        allowed = step.source in read_from and step.source.store in sources
+        allowed = allowed and all(target in written_to and target.store in destinations for target in targets)
+        if not allowed:
+            raise UsageError(f"step {step.id} of the plan is nothing that its spec asks for", remedy="make a new plan")
+
+
+async def check_fresh(plan: Plan, session: Session) -> None:
+    """Ask again for every tag of a saved plan, on both sides.
+
+    Raises: StalePlan when any of them is not what it was, before anything is changed.
+    """
+    moved: list[str] = []
+
+    async def check(change: Change) -> None:
+        image = change.image
+        if image.followed is not None:
+            held = await _held(session, "source", image.source, image.followed)
+            if held is None or held.digest != image.root.digest:
+                moved.append(f"{image.source}:{image.followed}")
+        held = await _held(session, "destination", image.target, image.tag or str(image.root.digest))
+        if (held.digest if held else None) != (change.was.digest if change.was else None):
+            moved.append(str(image))
+
+    await for_each(plan.changes, check)
+    if moved:
+        named = ", ".join(sorted(moved)[:_SHOWN])
+        more = f" and {len(moved) - _SHOWN} more" if len(moved) > _SHOWN else ""
+        raise StalePlan(f"{named}{more} changed after the plan was made; nothing was done")
+
+
+async def _held(session: Session, side: Side, place: Location, reference: str) -> Descriptor | None:
+    with located(side, place, reference):
+        return await session.repository(place).resolve(reference)

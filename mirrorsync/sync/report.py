@@ -1,0 +1,96 @@
+"""The report: what a run did, left, and failed to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from mirrorsync.errors import ExitCode
+from mirrorsync.plan.document import change_json, failure_json
+from mirrorsync.plan.model import Change, Failure, SpecStamp
+
+KIND: Final = "mirrorsync.report"
+VERSION: Final = 1
+
+Outcome = Literal["done", "unchanged", "failed", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one image: done, unchanged, failed, or skipped because the run was told to stop."""
+
+    change: Change
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was moved. Bytes are those of blobs."""
+
+    blobs_read: int = 0
+    bytes_read: int = 0
+    blobs_written: int = 0
+    bytes_written: int = 0
+    blobs_mounted: int = 0
+    bytes_mounted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run did. started and finished: UTC, ISO 8601. failures: every image that failed, and why."""
+
+    started: str
+    finished: str
+    spec: SpecStamp
+    results: tuple[Result, ...]
+    failures: tuple[Failure, ...]
+    counts: Counts = Counts()
+
+    @property
+    def outcomes(self) -> Counter[Outcome]:
+        """How many images ended how."""
+        return Counter(result.outcome for result in self.results)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run was told to stop before everything was done."""
+        return self.outcomes["skipped"] > 0
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the process should say: 0 when all is as wanted, 3 when some of it is, else what went wrong."""
+        if self.interrupted:
+            return ExitCode.INTERRUPTED
+        return exit_code(self.failures, landed=self.outcomes["done"] + self.outcomes["unchanged"] > 0)
+
+
+def exit_code(failures: tuple[Failure, ...], *, landed: bool) -> ExitCode:
+    """Return the exit code of some failures; landed: whether anything that was wanted is in place."""
+    if not failures:
+        return ExitCode.DONE
+    if landed:
+        return ExitCode.PARTLY
+    codes = {failure.error.exit_code for failure in failures}
+    return codes.pop() if len(codes) == 1 else ExitCode.FAILED
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """Return the report as a JSON document (kind `mirrorsync.report`)."""
+    counts = report.counts
+    return {
+        "kind": KIND,
+        "version": VERSION,
+        "started": report.started,
+        "finished": report.finished,
+        "spec": {"path": report.spec.path, "digest": str(report.spec.digest), "only": list(report.spec.only)},
+        "exit_code": int(report.exit_code),
+        "interrupted": report.interrupted,
+        "images": [{**change_json(result.change), "outcome": result.outcome} for result in report.results],
+        "failures": [failure_json(failure) for failure in report.failures],
+        "counts": {
+            "read": {"blobs": counts.blobs_read, "bytes": counts.bytes_read},
+            "written": {"blobs": counts.blobs_written, "bytes": counts.bytes_written},
+            "mounted": {"blobs": counts.blobs_mounted, "bytes": counts.bytes_mounted},
+        },
+    }

@@ -1,0 +1,101 @@
+"""A session: the stores of one run, opened once, and the manifests it has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from types import TracebackType
+from typing import Self
+
+from mirrorsync.errors import ContentNotFound, MirrorsyncError, Side
+from mirrorsync.events import Observer, ignore
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.reference import Location
+from mirrorsync.stores.base import Store, WritableRepository
+from mirrorsync.sync.manifests import ManifestCache, NoCache
+from mirrorsync.sync.pool import Answers
+
+
+class Session:
+    """Everything that the engine's verbs share while they work on one spec. Use it as `async with Session(...)`.
+
+    opener: returns the store of an address, called once for each. cache: manifests of earlier runs. observer: takes
+    the events.
+    """
+
+    def __init__(
+        self, opener: Callable[[str], Store], *, cache: ManifestCache | None = None, observer: Observer = ignore
+    ) -> None:
+        self._opener = opener
+        self._stores: dict[str, Store] = {}
+        self._repositories: dict[Location, WritableRepository] = {}
+        self._cache = cache or NoCache()
+        self._manifests: dict[Digest, Manifest] = {}
+        self._asked: Answers[Digest, Manifest] = Answers()
+        self.announce = observer
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._cache.close()
+        failures = []
+        for store in self._stores.values():
+            try:
+                await store.close()
+            except MirrorsyncError as failure:
+                failures.append(failure)
+        if failures and error is None:
+            raise failures[0]
+
+    def store(self, address: str) -> Store:
+        """Return the store at `address`. Raises: what opening it raises, such as StorageError."""
+        if address not in self._stores:
+            self._stores[address] = self._opener(address)
+        return self._stores[address]
+
+    def repository(self, location: Location) -> WritableRepository:
+        """Return the repository at `location`."""
+        if location not in self._repositories:
+            self._repositories[location] = self.store(location.store).repository(location.repository)
+        return self._repositories[location]
+
+    def known(self, content: Descriptor) -> Manifest | None:
+        """Return a manifest when it can be had without asking any store."""
+        found = self._manifests.get(content.digest) or self._cache.get(content)
+        if found is not None:
+            self._manifests[content.digest] = found
+        return found
+
+    async def manifest(self, source: Location, content: Descriptor) -> Manifest:
+        """Return a manifest: from memory, from the cache, or from `source`. Raises: MirrorsyncError."""
+        found = self.known(content)
+        return found or await self._asked.get(content.digest, lambda: self._fetch(source, content))
+
+    async def _fetch(self, source: Location, content: Descriptor) -> Manifest:
+        try:
+            manifest = await self.repository(source).manifest(content)
+        except ContentNotFound as error:
+            error.remedy = error.remedy or "the source does not have all that this image names; its publisher can tell"
+            raise
+        self._cache.add(manifest)
+        self._manifests[content.digest] = manifest
+        return manifest
+
+
+@contextmanager
+def located(side: Side, location: Location, reference: str | None = None) -> Iterator[None]:
+    """Say in every MirrorsyncError that passes on which side and where it happened.
+
+    The error is copied: an answer that many images wait for is one exception, and each image adds its own place.
+    """
+    try:
+        yield
+    except MirrorsyncError as error:
+        place = copy(error).at(side=side, store=location.store, repository=location.repository, reference=reference)
+        raise place from error

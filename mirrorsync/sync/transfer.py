@@ -1,0 +1,167 @@
+"""One blob: read once from its source, verified on the way, and written to every destination that lacks it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, wait_random_exponential
+
+from mirrorsync.errors import IntegrityError, Interrupted, MirrorsyncError
+from mirrorsync.events import BlobEnded, BlobStarted, BytesMoved, Retrying
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.reference import Location
+from mirrorsync.stores.base import CHUNK_BYTES
+from mirrorsync.stores.verified import VerifiedChunks
+from mirrorsync.sync.relay import relay
+from mirrorsync.sync.session import Session, located
+
+# Up to this size a blob moves like a question: whole, on the event loop, with thousands of its kind. Above it, a
+# thread reads, hashes and writes without the event loop in the path.
+SMALL_BYTES = CHUNK_BYTES
+# Two cores are busy with four streams: one waits for the network or the disk while the other one hashes.
+STREAMS_AT_ONCE = 4
+_ATTEMPTS = 3  # of a whole blob; its requests, and reads that break off, are retried inside the store
+
+Failures = Mapping[Location, MirrorsyncError]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was moved so far; blobs and bytes."""
+
+    blobs_read: int = 0
+    bytes_read: int = 0
+    blobs_written: int = 0
+    bytes_written: int = 0
+    blobs_mounted: int = 0
+    bytes_mounted: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def read(self, size: int) -> None:
+        """Count bytes that were read from a source. Called from threads."""
+        with self._lock:
+            self.bytes_read += size
+
+
+class Transfer:
+    """Moves blobs between the stores of a session.
+
+    stop: when it is set, streams in flight end with Interrupted. sleep: waits so many seconds between attempts.
+    """
+
+    def __init__(self, session: Session, stop: threading.Event, sleep: Callable[[float], Awaitable[None]]) -> None:
+        self._session = session
+        self._stop = stop
+        self._sleep = sleep
+        self._threads = ThreadPoolExecutor(STREAMS_AT_ONCE, thread_name_prefix="blob")
+        self.tally = Tally()
+
+    def close(self) -> None:
+        """Give the threads back, after the streams in flight."""
+        self._threads.shutdown()
+
+    async def mount(self, blob: Descriptor, origin: str, target: Location) -> bool:
+        """Mount a blob from repository `origin` of the target's store. False: it has to be copied."""
+        if not await self._session.repository(target).mount(blob, origin):
+            return False
+        self.tally.blobs_mounted += 1
+        self.tally.bytes_mounted += blob.size
+        return True
+
+    async def copy(self, blob: Descriptor, source: Location, targets: Sequence[Location]) -> Failures:
+        """Copy a blob to all targets; return those that do not have it now, and why.
+
+        What failed for a reason that may pass is tried again, `_ATTEMPTS` times in all, for the targets that need it.
+        """
+        failures: dict[Location, MirrorsyncError] = {}
+
+        async def attempt() -> Failures:
+            pending = [target for target in targets if target in failures] or targets
+            failures.clear()
+            failures.update(await self._copy_once(blob, source, pending))
+            return failures
+
+        def announce(state: RetryCallState) -> None:
+            delay = state.next_action.sleep if state.next_action else 0.0
+            reason = "; ".join(dict.fromkeys(error.message for error in failures.values()))
+            self._session.announce(Retrying(f"blob {blob.digest.short}", state.attempt_number, delay, reason))
+
+        await AsyncRetrying(
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_random_exponential(multiplier=1, max=30),
+            retry=retry_if_result(self._may_pass),
+            retry_error_callback=lambda _: failures,
+            before_sleep=announce,
+            sleep=self._sleep,
+        )(attempt)
+        written = len(targets) - len(failures)
+        self.tally.blobs_read += written > 0
+        self.tally.blobs_written += written
+        self.tally.bytes_written += written * blob.size
+        return failures
+
+    def _may_pass(self, failures: Failures) -> bool:
+        # Wrong content can be the work of something between here and the registry; a second reading tells.
+        passing = [error for error in failures.values() if error.transient or isinstance(error, IntegrityError)]
+        return bool(passing) and not self._stop.is_set()
+
+    async def _copy_once(self, blob: Descriptor, source: Location, targets: Sequence[Location]) -> Failures:
+        self._session.announce(BlobStarted(blob.digest, blob.size, str(source)))
+        try:
+            if blob.size <= SMALL_BYTES:
+                return await self._copy_small(blob, source, targets)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._stream, blob, source, targets)
+        finally:
+            self._session.announce(BlobEnded(blob.digest))
+
+    async def _copy_small(self, blob: Descriptor, source: Location, targets: Sequence[Location]) -> Failures:
+        try:
+            with located("source", source):
+                data = await self._session.repository(source).read(blob)
+        except MirrorsyncError as error:
+            return dict.fromkeys(targets, error)
+        self._moved(blob, len(data))
+        failures: dict[Location, MirrorsyncError] = {}
+
+        async def write(target: Location) -> None:
+            try:
+                with located("destination", target):
+                    await self._session.repository(target).write(blob, data)
+            except MirrorsyncError as error:
+                failures[target] = error
+
+        await asyncio.gather(*map(write, targets))
+        return failures
+
+    def _stream(self, blob: Descriptor, source: Location, targets: Sequence[Location]) -> Failures:
+        """Copy a large blob; runs in a thread."""
+        try:
+            with located("source", source), self._session.repository(source).open(blob) as chunks:
+                content = VerifiedChunks(blob, self._watched(blob, source, chunks))
+                return relay(blob, content, {target: self._session.repository(target) for target in targets})
+        except MirrorsyncError as error:
+            return dict.fromkeys(targets, error)
+
+    def _watched(self, blob: Descriptor, source: Location, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        moved = 0
+        try:
+            with located("source", source):
+                for chunk in chunks:
+                    if self._stop.is_set():
+                        raise Interrupted("the run was told to stop")
+                    moved += len(chunk)
+                    self._moved(blob, len(chunk))
+                    yield chunk
+        finally:
+            if moved < blob.size:
+                # The next attempt starts from nothing, and progress must not count these bytes twice.
+                self._session.announce(BytesMoved(blob.digest, -moved))
+
+    def _moved(self, blob: Descriptor, size: int) -> None:
+        self.tally.read(size)
+        self._session.announce(BytesMoved(blob.digest, size))
