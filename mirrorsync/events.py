@@ -93,6 +93,15 @@ class Noticed:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Our own registry answered a request."""
+
+    method: str
+    path: str
+    status: int
+
+
 Event = (
     PhaseStarted
     | PhaseAdvanced
@@ -104,6 +113,7 @@ Event = (
     | TagSet
     | Retrying
     | Noticed
+    | Served
 )
 Observer = Callable[[Event], None]
 

@@ -186,7 +186,7 @@ def _parse_registry(text: str) -> Reference:
     digest = Digest(encoded) if at else None
     path, colon, tag = rest.rpartition(":")
     if not colon or "/" in tag:
-        path, tag = rest, ""
+        path, colon, tag = rest, "", ""
     host, slash, repository = path.partition("/")
     if not slash or not _looks_like_host(host):
         host, repository = DOCKER_HUB, path
@@ -194,7 +194,7 @@ def _parse_registry(text: str) -> Reference:
     check_repository(repository)
     if host == DOCKER_HUB and "/" not in repository:
         repository = f"library/{repository}"
-    if colon and not tag and not text.endswith("/"):
+    if colon and not tag:
         raise GrammarError(f"{printable(text)!r} has an empty tag", remedy="write the tag after the colon")
     return Reference(Location(host, repository), check_tag(tag) if tag else None, digest)
 

@@ -11,6 +11,7 @@ from mirrorsync.errors import GrammarError, MirrorsyncError, UsageError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location, check_repository, check_tag
+from mirrorsync.plan.inventory import Desired
 from mirrorsync.plan.model import (
     Amount,
     Change,
@@ -179,3 +180,23 @@ def _step_json(step: Step) -> dict[str, Any]:
 def _step(item: Mapping[str, Any]) -> Step:
     kind = _STEPS[item["do"]]
     return kind(**{field.name: _FIELDS[field.name][1](item[field.name]) for field in fields(kind)})
+
+
+def inventory_json(desired: Desired, spec: SpecStamp) -> dict[str, Any]:
+    """Return what a spec comes to now as a JSON document (kind `mirrorsync.inventory`)."""
+    return {
+        "kind": "mirrorsync.inventory",
+        "version": VERSION,
+        "spec": {"path": spec.path, "digest": str(spec.digest), "only": list(spec.only)},
+        "images": [
+            {
+                "source": location_json(image.source),
+                "target": location_json(image.target),
+                "tag": image.tag,
+                "followed": image.followed,
+                "root": image.root.to_json(),
+            }
+            for image in desired.images
+        ],
+        "failures": [failure_json(failure) for failure in desired.failures],
+    }

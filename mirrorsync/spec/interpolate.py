@@ -64,10 +64,10 @@ def _replacement(match: re.Match[str], pointer: str, source: Source, environment
         source.problems.append(
             source.problem(pointer, "'${' without a variable and '}'", "write ${NAME}, or $${ for itself")
         )
-        return ""
+        return match[0]
     if name not in environment:
         source.problems.append(
             source.problem(pointer, f"the variable {name} is not set", f"set {name} in the environment")
         )
-        return ""
+        return match[0]  # an empty text would be a second problem of the same field
     return environment[name]

@@ -40,6 +40,12 @@ class Repository(Protocol):
     async def has(self, blob: Descriptor) -> bool:
         """Tell whether this repository holds the blob (config or layer; for a manifest ask `resolve`)."""
 
+    async def blob(self, digest: Digest) -> Descriptor | None:
+        """Return the descriptor of a blob of which only the digest is known, None when it is not there.
+
+        Its media type is that of any bytes: repositories do not know what their blobs are.
+        """
+
     async def manifest(self, content: Descriptor) -> Manifest:
         """Return a manifest, whole and verified. Raises: ContentNotFound, IntegrityError."""
 

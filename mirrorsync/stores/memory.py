@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from mirrorsync.errors import ContentNotFound, NotFound, RepositoryNotFound
+from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
@@ -85,6 +86,11 @@ class MemoryRepository:
     async def has(self, blob: Descriptor) -> bool:
         """Tell whether this repository holds the blob."""
         return blob.digest in self._contents.blobs
+
+    async def blob(self, digest: Digest) -> Descriptor | None:
+        """Return a blob's descriptor by its digest, None when it is not there."""
+        data = self._contents.blobs.get(digest)
+        return Descriptor(media_types.ANY_BYTES, digest, len(data)) if data is not None else None
 
     async def manifest(self, content: Descriptor) -> Manifest:
         """Return a manifest. Raises: ContentNotFound."""

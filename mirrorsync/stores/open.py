@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,11 +20,17 @@ _PROXY_SUFFIX: Final = "_proxy"
 
 @dataclass(frozen=True, slots=True)
 class StoreEnvironment:
-    """What stores need from outside: registries' settings by host, environment variables, and who hears the events."""
+    """What stores need from outside.
+
+    registries: settings by host. variables: the environment's. observer: hears the events. sleep, asleep: wait so many
+    seconds, in a thread and on the event loop, and may raise Interrupted instead.
+    """
 
     registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     observer: Observer = ignore
+    sleep: Callable[[float], None] = time.sleep
+    asleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 def opener(environment: StoreEnvironment) -> Callable[[str], Store]:
@@ -54,10 +62,12 @@ _KINDS: Final[Mapping[str, Callable[[str], Store]]] = {LAYOUT_SCHEME: _layout}
 def _registries(environment: StoreEnvironment) -> Callable[[str], Store]:
     # Imported here: a plan between layouts, and `mirrorsync --version`, need no HTTP.
     from mirrorsync.stores.registry.credentials import CredentialFinder
+    from mirrorsync.stores.registry.retry import Clock
     from mirrorsync.stores.registry.store import RegistryStore, Surroundings
 
+    clock = Clock(sleep=environment.sleep, asleep=environment.asleep)
     find = CredentialFinder(environment.registries, environment.variables)
-    around = Surroundings(find, proxies(environment.variables), environment.observer)
+    around = Surroundings(find, proxies(environment.variables), environment.observer, clock)
 
     def open_registry(host: str) -> Store:
         return RegistryStore(host, environment.registries.get(host, RegistrySettings()), around)

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from mirrorsync.errors import ContentNotFound, Denied, MirrorsyncError, RepositoryNotFound
 from mirrorsync.locks import FileLock
+from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
@@ -133,6 +134,11 @@ class LayoutRepository:
     async def has(self, blob: Descriptor) -> bool:
         """Tell whether the layout holds the blob."""
         return self._files.holds(blob)
+
+    async def blob(self, digest: Digest) -> Descriptor | None:
+        """Return a blob's descriptor by its digest, None when the layout does not hold it."""
+        size = self._files.size(digest)
+        return Descriptor(media_types.ANY_BYTES, digest, size) if size is not None else None
 
     async def manifest(self, content: Descriptor) -> Manifest:
         """Return a manifest. Raises: ContentNotFound, IntegrityError, StorageError."""

@@ -90,16 +90,26 @@ class RegistryRepository:
 
     async def has(self, blob: Descriptor) -> bool:
         """Tell whether the repository holds the blob, with the right size."""
-        with self._located(blob.digest):
-            request = Request("HEAD", self._blob_url(blob), self._pull, known=frozenset({403, 404}))
-            doing = f"asking for blob {blob.digest.short}"
+        answer = await self._head_blob(blob.digest)
+        return answer is not None and (not answer.ok or answer.length in (None, blob.size))
+
+    async def blob(self, digest: Digest) -> Descriptor | None:
+        """Return a blob's descriptor by its digest, None when it is not there or its size is not told."""
+        answer = await self._head_blob(digest)
+        if answer is None or not answer.ok or answer.length is None:
+            return None
+        return Descriptor(media_types.ANY_BYTES, digest, answer.length)
+
+    async def _head_blob(self, digest: Digest) -> Answer | None:
+        """Ask for a blob; None when it is not there. An answer of 403 is a storage's, and says that it is there."""
+        doing = f"asking for blob {digest.short}"
+        with self._located(digest):
+            request = Request("HEAD", self._blob_url(digest), self._pull, known=frozenset({403, 404}))
             answer = await self._client.ask(request, doing)
-            if answer.status == 403:
-                # A storage's URL can be signed for GET alone. That the registry leads there says that it has the blob.
-                if same_origin(answer.url, self._client.url):
-                    raise failure(answer, doing)
-                return True
-            return answer.ok and answer.length in (None, blob.size)
+            # A storage's URL can be signed for GET alone. That the registry leads there says that it has the blob.
+            if answer.status == 403 and same_origin(answer.url, self._client.url):
+                raise failure(answer, doing)
+            return answer if answer.status != 404 else None
 
     async def manifest(self, content: Descriptor) -> Manifest:
         """Return a manifest, whole and verified. Raises: ContentNotFound, IntegrityError."""
@@ -135,7 +145,7 @@ class RegistryRepository:
     async def read(self, blob: Descriptor) -> bytes:
         """Return a small blob, whole and verified. Raises: ContentNotFound, IntegrityError."""
         with self._located(blob.digest):
-            request = Request("GET", self._blob_url(blob), self._pull, limit=blob.size, known=_ABSENT)
+            request = Request("GET", self._blob_url(blob.digest), self._pull, limit=blob.size, known=_ABSENT)
             answer = await self._client.ask(request, f"reading blob {blob.digest.short}")
             if answer.status == 404:
                 raise ContentNotFound("the repository has no such blob")
@@ -150,7 +160,7 @@ class RegistryRepository:
         from mirrorsync.stores.registry.download import Download
 
         with self._located(blob.digest):
-            request = Request("GET", self._blob_url(blob), self._pull)
+            request = Request("GET", self._blob_url(blob.digest), self._pull)
             with Download(self._client, request, blob, offset).chunks() as chunks:
                 yield chunks
 
@@ -229,8 +239,8 @@ class RegistryRepository:
     def _manifest_url(self, reference: str) -> str:
         return f"{self._url}/manifests/{reference if ':' in reference else check_tag(reference)}"
 
-    def _blob_url(self, blob: Descriptor) -> str:
-        return f"{self._url}/blobs/{blob.digest}"
+    def _blob_url(self, digest: Digest) -> str:
+        return f"{self._url}/blobs/{digest}"
 
     def _tell_of(self, tag: str, number: int) -> None:
         shown = 3

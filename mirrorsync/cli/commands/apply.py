@@ -1,0 +1,75 @@
+"""`mirrorsync apply`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mirrorsync.cli.console import Console, verb
+from mirrorsync.cli.render import failure_lines, report_summary
+from mirrorsync.cli.sessions import DEFAULT_SPEC, opened, read_spec
+from mirrorsync.cli.stop import Stop
+from mirrorsync.errors import UsageError
+from mirrorsync.library import checked_plan, read_file
+from mirrorsync.locks import FileLock
+from mirrorsync.plan import document
+from mirrorsync.plan.model import Plan
+from mirrorsync.spec.model import Spec
+from mirrorsync.sync.apply import apply
+from mirrorsync.sync.planning import check_against, check_fresh, make_plan
+from mirrorsync.sync.report import Report, to_json
+from mirrorsync.sync.session import Session
+
+_MAX_BYTES = 1024 * 1024 * 1024
+
+
+@click.command()
+@click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC|PLAN]")
+@click.option("--spec", "spec_of_plan", type=click.Path(), help="The spec of PLAN, where it is not at its old place.")
+@click.option("--deep", is_flag=True, help="Ask for every blob and manifest, and repair what is missing.")
+@click.option("--only", multiple=True, metavar="GLOB", help="Only mirrors whose source matches. Repeatable.")
+@verb
+def command(console: Console, spec: str, spec_of_plan: str | None, deep: bool, only: tuple[str, ...]) -> int:
+    """Make the destinations hold what SPEC (mirror.yaml) wants, or do exactly what a saved PLAN says.
+
+    A saved plan is refused with exit code 5 when a tag of the source or the destination has moved since.
+    """
+    saved = document.sniff(read_file(Path(spec), _MAX_BYTES, "spec"))
+    plan = None
+    if saved is not None:
+        if only or deep:
+            raise UsageError("a saved plan is done as it is", remedy="leave --only and --deep to `mirrorsync plan`")
+        plan = checked_plan(saved, spec)
+        spec = spec_of_plan or plan.spec.path
+    elif spec_of_plan is not None:
+        raise UsageError("--spec goes with a saved plan", remedy="name the spec alone")
+    report, code = _applied(console, read_spec(spec), plan, only, deep)
+    changed = report.outcomes["done"] or report.failures or report.interrupted
+    quiet = console.level < 0 and not changed
+    console.result(lambda: to_json(report), "" if quiet else report_summary(report))
+    for line in failure_lines(report.failures):
+        click.echo(line, err=True)
+    return code
+
+
+def _applied(console: Console, spec: Spec, plan: Plan | None, only: tuple[str, ...], deep: bool) -> tuple[Report, int]:
+    """Plan, unless there is a plan, and apply; return the report and the exit code."""
+    stop = Stop(console.say)
+    with FileLock(Path(spec.source), spec.source), console.watching() as observer:
+
+        async def work() -> Report:
+            async with opened(spec, stop, observer) as session:
+                ready = await stop.unless(_ready(spec, session, plan, only, deep))
+                return await apply(ready, session, stop=stop.event, sleep=stop.asleep)
+
+        report = stop.run(work)
+    return report, stop.exit_code if report.interrupted else report.exit_code
+
+
+async def _ready(spec: Spec, session: Session, plan: Plan | None, only: tuple[str, ...], deep: bool) -> Plan:
+    if plan is None:
+        return await make_plan(spec, session, only=only, deep=deep)
+    check_against(plan, spec)
+    await check_fresh(plan, session)
+    return plan

@@ -1,0 +1,145 @@
+"""`mirrorsync demo`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import click
+
+from mirrorsync.cli.console import Console, verb
+from mirrorsync.cli.demo_images import fill
+from mirrorsync.errors import StorageError, UsageError
+from mirrorsync.serve.server import serving
+from mirrorsync.stores.layout.store import LayoutStore
+
+_MARK: Final = "# Written by `mirrorsync demo`; it is written again each time."
+_SPEC: Final = """{mark}
+version: 1
+
+registries:
+  {host}: {{plain_http: true}} # the demo's own upstream; never assumed
+
+destinations:
+  disk: oci:mirror # an OCI image layout, in the directory of this file
+
+mirrors:
+  - from: {host}/demo/web
+    tags: {{semver: ">=1.27", newest: 2}} # the two newest releases; 1.28.0-rc1 is none yet
+  - {host}/demo/worker:latest
+"""
+
+
+@click.command()
+@click.argument("directory", default="mirrorsync-demo", metavar="[DIRECTORY]")
+@verb
+def command(console: Console, directory: str) -> None:
+    """Start a registry with a few images on a free loopback port, and mirror from it into DIRECTORY.
+
+    Runs validate, plan, apply and plan again, as you would. It needs no network and no other registry.
+    """
+    if console.as_json:
+        raise UsageError("the demo is for people, and has no JSON", remedy="use --json with the verbs that it runs")
+    home = Path(directory).absolute()
+    spec = home / "mirror.yaml"
+    _prepare(home, spec)
+    with _upstream(home / "upstream") as port:
+        host = f"127.0.0.1:{port}"
+        spec.write_text(_SPEC.format(mark=_MARK, host=host), "utf-8")
+        shown = os.path.relpath(spec)
+        click.echo(f"\nAn upstream registry with two repositories runs at http://{host} now.")
+        click.echo(f"{shown} says what we want of it:\n\n{_indented(spec.read_text('utf-8'))}")
+        for words, told in (
+            (["validate"], "Is the file right? Nothing is contacted."),
+            (["plan"], "What would change? Nothing is changed."),
+            (["apply"], "Do it. Layers that images share are read once."),
+            (["plan"], "Is anything left to do? One question for each tag."),
+        ):
+            _run([*words, shown], told)
+    _farewell(shown, home, port)
+
+
+def _prepare(home: Path, spec: Path) -> None:
+    """Make the directory, and see that no other mirror.yaml of somebody is overwritten."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if spec.exists() and not spec.read_text("utf-8").startswith(_MARK):
+            raise UsageError(f"{spec} is not the demo's", remedy="name another directory: mirrorsync demo DIRECTORY")
+        for part in ("upstream", "mirror"):
+            # What an earlier demo left; everything in it was made by the demo.
+            if spec.exists() and (home / part).exists():
+                shutil.rmtree(home / part)
+    except OSError as error:
+        raise StorageError(f"{home} cannot be used: {error.strerror}") from error
+
+
+def _run(words: list[str], told: str) -> None:
+    """Run a verb as the command line does, after showing what is run."""
+    from mirrorsync.cli.main import cli
+
+    click.echo(f"{told}\n")
+    click.echo(click.style(f"$ mirrorsync {' '.join(words)}", bold=True))
+    code = cli.main(words, prog_name="mirrorsync", standalone_mode=False)
+    click.echo()
+    if code:
+        raise UsageError(f"the demo's `mirrorsync {words[0]}` ended with exit code {code}")
+
+
+def _indented(text: str) -> str:
+    return "".join(f"    {line}\n" for line in text.splitlines())
+
+
+def _farewell(spec: str, home: Path, port: int) -> None:
+    place = os.path.relpath(home)
+    click.echo(
+        f"The images are in {place}/mirror, a plain OCI layout. What you can try now:\n\n"
+        f"  skopeo inspect --raw oci:{place}/mirror:demo/worker:latest\n"
+        f"  mirrorsync serve oci:{place}/mirror      # it is a registry now: podman pull --tls-verify=false ...\n\n"
+        f"The upstream has ended with the demo. To go on with {spec}, start it again in another terminal:\n\n"
+        f"  mirrorsync serve oci:{place}/upstream --listen 127.0.0.1:{port}\n\n"
+        "Then change the file, and see what `mirrorsync plan` makes of it."
+    )
+
+
+@contextmanager
+def _upstream(directory: Path) -> Iterator[int]:
+    """Serve the demo's images from a thread while the block runs; yields the port."""
+    ready = threading.Event()
+    started: list[int] = []
+    failed: list[BaseException] = []
+    loop = asyncio.new_event_loop()
+    done = asyncio.Event()
+
+    async def serve() -> None:
+        store = LayoutStore(directory)
+        await fill(store)
+        async with serving(store, "127.0.0.1", 0, read_only=True) as port:
+            started.append(port)
+            ready.set()
+            await done.wait()
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(serve())
+        except BaseException as error:  # noqa: BLE001 - raised where it is seen, in the main thread
+            failed.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run, name="upstream", daemon=True)
+    thread.start()
+    ready.wait()
+    if failed:
+        raise failed[0]
+    try:
+        yield started[0]
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join()
+        loop.close()

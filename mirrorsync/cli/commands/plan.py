@@ -1,0 +1,53 @@
+"""`mirrorsync plan`."""
+
+from __future__ import annotations
+
+import click
+
+from mirrorsync.cli.console import Console, verb
+from mirrorsync.cli.render import changes_table, failure_lines, plan_summary
+from mirrorsync.cli.sessions import DEFAULT_SPEC, opened, read_spec
+from mirrorsync.cli.stop import Stop
+from mirrorsync.errors import ExitCode
+from mirrorsync.library import save_plan
+from mirrorsync.plan import document
+from mirrorsync.plan.model import Plan
+from mirrorsync.spec.model import Spec
+from mirrorsync.sync.planning import make_plan
+from mirrorsync.sync.report import exit_code
+
+
+@click.command()
+@click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), help="Save the plan, for `apply FILE`.")
+@click.option("--exit-code", "tell_changes", is_flag=True, help="Exit with 10 when something would change.")
+@click.option("--deep", is_flag=True, help="Ask for every blob and manifest, not only for the tags.")
+@click.option("--only", multiple=True, metavar="GLOB", help="Only mirrors whose source matches. Repeatable.")
+@verb
+def command(
+    console: Console, spec: str, output: str | None, tell_changes: bool, deep: bool, only: tuple[str, ...]
+) -> int:
+    """Show what would change at each destination of SPEC (mirror.yaml). Nothing is changed."""
+    made = planned(console, read_spec(spec), only=only, deep=deep)
+    if output is not None:
+        save_plan(made, output)
+        console.say(f"saved as {output}; run it with: mirrorsync apply {output}")
+    quiet = console.level < 0 and not any(made.changed())
+    console.result(lambda: document.to_json(made), changes_table(made.changes), "" if quiet else plan_summary(made))
+    for line in failure_lines(made.failures):
+        click.echo(line, err=True)
+    if made.failures:
+        return exit_code(made.failures, landed=bool(made.changes))
+    return ExitCode.CHANGES if tell_changes and any(made.changed()) else ExitCode.DONE
+
+
+def planned(console: Console, spec: Spec, *, only: tuple[str, ...] = (), deep: bool = False) -> Plan:
+    """Make a plan while progress is shown. Raises: Interrupted, UsageError."""
+    stop = Stop(console.say)
+    with console.watching() as observer:
+
+        async def work() -> Plan:
+            async with opened(spec, stop, observer) as session:
+                return await stop.unless(make_plan(spec, session, only=only, deep=deep))
+
+        return stop.run(work)

@@ -1,0 +1,51 @@
+"""`mirrorsync serve`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from mirrorsync.cli.console import Console, verb
+from mirrorsync.cli.stop import Stop
+from mirrorsync.errors import UsageError
+from mirrorsync.oci.reference import parse_destination
+from mirrorsync.serve.server import serving
+from mirrorsync.stores.open import StoreEnvironment, opener
+
+
+@click.command()
+@click.argument("store", metavar="oci:DIRECTORY")
+@click.option("--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT", help="Port 0 is any free.")
+@click.option("--read-only", is_flag=True, help="Refuse pushes and deletes.")
+@verb
+def command(console: Console, store: str, listen: str, read_only: bool) -> None:
+    """Be a registry over an OCI layout DIRECTORY, until told to stop.
+
+    There is no password and no TLS: listen on other addresses than loopback only where everybody may read, and with
+    --read-only or behind a proxy that asks who it is.
+    """
+    host, port = _address(listen)
+    place = parse_destination(store, str(Path.cwd()))
+    if place.repository:
+        raise UsageError(f"{store} names a repository", remedy=f"serve the whole layout: {place.store}")
+    stop = Stop(lambda _: None)
+    with console.watching() as observer:
+
+        async def work() -> None:
+            opened = opener(StoreEnvironment(variables=os.environ, observer=observer))(place.store)
+            async with serving(opened, host, port, read_only=read_only, observer=observer) as actual:
+                shown = f"[{host}]" if ":" in host else host
+                document = {"kind": "mirrorsync.serving", "version": 1, "host": shown, "port": actual}
+                console.result(lambda: document, f"serving {place.store} at http://{shown}:{actual}")
+                await stop.wait()
+
+        stop.run(work)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise UsageError(f"{text!r} is not HOST:PORT", remedy="write it as 127.0.0.1:5000 or [::1]:5000")
+    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -1,0 +1,35 @@
+"""`mirrorsync validate`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from mirrorsync.cli.console import Console, verb
+from mirrorsync.cli.render import spec_summary
+from mirrorsync.cli.sessions import DEFAULT_SPEC, read_spec
+from mirrorsync.errors import SpecError
+
+
+@click.command()
+@click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]")
+@verb
+def command(console: Console, spec: str) -> None:
+    """Check SPEC (mirror.yaml): every problem with its line, and what to write instead. Nothing is contacted."""
+    try:
+        found = read_spec(spec)
+    except SpecError as error:
+        if not console.as_json:
+            raise
+        problems = [asdict(problem) for problem in error.problems]
+        document = {"kind": "mirrorsync.validation", "version": 1, "spec": error.source, "problems": problems}
+        click.echo(json.dumps(document, indent=1))
+        raise SystemExit(error.exit_code) from error
+    if console.level < 0 and not console.as_json:
+        return
+    console.result(
+        lambda: {"kind": "mirrorsync.validation", "version": 1, "spec": found.source, "problems": []},
+        spec_summary(found),
+    )

@@ -1,0 +1,35 @@
+"""`mirrorsync verify`."""
+
+from __future__ import annotations
+
+import click
+
+from mirrorsync.cli.commands.plan import planned
+from mirrorsync.cli.console import Console, verb
+from mirrorsync.cli.render import changes_table, count, failure_lines
+from mirrorsync.cli.sessions import DEFAULT_SPEC, read_spec
+from mirrorsync.errors import ExitCode
+from mirrorsync.plan import document
+from mirrorsync.sync.report import exit_code
+
+
+@click.command()
+@click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]")
+@click.option("--only", multiple=True, metavar="GLOB", help="Only mirrors whose source matches. Repeatable.")
+@verb
+def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
+    """Ask the destinations of SPEC (mirror.yaml) for every blob and manifest of every image that is wanted.
+
+    Exits with 1 when something is missing; `mirrorsync apply --deep` repairs it.
+    """
+    found = planned(console, read_spec(spec), only=only, deep=True)
+    missing = list(found.changed())
+    whole = len(found.changes) - len(missing)
+    summary = f"{count(whole, 'image')} complete" + (f", {len(missing)} not as wanted" if missing else "")
+    quiet = console.level < 0 and not missing
+    console.result(lambda: document.to_json(found), changes_table(missing), "" if quiet else summary)
+    for line in failure_lines(found.failures):
+        click.echo(line, err=True)
+    if found.failures:
+        return exit_code(found.failures, landed=bool(found.changes))
+    return ExitCode.FAILED if missing else ExitCode.DONE

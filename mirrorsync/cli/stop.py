@@ -1,0 +1,101 @@
+"""SIGINT and SIGTERM: the first asks the run to end well, the second ends it at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import Any, Final, TypeVar
+
+from mirrorsync.errors import ExitCode, Interrupted
+from mirrorsync.library import run_once
+
+T = TypeVar("T")
+
+_SIGNALS: Final = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+_SHOW_CURSOR: Final = "\x1b[?25h"  # progress bars hide it, and have no time to bring it back
+
+
+class Stop:
+    """Whether the run was told to stop. Made on the main thread; `event` is for the engine."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.event = threading.Event()
+        self._say = say
+        self._signal: signal.Signals | None = None
+        self._asked: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine on a fresh event loop, listening for signals meanwhile."""
+
+        async def listening() -> T:
+            self._asked = asyncio.Event()
+            self._loop = asyncio.get_running_loop()
+            before = {number: signal.signal(number, self._hear) for number in _SIGNALS}
+            try:
+                return await work()
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+        return run_once(listening())
+
+    def _hear(self, number: int, _: FrameType | None) -> None:
+        # A plain handler, and not the event loop's: the second signal must end a process whose loop is stuck.
+        if self._signal is not None:
+            if sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), _SHOW_CURSOR.encode())
+            os._exit(_SIGNALS[signal.Signals(number)])
+        self._signal = signal.Signals(number)
+        self.event.set()
+        if self._loop is not None and self._asked is not None:
+            self._loop.call_soon_threadsafe(self._asked.set)
+        self._say("stopping; once more to stop at once")
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the process says when it was told to stop."""
+        return _SIGNALS[self._signal] if self._signal else ExitCode.INTERRUPTED
+
+    async def wait(self) -> None:
+        """Wait until the run is told to stop."""
+        if self._asked is not None:
+            await self._asked.wait()
+
+    async def unless(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work`, or give it up when the run is told to stop. Raises: Interrupted."""
+        task = asyncio.ensure_future(work)
+        waiter = asyncio.ensure_future(self.wait())
+        try:
+            await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiter.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+        if task.cancelled():
+            raise self._interrupted()
+        return task.result()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait so many seconds in a thread. Raises: Interrupted as soon as the run is told to stop."""
+        if self.event.wait(seconds):
+            raise self._interrupted()
+
+    async def asleep(self, seconds: float) -> None:
+        """Wait so many seconds on the event loop. Raises: Interrupted as soon as the run is told to stop."""
+        try:
+            await asyncio.wait_for(self.wait(), seconds)
+        except TimeoutError:
+            return
+        raise self._interrupted()
+
+    def _interrupted(self) -> Interrupted:
+        error = Interrupted("the run was told to stop")
+        error.exit_code = self.exit_code  # type: ignore[misc]  # the class says 130; only the signal can tell
+        return error

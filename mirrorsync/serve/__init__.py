@@ -1,0 +1,1 @@
+"""Floor 3: the OCI distribution API over any store, as a server."""

@@ -1,0 +1,173 @@
+"""The writing half of the distribution API: uploads, mounts, manifests, deletion."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from mirrorsync.errors import GrammarError, IntegrityError
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
+from mirrorsync.oci.reference import check_repository
+from mirrorsync.serve.pull import digest_of, reference_of, repository_of
+from mirrorsync.serve.refusals import Refusal
+from mirrorsync.serve.uploads import Upload, Uploads
+from mirrorsync.stores.base import Store, WritableRepository
+
+_CONTENT_RANGE = re.compile(r"(?:bytes )?(\d{1,18})-(\d{1,18})(?:/.*)?")
+
+
+class Push:
+    """Handlers of POST, PATCH, PUT and DELETE over a store, and of the status of uploads."""
+
+    def __init__(self, store: Store, uploads: Uploads) -> None:
+        self._store = store
+        self._uploads = uploads
+
+    async def start(self, request: web.Request) -> web.StreamResponse:
+        """POST: mount a blob, take it whole, or open an upload."""
+        repository = repository_of(self._store, request)
+        if "mount" in request.query and await self._mounted(request, repository):
+            return _created(repository, digest_of(request.query["mount"]))
+        algorithm = request.query.get("digest-algorithm", "sha256")
+        if algorithm not in ("sha256", "sha512"):
+            raise Refusal(400, "DIGEST_INVALID", "digests are sha256 or sha512")
+        upload = self._uploads.begin(repository, algorithm)
+        if "digest" in request.query:
+            return await self._closed(request, upload, digest_of(request.query["digest"]))
+        return web.Response(status=202, headers=_progress(upload))
+
+    async def _mounted(self, request: web.Request, repository: WritableRepository) -> bool:
+        blob = None
+        try:
+            digest, origin = digest_of(request.query["mount"]), check_repository(request.query.get("from", ""))
+            blob = await self._store.repository(origin).blob(digest)
+        except GrammarError:
+            return False  # "from" may be left out, and then nothing is mounted here
+        return blob is not None and await repository.mount(blob, origin)
+
+    async def status(self, request: web.Request) -> web.StreamResponse:
+        """GET: how far an upload has come."""
+        return web.Response(status=204, headers=_progress(self._upload(request)))
+
+    async def append(self, request: web.Request) -> web.StreamResponse:
+        """PATCH: the next bytes of an upload; out of order they are refused with 416."""
+        upload = self._upload(request)
+        async with upload.busy:
+            _check_order(request, upload)
+            await upload.append(_body(request))
+            return web.Response(status=202, headers=_progress(upload))
+
+    async def finish(self, request: web.Request) -> web.StreamResponse:
+        """PUT: the last bytes of an upload, or all or none of them, and its digest."""
+        upload = self._upload(request)
+        if "digest" not in request.query:
+            raise Refusal(400, "DIGEST_INVALID", "the digest is missing")
+        digest = digest_of(request.query["digest"])
+        async with upload.busy:
+            _check_order(request, upload)
+            return await self._closed(request, upload, digest)
+
+    async def _closed(self, request: web.Request, upload: Upload, digest: Digest) -> web.StreamResponse:
+        try:
+            await upload.append(_body(request))
+            await upload.finish(digest)
+        finally:
+            self._uploads.end(upload)
+        return _created(upload.repository, digest)
+
+    async def cancel(self, request: web.Request) -> web.StreamResponse:
+        """DELETE of an upload."""
+        self._uploads.end(self._upload(request))
+        return web.Response(status=204)
+
+    async def manifest(self, request: web.Request) -> web.StreamResponse:
+        """PUT of a manifest by tag or digest; durable and visible when it is answered."""
+        repository = repository_of(self._store, request)
+        reference = reference_of(request)
+        asked = Digest(reference) if ":" in reference else None
+        raw = bytearray()
+        async for chunk in _body(request):
+            raw += chunk
+            if len(raw) > MAX_MANIFEST_BYTES:
+                raise Refusal(413, "SIZE_INVALID", f"a manifest has at most {MAX_MANIFEST_BYTES} bytes")
+        try:
+            manifest = Manifest.parse(bytes(raw), request.content_type, digest=asked)
+        except IntegrityError as error:
+            wrong_digest = asked is not None and not asked.matches(bytes(raw))
+            raise Refusal(400, "DIGEST_INVALID" if wrong_digest else "MANIFEST_INVALID", error.message) from error
+        await _require_blobs(repository, manifest)
+        await (repository.tag(manifest, reference) if asked is None else repository.put_manifest(manifest))
+        await self._store.flush()
+        headers = {
+            "Location": f"/v2/{repository.name}/manifests/{manifest.digest}",
+            "Docker-Content-Digest": str(manifest.digest),
+        }
+        if manifest.subject is not None:
+            headers["OCI-Subject"] = manifest.subject.digest
+        return web.Response(status=201, headers=headers)
+
+    async def delete(self, request: web.Request) -> web.StreamResponse:
+        """DELETE of a tag, or of a manifest with its tags."""
+        await repository_of(self._store, request).delete(reference_of(request))
+        await self._store.flush()
+        return web.Response(status=202)
+
+    def _upload(self, request: web.Request) -> Upload:
+        return self._uploads.get(request.match_info["name"], request.match_info["upload"])
+
+
+async def _require_blobs(repository: WritableRepository, manifest: Manifest) -> None:
+    """Refuse a manifest whose blobs are not there. Children may be: sparse indexes are legal (image spec, index)."""
+    for blob in manifest.blobs:
+        if not await repository.has(blob):
+            raise Refusal(404, "MANIFEST_BLOB_UNKNOWN", f"blob {blob.digest} is not in the repository")
+
+
+def _check_order(request: web.Request, upload: Upload) -> None:
+    told = request.headers.get("Content-Range")
+    if told is None:
+        return
+    found = _CONTENT_RANGE.fullmatch(told)
+    if found is None or int(found[1]) != upload.size:
+        raise _OutOfOrder(upload)
+    if request.content_length is not None and int(found[2]) - int(found[1]) + 1 != request.content_length:
+        raise Refusal(400, "SIZE_INVALID", "Content-Range and Content-Length disagree")
+
+
+class _OutOfOrder(Refusal):
+    """The next bytes are not the ones that came; the answer says where the upload stands."""
+
+    def __init__(self, upload: Upload) -> None:
+        super().__init__(416, "BLOB_UPLOAD_INVALID", f"the upload has {upload.size} bytes; go on from there")
+        self._headers = _progress(upload)
+
+    def response(self) -> web.Response:
+        response = super().response()
+        response.headers.update(self._headers)
+        return response
+
+
+def _progress(upload: Upload) -> dict[str, str]:
+    """Return the headers that say where an upload goes on. For no bytes the range is 0-0, as distribution has it."""
+    return {
+        "Location": f"/v2/{upload.repository.name}/blobs/uploads/{upload.id}",
+        "Range": f"0-{max(0, upload.size - 1)}",
+        "Docker-Upload-UUID": upload.id,
+    }
+
+
+def _created(repository: WritableRepository, digest: Digest) -> web.Response:
+    location = f"/v2/{repository.name}/blobs/{digest}"
+    return web.Response(status=201, headers={"Location": location, "Docker-Content-Digest": str(digest)})
+
+
+async def _body(request: web.Request) -> AsyncIterator[bytes]:
+    """Yield a request's body. Raises: Refusal when the client hangs up; nobody hears it, and nothing is kept."""
+    try:
+        async for chunk in request.content.iter_any():
+            yield chunk
+    except (OSError, web.RequestPayloadError) as error:
+        raise Refusal(400, "SIZE_INVALID", "the body broke off") from error

@@ -1,0 +1,114 @@
+"""The server: routes, refusals, and a listener on loopback unless told otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from mirrorsync.errors import Locked, MirrorsyncError, StorageError
+from mirrorsync.events import Observer, Served, ignore
+from mirrorsync.serve.pull import Pull
+from mirrorsync.serve.push import Push
+from mirrorsync.serve.refusals import Refusal, refusal
+from mirrorsync.serve.uploads import Uploads
+from mirrorsync.stores.base import Store
+
+_REPOSITORY: Final = "/v2/{name:.+}"
+_READ_ONLY = Refusal(405, "UNSUPPORTED", "this registry is read-only")
+# Seconds that requests in flight have when the server is told to stop.
+_LAST_SECONDS: Final = 5.0
+
+
+def application(store: Store, *, read_only: bool = False, observer: Observer = ignore) -> web.Application:
+    """Return the distribution API over a store, as an aiohttp application.
+
+    read_only: everything that writes is refused with 405. observer: hears of every request.
+    """
+    uploads = Uploads()
+    pull, push = Pull(store), Push(store, uploads)
+    app = web.Application(middlewares=[_answering(observer)], client_max_size=0)
+    for path, handler in (
+        ("/v2/", pull.version),
+        ("/v2/_catalog", pull.catalog),
+        (f"{_REPOSITORY}/tags/list", pull.tags),
+        (f"{_REPOSITORY}/manifests/{{reference}}", pull.manifest),
+        (f"{_REPOSITORY}/blobs/uploads/{{upload}}", push.status),
+        (f"{_REPOSITORY}/blobs/{{digest}}", pull.blob),
+        (f"{_REPOSITORY}/referrers/{{digest}}", pull.referrers),
+    ):
+        app.router.add_get(path, handler)
+    for method, path, writer in (
+        ("POST", f"{_REPOSITORY}/blobs/uploads/", push.start),
+        ("PATCH", f"{_REPOSITORY}/blobs/uploads/{{upload}}", push.append),
+        ("PUT", f"{_REPOSITORY}/blobs/uploads/{{upload}}", push.finish),
+        ("DELETE", f"{_REPOSITORY}/blobs/uploads/{{upload}}", push.cancel),
+        ("PUT", f"{_REPOSITORY}/manifests/{{reference}}", push.manifest),
+        ("DELETE", f"{_REPOSITORY}/manifests/{{reference}}", push.delete),
+    ):
+        app.router.add_route(method, path, _refuse_writing if read_only else writer)
+
+    async def forget_uploads(_: web.Application) -> None:
+        uploads.close()
+
+    app.on_cleanup.append(forget_uploads)
+    return app
+
+
+@asynccontextmanager
+async def serving(
+    store: Store, host: str, port: int, *, read_only: bool = False, observer: Observer = ignore
+) -> AsyncIterator[int]:
+    """Listen on `host` and `port` (0 for any free one) while the block runs; yields the port. Closes the store.
+
+    Raises: StorageError when the address cannot be used.
+    """
+    runner = web.AppRunner(
+        application(store, read_only=read_only, observer=observer),
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=_LAST_SECONDS,
+    )
+    try:
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, host, port)
+            await site.start()
+        except OSError as error:
+            reason = error.strerror or "the address is not known"
+            raise StorageError(f"{host}:{port} cannot be listened on: {reason.lower()}") from error
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+        await store.close()
+
+
+async def _refuse_writing(_: web.Request) -> web.StreamResponse:
+    raise _READ_ONLY
+
+
+def _answering(observer: Observer) -> Middleware:
+    """Return the middleware that turns errors into the spec's answers, and tells of every request."""
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            response = await handler(request)
+        except Refusal as refused:
+            response = refused.response()
+        except Locked:
+            response = Refusal(503, "UNAVAILABLE", "another run is writing to this store").response()
+        except MirrorsyncError as error:
+            response = refusal(error).response()
+        except web.HTTPException as error:
+            response = Refusal(error.status, "UNSUPPORTED", error.reason).response()
+        if not response.prepared and request.can_read_body and response.status >= 400:
+            # What was refused unread would be taken for the next request.
+            response.force_close()
+        observer(Served(request.method, request.path, response.status))
+        return response
+
+    return answer

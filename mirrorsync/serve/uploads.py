@@ -1,0 +1,142 @@
+"""Uploads in progress: bytes grow in a file, are hashed on the way, and become a blob when their digest is right."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from mirrorsync.errors import IntegrityError, StorageError
+from mirrorsync.oci import media_types
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.serve.refusals import Refusal, unknown_upload
+from mirrorsync.stores.base import CHUNK_BYTES, BlobFiles, WritableRepository
+
+_IDLE_SECONDS: Final = 3600.0
+_MOST_UPLOADS: Final = 1000
+
+
+class Upload:
+    """One upload: a file that grows in order. Its coroutines are not to be run two at a time."""
+
+    def __init__(self, repository: WritableRepository, algorithm: str = "sha256") -> None:
+        self.id = uuid.uuid4().hex
+        self.repository = repository
+        self.size = 0
+        self.busy = asyncio.Lock()
+        self.used_at = 0.0
+        directory = repository.incoming if isinstance(repository, BlobFiles) else None
+        try:
+            handle, name = tempfile.mkstemp(dir=directory, prefix="upload-")
+        except OSError as error:
+            raise StorageError(f"an upload cannot be stored: {error.strerror}") from error
+        self._path = Path(name)
+        self._file: BinaryIO = os.fdopen(handle, "wb", buffering=0)
+        self._algorithm = algorithm
+        self._hasher = hashlib.new(algorithm)
+
+    async def append(self, chunks: AsyncIterator[bytes]) -> None:
+        """Add bytes at the end. When they break off, what came before stays and can be continued."""
+        held = bytearray()
+        async for chunk in chunks:
+            held += chunk
+            if len(held) >= CHUNK_BYTES:
+                await asyncio.to_thread(self._write, held)
+                held = bytearray()
+        await asyncio.to_thread(self._write, held)
+
+    def _write(self, data: bytes | bytearray) -> None:
+        try:
+            view = memoryview(data)
+            while view:
+                written = self._file.write(view)
+                self._hasher.update(view[:written])
+                self.size += written
+                view = view[written:]
+        except OSError as error:
+            raise StorageError(f"an upload cannot be stored: {error.strerror}") from error
+
+    async def finish(self, digest: Digest) -> None:
+        """Make what was uploaded the blob `digest`. Raises: IntegrityError; the upload is over in any case."""
+        blob = Descriptor(media_types.ANY_BYTES, digest, self.size)
+        try:
+            await asyncio.to_thread(self._finish, blob)
+        finally:
+            self.discard()
+
+    def _finish(self, blob: Descriptor) -> None:
+        found = self._hasher.hexdigest() if blob.digest.algorithm == self._algorithm else self._hashed(blob.digest)
+        if found != blob.digest.encoded:
+            raise IntegrityError(f"what was uploaded is {blob.digest.algorithm}:{found}, and not {blob.digest}")
+        try:
+            os.fchmod(self._file.fileno(), 0o644)
+            if isinstance(self.repository, BlobFiles):
+                os.fsync(self._file.fileno())
+                self.repository.adopt(blob, self._path)
+                return
+        except OSError as error:
+            raise StorageError(f"an upload cannot be stored: {error.strerror}") from error
+        self.repository.put(blob, self._chunks())
+
+    def _hashed(self, digest: Digest) -> str:
+        hasher = digest.hasher()
+        for chunk in self._chunks():
+            hasher.update(chunk)
+        return hasher.hexdigest()
+
+    def _chunks(self) -> Iterator[bytes]:
+        with self._path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+
+    def discard(self) -> None:
+        """Remove the file, unless it has become a blob."""
+        self._file.close()
+        with suppress(OSError):
+            self._path.unlink()
+
+
+class Uploads:
+    """All uploads in progress. clock: monotonic seconds; who is silent for an hour is forgotten."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._open: dict[str, Upload] = {}
+
+    def begin(self, repository: WritableRepository, algorithm: str = "sha256") -> Upload:
+        """Return a new upload. Raises: Refusal when there are too many, StorageError."""
+        now = self._clock()
+        for upload in [upload for upload in self._open.values() if now - upload.used_at > _IDLE_SECONDS]:
+            self.end(upload)
+        if len(self._open) >= _MOST_UPLOADS:
+            raise Refusal(429, "TOOMANYREQUESTS", f"{_MOST_UPLOADS} uploads are open; finish or cancel some")
+        upload = Upload(repository, algorithm)
+        upload.used_at = now
+        self._open[upload.id] = upload
+        return upload
+
+    def get(self, repository: str, identity: str) -> Upload:
+        """Return an upload to the repository of that name. Raises: Refusal when there is none."""
+        upload = self._open.get(identity)
+        if upload is None or upload.repository.name != repository:
+            raise unknown_upload()
+        upload.used_at = self._clock()
+        return upload
+
+    def end(self, upload: Upload) -> None:
+        """Forget an upload; its bytes go, unless they have become a blob."""
+        self._open.pop(upload.id, None)
+        upload.discard()
+
+    def close(self) -> None:
+        """Forget all of them."""
+        for upload in list(self._open.values()):
+            self.end(upload)
