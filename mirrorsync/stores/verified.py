@@ -46,13 +46,17 @@ class VerifiedChunks:
         blob = self.blob
         hasher = blob.digest.hasher()
         size = 0
-        for chunk in self._chunks:
+        chunks = iter(self._chunks)
+        for chunk in chunks:
             size += len(chunk)
             if size > blob.size:
-                raise IntegrityError(f"blob {blob.digest} has more than the {blob.size} bytes its descriptor says")
+                raise _too_much(blob)
             hasher.update(chunk)
             if size == blob.size:
                 _check(blob, size, hasher.hexdigest())
+                # Looked for before the last chunk is handed on: a registry completes an upload at its last byte.
+                if any(chunks):
+                    raise _too_much(blob)
             yield chunk
         _check(blob, size, hasher.hexdigest())
 
@@ -65,6 +69,10 @@ def verified(blob: Descriptor, data: bytes) -> bytes:
     hasher.update(data)
     _check(blob, len(data), hasher.hexdigest())
     return data
+
+
+def _too_much(blob: Descriptor) -> IntegrityError:
+    return IntegrityError(f"blob {blob.digest} has more than the {blob.size} bytes its descriptor says")
 
 
 def _check(blob: Descriptor, size: int, encoded: str) -> None:

@@ -103,9 +103,13 @@ class LayoutNames:
         self._untagged[Name(repository, None, manifest.digest)] = manifest.descriptor
 
     def set_tag(self, repository: str, tag: str, manifest: Manifest) -> None:
-        """Let a tag name a manifest that was stored."""
+        """Let a tag name a manifest that was stored; what it named before stays, by its digest, as in a registry."""
         self._learn(repository, manifest)
-        self._change(Name(repository, tag), manifest.descriptor)
+        name = Name(repository, tag)
+        before = self.current().get(name)
+        if before is not None and before.digest != manifest.digest:
+            self._untagged[Name(repository, None, before.digest)] = before
+        self._change(name, manifest.descriptor)
 
     def remove_tag(self, repository: str, tag: str) -> bool:
         """Remove a tag; False when it is not there."""

@@ -10,7 +10,9 @@ third less CPU (see streams.py).
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
+from typing import Final
 
 import aiohttp
 from yarl import URL
@@ -26,6 +28,8 @@ from mirrorsync.stores.registry.network import (
 )
 from mirrorsync.stores.registry.retry import Transient
 
+# aiohttp sends bytes up to this size at once.
+_AT_ONCE: Final = 512 * 1024
 _TIMEOUT = aiohttp.ClientTimeout(total=QUESTION_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
 _ENGINE_FAILURES = (aiohttp.ClientError, OSError, asyncio.TimeoutError, ssl.SSLError, ValueError)
 
@@ -51,7 +55,7 @@ class Questions:
                 # Presigned URLs are signed as they are written: nothing may be decoded and encoded again.
                 URL(request.url, encoded=True),
                 headers=request.sent_with(outgoing.authorization),
-                data=request.body,
+                data=_content(request.body),
                 allow_redirects=False,
                 ssl=self._network.tls if secure else True,
                 proxy=self._network.proxy(request.url),
@@ -88,6 +92,11 @@ class Questions:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+def _content(body: bytes | None) -> bytes | io.BytesIO | None:
+    """Return a body for aiohttp, which sends a large one in pieces only when it comes as a file."""
+    return io.BytesIO(body) if body is not None and len(body) > _AT_ONCE else body
 
 
 async def _body(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:

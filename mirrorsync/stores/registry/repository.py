@@ -29,7 +29,7 @@ from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Answer, Request
 from mirrorsync.stores.registry.origins import same_origin
 from mirrorsync.stores.registry.referrers import Referrers
 from mirrorsync.stores.registry.upload import PartSize, Upload
-from mirrorsync.stores.verified import verified
+from mirrorsync.stores.verified import VerifiedChunks, verified
 
 _ACCEPT: Final = {"Accept": media_types.ACCEPT}
 _ABSENT: Final = frozenset({404})
@@ -192,9 +192,10 @@ class RegistryRepository:
             await Upload(self._client, self._url, self._push, blob, self._parts).small(verified(blob, data))
 
     def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
-        """Store a blob from its chunks; the registry proves the digest, and so does `chunks`. Blocking."""
+        """Store a blob from its chunks, which are verified before the last of them is sent. Blocking."""
         with self._located(blob.digest):
-            Upload(self._client, self._url, self._push, blob, self._parts).stream(chunks)
+            upload = Upload(self._client, self._url, self._push, blob, self._parts)
+            upload.stream(VerifiedChunks.of(blob, chunks))
 
     async def put_manifest(self, manifest: Manifest) -> None:
         """Store a manifest under its digest."""
