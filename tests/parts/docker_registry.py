@@ -1,0 +1,83 @@
+"""Debian's docker-registry (CNCF distribution 2.8) as a real registry to mirror from and to."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.parts.processes import Server, free_port
+
+_ACCESS = re.compile(rb'"([A-Z]+) (/[^ ]*) HTTP/[0-9.]+" (\d{3})')
+
+
+@dataclass(frozen=True)
+class Access:
+    """One request that a registry answered."""
+
+    method: str
+    path: str
+    status: int
+
+
+class DockerRegistry(Server):
+    """A docker-registry with its storage in a directory.
+
+    auth: the `auth` section of its configuration. certificate, key: PEM files, to speak TLS.
+    """
+
+    def __init__(
+        self,
+        storage: Path,
+        *,
+        access_log: bool = True,
+        auth: Mapping[str, Any] | None = None,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        readonly: bool = False,
+    ) -> None:
+        self.storage = storage
+        storage.mkdir(parents=True, exist_ok=True)
+        port = free_port()
+        config: dict[str, Any] = {
+            "version": 0.1,
+            "log": {"level": "error", "accesslog": {"disabled": not access_log}},
+            "storage": {
+                "filesystem": {"rootdirectory": str(storage), "maxthreads": 200},
+                "delete": {"enabled": True},
+                "maintenance": {"readonly": {"enabled": readonly}, "uploadpurging": {"enabled": False}},
+            },
+            "http": {"addr": f"127.0.0.1:{port}", "secret": "shared by all"},
+        }
+        if certificate is not None:
+            config["http"]["tls"] = {"certificate": str(certificate), "key": str(key)}
+        if auth is not None:
+            config["auth"] = auth
+        path = storage.parent / f"{storage.name}.json"
+        path.write_text(json.dumps(config))
+        super().__init__(
+            ["docker-registry", "serve", path],
+            port,
+            storage.parent / f"{storage.name}.log",
+            {"OTEL_TRACES_EXPORTER": "none"},
+        )
+        self._answered = 0
+
+    def requests(self) -> list[Access]:
+        """Return all requests that were answered, in order."""
+        found = _ACCESS.findall(self.log.read_bytes())
+        return [Access(method.decode(), path.decode(), int(status)) for method, path, status in found]
+
+    def new_requests(self) -> list[Access]:
+        """Return the requests that were answered since this was asked the last time."""
+        everything = self.requests()
+        new, self._answered = everything[self._answered :], len(everything)
+        return new
+
+    def blob_file(self, digest: str) -> Path:
+        """Return the file that holds a blob or manifest."""
+        encoded = digest.removeprefix("sha256:")
+        return self.storage / "docker/registry/v2/blobs/sha256" / encoded[:2] / encoded / "data"

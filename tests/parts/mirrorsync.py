@@ -1,0 +1,78 @@
+"""mirrorsync as people run it: a process with arguments, environment and exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.parts.processes import Server, free_port
+
+COMMAND = (sys.executable, "-m", "mirrorsync")
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a run ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """Return the one document on stdout."""
+        return json.loads(self.out)
+
+
+class Mirrorsync:
+    """Runs mirrorsync in a directory of its own, with no credentials, cache or proxies of the machine."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.home = directory / "home"
+        self.home.mkdir(exist_ok=True)
+
+    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the whole environment of a run."""
+        return {"PATH": os.environ["PATH"], "HOME": str(self.home), "LANG": "C.UTF-8", **(extra or {})}
+
+    def __call__(self, *words: str | Path, env: Mapping[str, str] | None = None, code: int | None = None) -> Done:
+        """Run it to its end. code: the exit code that it has to have, None = any."""
+        done = subprocess.run(
+            [*COMMAND, *map(str, words)],
+            capture_output=True,
+            text=True,
+            cwd=self.directory,
+            env=self.environment(env),
+            stdin=subprocess.DEVNULL,
+            timeout=300,
+        )
+        result = Done(done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in result.err, result.err
+        assert code is None or result.code == code, f"exit code {result.code}\n{result.out}\n{result.err}"
+        return result
+
+    def spec(self, document: Mapping[str, Any], name: str = "mirror.yaml") -> Path:
+        """Write a spec; JSON is YAML too."""
+        path = self.directory / name
+        path.write_text(json.dumps({"version": 1, **document}, indent=1))
+        return path
+
+
+def plain(*hosts: str, **settings: Any) -> dict[str, Any]:
+    """Return the `registries` of a spec for hosts that speak plain HTTP."""
+    return {host: {"plain_http": True, **settings} for host in hosts}
+
+
+class Serve(Server):
+    """`mirrorsync serve` over a layout."""
+
+    def __init__(self, directory: Path, *options: str, listen: str = "127.0.0.1") -> None:
+        port = free_port()
+        log = directory.parent / f"{directory.name}.serve.log"
+        super().__init__([*COMMAND, "serve", f"oci:{directory}", "--listen", f"{listen}:{port}", *options], port, log)
