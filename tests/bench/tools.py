@@ -1,0 +1,131 @@
+"""The tools that are compared: how each is told to do the same job."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Job:
+    """Images of one source registry for some destinations. tags: by repository; destinations: hosts or `oci:DIR`."""
+
+    source: str
+    tags: Mapping[str, Sequence[str]]
+    destinations: Sequence[str]
+    scratch: Path
+
+    @property
+    def one_image(self) -> str:
+        """The only image of a job that has one, as `repository:tag`."""
+        ((repository, (tag,)),) = self.tags.items()
+        return f"{repository}:{tag}"
+
+
+def _write(job: Job, name: str, document: object) -> str:
+    """Write a configuration as JSON, which is YAML too; return its path."""
+    path = job.scratch / name
+    path.write_text(json.dumps(document))
+    return str(path)
+
+
+def mirrorsync(job: Job) -> list[str]:
+    """Run a spec with exact tags."""
+    hosts = [job.source, *(place for place in job.destinations if not place.startswith("oci:"))]
+    spec = {
+        "version": 1,
+        "registries": {host: {"plain_http": True} for host in hosts},
+        "destinations": {f"d{number}": place for number, place in enumerate(job.destinations)},
+        "defaults": {"to": [f"d{number}" for number in range(len(job.destinations))]},
+        "mirrors": [{"from": f"{job.source}/{name}", "tags": list(tags)} for name, tags in job.tags.items()],
+    }
+    return [sys.executable, "-m", "mirrorsync", "apply", "--quiet", _write(job, "mirror.yaml", spec)]
+
+
+def regsync(job: Job) -> list[str]:
+    """Run regsync once, with its own default of parallel work raised to what it is faster with."""
+    (destination,) = job.destinations
+    hosts = [job.source, destination]
+    config = {
+        "version": 1,
+        "creds": [{"registry": host, "tls": "disabled", "reqConcurrent": 16} for host in hosts],
+        "defaults": {"parallel": 16},
+        "sync": [
+            {
+                "source": f"{job.source}/{name}",
+                "target": f"{destination}/{name}",
+                "type": "repository",
+                "tags": {"allow": list(tags)},
+            }
+            for name, tags in job.tags.items()
+        ],
+    }
+    return ["regsync", "once", "--config", _write(job, "regsync.yaml", config), "--verbosity", "error"]
+
+
+def skopeo_sync(job: Job) -> list[str]:
+    """Run `skopeo sync` from a YAML file; the repositories of the bench all stand under one prefix."""
+    (destination,) = job.destinations
+    prefix = next(iter(job.tags)).partition("/")[0]
+    source = {job.source: {"tls-verify": False, "images": {name: list(tags) for name, tags in job.tags.items()}}}
+    config = _write(job, "skopeo.yaml", source)
+    return [
+        "skopeo", "sync", "--src", "yaml", "--dest", "docker", "--dest-tls-verify=false",
+        config, f"{destination}/{prefix}",
+    ]  # fmt: skip
+
+
+def skopeo_copy(job: Job) -> list[str]:
+    """Copy one image with skopeo, to a registry or a layout."""
+    (destination,) = job.destinations
+    target = (
+        f"{destination}:{job.one_image}"
+        if destination.startswith("oci:")
+        else f"docker://{destination}/{job.one_image}"
+    )
+    return [
+        "skopeo", "copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false", "--preserve-digests",
+        f"docker://{job.source}/{job.one_image}", target,
+    ]  # fmt: skip
+
+
+def crane_copy(job: Job) -> list[str]:
+    """Copy one image between registries with crane."""
+    (destination,) = job.destinations
+    return ["crane", "copy", "--insecure", f"{job.source}/{job.one_image}", f"{destination}/{job.one_image}"]
+
+
+def regctl_copy(job: Job) -> list[str]:
+    """Copy one image between registries, or to a layout, with regctl."""
+    (destination,) = job.destinations
+    directory = destination.removeprefix("oci:")
+    target = f"ocidir://{directory}:1" if directory != destination else f"{destination}/{job.one_image}"
+    hosts = [job.source, *([] if destination.startswith("oci:") else [destination])]
+    plain = [word for host in hosts for word in ("--host", f"reg={host},tls=disabled")]
+    return ["regctl", *plain, "--verbosity", "error", "image", "copy", f"{job.source}/{job.one_image}", target]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program and how it is called; program: what must be on PATH, None for mirrorsync itself."""
+
+    name: str
+    program: str | None
+    command: Callable[[Job], list[str]]
+
+    @property
+    def present(self) -> bool:
+        """Whether this machine has it."""
+        return self.program is None or shutil.which(self.program) is not None
+
+
+MIRRORSYNC = Tool("mirrorsync", None, mirrorsync)
+REGSYNC = Tool("regsync", "regsync", regsync)
+SKOPEO_SYNC = Tool("skopeo sync", "skopeo", skopeo_sync)
+SKOPEO_COPY = Tool("skopeo copy", "skopeo", skopeo_copy)
+CRANE = Tool("crane copy", "crane", crane_copy)
+REGCTL = Tool("regctl copy", "regctl", regctl_copy)
