@@ -1,0 +1,118 @@
+"""The house keeps its floors: who may import whom, and how large a room may grow."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "mirrorsync"
+FILES = sorted(ROOT.rglob("*.py"))
+MAX_LINES = 400
+MAX_FUNCTION_LINES = 55
+
+# The floor of every folder and of the files beside them; a file imports from its own floor or from below.
+FLOORS = {
+    "version": 0, "errors": 0, "events": 0, "secret": 0, "schema_files": 0, "locks": 0, "oci": 0,
+    "spec": 1, "plan": 1,
+    "stores": 2,
+    "sync": 3, "serve": 3,
+    "cli": 4, "library": 4, "__init__": 4, "__main__": 4,
+}  # fmt: skip
+# Neighbours on one floor that know nothing of each other.
+STRANGERS = {("spec", "plan"), ("plan", "spec"), ("sync", "serve"), ("serve", "sync"), ("stores", "plan")}
+# Packages and modules that have one home; whoever else wants them asks there.
+HOMES = {
+    "rich": {"cli"},
+    "click": {"cli"},
+    "structlog": {"cli/logs"},
+    "argparse": set(),
+    "yaml": {"spec/yaml_source"},
+    "re2": {"spec/filters"},
+    "tenacity": {"stores/registry/retry", "sync/transfer"},
+    "httpx": {"stores/registry/streams"},
+    "urllib3": {"stores/registry/streams"},
+    "aiohttp": {"stores/registry/questions", "serve"},
+    "sqlite3": {"sync/manifests"},
+    "subprocess": {"stores/registry/credentials"},
+}
+# What touches the world or the event loop has no place on the two pure floors.
+IMPURE = {"asyncio", "threading", "socket", "os", "pathlib", "tempfile", "subprocess", "time", "random"}
+
+
+def module(path: Path) -> str:
+    """Return a file's name inside the package: `stores/registry/client`."""
+    return str(path.relative_to(ROOT).with_suffix(""))
+
+
+def home(path: Path) -> str:
+    """Return the folder (or the file beside the folders) that a file belongs to."""
+    return module(path).partition("/")[0]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the dotted names of everything a file imports, at whatever depth it does."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import hides the floor that it goes to"
+            yield str(node.module)
+            # `from mirrorsync import locks` names a module too.
+            if node.module == "mirrorsync":
+                yield from (f"mirrorsync.{name.name}" for name in node.names)
+
+
+def test_every_folder_has_its_floor() -> None:
+    assert {home(path) for path in FILES} == set(FLOORS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_a_file_imports_from_its_floor_or_from_below(path: Path) -> None:
+    for name in imports(path):
+        package, _, rest = name.partition(".")
+        target = rest.partition(".")[0]
+        if package != "mirrorsync" or not target:
+            continue
+        assert FLOORS[target] <= FLOORS[home(path)], f"{module(path)} reaches up to {name}"
+        assert (home(path), target) not in STRANGERS, f"{module(path)} knows {name}, and should not"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_a_dependency_is_used_in_its_home_alone(path: Path) -> None:
+    for name in imports(path):
+        homes = HOMES.get(name.partition(".")[0])
+        if homes is not None:
+            assert {module(path), home(path)} & homes, f"{module(path)} imports {name}; its home is {homes}"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if FLOORS[home(path)] == 1 or home(path) == "oci"], ids=module)
+def test_the_lower_floors_are_pure(path: Path) -> None:
+    assert not {name.partition(".")[0] for name in imports(path)} & IMPURE
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_only_people_and_programs_have_an_environment(path: Path) -> None:
+    if FLOORS[home(path)] == 4:
+        return
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            assert f"{node.value.id}.{node.attr}" not in {
+                "os.environ",
+                "os.getenv",
+                "sys.argv",
+                "os.getcwd",
+                "Path.cwd",
+            }
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_no_file_and_no_function_is_too_long(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert len(text.splitlines()) <= MAX_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= MAX_FUNCTION_LINES, f"{module(path)}.{node.name} has {length} lines"
