@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Iterable
 
 from mirrorsync.errors import MirrorsyncError, RepositoryNotFound
-from mirrorsync.events import PhaseAdvanced, PhaseStarted
+from mirrorsync.events import Noticed, PhaseAdvanced, PhaseStarted
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
@@ -109,13 +109,23 @@ class _Observer:
             return  # a registry takes a manifest only after what it names
         with located("source", image.source, image.tag or str(image.root.digest)):
             manifest = await self._session.manifest(image.source, content)
-        self._manifests[manifest.digest] = manifest
+        self._keep(manifest, image)
         questions: list[Awaitable[object]] = [self._walk(image, child, depth + 1, seen) for child in manifest.children]
         if image.target not in self._absent:
             questions += [self._holds(image.target, blob, is_manifest=False) for blob in manifest.blobs]
         for answer in await asyncio.gather(*questions, return_exceptions=True):
             if isinstance(answer, BaseException):
                 raise answer
+
+    def _keep(self, manifest: Manifest, image: Image) -> None:
+        if manifest.foreign and manifest.digest not in self._manifests:
+            # They may not be distributed (Windows base layers), so they are neither fetched nor pushed; who pulls the
+            # image gets them from where their URLs say.
+            count = len(manifest.foreign)
+            message = "1 layer stays" if count == 1 else f"{count} layers stay"
+            message = f"{message} with the publisher, who does not let others distribute them"
+            self._session.announce(Noticed(str(image), message))
+        self._manifests[manifest.digest] = manifest
 
     async def _holds(self, target: Location, content: Descriptor, *, is_manifest: bool) -> bool:
         if target in self._absent:
