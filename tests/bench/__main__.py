@@ -11,7 +11,7 @@ from tests.bench.contests import CONTESTS, Bench, Contest, Size
 from tests.bench.measure import Cost, best
 
 _HEAD = (
-    f"{'contest':32} {'tool':12} {'wall s':>8} {'CPU s':>8} {'MB':>7} {'requests':>9} {'ours/theirs':>12} {'CPU':>6}"
+    f"{'contest':32} {'tool':13} {'wall s':>8} {'CPU s':>8} {'MB':>7} {'requests':>9} {'ours/theirs':>12} {'CPU':>6}"
 )
 
 
@@ -48,7 +48,7 @@ def _print(contest: Contest, costs: dict[str, Cost]) -> None:
     ours = costs[tools.MIRRORSYNC.name]
     for name, cost in costs.items():
         ratio = "" if cost is ours else f"{ours.wall / cost.wall:12.2f} {ours.cpu / cost.cpu:6.2f}"
-        line = f"{contest.name:32} {name:12} {cost.wall:8.2f} {cost.cpu:8.2f} {cost.memory / 1e6:7.0f}"
+        line = f"{contest.name:32} {name:13} {cost.wall:8.2f} {cost.cpu:8.2f} {cost.memory / 1e6:7.0f}"
         print(f"{line} {cost.requests:9} {ratio}".rstrip(), flush=True)
 
 

@@ -36,9 +36,9 @@ class Contest:
 
 
 CONTESTS = (
-    Contest("no change", "small", (tools.REGSYNC, tools.SKOPEO_SYNC), filled=True),
-    Contest("no change, far source", "small", (tools.REGSYNC,), filled=True, rtt=True),
-    Contest("first copy", "small", (tools.REGSYNC, tools.SKOPEO_SYNC)),
+    Contest("no change", "small", (tools.REGSYNC, tools.REGSYNC_TUNED, tools.SKOPEO_SYNC), filled=True),
+    Contest("no change, far source", "small", (tools.REGSYNC, tools.REGSYNC_TUNED), filled=True, rtt=True),
+    Contest("first copy", "small", (tools.REGSYNC, tools.REGSYNC_TUNED, tools.SKOPEO_SYNC)),
     Contest("large, registry to registry", "large", (tools.CRANE, tools.REGCTL, tools.SKOPEO_COPY)),
     Contest("large, registry to layout", "large", (tools.SKOPEO_COPY, tools.REGCTL), places=("layout",)),
     Contest("large, to registry and layout", "large", (), places=("registry", "layout")),
