@@ -38,13 +38,16 @@ def printable(text: str, limit: int = _SHOWN_LIMIT) -> str:
     Control characters (C0, C1, DEL), bidirectional overrides and line separators are shown as escapes: a registry
     chooses tags and error messages, and must not be able to repaint the operator's screen or forge log lines.
     """
-    shown = []
-    for char in text[:limit]:
-        if unicodedata.category(char)[0] in "CZ" and char != " ":
-            shown.append(char.encode("unicode_escape").decode("ascii"))
-        else:
-            shown.append(char)
-    return "".join(shown) + ("..." if len(text) > limit else "")
+    shown: list[str] = []
+    length = 0
+    for char in text:
+        active = unicodedata.category(char)[0] in "CZ" and char != " "
+        piece = char.encode("unicode_escape").decode("ascii") if active else char
+        length += len(piece)
+        if length > limit:
+            return "".join(shown) + "..."
+        shown.append(piece)
+    return "".join(shown)
 
 
 class MirrorsyncError(Exception):
@@ -149,7 +152,7 @@ class SpecError(MirrorsyncError):
         rendered = []
         for problem in self.problems:
             place = ":".join(str(part) for part in (self.source, problem.line, problem.column) if part is not None)
-            pointer = f" {problem.pointer}:" if problem.pointer else ""
+            pointer = f" {printable(problem.pointer)}:" if problem.pointer else ""
             remedy = f"; {problem.remedy}" if problem.remedy else ""
             rendered.append(f"{place}:{pointer} {problem.message}{remedy}")
         return rendered

@@ -15,6 +15,7 @@ REF_NAME = "org.opencontainers.image.ref.name"
 
 _MAX_SIZE = 2**63 - 1  # int64 in the image spec; also what keeps a lie from becoming an allocation
 _MAX_MEDIA_TYPE = 255
+_MEMBERS = frozenset({"mediaType", "digest", "size", "platform", "annotations", "artifactType", "urls", "data"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,15 @@ class Descriptor:
         """Read a descriptor object that a registry or a file gave. Raises: GrammarError for anything malformed."""
         if not isinstance(value, Mapping):
             raise GrammarError("a descriptor is not an object")
+        check_spelling(value, _MEMBERS)
         media_type, digest, size = value.get("mediaType"), value.get("digest"), value.get("size")
         if not isinstance(media_type, str) or not 0 < len(media_type) <= _MAX_MEDIA_TYPE:
             raise GrammarError("a descriptor has no media type")
         if not isinstance(digest, str):
             raise GrammarError("a descriptor has no digest")
         if type(size) is not int or not 0 <= size <= _MAX_SIZE:
-            raise GrammarError(f"a descriptor has no valid size: {printable(repr(size), 40)}")
+            shown = f": {size}" if isinstance(size, int | float) else ""
+            raise GrammarError(f"a descriptor has no valid size{printable(shown, 40)}")
         return cls(
             media_type,
             Digest(digest),
@@ -84,6 +87,17 @@ class Descriptor:
     def annotated(self, annotations: Mapping[str, str]) -> Descriptor:
         """Return the same descriptor with these annotations instead of its own."""
         return replace(self, annotations=annotations)
+
+
+def check_spelling(document: Mapping[str, Any], members: frozenset[str]) -> None:
+    """Refuse a member whose name is one of `members` in another case. Raises: GrammarError.
+
+    Go's decoder, which most registries and clients have, takes `Layers` for `layers`; others do not. One document
+    must not be two things.
+    """
+    for key in document:
+        if key not in members and key.casefold() in {member.casefold() for member in members}:
+            raise GrammarError(f"it has a member {printable(key, 40)!r}, in the wrong case")
 
 
 def _string(value: object, key: str) -> str:

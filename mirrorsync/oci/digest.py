@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # Algorithms that the OCI image spec registers ("descriptor.md", registered algorithms) with the length of their
 # lower-case hex. Anything else is refused by name: content that cannot be verified is not mirrored.
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
+ALGORITHMS = tuple(_HEX_LENGTH)
 _SHAPE = re.compile(r"([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)")
 _HEX = re.compile(r"[0-9a-f]+")
 
@@ -41,7 +42,8 @@ class Digest(str):
             raise GrammarError(f"digest algorithm {printable(algorithm, 40)!r} is not supported", remedy="use sha256")
         if len(encoded) != _HEX_LENGTH[algorithm] or _HEX.fullmatch(encoded) is None:
             raise GrammarError(
-                f"{printable(text, 150)!r} is not a digest: {algorithm} takes {_HEX_LENGTH[algorithm]} hex digits"
+                f"{printable(text, 150)!r} is not a digest",
+                remedy=f"{algorithm}: is followed by {_HEX_LENGTH[algorithm]} hex digits, lower-case",
             )
         return super().__new__(cls, text)
 

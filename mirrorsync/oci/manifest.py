@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from mirrorsync.errors import GrammarError, IntegrityError, printable
 from mirrorsync.oci import media_types
-from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.descriptor import Descriptor, check_spelling
 from mirrorsync.oci.digest import Digest
 
 # The distribution spec asks registries to take manifests of at least 4 MiB; distribution, skopeo and oras stop there.
@@ -24,6 +24,11 @@ _FOREIGN_MEMBERS = {
     media_types.DOCKER_MANIFEST: ("manifests", "fsLayers", "history"),
     media_types.OCI_ARTIFACT: ("manifests", "layers", "fsLayers", "history"),
 }
+# The members of all kinds together, which may not stand there in another case.
+_MEMBERS = frozenset(
+    {"mediaType", "schemaVersion", "artifactType", "config", "layers", "manifests", "blobs", "subject", "annotations"}
+    | {"fsLayers", "history"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,10 @@ class Manifest:
         """
         _check_content(raw, digest, size)
         document = _load(raw)
+        try:
+            check_spelling(document, _MEMBERS)
+        except GrammarError as error:
+            raise IntegrityError(f"manifest is ambiguous: {error.message}") from error
         kind = _kind(document, media_type.partition(";")[0].strip())
         try:
             return cls._read(raw, kind, document, digest)
@@ -68,8 +77,12 @@ class Manifest:
         foreign: list[Descriptor] = []
         for descriptor in _descriptors(document, "manifests"):
             (children if descriptor.is_manifest else blobs).append(descriptor)
+        if kind in media_types.INDEXES and "manifests" not in document:
+            raise GrammarError("an index has no manifests")
         if kind in media_types.IMAGES:
-            blobs.append(Descriptor.from_json(document.get("config")))
+            if "config" not in document:
+                raise GrammarError("an image has no config")
+            blobs.append(Descriptor.from_json(document["config"]))
         for descriptor in (*_descriptors(document, "layers"), *_descriptors(document, "blobs")):
             (foreign if media_types.is_foreign_layer(descriptor.media_type) else blobs).append(descriptor)
         subject = document.get("subject")
@@ -120,7 +133,8 @@ def _check_content(raw: bytes, digest: Digest | None, size: int | None) -> None:
 
 def _load(raw: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(raw, object_pairs_hook=_distinct_keys, parse_constant=_refuse_constant)
+        # Decoded here, as UTF-8: the json module would guess UTF-16 and others, which no other client reads.
+        document = json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct_keys, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else printable(str(error), 200)
         raise IntegrityError(f"manifest is not JSON: {reason}") from error

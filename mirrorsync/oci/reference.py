@@ -87,6 +87,7 @@ def check_repository(text: str) -> str:
 
 def check_host(text: str) -> str:
     """Return the canonical spelling of a registry's host (and port). Raises: GrammarError."""
+    _refuse_url(text)
     if _HOST.fullmatch(text) is None:
         raise GrammarError(f"{printable(text)!r} is not a host name", remedy="write it as host or host:port")
     port = text.rpartition("]")[2].partition(":")[2]
@@ -137,6 +138,7 @@ def parse_destination(text: str, base: str = "") -> Location:
     if is_layout(text):
         return parse_repository(text, base)
     rest = text.removeprefix(_REGISTRY_SCHEME)
+    _refuse_url(rest)
     host, _, prefix = rest.partition("/")
     if not _looks_like_host(host):
         raise GrammarError(
@@ -174,15 +176,22 @@ def join_ref_name(repository: str, tag: str | None, digest: Digest | None = None
 def _split_layout(text: str, base: str) -> tuple[str, str]:
     """Split `oci:PATH[:REST]` into the store's address, absolute where `base` is, and REST."""
     path, _, rest = text.removeprefix(LAYOUT_SCHEME).partition(":")
-    if not path or "\0" in path:
+    if not path or not path.isprintable():
         raise GrammarError(
             f"{printable(text)!r} names no directory", remedy="write oci:DIRECTORY or oci:DIRECTORY:NAME"
+        )
+    if path.startswith("//"):
+        raise GrammarError(
+            f"{printable(text)!r} could be a directory or a URL",
+            remedy="write oci:/DIRECTORY for an OCI layout, and host/repository for a registry",
         )
     return LAYOUT_SCHEME + posixpath.normpath(posixpath.join(base, path)), rest
 
 
 def _parse_registry(text: str) -> Reference:
     rest, at, encoded = text.removeprefix(_REGISTRY_SCHEME).partition("@")
+    if "://" in rest or "/" in encoded:
+        _refuse_url(f"{rest}{at}{encoded}")
     digest = Digest(encoded) if at else None
     path, colon, tag = rest.rpartition(":")
     if not colon or "/" in tag:
@@ -197,6 +206,18 @@ def _parse_registry(text: str) -> Reference:
     if colon and not tag:
         raise GrammarError(f"{printable(text)!r} has an empty tag", remedy="write the tag after the colon")
     return Reference(Location(host, repository), check_tag(tag) if tag else None, digest)
+
+
+def _refuse_url(text: str) -> None:
+    """Raise GrammarError, which does not repeat what could be a password, for a URL or what begins like one."""
+    scheme, separator, _ = text.partition("://")
+    if separator:
+        raise GrammarError(f"it begins with {printable(scheme, 40)}://, as a URL", remedy="leave that out")
+    if "@" in text:
+        raise GrammarError(
+            "there is an '@' before the host",
+            remedy="write username and password of a host under registries:",
+        )
 
 
 def _looks_like_host(text: str) -> bool:

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from mirrorsync.errors import GrammarError, Problem
+from mirrorsync.errors import GrammarError, Problem, printable
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import (
     Location,
+    Reference,
     check_host,
     is_layout,
     parse_destination,
@@ -20,18 +21,23 @@ from mirrorsync.oci.reference import (
 )
 from mirrorsync.secret import Secret
 from mirrorsync.spec.filters import ExactTag, Selection
-from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, RegistrySettings, Spec
+from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, RegistrySettings, Spec, check_template
 from mirrorsync.spec.tags import read_tags
 from mirrorsync.spec.yaml_source import Source, join
 
 _PATHS = ("password_file", "ca_file", "client_cert", "client_key")
+# Settings that do nothing beside another one: what would be ignored is refused.
+_POINTLESS = (
+    ("plain_http", ("insecure_skip_verify", "ca_file", "client_cert", "client_key"), "plain_http uses no TLS"),
+    ("insecure_skip_verify", ("ca_file",), "insecure_skip_verify accepts any certificate"),
+)
 
 
 def build(
     source_file: Source, value: Mapping[str, Any], *, source: str, digest: Digest, base: str
 ) -> tuple[Spec | None, list[Problem]]:
     """Return the spec (None when it cannot be made) and the problems that were found, in no order."""
-    builder = _Builder(source_file, base)
+    builder = _Builder(source_file, base, frozenset(value.get("destinations", {})))
     registries = builder.registries(value.get("registries", {}))
     destinations = builder.destinations(value.get("destinations", {}))
     mirrors = builder.mirrors(value["mirrors"], value.get("defaults", {}), destinations)
@@ -44,38 +50,44 @@ def build(
 class _Builder:
     source: Source
     base: str
+    named: frozenset[str]  # destinations, also those whose text is wrong, which is told once and not at each mirror
     problems: list[Problem] = field(default_factory=list)
     _claimed: dict[tuple[Location, str], tuple[Location, ExactTag | Digest, str]] = field(default_factory=dict)
 
-    def _say(self, pointer: str, message: str, remedy: str = "") -> None:
-        self.problems.append(self.source.problem(pointer, message, remedy))
+    def _say(self, pointer: str, message: str, remedy: str = "", *, at_key: bool = False) -> None:
+        self.problems.append(self.source.problem(pointer, message, remedy, at_key=at_key))
 
     @contextmanager
-    def _at(self, pointer: str) -> Iterator[None]:
+    def _at(self, pointer: str, *, at_key: bool = False) -> Iterator[None]:
         """Turn what breaks a grammar into a problem at a pointer."""
         try:
             yield
         except GrammarError as error:
-            self._say(pointer, error.message, error.remedy)
+            self._say(pointer, error.message, error.remedy, at_key=at_key)
 
     def registries(self, value: Mapping[str, Mapping[str, Any]]) -> dict[str, RegistrySettings]:
         """Read the settings of each host; a host has one canonical spelling."""
         settings: dict[str, RegistrySettings] = {}
         for written, members in value.items():
-            pointer = join("/registries", written)
-            with self._at(pointer):
+            # What stands before an '@' may be a password.
+            pointer = join("/registries", written) if "@" not in written else "/registries"
+            with self._at(pointer, at_key=True):
                 host = check_host(written)
                 if host in settings:
-                    self._say(pointer, f"{host} has settings already, under another spelling", "join the two")
+                    message = f"{host} has settings already, under another spelling"
+                    self._say(pointer, message, "join the two", at_key=True)
                 self._check_registry(pointer, members)
                 settings[host] = self._settings(members)
+            for number, realm in enumerate(members.get("realm_hosts", ())):
+                with self._at(join(join(pointer, "realm_hosts"), number)):
+                    _realm_host(realm)
         return settings
 
     def _settings(self, members: Mapping[str, Any]) -> RegistrySettings:
         made: dict[str, Any] = dict(members)
         if "password" in made:
             made["password"] = Secret(made["password"])
-        made["realm_hosts"] = tuple(made.get("realm_hosts", ()))
+        made["realm_hosts"] = tuple(realm.lower() for realm in made.get("realm_hosts", ()))
         for key in _PATHS:
             if key in made:
                 made[key] = posixpath.normpath(posixpath.join(self.base, made[key]))
@@ -91,10 +103,10 @@ class _Builder:
             self._say(join(pointer, "username"), "there is no password for it", "add password: or password_file:")
         if "client_key" in members and "client_cert" not in members:
             self._say(join(pointer, "client_key"), "there is no client_cert for it", "add client_cert:")
-        if members.get("plain_http") and members.get("insecure_skip_verify"):
-            self._say(
-                join(pointer, "insecure_skip_verify"), "plain_http has no certificate to skip", "remove one of them"
-            )
+        for word, others, why in _POINTLESS:
+            for other in others:
+                if members.get(word) and members.get(other):
+                    self._say(join(pointer, other), f"this would do nothing: {why}", "remove one of them")
 
     def destinations(self, value: Mapping[str, str]) -> dict[str, Destination]:
         """Read the destinations."""
@@ -113,7 +125,7 @@ class _Builder:
             pointer = join("/mirrors", number)
             members = entry if isinstance(entry, dict) else {}
             to = self._to(pointer, members, defaults, destinations)
-            name = members.get("name", defaults.get("name", DEFAULT_TEMPLATE))
+            name = self._name(pointer, members, defaults)
             with self._at(join(pointer, "from") if members else pointer):
                 source, selection = self._wanted(pointer, entry)
                 mirror = Mirror(pointer, source, selection, to, name, self._is_whole_layout(entry, source))
@@ -121,13 +133,24 @@ class _Builder:
                 made.append(mirror)
         return iter(made)
 
+    def _name(self, pointer: str, members: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+        """Return the template of a mirror's name; what it has wrong for every mirror is told where it is written."""
+        name: str = members.get("name", defaults.get("name", DEFAULT_TEMPLATE))
+        try:
+            check_template(name)
+        except GrammarError as error:
+            place = join(pointer, "name") if "name" in members else "/defaults/name"
+            self._say_once(place, error.message, error.remedy)
+            return DEFAULT_TEMPLATE
+        return name
+
     def _wanted(self, pointer: str, entry: Any) -> tuple[Location, Selection]:
         if isinstance(entry, dict):
             selection = read_tags(entry["tags"], join(pointer, "tags"), self._say)
             return parse_repository(entry["from"], self.base), selection
         reference = parse_image(entry, self.base)
         if reference.tag is None and reference.digest is None:
-            self._say(pointer, f"{entry} names no tag", f"write {entry}:latest if you mean that")
+            self._say(pointer, f"{printable(entry)} names no tag", f"write {printable(entry)}:latest if you mean that")
         if reference.tag is None:
             return reference.location, Selection(digests=(reference.digest,) if reference.digest else ())
         return reference.location, Selection(exact=(ExactTag(reference.tag, reference.digest),))
@@ -146,15 +169,16 @@ class _Builder:
         wanted = members.get("to", defaults.get("to"))
         place = join(pointer, "to") if "to" in members else "/defaults/to"
         if wanted is None:
-            if len(destinations) == 1:
-                return tuple(destinations.values())
-            self._say(pointer, "nothing says where it goes", "add to:, or to: under defaults:")
-            return ()
+            if len(self.named) != 1:
+                remedy = "add to:, or to: under defaults:" if self.named else "name a place under destinations:"
+                self._say(pointer, "nothing says where it goes", remedy)
+                return ()
+            return tuple(destinations.values())
         names = [wanted] if isinstance(wanted, str) else wanted
-        unknown = [name for name in names if name not in destinations]
+        unknown = [name for name in names if name not in self.named]
         for name in unknown:
-            known = f"known: {', '.join(destinations)}" if destinations else "name it under destinations:"
-            self._say_once(place, f"there is no destination {name!r}", known)
+            known = f"known: {', '.join(sorted(self.named))}" if self.named else "name it under destinations:"
+            self._say_once(place, f"there is no destination {printable(name, 80)!r}", printable(known))
         return tuple(destinations[name] for name in names if name in destinations)
 
     def _say_once(self, pointer: str, message: str, remedy: str) -> None:
@@ -164,19 +188,29 @@ class _Builder:
 
     def _check_targets(self, mirror: Mirror, members: Mapping[str, Any]) -> None:
         """See that the destination's names are names, and that nothing else writes there."""
-        if mirror.whole_layout:
-            return
         place = join(mirror.pointer, "name") if "name" in members else mirror.pointer
+        places: dict[Location, str] = {}
         for destination in mirror.destinations:
-            with self._at(place):
-                target = mirror.target(destination, mirror.source.repository)
-                if target == mirror.source:
+            other = places.setdefault(destination.place, destination.name)
+            if other != destination.name:
+                message = f"destinations {printable(other)} and {printable(destination.name)} are the same place"
+                self._say(mirror.pointer, message, "remove one of them")
+            elif mirror.whole_layout:
+                if destination.place.store == mirror.source.store:
                     self._say(
-                        mirror.pointer, f"{target} would be mirrored onto itself", "choose another destination or name"
+                        mirror.pointer, f"{mirror.source} would be mirrored into itself", "choose another destination"
                     )
-                wanted: list[ExactTag | Digest] = [*mirror.selection.exact, *mirror.selection.digests]
-                for exact in wanted:
-                    self._claim(mirror, target, exact)
+            else:
+                with self._at(place):
+                    self._check_target(mirror, mirror.target(destination, mirror.source.repository))
+
+    def _check_target(self, mirror: Mirror, target: Location) -> None:
+        if target == mirror.source:
+            message = f"{target} would be mirrored onto itself"
+            self._say(mirror.pointer, message, "choose another destination or name")
+        wanted: list[ExactTag | Digest] = [*mirror.selection.exact, *mirror.selection.digests]
+        for exact in wanted:
+            self._claim(mirror, target, exact)
 
     def _claim(self, mirror: Mirror, target: Location, wanted: ExactTag | Digest) -> None:
         name = wanted.tag if isinstance(wanted, ExactTag) else str(wanted)
@@ -187,11 +221,26 @@ class _Builder:
         source, other, pointer = first
         what = f"{target}:{name}" if isinstance(wanted, ExactTag) else f"{target}@{name}"
         line = self.source.places[pointer].line
-        if (source, other) == (mirror.source, wanted):
+        if other == wanted and (source == mirror.source or _pin(wanted)):
             self._say(mirror.pointer, f"{what} is wanted twice, first in line {line}", "remove one of them")
         else:
             self._say(
                 mirror.pointer,
-                f"{what} would be two different images: line {line} wants {source} there",
+                f"{what} would be two different images: line {line} wants {_image(source, other)} there, "
+                f"and this is {_image(mirror.source, wanted)}",
                 "give one of them another name or destination",
             )
+
+
+def _pin(wanted: ExactTag | Digest) -> Digest | None:
+    return wanted.digest if isinstance(wanted, ExactTag) else wanted
+
+
+def _image(source: Location, wanted: ExactTag | Digest) -> Reference:
+    return Reference(source, wanted.tag if isinstance(wanted, ExactTag) else None, _pin(wanted))
+
+
+def _realm_host(text: str) -> None:
+    """See that a token service's host is one; its port does not matter. Raises: GrammarError."""
+    if check_host(text).partition(":")[2]:
+        raise GrammarError(f"{text} has a port", remedy=f"write {text.partition(':')[0]}: any port of it is meant")

@@ -24,7 +24,10 @@ def load(text: bytes, *, source: str, environment: Mapping[str, str], base: str)
     except YamlProblem as error:
         raise SpecError(source, [error.problem]) from error
     value = interpolate(document, environment)
-    problems = document.problems + check_shape(document, value)
+    told = {problem.pointer for problem in document.problems}
+    shape = check_shape(document, value)
+    # What could not be read has the wrong shape too, which is nothing new.
+    problems = document.problems + [problem for problem in shape if problem.pointer not in told]
     spec = None
     if not problems:
         spec, problems = build(document, value, source=source, digest=Digest.of(text), base=base)

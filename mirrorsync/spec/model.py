@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from mirrorsync.errors import GrammarError
+from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location, check_repository, is_layout
 from mirrorsync.secret import Secret
 from mirrorsync.spec.filters import Selection
 
 DEFAULT_TEMPLATE: Final = "{repository}"
+_FIELDS = frozenset({"repository", "host", "basename"})
 _FIELD = re.compile(r"\{([^{}]*)\}|[{}]")
 
 
@@ -55,7 +56,7 @@ class Mirror:
 
     pointer: where the entry stands in the file (JSON pointer, such as `/mirrors/3`), for messages and reports.
     source: the repository; its name is "" and whole_layout True when all repositories of a layout are meant.
-    template: the destination repository's name with `{repository}`, `{host}` and `{basename}` to fill in.
+    template: the destination repository's name with `{repository}`, `{host}` and `{basename}` to fill in; checked.
     """
 
     pointer: str
@@ -81,18 +82,19 @@ class Spec:
     registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
 
 
+def check_template(template: str) -> None:
+    """See that a template names only what there is. Raises: GrammarError."""
+    for match in _FIELD.finditer(template):
+        if match[1] not in _FIELDS:
+            raise GrammarError(
+                f"{printable(match[0])!r} in the name {printable(template)!r} stands for nothing",
+                remedy="use {repository}, {host} or {basename}",
+            )
+
+
 def _render(template: str, store: str, repository: str) -> str:
-    """Fill in a template. Images of a layout that have no repository name take that of its directory."""
+    """Fill in a checked template. Images of a layout that have no repository name take that of its directory."""
     host = posixpath.basename(store).lower() if is_layout(store) else store.replace(":", "-")
     repository = repository or host
     fields = {"repository": repository, "host": host, "basename": posixpath.basename(repository)}
-
-    def fill(match: re.Match[str]) -> str:
-        if match[1] not in fields:
-            raise GrammarError(
-                f"{match[0]!r} in the name {template!r} stands for nothing",
-                remedy="use {repository}, {host} or {basename}",
-            )
-        return fields[match[1]]
-
-    return _FIELD.sub(fill, template)
+    return _FIELD.sub(lambda match: fields[match[1]], template)

@@ -23,13 +23,26 @@ _KINDS = {
     "boolean": "true or false",
 }
 
+# The remedy for a value of another type, by the first type that is wanted.
+_FORMS = {
+    "object": "write its keys below it, indented",
+    "array": "write a list in [ ], or one item in each line after '- '",
+    "string": 'write it in quotes: "..."',
+    "integer": "write digits only, without quotes",
+    "boolean": "write true or false, without quotes",
+}
+
 
 def check_shape(source: Source, value: Any) -> list[Problem]:
     """Return what is wrong with the shape of a spec, in the order of the file; empty when it fits the schema."""
     # jsonschema takes 60 ms to import; only what reads a spec pays for it.
     from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
 
-    errors: Iterable[ValidationError] = Draft202012Validator(load_schema("mirror")).iter_errors(value)
+    # 3.0 is a whole number in JSON, and would be one that counts nothing in Python.
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, number: type(number) is int)
+    strict = extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
+    errors: Iterable[ValidationError] = strict(load_schema("mirror")).iter_errors(value)
     return [problem for error in errors for problem in _problems(error, source)]
 
 
@@ -49,12 +62,26 @@ def _type(error: ValidationError, pointer: str, source: Source) -> Iterator[Prob
     wanted = [value] if isinstance(value, str) else value
     expected = " or ".join(_KINDS.get(kind, kind) for kind in wanted)
     written = source.written.get(pointer)
-    if "string" in wanted and written is not None:
+    if written == "" or (error.instance is None and "string" not in wanted):
+        needed = _MISSING.get(pointer.rpartition("/")[2])
+        yield source.problem(pointer, "there is no value", needed or f"write {expected}, or remove the key")
+    elif "string" in wanted and written is not None:
+        yield source.problem(pointer, *_unquoted(written, error))
+    elif "array" in wanted and written is not None:
         shown = printable(written, 80)
-        message = f"{shown!r} without quotes is not a string in YAML" if shown else "there is no value"
-        yield source.problem(pointer, message, f'write "{shown}"' if shown else f"write {expected}")
-        return
-    yield source.problem(pointer, f"this must be {expected}")
+        yield source.problem(pointer, f"this must be {expected}", f'write ["{shown}"]')
+    else:
+        remedy = _FORMS[wanted[0]] if pointer else "begin with version: 1; mirror.example.yaml shows the rest"
+        yield source.problem(pointer, f"this must be {expected}", remedy)
+
+
+def _unquoted(written: str, error: ValidationError) -> tuple[str, str]:
+    """Return message and remedy for a scalar that YAML does not read as text; a secret is not repeated."""
+    schema: Any = error.schema
+    if schema.get("writeOnly"):
+        return "without quotes this is not a string in YAML", "put it in quotes"
+    shown = printable(written, 80)
+    return f"{shown!r} without quotes is not a string in YAML", f'write "{shown}"'
 
 
 def _unknown(error: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
@@ -63,17 +90,31 @@ def _unknown(error: ValidationError, pointer: str, source: Source) -> Iterator[P
     instance: Any = error.instance
     for key in instance:
         if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            remedy = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+            close = _close(key, known)
+            remedy = f"did you mean {close!r}?" if close else f"known here: {', '.join(known)}"
             yield source.problem(join(pointer, key), f"unknown key {printable(key, 80)!r}", remedy, at_key=True)
+
+
+def _close(key: str, known: Iterable[str]) -> str:
+    return next(iter(difflib.get_close_matches(key, known, n=1)), "")
+
+
+def _suggested(error: ValidationError, known: Iterable[str]) -> set[str]:
+    """Return the keys that the unknown ones of a mapping are probably meant to be."""
+    instance: Any = error.instance
+    return {_close(key, known) for key in instance if key not in known}
 
 
 def _missing(error: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
     required: Any = error.validator_value
     present: Any = error.instance
+    schema: Any = error.schema
+    suggested = _suggested(error, schema.get("properties", {}))
     for key in required:
         # jsonschema reports each missing key as an error of its own, and names it only in the message.
-        if key not in present and error.message.startswith(f"{key!r} "):
+        if key in present or not error.message.startswith(f"{key!r} "):
+            continue
+        if key not in suggested:  # a misspelt key is one mistake, and is told as an unknown one
             yield source.problem(pointer, f"{key!r} is missing", _MISSING.get(key, f"add {key}:"))
 
 
@@ -85,12 +126,30 @@ _MISSING = {
 }
 
 
+def _nothing_included(error: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
+    alternatives: Any = error.validator_value
+    words = [str(alternative["required"][0]) for alternative in alternatives]
+    if _suggested(error, words).isdisjoint(words):
+        listed = f"{', '.join(words[:-1])} or {words[-1]}"
+        remedy = f"add {listed}; exclude and newest only narrow what these choose"
+        yield source.problem(pointer, "nothing says which tags to include", remedy)
+
+
 def _constant(error: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
-    yield source.problem(pointer, f"this must be {str(error.validator_value).lower()}")
+    value = str(error.validator_value).lower()
+    yield source.problem(pointer, f"this must be {value}", f"write {value}, without quotes")
 
 
 def _low(error: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
-    yield source.problem(pointer, f"this must be {error.validator_value} or more")
+    least = error.validator_value
+    yield source.problem(pointer, f"this must be {least} or more", f"write {least} or more, or remove the key")
+
+
+def _empty(_: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
+    if "${" in source.written.get(pointer, ""):
+        yield source.problem(pointer, "the variable is set and empty", "give it a value, or remove the key")
+    else:
+        yield source.problem(pointer, "this is empty", "write something here, or remove it")
 
 
 def _always(message: str, remedy: str) -> Tell:
@@ -102,20 +161,15 @@ def _always(message: str, remedy: str) -> Tell:
     return tell
 
 
-_EMPTY = _always("this is empty", "write something here, or remove the key")
-
 _TOLD: Mapping[str, Tell] = {
     "type": _type,
     "additionalProperties": _unknown,
     "required": _missing,
-    "anyOf": _always(
-        "nothing says which tags to include",
-        "add exact, glob, regex, semver or all; exclude and newest only narrow what these choose",
-    ),
+    "anyOf": _nothing_included,
     "const": _constant,
-    "minItems": _EMPTY,
-    "minLength": _EMPTY,
-    "minProperties": _EMPTY,
+    "minItems": _empty,
+    "minLength": _empty,
+    "minProperties": _empty,
     "minimum": _low,
     "uniqueItems": _always("an item stands here twice", "remove one of them"),
 }

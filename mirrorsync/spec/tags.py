@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mirrorsync.errors import GrammarError, printable
-from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.digest import ALGORITHMS, Digest
 from mirrorsync.oci.reference import check_tag
 from mirrorsync.spec.filters import FILTERS, ExactTag, Newest, Selection, TagFilter
 from mirrorsync.spec.versions import parse_version
@@ -14,6 +14,7 @@ from mirrorsync.spec.yaml_source import join
 
 # Called with a JSON pointer, what is wrong there, and what to write instead.
 Say = Callable[[str, str, str], None]
+_DIGESTS = tuple(f"{algorithm}:" for algorithm in ALGORITHMS)
 
 
 def read_tags(value: Sequence[str] | Mapping[str, Any], pointer: str, say: Say) -> Selection:
@@ -41,10 +42,10 @@ def _exact(items: Sequence[str], pointer: str, say: Say) -> tuple[tuple[ExactTag
     digests: dict[Digest, None] = {}
     for number, item in enumerate(items):
         place = join(pointer, number)
-        tag, _, encoded = item.partition("@") if ":" not in item.partition("@")[0] else ("", "@", item)
+        tag, at, encoded = ("", "", item) if item.startswith(_DIGESTS) else item.partition("@")
         try:
-            digest = Digest(encoded) if encoded else None
-            if tag:
+            digest = Digest(encoded) if at or not tag else None
+            if tag or at:
                 known = exact.setdefault(check_tag(tag), ExactTag(tag, digest))
                 again = known.digest != digest or place != join(pointer, list(items).index(item))
             else:

@@ -7,7 +7,7 @@ for "not finished yet" is a variant: `1.27.3-alpine` is the same version as `1.2
 Ranges are written as for npm, Helm and regsync (Masterminds/semver): `>=3.18`, `1.2.x`, `~1.2`, `^1.2`, `1.2 - 1.4`,
 with commas or spaces for "and" and `||` for "or". A number that is left out stands for all: `<=1.2` takes 1.2.9. A
 range takes tags without a variant; `>=1.27-alpine` takes those of variant `alpine`. It takes pre-releases when it
-names one.
+names one; Helm's `>=1.2-0` for that is the variant `0` here, as registry.k8s.io/etcd has it.
 """
 
 from __future__ import annotations
@@ -28,16 +28,19 @@ _STAGES = (
 )
 _STAGE_RANKS = {word: rank for rank, words in enumerate(_STAGES) for word in words}
 _RELEASED = len(_STAGES)
+_FIRST = -1  # before every stage: where the versions of some numbers begin
 _PARTS = 4
 
 _NUMBER = r"\d{1,18}"
 _STAGE = "|".join(sorted(_STAGE_RANKS, key=len, reverse=True))
 _SUFFIX = (
-    rf"(?:[-_.]?(?P<stage>{_STAGE})[-_.]?(?P<number>\d{{0,18}}(?:\.\d{{1,18}})*)(?![A-Za-z]))?(?:[-_](?P<variant>.+))?"
+    rf"(?:[-_.]?(?P<stage>(?i:{_STAGE}))[-_.]?(?P<number>\d{{0,18}}(?:\.\d{{1,18}})*)(?![A-Za-z]))?"
+    r"(?:[-_](?P<variant>.+))?"
 )
 _VERSION = re.compile(rf"[vV]?(?P<parts>{_NUMBER}(?:\.{_NUMBER}){{0,{_PARTS - 1}}}){_SUFFIX}")
 _WILD = rf"(?:{_NUMBER}|[xX*])"
 _OPERAND = re.compile(rf"[vV]?(?P<parts>{_WILD}(?:\.{_WILD}){{0,{_PARTS - 1}}}){_SUFFIX}")
+_NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9._-]")
 _COMPARATOR = re.compile(r"\s*(?P<operator>>=|<=|!=|==|=|>|<|~>|~|\^)?\s*(?P<operand>[^\s,|<>=!~^]+)\s*,?")
 _HYPHEN = re.compile(r"\s*(\S+)\s+-\s+(\S+)\s*")
 
@@ -70,7 +73,7 @@ def _key(numbers: list[int], match: re.Match[str]) -> Key:
     padded = tuple(numbers + [0] * (_PARTS - len(numbers)))
     if match["stage"] is None:
         return padded, _RELEASED, ()
-    return padded, _STAGE_RANKS[match["stage"]], tuple(int(part) for part in match["number"].split(".") if part)
+    return padded, _STAGE_RANKS[match["stage"].lower()], tuple(int(part) for part in match["number"].split(".") if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class _Operand:
 
     @property
     def names_prerelease(self) -> bool:
-        return self.low[1] != _RELEASED
+        return self.low[1] not in (_RELEASED, _FIRST)
 
 
 def _operand(text: str) -> _Operand:
@@ -95,6 +98,12 @@ def _operand(text: str) -> _Operand:
     known = [part for part in parts if part not in "xX*"]
     if parts[: len(known)] != known:
         raise GrammarError(f"{printable(text)!r} has a number after a wildcard", remedy="write 1.x, not 1.x.3")
+    if len(known) < len(parts) and match["stage"] is not None:
+        raise GrammarError(f"{printable(text)!r} is a pre-release of no version", remedy="write its numbers out")
+    if _NOT_IN_TAGS.search(match["variant"] or ""):
+        raise GrammarError(
+            f"{printable(text)!r} has a suffix that no tag has", remedy="write the suffix out, or use glob or regex"
+        )
     numbers = [int(part) for part in known]
     low = _key(numbers, match)
     if not numbers:
@@ -109,7 +118,7 @@ def _next(numbers: list[int] | tuple[int, ...]) -> tuple[int, ...]:
 
 def _start(numbers: tuple[int, ...]) -> Key:
     """Return the key below which nothing of these numbers sorts, pre-releases neither."""
-    return tuple(numbers) + (0,) * (_PARTS - len(numbers)), -1, ()
+    return tuple(numbers) + (0,) * (_PARTS - len(numbers)), _FIRST, ()
 
 
 @dataclass(frozen=True, slots=True)

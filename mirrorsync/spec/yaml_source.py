@@ -21,6 +21,24 @@ MAX_DEPTH: Final = 32
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+_CORE = "tag:yaml.org,2002:"
+_ALIAS_REMEDY = "write it out, or use defaults; a text that begins with '*' or '&' needs quotes"
+_MERGE_REMEDY = "write it out, or use defaults"
+_TAG_REMEDY = "remove it; a text that begins with '!' needs quotes"
+_UNPRINTABLE = yaml.reader.Reader.NON_PRINTABLE
+# What plain YAML comes to without a tag being written, and `!!str`, which does no harm.
+_TAGS = frozenset(_CORE + kind for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp"))
+# What libyaml says of frequent mistakes (a part of it), and what to do about them.
+_SYNTAX_REMEDIES = {
+    "tab character": "indent with spaces",
+    "cannot start any token": "put a text that begins with '@', '`' or '%' in quotes",
+    "alphabetic or numeric": "put a text that begins with '*' or '&' in quotes",
+    "mapping values are not allowed": "put a text that holds ': ' in quotes, and indent keys of one mapping alike",
+    "unexpected end of stream": "a quote that is opened there is not closed",
+}
+_SYNTAX_REMEDY = "check the quotes, brackets and indentation there"
+
+
 class YamlProblem(Exception):
     """The file is not such YAML; `problem` tells."""
 
@@ -72,14 +90,17 @@ def read(text: bytes) -> Source:
     try:
         decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise YamlProblem(Problem("the file is not UTF-8", line=text.count(b"\n", 0, error.start) + 1)) from error
+        line = text.count(b"\n", 0, error.start) + 1
+        raise YamlProblem(Problem("the file is not UTF-8", line=line, remedy="save it as UTF-8")) from error
+    _check_characters(decoded)
     try:
         _check_events(decoded)
         node = yaml.compose(decoded, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         raise YamlProblem(_syntax(error)) from error
     except yaml.YAMLError as error:
-        raise YamlProblem(Problem(f"the file is not YAML: {printable(str(error), 200)}")) from error
+        message = f"not valid YAML: {printable(str(error), 200)}"
+        raise YamlProblem(Problem(message, line=1, remedy=_SYNTAX_REMEDY)) from error
     if node is None:
         raise YamlProblem(Problem("the file is empty", line=1, remedy="mirror.example.yaml shows what belongs in it"))
     source = Source()
@@ -87,19 +108,28 @@ def read(text: bytes) -> Source:
     return source
 
 
+def _check_characters(text: str) -> None:
+    found = _UNPRINTABLE.search(text)
+    if found is not None:
+        before = text[: found.start()]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        message = f"the character U+{ord(found[0]):04X} is not allowed in YAML"
+        raise YamlProblem(Problem(message, "", line, column, "remove it"))
+
+
 def _check_events(text: str) -> None:
     """Refuse aliases and depth before anything is built of them."""
     depth = documents = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise _at(event.start_mark, "anchors and aliases are not supported", "write it out, or use defaults")
+            raise _at(event.start_mark, "anchors and aliases are not supported", _ALIAS_REMEDY)
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         documents += isinstance(event, yaml.DocumentStartEvent)
         if depth > MAX_DEPTH:
-            raise _at(event.start_mark, f"nested deeper than {MAX_DEPTH} levels", "")
+            raise _at(event.start_mark, f"nested deeper than {MAX_DEPTH} levels", "check the brackets")
         if documents > 1:
             raise _at(event.start_mark, "a second document begins here", "one file holds one spec: remove the '---'")
 
@@ -110,12 +140,20 @@ def _at(mark: Any, message: str, remedy: str) -> YamlProblem:
 
 def _syntax(error: yaml.MarkedYAMLError) -> Problem:
     mark = error.problem_mark or error.context_mark
-    message = f"not valid YAML: {printable(error.problem or error.context or '', 200)}"
-    return Problem(message, "", mark.line + 1 if mark else None, mark.column + 1 if mark else None)
+    message = error.problem or error.context or ""
+    remedy = next((remedy for part, remedy in _SYNTAX_REMEDIES.items() if part in message), _SYNTAX_REMEDY)
+    begun = error.context_mark
+    if begun and mark and begun.line != mark.line:
+        message += f" ({error.context}, which begins in line {begun.line + 1})"
+    place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+    return Problem(f"not valid YAML: {printable(message, 200)}", "", place.line, place.column, remedy)
 
 
 def _value(node: yaml.Node, pointer: str, source: Source) -> Any:
     source.places[pointer] = Place(node.start_mark.line + 1, node.start_mark.column + 1)
+    if node.tag not in _TAGS:
+        # The tag is not shown: it could be a password that begins with '!'.
+        source.problems.append(source.problem(pointer, "tags (!...) are not supported", _TAG_REMEDY))
     if isinstance(node, yaml.MappingNode):
         return {key: _value(child, join(pointer, key), source) for key, child in _members(node, pointer, source)}
     if isinstance(node, yaml.SequenceNode):
@@ -128,27 +166,31 @@ def _members(node: yaml.MappingNode, pointer: str, source: Source) -> Iterator[t
     seen: set[str] = set()
     for key_node, child in node.value:
         place = Place(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
-        if key_node.tag == "tag:yaml.org,2002:merge":
-            message, remedy = "merge keys (<<) are not supported", "write it out, or use defaults"
-        elif not isinstance(key_node, yaml.ScalarNode) or key_node.tag != "tag:yaml.org,2002:str":
+        where = pointer
+        if key_node.tag == f"{_CORE}merge":
+            message, remedy = "merge keys (<<) are not supported", _MERGE_REMEDY
+        elif not isinstance(key_node, yaml.ScalarNode) or key_node.tag != f"{_CORE}str":
             message, remedy = "a key is not a string", "write it in quotes"
         elif key_node.value in seen:
-            message, remedy = f"{printable(key_node.value)!r} stands here twice", "remove one of them"
+            message, remedy = f"{printable(key_node.value, 80)!r} stands here twice", "remove one of them"
+            where = join(pointer, key_node.value)
         else:
             seen.add(key_node.value)
             source.key_places[join(pointer, key_node.value)] = place
             yield key_node.value, child
             continue
-        source.problems.append(Problem(message, pointer, place.line, place.column, remedy))
+        source.problems.append(Problem(message, where, place.line, place.column, remedy))
 
 
 def _scalar(node: yaml.Node, pointer: str, source: Source) -> Any:
+    if node.tag not in _TAGS:
+        return str(node.value)
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node)
     except (yaml.YAMLError, ValueError, OverflowError):
-        tag = printable(node.tag.removeprefix("tag:yaml.org,2002:"))
-        source.problems.append(source.problem(pointer, f"a value of type {tag} is not supported", "write it in quotes"))
+        kind = node.tag.removeprefix(_CORE)
+        source.problems.append(source.problem(pointer, f"it reads as a {kind}, and is none", "write it in quotes"))
         return str(node.value)
     finally:
         loader.dispose()

@@ -1,0 +1,137 @@
+"""Errors: fit for a terminal whatever they quote, and they say where."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from mirrorsync import errors
+from mirrorsync.errors import ExitCode, MirrorsyncError, Problem, SpecError, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain text, ä, 漢, 😀", "plain text, ä, 漢, 😀"),
+        ("a\nb\r\tc", "a\\nb\\r\\tc"),
+        ("\x1b[2J\x07", "\\x1b[2J\\x07"),
+        ("\x00\x7f\x85\x9b", "\\x00\\x7f\\x85\\x9b"),
+        ("a\u202eb\u2066c\u200fd", "a\\u202eb\\u2066c\\u200fd"),
+        ("\u2028\u2029\u00a0\u3000", "\\u2028\\u2029\\xa0\\u3000"),
+        ("\ufeff\u200b\u00ad", "\\ufeff\\u200b\\xad"),
+        ("\ud800\ue000\U000e0001", "\\ud800\\ue000\\U000e0001"),
+        ("", ""),
+    ],
+)
+def test_foreign_text_is_shown_with_nothing_active_in_it(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert printable(text).isprintable()
+
+
+def test_every_character_that_is_not_printable_is_shown_as_an_escape() -> None:
+    for code in range(0x110000):
+        assert printable(chr(code)).isprintable(), hex(code)
+
+
+def test_foreign_text_is_cut() -> None:
+    assert printable("x" * 400) == "x" * 400
+    assert printable("x" * 401) == "x" * 400 + "..."
+    assert printable("abc", 2) == "ab..."
+    assert printable("\x1b" * 1000) == "\\x1b" * 100 + "..."
+
+
+@pytest.mark.parametrize(
+    ("place", "where", "text"),
+    [
+        ({}, "", "it broke"),
+        ({"side": "source"}, "", "it broke"),
+        ({"store": "h:5000"}, "h:5000", "h:5000: it broke"),
+        ({"store": "h:5000", "repository": "a/b"}, "h:5000/a/b", "h:5000/a/b: it broke"),
+        ({"store": "h", "repository": "a", "reference": "1"}, "h/a:1", "h/a:1: it broke"),
+        ({"store": "h", "repository": "a", "reference": "sha256:0"}, "h/a@sha256:0", "h/a@sha256:0: it broke"),
+        ({"store": "oci:/m", "repository": "a", "reference": "1"}, "oci:/m:a:1", "oci:/m:a:1: it broke"),
+        ({"store": "oci:/m", "repository": "", "reference": "1"}, "oci:/m:1", "oci:/m:1: it broke"),
+        ({"store": "h", "side": "destination"}, "h", "destination h: it broke"),
+    ],
+)
+def test_an_error_says_where(place: dict[str, Any], where: str, text: str) -> None:
+    error = MirrorsyncError("it broke", **place)
+    assert error.where == where
+    assert str(error) == text
+    assert MirrorsyncError("it broke").at(**place).where == where
+
+
+def test_the_innermost_layer_knows_best_where_it_was() -> None:
+    error = MirrorsyncError("it broke", store="inner", reference="1", repository="")
+    assert error.at(side="source", store="outer", repository="outer", reference="2", step="copy:x") is error
+    assert (error.side, error.store, error.repository) == ("source", "inner", "")
+    assert (error.reference, error.step) == ("1", "copy:x")
+
+
+def test_a_remedy_of_its_own_goes_before_that_of_the_kind() -> None:
+    assert errors.TlsFailed("x").remedy == errors.TlsFailed.default_remedy
+    assert errors.TlsFailed("x", remedy="y").remedy == "y"
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (errors.UsageError, 2),
+        (errors.GrammarError, 2),
+        (errors.SpecError, 2),
+        (errors.NotFound, 1),
+        (errors.ContentNotFound, 1),
+        (errors.RepositoryNotFound, 1),
+        (errors.Unauthorized, 1),
+        (errors.Denied, 1),
+        (errors.Unreachable, 1),
+        (errors.TlsFailed, 1),
+        (errors.RateLimited, 1),
+        (errors.RegistryFailure, 1),
+        (errors.RegistryUnavailable, 1),
+        (errors.StorageError, 1),
+        (errors.IntegrityError, 4),
+        (errors.StalePlan, 5),
+        (errors.Locked, 6),
+        (errors.Interrupted, 130),
+    ],
+)
+def test_a_kind_of_error_has_its_exit_code(kind: type[MirrorsyncError], code: int) -> None:
+    assert kind.exit_code == code
+    assert kind.exit_code in ExitCode
+
+
+def test_every_kind_of_error_is_told_apart_above() -> None:
+    kinds = {
+        kind
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, MirrorsyncError) and kind is not MirrorsyncError
+    }
+    (mark,) = (mark for mark in pytestmarks(test_a_kind_of_error_has_its_exit_code) if mark.name == "parametrize")
+    assert kinds == {kind for kind, _ in mark.args[1]}
+
+
+def pytestmarks(function: Any) -> list[pytest.Mark]:
+    marks: list[pytest.Mark] = function.pytestmark
+    return marks
+
+
+def test_a_spec_error_tells_one_line_for_each_problem() -> None:
+    error = SpecError(
+        "m.yaml",
+        [
+            Problem("this is wrong", "/a/b", 3, 7, "write that"),
+            Problem("no place"),
+            Problem("no column", line=2),
+            Problem("painted", "/\x1b[31m\n", 1, 1),
+        ],
+    )
+    assert str(error).splitlines() == [
+        "m.yaml:3:7: /a/b: this is wrong; write that",
+        "m.yaml: no place",
+        "m.yaml:2: no column",
+        "m.yaml:1:1: /\\x1b[31m\\n: painted",
+    ]
+    assert error.lines() == str(error).splitlines()

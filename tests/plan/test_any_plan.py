@@ -1,0 +1,235 @@
+"""Whatever is wanted and held: a plan, done step by step, leaves every image whole at its place, and plans no more."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pytest
+
+from mirrorsync.errors import IntegrityError
+from mirrorsync.oci import media_types
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.reference import Location
+from mirrorsync.plan.diff import diff
+from mirrorsync.plan.inventory import MAX_MANIFESTS, Desired, Observed, closure, conflicts
+from mirrorsync.plan.model import CopyBlob, Image, MountBlob, Plan, PutManifest, SetTag, Step, final_step
+from tests.plan.reader import STAMP
+
+SOURCE = Location("source.example", "from/here")
+PLACES = [Location(store, name) for store in ("r.example", "oci:/disk") for name in ("a", "b", "c")]
+SHARED = frozenset({"oci:/disk"})
+
+
+def descriptor(name: str, media_type: str = media_types.OCI_LAYER_GZIP) -> Descriptor:
+    return Descriptor(media_type, Digest.of(name.encode()), len(name))
+
+
+@dataclass
+class World:
+    """Images of a source, and what the destinations hold of them: content by place, and tags."""
+
+    chance: random.Random
+    manifests: dict[Digest, Manifest] = field(default_factory=dict)
+    held: defaultdict[Location, set[Digest]] = field(default_factory=lambda: defaultdict(set))
+    tags: dict[tuple[Location, str], Descriptor] = field(default_factory=dict)
+
+    def manifest(self, wanted: Descriptor) -> Manifest:
+        return self.manifests[wanted.digest]
+
+    def make_images(self) -> list[Descriptor]:
+        blobs = [descriptor(f"blob {number}") for number in range(8)]
+        for number in range(6):
+            layers = tuple(dict.fromkeys(self.chance.choices(blobs, k=self.chance.randint(1, 4))))
+            self._add(f"image {number}", media_types.OCI_MANIFEST, blobs=layers)
+        for number in range(4):
+            known = [manifest.descriptor for manifest in self.manifests.values()]
+            children = tuple(dict.fromkeys(self.chance.choices(known, k=self.chance.randint(0, 3))))
+            self._add(f"index {number}", media_types.OCI_INDEX, children=children)
+        return [manifest.descriptor for manifest in self.manifests.values()]
+
+    def _add(
+        self, name: str, kind: str, blobs: tuple[Descriptor, ...] = (), children: tuple[Descriptor, ...] = ()
+    ) -> None:
+        named = descriptor(name, kind)
+        self.manifests[named.digest] = Manifest(named, name.encode(), children=children, blobs=blobs)
+
+    def members(self, root: Descriptor) -> set[Digest]:
+        found = list(closure(root, self.manifest))
+        return {manifest.digest for manifest in found} | {blob.digest for one in found for blob in one.blobs}
+
+    def put(self, place: Location, digests: Iterable[Digest]) -> None:
+        places = [other for other in PLACES if other.store == place.store] if place.store in SHARED else [place]
+        for other in places:
+            self.held[other] |= set(digests)
+
+    def root(self, image: Image) -> Descriptor | None:
+        """Return what an image's tag (or digest) names at its place now."""
+        if image.tag is not None:
+            return self.tags.get((image.target, image.tag))
+        return image.root if image.root.digest in self.held[image.target] else None
+
+    def observed(self, images: list[Image], *, deep: bool) -> Observed:
+        """Return what a look at the destinations finds: all of it when deep, else no more than a part."""
+        seen = {
+            place: frozenset(held if deep else (one for one in sorted(held) if self.chance.random() < 0.5))
+            for place, held in self.held.items()
+        }
+        elsewhere: dict[str, dict[Digest, str]] = defaultdict(dict)
+        for place, held in self.held.items():
+            for digest in sorted(held):
+                if self.chance.random() < 0.2:
+                    elsewhere[place.store][digest] = place.repository
+        roots = {image: self.root(image) for image in images}
+        return Observed(roots, seen, elsewhere, SHARED, self.manifests, deep)
+
+    def do(self, step: Step) -> None:
+        """Do one step as a registry would have it done: nothing is put before what it names is there."""
+        if isinstance(step, CopyBlob):
+            for target in step.targets:
+                self.put(target, [step.blob.digest])
+        elif isinstance(step, MountBlob):
+            assert step.blob.digest in self.held[Location(step.target.store, step.origin)]
+            self.put(step.target, [step.blob.digest])
+        else:
+            manifest = self.manifest(step.manifest)
+            for named in (*manifest.blobs, *manifest.children):
+                assert named.digest in self.held[step.target], f"{step.id} comes before {named.digest}"
+            self.put(step.target, [manifest.digest])
+            if isinstance(step, SetTag):
+                assert self.tags.get((step.target, step.tag)) == step.was
+                self.tags[step.target, step.tag] = step.manifest
+            else:
+                assert isinstance(step, PutManifest)
+
+
+def start(seed: int) -> tuple[World, list[Image]]:
+    """Return a world that holds some images whole, some tags of them, and one lonely blob; and what is wanted."""
+    chance = random.Random(seed)
+    world = World(chance)
+    roots = world.make_images()
+    for place in PLACES:
+        for root in chance.sample(roots, chance.randint(0, 3)):
+            world.put(place, world.members(root))
+            if chance.random() < 0.5:
+                world.tags[place, chance.choice(["1", "2", "3"])] = root
+    world.put(chance.choice(PLACES), [descriptor("blob 0").digest])
+    wanted: dict[tuple[Location, str], Image] = {}
+    for _ in range(chance.randint(1, 12)):
+        place, tag, root = chance.choice(PLACES), chance.choice(["1", "2", "3", None]), chance.choice(roots)
+        wanted.setdefault((place, tag or root.digest), Image(SOURCE, place, tag, root))
+    return world, list(wanted.values())
+
+
+def planned(world: World, images: list[Image], *, deep: bool) -> Plan:
+    return diff(Desired(tuple(images)), world.observed(images, deep=deep), spec=STAMP, created="2026-01-01T00:00:00Z")
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("seed", range(100))
+def test_a_plan_that_is_done_leaves_every_image_whole_and_nothing_to_plan(seed: int, deep: bool) -> None:
+    world, images = start(seed)
+    plan = planned(world, images, deep=deep)
+    assert [change.image for change in plan.changes] == images
+    for step in plan.steps:
+        world.do(step)
+    for image in images:
+        assert world.root(image) == image.root
+        assert world.members(image.root) <= world.held[image.target]
+    again = planned(world, images, deep=True)
+    assert again.steps == ()
+    assert {change.state for change in again.changes} == {"unchanged"}
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_a_deep_plan_copies_and_mounts_nothing_that_is_there(seed: int) -> None:
+    world, images = start(seed)
+    for step in planned(world, images, deep=True).steps:
+        if isinstance(step, CopyBlob):
+            assert all(step.blob.digest not in world.held[target] for target in step.targets)
+        elif isinstance(step, MountBlob):
+            assert step.blob.digest not in world.held[step.target]
+        world.do(step)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_a_deep_plan_mends_what_was_lost_behind_a_tag(seed: int) -> None:
+    world, images = start(seed)
+    for step in planned(world, images, deep=True).steps:
+        world.do(step)
+    for place in PLACES:
+        world.held[place] = {digest for digest in sorted(world.held[place]) if world.chance.random() < 0.7}
+    for store in SHARED:  # the repositories of such a store lose the same blobs
+        places = [place for place in PLACES if place.store == store]
+        for place in places:
+            world.held[place] = set.intersection(*(world.held[other] for other in places))
+    for step in planned(world, images, deep=True).steps:
+        world.do(step)
+    for image in images:
+        assert world.members(image.root) <= world.held[image.target]
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_the_last_step_of_an_image_waits_for_everything_that_is_brought_to_it(seed: int) -> None:
+    world, images = start(seed)
+    for place in PLACES:  # what a deep look finds missing behind a manifest that is there
+        world.held[place] -= {digest for digest in sorted(world.held[place]) if world.chance.random() < 0.3}
+    steps = {step.id: step for step in planned(world, images, deep=True).steps}
+    for image in images:
+        last = steps.get(final_step(image))
+        if last is None:
+            continue
+        waits, ahead = set(), [last.id]
+        while ahead:
+            waits.add(step := steps[ahead.pop()])
+            ahead += step.needs
+        members = world.members(image.root) - {image.root.digest}
+        brought = {step.id for step in steps.values() if _brings(step, image) & members}
+        assert brought <= {step.id for step in waits}
+
+
+def _brings(step: Step, image: Image) -> set[Digest]:
+    """Return what a step, other than one that sets a tag, brings to an image's place."""
+    if isinstance(step, SetTag):
+        return set()
+    targets = step.targets if isinstance(step, CopyBlob) else (step.target,)
+    if image.target not in targets:
+        return set()
+    return {step.manifest.digest if isinstance(step, PutManifest) else step.blob.digest}
+
+
+def test_an_image_with_more_manifests_than_any_real_one_is_refused() -> None:
+    children = tuple(descriptor(f"image {number}", media_types.OCI_MANIFEST) for number in range(MAX_MANIFESTS))
+    root = descriptor("root", media_types.OCI_INDEX)
+
+    def manifest(wanted: Descriptor) -> Manifest:
+        return Manifest(wanted, b"", children=children if wanted == root else ())
+
+    with pytest.raises(IntegrityError, match="more than 10000 manifests"):
+        list(closure(root, manifest))
+    assert len(list(closure(children[0], manifest))) == 1
+
+
+def test_a_manifest_that_many_indexes_name_is_walked_once() -> None:
+    levels = [descriptor(f"level {number}", media_types.OCI_INDEX) for number in range(8)]
+
+    def manifest(wanted: Descriptor) -> Manifest:
+        below = levels[levels.index(wanted) + 1 :]
+        return Manifest(wanted, b"", children=(*below, *below))
+
+    assert [found.descriptor for found in closure(levels[0], manifest)] == levels[::-1]
+
+
+def test_two_images_that_would_write_one_tag_differently_are_told() -> None:
+    one, other = descriptor("one", media_types.OCI_MANIFEST), descriptor("other", media_types.OCI_MANIFEST)
+    first = Image(SOURCE, PLACES[0], "1", one)
+    same = Image(Location("mirror.example", "x"), PLACES[0], "1", one)
+    different = Image(SOURCE, PLACES[0], "1", other)
+    free = [Image(SOURCE, PLACES[0], "2", other), Image(SOURCE, PLACES[1], "1", other)]
+    by_digest = [Image(SOURCE, PLACES[0], None, one), Image(SOURCE, PLACES[0], None, other)]
+    assert conflicts([first, same, *free, *by_digest]) == {}
+    assert conflicts([first, different, same]) == {different: first}

@@ -1,0 +1,55 @@
+"""Specs as the tests write them, and the case files: a spec that is wrong, and the lines that have to be said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from mirrorsync.errors import SpecError
+from mirrorsync.spec.load import load
+from mirrorsync.spec.model import Spec
+
+CASES = Path(__file__).parent / "cases"
+SOURCE = "mirror.yaml"
+BASE = "/base"
+SECRET = "hunter2"
+ENVIRONMENT = {"USER": "robot", "TOKEN": SECRET, "EMPTY": "", "BAD": "no host/x"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A spec that is wrong, and all that has to be said of it, without the file's name."""
+
+    name: str
+    spec: str
+    says: list[str]
+
+
+def wrong_specs() -> Iterator[Case]:
+    """Yield every case of every file."""
+    for file in sorted(CASES.glob("*.yaml")):
+        for case in yaml.safe_load_all(file.read_text("utf-8")):
+            yield Case(f"{file.stem}: {case['name']}", case["spec"], case["says"].splitlines())
+
+
+def read(text: str | bytes) -> Spec:
+    """Load a spec with the environment of the case files."""
+    data = text.encode() if isinstance(text, str) else text
+    return load(data, source=SOURCE, environment=ENVIRONMENT, base=BASE)
+
+
+def refusal(text: str | bytes) -> SpecError:
+    """Return the error that a spec comes to; fail when it is valid."""
+    try:
+        spec = read(text)
+    except SpecError as error:
+        return error
+    raise AssertionError(f"this is valid: {spec}")
+
+
+def mirror(entry: str) -> str:
+    """Return a valid spec around one mirror, to one destination."""
+    return f"version: 1\ndestinations: {{disk: oci:/srv/mirror}}\nmirrors:\n  - {entry}\n"

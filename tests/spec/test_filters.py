@@ -1,0 +1,122 @@
+"""Which of a repository's tags are wanted: each word of `tags:`, and how they go together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mirrorsync.oci.digest import Digest
+from mirrorsync.spec.filters import ExactTag, Selection
+from mirrorsync.spec.tags import read_tags
+
+PIN = Digest.of(b"pinned")
+_LISTED = (
+    "latest edge 3 3.18 3.18.0 3.18.4 v3.19 3.19 3.19.1 3.20 3.20.0 3.20.0_rc1 3.20.0-rc2 4.0-beta 3.18-alpine "
+    "3.19-alpine 3.20-alpine 3.19-slim 20240101 sha-abc"
+)
+TAGS = _LISTED.split()
+
+
+def selection(tags: Any) -> Selection:
+    problems: list[tuple[str, str, str]] = []
+    found = read_tags(tags, "/tags", lambda *problem: problems.append(problem))
+    assert problems == []
+    return found
+
+
+def chosen(tags: Any, listed: list[str] = TAGS) -> str:
+    return " ".join(wanted.tag for wanted in selection(tags).choose(listed))
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ({"all": True}, " ".join(TAGS)),
+        ({"glob": ["3.18*"]}, "3.18 3.18.0 3.18.4 3.18-alpine"),
+        ({"glob": ["3.1?", "edge"]}, "edge 3.18 3.19"),
+        ({"glob": ["3.[!12]*", "[ls]*"]}, "latest sha-abc"),
+        ({"glob": ["LATEST", "3.18"]}, "3.18"),
+        ({"glob": ["3*0", "nothing"]}, "3.18.0 3.20 3.20.0"),
+        ({"regex": "3"}, "3"),
+        ({"regex": r"v?\d+\.\d+"}, "3.18 v3.19 3.19 3.20"),
+        ({"regex": r"^3\.18|.*-alpine$"}, "3.18 3.18-alpine 3.19-alpine 3.20-alpine"),
+        ({"regex": r"(?i)LATEST|\p{L}+"}, "latest edge"),
+        ({"semver": "3.18"}, "3.18 3.18.0 3.18.4"),
+        ({"semver": ">=3.19 <4"}, "v3.19 3.19 3.19.1 3.20 3.20.0"),
+        ({"semver": ">=3.20"}, "3.20 3.20.0 20240101"),
+        ({"semver": ">=3.20-rc1 <4"}, "3.20 3.20.0 3.20.0_rc1 3.20.0-rc2"),
+        ({"semver": ">=3.19-alpine"}, "3.19-alpine 3.20-alpine"),
+        ({"semver": ">=4-slim"}, ""),
+    ],
+)
+def test_a_word_includes(tags: dict[str, Any], expected: str) -> None:
+    assert chosen(tags) == expected
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        # united
+        ({"exact": ["latest"], "glob": ["edge"], "semver": "3.18"}, "latest edge 3.18 3.18.0 3.18.4"),
+        ({"glob": ["3.18*"], "regex": "3.18.4", "semver": "3.18.4"}, "3.18 3.18.0 3.18.4 3.18-alpine"),
+        # narrowed
+        ({"all": True, "exclude": ["*-*", "*_*", "[!3]*"]}, "3 3.18 3.18.0 3.18.4 3.19 3.19.1 3.20 3.20.0"),
+        ({"exact": ["3.18"], "glob": ["3.19*"], "exclude": ["*-*"]}, "3.18 3.19 3.19.1"),
+        ({"all": True, "exclude": ["*"]}, ""),
+        # the newest of each variant, equal versions together, and what is no version not at all
+        ({"semver": "3.x", "newest": 1}, "3.20 3.20.0"),
+        ({"semver": "3.x", "newest": 2}, "3.19.1 3.20 3.20.0"),
+        ({"glob": ["3.*"], "newest": 1}, "3.20 3.20.0 3.20-alpine 3.19-slim"),
+        ({"semver": ">=3-alpine", "newest": 2}, "3.19-alpine 3.20-alpine"),
+        ({"glob": ["latest", "edge", "3.18.*"], "newest": 9}, "3.18.0 3.18.4"),
+        ({"semver": ">=3.18", "newest": 1}, "20240101"),
+        ({"glob": ["4*", "3.20*rc*"], "newest": 2}, "3.20.0-rc2 4.0-beta"),
+        # what is excluded is not counted
+        ({"semver": "3.x", "exclude": ["3.20*"], "newest": 1}, "3.19.1"),
+        ({"newest": 1, "exclude": ["3.20*"], "semver": "3.x"}, "3.19.1"),
+        # exact tags are united first and narrowed with the others
+        ({"exact": ["3.18", "9.9"], "semver": "3.x", "newest": 1}, "9.9"),
+    ],
+)
+def test_words_unite_and_then_narrow(tags: dict[str, Any], expected: str) -> None:
+    assert chosen(tags) == expected
+
+
+def test_exact_tags_are_wanted_whether_or_not_they_are_listed() -> None:
+    wanted = selection(["9.9", "latest"])
+    assert not wanted.lists
+    assert wanted.choose(()) == (ExactTag("9.9"), ExactTag("latest"))
+
+
+def test_only_filters_list_the_repository() -> None:
+    assert not selection({"exact": ["1", "2", "3"], "newest": 2, "exclude": ["x"]}).lists
+    assert selection({"exact": ["1"], "glob": ["x"]}).lists
+
+
+def test_an_exact_tag_keeps_its_digest_when_a_filter_finds_it_too() -> None:
+    found = selection({"exact": [f"3.20@{PIN}"], "glob": ["3.20*"], "exclude": ["*-*", "*_*"], "newest": 1})
+    assert found.choose(TAGS) == (ExactTag("3.20", PIN), ExactTag("3.20.0"))
+
+
+def test_digests_are_no_tags_and_are_not_narrowed() -> None:
+    found = selection({"exact": [str(PIN), "1"], "exclude": ["sha256*"], "newest": 1})
+    assert found.digests == (PIN,)
+    assert found.exact == (ExactTag("1"),)
+
+
+def test_a_tag_that_is_listed_twice_is_wanted_once_under_newest() -> None:
+    assert chosen({"semver": "3.x", "newest": 1}, ["3.18", "3.19", "3.18", "3.19"]) == "3.19"
+
+
+@pytest.mark.parametrize(
+    "tags", [{"regex": "(a+)+b"}, {"glob": ["*a*a*a*a*a*a*a*a*b"]}, {"all": True, "exclude": ["*a*a*a*a*b"]}]
+)
+def test_no_pattern_can_be_made_to_run_for_ever(tags: dict[str, Any]) -> None:
+    # An engine that backtracks would need longer than the age of the earth, and this test would never end.
+    assert chosen(tags, ["a" * 128] * 100) in ("", " ".join(["a" * 128] * 100))
+
+
+def test_100_000_tags_are_chosen_from_in_one_go() -> None:
+    listed = [f"{major}.{minor}.{patch}" for major in range(10) for minor in range(100) for patch in range(100)]
+    assert chosen({"semver": ">=3", "exclude": ["*.9*"], "newest": 2}, listed) == "9.89.88 9.89.89"

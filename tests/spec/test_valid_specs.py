@@ -1,0 +1,231 @@
+"""What a valid spec comes to: sources, tags, destinations and settings, with every default filled in."""
+
+from __future__ import annotations
+
+import traceback
+
+import pytest
+
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.reference import Location
+from mirrorsync.spec.filters import ExactTag
+from mirrorsync.spec.model import Mirror, RegistrySettings, Spec
+from tests.parts.mirrorsync import Mirrorsync
+from tests.spec.reader import ENVIRONMENT, SECRET, mirror, read
+
+A = f"sha256:{'a' * 64}"
+TWO = "version: 1\ndestinations: {corp: harbor.example/mirror, disk: oci:m}\n"
+
+
+def words(mirror: Mirror) -> str:
+    """Return a mirror in one line: source, what is wanted by name, targets."""
+    selection = mirror.selection
+    exact = [f"{tag.tag}@{tag.digest}" if tag.digest else tag.tag for tag in selection.exact]
+    wanted = [*exact, *selection.digests, *(type(chosen).__name__ for chosen in selection.includes)]
+    targets = [str(mirror.target(place, mirror.source.repository)) for place in mirror.destinations]
+    return f"{mirror.source} [{' '.join(wanted)}] {' '.join(targets)}"
+
+
+SHORT = {
+    "nginx:1": "docker.io/library/nginx [1] oci:/srv/mirror:library/nginx",
+    "team/app:1": "docker.io/team/app [1] oci:/srv/mirror:team/app",
+    "docker://quay.io/a/b:1": "quay.io/a/b [1] oci:/srv/mirror:a/b",
+    f'"quay.io/a/b:1@{A}"': f"quay.io/a/b [1@{A}] oci:/srv/mirror:a/b",
+    f'"quay.io/a/b@{A}"': f"quay.io/a/b [{A}] oci:/srv/mirror:a/b",
+    "index.docker.io/nginx:1": "docker.io/library/nginx [1] oci:/srv/mirror:library/nginx",
+    "localhost:5000/a:1": "localhost:5000/a [1] oci:/srv/mirror:a",
+    '"[::1]:5000/a:1"': "[::1]:5000/a [1] oci:/srv/mirror:a",
+    '"oci:in/x:a/b:1"': "oci:/base/in/x:a/b [1] oci:/srv/mirror:a/b",
+    '"oci:../in:1"': "oci:/in [1] oci:/srv/mirror:in",
+    '"oci:/My.Disk:1"': "oci:/My.Disk [1] oci:/srv/mirror:my.disk",
+    '"${USER}/x:1"': "docker.io/robot/x [1] oci:/srv/mirror:robot/x",
+}
+LONG = {
+    '{from: nginx, tags: ["1.20", latest]}': "docker.io/library/nginx [1.20 latest] oci:/srv/mirror:library/nginx",
+    f'{{from: nginx, tags: ["1@{A}", "{A}"]}}': f"docker.io/library/nginx [1@{A} {A}] oci:/srv/mirror:library/nginx",
+    "{from: nginx, tags: {all: yes}}": "docker.io/library/nginx [Everything] oci:/srv/mirror:library/nginx",
+    '{from: nginx, tags: {exact: ["1"], glob: ["2*"], regex: "3", semver: "4", all: true, exclude: [x], newest: 1}}': (
+        "docker.io/library/nginx [1 Globs Expression Versions Everything] oci:/srv/mirror:library/nginx"
+    ),
+    '{from: "${USER}.example/x", tags: [!!str 1.20]}': "robot.example/x [1.20] oci:/srv/mirror:x",
+    '{from: quay.io/a/b, tags: [v1], name: "{host}/{repository}"}': "quay.io/a/b [v1] oci:/srv/mirror:quay.io/a/b",
+    '{from: quay.io/a/b, tags: [v1], name: "x/{basename}"}': "quay.io/a/b [v1] oci:/srv/mirror:x/b",
+    '{from: "h.test:5000/a/b", tags: [v1], name: "{host}"}': "h.test:5000/a/b [v1] oci:/srv/mirror:h.test-5000",
+    "{from: quay.io/a/b, tags: [v1], name: base, to: disk}": "quay.io/a/b [v1] oci:/srv/mirror:base",
+}
+
+
+@pytest.mark.parametrize(("entry", "expected"), [*SHORT.items(), *LONG.items()])
+def test_a_mirror_is_read_as(entry: str, expected: str) -> None:
+    (found,) = read(mirror(entry)).mirrors
+    assert words(found) == expected
+    assert found.pointer == "/mirrors/0"
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        (
+            "defaults: {to: [corp, disk]}\nmirrors: [nginx:1]\n",
+            "docker.io/library/nginx [1] harbor.example/mirror/library/nginx oci:/base/m:library/nginx",
+        ),
+        (
+            'defaults: {to: corp, name: "x/{basename}"}\nmirrors: [nginx:1]\n',
+            "docker.io/library/nginx [1] harbor.example/mirror/x/nginx",
+        ),
+        (
+            (
+                'defaults: {to: corp, name: "{host}/x"}\nmirrors:\n'
+                '- {from: nginx, tags: ["1"], to: [disk, corp], name: y}\n'
+            ),
+            "docker.io/library/nginx [1] oci:/base/m:y harbor.example/mirror/y",
+        ),
+    ],
+)
+def test_defaults_hold_where_a_mirror_says_nothing(rest: str, expected: str) -> None:
+    (found,) = read(TWO + rest).mirrors
+    assert words(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("harbor.example", Location("harbor.example", "")),
+        ("harbor.example/", Location("harbor.example", "")),
+        ("docker://Harbor.Example:443/a/b", Location("harbor.example:443", "a/b")),
+        ("registry-1.docker.io/team", Location("docker.io", "team")),
+        ('"[::1]:5000"', Location("[::1]:5000", "")),
+        ("oci:/srv/./a/../m", Location("oci:/srv/m", "")),
+        ("oci:m:team/x", Location("oci:/base/m", "team/x")),
+        ("oci:../m", Location("oci:/m", "")),
+        ('"oci:/srv/${USER}"', Location("oci:/srv/robot", "")),
+        ('"oci:/srv/ä b"', Location("oci:/srv/ä b", "")),
+    ],
+)
+def test_a_destination_is_read_as(text: str, place: Location) -> None:
+    spec = read(f"version: 1\ndestinations: {{d: {text}}}\nmirrors: [nginx:1]\n")
+    assert spec.destinations["d"].place == place
+
+
+def test_all_of_a_layout_can_be_a_source() -> None:
+    (found,) = read(mirror('{from: oci:in, tags: {all: true}, name: "usb/{repository}"}')).mirrors
+    assert found.whole_layout
+    assert found.source == Location("oci:/base/in", "")
+    (disk,) = found.destinations
+    assert found.target(disk, "a/b") == Location("oci:/srv/mirror", "usb/a/b")
+    assert found.target(disk, "") == Location("oci:/srv/mirror", "usb/in")
+
+
+def test_the_same_tag_may_go_to_two_places() -> None:
+    spec = read(TWO + 'mirrors:\n- {from: nginx, tags: ["1"], to: corp}\n- {from: nginx, tags: ["1"], to: disk}\n')
+    assert len(spec.mirrors) == 2
+
+
+def test_settings_are_those_of_one_canonical_host_with_paths_from_the_specs_directory() -> None:
+    settings = """\
+  Index.Docker.io:
+    username: ${USER}
+    password: ${TOKEN}
+    ca_file: pki/ca.pem
+    client_cert: ./c.pem
+    client_key: /etc/../k.pem
+    max_connections: 16
+    realm_hosts: [Auth.example]
+  h.example: {username: u, password_file: "${USER}/p"}
+  l.example:5000: {plain_http: true}
+  s.example: {insecure_skip_verify: true}
+  off.example: {plain_http: false, ca_file: ca.pem}
+"""
+    found = dict(read(mirror("nginx:1") + "registries:\n" + settings).registries)
+    hub = found.pop("docker.io")
+    assert hub.password is not None
+    assert hub.password.reveal() == SECRET
+    assert hub == RegistrySettings(
+        username="robot",
+        password=hub.password,
+        ca_file="/base/pki/ca.pem",
+        client_cert="/base/c.pem",
+        client_key="/k.pem",
+        max_connections=16,
+        realm_hosts=("auth.example",),
+    )
+    assert found == {
+        "h.example": RegistrySettings(username="u", password_file="/base/robot/p"),
+        "l.example:5000": RegistrySettings(plain_http=True),
+        "s.example": RegistrySettings(insecure_skip_verify=True),
+        "off.example": RegistrySettings(ca_file="/base/ca.pem"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "password"),
+    [
+        ("${TOKEN}", SECRET),
+        ("x${TOKEN}y", f"x{SECRET}y"),
+        ("$${TOKEN}", "${TOKEN}"),
+        ("$TOKEN", "$TOKEN"),
+        ("a$$b", "a$$b"),
+        ("{TOKEN}", "{TOKEN}"),
+        ("${USER}${TOKEN}", f"robot{SECRET}"),
+    ],
+)
+def test_variables_are_filled_in_once(written: str, password: str) -> None:
+    spec = read(mirror("nginx:1") + f"registries: {{h.example: {{username: u, password: '{written}'}}}}\n")
+    found = spec.registries["h.example"].password
+    assert found is not None
+    assert found.reveal() == password
+
+
+def test_a_value_cannot_become_yaml_or_another_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = "a, plain_http: true}\n${USER}: *x"
+    monkeypatch.setitem(ENVIRONMENT, "TOKEN", value)
+    spec = read(mirror("nginx:1") + "registries: {h.example: {username: u, password: '${TOKEN}'}}\n")
+    found = spec.registries["h.example"]
+    assert found.password is not None
+    assert found.password.reveal() == value
+    assert not found.plain_http
+
+
+def test_a_spec_never_shows_its_secrets() -> None:
+    spec = read(mirror("nginx:1") + "registries: {h.example: {username: u, password: '${TOKEN}'}}\n")
+    settings = spec.registries["h.example"]
+    shown = f"{spec} {spec!r} {settings} {settings.password} {settings.password!r} {vars_of(spec)}"
+    try:
+        raise ValueError(settings)
+    except ValueError as error:
+        shown += "".join(traceback.format_exception(error))
+    assert SECRET not in shown
+    assert "********" in shown
+
+
+def vars_of(spec: Spec) -> str:
+    return " ".join(str(getattr(spec, name)) for name in spec.__slots__)
+
+
+@pytest.mark.parametrize("text", ["---\n{}", "{}...\n", "\ufeff{}", "# first\n{}# last\n"])
+def test_markers_byte_order_mark_and_comments_do_no_harm(text: str) -> None:
+    assert len(read(text.replace("{}", mirror("nginx:1"))).mirrors) == 1
+
+
+def test_a_spec_knows_its_source_and_the_digest_of_its_bytes() -> None:
+    text = mirror("nginx:1")
+    assert read(text).source == "mirror.yaml"
+    assert read(text).digest == Digest.of(text.encode())
+    assert read(text).mirrors == read(text + "# changed\n").mirrors
+    assert read(text).digest != read(text + "# changed\n").digest
+
+
+def test_a_tag_of_any_case_and_128_characters_is_one() -> None:
+    tag = "_" + "Aa.9-_" * 21 + "z"
+    (found,) = read(mirror(f'{{from: nginx, tags: ["{tag}"]}}')).mirrors
+    assert found.selection.exact == (ExactTag(tag),)
+
+
+def test_paths_start_from_the_directory_of_the_spec_and_not_from_that_of_the_process(mirrorsync: Mirrorsync) -> None:
+    elsewhere = mirrorsync.directory / "etc"
+    elsewhere.mkdir()
+    (elsewhere / "m.yaml").write_text(
+        "version: 1\ndestinations: {d: oci:out}\nmirrors:\n  - {from: oci:./out, tags: {all: true}}\n"
+    )
+    done = mirrorsync("validate", "etc/m.yaml", code=2)
+    assert f"oci:{elsewhere}/out would be mirrored into itself" in done.err
