@@ -1,8 +1,9 @@
 """Versions as people write them in tags, and ranges of them.
 
-A tag is a version when it has one to four numbers (`3`, `3.19`, `v1.27.3`, `2024.01.02`), then perhaps a pre-release
-(`-rc1`, `-beta.2`, `b3`), then perhaps a variant (`-alpine`, `-alpine3.20`, `-slim-bookworm`). A suffix that is no word
-for "not finished yet" is a variant: `1.27.3-alpine` is the same version as `1.27.3`, built another way.
+A tag is a version when it has one to four numbers (`3`, `3.19`, `v1.27.3`, `2024.01.02`, as a date also `2024-01-02`),
+then perhaps a pre-release (`-rc1`, `-beta.2`, `b3`), then perhaps a variant (`-alpine`, `-alpine3.20`,
+`-slim-bookworm`). A suffix that is no word for "not finished yet" is a variant: `1.27.3-alpine` is the same version as
+`1.27.3`, built another way.
 
 Ranges are written as for npm, Helm and regsync (Masterminds/semver): `>=3.18`, `1.2.x`, `~1.2`, `^1.2`, `1.2 - 1.4`,
 with commas or spaces for "and" and `||` for "or". A number that is left out stands for all: `<=1.2` takes 1.2.9. A
@@ -40,6 +41,8 @@ _SUFFIX = (
 _VERSION = re.compile(rf"[vV]?(?P<parts>{_NUMBER}(?:\.{_NUMBER}){{0,{_PARTS - 1}}}){_SUFFIX}")
 _WILD = rf"(?:{_NUMBER}|[xX*])"
 _OPERAND = re.compile(rf"[vV]?(?P<parts>{_WILD}(?:\.{_WILD}){{0,{_PARTS - 1}}}){_SUFFIX}")
+# A date as ISO 8601 writes it, which is three numbers, and not the version 2024 in a variant of its own.
+_DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?![0-9])")
 _NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9._-]")
 _COMPARATOR = re.compile(r"\s*(?P<operator>>=|<=|!=|==|=|>|<|~>|~|\^)?\s*(?P<operand>[^\s,|<>=!~^]+)\s*,?")
 _HYPHEN = re.compile(r"\s*(\S+)\s+-\s+(\S+)\s*")
@@ -62,11 +65,15 @@ class Version:
 
 def parse_version(tag: str) -> Version | None:
     """Return the version that a tag is, None when it is none."""
-    match = _VERSION.fullmatch(tag)
+    match = _VERSION.fullmatch(_dotted(tag))
     if match is None:
         return None
     numbers = [int(part) for part in match["parts"].split(".")]
     return Version(_key(numbers, match), match["variant"] or "")
+
+
+def _dotted(text: str) -> str:
+    return _DATE.sub(r"\1.\2.\3", text, count=1) if _DATE.match(text) else text
 
 
 def _key(numbers: list[int], match: re.Match[str]) -> Key:
@@ -91,7 +98,7 @@ class _Operand:
 
 
 def _operand(text: str) -> _Operand:
-    match = _OPERAND.fullmatch(text)
+    match = _OPERAND.fullmatch(_dotted(text))
     if match is None:
         raise GrammarError(f"{printable(text)!r} is not a version", remedy="write ranges as '>=1.2', '1.2.x' or '~1.2'")
     parts = re.split(r"\.", match["parts"])

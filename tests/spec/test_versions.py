@@ -180,6 +180,9 @@ def test_what_is_no_range_is_refused_with_a_remedy(text: str) -> None:
         ("v1.27.3", "", True),
         ("V1", "", True),
         ("2024.01.02", "", True),
+        ("2024-01-02", "", True),
+        ("2024-01-02-slim", "slim", True),
+        ("2024-01-021", "01-021", True),
         ("1.2.3.4", "", True),
         ("1.27.3-alpine", "alpine", True),
         ("1.27.3-alpine3.20", "alpine3.20", True),
@@ -296,3 +299,10 @@ def test_a_version_is_in_the_range_that_it_names_and_in_no_other_of_its_kind() -
         assert taken(f"!={tag}", [tag]) == []
         assert taken(f"={tag}-alpine", [tag]) == []
         assert taken(f"={tag}-alpine", [f"{tag}-alpine"]) == [f"{tag}-alpine"]
+
+
+def test_a_date_is_three_numbers_however_it_is_written() -> None:
+    assert version("2024-01-02").key == version("2024.01.02").key
+    dates = ["2023-12-31", "2024-01-02", "2024-01-10", "2024-02-01-slim"]
+    assert taken(">=2024-01-02", dates) == ["2024-01-02", "2024-01-10"]
+    assert taken("2024-01-02 - 2024-01-09", dates) == ["2024-01-02"]
