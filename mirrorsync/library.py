@@ -38,7 +38,7 @@ def load_spec(path: str | os.PathLike[str], environment: Mapping[str, str] | Non
     path: of the YAML file; relative paths in it start from its directory. environment: what `${VARIABLE}` in it may
     name; None = the process's. Raises: SpecError with all its problems, StorageError when it cannot be read.
     """
-    file = Path(path).absolute()
+    file = absolute(path)
     text = read_file(file, _MAX_SPEC_BYTES, "spec")
     variables = os.environ if environment is None else environment
     return load(text, source=str(file), environment=variables, base=str(file.parent))
@@ -115,6 +115,14 @@ def checked_plan(found: Mapping[str, Any], name: str) -> Plan:
         where = "/".join(str(part) for part in error.absolute_path)
         raise UsageError(f"{name} is a damaged plan (at /{where})", remedy="make a new plan") from error
     return document.from_json(found)
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """Return a path from the root on. Raises: UsageError when it starts from a directory that was removed."""
+    try:
+        return Path(path).absolute()
+    except FileNotFoundError as error:
+        raise UsageError("the current directory was removed", remedy="change to one that is there") from error
 
 
 def read_file(path: Path, limit: int, what: str) -> bytes:

@@ -6,13 +6,14 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import wraps
 from typing import Any, Literal, TypeVar
 
 import click
 
-from mirrorsync.errors import MirrorsyncError
+from mirrorsync.cli.streams import give, tell
+from mirrorsync.errors import MirrorsyncError, SpecError
 from mirrorsync.events import Observer
 from mirrorsync.plan.document import error_json
 
@@ -46,18 +47,18 @@ class Console:
     def result(self, document: Callable[[], dict[str, Any]], *parts: str | Table) -> None:
         """Give the result: the document with --json, the parts for people without; `""` is left out."""
         if self.as_json:
-            click.echo(json.dumps(document(), indent=1))
+            give(json.dumps(document(), indent=1))
             return
         for part in parts:
             if isinstance(part, Table):
                 _print_table(part)
             elif part:
-                click.echo(part)
+                give(part)
 
     def say(self, text: str) -> None:
         """Tell people something on stderr, unless they want quiet."""
         if self.level >= 0:
-            click.echo(text, err=True)
+            tell(text)
 
     @contextmanager
     def watching(self) -> Iterator[Observer]:
@@ -83,13 +84,13 @@ def verb(function: Callable[..., R]) -> Callable[..., R]:
             return function(console, **options)
         except MirrorsyncError as error:
             if as_json:
-                click.echo(json.dumps(_error_document(error), indent=1))
+                give(json.dumps(error_document(error), indent=1))
             raise
 
     command: Callable[..., R] = run
     for option in (
         click.option("--log-format", type=click.Choice(["text", "json"]), help="Log lines instead of bars, and how."),
-        click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong."),
+        click.option("-q", "--quiet", is_flag=True, help="Say nothing when all is well."),
         click.option("-v", "--verbose", count=True, help="Say more; twice also for every blob."),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout."),
     ):
@@ -97,8 +98,12 @@ def verb(function: Callable[..., R]) -> Callable[..., R]:
     return command
 
 
-def _error_document(error: MirrorsyncError) -> dict[str, Any]:
-    return {"kind": "mirrorsync.error", "version": 1, "error": error_json(error)}
+def error_document(error: MirrorsyncError) -> dict[str, Any]:
+    """Return the document that stands on stdout when there is no result to give."""
+    shown = error_json(error)
+    if isinstance(error, SpecError):
+        shown["problems"] = [asdict(problem) for problem in error.problems]
+    return {"kind": "mirrorsync.error", "version": 1, "error": shown}
 
 
 def _print_table(table: Table) -> None:
@@ -112,4 +117,4 @@ def _print_table(table: Table) -> None:
     widths = [max(map(len, column)) for column in zip(*table.rows, strict=True)]
     for row in table.rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        click.echo("  ".join(cells).rstrip())
+        give("  ".join(cells).rstrip())

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
-import structlog
-
 from mirrorsync.cli.console import LogFormat
-from mirrorsync.errors import MirrorsyncError
+from mirrorsync.cli.streams import LINE_LIMIT
+from mirrorsync.errors import MirrorsyncError, printable
 from mirrorsync.events import (
     BlobEnded,
     BlobStarted,
@@ -25,55 +26,87 @@ from mirrorsync.events import (
     TransferPlanned,
 )
 
-# What is shown: -1 (quiet) warnings; 0 what was done; 1 phases, retries and requests; 2 blobs.
-_LEVELS: Final = {-1: logging.WARNING, 0: logging.INFO, 1: logging.DEBUG}
-_RENDERERS: Final[Mapping[LogFormat, Callable[[], Any]]] = {
-    "text": lambda: structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
-    "json": structlog.processors.JSONRenderer,
+_RENDERERS: Final[Mapping[LogFormat, Callable[[Any], Any]]] = {
+    "text": lambda processors: processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+    "json": lambda processors: processors.JSONRenderer(),
 }
 
 
-def logger(log_format: LogFormat, level: int) -> Any:
-    """Return a structlog logger that writes to stderr. level: -1 quiet, 0 normal, 1 and more verbose."""
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """How an event is logged. verbosity: from which on it is (-1 is --quiet, 0 nothing said, 1 -v, 2 -vv)."""
+
+    verbosity: int
+    level: str
+    text: str
+    fields: Callable[[Any], dict[str, Any]]
+
+
+# Failures are told even with --quiet, as cron mails every line; by itself a run tells what it did and what it met.
+_LINES: Final[Mapping[type[Any], _Line]] = {
+    StepFailed: _Line(
+        -1, "error", "step failed", lambda event: {"step": event.step, "error": str(event.error), **_help(event.error)}
+    ),
+    Noticed: _Line(0, "warning", "notice", lambda event: {"where": event.where, "message": event.message}),
+    Retrying: _Line(
+        0,
+        "warning",
+        "trying again",
+        lambda event: {
+            "what": event.what,
+            "attempt": event.attempt,
+            "seconds": round(event.delay, 1),
+            "reason": event.reason,
+        },
+    ),
+    TagSet: _Line(0, "info", "image done", lambda event: {"image": event.image, "digest": event.digest}),
+    PhaseStarted: _Line(1, "debug", "phase", lambda event: {"phase": event.phase, "items": event.total}),
+    TransferPlanned: _Line(1, "debug", "transfer", lambda event: {"bytes": event.size}),
+    Served: _Line(
+        1, "debug", "request", lambda event: {"method": event.method, "path": event.path, "status": event.status}
+    ),
+    BlobStarted: _Line(
+        2, "debug", "blob", lambda event: {"digest": event.digest, "bytes": event.size, "source": event.source}
+    ),
+    BlobEnded: _Line(2, "debug", "blob ended", lambda event: {"digest": event.digest}),
+}
+
+
+def event_logger(log_format: LogFormat, verbosity: int) -> Observer:
+    """Return the observer that writes a line for each event worth one. verbosity: -1 quiet, 0 normal, 1 and more."""
+
+    def observe(event: Event) -> None:
+        line = _LINES.get(type(event))
+        if line is None or line.verbosity > verbosity:
+            return
+        # A full disk or a reader that left (`2>&1 | head`) must not end a run: an observer never raises.
+        with suppress(OSError):
+            getattr(_logger(log_format), line.level)(line.text, **line.fields(event))
+
+    return observe
+
+
+@cache
+def _logger(log_format: LogFormat) -> Any:
+    """Return a structlog logger that writes to stderr."""
+    # Imported when the first line is written: a run from cron that has nothing to say starts 50 ms sooner.
+    import structlog
+
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _RENDERERS[log_format](),
+            _fit,
+            _RENDERERS[log_format](structlog.processors),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS.get(level, logging.DEBUG)),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
     return structlog.get_logger()
 
 
-def event_logger(log_format: LogFormat, level: int) -> Observer:
-    """Return the observer that writes a line for each event worth one."""
-    log = logger(log_format, level)
-
-    def observe(event: Event) -> None:
-        write = _LINES.get(type(event))
-        if write is not None and (level > 1 or not isinstance(event, BlobStarted | BlobEnded)):
-            write(log, event)
-
-    return observe
+def _fit(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: printable(value, LINE_LIMIT) if isinstance(value, str) else value for key, value in line.items()}
 
 
-_LINES: Final[Mapping[type[Any], Callable[[Any, Any], None]]] = {
-    PhaseStarted: lambda log, event: log.debug("phase", phase=event.phase, items=event.total),
-    TransferPlanned: lambda log, event: log.debug("transfer", bytes=event.size),
-    BlobStarted: lambda log, event: log.debug("blob", digest=event.digest, bytes=event.size, source=event.source),
-    BlobEnded: lambda log, event: log.debug("blob ended", digest=event.digest),
-    TagSet: lambda log, event: log.info("image done", image=event.image, digest=event.digest),
-    StepFailed: lambda log, event: log.error("step failed", step=event.step, error=str(event.error), **_help(event)),
-    Retrying: lambda log, event: log.warning(
-        "trying again", what=event.what, attempt=event.attempt, seconds=round(event.delay, 1), reason=event.reason
-    ),
-    Noticed: lambda log, event: log.warning("notice", where=event.where, message=event.message),
-    Served: lambda log, event: log.debug("request", method=event.method, path=event.path, status=event.status),
-}
-
-
-def _help(event: StepFailed) -> dict[str, str]:
-    error = event.error
+def _help(error: Exception) -> dict[str, str]:
     return {"remedy": error.remedy} if isinstance(error, MirrorsyncError) and error.remedy else {}

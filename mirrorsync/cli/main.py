@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import os
+import json
 import sys
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn
+from contextlib import suppress
+from typing import Final, NoReturn
 
 import click
 
-from mirrorsync.errors import ExitCode, MirrorsyncError, SpecError
+from mirrorsync.cli.streams import LINE_LIMIT, give, prepare_streams, release_streams, tell
+from mirrorsync.errors import ExitCode, MirrorsyncError, SpecError, UsageError, printable
 from mirrorsync.version import __version__
 
 # The verbs, in the order in which they are used; their modules are imported when they are: a start costs what it needs.
@@ -55,40 +57,46 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit. arguments: without the program's name; None = those of the process."""
+    prepare_streams()
+    code = _run(arguments)
+    release_streams()
+    raise SystemExit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run a command; return its exit code, after telling what went wrong."""
     try:
         code = cli.main(arguments, prog_name="mirrorsync", standalone_mode=False)
-        _leave(code if isinstance(code, int) else ExitCode.DONE)
+        return int(code) if isinstance(code, int) else ExitCode.DONE
     except click.ClickException as error:
-        error.show()
-        _leave(ExitCode.USAGE)
+        with suppress(OSError):
+            error.show()
+        return _refused(error, sys.argv[1:] if arguments is None else arguments)
     except MirrorsyncError as error:
         for line in error_lines(error):
-            click.echo(line, err=True)
-        _leave(error.exit_code)
+            tell(line)
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _leave(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read the output (head, less) has enough. Python must not try to flush it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _leave(ExitCode.DONE)
+        return ExitCode.INTERRUPTED
+    except OSError as error:  # the help could not be written; all else is translated where it happens
+        tell(f"mirrorsync: {error.strerror}")
+        return ExitCode.FAILED
+
+
+def _refused(error: click.ClickException, arguments: Sequence[str]) -> int:
+    """Give a program that asked for JSON its document also when the command line itself is wrong."""
+    if "--json" in arguments:
+        from mirrorsync.cli.console import error_document
+
+        with suppress(MirrorsyncError):
+            give(json.dumps(error_document(UsageError(error.format_message())), indent=1))
+    return ExitCode.USAGE
 
 
 def error_lines(error: MirrorsyncError) -> list[str]:
     """Return what a person is told about an error: where, what, and what to do."""
     if isinstance(error, SpecError):
-        return error.lines()
-    lines = [f"mirrorsync: {error}"]
-    return [*lines, f"  {error.remedy}"] if error.remedy else lines
-
-
-def _leave(code: int) -> NoReturn:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    raise SystemExit(int(code))
-
-
-def command_named(name: str) -> Any:
-    """Return the click command of a verb, for the demo, which runs the others."""
-    return cli.get_command(click.Context(cli), name)
+        lines = error.lines()
+    else:
+        lines = [f"mirrorsync: {error}", *([f"  {error.remedy}"] if error.remedy else [])]
+    return [printable(line, LINE_LIMIT) for line in lines]

@@ -19,6 +19,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from mirrorsync.cli.streams import LINE_LIMIT
+from mirrorsync.errors import printable
 from mirrorsync.events import (
     BlobEnded,
     BlobStarted,
@@ -119,15 +121,19 @@ class Bars:
         """Print a line above the bars. It is text, never markup: messages come from elsewhere."""
         match event:
             case StepFailed(step, error):
-                line = Text(f"failed: {step}: {error}", style="red")
+                line = _text(f"failed: {step}: {error}", "red")
             case Retrying(what, _, delay, reason):
-                line = Text(f"{what}: {reason}; again in {delay:.0f} s", style="yellow")
+                line = _text(f"{what}: {reason}; again in {delay:.0f} s", "yellow")
             case Noticed(where, message):
-                line = Text(f"{where}: {message}", style="yellow")
+                line = _text(f"{where}: {message}", "yellow")
             case TagSet(image, _) if self._verbose:
-                line = Text(f"done: {image}", style="green")
+                line = _text(f"done: {image}", "green")
             case Served(method, path, status):
-                line = Text(f"{method} {path} {status}", style="dim" if status < 400 else "yellow")
+                line = _text(f"{method} {path} {status}", "dim" if status < 400 else "yellow")
             case _:
                 return
         self._steps.console.print(line)
+
+
+def _text(shown: str, style: str) -> Text:
+    return Text(printable(shown, LINE_LIMIT), style=style)

@@ -9,6 +9,8 @@ from typing import Final
 from rich.filesize import decimal
 
 from mirrorsync.cli.console import Table
+from mirrorsync.cli.streams import LINE_LIMIT
+from mirrorsync.errors import printable
 from mirrorsync.plan.model import Change, Failure, Plan, Totals
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync.report import Report
@@ -77,7 +79,7 @@ def failure_lines(failures: Iterable[Failure]) -> list[str]:
         lines.append(f"failed: {failure.subject}: {failure.error}")
         if failure.error.remedy:
             lines.append(f"  {failure.error.remedy}")
-    return lines
+    return [printable(line, LINE_LIMIT) for line in lines]
 
 
 def report_summary(report: Report) -> str:

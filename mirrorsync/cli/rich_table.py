@@ -9,13 +9,19 @@ from rich.text import Text
 
 from mirrorsync.cli.console import Table
 
+_ANY_WIDTH = 100_000
+
 
 def print_table(table: Table) -> None:
     """Print a table to stdout. Cells are text, never markup: names and messages come from elsewhere."""
     shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in table.heading:
-        shown.add_column(heading, overflow="fold")
+        shown.add_column(heading, no_wrap=True)
     for row in table.rows:
         style = table.styles.get(row[0], "")
         shown.add_row(*(Text(cell, style=style if number == 0 else "") for number, cell in enumerate(row)))
-    RichConsole(highlight=False).print(shown)
+    console = RichConsole(highlight=False)
+    # At its natural width, as kubectl does: a name that the table breaks in two cannot be copied.
+    wanted = console.measure(shown, options=console.options.update(max_width=_ANY_WIDTH)).maximum
+    console.width = max(console.width, wanted)
+    console.print(shown)

@@ -53,8 +53,13 @@ class Stop:
             os._exit(_SIGNALS[signal.Signals(number)])
         self._signal = signal.Signals(number)
         self.event.set()
-        if self._loop is not None and self._asked is not None:
-            self._loop.call_soon_threadsafe(self._asked.set)
+        if self._loop is not None:
+            # Not said here: the signal may have come in the middle of writing another line to the same stream.
+            self._loop.call_soon_threadsafe(self._heard)
+
+    def _heard(self) -> None:
+        if self._asked is not None:
+            self._asked.set()
         self._say("stopping; once more to stop at once")
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
@@ -84,15 +84,26 @@ def from_json(document: Mapping[str, Any]) -> Plan:
         raise UsageError(f"this is no plan of version {VERSION}", remedy="make one with `mirrorsync plan --output`")
     try:
         spec = document["spec"]
-        return Plan(
+        plan = Plan(
             created=document["created"],
             spec=SpecStamp(spec["path"], Digest(spec["digest"]), tuple(spec["only"])),
             changes=tuple(_change(item) for item in document["images"]),
             steps=tuple(_step(item) for item in document["steps"]),
             totals={store: _totals(item) for store, item in document["totals"].items()},
         )
+        _check_order(plan.steps)
     except GrammarError as error:
         raise UsageError(f"the plan is damaged: {error.message}", remedy="make a new plan") from error
+    return plan
+
+
+def _check_order(steps: Iterable[Step]) -> None:
+    """A step whose needs never come would be waited for without end. Raises: GrammarError."""
+    known: set[str] = set()
+    for step in steps:
+        if step.id in known or not known.issuperset(step.needs):
+            raise GrammarError(f"step {step.id} stands there twice, or before what it needs")
+        known.add(step.id)
 
 
 def sniff(text: bytes) -> dict[str, Any] | None:

@@ -130,7 +130,8 @@ class _Run:
             errors = {step.target.store: error} if error else {}
         for store, error in errors.items():
             error.at(step=step.id)
-            self._session.announce(StepFailed(f"{step.id} ({store})", error))
+            if not isinstance(error, Interrupted):
+                self._session.announce(StepFailed(f"{step.id} ({store})", error))
         return errors
 
     def _blocked(self, step: Step) -> MirrorsyncError | None:

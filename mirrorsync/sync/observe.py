@@ -16,6 +16,7 @@ from mirrorsync.plan.inventory import Desired, Observed, check_bounds, closure
 from mirrorsync.plan.model import Failure, Image
 from mirrorsync.sync.pool import Answers, for_each
 from mirrorsync.sync.session import Session, located
+from mirrorsync.sync.transfer import SMALL_BYTES
 
 
 async def observe(desired: Desired, session: Session, *, deep: bool = False) -> Observed:
@@ -44,7 +45,7 @@ class _Observer:
         self._roots: dict[Image, Descriptor | None] = {}
         self._failures: list[Failure] = []
         self._broken: set[Image] = set()
-        self._absent: set[Location] = set()  # repositories that do not exist: nothing in them needs a question
+        self._absent: set[Location] = set()  # repositories that do not exist: little in them is worth a question
         self._listed: dict[Location, frozenset[str]] = {}
         self._held: Answers[tuple[Location, Digest], bool] = Answers()
         self._contents: defaultdict[Location, set[Digest]] = defaultdict(set)
@@ -54,6 +55,8 @@ class _Observer:
         """Ask for the first image of a repository; if it is not there, list the repository once.
 
         A repository that does not exist, or is nearly empty, then costs two questions instead of one for each tag.
+        Registries say "does not exist" also of what a run left that was cut off before its first tag, so that large
+        blobs are asked for all the same; and where repositories share their blobs, everything is.
         """
         target, images = group
         await self.root(images[0])
@@ -62,7 +65,8 @@ class _Observer:
         try:
             self._listed[target] = frozenset([tag async for tag in self._session.repository(target).tags()])
         except RepositoryNotFound:
-            self._absent.add(target)
+            if not self._session.store(target.store).shares_blobs:
+                self._absent.add(target)
         except MirrorsyncError:
             pass  # a registry may answer questions and refuse lists; then each tag is asked for
 
@@ -111,8 +115,9 @@ class _Observer:
             manifest = await self._session.manifest(image.source, content)
         self._keep(manifest, image)
         questions: list[Awaitable[object]] = [self._walk(image, child, depth + 1, seen) for child in manifest.children]
-        if image.target not in self._absent:
-            questions += [self._holds(image.target, blob, is_manifest=False) for blob in manifest.blobs]
+        absent = image.target in self._absent
+        blobs = [blob for blob in manifest.blobs if not absent or blob.size > SMALL_BYTES]
+        questions += [self._holds(image.target, blob, is_manifest=False) for blob in blobs]
         for answer in await asyncio.gather(*questions, return_exceptions=True):
             if isinstance(answer, BaseException):
                 raise answer
@@ -128,7 +133,7 @@ class _Observer:
         self._manifests[manifest.digest] = manifest
 
     async def _holds(self, target: Location, content: Descriptor, *, is_manifest: bool) -> bool:
-        if target in self._absent:
+        if is_manifest and target in self._absent:
             return False
         if content.digest in self._contents[target]:
             return True

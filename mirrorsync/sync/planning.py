@@ -9,9 +9,10 @@ from pathlib import PurePath
 
 from mirrorsync.errors import Side, StalePlan, UsageError
 from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.diff import diff
-from mirrorsync.plan.model import Change, CopyBlob, Plan, SpecStamp
+from mirrorsync.plan.model import Change, CopyBlob, Image, Plan, PutManifest, SetTag, SpecStamp, final_step
 from mirrorsync.spec.model import Mirror, Spec
 from mirrorsync.sync.observe import observe
 from mirrorsync.sync.pool import for_each
@@ -67,22 +68,70 @@ def _matches(source: Location, glob: str) -> bool:
 def check_against(plan: Plan, spec: Spec) -> None:
     """Make sure that a saved plan does only what its spec asks for.
 
-    Raises: StalePlan when the spec is another by now; UsageError when the plan touches a store or an image that it
-    should not, which no plan that mirrorsync wrote does.
+    Raises: StalePlan when the spec is another by now; UsageError when the plan has an image or a step that it should
+    not, or lacks one that it should, which no plan that mirrorsync wrote does.
     """
     if plan.spec.digest != spec.digest:
         raise StalePlan(f"{spec.source} was changed after the plan was made")
-    sources = {mirror.source.store for mirror in spec.mirrors}
-    destinations = {place.place.store for mirror in spec.mirrors for place in mirror.destinations}
-    images = {(change.image.source, change.image.target) for change in plan.changes}
-    read_from = {source for source, _ in images}
-    written_to = {target for _, target in images}
+    for change in plan.changes:
+        if not any(_asks_for(mirror, change.image) for mirror in spec.mirrors):
+            raise _tampered(f"its spec does not ask for {change.image}")
+    _check_places(plan)
+    _check_ends(plan)
+
+
+def _asks_for(mirror: Mirror, image: Image) -> bool:
+    """Tell whether a mirror can come to this image, with its source followed or pinned as the mirror says."""
+    source = Location(mirror.source.store, image.source.repository) if mirror.whole_layout else mirror.source
+    targets = {mirror.target(destination, source.repository) for destination in mirror.destinations}
+    if image.source != source or image.target not in targets:
+        return False
+    if image.tag is None:
+        return image.root.digest in mirror.selection.digests and image.followed is None
+    chosen = {exact.tag: exact.digest for exact in mirror.selection.choose([image.tag])}
+    if image.tag not in chosen:
+        return False
+    pin = chosen[image.tag]
+    return image.followed == image.tag if pin is None else (image.followed, image.root.digest) == (None, pin)
+
+
+def _check_places(plan: Plan) -> None:
+    """See that steps read where the plan's images are, and write where they should be. Raises: UsageError."""
+    read_from = {change.image.source for change in plan.changes}
+    written_to = {change.image.target for change in plan.changes}
     for step in plan.steps:
         targets = step.targets if isinstance(step, CopyBlob) else (step.target,)
-        allowed = step.source in read_from and step.source.store in sources
-        allowed = allowed and all(target in written_to and target.store in destinations for target in targets)
-        if not allowed:
-            raise UsageError(f"step {step.id} of the plan is nothing that its spec asks for", remedy="make a new plan")
+        if step.source not in read_from or not written_to.issuperset(targets):
+            raise _tampered(f"step {step.id} is at a place where none of its images is")
+
+
+def _check_ends(plan: Plan) -> None:
+    """See that every image that changes has its last step, and that all others lead to one. Raises: UsageError."""
+    steps = {step.id: step for step in plan.steps}
+    pending = []
+    for change in plan.changed():
+        last = steps.get(final_step(change.image))
+        was = last.was if isinstance(last, SetTag) else change.was
+        root = last.manifest.digest if isinstance(last, SetTag | PutManifest) else None
+        if last is None or root != change.image.root.digest or _digest(was) != _digest(change.was):
+            raise _tampered(f"nothing in it makes {change.image} what it should be")
+        pending.append(last)
+    needed = set()
+    while pending:
+        step = pending.pop()
+        if step.id not in needed:
+            needed.add(step.id)
+            pending += (steps[need] for need in step.needs)
+    for extra in steps.keys() - needed:
+        raise _tampered(f"step {extra} is needed by none of its images")
+
+
+def _digest(content: Descriptor | None) -> Digest | None:
+    return content.digest if content else None
+
+
+def _tampered(message: str) -> UsageError:
+    return UsageError(f"the plan is not one that mirrorsync made: {message}", remedy="make a new plan")
 
 
 async def check_fresh(plan: Plan, session: Session) -> None:

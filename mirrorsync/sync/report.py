@@ -75,8 +75,11 @@ def exit_code(failures: tuple[Failure, ...], *, landed: bool) -> ExitCode:
     return codes.pop() if len(codes) == 1 else ExitCode.FAILED
 
 
-def to_json(report: Report) -> dict[str, Any]:
-    """Return the report as a JSON document (kind `mirrorsync.report`)."""
+def to_json(report: Report, code: int | None = None) -> dict[str, Any]:
+    """Return the report as a JSON document (kind `mirrorsync.report`).
+
+    code: what the process exits with, where it knows more than the report (which signal told it to stop).
+    """
     counts = report.counts
     return {
         "kind": KIND,
@@ -84,7 +87,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "started": report.started,
         "finished": report.finished,
         "spec": {"path": report.spec.path, "digest": str(report.spec.digest), "only": list(report.spec.only)},
-        "exit_code": int(report.exit_code),
+        "exit_code": int(report.exit_code if code is None else code),
         "interrupted": report.interrupted,
         "images": [{**change_json(result.change), "outcome": result.outcome} for result in report.results],
         "failures": [failure_json(failure) for failure in report.failures],

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError, RepositoryNotFound, UsageError
-from mirrorsync.events import PhaseAdvanced, PhaseStarted
+from mirrorsync.events import Noticed, PhaseAdvanced, PhaseStarted
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import refuse_schema_1
@@ -71,21 +71,34 @@ class _Resolver:
     async def choose(self, mirror: Mirror) -> None:
         """Find out which questions one mirror comes to; they are in `chosen`, by the mirror's pointer."""
         try:
-            for source in await self._sources(mirror):
-                await self._choose_in(mirror, source)
+            sources = await self._sources(mirror)
         except MirrorsyncError as error:
             self._fail(str(mirror.source), error)
+            return
+        for source in sources:
+            try:
+                await self._choose_in(mirror, source)
+            except MirrorsyncError as error:
+                self._fail(str(source), error)
+        if mirror.selection.lists and sources and not self.chosen[mirror.pointer]:
+            # A typing error in a filter must not look like a mirror that is up to date.
+            self._session.announce(Noticed(str(mirror.source), "no tag there is what the filters want"))
 
     async def _sources(self, mirror: Mirror) -> Sequence[Location]:
         if not mirror.whole_layout:
             return [mirror.source]
         with located("source", mirror.source):
             store = self._session.store(mirror.source.store)
-            return [Location(mirror.source.store, name) async for name in store.repositories()]
+            sources = [Location(mirror.source.store, name) async for name in store.repositories()]
+            if not sources:
+                raise RepositoryNotFound("there is no image in this layout", remedy="check the directory in the spec")
+            return sources
 
     async def _choose_in(self, mirror: Mirror, source: Location) -> None:
         selection = mirror.selection
         with located("source", source):
+            for destination in mirror.destinations:
+                mirror.target(destination, source.repository)  # raises for a name that cannot stand there
             tags = await self._list(source) if selection.lists else ()
         chosen = self.chosen[mirror.pointer]
         chosen += [_Question(mirror, source, exact.tag, exact.digest) for exact in selection.choose(tags)]

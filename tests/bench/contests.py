@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from tests.bench import measure, seed, tools
@@ -23,8 +24,8 @@ LARGE = {"bench/large": ("1",)}
 class Contest:
     """One row group of the table.
 
-    images: `small` or `large`. places: what each destination is, `registry` or `layout`. filled: whether the
-    destination has everything before the clock starts. rtt: milliseconds to the source.
+    images: `small` or `large`. places: what each destination is, `registry` or `layout`. filled: whether the one
+    registry has everything before the clock starts. rtt: whether the source is far away.
     """
 
     name: str
@@ -80,26 +81,24 @@ class Bench:
     def run(self, contest: Contest, tool: Tool) -> Cost:
         """Run one tool once, from the beginning that the contest sets."""
         with ExitStack() as stack:
-            scratch = Path(stack.enter_context(_directory(self.directory / "run")))
+            scratch = stack.enter_context(_directory(self.directory / "run"))
             source = stack.enter_context(self._relay()) if contest.rtt else self.source.host
-            registries = []
-            places = []
-            for number, place in enumerate(contest.places):
-                if place == "layout":
-                    places.append(f"oci:{scratch / f'layout{number}'}")
-                else:
-                    registries.append(
-                        stack.enter_context(DockerRegistry(scratch / f"registry{number}", access_log=True))
-                    )
-                    places.append(registries[-1].host)
+            registries, places = self._full if contest.filled else _places(contest, scratch, stack)
             images = LARGE if contest.images == "large" else self.small
-            if contest.filled:
-                job = Job(self.source.host, images, places, scratch)
-                measure.run(tools.mirrorsync(job), scratch / "fill.log")
+            # What an earlier run left to be written would be written on this one's time.
             subprocess.run(["sync"], check=True)
             before = self._requests(registries)
             cost = measure.run(tool.command(Job(source, images, places, scratch)), scratch / "run.log")
             return Cost(cost.wall, cost.cpu, cost.memory, self._requests(registries) - before)
+
+    @cached_property
+    def _full(self) -> tuple[list[DockerRegistry], list[str]]:
+        """A registry that has all small images; one for all runs, as none of them changes it."""
+        directory = self._stack.enter_context(_directory(self.directory / "full"))
+        registry = self._stack.enter_context(DockerRegistry(directory / "registry", access_log=True))
+        job = Job(self.source.host, self.small, [registry.host], directory)
+        measure.run(tools.mirrorsync(job), directory / "fill.log")
+        return [registry], [registry.host]
 
     def _requests(self, registries: Sequence[DockerRegistry]) -> int:
         return sum(len(registry.requests()) for registry in (self.source, *registries))
@@ -115,6 +114,18 @@ class Bench:
         finally:
             process.terminate()
             process.wait()
+
+
+def _places(contest: Contest, scratch: Path, stack: ExitStack) -> tuple[list[DockerRegistry], list[str]]:
+    """Return the fresh destinations of one run: their registries, and how all of them are named."""
+    registries, places = [], []
+    for number, place in enumerate(contest.places):
+        if place == "layout":
+            places.append(f"oci:{scratch / f'layout{number}'}")
+        else:
+            registries.append(stack.enter_context(DockerRegistry(scratch / f"registry{number}", access_log=True)))
+            places.append(registries[-1].host)
+    return registries, places
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from mirrorsync.cli.console import Console, verb
 from mirrorsync.cli.render import failure_lines, report_summary
 from mirrorsync.cli.sessions import DEFAULT_SPEC, opened, read_spec
 from mirrorsync.cli.stop import Stop
+from mirrorsync.cli.streams import tell
 from mirrorsync.errors import UsageError
 from mirrorsync.library import checked_plan, read_file
 from mirrorsync.locks import FileLock
@@ -45,11 +46,10 @@ def command(console: Console, spec: str, spec_of_plan: str | None, deep: bool, o
     elif spec_of_plan is not None:
         raise UsageError("--spec goes with a saved plan", remedy="name the spec alone")
     report, code = _applied(console, read_spec(spec), plan, only, deep)
-    changed = report.outcomes["done"] or report.failures or report.interrupted
-    quiet = console.level < 0 and not changed
-    console.result(lambda: to_json(report), "" if quiet else report_summary(report))
+    quiet = console.level < 0 and not (report.failures or report.interrupted)
+    console.result(lambda: to_json(report, code), "" if quiet else report_summary(report))
     for line in failure_lines(report.failures):
-        click.echo(line, err=True)
+        tell(line)
     return code
 
 

@@ -16,6 +16,7 @@ import click
 from mirrorsync.cli.console import Console, verb
 from mirrorsync.cli.demo_images import fill
 from mirrorsync.errors import StorageError, UsageError
+from mirrorsync.library import absolute
 from mirrorsync.serve.server import serving
 from mirrorsync.stores.layout.store import LayoutStore
 
@@ -46,7 +47,7 @@ def command(console: Console, directory: str) -> None:
     """
     if console.as_json:
         raise UsageError("the demo is for people, and has no JSON", remedy="use --json with the verbs that it runs")
-    home = Path(directory).absolute()
+    home = absolute(directory)
     spec = home / "mirror.yaml"
     _prepare(home, spec)
     with _upstream(home / "upstream") as port:
@@ -69,7 +70,7 @@ def _prepare(home: Path, spec: Path) -> None:
     """Make the directory, and see that no other mirror.yaml of somebody is overwritten."""
     try:
         home.mkdir(parents=True, exist_ok=True)
-        if spec.exists() and not spec.read_text("utf-8").startswith(_MARK):
+        if spec.exists() and not spec.read_bytes().startswith(_MARK.encode()):
             raise UsageError(f"{spec} is not the demo's", remedy="name another directory: mirrorsync demo DIRECTORY")
         for part in ("upstream", "mirror"):
             # What an earlier demo left; everything in it was made by the demo.

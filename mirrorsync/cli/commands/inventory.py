@@ -8,6 +8,7 @@ from mirrorsync.cli.console import Console, Table, verb
 from mirrorsync.cli.render import failure_lines
 from mirrorsync.cli.sessions import DEFAULT_SPEC, opened, read_spec
 from mirrorsync.cli.stop import Stop
+from mirrorsync.cli.streams import tell
 from mirrorsync.plan.document import inventory_json
 from mirrorsync.plan.inventory import Desired
 from mirrorsync.sync.planning import select, stamp
@@ -38,5 +39,5 @@ def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
         lambda: inventory_json(found, stamp(loaded, only)), Table(("image", "digest", "destination"), rows, {})
     )
     for line in failure_lines(found.failures):
-        click.echo(line, err=True)
+        tell(line)
     return exit_code(found.failures, landed=bool(found.images))

@@ -8,6 +8,7 @@ from mirrorsync.cli.console import Console, verb
 from mirrorsync.cli.render import changes_table, failure_lines, plan_summary
 from mirrorsync.cli.sessions import DEFAULT_SPEC, opened, read_spec
 from mirrorsync.cli.stop import Stop
+from mirrorsync.cli.streams import tell
 from mirrorsync.errors import ExitCode
 from mirrorsync.library import save_plan
 from mirrorsync.plan import document
@@ -35,7 +36,7 @@ def command(
     quiet = console.level < 0 and not any(made.changed())
     console.result(lambda: document.to_json(made), changes_table(made.changes), "" if quiet else plan_summary(made))
     for line in failure_lines(made.failures):
-        click.echo(line, err=True)
+        tell(line)
     if made.failures:
         return exit_code(made.failures, landed=bool(made.changes))
     return ExitCode.CHANGES if tell_changes and any(made.changed()) else ExitCode.DONE

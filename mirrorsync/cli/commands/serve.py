@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import click
 
 from mirrorsync.cli.console import Console, verb
 from mirrorsync.cli.stop import Stop
 from mirrorsync.errors import UsageError
+from mirrorsync.library import absolute
 from mirrorsync.oci.reference import parse_destination
 from mirrorsync.serve.server import serving
 from mirrorsync.stores.open import StoreEnvironment, opener
@@ -27,7 +27,7 @@ def command(console: Console, store: str, listen: str, read_only: bool) -> None:
     --read-only or behind a proxy that asks who it is.
     """
     host, port = _address(listen)
-    place = parse_destination(store, str(Path.cwd()))
+    place = parse_destination(store, str(absolute(".")))
     if place.repository:
         raise UsageError(f"{store} names a repository", remedy=f"serve the whole layout: {place.store}")
     stop = Stop(lambda _: None)
@@ -35,6 +35,8 @@ def command(console: Console, store: str, listen: str, read_only: bool) -> None:
 
         async def work() -> None:
             opened = opener(StoreEnvironment(variables=os.environ, observer=observer))(place.store)
+            async for _ in opened.repositories():
+                break  # what is no layout is refused now, and not to whoever asks it for something
             async with serving(opened, host, port, read_only=read_only, observer=observer) as actual:
                 shown = f"[{host}]" if ":" in host else host
                 document = {"kind": "mirrorsync.serving", "version": 1, "host": shown, "port": actual}

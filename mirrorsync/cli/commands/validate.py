@@ -10,6 +10,7 @@ import click
 from mirrorsync.cli.console import Console, verb
 from mirrorsync.cli.render import spec_summary
 from mirrorsync.cli.sessions import DEFAULT_SPEC, read_spec
+from mirrorsync.cli.streams import give
 from mirrorsync.errors import SpecError
 
 
@@ -25,7 +26,7 @@ def command(console: Console, spec: str) -> None:
             raise
         problems = [asdict(problem) for problem in error.problems]
         document = {"kind": "mirrorsync.validation", "version": 1, "spec": error.source, "problems": problems}
-        click.echo(json.dumps(document, indent=1))
+        give(json.dumps(document, indent=1))
         raise SystemExit(error.exit_code) from error
     if console.level < 0 and not console.as_json:
         return

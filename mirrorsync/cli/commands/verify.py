@@ -8,6 +8,7 @@ from mirrorsync.cli.commands.plan import planned
 from mirrorsync.cli.console import Console, verb
 from mirrorsync.cli.render import changes_table, count, failure_lines
 from mirrorsync.cli.sessions import DEFAULT_SPEC, read_spec
+from mirrorsync.cli.streams import tell
 from mirrorsync.errors import ExitCode
 from mirrorsync.plan import document
 from mirrorsync.sync.report import exit_code
@@ -29,7 +30,7 @@ def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
     quiet = console.level < 0 and not missing
     console.result(lambda: document.to_json(found), changes_table(missing), "" if quiet else summary)
     for line in failure_lines(found.failures):
-        click.echo(line, err=True)
+        tell(line)
     if found.failures:
         return exit_code(found.failures, landed=bool(found.changes))
     return ExitCode.FAILED if missing else ExitCode.DONE

@@ -1,0 +1,131 @@
+"""--json: one document on stdout, as the shipped schemas describe it, whatever happens."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.parts.docker_registry import DockerRegistry
+from tests.parts.images import multi_platform
+from tests.parts.mirrorsync import Mirrorsync, plain
+from tests.parts.wire import Registry
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+VERBS = ("validate", "plan", "apply", "verify", "inventory")
+KINDS = {"plan": "plan", "apply": "report", "verify": "plan", "inventory": "inventory"}
+
+
+@cache
+def validator(name: str) -> jsonschema.Draft202012Validator:
+    schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def valid(document: Any, name: str) -> Any:
+    """Return a document after its schema has found nothing wrong with it."""
+    problems = [f"{list(error.absolute_path)}: {error.message}" for error in validator(name).iter_errors(document)]
+    assert not problems
+    return document
+
+
+@pytest.fixture
+def site(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> Mirrorsync:
+    """Return mirrorsync where a spec has an image to copy, one to move, one unchanged, one by digest."""
+    source = Registry(registry.host)
+    for tag in ("same", "moved"):
+        source.push(f"{unique}/app", multi_platform("app", tag), tag)
+    mirrors: list[Any] = [{"from": f"{registry.host}/{unique}/app", "tags": ["same", "moved"]}]
+    spec = {"registries": plain(registry.host), "destinations": {"disk": "oci:disk"}}
+    mirrorsync.spec({**spec, "mirrors": mirrors})
+    mirrorsync("apply", code=0)
+    source.push(f"{unique}/app", multi_platform("app", "newer"), "moved")
+    by_digest = source.push(f"{unique}/app", multi_platform("app", "by digest"))
+    mirrors += [{"from": f"{registry.host}/{unique}/app", "tags": [by_digest], "name": "pinned"}]
+    mirrorsync.spec({**spec, "mirrors": mirrors})
+    return mirrorsync
+
+
+def test_every_document_is_as_its_schema_says_and_alone_on_stdout(site: Mirrorsync) -> None:
+    assert site("validate", "--json", code=0).json()["problems"] == []
+    plan = valid(site("plan", "--json", "--exit-code", code=10).json(), "plan")
+    assert [image["state"] for image in plan["images"]] == ["unchanged", "moved", "new"]
+    assert {step["do"] for step in plan["steps"]} == {"copy", "put", "tag"}
+    inventory = valid(site("inventory", "--json", code=0).json(), "inventory")
+    assert [image["root"] for image in inventory["images"]] == [image["root"] for image in plan["images"]]
+    before = valid(site("verify", "--json", code=1).json(), "plan")
+    assert [image["state"] for image in before["images"]] == ["unchanged", "moved", "new"]
+    report = valid(site("apply", "--json", code=0).json(), "report")
+    assert [image["outcome"] for image in report["images"]] == ["unchanged", "done", "done"]
+    assert report["exit_code"] == 0
+    assert valid(site("verify", "--json", code=0).json(), "plan")["steps"] == []
+
+
+def test_a_saved_plan_is_the_document_that_json_prints(site: Mirrorsync) -> None:
+    printed = site("plan", "--json", "--output", "plan.json", code=0).json()
+    saved = json.loads((site.directory / "plan.json").read_text())
+    assert {**saved, "created": ""} == {**printed, "created": ""}
+    valid(saved, "plan")
+
+
+@pytest.mark.parametrize("verb", KINDS)
+def test_failures_of_single_images_are_in_the_document(site: Mirrorsync, registry: DockerRegistry, verb: str) -> None:
+    spec = json.loads((site.directory / "mirror.yaml").read_text())
+    spec["mirrors"].append(f"{registry.host}/no/such:1")
+    site.spec(spec)
+    done = site(verb, "--json", code=3)
+    document = valid(done.json(), KINDS[verb])
+    (failure,) = document["failures"]
+    assert failure["subject"] == f"{registry.host}/no/such:1"
+    assert failure["error"]["side"] == "source"
+    assert failure["error"]["remedy"]
+    assert f"failed: {registry.host}/no/such:1: " in done.err
+    if verb == "apply":
+        assert document["exit_code"] == 3
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("broken", ["missing", "no YAML", "wrong"])
+def test_errors_are_documents_too(mirrorsync: Mirrorsync, verb: str, broken: str) -> None:
+    texts = {"no YAML": "version: [1", "wrong": "version: 1\nmirrors: [nginx:1]\nmirror: 2\n"}
+    if broken in texts:
+        (mirrorsync.directory / "mirror.yaml").write_text(texts[broken])
+    done = mirrorsync(verb, "--json", code=2)
+    document = done.json()
+    if verb == "validate" and broken != "missing":
+        assert document["kind"] == "mirrorsync.validation"
+        assert document["spec"] == str(mirrorsync.directory / "mirror.yaml")
+        assert all(problem["message"] and problem["line"] for problem in document["problems"])
+        return
+    assert document["kind"] == "mirrorsync.error"
+    assert document["error"]["exit_code"] == 2
+    assert document["error"]["message"]
+    assert done.err, "people are told too"
+
+
+def test_a_wrong_option_is_a_document_too_when_json_is_asked_for(mirrorsync: Mirrorsync) -> None:
+    done = mirrorsync("plan", "--json", "--shallow", code=2)
+    assert done.json()["kind"] == "mirrorsync.error"
+    assert "--shallow" in done.json()["error"]["message"]
+    assert "--shallow" in done.err
+
+
+def test_problems_of_a_spec_have_their_place_in_the_error_of_every_verb(mirrorsync: Mirrorsync) -> None:
+    (mirrorsync.directory / "mirror.yaml").write_text("version: 1\nmirrors: [nginx:1]\nmirror: 2\n")
+    validated = mirrorsync("validate", "--json", code=2).json()["problems"]
+    assert len(validated) >= 1
+    assert mirrorsync("plan", "--json", code=2).json()["error"]["problems"] == validated
+
+
+def test_log_lines_as_json_are_json_and_leave_the_document_alone(site: Mirrorsync) -> None:
+    done = site("apply", "--json", "--log-format", "json", "-vv", code=0)
+    valid(done.json(), "report")
+    lines = [json.loads(line) for line in done.err.splitlines()]
+    assert {"timestamp", "level", "event"} <= set.intersection(*(set(line) for line in lines))
+    assert {"phase", "blob", "image done"} <= {line["event"] for line in lines}
+    assert [line["digest"] for line in lines if line["event"] == "image done"]

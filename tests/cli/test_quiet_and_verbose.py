@@ -1,0 +1,96 @@
+"""How much is said: nothing when nothing happened and quiet was asked for, more with -v, and never on stdout."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.parts.docker_registry import DockerRegistry
+from tests.parts.images import multi_platform
+from tests.parts.mirrorsync import Mirrorsync, plain
+from tests.parts.wire import Registry
+
+
+@pytest.fixture
+def site(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> Mirrorsync:
+    Registry(registry.host).push(f"{unique}/app", multi_platform("app"), "1")
+    mirrorsync.spec(
+        {
+            "registries": plain(registry.host),
+            "destinations": {"disk": "oci:disk"},
+            "mirrors": [f"{registry.host}/{unique}/app:1"],
+        }
+    )
+    return mirrorsync
+
+
+def events(err: str) -> set[str]:
+    return {found[1] or found[2] for found in re.finditer(r' event=(?:"([^"]*)"|(\S+))', err)}
+
+
+def test_quiet_says_nothing_when_all_is_well_so_that_cron_has_nothing_to_mail(site: Mirrorsync) -> None:
+    for verb in ("validate", "apply", "apply", "plan", "verify"):
+        done = site(verb, "--quiet", code=0)
+        assert (done.out, done.err) == ("", ""), verb
+    assert site("plan", code=0).out.startswith("nothing to do")
+
+
+def test_quiet_plan_and_verify_still_say_what_is_missing(site: Mirrorsync) -> None:
+    assert site("plan", "-q", code=0).out.startswith("new ")
+    assert site("verify", "-q", code=1).out.startswith("new ")
+
+
+def test_quiet_still_says_what_failed(site: Mirrorsync, registry: DockerRegistry) -> None:
+    site.spec(
+        {
+            "registries": plain(registry.host),
+            "destinations": {"disk": "oci:disk"},
+            "mirrors": [f"{registry.host}/no/such:1"],
+        }
+    )
+    for verb in ("plan", "apply", "verify", "inventory"):
+        done = site(verb, "-q", code=1)
+        assert f"failed: {registry.host}/no/such:1: " in done.err, verb
+
+
+def test_a_run_without_changes_is_one_line(site: Mirrorsync) -> None:
+    site("apply", code=0)
+    done = site("apply", code=0)
+    assert (done.out, done.err) == ("nothing to do: 1 image at 1 destination as wanted\n", "")
+
+
+@pytest.mark.parametrize(
+    ("option", "said", "unsaid"),
+    [
+        ((), {"image done"}, {"phase", "blob"}),
+        (("-v",), {"image done", "phase", "transfer"}, {"blob"}),
+        (("-vv",), {"image done", "phase", "transfer", "blob", "blob ended"}, set()),
+    ],
+)
+def test_more_is_said_the_more_v_there_are(
+    site: Mirrorsync, option: tuple[str, ...], said: set[str], unsaid: set[str]
+) -> None:
+    done = site("apply", *option, code=0)
+    assert said <= events(done.err)
+    assert not unsaid & events(done.err)
+    assert done.out.count("\n") == 1
+
+
+def test_nothing_that_runs_from_systemd_needs_a_home(site: Mirrorsync) -> None:
+    cache = site.directory / "cache"
+    site("apply", env={"HOME": "", "CACHE_DIRECTORY": str(cache), "INVOCATION_ID": "1"}, code=0)
+    assert (cache / "manifests.sqlite").exists()
+    assert list(site.home.iterdir()) == []
+
+
+def test_the_cache_of_manifests_is_no_reason_to_fail(site: Mirrorsync) -> None:
+    """A cache is a hint: not writable, or damaged, it is left alone and people are told."""
+    cache = site.directory / "cache"
+    cache.mkdir()
+    (cache / "manifests.sqlite").write_bytes(b"this is no database, and never was" * 100)
+    done = site("apply", env={"CACHE_DIRECTORY": str(cache)}, code=0)
+    assert "cache" in done.err
+    assert done.out.startswith("1 done")
+    (site.directory / "file").touch()
+    assert site("plan", env={"CACHE_DIRECTORY": str(site.directory / "file")}, code=0)
