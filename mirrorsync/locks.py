@@ -17,7 +17,7 @@ class FileLock:
 
     It is the kernel's (flock), so it goes away with its process, however that ends, and leaves nothing to clean up.
     what: names the thing for the message. Raises: Locked at once when another process holds it; StorageError when the
-    file cannot be opened.
+    file cannot be opened, or its file system has no locks.
     """
 
     def __init__(self, path: Path, what: str) -> None:
@@ -27,9 +27,12 @@ class FileLock:
             raise StorageError(f"cannot open {path} to lock it: {os.strerror(error.errno or errno.EIO)}") from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        except OSError as error:
             os.close(self._descriptor)
-            raise Locked(f"another run is working on {what}") from error
+            if isinstance(error, BlockingIOError):
+                raise Locked(f"another run is working on {what}") from error
+            reason = os.strerror(error.errno or errno.EIO)
+            raise StorageError(f"cannot lock {path}: {reason}", remedy="put it on a local file system") from error
 
     def release(self) -> None:
         """Let others have it."""

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from typing import BinaryIO
+from collections.abc import Iterable
+from typing import Final
 from urllib.parse import urlencode
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
-from mirrorsync.errors import ContentNotFound, GrammarError, NotFound
+from mirrorsync.errors import ContentNotFound, GrammarError, IntegrityError
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES
 from mirrorsync.oci.reference import check_repository, check_tag
 from mirrorsync.serve.refusals import Refusal, unknown_blob
-from mirrorsync.stores.base import BlobFiles, Repository, Store, WritableRepository
+from mirrorsync.serve.sending import send
+from mirrorsync.stores.base import Store, WritableRepository
+
+_MAX_DIGITS: Final = 18  # of the number of names on a page
 
 
 class Pull:
@@ -44,11 +44,15 @@ class Pull:
             "Docker-Content-Digest": descriptor.digest,
             "ETag": f'"{descriptor.digest}"',
         }
-        if request.headers.get("If-None-Match") == headers["ETag"]:
+        if _known(request, descriptor.digest):
             return web.Response(status=304, headers=headers)
         if request.method == "HEAD":
             return web.Response(headers={**headers, "Content-Length": str(descriptor.size)})
-        return web.Response(body=(await repository.manifest(descriptor)).raw, headers=headers)
+        try:
+            manifest = await repository.manifest(descriptor)
+        except IntegrityError as error:
+            raise _damaged(descriptor.digest) from error
+        return web.Response(body=manifest.raw, headers=headers)
 
     async def blob(self, request: web.Request) -> web.StreamResponse:
         """GET and HEAD of a blob, whole or a range of it."""
@@ -57,12 +61,15 @@ class Pull:
         blob = await repository.blob(digest)
         if blob is None:
             raise unknown_blob(digest)
-        headers = {"Content-Type": media_types.ANY_BYTES, "Docker-Content-Digest": digest}
-        if request.method == "HEAD":
-            return web.Response(headers={**headers, "Content-Length": str(blob.size), "Accept-Ranges": "bytes"})
-        if isinstance(repository, BlobFiles):
-            return _file(repository, blob, headers)
-        return await _send_chunks(request, repository, blob, headers)
+        headers = {
+            "Content-Type": media_types.ANY_BYTES,
+            "Docker-Content-Digest": digest,
+            "ETag": f'"{digest}"',
+            "Accept-Ranges": "bytes",
+        }
+        if _known(request, digest):
+            return web.Response(status=304, headers=headers)
+        return await send(request, repository, blob, headers)
 
     async def tags(self, request: web.Request) -> web.StreamResponse:
         """GET of the list of tags, in pages."""
@@ -79,7 +86,11 @@ class Pull:
     async def referrers(self, request: web.Request) -> web.StreamResponse:
         """GET of an index of the manifests with a subject; all of them, filtered by artifactType when asked."""
         repository = repository_of(self._store, request)
-        found: Iterable[Descriptor] = await repository.referrers(digest_of(request.match_info["digest"]))
+        subject = digest_of(request.match_info["digest"])
+        try:
+            found: Iterable[Descriptor] = await repository.referrers(subject)
+        except IntegrityError as error:
+            raise _damaged(subject) from error
         headers = {}
         if wanted := request.query.get("artifactType"):
             found = [descriptor for descriptor in found if descriptor.artifact_type == wanted]
@@ -128,66 +139,19 @@ def _page(request: web.Request, names: list[str]) -> tuple[list[str], dict[str, 
     wanted = request.query.get("n", "")
     if not wanted:
         return rest, {}
-    if not (wanted.isascii() and wanted.isdigit()):
+    if not (wanted.isascii() and wanted.isdigit()) or len(wanted) > _MAX_DIGITS:
         raise Refusal(400, "PAGINATION_NUMBER_INVALID", "n has to be a number")
-    page = rest[: int(wanted[:9])]
+    page = rest[: int(wanted)]
     if len(page) == len(rest) or not page:
         return page, {}
     query = urlencode({"n": wanted, "last": page[-1]})
     return page, {"Link": f'<{request.path}?{query}>; rel="next"'}
 
 
-class _OpenFile(web.FileResponse):
-    """Sends the very file that was opened and checked, with sendfile; aiohttp does ranges and conditions."""
-
-    def __init__(self, file: BinaryIO, headers: dict[str, str]) -> None:
-        # aiohttp wants a path; a path of the layout would be looked up again, and could be a link by then.
-        super().__init__(f"/proc/self/fd/{file.fileno()}", headers=headers)
-        self._opened = file
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Send everything, then close the file."""
-        with self._opened:
-            return await super().prepare(request)
+def _known(request: web.Request, digest: Digest) -> bool:
+    """Tell whether the client says that it has this content already."""
+    return any(tag.value in ("*", digest) for tag in request.if_none_match or ())
 
 
-def _file(repository: BlobFiles, blob: Descriptor, headers: dict[str, str]) -> web.StreamResponse:
-    try:
-        return _OpenFile(repository.open_file(blob), headers)
-    except NotFound as error:
-        raise unknown_blob(blob.digest) from error
-
-
-async def _send_chunks(
-    request: web.Request, repository: Repository, blob: Descriptor, headers: dict[str, str]
-) -> web.StreamResponse:
-    """Send a blob of a store without files, chunk by chunk."""
-    start, end = _range(request, blob.size)
-    response = web.StreamResponse(status=200 if "Range" not in request.headers else 206, headers=headers)
-    response.content_length = end - start
-    if response.status == 206:
-        response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{blob.size}"
-    with repository.open(blob, start) as chunks:
-        await response.prepare(request)
-        left = end - start
-        while left and (chunk := await asyncio.to_thread(_next, chunks)):
-            await response.write(chunk[:left])
-            left -= len(chunk[:left])
-    with suppress(ConnectionError):
-        await response.write_eof()
-    return response
-
-
-def _next(chunks: Iterator[bytes]) -> bytes:
-    return next(chunks, b"")
-
-
-def _range(request: web.Request, size: int) -> tuple[int, int]:
-    """Return the first byte and the one after the last that are asked for. Raises: Refusal when there are none."""
-    try:
-        start, end, _ = request.http_range.indices(size) if "Range" in request.headers else (0, size, 1)
-    except ValueError:
-        start, end = size, size
-    if "Range" in request.headers and start >= end:
-        raise Refusal(416, "RANGE_INVALID", f"the blob has {size} bytes")
-    return start, end
+def _damaged(digest: Digest) -> Refusal:
+    return Refusal(500, "UNKNOWN", f"what this registry holds of {digest} is damaged")

@@ -34,10 +34,13 @@ class Push:
         algorithm = request.query.get("digest-algorithm", "sha256")
         if algorithm not in ("sha256", "sha512"):
             raise Refusal(400, "DIGEST_INVALID", "digests are sha256 or sha512")
+        digest = digest_of(request.query["digest"]) if "digest" in request.query else None
+        self._store.lock()
         upload = self._uploads.begin(repository, algorithm)
-        if "digest" in request.query:
-            return await self._closed(request, upload, digest_of(request.query["digest"]))
-        return web.Response(status=202, headers=_progress(upload))
+        if digest is None:
+            return web.Response(status=202, headers=_progress(upload))
+        async with self._uploads.alone(upload):
+            return await self._closed(request, upload, digest)
 
     async def _mounted(self, request: web.Request, repository: WritableRepository) -> bool:
         blob = None
@@ -55,7 +58,7 @@ class Push:
     async def append(self, request: web.Request) -> web.StreamResponse:
         """PATCH: the next bytes of an upload; out of order they are refused with 416."""
         upload = self._upload(request)
-        async with upload.busy:
+        async with self._uploads.alone(upload):
             _check_order(request, upload)
             await upload.append(_body(request))
             return web.Response(status=202, headers=_progress(upload))
@@ -66,7 +69,7 @@ class Push:
         if "digest" not in request.query:
             raise Refusal(400, "DIGEST_INVALID", "the digest is missing")
         digest = digest_of(request.query["digest"])
-        async with upload.busy:
+        async with self._uploads.alone(upload):
             _check_order(request, upload)
             return await self._closed(request, upload, digest)
 
@@ -80,7 +83,9 @@ class Push:
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         """DELETE of an upload."""
-        self._uploads.end(self._upload(request))
+        upload = self._upload(request)
+        async with self._uploads.alone(upload):
+            self._uploads.end(upload)
         return web.Response(status=204)
 
     async def manifest(self, request: web.Request) -> web.StreamResponse:
@@ -132,22 +137,10 @@ def _check_order(request: web.Request, upload: Upload) -> None:
         return
     found = _CONTENT_RANGE.fullmatch(told)
     if found is None or int(found[1]) != upload.size:
-        raise _OutOfOrder(upload)
+        reason = f"the upload has {upload.size} bytes; go on from there"
+        raise Refusal(416, "BLOB_UPLOAD_INVALID", reason, _progress(upload))
     if request.content_length is not None and int(found[2]) - int(found[1]) + 1 != request.content_length:
         raise Refusal(400, "SIZE_INVALID", "Content-Range and Content-Length disagree")
-
-
-class _OutOfOrder(Refusal):
-    """The next bytes are not the ones that came; the answer says where the upload stands."""
-
-    def __init__(self, upload: Upload) -> None:
-        super().__init__(416, "BLOB_UPLOAD_INVALID", f"the upload has {upload.size} bytes; go on from there")
-        self._headers = _progress(upload)
-
-    def response(self) -> web.Response:
-        response = super().response()
-        response.headers.update(self._headers)
-        return response
 
 
 def _progress(upload: Upload) -> dict[str, str]:

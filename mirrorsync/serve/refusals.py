@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
@@ -19,18 +19,19 @@ from mirrorsync.errors import (
 
 
 class Refusal(Exception):
-    """An answer with an error code of the distribution spec ("Error Codes")."""
+    """An answer with an error code of the distribution spec ("Error Codes"). headers: more that it says."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
+        self.headers = headers
 
     def response(self) -> web.Response:
         """Return the answer, in the spec's shape."""
         body = {"errors": [{"code": self.code, "message": self.message}]}
-        return web.Response(status=self.status, text=json.dumps(body), content_type="application/json")
+        return web.json_response(body, status=self.status, headers=self.headers)
 
 
 # The first that fits counts. What is not named here is this server's own trouble.

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import os
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from mirrorsync.errors import Locked, MirrorsyncError, StorageError
@@ -17,10 +22,11 @@ from mirrorsync.serve.refusals import Refusal, refusal
 from mirrorsync.serve.uploads import Uploads
 from mirrorsync.stores.base import Store
 
-_REPOSITORY: Final = "/v2/{name:.+}"
+_REPOSITORY: Final = "/v2/{name:(?s:.+)}"
 _READ_ONLY = Refusal(405, "UNSUPPORTED", "this registry is read-only")
-# Seconds that requests in flight have when the server is told to stop.
+# Seconds that requests in flight have when the server is told to stop, and then their answers.
 _LAST_SECONDS: Final = 5.0
+_LAST_ANSWER_SECONDS: Final = 1.0
 
 
 def application(store: Store, *, read_only: bool = False, observer: Observer = ignore) -> web.Application:
@@ -66,24 +72,75 @@ async def serving(
 
     Raises: StorageError when the address cannot be used.
     """
+    app = application(store, read_only=read_only, observer=observer)
+    in_flight = _InFlight()
+    app.middlewares.insert(0, in_flight.counting)
     runner = web.AppRunner(
-        application(store, read_only=read_only, observer=observer),
-        access_log=None,
-        handle_signals=False,
-        shutdown_timeout=_LAST_SECONDS,
+        app, access_log=None, logger=_logger(), handle_signals=False, shutdown_timeout=_LAST_ANSWER_SECONDS
     )
     try:
         await runner.setup()
+        site = web.TCPSite(runner, host, port)
         try:
-            site = web.TCPSite(runner, host, port)
             await site.start()
         except OSError as error:
-            reason = error.strerror or "the address is not known"
-            raise StorageError(f"{host}:{port} cannot be listened on: {reason.lower()}") from error
+            unknown = isinstance(error, socket.gaierror) or error.errno is None
+            reason = "the address is not known" if unknown else os.strerror(error.errno or 0).lower()
+            remedy = "name another one with --listen HOST:PORT"
+            raise StorageError(f"{host}:{port} cannot be listened on: {reason}", remedy=remedy) from error
         yield int(runner.addresses[0][1])
+        await site.stop()
+        await in_flight.over(_LAST_SECONDS)
     finally:
         await runner.cleanup()
         await store.close()
+
+
+class _InFlight:
+    """The requests that are being answered. aiohttp, told to stop, reads no more of their bodies: it is told last."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    @property
+    def counting(self) -> Middleware:
+        """The middleware that counts them."""
+
+        @web.middleware
+        async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+            self._count += 1
+            self._none.clear()
+            try:
+                return await handler(request)
+            finally:
+                self._count -= 1
+                if not self._count:
+                    self._none.set()
+
+        return count
+
+    async def over(self, seconds: float) -> None:
+        """Wait until there are none, and so many seconds at most."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._none.wait(), seconds)
+
+
+class _OursAlone(logging.Filter):
+    """Lets pass what went wrong in this program, and not that a client hangs up or does not speak HTTP."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record of aiohttp's is worth a line."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError | OSError)
+
+
+def _logger() -> logging.Logger:
+    logger = logging.getLogger("mirrorsync.serve")
+    if not logger.filters:
+        logger.addFilter(_OursAlone())
+    return logger
 
 
 async def _refuse_writing(_: web.Request) -> web.StreamResponse:
@@ -104,7 +161,8 @@ def _answering(observer: Observer) -> Middleware:
         except MirrorsyncError as error:
             response = refusal(error).response()
         except web.HTTPException as error:
-            response = Refusal(error.status, "UNSUPPORTED", error.reason).response()
+            allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+            response = Refusal(error.status, "UNSUPPORTED", error.reason, allowed).response()
         if not response.prepared and request.can_read_body and response.status >= 400:
             # What was refused unread would be taken for the next request.
             response.force_close()

@@ -9,9 +9,10 @@ import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
+from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from mirrorsync.errors import IntegrityError, StorageError
 from mirrorsync.oci import media_types
@@ -25,7 +26,7 @@ _MOST_UPLOADS: Final = 1000
 
 
 class Upload:
-    """One upload: a file that grows in order. Its coroutines are not to be run two at a time."""
+    """One upload: a file that grows in order. Its coroutines are for who has it alone (`Uploads.alone`)."""
 
     def __init__(self, repository: WritableRepository, algorithm: str = "sha256") -> None:
         self.id = uuid.uuid4().hex
@@ -34,33 +35,39 @@ class Upload:
         self.busy = asyncio.Lock()
         self.used_at = 0.0
         directory = repository.incoming if isinstance(repository, BlobFiles) else None
-        try:
+        with self._storing():
             handle, name = tempfile.mkstemp(dir=directory, prefix="upload-")
-        except OSError as error:
-            raise StorageError(f"an upload cannot be stored: {error.strerror}") from error
+        os.close(handle)  # between requests an upload is a file and no descriptor: there may be many
         self._path = Path(name)
-        self._file: BinaryIO = os.fdopen(handle, "wb", buffering=0)
         self._algorithm = algorithm
         self._hasher = hashlib.new(algorithm)
 
     async def append(self, chunks: AsyncIterator[bytes]) -> None:
         """Add bytes at the end. When they break off, what came before stays and can be continued."""
         held = bytearray()
-        async for chunk in chunks:
-            held += chunk
-            if len(held) >= CHUNK_BYTES:
-                await asyncio.to_thread(self._write, held)
-                held = bytearray()
-        await asyncio.to_thread(self._write, held)
+        with self._storing(), self._path.open("ab", buffering=0) as file:
+            try:
+                async for chunk in chunks:
+                    held += chunk
+                    if len(held) >= CHUNK_BYTES:
+                        full, held = held, bytearray()
+                        await asyncio.to_thread(self._write, file, full)
+            finally:
+                await asyncio.to_thread(self._write, file, held)
 
-    def _write(self, data: bytes | bytearray) -> None:
+    def _write(self, file: RawIOBase, data: bytearray) -> None:
+        view = memoryview(data)
+        while view:
+            written = file.write(view) or 0
+            self._hasher.update(view[:written])
+            self.size += written
+            view = view[written:]
+
+    @staticmethod
+    @contextmanager
+    def _storing() -> Iterator[None]:
         try:
-            view = memoryview(data)
-            while view:
-                written = self._file.write(view)
-                self._hasher.update(view[:written])
-                self.size += written
-                view = view[written:]
+            yield
         except OSError as error:
             raise StorageError(f"an upload cannot be stored: {error.strerror}") from error
 
@@ -76,14 +83,13 @@ class Upload:
         found = self._hasher.hexdigest() if blob.digest.algorithm == self._algorithm else self._hashed(blob.digest)
         if found != blob.digest.encoded:
             raise IntegrityError(f"what was uploaded is {blob.digest.algorithm}:{found}, and not {blob.digest}")
-        try:
-            os.fchmod(self._file.fileno(), 0o644)
-            if isinstance(self.repository, BlobFiles):
-                os.fsync(self._file.fileno())
-                self.repository.adopt(blob, self._path)
-                return
-        except OSError as error:
-            raise StorageError(f"an upload cannot be stored: {error.strerror}") from error
+        if isinstance(self.repository, BlobFiles):
+            with self._storing():
+                self._path.chmod(0o644)
+                with self._path.open("rb") as file:
+                    os.fsync(file.fileno())
+            self.repository.adopt(blob, self._path)
+            return
         self.repository.put(blob, self._chunks())
 
     def _hashed(self, digest: Digest) -> str:
@@ -99,7 +105,6 @@ class Upload:
 
     def discard(self) -> None:
         """Remove the file, unless it has become a blob."""
-        self._file.close()
         with suppress(OSError):
             self._path.unlink()
 
@@ -114,8 +119,9 @@ class Uploads:
     def begin(self, repository: WritableRepository, algorithm: str = "sha256") -> Upload:
         """Return a new upload. Raises: Refusal when there are too many, StorageError."""
         now = self._clock()
-        for upload in [upload for upload in self._open.values() if now - upload.used_at > _IDLE_SECONDS]:
-            self.end(upload)
+        for upload in list(self._open.values()):
+            if not upload.busy.locked() and now - upload.used_at > _IDLE_SECONDS:
+                self.end(upload)
         if len(self._open) >= _MOST_UPLOADS:
             raise Refusal(429, "TOOMANYREQUESTS", f"{_MOST_UPLOADS} uploads are open; finish or cancel some")
         upload = Upload(repository, algorithm)
@@ -130,6 +136,20 @@ class Uploads:
             raise unknown_upload()
         upload.used_at = self._clock()
         return upload
+
+    @asynccontextmanager
+    async def alone(self, upload: Upload) -> AsyncIterator[None]:
+        """Have an upload to oneself. Raises: Refusal when it was over before that.
+
+        While somebody has it, it is not idle, however slow its bytes come.
+        """
+        async with upload.busy:
+            if upload.id not in self._open:
+                raise unknown_upload()
+            try:
+                yield
+            finally:
+                upload.used_at = self._clock()
 
     def end(self, upload: Upload) -> None:
         """Forget an upload; its bytes go, unless they have become a blob."""

@@ -85,7 +85,8 @@ class MemoryRepository:
 
     async def has(self, blob: Descriptor) -> bool:
         """Tell whether this repository holds the blob."""
-        return blob.digest in self._contents.blobs
+        data = self._contents.blobs.get(blob.digest)
+        return data is not None and len(data) == blob.size
 
     async def blob(self, digest: Digest) -> Descriptor | None:
         """Return a blob's descriptor by its digest, None when it is not there."""
@@ -140,8 +141,9 @@ class MemoryRepository:
 
     async def tag(self, manifest: Manifest, tag: str) -> None:
         """Store a manifest and let `tag` name it."""
+        check_tag(tag)
         await self.put_manifest(manifest)
-        self._store.made(self.name).tags[check_tag(tag)] = manifest.digest
+        self._store.made(self.name).tags[tag] = manifest.digest
 
     async def delete(self, reference: str) -> None:
         """Remove a tag, or a manifest with its tags. Raises: ContentNotFound."""

@@ -11,7 +11,7 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -29,6 +29,8 @@ _INCOMING: Final = ".incoming"
 # 1 GiB the disk idles while the network works, and the network while the disk works.
 _WRITE_BACK_BYTES: Final = 16 * 1024 * 1024
 _MAX_SMALL_FILE: Final = 256 * 1024 * 1024  # index.json of 100,000 tags has 40 MiB
+# What stands where a file is expected may be a pipe: opening one for reading waits for a writer, unless told not to.
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 _REASONS: Final = {
     errno.ENOSPC: ("the disk is full", "make room there, and run again: what is complete is not copied twice"),
@@ -68,9 +70,14 @@ class LayoutFiles:
         """The directory where files grow; it is on the file system of the blobs."""
         return self.root / _INCOMING
 
+    @property
+    def blobs(self) -> Path:
+        """The directory of all content."""
+        return self.root / "blobs"
+
     def blob_path(self, digest: Digest) -> Path:
         """Return where content stands. A digest is valid by its type, so this is inside the layout."""
-        return self.root / "blobs" / digest.algorithm / digest.encoded
+        return self.blobs / digest.algorithm / digest.encoded
 
     def exists(self) -> bool:
         """Tell whether there is a layout; False when the directory is absent or empty.
@@ -83,15 +90,21 @@ class LayoutFiles:
             self._refuse_foreign()
             return False
         except NotADirectoryError as error:
-            raise StorageError(f"{self.root} is not a directory") from error
+            raise StorageError(f"{self.root} is not a directory", remedy="name a new or an empty directory") from error
         except OSError as error:
             raise storage_error(error, f"reading {self.root / LAYOUT_FILE}") from error
         try:
             version = json.loads(raw)["imageLayoutVersion"]
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise StorageError(f"{self.root} is not an OCI layout: its {LAYOUT_FILE} file is damaged") from error
+            raise StorageError(
+                f"{self.root} is not an OCI layout: its {LAYOUT_FILE} file is damaged",
+                remedy=f'write {{"imageLayoutVersion": "{LAYOUT_VERSION}"}} into it, or name a new directory',
+            ) from error
         if version != LAYOUT_VERSION:
-            raise StorageError(f"{self.root} is an OCI layout of another version than {LAYOUT_VERSION}")
+            raise StorageError(
+                f"{self.root} is an OCI layout of another version than {LAYOUT_VERSION}",
+                remedy="name a new directory",
+            )
         return True
 
     def _refuse_foreign(self) -> None:
@@ -102,24 +115,35 @@ class LayoutFiles:
                     remedy="name a new or an empty directory",
                 )
 
-    def create(self) -> None:
-        """Make a layout where there is none yet, and remove what a run that was killed left behind."""
+    def found(self) -> None:
+        """Make a directory a layout where it is none yet: one that says so and has nothing, and can be locked.
+
+        The rest is made under the lock, so that a run that is killed at any moment leaves what the next one takes for
+        a layout, and of two that begin together only one works.
+        """
         with translated(f"making an OCI layout in {self.root}"):
+            missing = [path for path in (self.root, *self.root.parents) if not path.exists()]
             self.root.mkdir(parents=True, exist_ok=True)
+            for path in missing:
+                _sync_directory(path.parent)
+            if not (self.root / LAYOUT_FILE).exists():
+                self.incoming.mkdir(exist_ok=True)
+                self._place(LAYOUT_FILE, json.dumps({"imageLayoutVersion": LAYOUT_VERSION}).encode(), _keep_first)
+
+    def complete(self) -> None:
+        """Make what a layout needs, and remove what a killed run left growing. Only the holder of the lock may."""
+        with translated(f"making an OCI layout in {self.root}"):
             self.incoming.mkdir(exist_ok=True)
-            (self.root / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+            for entry in list(self.incoming.iterdir()):
+                entry.unlink()
+            self.blobs.mkdir(exist_ok=True)
+            (self.blobs / "sha256").mkdir(exist_ok=True)
+            # A killed run may have stored blobs whose names are not durable yet, and nobody stores them again.
+            self._new_directories.update(self.blobs.iterdir())
             if not (self.root / INDEX_FILE).exists():
                 empty = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}
-                self._replace(INDEX_FILE, json.dumps(empty).encode())
-            if not (self.root / LAYOUT_FILE).exists():
-                self._replace(LAYOUT_FILE, json.dumps({"imageLayoutVersion": LAYOUT_VERSION}).encode())
+                self._place(INDEX_FILE, json.dumps(empty).encode())
             _sync_directory(self.root)
-
-    def clean(self) -> None:
-        """Remove the files that a killed run left growing. Only the holder of the lock may."""
-        with translated(f"cleaning {self.incoming}"), os.scandir(self.incoming) as entries:
-            for entry in entries:
-                Path(entry).unlink()
 
     def holds(self, content: Descriptor) -> bool:
         """Tell whether the content is there, by name and size."""
@@ -144,7 +168,7 @@ class LayoutFiles:
         """
         path = self.blob_path(content.digest)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(path, _READ | os.O_NOFOLLOW)
         except FileNotFoundError as error:
             raise ContentNotFound("the layout has no such blob", reference=str(content.digest)) from error
         except OSError as error:
@@ -202,10 +226,13 @@ class LayoutFiles:
     def sync(self) -> None:
         """Make the names of all stored content durable."""
         directories, self._new_directories = self._new_directories, set()
-        with translated(f"writing to {self.root}"):
-            for directory in directories:
-                _sync_directory(directory)
-                _sync_directory(directory.parent)
+        try:
+            with translated(f"writing to {self.root}"):
+                for directory in (*directories, *({self.blobs} if directories else ())):
+                    _sync_directory(directory)
+        except StorageError:
+            self._new_directories |= directories
+            raise
 
     def read_index(self) -> bytes | None:
         """Return the bytes of index.json, None when there is none. Raises: StorageError."""
@@ -220,7 +247,7 @@ class LayoutFiles:
         """Replace index.json, after everything that it names is durable."""
         self.sync()
         with translated(f"writing {self.root / INDEX_FILE}"):
-            self._replace(INDEX_FILE, data)
+            self._place(INDEX_FILE, data)
             _sync_directory(self.root)
 
     def index_signature(self) -> tuple[int, int, int] | None:
@@ -232,20 +259,21 @@ class LayoutFiles:
         return status.st_ino, status.st_mtime_ns, status.st_size
 
     def _read_small(self, name: str) -> bytes:
-        with (self.root / name).open("rb") as file:
+        with os.fdopen(os.open(self.root / name, _READ), "rb") as file:
             data = file.read(_MAX_SMALL_FILE + 1)
         if len(data) > _MAX_SMALL_FILE:
             raise StorageError(f"{self.root / name} is larger than {_MAX_SMALL_FILE} bytes")
         return data
 
-    def _replace(self, name: str, data: bytes) -> None:
+    def _place(self, name: str, data: bytes, move: Callable[[Path, Path], object] = Path.rename) -> None:
+        """Write a file of the layout itself, durably, and give it its name when it is complete."""
         with tempfile.NamedTemporaryFile(dir=self.incoming, delete=False) as file:
             try:
                 file.write(data)
                 file.flush()
                 os.fchmod(file.fileno(), 0o644)
                 os.fsync(file.fileno())
-                Path(file.name).rename(self.root / name)
+                move(Path(file.name), self.root / name)
             except BaseException:
                 with suppress(OSError):
                     Path(file.name).unlink()
@@ -255,6 +283,17 @@ class LayoutFiles:
         """Remove the directory of growing files when it is empty, so that the layout holds what the spec names."""
         with suppress(OSError):
             self.incoming.rmdir()
+
+
+def _keep_first(path: Path, final: Path) -> None:
+    """Rename a file, unless another run was faster: its file is locked by now, and must stay the one with the name."""
+    try:
+        final.hardlink_to(path)
+    except OSError:
+        if not final.exists():
+            path.rename(final)  # a file system without hard links
+            return
+    path.unlink(missing_ok=True)
 
 
 def _sync_directory(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ class LayoutStore:
         self.files = LayoutFiles(directory)
         self.names = LayoutNames(self.files)
         self._lock: FileLock | None = None
+        self._locking = threading.Lock()  # blobs are put from several threads
         self._clock = clock
         self._flushed_at = clock()
         self._writing = asyncio.Lock()
@@ -60,13 +62,18 @@ class LayoutStore:
 
         Raises: Locked, StorageError.
         """
-        if self._lock is not None:
-            return
-        with self.located():
+        with self._locking, self.located():
+            if self._lock is not None:
+                return
             self.files.exists()
-            self.files.create()
-            self._lock = FileLock(self.files.root / LAYOUT_FILE, str(self.files.root))
-            self.files.clean()
+            self.files.found()
+            lock = FileLock(self.files.root / LAYOUT_FILE, str(self.files.root))
+            try:
+                self.files.complete()
+            except BaseException:
+                lock.release()
+                raise
+            self._lock = lock
 
     async def flush(self) -> None:
         """Write index.json, when there is something new to say."""
@@ -235,8 +242,7 @@ class LayoutRepository:
 
     @property
     def incoming(self) -> Path:
-        """A directory for files that are to be adopted; made, and the layout locked, on first use."""
-        self._store.lock()
+        """A directory for files that are to be adopted; there while the store is locked."""
         return self._files.incoming
 
     def open_file(self, blob: Descriptor) -> BinaryIO:

@@ -1,0 +1,98 @@
+"""Sending blobs: whole or a range, from a file with sendfile, from any other store chunk by chunk."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import BinaryIO, Final
+
+from aiohttp import web
+
+from mirrorsync.errors import MirrorsyncError, NotFound
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.serve.refusals import Refusal, unknown_blob
+from mirrorsync.stores.base import BlobFiles, Repository
+
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+async def send(
+    request: web.Request, repository: Repository, blob: Descriptor, headers: dict[str, str]
+) -> web.StreamResponse:
+    """Answer GET and HEAD of a blob that is there. headers: what every answer has, the ETag among it."""
+    span = _span(request, blob, headers["ETag"])
+    response = web.StreamResponse(status=206 if span else 200, headers=headers)
+    start, end = span or (0, blob.size)
+    response.content_length = end - start
+    if span:
+        response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{blob.size}"
+    try:
+        if request.method == "HEAD":
+            await response.prepare(request)
+        elif isinstance(repository, BlobFiles):
+            await _send_file(request, response, repository.open_file(blob), start, end - start)
+        else:
+            await _send_chunks(request, response, repository.open(blob, start), end - start)
+        await response.write_eof()
+    except (MirrorsyncError, OSError) as error:
+        if not response.prepared:
+            if isinstance(error, NotFound):
+                raise unknown_blob(blob.digest) from error
+            raise
+        # The client is gone, or the blob breaks off. When the head of an answer is out, only hanging up tells that.
+        if request.transport is not None:
+            request.transport.abort()
+    return response
+
+
+async def _send_file(
+    request: web.Request, response: web.StreamResponse, file: BinaryIO, start: int, count: int
+) -> None:
+    with file:
+        await response.prepare(request)
+        if request.transport is None or request.transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        if count and await asyncio.get_running_loop().sendfile(request.transport, file, start, count) < count:
+            raise _ended()
+
+
+async def _send_chunks(
+    request: web.Request, response: web.StreamResponse, blob: AbstractContextManager[Iterator[bytes]], count: int
+) -> None:
+    with blob as chunks:
+        await response.prepare(request)
+        while count and (chunk := await asyncio.to_thread(_next, chunks)):
+            await response.write(chunk[:count])
+            count -= len(chunk[:count])
+    if count:
+        raise _ended()
+
+
+def _ended() -> OSError:
+    return OSError("the blob ends early")
+
+
+def _next(chunks: Iterator[bytes]) -> bytes:
+    return next(chunks, b"")
+
+
+def _span(request: web.Request, blob: Descriptor, etag: str) -> tuple[int, int] | None:
+    """Return the first byte and the one after the last that are asked for, None for all of them.
+
+    A range that this server does not understand is ignored, as RFC 9110 (14.2) allows. Raises: Refusal when there are
+    no such bytes.
+    """
+    found = _RANGE.fullmatch(request.headers.get("Range", ""))
+    if found is None or found[0] == "bytes=-" or request.headers.get("If-Range", etag) != etag:
+        return None
+    first, last = found.groups()
+    if first:
+        start, end = int(first), min(blob.size, int(last) + 1 if last else blob.size)
+    else:
+        start, end = max(0, blob.size - int(last)), blob.size
+    if start >= end:
+        unsatisfied = {"Content-Range": f"bytes */{blob.size}"}
+        raise Refusal(416, "RANGE_INVALID", f"the blob has {blob.size} bytes", unsatisfied)
+    return start, end

@@ -1,0 +1,116 @@
+"""The server in this process, over any store, and requests by hand: what urllib is too polite to send."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import socket
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+from mirrorsync.serve.server import serving
+from mirrorsync.stores.base import Store
+from tests.parts.wire import Response
+
+
+class Around:
+    """The distribution API over a store, in a thread of this process; use it as a context manager."""
+
+    def __init__(self, store: Store, *, read_only: bool = False) -> None:
+        self._store = store
+        self._read_only = read_only
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self.host = ""
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with serving(self._store, "127.0.0.1", 0, read_only=self._read_only) as port:
+            self.host = f"127.0.0.1:{port}"
+            self._started.set()
+            await self._stop.wait()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._started.wait(30)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+
+class Line:
+    """One connection, for requests in pieces; use it as a context manager."""
+
+    def __init__(self, host: str) -> None:
+        name, _, port = host.rpartition(":")
+        self.socket = socket.create_connection((name, int(port)), timeout=60)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def begin(self, method: str, target: str, headers: Mapping[str, Any]) -> None:
+        """Send the head of a request and wait until the server wants its body."""
+        lines = [f"{method} {target} HTTP/1.1", "Host: localhost", "Expect: 100-continue"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
+        told = b""
+        while not told.endswith(b"\r\n\r\n"):
+            piece = self.socket.recv(1)
+            assert piece, told
+            told += piece
+        assert told.startswith(b"HTTP/1.1 100 "), told
+
+    def send(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        self.socket.sendall(data)
+
+    def answer(self, method: str = "GET") -> Response:
+        """Return the answer to the request that was sent."""
+        response = http.client.HTTPResponse(self.socket, method=method)
+        response.begin()
+        return Response(response.status, response.headers, response.read())
+
+    def ask(self, method: str, target: str, headers: Mapping[str, Any] | None = None) -> Response:
+        """Send a request without a body, exactly so, and return the answer."""
+        lines = [f"{method} {target} HTTP/1.1", "Host: localhost"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
+        return self.answer(method)
+
+
+def raw(host: str, method: str, target: str, headers: Mapping[str, Any] | None = None) -> Response:
+    """Send one request with exactly this target."""
+    with Line(host) as line:
+        return line.ask(method, target, headers)
+
+
+def chunked(host: str, method: str, target: str, pieces: Iterable[bytes]) -> Response:
+    """Send a body of unknown length, as docker and podman do (Transfer-Encoding: chunked)."""
+    connection = http.client.HTTPConnection(host, timeout=60)
+    try:
+        connection.request(method, target, body=pieces, encode_chunked=True, headers={"Transfer-Encoding": "chunked"})
+        response = connection.getresponse()
+        return Response(response.status, response.headers, response.read())
+    finally:
+        connection.close()
+
+
+def path_of(url: str) -> str:
+    """Return the path of a Location, which may be absolute."""
+    return "/" + url.split("/", 3)[3] if "://" in url else url
+
+
+def code_of(answer: Response) -> str:
+    """Return the error code of a refusal, after looking whether it has the distribution spec's shape."""
+    assert answer.status >= 400, answer
+    assert answer.headers.get_content_type() == "application/json", answer
+    (error,) = answer.json()["errors"]
+    assert set(error) <= {"code", "message", "detail"}
+    assert error["message"]
+    return str(error["code"])
