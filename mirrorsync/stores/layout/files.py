@@ -135,7 +135,7 @@ class LayoutFiles:
         with translated(f"making an OCI layout in {self.root}"):
             self.incoming.mkdir(exist_ok=True)
             for entry in list(self.incoming.iterdir()):
-                entry.unlink()
+                entry.unlink(missing_ok=True)  # a run that lost the race for the lock removes its own
             self.blobs.mkdir(exist_ok=True)
             (self.blobs / "sha256").mkdir(exist_ok=True)
             # A killed run may have stored blobs whose names are not durable yet, and nobody stores them again.
