@@ -12,11 +12,13 @@ from mirrorsync.errors import (
     MirrorsyncError,
     RateLimited,
     RegistryFailure,
+    RegistryUnavailable,
     RepositoryNotFound,
     Unauthorized,
     printable,
 )
 from mirrorsync.stores.registry.messages import Answer
+from mirrorsync.stores.registry.network import PROXY_LOGIN_REMEDY
 from mirrorsync.stores.registry.retry import RETRIED_STATUSES, Transient, retry_after
 
 # Distribution spec, "Error Codes", and those that registries send where a status says less than the code.
@@ -35,14 +37,18 @@ _BY_STATUS: Final[dict[int, type[MirrorsyncError]]] = {
     402: Denied,
     403: Denied,
     404: ContentNotFound,
+    407: Unauthorized,
     429: RateLimited,
 }
 _REMEDIES: Final[dict[str, str]] = {
-    "MANIFEST_BLOB_UNKNOWN": "run again: what the manifest names went missing at the registry (garbage collection?)",
+    "MANIFEST_BLOB_UNKNOWN": "what the manifest names is missing at the registry (garbage collection?): "
+    "`mirrorsync apply --deep` finds out what, and brings it",
     "TAG_INVALID": "the registry may protect this tag (immutable tags): allow it there, or leave the tag out",
     "UNSUPPORTED": "the registry does not offer this",
 }
 _STATUS_REMEDIES: Final[dict[int, str]] = {
+    **dict.fromkeys((500, 502, 503, 504), RegistryUnavailable.default_remedy),
+    407: PROXY_LOGIN_REMEDY,
     405: "the registry does not offer this, or is read-only",
     409: "the registry may protect this tag (immutable tags): allow it there, or leave the tag out",
     412: "the registry's policy forbids it (immutable tag, or a scan result): change it there, or leave the tag out",
@@ -62,7 +68,8 @@ def failure(answer: Answer, doing: str) -> MirrorsyncError:
     if answer.status == 400 and b"HTTPS server" in answer.body:
         remedy = "the host speaks TLS: remove plain_http for it from the spec"
     told = f": {message}" if message else ""
-    return kind(f"{doing}: the registry answered {answer.status}{told}", remedy=remedy)
+    who = "proxy" if answer.status == 407 else "registry"
+    return kind(f"{doing}: the {who} answered {answer.status}{told}", remedy=remedy)
 
 
 def checked(answer: Answer, doing: str, now: float, known: frozenset[int] = frozenset()) -> Answer:

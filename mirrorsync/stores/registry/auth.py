@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from mirrorsync.errors import RegistryFailure, Unauthorized, printable
+from mirrorsync.errors import MirrorsyncError, RegistryFailure, Unauthorized, printable
 from mirrorsync.events import Noticed, Observer
 from mirrorsync.secret import Secret
 from mirrorsync.stores.registry import challenge as challenges
@@ -20,12 +22,13 @@ from mirrorsync.stores.registry.conversation import Authorize
 from mirrorsync.stores.registry.credentials import Credentials
 from mirrorsync.stores.registry.messages import MAX_TOKEN_BYTES, Answer, Outgoing, Request
 from mirrorsync.stores.registry.origins import resolved
-from mirrorsync.stores.registry.retry import Clock, Persistence
+from mirrorsync.stores.registry.retry import RETRIED_STATUSES, Clock, Persistence
 
 # A token is renewed so many seconds before it ends, so that none runs out between being chosen and being read.
 _EARLY_SECONDS: Final = 10.0
 # The token specification's default; c/image and distribution also take no less for granted.
 _SHORTEST_SECONDS: Final = 60.0
+_LONGEST_SECONDS: Final = 86_400.0
 _CLIENT_ID: Final = "mirrorsync"
 # Token services on another host than their registry that are known to be the registry's own. Nobody else gets
 # credentials, unless the spec names them in realm_hosts (CVE-2026-33540, CVE-2026-48978 are what happens without).
@@ -33,6 +36,15 @@ _OWN_REALMS: Final = {
     "registry-1.docker.io": frozenset({"auth.docker.io"}),
     "registry.gitlab.com": frozenset({"gitlab.com"}),
 }
+# What a token may consist of; RFC 6750 allows less, and nobody keeps to it.
+_TOKEN = re.compile(r"[!-~]+")
+_FINAL: Final = frozenset(range(300, 600)) - RETRIED_STATUSES
+# When to ask otherwise: not every token service speaks OAuth2 (go-containerregistry, bearer.go), and not every identity
+# token that is given can be used.
+_NO_OAUTH: Final = frozenset({404, 405})
+_NOT_RENEWED: Final = _NO_OAUTH | {400, 401, 403}
+T = TypeVar("T")
+Find = Callable[[str], Credentials | None]
 Send = Callable[[Outgoing], Awaitable[Answer]]
 
 
@@ -45,13 +57,14 @@ class _Token:
 class Authorizer:
     """The Authorization headers of one registry. All methods run on the event loop.
 
-    registry: its URL. find: returns its credentials, and may block. send: sends one request without conversation.
+    registry: its URL. find: returns the credentials for one of its repositories, and may block. send: sends one request
+    without conversation.
     """
 
     def __init__(
         self,
         registry: str,
-        find: Callable[[], Credentials | None],
+        find: Find,
         send: Send,
         persistence: Persistence,
         clock: Clock,
@@ -66,7 +79,11 @@ class Authorizer:
         self._observer = observer
         host = urlsplit(registry).hostname or ""
         self._trusted_realms = {host, *realm_hosts} | _OWN_REALMS.get(host, frozenset())
-        self._credentials: Credentials | None = None
+        self._found: dict[str, Credentials | None] = {}
+        # Identity tokens that came with a token, for the credentials that it was given for.
+        self._renewed: dict[Credentials, Secret] = {}
+        self._refused: dict[tuple[str, ...], Unauthorized] = {}
+        self._told: set[str] = set()
         self._challenge: Challenge | None = None
         self._ready: asyncio.Task[None] | None = None
         self._tokens: dict[tuple[str, ...], _Token] = {}
@@ -82,20 +99,17 @@ class Authorizer:
             return ""
         if self._ready is None or (self._ready.done() and self._ready.exception() is not None):
             self._ready = asyncio.create_task(self._greet())
-        if not self._ready.done():
-            await asyncio.shield(self._ready)
-        self._ready.result()
+        if not self._ready.done() or self._ready.exception() is not None:
+            await _shared(self._ready)
         if wanted.rejected is not None:
             self._learn(wanted.challenges)
         if self._challenge is None:
             return ""
         if self._challenge.scheme == "basic":
-            return _basic(self._credentials)
+            return _basic(await self._credentials(wanted.scopes))
         return f"Bearer {await self._token(wanted, self._challenge)}"
 
     async def _greet(self) -> None:
-        self._credentials = await asyncio.to_thread(self._find)
-
         async def ask() -> Answer:
             answer = await self._send(Outgoing(Request("GET", f"{self._registry}/v2/")))
             return checked(answer, "asking for its API", self._clock.now(), frozenset({401, 403, 404, 405}))
@@ -103,6 +117,14 @@ class Authorizer:
         answer = await self._persistence.ask(f"asking {urlsplit(self._registry).netloc} for its API", ask)
         if answer.status == 401:
             self._learn(answer.all("WWW-Authenticate"))
+
+    async def _credentials(self, scopes: tuple[str, ...]) -> Credentials | None:
+        """Return the credentials for the repository that the first of the scopes is about."""
+        kind, _, rest = scopes[0].partition(":")
+        repository = rest.rpartition(":")[0] if kind == "repository" else ""
+        if repository not in self._found:
+            self._found[repository] = await asyncio.to_thread(self._find, repository)
+        return self._found[repository]
 
     def _learn(self, values: Iterable[str]) -> None:
         # gcr.io answers 401 without a challenge on some paths: the one that is known stays.
@@ -115,12 +137,15 @@ class Authorizer:
         token = self._tokens.get(scopes)
         if token is not None and f"Bearer {token.text}" != wanted.rejected and token.ends > self._clock.monotonic():
             return token.text
+        if scopes in self._refused:
+            # The same question has the same answer, and accounts are locked for asking it again and again.
+            raise copy.copy(self._refused[scopes])
         if scopes not in self._fetching:
             asked = scopes
             if wanted.rejected and challenge.get("error") == "insufficient_scope":
                 asked = tuple(dict.fromkeys((*scopes, *challenge.get("scope").split())))
             self._fetching[scopes] = asyncio.create_task(self._fetch(challenge, scopes, asked))
-        return await asyncio.shield(self._fetching[scopes])
+        return await _shared(self._fetching[scopes])
 
     async def _fetch(self, challenge: Challenge, scopes: tuple[str, ...], asked: tuple[str, ...]) -> str:
         """Get a token for the scopes `asked`, and remember it for `scopes`."""
@@ -128,58 +153,93 @@ class Authorizer:
             token = await self._persistence.ask("asking for a token", lambda: self._ask(challenge, asked))
             self._tokens[scopes] = token
             return token.text
+        except Unauthorized as refused:
+            self._refused[scopes] = copy.copy(refused)
+            raise
         finally:
             del self._fetching[scopes]
 
     async def _ask(self, challenge: Challenge, scopes: tuple[str, ...]) -> _Token:
         realm = resolved(f"{self._registry}/v2/", challenge.get("realm"), self._registry)
-        credentials = self._credentials_for(realm)
+        credentials = self._for_realm(await self._credentials(scopes), realm)
         started = self._clock.monotonic()
-        answer = None
-        if credentials is not None and credentials.identity_token:
-            answer = await self._send(_oauth_request(realm, challenge, scopes, credentials))
-            if answer.status in (404, 405):
-                answer = None  # not every token service speaks OAuth2 (go-containerregistry, bearer.go)
-        if answer is None:
-            answer = await self._send(_get_request(realm, challenge, scopes, credentials))
-        checked(answer, "getting a token", self._clock.now(), known=frozenset({401, 403}))
+        answer = await self._answered(realm, challenge, scopes, credentials)
+        checked(answer, "getting a token", self._clock.now(), known=_FINAL)
         if answer.status in (401, 403):
             told = failure(answer, "getting a token").message
             raise Unauthorized(told if credentials else f"{told} (without credentials)")
-        if not answer.ok:
+        if 300 <= answer.status < 400:
             raise RegistryFailure("the token service redirects, and tokens are not fetched across redirects")
-        return self._read(answer, started)
+        if not answer.ok:
+            raise RegistryFailure(failure(answer, "getting a token").message)
+        return self._read(answer, started, credentials)
 
-    def _credentials_for(self, realm: str) -> Credentials | None:
+    async def _answered(
+        self, realm: str, challenge: Challenge, scopes: tuple[str, ...], credentials: Credentials | None
+    ) -> Answer:
+        """Ask with an identity token where there is one, and otherwise, or when it does not help, with the password."""
+        if credentials is not None:
+            attempts = (
+                (self._renewed.pop(credentials, None), _NOT_RENEWED),
+                (credentials.identity_token, _NO_OAUTH),
+            )
+            for token, of_no_use in attempts:
+                if token:
+                    answer = await self._send(_oauth_request(realm, challenge, scopes, token))
+                    if answer.status not in of_no_use:
+                        if token != credentials.identity_token:
+                            self._renewed.setdefault(credentials, token)
+                        return answer
+        return await self._send(_get_request(realm, challenge, scopes, credentials))
+
+    def _for_realm(self, credentials: Credentials | None, realm: str) -> Credentials | None:
+        """Return the credentials when the token service is the registry's own, or named in the spec."""
         parts = urlsplit(realm)
-        if self._credentials is None or parts.hostname in self._trusted_realms:
-            return self._credentials
+        if credentials is None or parts.hostname in self._trusted_realms:
+            return credentials
         message = (
             f"its token service {printable(parts.netloc)} is another host and gets no credentials; "
             "name it in realm_hosts of this registry if it is right"
         )
-        self._observer(Noticed(urlsplit(self._registry).netloc, message))
+        if message not in self._told:
+            self._told.add(message)
+            self._observer(Noticed(urlsplit(self._registry).netloc, message))
         return None
 
-    def _read(self, answer: Answer, started: float) -> _Token:
+    def _read(self, answer: Answer, started: float, credentials: Credentials | None) -> _Token:
         try:
             document: Any = json.loads(answer.body)
             text = document.get("token") or document.get("access_token")
-            lifetime = document.get("expires_in")
         except (ValueError, AttributeError, RecursionError) as error:
             raise RegistryFailure("the token service gave no token: its answer is not a JSON object") from error
-        if not isinstance(text, str) or not text.isprintable() or not text.isascii():
+        if not isinstance(text, str) or not _TOKEN.fullmatch(text):
             raise RegistryFailure("the token service gave no token")
-        if self._credentials is not None and isinstance(renewed := document.get("refresh_token"), str) and renewed:
-            self._credentials = replace(self._credentials, identity_token=Secret(renewed))
-        seconds = float(lifetime) if isinstance(lifetime, int | float) and lifetime > 0 else _SHORTEST_SECONDS
+        renewed = document.get("refresh_token")
+        if credentials is not None and isinstance(renewed, str) and renewed:
+            self._renewed[credentials] = Secret(renewed)
+        seconds = _lifetime(document.get("expires_in"))
         # Counted from before the question, by our own clock: `issued_at` is by the server's, which may be wrong.
         return _Token(text, started + seconds - min(_EARLY_SECONDS, seconds / 4))
 
 
+def _lifetime(told: object) -> float:
+    """Return for how many seconds a token can be used, by what the token service says."""
+    if not isinstance(told, int | float) or isinstance(told, bool) or told <= 0:
+        return _SHORTEST_SECONDS
+    return float(min(told, _LONGEST_SECONDS))
+
+
+async def _shared(task: asyncio.Task[T]) -> T:
+    """Return what a task returns that many wait for; each gets an error of its own, to say in it what it was for."""
+    try:
+        return await asyncio.shield(task)
+    except MirrorsyncError as error:
+        raise copy.copy(error) from error.__cause__
+
+
 def _basic(credentials: Credentials | None) -> str:
-    """Return the header of Basic authentication (RFC 7617), "" without a username."""
-    if credentials is None or not credentials.username:
+    """Return the header of Basic authentication (RFC 7617), "" without a username, or with an identity token alone."""
+    if credentials is None or not credentials.username or (credentials.identity_token and not credentials.password):
         return ""
     pair = f"{credentials.username}:{credentials.password.reveal()}"
     return f"Basic {base64.b64encode(pair.encode()).decode()}"
@@ -198,14 +258,14 @@ def _get_request(
     return Outgoing(Request("GET", url, limit=MAX_TOKEN_BYTES), _basic(credentials))
 
 
-def _oauth_request(realm: str, challenge: Challenge, scopes: tuple[str, ...], credentials: Credentials) -> Outgoing:
+def _oauth_request(realm: str, challenge: Challenge, scopes: tuple[str, ...], token: Secret) -> Outgoing:
     """Return the OAuth2 request of distribution's token specification (oauth.md): scopes are one, space-separated."""
     form = {
         "grant_type": "refresh_token",
         "service": challenge.get("service"),
         "client_id": _CLIENT_ID,
         "scope": " ".join(scopes),
-        "refresh_token": credentials.identity_token.reveal(),
+        "refresh_token": token.reveal(),
     }
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     return Outgoing(Request("POST", realm, headers=headers, body=urlencode(form).encode(), limit=MAX_TOKEN_BYTES))

@@ -10,20 +10,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlsplit
 
-from mirrorsync.errors import RegistryFailure, RegistryUnavailable, printable
+from mirrorsync.errors import MirrorsyncError, RegistryFailure, RegistryUnavailable, printable
 from mirrorsync.events import Noticed, Observer
 from mirrorsync.stores.registry.answers import checked
-from mirrorsync.stores.registry.auth import Authorizer
+from mirrorsync.stores.registry.auth import Authorizer, Find
 from mirrorsync.stores.registry.conversation import Authorize, converse
-from mirrorsync.stores.registry.credentials import Credentials
-from mirrorsync.stores.registry.messages import Answer, Outgoing, Request
+from mirrorsync.stores.registry.messages import Answer, Outgoing, Reply, Request
 from mirrorsync.stores.registry.network import Network
 from mirrorsync.stores.registry.origins import resolved, same_origin
 from mirrorsync.stores.registry.questions import Questions
-from mirrorsync.stores.registry.retry import Clock, Gate, Persistence
+from mirrorsync.stores.registry.retry import Clock, Gate, Persistence, Transient
 
 if TYPE_CHECKING:
-    from mirrorsync.stores.registry.streams import Reply, Streams
+    from mirrorsync.stores.registry.streams import Streams
 
 T = TypeVar("T")
 
@@ -31,14 +30,15 @@ T = TypeVar("T")
 class Client:
     """Talks to one registry. Made on the event loop; `ask` and `once` run there, the blocking methods in threads.
 
-    url: of the registry, such as https://registry-1.docker.io. find: returns its credentials, may block.
+    url: of the registry, such as https://registry-1.docker.io. find: returns the credentials for a
+    repository, and may block.
     """
 
     def __init__(
         self,
         url: str,
         network: Network,
-        find: Callable[[], Credentials | None],
+        find: Find,
         *,
         realm_hosts: Iterable[str] = (),
         clock: Clock | None = None,
@@ -71,13 +71,13 @@ class Client:
         conversation = converse(request, self.url)
         move = next(conversation)
         while True:
+            came: str | Answer
             if isinstance(move, Authorize):
-                header = await self._authorizer.header(move)
-                move = conversation.send(header)
-                continue
-            answer = await self._questions.send(move)
+                came = await self._authorizer.header(move)
+            else:
+                came = await self._questions.send(move)
             try:
-                move = conversation.send(answer)
+                move = conversation.send(came)
             except StopIteration as end:
                 return self._checked(cast("Answer", end.value), request, doing)
 
@@ -98,6 +98,10 @@ class Client:
         """Do the same as `persist` from a thread."""
         return self._persistence.call(f"{self.name}: {doing}", attempt)
 
+    def noted(self, error: Transient) -> MirrorsyncError:
+        """Return the failure for who cannot try again here; see `Persistence.noted`."""
+        return self._persistence.noted(error)
+
     @contextmanager
     def reply(self, request: Request, streams: Streams, doing: str) -> Iterator[Reply]:
         """Send a request from a thread and return the answer with its body still to be read; one attempt.
@@ -108,7 +112,13 @@ class Client:
         move = next(conversation)
         while True:
             if isinstance(move, Authorize):
-                move = conversation.send(self._authorization(move))
+                header = self._authorization(move)
+                try:
+                    move = conversation.send(header)
+                except StopIteration as end:
+                    # Nothing else to say than what was refused; a refusal's body is in its answer.
+                    yield Reply(self._checked(cast("Answer", end.value), request, doing), iter(()))
+                    return
                 continue
             with streams.exchange(move) as reply:
                 try:

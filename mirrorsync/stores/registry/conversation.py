@@ -45,10 +45,14 @@ def converse(request: Request, registry: str) -> Conversation:
         answer = cast("Answer", (yield Outgoing(request.to(url), authorization if at_home else "")))
         if answer.status == 401 and at_home and not again:
             again = True
-            challenges = answer.all("WWW-Authenticate")
-            authorization = yield from _authorized(Authorize(request.scopes, authorization, challenges))
+            refused, challenges = authorization, answer.all("WWW-Authenticate")
+            authorization = yield from _authorized(Authorize(request.scopes, refused, challenges))
+            if authorization == refused:
+                return answer  # a password that was refused is not said twice: accounts are locked for that
             url = request.url
         elif answer.status in _REDIRECTS and answer.header("Location"):
+            if request.stays and _leads_away(url, answer.header("Location"), registry):
+                return answer
             redirects += 1
             if redirects > _MAX_REDIRECTS:
                 raise RegistryFailure(f"the registry redirects more than {_MAX_REDIRECTS} times")
@@ -57,6 +61,13 @@ def converse(request: Request, registry: str) -> Conversation:
             renewed, url = True, request.url
         else:
             return answer
+
+
+def _leads_away(url: str, location: str, registry: str) -> bool:
+    try:
+        return not same_origin(resolved(url, location, registry), registry)
+    except RegistryFailure:
+        return True
 
 
 def _authorized(wanted: Authorize) -> Generator[Move, str | Answer, str]:

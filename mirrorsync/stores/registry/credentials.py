@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import copy
 import json
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,16 +46,28 @@ class CredentialFinder:
     def __init__(self, settings: Mapping[str, RegistrySettings], environment: Mapping[str, str]) -> None:
         self._settings = settings
         self._environment = environment
-        self._found: dict[str, Credentials | None] = {}
+        self._found: dict[tuple[str, str], Credentials | MirrorsyncError | None] = {}
+        self._documents: dict[Path, Mapping[str, Any] | None] = {}
+        self._asked: dict[tuple[str, str], Credentials | None] = {}
+        self._lock = threading.Lock()
 
-    def __call__(self, host: str) -> Credentials | None:
-        """Return the credentials of a host, None when there are none. Blocks while a helper runs.
+    def __call__(self, host: str, repository: str = "") -> Credentials | None:
+        """Return the credentials of a host, or of one repository there; None when there are none.
 
-        Raises: UsageError for a file or helper that cannot be used.
+        Blocks while a helper runs; each is asked once. Raises: UsageError for a file or helper that cannot be used.
         """
-        if host not in self._found:
-            self._found[host] = self._of_spec(host) or self._of_files(host)
-        return self._found[host]
+        with self._lock:
+            if (host, repository) not in self._found:
+                try:
+                    found = self._of_spec(host) or self._of_files(host, repository)
+                except MirrorsyncError as error:
+                    self._found[host, repository] = error
+                else:
+                    self._found[host, repository] = found
+            known = self._found[host, repository]
+        if isinstance(known, MirrorsyncError):
+            raise copy.copy(known)
+        return known
 
     def _of_spec(self, host: str) -> Credentials | None:
         settings = self._settings.get(host)
@@ -72,30 +86,37 @@ class CredentialFinder:
             raise UsageError(f"password_file {path} of {host} is empty")
         return Credentials(settings.username, Secret(password))
 
-    def _of_files(self, host: str) -> Credentials | None:
+    def _of_files(self, host: str, repository: str) -> Credentials | None:
         for path in _auth_files(self._environment):
-            document = _read(path)
-            if document is not None and (found := self._of_document(document, path, host)) is not None:
+            if path not in self._documents:
+                self._documents[path] = _read(path)
+            document = self._documents[path]
+            if document is not None and (found := self._of_document(document, path, host, repository)) is not None:
                 return found
         return None
 
-    def _of_document(self, document: Mapping[str, Any], path: Path, host: str) -> Credentials | None:
+    def _of_document(self, document: Mapping[str, Any], path: Path, host: str, repository: str) -> Credentials | None:
         keys = (
             _HUB_KEYS if host == DOCKER_HUB else (host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/")
         )
         helpers = _mapping(document.get("credHelpers"))
         for key in keys:
             if isinstance(helper := helpers.get(key), str):
-                return self._ask(helper, key)
+                return self._once(helper, key)
         auths = _mapping(document.get("auths"))
-        for key in keys:
-            if (found := _decode(_mapping(auths.get(key)), path, host)) is not None:
+        for key in (*_namespaces(host, repository), *keys):
+            if (found := _decode(_mapping(auths.get(key)), path, key)) is not None:
                 return found
         if isinstance(store := document.get("credsStore"), str) and store:
             for key in keys:
-                if (asked := self._ask(store, key)) is not None:
+                if (asked := self._once(store, key)) is not None:
                     return asked
         return None
+
+    def _once(self, helper: str, key: str) -> Credentials | None:
+        if (helper, key) not in self._asked:
+            self._asked[helper, key] = self._ask(helper, key)
+        return self._asked[helper, key]
 
     def _ask(self, helper: str, key: str) -> Credentials | None:
         """Ask a credential helper, by docker's protocol: the server on stdin, JSON on stdout."""
@@ -129,6 +150,13 @@ class CredentialFinder:
         return Credentials(identity_token=secret) if username == _TOKEN_USER else Credentials(username, secret)
 
 
+def _namespaces(host: str, repository: str) -> Iterator[str]:
+    """Yield the keys that podman login writes for a part of a registry, the longest first (containers-auth.json(5))."""
+    parts = repository.split("/") if repository else []
+    for count in range(len(parts), 0, -1):
+        yield "/".join((host, *parts[:count]))
+
+
 def _auth_files(environment: Mapping[str, str]) -> Iterator[Path]:
     """Yield the files in the order of containers-auth.json(5), then docker's."""
     if explicit := environment.get("REGISTRY_AUTH_FILE"):
@@ -159,20 +187,20 @@ def _read(path: Path) -> Mapping[str, Any] | None:
     return document
 
 
-def _decode(entry: Mapping[str, Any], path: Path, host: str) -> Credentials | None:
-    if isinstance(token := entry.get("identitytoken"), str) and token:
-        return Credentials(identity_token=Secret(token))
+def _decode(entry: Mapping[str, Any], path: Path, key: str) -> Credentials | None:
+    token = entry.get("identitytoken")
+    identity = Secret(token) if isinstance(token, str) else _NONE
     encoded = entry.get("auth")
     if not isinstance(encoded, str) or not encoded:
-        return None
+        return Credentials(identity_token=identity) if identity else None
     try:
         username, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
-        colon = ""
-    if not colon:
-        raise _damaged(path, host)
+        username = colon = password = ""
+    if not colon and not identity:
+        raise _damaged(path, key)
     # docker pads with NUL (docker/cli, config/configfile.decodeAuth strips it).
-    return Credentials(username, Secret(password.rstrip("\0")))
+    return Credentials(username, Secret(password.rstrip("\0")), identity)
 
 
 def _damaged(path: Path, host: str) -> MirrorsyncError:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Final
 
-from mirrorsync.errors import ContentNotFound, IntegrityError, RegistryFailure
+from mirrorsync.errors import ContentNotFound, IntegrityError, RegistryFailure, Unreachable
 from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.stores.base import CHUNK_BYTES
 from mirrorsync.stores.registry.answers import failure
 from mirrorsync.stores.registry.client import Client
-from mirrorsync.stores.registry.messages import Answer, Request
+from mirrorsync.stores.registry.messages import Answer, Reply, Request
 from mirrorsync.stores.registry.retry import ATTEMPTS, Transient
-from mirrorsync.stores.registry.streams import Reply
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _KNOWN: Final = frozenset({404, 416})
 
 
@@ -68,25 +68,39 @@ class Download:
     def _resuming(self, reply: Reply, open_now: ExitStack) -> Iterator[bytes]:
         breaks = 0
         while True:
+            begun = self._offset
             try:
                 for chunk in reply.chunks:
                     self._offset += len(chunk)
-                    breaks = 0
                     yield chunk
-                return
-            except Transient as broken:
-                breaks += 1
-                if breaks >= ATTEMPTS:
-                    raise broken.failure from broken.__cause__
-                # The retrying announces the break, and waits before it asks for the rest.
-                pending = [broken]
+                if not self._may_be_cut(reply.answer):
+                    return
+                broken = Transient(Unreachable("the answer ended before the blob did"))
+            except Transient as error:
+                broken = error
+            # A server that breaks off after every few bytes must not be able to keep a run for ever.
+            breaks = 0 if self._offset - begun >= CHUNK_BYTES else breaks + 1
+            if breaks >= ATTEMPTS:
+                if broken.__cause__ is None:
+                    return  # it ends there every time: whoever verifies says so
+                raise broken.failure from broken.__cause__
+            reply = self._client.persist_blocking(self._doing, self._after(broken, open_now))
 
-            def again(pending: list[Transient] = pending) -> Reply:
-                if pending:
-                    raise pending.pop()
-                return self._enter(open_now)
+    def _after(self, broken: Transient, open_now: ExitStack) -> Callable[[], Reply]:
+        """Return what asks for the rest; the retrying first announces the break, and waits."""
+        pending = [broken]
 
-            reply = self._client.persist_blocking(self._doing, again)
+        def again() -> Reply:
+            if pending:
+                raise pending.pop()
+            return self._enter(open_now)
+
+        return again
+
+    def _may_be_cut(self, answer: Answer) -> bool:
+        """Tell whether a blob that ends too early may be longer: its answer had no length, and an end looks so too."""
+        sized = "Content-Length" in answer.headers or "Transfer-Encoding" in answer.headers
+        return self._offset < self._blob.size and not sized
 
 
 def _without(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:

@@ -15,8 +15,9 @@ from mirrorsync.stores.registry.origins import same_origin
 # 1000 is what every registry takes; ECR and Quay refuse more. At this size 10,000 pages are ten million entries.
 PAGE_ENTRIES: Final = 1000
 _MAX_PAGES: Final = 10_000
-_LINK = re.compile(r'<([^<>]*)>\s*((?:;\s*[^,;=]+\s*=\s*(?:"[^"]*"|[^",;]*)\s*)*)')
-_REL_NEXT = re.compile(r';\s*rel\s*=\s*"?next"?\s*(?:;|$)', re.IGNORECASE)
+# Possessive throughout: eight thousand spaces in a header must not take minutes to be found no link.
+_LINK = re.compile(r'<([^<>]*+)>((?:\s*+;[^,;"]*+(?:"[^"]*+"[^,;"]*+)*+)*+)')
+_PARAMETER = re.compile(r';\s*+([^\s,;="]*+)\s*+(?:=\s*+(?:"([^"]*+)"|([^\s",;]*+)))?+')
 
 
 async def pages(client: Client, first: Request, doing: str) -> AsyncIterator[Answer]:
@@ -47,9 +48,23 @@ def next_link(answer: Answer) -> str | None:
     """Return the target of the first link with rel="next", None without one."""
     for value in answer.all("Link"):
         for target, parameters in _LINK.findall(value):
-            if _REL_NEXT.search(parameters):
-                return str(target)
+            for name, quoted, plain in _PARAMETER.findall(parameters):
+                if name.lower() == "rel" and "next" in (quoted or plain).lower().split():
+                    return str(target)
     return None
+
+
+def fresh(answer: Answer, member: str, seen: set[str], doing: str) -> list[str]:
+    """Return the strings of a page (as `strings` does) that are not in `seen`, and put them there.
+
+    Raises: RegistryFailure when a page with a next one brings only what was there before: so they would go on.
+    """
+    entries = strings(answer, member, doing)
+    new = [entry for entry in dict.fromkeys(entries) if entry not in seen]
+    if entries and not new and next_link(answer) is not None:
+        raise RegistryFailure(f"{doing}: the pages lead in a circle")
+    seen.update(new)
+    return new
 
 
 def document(answer: Answer, doing: str) -> dict[str, Any]:

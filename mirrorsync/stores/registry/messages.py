@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import urlsplit
@@ -26,8 +26,9 @@ class Request:
     """One HTTP request that can be sent again: its body is bytes or nothing.
 
     scopes: what it needs to be allowed, as the token specification writes it; () when no credentials may be sent.
-    limit: how many bytes of a successful answer's body are taken. known: statuses of 400 and above that are answers
-    and not failures here (404 for "is it there?").
+    limit: how many bytes of a successful answer's body are taken. known: statuses of 300 and above that are answers
+    and not failures here (404 for "is it there?"). stays: a redirect to another origin is an answer too, and not
+    followed.
     """
 
     method: str
@@ -37,6 +38,7 @@ class Request:
     body: bytes | None = field(default=None, repr=False)
     limit: int = MAX_ERROR_BYTES
     known: frozenset[int] = frozenset()
+    stays: bool = False
 
     def sent_with(self, authorization: str) -> dict[str, str]:
         """Return the headers to send, with an Authorization header unless `authorization` is ""."""
@@ -93,6 +95,14 @@ class Answer:
     def media_type(self) -> str:
         """The Content-Type without its parameters, which the distribution spec tells clients to ignore."""
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer whose body is still to be read; the body of a failure is in `answer` already."""
+
+    answer: Answer
+    chunks: Iterator[bytes]
 
 
 NO_HEADERS: Final[MultiMapping[str]] = CIMultiDict()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import ssl
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
-from urllib.parse import urlsplit
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Self
+from urllib.parse import unquote, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed does not know it
 
-from mirrorsync.errors import MirrorsyncError, TlsFailed, Unreachable, printable
+from mirrorsync.errors import MirrorsyncError, TlsFailed, Unauthorized, Unreachable, UsageError, printable
 from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.registry.origins import same_origin
 
 # Seconds. No limit on the whole of a transfer, since blobs of many GiB are normal; on a silent line there is one.
 CONNECT_SECONDS: Final = 30.0
@@ -19,6 +23,21 @@ SILENCE_SECONDS: Final = 60.0
 QUESTION_SECONDS: Final = 300.0  # a whole question with its answer of at most a few MiB
 
 PLAIN_HTTP_REMEDY: Final = "the host speaks plain HTTP: set plain_http: true for it in the spec, if that is meant"
+CLIENT_CERTIFICATE_REMEDY: Final = "set client_cert and client_key for this host in the spec, to a certificate it takes"
+PROXY_LOGIN_REMEDY: Final = "put the login into the proxy's URL in the environment: http://USER:PASSWORD@HOST:PORT"
+_NO_TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3})")  # http.client's words
+# OpenSSL's names of the alerts with which a server refuses a client's certificate, or the lack of one.
+_ABOUT_US: Final = frozenset(
+    {
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+        "TLSV1_ALERT_UNKNOWN_CA",
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +65,101 @@ class Network:
     """Makes the TLS context of one registry when it is first needed, and tells which proxy leads to a URL.
 
     proxies: scheme -> URL of the proxy, and "no" -> the hosts to be reached without, as
-    `urllib.request.getproxies_environment` gives them.
+    `urllib.request.getproxies_environment` gives them. home: the URL of the registry.
     """
 
-    def __init__(self, settings: RegistrySettings, proxies: Mapping[str, str]) -> None:
+    def __init__(self, settings: RegistrySettings, proxies: Mapping[str, str], home: str) -> None:
         self._settings = settings
+        self._home = home
         self._proxies = dict(proxies)
-        self._context: ssl.SSLContext | None = None
+        self._contexts: dict[bool, ssl.SSLContext] = {}
         self._making = threading.Lock()
         self.connections = Connections.within(settings.max_connections)
 
-    @property
-    def tls(self) -> ssl.SSLContext:
-        """The TLS context: made once, since loading the system's trust takes 20 ms. Raises: TlsFailed."""
-        with self._making:
-            if self._context is None:
-                self._context = _tls_context(self._settings)
-            return self._context
+    def tls(self, url: str) -> ssl.SSLContext:
+        """Return the TLS context for `url`: made once, since loading the system's trust takes 20 ms. Raises: TlsFailed.
 
-    def proxy(self, url: str) -> str | None:
-        """Return the URL of the proxy that leads to `url`, None when it is reached directly."""
+        The client certificate is for the registry's own host and its token service, as passwords are; a storage that it
+        redirects to does not get to see it.
+        """
+        known = {urlsplit(self._home).hostname, *self._settings.realm_hosts}
+        shown = bool(self._settings.client_cert) and urlsplit(url).hostname in known
+        with self._making:
+            if shown not in self._contexts:
+                self._contexts[shown] = _tls_context(self._settings, shown=shown)
+            return self._contexts[shown]
+
+    def proxy(self, url: str) -> Proxy | None:
+        """Return the proxy that leads to `url`, None when it is reached directly. Raises: UsageError."""
         if not self._proxies:
             return None
         parts = urlsplit(url)
         if proxy_bypass_environment(parts.netloc.rpartition("@")[2], self._proxies):
             return None
         proxy = self._proxies.get(parts.scheme) or self._proxies.get("all")
-        return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+        return Proxy.read(proxy) if proxy else None
+
+    def broken(self, error: BaseException, url: str) -> MirrorsyncError:
+        """Translate an exception of an HTTP engine or of a socket, met on the way to `url`.
+
+        A proxy, storage or token service that fails is named: the registry's own name is not where to look.
+        """
+        proxy = self.proxy(url)
+        failure = broken(error)
+        if proxy is not None and (status := _tunnel_status(error)):
+            failure = proxy.refusal(status)
+        elif proxy is not None and failure.transient:
+            failure.message = f"through the proxy {printable(proxy.host)}: {failure.message}"
+        elif not same_origin(url, self._home):
+            failure.message = f"{printable(urlsplit(url).netloc)}: {failure.message}"
+        return failure
 
 
-def _tls_context(settings: RegistrySettings) -> ssl.SSLContext:
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy. url: with the login, as the environment has it; host: host and port; login: `user:password` or ""."""
+
+    url: str = field(repr=False)
+    host: str
+    login: str = field(repr=False)
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read a proxy of the environment. Raises: UsageError, which does not repeat it: it may hold a password."""
+        url = text if "://" in text else f"http://{text}"
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or not url.isascii() or not url.isprintable() or " " in url:
+            raise UsageError(
+                "a proxy in the environment is none that can be used",
+                remedy="set HTTP_PROXY and HTTPS_PROXY (or ALL_PROXY) to http://HOST:PORT; SOCKS is not spoken",
+            )
+        login, _, host = parts.netloc.rpartition("@")
+        return cls(url, host, unquote(login))
+
+    def refusal(self, status: int) -> MirrorsyncError:
+        """Return the error for a tunnel that the proxy did not make."""
+        host = printable(self.host)
+        if status == 407:
+            return Unauthorized(f"the proxy {host} wants another login (407)", remedy=PROXY_LOGIN_REMEDY)
+        return Unreachable(f"the proxy {host} makes no connection to it (it answered {status})")
+
+
+def _tunnel_status(error: BaseException) -> int | None:
+    """Return the status with which a proxy refused to make a tunnel, None when that is not what happened."""
+    for one in _causes(error):
+        if type(one).__name__ == "ClientHttpProxyError":
+            return int(getattr(one, "status", 0)) or None
+        if found := _NO_TUNNEL.match(str(one)):
+            return int(found[1])
+    return None
+
+
+def _tls_context(settings: RegistrySettings, *, shown: bool) -> ssl.SSLContext:
+    """Return a context. shown: whether the client certificate may be."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if settings.insecure_skip_verify:
@@ -86,7 +170,7 @@ def _tls_context(settings: RegistrySettings) -> ssl.SSLContext:
             context.load_verify_locations(cafile=settings.ca_file)
         except (OSError, ssl.SSLError) as error:
             raise _unusable("ca_file", settings.ca_file, error) from error
-    if settings.client_cert:
+    if settings.client_cert and shown:
         try:
             # An encrypted key would make OpenSSL ask on the terminal; the empty password makes it fail instead.
             context.load_cert_chain(settings.client_cert, settings.client_key, password="")
@@ -103,25 +187,39 @@ def _unusable(key: str, path: str, error: OSError) -> TlsFailed:
 
 
 def tls_failure(error: BaseException) -> TlsFailed:
-    """Return what went wrong with TLS, in plain words, for any exception whose causes hold an ssl.SSLError."""
-    cause = _find(error, ssl.SSLError)
+    """Return what went wrong with TLS, in plain words, for any exception whose causes hold an ssl.SSLError.
+
+    aiohttp has subclasses of ssl's exceptions that know nothing; those of the ssl module itself are looked for.
+    """
+    cause = next((one for one in _causes(error) if type(one).__module__ == "ssl"), None)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return TlsFailed(f"its certificate is not trusted: {printable(cause.verify_message, 200)}")
     reason = (cause.reason if isinstance(cause, ssl.SSLError) else None) or "the handshake failed"
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return TlsFailed("it does not answer with TLS", remedy=PLAIN_HTTP_REMEDY)
-    return TlsFailed(f"no TLS connection: {printable(reason.replace('_', ' ').lower(), 200)}")
+    remedy = CLIENT_CERTIFICATE_REMEDY if reason in _ABOUT_US else ""
+    return TlsFailed(f"no TLS connection: {printable(reason.replace('_', ' ').lower(), 200)}", remedy=remedy)
 
 
 def broken(error: BaseException) -> MirrorsyncError:
     """Translate an exception of an HTTP engine or of a socket into Unreachable or TlsFailed."""
-    if _find(error, ssl.SSLError) is not None:
+    if _find(error, ssl.SSLError) is not None and not any(type(one) in _CUT for one in _causes(error)):
         return tls_failure(error)
     cause = _find(error, OSError)
-    reason = getattr(cause, "strerror", None) or _KINDS.get(type(error).__name__) or "the connection broke off"
+    reason = _said(cause) or _KINDS.get(type(error).__name__) or "the connection broke off"
     return Unreachable(printable(reason, 200))
 
 
+def _said(error: BaseException | None) -> str:
+    """Return the system's words for a failed call, "" when there are none."""
+    number = getattr(error, "errno", None)
+    if isinstance(number, int) and number in errno.errorcode:
+        return os.strerror(number)  # asyncio has its own words, with the address in them as a tuple
+    return getattr(error, "strerror", None) or ""
+
+
+# How ssl says that the other side has gone, in the middle of a handshake or of a body: that may pass.
+_CUT: Final = frozenset({ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError})
 # The engines' exceptions by name: their own texts hold URLs, object addresses and proxies' passwords.
 _KINDS: Final = {
     "ServerTimeoutError": "no answer in time",
@@ -133,22 +231,21 @@ _KINDS: Final = {
     "NameResolutionError": "the host name is not known",
     "ClientConnectorDNSError": "the host name is not known",
     "ServerDisconnectedError": "the connection was closed without an answer",
-    "ClientHttpProxyError": "the proxy refused the connection",
-    "ClientProxyConnectionError": "the proxy cannot be reached",
-    "ProxyError": "the proxy refused the connection",
 }
 
 
 def _find(error: BaseException, kind: type[BaseException]) -> BaseException | None:
-    """Return the first exception of that kind among `error`, its reasons and its causes."""
+    """Return the first exception of that kind among `error` and its causes."""
+    return next((one for one in _causes(error) if isinstance(one, kind)), None)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield `error`, its reasons and its causes."""
     seen: set[int] = set()
     waiting: list[object] = [error]
     while waiting:
         current = waiting.pop(0)
-        if not isinstance(current, BaseException) or id(current) in seen:
-            continue
-        if isinstance(current, kind):
-            return current
-        seen.add(id(current))
-        waiting += [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
-    return None
+        if isinstance(current, BaseException) and id(current) not in seen:
+            seen.add(id(current))
+            yield current
+            waiting += [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]

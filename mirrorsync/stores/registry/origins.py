@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from mirrorsync.errors import RegistryFailure, printable
 
 _PORTS = {"http": 80, "https": 443}
+# What can stand in a request line. A space or a control character there could make two requests of one.
+_SENDABLE = re.compile(r"[!-~]+")
+_HOST = re.compile(r"\[[0-9a-f:.%a-z]+\]|(?!.{254})[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 
 
 def origin(url: str) -> tuple[str, str, int]:
@@ -77,7 +81,15 @@ def _split(url: str, base: str = "") -> SplitResult:
         raise RegistryFailure(f"the registry gave a malformed URL: {printable(str(error), 100)}") from None
     if parts.scheme not in _PORTS or not parts.hostname:
         raise RegistryFailure(f"the registry gave a URL that is not http or https: {printable(parts.scheme, 40)!r}")
+    if not _SENDABLE.fullmatch(parts.geturl()) or not _HOST.fullmatch(_host(parts)):
+        raise RegistryFailure(f"the registry gave a malformed URL, at host {printable(parts.hostname, 80)!r}")
     return parts
+
+
+def _host(parts: SplitResult) -> str:
+    """Return the host as it stands in the URL, an IPv6 address in its brackets; lower case."""
+    host = parts.hostname or ""
+    return f"[{host}]" if ":" in host else host
 
 
 def _port(parts: SplitResult) -> int:

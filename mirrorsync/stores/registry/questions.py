@@ -24,7 +24,6 @@ from mirrorsync.stores.registry.network import (
     QUESTION_SECONDS,
     SILENCE_SECONDS,
     Network,
-    broken,
 )
 from mirrorsync.stores.registry.retry import Transient
 
@@ -48,6 +47,7 @@ class Questions:
         """
         request = outgoing.request
         secure = request.url.startswith("https:")
+        proxy = self._network.proxy(request.url)
         heard = False
         try:
             async with self._opened().request(
@@ -57,8 +57,8 @@ class Questions:
                 headers=request.sent_with(outgoing.authorization),
                 data=_content(request.body),
                 allow_redirects=False,
-                ssl=self._network.tls if secure else True,
-                proxy=self._network.proxy(request.url),
+                ssl=self._network.tls(request.url) if secure else True,
+                proxy=proxy.url if proxy else None,
             ) as response:
                 heard = True
                 limit = request.limit if response.status < 300 else MAX_ERROR_BYTES
@@ -69,7 +69,7 @@ class Questions:
         except MirrorsyncError:
             raise
         except _ENGINE_FAILURES as error:
-            failure = broken(error)
+            failure = self._network.broken(error, request.url)
             if not failure.transient:
                 raise failure from error
             raise Transient(failure, silent=not heard) from failure

@@ -17,10 +17,10 @@ from mirrorsync.oci.manifest import Manifest
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.listing import document, pages
 from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Request
-from mirrorsync.stores.registry.origins import same_origin
 
-# What stands for "no such API": GHCR answers 404 or redirects to a web page, others refuse the method or the path.
-_NO_API: Final = frozenset({400, 401, 403, 404, 405, 406, 501})
+# What stands for "no such API": GHCR answers 404 or redirects to a web page (which is not asked: it has limits of its
+# own, artifacthub#4785), others refuse the method or the path.
+_NO_API: Final = frozenset({301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 406, 501})
 
 ReadTag = Callable[[str], Awaitable[Manifest | None]]
 WriteTag = Callable[[Manifest, str], Awaitable[None]]
@@ -64,13 +64,11 @@ class Referrers:
 
     async def _from_api(self, subject: Digest) -> list[Descriptor] | None:
         doing = f"asking for referrers of {subject.short}"
-        request = Request(
-            "GET", f"{self._repository}/referrers/{subject}", self._scopes, limit=MAX_PAGE_BYTES, known=_NO_API
-        )
+        url = f"{self._repository}/referrers/{subject}"
+        request = Request("GET", url, self._scopes, limit=MAX_PAGE_BYTES, known=_NO_API, stays=True)
         found: list[Descriptor] = []
         async for answer in pages(self._client, request, doing):
-            elsewhere = not same_origin(answer.url, self._client.url)
-            if not answer.ok or elsewhere or answer.media_type != media_types.OCI_INDEX:
+            if not answer.ok or answer.media_type != media_types.OCI_INDEX:
                 return None
             found += _descriptors(document(answer, doing), doing)
         return found
@@ -89,7 +87,9 @@ def fallback_tag(subject: Digest) -> str:
 
 
 def _descriptors(index: dict[str, Any], doing: str) -> Sequence[Descriptor]:
-    listed = index.get("manifests") or []
+    listed = index.get("manifests")
+    if listed is None:
+        return []
     if not isinstance(listed, list):
         raise RegistryFailure(f"{doing}: the answer is not an index")
     try:

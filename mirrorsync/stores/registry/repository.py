@@ -9,11 +9,13 @@ from urllib.parse import urlencode
 
 from mirrorsync.errors import (
     ContentNotFound,
+    Denied,
     GrammarError,
     IntegrityError,
     MirrorsyncError,
     RegistryFailure,
     RepositoryNotFound,
+    Unauthorized,
     printable,
 )
 from mirrorsync.events import Noticed, Observer
@@ -24,10 +26,11 @@ from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
 from mirrorsync.oci.reference import check_tag
 from mirrorsync.stores.registry.answers import codes, failure
 from mirrorsync.stores.registry.client import Client
-from mirrorsync.stores.registry.listing import PAGE_ENTRIES, pages, strings
+from mirrorsync.stores.registry.listing import PAGE_ENTRIES, fresh, pages
 from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Answer, Request
 from mirrorsync.stores.registry.origins import same_origin
 from mirrorsync.stores.registry.referrers import Referrers
+from mirrorsync.stores.registry.retry import Transient
 from mirrorsync.stores.registry.upload import PartSize, Upload
 from mirrorsync.stores.verified import VerifiedChunks, verified
 
@@ -78,10 +81,7 @@ class RegistryRepository:
             async for answer in pages(self._client, request, doing):
                 if answer.status == 404:
                     raise RepositoryNotFound("the registry has no such repository")
-                for tag in strings(answer, "tags", doing):
-                    if tag in seen:
-                        continue
-                    seen.add(tag)
+                for tag in fresh(answer, "tags", seen, doing):
                     if not _is_tag(tag):
                         refused += 1
                         self._tell_of(tag, refused)
@@ -130,6 +130,11 @@ class RegistryRepository:
         if not answer.whole:
             raise IntegrityError(f"manifest is larger than {MAX_MANIFEST_BYTES} bytes")
         said = answer.media_type
+        if said == "text/html":
+            raise RegistryFailure(
+                "it answers with a web page and no manifest",
+                remedy="check the host name, and whether a proxy or a login page stands before the registry",
+            )
         if content is None:
             digest = Digest(reference) if ":" in reference else None
             return Manifest.parse(answer.body, said, digest=digest)
@@ -170,20 +175,21 @@ class RegistryRepository:
         # The repository that is written to comes first: some token services only see the first scope.
         scopes = (*self._push, f"repository:{origin}:pull")
         request = Request("POST", f"{self._url}/blobs/uploads/?{query}", scopes, body=b"", known=_NOT_MOUNTED)
-        doing = f"mounting blob {blob.digest.short}"
         with self._located(blob.digest):
-            answer = await self._client.ask(request, doing)
+            try:
+                answer = await self._client.ask(request, f"mounting blob {blob.digest.short}")
+            except (Unauthorized, Denied, RegistryFailure):
+                return False  # Docker Hub refuses the token when it does not know one of the two repositories
             if answer.status == 202:
-                await self._cancel(answer, doing)
+                await self._cancel(answer)
             return answer.status == 201
 
-    async def _cancel(self, answer: Answer, doing: str) -> None:
+    async def _cancel(self, answer: Answer) -> None:
         """Give back the upload that a registry opens instead of mounting. It may not listen: it cleans up later."""
         try:
             location = self._client.resolved(answer.url, answer.header("Location"))
-            known = frozenset(range(400, 600))
-            await self._client.ask(Request("DELETE", location, self._push, known=known), doing)
-        except MirrorsyncError:
+            await self._client.once(Request("DELETE", location, self._push), "giving an upload back")
+        except (Transient, MirrorsyncError):
             pass
 
     async def write(self, blob: Descriptor, data: bytes) -> None:
@@ -281,7 +287,7 @@ def _described(answer: Answer, reference: str) -> Descriptor | None:
         raise IntegrityError(f"asked for {asked} and got {told}")
     digest = asked or told
     kinds = media_types.MANIFESTS | media_types.SCHEMA_1
-    if digest is None or answer.length is None or answer.media_type not in kinds:
+    if digest is None or not answer.length or answer.media_type not in kinds:
         return None
     return Descriptor(answer.media_type, digest, answer.length)
 

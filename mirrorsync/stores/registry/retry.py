@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 import tenacity
 
-from mirrorsync.errors import MirrorsyncError, RateLimited
+from mirrorsync.errors import MirrorsyncError, RateLimited, RegistryUnavailable
 from mirrorsync.events import Observer, Retrying
 from mirrorsync.stores.registry.messages import Answer
 
@@ -173,6 +173,16 @@ class Persistence:
             return tenacity.Retrying(sleep=self._clock.sleep, **self._policy(what))(again)
         except Transient as error:
             raise self._given_up(error) from error.__cause__
+
+    def noted(self, error: Transient) -> MirrorsyncError:
+        """Return the failure for who cannot try again here and may begin anew; the host's wish for a pause is kept.
+
+        Raises: RateLimited when it asks for a longer one than we take.
+        """
+        judged = self._judged(error)
+        if judged.retry_after:
+            self._gate.pause(judged.retry_after)
+        return judged.failure if judged.failure.transient else RegistryUnavailable(judged.failure.message)
 
     async def _once(self, attempt: Callable[[], Awaitable[T]]) -> T:
         while delay := self._gate.delay():

@@ -11,7 +11,7 @@ from mirrorsync.oci.reference import DOCKER_HUB, check_repository
 from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.credentials import Credentials
-from mirrorsync.stores.registry.listing import PAGE_ENTRIES, pages, strings
+from mirrorsync.stores.registry.listing import PAGE_ENTRIES, fresh, pages
 from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Request
 from mirrorsync.stores.registry.network import Network
 from mirrorsync.stores.registry.repository import RegistryRepository, located
@@ -25,9 +25,10 @@ _NO_CATALOG = frozenset({401, 403, 404, 405})
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a registry's client takes from outside. proxies: as `Network` takes them; find: credentials by host."""
+    """What a registry's client takes from outside. proxies: as `Network` takes them; find: credentials by host and
+    repository."""
 
-    find: Callable[[str], Credentials | None]
+    find: Callable[[str, str], Credentials | None]
     proxies: dict[str, str] = field(default_factory=dict)
     observer: Observer = ignore
     clock: Clock = field(default_factory=Clock)
@@ -46,10 +47,11 @@ class RegistryStore:
         scheme = "http" if settings.plain_http else "https"
         self._observer = around.observer
         self._parts = PartSize()
+        url = f"{scheme}://{_API_HOSTS.get(host, host)}"
         self._client = Client(
-            f"{scheme}://{_API_HOSTS.get(host, host)}",
-            Network(settings, around.proxies),
-            lambda: around.find(host),
+            url,
+            Network(settings, around.proxies, url),
+            lambda repository: around.find(host, repository),
             realm_hosts=settings.realm_hosts,
             clock=around.clock,
             observer=around.observer,
@@ -64,11 +66,12 @@ class RegistryStore:
         doing = "listing its repositories"
         url = f"{self._client.url}/v2/_catalog?n={PAGE_ENTRIES}"
         request = Request("GET", url, ("registry:catalog:*",), limit=MAX_PAGE_BYTES, known=_NO_CATALOG)
+        seen: set[str] = set()
         with located(self.address):
             async for answer in pages(self._client, request, doing):
                 if not answer.ok:
                     raise Denied("the registry does not list its repositories", remedy="name them in the spec")
-                for name in strings(answer, "repositories", doing):
+                for name in fresh(answer, "repositories", seen, doing):
                     try:
                         yield check_repository(name)
                     except GrammarError:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from mirrorsync.errors import MirrorsyncError, RegistryFailure, RegistryUnavailable
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.stores.registry.answers import codes, failure
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.messages import Answer, Request
 from mirrorsync.stores.registry.retry import Transient
@@ -20,6 +21,10 @@ _SMALLEST_PART: Final = 512 * 1024
 # What a registry may ask for at most with OCI-Chunk-Min-Length: a part is held in memory.
 _LARGEST_PART: Final = 64 * 1024 * 1024
 _TOO_LARGE: Final = frozenset({413})
+# How a registry says that it does not know an upload any more, or not in this state: it restarted, or cleaned up, or
+# another of its replicas answers. Only a new upload helps.
+_LOST: Final = frozenset({400, 404, 416})
+_LOST_CODES: Final = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "RANGE_INVALID"})
 
 
 class PartSize:
@@ -54,8 +59,8 @@ class Upload:
 
         async def attempt() -> None:
             started = await self._client.once(self._start(), self._doing)
-            request = replace(self._finish(started), body=data)
-            await self._client.once(request, self._doing)
+            request = replace(self._finish(started), body=data, known=_LOST)
+            self._kept(await self._client.once(request, self._doing))
 
         await self._client.persist(self._doing, attempt)
 
@@ -69,13 +74,34 @@ class Upload:
             else:
                 self._in_parts(started, counted, self._parts.limit)
         except Transient as error:
+            if not error.status and counted.size == self._blob.size and self._landed():
+                return  # it was the answer that was lost, and not the blob
             if self._parts.limit is None and counted.size > _FIRST_PART and not error.status:
                 # A proxy that finds a request too large says so and hangs up; the hanging up can be all that is seen.
                 self._parts.shrink(counted.size)
-            raise error.failure from error
+            raise self._client.noted(error) from error
         except BaseException:
             self._cancel(started)
             raise
+
+    def _landed(self) -> bool:
+        """Ask whether the registry has the blob after all."""
+        request = Request("HEAD", f"{self._repository}/blobs/{self._blob.digest}", self._scopes, known=frozenset({404}))
+        try:
+            answer = self._client.ask_blocking(request, self._doing)
+        except MirrorsyncError:
+            return False
+        return answer.ok and answer.length in (None, self._blob.size)
+
+    def _kept(self, answer: Answer) -> Answer:
+        """Return the answer to a part of an upload. Raises: Transient when the registry has lost the upload."""
+        if answer.ok or answer.status in _TOO_LARGE:
+            return answer
+        error = failure(answer, self._doing)
+        told = set(codes(answer))
+        if (answer.status != 400 and "NAME_UNKNOWN" not in told) or told & _LOST_CODES:
+            raise Transient(RegistryUnavailable(error.message), status=answer.status)
+        raise error
 
     def _start(self) -> Request:
         # sha512 has to be announced (distribution spec 1.1, end-4c).
@@ -92,8 +118,8 @@ class Upload:
         return _finish(self._location(answer), self._blob.digest, self._scopes)
 
     def _in_one(self, started: Answer, chunks: _Counted) -> None:
-        request = replace(self._finish(started), known=_TOO_LARGE)
-        answer = self._client.send(request, chunks, self._blob.size, self._doing)
+        request = replace(self._finish(started), known=_TOO_LARGE | _LOST)
+        answer = self._kept(self._client.send(request, chunks, self._blob.size, self._doing))
         if answer.status in _TOO_LARGE:
             if not self._parts.shrink(self._blob.size):
                 raise RegistryFailure(f"{self._doing}: the registry takes no blob of {self._blob.size} bytes")
@@ -106,16 +132,16 @@ class Upload:
         for part in _parts(chunks, lambda: min(max(self._parts.limit or limit, wanted), _LARGEST_PART)):
             answer = self._send_part(answer, part, offset)
             offset += len(part)
-        self._client.ask_blocking(replace(self._finish(answer), body=b""), self._doing)
+        self._kept(self._client.ask_blocking(replace(self._finish(answer), body=b"", known=_LOST), self._doing))
 
     def _send_part(self, answer: Answer, part: bytes, offset: int) -> Answer:
         """Send a part, in smaller ones where it is too large."""
         end = offset + len(part) - 1
         # No "bytes " before the numbers: the distribution spec wants it so, and ACR insists.
         headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{offset}-{end}"}
-        request = Request("PATCH", self._location(answer), self._scopes, headers, part, known=_TOO_LARGE)
+        request = Request("PATCH", self._location(answer), self._scopes, headers, part, known=_TOO_LARGE | _LOST)
         with self._client.reply(request, self._client.writing, self._doing) as reply:
-            sent = reply.answer
+            sent = self._kept(reply.answer)
         if sent.status not in _TOO_LARGE:
             return sent
         if not self._parts.shrink(len(part)):

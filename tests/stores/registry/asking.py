@@ -1,0 +1,160 @@
+"""Talking to a server of the tests as the engine does: stores that are opened and closed, and time that jumps."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from mirrorsync.events import Event, Noticed, Observer, Retrying
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.base import Store, WritableRepository
+from mirrorsync.stores.open import StoreEnvironment, opener, proxies
+from mirrorsync.stores.registry.credentials import CredentialFinder
+from mirrorsync.stores.registry.retry import Clock
+from mirrorsync.stores.registry.store import RegistryStore, Surroundings
+
+T = TypeVar("T")
+PLAIN = RegistrySettings(plain_http=True)
+BYTES = "application/octet-stream"
+
+
+class Time:
+    """Time that passes only when somebody waits; every wait is on record."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.waits: list[float] = []
+        self._lock = threading.Lock()
+
+    def __call__(self) -> float:
+        """Return the seconds since the beginning."""
+        return self.seconds
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass."""
+        with self._lock:
+            self.seconds += seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, in no time."""
+        with self._lock:
+            self.waits.append(seconds)
+        self.pass_by(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        """Wait, in no time, and let others run."""
+        self.sleep(seconds)
+        await asyncio.sleep(0)
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that the client takes; it began on some day in 2026."""
+        return Clock(self, lambda: 1_790_000_000.0 + self.seconds, self.sleep, self.asleep)
+
+
+@dataclass
+class Heard:
+    """Everything that was announced."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+        self.events.append(event)
+
+    @property
+    def notices(self) -> list[str]:
+        """What the operator is told."""
+        return [f"{event.where}: {event.message}" for event in self.events if isinstance(event, Noticed)]
+
+    @property
+    def retries(self) -> list[Retrying]:
+        """What was tried again."""
+        return [event for event in self.events if isinstance(event, Retrying)]
+
+
+@dataclass
+class Shop:
+    """One registry as the client sees it. time: when it is there, all waiting takes none."""
+
+    host: str
+    settings: RegistrySettings = PLAIN
+    variables: Mapping[str, str] = field(default_factory=dict)
+    time: Time | None = field(default_factory=Time)
+    heard: Heard = field(default_factory=Heard)
+
+    def store(self) -> Store:
+        """Open the store; on the event loop."""
+        settings = {self.host: self.settings}
+        observer: Observer = self.heard
+        if self.time is None:
+            return opener(StoreEnvironment(settings, self.variables, observer))(self.host)
+        find = CredentialFinder(settings, self.variables)
+        return RegistryStore(
+            self.host, self.settings, Surroundings(find, proxies(self.variables), observer, self.time.clock)
+        )
+
+    def run(self, work: Callable[[Store], Awaitable[T]]) -> T:
+        """Do some work with the store, and close it."""
+
+        async def run() -> T:
+            store = self.store()
+            try:
+                return await work(store)
+            finally:
+                await store.close()
+
+        return asyncio.run(run())
+
+    def within(self, work: Callable[[WritableRepository], Awaitable[T]], name: str = "app") -> T:
+        """Do some work with a repository."""
+        return self.run(lambda store: work(store.repository(name)))
+
+    def resolve(self, reference: str, name: str = "app") -> Descriptor | None:
+        """Ask what a tag or digest is."""
+        return self.within(lambda repository: repository.resolve(reference), name)
+
+    def tags(self, name: str = "app") -> list[str]:
+        """List the tags."""
+
+        async def listed(repository: WritableRepository) -> list[str]:
+            return [tag async for tag in repository.tags()]
+
+        return self.within(listed, name)
+
+    def small(self, blob: Descriptor, name: str = "app") -> bytes:
+        """Read a blob as a question: the engine for questions."""
+        return self.within(lambda repository: repository.read(blob), name)
+
+    def large(self, blob: Descriptor, offset: int = 0, name: str = "app") -> bytes:
+        """Read a blob as a stream: the engine for bytes."""
+        return self.within(lambda repository: asyncio.to_thread(streamed, repository, blob, offset), name)
+
+    def put(self, blob: Descriptor, chunks: Iterable[bytes], name: str = "app") -> None:
+        """Write a blob as a stream."""
+        self.within(lambda repository: asyncio.to_thread(repository.put, blob, chunks), name)
+
+    def write(self, data: bytes, name: str = "app") -> None:
+        """Write a blob as a question."""
+        self.within(lambda repository: repository.write(described(data), data), name)
+
+
+def streamed(repository: WritableRepository, blob: Descriptor, offset: int = 0) -> bytes:
+    """Read a blob as a stream; in a thread."""
+    with repository.open(blob, offset) as chunks:
+        return b"".join(chunks)
+
+
+def described(data: bytes, algorithm: str = "sha256") -> Descriptor:
+    """Return the descriptor of some bytes."""
+    return Descriptor(BYTES, Digest.of(data, algorithm), len(data))
+
+
+def pieces(data: bytes, size: int = 100_000) -> Iterable[bytes]:
+    """Return data in pieces that can be taken once."""
+    return (data[start : start + size] for start in range(0, len(data), size))

@@ -1,0 +1,36 @@
+"""A tiny registry behind a server that can misbehave, and a client of it, for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.parts.tiny_registry import TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import Shop, Time
+
+
+@pytest.fixture
+def time() -> Time:
+    """Time that the client and the server share."""
+    return Time()
+
+
+@pytest.fixture
+def tiny() -> TinyRegistry:
+    """What the server holds."""
+    return TinyRegistry()
+
+
+@pytest.fixture
+def server(tiny: TinyRegistry, time: Time) -> Iterator[Unruly]:
+    """The server."""
+    with Unruly(tiny, clock=time) as running:
+        yield running
+
+
+@pytest.fixture
+def shop(server: Unruly, time: Time) -> Shop:
+    """The client's side."""
+    return Shop(server.host, time=time)

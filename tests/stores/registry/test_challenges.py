@@ -1,0 +1,207 @@
+"""Challenges in all their forms, and the token services that they name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mirrorsync.errors import MirrorsyncError, RegistryFailure, Unauthorized
+from mirrorsync.secret import Secret
+from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.base import Store, WritableRepository
+from tests.parts.doorman import PASSWORD, REFRESH, USER, Doorman, basic_guard, with_tokens
+from tests.parts.images import image, layer, noise
+from tests.parts.tiny_registry import Reply, TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import PLAIN, Shop, Time
+
+IMAGE = image([layer({"a": b"1"})])
+LARGE = noise("large", 1_500_000)
+LOGIN = RegistrySettings(username=USER, password=Secret(PASSWORD), plain_http=True)
+WRONG = RegistrySettings(username=USER, password=Secret("canary-wrong-password"), plain_http=True)
+
+
+@pytest.fixture
+def doorman(time: Time) -> Doorman:
+    return Doorman(clock=time)
+
+
+@pytest.fixture
+def tiny(doorman: Doorman) -> TinyRegistry:
+    registry = TinyRegistry(guard=doorman.guard)
+    for name in ("app", "other", "third"):
+        registry.hold(name, IMAGE, "1")
+    return registry
+
+
+@pytest.fixture
+def server(tiny: TinyRegistry, doorman: Doorman, time: Time) -> Iterator[Unruly]:
+    with Unruly(with_tokens(tiny, doorman), clock=time) as running:
+        doorman.realm = f"{running.url}/token"
+        yield running
+
+
+@pytest.fixture
+def shop(server: Unruly, time: Time) -> Shop:
+    return Shop(server.host, LOGIN, time=time)
+
+
+async def resolve(repository: WritableRepository) -> object:
+    return await repository.resolve("1")
+
+
+def auth_file(tmp_path: Path, host: str, **entry: str) -> dict[str, str]:
+    path = tmp_path / "auth.json"
+    path.write_text(json.dumps({"auths": {host: entry}}))
+    return {"REGISTRY_AUTH_FILE": str(path)}
+
+
+CHALLENGES = {
+    "usual": ('Basic realm="here"',),
+    "upper case": ('BASIC realm="here"',),
+    "without a realm": ("Basic",),
+    "behind another, in one header": ('Negotiate, Basic realm="here"',),
+    "behind another, in another header": ("Negotiate", 'Basic realm="here"'),
+    "behind a token": ("Negotiate YII=, Basic realm=here",),
+    "with a comma in its realm": ('Digest realm="a, Basic b", nonce="x", Basic realm="c"',),
+    "before another": ('Basic realm="here", charset="UTF-8", NTLM',),
+    "beside a Bearer without a realm": ('Bearer service="x"', "Basic realm=x"),
+}
+
+
+@pytest.mark.parametrize("challenges", CHALLENGES.values(), ids=CHALLENGES)
+def test_basic_is_found_among_other_challenges(
+    server: Unruly, shop: Shop, tiny: TinyRegistry, challenges: tuple[str, ...]
+) -> None:
+    tiny.guard = basic_guard(*challenges)
+    assert shop.resolve("1") is not None
+
+
+BEARERS = {
+    "lower case": 'bearer realm="{realm}",service="tests",scope="{scope}"',
+    "spaces": 'Bearer   realm = "{realm}" , service = "tests" , scope="{scope}"',
+    "names in capitals": 'Bearer REALM="{realm}",Service="tests",SCOPE="{scope}"',
+    "escaped": 'Bearer realm="{realm}",service="the \\"tests\\"",scope="{scope}"',
+    "no scope": 'Bearer realm="{realm}",service="tests"',
+    "no service": 'Bearer realm="{realm}"',
+    "beside Basic": 'Basic realm="x", Bearer realm="{realm}",service="tests",scope="{scope}"',
+    "relative": 'Bearer realm="/token",service="tests"',
+    "with a query": 'Bearer realm="{realm}?account=robot",service="tests"',
+}
+
+
+@pytest.mark.parametrize("challenge", BEARERS.values(), ids=BEARERS)
+def test_a_bearer_challenge_may_look_many_ways(server: Unruly, shop: Shop, doorman: Doorman, challenge: str) -> None:
+    doorman.challenges = (challenge,)
+    assert shop.resolve("1") is not None
+    (asked,) = server.seen.of("GET", "/token")
+    assert asked.query["scope"] == "repository:app:pull"
+    if "account" in challenge:
+        assert asked.query["account"] == "robot"
+
+
+@pytest.mark.parametrize(
+    "challenges",
+    [(), ("Negotiate",), ("Bearer",), ('Bearer realm=""',), ("=",), ('"' * 4000,), ("Digest " + "a," * 3000,)],
+    ids=["none", "negotiate", "bearer alone", "an empty realm", "garbage", "quotes", "commas"],
+)
+def test_a_refusal_without_a_challenge_that_can_be_met_is_unauthorized(
+    server: Unruly, shop: Shop, tiny: TinyRegistry, challenges: tuple[str, ...]
+) -> None:
+    tiny.guard = basic_guard(*challenges, password="another")
+    with pytest.raises(Unauthorized) as caught:
+        shop.resolve("1")
+    assert caught.value.remedy
+    assert all(asked.authorization == "" for asked in server.seen.requests)
+
+
+def test_a_challenge_that_only_comes_with_the_api_is_remembered(server: Unruly, shop: Shop, tiny: TinyRegistry) -> None:
+    guard = basic_guard('Basic realm="here"')
+    silent = basic_guard()
+    tiny.guard = lambda asked: guard(asked) if asked.path == "/v2/" else silent(asked)
+    assert shop.resolve("1") is not None
+
+
+def test_a_challenge_that_only_comes_with_the_question_is_met(
+    server: Unruly, shop: Shop, tiny: TinyRegistry, doorman: Doorman
+) -> None:
+    tiny.guard = lambda asked: None if asked.path == "/v2/" else doorman.guard(asked)
+    assert shop.resolve("1") is not None
+    assert len(server.seen.of("HEAD")) == 2
+
+
+ELSEWHERE = "localhost"  # the same machine under another name is another host
+
+
+def test_a_token_service_elsewhere_gets_no_credentials_and_the_operator_is_told_once(
+    server: Unruly, shop: Shop, doorman: Doorman
+) -> None:
+    doorman.anonymous = True
+    doorman.realm = f"http://{ELSEWHERE}:{server.port}/token"
+
+    async def several(store: Store) -> None:
+        for name in ("app", "other", "third"):
+            assert await store.repository(name).resolve("1") is not None
+
+    shop.run(several)
+    assert {question.who for question in doorman.questions} == {"anonymous"}
+    (notice,) = shop.heard.notices
+    assert f"{ELSEWHERE}:{server.port}" in notice
+    assert "realm_hosts" in notice
+
+
+def test_a_token_service_elsewhere_gets_no_identity_token(
+    server: Unruly, time: Time, doorman: Doorman, tmp_path: Path
+) -> None:
+    doorman.anonymous = True
+    doorman.realm = f"http://{ELSEWHERE}:{server.port}/token"
+    shop = Shop(server.host, PLAIN, auth_file(tmp_path, server.host, identitytoken=REFRESH), time)
+    assert shop.resolve("1") is not None
+    assert [(question.method, question.who) for question in doorman.questions] == [("GET", "anonymous")]
+
+
+def test_a_token_service_that_the_spec_names_gets_credentials(server: Unruly, time: Time, doorman: Doorman) -> None:
+    doorman.realm = f"http://{ELSEWHERE}:{server.port}/token"
+    settings = RegistrySettings(USER, Secret(PASSWORD), plain_http=True, realm_hosts=(ELSEWHERE,))
+    shop = Shop(server.host, settings, time=time)
+    assert shop.resolve("1") is not None
+    assert [question.who for question in doorman.questions] == ["password"]
+    assert shop.heard.notices == []
+
+
+@pytest.mark.parametrize(
+    "realm",
+    [
+        "http://robot:pw@127.0.0.1/token",
+        "ftp://127.0.0.1/token",
+        "file:///etc/passwd",
+        "http://[::1/token",
+        "http://127.0.0.1:99999/token",
+    ],
+)
+def test_a_realm_that_leads_nowhere_is_a_failure(server: Unruly, shop: Shop, doorman: Doorman, realm: str) -> None:
+    doorman.realm = realm
+    with pytest.raises(RegistryFailure) as caught:
+        shop.resolve("1")
+    assert caught.value.where == f"{server.host}/app:1"
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_question_for_a_token_is_not_redirected(server: Unruly, shop: Shop, status: int) -> None:
+    with Unruly(lambda asked: Reply(200, {}, b'{"token": "x"}')) as other:
+        headers = {"Location": f"{other.url}/token"}
+        server.fault("answer", "GET", "/token", status=status, headers=headers)
+        with pytest.raises(RegistryFailure, match="redirect"):
+            shop.resolve("1")
+        assert not other.seen.requests
+
+
+def test_a_token_service_that_is_down_is_named(server: Unruly, shop: Shop, doorman: Doorman) -> None:
+    doorman.realm = "http://127.0.0.1:1/token?secret=canary"
+    with pytest.raises(MirrorsyncError, match=r"127\.0\.0\.1:1: Connection refused") as caught:
+        shop.resolve("1")
+    assert "canary" not in str(caught.value)

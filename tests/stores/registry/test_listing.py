@@ -1,0 +1,226 @@
+"""Lists of tags and repositories, from servers that are wrong, endless or hostile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from mirrorsync.errors import Denied, RegistryFailure, RepositoryNotFound
+from mirrorsync.secret import Secret
+from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.base import Store
+from tests.parts.doorman import PASSWORD, USER, basic_guard
+from tests.parts.tiny_registry import App, Asked, Reply
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import Shop, Time
+
+JSON = {"Content-Type": "application/json"}
+
+
+def page(tags: Any, *links: str) -> Reply:
+    return Reply(200, JSON, json.dumps({"name": "app", "tags": tags}).encode(), [("Link", link) for link in links])
+
+
+def book(pages: Sequence[Sequence[str]], link: str) -> App:
+    """Return a registry whose list has these pages. link: with {next}, the parameter of the next page."""
+
+    def answer(asked: Asked) -> Reply:
+        if "/tags/" not in asked.path:
+            return Reply()
+        number = int(asked.query.get("p", "0"))
+        following = [link.replace("{next}", f"n=2&p={number + 1}")] if number + 1 < len(pages) else []
+        return page(pages[number], *following)
+
+    return answer
+
+
+LINKS = {
+    "relative": '</v2/app/tags/list?{next}>; rel="next"',
+    "relative to the page": '<list?{next}>; rel="next"',
+    "only a query": '<?{next}>; rel="next"',
+    "absolute": '<{url}/v2/app/tags/list?{next}>; rel="next"',
+    "rel without quotes": "</v2/app/tags/list?{next}>; rel=next",
+    "in capitals": '</v2/app/tags/list?{next}>; REL="NEXT"',
+    "behind another parameter": '</v2/app/tags/list?{next}>; title="a, b; c"; rel="next"',
+    "behind another link": '</v2/app/tags/list>; rel="first", </v2/app/tags/list?{next}>; rel="next"',
+    "one of two relations": '</v2/app/tags/list?{next}>; rel="next last"',
+}
+
+
+@pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
+def test_every_page_is_read(server: Unruly, shop: Shop, link: str) -> None:
+    server.app = book([["1", "2"], ["3"], ["4", "2"]], link.replace("{url}", server.url))
+    assert shop.tags() == ["1", "2", "3", "4"]
+    assert len(server.seen.of("GET", "/tags/")) == 3
+
+
+def test_a_page_carries_credentials_and_so_does_the_next(server: Unruly, time: Time) -> None:
+    guarded, guard = book([["1"], ["2"]], LINKS["relative"]), basic_guard('Basic realm="x"')
+    server.app = lambda asked: guard(asked) or guarded(asked)
+    login = RegistrySettings(plain_http=True, username=USER, password=Secret(PASSWORD))
+    assert Shop(server.host, login, time=time).tags() == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "http://localhost:{port}/v2/app/tags/list?{next}",
+        "http://127.0.0.1:1/v2/app/tags/list?{next}",
+        "//127.0.0.2:{port}/v2/app/tags/list?{next}",
+        "https://127.0.0.1:{port}/v2/app/tags/list?{next}",
+        "http://user:pw@127.0.0.1:{port}/v2/app/tags/list?{next}",
+        "ftp://127.0.0.1:{port}/?{next}",
+        "http://[::1/?{next}",
+        "/v2/app/tags/list?\x01{next}",
+    ],
+)
+def test_a_next_page_elsewhere_is_not_read(server: Unruly, shop: Shop, link: str) -> None:
+    server.app = book([["1"], ["2"]], f'<{link.replace("{port}", str(server.port))}>; rel="next"')
+    with pytest.raises(RegistryFailure) as caught:
+        shop.tags()
+    assert caught.value.where == f"{server.host}/app"
+    assert len(server.seen.of("GET", "/tags/")) == 1
+
+
+@pytest.mark.parametrize("link", ["</v2/app/tags/list?n=1000>", "</v2/app/tags/list?p=1>"])
+def test_pages_in_a_circle_are_noticed(server: Unruly, shop: Shop, link: str) -> None:
+    server.app = lambda asked: page(["1", "2"], f'{link}; rel="next"')
+    with pytest.raises(RegistryFailure, match="circle"):
+        shop.tags()
+    assert len(server.seen.of("GET", "/tags/")) <= 2
+
+
+def test_pages_that_bring_nothing_new_under_ever_new_names_are_noticed(server: Unruly, shop: Shop) -> None:
+    def answer(asked: Asked) -> Reply:
+        number = int(asked.query.get("p", "0"))
+        return page(["1", "2"], f'</v2/app/tags/list?p={number + 1}>; rel="next"')
+
+    server.app = answer
+    with pytest.raises(RegistryFailure, match="circle"):
+        shop.tags()
+    assert len(server.seen.of("GET", "/tags/")) < 100
+
+
+def test_an_empty_page_with_a_next_one_is_not_the_end(server: Unruly, shop: Shop) -> None:
+    server.app = book([["1"], [], [], ["2"]], LINKS["relative"])
+    assert shop.tags() == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "<a>;" + " " * 8000,
+        "<a>;" + " a" * 4000,
+        "<" * 8000,
+        "<a>;a=" + '"' * 8000,
+        ";a=b" * 2000,
+        "<a>" + ";a=b " * 1500,
+        "<a>; rel" + " " * 7900 + "x",
+        '</v2/app/tags/list?p=1; rel="next"',
+    ],
+)
+def test_a_link_that_cannot_be_read_is_no_link_and_takes_no_time(server: Unruly, shop: Shop, header: str) -> None:
+    server.app = lambda asked: page(["1"], header)
+    assert shop.tags() == ["1"]
+
+
+NULLS: dict[str, tuple[Any, list[str]]] = {
+    "no tags": (None, []),
+    "an empty list": ([], []),
+    "null among them": (["1", None, "2", None], ["1", "2"]),
+    "twice the same": (["1", "1", "2"], ["1", "2"]),
+}
+
+
+@pytest.mark.parametrize(("tags", "expected"), NULLS.values(), ids=NULLS)
+def test_odd_lists_of_tags_are_read(server: Unruly, shop: Shop, tags: Any, expected: list[str]) -> None:
+    server.app = lambda asked: page(tags)
+    assert shop.tags() == expected
+
+
+def test_a_list_without_the_member_is_empty(server: Unruly, shop: Shop) -> None:
+    server.app = lambda asked: Reply(200, JSON, b'{"name": "app"}')
+    assert shop.tags() == []
+
+
+BROKEN_LISTS = {
+    "a web page": b"<html><title>Log in</title></html>",
+    "nothing": b"",
+    "a list": b'["1"]',
+    "half of it": b'{"tags": ["1"',
+    "a number among them": b'{"tags": ["1", 2]}',
+    "a string": b'{"tags": "1"}',
+    "nested too deep": b'{"tags": ' + b"[" * 100_000,
+    "not utf-8": b'{"tags": ["\xff"]}',
+    "a number too long": b'{"tags": ' + b"9" * 10_000 + b"}",
+}
+
+
+@pytest.mark.parametrize("body", BROKEN_LISTS.values(), ids=BROKEN_LISTS)
+def test_what_is_no_list_of_tags_is_refused(server: Unruly, shop: Shop, body: bytes) -> None:
+    server.app = lambda asked: Reply(200, JSON, body)
+    with pytest.raises(RegistryFailure) as caught:
+        shop.tags()
+    assert caught.value.where == f"{server.host}/app"
+    assert "listing its tags" in caught.value.message
+
+
+NO_TAGS = (
+    "../x", "..", ".x", "-x", "", "a/b", "a b", "a\nb", "\x1b[31mred", "a\u202eb", "x" * 129, "x" * 200,
+    "sha256:" + "0" * 64, "a?b", "a#b", "a%2e", "\u00e4", "latest\x00",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NO_TAGS)
+def test_a_name_that_is_no_tag_is_left_out_and_told(server: Unruly, shop: Shop, name: str) -> None:
+    server.app = lambda asked: page(["good", name, "x" * 128])
+    assert shop.tags() == ["good", "x" * 128]
+    (notice,) = shop.heard.notices
+    assert notice.startswith(f"{server.host}/app: ")
+    assert notice.isprintable()
+
+
+def test_thousands_of_wrong_names_are_not_thousands_of_lines(server: Unruly, shop: Shop) -> None:
+    server.app = lambda asked: page([f"../{number}" for number in range(5000)])
+    assert shop.tags() == []
+    assert 1 <= len(shop.heard.notices) <= 10
+
+
+def test_a_repository_that_is_not_there_has_no_list(server: Unruly, shop: Shop) -> None:
+    with pytest.raises(RepositoryNotFound):
+        shop.tags("missing")
+
+
+def test_a_page_that_does_not_come_is_asked_for_again_and_not_the_whole_list(server: Unruly, shop: Shop) -> None:
+    server.app = book([["1"], ["2"], ["3"]], LINKS["relative"])
+    server.fault("answer", "GET", "p=1", hits=[1, 2], status=502)
+    assert shop.tags() == ["1", "2", "3"]
+    assert len(server.seen.of("GET", "/tags/")) == 5
+
+
+def test_a_list_that_ends_in_an_error_is_no_short_list(server: Unruly, shop: Shop) -> None:
+    server.app = book([["1"], ["2"]], LINKS["relative"])
+    server.fault("answer", "GET", "p=1", status=500)
+    with pytest.raises(RegistryFailure):
+        shop.tags()
+
+
+async def catalog(store: Store) -> list[str]:
+    return [name async for name in store.repositories()]
+
+
+def test_names_of_repositories_are_checked(server: Unruly, shop: Shop) -> None:
+    names = ["app", "team/app", "../x", "UPPER", "a//b", "", "/app", None, "a\nb"]
+    server.app = lambda asked: Reply(200, JSON, json.dumps({"repositories": names}).encode())
+    assert shop.run(catalog) == ["app", "team/app"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405])
+def test_a_registry_without_a_catalog_says_so(server: Unruly, shop: Shop, status: int) -> None:
+    server.fault("answer", "GET", "_catalog", status=status)
+    with pytest.raises(Denied) as caught:
+        shop.run(catalog)
+    assert caught.value.remedy == "name them in the spec"

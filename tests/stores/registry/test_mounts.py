@@ -1,0 +1,56 @@
+"""Mounting a blob from another repository, and what is done where a registry does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from mirrorsync.stores.base import WritableRepository
+from tests.parts.images import noise
+from tests.parts.tiny_registry import TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import Shop, Time, described
+
+SMALL = noise("small", 5000)
+
+
+def mount(shop: Shop, data: bytes, origin: str = "other") -> bool:
+    return shop.within(lambda repository: repository.mount(described(data), origin))
+
+
+def test_a_blob_is_mounted_without_moving_it(tiny: TinyRegistry, server: Unruly, shop: Shop) -> None:
+    key = tiny.hold_blob("other", SMALL)
+    assert mount(shop, SMALL) is True
+    assert tiny.blobs["app", key] == SMALL
+    (asked,) = server.seen.of("POST")
+    assert asked.query == {"mount": key, "from": "other"}
+    assert asked.headers["Content-Length"] == "0"
+
+
+def test_an_upload_that_comes_instead_of_a_mount_is_given_back(tiny: TinyRegistry, server: Unruly, shop: Shop) -> None:
+    assert mount(shop, SMALL) is False
+    assert server.seen.of("DELETE", "/uploads/session1")
+    assert not tiny.uploads
+
+
+@pytest.mark.parametrize("fault", ["hang_up", "answer"])
+def test_a_registry_that_does_not_take_an_upload_back_is_not_pressed(
+    server: Unruly, shop: Shop, time: Time, fault: str
+) -> None:
+    if fault == "answer":
+        server.fault("answer", "DELETE", status=503)
+    else:
+        server.fault("hang_up", "DELETE")
+
+    async def both(repository: WritableRepository) -> bool:
+        mounted = await repository.mount(described(SMALL), "other")
+        assert await repository.resolve("1") is None
+        return mounted
+
+    assert shop.within(both) is False
+    assert time.waits == []
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 412, 415, 422, 500, 501, 503])
+def test_a_mount_that_is_refused_is_a_copy(server: Unruly, shop: Shop, status: int) -> None:
+    server.fault("answer", "POST", "mount=", status=status)
+    assert mount(shop, SMALL) is False

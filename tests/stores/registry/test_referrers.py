@@ -1,0 +1,157 @@
+"""Referrers: by the API of distribution spec 1.1, and by the tag that stands in for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from mirrorsync.errors import MirrorsyncError
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.stores.base import WritableRepository
+from tests.parts.images import OCI_INDEX, Image, artifact, image, index, layer
+from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import Shop
+
+SUBJECT = image([layer({"a": b"1"})])
+SBOM = artifact(SUBJECT, b"sbom")
+SIGNATURE = artifact(SUBJECT, b"signature", "application/vnd.example.signature")
+TAG = SUBJECT.digest.replace(":", "-")
+
+
+def of_subject(shop: Shop) -> list[Descriptor]:
+    async def asked(repository: WritableRepository) -> list[Descriptor]:
+        return list(await repository.referrers(Digest(SUBJECT.digest)))
+
+    return shop.within(asked)
+
+
+def push(shop: Shop, *images: Image) -> None:
+    async def pushed(repository: WritableRepository) -> None:
+        await asyncio.gather(*(repository.put_manifest(Manifest.parse(made.raw)) for made in images))
+
+    shop.within(pushed)
+
+
+def listed(tiny: TinyRegistry) -> list[str]:
+    """What the fallback tag names."""
+    _, raw = tiny.manifests["app", tiny.tags["app", TAG]]
+    return [entry["digest"] for entry in json.loads(raw)["manifests"]]
+
+
+def test_a_registry_that_knows_subjects_keeps_the_list(tiny: TinyRegistry, server: Unruly, shop: Shop) -> None:
+    push(shop, SUBJECT, SBOM)
+    assert [found.digest for found in of_subject(shop)] == [SBOM.digest]
+    assert ("app", TAG) not in tiny.tags
+    assert not server.seen.of("GET", TAG)
+
+
+def test_a_registry_that_does_not_gets_a_tag(tiny: TinyRegistry, shop: Shop) -> None:
+    tiny.referrers = False
+    push(shop, SUBJECT, SBOM)
+    push(shop, SIGNATURE)
+    push(shop, SBOM)
+    assert listed(tiny) == [SBOM.digest, SIGNATURE.digest]
+    found = of_subject(shop)
+    assert {one.digest: one.artifact_type for one in found} == {
+        SBOM.digest: "application/vnd.example.sbom",
+        SIGNATURE.digest: "application/vnd.example.signature",
+    }
+    assert found[0].annotations == {"org.example.about": "a test"}
+
+
+def test_many_referrers_at_once_are_all_on_the_list(tiny: TinyRegistry, shop: Shop) -> None:
+    tiny.referrers = False
+    many = [artifact(SUBJECT, b"%d" % number) for number in range(20)]
+    push(shop, *many)
+    assert sorted(listed(tiny)) == sorted(made.digest for made in many)
+
+
+def test_what_others_wrote_into_the_tag_stays(tiny: TinyRegistry, shop: Shop) -> None:
+    tiny.referrers = False
+    tiny.hold("app", index([SIGNATURE]), TAG)
+    push(shop, SBOM)
+    assert listed(tiny) == [SIGNATURE.digest, SBOM.digest]
+
+
+def test_an_image_that_has_the_name_of_the_tag_is_no_list(tiny: TinyRegistry, shop: Shop) -> None:
+    tiny.referrers = False
+    tiny.hold("app", SUBJECT, TAG)
+    assert of_subject(shop) == []
+
+
+NO_API: dict[str, dict[str, Any]] = {
+    "not found": {"status": 404},
+    "a bad request": {"status": 400},
+    "not allowed": {"status": 405},
+    "forbidden": {"status": 403},
+    "not built": {"status": 501},
+    "a web page": {"status": 200, "headers": {"Content-Type": "text/html"}, "body": b"<html>"},
+    "nothing": {"status": 204},
+    "a redirect to a page": {"status": 303, "headers": {"Location": "http://localhost:1/orgs/app/packages"}},
+    "a redirect to an address inside": {"status": 302, "headers": {"Location": "http://169.254.169.254/"}},
+}
+
+
+@pytest.mark.parametrize("answer", NO_API.values(), ids=NO_API)
+def test_a_registry_without_the_api_is_asked_for_the_tag(
+    tiny: TinyRegistry, server: Unruly, shop: Shop, answer: dict[str, Any]
+) -> None:
+    tiny.hold("app", index([SBOM]), TAG)
+    server.fault("answer", "GET", "/referrers/", **answer)
+    assert [found.digest for found in of_subject(shop)] == [SBOM.digest]
+    assert len(server.seen.of("GET", "/referrers/")) == 1
+
+
+def test_a_web_page_elsewhere_that_has_had_enough_does_not_stop_the_run(
+    tiny: TinyRegistry, server: Unruly, shop: Shop
+) -> None:
+    tiny.hold("app", index([SBOM]), TAG)
+    with Unruly(lambda asked: Reply(429, {"Retry-After": "3600"})) as page:
+        server.fault("answer", "GET", "/referrers/", status=303, headers={"Location": f"{page.url}/packages"})
+        assert [found.digest for found in of_subject(shop)] == [SBOM.digest]
+        assert not page.seen.requests
+    assert shop.time is not None
+    assert shop.time.waits == []
+
+
+def test_all_pages_of_referrers_are_read(server: Unruly, shop: Shop) -> None:
+    def answer(asked: Asked) -> Reply:
+        made = SIGNATURE if "page=2" in asked.target else SBOM
+        body = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [made.descriptor]}).encode()
+        links = [] if "page=2" in asked.target else [("Link", f'<{asked.path}?page=2>; rel="next"')]
+        return Reply(200, {"Content-Type": OCI_INDEX}, body, links)
+
+    server.app = answer
+    assert [found.digest for found in of_subject(shop)] == [SBOM.digest, SIGNATURE.digest]
+
+
+GARBAGE = {
+    "no json": b"<html>",
+    "a list": b"[]",
+    "no list of manifests": b'{"manifests": {}}',
+    "no digest": b'{"manifests": [{"mediaType": "a/b", "size": 1}]}',
+    "a digest that is none": b'{"manifests": [{"mediaType": "a/b", "size": 1, "digest": "../x"}]}',
+    "an entry that is none": b'{"manifests": [null]}',
+    "nested too deep": b'{"manifests": ' + b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("body", GARBAGE.values(), ids=GARBAGE)
+def test_a_list_that_cannot_be_read_is_an_error_and_not_an_empty_list(server: Unruly, shop: Shop, body: bytes) -> None:
+    server.fault("answer", "GET", "/referrers/", status=200, headers={"Content-Type": OCI_INDEX}, body=body)
+    with pytest.raises(MirrorsyncError) as caught:
+        of_subject(shop)
+    assert "asking for referrers" in caught.value.message
+    assert caught.value.where == f"{server.host}/app@{SUBJECT.digest}"
+
+
+def test_an_api_that_is_down_is_an_error_and_not_an_empty_list(server: Unruly, shop: Shop) -> None:
+    server.fault("answer", "GET", "/referrers/", status=503)
+    with pytest.raises(MirrorsyncError, match="503"):
+        of_subject(shop)

@@ -1,0 +1,220 @@
+"""Secrets are sent where they belong and shown nowhere: not on a screen, not in a log, not in a file."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Locked
+from tests.parts.doorman import PASSWORD, REFRESH, USER, Doorman, with_tokens
+from tests.parts.forward_proxy import ForwardProxy
+from tests.parts.images import image, layer, multi_platform, noise
+from tests.parts.mirrorsync import Done, Mirrorsync
+from tests.parts.tiny_registry import Reply, TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.parts.wire import Registry
+
+IMAGE = image([layer({"a": b"1"}), noise("large", 1_300_000)])
+SECRETS = ("canary", base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()[:20])
+
+
+@dataclass
+class Site:
+    """A registry with a token service, its operator, and everything that was printed and written."""
+
+    server: Unruly
+    doorman: Doorman
+    mirrorsync: Mirrorsync
+    variables: dict[str, str]
+
+    def spec(self, **settings: Any) -> None:
+        self.mirrorsync.spec(
+            {
+                "registries": {
+                    self.server.host: {
+                        "plain_http": True, "username": USER, "password": "${SECRET}", **settings
+                    }
+                },
+                "destinations": {"disk": "oci:layout", "back": f"{self.server.host}/copy"},
+                "defaults": {"to": ["disk", "back"]},
+                "mirrors": [f"{self.server.host}/app:1"],
+            }
+        )  # fmt: skip
+
+    def run(self, *words: str, code: int | None = None) -> Done:
+        done = self.mirrorsync(*words, env=self.variables, code=code)
+        self.check(done)
+        return done
+
+    def check(self, done: Done) -> None:
+        """See that no secret is in what was printed, or in any file that was written."""
+        for secret in SECRETS:
+            assert secret not in done.out
+            assert secret not in done.err
+            for path in self.mirrorsync.directory.rglob("*"):
+                if path.is_file() and path.name != "auth.json":
+                    assert secret.encode() not in path.read_bytes(), path
+
+
+@pytest.fixture
+def site(mirrorsync: Mirrorsync) -> Iterator[Site]:
+    doorman = Doorman()
+    registry = TinyRegistry(guard=doorman.guard)
+    registry.hold("app", IMAGE, "1")
+    with Unruly(with_tokens(registry, doorman)) as server:
+        doorman.realm = f"{server.url}/token"
+        made = Site(server, doorman, mirrorsync, {"SECRET": PASSWORD})
+        made.spec()
+        yield made
+
+
+VERBOSE = ("-vv", "--log-format", "text")
+
+
+def test_a_run_that_goes_well_shows_none(site: Site) -> None:
+    site.run("validate", code=0)
+    site.run("plan", "--output", "plan.json", *VERBOSE, code=0)
+    site.run("plan", "--json", *VERBOSE, code=0)
+    site.run("apply", "plan.json", *VERBOSE, code=0)
+    site.run("apply", "--json", *VERBOSE, code=0)
+    site.run("verify", *VERBOSE, code=0)
+    assert {question.who for question in site.doorman.questions} == {"password"}
+
+
+FAULTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
+    "a token that is refused": ("answer", "HEAD", "", {"status": 401}),
+    "a right that is missing": ("answer", "GET", "/blobs/", {"status": 403}),
+    "a token service that says nonsense": ("answer", "*", "/token", {"status": 200, "body": b"<html>"}),
+    "a token service that refuses": ("answer", "*", "/token", {"status": 403}),
+    "a token service that redirects": (
+        "answer", "*", "/token", {"status": 302, "headers": {"Location": "/x?canary=1"}},
+    ),
+    "a presigned url that is refused": (
+        "answer", "GET", "/blobs/", {"status": 307, "headers": {"Location": "/x?sig=canary"}},
+    ),
+    "an upload that is lost": ("answer", "PUT", "/uploads/", {"status": 400}),
+    "an upload that leads away": (
+        "headers", "POST", "/uploads/", {"change": {"Location": "http://u:canary@127.0.0.1:1/x?_state=canary"}},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "method", "pattern", "detail"), FAULTS.values(), ids=FAULTS)
+def test_a_run_that_goes_wrong_shows_none(
+    site: Site, name: str, method: str, pattern: str, detail: dict[str, Any]
+) -> None:
+    site.server.fault(name, method, pattern, **detail)
+    for words in (("apply", "--json"), ("apply",)):
+        done = site.run(*words, *VERBOSE)
+        assert done.code in (1, 3)
+
+
+def test_a_wrong_password_says_what_to_do_and_not_what_it_was(site: Site) -> None:
+    site.variables["SECRET"] = "canary-of-the-wrong-password"
+    for words in (("plan",), ("apply",), ("apply", "--json")):
+        done = site.run(*words, *VERBOSE, code=1)
+        assert "incorrect username or password" in done.out + done.err
+        assert "check username and password" in done.out + done.err
+    assert len(site.doorman.questions) <= 9
+
+
+def test_a_password_of_a_file_is_not_shown(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("secret") / "password"
+    path.write_text(PASSWORD)
+    site.mirrorsync.spec(
+        {
+            "registries": {site.server.host: {"plain_http": True, "username": USER, "password_file": str(path)}},
+            "destinations": {"disk": "oci:layout"},
+            "defaults": {"to": ["disk"]},
+            "mirrors": [f"{site.server.host}/app:1"],
+        }
+    )
+    site.run("apply", *VERBOSE, code=0)
+
+
+def test_a_proxys_password_is_not_shown(mirrorsync: Mirrorsync) -> None:
+    registry = TinyRegistry()
+    registry.hold("app", IMAGE, "1")
+    with Unruly(registry) as server, ForwardProxy({"registry.example": server.host}, f"{USER}:{PASSWORD}") as proxy:
+        site = Site(server, Doorman(), mirrorsync, {"http_proxy": f"http://{USER}:{PASSWORD}@{proxy.host}"})
+        mirrorsync.spec(
+            {
+                "registries": {"registry.example": {"plain_http": True}},
+                "destinations": {"disk": "oci:layout"},
+                "defaults": {"to": ["disk"]},
+                "mirrors": ["registry.example/app:1"],
+            }
+        )
+        site.run("apply", *VERBOSE, code=0)
+        site.run("verify", "--json", *VERBOSE, code=0)
+        proxy.login = "another:login"
+        done = site.run("verify", *VERBOSE, code=1)
+        assert "proxy" in done.err + done.out
+
+
+def test_no_request_for_another_host_carries_any_secret(site: Site) -> None:
+    with Unruly(lambda asked: Reply(200, {}, IMAGE.all_blobs()[key(asked.path)])) as storage:
+
+        def key(path: str) -> str:
+            return path.rpartition("/")[2]
+
+        real = site.server.app
+
+        def redirecting(asked: Any) -> Reply:
+            if asked.method == "GET" and "/blobs/" in asked.path:
+                refused = site.doorman.guard(asked)
+                return refused or Reply(307, {"Location": f"{storage.url}/{key(asked.path)}"})
+            return real(asked)
+
+        site.server.app = redirecting
+        site.run("apply", *VERBOSE, code=0)
+        assert storage.seen.requests
+        for asked in storage.seen.requests:
+            assert not any(secret in f"{asked.target} {asked.headers}" for secret in SECRETS)
+            assert asked.authorization == ""
+
+
+@pytest.mark.parametrize("login", ["password", "refresh token", "spec"])
+def test_a_real_registry_takes_our_tokens(
+    token_registry: Locked, registry: Any, unique: str, mirrorsync: Mirrorsync, login: str
+) -> None:
+    """Source an open docker-registry, destination one that wants tokens, read back with another tool's words."""
+    from tests.parts.token_server import REFRESH as REAL_REFRESH
+
+    made = multi_platform(unique)
+    Registry(registry.host).push(unique, made, "1")
+    host = token_registry.host
+    settings: dict[str, Any] = {"plain_http": True}
+    entry: dict[str, str] = {}
+    if login == "spec":
+        settings |= {"username": token_registry.username, "password": token_registry.password}
+    elif login == "password":
+        pair = f"{token_registry.username}:{token_registry.password}"
+        entry = {"auth": base64.b64encode(pair.encode()).decode()}
+    else:
+        entry = {"identitytoken": REAL_REFRESH}
+    auth = mirrorsync.directory / "auth.json"
+    auth.write_text(json.dumps({"auths": {host: entry}} if entry else {}))
+    mirrorsync.spec(
+        {
+            "registries": {host: settings, registry.host: {"plain_http": True}},
+            "destinations": {"locked": host},
+            "defaults": {"to": ["locked"]},
+            "mirrors": [f"{registry.host}/{unique}:1"],
+        }
+    )
+    assert token_registry.tokens is not None
+    before = len(token_registry.tokens.asked)
+    mirrorsync("apply", env={"REGISTRY_AUTH_FILE": str(auth)}, code=0)
+    who = {who for who, _ in token_registry.tokens.asked[before:]}
+    assert who == {"password" if login == "spec" else login}
+    done = mirrorsync("verify", env={"REGISTRY_AUTH_FILE": str(auth)}, code=0)
+    assert token_registry.password not in done.out + done.err
+    assert Path(auth).exists()
+    assert REFRESH not in done.out

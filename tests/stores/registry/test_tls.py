@@ -1,0 +1,276 @@
+"""TLS: whom we trust, whom we show a certificate, and what is said when it does not work."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mirrorsync.errors import MirrorsyncError, RegistryFailure, TlsFailed, Unreachable
+from mirrorsync.secret import Secret
+from mirrorsync.spec.model import RegistrySettings
+from tests.conftest import Locked
+from tests.parts.certificates import Authority, Certificate
+from tests.parts.images import image, layer, noise
+from tests.parts.mirrorsync import Mirrorsync
+from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import Heard, Shop, Time, described
+
+DATA = noise("over tls", 1_200_000)
+BLOB = described(DATA)
+Read = Callable[[Shop], bytes]
+READERS: Mapping[str, Read] = {"questions": lambda shop: shop.small(BLOB), "bytes": lambda shop: shop.large(BLOB)}
+read_both = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+
+
+@dataclass(frozen=True)
+class Papers:
+    """The certificates of these tests."""
+
+    authority: Authority
+    good: Certificate
+    expired: Certificate
+    elsewhere: Certificate
+    client: Certificate
+
+
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
+    authority = Authority(tmp_path_factory.mktemp("papers"))
+    return Papers(
+        authority,
+        authority.issue("good"),
+        authority.issue("expired", days=-1),
+        authority.issue("elsewhere", "DNS:another.example,IP:127.0.0.9"),
+        authority.issue("client"),
+    )
+
+
+@contextmanager
+def serving(tls: ssl.SSLContext | None) -> Iterator[Unruly]:
+    registry = TinyRegistry()
+    registry.hold_blob("app", DATA)
+    with Unruly(registry, tls=tls) as server:
+        yield server
+
+
+def trusting(papers: Papers) -> RegistrySettings:
+    return RegistrySettings(ca_file=str(papers.authority.path))
+
+
+@read_both
+def test_a_certificate_of_the_authority_in_the_spec_is_trusted(papers: Papers, read: Read) -> None:
+    with serving(papers.good.server()) as server:
+        assert read(Shop(server.host, trusting(papers))) == DATA
+
+
+@dataclass(frozen=True)
+class Distrust:
+    certificate: Callable[[Papers], Certificate]
+    settings: Callable[[Papers], RegistrySettings]
+    said: str
+
+
+DISTRUSTED = {
+    "an unknown authority": Distrust(lambda papers: papers.good, lambda papers: RegistrySettings(), "certificate"),
+    "it has expired": Distrust(lambda papers: papers.expired, trusting, "certificate has expired"),
+    "it is for another host": Distrust(lambda papers: papers.elsewhere, trusting, "127.0.0.1"),
+}
+
+
+@read_both
+@pytest.mark.parametrize("case", DISTRUSTED.values(), ids=DISTRUSTED)
+def test_a_certificate_that_is_not_trusted_ends_it_at_once(papers: Papers, read: Read, case: Distrust) -> None:
+    with serving(case.certificate(papers).server()) as server:
+        shop = Shop(server.host, case.settings(papers))
+        with pytest.raises(TlsFailed) as caught:
+            read(shop)
+        error = caught.value
+        assert "its certificate is not trusted" in error.message
+        assert case.said in error.message
+        assert "ca_file" in error.remedy
+        assert error.where == f"{server.host}/app@{BLOB.digest}"
+        assert shop.heard.retries == []
+        assert server.seen.requests == []
+
+
+@read_both
+@pytest.mark.parametrize("kind", ["expired", "elsewhere", "good"])
+def test_any_certificate_will_do_where_the_spec_says_so(papers: Papers, read: Read, kind: str) -> None:
+    certificate: Certificate = getattr(papers, kind)
+    with serving(certificate.server()) as server:
+        assert read(Shop(server.host, RegistrySettings(insecure_skip_verify=True))) == DATA
+
+
+@read_both
+def test_a_server_that_wants_to_know_the_client_gets_its_certificate(papers: Papers, read: Read) -> None:
+    settings = RegistrySettings(
+        ca_file=str(papers.authority.path),
+        client_cert=str(papers.client.path),
+        client_key=str(papers.client.key),
+    )
+    with serving(papers.good.server(clients_of=papers.authority.path)) as server:
+        assert read(Shop(server.host, settings)) == DATA
+        with pytest.raises(MirrorsyncError) as caught:
+            read(Shop(server.host, trusting(papers)))
+        assert "certificate" in caught.value.message + caught.value.remedy
+        assert "client_cert" in caught.value.remedy
+
+
+@read_both
+def test_a_client_certificate_is_shown_to_nobody_else(papers: Papers, read: Read) -> None:
+    """A storage that asks for one must not learn who we are to the registry."""
+    shown: list[object] = []
+    settings = RegistrySettings(
+        ca_file=str(papers.authority.path),
+        client_cert=str(papers.client.path),
+        client_key=str(papers.client.key),
+    )
+    curious = papers.good.server()
+    curious.verify_mode = ssl.CERT_OPTIONAL
+    curious.load_verify_locations(papers.authority.path)
+
+    def storage(asked: Asked) -> Reply:
+        return Reply(200, {}, DATA)
+
+    with (
+        serving(papers.good.server(clients_of=papers.authority.path)) as server,
+        Unruly(storage, tls=curious, name="localhost", peers=shown) as other,
+    ):
+        server.fault("answer", "GET", "/blobs/", status=307, headers={"Location": f"{other.url}/blob"})
+        assert read(Shop(server.host, settings)) == DATA
+    assert shown
+    assert not any(shown)
+
+
+@read_both
+@pytest.mark.parametrize("key", ["ca_file", "client_cert"])
+@pytest.mark.parametrize("content", [None, b"", b"no certificate", b"\x00\xff", "a directory"])
+def test_a_file_of_the_spec_that_cannot_be_used_is_named(
+    tmp_path: Path, read: Read, key: str, content: bytes | str | None
+) -> None:
+    path = tmp_path / "file.pem"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        path.mkdir()
+    values = {key: str(path)}
+    if key == "client_cert":
+        values["client_key"] = str(path)
+    with pytest.raises(MirrorsyncError) as caught:
+        read(Shop("127.0.0.1:1", RegistrySettings(**values)))  # type: ignore[arg-type]
+    assert f"{key} {path} cannot be used" in caught.value.message
+    assert key in caught.value.remedy
+
+
+@read_both
+def test_a_server_without_tls_is_told_from_one_that_is_down(read: Read) -> None:
+    with serving(None) as server:
+        shop = Shop(server.host, RegistrySettings())
+        with pytest.raises(TlsFailed, match="does not answer with TLS") as caught:
+            read(shop)
+        assert "plain_http: true" in caught.value.remedy
+        assert shop.heard.retries == []
+
+
+@read_both
+def test_nothing_is_ever_said_without_tls_to_a_host_that_should_have_it(read: Read) -> None:
+    with serving(None) as server:
+        settings = RegistrySettings(username="robot", password=Secret("canary"), insecure_skip_verify=True)
+        with pytest.raises(TlsFailed):
+            read(Shop(server.host, settings))
+        assert server.seen.requests == []
+
+
+def test_a_real_registry_with_tls_that_is_addressed_without_says_what_to_change(tls_registry: Locked) -> None:
+    with pytest.raises(RegistryFailure) as caught:
+        Shop(tls_registry.host).resolve("1")
+    assert "plain_http" in caught.value.remedy
+
+
+@read_both
+def test_another_server_with_tls_that_is_addressed_without_cannot_be_reached(papers: Papers, read: Read) -> None:
+    with serving(papers.good.server()) as server:
+        with pytest.raises(Unreachable) as caught:
+            read(Shop(server.host))
+        assert caught.value.where.startswith(server.host)
+
+
+@read_both
+def test_a_redirect_from_tls_to_plain_http_is_not_followed(papers: Papers, read: Read) -> None:
+    with serving(papers.good.server()) as server, serving(None) as other:
+        server.fault("answer", "GET", "/blobs/", status=307, headers={"Location": f"{other.url}/v2/app/blobs/x"})
+        with pytest.raises(RegistryFailure, match="from https to http"):
+            read(Shop(server.host, trusting(papers)))
+        assert other.seen.requests == []
+
+
+def test_a_token_service_without_tls_is_not_asked(papers: Papers) -> None:
+    with serving(papers.good.server()) as server, serving(None) as other:
+        challenge = {"WWW-Authenticate": f'Bearer realm="{other.url}/token"'}
+        server.fault("answer", "*", "/v2/", status=401, headers=challenge)
+        settings = RegistrySettings("robot", Secret("canary"), ca_file=str(papers.authority.path))
+        with pytest.raises(RegistryFailure, match="from https to http"):
+            Shop(server.host, settings).resolve("1")
+        assert other.seen.requests == []
+
+
+def test_an_old_version_of_tls_is_not_spoken(papers: Papers) -> None:
+    old = papers.good.server()
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with serving(old) as server, pytest.raises(TlsFailed) as caught:
+        Shop(server.host, trusting(papers)).resolve("1")
+    assert "TLS" in caught.value.message
+
+
+@read_both
+def test_a_connection_that_ends_in_the_handshake_is_made_again(papers: Papers, read: Read) -> None:
+    registry = TinyRegistry()
+    registry.hold_blob("app", DATA)
+    with Unruly(registry, tls=papers.good.server(), no_handshakes=3) as server:
+        assert read(Shop(server.host, trusting(papers), time=Time())) == DATA
+
+
+def test_a_body_that_breaks_off_under_tls_goes_on_where_it_stopped(papers: Papers) -> None:
+    with serving(papers.good.server()) as server:
+        server.fault("cut", "GET", "/blobs/", hits=[1], at=1_100_000)
+        assert Shop(server.host, trusting(papers), time=Time()).large(BLOB) == DATA
+        assert server.seen.served == len(DATA)
+
+
+@read_both
+def test_a_real_registry_with_tls_and_a_password(tls_registry: Locked, read: Read) -> None:
+    settings = RegistrySettings(tls_registry.username, Secret(tls_registry.password), ca_file=str(tls_registry.ca_file))
+    shop = Shop(tls_registry.host, settings)
+    shop.put(BLOB, [DATA])
+    assert read(shop) == DATA
+
+
+def test_without_verification_nothing_but_results_is_printed(papers: Papers, mirrorsync: Mirrorsync) -> None:
+    registry = TinyRegistry()
+    registry.hold("app", image([layer({"a": noise("large layer", 1_500_000)})]), "1")
+    with Unruly(registry, tls=papers.expired.server()) as server:
+        mirrorsync.spec(
+            {
+                "registries": {server.host: {"insecure_skip_verify": True}},
+                "destinations": {"disk": "oci:layout"},
+                "defaults": {"to": ["disk"]},
+                "mirrors": [f"{server.host}/app:1"],
+            }
+        )
+        done = mirrorsync("apply", code=0)
+    assert "Warning" not in done.err
+    assert "urllib3" not in done.err
+
+
+def test_events_say_nothing_of_a_host_that_works(papers: Papers) -> None:
+    heard = Heard()
+    with serving(papers.good.server()) as server:
+        Shop(server.host, trusting(papers), heard=heard).small(BLOB)
+    assert heard.events == []

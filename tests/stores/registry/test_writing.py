@@ -1,0 +1,379 @@
+"""Writing blobs to registries that refuse, forget, break off, or lose their answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+
+from mirrorsync.errors import Denied, IntegrityError, MirrorsyncError, RegistryFailure, Unauthorized, Unreachable
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.secret import Secret
+from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.base import CHUNK_BYTES, WritableRepository
+from tests.parts.doorman import PASSWORD, basic_guard
+from tests.parts.images import noise
+from tests.parts.tiny_registry import Reply, TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import Shop, Time, described, pieces
+
+SMALL = noise("small", 5000)
+LARGE = noise("large", 3 * CHUNK_BYTES + 17)
+MIB = 1024 * 1024
+
+
+def small(shop: Shop, data: bytes) -> None:
+    shop.write(data)
+
+
+def large(shop: Shop, data: bytes) -> None:
+    shop.put(described(data), pieces(data))
+
+
+Write = Callable[[Shop, bytes], None]
+WRITERS: dict[str, Write] = {"questions": small, "bytes": large}
+write_both = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+
+
+def stubborn(shop: Shop, blob: Descriptor, data: bytes, attempts: int = 3) -> list[MirrorsyncError]:
+    """Write a blob as the engine does: again from the beginning after a failure that may pass. Return the failures."""
+
+    async def written(repository: WritableRepository) -> list[MirrorsyncError]:
+        failures: list[MirrorsyncError] = []
+        for _ in range(attempts):
+            try:
+                await asyncio.to_thread(repository.put, blob, pieces(data))
+            except MirrorsyncError as error:
+                failures.append(error)
+                if not error.transient and not isinstance(error, IntegrityError):
+                    raise
+            else:
+                return failures
+        raise failures[-1]
+
+    return shop.within(written)
+
+
+def holds(tiny: TinyRegistry, data: bytes, algorithm: str = "sha256") -> bool:
+    return tiny.blobs.get(("app", f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}")) == data
+
+
+@write_both
+@pytest.mark.parametrize("data", [b"", b"x", SMALL, LARGE], ids=["nothing", "one byte", "small", "large"])
+def test_a_blob_is_written_with_two_requests(
+    tiny: TinyRegistry, server: Unruly, shop: Shop, write: Write, data: bytes
+) -> None:
+    write(shop, data)
+    assert holds(tiny, data)
+    start, end = server.seen.requests[1:]
+    assert (start.method, start.target, start.headers["Content-Length"]) == ("POST", "/v2/app/blobs/uploads/", "0")
+    assert (end.method, end.headers["Content-Length"]) == ("PUT", str(len(data)))
+    assert end.headers["Content-Type"] == "application/octet-stream"
+    assert end.target.startswith("/v2/app/blobs/uploads/session1?_state=0&digest=sha256%3A")
+
+
+def test_a_blob_under_sha512_is_announced(tiny: TinyRegistry, server: Unruly, shop: Shop) -> None:
+    blob = described(LARGE, "sha512")
+    shop.put(blob, pieces(LARGE))
+    assert holds(tiny, LARGE, "sha512")
+    assert server.seen.of("POST")[0].target == "/v2/app/blobs/uploads/?digest-algorithm=sha512"
+
+
+LOCATIONS = {
+    "absolute": "{url}/v2/app/blobs/uploads/{id}?_state=0",
+    "relative": "/v2/app/blobs/uploads/{id}?_state=0",
+    "relative to the request": "{id}?_state=0",
+    "with more in its query": "/v2/app/blobs/uploads/{id}?a=%2F%3D&b=c+d~&_state=0&signature=x%3D%3D",
+}
+
+
+@write_both
+@pytest.mark.parametrize("location", LOCATIONS.values(), ids=LOCATIONS)
+def test_the_upload_goes_where_the_registry_says(
+    tiny: TinyRegistry, server: Unruly, shop: Shop, write: Write, location: str
+) -> None:
+    told = location.replace("{url}", server.url).replace("{id}", "session1")
+    server.fault("headers", "POST", change={"Location": told})
+    write(shop, SMALL)
+    assert holds(tiny, SMALL)
+    (end,) = server.seen.of("PUT")
+    separator = "&" if "?" in told else "?"
+    path = told.removeprefix(server.url)
+    path = path if path.startswith("/") else f"/v2/app/blobs/uploads/{path}"
+    assert end.target == f"{path}{separator}digest=sha256%3A{hashlib.sha256(SMALL).hexdigest()}"
+
+
+@write_both
+def test_an_upload_to_another_host_carries_no_credentials(
+    tiny: TinyRegistry, server: Unruly, time: Time, write: Write
+) -> None:
+    tiny.guard = basic_guard('Basic realm="here"')
+    elsewhere = TinyRegistry()
+    elsewhere.uploads["session1"] = bytearray()
+    with Unruly(elsewhere) as other:
+        location = f"{other.url}/v2/app/blobs/uploads/session1?_state=0"
+        server.fault("headers", "POST", change={"Location": location})
+        write(Shop(server.host, RegistrySettings("robot", Secret(PASSWORD), plain_http=True), time=time), SMALL)
+        assert holds(elsewhere, SMALL)
+        assert [asked.authorization for asked in other.seen.requests] == [""]
+
+
+@write_both
+@pytest.mark.parametrize("location", [None, "", "ftp://127.0.0.1/x", "http://u:p@127.0.0.1/x", "http://[::1/x"])
+def test_an_upload_that_leads_nowhere_is_a_failure(
+    server: Unruly, shop: Shop, write: Write, location: str | None
+) -> None:
+    server.fault("headers", "POST", change={"Location": location})
+    with pytest.raises(RegistryFailure) as caught:
+        write(shop, SMALL)
+    assert caught.value.where.startswith(f"{server.host}/app@sha256:")
+    assert not server.seen.of("PUT")
+
+
+@write_both
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_every_kind_of_yes_is_a_yes(server: Unruly, shop: Shop, write: Write, status: int) -> None:
+    server.fault("answer", "PUT", status=status)
+    write(shop, SMALL)
+
+
+class Proxylike:
+    """A registry behind something that takes only so many bytes at once."""
+
+    def __init__(self, server: Unruly, limit: int) -> None:
+        self.app, self.limit = server.app, limit
+        server.app = self
+
+    def __call__(self, asked: object) -> Reply:
+        if len(asked.body) > self.limit:  # type: ignore[attr-defined]
+            return Reply(413, {"Content-Type": "text/html"}, b"<html>too large</html>")
+        return self.app(asked)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("limit", [16 * MIB, 5 * MIB, MIB, 512 * 1024])
+def test_a_blob_too_large_for_one_request_goes_in_parts(
+    tiny: TinyRegistry, server: Unruly, shop: Shop, limit: int
+) -> None:
+    data = noise("very large", 17 * MIB)
+    Proxylike(server, limit)
+    failures = stubborn(shop, described(data), data)
+    assert len(failures) == 1
+    assert holds(tiny, data)
+    parts = [asked for asked in server.seen.of("PATCH") if len(asked.body) <= limit]
+    position = 0
+    for part in parts:
+        assert part.headers["Content-Range"] == f"{position}-{position + len(part.body) - 1}"
+        assert part.headers["Content-Length"] == str(len(part.body))
+        assert part.headers["Content-Type"] == "application/octet-stream"
+        position += len(part.body)
+    assert position == len(data)
+    end = server.seen.of("PUT")[-1]
+    assert end.headers["Content-Length"] == "0"
+    assert f"_state={len(data)}&digest=sha256%3A" in end.target
+
+
+def test_what_was_learned_of_a_host_is_kept_for_the_next_blob(server: Unruly, shop: Shop) -> None:
+    Proxylike(server, 2 * MIB)
+
+    async def both(repository: WritableRepository) -> int:
+        with pytest.raises(MirrorsyncError):
+            await asyncio.to_thread(repository.put, described(LARGE), pieces(LARGE))
+        await asyncio.to_thread(repository.put, described(LARGE), pieces(LARGE))
+        refused = len([asked for asked in server.seen.requests if len(asked.body) > 2 * MIB])
+        other = noise("another", len(LARGE))
+        await asyncio.to_thread(repository.put, described(other), pieces(other))
+        return len([asked for asked in server.seen.requests if len(asked.body) > 2 * MIB]) - refused
+
+    assert shop.within(both) == 0
+
+
+@pytest.mark.parametrize(("asked_for", "expected"), [("3145728", 3 * MIB), ("nonsense", MIB), ("9" * 50, MIB)])
+def test_a_registry_says_how_small_a_part_may_be(server: Unruly, shop: Shop, asked_for: str, expected: int) -> None:
+    data = noise("very large", 8 * MIB + 5)
+    server.fault("headers", "POST", change={"OCI-Chunk-Min-Length": asked_for})
+    limited = Proxylike(server, MIB)
+    shop.time = Time()
+
+    async def twice(repository: WritableRepository) -> None:
+        for _ in range(4):
+            try:
+                await asyncio.to_thread(repository.put, described(data), pieces(data))
+            except MirrorsyncError:
+                limited.limit = max(MIB, expected)  # what it asks for, it also takes
+        await asyncio.to_thread(repository.put, described(data), pieces(data))
+
+    shop.within(twice)
+    sizes = [len(asked.body) for asked in server.seen.of("PATCH")][-8:]
+    assert all(size >= expected for size in sizes[-3:-1])
+
+
+def test_a_limit_too_low_for_anything_is_said(server: Unruly, shop: Shop) -> None:
+    Proxylike(server, 1000)
+    with pytest.raises(RegistryFailure) as caught:
+        stubborn(shop, described(LARGE), LARGE)
+    assert "413" in caught.value.message or "bytes" in caught.value.message
+    assert "size limit" in caught.value.remedy
+    with pytest.raises(RegistryFailure, match="413") as caught:
+        shop.write(SMALL)
+    assert "size limit" in caught.value.remedy
+
+
+def test_a_proxy_that_refuses_and_hangs_up_before_it_has_read_is_understood(
+    tiny: TinyRegistry, server: Unruly, shop: Shop
+) -> None:
+    data = noise("very large", 20 * MIB)
+    server.fault("unread", "PUT", "/uploads/", hits=[1], at=100_000, status=413)
+    assert len(stubborn(shop, described(data), data)) == 1
+    assert holds(tiny, data)
+    assert server.seen.of("PATCH")
+
+
+@pytest.mark.parametrize("fault", ["unread", "stop_reading"])
+@pytest.mark.parametrize("at", [0, 1, len(LARGE) // 2, len(LARGE) - 1])
+def test_an_upload_that_breaks_off_begins_again(
+    tiny: TinyRegistry, server: Unruly, shop: Shop, at: int, fault: str
+) -> None:
+    server.fault(fault, "PUT", "/uploads/", hits=[1], at=at)
+    (failure,) = stubborn(shop, described(LARGE), LARGE)
+    assert isinstance(failure, Unreachable)
+    assert holds(tiny, LARGE)
+
+
+def test_a_small_upload_that_breaks_off_begins_again_by_itself(tiny: TinyRegistry, server: Unruly, shop: Shop) -> None:
+    server.fault("unread", "PUT", "/uploads/", hits=[1, 2], at=1000)
+    shop.write(SMALL)
+    assert holds(tiny, SMALL)
+    assert len(server.seen.of("POST")) >= 2
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_large_upload_that_fails_for_a_moment_may_be_tried_again(
+    tiny: TinyRegistry, server: Unruly, shop: Shop, time: Time, status: int
+) -> None:
+    headers = {"Retry-After": "30"} if status in (429, 503) else {}
+    server.fault("answer", "PUT", "/uploads/", hits=[1], status=status, headers=headers)
+    (failure,) = stubborn(shop, described(LARGE), LARGE)
+    assert str(status) in failure.message
+    assert holds(tiny, LARGE)
+    if headers:
+        first, second = server.seen.of("PUT")
+        assert second.at - first.at >= 30
+
+
+def test_a_host_that_wants_a_long_pause_at_the_end_of_an_upload_is_left_alone(server: Unruly, shop: Shop) -> None:
+    server.fault("answer", "PUT", "/uploads/", status=429, headers={"Retry-After": "3600"})
+    with pytest.raises(MirrorsyncError, match="3600"):
+        stubborn(shop, described(LARGE), LARGE)
+    assert len(server.seen.of("PUT")) == 1
+
+
+@write_both
+def test_a_session_that_the_registry_forgot_is_begun_again(
+    tiny: TinyRegistry, server: Unruly, shop: Shop, write: Write
+) -> None:
+    body = b'{"errors": [{"code": "BLOB_UPLOAD_UNKNOWN"}]}'
+    server.fault("answer", "PUT", "/uploads/", hits=[1], status=404, body=body)
+    if write is small:
+        write(shop, LARGE)
+    else:
+        assert len(stubborn(shop, described(LARGE), LARGE)) == 1
+    assert holds(tiny, LARGE)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(404, "BLOB_UPLOAD_UNKNOWN"), (416, "RANGE_INVALID"), (400, "BLOB_UPLOAD_INVALID")]
+)
+def test_a_session_that_is_lost_between_parts_is_begun_again(
+    tiny: TinyRegistry, server: Unruly, shop: Shop, status: int, code: str
+) -> None:
+    Proxylike(server, MIB)
+    body = f'{{"errors": [{{"code": "{code}"}}]}}'.encode()
+    server.fault("answer", "PATCH", "_state=[1-9]", hits=[1], status=status, body=body)
+    failures = stubborn(shop, described(LARGE), LARGE)
+    assert len(failures) == 2
+    assert holds(tiny, LARGE)
+
+
+@write_both
+def test_an_answer_that_is_lost_after_the_blob_landed_costs_no_second_blob(
+    tiny: TinyRegistry, server: Unruly, shop: Shop, write: Write
+) -> None:
+    server.fault("lose_answer", "PUT", "/uploads/", hits=[1])
+    write(shop, LARGE)
+    assert holds(tiny, LARGE)
+    if write is large:
+        assert len(server.seen.of("PUT")) == 1
+
+
+@write_both
+def test_a_registry_that_says_the_content_is_wrong_is_believed(
+    tiny: TinyRegistry, server: Unruly, shop: Shop, write: Write
+) -> None:
+    body = b'{"errors": [{"code": "DIGEST_INVALID", "message": "provided digest did not match"}]}'
+    server.fault("answer", "PUT", "/uploads/", status=400, body=body)
+    with pytest.raises(IntegrityError, match="DIGEST_INVALID"):
+        write(shop, LARGE)
+    assert not tiny.blobs
+    if write is large:
+        assert server.seen.of("DELETE"), "the session is given back"
+
+
+def test_a_reader_that_fails_gives_the_session_back(tiny: TinyRegistry, server: Unruly, shop: Shop) -> None:
+    def broken() -> Iterator[bytes]:
+        yield LARGE[:CHUNK_BYTES]
+        raise IntegrityError("the source is wrong")
+
+    with pytest.raises(IntegrityError, match="the source is wrong"):
+        shop.put(described(LARGE), broken())
+    assert server.seen.of("DELETE")
+    assert not tiny.blobs
+
+
+WRONG: dict[str, Iterable[bytes]] = {
+    "too long": [LARGE, b"x"],
+    "too short": [LARGE[:-1]],
+    "one bit": [LARGE[:-1], bytes([LARGE[-1] ^ 1])],
+    "nothing": [],
+}
+
+
+@pytest.mark.parametrize("chunks", WRONG.values(), ids=WRONG)
+def test_wrong_content_never_reaches_a_registry_whole(
+    tiny: TinyRegistry, server: Unruly, shop: Shop, chunks: Iterable[bytes]
+) -> None:
+    with pytest.raises(IntegrityError):
+        shop.put(described(LARGE), chunks)
+    assert not tiny.blobs
+    assert not [asked for asked in server.seen.of("PUT") if len(asked.body) == len(LARGE)]
+
+
+@write_both
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_an_upload_that_is_redirected_fails_clearly_or_follows(
+    tiny: TinyRegistry, server: Unruly, shop: Shop, write: Write, status: int
+) -> None:
+    other = f"/v2/app/blobs/uploads/session1?_state=0&moved=1&digest={described(SMALL).digest}"
+    server.fault("answer", "PUT", "_state=0&digest", status=status, headers={"Location": other})
+    try:
+        write(shop, SMALL)
+    except RegistryFailure as error:
+        assert write is large
+        assert "redirects" in error.message  # noqa: PT017 - one engine follows
+    else:
+        assert write is small
+
+
+@write_both
+@pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (403, Denied), (507, RegistryFailure)])
+def test_an_upload_that_is_refused_says_why(
+    server: Unruly, shop: Shop, write: Write, status: int, kind: type[MirrorsyncError]
+) -> None:
+    body = b'{"errors": [{"message": "quota of the project is used up"}]}'
+    server.fault("answer", "POST", "/uploads/", status=status, body=body)
+    with pytest.raises(kind, match="quota of the project") as caught:
+        write(shop, SMALL)
+    assert caught.value.remedy
+    assert re.match(rf"{server.host}/app@sha256:", caught.value.where)
