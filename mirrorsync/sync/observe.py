@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 
 from mirrorsync.errors import MirrorsyncError, RepositoryNotFound
 from mirrorsync.events import Noticed, PhaseAdvanced, PhaseStarted
@@ -168,18 +168,22 @@ class _Observer:
             broken=frozenset(self._broken),
         )
 
-    def _elsewhere(self, images: Iterable[Image]) -> dict[str, dict[Digest, str]]:
-        """Return where at each store a blob is known to be: from what was asked, and from the manifests of images
+    def _elsewhere(self, images: Sequence[Image]) -> dict[str, dict[Digest, str]]:
+        """Return where at each store a blob is known to be, as far as that costs no question.
 
-        that are in place, as far as this run or an earlier one has seen them. It costs no question.
+        It is known from what was asked, and from the manifests of images that are in place, as far as this run or an
+        earlier one has seen them. These are not believed where every blob was asked for: with `deep`, and where
+        repositories share their blobs.
         """
         found: defaultdict[str, dict[Digest, str]] = defaultdict(dict)
         for target, digests in self._contents.items():
             for digest in digests:
                 found[target.store].setdefault(digest, target.repository)
+        stores = {image.target.store for image in images}
+        asked = {store for store in stores if self._deep or self._session.store(store).shares_blobs}
         for image in images:
             held = self._roots.get(image)
-            if held is None or held.digest != image.root.digest:
+            if held is None or held.digest != image.root.digest or image.target.store in asked:
                 continue
             for manifest in closure(image.root, self._known, skip=lambda child: self._session.known(child) is None):
                 for blob in manifest.blobs:

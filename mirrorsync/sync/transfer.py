@@ -142,21 +142,25 @@ class Transfer:
         """Copy a large blob; runs in a thread."""
         try:
             with located("source", source), self._session.repository(source).open(blob) as chunks:
-                content = VerifiedChunks(blob, self._watched(blob, source, chunks))
+                content = VerifiedChunks.elsewhere(blob, self._verified(blob, source, chunks))
                 return relay(blob, content, {target: self._session.repository(target) for target in targets})
         except MirrorsyncError as error:
             return dict.fromkeys(targets, error)
 
-    def _watched(self, blob: Descriptor, source: Location, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _verified(self, blob: Descriptor, source: Location, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Verify on the source's side: the destination, which takes the chunks, is not to blame for wrong ones."""
+        with located("source", source):
+            yield from VerifiedChunks(blob, self._watched(blob, chunks))
+
+    def _watched(self, blob: Descriptor, chunks: Iterator[bytes]) -> Iterator[bytes]:
         moved = 0
         try:
-            with located("source", source):
-                for chunk in chunks:
-                    if self._stop.is_set():
-                        raise Interrupted("the run was told to stop")
-                    moved += len(chunk)
-                    self._moved(blob, len(chunk))
-                    yield chunk
+            for chunk in chunks:
+                if self._stop.is_set():
+                    raise Interrupted("the run was told to stop")
+                moved += len(chunk)
+                self._moved(blob, len(chunk))
+                yield chunk
         finally:
             if moved < blob.size:
                 # The next attempt starts from nothing, and progress must not count these bytes twice.

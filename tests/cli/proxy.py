@@ -79,6 +79,11 @@ class _Handler(BaseHTTPRequestHandler):
         except ConnectionError:
             self.close_connection = True  # who asked has gone
 
+    def do_POST(self) -> None:
+        self.proxy.requests.append((self.command, self.path))
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self._give(self.proxy.answered(self.command, self.path) or (405, {}, b""), None)
+
     do_HEAD = do_GET  # noqa: N815 - the standard library's name
 
     def _forwarded(self) -> Answer:

@@ -89,8 +89,13 @@ def test_failures_of_single_images_are_in_the_document(site: Mirrorsync, registr
         assert document["exit_code"] == 3
 
 
-@pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("broken", ["missing", "no YAML", "wrong"])
+@pytest.mark.parametrize(
+    ("verb", "broken"),
+    [
+        *((verb, "missing") for verb in VERBS),
+        *((verb, broken) for verb in ("validate", "apply") for broken in ("no YAML", "wrong")),
+    ],
+)
 def test_errors_are_documents_too(mirrorsync: Mirrorsync, verb: str, broken: str) -> None:
     texts = {"no YAML": "version: [1", "wrong": "version: 1\nmirrors: [nginx:1]\nmirror: 2\n"}
     if broken in texts:

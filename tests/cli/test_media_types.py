@@ -82,7 +82,6 @@ def test_each_kind_of_image_arrives_byte_for_byte(
         assert (mirrorsync.directory / "disk/blobs/sha256" / digest(part)[7:]).read_bytes() == part
     if made.media_type not in (DOCKER_MANIFEST, DOCKER_LIST):  # skopeo finds nothing but OCI types in a layout
         assert skopeo_digest(f"oci:{mirrorsync.directory}/disk:{unique}/app:1") == made.digest
-    assert mirrorsync("verify", code=0).out == "3 images complete\n"
 
 
 def test_an_image_of_more_than_64_mib_goes_to_two_places_at_once(

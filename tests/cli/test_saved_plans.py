@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import mirrorsync
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import image, index, layer, multi_platform
 from tests.parts.mirrorsync import Mirrorsync, plain
@@ -20,15 +21,15 @@ OLD, NEW, THIRD = (multi_platform("app", version) for version in ("old", "new", 
 class Site:
     """A source with a tag, a destination that has an older image under it, and a plan to change that."""
 
-    def __init__(self, mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> None:
-        self.run, self.host, self.unique = mirrorsync, registry.host, unique
+    def __init__(self, run: Mirrorsync, registry: DockerRegistry, unique: str) -> None:
+        self.run, self.host, self.unique = run, registry.host, unique
         self.there = Registry(registry.host)
         self.source, self.target = f"{unique}/app", f"{unique}/there/{unique}/app"
         self.there.push(self.source, OLD, "stable")
         self.spec()
-        mirrorsync("apply", code=0)
+        run("apply", code=0)
         self.there.push(self.source, NEW, "stable")
-        mirrorsync("plan", "--output", "plan.json", code=0)
+        run("plan", "--output", "plan.json", code=0)
 
     def spec(self, *tags: str) -> None:
         mirrors = [{"from": f"{self.host}/{self.source}", "tags": ["stable", *tags]}]
@@ -217,16 +218,19 @@ TAMPERED = (
 
 
 def test_a_plan_that_somebody_has_tampered_with_is_refused(site: Site) -> None:
-    # One site for all, as none of them may change it.
-    honest = site.plan
+    # One site for all, as none of them may change it; through the library, as that is fast.
+    honest, spec = site.plan, mirrorsync.load_spec(site.run.directory / "mirror.yaml")
     for tamper in TAMPERED:
         plan = json.loads(json.dumps(honest))
         tamper(plan)
         site.save(plan)
-        refused = site.run("apply", "plan.json")
-        assert refused.code == 2, (tamper.__name__, refused)
-        assert "mirrorsync: " in refused.err
+        with pytest.raises(mirrorsync.MirrorsyncError) as refused:
+            mirrorsync.apply_plan(mirrorsync.load_plan(site.run.directory / "plan.json"), spec, environment={})
+        assert refused.value.exit_code == 2, tamper.__name__
+        assert refused.value.remedy, tamper.__name__
         assert site.unchanged(), tamper.__name__
+    refused_run = site.run("apply", "plan.json", code=2)
+    assert "mirrorsync: " in refused_run.err
     site.save(honest)
     site.run("apply", "plan.json", code=0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ NOT_A_SPEC: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize("verb", SPEC_VERBS)
+@pytest.mark.parametrize("verb", ["validate", "apply"])  # apply looks into the file for a plan first
 @pytest.mark.parametrize("what", NOT_A_SPEC)
 def test_what_is_no_spec_is_refused(mirrorsync: Mirrorsync, verb: str, what: str) -> None:
     text, message = NOT_A_SPEC[what]
@@ -63,11 +64,9 @@ mirrors:
 
 def test_a_file_that_is_not_there_or_no_file_is_one_line(mirrorsync: Mirrorsync) -> None:
     (mirrorsync.directory / "directory").mkdir()
-    for verb in SPEC_VERBS:
+    for verb in ("validate", "apply"):
         missing = mirrorsync(verb, "other.yaml", code=2)
-        assert f"there is no spec {mirrorsync.directory}/other.yaml" in missing.err.replace(
-            "no spec other.yaml", f"no spec {mirrorsync.directory}/other.yaml"
-        )
+        assert re.search(r"there is no spec (/.*/)?other\.yaml\n", missing.err)
         assert "name the file" in missing.err
         assert "Is a directory" in mirrorsync(verb, "directory", code=1).err
 
@@ -75,7 +74,7 @@ def test_a_file_that_is_not_there_or_no_file_is_one_line(mirrorsync: Mirrorsync)
 def test_a_file_that_cannot_be_read_is_one_line(mirrorsync: Mirrorsync) -> None:
     spec = mirrorsync.directory / "mirror.yaml"
     spec.symlink_to("mirror.yaml")  # a loop: unreadable for root too
-    for verb in SPEC_VERBS:
+    for verb in ("validate", "apply"):
         refused = mirrorsync(verb, code=1)
         assert "cannot be read: Too many levels of symbolic links" in refused.err
 
@@ -109,7 +108,7 @@ def test_no_words_at_all_show_the_help(mirrorsync: Mirrorsync) -> None:
 
 def test_only_that_matches_nothing_is_refused_and_says_how_to_write_it(mirrorsync: Mirrorsync) -> None:
     mirrorsync.spec({"destinations": {"disk": "oci:disk"}, "mirrors": ["nginx:1"]})
-    for verb in ("plan", "apply", "verify", "inventory"):
+    for verb in ("apply", "inventory"):
         refused = mirrorsync(verb, "--only", "apache", code=2)
         assert "no mirror of mirror.yaml has a source that matches apache" in refused.err
         assert "library/nginx" in refused.err
@@ -175,11 +174,11 @@ def test_a_file_name_cannot_repaint_the_terminal(mirrorsync: Mirrorsync) -> None
     assert refused.err.count("\n") == 2
 
 
-@pytest.mark.parametrize("words", ["validate", "apply", "demo", "serve oci:x", "plan mirror.yaml"])
+@pytest.mark.parametrize("words", ["apply", "demo", "serve oci:x"])
 def test_a_current_directory_that_was_removed_is_one_line(mirrorsync: Mirrorsync, words: str) -> None:
     done = shell(mirrorsync, f"mkdir gone && cd gone && rmdir ../gone && $M {words}")
     assert done.returncode == 2
-    assert "the current directory was removed" in done.stderr or "there is no spec" in done.stderr
+    assert ("there is no spec" if words == "apply" else "the current directory was removed") in done.stderr
 
 
 def test_it_runs_with_no_environment_at_all(valid: Mirrorsync) -> None:

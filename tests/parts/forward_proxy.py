@@ -50,6 +50,7 @@ class ForwardProxy:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two writes
     proxy: ClassVar[ForwardProxy]
 
     def _admitted(self) -> bool:

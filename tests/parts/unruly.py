@@ -257,6 +257,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two writes
     owner: ClassVar[Unruly]
 
     def handle(self) -> None:

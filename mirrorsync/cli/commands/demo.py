@@ -13,9 +13,8 @@ from typing import Final
 
 import click
 
-from mirrorsync.cli.console import Console, verb
 from mirrorsync.cli.demo_images import fill
-from mirrorsync.errors import StorageError, UsageError
+from mirrorsync.errors import ExitCode, StorageError, UsageError
 from mirrorsync.library import absolute
 from mirrorsync.serve.server import serving
 from mirrorsync.stores.layout.store import LayoutStore
@@ -39,14 +38,11 @@ mirrors:
 
 @click.command()
 @click.argument("directory", default="mirrorsync-demo", metavar="[DIRECTORY]")
-@verb
-def command(console: Console, directory: str) -> None:
+def command(directory: str) -> None:
     """Start a registry with a few images on a free loopback port, and mirror from it into DIRECTORY.
 
     Runs validate, plan, apply and plan again, as you would. It needs no network and no other registry.
     """
-    if console.as_json:
-        raise UsageError("the demo is for people, and has no JSON", remedy="use --json with the verbs that it runs")
     home = absolute(directory)
     spec = home / "mirror.yaml"
     _prepare(home, spec)
@@ -88,6 +84,8 @@ def _run(words: list[str], told: str) -> None:
     click.echo(click.style(f"$ mirrorsync {' '.join(words)}", bold=True))
     code = cli.main(words, prog_name="mirrorsync", standalone_mode=False)
     click.echo()
+    if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+        raise SystemExit(code)
     if code:
         raise UsageError(f"the demo's `mirrorsync {words[0]}` ended with exit code {code}")
 

@@ -1,0 +1,80 @@
+"""Hosts that cannot be reached or do not let us in: which of it, in plain words, and what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.seeds import mirror_all
+from tests.conftest import Locked
+from tests.parts.docker_registry import DockerRegistry
+from tests.parts.mirrorsync import Mirrorsync, plain
+from tests.parts.processes import free_port
+
+
+def test_a_host_that_nobody_listens_on_is_said_in_plain_words(mirrorsync: Mirrorsync, registry: DockerRegistry) -> None:
+    port = free_port()
+    mirror_all(mirrorsync, f"127.0.0.1:{port}", "some", "1", "2")
+    done = mirrorsync("plan", code=1)
+    assert f"source 127.0.0.1:{port}/some/app:1: " in done.err
+    assert "refused" in done.err.lower()
+    assert "check the host name" in done.err
+
+
+def test_a_wrong_or_missing_password_is_said_with_where_to_put_it(
+    mirrorsync: Mirrorsync, tls_registry: Locked, token_registry: Locked
+) -> None:
+    for locked in (tls_registry, token_registry):
+        settings: dict[str, object] = (
+            {"ca_file": str(locked.ca_file)} if locked.ca_file is not None else {"plain_http": True}
+        )
+        for more in ({}, {"username": locked.username, "password": "wrong-and-secret"}):
+            mirrorsync.spec(
+                {
+                    "registries": {locked.host: {**settings, **more}},
+                    "destinations": {"disk": "oci:disk"},
+                    "mirrors": [f"{locked.host}/private/app:1"],
+                }
+            )
+            done = mirrorsync("apply", "-vv", code=1)
+            assert "wrong-and-secret" not in done.err + done.out
+            assert f"failed: {locked.host}/private/app:1: " in done.err
+
+
+@pytest.mark.parametrize("settings", [{}, {"plain_http": True}])
+def test_a_certificate_that_is_not_trusted_and_http_to_a_tls_host_are_told_apart(
+    mirrorsync: Mirrorsync, tls_registry: Locked, settings: dict[str, bool]
+) -> None:
+    mirrorsync.spec(
+        {
+            "registries": {tls_registry.host: settings},
+            "destinations": {"disk": "oci:disk"},
+            "mirrors": [f"{tls_registry.host}/app:1"],
+        }
+    )
+    done = mirrorsync("apply", code=1)
+    expected = "remove plain_http" if settings else "set ca_file for this host"
+    assert expected in done.err
+
+
+def test_https_to_a_host_without_tls_says_how_to_allow_it(mirrorsync: Mirrorsync, registry: DockerRegistry) -> None:
+    mirrorsync.spec({"destinations": {"disk": "oci:disk"}, "mirrors": [f"{registry.host}/app:1"]})
+    done = mirrorsync("apply", code=1)
+    assert "plain_http" in done.err
+
+
+def test_a_missing_repository_is_not_called_a_missing_tag(
+    mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
+) -> None:
+    mirror_all(mirrorsync, registry.host, unique, "1")
+    done = mirrorsync("plan", code=1)
+    assert "repository" in done.err
+    assert "no such tag" not in done.err
+    mirrorsync.spec(
+        {
+            "registries": plain(registry.host),
+            "destinations": {"disk": "oci:disk"},
+            "mirrors": [{"from": f"{registry.host}/{unique}/app", "tags": {"all": True}}],
+        }
+    )
+    filtered = mirrorsync("plan", code=1)
+    assert f"failed: {registry.host}/{unique}/app: source {registry.host}/{unique}/app: " in filtered.err

@@ -1,0 +1,70 @@
+"""One run at a time at one place: the second ends at once with 6, and the lock goes with its process."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.parts.docker_registry import DockerRegistry
+from tests.parts.images import multi_platform
+from tests.parts.mirrorsync import Mirrorsync, plain
+from tests.parts.wire import Registry
+
+
+@pytest.fixture
+def site(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> Mirrorsync:
+    Registry(registry.host).push(f"{unique}/app", multi_platform("app"), "1")
+    mirrorsync.spec(
+        {
+            "registries": plain(registry.host),
+            "destinations": {"disk": "oci:disk"},
+            "mirrors": [f"{registry.host}/{unique}/app:1"],
+        }
+    )
+    return mirrorsync
+
+
+@pytest.fixture
+def held(site: Mirrorsync, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Hold the lock of a file as another process would: flock, on an open file of our own."""
+    site("apply", code=0)
+    path = site.directory / request.param
+    (site.directory / "disk/index.json").write_text('{"schemaVersion": 2, "manifests": []}')
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield path
+
+
+@pytest.mark.parametrize(
+    ("held", "named"), [("mirror.yaml", "mirror.yaml"), ("disk/oci-layout", "disk")], indirect=["held"]
+)
+def test_a_second_run_at_the_same_spec_or_directory_ends_at_once(site: Mirrorsync, held: Path, named: str) -> None:
+    refused = site("apply", code=6)
+    assert f"another run is working on {site.directory}/{named}" in refused.err
+    assert "the lock goes away with its process" in refused.err
+    assert site("apply", "--json", code=6).json()["error"]["exit_code"] == 6
+    site("plan", code=0)  # asking needs no lock
+
+
+@pytest.mark.parametrize("held", ["mirror.yaml"], indirect=True)
+def test_a_saved_plan_is_under_the_lock_of_its_spec(site: Mirrorsync, held: Path) -> None:
+    site("plan", "--output", "plan.json", code=0)
+    site("apply", "plan.json", code=6)
+
+
+@pytest.mark.parametrize("held", ["disk/oci-layout"], indirect=True)
+def test_another_spec_with_the_same_directory_waits_for_it_too(site: Mirrorsync, held: Path) -> None:
+    (site.directory / "other.yaml").write_text((site.directory / "mirror.yaml").read_text())
+    site("apply", "other.yaml", code=6)
+
+
+@pytest.mark.parametrize("held", ["disk/oci-layout"], indirect=True)
+def test_a_lock_that_nothing_needs_is_not_waited_for(site: Mirrorsync, held: Path) -> None:
+    (site.directory / "mirror.yaml").write_text(
+        (site.directory / "mirror.yaml").read_text().replace("disk", "elsewhere")
+    )
+    site("apply", code=0)
+    assert "nothing to do" in site("apply", code=0).out

@@ -1,0 +1,254 @@
+"""Told to stop: no more work is begun, what is half done is not visible, and the next run goes on from there."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.proxy import Proxy, path_has
+from tests.parts.docker_registry import DockerRegistry
+from tests.parts.images import Image, digest, image, noise
+from tests.parts.mirrorsync import COMMAND, Mirrorsync, Serve, plain
+from tests.parts.wire import Registry
+
+MEGABYTE = 1024 * 1024
+EXIT = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+class Running:
+    """mirrorsync at work, with its stderr to be read while it is."""
+
+    def __init__(self, mirrorsync: Mirrorsync, *words: str) -> None:
+        self._process = subprocess.Popen(
+            [*COMMAND, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=mirrorsync.directory,
+            env=mirrorsync.environment(),
+        )
+        self._said: list[str] = []
+        # A run that hangs fails its test, and not the whole suite.
+        self._watchdog = threading.Timer(60, self._process.kill)
+        self._watchdog.start()
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def until(self, *words: str) -> None:
+        """Read stderr until every word has been on a line of its own, in any order."""
+        assert self._process.stderr is not None
+        missing = list(words)
+        for line in self._process.stderr:
+            self._said.append(line)
+            found = next((word for word in missing if word in line), None)
+            if found is not None:
+                missing.remove(found)
+            if not missing:
+                return
+        raise AssertionError(f"it ended and never said {missing}: {self._said}")
+
+    def ended(self) -> tuple[int, str, str]:
+        """Wait for the end; return exit code, stdout and stderr."""
+        out, err = self._process.communicate(timeout=30)
+        self._watchdog.cancel()
+        said = "".join(self._said) + err
+        assert "Traceback" not in said
+        assert "never retrieved" not in said
+        return self._process.returncode, out, said
+
+
+@pytest.fixture
+def proxy(registry: DockerRegistry) -> Iterator[Proxy]:
+    with Proxy(registry.host) as running:
+        yield running
+
+
+class Site:
+    """A small image, and one of two large layers whose second never comes."""
+
+    def __init__(self, mirrorsync: Mirrorsync, proxy: Proxy, unique: str, target: str, *hosts: str) -> None:
+        self.small = image([noise(f"{unique} small", 1000)])
+        self.layers = [noise(f"{unique} {number}", 5 * MEGABYTE + number) for number in (1, 0)]
+        self.large = image(self.layers)
+        source = Registry(proxy.upstream)
+        source.push(f"{unique}/small", self.small, "1")
+        source.push(f"{unique}/large", self.large, "1")
+        mirrorsync.spec(
+            {
+                "registries": plain(proxy.host, *hosts),
+                "destinations": {"there": target},
+                "mirrors": [f"{proxy.host}/{unique}/small:1", f"{proxy.host}/{unique}/large:1"],
+            }
+        )
+        proxy.hold(path_has(digest(self.layers[1])[7:]), after=2 * MEGABYTE)
+
+
+def read_until_held(running: Running, proxy: Proxy, site: Site) -> None:
+    """Wait until all is done but the layer that never comes whole."""
+    # Of small: config, layer; of large: config, and the layer that comes.
+    running.until('event="image done"', *['event="blob ended"'] * 4)
+    assert proxy.held.wait(30)
+
+
+@pytest.mark.parametrize("number", EXIT)
+@pytest.mark.parametrize("kind", ["docker-registry", "serve", "layout"])
+def test_a_run_that_is_told_to_stop_reports_and_the_next_one_goes_on(
+    mirrorsync: Mirrorsync,
+    proxy: Proxy,
+    second_registry: DockerRegistry,
+    served: Serve,
+    unique: str,
+    tmp_path: Path,
+    kind: str,
+    number: signal.Signals,
+) -> None:
+    hosts = {"docker-registry": second_registry.host, "serve": served.host}
+    target = f"{hosts[kind]}/{unique}/there" if kind in hosts else "oci:there"
+    site = Site(mirrorsync, proxy, unique, target, *hosts.values())
+    running = Running(mirrorsync, "apply", "--json", "-vv")
+    read_until_held(running, proxy, site)
+    running.tell(number)
+    running.until("stopping; once more to stop at once")
+    proxy.release()
+    code, out, err = running.ended()
+
+    assert code == EXIT[number], err
+    report = json.loads(out)
+    assert (report["interrupted"], report["exit_code"]) == (True, EXIT[number])
+    assert {image["source"]["repository"]: image["outcome"] for image in report["images"]} == {
+        f"{unique}/small": "done",
+        f"{unique}/large": "skipped",
+    }
+    assert report["failures"] == []
+    assert "failed" not in err
+    assert _holds(hosts.get(kind), tmp_path, f"{unique}/small", site.small)
+    assert not _holds(hosts.get(kind), tmp_path, f"{unique}/large", site.large)
+
+    again = mirrorsync("apply", "--json", code=0).json()
+    # A registry is not asked for small blobs of a repository that it says does not exist: the config comes again.
+    assert len(site.layers[1]) <= again["counts"]["read"]["bytes"] < len(site.layers[1]) + 1000
+    assert _holds(hosts.get(kind), tmp_path, f"{unique}/large", site.large)
+    mirrorsync("verify", code=0)
+
+
+def _holds(host: str | None, directory: Path, repository: str, made: Image) -> bool:
+    unique = repository.partition("/")[0]
+    if host is not None:
+        there = Registry(host)
+        name = f"{unique}/there/{repository}"
+        assert not list(directory.glob("there"))
+        return there.holds(name, made, "1") if there.manifest(name, "1").status == 200 else False
+    entries = json.loads((directory / "there/index.json").read_text())["manifests"]
+    if all(entry["digest"] != made.digest for entry in entries):
+        # Nothing half-written is anywhere.
+        layer = directory / "there/blobs/sha256" / list(made.blobs)[-1][7:]
+        assert not layer.exists() or len(layer.read_bytes()) == len(list(made.blobs.values())[-1])
+        assert list((directory / "there").glob(".incoming/*")) == []
+        return False
+    return all(
+        (directory / "there/blobs/sha256" / key[7:]).read_bytes() == data for key, data in made.all_blobs().items()
+    )
+
+
+@pytest.mark.parametrize(("first", "second"), [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGINT)])
+def test_a_second_signal_ends_a_run_at_once(
+    mirrorsync: Mirrorsync, proxy: Proxy, unique: str, tmp_path: Path, first: signal.Signals, second: signal.Signals
+) -> None:
+    site = Site(mirrorsync, proxy, unique, "oci:there")
+    running = Running(mirrorsync, "apply", "-vv")
+    read_until_held(running, proxy, site)
+    running.tell(first)
+    running.until("stopping")
+    running.tell(second)
+    code, out, _ = running.ended()  # the layer is still held back
+    assert (code, out) == (EXIT[second], "")
+    proxy.release()
+    mirrorsync("apply", code=0)
+    assert _holds(None, tmp_path, f"{unique}/large", site.large)
+    assert list((tmp_path / "there").glob(".incoming/*")) == []
+
+
+def test_a_run_that_is_killed_leaves_no_tag_and_nothing_half_written(
+    mirrorsync: Mirrorsync, proxy: Proxy, unique: str, tmp_path: Path
+) -> None:
+    site = Site(mirrorsync, proxy, unique, "oci:there")
+    running = Running(mirrorsync, "apply", "-vv")
+    read_until_held(running, proxy, site)
+    running.tell(signal.SIGKILL)
+    assert running.ended()[0] == -signal.SIGKILL
+    proxy.release()
+    for path in (tmp_path / "there/blobs/sha256").iterdir():
+        assert digest(path.read_bytes()) == f"sha256:{path.name}"
+    again = mirrorsync("apply", "--json", code=0).json()
+    assert again["counts"]["read"]["bytes"] == len(site.layers[1])
+    assert _holds(None, tmp_path, f"{unique}/small", site.small)
+    assert _holds(None, tmp_path, f"{unique}/large", site.large)
+
+
+@pytest.mark.parametrize(
+    ("verb", "part"),
+    [
+        ("plan", "/tags/list"),
+        ("plan", "/manifests/1"),
+        ("apply", "/manifests/sha256"),
+        ("inventory", "/tags/list"),
+        ("verify", "/manifests/sha256"),
+    ],
+)
+def test_a_source_that_never_answers_cannot_keep_a_run_from_stopping_before_it_changes_anything(
+    mirrorsync: Mirrorsync, proxy: Proxy, unique: str, verb: str, part: str
+) -> None:
+    Registry(proxy.upstream).push(f"{unique}/app", image([noise(unique, 100)]), "1")
+    mirrorsync.spec(
+        {
+            "registries": plain(proxy.host),
+            "destinations": {"there": "oci:there"},
+            "mirrors": [{"from": f"{proxy.host}/{unique}/app", "tags": {"all": True}}],
+        }
+    )
+    proxy.hold(path_has(part))
+    running = Running(mirrorsync, verb, "--json")
+    assert proxy.held.wait(30)
+    running.tell(signal.SIGTERM)
+    code, out, err = running.ended()  # nothing was released
+    assert (code, json.loads(out)["error"]["exit_code"]) == (143, 143)
+    assert "stopping" in err
+    assert not (mirrorsync.directory / "there").exists()
+
+
+def test_a_run_that_waits_before_it_tries_again_stops_at_once(
+    mirrorsync: Mirrorsync, proxy: Proxy, unique: str
+) -> None:
+    proxy.answer(path_has(unique), 503, headers={"Retry-After": "100"})
+    mirrorsync.spec(
+        {
+            "registries": plain(proxy.host),
+            "destinations": {"there": "oci:there"},
+            "mirrors": [f"{proxy.host}/{unique}/app:1"],
+        }
+    )
+    for verb in ("plan", "apply"):
+        running = Running(mirrorsync, verb)
+        running.until("trying again")
+        running.tell(signal.SIGINT)
+        assert running.ended()[0] == 130
+
+
+def test_serve_ends_well_when_it_is_told_to(mirrorsync: Mirrorsync) -> None:
+    for number in EXIT:
+        running = Running(mirrorsync, "serve", "oci:there", "--listen", "127.0.0.1:0", "--json", "-v")
+        assert running._process.stdout is not None
+        # The document says which port it was given; it is there before the first request could be.
+        document = json.loads("".join(iter(running._process.stdout.readline, "}\n")) + "}")
+        assert document["kind"] == "mirrorsync.serving"
+        assert Registry(f"127.0.0.1:{document['port']}").tags("nothing") == []
+        running.tell(number)
+        assert running.ended()[0] == 0

@@ -1,0 +1,130 @@
+"""A store that passes everything through to a real one, writes down what was written in which order, and may fail."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.stores.base import Store, WritableRepository
+
+# Told what is about to happen (`put`, `manifest`, `tag`, `mount`, `read`) and to what; it may raise instead.
+Guard = Callable[[str, str], None]
+
+
+def allow(what: str, name: str) -> None:
+    """Let everything happen."""
+
+
+class RecordingStore:
+    """A store around another one. done: what happened, `what repository name`, in order."""
+
+    def __init__(self, inner: Store, address: str, guard: Guard = allow) -> None:
+        self.inner = inner
+        self.address = address
+        self.guard = guard
+        self.done: list[str] = []
+        self.flushed_after: list[int] = []
+        self._lock = threading.Lock()
+
+    @property
+    def shares_blobs(self) -> bool:
+        return self.inner.shares_blobs
+
+    def repository(self, name: str) -> RecordingRepository:
+        return RecordingRepository(self, self.inner.repository(name))
+
+    def repositories(self) -> AsyncIterator[str]:
+        return self.inner.repositories()
+
+    def lock(self) -> None:
+        self.inner.lock()
+
+    async def flush(self) -> None:
+        self.flushed_after.append(len(self.done))
+        await self.inner.flush()
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    def about(self, what: str, repository: str, name: str) -> None:
+        """Ask the guard, before something happens."""
+        self.guard(what, name)
+
+    def happened(self, what: str, repository: str, name: str) -> None:
+        """Write down what has happened."""
+        with self._lock:
+            self.done.append(f"{what} {repository} {name}")
+
+
+class RecordingRepository:
+    """A repository of a RecordingStore."""
+
+    def __init__(self, store: RecordingStore, inner: WritableRepository) -> None:
+        self.name = inner.name
+        self._store = store
+        self._inner = inner
+
+    async def resolve(self, reference: str) -> Descriptor | None:
+        self._store.about("resolve", self.name, reference)
+        return await self._inner.resolve(reference)
+
+    def tags(self) -> AsyncIterator[str]:
+        return self._inner.tags()
+
+    async def has(self, blob: Descriptor) -> bool:
+        return await self._inner.has(blob)
+
+    async def blob(self, digest: Digest) -> Descriptor | None:
+        return await self._inner.blob(digest)
+
+    async def manifest(self, content: Descriptor) -> Manifest:
+        self._store.about("read", self.name, content.digest)
+        found = await self._inner.manifest(content)
+        self._store.happened("read", self.name, content.digest)
+        return found
+
+    async def referrers(self, subject: Digest) -> Sequence[Descriptor]:
+        return await self._inner.referrers(subject)
+
+    async def read(self, blob: Descriptor) -> bytes:
+        self._store.about("read", self.name, blob.digest)
+        self._store.happened("read", self.name, blob.digest)
+        return await self._inner.read(blob)
+
+    def open(self, blob: Descriptor, offset: int = 0) -> AbstractContextManager[Iterator[bytes]]:
+        self._store.about("read", self.name, blob.digest)
+        self._store.happened("read", self.name, blob.digest)
+        return self._inner.open(blob, offset)
+
+    async def mount(self, blob: Descriptor, origin: str) -> bool:
+        self._store.about("mount", self.name, blob.digest)
+        mounted = await self._inner.mount(blob, origin)
+        self._store.happened("mount" if mounted else "no mount", self.name, blob.digest)
+        return mounted
+
+    async def write(self, blob: Descriptor, data: bytes) -> None:
+        self._store.about("put", self.name, blob.digest)
+        await self._inner.write(blob, data)
+        self._store.happened("put", self.name, blob.digest)
+
+    def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
+        self._store.about("put", self.name, blob.digest)
+        self._inner.put(blob, chunks)
+        self._store.happened("put", self.name, blob.digest)
+
+    async def put_manifest(self, manifest: Manifest) -> None:
+        self._store.about("manifest", self.name, manifest.digest)
+        await self._inner.put_manifest(manifest)
+        self._store.happened("manifest", self.name, manifest.digest)
+
+    async def tag(self, manifest: Manifest, tag: str) -> None:
+        self._store.about("tag", self.name, tag)
+        await self._inner.tag(manifest, tag)
+        self._store.happened("tag", self.name, tag)
+
+    async def delete(self, reference: str) -> None:
+        await self._inner.delete(reference)
