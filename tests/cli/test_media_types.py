@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-import pytest
-
 from tests.cli.tools import skopeo_digest
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import (
@@ -57,12 +55,12 @@ KINDS: dict[str, Callable[[], Image]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_image_arrives_byte_for_byte(
-    mirrorsync: Mirrorsync, registry: DockerRegistry, served: Serve, unique: str, kind: str
+    mirrorsync: Mirrorsync, registry: DockerRegistry, served: Serve, unique: str
 ) -> None:
-    made = KINDS[kind]()
-    Registry(registry.host).push(f"{unique}/app", made, "1")
+    images = {kind.replace(" ", "-"): make() for kind, make in KINDS.items()}
+    for tag, made in images.items():
+        Registry(registry.host).push(f"{unique}/app", made, tag)
     mirrorsync.spec(
         {
             "registries": plain(registry.host, served.host),
@@ -72,16 +70,18 @@ def test_each_kind_of_image_arrives_byte_for_byte(
                 "back": f"{registry.host}/{unique}/back",
             },
             "defaults": {"to": ["served", "disk", "back"]},
-            "mirrors": [f"{registry.host}/{unique}/app:1"],
+            "mirrors": [{"from": f"{registry.host}/{unique}/app", "tags": list(images)}],
         }
     )
     mirrorsync("apply", code=0)
-    assert Registry(served.host).holds(f"{unique}/served/{unique}/app", made, "1")
-    assert Registry(registry.host).holds(f"{unique}/back/{unique}/app", made, "1")
-    for part in (*(manifest.raw for manifest in made.manifests()), *made.all_blobs().values()):
-        assert (mirrorsync.directory / "disk/blobs/sha256" / digest(part)[7:]).read_bytes() == part
-    if made.media_type not in (DOCKER_MANIFEST, DOCKER_LIST):  # skopeo finds nothing but OCI types in a layout
-        assert skopeo_digest(f"oci:{mirrorsync.directory}/disk:{unique}/app:1") == made.digest
+    for tag, made in images.items():
+        assert Registry(served.host).holds(f"{unique}/served/{unique}/app", made, tag), tag
+        assert Registry(registry.host).holds(f"{unique}/back/{unique}/app", made, tag), tag
+        for part in (*(manifest.raw for manifest in made.manifests()), *made.all_blobs().values()):
+            assert (mirrorsync.directory / "disk/blobs/sha256" / digest(part)[7:]).read_bytes() == part
+        if made.media_type not in (DOCKER_MANIFEST, DOCKER_LIST):  # skopeo finds nothing but OCI types in a layout
+            assert skopeo_digest(f"oci:{mirrorsync.directory}/disk:{unique}/app:{tag}") == made.digest
+    assert mirrorsync("verify", code=0).out == f"{3 * len(images)} images complete\n"
 
 
 def test_an_image_of_more_than_64_mib_goes_to_two_places_at_once(

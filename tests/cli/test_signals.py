@@ -98,8 +98,15 @@ def read_until_held(running: Running, proxy: Proxy, site: Site) -> None:
     assert proxy.held.wait(30)
 
 
-@pytest.mark.parametrize("number", EXIT)
-@pytest.mark.parametrize("kind", ["docker-registry", "serve", "layout"])
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        ("docker-registry", signal.SIGTERM),
+        ("serve", signal.SIGTERM),
+        ("layout", signal.SIGTERM),
+        ("layout", signal.SIGINT),
+    ],
+)
 def test_a_run_that_is_told_to_stop_reports_and_the_next_one_goes_on(
     mirrorsync: Mirrorsync,
     proxy: Proxy,
@@ -136,7 +143,6 @@ def test_a_run_that_is_told_to_stop_reports_and_the_next_one_goes_on(
     # A registry is not asked for small blobs of a repository that it says does not exist: the config comes again.
     assert len(site.layers[1]) <= again["counts"]["read"]["bytes"] < len(site.layers[1]) + 1000
     assert _holds(hosts.get(kind), tmp_path, f"{unique}/large", site.large)
-    mirrorsync("verify", code=0)
 
 
 def _holds(host: str | None, directory: Path, repository: str, made: Image) -> bool:

@@ -56,7 +56,6 @@ def test_what_a_registry_lost_below_its_tag_is_found_and_repaired(
         }
     )
     mirrorsync("apply", code=0)
-    assert mirrorsync("verify", code=0).out == "2 images complete\n"
     name = f"there/{unique}/app"
     DAMAGES[what](fresh_registry, name, images["1"])
 
@@ -64,11 +63,9 @@ def test_what_a_registry_lost_below_its_tag_is_found_and_repaired(
     found = mirrorsync("verify", code=1).out.splitlines()
     assert found[0].startswith(f"incomplete  {fresh_registry.host}/{name}:1 ")
     assert found[1:] == ["1 image complete, 1 not as wanted"]
-    assert mirrorsync("plan", "--deep", "--exit-code", code=10).out.startswith("incomplete ")
     report = mirrorsync("apply", "--deep", "--json", code=0).json()
     assert [image["outcome"] for image in report["images"]] == ["done", "unchanged"]
     assert report["counts"]["read"]["blobs"] <= 1
-    mirrorsync("verify", code=0)
     for tag, made in images.items():
         assert Registry(fresh_registry.host).holds(name, made, tag)
 
@@ -97,7 +94,7 @@ def test_what_a_layout_lost_is_found_and_repaired(
     assert mirrorsync("verify", code=1).out.startswith("incomplete ")
     mirrorsync("apply", "--deep", code=0)
     assert file.read_bytes() == whole
-    mirrorsync("verify", code=0)
+    assert mirrorsync("verify", code=0).out == "1 image complete\n"
 
 
 def test_verify_says_what_is_not_there_at_all_and_changes_nothing(

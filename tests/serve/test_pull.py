@@ -11,7 +11,7 @@ import pytest
 from mirrorsync.errors import RegistryUnavailable
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.stores.memory import MemoryRepository, MemoryStore
-from tests.parts.images import digest, multi_platform, noise
+from tests.parts.images import digest, image, layer, multi_platform, noise
 from tests.parts.mirrorsync import Serve
 from tests.parts.wire import Registry, ask
 from tests.serve.faces import Around, Line, code_of, raw
@@ -81,7 +81,7 @@ def test_head_has_the_headers_of_get_and_no_body(server: Registry, unique: str) 
 def test_what_a_client_has_already_is_not_sent_again(
     server: Registry, unique: str, condition: str, status: int, method: str
 ) -> None:
-    made = multi_platform("app")
+    made = image([layer({"etc/none": b""})])
     server.push(f"{unique}/app", made, "1")
     blob = next(iter(made.all_blobs()))
     for kind, reference, name in (

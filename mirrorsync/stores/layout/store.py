@@ -206,14 +206,16 @@ class LayoutRepository:
     async def put_manifest(self, manifest: Manifest) -> None:
         """Store a manifest; it gets an entry by digest unless a tag or an index leads to it."""
         await self._store_manifest(manifest)
-        self._names.add(self.name, manifest)
+        with self._store.located(self.name):
+            self._names.add(self.name, manifest)
         await self._store.flush_now_and_then()
 
     async def tag(self, manifest: Manifest, tag: str) -> None:
         """Store a manifest and let `tag` name it; others see it after the next flush."""
         check_tag(tag)
         await self._store_manifest(manifest)
-        self._names.set_tag(self.name, tag, manifest)
+        with self._store.located(self.name, tag):
+            self._names.set_tag(self.name, tag, manifest)
         await self._store.flush_now_and_then()
 
     async def _store_manifest(self, manifest: Manifest) -> None:

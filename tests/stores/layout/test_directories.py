@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from mirrorsync.errors import StorageError
+from mirrorsync.stores.layout.store import LayoutStore
 from tests.parts.images import Image, image, layer, noise, write_layout
 from tests.parts.mirrorsync import COMMAND, Done, Mirrorsync
-from tests.stores.layout.parts import holds, names_of, wrong_files
+from tests.stores.layout.parts import holds, names_of, parsed, wrong_files
 
 MADE = image([layer({"etc/none": b""})])
 LARGE = image([layer({"large": noise("large", 8_000_000)})])
@@ -113,7 +117,35 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_a_layout_is_refused_and_left_as_it_is(mirrorsync: Mirrorsync, case: str) -> None:
+def test_what_cannot_be_a_layout_is_refused_and_left_as_it_is(tmp_path: Path, case: str) -> None:
+    make, message, remedy = REFUSED[case]
+    target = tmp_path / "target"
+    make(target)
+    before = files_of(target) or target.is_file()
+
+    async def read() -> None:
+        async for _ in LayoutStore(target).repositories():
+            pass
+
+    async def write() -> None:
+        store = LayoutStore(target)
+        store.lock()  # refuses what is no layout at all
+        await store.repository("app").tag(parsed(MADE), "1")
+
+    for use in (read, write):
+        with pytest.raises(StorageError, match=re.escape(message)) as caught:
+            asyncio.run(use())
+        assert remedy in caught.value.remedy
+        assert caught.value.store == f"oci:{target}"
+        assert str(target) in caught.value.message
+    kept = files_of(target) or target.is_file()
+    if isinstance(before, dict) and isinstance(kept, dict):
+        kept = {name: content for name, content in kept.items() if name in before}
+    assert kept == before
+
+
+@pytest.mark.parametrize("case", ["a file", "a foreign directory", "another version", "half an index"])
+def test_a_run_that_is_given_no_layout_says_so_and_touches_nothing(mirrorsync: Mirrorsync, case: str) -> None:
     make, message, remedy = REFUSED[case]
     target = mirrorsync.directory / "target"
     make(target)

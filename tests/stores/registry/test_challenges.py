@@ -105,8 +105,17 @@ def test_a_bearer_challenge_may_look_many_ways(server: Unruly, shop: Shop, doorm
 
 @pytest.mark.parametrize(
     "challenges",
-    [(), ("Negotiate",), ("Bearer",), ('Bearer realm=""',), ("=",), ('"' * 4000,), ("Digest " + "a," * 3000,)],
-    ids=["none", "negotiate", "bearer alone", "an empty realm", "garbage", "quotes", "commas"],
+    [
+        (),
+        ("Negotiate",),
+        ("Bearer",),
+        ('Bearer realm=""',),
+        ("=",),
+        ('"' * 4000,),
+        ("Digest " + "a," * 3000,),
+        ("Bearer a" + " " * 7900,),
+    ],
+    ids=["none", "negotiate", "bearer alone", "an empty realm", "garbage", "quotes", "commas", "spaces"],
 )
 def test_a_refusal_without_a_challenge_that_can_be_met_is_unauthorized(
     server: Unruly, shop: Shop, tiny: TinyRegistry, challenges: tuple[str, ...]
