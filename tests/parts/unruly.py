@@ -229,6 +229,15 @@ class Unruly:
         self._thread.join()
 
 
+def _read_on(connection: ssl.SSLSocket) -> None:
+    """Read what a client has sent, then close: closing over unread bytes resets, and our alert is lost with it."""
+    with suppress(OSError), connection:
+        connection.settimeout(5)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
@@ -242,9 +251,11 @@ class _Server(ThreadingHTTPServer):
         if self.tls is not None:
             if self.owner.ends_before_tls():
                 return
+            request = self.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
             try:
-                request = self.tls.wrap_socket(request, server_side=True)
+                request.do_handshake()
             except OSError:
+                _read_on(request)
                 return
             self.peers.append(request.getpeercert())
         super().finish_request(request, client_address)

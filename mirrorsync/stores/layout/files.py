@@ -109,7 +109,9 @@ class LayoutFiles:
 
     def _refuse_foreign(self) -> None:
         with translated(f"reading {self.root}"), suppress(FileNotFoundError), os.scandir(self.root) as entries:
-            if any(entry.name not in ("lost+found", _INCOMING) for entry in entries):
+            foreign = any(entry.name not in ("lost+found", _INCOMING) for entry in entries)
+            # Another run may have made it a layout since; its first file comes before all others.
+            if foreign and not (self.root / LAYOUT_FILE).exists():
                 raise StorageError(
                     f"{self.root} is not empty and not an OCI layout: it has no {LAYOUT_FILE} file",
                     remedy="name a new or an empty directory",
