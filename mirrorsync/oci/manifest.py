@@ -99,7 +99,10 @@ class Manifest:
             foreign=_distinct(foreign),
             subject=Descriptor.from_json(subject) if subject is not None else None,
             artifact_type=artifact_type if isinstance(artifact_type, str) else "",
-            annotations=annotations if isinstance(annotations, dict) else {},
+            # What is no text cannot be repeated in a list of referrers, which others read by the specification.
+            annotations={key: text for key, text in annotations.items() if isinstance(text, str)}
+            if isinstance(annotations, dict)
+            else {},
         )
 
     @property

@@ -101,7 +101,7 @@ class Bench:
         return [registry], [registry.host]
 
     def _requests(self, registries: Sequence[DockerRegistry]) -> int:
-        return sum(len(registry.requests()) for registry in (self.source, *registries))
+        return sum(registry.answered() for registry in (self.source, *registries))
 
     @contextmanager
     def _relay(self) -> Iterator[str]:

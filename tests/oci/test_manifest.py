@@ -295,3 +295,10 @@ def test_the_bytes_are_held_against_digest_and_size() -> None:
 def test_a_manifest_never_shows_its_bytes() -> None:
     assert "config" not in repr(parse({**IMAGE, "annotations": {"secret": "x"}})).replace(OCI_CONFIG, "")
     assert "secret" not in repr(parse({**IMAGE, "annotations": {"secret": "x"}}))
+
+
+def test_annotations_that_are_no_text_are_carried_and_not_repeated() -> None:
+    odd = {**IMAGE, "annotations": {"a": "b", "number": 1, "nothing": None}}
+    assert parse(odd).annotations == {"a": "b"}
+    assert parse(odd).raw == raw(odd)
+    assert parse({**IMAGE, "annotations": ["a"]}).annotations == {}
