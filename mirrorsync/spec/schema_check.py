@@ -41,7 +41,7 @@ def check_shape(source: Source, value: Any) -> list[Problem]:
 
     # 3.0 is a whole number in JSON, and would be one that counts nothing in Python.
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, number: type(number) is int)
-    strict = extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
+    strict = extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]  # types-jsonschema leaves it untyped
     errors: Iterable[ValidationError] = strict(load_schema("mirror")).iter_errors(value)
     return [problem for error in errors for problem in _problems(error, source)]
 

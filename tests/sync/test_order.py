@@ -69,7 +69,7 @@ class Unmounting(MemoryStore):
         async def refuse(blob: Descriptor, origin: str) -> bool:
             return False
 
-        repository.mount = refuse  # type: ignore[method-assign]
+        repository.mount = refuse  # type: ignore[method-assign]  # the one failure that no real part gives on demand
         return repository
 
 

@@ -176,7 +176,7 @@ def test_a_store_that_cannot_keep_what_it_was_given_has_none_of_its_images() -> 
     async def full() -> None:
         raise StorageError("the disk is full")
 
-    world.stores[FIRST].flush = full  # type: ignore[method-assign]
+    world.stores[FIRST].flush = full  # type: ignore[method-assign]  # the one failure that no real part gives on demand
     report = world.apply()
     assert [result.outcome for result in report.results] == ["failed", "done", "failed", "done"]
     assert {failure.error.message for failure in report.failures} == {"the disk is full"}

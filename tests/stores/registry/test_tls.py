@@ -163,7 +163,7 @@ def test_a_file_of_the_spec_that_cannot_be_used_is_named(
     if key == "client_cert":
         values["client_key"] = str(path)
     with pytest.raises(MirrorsyncError) as caught:
-        read(Shop("127.0.0.1:1", RegistrySettings(**values)))  # type: ignore[arg-type]
+        read(Shop("127.0.0.1:1", RegistrySettings(**values)))  # type: ignore[arg-type]  # tables of values of several types
     assert f"{key} {path} cannot be used" in caught.value.message
     assert key in caught.value.remedy
 
