@@ -50,6 +50,21 @@ def printable(text: str, limit: int = _SHOWN_LIMIT) -> str:
     return "".join(shown)
 
 
+def place_of(
+    store: str, repository: str, tag: str | None = None, digest: str | None = None, pick: str | None = None
+) -> str:
+    """Return a place as people write it: `host/repository:tag@digest`, `oci:/srv/mirror:repository:tag`.
+
+    store: an address as `Location.store` has it. pick: how an image without a name is found, such as `@0`.
+    """
+    inside = repository + (f":{tag}" if tag and repository else tag or "") + (f"@{digest}" if digest else "")
+    inside += pick or ""
+    # What is on disk has a colon between its path and the rest, and an address that ends in a colon has one already.
+    on_disk = ":/" in store
+    separator = "" if store.endswith(":") or not inside else ":" if on_disk else "/"
+    return f"{store}{separator}{inside}"
+
+
 class MirrorsyncError(Exception):
     """Something went wrong that the user can be told about in one line.
 
@@ -102,12 +117,9 @@ class MirrorsyncError(Exception):
         """The place as people write it: `store/repository:tag`, as far as it is known; empty when nothing is."""
         if self.store is None:
             return ""
-        place = self.store
-        if self.repository:
-            place += (":" if place.startswith("oci:") else "/") + self.repository
-        if self.reference:
-            place += ("@" if ":" in self.reference else ":") + self.reference
-        return place
+        reference = self.reference or ""
+        named = {"digest" if ":" in reference else "tag": reference} if not reference.startswith("@") else {}
+        return place_of(self.store, self.repository or "", **named, pick=reference if not named else None)
 
     def __str__(self) -> str:
         side = f"{self.side} " if self.side and self.where else ""
@@ -175,7 +187,7 @@ class ContentNotFound(NotFound):
 class Unauthorized(MirrorsyncError):
     """The registry does not accept the credentials, or wants some."""
 
-    default_remedy = "check username and password of this host in the spec, or log in with podman, docker or skopeo"
+    default_remedy = "check username and password of this host in the spec, or log in with `mirrorsync login`"
 
 
 class Denied(MirrorsyncError):
@@ -207,11 +219,21 @@ class RegistryFailure(MirrorsyncError):
     """The registry answered with an error of its own, or with something the distribution spec does not allow."""
 
 
+class TagsNotDeleted(RegistryFailure):
+    """The registry does not take a tag away from an image; it may delete the image by its digest, with all its tags."""
+
+    default_remedy = "delete the image by its digest, which takes all its tags away"
+
+
 class RegistryUnavailable(RegistryFailure):
     """The registry keeps answering with errors that pass (500, 502, 503, 504), after its requests were retried."""
 
     transient = True
     default_remedy = "the registry is in trouble; run again later"
+
+
+class StillUsed(MirrorsyncError):
+    """To delete this would take away or break more than was asked for. Nothing was done."""
 
 
 class IntegrityError(MirrorsyncError):

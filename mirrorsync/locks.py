@@ -34,6 +34,13 @@ class FileLock:
             reason = os.strerror(error.errno or errno.EIO)
             raise StorageError(f"cannot lock {path}: {reason}", remedy="put it on a local file system") from error
 
+    def is_of(self, path: Path) -> bool:
+        """Tell whether `path` still names the file that is locked, and not another one or none."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), path.stat())
+        except FileNotFoundError:
+            return False
+
     def release(self) -> None:
         """Let others have it."""
         os.close(self._descriptor)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from mirrorsync.cli.access import Reach
 from mirrorsync.cli.stop import Stop
 from mirrorsync.events import Noticed, Observer
 from mirrorsync.library import load_spec
@@ -26,18 +27,38 @@ def read_spec(path: str) -> Spec:
 
 
 @asynccontextmanager
-async def opened(spec: Spec, stop: Stop, observer: Observer) -> AsyncIterator[Session]:
-    """Open a session over the stores of a spec; waiting in it ends when the run is told to stop."""
-    around = StoreEnvironment(spec.registries, os.environ, observer, stop.sleep, stop.asleep)
-    async with Session(opener(around), cache=_cache(observer), observer=observer) as session:
+async def opened(
+    spec: Spec, stop: Stop, observer: Observer, ways: Reach | None = None, retries: int | None = None
+) -> AsyncIterator[Session]:
+    """Open a session over the stores of a spec; waiting in it ends when the run is told to stop.
+
+    ways: how they are reached beyond what the spec says. retries: how often a request is tried again, None = as usual.
+    """
+    directory = _cache_directory()
+    around = StoreEnvironment(
+        spec.registries,
+        os.environ,
+        observer,
+        stop.sleep,
+        stop.asleep,
+        access=ways.access if ways else {},
+        daemon_host=ways.daemon_host if ways else None,
+        cache_directory=directory,
+        retries=retries,
+    )
+    async with Session(opener(around), cache=_cache(directory, observer), observer=observer) as session:
         yield session
 
 
-def _cache(observer: Observer) -> ManifestCache:
-    """Return the cache of manifests: systemd's CACHE_DIRECTORY, else XDG's; without a home there is none."""
+def _cache_directory() -> Path | None:
+    """Return where caches are: systemd's CACHE_DIRECTORY, else XDG's; without a home there is none."""
     home = os.environ.get("HOME")
     xdg = os.environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else "")
     directory = os.environ.get("CACHE_DIRECTORY") or (f"{xdg}/mirrorsync" if xdg else "")
-    if not directory:
+    return Path(directory) if directory else None
+
+
+def _cache(directory: Path | None, observer: Observer) -> ManifestCache:
+    if directory is None:
         return NoCache()
-    return DiskCache(Path(directory) / _CACHE_FILE, lambda message: observer(Noticed("cache", message)))
+    return DiskCache(directory / _CACHE_FILE, lambda message: observer(Noticed("cache", message)))

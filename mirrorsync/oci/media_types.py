@@ -17,6 +17,8 @@ DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
 
+IMAGE_CONFIGS: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
+
 INDEXES: Final = frozenset({OCI_INDEX, DOCKER_LIST})
 IMAGES: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 MANIFESTS: Final = INDEXES | IMAGES | {OCI_ARTIFACT}

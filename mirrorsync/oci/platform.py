@@ -12,6 +12,12 @@ from mirrorsync.errors import GrammarError, printable
 _FIELDS = {"os": "os", "architecture": "architecture", "variant": "variant", "os.version": "os_version"}
 
 
+# The variant that is meant where none is written.
+_DEFAULT_VARIANTS = {"arm64": "v8", "arm": "v7", "amd64": "v1"}
+# What uname says, and what images say.
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm/v6", "i686": "386", "i386": "386"}
+
+
 @dataclass(frozen=True, slots=True)
 class Platform:
     """An operating system and processor, as the OCI index names them: `linux/arm64/v8`."""
@@ -48,5 +54,23 @@ class Platform:
             )
         return cls(*parts)
 
+    @classmethod
+    def of_machine(cls, system: str, machine: str) -> Self:
+        """Return the platform of a machine by what `uname -s` and `uname -m` say there."""
+        return cls.parse(f"{system.lower()}/{_MACHINES.get(machine, machine)}")
+
+    def runs(self, other: Platform) -> bool:
+        """Tell whether an image for `other` is what this platform asks for, by containerd's defaults for variants.
+
+        `linux/arm64` and `linux/arm64/v8` are one, so are `linux/arm` and `linux/arm/v7`, and `linux/amd64` and its
+        v1 (containerd/platforms, normalizeArch). Versions of Windows are told apart only where this one has one.
+        """
+        return _normal(self) == _normal(other) and self.os_version in ("", other.os_version)
+
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+def _normal(platform: Platform) -> tuple[str, str, str]:
+    variant = platform.variant or _DEFAULT_VARIANTS.get(platform.architecture, "")
+    return platform.os, platform.architecture, variant

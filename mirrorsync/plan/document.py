@@ -10,7 +10,10 @@ from typing import Any, Final
 from mirrorsync.errors import GrammarError, MirrorsyncError, UsageError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.reference import Location, check_repository, check_tag
+from mirrorsync.oci.names import check_repository, check_tag
+from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.reference import Location, canonical_repository
+from mirrorsync.oci.transports import is_pick
 from mirrorsync.plan.inventory import Desired
 from mirrorsync.plan.model import (
     Amount,
@@ -125,6 +128,7 @@ def change_json(change: Change) -> dict[str, Any]:
         "target": location_json(image.target),
         "tag": image.tag,
         "followed": image.followed,
+        "platforms": [str(platform) for platform in image.platforms],
         "root": image.root.to_json(),
         "state": change.state,
         "was": change.was.bare().to_json() if change.was else None,
@@ -146,9 +150,16 @@ def _change(item: Mapping[str, Any]) -> Change:
         _location(item["target"]),
         check_tag(item["tag"]) if item["tag"] is not None else None,
         Descriptor.from_json(item["root"]),
-        check_tag(item["followed"]) if item["followed"] is not None else None,
+        _followed(item["followed"]) if item["followed"] is not None else None,
+        tuple(Platform.parse(text) for text in item["platforms"]),
     )
     return Change(image, item["state"], Descriptor.from_json(item["was"]) if item["was"] else None)
+
+
+def _followed(text: str) -> str:
+    if is_pick(text):
+        return text
+    return str(Digest(text)) if ":" in text else check_tag(text)
 
 
 def _totals(item: Mapping[str, Any]) -> Totals:
@@ -160,7 +171,7 @@ def _totals(item: Mapping[str, Any]) -> Totals:
 
 def _location(item: Mapping[str, str]) -> Location:
     repository = item["repository"]
-    return Location(item["store"], check_repository(repository) if repository else "")
+    return Location(item["store"], canonical_repository(item["store"], repository) if repository else "")
 
 
 # Every field of a step is one of few kinds, and a field's name tells which: how it is written, and how it is read.
@@ -205,6 +216,7 @@ def inventory_json(desired: Desired, spec: SpecStamp) -> dict[str, Any]:
                 "target": location_json(image.target),
                 "tag": image.tag,
                 "followed": image.followed,
+                "platforms": [str(platform) for platform in image.platforms],
                 "root": image.root.to_json(),
             }
             for image in desired.images

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mirrorsync.errors import MirrorsyncError, Side
+from mirrorsync.errors import MirrorsyncError, Side, place_of
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.reference import Location
+from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.reference import Location, Reference
+from mirrorsync.oci.transports import is_pick
 
 State = Literal["new", "moved", "incomplete", "unchanged"]
 
@@ -18,8 +20,9 @@ State = Literal["new", "moved", "incomplete", "unchanged"]
 class Image:
     """One image that is wanted at one place. tag None: it is wanted by digest alone and gets no tag.
 
-    followed: the source's tag that gave the root, which is asked again before a saved plan runs; None where the spec
-    names the digest, so that no tag of the source can change what is wanted.
+    followed: the source's tag (or pick) that gave the root, which is asked again before a saved plan runs; None where
+    the spec names the digest, so that no tag of the source can change what is wanted. platforms: what the root was
+    narrowed to; none when it is what the source has.
     """
 
     source: Location
@@ -27,9 +30,21 @@ class Image:
     tag: str | None
     root: Descriptor
     followed: str | None = None
+    platforms: tuple[Platform, ...] = ()
+
+    @property
+    def origin(self) -> Reference:
+        """Where it comes from: the source, with what is followed there or the digest that is wanted."""
+        if self.followed is None:
+            return Reference(self.source, None, self.root.digest)
+        if is_pick(self.followed):
+            return Reference(self.source, pick=self.followed)
+        if ":" in self.followed:
+            return Reference(self.source, None, Digest(self.followed))
+        return Reference(self.source, self.followed)
 
     def __str__(self) -> str:
-        return f"{self.target}:{self.tag}" if self.tag else f"{self.target}@{self.root.digest}"
+        return place_of(self.target.store, self.target.repository, self.tag, None if self.tag else self.root.digest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES
-from mirrorsync.oci.reference import check_repository, check_tag
+from mirrorsync.oci.names import check_repository, check_tag
 from mirrorsync.serve.refusals import Refusal, unknown_blob
 from mirrorsync.serve.sending import send
 from mirrorsync.stores.base import Store, WritableRepository

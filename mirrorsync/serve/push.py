@@ -10,7 +10,7 @@ from aiohttp import web
 from mirrorsync.errors import GrammarError, IntegrityError
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
-from mirrorsync.oci.reference import check_repository
+from mirrorsync.oci.names import check_repository
 from mirrorsync.serve.pull import digest_of, reference_of, repository_of
 from mirrorsync.serve.refusals import Refusal
 from mirrorsync.serve.uploads import Upload, Uploads

@@ -10,25 +10,23 @@ from typing import Any
 
 from mirrorsync.errors import GrammarError, Problem, printable
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.reference import (
-    Location,
-    Reference,
-    check_host,
-    is_layout,
-    parse_destination,
-    parse_image,
-    parse_repository,
-)
+from mirrorsync.oci.names import check_host
+from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.reference import Location, Reference, parse_destination
 from mirrorsync.secret import Secret
-from mirrorsync.spec.filters import ExactTag, Selection
+from mirrorsync.spec.filters import ExactTag
 from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, RegistrySettings, Spec, check_template
-from mirrorsync.spec.tags import read_tags
+from mirrorsync.spec.wanted import read_wanted
 from mirrorsync.spec.yaml_source import Source, join
 
-_PATHS = ("password_file", "ca_file", "client_cert", "client_key")
+_PATHS = ("password_file", "ca_file", "client_cert", "client_key", "cert_dir")
 # Settings that do nothing beside another one: what would be ignored is refused.
 _POINTLESS = (
-    ("plain_http", ("insecure_skip_verify", "ca_file", "client_cert", "client_key"), "plain_http uses no TLS"),
+    (
+        "plain_http",
+        ("insecure_skip_verify", "ca_file", "client_cert", "client_key", "cert_dir"),
+        "plain_http uses no TLS",
+    ),
     ("insecure_skip_verify", ("ca_file",), "insecure_skip_verify accepts any certificate"),
 )
 
@@ -127,8 +125,17 @@ class _Builder:
             to = self._to(pointer, members, defaults, destinations)
             name = self._name(pointer, members, defaults)
             with self._at(join(pointer, "from") if members else pointer):
-                source, selection = self._wanted(pointer, entry)
-                mirror = Mirror(pointer, source, selection, to, name, self._is_whole_layout(entry, source))
+                wanted = read_wanted(entry, pointer, self.base, self._say)
+                mirror = Mirror(
+                    pointer,
+                    wanted.source,
+                    wanted.selection,
+                    to,
+                    name,
+                    wanted.whole_store,
+                    self._platforms(pointer, members, defaults),
+                    members.get("referrers", defaults.get("referrers", False)),
+                )
                 self._check_targets(mirror, members)
                 made.append(mirror)
         return iter(made)
@@ -144,20 +151,17 @@ class _Builder:
             return DEFAULT_TEMPLATE
         return name
 
-    def _wanted(self, pointer: str, entry: Any) -> tuple[Location, Selection]:
-        if isinstance(entry, dict):
-            selection = read_tags(entry["tags"], join(pointer, "tags"), self._say)
-            return parse_repository(entry["from"], self.base), selection
-        reference = parse_image(entry, self.base)
-        if reference.tag is None and reference.digest is None:
-            self._say(pointer, f"{printable(entry)} names no tag", f"write {printable(entry)}:latest if you mean that")
-        if reference.tag is None:
-            return reference.location, Selection(digests=(reference.digest,) if reference.digest else ())
-        return reference.location, Selection(exact=(ExactTag(reference.tag, reference.digest),))
-
-    @staticmethod
-    def _is_whole_layout(entry: Any, source: Location) -> bool:
-        return isinstance(entry, dict) and is_layout(source.store) and not source.repository
+    def _platforms(self, pointer: str, members: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[Platform, ...]:
+        place, written = pointer, members
+        if "platforms" not in members:
+            place, written = "/defaults", defaults
+        platforms = []
+        for number, text in enumerate(written.get("platforms", ())):
+            try:
+                platforms.append(Platform.parse(text))
+            except GrammarError as error:
+                self._say_once(join(join(place, "platforms"), number), error.message, error.remedy)
+        return tuple(platforms)
 
     def _to(
         self,
@@ -195,7 +199,7 @@ class _Builder:
             if other != destination.name:
                 message = f"destinations {printable(other)} and {printable(destination.name)} are the same place"
                 self._say(mirror.pointer, message, "remove one of them")
-            elif mirror.whole_layout:
+            elif mirror.whole_store:
                 if destination.place.store == mirror.source.store:
                     self._say(
                         mirror.pointer, f"{mirror.source} would be mirrored into itself", "choose another destination"

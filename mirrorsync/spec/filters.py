@@ -167,10 +167,14 @@ FILTERS: Mapping[str, type[TagFilter]] = {
 
 @dataclass(frozen=True, slots=True)
 class ExactTag:
-    """A tag by its name; digest: what it must be, None when it may be anything."""
+    """A tag by its name at the destination.
+
+    digest: what it must be, None when it may be anything. source: what the source knows it by, None when by its tag.
+    """
 
     tag: str
     digest: Digest | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

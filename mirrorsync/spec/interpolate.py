@@ -16,6 +16,7 @@ _DECLARED = tuple(
         "/registries/*/password",
         "/registries/*/password_file",
         "/registries/*/ca_file",
+        "/registries/*/cert_dir",
         "/registries/*/client_cert",
         "/registries/*/client_key",
         "/destinations/*",

@@ -10,9 +10,10 @@ from typing import Final
 
 from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.reference import Location, check_repository, is_layout
+from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.reference import Location, canonical_repository, host_and_path
 from mirrorsync.secret import Secret
-from mirrorsync.spec.filters import Selection
+from mirrorsync.spec.filters import ExactTag, Selection
 
 DEFAULT_TEMPLATE: Final = "{repository}"
 _FIELDS = frozenset({"repository", "host", "basename"})
@@ -23,7 +24,8 @@ _FIELD = re.compile(r"\{([^{}]*)\}|[{}]")
 class RegistrySettings:
     """How to talk to one registry. Paths are absolute; max_connections is per run and host.
 
-    realm_hosts: hosts other than the registry's own whose token service may get its credentials.
+    cert_dir: a directory of certificates as containers-certs.d(5) has them. realm_hosts: hosts other than the
+    registry's own whose token service may get its credentials.
     """
 
     username: str | None = None
@@ -32,6 +34,7 @@ class RegistrySettings:
     ca_file: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
+    cert_dir: str | None = None
     insecure_skip_verify: bool = False
     plain_http: bool = False
     max_connections: int | None = None
@@ -46,8 +49,9 @@ class Destination:
     place: Location
 
     def repository(self, name: str) -> Location:
-        """Return where the repository `name` stands at this destination."""
-        return Location(self.place.store, "/".join(part for part in (self.place.repository, name) if part))
+        """Return where the repository `name` stands at this destination. Raises: GrammarError when it is no name."""
+        whole = "/".join(part for part in (self.place.repository, name) if part)
+        return Location(self.place.store, canonical_repository(self.place.store, whole) if whole else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,10 @@ class Mirror:
     """One entry of the spec: images of one source repository that are wanted at some destinations.
 
     pointer: where the entry stands in the file (JSON pointer, such as `/mirrors/3`), for messages and reports.
-    source: the repository; its name is "" and whole_layout True when all repositories of a layout are meant.
+    source: the repository; its name is "" and whole_store True when all repositories of a place on disk are meant.
     template: the destination repository's name with `{repository}`, `{host}` and `{basename}` to fill in; checked.
+    platforms: what is wanted of an index, all of it when there are none. referrers: whether what refers to an image
+    (signatures, SBOMs, attestations) comes with it.
     """
 
     pointer: str
@@ -64,11 +70,28 @@ class Mirror:
     selection: Selection
     destinations: tuple[Destination, ...]
     template: str = DEFAULT_TEMPLATE
-    whole_layout: bool = False
+    whole_store: bool = False
+    platforms: tuple[Platform, ...] = ()
+    referrers: bool = False
 
     def target(self, destination: Destination, repository: str) -> Location:
         """Return where `repository` of the source stands at `destination`. Raises: GrammarError when it is no name."""
-        return destination.repository(check_repository(_render(self.template, self.source.store, repository)))
+        name = _render(self.template, Location(self.source.store, repository))
+        if not name and self.template:
+            raise GrammarError("the image has no name to take over", remedy="give it one with name:")
+        return destination.repository(name)
+
+    def followed(self, wanted: ExactTag | Digest) -> str | None:
+        """Return what the source is asked again before a saved plan of this mirror runs.
+
+        That is a tag or a pick, the digest of what platforms are taken from, or None where the spec names the root
+        itself.
+        """
+        if isinstance(wanted, Digest):
+            return str(wanted) if self.platforms else None
+        if wanted.digest is not None:
+            return self.followed(wanted.digest)
+        return wanted.source if wanted.source is not None else wanted.tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +115,8 @@ def check_template(template: str) -> None:
             )
 
 
-def _render(template: str, store: str, repository: str) -> str:
-    """Fill in a checked template. Images of a layout that have no repository name take that of its directory."""
-    host = posixpath.basename(store).lower() if is_layout(store) else store.replace(":", "-")
-    repository = repository or host
+def _render(template: str, source: Location) -> str:
+    """Fill in a checked template."""
+    host, repository = host_and_path(source)
     fields = {"repository": repository, "host": host, "basename": posixpath.basename(repository)}
     return _FIELD.sub(lambda match: fields[match[1]], template)

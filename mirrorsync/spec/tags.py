@@ -7,7 +7,7 @@ from typing import Any
 
 from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.digest import ALGORITHMS, Digest
-from mirrorsync.oci.reference import check_tag
+from mirrorsync.oci.names import check_tag
 from mirrorsync.spec.filters import FILTERS, ExactTag, Newest, Selection, TagFilter
 from mirrorsync.spec.versions import parse_version
 from mirrorsync.spec.yaml_source import join

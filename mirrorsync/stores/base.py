@@ -31,7 +31,8 @@ class Repository(Protocol):
     async def resolve(self, reference: str) -> Descriptor | None:
         """Return what a tag or a manifest's digest names: media type, digest, size in bytes. None = it is not there.
 
-        That the whole repository is not there is also None.
+        That the whole repository is not there is also None. Where images can be without a name, the repository "" also
+        takes what `Reference.pick` has. Raises: UsageError when the only image is asked for and there are several.
         """
 
     def tags(self) -> AsyncIterator[str]:
@@ -89,6 +90,14 @@ class WritableRepository(Repository, Protocol):
 
         Raises: ContentNotFound; Denied or RegistryFailure where the store does not delete.
         """
+
+
+@runtime_checkable
+class Converting(Protocol):
+    """A repository that keeps an image's config and layers, and not its manifest: docker's archives and daemons."""
+
+    async def holds_image(self, tag: str, image: Manifest) -> bool:
+        """Tell whether `tag` has the config of `image`, a manifest of a source. Raises: Denied when it is an index."""
 
 
 class Store(Protocol):

@@ -11,7 +11,7 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
-from mirrorsync.oci.reference import check_tag
+from mirrorsync.oci.names import check_tag
 from mirrorsync.stores.base import CHUNK_BYTES
 from mirrorsync.stores.verified import VerifiedChunks, verified
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from mirrorsync.events import Observer, ignore
-from mirrorsync.oci.reference import LAYOUT_SCHEME
 from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.base import Store
+from mirrorsync.stores.registry.accounts import Access
 
 # Where the standard library (urllib.request.getproxies_environment) looks for proxies; lower case wins.
 _PROXY_SUFFIX: Final = "_proxy"
+# Where large files go that last as long as a run: /tmp is memory on many systems (containers/image does the same).
+_TEMPORARY: Final = "/var/tmp"  # noqa: S108 - files there are made without a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,10 @@ class StoreEnvironment:
     """What stores need from outside.
 
     registries: settings by host. variables: the environment's. observer: hears the events. sleep, asleep: wait so many
-    seconds, in a thread and on the event loop, and may raise Interrupted instead.
+    seconds, in a thread and on the event loop, and may raise Interrupted instead. access: who asks where, before all
+    other credentials; by host, or by host and repository. daemon_host: the daemon of `docker-daemon:`, None for where
+    the environment says it is. cache_directory: where what was learned of layers is kept for the next run, None for
+    nowhere. retries: how often a request to a registry is tried again, None = as usual.
     """
 
     registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
@@ -31,43 +36,59 @@ class StoreEnvironment:
     observer: Observer = ignore
     sleep: Callable[[float], None] = time.sleep
     asleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    access: Mapping[str, Access] = field(default_factory=dict)
+    daemon_host: str | None = None
+    cache_directory: Path | None = None
+    retries: int | None = None
+
+    @property
+    def temporary(self) -> Path:
+        """The directory for large files that last as long as a run."""
+        return Path(self.variables.get("TMPDIR") or _TEMPORARY)
 
 
 def opener(environment: StoreEnvironment) -> Callable[[str], Store]:
     """Return the function that opens a store by its address (`Location.store`); call it on the event loop.
 
-    Nothing is contacted yet. A new kind of store is one entry of `_KINDS`.
+    Nothing is contacted yet. A new kind of store is one entry of `_KINDS`, and one of `oci.transports`.
     """
     registries = _registries(environment)
 
     def open_store(address: str) -> Store:
-        for prefix, kind in _KINDS.items():
-            if address.startswith(prefix):
-                return kind(address)
-        return registries(address)
+        scheme, colon, place = address.partition(":")
+        kind = _KINDS.get(scheme + colon)
+        return kind(place, environment) if kind else registries(address)
 
     return open_store
 
 
-def _layout(address: str) -> Store:
+def _layout(place: str, environment: StoreEnvironment) -> Store:  # noqa: ARG001 - a layout needs nothing from outside
     from mirrorsync.stores.layout.store import LayoutStore
 
-    return LayoutStore(Path(address.removeprefix(LAYOUT_SCHEME)))
+    return LayoutStore(Path(place))
 
 
-# What an address begins with; all other addresses are hosts of registries.
-_KINDS: Final[Mapping[str, Callable[[str], Store]]] = {LAYOUT_SCHEME: _layout}
+# By what an address begins with; all other addresses are hosts of registries.
+_KINDS: Final[Mapping[str, Callable[[str, StoreEnvironment], Store]]] = {"oci:": _layout}
 
 
 def _registries(environment: StoreEnvironment) -> Callable[[str], Store]:
     # Imported here: a plan between layouts, and `mirrorsync --version`, need no HTTP.
+    from mirrorsync.stores.registry.certificates import certificate_roots
     from mirrorsync.stores.registry.credentials import CredentialFinder
-    from mirrorsync.stores.registry.retry import Clock
+    from mirrorsync.stores.registry.retry import ATTEMPTS, Clock
     from mirrorsync.stores.registry.store import RegistryStore, Surroundings
 
     clock = Clock(sleep=environment.sleep, asleep=environment.asleep)
-    find = CredentialFinder(environment.registries, environment.variables)
-    around = Surroundings(find, proxies(environment.variables), environment.observer, clock)
+    find = CredentialFinder(environment.registries, environment.variables, environment.access)
+    around = Surroundings(
+        find,
+        proxies(environment.variables),
+        environment.observer,
+        clock,
+        certificates=certificate_roots(environment.variables),
+        attempts=ATTEMPTS if environment.retries is None else environment.retries + 1,
+    )
 
     def open_registry(host: str) -> Store:
         return RegistryStore(host, environment.registries.get(host, RegistrySettings()), around)

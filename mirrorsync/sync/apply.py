@@ -23,6 +23,7 @@ from mirrorsync.plan.model import (
     final_step,
     stores_of,
 )
+from mirrorsync.sync.held import held_at
 from mirrorsync.sync.planning import now
 from mirrorsync.sync.pool import QUESTIONS_AT_ONCE
 from mirrorsync.sync.report import Counts, Outcome, Report, Result
@@ -178,7 +179,7 @@ class _Run:
             manifest = await self._session.manifest(step.source, step.manifest)
         repository = self._session.repository(step.target)
         with located("destination", step.target, step.tag):
-            held = await repository.resolve(step.tag)
+            held = await held_at(self._session, step.target, step.tag, step.manifest, step.source)
             expected = {known.digest for known in (step.manifest, step.was) if known is not None}
             if held is not None and held.digest not in expected:
                 raise StalePlan(f"the tag names {held.digest.short} by now; somebody else has set it")

@@ -14,6 +14,7 @@ from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed, check_bounds, closure
 from mirrorsync.plan.model import Failure, Image
+from mirrorsync.sync.held import held_at
 from mirrorsync.sync.pool import Answers, for_each
 from mirrorsync.sync.session import Session, located
 from mirrorsync.sync.transfer import SMALL_BYTES
@@ -85,7 +86,8 @@ class _Observer:
         listed = self._listed.get(image.target)
         if image.tag is not None and listed is not None and image.tag not in listed:
             return None
-        held = await self._session.repository(image.target).resolve(image.tag or str(image.root.digest))
+        reference = image.tag or str(image.root.digest)
+        held = await held_at(self._session, image.target, reference, image.root, image.source)
         if held is not None and not self._deep:
             self._contents[image.target].add(held.digest)
         return held

@@ -7,16 +7,20 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePath
 
-from mirrorsync.errors import Side, StalePlan, UsageError
+from mirrorsync.errors import StalePlan, UsageError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.diff import diff
 from mirrorsync.plan.model import Change, CopyBlob, Image, Plan, PutManifest, SetTag, SpecStamp, final_step
+from mirrorsync.spec.filters import ExactTag
 from mirrorsync.spec.model import Mirror, Spec
+from mirrorsync.sync.held import held_at
 from mirrorsync.sync.observe import observe
 from mirrorsync.sync.pool import for_each
+from mirrorsync.sync.referring import comes_along
 from mirrorsync.sync.resolve import resolve
+from mirrorsync.sync.roots import root_of
 from mirrorsync.sync.session import Session, located
 
 _SHOWN = 5  # how many moved tags a refusal names
@@ -82,17 +86,24 @@ def check_against(plan: Plan, spec: Spec) -> None:
 
 def _asks_for(mirror: Mirror, image: Image) -> bool:
     """Tell whether a mirror can come to this image, with its source followed or pinned as the mirror says."""
-    source = Location(mirror.source.store, image.source.repository) if mirror.whole_layout else mirror.source
+    source = Location(mirror.source.store, image.source.repository) if mirror.whole_store else mirror.source
     targets = {mirror.target(destination, source.repository) for destination in mirror.destinations}
     if image.source != source or image.target not in targets:
         return False
-    if image.tag is None:
-        return image.root.digest in mirror.selection.digests and image.followed is None
-    chosen = {exact.tag: exact.digest for exact in mirror.selection.choose([image.tag])}
-    if image.tag not in chosen:
+    if mirror.referrers and comes_along(image):
+        return True
+    if image.platforms != mirror.platforms:
         return False
-    pin = chosen[image.tag]
-    return image.followed == image.tag if pin is None else (image.followed, image.root.digest) == (None, pin)
+    wanted: list[ExactTag | Digest] = list(mirror.selection.digests)
+    if image.tag is not None:
+        wanted = [exact for exact in mirror.selection.choose([image.tag]) if exact.tag == image.tag]
+    return any(_is_wanted(mirror, image, choice) for choice in wanted)
+
+
+def _is_wanted(mirror: Mirror, image: Image, choice: ExactTag | Digest) -> bool:
+    """Tell whether an image follows, or is, what was chosen. What is followed is asked again anyway."""
+    pin = choice if isinstance(choice, Digest) else choice.digest
+    return image.followed == mirror.followed(choice) and (image.followed is not None or image.root.digest == pin)
 
 
 def _check_places(plan: Plan) -> None:
@@ -144,10 +155,13 @@ async def check_fresh(plan: Plan, session: Session) -> None:
     async def check(change: Change) -> None:
         image = change.image
         if image.followed is not None:
-            held = await _held(session, "source", image.source, image.followed)
+            with located("source", image.source, image.followed):
+                held = await root_of(session, image.source, image.followed, image.platforms)
             if held is None or held.digest != image.root.digest:
-                moved.append(f"{image.source}:{image.followed}")
-        held = await _held(session, "destination", image.target, image.tag or str(image.root.digest))
+                moved.append(str(image.origin))
+        reference = image.tag or str(image.root.digest)
+        with located("destination", image.target, reference):
+            held = await held_at(session, image.target, reference, image.root, image.source)
         if (held.digest if held else None) != (change.was.digest if change.was else None):
             moved.append(str(image))
 
@@ -156,8 +170,3 @@ async def check_fresh(plan: Plan, session: Session) -> None:
         named = ", ".join(sorted(moved)[:_SHOWN])
         more = f" and {len(moved) - _SHOWN} more" if len(moved) > _SHOWN else ""
         raise StalePlan(f"{named}{more} changed after the plan was made; nothing was done")
-
-
-async def _held(session: Session, side: Side, place: Location, reference: str) -> Descriptor | None:
-    with located(side, place, reference):
-        return await session.repository(place).resolve(reference)

@@ -9,14 +9,19 @@ from dataclasses import dataclass
 
 from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError, RepositoryNotFound, UsageError
 from mirrorsync.events import Noticed, PhaseAdvanced, PhaseStarted
+from mirrorsync.oci import transports
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import refuse_schema_1
-from mirrorsync.oci.reference import Location
+from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.plan.inventory import Desired, conflicts
 from mirrorsync.plan.model import Failure, Image
+from mirrorsync.spec.filters import ExactTag
 from mirrorsync.spec.model import Mirror
 from mirrorsync.sync.pool import Answers, for_each
+from mirrorsync.sync.referring import referring
+from mirrorsync.sync.roots import narrow
 from mirrorsync.sync.session import Session, located
 
 
@@ -26,22 +31,39 @@ class _Question:
 
     mirror: Mirror
     source: Location
-    tag: str | None
-    pin: Digest | None
+    wanted: ExactTag | Digest
+
+    @property
+    def tag(self) -> str | None:
+        """The tag at the destination, None when the image is wanted by digest alone."""
+        return None if isinstance(self.wanted, Digest) else self.wanted.tag
+
+    @property
+    def pin(self) -> Digest | None:
+        return self.wanted if isinstance(self.wanted, Digest) else self.wanted.digest
 
     @property
     def reference(self) -> str:
         # A pin is asked by digest and the tag is not: what the spec says is what is wanted, as docker does it.
-        return str(self.pin) if self.pin else str(self.tag)
+        if isinstance(self.wanted, Digest):
+            return str(self.wanted)
+        if self.wanted.digest is not None:
+            return str(self.wanted.digest)
+        return self.wanted.tag if self.wanted.source is None else self.wanted.source
 
     @property
-    def key(self) -> tuple[Location, str]:
+    def key(self) -> _Key:
         """What makes two questions the same one: several mirrors that want it share the answer."""
-        return self.source, self.reference
+        return self.source, self.reference, self.mirror.platforms
 
     def __str__(self) -> str:
-        tag = f":{self.tag}" if self.tag else ""
-        return f"{self.source}{tag}{f'@{self.pin}' if self.pin else ''}"
+        if self.pin is None and transports.is_pick(self.reference):
+            return str(Reference(self.source, pick=self.reference))
+        tag = None if isinstance(self.wanted, Digest) else self.wanted.source or self.wanted.tag
+        return str(Reference(self.source, tag, self.pin))
+
+
+_Key = tuple[Location, str, tuple[Platform, ...]]
 
 
 async def resolve(mirrors: Iterable[Mirror], session: Session) -> Desired:
@@ -57,6 +79,7 @@ async def resolve(mirrors: Iterable[Mirror], session: Session) -> Desired:
     different = {question.key: question for question in questions}
     session.announce(PhaseStarted("resolve", len(different)))
     await for_each(different.values(), resolver.ask)
+    await for_each(different.values(), resolver.ask_what_refers)
     return resolver.desired(questions)
 
 
@@ -64,7 +87,8 @@ class _Resolver:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._listings: Answers[Location, list[str]] = Answers()
-        self._roots: dict[tuple[Location, str], Descriptor] = {}
+        self._roots: dict[_Key, Descriptor] = {}
+        self._referring: dict[_Key, list[tuple[str | None, Descriptor]]] = {}
         self._failures: dict[str, Failure] = {}
         self.chosen: defaultdict[str, list[_Question]] = defaultdict(list)
 
@@ -85,13 +109,13 @@ class _Resolver:
             self._session.announce(Noticed(str(mirror.source), "no tag there is what the filters want"))
 
     async def _sources(self, mirror: Mirror) -> Sequence[Location]:
-        if not mirror.whole_layout:
+        if not mirror.whole_store:
             return [mirror.source]
         with located("source", mirror.source):
             store = self._session.store(mirror.source.store)
             sources = [Location(mirror.source.store, name) async for name in store.repositories()]
             if not sources:
-                raise RepositoryNotFound("there is no image in this layout", remedy="check the directory in the spec")
+                raise RepositoryNotFound("there is no image in this place", remedy="check its path in the spec")
             return sources
 
     async def _choose_in(self, mirror: Mirror, source: Location) -> None:
@@ -101,8 +125,8 @@ class _Resolver:
                 mirror.target(destination, source.repository)  # raises for a name that cannot stand there
             tags = await self._list(source) if selection.lists else ()
         chosen = self.chosen[mirror.pointer]
-        chosen += [_Question(mirror, source, exact.tag, exact.digest) for exact in selection.choose(tags)]
-        chosen += [_Question(mirror, source, None, digest) for digest in selection.digests]
+        wanted: list[ExactTag | Digest] = [*selection.choose(tags), *selection.digests]
+        chosen += [_Question(mirror, source, one) for one in wanted]
 
     async def _list(self, source: Location) -> list[str]:
         async def ask() -> list[str]:
@@ -119,6 +143,18 @@ class _Resolver:
             self._fail(str(question), error)
         self._session.announce(PhaseAdvanced("resolve"))
 
+    async def ask_what_refers(self, question: _Question) -> None:
+        """Find what refers to an image, where its mirror wants that too."""
+        root = self._roots.get(question.key)
+        if root is None or not question.mirror.referrers:
+            return
+        try:
+            with located("source", question.source, question.reference):
+                found = referring(self._session, question.source, root)
+                self._referring[question.key] = [one async for one in found]
+        except MirrorsyncError as error:
+            self._fail(f"what refers to {question}", error)
+
     async def _root(self, question: _Question) -> Descriptor:
         root = await self._session.repository(question.source).resolve(question.reference)
         if root is None:
@@ -126,7 +162,8 @@ class _Resolver:
         refuse_schema_1(root.media_type)
         if question.pin is not None and root.digest != question.pin:
             raise IntegrityError(f"asked for {question.pin} and got {root.digest}")
-        return root.bare()
+        platforms = question.mirror.platforms
+        return (await narrow(self._session, question.source, root, platforms) if platforms else root).bare()
 
     async def _missing(self, question: _Question) -> MirrorsyncError:
         """Find out whether the repository or the tag is not there: one listing, only when something failed."""
@@ -140,7 +177,9 @@ class _Resolver:
             return ContentNotFound(
                 "the repository has no image with this digest", remedy="check the digest in the spec"
             )
-        close = difflib.get_close_matches(str(question.tag), tags, n=3)
+        if transports.is_pick(question.reference):
+            return ContentNotFound("there is no such image", remedy="`mirrorsync list-tags` shows those that are there")
+        close = difflib.get_close_matches(question.reference, tags, n=3)
         hint = f"there is {', '.join(close)}" if close else "check the tag in the spec"
         return ContentNotFound("the repository has no such tag", remedy=hint)
 
@@ -155,6 +194,7 @@ class _Resolver:
             root = self._roots.get(question.key)
             if root is not None:
                 wanted += _images(question, root)
+                wanted += _along(question, self._referring.get(question.key, ()))
         clashing = self._clashes(wanted)
         for image in wanted:
             key = (image.target, image.tag or str(image.root.digest))
@@ -166,10 +206,7 @@ class _Resolver:
         """Neither of two different images may win by its place in the file, so both fail."""
         sources: defaultdict[tuple[Location, str], list[str]] = defaultdict(list)
         for image, other in conflicts(wanted).items():
-            sources[image.target, str(image.tag)] += [
-                f"{other.source}:{other.followed}",
-                f"{image.source}:{image.followed}",
-            ]
+            sources[image.target, str(image.tag)] += [str(other.origin), str(image.origin)]
         for (target, tag), names in sources.items():
             several = " and ".join(dict.fromkeys(names))
             error = UsageError(
@@ -185,7 +222,14 @@ class _Resolver:
 
 
 def _images(question: _Question, root: Descriptor) -> Iterable[Image]:
-    followed = None if question.pin else question.tag
+    mirror = question.mirror
+    for destination in mirror.destinations:
+        target = mirror.target(destination, question.source.repository)
+        yield Image(question.source, target, question.tag, root, mirror.followed(question.wanted), mirror.platforms)
+
+
+def _along(question: _Question, referring: Iterable[tuple[str | None, Descriptor]]) -> Iterable[Image]:
     for destination in question.mirror.destinations:
         target = question.mirror.target(destination, question.source.repository)
-        yield Image(question.source, target, question.tag, root, followed)
+        for tag, root in referring:
+            yield Image(question.source, target, tag, root, tag)

@@ -72,6 +72,10 @@ class Session:
             self._manifests[content.digest] = found
         return found
 
+    def remember(self, manifest: Manifest) -> None:
+        """Know a manifest that no source has: one that was made here."""
+        self._manifests[manifest.digest] = manifest
+
     async def manifest(self, source: Location, content: Descriptor) -> Manifest:
         """Return a manifest: from memory, from the cache, or from `source`. Raises: MirrorsyncError."""
         found = self.known(content)

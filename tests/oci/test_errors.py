@@ -91,6 +91,8 @@ def test_a_remedy_of_its_own_goes_before_that_of_the_kind() -> None:
         (errors.RateLimited, 1),
         (errors.RegistryFailure, 1),
         (errors.RegistryUnavailable, 1),
+        (errors.TagsNotDeleted, 1),
+        (errors.StillUsed, 1),
         (errors.StorageError, 1),
         (errors.IntegrityError, 4),
         (errors.StalePlan, 5),

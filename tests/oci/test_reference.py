@@ -6,17 +6,14 @@ import pytest
 
 from mirrorsync.errors import ExitCode, GrammarError
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.names import check_host, check_repository, check_tag, join_ref_name, split_ref_name
 from mirrorsync.oci.reference import (
     Location,
     Reference,
-    check_host,
-    check_repository,
-    check_tag,
-    join_ref_name,
+    host_and_path,
     parse_destination,
     parse_image,
     parse_repository,
-    split_ref_name,
 )
 
 A = Digest.of(b"a")
@@ -68,7 +65,56 @@ HUB = "docker.io"
     ],
 )
 def test_an_image_is_read_as(text: str, store: str, repository: str, tag: str | None, digest: Digest | None) -> None:
-    assert parse_image(text, "/base") == Reference(Location(store, repository), tag, digest)
+    pick = "" if store.startswith("oci:") and not (tag or digest) else None
+    assert parse_image(text, "/base") == Reference(Location(store, repository), tag, digest, pick)
+
+
+@pytest.mark.parametrize(
+    ("text", "store", "repository", "tag", "pick"),
+    [
+        ("oci-archive:a.tar", "oci-archive:/base/a.tar", "", None, ""),
+        ("oci-archive:/m/a.tar:x/y:1", "oci-archive:/m/a.tar", "x/y", "1", None),
+        ("docker-archive:/m/a.tar", "docker-archive:/m/a.tar", "", None, ""),
+        ("docker-archive:a.tar:@0", "docker-archive:/base/a.tar", "", None, "@0"),
+        ("docker-archive:a.tar:app:1", "docker-archive:/base/a.tar", "app", "1", None),
+        ("docker-archive:a.tar:docker.io/library/app:1", "docker-archive:/base/a.tar", "app", "1", None),
+        ("docker-archive:a.tar:docker.io/user/app:1", "docker-archive:/base/a.tar", "user/app", "1", None),
+        ("docker-archive:a.tar:localhost:5000/app:1", "docker-archive:/base/a.tar", "localhost:5000/app", "1", None),
+        ("docker-archive:a.tar:app", "docker-archive:/base/a.tar", "app", None, None),
+        ("docker-daemon:app:dev", "docker-daemon:", "app", "dev", None),
+        ("docker-daemon:quay.io/x/y:dev", "docker-daemon:", "quay.io/x/y", "dev", None),
+        ("docker-daemon:localhost/app:dev", "docker-daemon:", "localhost/app", "dev", None),
+        (f"docker-daemon:{A}", "docker-daemon:", "", None, f"@{A}"),
+        (f"docker-daemon:@{A}", "docker-daemon:", "", None, f"@{A}"),
+        ("docker-daemon:0123456789ab", "docker-daemon:", "", None, "@sha256:0123456789ab"),
+        ("docker-daemon:0123456789ab:1", "docker-daemon:", "0123456789ab", "1", None),
+        ("dir:/m/a:b", "dir:/m/a:b", "", None, ""),
+        ("dir:a", "dir:/base/a", "", None, ""),
+    ],
+)
+def test_an_image_of_another_transport_is_read_as(
+    text: str, store: str, repository: str, tag: str | None, pick: str | None
+) -> None:
+    found = parse_image(text, "/base")
+    assert found == Reference(Location(store, repository), tag, None, pick)
+    assert parse_image(str(found)) == found
+    assert found.names_one is (tag is not None or pick is not None)
+
+
+@pytest.mark.parametrize(
+    ("place", "host", "path"),
+    [
+        (Location("localhost:5000", "a/b"), "localhost-5000", "a/b"),
+        (Location("oci:/srv/Mirror", "a/b"), "mirror", "a/b"),
+        (Location("oci:/srv/Mirror", ""), "mirror", "mirror"),
+        (Location("docker-archive:/srv/app.tar", "app"), "docker.io", "app"),
+        (Location("docker-archive:/srv/app.tar", "localhost:5000/x/y"), "localhost-5000", "x/y"),
+        (Location("docker-archive:/srv/app.tar", ""), "docker.io", "app.tar"),
+        (Location("docker-daemon:", "quay.io/x/y"), "quay.io", "x/y"),
+    ],
+)
+def test_a_place_has_a_host_and_a_name_for_templates(place: Location, host: str, path: str) -> None:
+    assert host_and_path(place) == (host, path)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +196,18 @@ def test_an_image_is_read_as(text: str, store: str, repository: str, tag: str | 
         "oci:/srv/m::1:2",
         "oci:/srv/m:a@",
         "oci:/srv/m:a:b:1",
+        "oci-archive:",
+        "docker-archive://a.tar",
+        "docker-archive:a.tar:@-1",
+        "docker-archive:a.tar:@x",
+        "docker-archive:a.tar:A:1",
+        f"docker-archive:a.tar:app@{A}",
+        "docker-daemon:",
+        "docker-daemon:App:1",
+        "docker-daemon:app:",
+        f"docker-daemon:app:1@{A}",
+        "dir:",
+        "dir:/m\n",
     ],
 )
 def test_what_is_no_image_is_refused_with_a_remedy(text: str) -> None:

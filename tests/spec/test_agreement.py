@@ -13,7 +13,8 @@ import jsonschema
 import pytest
 import yaml
 
-from mirrorsync.oci.reference import is_layout, parse_destination, parse_image, parse_repository
+from mirrorsync.oci.reference import parse_destination, parse_image, parse_repository
+from mirrorsync.oci.transports import TRANSPORTS, transport_of
 from mirrorsync.schema_files import load_schema
 from mirrorsync.spec import filters, interpolate
 from mirrorsync.spec.filters import FILTERS
@@ -75,7 +76,7 @@ def test_every_setting_of_a_registry_has_a_field_and_a_property() -> None:
 def test_every_kind_of_store_is_known_to_the_grammar_and_the_schema(prefix: str) -> None:
     address = parse_destination(f"{prefix}/srv/x").store
     assert address.startswith(prefix)
-    assert is_layout(address)
+    assert transport_of(address) is TRANSPORTS[prefix]
     assert parse_repository(f"{prefix}/srv/x:a/b").store == address
     assert parse_image(f"{prefix}/srv/x:a/b:1").location.store == address
     assert prefix in SCHEMA["properties"]["destinations"]["description"]
@@ -158,7 +159,7 @@ def test_the_example_is_valid_for_the_schema_and_for_the_loader() -> None:
 def test_the_example_shows_every_word() -> None:
     document = yaml.safe_load(EXAMPLE.read_bytes())
     assert set(document) == set(SCHEMA["properties"])
-    shown = {word for entry in document["mirrors"] if isinstance(entry, dict) for word in entry["tags"]}
+    shown = {word for entry in document["mirrors"] if isinstance(entry, dict) for word in entry.get("tags", ())}
     assert shown >= set(TAGS["properties"])
     settings = {word for members in document["registries"].values() for word in members}
     assert settings == set(SCHEMA["$defs"]["registry"]["properties"])
@@ -172,7 +173,7 @@ def test_the_example_points_editors_to_the_schema() -> None:
 
 def test_the_example_passes_validate_and_needs_its_variables(mirrorsync: Mirrorsync) -> None:
     (mirrorsync.directory / "mirror.yaml").write_bytes(EXAMPLE.read_bytes())
-    assert mirrorsync("validate", env=VARIABLES, code=0).out.startswith("mirror.yaml is valid: 8 mirrors")
+    assert mirrorsync("validate", env=VARIABLES, code=0).out.startswith("mirror.yaml is valid: 11 mirrors")
     told = mirrorsync("validate", env={"HUB_USER": "robot"}, code=2).err
     assert "the variable HUB_TOKEN is not set" in told
     assert len(told.splitlines()) == 1

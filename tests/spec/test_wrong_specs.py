@@ -68,7 +68,7 @@ def test_a_file_of_the_largest_size_is_read() -> None:
 
 
 def test_problems_come_in_the_order_of_the_file() -> None:
-    lines = [problem.line for problem in refusal("mirrors:\n- 1\n- {from: nginx}\n- 3\nfoo: 1\n").problems]
+    lines = [problem.line for problem in refusal("mirrors:\n- 1\n- {tags: [a]}\n- 3\nfoo: 1\n").problems]
     assert lines == sorted(lines, key=lambda line: line or 0)
     assert lines == [1, 2, 3, 4, 5]
 

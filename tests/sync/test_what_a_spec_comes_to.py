@@ -28,8 +28,8 @@ def test_a_source_layout_without_images_is_a_failure(
     nothing = {"from": "oci:empty", "tags": {"all": True}}
     mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [nothing, beside]})
     done = mirrorsync("apply", code=3)
-    assert f"oci:{tmp_path / 'empty'}: there is no image in this layout" in done.err
-    assert "check the directory in the spec" in done.err
+    assert f"oci:{tmp_path / 'empty'}: there is no image in this place" in done.err
+    assert "check its path in the spec" in done.err
     assert "1 done" in done.out
 
 

@@ -6,64 +6,69 @@ before index.json names it. So nothing half-written is ever visible, and a crash
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import stat
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+import threading
+from collections.abc import Callable, Iterable, Set
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Final
 
-from mirrorsync.errors import ContentNotFound, StorageError
+from mirrorsync.errors import ContentNotFound, GrammarError, StorageError
+from mirrorsync.locks import FileLock
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.stores.layout.places import NOTHING, Dropped
+from mirrorsync.stores.storage import (
+    READ,
+    discard_file,
+    grow_file,
+    make_directory,
+    open_regular,
+    regular_size,
+    storage_error,
+    sync_directory,
+    translated,
+)
 
 LAYOUT_FILE: Final = "oci-layout"
 INDEX_FILE: Final = "index.json"
 LAYOUT_VERSION: Final = "1.0.0"
+LAYOUT_CONTENT: Final = json.dumps({"imageLayoutVersion": LAYOUT_VERSION}).encode()
 # Where files grow until they are complete; a name that no other tool reads.
 _INCOMING: Final = ".incoming"
-# Write-back begins every so many bytes, so that the fsync at the end finds little left to do. With one fsync after
-# 1 GiB the disk idles while the network works, and the network while the disk works.
-_WRITE_BACK_BYTES: Final = 16 * 1024 * 1024
-_MAX_SMALL_FILE: Final = 256 * 1024 * 1024  # index.json of 100,000 tags has 40 MiB
-# What stands where a file is expected may be a pipe: opening one for reading waits for a writer, unless told not to.
-_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-
-_REASONS: Final = {
-    errno.ENOSPC: ("the disk is full", "make room there, and run again: what is complete is not copied twice"),
-    errno.EDQUOT: ("the disk quota is used up", "make room there, and run again: what is complete is not copied twice"),
-    errno.EFBIG: ("a file would be larger than is allowed here", "raise the file size limit (ulimit -f)"),
-    errno.EROFS: ("the file system is read-only", "mount it writable, or choose another directory"),
-    errno.EACCES: ("there is no permission", "give this user the right to write there, or choose another directory"),
-    errno.EPERM: ("there is no permission", "give this user the right to write there, or choose another directory"),
-}
+MAX_SMALL_FILE: Final = 256 * 1024 * 1024  # index.json of 100,000 tags has 40 MiB
 
 
-def storage_error(error: OSError, doing: str) -> StorageError:
-    """Return what a failed system call means; `doing` says what was tried, such as "writing blob x"."""
-    number = error.errno or errno.EIO
-    reason, remedy = _REASONS.get(number, (os.strerror(number), ""))
-    return StorageError(f"{doing}: {reason}", remedy=remedy)
-
-
-@contextmanager
-def translated(doing: str) -> Iterator[None]:
-    """Turn OSError into StorageError."""
+def check_version(raw: bytes, place: str) -> None:
+    """Check the content of an oci-layout file. place: what it says to be a layout. Raises: StorageError."""
     try:
-        yield
-    except OSError as error:
-        raise storage_error(error, doing) from error
+        version = json.loads(raw)["imageLayoutVersion"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise StorageError(
+            f"{place} is not an OCI layout: its {LAYOUT_FILE} file is damaged",
+            remedy=f'write {{"imageLayoutVersion": "{LAYOUT_VERSION}"}} into it, or name a new directory',
+        ) from error
+    if version != LAYOUT_VERSION:
+        raise StorageError(
+            f"{place} is an OCI layout of another version than {LAYOUT_VERSION}", remedy="name a new directory"
+        )
 
 
 class LayoutFiles:
-    """The directory of a layout, by its path. Methods block; those that write raise StorageError."""
+    """The directory of a layout, by its path: a LayoutPlace whose content are files of their own."""
+
+    # index.json is written when a run ends, and this often in between: a killed run then keeps most of its tags.
+    flush_seconds = 10.0
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.address = f"oci:{root}"
+        self.index_place = str(root / INDEX_FILE)
         self._new_directories: set[Path] = set()
+        self._lock: FileLock | None = None
+        self._locking = threading.Lock()  # blobs are put from several threads
 
     @property
     def incoming(self) -> Path:
@@ -93,18 +98,7 @@ class LayoutFiles:
             raise StorageError(f"{self.root} is not a directory", remedy="name a new or an empty directory") from error
         except OSError as error:
             raise storage_error(error, f"reading {self.root / LAYOUT_FILE}") from error
-        try:
-            version = json.loads(raw)["imageLayoutVersion"]
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise StorageError(
-                f"{self.root} is not an OCI layout: its {LAYOUT_FILE} file is damaged",
-                remedy=f'write {{"imageLayoutVersion": "{LAYOUT_VERSION}"}} into it, or name a new directory',
-            ) from error
-        if version != LAYOUT_VERSION:
-            raise StorageError(
-                f"{self.root} is an OCI layout of another version than {LAYOUT_VERSION}",
-                remedy="name a new directory",
-            )
+        check_version(raw, str(self.root))
         return True
 
     def _refuse_foreign(self) -> None:
@@ -117,22 +111,34 @@ class LayoutFiles:
                     remedy="name a new or an empty directory",
                 )
 
-    def found(self) -> None:
+    def lock(self) -> None:
+        """Make the layout where there is none, and lock it. Raises: Locked, StorageError."""
+        with self._locking:
+            if self._lock is not None:
+                return
+            self.exists()
+            self._found()
+            lock = FileLock(self.root / LAYOUT_FILE, str(self.root))
+            try:
+                self._complete()
+            except BaseException:
+                lock.release()
+                raise
+            self._lock = lock
+
+    def _found(self) -> None:
         """Make a directory a layout where it is none yet: one that says so and has nothing, and can be locked.
 
         The rest is made under the lock, so that a run that is killed at any moment leaves what the next one takes for
         a layout, and of two that begin together only one works.
         """
         with translated(f"making an OCI layout in {self.root}"):
-            missing = [path for path in (self.root, *self.root.parents) if not path.exists()]
-            self.root.mkdir(parents=True, exist_ok=True)
-            for path in missing:
-                _sync_directory(path.parent)
+            make_directory(self.root)
             if not (self.root / LAYOUT_FILE).exists():
                 self.incoming.mkdir(exist_ok=True)
-                self._place(LAYOUT_FILE, json.dumps({"imageLayoutVersion": LAYOUT_VERSION}).encode(), _keep_first)
+                self._place(LAYOUT_FILE, LAYOUT_CONTENT, _keep_first)
 
-    def complete(self) -> None:
+    def _complete(self) -> None:
         """Make what a layout needs, and remove what a killed run left growing. Only the holder of the lock may."""
         with translated(f"making an OCI layout in {self.root}"):
             self.incoming.mkdir(exist_ok=True)
@@ -145,74 +151,34 @@ class LayoutFiles:
             if not (self.root / INDEX_FILE).exists():
                 empty = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}
                 self._place(INDEX_FILE, json.dumps(empty).encode())
-            _sync_directory(self.root)
+            sync_directory(self.root)
 
     def holds(self, content: Descriptor) -> bool:
         """Tell whether the content is there, by name and size."""
-        try:
-            status = self.blob_path(content.digest).lstat()
-        except OSError:
-            return False
-        return stat.S_ISREG(status.st_mode) and status.st_size == content.size
+        return self.size(content.digest) == content.size
 
     def size(self, digest: Digest) -> int | None:
         """Return the size of content in bytes, None when it is not there."""
-        try:
-            status = self.blob_path(digest).lstat()
-        except OSError:
-            return None
-        return status.st_size if stat.S_ISREG(status.st_mode) else None
+        return regular_size(self.blob_path(digest))
 
-    def open(self, content: Descriptor) -> BinaryIO:
+    def open(self, content: Descriptor, offset: int = 0) -> FileIO:
         """Open content for reading. Symbolic links are not followed: they lead out of the layout (ggcr#2306).
 
         Raises: ContentNotFound, StorageError.
         """
-        path = self.blob_path(content.digest)
         try:
-            descriptor = os.open(path, _READ | os.O_NOFOLLOW)
+            return open_regular(self.blob_path(content.digest), offset)
         except FileNotFoundError as error:
             raise ContentNotFound("the layout has no such blob", reference=str(content.digest)) from error
-        except OSError as error:
-            raise storage_error(error, f"reading {path}") from error
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise StorageError(f"{path} is not a regular file")
-        return os.fdopen(descriptor, "rb", buffering=0)
 
     def store(self, content: Descriptor, chunks: Iterable[bytes]) -> None:
         """Write content that is verified by its chunks (VerifiedChunks), durably; an error leaves nothing behind."""
-        doing = f"writing blob {content.digest.short} to {self.root}"
-        with translated(doing):
-            file = tempfile.NamedTemporaryFile(dir=self.incoming, buffering=0, delete=False)  # noqa: SIM115 - renamed below
-        path = Path(file.name)
+        path = grow_file(self.incoming, chunks, f"writing blob {content.digest.short} to {self.root}")
         try:
-            with file:
-                for offset in self._grow(file, chunks, doing):
-                    # DONTNEED starts the write-back of dirty pages and gives the clean ones back (mm/fadvise.c).
-                    os.posix_fadvise(file.fileno(), 0, offset, os.POSIX_FADV_DONTNEED)
-                with translated(doing):
-                    os.fchmod(file.fileno(), 0o644)
-                    os.fsync(file.fileno())
             self.adopt(content.digest, path)
         except BaseException:
-            with suppress(OSError):
-                path.unlink()
+            discard_file(path)
             raise
-
-    @staticmethod
-    def _grow(file: Any, chunks: Iterable[bytes], doing: str) -> Iterator[int]:
-        """Write the chunks, and yield the offset whenever enough is dirty to begin its write-back."""
-        offset = begun = 0
-        for chunk in chunks:
-            view = memoryview(chunk)
-            with translated(doing):
-                while view:
-                    view = view[file.write(view) :]
-            offset += len(chunk)
-            if offset - begun >= _WRITE_BACK_BYTES:
-                begun = offset
-                yield offset
 
     def adopt(self, digest: Digest, path: Path) -> None:
         """Give a complete and fsynced file its final name."""
@@ -225,13 +191,13 @@ class LayoutFiles:
                 path.rename(final)
         self._new_directories.add(final.parent)
 
-    def sync(self) -> None:
+    def _sync(self) -> None:
         """Make the names of all stored content durable."""
         directories, self._new_directories = self._new_directories, set()
         try:
             with translated(f"writing to {self.root}"):
                 for directory in (*directories, *({self.blobs} if directories else ())):
-                    _sync_directory(directory)
+                    sync_directory(directory)
         except StorageError:
             self._new_directories |= directories
             raise
@@ -245,12 +211,25 @@ class LayoutFiles:
         except OSError as error:
             raise storage_error(error, f"reading {self.root / INDEX_FILE}") from error
 
-    def write_index(self, data: bytes) -> None:
+    def write_index(self, data: bytes, keep: Callable[[], Set[Digest] | None]) -> Dropped:  # noqa: ARG002 - all stays
         """Replace index.json, after everything that it names is durable."""
-        self.sync()
+        self._sync()
         with translated(f"writing {self.root / INDEX_FILE}"):
             self._place(INDEX_FILE, data)
-            _sync_directory(self.root)
+            sync_directory(self.root)
+        return NOTHING
+
+    def drop(self, keep: Set[Digest]) -> Dropped:
+        """Remove the files of content that is not in `keep`. Files whose names are no digests stay."""
+        dropped = NOTHING
+        with translated(f"removing blobs from {self.root}"):
+            for directory in list(self.blobs.iterdir()):
+                for path in list(directory.iterdir()):
+                    if _is_digest(directory.name, path.name) and f"{directory.name}:{path.name}" not in keep:
+                        dropped = dropped.plus(Dropped(1, path.lstat().st_size))
+                        path.unlink()
+                sync_directory(directory)
+        return dropped
 
     def index_signature(self) -> tuple[int, int, int] | None:
         """Return what changes whenever somebody writes index.json, None when there is none."""
@@ -261,30 +240,36 @@ class LayoutFiles:
         return status.st_ino, status.st_mtime_ns, status.st_size
 
     def _read_small(self, name: str) -> bytes:
-        with os.fdopen(os.open(self.root / name, _READ), "rb") as file:
-            data = file.read(_MAX_SMALL_FILE + 1)
-        if len(data) > _MAX_SMALL_FILE:
-            raise StorageError(f"{self.root / name} is larger than {_MAX_SMALL_FILE} bytes")
+        with os.fdopen(os.open(self.root / name, READ), "rb") as file:
+            data = file.read(MAX_SMALL_FILE + 1)
+        if len(data) > MAX_SMALL_FILE:
+            raise StorageError(f"{self.root / name} is larger than {MAX_SMALL_FILE} bytes")
         return data
 
     def _place(self, name: str, data: bytes, move: Callable[[Path, Path], object] = Path.rename) -> None:
         """Write a file of the layout itself, durably, and give it its name when it is complete."""
-        with tempfile.NamedTemporaryFile(dir=self.incoming, delete=False) as file:
-            try:
-                file.write(data)
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)
-                os.fsync(file.fileno())
-                move(Path(file.name), self.root / name)
-            except BaseException:
-                with suppress(OSError):
-                    Path(file.name).unlink()
-                raise
+        path = grow_file(self.incoming, [data], f"writing {self.root / name}")
+        try:
+            move(path, self.root / name)
+        except BaseException:
+            discard_file(path)
+            raise
 
     def close(self) -> None:
-        """Remove the directory of growing files when it is empty, so that the layout holds what the spec names."""
-        with suppress(OSError):
-            self.incoming.rmdir()
+        """Give the lock back, and remove the directory of growing files, so that the layout has what the spec names."""
+        if self._lock is not None:
+            with suppress(OSError):
+                self.incoming.rmdir()  # not when another program has something in it
+            self._lock.release()
+            self._lock = None
+
+
+def _is_digest(algorithm: str, encoded: str) -> bool:
+    try:
+        Digest(f"{algorithm}:{encoded}")
+    except GrammarError:
+        return False
+    return True
 
 
 def _keep_first(path: Path, final: Path) -> None:
@@ -296,11 +281,3 @@ def _keep_first(path: Path, final: Path) -> None:
             path.rename(final)  # a file system without hard links
             return
     path.unlink(missing_ok=True)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from mirrorsync.errors import GrammarError, StorageError
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import REF_NAME, Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.reference import join_ref_name, split_ref_name
+from mirrorsync.oci.names import join_ref_name, split_ref_name
 
 _EMPTY: Final[Mapping[str, Any]] = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX}
 
@@ -70,6 +71,19 @@ class Index:
         """Yield the entries of one repository."""
         for name, entry in self.repositories.get(repository, {}).items():
             yield name, Descriptor.from_json(entry)
+
+    def unnamed(self) -> Iterator[tuple[str, Descriptor]]:
+        """Yield the well-formed entries of others: what they are called there ("" for nothing), and their content."""
+        for entry in self.others:
+            with suppress(GrammarError):
+                content = Descriptor.from_json(entry)
+                yield content.annotations.get(REF_NAME, ""), content.bare()
+
+    def forget(self, digest: Digest) -> None:
+        """Remove the entries of others that have this digest."""
+        self.others = [
+            entry for entry in self.others if not (isinstance(entry, Mapping) and entry.get("digest") == digest)
+        ]
 
     def set(self, name: Name, content: Descriptor) -> None:
         """Let a name stand for some content."""

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
 
-from mirrorsync.errors import ContentNotFound, MirrorsyncError
+from mirrorsync.errors import ContentNotFound, MirrorsyncError, UsageError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
-from mirrorsync.stores.layout.files import INDEX_FILE, LayoutFiles, translated
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.names import join_ref_name
 from mirrorsync.stores.layout.index import Index, Name
+from mirrorsync.stores.layout.places import LayoutPlace
+from mirrorsync.stores.layout.reach import reachable, read_manifest
+
+_NAMES_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What is to be written: the bytes of index.json, and the changes in them."""
+
+    data: bytes
+    changes: Mapping[Name, Descriptor | None]
+    forgotten: frozenset[Digest]
 
 
 class LayoutNames:
@@ -19,12 +34,13 @@ class LayoutNames:
     same name: our changes are kept apart and laid over what the file says at that moment.
     """
 
-    def __init__(self, files: LayoutFiles) -> None:
+    def __init__(self, files: LayoutPlace) -> None:
         self._files = files
         self._index = Index()
-        self._signature: tuple[int, int, int] | None = None
+        self._signature: Hashable | None = None
         self._changes: dict[Name, Descriptor | None] = {}
         self._untagged: dict[Name, Descriptor] = {}
+        self._forgotten: set[Digest] = set()
         self._children: dict[Digest, tuple[Descriptor, ...]] = {}
         self._members: dict[str, dict[Digest, Descriptor]] = {}
 
@@ -33,9 +49,11 @@ class LayoutNames:
         signature = self._files.index_signature()
         if signature != self._signature:
             raw = self._files.read_index() if self._files.exists() else None
-            index = Index.load(raw, str(self._files.root / INDEX_FILE)) if raw is not None else Index()
+            index = Index.load(raw, self._files.index_place) if raw is not None else Index()
             for name, content in self._changes.items():
                 _apply(index, name, content)
+            for digest in self._forgotten:
+                index.forget(digest)
             self._index, self._signature = index, signature
             self._members.clear()
         elif signature is None:
@@ -49,10 +67,44 @@ class LayoutNames:
 
     def tags(self, repository: str) -> list[str] | None:
         """Return the tags of a repository, sorted; None when there is no such repository."""
-        index = self.current()
-        if repository not in index.repositories:
+        if repository not in self.repositories():
             return None
-        return sorted(name.tag for name in index.repositories[repository] if name.tag is not None)
+        names = self._index.repositories.get(repository, ())
+        return sorted(name.tag for name in names if name.tag is not None)
+
+    def repositories(self) -> set[str]:
+        """Return the names of all repositories; "" is the one of images without a repository in their name."""
+        index = self.current()
+        return index.repositories.keys() | ({""} if any(index.unnamed()) else set())
+
+    def the_only_one(self) -> Descriptor | None:
+        """Return the one image that is there, whatever its name, None when there is none.
+
+        What is there by its digest alone counts when nothing else is, and what refers to another image does not.
+        Raises: UsageError when there are several.
+        """
+        index = self.current()
+        named = {str(name): content for names in index.repositories for name, content in index.of(names)}
+        tagged = {name: content for name, content in named.items() if "@" not in name}
+        unnamed = {join_ref_name("", None, content.digest): content for _, content in index.unnamed()}
+        images = self._images(tagged | unnamed) or self._images(named)
+        if len({content.digest for content in images.values()}) > 1:
+            shown = ", ".join(islice(images, _NAMES_SHOWN)) + (", ..." if len(images) > _NAMES_SHOWN else "")
+            raise UsageError(f"it holds {len(images)} images", remedy=f"name one: {shown}")
+        return next(iter(images.values()), None)
+
+    def _images(self, named: Mapping[str, Descriptor]) -> dict[str, Descriptor]:
+        """Return what is an image of its own, sorted by name."""
+        found = {}
+        for name, content in sorted(named.items()):
+            if content.is_manifest and self._files.holds(content):
+                try:
+                    subject = self.manifest(content).subject if "@" in name else None
+                except MirrorsyncError:
+                    subject = None  # a damaged one is one; who asks for it gets the error
+                if subject is None:
+                    found[name] = content.bare()
+        return found
 
     def member(self, repository: str, digest: Digest) -> Descriptor | None:
         """Return a manifest that an entry of the repository names or leads to, None when there is none."""
@@ -70,6 +122,7 @@ class LayoutNames:
     def _walk(self, repository: str) -> Iterator[Descriptor]:
         roots = [content for _, content in self._index.of(repository)]
         roots += [content for name, content in self._untagged.items() if name.repository == repository]
+        roots += [content for _, content in self._index.unnamed() if repository == ""]
         seen: set[Digest] = set()
         while roots:
             content = roots.pop()
@@ -90,12 +143,9 @@ class LayoutNames:
 
     def manifest(self, content: Descriptor) -> Manifest:
         """Return a manifest. Raises: ContentNotFound, IntegrityError, StorageError."""
-        size = self._files.size(content.digest)
-        if size is None:
+        if self._files.size(content.digest) is None:
             raise ContentNotFound("the layout has no such manifest")
-        with self._files.open(content) as file, translated(f"reading manifest {content.digest.short}"):
-            raw = file.read(MAX_MANIFEST_BYTES + 1)
-        return Manifest.parse(raw, content.media_type, digest=content.digest, size=content.size)
+        return read_manifest(self._files, content)
 
     def add(self, repository: str, manifest: Manifest) -> None:
         """Take up a manifest that was stored without a tag."""
@@ -127,7 +177,15 @@ class LayoutNames:
             self._change(name, None)
         untagged = self._untagged.pop(Name(repository, None, digest), None)
         self._members.pop(repository, None)
-        return bool(names) or untagged is not None
+        return self._forget(repository, digest) or bool(names) or untagged is not None
+
+    def _forget(self, repository: str, digest: Digest) -> bool:
+        """Remove the entries without a name that we read; they are repository ""'s, and known by their digests."""
+        if repository or all(content.digest != digest for _, content in self.current().unnamed()):
+            return False
+        self._forgotten.add(digest)
+        self._index.forget(digest)
+        return True
 
     def _learn(self, repository: str, manifest: Manifest) -> None:
         self._children[manifest.digest] = manifest.children
@@ -138,22 +196,31 @@ class LayoutNames:
         _apply(self.current(), name, content)
         self._changes[name] = content
 
-    def pending(self) -> tuple[bytes, Mapping[Name, Descriptor | None]] | None:
-        """Return the bytes of index.json with the changes in them, and those changes; None when there are none.
-
-        Who has written the bytes calls `written` with the changes. Raises: StorageError.
-        """
-        if not self._changes and not self._untagged:
+    def pending(self) -> Pending | None:
+        """Return what is to be written, None when nothing is; whoever has written it calls `written`."""
+        if not self._changes and not self._untagged and not self._forgotten:
             return None
         self._name_untagged(self.current())
-        return self._index.dump(), dict(self._changes)
+        return Pending(self._index.dump(), dict(self._changes), frozenset(self._forgotten))
 
-    def written(self, changes: Mapping[Name, Descriptor | None]) -> None:
+    def written(self, pending: Pending) -> None:
         """Forget changes that are in index.json now; newer ones of the same names stay."""
         self._signature = self._files.index_signature()
-        for name, content in changes.items():
+        self._forgotten -= pending.forgotten
+        for name, content in pending.changes.items():
             if self._changes.get(name) is content:
                 self._changes.pop(name, None)
+
+    def reachable(self) -> set[Digest]:
+        """Return the digests of all content that an entry leads to, be it ours or somebody else's.
+
+        Raises: IntegrityError, StorageError when that cannot be told.
+        """
+        index = self.current()
+        named = chain.from_iterable(index.repositories.values())
+        entries = [index.repositories[name.repository][name] for name in named]
+        untagged = [content.to_json() for content in self._untagged.values()]
+        return reachable([*entries, *index.others, *untagged], self._files)
 
     def _name_untagged(self, index: Index) -> None:
         """Give what no tag and no index leads to a name by its digest, and take that name where one does by now."""

@@ -1,47 +1,44 @@
-"""A store in an OCI layout directory: one layout for all repositories, which hold the same blobs."""
+"""A store in an OCI image layout, in a directory or in an archive: one for all repositories, which share its blobs."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from mirrorsync.errors import ContentNotFound, Denied, MirrorsyncError, RepositoryNotFound
-from mirrorsync.locks import FileLock
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
-from mirrorsync.oci.reference import LAYOUT_SCHEME, check_tag
-from mirrorsync.stores.base import CHUNK_BYTES
-from mirrorsync.stores.layout.files import LAYOUT_FILE, LayoutFiles, translated
+from mirrorsync.oci.names import check_tag
+from mirrorsync.oci.transports import THE_ONLY_ONE
+from mirrorsync.stores.layout.archive import LayoutArchive
+from mirrorsync.stores.layout.files import LayoutFiles
 from mirrorsync.stores.layout.names import LayoutNames
+from mirrorsync.stores.layout.places import NOTHING, Dropped, LayoutPlace
+from mirrorsync.stores.storage import read_chunks, translated
 from mirrorsync.stores.verified import VerifiedChunks, verified
 
-# index.json is written when a run ends, and this often in between: a killed run then keeps most of its tags.
-_FLUSH_SECONDS = 10.0
 
+class LayoutPlaceStore:
+    """A layout as a store, wherever its files are.
 
-class LayoutStore:
-    """An OCI layout directory as a store.
-
-    Nothing is written, and nothing needs to exist, until something is stored; then the directory is made and locked.
-    directory: absolute. clock: monotonic seconds.
+    Nothing is written, and nothing needs to exist, until something is stored; then the place is made and locked.
+    clock: monotonic seconds.
     """
 
     shares_blobs = True
 
-    def __init__(self, directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.address = f"{LAYOUT_SCHEME}{directory}"
-        self.files = LayoutFiles(directory)
-        self.names = LayoutNames(self.files)
-        self._lock: FileLock | None = None
-        self._locking = threading.Lock()  # blobs are put from several threads
+    def __init__(self, files: LayoutPlace, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.address = files.address
+        self.files = files
+        self.names = LayoutNames(files)
+        self._locked = False
         self._clock = clock
         self._flushed_at = clock()
         self._writing = asyncio.Lock()
@@ -53,7 +50,7 @@ class LayoutStore:
     async def repositories(self) -> AsyncIterator[str]:
         """Yield the names of all repositories, sorted; "" stands for images that have no repository in their name."""
         with self.located():
-            names = sorted(self.names.current().repositories)
+            names = sorted(self.names.repositories())
         for name in names:
             yield name
 
@@ -62,47 +59,59 @@ class LayoutStore:
 
         Raises: Locked, StorageError.
         """
-        with self._locking, self.located():
-            if self._lock is not None:
-                return
-            self.files.exists()
-            self.files.found()
-            lock = FileLock(self.files.root / LAYOUT_FILE, str(self.files.root))
-            try:
-                self.files.complete()
-            except BaseException:
-                lock.release()
-                raise
-            self._lock = lock
+        if not self._locked:
+            with self.located():
+                self.files.lock()
+            self._locked = True
 
     async def flush(self) -> None:
         """Write index.json, when there is something new to say."""
-        if self._lock is None:
-            return
+        if self._locked:
+            with self.located():
+                await self._flush()
+
+    async def _flush(self) -> Dropped:
+        dropped = NOTHING
+        async with self._writing:
+            pending = self.names.pending()
+            if pending is not None:
+                dropped = await asyncio.to_thread(self.files.write_index, pending.data, self._needed)
+                self.names.written(pending)
+        self._flushed_at = self._clock()
+        return dropped
+
+    def _needed(self) -> Set[Digest] | None:
+        """Return what an archive that is written anew must have; None stands for everything, in doubt."""
+        try:
+            return self.names.reachable()
+        except MirrorsyncError:
+            return None
+
+    async def drop_unreferenced(self) -> tuple[int, int]:
+        """Flush, and remove the blobs that no entry of index.json leads to; return how many, and their bytes.
+
+        Entries count whoever wrote them. Nothing else may write to the store meanwhile. Raises: Locked, StorageError;
+        IntegrityError or StorageError, with nothing removed, when a manifest cannot be read.
+        """
+        self.lock()
         with self.located():
-            async with self._writing:
-                pending = self.names.pending()
-                if pending is not None:
-                    data, changes = pending
-                    await asyncio.to_thread(self.files.write_index, data)
-                    self.names.written(changes)
-            self._flushed_at = self._clock()
+            dropped = await self._flush()
+            needed = await asyncio.to_thread(self.names.reachable)
+            return dropped.plus(await asyncio.to_thread(self.files.drop, needed))
 
     async def flush_now_and_then(self) -> None:
         """Flush when the last time is long enough ago."""
-        if self._clock() - self._flushed_at >= _FLUSH_SECONDS:
+        if self._clock() - self._flushed_at >= self.files.flush_seconds:
             self._flushed_at = self._clock()
             await self.flush()
 
     async def close(self) -> None:
-        """Flush, and give the lock back."""
+        """Flush, and give files and lock back."""
         try:
             await self.flush()
         finally:
-            if self._lock is not None:
-                self.files.close()
-                self._lock.release()
-                self._lock = None
+            self.files.close()
+            self._locked = False
 
     @contextmanager
     def located(self, repository: str | None = None, reference: str | None = None) -> Iterator[None]:
@@ -113,18 +122,46 @@ class LayoutStore:
             raise error.at(store=self.address, repository=repository, reference=reference) from error.__cause__
 
 
+class LayoutArchiveStore(LayoutPlaceStore):
+    """An `oci-archive:` as a store: a layout in a tar file, which is written once, when the run ends.
+
+    file: absolute. temporary: a directory for what cannot be read in place (pipes, and what is gzipped as a whole).
+    """
+
+    def __init__(self, file: Path, temporary: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(LayoutArchive(file, temporary), clock=clock)
+
+
+class LayoutStore(LayoutPlaceStore):
+    """An `oci:` directory as a store. directory: absolute."""
+
+    def __init__(self, directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.files: LayoutFiles = LayoutFiles(directory)
+        super().__init__(self.files, clock=clock)
+
+    def repository(self, name: str) -> LayoutDirectoryRepository:
+        """Return the repository of that name."""
+        return LayoutDirectoryRepository(self, name)
+
+
 class LayoutRepository:
     """One repository of a layout: the entries of index.json whose name begins with its name."""
 
-    def __init__(self, store: LayoutStore, name: str) -> None:
+    def __init__(self, store: LayoutPlaceStore, name: str) -> None:
         self.name = name
         self._store = store
         self._files = store.files
         self._names = store.names
 
     async def resolve(self, reference: str) -> Descriptor | None:
-        """Return what a tag names, or a digest that a tag or an index of this repository leads to."""
+        """Return what a tag names, or a digest that an entry of this repository leads to.
+
+        In the repository "" those are also the entries without a name, and "" is the only image there is. Raises:
+        UsageError when there are several.
+        """
         with self._store.located(self.name, reference):
+            if reference == THE_ONLY_ONE and not self.name:
+                return self._names.the_only_one()
             if ":" in reference:
                 return self._names.member(self.name, Digest(reference))
             return self._names.tagged(self.name, reference)
@@ -140,11 +177,13 @@ class LayoutRepository:
 
     async def has(self, blob: Descriptor) -> bool:
         """Tell whether the layout holds the blob."""
-        return self._files.holds(blob)
+        with self._store.located(self.name, str(blob.digest)):
+            return self._files.holds(blob)
 
     async def blob(self, digest: Digest) -> Descriptor | None:
         """Return a blob's descriptor by its digest, None when the layout does not hold it."""
-        size = self._files.size(digest)
+        with self._store.located(self.name, str(digest)):
+            size = self._files.size(digest)
         return Descriptor(media_types.ANY_BYTES, digest, size) if size is not None else None
 
     async def manifest(self, content: Descriptor) -> Manifest:
@@ -176,22 +215,12 @@ class LayoutRepository:
     @contextmanager
     def open(self, blob: Descriptor, offset: int = 0) -> Iterator[Iterator[bytes]]:
         """Read a blob from `offset` on. Raises: ContentNotFound, StorageError."""
-        with self._store.located(self.name, str(blob.digest)), self._files.open(blob) as file:
-            file.seek(offset)
-            yield self._chunks(file, blob)
-
-    @staticmethod
-    def _chunks(file: BinaryIO, blob: Descriptor) -> Iterator[bytes]:
-        while True:
-            with translated(f"reading blob {blob.digest.short}"):
-                chunk = file.read(CHUNK_BYTES)
-            if not chunk:
-                return
-            yield chunk
+        with self._store.located(self.name, str(blob.digest)), self._files.open(blob, offset) as file:
+            yield read_chunks(file, f"reading blob {blob.digest.short}")
 
     async def mount(self, blob: Descriptor, origin: str) -> bool:  # noqa: ARG002 - the protocol's parameter
         """Tell whether the blob is there: all repositories of a layout share their blobs."""
-        return self._files.holds(blob)
+        return await self.has(blob)
 
     async def write(self, blob: Descriptor, data: bytes) -> None:
         """Store a small blob. Raises: IntegrityError, StorageError."""
@@ -242,17 +271,25 @@ class LayoutRepository:
             raise ContentNotFound("the layout has no such manifest")
         raise Denied("the manifest is part of an index", remedy="delete the index that names it")
 
+
+class LayoutDirectoryRepository(LayoutRepository):
+    """One repository of a layout directory, whose blobs are files of their own (BlobFiles)."""
+
+    def __init__(self, store: LayoutStore, name: str) -> None:
+        super().__init__(store, name)
+        self._directory = store.files
+
     @property
     def incoming(self) -> Path:
         """A directory for files that are to be adopted; there while the store is locked."""
-        return self._files.incoming
+        return self._directory.incoming
 
     def open_file(self, blob: Descriptor) -> BinaryIO:
         """Open a blob's file. Raises: ContentNotFound, StorageError."""
         with self._store.located(self.name, str(blob.digest)):
-            return self._files.open(blob)
+            return self._directory.open(blob)
 
     def adopt(self, blob: Descriptor, path: Path) -> None:
         """Make a verified and fsynced file in `incoming` the blob."""
         with self._store.located(self.name, str(blob.digest)):
-            self._files.adopt(blob.digest, path)
+            self._directory.adopt(blob.digest, path)

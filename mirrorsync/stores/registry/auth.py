@@ -16,10 +16,10 @@ from mirrorsync.errors import MirrorsyncError, RegistryFailure, Unauthorized, pr
 from mirrorsync.events import Noticed, Observer
 from mirrorsync.secret import Secret
 from mirrorsync.stores.registry import challenge as challenges
+from mirrorsync.stores.registry.accounts import Credentials
 from mirrorsync.stores.registry.answers import checked, failure
 from mirrorsync.stores.registry.challenge import Challenge
 from mirrorsync.stores.registry.conversation import Authorize
-from mirrorsync.stores.registry.credentials import Credentials
 from mirrorsync.stores.registry.messages import MAX_TOKEN_BYTES, Answer, Outgoing, Request
 from mirrorsync.stores.registry.origins import resolved
 from mirrorsync.stores.registry.retry import RETRIED_STATUSES, Clock, Persistence
@@ -54,8 +54,16 @@ class _Token:
     ends: float  # monotonic seconds
 
 
+def trusted_realms(registry: str, realm_hosts: Iterable[str]) -> frozenset[str]:
+    """Return the hosts whose token services get the credentials of a registry (its URL). realm_hosts: others named."""
+    host = urlsplit(registry).hostname or ""
+    return _OWN_REALMS.get(host, frozenset()) | {host, *realm_hosts}
+
+
 class Authorizer:
     """The Authorization headers of one registry. All methods run on the event loop.
+
+    The scope "" asks for a token that allows nothing and still says who we are, as `docker login` does.
 
     registry: its URL. find: returns the credentials for one of its repositories, and may block. send: sends one request
     without conversation.
@@ -77,8 +85,7 @@ class Authorizer:
         self._persistence = persistence
         self._clock = clock
         self._observer = observer
-        host = urlsplit(registry).hostname or ""
-        self._trusted_realms = {host, *realm_hosts} | _OWN_REALMS.get(host, frozenset())
+        self._trusted_realms = trusted_realms(registry, realm_hosts)
         self._found: dict[str, Credentials | None] = {}
         # Identity tokens that came with a token, for the credentials that it was given for.
         self._renewed: dict[Credentials, Secret] = {}
@@ -134,6 +141,9 @@ class Authorizer:
 
     async def _token(self, wanted: Authorize, challenge: Challenge) -> str:
         scopes = wanted.scopes
+        known = await self._credentials(scopes)
+        if known is not None and known.registry_token:
+            return known.registry_token.reveal()
         token = self._tokens.get(scopes)
         if token is not None and f"Bearer {token.text}" != wanted.rejected and token.ends > self._clock.monotonic():
             return token.text
@@ -247,7 +257,7 @@ def _basic(credentials: Credentials | None) -> str:
 
 def _parameters(challenge: Challenge, scopes: Iterable[str]) -> list[tuple[str, str]]:
     service = challenge.get("service")
-    return [*([("service", service)] if service else []), *(("scope", scope) for scope in scopes)]
+    return [*([("service", service)] if service else []), *(("scope", scope) for scope in scopes if scope)]
 
 
 def _get_request(

@@ -19,7 +19,7 @@ from mirrorsync.stores.registry.messages import Answer, Outgoing, Reply, Request
 from mirrorsync.stores.registry.network import Network
 from mirrorsync.stores.registry.origins import resolved, same_origin
 from mirrorsync.stores.registry.questions import Questions
-from mirrorsync.stores.registry.retry import Clock, Gate, Persistence, Transient
+from mirrorsync.stores.registry.retry import ATTEMPTS, Clock, Gate, Persistence, Transient
 
 if TYPE_CHECKING:
     from mirrorsync.stores.registry.streams import Streams
@@ -31,7 +31,7 @@ class Client:
     """Talks to one registry. Made on the event loop; `ask` and `once` run there, the blocking methods in threads.
 
     url: of the registry, such as https://registry-1.docker.io. find: returns the credentials for a
-    repository, and may block.
+    repository, and may block. attempts: how often a request is sent that fails for a moment.
     """
 
     def __init__(
@@ -43,13 +43,14 @@ class Client:
         realm_hosts: Iterable[str] = (),
         clock: Clock | None = None,
         observer: Observer,
+        attempts: int = ATTEMPTS,
     ) -> None:
         self.url = url
         self.name = urlsplit(url).netloc
         self._network = network
         self._clock = clock or Clock()
         self._observer = observer
-        self._persistence = Persistence(self._clock, Gate(self._clock), observer)
+        self._persistence = Persistence(self._clock, Gate(self._clock), observer, attempts)
         self._questions = Questions(network)
         self._authorizer = Authorizer(
             url, find, self._questions.send, self._persistence, self._clock, observer, realm_hosts

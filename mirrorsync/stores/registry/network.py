@@ -9,12 +9,15 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Self
 from urllib.parse import unquote, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed does not know it
 
 from mirrorsync.errors import MirrorsyncError, TlsFailed, Unauthorized, Unreachable, UsageError, printable
+from mirrorsync.oci.names import DOCKER_HUB
 from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.registry.certificates import Certificates, read_certificates
 from mirrorsync.stores.registry.origins import same_origin
 
 # Seconds. No limit on the whole of a transfer, since blobs of many GiB are normal; on a silent line there is one.
@@ -22,8 +25,18 @@ CONNECT_SECONDS: Final = 30.0
 SILENCE_SECONDS: Final = 60.0
 QUESTION_SECONDS: Final = 300.0  # a whole question with its answer of at most a few MiB
 
-PLAIN_HTTP_REMEDY: Final = "the host speaks plain HTTP: set plain_http: true for it in the spec, if that is meant"
-CLIENT_CERTIFICATE_REMEDY: Final = "set client_cert and client_key for this host in the spec, to a certificate it takes"
+# Where a registry's API is not at the host that names it.
+_API_HOSTS: Final = {DOCKER_HUB: "registry-1.docker.io"}
+PLAIN_HTTP_REMEDY: Final = (
+    "the host speaks plain HTTP: set plain_http: true for it in the spec, or give --tls-verify=false, if that is meant"
+)
+CLIENT_CERTIFICATE_REMEDY: Final = (
+    "set client_cert and client_key for this host in the spec, or give --cert-dir, with a certificate it takes"
+)
+_DISTRUST_REMEDY: Final = (
+    "trust its authority: ca_file for this host in the spec, --cert-dir DIR with a .crt file in it, "
+    "or /etc/containers/certs.d/HOST/ca.crt"
+)
 PROXY_LOGIN_REMEDY: Final = "put the login into the proxy's URL in the environment: http://USER:PASSWORD@HOST:PORT"
 _NO_TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3})")  # http.client's words
 # OpenSSL's names of the alerts with which a server refuses a client's certificate, or the lack of one.
@@ -61,15 +74,24 @@ class Connections:
         return cls(max(1, limit - 2 * bytes_share), bytes_share, bytes_share)
 
 
+def api_url(host: str, *, plain_http: bool = False) -> str:
+    """Return the URL that the API of a registry is below, by the host that references name it by."""
+    return f"{'http' if plain_http else 'https'}://{_API_HOSTS.get(host, host)}"
+
+
 class Network:
     """Makes the TLS context of one registry when it is first needed, and tells which proxy leads to a URL.
 
     proxies: scheme -> URL of the proxy, and "no" -> the hosts to be reached without, as
-    `urllib.request.getproxies_environment` gives them. home: the URL of the registry.
+    `urllib.request.getproxies_environment` gives them. home: the URL of the registry. certificates: a directory of
+    certificates for it (see certificates.py); what the settings name comes on top.
     """
 
-    def __init__(self, settings: RegistrySettings, proxies: Mapping[str, str], home: str) -> None:
+    def __init__(
+        self, settings: RegistrySettings, proxies: Mapping[str, str], home: str, certificates: Path | None = None
+    ) -> None:
         self._settings = settings
+        self._directory = certificates
         self._home = home
         self._proxies = dict(proxies)
         self._contexts: dict[bool, ssl.SSLContext] = {}
@@ -83,10 +105,11 @@ class Network:
         redirects to does not get to see it.
         """
         known = {urlsplit(self._home).hostname, *self._settings.realm_hosts}
-        shown = bool(self._settings.client_cert) and urlsplit(url).hostname in known
+        shown = bool(self._settings.client_cert or self._directory) and urlsplit(url).hostname in known
         with self._making:
             if shown not in self._contexts:
-                self._contexts[shown] = _tls_context(self._settings, shown=shown)
+                held = read_certificates(self._directory) if self._directory else Certificates()
+                self._contexts[shown] = _tls_context(self._settings, held, shown=shown)
             return self._contexts[shown]
 
     def proxy(self, url: str) -> Proxy | None:
@@ -158,32 +181,35 @@ def _tunnel_status(error: BaseException) -> int | None:
     return None
 
 
-def _tls_context(settings: RegistrySettings, *, shown: bool) -> ssl.SSLContext:
-    """Return a context. shown: whether the client certificate may be."""
+def _tls_context(settings: RegistrySettings, held: Certificates, *, shown: bool) -> ssl.SSLContext:
+    """Return a context. held: what a directory of certificates adds; shown: whether the client certificate may be."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if settings.insecure_skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if settings.ca_file:
+    authorities = [("certificate", str(path)) for path in held.authorities]
+    for key, path in (*authorities, *((("ca_file", settings.ca_file),) if settings.ca_file else ())):
         try:
-            context.load_verify_locations(cafile=settings.ca_file)
+            context.load_verify_locations(cafile=path)
         except (OSError, ssl.SSLError) as error:
-            raise _unusable("ca_file", settings.ca_file, error) from error
-    if settings.client_cert and shown:
+            raise _unusable(key, path, error) from error
+    key, certificate, private = "client_cert", settings.client_cert, settings.client_key
+    if not certificate and held.client:
+        key, certificate, private = "certificate", str(held.client[0]), str(held.client[1])
+    if certificate and shown:
         try:
             # An encrypted key would make OpenSSL ask on the terminal; the empty password makes it fail instead.
-            context.load_cert_chain(settings.client_cert, settings.client_key, password="")
+            context.load_cert_chain(certificate, private, password="")
         except (OSError, ssl.SSLError) as error:
-            raise _unusable("client_cert", settings.client_cert, error) from error
+            raise _unusable(key, certificate, error) from error
     return context
 
 
 def _unusable(key: str, path: str, error: OSError) -> TlsFailed:
     reason = error.strerror if not isinstance(error, ssl.SSLError) and error.strerror else "it holds no usable PEM data"
-    return TlsFailed(
-        f"{key} {printable(path)} cannot be used: {reason}", remedy=f"check {key} of this host in the spec"
-    )
+    remedy = "check that file, and its key" if key == "certificate" else f"check {key} of this host in the spec"
+    return TlsFailed(f"{key} {printable(path)} cannot be used: {reason}", remedy=remedy)
 
 
 def tls_failure(error: BaseException) -> TlsFailed:
@@ -193,7 +219,9 @@ def tls_failure(error: BaseException) -> TlsFailed:
     """
     cause = next((one for one in _causes(error) if type(one).__module__ == "ssl"), None)
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return TlsFailed(f"its certificate is not trusted: {printable(cause.verify_message, 200)}")
+        return TlsFailed(
+            f"its certificate is not trusted: {printable(cause.verify_message, 200)}", remedy=_DISTRUST_REMEDY
+        )
     reason = (cause.reason if isinstance(cause, ssl.SSLError) else None) or "the handshake failed"
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return TlsFailed("it does not answer with TLS", remedy=PLAIN_HTTP_REMEDY)

@@ -15,6 +15,7 @@ from mirrorsync.errors import (
     MirrorsyncError,
     RegistryFailure,
     RepositoryNotFound,
+    TagsNotDeleted,
     Unauthorized,
     printable,
 )
@@ -23,8 +24,8 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
-from mirrorsync.oci.reference import check_tag
-from mirrorsync.stores.registry.answers import codes, failure
+from mirrorsync.oci.names import check_tag
+from mirrorsync.stores.registry.answers import failure
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.listing import PAGE_ENTRIES, fresh, pages
 from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Answer, Request
@@ -224,17 +225,25 @@ class RegistryRepository:
             await self._referrers.add(manifest)
 
     async def delete(self, reference: str) -> None:
-        """Remove a tag, or a manifest by digest. Raises: ContentNotFound; RegistryFailure where it is switched off."""
+        """Remove a tag, or a manifest by digest.
+
+        Raises: ContentNotFound; TagsNotDeleted; RegistryFailure where nothing is deleted.
+        """
         scopes = (f"repository:{self.name}:pull,push,delete",)
         with self._located(reference):
             request = Request("DELETE", self._manifest_url(reference), scopes, known=frozenset({400, 404, 405}))
             answer = await self._client.ask(request, "deleting it")
             if answer.status == 404:
                 raise ContentNotFound(f"the repository has no such {'manifest' if ':' in reference else 'tag'}")
+            if not answer.ok and ":" not in reference:
+                # distribution 2.8 reads the tag as a digest (DIGEST_INVALID), and says UNSUPPORTED when all deletion is
+                # off; whether it deletes at all, only the digest can tell.
+                raise TagsNotDeleted("the registry does not delete single tags")
             if not answer.ok:
-                what = "tags" if ":" not in reference and "UNSUPPORTED" not in codes(answer) else "images"
                 raise RegistryFailure(
-                    f"the registry does not delete {what}", remedy="allow it in the registry's configuration"
+                    "the registry does not delete images",
+                    remedy="allow it in the registry's configuration (REGISTRY_STORAGE_DELETE_ENABLED=true for "
+                    "docker-registry)",
                 )
 
     async def _tagged(self, tag: str) -> Manifest | None:

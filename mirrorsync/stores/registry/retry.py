@@ -118,18 +118,19 @@ class Gate:
 
 
 class Persistence:
-    """Tries again what failed for a moment, for both engines.
+    """Tries again what failed for a moment, for both engines. attempts: how often in all, at least once.
 
     The first attempt goes without tenacity: its bookkeeping costs 66 microseconds a call, a fifth of a whole HEAD.
     """
 
-    def __init__(self, clock: Clock, gate: Gate, observer: Observer) -> None:
+    def __init__(self, clock: Clock, gate: Gate, observer: Observer, attempts: int = ATTEMPTS) -> None:
         self._clock = clock
         self._gate = gate
         self._observer = observer
+        self._attempts = attempts
 
     async def ask(self, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Return what `attempt` returns, trying up to ATTEMPTS times while it raises Transient. `what` is for people.
+        """Return what `attempt` returns, trying up to `attempts` times while it raises Transient. `what` is for people.
 
         Raises: the failure inside the last Transient; RateLimited when a host asks for a longer pause than we take.
         """
@@ -210,7 +211,7 @@ class Persistence:
     def _policy(self, what: str) -> dict[str, Any]:
         return {
             "retry": tenacity.retry_if_exception_type(Transient),
-            "stop": tenacity.stop_after_attempt(ATTEMPTS),
+            "stop": tenacity.stop_after_attempt(self._attempts),
             "wait": _wait,
             "before_sleep": lambda state: self._announce(what, state),
             "reraise": True,

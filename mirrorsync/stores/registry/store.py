@@ -4,34 +4,57 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mirrorsync.errors import Denied, GrammarError
 from mirrorsync.events import Observer, ignore
-from mirrorsync.oci.reference import DOCKER_HUB, check_repository
+from mirrorsync.oci.names import check_repository
 from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.registry.accounts import Credentials
+from mirrorsync.stores.registry.certificates import directory_for
 from mirrorsync.stores.registry.client import Client
-from mirrorsync.stores.registry.credentials import Credentials
 from mirrorsync.stores.registry.listing import PAGE_ENTRIES, fresh, pages
 from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Request
-from mirrorsync.stores.registry.network import Network
+from mirrorsync.stores.registry.network import Network, api_url
 from mirrorsync.stores.registry.repository import RegistryRepository, located
-from mirrorsync.stores.registry.retry import Clock
+from mirrorsync.stores.registry.retry import ATTEMPTS, Clock
 from mirrorsync.stores.registry.upload import PartSize
 
-# Where a registry's API is not at the host that names it.
-_API_HOSTS = {DOCKER_HUB: "registry-1.docker.io"}
 _NO_CATALOG = frozenset({401, 403, 404, 405})
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a registry's client takes from outside. proxies: as `Network` takes them; find: credentials by host and
-    repository."""
+    """What a registry's client takes from outside.
+
+    find: credentials by host and repository. proxies: as `Network` takes them. certificates: the directories that may
+    hold one with certificates for a host. attempts: how often a request is sent that fails for a moment, at least 1.
+    """
 
     find: Callable[[str, str], Credentials | None]
     proxies: dict[str, str] = field(default_factory=dict)
     observer: Observer = ignore
     clock: Clock = field(default_factory=Clock)
+    certificates: tuple[Path, ...] = ()
+    attempts: int = ATTEMPTS
+
+
+def client_of(
+    host: str, settings: RegistrySettings, around: Surroundings, find: Callable[[str], Credentials | None]
+) -> Client:
+    """Return a client of the registry that references name by `host`. find: credentials by repository."""
+    url = api_url(host, plain_http=settings.plain_http)
+    return Client(
+        url,
+        Network(
+            settings, around.proxies, url, directory_for(host, settings.cert_dir, around.certificates)
+        ),
+        find,
+        realm_hosts=settings.realm_hosts,
+        clock=around.clock,
+        observer=around.observer,
+        attempts=around.attempts,
+    )
 
 
 class RegistryStore:
@@ -44,18 +67,9 @@ class RegistryStore:
 
     def __init__(self, host: str, settings: RegistrySettings, around: Surroundings) -> None:
         self.address = host
-        scheme = "http" if settings.plain_http else "https"
         self._observer = around.observer
         self._parts = PartSize()
-        url = f"{scheme}://{_API_HOSTS.get(host, host)}"
-        self._client = Client(
-            url,
-            Network(settings, around.proxies, url),
-            lambda repository: around.find(host, repository),
-            realm_hosts=settings.realm_hosts,
-            clock=around.clock,
-            observer=around.observer,
-        )
+        self._client = client_of(host, settings, around, lambda repository: around.find(host, repository))
 
     def repository(self, name: str) -> RegistryRepository:
         """Return the repository of that name."""

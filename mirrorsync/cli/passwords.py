@@ -1,0 +1,72 @@
+"""Where passwords come from: a terminal without echo, the environment, stdin; rather not from the command line.
+
+A command line is shown by `ps` to every user of the machine, and kept in the shell's history.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import click
+
+from mirrorsync.errors import UsageError
+from mirrorsync.secret import Secret
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MAX_BYTES: Final = 1024 * 1024
+
+
+def password_of(username: str, host: str, variable: str, environment: Mapping[str, str]) -> Secret:
+    """Return the password of an account: from the environment `variable`, else asked for on a terminal.
+
+    Raises: UsageError when there is neither.
+    """
+    if given := environment.get(variable):
+        return Secret(given)
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"there is no password for {username} at {host}",
+            remedy=f"set {variable}, or use `mirrorsync login --password-stdin {host}` once",
+        )
+    # getpass speaks to the terminal itself, also when stdout and stderr go elsewhere.
+    from getpass import getpass
+
+    try:
+        password = getpass(f"Password of {username} at {host}: ")
+    except EOFError:
+        raise UsageError("no password was typed") from None
+    if not password:
+        raise UsageError("no password was typed")
+    return Secret(password)
+
+
+def password_from_stdin() -> Secret:
+    """Return the password on stdin; a line break at its end is none of it. Raises: UsageError."""
+    data = sys.stdin.buffer.read(_MAX_BYTES + 1)
+    try:
+        password = data.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise UsageError("the password on stdin is not text") from None
+    if not password or len(data) > _MAX_BYTES:
+        raise UsageError("there is no password on stdin" if not password else "the password on stdin is too long")
+    return Secret(password)
+
+
+def no_password_option(prefix: str = "", *short: str) -> Callable[[F], F]:
+    """Take an option that other tools have for a password, and say what to use here; the password is not repeated."""
+    name = f"--{prefix}password"
+
+    def refuse(ctx: click.Context, param: click.Parameter, value: str | None) -> None:  # noqa: ARG001 - click's
+        if value is not None:
+            ways = "--password-stdin, or the prompt" if not prefix and short else "the prompt, or the environment"
+            raise click.UsageError(
+                f"there is no {name}: every user of this machine could read it; use {ways} (see README, Passwords)"
+            )
+
+    return click.option(
+        *short, name, f"{prefix.replace('-', '_')}password_given", hidden=True, expose_value=False, is_eager=True,
+        is_flag=False, flag_value="", callback=refuse,
+    )  # fmt: skip

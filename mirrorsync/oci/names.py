@@ -1,0 +1,146 @@
+"""The grammar of names: hosts, repositories, tags, and the names that images have in an index.json and in a daemon."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from mirrorsync.errors import GrammarError, printable
+from mirrorsync.oci.digest import Digest
+
+DOCKER_HUB: Final = "docker.io"
+_HUB_LIBRARY: Final = "library/"
+_HUB_ALIASES = {
+    "index.docker.io": DOCKER_HUB,
+    "registry-1.docker.io": DOCKER_HUB,
+    "registry.hub.docker.com": DOCKER_HUB,
+}
+
+# What cosign appends to the tag that it makes of a digest: signature, attestation, SBOM (cosign, SIGNATURE_SPEC.md).
+COSIGN_SUFFIXES: Final = (".sig", ".att", ".sbom")
+
+# Distribution spec 1.1, "Pulling manifests": <name> and <reference> as a tag.
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_MAX_REPOSITORY = 255
+# distribution/reference: a domain name or bracketed IPv6 address, with an optional port.
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
+
+
+def check_tag(text: str) -> str:
+    """Return `text` when it is a tag by the distribution spec's grammar. Raises: GrammarError."""
+    if _TAG.fullmatch(text) is None:
+        raise GrammarError(
+            f"{printable(text, 140)!r} is not a tag",
+            remedy="a tag has up to 128 letters, digits, '_', '.', '-', and does not begin with '.' or '-'",
+        )
+    return text
+
+
+def check_repository(text: str) -> str:
+    """Return `text` when it is a repository name by the distribution spec's grammar. Raises: GrammarError."""
+    if _REPOSITORY.fullmatch(text) is None or len(text) > _MAX_REPOSITORY:
+        raise GrammarError(
+            f"{printable(text)!r} is not a repository name",
+            remedy="it is lower-case letters and digits, with single '.', '_', '__', '-' or '/' between them",
+        )
+    return text
+
+
+def check_host(text: str) -> str:
+    """Return the canonical spelling of a registry's host (and port). Raises: GrammarError."""
+    refuse_url(text)
+    if _HOST.fullmatch(text) is None:
+        raise GrammarError(f"{printable(text)!r} is not a host name", remedy="write it as host or host:port")
+    port = text.rpartition("]")[2].partition(":")[2]
+    if port and not 0 < int(port) < 65536:
+        raise GrammarError(f"{printable(text)!r} has no valid port", remedy="ports go from 1 to 65535")
+    host = text.lower()
+    return _HUB_ALIASES.get(host, host)
+
+
+def split_ref_name(name: str) -> tuple[str, str | None, Digest | None]:
+    """Read the name that an image has in index.json: (repository, tag, digest).
+
+    mirrorsync writes `repository:tag` and `repository@digest`. A name without a colon, as other tools write it, is a
+    tag of the unnamed repository (""). Raises: GrammarError when it is none of these.
+    """
+    before, at, encoded = name.partition("@")
+    digest = Digest(encoded) if at else None
+    repository, colon, tag = before.rpartition(":")
+    if not colon and digest is None:
+        repository, tag = "", before
+    elif not colon:
+        repository, tag = before, ""
+    if repository:
+        check_repository(repository)
+    return repository, check_tag(tag) if tag or digest is None else None, digest
+
+
+def join_ref_name(repository: str, tag: str | None, digest: Digest | None = None) -> str:
+    """Return the name under which an image stands in index.json; `split_ref_name` reads it."""
+    if tag is None:
+        return f"{repository}@{digest}"
+    return f"{repository}:{tag}" if repository else tag
+
+
+def cosign_tag(digest: Digest, suffix: str) -> str:
+    """Return the tag under which cosign stores what it makes for a manifest; see COSIGN_SUFFIXES."""
+    return f"{digest.algorithm}-{digest.encoded}{suffix}"
+
+
+def split_image_name(text: str) -> tuple[str, str, str | None, Digest | None]:
+    """Read `[host/]repository[:tag][@digest]` by docker's rules: (host, repository, tag, digest).
+
+    Docker Hub's short names are completed; neither tag nor digest is made up. Raises: GrammarError.
+    """
+    rest, at, encoded = text.partition("@")
+    if "://" in rest or "/" in encoded:
+        refuse_url(f"{rest}{at}{encoded}")
+    digest = Digest(encoded) if at else None
+    path, colon, tag = rest.rpartition(":")
+    if not colon or "/" in tag:
+        path, colon, tag = rest, "", ""
+    host, slash, repository = path.partition("/")
+    if not slash or not looks_like_host(host):
+        host, repository = DOCKER_HUB, path
+    host = check_host(host)
+    check_repository(repository)
+    if host == DOCKER_HUB and "/" not in repository:
+        repository = f"{_HUB_LIBRARY}{repository}"
+    if colon and not tag:
+        raise GrammarError(f"{printable(text)!r} has an empty tag", remedy="write the tag after the colon")
+    return host, repository, check_tag(tag) if tag else None, digest
+
+
+def familiar_name(host: str, repository: str) -> str:
+    """Return a repository's name as a daemon lists it: `app` for docker.io/library/app, `quay.io/x/y` as it is."""
+    if host != DOCKER_HUB:
+        return f"{host}/{repository}"
+    short = repository.removeprefix(_HUB_LIBRARY)
+    return short if "/" not in short else repository
+
+
+def split_familiar_name(name: str) -> tuple[str, str]:
+    """Return the host of a familiar name ("docker.io" where none is written), and the rest of the name."""
+    host, slash, rest = name.partition("/")
+    return (host, rest) if slash and looks_like_host(host) else (DOCKER_HUB, name)
+
+
+def refuse_url(text: str) -> None:
+    """Raise GrammarError, which does not repeat what could be a password, for a URL or what begins like one."""
+    scheme, separator, _ = text.partition("://")
+    if separator:
+        raise GrammarError(f"it begins with {printable(scheme, 40)}://, as a URL", remedy="leave that out")
+    if "@" in text:
+        raise GrammarError(
+            "there is an '@' before the host",
+            remedy="write username and password of a host under registries:",
+        )
+
+
+def looks_like_host(text: str) -> bool:
+    """Tell a host from the first part of a Docker Hub name, by docker's own rule (distribution/reference)."""
+    return "." in text or ":" in text or text == "localhost" or text.lower() != text

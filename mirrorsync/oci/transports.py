@@ -1,0 +1,150 @@
+"""The transports: every kind of place but registries, by the prefix that references to it have, and what follows it.
+
+A new kind of place is an entry here, one of the table in stores/open.py, and a word in the descriptions of
+schemas/mirror.schema.json.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from mirrorsync.errors import GrammarError, printable
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.names import (
+    check_repository,
+    familiar_name,
+    split_familiar_name,
+    split_image_name,
+    split_ref_name,
+)
+
+# How an image is picked that has no name: "" is the only one of its place.
+THE_ONLY_ONE: Final = ""
+# Docker's ids are the digests of configs; short ones have twelve digits (`docker images`).
+_IMAGE_ID = re.compile(r"@?(?:sha256:)?(?P<id>[0-9a-f]{12,64})")
+_POSITION = re.compile(r"@\d{1,5}")
+
+
+class Within(NamedTuple):
+    """What names an image inside its place. pick: how it is picked when it has no name, None when it has one."""
+
+    repository: str
+    tag: str | None = None
+    digest: Digest | None = None
+    pick: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """One kind of place.
+
+    scheme: what its addresses begin with. has_path: whether a path follows, which ends at the next colon. image: reads
+    what is written behind that. canonical: returns the one spelling of a repository's name there; both raise
+    GrammarError. host: the host that a repository's name begins with, and the rest of it. many: whether it has room
+    for several images. keeps_manifests: whether an image keeps its manifest there, and with it its digest.
+    """
+
+    scheme: str
+    image: Callable[[str], Within]
+    canonical: Callable[[str], str] = check_repository
+    split_host: Callable[[str], tuple[str, str]] = lambda name: ("", name)
+    has_path: bool = True
+    many: bool = True
+    keeps_manifests: bool = True
+
+    def address(self, path: str, base: str) -> str:
+        """Return the address of the place at `path`, which relative paths make from the directory `base`."""
+        if not self.has_path:
+            return self.scheme
+        return self.scheme + posixpath.normpath(posixpath.join(base, path))
+
+    def split(self, text: str, base: str) -> tuple[str, str]:
+        """Split a reference into its place's address, absolute where `base` is, and the rest. Raises: GrammarError."""
+        rest = text.removeprefix(self.scheme)
+        if not self.has_path:
+            return self.scheme, rest
+        path, rest = (rest, "") if not self.many else (rest.partition(":")[0], rest.partition(":")[2])
+        if not path or not path.isprintable():
+            what = f"{self.scheme}PATH or {self.scheme}PATH:NAME" if self.many else f"{self.scheme}PATH"
+            raise GrammarError(f"{printable(text)!r} names no path", remedy=f"write {what}")
+        if path.startswith("//"):
+            raise GrammarError(
+                f"{printable(text)!r} could be a path or a URL",
+                remedy=f"write {self.scheme}/PATH for a file or directory, and host/repository for a registry",
+            )
+        return self.address(path, base), rest
+
+
+def _by_ref_name(text: str) -> Within:
+    """Read a name as it stands in index.json."""
+    return Within(*split_ref_name(text)) if text else Within("", pick=THE_ONLY_ONE)
+
+
+def _in_archive(text: str) -> Within:
+    """Read a name of a docker archive, or `@N` for its image number N, from 0."""
+    if not text:
+        return Within("", pick=THE_ONLY_ONE)
+    return Within("", pick=text) if _POSITION.fullmatch(text) else _by_docker_name(text)
+
+
+def _in_daemon(text: str) -> Within:
+    """Read a name that a daemon knows, or an image's id."""
+    if not text:
+        raise GrammarError("docker-daemon: names no image", remedy="write docker-daemon:NAME:TAG or docker-daemon:ID")
+    found = _IMAGE_ID.fullmatch(text)
+    return Within("", pick=f"@sha256:{found['id']}") if found else _by_docker_name(text)
+
+
+def _by_docker_name(text: str) -> Within:
+    host, repository, tag, digest = split_image_name(text)
+    if digest is not None:
+        raise GrammarError(
+            f"{printable(text)!r} has a digest, which is not kept there",
+            remedy="write its name and tag, or its id where the daemon has it",
+        )
+    return Within(familiar_name(host, repository), tag)
+
+
+def _nothing(text: str) -> Within:  # noqa: ARG001 - a dir: is a path to its end
+    return Within("", pick=THE_ONLY_ONE)
+
+
+def _docker_repository(name: str) -> str:
+    host, repository, tag, digest = split_image_name(name)
+    if tag is not None or digest is not None:
+        raise GrammarError(f"{printable(name)!r} is not a repository name", remedy="write it without tag and digest")
+    return familiar_name(host, repository)
+
+
+TRANSPORTS: Final[Mapping[str, Transport]] = {
+    transport.scheme: transport
+    for transport in (
+        Transport("oci:", _by_ref_name),
+        Transport("oci-archive:", _by_ref_name),
+        Transport("docker-archive:", _in_archive, _docker_repository, split_familiar_name, keeps_manifests=False),
+        Transport(
+            "docker-daemon:",
+            _in_daemon,
+            _docker_repository,
+            split_familiar_name,
+            has_path=False,
+            keeps_manifests=False,
+        ),
+        Transport("dir:", _nothing, lambda _: "", many=False),
+    )
+}
+
+
+def transport_of(text: str) -> Transport | None:
+    """Return the transport of a reference or address, None when it is a registry's."""
+    scheme, colon, _ = text.partition(":")
+    return TRANSPORTS.get(scheme + colon)
+
+
+def is_pick(reference: str) -> bool:
+    """Tell whether a reference inside a place is no tag and no digest, but picks an image that has no name."""
+    return not reference or reference.startswith("@")

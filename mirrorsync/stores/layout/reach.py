@@ -1,0 +1,74 @@
+"""What the entries of an index.json lead to, so that the rest can be thrown away: in doubt, it is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from mirrorsync.errors import GrammarError, IntegrityError, MirrorsyncError
+from mirrorsync.oci import media_types
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import ALGORITHMS, Digest
+from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest, refuse_schema_1
+from mirrorsync.stores.layout.places import LayoutPlace
+from mirrorsync.stores.storage import translated
+
+_DIGEST: Final = re.compile(rf"(?:{'|'.join(ALGORITHMS)}):[0-9a-f]{{64,128}}".encode())
+
+
+def reachable(entries: Iterable[object], files: LayoutPlace) -> set[Digest]:
+    """Return the digests of all that the entries (descriptor objects) lead to, themselves included.
+
+    Manifests are followed to their children, configs and layers; in small content of a type that is not known,
+    everything that looks like a digest counts. A manifest that is not there leads nowhere: an index need not have all
+    its platforms. Raises: IntegrityError, StorageError when an entry or a manifest cannot be read.
+    """
+    found: set[Digest] = set()
+    waiting: list[Descriptor] = []
+    try:
+        waiting += (Descriptor.from_json(entry) for entry in entries)
+        while waiting:
+            content = waiting.pop()
+            if content.digest not in found:
+                found.add(content.digest)
+                waiting += _below(content, files)
+    except MirrorsyncError as error:
+        message = f"no blob was removed, because it cannot be told which are needed: {error.message}"
+        if isinstance(error, GrammarError):
+            raise IntegrityError(message, remedy="restore index.json, or remove the entry") from error
+        error.message = message
+        raise
+    return found
+
+
+def read_manifest(files: LayoutPlace, content: Descriptor) -> Manifest:
+    """Return a manifest of a layout. Raises: ContentNotFound, IntegrityError, StorageError."""
+    return Manifest.parse(_read(files, content), content.media_type, digest=content.digest, size=content.size)
+
+
+def _below(content: Descriptor, files: LayoutPlace) -> Iterator[Descriptor]:
+    refuse_schema_1(content.media_type)
+    size = files.size(content.digest)
+    if size is None:
+        return
+    if content.is_manifest:
+        manifest = read_manifest(files, content)
+        yield from manifest.children
+        # What an index has beside manifests is of a type that it alone knows, and may lead further.
+        known = manifest.media_type not in media_types.INDEXES
+        for blob in (*manifest.blobs, *manifest.foreign):
+            yield Descriptor(media_types.OCI_LAYER if known else media_types.ANY_BYTES, blob.digest, blob.size)
+    elif content.media_type != media_types.OCI_LAYER and size <= MAX_MANIFEST_BYTES:
+        raw = _read(files, content)
+        for text in _DIGEST.findall(raw) if raw.lstrip().startswith(b"{") else ():
+            try:
+                digest = Digest(text.decode("ascii"))
+            except GrammarError:
+                continue  # a longer number that begins like one
+            yield Descriptor(content.media_type, digest, files.size(digest) or 0)
+
+
+def _read(files: LayoutPlace, content: Descriptor) -> bytes:
+    with files.open(content) as file, translated(f"reading {content.digest.short}"):
+        return file.read(MAX_MANIFEST_BYTES + 1)

@@ -1,0 +1,67 @@
+"""Asking a registry whether it takes a username and a password, without doing anything there."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from mirrorsync.errors import Denied, RegistryFailure, Unauthorized, printable
+from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.registry import challenge as challenges
+from mirrorsync.stores.registry.accounts import Credentials
+from mirrorsync.stores.registry.auth import trusted_realms
+from mirrorsync.stores.registry.challenge import Challenge
+from mirrorsync.stores.registry.client import Client
+from mirrorsync.stores.registry.messages import Request
+from mirrorsync.stores.registry.origins import resolved
+from mirrorsync.stores.registry.repository import located
+from mirrorsync.stores.registry.store import Surroundings, client_of
+
+_DOING = "logging in"
+# A token that allows nothing still says whether the password is right; more might be refused to a good account.
+_NO_SCOPE = ("",)
+
+
+async def accepts(host: str, credentials: Credentials, settings: RegistrySettings, around: Surroundings) -> bool:
+    """Return True when a registry takes these credentials, False when it asks for none, so that nobody can tell.
+
+    It is asked for its API (`GET /v2/`, distribution spec "Determining Support") with Basic authentication or a token,
+    whichever it wants. Raises: Unauthorized or Denied when it does not take them, and what asking raises.
+    """
+    client = client_of(host, settings, around, lambda _: credentials)
+    try:
+        with located(host):
+            wanted = await _wanted(client)
+            if wanted is None:
+                return False
+            _check_realm(client.url, wanted, settings)
+            try:
+                await client.ask(Request("GET", f"{client.url}/v2/", _NO_SCOPE), _DOING)
+            except (Unauthorized, Denied) as error:
+                error.remedy = "check username and password; some registries want a token in the password's place"
+                raise
+            return True
+    finally:
+        await client.close()
+
+
+async def _wanted(client: Client) -> Challenge | None:
+    """Return how a registry wants to be told who asks, None when it does not want to know."""
+    answer = await client.ask(Request("GET", f"{client.url}/v2/", known=frozenset({401})), _DOING)
+    if answer.ok:
+        return None
+    wanted = challenges.choose(answer.all("WWW-Authenticate"))
+    if wanted is None:
+        raise RegistryFailure(f"{_DOING}: the registry takes neither Basic authentication nor tokens")
+    return wanted
+
+
+def _check_realm(url: str, wanted: Challenge, settings: RegistrySettings) -> None:
+    """See that a token service gets to see the password. Raises: Denied."""
+    if wanted.scheme != "bearer":
+        return
+    realm = urlsplit(resolved(f"{url}/v2/", wanted.get("realm"), url)).hostname or ""
+    if realm not in trusted_realms(url, settings.realm_hosts):
+        raise Denied(
+            f"{_DOING}: its token service {printable(realm)} is another host, and was not told the password",
+            remedy=f"if it is right, say so: --realm-host {printable(realm)}",
+        )

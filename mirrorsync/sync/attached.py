@@ -1,0 +1,88 @@
+"""What is attached to an image: signatures, SBOMs and attestations that stand beside it in its repository."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.names import COSIGN_SUFFIXES, cosign_tag
+from mirrorsync.stores.base import Repository
+
+Kind = Literal["signature", "sbom", "attestation", "other"]
+
+_BY_SUFFIX: Final[dict[str, Kind]] = {".sig": "signature", ".att": "attestation", ".sbom": "sbom"}
+# What artifact types are made of, in the order in which they are tried: an attestation may be about an SBOM.
+_BY_WORD: Final[tuple[tuple[str, Kind], ...]] = (
+    ("in-toto", "attestation"),
+    ("attestation", "attestation"),
+    ("provenance", "attestation"),
+    ("slsa", "attestation"),
+    ("spdx", "sbom"),
+    ("cyclonedx", "sbom"),
+    ("syft", "sbom"),
+    ("sbom", "sbom"),
+    ("signature", "signature"),
+    ("cosign.artifact.sig", "signature"),
+)
+# sigstore's bundles hold either; cosign writes which into the referrer's annotations (sigstore/cosign, BUNDLE_SPEC.md).
+_BUNDLE: Final = "vnd.dev.sigstore.bundle"
+_BUNDLE_CONTENT: Final = "dev.sigstore.bundle.content"
+_BY_BUNDLE_CONTENT: Final[dict[str, Kind]] = {"message-signature": "signature", "dsse-envelope": "attestation"}
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """Something that is attached to `subject`. tag: cosign's name for it, None when it refers to its subject itself."""
+
+    kind: Kind
+    content: Descriptor
+    subject: Digest
+    tag: str | None = None
+
+    @property
+    def artifact_type(self) -> str:
+        """What it is in its maker's words, "" when the repository does not say."""
+        return self.content.artifact_type
+
+
+async def attached(
+    repository: Repository, subject: Digest, tags: Collection[str] | None = None
+) -> tuple[Attachment, ...]:
+    """Return what is attached to a manifest: what names it as its subject, and what cosign stores under its tags.
+
+    tags: those of the repository, when they are known; None = cosign's are asked for. Raises: MirrorsyncError.
+    """
+    named = [(suffix, cosign_tag(subject, suffix)) for suffix in COSIGN_SUFFIXES]
+    asked = [(suffix, tag) for suffix, tag in named if tags is None or tag in tags]
+    by_subject = [Attachment(kind_of(content), content, subject) for content in await repository.referrers(subject)]
+    found = await asyncio.gather(*(repository.resolve(tag) for _, tag in asked))
+    by_tag = [
+        Attachment(_BY_SUFFIX[suffix], content, subject, tag)
+        for (suffix, tag), content in zip(asked, found, strict=True)
+        if content is not None
+    ]
+    return (*by_subject, *by_tag)
+
+
+def kind_of(referrer: Descriptor) -> Kind:
+    """Return what a referrer is, by its artifact type."""
+    artifact_type = referrer.artifact_type.lower()
+    if _BUNDLE in artifact_type:
+        return _BY_BUNDLE_CONTENT.get(referrer.annotations.get(_BUNDLE_CONTENT, ""), "other")
+    return next((kind for word, kind in _BY_WORD if word in artifact_type), "other")
+
+
+def attachment_json(one: Attachment) -> dict[str, Any]:
+    """Return an attachment as an object."""
+    return {
+        "kind": one.kind,
+        "tag": one.tag,
+        "subject": str(one.subject),
+        "artifact_type": one.artifact_type,
+        "annotations": dict(one.content.annotations),
+        **one.content.bare().to_json(),
+    }

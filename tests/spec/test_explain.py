@@ -1,0 +1,103 @@
+"""Why each tag is wanted or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from mirrorsync.spec.explain import explain
+from mirrorsync.spec.filters import FILTERS, Selection
+from mirrorsync.spec.tags import read_tags
+
+LISTED = ["1.0", "1.1", "1.2-rc1", "2.0", "2.0-alpine", "edge", "latest"]
+NO, NO_VERSION = "chosen by no filter", "chosen by no filter (no version)"
+
+
+def selection(tags: Mapping[str, Any]) -> Selection:
+    return read_tags(tags, "", lambda *problem: pytest.fail(str(problem)))
+
+
+@pytest.mark.parametrize(
+    ("tags", "reasons"),
+    [
+        ({"all": True}, dict.fromkeys(LISTED, "+all")),
+        (
+            {"glob": ["1.*", "*-rc*", "edge"]},
+            {
+                "1.0": "+glob 1.*",
+                "1.1": "+glob 1.*",
+                "1.2-rc1": "+glob 1.*, glob *-rc*",
+                "2.0": NO,
+                "2.0-alpine": NO,
+                "edge": "+glob edge",
+                "latest": NO,
+            },
+        ),
+        (
+            {"semver": ">=1.1 <3", "exact": ["latest"]},
+            {
+                "1.0": NO,
+                "1.1": "+semver >=1.1 <3",
+                "1.2-rc1": NO,
+                "2.0": "+semver >=1.1 <3",
+                "2.0-alpine": NO,
+                "edge": NO_VERSION,
+                "latest": "+exact",
+            },
+        ),
+        (
+            {"regex": r"\d.*", "glob": ["edge"], "exclude": ["*-rc*", "*.1"], "newest": 1},
+            {
+                "1.0": "not among newest 1",
+                "1.1": "excluded by exclude *.1",
+                "1.2-rc1": "excluded by exclude *-rc*",
+                "2.0": r"+regex \d.*",
+                "2.0-alpine": r"+regex \d.*",
+                "edge": "no version",
+                "latest": NO,
+            },
+        ),
+    ],
+)
+def test_each_tag_has_its_reasons(tags: Mapping[str, Any], reasons: Mapping[str, str]) -> None:
+    verdicts = explain(selection(tags), LISTED)
+    said = {one.tag: ("+" if one.wanted else "") + ", ".join(one.reasons) for one in verdicts}
+    assert said == reasons
+    assert [one.tag for one in verdicts] == LISTED
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"all": True, "newest": 1},
+        {"all": True, "exclude": ["1*"], "newest": 2},
+        {"semver": "*", "glob": ["l*"], "exclude": ["latest"]},
+        {"exact": ["2.0", "edge"], "regex": "1.*"},
+    ],
+)
+def test_what_is_wanted_is_what_the_spec_would_choose(tags: Mapping[str, Any]) -> None:
+    chosen = selection(tags)
+    wanted = {one.tag for one in explain(chosen, LISTED) if one.wanted}
+    assert wanted == {exact.tag for exact in chosen.choose(LISTED)}
+
+
+def test_an_exact_tag_that_is_not_there_is_said_not_to_be() -> None:
+    (*_, absent) = explain(selection({"exact": ["1.0", "3.0"]}), LISTED)
+    assert (absent.tag, absent.wanted, absent.reasons) == ("3.0", False, ("not in the repository",))
+
+
+def test_every_word_of_the_spec_is_explained_by_its_name() -> None:
+    values = {"glob": ["1.*"], "regex": "1.*", "semver": "1.x", "all": True, "exclude": ["1.*"], "newest": 1}
+    assert set(values) == set(FILTERS), "give the new word a value here"
+    for word, value in values.items():
+        include = {} if not FILTERS[word].narrows else {"all": True}
+        said = {reason for one in explain(selection({**include, word: value}), LISTED) for reason in one.reasons}
+        assert any(word in reason for reason in said), word
+
+
+def test_a_thousand_tags_and_patterns_are_explained_at_once() -> None:
+    listed = [f"1.{number}" for number in range(5000)]
+    verdicts = explain(selection({"all": True, "exclude": ["*7"], "newest": 10}), listed)
+    assert sum(one.wanted for one in verdicts) == 10

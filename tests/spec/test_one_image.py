@@ -1,0 +1,93 @@
+"""Mirrors whose `from:` names one image, of any transport, and what they ask the source for."""
+
+from __future__ import annotations
+
+import pytest
+
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.reference import Location
+from mirrorsync.spec.filters import ExactTag, Selection
+from tests.spec.reader import mirror, read
+
+A = Digest.of(b"a")
+ID = str(A)
+
+
+@pytest.mark.parametrize(
+    ("entry", "source", "wanted", "target"),
+    [
+        ("{from: 'nginx:1'}", "docker.io/library/nginx", ExactTag("1"), "library/nginx"),
+        ("{from: 'nginx:1', tag: '2'}", "docker.io/library/nginx", ExactTag("2", None, "1"), "library/nginx"),
+        ("{from: 'nginx:1', tag: '1'}", "docker.io/library/nginx", ExactTag("1"), "library/nginx"),
+        (f"{{from: 'nginx@{A}', tag: '2'}}", "docker.io/library/nginx", ExactTag("2", A), "library/nginx"),
+        (f"{{from: 'nginx:1@{A}', tag: '2'}}", "docker.io/library/nginx", ExactTag("2", A, "1"), "library/nginx"),
+        ("{from: 'docker-daemon:app:dev'}", "docker-daemon:app", ExactTag("dev"), "app"),
+        ("'docker-daemon:app:dev'", "docker-daemon:app", ExactTag("dev"), "app"),
+        ("{from: 'docker-daemon:quay.io/x/y:1'}", "docker-daemon:quay.io/x/y", ExactTag("1"), "x/y"),
+        (f"{{from: 'docker-daemon:{ID}', tag: a, name: x}}", "docker-daemon:", ExactTag("a", None, f"@{A}"), "x"),
+        ("{from: 'docker-archive:a.tar:@1', tag: a}", "docker-archive:/base/a.tar", ExactTag("a", None, "@1"), "a.tar"),
+        ("{from: 'docker-archive:a.tar', tag: a, name: x}", "docker-archive:/base/a.tar", ExactTag("a", None, ""), "x"),
+        ("'docker-archive:a.tar:x/y:1'", "docker-archive:/base/a.tar:x/y", ExactTag("1"), "x/y"),
+        ("'oci-archive:a.tar:x/y:1'", "oci-archive:/base/a.tar:x/y", ExactTag("1"), "x/y"),
+        ("{from: 'oci:disk', tag: a, name: x}", "oci:/base/disk", ExactTag("a", None, ""), "x"),
+        ("{from: 'dir:img', tag: a}", "dir:/base/img", ExactTag("a", None, ""), "img"),
+    ],
+)  # fmt: skip
+def test_one_image_is_asked_for_as(entry: str, source: str, wanted: ExactTag, target: str) -> None:
+    (found,) = read(mirror(entry)).mirrors
+    assert str(found.source) == source
+    assert found.selection == Selection(exact=(wanted,))
+    assert not found.whole_store
+    assert found.target(found.destinations[0], found.source.repository) == Location("oci:/srv/mirror", target)
+
+
+@pytest.mark.parametrize("place", ["oci:disk", "oci-archive:a.tar", "docker-archive:a.tar", "docker-daemon:"])
+def test_all_repositories_of_a_place_can_be_wanted(place: str) -> None:
+    (found,) = read(mirror(f"{{from: '{place}', tags: {{all: true}}}}")).mirrors
+    assert found.whole_store
+    assert found.source.repository == ""
+
+
+@pytest.mark.parametrize(
+    ("destination", "location"),
+    [
+        ("oci-archive:a.tar", Location("oci-archive:/base/a.tar", "library/nginx")),
+        ("docker-archive:a.tar:x", Location("docker-archive:/base/a.tar", "x/library/nginx")),
+        ("docker-archive:a.tar", Location("docker-archive:/base/a.tar", "nginx")),
+        ("docker-daemon:", Location("docker-daemon:", "nginx")),
+        ("docker-daemon:localhost:5000/m", Location("docker-daemon:", "localhost:5000/m/library/nginx")),
+        ("dir:img", Location("dir:/base/img", "")),
+    ],
+)
+def test_a_destination_spells_names_in_its_own_way(destination: str, location: Location) -> None:
+    text = f"version: 1\ndestinations: {{there: '{destination}'}}\nmirrors: [nginx:1]\n"
+    (found,) = read(text).mirrors
+    assert found.target(found.destinations[0], found.source.repository) == location
+
+
+def test_platforms_and_referrers_come_from_the_mirror_or_the_defaults() -> None:
+    text = (
+        "version: 1\ndestinations: {disk: oci:/srv/mirror}\n"
+        "defaults: {platforms: [linux/amd64], referrers: true}\n"
+        "mirrors: [nginx:1, {from: 'nginx:2', platforms: [linux/arm64, linux/arm/v7], referrers: false}]\n"
+    )
+    first, second = read(text).mirrors
+    assert (first.platforms, first.referrers) == ((Platform("linux", "amd64"),), True)
+    assert second.platforms == (Platform("linux", "arm64"), Platform("linux", "arm", "v7"))
+    assert second.referrers is False
+
+
+def test_what_is_followed_is_asked_again_before_a_saved_plan_runs() -> None:
+    def followed(entry: str) -> str | None:
+        (found,) = read(mirror(entry)).mirrors
+        if found.selection.exact:
+            return found.followed(found.selection.exact[0])
+        return found.followed(found.selection.digests[0])
+
+    assert followed("nginx:1") == "1"
+    assert followed(f"nginx:1@{A}") is None
+    assert followed(f"nginx@{A}") is None
+    assert followed("{from: 'nginx:1', tag: '2'}") == "1"
+    assert followed("{from: 'dir:img', tag: '2'}") == ""
+    assert followed(f"{{from: 'nginx:1@{A}', platforms: [linux/amd64]}}") == A
