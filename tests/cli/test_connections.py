@@ -52,7 +52,7 @@ def test_a_certificate_that_is_not_trusted_and_http_to_a_tls_host_are_told_apart
         }
     )
     done = mirrorsync("apply", code=1)
-    expected = "remove plain_http" if settings else "set ca_file for this host"
+    expected = "remove plain_http" if settings else "ca_file for this host"
     assert expected in done.err
 
 

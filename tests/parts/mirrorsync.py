@@ -39,7 +39,10 @@ class Mirrorsync:
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the whole environment of a run."""
-        return {"PATH": os.environ["PATH"], "HOME": str(self.home), "LANG": "C.UTF-8", **(extra or {})}
+        runtime = self.directory / ".run"
+        runtime.mkdir(exist_ok=True)
+        own = {"HOME": str(self.home), "XDG_RUNTIME_DIR": str(runtime), "LANG": "C.UTF-8"}
+        return {"PATH": os.environ["PATH"], **own, **(extra or {})}
 
     def __call__(self, *words: str | Path, env: Mapping[str, str] | None = None, code: int | None = None) -> Done:
         """Run it to its end. code: the exit code that it has to have, None = any."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from mirrorsync.errors import MirrorsyncError, StorageError, Unauthorized, Usage
 from mirrorsync.secret import Secret
 from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.base import Store
+from mirrorsync.stores.registry.accounts import Access, Credentials
+from mirrorsync.stores.registry.credentials import CredentialFinder
+from mirrorsync.stores.registry.store import RegistryStore, Surroundings
 from tests.parts.doorman import basic
 from tests.parts.images import image, layer
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry, refusal
@@ -177,6 +181,111 @@ def test_the_files_are_read_in_the_order_of_the_tools(desk: Desk, witness: Witne
         assert who(desk, witness, PLAIN, **variables) == f"{path.partition('/')[0]}:pw"
         (desk.home / path).unlink()
     refused(desk, PLAIN, **variables)
+
+
+def found(desk: Desk, run: Path, repository: str = "", /, **variables: str) -> str | None:
+    """Return who we would be, with podman's directory of logins somewhere else than /run."""
+    credentials = CredentialFinder({}, {**desk.variables, **variables}, run_directory=run)(desk.host, repository)
+    return credentials.username if credentials else None
+
+
+def test_podman_without_a_runtime_directory_keeps_logins_under_the_users_number(desk: Desk, tmp_path: Path) -> None:
+    """A session of cron, of su or of a container has no XDG_RUNTIME_DIR; containers-auth.json(5)."""
+    run = tmp_path / "run-containers"
+    desk.login(f"../run-containers/{os.getuid()}/auth.json", "number")
+    desk.login(".config/containers/auth.json", "config")
+    assert found(desk, run) == "number"
+    (run / str(os.getuid()) / "auth.json").unlink()
+    assert found(desk, run) == "config"
+
+
+def test_a_runtime_directory_takes_the_place_of_the_users_number(desk: Desk, tmp_path: Path) -> None:
+    run = tmp_path / "run-containers"
+    desk.login(f"../run-containers/{os.getuid()}/auth.json", "number")
+    (desk.home / "runtime").mkdir()
+    assert found(desk, run, XDG_RUNTIME_DIR=str(desk.home / "runtime")) is None
+    assert found(desk, run, REGISTRY_AUTH_FILE=str(desk.home / "none.json")) is None
+    assert found(desk, run) == "number"
+
+
+SAID: dict[str, tuple[dict[str, Access], dict[str, str]]] = {
+    "one account for a host": ({"HOST": Access(Credentials("one", Secret("1")))}, {"app": "one:1", "other": "one:1"}),
+    "one for each repository": (
+        {"HOST/app": Access(Credentials("one", Secret("1"))), "HOST/other": Access(Credentials("two", Secret("2")))},
+        {"app": "one:1", "other": "two:2"},
+    ),
+    "one of them": ({"HOST/app": Access(Credentials("one", Secret("1")))}, {"app": "one:1", "other": "spec:pw"}),
+    "the repository before the host": (
+        {"HOST/app": Access(Credentials("one", Secret("1"))), "HOST": Access(Credentials("all", Secret("2")))},
+        {"app": "one:1", "other": "all:2"},
+    ),
+    "a file of its own": ({"HOST/app": Access(auth_file=Path("FILE"))}, {"app": "file:pw", "other": "spec:pw"}),
+    "nothing": ({}, {"app": "spec:pw", "other": "spec:pw"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "came"), SAID.values(), ids=SAID)
+def test_what_the_command_line_says_comes_before_the_spec_at_its_own_place(
+    desk: Desk, witness: Witness, said: dict[str, Access], came: dict[str, str]
+) -> None:
+    file = desk.login("file.json", "file")
+    access = {
+        key.replace("HOST", desk.host): replace(value, auth_file=file if value.auth_file else None)
+        for key, value in said.items()
+    }
+    settings = RegistrySettings("spec", Secret("pw"), plain_http=True)
+
+    async def ask() -> None:
+        finder = CredentialFinder({desk.host: settings}, desk.variables, access)
+        store = RegistryStore(desk.host, settings, Surroundings(finder))
+        try:
+            for name in came:
+                assert await store.repository(name).resolve("1") is not None
+        finally:
+            await store.close()
+
+    asyncio.run(ask())
+    assert witness.came == came
+
+
+def test_who_wants_to_be_nobody_shows_no_login_that_there_is(desk: Desk) -> None:
+    desk.login(".docker/config.json", "somebody")
+    finder = CredentialFinder({}, desk.variables, {f"{desk.host}/app": Access(anonymous=True)})
+    assert finder(desk.host, "app") is None
+    assert finder(desk.host, "other") is not None
+
+
+def test_an_auth_file_for_one_place_is_the_only_one_there(desk: Desk) -> None:
+    desk.login(".docker/config.json", "somebody")
+    empty = desk.write("empty.json", {})
+    finder = CredentialFinder({}, desk.variables, {desk.host: Access(auth_file=empty)})
+    assert finder(desk.host, "app") is None
+
+
+def test_a_token_for_the_registry_is_sent_as_it_is_and_no_token_service_is_asked(tmp_path: Path) -> None:
+    came = []
+
+    def guard(asked: Asked) -> Reply | None:
+        came.append((asked.path, asked.authorization))
+        if asked.authorization != "Bearer given-token":
+            return refusal(401, "UNAUTHORIZED", headers={"WWW-Authenticate": f'Bearer realm="{realm}"'})
+        return None
+
+    registry = TinyRegistry(guard=guard)
+    registry.hold("app", IMAGE, "1")
+    with Unruly(registry) as server:
+        realm = f"{server.url}/token"
+        access = {f"{server.host}/app": Access(Credentials(registry_token=Secret("given-token")))}
+
+        async def ask() -> None:
+            store = RegistryStore(server.host, PLAIN, Surroundings(CredentialFinder({}, {}, access)))
+            try:
+                assert await store.repository("app").resolve("1") is not None
+            finally:
+                await store.close()
+
+        asyncio.run(ask())
+    assert not [path for path, _ in came if path.startswith("/token")]
 
 
 def test_a_file_that_is_named_is_the_only_one(desk: Desk) -> None:
@@ -365,9 +474,6 @@ def test_a_file_that_cannot_be_read_is_named(desk: Desk) -> None:
     error = refused(desk)
     assert isinstance(error, StorageError)
     assert ".docker/config.json cannot be read" in error.message
-
-
-Open = Callable[[Desk], object]
 
 
 def test_files_are_not_read_for_a_registry_that_lets_everybody_in(tmp_path: Path) -> None:

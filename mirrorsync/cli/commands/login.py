@@ -1,0 +1,158 @@
+"""`mirrorsync login`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from mirrorsync.cli.access import AccessOptions, check_username, retry_option, settings_of, tls_options, with_transport
+from mirrorsync.cli.console import Console, verb
+from mirrorsync.cli.passwords import no_password_option, password_from_stdin, password_of
+from mirrorsync.cli.stop import Stop
+from mirrorsync.errors import NotFound, UsageError
+from mirrorsync.library import absolute
+from mirrorsync.oci.names import check_host, check_repository
+from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.registry.accounts import Access, Credentials
+from mirrorsync.stores.registry.auth_files import files_written
+from mirrorsync.stores.registry.credentials import CredentialFinder
+from mirrorsync.stores.registry.logins import AuthFile, Kept, first_writable, is_lost_at_reboot
+
+PASSWORD_VARIABLE = "MIRRORSYNC_PASSWORD"  # noqa: S105 - a variable's name
+
+
+@click.command()
+@click.argument("registry", metavar="HOST[/NAMESPACE]")
+@click.option("-u", "--username", metavar="USER", help="Whose login it is; asked for on a terminal.")
+@click.option("--password-stdin", is_flag=True, help="Take the password from stdin.")
+@click.option("--authfile", metavar="FILE", help="Where to keep the login.")
+@click.option("--get", "--get-login", "get", is_flag=True, help="Only print who is logged in; exit with 1 if nobody.")
+@no_password_option("", "-p")
+@tls_options()
+@retry_option
+@verb
+def command(
+    console: Console,
+    registry: str,
+    username: str | None,
+    password_stdin: bool,
+    authfile: str | None,
+    get: bool,
+    access: AccessOptions,
+    retry_times: int | None,
+) -> None:
+    """Log in to HOST, or to a part of it, and keep the login where podman and skopeo read it too.
+
+    The password comes from stdin (--password-stdin), from MIRRORSYNC_PASSWORD, or from the terminal; it is checked with
+    the host before it is kept, in --authfile, REGISTRY_AUTH_FILE, or podman's own file. Credential helpers that this
+    file names are used.
+    """
+    host, namespace = parse_registry(registry)
+    if get:
+        print_login(console, host, namespace, authfile)
+        return
+    credentials = _asked(registry, username, password_stdin, authfile)
+    settings = with_transport(console, host, settings_of(access), os.environ)
+    checked = _accepted(console, host, credentials, settings, retry_times)
+    path = absolute(authfile) if authfile else first_writable(files_written(os.environ))
+    kept = AuthFile(path, os.environ).keep(host, namespace, credentials)
+    document = {
+        "kind": "mirrorsync.login",
+        "version": 1,
+        "host": host,
+        "namespace": namespace,
+        "username": credentials.username,
+        "checked": checked,
+        "file": str(kept.path),
+        "helper": kept.helper or None,
+    }
+    place = kept.helper or kept.path
+    line = f"logged in to {registry} as {credentials.username}; kept in {place}"
+    console.result(lambda: document, line if console.level >= 0 else "")
+    if not checked:
+        console.say(f"{host} asks for no login, so nobody checked this one")
+    _tell_about(console, kept)
+
+
+def parse_registry(text: str) -> tuple[str, str]:
+    """Read HOST[/NAMESPACE]. Raises: GrammarError."""
+    host, slash, namespace = text.partition("/")
+    if "://" in text:
+        host = text  # refused, with the reason
+    return check_host(host), check_repository(namespace) if slash else ""
+
+
+def print_login(console: Console, host: str, namespace: str, authfile: str | None) -> None:
+    """Print who is logged in. Raises: NotFound."""
+    found = _known(host, namespace, authfile)
+    if found is None:
+        where = f"{host}/{namespace}" if namespace else host
+        raise NotFound(f"not logged in to {where}", remedy=f"mirrorsync login {where}")
+    name = found.username or "<token>"
+    document = {
+        "kind": "mirrorsync.login",
+        "version": 1,
+        "host": host,
+        "namespace": namespace,
+        "username": name,
+    }
+    console.result(lambda: document, name)
+
+
+def _known(host: str, namespace: str, authfile: str | None) -> Credentials | None:
+    access = {host: Access(auth_file=absolute(authfile))} if authfile else {}
+    return CredentialFinder({}, os.environ, access)(host, namespace)
+
+
+def _asked(registry: str, username: str | None, password_stdin: bool, authfile: str | None) -> Credentials:
+    """Return the account to log in with, asking for what was not said."""
+    host, namespace = parse_registry(registry)
+    if username is None:
+        if password_stdin or not sys.stdin.isatty():
+            raise UsageError("whose login is it?", remedy="--username USER")
+        present = _known(host, namespace, authfile)
+        username = click.prompt(f"Username at {host}", default=present.username if present else None, err=True)
+    check_username(username)
+    if password_stdin:
+        return Credentials(username, password_from_stdin())
+    return Credentials(username, password_of(username, host, PASSWORD_VARIABLE, os.environ))
+
+
+def _accepted(
+    console: Console, host: str, credentials: Credentials, settings: RegistrySettings, retry_times: int | None
+) -> bool:
+    # Imported here: --get and the help need no HTTP.
+    from mirrorsync.stores.open import proxies
+    from mirrorsync.stores.registry.certificates import certificate_roots
+    from mirrorsync.stores.registry.login import accepts
+    from mirrorsync.stores.registry.retry import ATTEMPTS, Clock
+    from mirrorsync.stores.registry.store import Surroundings
+
+    stop = Stop(console.say)
+    with console.watching() as observer:
+
+        async def work() -> bool:
+            clock = Clock(sleep=stop.sleep, asleep=stop.asleep)
+            around = Surroundings(
+                lambda *_: credentials,
+                proxies(os.environ),
+                observer,
+                clock,
+                certificate_roots(os.environ),
+                ATTEMPTS if retry_times is None else retry_times + 1,
+            )
+            return await stop.unless(accepts(host, credentials, settings, around))
+
+        return stop.run(work)
+
+
+def _tell_about(console: Console, kept: Kept) -> None:
+    if kept.tightened:
+        console.say(f"{kept.path} could be read by others; now it cannot")
+    if not kept.helper and is_lost_at_reboot(kept.path, os.environ):
+        console.say(
+            f"{kept.path} is gone after a reboot, and cron may not find it; to keep the login, name a --authfile FILE, "
+            "and set REGISTRY_AUTH_FILE to it where mirrorsync runs"
+        )

@@ -1,0 +1,162 @@
+"""certs.d: a directory for each host with the authorities to trust and the certificate to show, as podman reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mirrorsync.errors import TlsFailed
+from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.base import Store
+from mirrorsync.stores.open import StoreEnvironment, opener
+from mirrorsync.stores.registry.certificates import certificate_roots
+from mirrorsync.stores.registry.probe import speaks_tls
+from mirrorsync.stores.registry.store import RegistryStore, Surroundings
+from tests.parts.certificates import Authority, Certificate
+from tests.parts.docker_registry import DockerRegistry
+from tests.parts.images import image, layer
+from tests.parts.processes import free_port
+from tests.parts.tiny_registry import TinyRegistry
+from tests.parts.unruly import Unruly
+
+
+@dataclass(frozen=True)
+class Papers:
+    authority: Authority
+    server: Certificate
+    client: Certificate
+
+
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
+    authority = Authority(tmp_path_factory.mktemp("papers"))
+    return Papers(authority, authority.issue("server"), authority.issue("client"))
+
+
+def holding() -> TinyRegistry:
+    registry = TinyRegistry()
+    registry.hold("app", image([layer({"a": b"1"})]), "1")
+    return registry
+
+
+def ask(host: str, settings: RegistrySettings, roots: tuple[Path, ...] = ()) -> None:
+    async def run() -> None:
+        store = RegistryStore(host, settings, Surroundings(lambda *_: None, certificates=roots))
+        await _resolve(store)
+
+    asyncio.run(run())
+
+
+async def _resolve(store: Store) -> None:
+    try:
+        assert await store.repository("app").resolve("1") is not None
+    finally:
+        await store.close()
+
+
+def fill(directory: Path, papers: Papers, *, client: bool = False) -> Path:
+    directory.mkdir(parents=True)
+    shutil.copy(papers.authority.path, directory / "ca.crt")
+    if client:
+        shutil.copy(papers.client.path, directory / "client.cert")
+        shutil.copy(papers.client.key, directory / "client.key")
+    return directory
+
+
+def test_an_authority_in_the_directory_of_the_host_is_trusted(tmp_path: Path, papers: Papers) -> None:
+    with Unruly(holding(), tls=papers.server.server()) as server:
+        with pytest.raises(TlsFailed, match="not trusted"):
+            ask(server.host, RegistrySettings(), (tmp_path / "a", tmp_path / "b"))
+        fill(tmp_path / "b" / server.host, papers)
+        ask(server.host, RegistrySettings(), (tmp_path / "a", tmp_path / "b"))
+
+
+def test_the_first_directory_that_is_there_is_the_one(tmp_path: Path, papers: Papers) -> None:
+    """As in containers/image: they are not put together."""
+    with Unruly(holding(), tls=papers.server.server()) as server:
+        (tmp_path / "a" / server.host).mkdir(parents=True)
+        fill(tmp_path / "b" / server.host, papers)
+        with pytest.raises(TlsFailed, match="not trusted"):
+            ask(server.host, RegistrySettings(), (tmp_path / "a", tmp_path / "b"))
+
+
+def test_the_directory_of_another_port_is_another_hosts(tmp_path: Path, papers: Papers) -> None:
+    with Unruly(holding(), tls=papers.server.server()) as server:
+        fill(tmp_path / "127.0.0.1", papers)
+        fill(tmp_path / f"{server.host}0", papers)
+        with pytest.raises(TlsFailed, match="not trusted"):
+            ask(server.host, RegistrySettings(), (tmp_path,))
+
+
+def test_a_directory_that_is_chosen_takes_the_place_of_the_others(tmp_path: Path, papers: Papers) -> None:
+    with Unruly(holding(), tls=papers.server.server()) as server:
+        fill(tmp_path / "roots" / server.host, papers)
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(TlsFailed, match="not trusted"):
+            ask(server.host, RegistrySettings(cert_dir=str(tmp_path / "empty")), (tmp_path / "roots",))
+        ask(server.host, RegistrySettings(cert_dir=str(fill(tmp_path / "mine", papers))))
+
+
+def test_a_client_certificate_in_the_directory_is_shown(tmp_path: Path, papers: Papers) -> None:
+    with Unruly(holding(), tls=papers.server.server(clients_of=papers.authority.path)) as server:
+        ask(server.host, RegistrySettings(cert_dir=str(fill(tmp_path / "both", papers, client=True))))
+        with pytest.raises(TlsFailed) as caught:
+            ask(server.host, RegistrySettings(cert_dir=str(fill(tmp_path / "half", papers))))
+        assert "--cert-dir" in caught.value.remedy
+
+
+@pytest.mark.parametrize("missing", ["client.key", "client.cert"])
+def test_half_of_a_pair_is_named(tmp_path: Path, papers: Papers, missing: str) -> None:
+    directory = fill(tmp_path / "certs", papers, client=True)
+    (directory / missing).unlink()
+    with pytest.raises(TlsFailed, match=f"has no {missing}"):
+        ask("127.0.0.1:1", RegistrySettings(cert_dir=str(directory)))
+
+
+@pytest.mark.parametrize("name", ["ca.crt", "client.cert"])
+def test_a_file_that_is_no_certificate_is_named(tmp_path: Path, papers: Papers, name: str) -> None:
+    directory = fill(tmp_path / "certs", papers, client=True)
+    (directory / name).write_text("no certificate")
+    with pytest.raises(TlsFailed, match=f"{directory / name} cannot be used"):
+        ask("127.0.0.1:1", RegistrySettings(cert_dir=str(directory)))
+
+
+def test_a_chosen_directory_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TlsFailed, match="gone: No such file"):
+        ask("127.0.0.1:1", RegistrySettings(cert_dir=str(tmp_path / "gone")))
+
+
+def test_what_else_is_in_the_directory_does_not_matter(tmp_path: Path, papers: Papers) -> None:
+    directory = fill(tmp_path / "certs", papers)
+    for name in ("README", "old.crt.bak", "ca.pem", ".cert.swp"):
+        (directory / name).write_text("no certificate")
+    with Unruly(holding(), tls=papers.server.server()) as server:
+        ask(server.host, RegistrySettings(cert_dir=str(directory)))
+
+
+def test_every_store_finds_the_directories_of_the_home(tmp_path: Path, papers: Papers) -> None:
+    with Unruly(holding(), tls=papers.server.server()) as server:
+        fill(tmp_path / ".config/containers/certs.d" / server.host, papers)
+
+        async def run() -> None:
+            await _resolve(opener(StoreEnvironment(variables={"HOME": str(tmp_path)}))(server.host))
+
+        asyncio.run(run())
+
+
+def test_the_systems_directories_are_podmans_and_dockers() -> None:
+    assert certificate_roots({}) == (Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
+
+
+def test_a_host_with_tls_is_told_from_one_without_and_from_none(papers: Papers, registry: DockerRegistry) -> None:
+    def asked(host: str) -> bool:
+        return asyncio.run(speaks_tls(host, RegistrySettings(), {}))
+
+    with Unruly(holding(), tls=papers.server.server()) as server:
+        assert asked(server.host)
+    assert not asked(registry.host)
+    assert asked(f"127.0.0.1:{free_port()}"), "who asks it something will be told"

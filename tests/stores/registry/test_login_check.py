@@ -1,0 +1,109 @@
+"""Whether a registry takes a login: asked of real ones, with Basic authentication and with tokens."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from mirrorsync.errors import Denied, MirrorsyncError, RegistryFailure, Unauthorized, Unreachable
+from mirrorsync.secret import Secret
+from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.registry.accounts import Credentials
+from mirrorsync.stores.registry.login import accepts
+from mirrorsync.stores.registry.store import Surroundings
+from tests.conftest import Locked
+from tests.parts.docker_registry import DockerRegistry
+from tests.parts.processes import free_port
+from tests.parts.tiny_registry import TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import PLAIN, Heard, Time
+
+
+def asked(host: str, user: str, password: str, settings: RegistrySettings = PLAIN, heard: Heard | None = None) -> bool:
+    around = Surroundings(lambda *_: None, observer=heard or Heard(), clock=Time().clock)
+    return asyncio.run(accepts(host, Credentials(user, Secret(password)), settings, around))
+
+
+def refused(host: str, user: str, password: str, settings: RegistrySettings = PLAIN) -> MirrorsyncError:
+    with pytest.raises(MirrorsyncError) as caught:
+        asked(host, user, password, settings)
+    assert password not in f"{caught.value} {caught.value!r} {caught.value.remedy}"
+    assert caught.value.where == host
+    return caught.value
+
+
+def test_basic_authentication_with_the_right_and_with_a_wrong_password(tls_registry: Locked) -> None:
+    settings = RegistrySettings(ca_file=str(tls_registry.ca_file))
+    assert asked(tls_registry.host, tls_registry.username, tls_registry.password, settings)
+    for user, password in ((tls_registry.username, "canary-wrong"), ("nobody", tls_registry.password)):
+        error = refused(tls_registry.host, user, password, settings)
+        assert isinstance(error, Unauthorized)
+        assert "check username and password" in error.remedy
+
+
+def test_tokens_with_the_right_and_with_a_wrong_password(token_registry: Locked) -> None:
+    """An anonymous token would be given too: it must not be taken for a login."""
+    assert token_registry.tokens is not None
+    before = len(token_registry.tokens.asked)
+    assert asked(token_registry.host, token_registry.username, token_registry.password)
+    assert token_registry.tokens.asked[before:] == [("password", ())], "for a token that allows nothing"
+    error = refused(token_registry.host, token_registry.username, "canary-wrong")
+    assert isinstance(error, Unauthorized)
+    assert {how for how, _ in token_registry.tokens.asked[before:]} == {"password"}
+
+
+def test_a_registry_that_asks_for_nothing_cannot_tell(registry: DockerRegistry) -> None:
+    assert not asked(registry.host, "me", "canary")
+
+
+def test_a_wrong_password_is_said_once() -> None:
+    """Accounts are locked for saying it again and again."""
+    with Unruly(TinyRegistry()) as server:
+        server.fault("answer", "*", "/v2/", status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+        refused(server.host, "me", "canary")
+        said = [one for one in server.seen.requests if one.authorization]
+    assert len(said) == 1
+
+
+def test_a_token_service_on_another_host_is_not_told_the_password_unless_it_is_named() -> None:
+    token = b'{"token": "t"}'
+    with Unruly(TinyRegistry(), name="localhost") as service, Unruly(TinyRegistry()) as server:
+        service.fault("answer", "GET", "/token", status=200, body=token)
+        challenge = {"WWW-Authenticate": f'Bearer realm="{service.url}/token",service="s"'}
+        server.fault("answer", "*", "/v2/", hits=[1, 2, 4, 5], status=401, headers=challenge)
+        error = refused(server.host, "me", "canary")
+        assert isinstance(error, Denied)
+        assert "localhost" in error.message
+        assert error.remedy.endswith("--realm-host localhost")
+        assert service.seen.requests == []
+
+
+def test_the_token_that_is_asked_for_is_for_nothing() -> None:
+    """As docker does it: an empty scope is no scope, and some token services refuse it."""
+    with Unruly(TinyRegistry()) as server:
+        server.fault("answer", "GET", "/token", status=200, body=b'{"token": "t"}')
+        challenge = {"WWW-Authenticate": f'Bearer realm="{server.url}/token",service="s"'}
+        server.fault("answer", "*", "/v2/", hits=[1, 2], status=401, headers=challenge)
+        assert asked(server.host, "me", "canary")
+        assert [one.target for one in server.seen.requests if "/token" in one.path] == ["/token?service=s"]
+
+
+@pytest.mark.parametrize("challenge", [{}, {"WWW-Authenticate": "Negotiate"}, {"WWW-Authenticate": "Bearer"}])
+def test_a_kind_of_login_that_is_not_spoken_is_told(challenge: dict[str, str]) -> None:
+    with Unruly(TinyRegistry()) as server:
+        server.fault("answer", "*", "/v2/", status=401, headers=challenge)
+        error = refused(server.host, "me", "canary")
+    assert isinstance(error, RegistryFailure)
+    assert "neither Basic authentication nor tokens" in error.message
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_host_that_has_no_such_api_is_not_logged_in_to(status: int) -> None:
+    with Unruly(TinyRegistry()) as server:
+        server.fault("answer", "*", "/v2/", status=status)
+        assert str(status) in refused(server.host, "me", "canary").message
+
+
+def test_a_host_that_is_not_there_is_named() -> None:
+    assert isinstance(refused(f"127.0.0.1:{free_port()}", "me", "canary"), Unreachable)
