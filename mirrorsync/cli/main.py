@@ -22,6 +22,12 @@ _VERBS: Final = {
     "apply": "Make the destinations hold what the spec wants.",
     "verify": "Ask the destinations for every blob and manifest.",
     "inventory": "List the images that the spec comes to now.",
+    "copy": "Copy one image, whatever place it is in.",
+    "inspect": "Look into an image without fetching it.",
+    "list-tags": "List the tags of a repository, a layout or an archive.",
+    "delete": "Delete an image.",
+    "login": "Log in to a registry.",
+    "logout": "Forget a login.",
     "serve": "Be a registry over an OCI layout directory.",
     "demo": "See all of it at work, without network or registry.",
 }
@@ -36,7 +42,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         if cmd_name not in _VERBS:
             return None
-        command: click.Command = importlib.import_module(f"mirrorsync.cli.commands.{cmd_name}").command
+        module = importlib.import_module(f"mirrorsync.cli.commands.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's

@@ -6,12 +6,11 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from tests.bench import tools
 from tests.bench.contests import CONTESTS, Bench, Contest, Size
 from tests.bench.measure import Cost, best
 
 _HEAD = (
-    f"{'contest':32} {'tool':13} {'wall s':>8} {'CPU s':>8} {'MB':>7} {'requests':>9} {'ours/theirs':>12} {'CPU':>6}"
+    f"{'contest':34} {'tool':13} {'wall s':>8} {'CPU s':>8} {'MB':>7} {'requests':>9} {'ours/theirs':>12} {'CPU':>6}"
 )
 
 
@@ -36,7 +35,7 @@ def main() -> None:
 
 def _measure(bench: Bench, contest: Contest, rounds: int) -> dict[str, Cost]:
     """Run the tools in turn, so that what else the machine does falls on all of them."""
-    present = [tool for tool in (tools.MIRRORSYNC, *contest.rivals) if tool.present]
+    present = [tool for tool in (contest.ours, *contest.rivals) if tool.present]
     costs: dict[str, list[Cost]] = {tool.name: [] for tool in present}
     for _ in range(rounds):
         for tool in present:
@@ -45,10 +44,10 @@ def _measure(bench: Bench, contest: Contest, rounds: int) -> dict[str, Cost]:
 
 
 def _print(contest: Contest, costs: dict[str, Cost]) -> None:
-    ours = costs[tools.MIRRORSYNC.name]
+    ours = costs[contest.ours.name]
     for name, cost in costs.items():
         ratio = "" if cost is ours else f"{ours.wall / cost.wall:12.2f} {ours.cpu / cost.cpu:6.2f}"
-        line = f"{contest.name:32} {name:13} {cost.wall:8.2f} {cost.cpu:8.2f} {cost.memory / 1e6:7.0f}"
+        line = f"{contest.name:34} {name:13} {cost.wall:8.2f} {cost.cpu:8.2f} {cost.memory / 1e6:7.0f}"
         print(f"{line} {cost.requests:9} {ratio}".rstrip(), flush=True)
 
 

@@ -25,7 +25,8 @@ class Contest:
     """One row group of the table.
 
     images: `small` or `large`. places: what each destination is, `registry` or `layout`. filled: whether the one
-    registry has everything before the clock starts. rtt: whether the source is far away.
+    registry has everything before the clock starts. rtt: whether the source is far away. archive: whether the source is
+    a docker archive. ours: how mirrorsync is called.
     """
 
     name: str
@@ -34,6 +35,8 @@ class Contest:
     places: Sequence[str] = ("registry",)
     filled: bool = False
     rtt: bool = False
+    archive: bool = False
+    ours: Tool = tools.MIRRORSYNC
 
 
 CONTESTS = (
@@ -42,6 +45,13 @@ CONTESTS = (
     Contest("first copy", "small", (tools.REGSYNC, tools.REGSYNC_TUNED, tools.SKOPEO_SYNC)),
     Contest("large, registry to registry", "large", (tools.CRANE, tools.REGCTL, tools.SKOPEO_COPY)),
     Contest("large, registry to layout", "large", (tools.SKOPEO_COPY, tools.REGCTL), places=("layout",)),
+    Contest(
+        "large, docker archive to registry",
+        "large",
+        (tools.SKOPEO_PUSH,),
+        archive=True,
+        ours=tools.MIRRORSYNC_PUSH,
+    ),
     Contest("large, to registry and layout", "large", (), places=("registry", "layout")),
 )
 
@@ -83,6 +93,7 @@ class Bench:
         with ExitStack() as stack:
             scratch = stack.enter_context(_directory(self.directory / "run"))
             source = stack.enter_context(self._relay()) if contest.rtt else self.source.host
+            source = f"docker-archive:{self._archive}" if contest.archive else source
             registries, places = self._full if contest.filled else _places(contest, scratch, stack)
             images = LARGE if contest.images == "large" else self.small
             # What an earlier run left to be written would be written on this one's time.
@@ -99,6 +110,12 @@ class Bench:
         job = Job(self.source.host, self.small, [registry.host], directory)
         measure.run(tools.mirrorsync(job), directory / "fill.log")
         return [registry], [registry.host]
+
+    @cached_property
+    def _archive(self) -> Path:
+        path = self.directory / "large.tar"
+        seed.docker_archive(path, self.size.large)
+        return path
 
     def _requests(self, registries: Sequence[DockerRegistry]) -> int:
         return sum(registry.answered() for registry in (self.source, *registries))

@@ -7,8 +7,10 @@ by digest once for all repositories, and in each repository links to its layers,
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import random
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,34 @@ class Storage:
         _link(place / "_manifests" / "revisions" / "sha256" / _hex(root), root)
         _link(place / "_manifests" / "tags" / tag / "current", root)
         _link(place / "_manifests" / "tags" / tag / "index" / "sha256" / _hex(root), root)
+
+
+def docker_archive(path: Path, size: int) -> None:
+    """Write a docker archive of one image, `bench/large:1`, with one uncompressed layer of about `size` bytes.
+
+    Half of the layer does not compress, and half does to a half, as programs and their texts do.
+    """
+    source = random.Random(_SEED)
+    layer = path.with_suffix(".layer")
+    with tarfile.open(layer, "w") as content:
+        for number in range(max(1, size // _PIECE)):
+            half = source.randbytes(_PIECE // 4).hex().encode() if number % 2 else source.randbytes(_PIECE // 2)
+            data = half + source.randbytes(_PIECE // 2)
+            member = tarfile.TarInfo(f"file{number}")
+            member.size = len(data)
+            content.addfile(member, io.BytesIO(data))
+    with layer.open("rb") as file:
+        encoded = hashlib.file_digest(file, "sha256").hexdigest()
+    config = _config("large", [(f"sha256:{encoded}", 0)])
+    named = f"{hashlib.sha256(config).hexdigest()}.json"
+    listed = [{"Config": named, "RepoTags": ["bench/large:1"], "Layers": [f"{encoded}.tar"]}]
+    with tarfile.open(path, "w") as archive:
+        archive.add(layer, f"{encoded}.tar")
+        for name, data in ((named, config), ("manifest.json", json.dumps(listed).encode())):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    layer.unlink()
 
 
 def _descriptor(media_type: str, content: tuple[str, int]) -> dict[str, Any]:

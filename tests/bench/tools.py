@@ -12,7 +12,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Job:
-    """Images of one source registry for some destinations. tags: by repository; destinations: hosts or `oci:DIR`."""
+    """Images of one source for some destinations.
+
+    source: a registry's host, or `docker-archive:FILE`. tags: by repository; destinations: hosts or `oci:DIR`.
+    """
 
     source: str
     tags: Mapping[str, Sequence[str]]
@@ -89,6 +92,25 @@ def skopeo_sync(job: Job) -> list[str]:
     ]  # fmt: skip
 
 
+def mirrorsync_push(job: Job) -> list[str]:
+    """Push a docker archive, by a mirrorsync that has never seen it."""
+    (destination,) = job.destinations
+    return [
+        "env", f"CACHE_DIRECTORY={job.scratch}",
+        sys.executable, "-m", "mirrorsync", "copy", "--quiet", "--dest-tls-verify=false",
+        f"{job.source}:{job.one_image}", f"docker://{destination}/{job.one_image}",
+    ]  # fmt: skip
+
+
+def skopeo_push(job: Job) -> list[str]:
+    """Push a docker archive with skopeo."""
+    (destination,) = job.destinations
+    return [
+        "skopeo", "copy", "--quiet", "--dest-tls-verify=false",
+        f"{job.source}:{job.one_image}", f"docker://{destination}/{job.one_image}",
+    ]  # fmt: skip
+
+
 def skopeo_copy(job: Job) -> list[str]:
     """Copy one image with skopeo, to a registry or a layout."""
     (destination,) = job.destinations
@@ -142,9 +164,11 @@ class Tool:
 
 
 MIRRORSYNC = Tool("mirrorsync", None, mirrorsync)
+MIRRORSYNC_PUSH = Tool("mirrorsync", None, mirrorsync_push)
 REGSYNC = Tool("regsync", "regsync", regsync)
 REGSYNC_TUNED = Tool("regsync -c 32", "regsync", regsync_tuned)
 SKOPEO_SYNC = Tool("skopeo sync", "skopeo", skopeo_sync)
+SKOPEO_PUSH = Tool("skopeo copy", "skopeo", skopeo_push)
 SKOPEO_COPY = Tool("skopeo copy", "skopeo", skopeo_copy)
 CRANE = Tool("crane copy", "crane", crane_copy)
 REGCTL = Tool("regctl copy", "regctl", regctl_copy)

@@ -14,13 +14,17 @@ import mirrorsync as package
 from tests.parts.mirrorsync import Mirrorsync, Serve
 from tests.parts.wire import ask
 
-VERBS = ("validate", "plan", "apply", "verify", "inventory", "serve", "demo")
+VERBS = (
+    "validate", "plan", "apply", "verify", "inventory",
+    "copy", "inspect", "list-tags", "delete", "login", "logout",
+    "serve", "demo",
+)  # fmt: skip
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 def test_the_help_lists_every_verb_and_the_exit_codes(mirrorsync: Mirrorsync) -> None:
     done = mirrorsync("--help", code=0)
-    assert re.findall(r"^  (\w+)  +\S", done.out.partition("Commands:")[2], re.MULTILINE) == list(VERBS)
+    assert re.findall(r"^  ([\w-]+)  +\S", done.out.partition("Commands:")[2], re.MULTILINE) == list(VERBS)
     text = " ".join(done.out.split())
     for code, meaning in (("3", "partly done"), ("5", "stale plan"), ("6", "locked"), ("10", "plan --exit-code")):
         assert f"{code} {meaning}" in text

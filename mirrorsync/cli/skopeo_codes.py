@@ -1,0 +1,31 @@
+"""`--skopeo-exit-codes`, for scripts that were written for skopeo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
+
+from mirrorsync.errors import ExitCode, NotFound
+
+R = TypeVar("R")
+
+
+def skopeo_codes(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command `--skopeo-exit-codes`, with which an image that is not there is 2 as skopeo has it, and not 1.
+
+    It stands below `@verb`, which writes the error's document.
+    """
+
+    @wraps(function)
+    def run(*words: Any, skopeo_exit_codes: bool, **options: Any) -> R:
+        try:
+            return function(*words, **options)
+        except NotFound as error:
+            if skopeo_exit_codes:
+                error.exit_code = ExitCode.USAGE  # type: ignore[misc]  # the class says 1; only the option can tell
+            raise
+
+    return click.option("--skopeo-exit-codes", is_flag=True, help="Exit with 2, as skopeo, for what is not there.")(run)
