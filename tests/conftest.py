@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.parts.daemon import Daemon
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.mirrorsync import Mirrorsync, Serve
 from tests.parts.processes import run
@@ -104,3 +105,10 @@ def token_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]
         }
         server = stack.enter_context(DockerRegistry(directory / "storage", auth=auth))
         yield Locked(server.host, USER, PASSWORD, tokens=tokens, server=server)
+
+
+@pytest.fixture(scope="session")
+def daemon() -> Iterator[Daemon]:
+    """A daemon that speaks Docker's API."""
+    with Daemon() as service:
+        yield service

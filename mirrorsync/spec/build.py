@@ -13,6 +13,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_host
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location, Reference, parse_destination
+from mirrorsync.oci.transports import transport_of
 from mirrorsync.secret import Secret
 from mirrorsync.spec.filters import ExactTag
 from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, RegistrySettings, Spec, check_template
@@ -50,6 +51,7 @@ class _Builder:
     base: str
     named: frozenset[str]  # destinations, also those whose text is wrong, which is told once and not at each mirror
     problems: list[Problem] = field(default_factory=list)
+    _full: dict[str, str] = field(default_factory=dict)  # places with one image, and the mirror that fills them
     _claimed: dict[tuple[Location, str], tuple[Location, ExactTag | Digest, str]] = field(default_factory=dict)
 
     def _say(self, pointer: str, message: str, remedy: str = "", *, at_key: bool = False) -> None:
@@ -199,6 +201,9 @@ class _Builder:
             if other != destination.name:
                 message = f"destinations {printable(other)} and {printable(destination.name)} are the same place"
                 self._say(mirror.pointer, message, "remove one of them")
+            elif not self._has_room(destination, mirror):
+                message = f"{destination.place} holds one image, and this would be more"
+                self._say(mirror.pointer, message, "use oci: or oci-archive:")
             elif mirror.whole_store:
                 if destination.place.store == mirror.source.store:
                     self._say(
@@ -207,6 +212,16 @@ class _Builder:
             else:
                 with self._at(place):
                     self._check_target(mirror, mirror.target(destination, mirror.source.repository))
+
+    def _has_room(self, destination: Destination, mirror: Mirror) -> bool:
+        """Tell whether a place that holds one image gets no more than that from the spec."""
+        transport = transport_of(destination.place.store)
+        if transport is None or transport.many:
+            return True
+        selection = mirror.selection
+        several = mirror.whole_store or selection.lists or len(selection.exact) + len(selection.digests) > 1
+        first = self._full.setdefault(destination.place.store, mirror.pointer)
+        return not several and first == mirror.pointer
 
     def _check_target(self, mirror: Mirror, target: Location) -> None:
         if target == mirror.source:

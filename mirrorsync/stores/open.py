@@ -68,8 +68,50 @@ def _layout(place: str, environment: StoreEnvironment) -> Store:  # noqa: ARG001
     return LayoutStore(Path(place))
 
 
+def _layout_archive(place: str, environment: StoreEnvironment) -> Store:
+    from mirrorsync.stores.layout.archive import LayoutArchive
+    from mirrorsync.stores.layout.store import LayoutPlaceStore
+
+    return LayoutPlaceStore(LayoutArchive(Path(place), environment.temporary))
+
+
+def _directory(place: str, environment: StoreEnvironment) -> Store:  # noqa: ARG001 - nor does a directory
+    from mirrorsync.stores.directory import DirStore
+
+    return DirStore(Path(place))
+
+
+def _docker_archive(place: str, environment: StoreEnvironment) -> Store:
+    from mirrorsync.stores.docker.archive import DockerArchiveStore
+
+    return DockerArchiveStore(
+        Path(place),
+        temporary=environment.temporary,
+        cache_directory=environment.cache_directory,
+        observer=environment.observer,
+    )
+
+
+def _docker_daemon(place: str, environment: StoreEnvironment) -> Store:  # noqa: ARG001 - there is one daemon
+    from mirrorsync.stores.docker.daemon import DockerDaemonStore
+
+    return DockerDaemonStore(
+        environment.daemon_host,
+        environment.variables,
+        temporary=environment.temporary,
+        cache_directory=environment.cache_directory,
+        observer=environment.observer,
+    )
+
+
 # By what an address begins with; all other addresses are hosts of registries.
-_KINDS: Final[Mapping[str, Callable[[str, StoreEnvironment], Store]]] = {"oci:": _layout}
+_KINDS: Final[Mapping[str, Callable[[str, StoreEnvironment], Store]]] = {
+    "oci:": _layout,
+    "oci-archive:": _layout_archive,
+    "docker-archive:": _docker_archive,
+    "docker-daemon:": _docker_daemon,
+    "dir:": _directory,
+}
 
 
 def _registries(environment: StoreEnvironment) -> Callable[[str], Store]:

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 import yaml
 
-from mirrorsync.oci.reference import parse_destination, parse_image, parse_repository
+from mirrorsync.oci.reference import Location, parse_destination, parse_image, parse_repository
 from mirrorsync.oci.transports import TRANSPORTS, transport_of
 from mirrorsync.schema_files import load_schema
 from mirrorsync.spec import filters, interpolate
@@ -22,7 +22,10 @@ from mirrorsync.spec.load import load
 from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.spec.tags import read_tags
 from mirrorsync.stores.base import Store
-from mirrorsync.stores.layout.store import LayoutStore
+from mirrorsync.stores.directory import DirStore
+from mirrorsync.stores.docker.archive import DockerArchiveStore
+from mirrorsync.stores.docker.daemon import DockerDaemonStore
+from mirrorsync.stores.layout.store import LayoutPlaceStore, LayoutStore
 from mirrorsync.stores.open import _KINDS, StoreEnvironment, opener
 from mirrorsync.stores.registry.store import RegistryStore
 from tests.parts.mirrorsync import Mirrorsync
@@ -72,13 +75,20 @@ def test_every_setting_of_a_registry_has_a_field_and_a_property() -> None:
     assert fields == set(SCHEMA["$defs"]["registry"]["properties"])
 
 
+def test_every_transport_opens_a_store() -> None:
+    assert set(_KINDS) == set(TRANSPORTS)
+
+
 @pytest.mark.parametrize("prefix", _KINDS)
 def test_every_kind_of_store_is_known_to_the_grammar_and_the_schema(prefix: str) -> None:
-    address = parse_destination(f"{prefix}/srv/x").store
-    assert address.startswith(prefix)
+    path = "/srv/x" if TRANSPORTS[prefix].has_path else ""
+    address = parse_destination(f"{prefix}{path}").store
+    assert address == f"{prefix}{path}"
     assert transport_of(address) is TRANSPORTS[prefix]
-    assert parse_repository(f"{prefix}/srv/x:a/b").store == address
-    assert parse_image(f"{prefix}/srv/x:a/b:1").location.store == address
+    if TRANSPORTS[prefix].many:
+        colon = ":" if path else ""
+        assert parse_repository(f"{prefix}{path}{colon}a/b") == Location(address, "a/b")
+        assert parse_image(f"{prefix}{path}{colon}a/b:1").location == Location(address, "a/b")
     assert prefix in SCHEMA["properties"]["destinations"]["description"]
     assert prefix in SCHEMA["$defs"]["mirror"]["properties"]["from"]["description"]
 
@@ -87,6 +97,10 @@ def test_every_kind_of_store_is_known_to_the_grammar_and_the_schema(prefix: str)
     ("text", "kind"),
     [
         ("oci:/srv/x:a", LayoutStore),
+        ("oci-archive:/srv/x:a", LayoutPlaceStore),
+        ("docker-archive:/srv/x:a", DockerArchiveStore),
+        ("docker-daemon:", DockerDaemonStore),
+        ("dir:/srv/x", DirStore),
         ("harbor.example/x", RegistryStore),
         ("localhost:5000", RegistryStore),
         ("[::1]:5000/a", RegistryStore),

@@ -1,4 +1,4 @@
-"""What every store has to do, asked of every store there is: memory, layout, our own server, docker-registry."""
+"""What every store has to do, asked of every store there is: memory, layout and its archive, our own server, docker-registry."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mirrorsync.stores.memory import MemoryStore
 from mirrorsync.stores.open import StoreEnvironment, opener
 from tests.parts.images import Image, artifact, image, index, layer, multi_platform, noise
 
-KINDS = ("memory", "layout", "serve", "docker-registry")
+KINDS = ("memory", "layout", "oci-archive", "serve", "docker-registry")
 BYTES = "application/octet-stream"
 
 
@@ -49,6 +49,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     addresses: dict[str, Callable[[], str]] = {
         "memory": lambda: "",
         "layout": lambda: f"oci:{tmp_path / 'layout'}",
+        "oci-archive": lambda: f"oci-archive:{tmp_path / 'layout.tar'}",
         "serve": lambda: str(request.getfixturevalue("served").host),
         "docker-registry": lambda: str(request.getfixturevalue("registry").host),
     }

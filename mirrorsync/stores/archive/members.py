@@ -171,10 +171,8 @@ class _Scan:
             raise _refused(written, "is a directory with content")
         if name in self._table or name in self._links:
             raise _refused(written, "is there twice")
-        if name not in ("", ".") and self._grammar.directories.fullmatch(name) is None:
+        if written.rstrip("/") != "." and self._grammar.directories.fullmatch(name) is None:
             raise _refused(written, f"has no place in {self._grammar.what}")
-        if written.startswith("/"):
-            raise _refused(written, "is an absolute path")
         self._directories.add(name)  # twice is once: it holds nothing
 
     def _skip(self, name: str, size: int) -> None:

@@ -157,11 +157,10 @@ class ArchiveFile:
         self._seekable = stat.S_ISREG(status.st_mode)
         spooled = file if self._seekable else self._spool(_chunks(file))
         try:
-            start = os.pread(spooled.fileno(), _LONGEST, 0)
-            self._refuse(start)
-            if start.startswith(_GZIP):
+            if os.pread(spooled.fileno(), len(_GZIP), 0) == _GZIP:
                 packed, spooled = spooled, self._spool(self._unpacked(spooled))
                 packed.close()
+            self._refuse(os.pread(spooled.fileno(), _LONGEST, 0))
             try:
                 self._members = scan(spooled, self._grammar)
             except IntegrityError as error:

@@ -55,12 +55,16 @@ class ArchiveLock:
     def _locked(self, what: str) -> FileLock:
         while True:
             self._file.touch(_MODE)
-            with suppress(FileNotFoundError):
+            try:
                 lock = FileLock(self._file, what)
-                # Whoever had it before may have removed the file after we opened it: others lock another one then.
-                if lock.is_of(self._file):
-                    return lock
-                lock.release()
+            except StorageError as error:
+                if isinstance(error.__cause__, FileNotFoundError):
+                    continue  # whoever had it has just removed the file
+                raise
+            # It may have been removed after we opened it, too: others lock another one then.
+            if lock.is_of(self._file):
+                return lock
+            lock.release()
 
     def release(self) -> None:
         """Let others have it, and remove the file that was locked."""
@@ -259,6 +263,8 @@ class ArchiveWriter:
             region.state = "hole" if region.name in self._full else state  # the first of two equal members is as good
             if region.state == "full":
                 self._full[region.name] = region
+            while self._regions and self._regions[-1].state == "hole":
+                self._end = self._regions.pop().start
             self._changed.notify_all()
 
     def publish(self) -> None:

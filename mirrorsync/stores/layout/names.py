@@ -94,9 +94,9 @@ class LayoutNames:
         return next(iter(images.values()), None)
 
     def _images(self, named: Mapping[str, Descriptor]) -> dict[str, Descriptor]:
-        """Return what is an image of its own, sorted by name."""
+        """Return what is an image of its own, sorted by name, and those last that have a digest instead."""
         found = {}
-        for name, content in sorted(named.items()):
+        for name, content in sorted(named.items(), key=lambda item: ("@" in item[0], item[0])):
             if content.is_manifest and self._files.holds(content):
                 try:
                     subject = self.manifest(content).subject if "@" in name else None

@@ -1,0 +1,207 @@
+"""Docker's Engine API, as far as images go, and as both dockerd and podman's service answer it.
+
+They differ: podman names images in full and gives some ids without `sha256:`. Paths have no version, which means the
+daemon's own; names are sent in full, which both understand.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+from mirrorsync.errors import ContentNotFound, Denied, GrammarError, RegistryFailure, Unreachable, printable
+from mirrorsync.oci.digest import Digest
+from mirrorsync.stores.base import CHUNK_BYTES
+from mirrorsync.stores.docker.endpoint import Endpoint
+from mirrorsync.stores.docker.saved import Name, read_name
+
+_QUESTION_SECONDS: Final = 120.0
+# podman writes the whole archive before the first byte of an export, and loads the whole one before it answers.
+_BULK_SECONDS: Final = 3600.0
+_MAX_ANSWER: Final = 256 * 1024 * 1024  # a list of 100,000 images
+_MAX_ERROR: Final = 64 * 1024
+_BROKEN: Final = (OSError, ssl.SSLError, http.client.HTTPException)
+_FORBIDDEN: Final = frozenset({401, 403, 409})
+
+
+class DaemonImage(NamedTuple):
+    """An image as the daemon tells of it. layers: its diff_ids; () in a list."""
+
+    id: Digest
+    names: tuple[Name, ...]
+    layers: tuple[str, ...] = ()
+
+
+class DaemonApi:
+    """Asks a daemon; each question is a connection of its own. All methods block.
+
+    Raises: Unreachable, Denied, TlsFailed for a daemon that cannot be used; RegistryFailure for its own errors.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def ping(self) -> None:
+        """See that a daemon answers."""
+        with self._answer("GET", "/_ping") as answer:
+            if answer.status != 200 or answer.getheader("Api-Version") is None:
+                raise Unreachable(f"what listens at {self._endpoint.shown} is no docker daemon")
+
+    def images(self) -> list[DaemonImage]:
+        """Return all images."""
+        found = self._json("/images/json")
+        if not isinstance(found, list):
+            raise _strange()
+        return [_image(each) for each in found]
+
+    def image(self, name: str) -> DaemonImage | None:
+        """Return the image of a full name with its tag, or of an id; None when there is none."""
+        found = self._json(f"/images/{quote(name, safe='/:')}/json")
+        return _image(found) if found is not None else None
+
+    @contextmanager
+    def export(self, image_id: Digest) -> Iterator[Iterator[bytes]]:
+        """Read an image as an archive of `docker save`. Raises: ContentNotFound."""
+        path = f"/images/{quote(image_id, safe=':')}/get"
+        with self._answer("GET", path, silence=_BULK_SECONDS) as answer:
+            if answer.status == 404:
+                raise ContentNotFound("the daemon has no such image any more")
+            self._refuse(answer, "reading an image")
+            yield self._chunks(answer)
+
+    def load(self, size: int, archive: Iterable[bytes]) -> None:
+        """Write images from an archive of `docker save` of so many bytes; what `archive` raises passes through."""
+        headers = {"Content-Type": "application/x-tar", "Content-Length": str(size)}
+        with self._answer("POST", "/images/load?quiet=1", archive, headers, _BULK_SECONDS) as answer:
+            self._refuse(answer, "loading images")
+            for line in self._body(answer).splitlines():
+                said = _parsed(line) if line.startswith(b"{") else {}
+                # What goes wrong after the answer has begun stands in the answer.
+                if isinstance(said, dict) and said.get("error"):
+                    raise RegistryFailure(f"loading images: the daemon says {printable(str(said['error']))}")
+
+    def untag(self, name: str) -> bool:
+        """Take a full name with its tag away; False when there is none. The image goes with its last name."""
+        with self._answer("DELETE", f"/images/{quote(name, safe='/:')}?noprune=1") as answer:
+            if answer.status == 404:
+                return False
+            self._refuse(answer, "removing a tag")
+            return True
+
+    def _json(self, path: str) -> Any:
+        """Ask for a JSON document; None when the thing is not there."""
+        with self._answer("GET", path) as answer:
+            if answer.status == 404:
+                if not isinstance(_parsed(self._body(answer, _MAX_ERROR)), dict):
+                    raise _strange()
+                return None
+            self._refuse(answer, "asking for images")
+            return _parsed(self._body(answer))
+
+    @contextmanager
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        body: Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        silence: float = _QUESTION_SECONDS,
+    ) -> Iterator[http.client.HTTPResponse]:
+        connection = self._endpoint.connection(silence)
+        try:
+            try:
+                connection.connect()
+                sent = {"Host": "docker", "Connection": "close", **(headers or {})}
+                self._send(connection, method, path, body, sent)
+                answer = connection.getresponse()
+            except _BROKEN as error:
+                raise self._endpoint.failure(error) from error
+            yield answer
+        finally:
+            connection.close()
+
+    @staticmethod
+    def _send(
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: Iterable[bytes] | None,
+        headers: Mapping[str, str],
+    ) -> None:
+        connection.putrequest(method, path, skip_host=True)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        for chunk in body or ():
+            try:
+                connection.send(chunk)
+            except (BrokenPipeError, ConnectionResetError):
+                return  # it does not want the rest, and its answer says why
+
+    def _chunks(self, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+        try:
+            while chunk := answer.read(CHUNK_BYTES):
+                yield chunk
+        except _BROKEN as error:
+            raise self._endpoint.failure(error) from error
+
+    def _body(self, answer: http.client.HTTPResponse, limit: int = _MAX_ANSWER) -> bytes:
+        try:
+            body = answer.read(limit)
+        except _BROKEN as error:
+            raise self._endpoint.failure(error) from error
+        if len(body) == limit == _MAX_ANSWER:
+            raise RegistryFailure(f"the daemon's answer is larger than {limit} bytes")
+        return body
+
+    def _refuse(self, answer: http.client.HTTPResponse, doing: str) -> None:
+        """Raise what an answer with an error means."""
+        if answer.status < 300:
+            return
+        body = self._body(answer, _MAX_ERROR)
+        said = _parsed(body)
+        message = said.get("message") if isinstance(said, dict) else body.decode("utf-8", "replace")
+        text = f"{doing}: the daemon answers {answer.status}: {printable(str(message))}"
+        raise (
+            Denied(text, remedy="remove what uses the image first")
+            if answer.status in _FORBIDDEN
+            else (RegistryFailure(text))
+        )
+
+
+def _strange() -> RegistryFailure:
+    return RegistryFailure(
+        "it does not answer as Docker's API does", remedy="check --daemon-host or DOCKER_HOST: is it a docker daemon?"
+    )
+
+
+def _parsed(body: bytes) -> Any:
+    """Return a JSON document, None for what is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _image(found: Any) -> DaemonImage:
+    """Read an image of an answer. Names that break the grammar, such as `<none>:<none>`, are left out."""
+    try:
+        text = str(found["Id"])
+        image_id = Digest(text if ":" in text else f"sha256:{text}")
+        layers = found["RootFS"]["Layers"] if found.get("RootFS") else None
+        return DaemonImage(image_id, tuple(_names(found.get("RepoTags"))), tuple(map(str, layers or ())))
+    except (TypeError, KeyError, AttributeError, GrammarError) as error:
+        raise _strange() from error
+
+
+def _names(found: Any) -> Iterator[Name]:
+    for text in found or ():
+        try:
+            yield read_name(str(text))
+        except GrammarError:
+            continue

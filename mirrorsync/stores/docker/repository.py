@@ -1,0 +1,271 @@
+"""One repository of a docker place: an archive or a daemon, which differ in where images are and how they get there."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from mirrorsync.errors import ContentNotFound, MirrorsyncError, RepositoryNotFound, printable
+from mirrorsync.oci import media_types
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.names import check_tag
+from mirrorsync.stores.base import CHUNK_BYTES
+from mirrorsync.stores.docker.cache import KnownImage
+from mirrorsync.stores.docker.images import refuse_unfit
+from mirrorsync.stores.docker.incoming import Assembled, Incoming
+from mirrorsync.stores.docker.layers import Layers
+from mirrorsync.stores.docker.saved import Name
+from mirrorsync.stores.verified import verified
+
+
+class Place(Protocol):
+    """What an archive and a daemon have in common. All methods block, and may be called from any thread."""
+
+    address: str
+    kind: str  # as in "a docker archive"
+    layers: Layers
+    incoming: Incoming
+
+    def find(self, repository: str, reference: str) -> KnownImage | None:
+        """Return the image that a tag, or what `Reference.pick` has, names."""
+
+    def search(self, repository: str, wanted: Digest | None) -> Iterator[KnownImage]:
+        """Yield the images of a repository, at least all that have the manifest, config or layer `wanted`.
+
+        None = those that are known without computing anything.
+        """
+
+    def tags(self, repository: str) -> Sequence[str] | None:
+        """Return the tags of a repository, None when there is none of that name."""
+
+    def names(self) -> Sequence[str]:
+        """Return all names with their tags, for people."""
+
+    def image_id(self, repository: str, tag: str) -> Digest | None:
+        """Return the digest of the config of the image that a tag names; "" has images without tags."""
+
+    def has_layer(self, diff_id: Digest) -> bool:
+        """Tell whether a layer of that diff_id is there, to be part of other images too."""
+
+    def config(self, image_id: Digest) -> bytes | None:
+        """Return the config of an image that is there, None when it is not, or would have to be fetched."""
+
+    def begin(self) -> None:
+        """Get ready to write."""
+
+    def keep(self, image: Assembled, name: Name | None) -> None:
+        """Have an image under a name from the next flush on."""
+
+    def forget(self, name: Name) -> bool:
+        """Take a name away; False when nothing has it."""
+
+
+class DockerRepository:
+    """One repository: the images whose familiar name it is; "" has those without a name.
+
+    made: the images of the whole place that were looked at, by the digests of their manifests.
+    """
+
+    def __init__(self, place: Place, name: str, made: dict[Digest, KnownImage]) -> None:
+        self.name = name
+        self._place = place
+        self._made = made
+        self._tagged: dict[str, Descriptor] = {}  # in this run: what a tag was given, which no place keeps
+
+    async def resolve(self, reference: str) -> Descriptor | None:
+        """Return what a tag names, "" the only image, `@N` or `@sha256:ID` one without a name; or a digest, if known.
+
+        The first time this can take as long as compressing the image takes.
+        """
+        with self._located(reference):
+            if ":" in reference and not reference.startswith("@"):
+                known = await asyncio.to_thread(self._by_digest, Digest(reference))
+            elif reference in self._tagged:
+                return self._tagged[reference]
+            else:
+                known = await asyncio.to_thread(self._place.find, self.name, reference)
+            return self._remembered(known).manifest.descriptor if known else None
+
+    async def tags(self) -> AsyncIterator[str]:
+        """Yield every tag, sorted. Raises: RepositoryNotFound."""
+        with self._located():
+            tags = await asyncio.to_thread(self._place.tags, self.name)
+            if tags is None:
+                raise await asyncio.to_thread(self._unknown)
+        for tag in tags:
+            yield tag
+
+    def _unknown(self) -> RepositoryNotFound:
+        known = self._place.names()
+        close = difflib.get_close_matches(self.name, known, 3, 0.5) or known[:3]
+        remedy = f"there is {', '.join(map(printable, close))}" if close else "it has no images with names"
+        return RepositoryNotFound(f"{self._place.kind} has no such repository", remedy=remedy)
+
+    async def has(self, blob: Descriptor) -> bool:
+        """Tell whether the place holds a config or a layer, as far as that is known without computing anything."""
+        return await asyncio.to_thread(self._has, blob.digest)
+
+    def _has(self, digest: Digest) -> bool:
+        with self._located(digest):
+            if self._place.incoming.holds(digest) or self._place.config(digest) is not None:
+                return True
+            diff_id = self._diff_id(digest)
+            return diff_id is not None and self._place.has_layer(diff_id)
+
+    def _diff_id(self, layer: Digest) -> Digest | None:
+        """Return what a layer is without its compression, as far as that is known."""
+        return self._place.layers.diff_id(layer) or self._place.incoming.diff_id(layer)
+
+    async def blob(self, digest: Digest) -> Descriptor | None:
+        """Return the descriptor of a config or layer of an image that was looked at, None for another."""
+        layer = self._place.layers.find(digest)
+        config = self._config(digest)
+        size = layer.size if layer else len(config) if config is not None else None
+        return Descriptor(media_types.ANY_BYTES, digest, size) if size is not None else None
+
+    async def manifest(self, content: Descriptor) -> Manifest:
+        """Return the manifest of an image. Raises: ContentNotFound."""
+        with self._located(content.digest):
+            known = self._made.get(content.digest) or await asyncio.to_thread(self._searched, content.digest)
+            if known is None:
+                raise ContentNotFound(f"{self._place.kind} has no image with this manifest")
+            return known.manifest
+
+    async def referrers(self, subject: Digest) -> Sequence[Descriptor]:  # noqa: ARG002 - the protocol's parameter
+        """Return nothing: docker's places keep images alone."""
+        return ()
+
+    async def read(self, blob: Descriptor) -> bytes:
+        """Return a small blob. Raises: ContentNotFound, IntegrityError, StorageError."""
+        return await asyncio.to_thread(self._read, blob)
+
+    def _read(self, blob: Descriptor) -> bytes:
+        with self.open(blob) as chunks, self._located(blob.digest):
+            return verified(blob, b"".join(chunks))
+
+    @contextmanager
+    def open(self, blob: Descriptor, offset: int = 0) -> Iterator[Iterator[bytes]]:
+        """Read a config or a compressed layer from `offset` on.
+
+        Raises: ContentNotFound, IntegrityError, StorageError.
+        """
+        with self._located(blob.digest):
+            if self._config(blob.digest) is None and self._place.layers.find(blob.digest) is None:
+                self._searched(blob.digest)
+            config = self._config(blob.digest)
+            if config is not None:
+                yield (config[start : start + CHUNK_BYTES] for start in range(offset, len(config), CHUNK_BYTES))
+                return
+            if self._place.layers.find(blob.digest) is None:
+                raise ContentNotFound(f"{self._place.kind} has no such blob")
+            with self._place.layers.open(blob, offset) as chunks:
+                yield self._located_chunks(chunks, blob)
+
+    def _located_chunks(self, chunks: Iterator[bytes], blob: Descriptor) -> Iterator[bytes]:
+        with self._located(blob.digest):
+            yield from chunks
+
+    async def mount(self, blob: Descriptor, origin: str) -> bool:  # noqa: ARG002 - the protocol's parameter
+        """Tell whether the blob is there: all repositories share their layers."""
+        return await self.has(blob)
+
+    async def write(self, blob: Descriptor, data: bytes) -> None:
+        """Store a small blob. Raises: IntegrityError, Denied, StorageError."""
+        await asyncio.to_thread(self.put, blob, [data])
+
+    def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
+        """Store a config or layer, which is decompressed. Raises: IntegrityError, Denied for zstd, StorageError."""
+        with self._located(blob.digest):
+            self._place.begin()
+            self._place.incoming.put(blob, chunks)
+
+    async def put_manifest(self, manifest: Manifest) -> None:
+        """Keep an image without a name. Raises: Denied for what is no image of one platform; as `tag`."""
+        with self._located(manifest.digest):
+            await asyncio.to_thread(self._keep, manifest, None)
+
+    async def tag(self, manifest: Manifest, tag: str) -> None:
+        """Keep an image under a name; in repository "" without one. Others see it after the next flush.
+
+        Raises: Denied for what is no image of one platform; ContentNotFound when a part is missing; IntegrityError
+        when the layers are not those of the config.
+        """
+        check_tag(tag)
+        with self._located(tag):
+            await asyncio.to_thread(self._keep, manifest, Name(self.name, tag) if self.name else None)
+            self._tagged[tag] = manifest.descriptor
+
+    def _keep(self, manifest: Manifest, name: Name | None) -> None:
+        refuse_unfit(manifest, self._place.kind)
+        self._place.begin()
+        image = self._place.incoming.assembled(manifest, self._place.config, self._diff_id, self._place.has_layer)
+        self._place.keep(image, name)
+
+    async def holds_image(self, tag: str, image: Manifest) -> bool:
+        """Tell whether `tag` has the config of `image`. Raises: Denied when it is none that can be kept."""
+        with self._located(tag):
+            refuse_unfit(image, self._place.kind)
+            digest = image.blobs[0].digest
+            if not self.name:
+                return await asyncio.to_thread(self._place.config, digest) is not None
+            return await asyncio.to_thread(self._place.image_id, self.name, tag) == digest
+
+    async def delete(self, reference: str) -> None:
+        """Remove a tag, or all tags of a manifest by its digest. Raises: ContentNotFound."""
+        with self._located(reference):
+            await asyncio.to_thread(self._delete, reference)
+            self._tagged.clear()
+
+    def _delete(self, reference: str) -> None:
+        self._place.begin()
+        tags = self._tags_of(Digest(reference)) if ":" in reference else [reference]
+        gone = [tag for tag in tags if self._place.forget(Name(self.name, tag))]
+        if not gone:
+            raise ContentNotFound(f"{self._place.kind} has no such {'manifest' if ':' in reference else 'tag'}")
+
+    def _tags_of(self, manifest: Digest) -> list[str]:
+        """Return the tags of an image by the digest of its manifest: the one made here, or one that was given."""
+        given = [tag for tag, descriptor in self._tagged.items() if descriptor.digest == manifest]
+        known = self._by_digest(manifest)
+        if known is None:
+            return given
+        config = known.manifest.blobs[0].digest
+        tags = self._place.tags(self.name) or ()
+        return [tag for tag in tags if tag in given or self._place.image_id(self.name, tag) == config]
+
+    def _by_digest(self, digest: Digest) -> KnownImage | None:
+        if digest not in self._made:
+            for known in self._place.search(self.name, None):
+                self._remembered(known)
+        return self._made.get(digest)
+
+    def _searched(self, digest: Digest) -> KnownImage | None:
+        """Look at images until one has that manifest, config or layer; return it."""
+        for known in self._place.search(self.name, digest):
+            self._remembered(known)
+            if known.manifest.digest == digest or any(blob.digest == digest for blob in known.manifest.blobs):
+                return known
+        return None
+
+    def _remembered(self, known: KnownImage) -> KnownImage:
+        return self._made.setdefault(known.manifest.digest, known)
+
+    def _config(self, digest: Digest) -> bytes | None:
+        for known in list(self._made.values()):
+            if known.manifest.blobs[0].digest == digest:
+                return known.config
+        return None
+
+    @contextmanager
+    def _located(self, reference: str | None = None) -> Iterator[None]:
+        """Say in errors where it happened."""
+        try:
+            yield
+        except MirrorsyncError as error:
+            where = error.at(store=self._place.address, repository=self.name, reference=reference)
+            raise where from error.__cause__
