@@ -22,15 +22,16 @@ def chosen(index: Manifest, platforms: Iterable[Platform]) -> tuple[Descriptor, 
 
     Raises: ContentNotFound when a platform has none; it names those that there are.
     """
-    found = []
+    # Not `children`, which has each image once: an index may list one for two platforms.
+    entries = [Descriptor.from_json(entry) for entry in json.loads(index.raw)["manifests"]]
+    wanted = set()
     for platform in platforms:
-        matching = [child for child in index.children if child.platform and platform.runs(child.platform)]
+        matching = [entry.digest for entry in entries if entry.platform and platform.runs(entry.platform)]
         if not matching:
             raise ContentNotFound(
-                f"the image has nothing for {platform}", remedy=_there_is(child.platform for child in index.children)
+                f"the image has nothing for {platform}", remedy=_there_is(entry.platform for entry in entries)
             )
-        found += matching
-    wanted = {child.digest for child in found}
+        wanted.update(matching)
     return tuple(child for child in index.children if child.digest in wanted)
 
 

@@ -131,6 +131,14 @@ class Store(Protocol):
 
 
 @runtime_checkable
+class HoldsUnnamed(Protocol):
+    """A store that can hold images without a name."""
+
+    async def unnamed(self) -> Sequence[str]:
+        """Return how its images without a name are picked: `@0` in a docker archive, `@sha256:...` in a layout."""
+
+
+@runtime_checkable
 class BlobFiles(Protocol):
     """A repository whose blobs are files of their own: a server can send them with sendfile, and move uploads in."""
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
-from mirrorsync.errors import ContentNotFound, GrammarError, IntegrityError
+from mirrorsync.errors import ContentNotFound, IntegrityError
 from mirrorsync.oci import media_types
+from mirrorsync.oci.config import MAX_CONFIG_BYTES, ImageConfig
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.narrowing import chosen, narrowed
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location
 from mirrorsync.sync.session import Session
-
-# Configs are small; the largest that are known have a few hundred KiB of history.
-MAX_CONFIG_BYTES = 8 * 1024 * 1024
 
 
 async def root_of(
@@ -52,11 +49,10 @@ async def _check_platform(
     if config is None or config.media_type not in media_types.IMAGE_CONFIGS:
         return
     if config.size > MAX_CONFIG_BYTES:
-        raise IntegrityError(f"the config of the image is larger than {MAX_CONFIG_BYTES} bytes")
-    try:
-        found = Platform.from_json(json.loads(await session.repository(source).read(config)))
-    except (ValueError, RecursionError, GrammarError) as error:
-        raise IntegrityError("the config of the image is not what a config should be") from error
+        raise IntegrityError(f"the image's config is larger than {MAX_CONFIG_BYTES} bytes")
+    found = ImageConfig.parse(await session.repository(source).read(config)).platform
+    if found is None:
+        return
     if not any(platform.runs(found) for platform in platforms):
         named = " or ".join(map(str, platforms))
         raise ContentNotFound(f"the image has nothing for {named}", remedy=f"there is {found}")

@@ -69,6 +69,13 @@ def test_a_platform_that_is_missing_is_told_with_those_that_are_there(wanted: st
     assert caught.value.remedy == "there is linux/amd64, linux/arm64/v8, linux/arm/v6, linux/arm/v7"
 
 
+def test_an_image_that_is_listed_for_two_platforms_is_found_for_both() -> None:
+    twice = index(entry("arm", "linux/arm/v6"), entry("arm", "linux/arm/v7"), entry("amd64", "linux/amd64"))
+    for platform in ("linux/arm/v6", "linux/arm/v7"):
+        assert [image.digest for image in chosen(twice, platforms(platform))] == [Digest.of(b"arm")]
+    assert narrowed(twice, chosen(twice, platforms("linux/arm/v6", "linux/amd64"))) is twice
+
+
 def test_versions_of_windows_are_told_apart_only_where_one_is_named() -> None:
     old, new = Platform("windows", "amd64", os_version="10.0.1"), Platform("windows", "amd64", os_version="10.0.2")
     entries = [{**entry(one.os_version, None), "platform": one.to_json()} for one in (old, new)]

@@ -168,7 +168,8 @@ class ArchiveWriter:
             flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
             self._descriptor = os.open(self._temporary, flags, _MODE)
         self._changed = threading.Condition()
-        self._regions: list[_Region] = []
+        self._regions: list[_Region] = []  # in the order of the file
+        self._holes: list[_Region] = []  # those of them that failed
         self._full: dict[str, _Region] = {}
         self._end = 0
         self._closed = False
@@ -195,7 +196,7 @@ class ArchiveWriter:
         with self._changed:
             region = self._full.pop(name, None)
             if region is not None:
-                region.state = "hole"
+                self._leave(region)
 
     def directory(self, name: str) -> None:
         """Add a directory, which nothing needs but what expects an entry for each."""
@@ -248,8 +249,9 @@ class ArchiveWriter:
             if self._closed:
                 raise StorageError(f"{self._path} was finished before all of it was written")
             # What failed is mostly tried again, and then fits where it was before.
-            hole = next((one for one in self._regions if one.state == "hole" and one.length == region.length), None)
+            hole = next((one for one in self._holes if one.length == region.length), None)
             if hole is not None:
+                self._holes.remove(hole)
                 region.start = hole.start
                 self._regions[self._regions.index(hole)] = region
             else:
@@ -260,12 +262,21 @@ class ArchiveWriter:
 
     def _settle(self, region: _Region, state: str) -> None:
         with self._changed:
-            region.state = "hole" if region.name in self._full else state  # the first of two equal members is as good
-            if region.state == "full":
+            if state == "full" and region.name not in self._full:  # the first of two equal members is as good
+                region.state = state
                 self._full[region.name] = region
-            while self._regions and self._regions[-1].state == "hole":
-                self._end = self._regions.pop().start
+            else:
+                self._leave(region)
             self._changed.notify_all()
+
+    def _leave(self, region: _Region) -> None:
+        """Make a region a hole; at the end of the file there are none."""
+        region.state = "hole"
+        self._holes.append(region)
+        while self._regions and self._regions[-1].state == "hole":
+            last = self._regions.pop()
+            self._holes.remove(last)
+            self._end = last.start
 
     def publish(self) -> None:
         """Give the archive its name, durably, after the members that are being written now. It is closed after that.
@@ -291,7 +302,8 @@ class ArchiveWriter:
             return _MODE
 
     def _close_holes(self) -> None:
-        self._regions = [region for region in self._regions if region.state == "full"]  # in the order of the file
+        self._regions = [region for region in self._regions if region.state == "full"]
+        self._holes.clear()
         self._end = 0
         for region in self._regions:
             if region.start != self._end:

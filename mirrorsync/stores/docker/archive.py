@@ -70,6 +70,12 @@ class DockerArchiveStore:
         for name in sorted(names | ({""} if unnamed else set())):
             yield name
 
+    async def unnamed(self) -> Sequence[str]:
+        """Return how the images without a name are picked: by their position."""
+        with self._located():
+            images = await asyncio.to_thread(self._load)
+        return [f"@{number}" for number, image in enumerate(images) if not image.names]
+
     def lock(self) -> None:
         """Keep other runs from writing this archive until `close`. Raises: Locked, IntegrityError, StorageError."""
         with self._located():

@@ -17,7 +17,6 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.names import check_tag
 from mirrorsync.oci.transports import THE_ONLY_ONE
-from mirrorsync.stores.layout.archive import LayoutArchive
 from mirrorsync.stores.layout.files import LayoutFiles
 from mirrorsync.stores.layout.names import LayoutNames
 from mirrorsync.stores.layout.places import NOTHING, Dropped, LayoutPlace
@@ -53,6 +52,11 @@ class LayoutPlaceStore:
             names = sorted(self.names.repositories())
         for name in names:
             yield name
+
+    async def unnamed(self) -> Sequence[str]:
+        """Return how the images without a name are picked: by their digest."""
+        with self.located():
+            return list(dict.fromkeys(f"@{content.digest}" for _, content in self.names.current().unnamed()))
 
     def lock(self) -> None:
         """Make the layout where there is none, and keep other runs from writing to it until `close`.
@@ -120,16 +124,6 @@ class LayoutPlaceStore:
             yield
         except MirrorsyncError as error:
             raise error.at(store=self.address, repository=repository, reference=reference) from error.__cause__
-
-
-class LayoutArchiveStore(LayoutPlaceStore):
-    """An `oci-archive:` as a store: a layout in a tar file, which is written once, when the run ends.
-
-    file: absolute. temporary: a directory for what cannot be read in place (pipes, and what is gzipped as a whole).
-    """
-
-    def __init__(self, file: Path, temporary: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(LayoutArchive(file, temporary), clock=clock)
 
 
 class LayoutStore(LayoutPlaceStore):

@@ -1,0 +1,90 @@
+"""`--filter WORD=VALUE`: the words of a spec's `tags:`, on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from mirrorsync.errors import UsageError, printable
+from mirrorsync.schema_files import load_schema
+from mirrorsync.spec.filters import FILTERS, Selection
+from mirrorsync.spec.tags import read_tags
+
+_EXACT: Final = "exact"
+_TRUTH: Final = {"": True, "true": True, "false": False}
+
+
+def read_filters(words: Sequence[str]) -> Selection:
+    """Read `WORD=VALUE` as the spec reads `WORD: VALUE`; without a word that includes tags, all are included.
+
+    Which words there are and what their values look like is the schema's matter. Raises: UsageError.
+    """
+    value = _gathered(words)
+    if not any(word == _EXACT or not FILTERS[word].narrows for word in value):
+        value["all"] = True
+    _check_shape(value)
+    wrong: list[UsageError] = []
+
+    def say(pointer: str, message: str, remedy: str) -> None:
+        wrong.append(UsageError(f"--filter {pointer.split('/')[1]}: {message}", remedy=remedy))
+
+    selection = read_tags(value, "", say)
+    if wrong:
+        raise wrong[0]
+    if selection.digests or any(exact.digest is not None for exact in selection.exact):
+        raise UsageError("--filter exact: a list of tags has no digests", remedy="write the tag alone")
+    return selection
+
+
+def _gathered(words: Sequence[str]) -> dict[str, Any]:
+    shapes = _shapes()
+    value: dict[str, Any] = {}
+    for text in words:
+        word, _, given = text.partition("=")
+        if word not in shapes or (word not in FILTERS and word != _EXACT):
+            raise UsageError(f"--filter {printable(text, 80)}: no such filter", remedy=f"there is {', '.join(shapes)}")
+        kind = shapes[word].get("type")
+        if kind == "array":
+            value.setdefault(word, []).append(given)
+            continue
+        if word in value:
+            raise UsageError(f"--filter {word} stands twice", remedy="write it once")
+        value[word] = _scalar(word, given, kind)
+    return value
+
+
+def _scalar(word: str, given: str, kind: str | None) -> Any:
+    if kind == "integer":
+        if not (given.isascii() and given.isdigit() and len(given) < 10):
+            raise UsageError(f"--filter {word}: {printable(given, 40)!r} is not a number", remedy=f"write {word}=3")
+        return int(given)
+    if kind == "string":
+        return given
+    if given not in _TRUTH:
+        raise UsageError(f"--filter {word}: {printable(given, 40)!r} is no value for it", remedy=f"write {word}=true")
+    return _TRUTH[given]
+
+
+def _shapes() -> Mapping[str, Mapping[str, Any]]:
+    definitions = load_schema("mirror")["$defs"]
+    shapes: Mapping[str, Mapping[str, Any]] = definitions["tags"]["properties"]
+    return {word: definitions[shape["$ref"].rpartition("/")[2]] if "$ref" in shape else shape
+            for word, shape in shapes.items()}  # fmt: skip
+
+
+def _check_shape(value: Mapping[str, Any]) -> None:
+    # Imported here: jsonschema takes 60 ms, and most lists have no filter.
+    if set(value) == {"all"} and value["all"] is True:
+        return
+    from jsonschema import Draft202012Validator
+
+    validator = Draft202012Validator({**load_schema("mirror"), **_ONLY_TAGS})
+    for error in validator.iter_errors(value):
+        word = str(next(iter(error.absolute_path), "")) or "WORD=VALUE"
+        raise UsageError(f"--filter {word}: {printable(error.message, 200)}", remedy="write it as in a spec's tags:")
+
+
+# The definitions of the spec's schema, and nothing of the spec itself.
+_ONLY_TAGS: Final[Mapping[str, Any]] = {
+    "type": "object", "required": [], "properties": {}, "additionalProperties": True, "$ref": "#/$defs/tags",
+}  # fmt: skip

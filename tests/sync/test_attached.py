@@ -1,0 +1,74 @@
+"""What is attached to an image, in both ways there are, and what it is called."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+import pytest
+
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.stores.memory import MemoryStore
+from mirrorsync.sync.attached import Attachment, attached, kind_of
+from tests.parts.images import artifact, image
+from tests.sync.world import fill
+
+
+@pytest.mark.parametrize(
+    ("artifact_type", "kind"),
+    [
+        ("application/vnd.cncf.notary.signature", "signature"),
+        ("application/vnd.dev.cosign.artifact.sig.v1+json", "signature"),
+        ("application/vnd.in-toto+json", "attestation"),
+        ("application/vnd.dev.cosign.attestation.v1", "attestation"),
+        ("application/spdx+json", "sbom"),
+        ("application/vnd.cyclonedx+json", "sbom"),
+        ("application/vnd.syft+json", "sbom"),
+        ("application/vnd.example.SBOM", "sbom"),
+        ("application/vnd.example.scan", "other"),
+        ("", "other"),
+    ],
+)
+def test_an_artifact_type_is_known_by_its_words(artifact_type: str, kind: str) -> None:
+    assert kind_of(Descriptor("a/b", Digest.of(b""), 0, artifact_type=artifact_type)) == kind
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"), [("dsse-envelope", "attestation"), ("message-signature", "signature"), ("", "other")]
+)
+def test_a_bundle_of_sigstore_says_which_it_is_in_its_annotations(content: str, kind: str) -> None:
+    bundle = Descriptor(
+        "a/b",
+        Digest.of(b""),
+        0,
+        artifact_type="application/vnd.dev.sigstore.bundle.v0.3+json",
+        annotations={"dev.sigstore.bundle.content": content},
+    )
+    assert kind_of(bundle) == kind
+
+
+SIGNED = image([b"signed"])
+NAME = SIGNED.digest.replace(":", "-")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_referrers_and_cosigns_tags_are_found_whether_the_tags_are_known_or_not(known: bool) -> None:
+    store = MemoryStore()
+    fill(store, "app", "1", SIGNED)
+    sbom = artifact(SIGNED, b"sbom")
+    fill(store, "app", "sbom", sbom)
+    for suffix in ("sig", "att", "sbom"):
+        fill(store, "app", f"{NAME}.{suffix}", image([suffix.encode()]))
+    fill(store, "app", f"{image([b'other']).digest.replace(':', '-')}.sig", image([b"of another"]))
+
+    async def found(tags: Collection[str] | None) -> tuple[Attachment, ...]:
+        return await attached(store.repository("app"), Digest(SIGNED.digest), tags)
+
+    tags = [f"{NAME}.{suffix}" for suffix in ("sig", "att", "sbom")] if known else None
+    assert [(one.kind, one.tag, str(one.content.digest)) for one in asyncio.run(found(tags))] == [
+        ("sbom", None, sbom.digest),
+        ("signature", f"{NAME}.sig", image([b"sig"]).digest),
+        ("attestation", f"{NAME}.att", image([b"att"]).digest),
+        ("sbom", f"{NAME}.sbom", image([b"sbom"]).digest),
+    ]
