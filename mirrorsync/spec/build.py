@@ -201,6 +201,9 @@ class _Builder:
             if other != destination.name:
                 message = f"destinations {printable(other)} and {printable(destination.name)} are the same place"
                 self._say(mirror.pointer, message, "remove one of them")
+            elif mirror.selection.digests and _holds_one(destination):
+                message = f"{destination.place} takes an image by its tag, though it does not keep it"
+                self._say(mirror.pointer, message, "write it as {from: ..., tag: latest}")
             elif not self._has_room(destination, mirror):
                 message = f"{destination.place} holds one image, and this would be more"
                 self._say(mirror.pointer, message, "use oci: or oci-archive:")
@@ -215,11 +218,10 @@ class _Builder:
 
     def _has_room(self, destination: Destination, mirror: Mirror) -> bool:
         """Tell whether a place that holds one image gets no more than that from the spec."""
-        transport = transport_of(destination.place.store)
-        if transport is None or transport.many:
+        if not _holds_one(destination):
             return True
         selection = mirror.selection
-        several = mirror.whole_store or selection.lists or len(selection.exact) + len(selection.digests) > 1
+        several = mirror.whole_store or selection.lists or len(selection.exact) > 1
         first = self._full.setdefault(destination.place.store, mirror.pointer)
         return not several and first == mirror.pointer
 
@@ -249,6 +251,11 @@ class _Builder:
                 f"and this is {_image(mirror.source, wanted)}",
                 "give one of them another name or destination",
             )
+
+
+def _holds_one(destination: Destination) -> bool:
+    transport = transport_of(destination.place.store)
+    return transport is not None and not transport.many
 
 
 def _pin(wanted: ExactTag | Digest) -> Digest | None:

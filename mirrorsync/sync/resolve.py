@@ -115,7 +115,7 @@ class _Resolver:
             store = self._session.store(mirror.source.store)
             sources = [Location(mirror.source.store, name) async for name in store.repositories()]
             if not sources:
-                raise RepositoryNotFound("there is no image in this place", remedy="check its path in the spec")
+                raise RepositoryNotFound("there is no image in this place", remedy="check its path")
             return sources
 
     async def _choose_in(self, mirror: Mirror, source: Location) -> None:
@@ -175,12 +175,12 @@ class _Resolver:
             tags = []  # a registry may answer questions and refuse lists; the tag is missing all the same
         if question.pin is not None:
             return ContentNotFound(
-                "the repository has no image with this digest", remedy="check the digest in the spec"
+                "the repository has no image with this digest", remedy="check the digest"
             )
         if transports.is_pick(question.reference):
             return ContentNotFound("there is no such image", remedy="`mirrorsync list-tags` shows those that are there")
         close = difflib.get_close_matches(question.reference, tags, n=3)
-        hint = f"there is {', '.join(close)}" if close else "check the tag in the spec"
+        hint = f"there is {', '.join(close)}" if close else "check the tag"
         return ContentNotFound("the repository has no such tag", remedy=hint)
 
     def _fail(self, subject: str, error: MirrorsyncError) -> None:

@@ -1,4 +1,4 @@
-"""What every store has to do, asked of every store there is: memory, layout and its archive, our own server, docker-registry."""
+"""What every store has to do, asked of each: memory, layout and its archive, our own server, docker-registry."""
 
 from __future__ import annotations
 

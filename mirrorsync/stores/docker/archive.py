@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.errors import IntegrityError, MirrorsyncError, StorageError, UsageError
+from mirrorsync.errors import IntegrityError, MirrorsyncError, RepositoryNotFound, StorageError, UsageError
 from mirrorsync.events import Noticed, Observer, ignore
 from mirrorsync.oci.digest import Digest
 from mirrorsync.stores.archive.reading import ArchiveFile, Signature, signature_of
@@ -134,8 +134,10 @@ class DockerArchiveStore:
                 yield known_image(image, self.layers)
 
     def tags(self, repository: str) -> Sequence[str] | None:
-        """Return the tags of a repository, sorted; those that are not written yet too."""
+        """Return the tags of a repository, sorted; those that are not written yet too. Raises: RepositoryNotFound without a file."""
         images = self._load()
+        if not self._contents.names() and not self._archive.exists():
+            raise RepositoryNotFound("there is nothing at this path", remedy="check the path")
         tags = sorted(name.tag for name in self._contents.names() if name.repository == repository)
         return tags if tags or (not repository and images) else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
@@ -165,9 +166,17 @@ class LayoutRepository:
         with self._store.located(self.name):
             tags = self._names.tags(self.name)
             if tags is None:
-                raise RepositoryNotFound("the layout has no such repository")
+                raise self._unknown()
         for tag in tags:
             yield tag
+
+    def _unknown(self) -> RepositoryNotFound:
+        if not self._files.exists():
+            return RepositoryNotFound("there is nothing at this path", remedy="check the path")
+        known = sorted(filter(None, self._names.repositories()))
+        close = difflib.get_close_matches(self.name, known, 3, 0.5) or known[:3]
+        remedy = f"there is {', '.join(close)}" if close else "it has no images with names"
+        return RepositoryNotFound("the layout has no such repository", remedy=remedy)
 
     async def has(self, blob: Descriptor) -> bool:
         """Tell whether the layout holds the blob."""

@@ -1,0 +1,30 @@
+"""What a layout says when what is asked for is not there: that, and what is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.parts.images import multi_platform, write_layout
+from tests.parts.mirrorsync import Mirrorsync
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("oci:nowhere:app:1", "there is nothing at this path"),
+        ("oci-archive:nowhere.tar:app:1", "there is nothing at this path"),
+        ("docker-archive:nowhere.tar:app:1", "there is nothing at this path"),
+        ("oci:source:ap:1", "there is app"),
+        ("oci:source:app:1.", "there is 1"),
+    ],
+)
+def test_a_source_that_is_not_there_is_told_by_what_is(
+    mirrorsync: Mirrorsync, tmp_path: Path, source: str, says: str
+) -> None:
+    write_layout(tmp_path / "source", {"app:1": multi_platform("app")})
+    done = mirrorsync("copy", source, "oci:disk:app:1", code=1)
+    assert says in done.err
+    assert "credentials" not in done.err
+    assert not (tmp_path / "disk").exists()

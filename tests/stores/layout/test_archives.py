@@ -1,0 +1,461 @@
+"""oci-archive: a layout in a tar file, read from and for other tools, and replaced as a whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import json
+import resource
+import subprocess
+import sys
+import tarfile
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mirrorsync.errors import IntegrityError, Locked, MirrorsyncError, StorageError
+from mirrorsync.oci.digest import Digest
+from mirrorsync.stores.base import BlobFiles
+from mirrorsync.stores.layout.archive import LayoutArchive
+from mirrorsync.stores.layout.store import LayoutPlaceStore, LayoutRepository
+from tests.cli.tools import Podman, skopeo_digest
+from tests.parts.images import BUSYBOX, Image, image, index, layer, multi_platform, noise, write_layout
+from tests.parts.mirrorsync import Mirrorsync
+from tests.parts.processes import run
+from tests.stores.layout.parts import REF_NAME, described, holds, parsed, store_image
+from tests.stores.layout.watched_store import NEW, OLD, write
+
+ONE = image([layer({"etc/one": b"1"})])
+TWO = image([layer({"etc/two": b"2"}), layer({"etc/one": b"1"})])
+
+
+def opened(path: Path) -> LayoutPlaceStore:
+    return LayoutPlaceStore(LayoutArchive(path, path.parent))
+
+
+def within(path: Path, scenario: Callable[[LayoutPlaceStore], Awaitable[None]]) -> None:
+    async def work() -> None:
+        store = opened(path)
+        try:
+            await scenario(store)
+        finally:
+            await store.close()
+
+    asyncio.run(work())
+
+
+def written(path: Path, images: Mapping[str, Image]) -> None:
+    """Write images into an archive with our store, in one run."""
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        for name, made in images.items():
+            repository, _, tag = name.rpartition(":")
+            await store_image(store.repository(repository), made, tag)
+
+    within(path, scenario)
+
+
+def members(path: Path) -> dict[str, bytes]:
+    """Return the files in an archive, read by the standard library."""
+    with tarfile.open(path) as tar:
+        names = [member.name for member in tar if member.isfile()]
+        assert len(names) == len(set(names))
+        return {name: tar.extractfile(name).read() for name in names}  # type: ignore[union-attr]
+
+
+def names(path: Path) -> dict[str, str]:
+    entries = json.loads(members(path)["index.json"])["manifests"]
+    return {entry.get("annotations", {}).get(REF_NAME, ""): entry["digest"] for entry in entries}
+
+
+def blobs(*images: Image) -> set[str]:
+    digests = {digest for made in images for digest in (*made.all_blobs(), *(one.digest for one in made.manifests()))}
+    return {f"blobs/{digest.replace(':', '/')}" for digest in digests}
+
+
+def held(path: Path) -> set[str]:
+    return {name for name in members(path) if name.startswith("blobs/")}
+
+
+def packed(files: Mapping[str, bytes], path: Path) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def layout(images: Mapping[str, Image], directory: Path) -> dict[str, bytes]:
+    """Return the files of a layout by name."""
+    write_layout(directory, images)
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
+
+
+async def whole(repository: LayoutRepository, made: Image) -> bool:
+    """Tell whether a repository has every byte of an image."""
+    for one in made.manifests():
+        assert (await repository.manifest(parsed(one).descriptor)).raw == one.raw
+    return all([await repository.read(described(data)) == data for data in made.all_blobs().values()])
+
+
+def test_skopeo_and_podman_read_what_we_write(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    images = {"app:1": multi_platform("app", "1"), "docker.io/library/app:2": multi_platform("app", "2")}
+    written(path, images)
+    for name, made in images.items():
+        assert skopeo_digest(f"oci-archive:{path}:{name}") == made.digest
+        run("skopeo", "copy", "-q", "--all", f"oci-archive:{path}:{name}", f"oci:{tmp_path}/out:x")
+        assert skopeo_digest(f"oci:{tmp_path}/out:x") == made.digest
+    with Podman() as podman:
+        pulled = podman("pull", "--quiet", f"oci-archive:{path}:app:1").split()[-1]
+        root = Path(podman("image", "mount", pulled))
+        assert (root / "bin/busybox").read_bytes() == BUSYBOX.read_bytes()
+        podman("image", "unmount", pulled)
+        written(tmp_path / "one.tar", {"app:1": ONE})
+        assert "localhost/app:1" in podman("load", "--input", str(tmp_path / "one.tar"))
+
+
+@pytest.mark.parametrize("name", ["", "app:1", "plain"])
+def test_we_read_what_skopeo_and_podman_write(tmp_path: Path, name: str) -> None:
+    made = multi_platform("app")
+    write_layout(tmp_path / "seed", {"app:1": made})
+    there = f"oci-archive:{tmp_path}/a.tar" + (f":{name}" if name else "")
+    run("skopeo", "copy", "-q", "--all", f"oci:{tmp_path}/seed:app:1", there)
+    repository, _, tag = name.rpartition(":")
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        assert [one async for one in store.repositories()] == [repository]
+        assert await store.repository("").resolve("") == parsed(made).descriptor
+        if tag:
+            assert await store.repository(repository).resolve(tag) == parsed(made).descriptor
+        assert await store.repository(repository).resolve(made.children[1].digest) is not None
+        assert await whole(store.repository(repository), made)
+
+    within(tmp_path / "a.tar", scenario)
+
+
+def test_we_read_what_podman_saves(tmp_path: Path) -> None:
+    write_layout(tmp_path / "seed", {"app:1": ONE})
+    with Podman() as podman:
+        pulled = podman("pull", "--quiet", f"oci:{tmp_path}/seed:app:1").split()[-1]
+        podman("tag", pulled, "localhost:5000/team/app:1")
+        podman("save", "--quiet", "--format", "oci-archive", "-o", f"{tmp_path}/a.tar", "localhost:5000/team/app:1")
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        repository = store.repository("")
+        found = await repository.resolve("")
+        assert found is not None
+        manifest = await repository.manifest(found)
+        assert [await repository.has(blob) for blob in manifest.blobs] == [True, True]
+
+    within(tmp_path / "a.tar", scenario)
+
+
+def test_an_archive_of_docker_is_read_and_its_own_files_are_passed_over(tmp_path: Path) -> None:
+    """As `docker save` of version 25 and newer writes it, and gzipped on the way."""
+    files = layout({"docker.io/library/app:1": ONE}, tmp_path / "seed")
+    docker = [{"Config": "blobs/sha256/none", "RepoTags": ["app:1"], "Layers": ["blobs/sha256/none"]}]
+    files |= {"manifest.json": json.dumps(docker).encode(), "repositories": b'{"app": {"1": "none"}}'}
+    packed(files, tmp_path / "plain.tar")
+    (tmp_path / "a.tar").write_bytes(gzip.compress((tmp_path / "plain.tar").read_bytes()))
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        assert await store.repository("docker.io/library/app").resolve("1") == parsed(ONE).descriptor
+        assert await whole(store.repository("docker.io/library/app"), ONE)
+
+    within(tmp_path / "a.tar", scenario)
+    written(tmp_path / "a.tar", {"other:1": TWO})
+    assert held(tmp_path / "a.tar") == blobs(ONE, TWO)
+    assert "manifest.json" not in members(tmp_path / "a.tar")  # it would tell of one of two images
+
+
+def test_writing_keeps_what_is_there_and_drops_what_nothing_needs(tmp_path: Path) -> None:
+    files = layout({"app:1": ONE, "": OLD}, tmp_path / "seed")
+    files |= {"blobs/sha256/" + "0" * 64: b"nothing needs it", "blobs/blake3/abc": b"unknown"}
+    path = packed(files, tmp_path / "a.tar")
+    written(path, {"app:2": TWO})
+    assert names(path) == {"app:1": ONE.digest, "": OLD.digest, "app:2": TWO.digest}
+    assert held(path) == blobs(ONE, OLD, TWO) | {"blobs/blake3/abc"}
+    before = members(path)
+    written(path, {"app:1": TWO})
+    assert names(path) == {"app:1": TWO.digest, f"app@{ONE.digest}": ONE.digest, "app:2": TWO.digest, "": OLD.digest}
+    assert {name: members(path)[name] for name in held(path)} == {name: before[name] for name in held(path)}
+
+
+def test_a_run_that_changes_nothing_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    written(path, {"app:1": ONE})
+    before = path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        assert await store.repository("app").resolve("1") is not None
+        store.lock()
+        await store.flush()
+        assert await store.drop_unreferenced() == (0, 0)
+
+    within(path, scenario)
+    assert (path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) == before
+    assert [one.name for one in tmp_path.iterdir()] == ["a.tar"]
+
+
+def test_what_came_for_an_image_that_failed_has_no_place_in_the_archive(tmp_path: Path) -> None:
+    async def scenario(store: LayoutPlaceStore) -> None:
+        repository = store.repository("app")
+        await repository.write(described(b"alone"), b"alone")
+        with pytest.raises(IntegrityError):
+            repository.put(described(noise("x", 100_000)), [noise("y", 100_000)])
+        await store_image(repository, ONE, "1")
+
+    within(tmp_path / "a.tar", scenario)
+    assert held(tmp_path / "a.tar") == blobs(ONE)
+
+
+def test_one_run_writes_the_archive_once_however_long_it_takes(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        now = 0.0
+        store = LayoutPlaceStore(LayoutArchive(tmp_path / "a.tar", tmp_path), clock=lambda: now)
+        for number in range(3):
+            await store_image(store.repository("app"), ONE, f"v{number}")
+            now += 3600
+            assert not (tmp_path / "a.tar").exists()
+        await store.close()
+
+    asyncio.run(scenario())
+    assert set(names(tmp_path / "a.tar")) == {"app:v0", "app:v1", "app:v2"}
+
+
+def test_a_flush_shows_what_is_there_and_more_can_follow(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        repository = store.repository("app")
+        await store_image(repository, ONE, "1")
+        await store.flush()
+        assert names(path) == {"app:1": ONE.digest}
+        await store_image(repository, TWO, "2")
+        assert await repository.resolve("1") == parsed(ONE).descriptor
+        assert await whole(repository, ONE)
+        assert await whole(repository, TWO)  # which nobody else sees yet
+        assert names(path) == {"app:1": ONE.digest}
+        other = opened(path)
+        with pytest.raises(Locked):
+            other.lock()
+        await other.close()
+
+    within(path, scenario)
+    assert held(path) == blobs(ONE, TWO)
+
+
+def test_an_archive_that_somebody_replaces_meanwhile_is_merged_with(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    written(path, {"app:1": ONE})
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        await store_image(store.repository("app"), TWO, "2")
+        packed(layout({"theirs:1": OLD}, tmp_path / "seed"), tmp_path / "theirs.tar").rename(path)
+        assert await store.repository("theirs").resolve("1") == parsed(OLD).descriptor
+
+    within(path, scenario)
+    assert names(path) == {"theirs:1": OLD.digest, "app:2": TWO.digest}
+    assert held(path) == blobs(OLD, TWO)
+
+
+def test_blobs_are_put_by_many_threads(tmp_path: Path) -> None:
+    parts = [noise(f"part {number}", 200_000 + number) for number in range(20)]
+    made = image(parts)
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        repository = store.repository("app")
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda data: repository.put(described(data), [data[:70_000], data[70_000:]]), parts * 2))
+        await store_image(repository, made, "1")
+
+    within(tmp_path / "a.tar", scenario)
+    assert held(tmp_path / "a.tar") == blobs(made)
+    assert all(
+        Digest.of(data).encoded in name for name, data in members(tmp_path / "a.tar").items() if "sha256" in name
+    )
+
+
+def test_a_blob_that_is_damaged_is_told_and_written_again(tmp_path: Path) -> None:
+    files = layout({"app:1": ONE}, tmp_path / "seed")
+    digest, data = next(iter(ONE.all_blobs().items()))
+    files[f"blobs/{digest.replace(':', '/')}"] = data[:-1] + b"!"
+    path = packed(files, tmp_path / "a.tar")
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        with pytest.raises(IntegrityError) as caught:
+            await store.repository("app").read(described(data))
+        assert caught.value.store == f"oci-archive:{path}"
+        await store_image(store.repository("app"), ONE, "1")
+
+    within(path, scenario)
+    assert members(path)[f"blobs/{digest.replace(':', '/')}"] == data
+
+
+WRONG: dict[str, tuple[Callable[[dict[str, bytes]], Any], type[MirrorsyncError], str]] = {
+    "no oci-layout": (lambda files: files.pop("oci-layout"), StorageError, "it has no oci-layout file"),
+    "a damaged oci-layout": (
+        lambda files: files.update({"oci-layout": b"{"}),
+        StorageError,
+        "oci-layout file is damaged",
+    ),
+    "another version": (
+        lambda files: files.update({"oci-layout": b'{"imageLayoutVersion": "9"}'}),
+        StorageError,
+        "of another version",
+    ),
+    "a damaged index": (lambda files: files.update({"index.json": b"{"}), StorageError, "index.json of .* is not JSON"),
+    "a foreign file": (lambda files: files.update({"etc/passwd": b""}), IntegrityError, "'etc/passwd'"),
+    "a path that climbs": (lambda files: files.update({"../x": b""}), IntegrityError, r"'../x'.*\.\."),
+    "a blob in a folder": (
+        lambda files: files.update({"blobs/sha256/a/b": b""}),
+        IntegrityError,
+        "has no place in an OCI",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_an_archive_that_is_wrong_is_told_and_left_as_it_is(tmp_path: Path, wrong: str) -> None:
+    spoil, kind, message = WRONG[wrong]
+    files = layout({"app:1": ONE}, tmp_path / "seed")
+    spoil(files)
+    (tmp_path / "place").mkdir()
+    path = packed(files, tmp_path / "place/a.tar")
+    before = path.read_bytes()
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        with pytest.raises(kind, match=message) as caught:
+            await store.repository("app").resolve("1")
+        assert caught.value.store == f"oci-archive:{path}"
+        with pytest.raises(kind):
+            _ = [name async for name in store.repositories()]
+        with pytest.raises(kind):
+            await store_image(store.repository("app"), TWO, "2")
+
+    with suppress(kind):  # what was taken up before the index was read cannot be written
+        within(path, scenario)
+    assert path.read_bytes() == before
+    assert [one.name for one in path.parent.iterdir()] == ["a.tar"]
+
+
+def test_a_full_disk_is_told_and_the_old_archive_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    written(path, {"app:1": ONE})
+    before = path.read_bytes()
+    large = image([noise("large", 400_000), noise("larger", 2_000_000)])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+        with pytest.raises(StorageError, match="larger than is allowed here") as caught:
+            await store_image(store.repository("app"), large, "2")
+        assert "ulimit" in caught.value.remedy
+
+    try:
+        within(path, scenario)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["a.tar"]
+
+
+def test_a_disk_that_is_full_when_the_archive_is_completed_leaves_the_old_one(tmp_path: Path) -> None:
+    """What is new fits, and what is carried over does not."""
+    (tmp_path / "disk").mkdir()
+    script = (
+        "import asyncio, sys; from pathlib import Path\n"
+        "from mirrorsync.errors import StorageError\n"
+        "from tests.parts.images import image, noise\n"
+        "from tests.stores.layout.test_archives import TWO, members, names, written\n"
+        "path = Path(sys.argv[1])\n"
+        "written(path, {'app:1': image([noise('large', 1_500_000)])})\n"
+        "before = path.read_bytes()\n"
+        "try:\n"
+        "    written(path, {'app:2': TWO})\n"
+        "except StorageError as error:\n"
+        "    print(error.message)\n"
+        "assert path.read_bytes() == before\n"
+        "print([one.name for one in path.parent.iterdir()])\n"
+    )
+    mounted = ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs -o size=2m tmpfs "$0"; exec "$@"', tmp_path / "disk"]
+    words = [*map(str, mounted), sys.executable, "-c", script, f"{tmp_path}/disk/a.tar"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.stdout == f"writing {tmp_path}/disk/a.tar: the disk is full\n['a.tar']\n", done.stderr
+
+
+@pytest.mark.parametrize("begin", ["fresh", "update"])
+def test_a_run_that_is_killed_anywhere_leaves_the_old_archive_or_the_new(tmp_path: Path, begin: str) -> None:
+    (tmp_path / "before").mkdir()
+    if begin == "update":
+        asyncio.run(write("oci-archive", tmp_path / "before", OLD))
+    killed = int(run(sys.executable, "-m", "tests.stores.layout.watched_store", "oci-archive", tmp_path))
+    assert killed >= 6
+    states = []
+    for number in range(1, killed + 1):
+        path = tmp_path / str(number) / "place"
+        states.append(names(path)["app:1"] if path.exists() else "")
+        if path.exists():
+            assert held(path) >= blobs(OLD if states[-1] == OLD.digest else NEW)
+        asyncio.run(write("oci-archive", path.parent, NEW))
+        assert names(path)["app:1"] == NEW.digest
+        assert held(path) >= blobs(NEW)
+        assert [one.name for one in path.parent.iterdir()] == ["place"]
+    assert states == sorted(states, key=lambda state: state == NEW.digest)  # never new and then old
+    assert set(states) == {OLD.digest if begin == "update" else "", NEW.digest}
+
+
+def test_an_archive_is_no_directory_of_files_for_a_server(tmp_path: Path) -> None:
+    assert not isinstance(opened(tmp_path / "a.tar").repository("app"), BlobFiles)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_nested_index_and_referrers_are_carried_over(tmp_path: Path) -> None:
+    nested = index([index([ONE, TWO]), OLD])
+    packed(layout({"app:1": nested}, tmp_path / "seed"), tmp_path / "a.tar")
+    written(tmp_path / "a.tar", {"app:2": NEW})
+    assert held(tmp_path / "a.tar") == blobs(nested, NEW)
+
+
+def test_a_mirror_goes_into_an_archive_and_out_of_it_again(mirrorsync: Mirrorsync) -> None:
+    directory = mirrorsync.directory
+    images = {"app:1": NEW, "app:2": TWO}
+    write_layout(directory / "source", images)
+    everything = {"tags": {"all": True}}
+    mirrorsync.spec({"destinations": {"x": "oci-archive:a.tar"}, "mirrors": [{"from": "oci:source:app", **everything}]})
+    mirrorsync("apply", code=0)
+    before = (directory / "a.tar").stat()
+    assert "nothing to do" in mirrorsync("apply", code=0).out
+    assert (directory / "a.tar").stat() == before
+    mirrorsync.spec({"destinations": {"x": "oci:back"}, "mirrors": [{"from": "oci-archive:a.tar:app", **everything}]})
+    mirrorsync("apply", code=0)
+    assert all(holds(directory / "back", name, made) for name, made in images.items())
+
+
+@pytest.mark.parametrize("wrong", ["a foreign file", "a path that climbs", "cut off", "a wrong digest"])
+def test_an_archive_of_a_stranger_that_is_wrong_leaves_nothing_at_the_destination(
+    mirrorsync: Mirrorsync, wrong: str
+) -> None:
+    directory = mirrorsync.directory
+    files = layout({"app:1": ONE}, directory / "seed")
+    if wrong in WRONG:
+        WRONG[wrong][0](files)
+    elif wrong == "a wrong digest":
+        blob, data = next(iter(ONE.all_blobs().items()))
+        files[f"blobs/{blob.replace(':', '/')}"] = data[:-1] + b"!"
+    path = packed(files, directory / "a.tar")
+    if wrong == "cut off":
+        path.write_bytes(path.read_bytes()[:2000])
+    mirrorsync.spec({"destinations": {"x": "oci-archive:b.tar"}, "mirrors": ["oci-archive:a.tar:app:1"]})
+    done = mirrorsync("apply", code=4)
+    assert "a.tar" in done.err
+    assert not (directory / "b.tar").exists()
+    assert not list(directory.glob(".b.tar*"))

@@ -1,0 +1,338 @@
+"""Images without a name, the only image there is, and dropping what nothing leads to: in both kinds of layout."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tarfile
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError, RepositoryNotFound, UsageError
+from mirrorsync.oci.digest import Digest
+from mirrorsync.stores.layout.archive import LayoutArchive
+from mirrorsync.stores.layout.store import LayoutPlaceStore, LayoutStore
+from tests.parts.images import Image, artifact, digest, image, index, layer, noise, write_layout
+from tests.parts.processes import run
+from tests.stores.layout.parts import REF_NAME, parsed, store_image
+
+ONE = image([layer({"etc/one": b"1"})])
+TWO = image([layer({"etc/two": b"2"}), layer({"etc/one": b"1"})])
+THREE = image([layer({"etc/three": b"3"})])
+BOTH = index([ONE, TWO])
+
+
+class Place:
+    """A layout of one kind, made of entries and files, and looked into without our code."""
+
+    def __init__(self, kind: str, directory: Path) -> None:
+        self.kind = kind
+        self.directory = directory
+        self.path = directory / ("layout" if kind == "oci" else "a.tar")
+
+    def opened(self) -> LayoutPlaceStore:
+        return (
+            LayoutStore(self.path) if self.kind == "oci" else LayoutPlaceStore(LayoutArchive(self.path, self.directory))
+        )
+
+    def make(self, entries: list[Any], images: list[Image], blobs: Mapping[str, bytes] | None = None) -> None:
+        write_layout(self.directory / "layout", {f"x:{number}": made for number, made in enumerate(images)})
+        (self.directory / "layout/index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
+        for name, data in (blobs or {}).items():
+            (self.directory / "layout/blobs/sha256" / name.removeprefix("sha256:")).write_bytes(data)
+        if self.kind != "oci":
+            run("tar", "-C", self.directory / "layout", "-cf", self.path, "oci-layout", "index.json", "blobs")
+
+    def entries(self) -> list[Any]:
+        if self.kind == "oci":
+            found = json.loads((self.path / "index.json").read_bytes())["manifests"]
+        else:
+            with tarfile.open(self.path) as tar:
+                found = json.load(tar.extractfile("index.json"))["manifests"]  # type: ignore[arg-type]
+        assert isinstance(found, list)
+        return found
+
+    def blobs(self) -> set[str]:
+        if self.kind == "oci":
+            return {f"sha256:{path.name}" for path in (self.path / "blobs/sha256").iterdir()}
+        with tarfile.open(self.path) as tar:
+            return {f"sha256:{Path(one.name).name}" for one in tar if one.isfile() and one.name.startswith("blobs/")}
+
+    def within(self, scenario: Callable[[LayoutPlaceStore], Awaitable[None]]) -> None:
+        async def work() -> None:
+            store = self.opened()
+            try:
+                await scenario(store)
+            finally:
+                await store.close()
+
+        asyncio.run(work())
+
+
+@pytest.fixture(params=["oci", "oci-archive"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return Place(request.param, tmp_path)
+
+
+def entry(made: Image, name: str | None = None, **members: Any) -> dict[str, Any]:
+    annotations = {"annotations": {REF_NAME: name}} if name is not None else {}
+    return {**made.descriptor, **annotations, **members}
+
+
+def content(*images: Image) -> set[str]:
+    return {one for made in images for one in (*made.all_blobs(), *(below.digest for below in made.manifests()))}
+
+
+FOREIGN = "localhost:5000/Team/app:1"
+
+
+@pytest.mark.parametrize("name", [None, FOREIGN, "a b", "app:1@" + ONE.digest])
+def test_an_image_without_a_name_that_we_read_is_the_only_one_and_has_its_digest(
+    place: Place, name: str | None
+) -> None:
+    place.make([entry(BOTH, name, extra="kept")], [BOTH])
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        repository = store.repository("")
+        assert [one async for one in store.repositories()] == [""]
+        assert [tag async for tag in repository.tags()] == []
+        assert await repository.resolve("") == parsed(BOTH).descriptor
+        assert await repository.resolve(BOTH.digest) == parsed(BOTH).descriptor
+        assert await repository.resolve(TWO.digest) == parsed(TWO).descriptor
+        assert await store.repository("app").resolve(BOTH.digest) is None
+        assert await store.repository("app").resolve("") is None
+        await store_image(store.repository("app"), THREE, "3")
+
+    place.within(scenario)
+    assert place.entries() == [entry(BOTH, name, extra="kept"), entry(THREE, "app:3")]
+    assert place.blobs() == content(BOTH, THREE)
+
+
+def test_skopeo_writes_an_image_without_a_name_and_we_read_it(place: Place, tmp_path: Path) -> None:
+    write_layout(tmp_path / "seed", {"app:1": BOTH})
+    run("skopeo", "copy", "-q", "--all", f"oci:{tmp_path}/seed:app:1", f"{place.kind}:{place.path}")
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        assert await store.repository("").resolve("") == parsed(BOTH).descriptor
+
+    place.within(scenario)
+
+
+SIGNATURE = artifact(ONE, b"signature")
+ONLY: dict[str, tuple[list[Any], Image | None]] = {
+    "nothing": ([], None),
+    "one by its tag": ([entry(ONE, "app:1")], ONE),
+    "one by two names": ([entry(ONE, "app:1"), entry(ONE, "other:2")], ONE),
+    "one by a name and none": ([entry(ONE, "app:1"), entry(ONE)], ONE),
+    "one, and what was there before": ([entry(ONE, "app:1"), entry(TWO, f"app@{TWO.digest}")], ONE),
+    "one by its digest": ([entry(TWO, f"app@{TWO.digest}")], TWO),
+    "one, and its signature by digest": ([entry(ONE, "app:1"), entry(SIGNATURE, f"app@{SIGNATURE.digest}")], ONE),
+    "one by its digest, and its signature": (
+        [entry(ONE, f"app@{ONE.digest}"), entry(SIGNATURE, f"app@{SIGNATURE.digest}")],
+        ONE,
+    ),
+    "one, and a signature without a name": ([entry(ONE, "app:1"), entry(SIGNATURE)], ONE),
+    "one whose manifest is gone": ([entry(THREE, "app:1")], None),
+    "what is no image": ([{**entry(ONE), "mediaType": "text/plain"}, 7, {}, {"digest": 5}], None),
+}
+
+
+@pytest.mark.parametrize("case", ONLY)
+def test_the_only_image_is_found_whatever_its_name(place: Place, case: str) -> None:
+    entries, expected = ONLY[case]
+    place.make(entries, [ONE, TWO, SIGNATURE])
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        found = await store.repository("").resolve("")
+        assert found == (parsed(expected).descriptor if expected else None)
+
+    place.within(scenario)
+
+
+def test_of_several_images_one_has_to_be_named(place: Place) -> None:
+    place.make([entry(ONE, "b:1"), entry(TWO, "a/b:1"), entry(THREE, FOREIGN)], [ONE, TWO, THREE])
+
+    async def several(store: LayoutPlaceStore) -> None:
+        with pytest.raises(UsageError) as caught:
+            await store.repository("").resolve("")
+        assert caught.value.message == "it holds 3 images"
+        assert caught.value.remedy == f"name one: a/b:1, b:1, @{THREE.digest}"
+        assert caught.value.store == store.address
+
+    place.within(several)
+
+    async def many(store: LayoutPlaceStore) -> None:
+        for number in range(12):
+            await store_image(store.repository("app"), ONE if number % 2 else TWO, f"v{number:02}")
+        with pytest.raises(UsageError) as caught:
+            await store.repository("").resolve("")
+        assert caught.value.remedy.count(", ") == 10
+        assert caught.value.remedy.endswith(", ...")
+
+    place.within(many)
+
+
+def test_nothing_is_there_before_anything_is(place: Place) -> None:
+    async def scenario(store: LayoutPlaceStore) -> None:
+        assert await store.repository("").resolve("") is None
+        assert [one async for one in store.repositories()] == []
+        with pytest.raises(RepositoryNotFound):
+            _ = [tag async for tag in store.repository("").tags()]
+
+    place.within(scenario)
+    assert not place.path.exists()
+
+
+def test_an_image_without_a_name_is_deleted_by_its_digest_and_others_stay(place: Place) -> None:
+    place.make([entry(ONE), entry(TWO, FOREIGN), entry(THREE), entry(ONE, "app:1")], [ONE, TWO, THREE])
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        repository = store.repository("")
+        for made in (ONE, TWO):
+            await repository.delete(made.digest)
+            assert await repository.resolve(made.digest) is None
+            with pytest.raises(ContentNotFound):
+                await repository.delete(made.digest)
+        assert await store.repository("app").resolve("1") == parsed(ONE).descriptor
+
+    place.within(scenario)
+    assert place.entries() == [entry(THREE), entry(ONE, "app:1")]
+
+
+def test_a_deleted_image_goes_with_what_it_alone_had(place: Place) -> None:
+    nested = index([BOTH, THREE])
+    place.make([entry(nested, "app:1"), entry(ONE), entry(TWO, "app:2")], [nested])
+    before = place.blobs()
+    unneeded = content(nested) - content(ONE, TWO)
+    sizes = {below.digest: len(below.raw) for below in nested.manifests()} | {
+        key: len(data) for key, data in nested.all_blobs().items()
+    }
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        await store.repository("app").delete("1")
+        dropped = await store.drop_unreferenced()
+        assert dropped == (len(unneeded), sum(sizes[one] for one in unneeded))
+        assert await store.drop_unreferenced() == (0, 0)
+        assert await store.repository("app").resolve("2") == parsed(TWO).descriptor
+
+    place.within(scenario)
+    assert before == content(nested)
+    assert place.blobs() == content(ONE, TWO)
+
+
+def test_what_was_never_needed_is_dropped_without_a_change_of_names(place: Place) -> None:
+    loose = noise("loose", 1000)
+    place.make([entry(ONE, "app:1")], [ONE, TWO], {digest(loose): loose})
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        count, size = await store.drop_unreferenced()
+        assert count == len(content(TWO) - content(ONE)) + 1
+        assert size > 1000
+
+    place.within(scenario)
+    assert place.blobs() == content(ONE)
+    assert place.entries() == [entry(ONE, "app:1")]
+
+
+def test_what_is_referenced_stays_though_nobody_here_knows_what_it_is(place: Place) -> None:
+    """A type of tomorrow names blobs in a way of its own; buildkit's caches are indexes of layers."""
+    blobs = {digest(data): data for data in (noise(f"part {number}", 900) for number in range(4))}
+    first, second, third, fourth = blobs
+    inner = json.dumps({"next": [{"name": second}]}).encode()
+    outer = json.dumps({"parts": {first: 1}, "more": digest(inner)}).encode()
+    cached = {"mediaType": "application/vnd.example.layer", "digest": third, "size": 900}
+    cache = Image(index([]).media_type, json.dumps({"schemaVersion": 2, "manifests": [cached]}).encode())
+    blobs |= {digest(inner): inner, digest(outer): outer}
+    strange = {"mediaType": "application/vnd.example.tree+json", "digest": digest(outer), "size": len(outer)}
+    place.make([strange, entry(cache, "cache:1")], [cache], blobs)
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        assert await store.drop_unreferenced() == (1, 900)
+
+    place.within(scenario)
+    assert place.blobs() == {*blobs, cache.digest} - {fourth}
+    assert strange in place.entries()
+
+
+UNREADABLE: dict[str, tuple[Any, str]] = {
+    "a damaged manifest": (entry(ONE, "app:1"), "does not match its digest"),
+    "an entry that is no descriptor": ({"mediaType": "x"}, "a descriptor has no digest"),
+    "an entry that is no object": ("x", "a descriptor is not an object"),
+    "Docker's first format": (
+        {**entry(TWO), "mediaType": "application/vnd.docker.distribution.manifest.v1+json"},
+        "schema 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_where_it_cannot_be_told_what_is_needed_nothing_is_removed(place: Place, case: str) -> None:
+    wrong, message = UNREADABLE[case]
+    loose = noise("loose", 1000)
+    damaged = {ONE.digest: ONE.raw[:-1] + b" "} if case == "a damaged manifest" else {}
+    place.make([wrong, entry(TWO, "app:2")], [ONE, TWO], {digest(loose): loose, **damaged})
+    before = place.blobs()
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        with pytest.raises(IntegrityError) as caught:
+            await store.drop_unreferenced()
+        assert caught.value.message.startswith("no blob was removed, because it cannot be told which are needed: ")
+        assert message in caught.value.message
+        # Something else is written all the same, and what cannot be told is carried over.
+        await store_image(store.repository("app"), THREE, "3")
+
+    place.within(scenario)
+    assert place.blobs() == before | content(THREE)
+    assert wrong in place.entries()
+
+
+def test_a_platform_that_is_not_there_is_not_missed(place: Place) -> None:
+    place.make([entry(BOTH, "app:1")], [TWO])
+    place.make([entry(BOTH, "app:1")], [TWO], {BOTH.digest: BOTH.raw, digest(b"loose"): b"loose"})
+
+    async def scenario(store: LayoutPlaceStore) -> None:
+        assert await store.drop_unreferenced() == (1, 5)
+
+    place.within(scenario)
+    assert place.blobs() == content(TWO) | {BOTH.digest}
+
+
+def test_files_that_are_no_blobs_are_left_alone(tmp_path: Path) -> None:
+    write_layout(tmp_path, {"app:1": ONE})
+    strange = tmp_path / "blobs/sha256/README"
+    strange.write_text("mine")
+    (tmp_path / "blobs/blake3").mkdir()
+    (tmp_path / "blobs/blake3/abc").write_text("unknown")
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    (tmp_path / "blobs/sha256" / ("0" * 64)).symlink_to(victim)
+
+    async def scenario() -> None:
+        store = LayoutStore(tmp_path)
+        count, _ = await store.drop_unreferenced()
+        assert count == 1
+        await store.close()
+
+    asyncio.run(scenario())
+    assert strange.exists()
+    assert (tmp_path / "blobs/blake3/abc").exists()
+    assert victim.read_bytes() == b"precious"
+
+
+def test_another_writer_keeps_blobs_from_being_dropped(tmp_path: Path) -> None:
+    write_layout(tmp_path, {"app:1": ONE})
+    holder = LayoutStore(tmp_path)
+    holder.lock()
+
+    async def scenario() -> None:
+        store = LayoutStore(tmp_path)
+        with pytest.raises(MirrorsyncError, match="another run"):
+            await store.drop_unreferenced()
+        await store.close()
+
+    asyncio.run(scenario())
+    asyncio.run(holder.close())
+    assert Digest(ONE.digest).encoded in {path.name for path in (tmp_path / "blobs/sha256").iterdir()}
