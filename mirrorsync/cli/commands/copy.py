@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform as machine
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +13,13 @@ import click
 from mirrorsync.cli.access import DESTINATION, SOURCE, AccessOptions, access_options, reach, retry_option
 from mirrorsync.cli.console import Console, verb
 from mirrorsync.cli.copying import Copy, read_copy, spec_of
+from mirrorsync.cli.platforms import read_platform
 from mirrorsync.cli.render import changes_table, failure_lines, plan_summary, report_summary
 from mirrorsync.cli.sessions import opened
 from mirrorsync.cli.stop import Stop
 from mirrorsync.cli.streams import tell
 from mirrorsync.errors import ExitCode, NotFound, StorageError, UsageError, printable
 from mirrorsync.library import absolute
-from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location
 from mirrorsync.oci.transports import transport_of
 from mirrorsync.plan import document
@@ -29,8 +28,6 @@ from mirrorsync.sync.apply import apply
 from mirrorsync.sync.planning import make_plan
 from mirrorsync.sync.report import Report, to_json
 from mirrorsync.sync.report import exit_code as code_of
-
-_HOST = "host"
 
 
 @click.command()
@@ -83,7 +80,7 @@ def command(
     if everything and platforms:
         raise UsageError("--all and --platform contradict each other")
     wanted = read_copy(source, destination, additional_tag, str(absolute(".")))
-    wanted = replace(wanted, platforms=_platforms(platforms), referrers=referrers)
+    wanted = replace(wanted, platforms=tuple(dict.fromkeys(map(read_platform, platforms))), referrers=referrers)
     _check_preserving(wanted, preserve)
     places = [(wanted.source.location, source_access)]
     places += [(target.location, destination_access) for target in wanted.targets]
@@ -135,14 +132,6 @@ def _copied(
                 return plan, await apply(plan, session, stop=stop.event, sleep=stop.asleep)
 
         return stop.run(work)
-
-
-def _platforms(texts: tuple[str, ...]) -> tuple[Platform, ...]:
-    parsed = (
-        Platform.of_machine(machine.system(), machine.machine()) if text == _HOST else Platform.parse(text)
-        for text in texts
-    )
-    return tuple(dict.fromkeys(parsed))
 
 
 def _check_preserving(wanted: Copy, preserve: bool | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform as machine
 from contextlib import suppress
 
 import click
@@ -11,6 +10,7 @@ import click
 from mirrorsync.cli.access import AccessOptions, access_options, retry_option
 from mirrorsync.cli.console import Console, verb
 from mirrorsync.cli.page import print_page
+from mirrorsync.cli.platforms import read_platform
 from mirrorsync.cli.skopeo_codes import skopeo_codes
 from mirrorsync.cli.visits import Visit
 from mirrorsync.errors import ExitCode, IntegrityError, UsageError, printable
@@ -20,8 +20,6 @@ from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Reference, parse_image
 from mirrorsync.sync.examine import examine, find, members_of, read_config, select, to_json
 from mirrorsync.sync.session import Session
-
-_HOST = "host"
 
 
 @click.command()
@@ -55,7 +53,7 @@ def command(
     if raw and console.as_json:
         raise UsageError("--raw and --json contradict each other", remedy="--raw gives the bytes as they are")
     image = parse_image(reference, str(absolute(".")))
-    platform = _platform(wanted)
+    platform = read_platform(wanted) if wanted is not None else None
     visit = Visit.to(console, image.location, access, retry_times)
     if raw or config:
         _print_bytes(visit.run(lambda session: _bytes(session, image, platform, config=config)), raw=raw)
@@ -68,12 +66,6 @@ def command(
     else:
         print_page(found)
     return ExitCode.DONE
-
-
-def _platform(text: str | None) -> Platform | None:
-    if text == _HOST:
-        return Platform.of_machine(machine.system(), machine.machine())
-    return Platform.parse(text) if text is not None else None
 
 
 async def _bytes(session: Session, reference: Reference, platform: Platform | None, *, config: bool) -> bytes:

@@ -134,7 +134,7 @@ class DockerArchiveStore:
                 yield known_image(image, self.layers)
 
     def tags(self, repository: str) -> Sequence[str] | None:
-        """Return the tags of a repository, sorted; those that are not written yet too. Raises: RepositoryNotFound without a file."""
+        """Return the tags of a repository, sorted, with those not written yet. Raises: RepositoryNotFound."""
         images = self._load()
         if not self._contents.names() and not self._archive.exists():
             raise RepositoryNotFound("there is nothing at this path", remedy="check the path")
