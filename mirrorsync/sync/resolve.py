@@ -174,9 +174,7 @@ class _Resolver:
         except MirrorsyncError:
             tags = []  # a registry may answer questions and refuse lists; the tag is missing all the same
         if question.pin is not None:
-            return ContentNotFound(
-                "the repository has no image with this digest", remedy="check the digest"
-            )
+            return ContentNotFound("the repository has no image with this digest", remedy="check the digest")
         if transports.is_pick(question.reference):
             return ContentNotFound("there is no such image", remedy="`mirrorsync list-tags` shows those that are there")
         close = difflib.get_close_matches(question.reference, tags, n=3)

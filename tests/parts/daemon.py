@@ -1,4 +1,4 @@
-"""A docker daemon for tests: podman's service, which speaks Docker's API on a unix socket, with a storage of its own."""
+"""A docker daemon for tests: podman's service, which speaks Docker's API on a unix socket."""
 
 from __future__ import annotations
 

@@ -26,7 +26,6 @@ _BULK_SECONDS: Final = 3600.0
 _MAX_ANSWER: Final = 256 * 1024 * 1024  # a list of 100,000 images
 _MAX_ERROR: Final = 64 * 1024
 _BROKEN: Final = (OSError, ssl.SSLError, http.client.HTTPException)
-_FORBIDDEN: Final = frozenset({401, 403, 409})
 
 
 class DaemonImage(NamedTuple):
@@ -101,7 +100,10 @@ class DaemonApi:
                     raise _strange()
                 return None
             self._refuse(answer, "asking for images")
-            return _parsed(self._body(answer))
+            found = _parsed(self._body(answer))
+            if found is None:
+                raise _strange()
+            return found
 
     @contextmanager
     def _answer(
@@ -121,7 +123,8 @@ class DaemonApi:
                 answer = connection.getresponse()
             except _BROKEN as error:
                 raise self._endpoint.failure(error) from error
-            yield answer
+            with answer:  # it has the socket to itself, once the server has said that it closes
+                yield answer
         finally:
             connection.close()
 
@@ -167,11 +170,11 @@ class DaemonApi:
         said = _parsed(body)
         message = said.get("message") if isinstance(said, dict) else body.decode("utf-8", "replace")
         text = f"{doing}: the daemon answers {answer.status}: {printable(str(message))}"
-        raise (
-            Denied(text, remedy="remove what uses the image first")
-            if answer.status in _FORBIDDEN
-            else (RegistryFailure(text))
-        )
+        if answer.status == 409:
+            raise Denied(text, remedy="remove what uses the image first")
+        if answer.status in (401, 403):
+            raise Denied(text, remedy="ask who runs the daemon: a policy of its own forbids this")
+        raise RegistryFailure(text)
 
 
 def _strange() -> RegistryFailure:

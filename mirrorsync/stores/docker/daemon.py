@@ -34,6 +34,7 @@ from mirrorsync.stores.storage import translated
 
 ADDRESS: Final = "docker-daemon:"
 _BY_ID: Final = "@sha256:"
+_ID_DIGITS: Final = 64
 _END: Final = bytes(2 * BLOCK)
 
 
@@ -113,7 +114,10 @@ class DockerDaemonStore:
             image = self._api.image(Name(repository, reference).full)
             return self._known(image) if image else None
         image_id = reference.removeprefix(_BY_ID)
-        image = self._api.image(image_id) if image_id != reference else None
+        if image_id == reference:
+            return None
+        # podman takes a whole id only with `sha256:` before it, and a part of one only without.
+        image = self._api.image(f"sha256:{image_id}" if len(image_id) == _ID_DIGITS else image_id)
         # The name of an image can look like an id; then it is not the one that is meant.
         return self._known(image) if image and image.id.encoded.startswith(image_id) else None
 

@@ -46,9 +46,7 @@ def client_of(
     url = api_url(host, plain_http=settings.plain_http)
     return Client(
         url,
-        Network(
-            settings, around.proxies, url, directory_for(host, settings.cert_dir, around.certificates)
-        ),
+        Network(settings, around.proxies, url, directory_for(host, settings.cert_dir, around.certificates)),
         find,
         realm_hosts=settings.realm_hosts,
         clock=around.clock,

@@ -1,0 +1,159 @@
+"""Archives that nobody honest wrote: each is refused before anything of it goes anywhere."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from mirrorsync.errors import IntegrityError, MirrorsyncError, UsageError
+from tests.parts.images import digest
+from tests.stores.docker.parts import BASE, ONE, TOP, by_containers_image, hexes, manifest, pulled, tarball, within
+
+Members = list[tuple[str, bytes | str]]
+CONFIG = f"{hexes(ONE.config)}.json"
+LAYERS = [f"{hexes(data)}.tar" for data in ONE.layers]
+GOOD: Members = by_containers_image(ONE, ["app:1"])
+
+
+def but(name: str, content: bytes | str | None) -> Members:
+    """Return the good archive with another content of one member, None for none."""
+    rest: Members = [member for member in GOOD if member[0] != name]
+    return rest if content is None else [*rest, (name, content)]
+
+
+def described(*entries: dict[str, object]) -> Members:
+    return but("manifest.json", json.dumps(entries).encode())
+
+
+def image(**members: object) -> dict[str, object]:
+    return {"Config": CONFIG, "RepoTags": ["app:1"], "Layers": LAYERS, **members}
+
+
+def config(**members: object) -> Members:
+    data = json.dumps(
+        {"rootfs": {"type": "layers", "diff_ids": [digest(each) for each in ONE.layers]}, **members}
+    ).encode()
+    name = f"{hexes(data)}.json"
+    return [*GOOD[:-1], (name, data), manifest((name, ["app:1"], LAYERS))]
+
+
+SAYS: dict[str, tuple[Members, str]] = {
+    "an absolute path": ([*GOOD, ("/etc/passwd", b"x")], "absolute path"),
+    "a path upwards": ([*GOOD, ("a/../../x", b"x")], r"\.\."),
+    "a link out": ([*GOOD, ("x/layer.tar", "../../../etc/shadow")], "symbolic link"),
+    "an absolute link": ([*GOOD, ("x/layer.tar", "/etc/shadow")], "symbolic link"),
+    "a link as manifest.json": (but("manifest.json", "../x.tar"), "symbolic link"),
+    "a link to what is not there": ([*GOOD, ("x/layer.tar", "../y/layer.tar")], "not there"),
+    "a member twice": ([*GOOD, (CONFIG, ONE.config)], "twice"),
+    "another manifest.json": ([*GOOD, GOOD[-1]], "twice"),
+    "a member that has no place": ([*GOOD, ("run.sh", b"x")], "no place"),
+    "no manifest.json": (but("manifest.json", None), r"no manifest\.json"),
+    "manifest.json is no JSON": (but("manifest.json", b"[{"), "not JSON"),
+    "manifest.json is no list": (but("manifest.json", b"{}"), "not a list"),
+    "a list of numbers": (but("manifest.json", b"[1]"), "not a list"),
+    "deeply nested": (but("manifest.json", b"[" * 200_000), "not JSON"),
+    "a key twice": (but("manifest.json", b'[{"Config":"a","Config":"b"}]'), "twice"),
+    "no config": (described(image(Config=None)), "without a config"),
+    "a config that is not there": (described(image(Config="x.json")), "not there"),
+    "a config outside": (described(image(Config="../../etc/passwd")), "not there"),
+    "a layer that is not there": (described(image(Layers=[*LAYERS[:1], "no.tar"])), "not there"),
+    "layers of another kind": (described(image(Layers="x")), "not a list"),
+    "names of another kind": (described(image(RepoTags=[1])), "not a list"),
+    "a name that is none": (described(image(RepoTags=["../../x:1"])), "name"),
+    "a name without a tag": (described(image(RepoTags=["app"])), "name"),
+    "one layer too few": (described(image(Layers=LAYERS[:1])), "1 layers, and its config names 2"),
+    "one layer too many": (described(image(Layers=[*LAYERS, LAYERS[0]])), "3 layers, and its config names 2"),
+    "layers swapped": (described(image(Layers=LAYERS[::-1])), "does not match its diff_id"),
+    "a config that is not what its name says": (but(CONFIG, ONE.config + b" "), "does not match its digest"),
+    "a config without layers": (config(rootfs={}), "names no layers"),
+    "a config that is no object": ([("c.json", b"[]"), manifest(("c.json", ["app:1"], []))], "names no layers"),
+    "a diff_id that is none": (config(rootfs={"diff_ids": ["sha256:x", "y"]}), "malformed"),
+    "a config that is too large": ([("c.json", bytes(9 << 20)), manifest(("c.json", ["app:1"], []))], "more|larger"),
+    "another layer than the config says": (but(LAYERS[1], BASE[:-1] + b"!"), "does not match its diff_id"),
+    "a layer that is cut off": (but(LAYERS[0], BASE[:-512]), "does not match its diff_id"),
+    "a gzipped layer that is cut off": (but(LAYERS[0], gzip.compress(BASE)[:-9]), "cut off"),
+    "a gzipped layer with a tail": (but(LAYERS[0], gzip.compress(BASE) + b"tail" * 10), "not valid gzip"),
+    "a gzipped layer that is another": (but(LAYERS[0], gzip.compress(TOP)), "does not match its diff_id"),
+}  # fmt: skip
+
+
+def refused(path: Path, kind: type[MirrorsyncError] = IntegrityError) -> MirrorsyncError:
+    with pytest.raises(kind) as caught:
+        within(path, lambda store: pulled(store.repository("app"), "1"))
+    assert caught.value.store == f"docker-archive:{path}"
+    return caught.value
+
+
+@pytest.mark.parametrize("what", SAYS)
+def test_an_archive_that_is_not_what_it_should_be_is_refused(tmp_path: Path, what: str) -> None:
+    members, said = SAYS[what]
+    error = refused(tarball(tmp_path / "a.tar", members))
+    assert re.search(said, error.message), error.message
+
+
+def test_the_archive_that_all_these_come_from_is_good(tmp_path: Path) -> None:
+    assert within(tarball(tmp_path / "a.tar", GOOD), lambda store: pulled(store.repository("app"), "1"))[0].blobs
+
+
+SPECIAL = {
+    "a hard link": tarfile.LNKTYPE,
+    "a device": tarfile.BLKTYPE,
+    "a character device": tarfile.CHRTYPE,
+    "a fifo": tarfile.FIFOTYPE,
+}
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_members_that_are_no_files_are_refused(tmp_path: Path, kind: str) -> None:
+    path = tarball(tmp_path / "a.tar", GOOD)
+    with tarfile.open(path, "a") as archive:
+        info = tarfile.TarInfo("x.tar")
+        info.type, info.linkname = SPECIAL[kind], LAYERS[0]
+        archive.addfile(info)
+    assert "x.tar" in refused(path).message
+
+
+@pytest.mark.parametrize("cut", [0.2, 0.9])
+def test_a_truncated_archive_is_refused(tmp_path: Path, cut: float) -> None:
+    path = tarball(tmp_path / "a.tar", GOOD)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * cut)])
+    refused(path)
+
+
+def test_a_member_with_a_lying_size_is_refused(tmp_path: Path) -> None:
+    path = tarball(tmp_path / "a.tar", GOOD)
+    data = bytearray(path.read_bytes())
+    info = tarfile.TarInfo(LAYERS[0])
+    info.size = 2**40
+    data[:512] = info.tobuf(tarfile.GNU_FORMAT)[:512]
+    path.write_bytes(data)
+    assert "ends before" in refused(path).message
+
+
+def test_one_name_for_two_images_is_refused(tmp_path: Path) -> None:
+    other = json.dumps({"rootfs": {"type": "layers", "diff_ids": []}}).encode()
+    name = f"{hexes(other)}.json"
+    entries = manifest((CONFIG, ["app:1"], LAYERS), (name, ["docker.io/library/app:1"], []))
+    assert "two images" in refused(tarball(tmp_path / "a.tar", [*GOOD[:-1], (name, other), entries])).message
+
+
+def test_layers_of_zstd_are_refused_by_name(tmp_path: Path) -> None:
+    members = but(LAYERS[0], b"\x28\xb5\x2f\xfd" + bytes(600))
+    assert "zstd" in refused(tarball(tmp_path / "a.tar", members), UsageError).message
+
+
+def test_an_oci_archive_is_told_to_be_one(tmp_path: Path) -> None:
+    error = refused(tarball(tmp_path / "a.tar", [("oci-layout", b"{}"), ("index.json", b"{}")]))
+    assert "oci-archive:" in error.remedy
+
+
+@pytest.mark.parametrize("data", [b"hello, world" * 100, bytes(100), b"\x1f\x8b\x08garbage", b""])
+def test_what_is_no_archive_at_all_is_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(data)
+    refused(path, MirrorsyncError)

@@ -1,0 +1,170 @@
+"""What is read of a docker archive, whoever wrote it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from mirrorsync.errors import RepositoryNotFound, UsageError
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.stores.base import Store
+from tests.cli.tools import Podman
+from tests.parts.images import digest, write_layout
+from tests.parts.processes import run
+from tests.stores.docker.parts import (
+    BASE,
+    ONE,
+    TWO,
+    WRITERS,
+    Plain,
+    by_containers_image,
+    by_docker_24,
+    by_nix,
+    hexes,
+    manifest,
+    packed,
+    pulled,
+    tarball,
+    within,
+)
+
+NAMES = ["quay.io/corp/app:1"]
+
+
+def read(path: Path, repository: str = "quay.io/corp/app", tag: str = "1") -> tuple[Manifest, dict[str, bytes]]:
+    return within(path, lambda store: pulled(store.repository(repository), tag))
+
+
+def plain(found: tuple[Manifest, dict[str, bytes]]) -> Plain | None:
+    """Return the plain image that was read, with its layers decompressed by the standard library."""
+    blobs = list(found[1].values())
+    layers = {digest(gzip.decompress(data)): gzip.decompress(data) for data in blobs[1:]}
+    config = json.loads(blobs[0])
+    made = Plain(tuple(layers[name] for name in config["rootfs"]["diff_ids"]), config["config"]["Labels"]["label"])
+    return made if made.config == blobs[0] else None
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_every_writers_archive_is_read_with_its_exact_config_and_layers(tmp_path: Path, writer: str) -> None:
+    twice = Plain((BASE, *ONE.layers, BASE))
+    assert plain(read(tarball(tmp_path / "a.tar", WRITERS[writer](twice, NAMES)))) == twice
+
+
+def test_the_same_image_has_the_same_digest_out_of_every_archive_with_plain_layers(tmp_path: Path) -> None:
+    plainly = [name for name in WRITERS if name not in ("crane", "jib", "docker save with containerd")]
+    found = {read(tarball(tmp_path / f"{name[:3]}.tar", WRITERS[name](ONE, NAMES)))[0].digest for name in plainly}
+    assert len(found) == 1
+
+
+def test_layers_that_are_gzipped_already_are_used_as_they_are(tmp_path: Path) -> None:
+    found = read(tarball(tmp_path / "a.tar", WRITERS["crane"](ONE, NAMES)))[0]
+    assert [blob.digest for blob in found.blobs[1:]] == [digest(gzip.compress(data, mtime=0)) for data in ONE.layers]
+
+
+def test_archives_that_podman_and_skopeo_wrote_are_read(tmp_path: Path) -> None:
+    write_layout(tmp_path / "layout", {"x": packed(ONE)})
+    by_skopeo, by_podman = tmp_path / "skopeo.tar", tmp_path / "podman.tar"
+    run("skopeo", "copy", "-q", f"oci:{tmp_path}/layout:x", f"docker-archive:{by_skopeo}:{NAMES[0]}")
+    with Podman() as podman:
+        podman("load", "-q", "-i", str(by_skopeo))
+        podman("save", "-q", "--format", "docker-archive", "-o", str(by_podman), NAMES[0])
+    assert plain(read(by_skopeo)) == plain(read(by_podman)) == ONE
+    assert read(by_skopeo)[0].raw == read(by_podman)[0].raw
+
+
+def test_an_archive_that_is_gzipped_as_a_whole_is_read(tmp_path: Path) -> None:
+    path = tarball(tmp_path / "a.tar", by_docker_24(ONE, NAMES))
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    assert plain(read(path)) == ONE
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Path:
+    """An archive of two images, of which one has two names, and one without any."""
+    nameless = Plain((BASE,), "three")
+    layers = {f"{hexes(data)}.tar": data for made in (ONE, TWO, nameless) for data in made.layers}
+    configs = {f"{hexes(made.config)}.json": made.config for made in (ONE, TWO, nameless)}
+    names = (["app:1", "docker.io/library/app:latest"], ["localhost:5000/app:1"], None)
+    images = [
+        (config, tags, [f"{hexes(data)}.tar" for data in made.layers])
+        for (config, made, tags) in zip(configs, (ONE, TWO, nameless), names, strict=True)
+    ]
+    return tarball(tmp_path / "several.tar", [*layers.items(), *configs.items(), manifest(*images)])
+
+
+@pytest.mark.parametrize(
+    ("repository", "reference", "label"),
+    [
+        ("app", "1", "one"),
+        ("app", "latest", "one"),
+        ("localhost:5000/app", "1", "two"),
+        ("", "@0", "one"),
+        ("", "@1", "two"),
+        ("", "@2", "three"),
+    ],
+)
+def test_one_of_several_images_is_found_by_familiar_name_and_by_position(
+    several: Path, repository: str, reference: str, label: str
+) -> None:
+    found = plain(read(several, repository, reference))
+    assert found is not None
+    assert found.label == label
+
+
+@pytest.mark.parametrize(
+    ("repository", "reference"), [("app", "2"), ("corp/app", "1"), ("", "@3"), ("", "@99999"), ("", "1")]
+)
+def test_what_is_not_there_is_absent(several: Path, repository: str, reference: str) -> None:
+    assert within(several, lambda store: store.repository(repository).resolve(reference)) is None
+
+
+def test_the_only_image_needs_no_name_and_several_are_named_in_the_error(several: Path, tmp_path: Path) -> None:
+    alone = tarball(tmp_path / "alone.tar", by_nix(ONE, NAMES))
+    assert plain(read(alone, "", "")) == ONE
+    with pytest.raises(UsageError, match="holds 3 images") as caught:
+        read(several, "", "")
+    assert caught.value.remedy == "name one: app:1, localhost:5000/app:1, @2"
+    assert within(tmp_path / "none.tar", lambda store: store.repository("").resolve("")) is None
+
+
+def test_repositories_and_tags_are_listed(several: Path) -> None:
+    async def listed(store: Store) -> tuple[list[str], list[str]]:
+        names = [name async for name in store.repositories()]
+        return names, [tag async for tag in store.repository("app").tags()]
+
+    assert within(several, listed) == (["", "app", "localhost:5000/app"], ["1", "latest"])
+
+
+def test_an_unknown_repository_is_told_with_what_there_is(several: Path) -> None:
+    async def tags(store: Store) -> None:
+        _ = [tag async for tag in store.repository("apq").tags()]
+
+    with pytest.raises(RepositoryNotFound) as caught:
+        within(several, tags)
+    assert "app:1" in caught.value.remedy
+
+
+def test_a_blob_is_read_from_any_offset_by_a_store_that_was_just_opened(several: Path) -> None:
+    found, blobs = read(several, "app", "1")
+
+    async def tail(store: Store, digest_: str, offset: int) -> bytes:
+        blob = next(blob for blob in found.blobs if blob.digest == digest_)
+        with store.repository("app").open(blob, offset) as chunks:
+            return b"".join(chunks)
+
+    for digest_, data in blobs.items():
+        for offset in (0, 1, len(data) - 1):
+
+            def work(store: Store, digest_: str = digest_, offset: int = offset) -> object:
+                return tail(store, digest_, offset)
+
+            assert within(several, work) == data[offset:]  # type: ignore[arg-type]
+
+
+def test_two_equal_archives_in_any_order_of_members_are_one_image(tmp_path: Path) -> None:
+    members = by_containers_image(ONE, NAMES)
+    one, other = tarball(tmp_path / "1.tar", members), tarball(tmp_path / "2.tar", members[::-1])
+    assert read(one)[0].raw == read(other)[0].raw

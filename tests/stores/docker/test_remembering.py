@@ -1,0 +1,221 @@
+"""What a run remembers for the next one, and what becomes of it when that is damaged; with the whole engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mirrorsync.errors import IntegrityError
+from mirrorsync.events import Event, Noticed
+from mirrorsync.oci.digest import Digest
+from mirrorsync.plan.model import Plan
+from mirrorsync.spec.load import load
+from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.base import Store
+from mirrorsync.stores.docker.archive import DockerArchiveStore
+from mirrorsync.stores.docker.daemon import DockerDaemonStore
+from mirrorsync.stores.open import StoreEnvironment, opener
+from mirrorsync.sync.apply import apply
+from mirrorsync.sync.planning import make_plan
+from mirrorsync.sync.report import Report
+from mirrorsync.sync.session import Session
+from tests.parts.docker_registry import DockerRegistry
+from tests.parts.images import noise
+from tests.stores.docker.parts import ONE, Plain, by_nix, opened, pulled, tarball, within
+from tests.sync.world import no_wait
+
+ARCHIVE, DAEMON = "docker-archive:", "docker-daemon:"
+LARGE = Plain((noise("large", 2_000_000) + bytes(1_000_000), *ONE.layers))
+
+
+class Runs:
+    """Runs of the engine with all of docker's places, on one memory."""
+
+    def __init__(self, directory: Path, daemon: str | None = None) -> None:
+        self.directory = directory
+        self.cache: Path | None = directory / "cache"
+        self.temporary = directory / "temporary"
+        self.temporary.mkdir()
+        self._daemon = daemon
+        self.events: list[Event] = []
+
+    def _opener(self, host: str) -> Callable[[str], Store]:
+        registries = opener(StoreEnvironment({host: RegistrySettings(plain_http=True)}))
+
+        def open_store(address: str) -> Store:
+            around = {"temporary": self.temporary, "cache_directory": self.cache, "observer": self.events.append}
+            if address.startswith(ARCHIVE):
+                return DockerArchiveStore(Path(address.removeprefix(ARCHIVE)), **around)  # type: ignore[arg-type]
+            if address.startswith(DAEMON):
+                return DockerDaemonStore(self._daemon, {}, **around)  # type: ignore[arg-type]
+            return registries(address)
+
+        return open_store
+
+    def __call__(self, source: str, destination: str, host: str) -> tuple[Plan, Report]:
+        """Mirror one image."""
+        document = {
+            "version": 1,
+            "registries": {host: {"plain_http": True}},
+            "destinations": {"there": destination},
+            "defaults": {"to": ["there"]},
+            "mirrors": [source],
+        }
+        spec = load(json.dumps(document).encode(), source="/mirror.yaml", environment={}, base="/")
+
+        async def run() -> tuple[Plan, Report]:
+            async with Session(self._opener(host)) as session:
+                plan = await make_plan(spec, session)
+                return plan, await apply(plan, session, sleep=no_wait)
+
+        plan, report = asyncio.run(run())
+        assert not list(self.temporary.iterdir()), "temporary files are left"
+        return plan, report
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    return Runs(tmp_path)
+
+
+@pytest.mark.parametrize("memory", ["remembered", "forgotten"])
+def test_a_second_push_of_an_archive_copies_nothing(
+    runs: Runs, registry: DockerRegistry, unique: str, memory: str
+) -> None:
+    path = tarball(runs.directory / "a.tar", by_nix(LARGE, ["app:1"]))
+    first = runs(f"{ARCHIVE}{path}:app:1", f"{registry.host}/{unique}", registry.host)[1]
+    assert first.counts.blobs_written == 4
+    if memory == "forgotten":
+        shutil.rmtree(runs.cache or "")
+    registry.new_requests()
+    plan, second = runs(f"{ARCHIVE}{path}:app:1", f"{registry.host}/{unique}", registry.host)
+    assert not second.failures
+    assert not plan.steps
+    assert second.counts.bytes_read == 0
+    assert {access.method for access in registry.new_requests()} <= {"GET", "HEAD"}
+
+
+def test_what_is_remembered_is_compressed_only_when_it_is_wanted(
+    runs: Runs, fresh_registry: DockerRegistry, registry: DockerRegistry, unique: str
+) -> None:
+    path = tarball(runs.directory / "a.tar", by_nix(LARGE, ["app:1"]))
+    source, host = f"{ARCHIVE}{path}:app:1", registry.host
+    runs(source, f"{host}/{unique}", host)
+    data = bytearray(path.read_bytes())
+    data[2000] ^= 1  # nobody reads the layer of an image that is there
+    path.write_bytes(data)
+    assert not runs(source, f"{host}/{unique}", host)[1].failures
+    failed = runs(source, f"{fresh_registry.host}/{unique}", fresh_registry.host)[1]
+    assert [type(failure.error) for failure in failed.failures] == [IntegrityError]
+    assert "diff_id" in str(failed.failures[0].error)
+
+
+def test_a_large_archive_announces_that_it_takes_a_while(tmp_path: Path) -> None:
+    path = tarball(tmp_path / "a.tar", by_nix(Plain((bytes(300 << 20),)), ["app:1"]))
+    heard: list[Event] = []
+
+    async def look() -> None:
+        async with opened(path, tmp_path / "cache", observer=heard.append) as store:
+            await store.repository("app").resolve("1")
+
+    for _ in range(2):
+        asyncio.run(look())
+    assert len(heard) == 1  # the second time it is known
+    assert isinstance(heard[0], Noticed)
+    assert "300 MiB" in heard[0].message
+
+
+def _emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def _other(file: Path) -> None:
+    file.write_bytes(file.read_bytes().replace(b'"size": ', b'"size": 1'))
+
+
+def _garbage(file: Path) -> None:
+    file.write_bytes(b"\x00\xff" * 1000)
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-3])
+
+
+def _directory(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize("damage", [_emptied, _other, _garbage, _cut, _directory])
+def test_a_damaged_memory_changes_nothing(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    path, cache = tarball(tmp_path / "a.tar", by_nix(ONE, ["app:1"])), tmp_path / "cache"
+
+    def read() -> bytes:
+        return within(path, lambda store: pulled(store.repository("app"), "1"), cache)[0].raw
+
+    first = read()
+    entries = [entry for entry in cache.rglob("*") if entry.is_file()]
+    assert entries
+    for entry in entries:
+        damage(entry)
+    assert read() == first
+    assert read() == first
+
+
+def test_entries_that_changed_places_are_no_entries(tmp_path: Path) -> None:
+    path, cache = tarball(tmp_path / "a.tar", by_nix(ONE, ["app:1"])), tmp_path / "cache"
+
+    def read() -> bytes:
+        return within(path, lambda store: pulled(store.repository("app"), "1"), cache)[0].raw
+
+    first = read()
+    one, other = sorted(entry for entry in cache.rglob("*") if entry.is_file() and "isal" in str(entry))
+    swapped = one.read_bytes(), other.read_bytes()
+    other.write_bytes(swapped[0])
+    one.write_bytes(swapped[1])
+    assert read() == first
+
+
+def test_a_memory_that_cannot_be_written_is_told_once_and_stops_nothing(tmp_path: Path) -> None:
+    path = tarball(tmp_path / "a.tar", by_nix(ONE, ["app:1"]))
+    (tmp_path / "cache").write_bytes(b"a file")
+    heard: list[Event] = []
+
+    async def look() -> None:
+        async with opened(path, tmp_path / "cache", observer=heard.append) as store:
+            assert await store.repository("app").resolve("1")
+
+    asyncio.run(look())
+    assert [type(event) for event in heard] == [Noticed]
+
+
+def test_a_memory_that_is_wrong_is_an_error_once_and_then_forgotten(
+    runs: Runs, registry: DockerRegistry, unique: str
+) -> None:
+    """Another compressor under the same name: it cannot be, but if it were, nothing wrong may get anywhere."""
+    path = tarball(runs.directory / "a.tar", by_nix(LARGE, ["app:1"]))
+    source, to, host = f"{ARCHIVE}{path}:app:1", f"{registry.host}/{unique}", registry.host
+
+    async def lie() -> None:
+        from mirrorsync.oci.descriptor import Descriptor
+        from mirrorsync.stores.docker.cache import LayerCache
+        from mirrorsync.stores.docker.compression import COMPRESSOR
+
+        for data in LARGE.layers:
+            wrong = Descriptor("", Digest.of(data + b"!"), 1_500_000)
+            LayerCache(runs.cache, lambda _: None).add_layer(Digest.of(data), COMPRESSOR, wrong)
+
+    asyncio.run(lie())
+    registry.new_requests()
+    failed = runs(source, to, host)[1]
+    assert [type(failure.error) for failure in failed.failures] == [IntegrityError]
+    assert "run again" in failed.failures[0].error.remedy
+    assert not [access for access in registry.new_requests() if access.method == "PUT" and "manifests" in access.path]
+    for _ in range(3):  # each run meets at least one entry that is wrong
+        report = runs(source, to, host)[1]
+    assert not report.failures
