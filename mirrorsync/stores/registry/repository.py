@@ -25,7 +25,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
 from mirrorsync.oci.names import check_tag
-from mirrorsync.stores.registry.answers import failure
+from mirrorsync.stores.registry.answers import codes, failure
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.listing import PAGE_ENTRIES, fresh, pages
 from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Answer, Request
@@ -36,6 +36,8 @@ from mirrorsync.stores.registry.upload import PartSize, Upload
 from mirrorsync.stores.verified import VerifiedChunks, verified
 
 _ACCEPT: Final = {"Accept": media_types.ACCEPT}
+# How often a manifest is sent again that names what the registry says it does not have.
+_RACES: Final = 2
 _ABSENT: Final = frozenset({404})
 _ABSENT_OR_NO_HEAD: Final = frozenset({404, 405})
 # Whatever goes wrong with a mount, the blob can be copied (go-containerregistry#1404, #1679; Quay, ECR and others).
@@ -216,13 +218,35 @@ class RegistryRepository:
 
     async def _put(self, manifest: Manifest, reference: str) -> None:
         headers = {"Content-Type": manifest.media_type}
-        request = Request("PUT", self._manifest_url(reference), self._push, headers, manifest.raw)
-        answer = await self._client.ask(request, "writing its manifest")
+        known = frozenset({400, 404})
+        request = Request("PUT", self._manifest_url(reference), self._push, headers, manifest.raw, known=known)
+        answer = await self._written(request)
         stored = answer.header("Docker-Content-Digest")
         if stored and stored != manifest.digest and stored.startswith(f"{manifest.digest.algorithm}:"):
             raise IntegrityError(f"the registry stored manifest {manifest.digest.short} as {printable(stored, 80)}")
         if manifest.subject is not None and not answer.header("OCI-Subject"):
             await self._referrers.add(manifest)
+
+    async def _written(self, request: Request) -> Answer:
+        """Send a manifest, and send it again when the registry does not find what it has just stored.
+
+        distribution truncates a manifest's link before it writes the same again (storage driver "filesystem",
+        PutContent), so that an index is refused when one of its images gets a second tag in that moment.
+        """
+        doing = "writing its manifest"
+        refused = 0
+
+        async def attempt() -> Answer:
+            nonlocal refused
+            answer = await self._client.once(request, doing)
+            if answer.ok:
+                return answer
+            refused += 1
+            if refused <= _RACES and "MANIFEST_BLOB_UNKNOWN" in codes(answer):
+                raise Transient(failure(answer, doing), status=answer.status)
+            raise failure(answer, doing)
+
+        return await self._client.persist(doing, attempt)
 
     async def delete(self, reference: str) -> None:
         """Remove a tag, or a manifest by digest.

@@ -246,7 +246,20 @@ def test_a_push_that_is_refused_says_what_to_do(
         push(shop)
     assert remedy in caught.value.remedy
     assert caught.value.remedy
-    assert len(server.seen.of("PUT")) == 1
+    assert len(server.seen.of("PUT")) == (3 if code == "MANIFEST_BLOB_UNKNOWN" else 1)
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_manifest_is_sent_again_when_the_registry_does_not_see_what_it_has_just_stored(
+    server: Unruly, shop: Shop, tiny: TinyRegistry, status: int
+) -> None:
+    # distribution says both in one answer, when a link is written in that moment.
+    both = ("DIGEST_INVALID", "MANIFEST_BLOB_UNKNOWN")
+    body = json.dumps({"errors": [{"code": code, "message": "not yet"} for code in both]}).encode()
+    server.fault("answer", "PUT", "/manifests/", hits=[1, 2], status=status, body=body)
+    push(shop)
+    assert tiny.tags["app", "new"] == IMAGE.digest
+    assert len(server.seen.of("PUT")) == 3
 
 
 BODIES: dict[str, bytes] = {
