@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from mirrorsync.errors import ContentNotFound, Denied, GrammarError, RegistryFailure, Unreachable, printable
 from mirrorsync.oci.digest import Digest
@@ -83,6 +83,13 @@ class DaemonApi:
                 # What goes wrong after the answer has begun stands in the answer.
                 if isinstance(said, dict) and said.get("error"):
                     raise RegistryFailure(f"loading images: the daemon says {printable(str(said['error']))}")
+
+    def tag(self, image_id: Digest, name: Name) -> None:
+        """Give an image that the daemon has another name."""
+        repository, _, tag = name.full.rpartition(":")
+        query = urlencode({"repo": repository, "tag": tag})
+        with self._answer("POST", f"/images/{quote(image_id, safe=':')}/tag?{query}") as answer:
+            self._refuse(answer, "setting a tag")
 
     def untag(self, name: str) -> bool:
         """Take a full name with its tag away; False when there is none. The image goes with its last name."""

@@ -173,6 +173,11 @@ class DockerArchiveStore:
                     raise
                 self._lock = lock
 
+    def rename(self, image_id: Digest, name: Name | None) -> bool:
+        """Give an image of the archive another name; False when it is not there."""
+        with self._guard:
+            return self._contents.rename(image_id, name)
+
     def keep(self, image: Assembled, name: Name | None) -> None:
         """Have an image under a name. Raises: IntegrityError when the archive has one of its layers damaged."""
         for layer in image.layers:

@@ -7,6 +7,8 @@ itself, and all together are one gzip member (RFC 1952), which every reader take
 Measured on two cores, 1 GiB of programs and libraries, with both digests: one thread 2.9 s, two threads 2.3 s (two
 SHA-256 are most of what remains), zlib's level 1 14 s, and skopeo 1.9 needs 8.5 s to copy the same to a registry.
 Level 2 of isal is as fast as level 1 here and 1 % smaller; blocks of 256 KiB to 2 MiB differ by less than 0.2 %.
+Level 2 makes the same bytes on every x86-64 CPU with SSE 4.2 (tried: Nehalem, Haswell, and with AVX-512); level 3 does
+not. Another architecture may make others: then a layer is pushed once more, and nothing is wrong.
 """
 
 from __future__ import annotations

@@ -63,6 +63,13 @@ class Contents:
             self._owners[name] = image.id
         self.changed = True
 
+    def rename(self, image_id: Digest, name: Name | None) -> bool:
+        """Give an image that is there another name (None: it stays as it is); False when it is not there."""
+        held = self._images.get(image_id)
+        if held is not None:
+            self.add(held.image, name)
+        return held is not None
+
     def remove(self, name: Name) -> bool:
         """Take a name away; False when nothing has it."""
         owner = self._owners.pop(name, None)

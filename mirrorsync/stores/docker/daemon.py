@@ -189,7 +189,7 @@ class DockerDaemonStore:
         """Return the digest of the config of the image that has a name."""
         pending = self._contents.id_of(Name(repository, tag))
         image = None if pending else self._api.image(Name(repository, tag).full)
-        return pending or (self._cache.config(image.id) or image.id if image else None)
+        return pending or (self._config_of(image) if image else None)
 
     def has_layer(self, diff_id: Digest) -> bool:
         """Tell whether the layer is in an export. A load has to bring all layers, those that the daemon has too."""
@@ -203,6 +203,21 @@ class DockerDaemonStore:
     def begin(self) -> None:
         """See that the daemon answers."""
         self._api.ping()
+
+    def rename(self, image_id: Digest, name: Name | None) -> bool:
+        """Give an image that the daemon has another name, at once; False when it does not have it."""
+        if name is None:
+            return False
+        there = next((each for each in self._api.images() if self._config_of(each) == image_id), None)
+        if there is not None:
+            self._api.tag(there.id, name)
+            with self._guard:
+                self._contents.remove(name)
+        return there is not None
+
+    def _config_of(self, image: DaemonImage) -> Digest:
+        """Return the digest of an image's config, which is its id with all but containerd's image store."""
+        return self._cache.config(image.id) or image.id
 
     def keep(self, image: Assembled, name: Name | None) -> None:
         """Have an image under a name. An image without one is kept when it gets one: a daemon would lose it."""

@@ -67,7 +67,8 @@ class Layers:
             missing = [layer for key, layer in wanted.items() if key not in self._by_origin and not self._known(layer)]
             size = sum(layer.size for layer in missing)
             if size >= _WORTH_A_WORD:
-                message = f"compressing {len(missing)} layers ({size >> 20} MiB) to know their digests; once for each"
+                what = "a layer" if len(missing) == 1 else f"{len(missing)} layers"
+                message = f"compressing {what} of {size >> 20} MiB first, to know what the registry may have already"
                 self._observer(Noticed(self._where, message))
             with ThreadPoolExecutor(_LAYERS_AT_ONCE, thread_name_prefix="layer") as threads:
                 making = [threads.submit(self._make, layer) for layer in missing]

@@ -58,6 +58,9 @@ class Place(Protocol):
     def begin(self) -> None:
         """Get ready to write."""
 
+    def rename(self, image_id: Digest, name: Name | None) -> bool:
+        """Give an image that is there another name, where that needs none of its content; False when it cannot be."""
+
     def keep(self, image: Assembled, name: Name | None) -> None:
         """Have an image under a name from the next flush on."""
 
@@ -203,6 +206,8 @@ class DockerRepository:
     def _keep(self, manifest: Manifest, name: Name | None) -> None:
         refuse_unfit(manifest, self._place.kind)
         self._place.begin()
+        if self._place.rename(manifest.blobs[0].digest, name):
+            return
         image = self._place.incoming.assembled(manifest, self._place.config, self._diff_id, self._place.has_layer)
         self._place.keep(image, name)
 

@@ -17,6 +17,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.stores.base import Store, WritableRepository
 from mirrorsync.stores.docker.archive import DockerArchiveStore
+from mirrorsync.stores.docker.daemon import DockerDaemonStore
 from tests.parts.images import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Image, digest, layer, noise
 
 BASE, TOP = layer({"bin/app": noise("base", 300_000)}, compress=False), layer({"etc/v": b"1"}, compress=False)
@@ -203,3 +204,24 @@ def packed(made: Plain, **members: Any) -> Image:
     }
     blobs = {digest(data): data for data in (made.config, *layers)}
     return Image(OCI_MANIFEST, json.dumps(document).encode(), blobs)
+
+
+def using(
+    host: str | None,
+    directory: Path,
+    work: Callable[[Store], Awaitable[Result]],
+    variables: Mapping[str, str] | None = None,
+) -> Result:
+    """Run something with the store of a daemon; what it remembers and its temporary files are in a directory."""
+    temporary = directory / "temporary"
+    temporary.mkdir(exist_ok=True)
+
+    async def run() -> Result:
+        store = DockerDaemonStore(host, variables or {}, temporary=temporary, cache_directory=directory / "cache")
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+            assert not list(temporary.iterdir()), "temporary files are left"
+
+    return asyncio.run(run())

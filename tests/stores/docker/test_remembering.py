@@ -100,6 +100,22 @@ def test_a_second_push_of_an_archive_copies_nothing(
     assert {access.method for access in registry.new_requests()} <= {"GET", "HEAD"}
 
 
+@pytest.mark.parametrize("memory", ["remembered", "forgotten"])
+def test_an_image_goes_through_a_registry_into_the_archive_that_it_came_from(
+    runs: Runs, registry: DockerRegistry, unique: str, memory: str
+) -> None:
+    path = tarball(runs.directory / "a.tar", by_nix(LARGE, [f"{unique}:1"]))
+    runs(f"{ARCHIVE}{path}:{unique}:1", f"{registry.host}/mirror", registry.host)
+    if memory == "forgotten":
+        shutil.rmtree(runs.cache or "")
+    for _ in range(2):
+        plan, report = runs(f"{registry.host}/mirror/{unique}:1", f"{ARCHIVE}{path}:other", registry.host)
+        assert not report.failures
+    assert not plan.steps
+    found = within(path, lambda store: pulled(store.repository(f"other/mirror/{unique}"), "1"))[0]
+    assert found.blobs[0].digest == LARGE.id
+
+
 def test_what_is_remembered_is_compressed_only_when_it_is_wanted(
     runs: Runs, fresh_registry: DockerRegistry, registry: DockerRegistry, unique: str
 ) -> None:
