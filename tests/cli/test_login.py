@@ -6,8 +6,10 @@ import base64
 import json
 import os
 import pty
+import signal
 import stat
 import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -285,10 +287,15 @@ class Typing:
     def __init__(self, desk: Desk, mirrorsync: Mirrorsync, *words: str) -> None:
         pid, self._master = pty.fork()
         if pid == 0:  # pragma: no cover - another process
+            # A shell that starts the tests in the background has them ignore it, and a terminal's program does not.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.chdir(mirrorsync.directory)
             os.execve(COMMAND[0], [*COMMAND, *words], mirrorsync.environment({"TERM": "dumb", **desk.variables}))
         self._pid = pid
         self.shown = ""
+        # A prompt that never ends fails its test, and not the whole suite.
+        self._watchdog = threading.Timer(60, os.kill, (pid, signal.SIGKILL))
+        self._watchdog.start()
 
     def answer(self, prompt: str, text: str) -> None:
         """Wait for a prompt, and type."""
@@ -300,6 +307,7 @@ class Typing:
         """Read to the end; return the exit code."""
         while self._read():
             pass
+        self._watchdog.cancel()
         os.close(self._master)
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
