@@ -68,10 +68,11 @@ def place_of(
 class MirrorsyncError(Exception):
     """Something went wrong that the user can be told about in one line.
 
-    message: what happened; remedy: what to do about it; the rest says where. `at` fills in what an outer layer knows.
+    message: what happened; remedy: what to do about it; exit_code: what the process says of it, by kind unless somebody
+    knows better; the rest says where. `at` fills in what an outer layer knows.
     """
 
-    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
+    exit_code = ExitCode.FAILED
     default_remedy: ClassVar[str] = ""
     transient: ClassVar[bool] = False  # the same thing may work a moment later, so a whole blob is tried again
 

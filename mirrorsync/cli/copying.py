@@ -10,14 +10,12 @@ from mirrorsync.errors import GrammarError, UsageError, printable
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_tag, familiar_name
 from mirrorsync.oci.platform import Platform
-from mirrorsync.oci.reference import Location, Reference, host_and_path, parse_image
+from mirrorsync.oci.reference import LATEST, Location, Reference, host_and_path, parse_image
 from mirrorsync.oci.transports import THE_ONLY_ONE, transport_of
 from mirrorsync.spec.filters import ExactTag, Selection
 from mirrorsync.spec.model import Destination, Mirror, RegistrySettings, Spec
 from mirrorsync.spec.wanted import select_one
 
-# Docker's rule, which skopeo has too: a name without a tag means this one.
-LATEST: Final = "latest"
 _DESTINATION: Final = "destination"
 
 
@@ -36,18 +34,13 @@ def read_copy(source: str, destination: str, additional: Sequence[str], base: st
 
     Raises: GrammarError, UsageError.
     """
-    whence = with_tag(parse_image(source, base))
+    whence = parse_image(source, base).or_latest()
     target = _target(parse_image(destination, base), whence, destination)
     if target.tag is None and target.digest is not None:
         if whence.digest not in (None, target.digest):
             raise UsageError(f"{whence} cannot become {target}: the digests differ", remedy="leave out one of them")
         whence = Reference(whence.location, None, target.digest)
     return Copy(whence, tuple(dict.fromkeys((target, *(_beside(target, text) for text in additional)))))
-
-
-def with_tag(reference: Reference) -> Reference:
-    """Return the reference with docker's tag where it names nothing inside its repository."""
-    return reference if reference.names_one else replace(reference, tag=LATEST)
 
 
 def spec_of(copy: Copy, registries: Mapping[str, RegistrySettings]) -> Spec:
@@ -85,7 +78,7 @@ def _target(target: Reference, source: Reference, written: str) -> Reference:
     if transport is None or target.pick != THE_ONLY_ONE:
         if target.pick is not None:
             raise GrammarError(f"{printable(written)!r} has no name to give", remedy="write NAME:TAG after the place")
-        return with_tag(target)
+        return target.or_latest()
     if not transport.many:
         return replace(target, tag=LATEST, pick=None)
     name = _inherited(source, by_docker=not transport.keeps_manifests)

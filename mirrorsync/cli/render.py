@@ -54,7 +54,7 @@ def plan_summary(plan: Plan) -> str:
     """Return what a plan comes to: one line when there is nothing to do, else one for each destination."""
     if not any(totals.changed for totals in plan.totals.values()):
         return "" if plan.failures else _nothing(len(plan.changes), len(plan.totals))
-    lines = [f"{store}: {_totals(totals)}" for store, totals in plan.totals.items()]
+    lines = [f"{store.rstrip(':')}: {_totals(totals)}" for store, totals in plan.totals.items()]
     return "\n".join([*lines, f"to read from sources: {decimal(plan.read_bytes)}"])
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from mirrorsync.cli.access import Reach
+from mirrorsync.cli.console import Console
 from mirrorsync.cli.stop import Stop
 from mirrorsync.events import Noticed, Observer
 from mirrorsync.library import load_spec
-from mirrorsync.spec.model import Spec
+from mirrorsync.spec.model import RegistrySettings, Spec
 from mirrorsync.stores.open import StoreEnvironment, opener
 from mirrorsync.sync.manifests import DiskCache, ManifestCache, NoCache
 from mirrorsync.sync.session import Session
+
+T = TypeVar("T")
 
 DEFAULT_SPEC: Final = "mirror.yaml"
 _CACHE_FILE: Final = "manifests.sqlite"
@@ -26,28 +28,49 @@ def read_spec(path: str) -> Spec:
     return load_spec(path, os.environ)
 
 
-@asynccontextmanager
-async def opened(
-    spec: Spec, stop: Stop, observer: Observer, ways: Reach | None = None, retries: int | None = None
-) -> AsyncIterator[Session]:
-    """Open a session over the stores of a spec; waiting in it ends when the run is told to stop.
+def in_session(
+    console: Console,
+    registries: Mapping[str, RegistrySettings],
+    work: Callable[[Session, Stop], Coroutine[Any, Any, T]],
+    ways: Reach | None = None,
+    retries: int | None = None,
+) -> tuple[T, Stop]:
+    """Run `work` with a session, show what happens meanwhile, and listen for signals; return also who listened.
 
-    ways: how they are reached beyond what the spec says. retries: how often a request is tried again, None = as usual.
+    registries: settings by host. ways: how places are reached beyond that. retries: how often a request is tried again,
+    None = as usual. Raises: Interrupted where `work` does.
     """
-    directory = _cache_directory()
-    around = StoreEnvironment(
-        spec.registries,
-        os.environ,
-        observer,
-        stop.sleep,
-        stop.asleep,
-        access=ways.access if ways else {},
-        daemon_host=ways.daemon_host if ways else None,
-        cache_directory=directory,
-        retries=retries,
-    )
-    async with Session(opener(around), cache=_cache(directory, observer), observer=observer) as session:
-        yield session
+    stop = Stop(console.say)
+    with console.watching() as observer:
+
+        async def inside() -> T:
+            directory = _cache_directory()
+            around = StoreEnvironment(
+                registries,
+                os.environ,
+                observer,
+                stop.sleep,
+                stop.asleep,
+                access=ways.access if ways else {},
+                daemon_host=ways.daemon_host if ways else None,
+                cache_directory=directory,
+                retries=retries,
+            )
+            async with Session(opener(around), cache=_cache(directory, observer), observer=observer) as session:
+                return await work(session, stop)
+
+        return stop.run(inside), stop
+
+
+def asked(
+    console: Console,
+    registries: Mapping[str, RegistrySettings],
+    work: Callable[[Session], Coroutine[Any, Any, T]],
+    ways: Reach | None = None,
+    retries: int | None = None,
+) -> T:
+    """Return what `work` finds out in a session; it only asks, and is given up at a signal. Raises: Interrupted."""
+    return in_session(console, registries, lambda session, stop: stop.unless(work(session)), ways, retries)[0]
 
 
 def _cache_directory() -> Path | None:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from mirrorsync.errors import ExitCode, NotFound
 
 R = TypeVar("R")
+
+NOT_FOUND: Final = ExitCode.USAGE  # skopeo's number; here it means something else
+
+
+def skopeo_option(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command `--skopeo-exit-codes`; it gets `skopeo_exit_codes`, and says `NOT_FOUND` itself."""
+    return click.option("--skopeo-exit-codes", is_flag=True, help="Exit with 2, as skopeo, for what is not there.")(
+        function
+    )
 
 
 def skopeo_codes(function: Callable[..., R]) -> Callable[..., R]:
@@ -25,7 +34,7 @@ def skopeo_codes(function: Callable[..., R]) -> Callable[..., R]:
             return function(*words, **options)
         except NotFound as error:
             if skopeo_exit_codes:
-                error.exit_code = ExitCode.USAGE  # type: ignore[misc]  # the class says 1; only the option can tell
+                error.exit_code = NOT_FOUND  # the class says 1; only the option can tell
             raise
 
-    return click.option("--skopeo-exit-codes", is_flag=True, help="Exit with 2, as skopeo, for what is not there.")(run)
+    return skopeo_option(run)

@@ -102,5 +102,5 @@ class Stop:
 
     def _interrupted(self) -> Interrupted:
         error = Interrupted("the run was told to stop")
-        error.exit_code = self.exit_code  # type: ignore[misc]  # the class says 130; only the signal can tell
+        error.exit_code = self.exit_code  # the class says 130; only the signal can tell
         return error

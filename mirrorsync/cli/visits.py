@@ -9,11 +9,8 @@ from typing import Any, TypeVar
 
 from mirrorsync.cli.access import AccessOptions, Reach, reach
 from mirrorsync.cli.console import Console
-from mirrorsync.cli.sessions import opened
-from mirrorsync.cli.stop import Stop
-from mirrorsync.oci.digest import Digest
+from mirrorsync.cli.sessions import asked
 from mirrorsync.oci.reference import Location
-from mirrorsync.spec.model import Spec
 from mirrorsync.sync.session import Session
 
 T = TypeVar("T")
@@ -34,12 +31,4 @@ class Visit:
 
     def run(self, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
         """Run `work` with a session, and show what happens meanwhile. Raises: Interrupted."""
-        stop = Stop(self.console.say)
-        spec = Spec("", Digest.of(b""), (), registries=self.ways.registries)
-        with self.console.watching() as observer:
-
-            async def inside() -> T:
-                async with opened(spec, stop, observer, self.ways, self.retries) as session:
-                    return await stop.unless(work(session))
-
-            return stop.run(inside)
+        return asked(self.console, self.ways.registries, work, self.ways, self.retries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from mirrorsync.errors import GrammarError, IntegrityError, printable
@@ -109,6 +109,23 @@ class Manifest:
     def digest(self) -> Digest:
         """The digest of the bytes."""
         return self.descriptor.digest
+
+    @property
+    def entries(self) -> tuple[Descriptor, ...]:
+        """What an index names, in order and as often as it does: one image can stand there for two platforms."""
+        return self._listed("manifests")
+
+    @property
+    def layers(self) -> tuple[Descriptor, ...]:
+        """The layers of an image, or the blobs of an artifact, in order and as often as they are named."""
+        return self._listed("blobs" if self.media_type == media_types.OCI_ARTIFACT else "layers")
+
+    def _listed(self, member: str) -> tuple[Descriptor, ...]:
+        return tuple(_descriptors(json.loads(self.raw), member))
+
+    def as_referrer(self) -> Descriptor:
+        """Return how a list of referrers shows it (distribution spec 1.1, "Listing Referrers")."""
+        return replace(self.descriptor, artifact_type=self.artifact_type, annotations=self.annotations)
 
     @property
     def media_type(self) -> str:

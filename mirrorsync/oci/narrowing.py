@@ -23,7 +23,7 @@ def chosen(index: Manifest, platforms: Iterable[Platform]) -> tuple[Descriptor, 
     Raises: ContentNotFound when a platform has none; it names those that there are.
     """
     # Not `children`, which has each image once: an index may list one for two platforms.
-    entries = [Descriptor.from_json(entry) for entry in json.loads(index.raw)["manifests"]]
+    entries = index.entries
     wanted = set()
     for platform in platforms:
         matching = [entry.digest for entry in entries if entry.platform and platform.runs(entry.platform)]

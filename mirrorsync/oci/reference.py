@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from mirrorsync.errors import GrammarError, place_of, printable
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_host, check_repository, looks_like_host, refuse_url, split_image_name
 from mirrorsync.oci.transports import transport_of
 
+# The tag that a name without one means to docker, and so to skopeo and podman.
+LATEST: Final = "latest"
 _REGISTRY_SCHEME = "docker://"
 
 
@@ -49,6 +52,15 @@ class Reference:
     def names_one(self) -> bool:
         """Whether it says which image is meant; otherwise it is a repository's name."""
         return self.tag is not None or self.digest is not None or self.pick is not None
+
+    @property
+    def asked(self) -> str:
+        """What `Repository.resolve` takes for it: the digest before the tag. Only where it names one image."""
+        return str(self.digest or (self.pick if self.tag is None else self.tag) or "")
+
+    def or_latest(self) -> Reference:
+        """Return the reference with docker's tag where it names nothing inside its repository, as docker does it."""
+        return self if self.names_one else replace(self, tag=LATEST)
 
 
 def canonical_repository(store: str, name: str) -> str:

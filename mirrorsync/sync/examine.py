@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from mirrorsync.errors import (
@@ -27,13 +25,13 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest, refuse_schema_1
 from mirrorsync.oci.narrowing import ATTESTATION_KIND, ATTESTED, chosen
 from mirrorsync.oci.platform import Platform
-from mirrorsync.oci.reference import Location, Reference
-from mirrorsync.oci.transports import is_pick, transport_of
+from mirrorsync.oci.reference import LATEST, Location, Reference
+from mirrorsync.oci.transports import transport_of
 from mirrorsync.sync.attached import Attachment, attached, attachment_json
+from mirrorsync.sync.missing import missing
 from mirrorsync.sync.roots import narrow
 from mirrorsync.sync.session import Session
 
-DEFAULT_TAG: Final = "latest"
 _DEPTH: Final = 8  # indexes in indexes; nobody makes more than two
 # What is refused of the extras (tags, referrers) is told beside the image, and does not hide it (skopeo#726, #1230).
 _ONLY_NOTICED: Final = (Denied, Unauthorized, NotFound, RegistryFailure)
@@ -93,18 +91,18 @@ async def examine(
     platform: which image of an index is meant. tags: whether to list the repository's. Raises: NotFound when it is not
     there, or has nothing for the platform; MirrorsyncError.
     """
-    asked = reference if reference.names_one else replace(reference, tag=DEFAULT_TAG)
+    asked = reference.or_latest()
     notices: list[str] = []
     root = await _lookup(session, asked)
     if root is None and (reference.names_one or platform is not None or not tags):
-        raise await missing(session, asked)
+        raise await absent(session, asked)
     if root is not None and asked.tag is not None and asked.digest is not None:
         await _note_moved(session, asked, notices)
     listed = await _tags(session, asked, notices) if tags else None
     if root is None:
         if not listed:
-            raise await missing(session, asked)
-        notices.append(f"there is no tag {DEFAULT_TAG}, so only the tags are shown")
+            raise await absent(session, asked)
+        notices.append(f"there is no tag {LATEST}, so only the tags are shown")
         return Examination(reference, None, tags=listed, notices=tuple(notices))
     image = await _meant(session, asked, root, platform, notices)
     inspected = await _inspect(session, asked.location, image, notices) if image is not None else None
@@ -115,10 +113,10 @@ async def examine(
 
 async def find(session: Session, reference: Reference) -> Manifest:
     """Return the manifest that a reference names; a repository stands for its `latest`. Raises: NotFound."""
-    asked = reference if reference.names_one else replace(reference, tag=DEFAULT_TAG)
+    asked = reference.or_latest()
     root = await _lookup(session, asked)
     if root is None:
-        raise await missing(session, asked)
+        raise await absent(session, asked)
     return root
 
 
@@ -132,7 +130,7 @@ async def select(session: Session, reference: Reference, root: Manifest, platfor
         return await _select(session, reference.location, root, platform)
     except (ContentNotFound, UsageError) as error:
         where = reference.location
-        raise error.at(store=where.store, repository=where.repository, reference=key_of(reference)) from error.__cause__
+        raise error.at(store=where.store, repository=where.repository, reference=reference.asked) from error.__cause__
 
 
 async def read_config(session: Session, source: Location, image: Manifest) -> bytes:
@@ -145,41 +143,18 @@ async def read_config(session: Session, source: Location, image: Manifest) -> by
     return await session.repository(source).read(config)
 
 
-async def missing(session: Session, reference: Reference) -> MirrorsyncError:
-    """Return the error for what is not there: the repository, or the tag, with those that are written much like it."""
-    location, key = reference.location, key_of(reference)
-    try:
-        tags = [tag async for tag in session.repository(location).tags()]
-    except RepositoryNotFound as error:
-        if transport_of(location.store) is None:
-            return error.at(store=location.store, repository=location.repository, reference=key)
-        tags = []  # on disk and in a daemon, a repository is nothing but a part of names
-    except MirrorsyncError:
-        tags = []  # a registry may answer questions and refuse lists; the tag is missing all the same
-    if is_pick(key):
-        absent = ContentNotFound("there is no such image", remedy="`mirrorsync list-tags` shows those that are there")
-    elif reference.digest is not None:
-        absent = ContentNotFound("the repository has no image with this digest", remedy="check the digest")
-    else:
-        close = difflib.get_close_matches(key, tags, n=3)
-        hint = f"there is {', '.join(close)}" if close else "`mirrorsync list-tags` shows those that are there"
-        absent = ContentNotFound("the repository has no such tag", remedy=hint)
-    return absent.at(store=location.store, repository=location.repository, reference=key)
+async def absent(session: Session, reference: Reference) -> MirrorsyncError:
+    """Return the error for what is not there."""
 
+    async def list_tags() -> list[str]:
+        return [tag async for tag in session.repository(reference.location).tags()]
 
-def key_of(reference: Reference) -> str:
-    """Return what `Repository.resolve` takes for a reference that names one image: its digest before its tag."""
-    return str(reference.digest or (reference.pick if reference.tag is None else reference.tag) or "")
+    return await missing(reference, list_tags)
 
 
 def members_of(index: Manifest) -> tuple[Member, ...]:
     """Return the entries of an index, in order, as often as they stand there; none for what is no index."""
-    return tuple(_member(entry) for entry in _entries(index, "manifests"))
-
-
-def layers_of(image: Manifest) -> tuple[Descriptor, ...]:
-    """Return the layers of an image, or the blobs of an artifact, in order, as often as they are named."""
-    return _entries(image, "blobs" if image.media_type == media_types.OCI_ARTIFACT else "layers")
+    return tuple(_member(entry) for entry in index.entries)
 
 
 def is_image(manifest: Manifest) -> bool:
@@ -188,7 +163,7 @@ def is_image(manifest: Manifest) -> bool:
 
 
 async def _lookup(session: Session, reference: Reference) -> Manifest | None:
-    found = await session.repository(reference.location).resolve(key_of(reference))
+    found = await session.repository(reference.location).resolve(reference.asked)
     if found is None:
         return None
     refuse_schema_1(found.media_type)
@@ -242,7 +217,7 @@ async def _meant(
 
 
 async def _inspect(session: Session, source: Location, image: Manifest, notices: list[str]) -> Inspected:
-    layers = layers_of(image)
+    layers = image.layers
     if not is_image(image):
         return Inspected(image, None, layers)
     raw = await read_config(session, source, image)
@@ -293,12 +268,6 @@ def _digest(text: str) -> Digest | None:
         return Digest(text)
     except GrammarError:
         return None
-
-
-def _entries(manifest: Manifest, member: str) -> tuple[Descriptor, ...]:
-    """Return the descriptors under a member of a manifest, which was checked when it was read."""
-    entries: list[Any] = json.loads(manifest.raw).get(member) or []
-    return tuple(Descriptor.from_json(entry) for entry in entries)
 
 
 def to_json(found: Examination) -> dict[str, Any]:

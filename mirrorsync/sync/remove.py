@@ -26,7 +26,7 @@ from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.oci.transports import transport_of
 from mirrorsync.plan.inventory import check_bounds
 from mirrorsync.sync.attached import Attachment, attached, attachment_json
-from mirrorsync.sync.examine import key_of, missing
+from mirrorsync.sync.examine import absent
 from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session
 
@@ -98,9 +98,9 @@ async def plan_removal(
     """
     check_deletable(reference)
     repository = session.repository(reference.location)
-    found = await repository.resolve(reference.tag or key_of(reference))
+    found = await repository.resolve(reference.tag or reference.asked)
     if found is None:
-        raise await missing(session, reference)
+        raise await absent(session, reference)
     if reference.digest is not None and found.digest != reference.digest:
         raise StalePlan(
             f"the tag names another image: {found.digest}", remedy="delete it by the tag or by the digest alone"
@@ -174,7 +174,7 @@ def check_unchanged(asked: Removal, now: Removal) -> None:
     if (asked.found.digest, asked.by_digest, set(asked.tags)) != (now.found.digest, now.by_digest, set(now.tags)):
         where = now.reference.location
         raise StalePlan("it changed while you were asked; nothing was deleted", remedy="look at it, and ask again").at(
-            store=where.store, repository=where.repository, reference=key_of(now.reference)
+            store=where.store, repository=where.repository, reference=now.reference.asked
         )
 
 
@@ -224,7 +224,7 @@ def _check(removal: Removal, sharing: Sharing, all_tags: bool) -> None:
         )
     else:
         return
-    raise error.at(store=where.store, repository=where.repository, reference=key_of(removal.reference))
+    raise error.at(store=where.store, repository=where.repository, reference=removal.reference.asked)
 
 
 async def _sharing(session: Session, reference: Reference, digest: Digest) -> Sharing:

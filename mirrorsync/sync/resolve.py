@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError, RepositoryNotFound, UsageError
+from mirrorsync.errors import IntegrityError, MirrorsyncError, RepositoryNotFound, UsageError
 from mirrorsync.events import Noticed, PhaseAdvanced, PhaseStarted
-from mirrorsync.oci import transports
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import refuse_schema_1
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location, Reference
+from mirrorsync.oci.transports import is_pick
 from mirrorsync.plan.inventory import Desired, conflicts
 from mirrorsync.plan.model import Failure, Image
 from mirrorsync.spec.filters import ExactTag
 from mirrorsync.spec.model import Mirror
+from mirrorsync.sync.missing import missing
 from mirrorsync.sync.pool import Answers, for_each
 from mirrorsync.sync.referring import referring
 from mirrorsync.sync.roots import narrow
@@ -56,11 +56,16 @@ class _Question:
         """What makes two questions the same one: several mirrors that want it share the answer."""
         return self.source, self.reference, self.mirror.platforms
 
-    def __str__(self) -> str:
-        if self.pin is None and transports.is_pick(self.reference):
-            return str(Reference(self.source, pick=self.reference))
+    @property
+    def asked(self) -> Reference:
+        """The image at its source."""
+        if self.pin is None and is_pick(self.reference):
+            return Reference(self.source, pick=self.reference)
         tag = None if isinstance(self.wanted, Digest) else self.wanted.source or self.wanted.tag
-        return str(Reference(self.source, tag, self.pin))
+        return Reference(self.source, tag, self.pin)
+
+    def __str__(self) -> str:
+        return str(self.asked)
 
 
 _Key = tuple[Location, str, tuple[Platform, ...]]
@@ -158,28 +163,12 @@ class _Resolver:
     async def _root(self, question: _Question) -> Descriptor:
         root = await self._session.repository(question.source).resolve(question.reference)
         if root is None:
-            raise await self._missing(question)
+            raise await missing(question.asked, lambda: self._list(question.source))
         refuse_schema_1(root.media_type)
         if question.pin is not None and root.digest != question.pin:
             raise IntegrityError(f"asked for {question.pin} and got {root.digest}")
         platforms = question.mirror.platforms
         return (await narrow(self._session, question.source, root, platforms) if platforms else root).bare()
-
-    async def _missing(self, question: _Question) -> MirrorsyncError:
-        """Find out whether the repository or the tag is not there: one listing, only when something failed."""
-        try:
-            tags = await self._list(question.source)
-        except RepositoryNotFound as error:
-            return error
-        except MirrorsyncError:
-            tags = []  # a registry may answer questions and refuse lists; the tag is missing all the same
-        if question.pin is not None:
-            return ContentNotFound("the repository has no image with this digest", remedy="check the digest")
-        if transports.is_pick(question.reference):
-            return ContentNotFound("there is no such image", remedy="`mirrorsync list-tags` shows those that are there")
-        close = difflib.get_close_matches(question.reference, tags, n=3)
-        hint = f"there is {', '.join(close)}" if close else "check the tag"
-        return ContentNotFound("the repository has no such tag", remedy=hint)
 
     def _fail(self, subject: str, error: MirrorsyncError) -> None:
         self._failures.setdefault(subject, Failure(subject, error))

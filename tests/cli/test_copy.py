@@ -208,6 +208,12 @@ def test_more_tags_are_set_in_one_go(mirrorsync: Mirrorsync, registry: DockerReg
     assert "'a/b' is not a tag" in wrong.err
 
 
+def test_a_dry_run_writes_no_digest(mirrorsync: Mirrorsync) -> None:
+    write_layout(mirrorsync.directory / "source", {"app:1": multi_platform("app")})
+    mirrorsync("copy", "--dry-run", "--digestfile", "digest", "oci:source:app:1", "oci:disk", code=0)
+    assert not (mirrorsync.directory / "digest").exists()
+
+
 def test_the_digest_is_written_as_skopeo_writes_it(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
 ) -> None:
@@ -281,6 +287,7 @@ def test_quiet_says_nothing_and_json_is_a_report(mirrorsync: Mirrorsync) -> None
     report = mirrorsync("copy", "--json", "oci:source:app:1", "oci:disk", code=0).json()
     jsonschema.Draft202012Validator(load_schema("report")).validate(report)
     assert report["images"][0]["root"]["digest"] == made.digest
+    assert mirrorsync("copy", "--json", "-q", "oci:source:app:1", "oci:disk", code=0).json()["kind"] == report["kind"]
     plan = mirrorsync("copy", "--json", "--dry-run", "oci:source:app:1", "oci:disk2", code=0).json()
     jsonschema.Draft202012Validator(load_schema("plan")).validate(plan)
 

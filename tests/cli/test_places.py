@@ -111,6 +111,9 @@ def test_a_place_with_room_for_many_is_a_destination(
         }
     )
     environment = {"DOCKER_HOST": daemon.host}
+    planned = mirrorsync("plan", env=environment, code=0).out
+    assert f"{'docker-daemon' if place == 'docker-daemon:' else place.partition(':')[0]}:" in planned
+    assert "::" not in planned
     mirrorsync("apply", env=environment, code=0)
     assert mirrorsync("plan", "--exit-code", env=environment, code=0).out == UNCHANGED.format("2 images")
     archive = mirrorsync.directory / "there.tar"

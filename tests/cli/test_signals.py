@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.proxy import Proxy, path_has
+from tests.cli.tools import skopeo_digest
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import Image, digest, image, noise
 from tests.parts.mirrorsync import COMMAND, Mirrorsync, Serve, plain
@@ -258,3 +259,23 @@ def test_serve_ends_well_when_it_is_told_to(mirrorsync: Mirrorsync) -> None:
         assert Registry(f"127.0.0.1:{document['port']}").tags("nothing") == []
         running.tell(number)
         assert running.ended()[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_copy_that_is_told_to_stop_says_which_signal_it_was(
+    mirrorsync: Mirrorsync, proxy: Proxy, unique: str, number: signal.Signals
+) -> None:
+    site = Site(mirrorsync, proxy, unique, "oci:there")
+    words = ("--src-tls-verify=false", f"docker://{proxy.host}/{unique}/large:1", "oci:there:large:1")
+    running = Running(mirrorsync, "copy", "--json", "-vv", *words)
+    running.until(*['event="blob ended"'] * 2)  # the config, and the layer that comes
+    assert proxy.held.wait(30)
+    running.tell(number)
+    running.until("stopping; once more to stop at once")
+    proxy.release()
+    code, out, err = running.ended()
+    assert code == EXIT[number], err
+    report = json.loads(out)
+    assert (report["interrupted"], report["exit_code"]) == (True, EXIT[number])
+    mirrorsync("copy", *words, code=0)
+    assert skopeo_digest(f"oci:{mirrorsync.directory}/there:large:1") == site.large.digest

@@ -8,7 +8,7 @@ import click
 
 from mirrorsync.cli.console import Console, verb
 from mirrorsync.cli.render import failure_lines, report_summary
-from mirrorsync.cli.sessions import DEFAULT_SPEC, opened, read_spec
+from mirrorsync.cli.sessions import DEFAULT_SPEC, in_session, read_spec
 from mirrorsync.cli.stop import Stop
 from mirrorsync.cli.streams import tell
 from mirrorsync.errors import UsageError
@@ -55,15 +55,13 @@ def command(console: Console, spec: str, spec_of_plan: str | None, deep: bool, o
 
 def _applied(console: Console, spec: Spec, plan: Plan | None, only: tuple[str, ...], deep: bool) -> tuple[Report, int]:
     """Plan, unless there is a plan, and apply; return the report and the exit code."""
-    stop = Stop(console.say)
-    with FileLock(Path(spec.source), spec.source), console.watching() as observer:
 
-        async def work() -> Report:
-            async with opened(spec, stop, observer) as session:
-                ready = await stop.unless(_ready(spec, session, plan, only, deep))
-                return await apply(ready, session, stop=stop.event, sleep=stop.asleep)
+    async def work(session: Session, stop: Stop) -> Report:
+        ready = await stop.unless(_ready(spec, session, plan, only, deep))
+        return await apply(ready, session, stop=stop.event, sleep=stop.asleep)
 
-        report = stop.run(work)
+    with FileLock(Path(spec.source), spec.source):
+        report, stop = in_session(console, spec.registries, work)
     return report, stop.exit_code if report.interrupted else report.exit_code
 
 

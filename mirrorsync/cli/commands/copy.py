@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mirrorsync.cli.access import DESTINATION, SOURCE, AccessOptions, access_options, reach, retry_option
-from mirrorsync.cli.console import Console, verb
+from mirrorsync.cli.access import DESTINATION, SOURCE, AccessOptions, Reach, access_options, reach, retry_option
+from mirrorsync.cli.console import Console, Table, verb
 from mirrorsync.cli.copying import Copy, read_copy, spec_of
 from mirrorsync.cli.platforms import read_platform
 from mirrorsync.cli.render import changes_table, failure_lines, plan_summary, report_summary
-from mirrorsync.cli.sessions import opened
+from mirrorsync.cli.sessions import in_session
+from mirrorsync.cli.skopeo_codes import NOT_FOUND, skopeo_option
 from mirrorsync.cli.stop import Stop
 from mirrorsync.cli.streams import tell
 from mirrorsync.errors import ExitCode, NotFound, StorageError, UsageError, printable
 from mirrorsync.library import absolute
-from mirrorsync.oci.reference import Location
 from mirrorsync.oci.transports import transport_of
 from mirrorsync.plan import document
-from mirrorsync.plan.model import Plan
+from mirrorsync.plan.model import Failure, Plan
 from mirrorsync.sync.apply import apply
 from mirrorsync.sync.planning import make_plan
 from mirrorsync.sync.report import Report, to_json
 from mirrorsync.sync.report import exit_code as code_of
+from mirrorsync.sync.session import Session
 
 
 @click.command()
@@ -54,7 +55,8 @@ from mirrorsync.sync.report import exit_code as code_of
 @access_options(DESTINATION, "destination_access")
 @access_options(SOURCE, "source_access")
 @retry_option
-@click.option("--skopeo-exit-codes", "skopeo_codes", is_flag=True, help="Exit with 2 when SRC is not there.")
+@click.option("--daemon-host", metavar="URL", help="Where docker-daemon: is, at either end.")
+@skopeo_option
 @verb
 def command(
     console: Console,
@@ -70,7 +72,8 @@ def command(
     source_access: AccessOptions,
     destination_access: AccessOptions,
     retry_times: int | None,
-    skopeo_codes: bool,
+    daemon_host: str | None,
+    skopeo_exit_codes: bool,
 ) -> int:
     """Copy the image SRC to DST: what is missing there, byte for byte, with all its platforms.
 
@@ -82,56 +85,63 @@ def command(
     wanted = read_copy(source, destination, additional_tag, str(absolute(".")))
     wanted = replace(wanted, platforms=tuple(dict.fromkeys(map(read_platform, platforms))), referrers=referrers)
     _check_preserving(wanted, preserve)
-    places = [(wanted.source.location, source_access)]
-    places += [(target.location, destination_access) for target in wanted.targets]
-    plan, report = _copied(console, wanted, places, retry_times, dry_run=dry_run)
-    failures = report.failures if report else plan.failures
-    code = int(report.exit_code if report else code_of(plan.failures, landed=bool(plan.changes)))
-    if skopeo_codes and failures and all(isinstance(failure.error, NotFound) for failure in failures):
-        code = ExitCode.USAGE
-    if console.level >= 0 or failures:
-        moved = report_summary(report) if report else ""
-        nothing = report is not None and not any(plan.changed())
-        shown = "" if nothing else plan_summary(plan)
-        console.result(
-            lambda: to_json(report, code) if report else document.to_json(plan),
-            changes_table(plan.changes),
-            shown,
-            moved,
-        )
-    for line in failure_lines(failures):
+    ends = _with_daemon(source_access, daemon_host), _with_daemon(destination_access, daemon_host)
+    places = [(wanted.source.location, ends[0]), *((target.location, ends[1]) for target in wanted.targets)]
+    done = _copied(console, wanted, reach(console, places, os.environ), retry_times, dry_run=dry_run)
+    code = done.code
+    if skopeo_exit_codes and done.failures and all(isinstance(one.error, NotFound) for one in done.failures):
+        code = NOT_FOUND
+    quiet = console.level < 0 and not done.failures
+    console.result(lambda: done.document(code), *(() if quiet else done.parts()))
+    for line in failure_lines(done.failures):
         tell(line)
-    if digestfile is not None and plan.changes and code == ExitCode.DONE:
-        _write_digest(digestfile, plan)
+    if digestfile is not None and done.report is not None and code == ExitCode.DONE:
+        _write_digest(digestfile, done.plan)
     return code
 
 
-def _document(plan: Plan, report: Report | None, code: int) -> dict[str, Any]:
-    return to_json(report, code) if report else document.to_json(plan)
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What a copy came to. report: None when it was only planned. stopped: the exit code of the signal, if any came."""
+
+    plan: Plan
+    report: Report | None
+    stopped: ExitCode
+
+    @property
+    def failures(self) -> Sequence[Failure]:
+        return self.report.failures if self.report else self.plan.failures
+
+    @property
+    def code(self) -> int:
+        if self.report is None:
+            return code_of(self.plan.failures, landed=bool(self.plan.changes))
+        return self.stopped if self.report.interrupted else self.report.exit_code
+
+    def parts(self) -> tuple[str | Table, ...]:
+        """Return what people are told: what changes, how much that is, and what became of it."""
+        planned = plan_summary(self.plan) if self.report is None or any(self.plan.changed()) else ""
+        return changes_table(self.plan.changes), planned, report_summary(self.report) if self.report else ""
+
+    def document(self, code: int) -> dict[str, Any]:
+        """Return the report, or the plan of a dry run."""
+        return to_json(self.report, code) if self.report else document.to_json(self.plan)
 
 
-def _copied(
-    console: Console,
-    wanted: Copy,
-    places: Sequence[tuple[Location, AccessOptions]],
-    retry_times: int | None,
-    *,
-    dry_run: bool,
-) -> tuple[Plan, Report | None]:
-    """Plan and, unless it is a dry run, apply; return both."""
-    ways = reach(console, places, os.environ)
+def _copied(console: Console, wanted: Copy, ways: Reach, retries: int | None, *, dry_run: bool) -> _Done:
+    """Plan and, unless it is a dry run, apply."""
     spec = spec_of(wanted, ways.registries)
-    stop = Stop(console.say)
-    with console.watching() as observer:
 
-        async def work() -> tuple[Plan, Report | None]:
-            async with opened(spec, stop, observer, ways, retry_times) as session:
-                plan = await stop.unless(make_plan(spec, session))
-                if dry_run:
-                    return plan, None
-                return plan, await apply(plan, session, stop=stop.event, sleep=stop.asleep)
+    async def work(session: Session, stop: Stop) -> tuple[Plan, Report | None]:
+        plan = await stop.unless(make_plan(spec, session))
+        return plan, None if dry_run else await apply(plan, session, stop=stop.event, sleep=stop.asleep)
 
-        return stop.run(work)
+    (plan, report), stop = in_session(console, spec.registries, work, ways, retries)
+    return _Done(plan, report, stop.exit_code)
+
+
+def _with_daemon(access: AccessOptions, host: str | None) -> AccessOptions:
+    return access if host is None or access.daemon_host else replace(access, daemon_host=host)
 
 
 def _check_preserving(wanted: Copy, preserve: bool | None) -> None:

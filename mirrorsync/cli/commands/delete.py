@@ -76,7 +76,7 @@ def _agreed(visit: Visit, image: Reference, *, all_tags: bool) -> Removal:
         tell(line)
     if not click.confirm("Delete this?", err=True):
         error = UsageError("nothing was deleted")
-        error.exit_code = ExitCode.FAILED  # type: ignore[misc]  # a no is no mistake
+        error.exit_code = ExitCode.FAILED  # a no is no mistake
         raise error
     return planned
 

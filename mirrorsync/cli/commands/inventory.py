@@ -6,11 +6,9 @@ import click
 
 from mirrorsync.cli.console import Console, Table, verb
 from mirrorsync.cli.render import failure_lines
-from mirrorsync.cli.sessions import DEFAULT_SPEC, opened, read_spec
-from mirrorsync.cli.stop import Stop
+from mirrorsync.cli.sessions import DEFAULT_SPEC, asked, read_spec
 from mirrorsync.cli.streams import tell
 from mirrorsync.plan.document import inventory_json
-from mirrorsync.plan.inventory import Desired
 from mirrorsync.sync.planning import select, stamp
 from mirrorsync.sync.report import exit_code
 from mirrorsync.sync.resolve import resolve
@@ -23,14 +21,7 @@ from mirrorsync.sync.resolve import resolve
 def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
     """List the images that SPEC (mirror.yaml) comes to now: source, tag and digest. Only sources are asked."""
     loaded = read_spec(spec)
-    stop = Stop(console.say)
-    with console.watching() as observer:
-
-        async def work() -> Desired:
-            async with opened(loaded, stop, observer) as session:
-                return await stop.unless(resolve(select(loaded, only), session))
-
-        found = stop.run(work)
+    found = asked(console, loaded.registries, lambda session: resolve(select(loaded, only), session))
     rows = [
         (f"{image.source}{f':{image.tag}' if image.tag else ''}", image.root.digest, f"to {image.target}")
         for image in found.images

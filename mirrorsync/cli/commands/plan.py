@@ -6,8 +6,7 @@ import click
 
 from mirrorsync.cli.console import Console, verb
 from mirrorsync.cli.render import changes_table, failure_lines, plan_summary
-from mirrorsync.cli.sessions import DEFAULT_SPEC, opened, read_spec
-from mirrorsync.cli.stop import Stop
+from mirrorsync.cli.sessions import DEFAULT_SPEC, asked, read_spec
 from mirrorsync.cli.streams import tell
 from mirrorsync.errors import ExitCode
 from mirrorsync.library import save_plan
@@ -44,11 +43,4 @@ def command(
 
 def planned(console: Console, spec: Spec, *, only: tuple[str, ...] = (), deep: bool = False) -> Plan:
     """Make a plan while progress is shown. Raises: Interrupted, UsageError."""
-    stop = Stop(console.say)
-    with console.watching() as observer:
-
-        async def work() -> Plan:
-            async with opened(spec, stop, observer) as session:
-                return await stop.unless(make_plan(spec, session, only=only, deep=deep))
-
-        return stop.run(work)
+    return asked(console, spec.registries, lambda session: make_plan(spec, session, only=only, deep=deep))
