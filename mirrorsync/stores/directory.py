@@ -12,8 +12,7 @@ import json
 import re
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence, Set
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +23,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
 from mirrorsync.oci.names import check_tag
+from mirrorsync.stores.located import located
 from mirrorsync.stores.storage import (
     discard_file,
     grow_file,
@@ -251,13 +251,9 @@ class DirStore:
                 self._lock = None
                 self._chosen = None
 
-    @contextmanager
-    def located(self, repository: str | None = None, reference: str | None = None) -> Iterator[None]:
+    def located(self, repository: str | None = None, reference: str | None = None) -> AbstractContextManager[None]:
         """Say in errors that they are this store's."""
-        try:
-            yield
-        except MirrorsyncError as error:
-            raise error.at(store=self.address, repository=repository, reference=reference) from error.__cause__
+        return located(self.address, repository, reference)
 
 
 class DirRepository:
@@ -307,7 +303,7 @@ class DirRepository:
         """Return the manifests that are there and whose subject has that digest."""
         with self._store.located(self.name):
             return [
-                replace(one.descriptor, artifact_type=one.artifact_type, annotations=one.annotations)
+                one.as_referrer()
                 for one in self._store.beside()
                 if one.subject is not None and one.subject.digest == subject
             ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from mirrorsync.errors import ContentNotFound, NotFound, RepositoryNotFound
 from mirrorsync.oci import media_types
@@ -103,7 +103,7 @@ class MemoryRepository:
     async def referrers(self, subject: Digest) -> Sequence[Descriptor]:
         """Return the manifests whose subject has that digest."""
         return [
-            replace(manifest.descriptor, artifact_type=manifest.artifact_type, annotations=manifest.annotations)
+            manifest.as_referrer()
             for manifest in self._contents.manifests.values()
             if manifest.subject is not None and manifest.subject.digest == subject
         ]

@@ -197,9 +197,9 @@ class ArchiveFile:
     def _unpacked(self, file: BinaryIO) -> Iterator[bytes]:
         file.seek(0)
         try:
-            with igzip.IGzipFile(fileobj=file, mode="rb") as unpacking:  # type: ignore[no-untyped-call]
+            with igzip.IGzipFile(fileobj=file, mode="rb") as unpacking:  # type: ignore[no-untyped-call]  # isal leaves it so
                 yield from _chunks(unpacking)
-        except (EOFError, igzip_lib.IsalError, igzip.BadGzipFile) as error:  # type: ignore[misc]
+        except (EOFError, igzip_lib.IsalError, igzip.BadGzipFile) as error:  # type: ignore[misc]  # isal's stub has it as a value
             raise IntegrityError(f"{self.path} is gzipped, and damaged: {error}") from error
 
 

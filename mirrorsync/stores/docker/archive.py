@@ -5,29 +5,29 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.errors import IntegrityError, MirrorsyncError, RepositoryNotFound, StorageError, UsageError
-from mirrorsync.events import Noticed, Observer, ignore
+from mirrorsync.errors import IntegrityError, RepositoryNotFound, StorageError, UsageError
+from mirrorsync.events import Observer, ignore
 from mirrorsync.oci.digest import Digest
 from mirrorsync.stores.archive.reading import ArchiveFile, Signature, signature_of
 from mirrorsync.stores.archive.writing import ArchiveLock, ArchiveWriter
-from mirrorsync.stores.docker.cache import KnownImage, LayerCache
+from mirrorsync.stores.docker.cache import KnownImage
 from mirrorsync.stores.docker.compression import decompressed
 from mirrorsync.stores.docker.contents import Content, Contents
 from mirrorsync.stores.docker.images import known_image
-from mirrorsync.stores.docker.incoming import Assembled, Incoming
-from mirrorsync.stores.docker.layers import Layers, verified_layer
+from mirrorsync.stores.docker.incoming import Assembled
+from mirrorsync.stores.docker.layers import verified_layer
 from mirrorsync.stores.docker.repository import DockerRepository
 from mirrorsync.stores.docker.saved import GRAMMAR, Name, SavedImage, SavedLayer, read_images
+from mirrorsync.stores.docker.store import DockerStore
 
 SCHEME: Final = "docker-archive:"
 _NAMES_SHOWN: Final = 10
 
 
-class DockerArchiveStore:
+class DockerArchiveStore(DockerStore):
     """A docker archive as a store.
 
     The file is read at the first question, and written when it is flushed and something changed: whole, beside the
@@ -35,35 +35,30 @@ class DockerArchiveStore:
     cache_directory: where the digests of layers are remembered for the next run, None for nowhere.
     """
 
-    shares_blobs = True
     kind = "a docker archive"
 
     def __init__(
         self, file: Path, *, temporary: Path, cache_directory: Path | None = None, observer: Observer = ignore
     ) -> None:
-        self.address = f"{SCHEME}{file}"
+        super().__init__(f"{SCHEME}{file}", temporary, cache_directory, observer)
         self._file = file
         self._temporary = temporary
-        cache = LayerCache(cache_directory, lambda message: observer(Noticed(self.address, message)))
-        self.layers = Layers(self.address, temporary, cache, observer)
-        self.incoming = Incoming(temporary, cache)
         self._archive = ArchiveFile(file, GRAMMAR, temporary)
         self._replaced: list[ArchiveFile] = []  # layers that were looked at are read from there
         self._images: tuple[SavedImage, ...] | None = None
         self._signature: Signature | None = None
         self._contents = Contents()
         self._proved: set[Digest] = set()
-        self._made: dict[Digest, KnownImage] = {}
         self._lock: ArchiveLock | None = None
         self._guard = threading.RLock()
 
     def repository(self, name: str) -> DockerRepository:
         """Return the repository of that name; "" has the images without a name."""
-        return DockerRepository(self, name, self._made)
+        return DockerRepository(self, name, self.made)
 
     async def repositories(self) -> AsyncIterator[str]:
         """Yield the names of all repositories, sorted; "" when there are images without a name."""
-        with self._located():
+        with self.located():
             await asyncio.to_thread(self._load)
         names = {name.repository for name in self._contents.names()}
         unnamed = any(not image.names for image in self._load())
@@ -72,30 +67,12 @@ class DockerArchiveStore:
 
     async def unnamed(self) -> Sequence[str]:
         """Return how the images without a name are picked: by their position."""
-        with self._located():
+        with self.located():
             images = await asyncio.to_thread(self._load)
         return [f"@{number}" for number, image in enumerate(images) if not image.names]
 
-    def lock(self) -> None:
-        """Keep other runs from writing this archive until `close`. Raises: Locked, IntegrityError, StorageError."""
-        with self._located():
-            self.begin()
-
-    async def flush(self) -> None:
-        """Write the archive, when there is something new in it."""
-        with self._located():
-            await asyncio.to_thread(self._write)
-
-    async def close(self) -> None:
-        """Flush, and give back files and the lock."""
-        try:
-            await self.flush()
-        finally:
-            await asyncio.to_thread(self._close)
-
-    def _close(self) -> None:
-        self.layers.close()
-        self.incoming.clear()
+    def give_back(self) -> None:
+        """Give back files and the lock."""
         for archive in (*self._replaced, self._archive):
             archive.close()
         if self._lock is not None:
@@ -224,7 +201,7 @@ class DockerArchiveStore:
     def _content(self, diff_id: Digest) -> Content:
         return self.incoming.piece(diff_id) or self._saved(diff_id)
 
-    def _write(self) -> None:
+    def write_pending(self) -> None:
         """Replace the file by one with all images. Raises: StorageError."""
         with self._guard:
             if self._lock is None or not self._contents.changed:
@@ -250,11 +227,3 @@ class DockerArchiveStore:
         """Read the file again at the next question; what was looked at is read from the one that was there."""
         self._replaced.append(self._archive)
         self._archive, self._images = ArchiveFile(self._file, GRAMMAR, self._temporary), None
-
-    @contextmanager
-    def _located(self) -> Iterator[None]:
-        """Say in errors that they are this store's."""
-        try:
-            yield
-        except MirrorsyncError as error:
-            raise error.at(store=self.address) from error.__cause__

@@ -11,25 +11,24 @@ import asyncio
 import tarfile
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final
 
-from mirrorsync.errors import Denied, IntegrityError, Interrupted, MirrorsyncError, RegistryFailure
-from mirrorsync.events import Noticed, Observer, ignore
+from mirrorsync.errors import Denied, IntegrityError, Interrupted, RegistryFailure
+from mirrorsync.events import Observer, ignore
 from mirrorsync.oci.digest import Digest
 from mirrorsync.stores.archive.members import BLOCK
 from mirrorsync.stores.archive.reading import ArchiveFile
 from mirrorsync.stores.docker.api import DaemonApi, DaemonImage
-from mirrorsync.stores.docker.cache import KnownImage, LayerCache
+from mirrorsync.stores.docker.cache import KnownImage
 from mirrorsync.stores.docker.contents import Content, Contents, Entry
 from mirrorsync.stores.docker.endpoint import find_endpoint
 from mirrorsync.stores.docker.images import known_image
-from mirrorsync.stores.docker.incoming import Assembled, Incoming
-from mirrorsync.stores.docker.layers import Layers
+from mirrorsync.stores.docker.incoming import Assembled
 from mirrorsync.stores.docker.repository import DockerRepository
 from mirrorsync.stores.docker.saved import GRAMMAR, Name, SavedImage, SavedLayer, read_images
+from mirrorsync.stores.docker.store import DockerStore
 from mirrorsync.stores.storage import translated
 
 ADDRESS: Final = "docker-daemon:"
@@ -38,7 +37,7 @@ _ID_DIGITS: Final = 64
 _END: Final = bytes(2 * BLOCK)
 
 
-class DockerDaemonStore:
+class DockerDaemonStore(DockerStore):
     """A daemon as a store. Nothing is contacted until something is asked.
 
     host: where it listens, as docker's -H has it; None = DOCKER_HOST, docker's socket, or podman's. variables: the
@@ -46,8 +45,6 @@ class DockerDaemonStore:
     and digests are remembered for the next run, None for nowhere. Raises: UsageError for a host that cannot be used.
     """
 
-    address = ADDRESS
-    shares_blobs = True
     kind = "a docker daemon"
 
     def __init__(
@@ -59,51 +56,33 @@ class DockerDaemonStore:
         cache_directory: Path | None = None,
         observer: Observer = ignore,
     ) -> None:
+        super().__init__(ADDRESS, temporary, cache_directory, observer)
         self._api = DaemonApi(find_endpoint(host, variables))
         self._temporary = temporary
-        self._cache = LayerCache(cache_directory, lambda message: observer(Noticed(self.address, message)))
-        self.layers = Layers(self.address, temporary, self._cache, observer)
-        self.incoming = Incoming(temporary, self._cache)
         self._contents = Contents()
         self._exports: dict[Digest, SavedImage] = {}
         self._archives: list[ArchiveFile] = []
         self._exporting = threading.Lock()
         self._guard = threading.Lock()
         self._stopped = threading.Event()
-        self._made: dict[Digest, KnownImage] = {}
 
     def repository(self, name: str) -> DockerRepository:
         """Return the repository of that name; "" has images by their ids."""
-        return DockerRepository(self, name, self._made)
+        return DockerRepository(self, name, self.made)
 
     async def repositories(self) -> AsyncIterator[str]:
         """Yield the names of all repositories, sorted."""
-        with self._located():
+        with self.located():
             images = await asyncio.to_thread(self._api.images)
         for name in sorted({name.repository for image in images for name in image.names}):
             yield name
 
-    def lock(self) -> None:
-        """See that the daemon answers; it sorts its writers out itself."""
-        with self._located():
-            self.begin()
-
-    async def flush(self) -> None:
-        """Load what was tagged into the daemon."""
-        with self._located():
-            await asyncio.to_thread(self._load)
-
-    async def close(self) -> None:
-        """Flush, and give temporary files back."""
-        try:
-            await self.flush()
-        finally:
-            await asyncio.to_thread(self._close)
-
     def _close(self) -> None:
-        self._stopped.set()
-        self.layers.close()
-        self.incoming.clear()
+        self._stopped.set()  # an export that is running holds what is given back
+        super()._close()
+
+    def give_back(self) -> None:
+        """Give temporary files back."""
         with self._exporting:
             for archive in self._archives:
                 archive.close()
@@ -123,7 +102,7 @@ class DockerDaemonStore:
 
     def _known(self, image: DaemonImage) -> KnownImage:
         """Return an image from what earlier runs remember, or export it."""
-        return self._cache.image(image.id) or self._exported(image)
+        return self.cache.image(image.id) or self._exported(image)
 
     def _exported(self, image: DaemonImage) -> KnownImage:
         with self._exporting:
@@ -131,7 +110,7 @@ class DockerDaemonStore:
             if saved is None:
                 saved = self._exports[image.id] = self._export(image)
         known = known_image(saved, self.layers)
-        self._cache.add_image(image.id, known)
+        self.cache.add_image(image.id, known)
         return known
 
     def _export(self, image: DaemonImage) -> SavedImage:
@@ -156,7 +135,7 @@ class DockerDaemonStore:
         # With containerd's image store an id is a manifest's digest; else it is the config's.
         if found.id != image.id and tuple(layer.diff_id for layer in found.layers) != image.layers:
             raise IntegrityError(f"the daemon exported image {found.id.short} where {image.id.short} was asked for")
-        self._cache.add_config(image.id, found.id)
+        self.cache.add_config(image.id, found.id)
         return found
 
     def search(self, repository: str, wanted: Digest | None) -> Iterator[KnownImage]:
@@ -165,7 +144,7 @@ class DockerDaemonStore:
         None = all that need not be exported. "" stands for all images that were looked at, in this run or before.
         """
         for image in self._api.images():
-            known = self._cache.image(image.id)
+            known = self.cache.image(image.id)
             if repository and not any(name.repository == repository for name in image.names):
                 continue
             if wanted is None:
@@ -217,7 +196,7 @@ class DockerDaemonStore:
 
     def _config_of(self, image: DaemonImage) -> Digest:
         """Return the digest of an image's config, which is its id with all but containerd's image store."""
-        return self._cache.config(image.id) or image.id
+        return self.cache.config(image.id) or image.id
 
     def keep(self, image: Assembled, name: Name | None) -> None:
         """Have an image under a name. An image without one is kept when it gets one: a daemon would lose it."""
@@ -232,7 +211,8 @@ class DockerDaemonStore:
             pending = self._contents.remove(name)
         return self._api.untag(name.full) or pending
 
-    def _load(self) -> None:
+    def write_pending(self) -> None:
+        """Load what was tagged into the daemon."""
         with self._guard:
             if not self._contents.changed or not self._contents.names():
                 return
@@ -263,15 +243,7 @@ class DockerDaemonStore:
             layers = self._contents.layers_of(wanted)
             if tuple(layers) != found.layers:
                 raise RegistryFailure(f"the daemon has another image under {name.full} than was loaded")
-        self._cache.add_config(found.id, wanted)
-
-    @contextmanager
-    def _located(self) -> Iterator[None]:
-        """Say in errors that they are this store's."""
-        try:
-            yield
-        except MirrorsyncError as error:
-            raise error.at(store=self.address) from error.__cause__
+        self.cache.add_config(found.id, wanted)
 
 
 def _names(known: KnownImage, wanted: Digest) -> bool:

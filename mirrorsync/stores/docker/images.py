@@ -51,9 +51,3 @@ def refuse_unfit(image: Manifest, place: str) -> None:
         raise Denied(
             f"{place} keeps uncompressed layers, and zstd is not undone here", remedy="use oci: or oci-archive: for it"
         )
-
-
-def layers_of(image: Manifest) -> list[Descriptor]:
-    """Return the layers of an image in order; one that is there twice comes twice."""
-    document = json.loads(image.raw)
-    return [Descriptor.from_json(layer) for layer in document.get("layers") or ()]

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mirrorsync.errors import ContentNotFound, Denied, IntegrityError
+from mirrorsync.oci.config import MAX_CONFIG_BYTES
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.stores.docker.cache import LayerCache
 from mirrorsync.stores.docker.compression import GZIP_MAGIC, ZSTD_MAGIC, decompressed
-from mirrorsync.stores.docker.images import layers_of
-from mirrorsync.stores.docker.saved import MAX_CONFIG_BYTES, diff_ids
+from mirrorsync.stores.docker.saved import diff_ids
 from mirrorsync.stores.docker.spool import Piece, Spool, hashed
 from mirrorsync.stores.verified import VerifiedChunks
 
@@ -94,7 +94,7 @@ class Incoming:
         if data is None:
             raise ContentNotFound("the config of the image is not there", reference=str(digest))
         wanted = diff_ids(data)
-        layers = layers_of(image)
+        layers = image.layers
         if len(layers) != len(wanted):
             raise IntegrityError(f"the image has {len(layers)} layers, and its config names {len(wanted)}")
         for layer, diff_id in zip(layers, wanted, strict=True):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import difflib
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from mirrorsync.errors import ContentNotFound, MirrorsyncError, RepositoryNotFound, printable
+from mirrorsync.errors import ContentNotFound, RepositoryNotFound, printable
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -20,6 +20,7 @@ from mirrorsync.stores.docker.images import refuse_unfit
 from mirrorsync.stores.docker.incoming import Assembled, Incoming
 from mirrorsync.stores.docker.layers import Layers
 from mirrorsync.stores.docker.saved import Name
+from mirrorsync.stores.located import located
 from mirrorsync.stores.verified import verified
 
 
@@ -266,11 +267,5 @@ class DockerRepository:
                 return known.config
         return None
 
-    @contextmanager
-    def _located(self, reference: str | None = None) -> Iterator[None]:
-        """Say in errors where it happened."""
-        try:
-            yield
-        except MirrorsyncError as error:
-            where = error.at(store=self._place.address, repository=self.name, reference=reference)
-            raise where from error.__cause__
+    def _located(self, reference: str | None = None) -> AbstractContextManager[None]:
+        return located(self._place.address, self.name, reference)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from mirrorsync.errors import GrammarError, IntegrityError, UsageError, printable
+from mirrorsync.oci.config import MAX_CONFIG_BYTES
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import DOCKER_HUB, familiar_name, split_familiar_name, split_image_name
 from mirrorsync.stores.archive.members import Grammar, Member
@@ -24,7 +25,6 @@ from mirrorsync.stores.docker.compression import GZIP_MAGIC, ZSTD_MAGIC
 from mirrorsync.stores.storage import translated
 
 MANIFEST_FILE: Final = "manifest.json"
-MAX_CONFIG_BYTES: Final = 8 * 1024 * 1024  # the largest that are known have a few hundred KiB of history
 _MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
 _MAX_IMAGES: Final = 100_000
 _MAX_LAYERS: Final = 1000  # of one image; Docker stops at 127

@@ -6,8 +6,7 @@ import asyncio
 import difflib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence, Set
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +20,7 @@ from mirrorsync.oci.transports import THE_ONLY_ONE
 from mirrorsync.stores.layout.files import LayoutFiles
 from mirrorsync.stores.layout.names import LayoutNames
 from mirrorsync.stores.layout.places import NOTHING, Dropped, LayoutPlace
+from mirrorsync.stores.located import located
 from mirrorsync.stores.storage import read_chunks, translated
 from mirrorsync.stores.verified import VerifiedChunks, verified
 
@@ -118,13 +118,9 @@ class LayoutPlaceStore:
             self.files.close()
             self._locked = False
 
-    @contextmanager
-    def located(self, repository: str | None = None, reference: str | None = None) -> Iterator[None]:
+    def located(self, repository: str | None = None, reference: str | None = None) -> AbstractContextManager[None]:
         """Say in errors that they are this store's."""
-        try:
-            yield
-        except MirrorsyncError as error:
-            raise error.at(store=self.address, repository=repository, reference=reference) from error.__cause__
+        return located(self.address, repository, reference)
 
 
 class LayoutStore(LayoutPlaceStore):
@@ -201,8 +197,7 @@ class LayoutRepository:
             for member in self._names.members(self.name):
                 manifest = self._names.manifest(member)
                 if manifest.subject is not None and manifest.subject.digest == subject:
-                    descriptor = replace(manifest.descriptor, artifact_type=manifest.artifact_type)
-                    found.append(descriptor.annotated(manifest.annotations))
+                    found.append(manifest.as_referrer())
             return found
 
     async def read(self, blob: Descriptor) -> bytes:

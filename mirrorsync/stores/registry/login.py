@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from mirrorsync.errors import Denied, RegistryFailure, Unauthorized, printable
 from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.located import located
 from mirrorsync.stores.registry import challenge as challenges
 from mirrorsync.stores.registry.accounts import Credentials
 from mirrorsync.stores.registry.auth import trusted_realms
@@ -13,7 +14,6 @@ from mirrorsync.stores.registry.challenge import Challenge
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.messages import Request
 from mirrorsync.stores.registry.origins import resolved
-from mirrorsync.stores.registry.repository import located
 from mirrorsync.stores.registry.store import Surroundings, client_of
 
 _DOING = "logging in"

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from mirrorsync.errors import GrammarError, IntegrityError, MirrorsyncError, RegistryFailure
@@ -58,8 +57,7 @@ class Referrers:
             listed = list(index.children) if index is not None else []
             if any(descriptor.digest == manifest.digest for descriptor in listed):
                 return
-            entry = replace(manifest.descriptor, artifact_type=manifest.artifact_type)
-            listed.append(entry.annotated(manifest.annotations))
+            listed.append(manifest.as_referrer())
             await self._write_tag(_index(listed), fallback_tag(subject))
 
     async def _from_api(self, subject: Digest) -> list[Descriptor] | None:

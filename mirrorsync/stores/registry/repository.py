@@ -25,6 +25,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
 from mirrorsync.oci.names import check_tag
+from mirrorsync.stores.located import located
 from mirrorsync.stores.registry.answers import codes, failure
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.listing import PAGE_ENTRIES, fresh, pages
@@ -290,15 +291,6 @@ class RegistryRepository:
 
     def _located(self, reference: str | None = None) -> AbstractContextManager[None]:
         return located(self._store, self.name, reference)
-
-
-@contextmanager
-def located(store: str, repository: str | None = None, reference: str | None = None) -> Iterator[None]:
-    """Say in errors that they are this registry's, and which repository and reference was asked for."""
-    try:
-        yield
-    except MirrorsyncError as error:
-        raise error.at(store=store, repository=repository, reference=reference) from error.__cause__
 
 
 def _is_tag(text: str) -> bool:

@@ -10,13 +10,14 @@ from mirrorsync.errors import Denied, GrammarError
 from mirrorsync.events import Observer, ignore
 from mirrorsync.oci.names import check_repository
 from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.located import located
 from mirrorsync.stores.registry.accounts import Credentials
 from mirrorsync.stores.registry.certificates import directory_for
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.listing import PAGE_ENTRIES, fresh, pages
 from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Request
 from mirrorsync.stores.registry.network import Network, api_url
-from mirrorsync.stores.registry.repository import RegistryRepository, located
+from mirrorsync.stores.registry.repository import RegistryRepository
 from mirrorsync.stores.registry.retry import ATTEMPTS, Clock
 from mirrorsync.stores.registry.upload import PartSize
 
