@@ -76,7 +76,9 @@ def failure_lines(failures: Iterable[Failure]) -> list[str]:
     """Return two lines for each failure: what and where, and what to do."""
     lines = []
     for failure in failures:
-        lines.append(f"failed: {failure.subject}: {failure.error}")
+        # What failed is mostly the place that the error tells anyway.
+        subject = "" if failure.error.where == failure.subject else f"{failure.subject}: "
+        lines.append(f"failed: {subject}{failure.error}")
         if failure.error.remedy:
             lines.append(f"  {failure.error.remedy}")
     return [printable(line, LINE_LIMIT) for line in lines]

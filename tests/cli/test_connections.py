@@ -37,7 +37,7 @@ def test_a_wrong_or_missing_password_is_said_with_where_to_put_it(
             )
             done = mirrorsync("apply", "-vv", code=1)
             assert "wrong-and-secret" not in done.err + done.out
-            assert f"failed: {locked.host}/private/app:1: " in done.err
+            assert f"failed: source {locked.host}/private/app:1: " in done.err
 
 
 @pytest.mark.parametrize("settings", [{}, {"plain_http": True}])
@@ -77,4 +77,4 @@ def test_a_missing_repository_is_not_called_a_missing_tag(
         }
     )
     filtered = mirrorsync("plan", code=1)
-    assert f"failed: {registry.host}/{unique}/app: source {registry.host}/{unique}/app: " in filtered.err
+    assert f"failed: source {registry.host}/{unique}/app: " in filtered.err

@@ -84,7 +84,7 @@ def test_failures_of_single_images_are_in_the_document(site: Mirrorsync, registr
     assert failure["subject"] == f"{registry.host}/no/such:1"
     assert failure["error"]["side"] == "source"
     assert failure["error"]["remedy"]
-    assert f"failed: {registry.host}/no/such:1: " in done.err
+    assert f"failed: source {registry.host}/no/such:1: " in done.err
     if verb == "apply":
         assert document["exit_code"] == 3
 

@@ -51,7 +51,7 @@ def test_quiet_still_says_what_failed(site: Mirrorsync, registry: DockerRegistry
     )
     for verb in ("plan", "apply", "verify", "inventory"):
         done = site(verb, "-q", code=1)
-        assert f"failed: {registry.host}/no/such:1: " in done.err, verb
+        assert f"failed: source {registry.host}/no/such:1: " in done.err, verb
 
 
 def test_a_run_without_changes_is_one_line(site: Mirrorsync) -> None:

@@ -51,5 +51,5 @@ def test_a_name_that_cannot_be_fails_alone(mirrorsync: Mirrorsync, tmp_path: Pat
     mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [disk, beside]})
     done = mirrorsync("apply", code=3)
     assert "'disk/my disk' is not a repository name" in done.err
-    assert f"failed: oci:{tmp_path}/My Disk: " in done.err
+    assert f"failed: source oci:{tmp_path}/My Disk: " in done.err
     assert "2 done" in done.out
