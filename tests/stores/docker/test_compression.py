@@ -15,6 +15,7 @@ import pytest
 from mirrorsync.errors import IntegrityError
 from mirrorsync.stores.docker.compression import compressed, decompressed, deflaters
 from tests.parts.images import noise
+from tests.parts.processes import run
 from tests.stores.docker.parts import Plain, by_nix, tarball
 
 MIB = 1024 * 1024
@@ -128,3 +129,34 @@ def test_memory_stays_flat_with_a_large_layer(tmp_path: Path) -> None:
     large = noise("part", 8 * MIB) + bytes(292 * MIB)
     path = tarball(tmp_path / "a.tar", by_nix(Plain((large,)), ["app:1"]))
     assert in_a_process(path)[1] < 120
+
+
+GROWTH = """
+import random, tempfile
+from mirrorsync.stores.docker.compression import compressed, decompressed, deflaters
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+def layer():
+    source = random.Random(1)
+    for number in range(512):  # MiB, of which half does not compress, and half does to a half
+        half = source.randbytes(1 << 18).hex().encode() if number % 2 else source.randbytes(1 << 19)
+        yield half + source.randbytes(1 << 19)
+
+with tempfile.TemporaryFile(buffering=0) as file:
+    for chunk in compressed(layer(), deflaters()):
+        file.write(chunk)
+    file.seek(0)
+    undone = before = 0
+    for piece in decompressed(iter(lambda: file.read(1 << 20), b""), "layer"):
+        undone += len(piece)
+        before = before or (resident() if undone > 16 << 20 else 0)
+    print(resident() - before)
+"""
+
+
+def test_what_is_undone_leaves_memory_as_it_was() -> None:
+    grown = int(run(sys.executable, "-c", GROWTH))
+    assert grown < 12 << 20
