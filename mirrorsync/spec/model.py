@@ -25,7 +25,8 @@ class RegistrySettings:
     """How to talk to one registry. Paths are absolute; max_connections is per run and host.
 
     cert_dir: a directory of certificates as containers-certs.d(5) has them. realm_hosts: hosts other than the
-    registry's own whose token service may get its credentials.
+    registry's own whose token service may get its credentials. answer_seconds: how long an answer may take to begin.
+    min_bytes_per_second: what has to move at least, counted over stall_seconds.
     """
 
     username: str | None = None
@@ -39,6 +40,9 @@ class RegistrySettings:
     plain_http: bool = False
     max_connections: int | None = None
     realm_hosts: tuple[str, ...] = ()
+    answer_seconds: int = 900
+    stall_seconds: int = 60
+    min_bytes_per_second: int = 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ def test_a_start_loads_no_more_than_it_needs() -> None:
         "import sys, mirrorsync.cli.main as m\ntry: m.main(['--version'])\nexcept SystemExit: pass\nprint(*sys.modules)"
     )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    heavy = {"aiohttp", "httpx", "jsonschema", "rich", "structlog", "asyncio", "yaml", "tenacity", "sqlite3"}
+    heavy = {"aiohttp", "pycurl", "httpx", "jsonschema", "rich", "structlog", "asyncio", "yaml", "tenacity", "sqlite3"}
     assert heavy & set(loaded) == set()
 
 

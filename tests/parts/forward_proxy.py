@@ -6,6 +6,7 @@ import base64
 import http.client
 import select
 import socket
+import ssl
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,16 +21,20 @@ class ForwardProxy:
     """Forwards plain HTTP and CONNECT tunnels; a context manager.
 
     routes: `host:port` as it is asked for -> `host:port` where it really is; a host that is not named is reached as
-    it is. login: `user:password` that it wants, "" for none.
+    it is. login: `user:password` that it wants, "" for none. tls: to be spoken to with TLS.
     """
 
-    def __init__(self, routes: Mapping[str, str] | None = None, login: str = "") -> None:
+    def __init__(
+        self, routes: Mapping[str, str] | None = None, login: str = "", *, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.routes = dict(routes or {})
         self.login = login
         self.asked: list[str] = []  # `METHOD target`, as it came
         self.headers: list[dict[str, str]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"proxy": self}))
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.host = f"127.0.0.1:{self._server.server_port}"
         self.url = f"http://{self.host}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from urllib.parse import parse_qs, urlsplit
@@ -42,7 +42,10 @@ class Asked:
 
 @dataclass
 class Reply:
-    """What is answered. cut: close the connection after so many bytes of the body. sized: say how long it is."""
+    """What is answered. cut: close the connection after so many bytes of the body. sized: say how long it is.
+
+    raw: what goes over the wire instead, piece by piece, before the connection is closed, or kept.
+    """
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -50,6 +53,8 @@ class Reply:
     more: list[tuple[str, str]] = field(default_factory=list)  # headers that stand more than once
     cut: int | None = None
     sized: bool = True
+    raw: Iterable[bytes] | None = None
+    kept: bool = False
 
 
 App = Callable[[Asked], Reply]

@@ -113,6 +113,21 @@ def _wait(exchange: Exchange, arrived: Callable[[], None]) -> Reply:
     return exchange.ask()
 
 
+def _raw(exchange: Exchange, pieces: Callable[[Reply], Iterable[bytes]], kept: bool = False) -> Reply:
+    reply = exchange.ask()
+    reply.raw, reply.kept = pieces(reply), kept
+    return reply
+
+
+def _close_unsaid(exchange: Exchange) -> Reply:
+    reply = exchange.ask()
+    head = [f"{name}: {value}\r\n" for name, value in reply.headers.items() if name != "Content-Length"]
+    sized = f"Content-Length: {reply.headers.get('Content-Length', len(reply.body))}\r\n"
+    body = b"" if exchange.asked.method == "HEAD" else reply.body
+    reply.raw = [f"HTTP/1.1 {reply.status} X\r\n{''.join(head)}{sized}\r\n".encode() + body]
+    return reply
+
+
 # Faults that need the request's body to be read first. Those that do not are `unread` and `stop_reading`.
 FAULTS: Mapping[str, Callable[..., Reply]] = {
     "answer": _answer,  # status, headers, body: instead of the server behind it
@@ -125,6 +140,8 @@ FAULTS: Mapping[str, Callable[..., Reply]] = {
     "headers": _headers,  # change: header -> value, None to leave it out
     "more_headers": _more_headers,  # headers: pairs, the same name as often as it comes
     "ignore_range": _ignore_range,
+    "raw": _raw,  # pieces, kept: what goes over the wire, made of what the server behind it answers
+    "close_unsaid": _close_unsaid,  # the answer is right, and its connection ends though nobody said so
     "wait": _wait,  # arrived: is called before the request is carried out, and may block
 }
 _WITHOUT_BODY = frozenset({"unread", "stop_reading"})
@@ -314,7 +331,17 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._hang_up(reset=fault.name == "stop_reading")
 
+    def _send_raw(self, pieces: Iterable[bytes], *, kept: bool) -> None:
+        with suppress(OSError):  # who has heard enough hangs up
+            for piece in pieces:
+                self.wfile.write(piece)
+        if not kept:
+            self._hang_up()
+
     def _send(self, reply: Reply) -> None:
+        if reply.raw is not None:
+            self._send_raw(reply.raw, kept=reply.kept)
+            return
         self.send_response_only(reply.status)
         for name, value in (*reply.headers.items(), *reply.more):
             self.send_header(name, value)

@@ -130,6 +130,9 @@ def test_settings_are_those_of_one_canonical_host_with_paths_from_the_specs_dire
     client_cert: ./c.pem
     client_key: /etc/../k.pem
     max_connections: 16
+    answer_seconds: 1200
+    stall_seconds: 120
+    min_bytes_per_second: 500
     realm_hosts: [Auth.example]
   h.example: {username: u, password_file: "${USER}/p"}
   l.example:5000: {plain_http: true}
@@ -147,6 +150,9 @@ def test_settings_are_those_of_one_canonical_host_with_paths_from_the_specs_dire
         client_cert="/base/c.pem",
         client_key="/k.pem",
         max_connections=16,
+        answer_seconds=1200,
+        stall_seconds=120,
+        min_bytes_per_second=500,
         realm_hosts=("auth.example",),
     )
     assert found == {

@@ -18,7 +18,7 @@ from mirrorsync.errors import (
     printable,
 )
 from mirrorsync.stores.registry.messages import Answer
-from mirrorsync.stores.registry.network import PROXY_LOGIN_REMEDY
+from mirrorsync.stores.registry.proxies import PROXY_LOGIN_REMEDY
 from mirrorsync.stores.registry.retry import RETRIED_STATUSES, Transient, retry_after
 
 # Distribution spec, "Error Codes", and those that registries send where a status says less than the code.

@@ -165,7 +165,7 @@ class Client:
         from mirrorsync.stores.registry.streams import Streams
 
         with self._making:
-            self._made.append(Streams(self._network, connections))
+            self._made.append(Streams(self._network, connections, lambda: self._clock.sleep(0.0)))
             return self._made[-1]
 
     def _authorization(self, wanted: Authorize) -> str:

@@ -15,7 +15,7 @@ from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.base import Store, WritableRepository
 from mirrorsync.stores.open import StoreEnvironment, opener, proxies
 from mirrorsync.stores.registry.credentials import CredentialFinder
-from mirrorsync.stores.registry.retry import Clock
+from mirrorsync.stores.registry.retry import ATTEMPTS, Clock
 from mirrorsync.stores.registry.store import RegistryStore, Surroundings
 
 T = TypeVar("T")
@@ -87,6 +87,7 @@ class Shop:
     variables: Mapping[str, str] = field(default_factory=dict)
     time: Time | None = field(default_factory=Time)
     heard: Heard = field(default_factory=Heard)
+    attempts: int = ATTEMPTS
 
     def store(self) -> Store:
         """Open the store; on the event loop."""
@@ -96,7 +97,9 @@ class Shop:
             return opener(StoreEnvironment(settings, self.variables, observer))(self.host)
         find = CredentialFinder(settings, self.variables)
         return RegistryStore(
-            self.host, self.settings, Surroundings(find, proxies(self.variables), observer, self.time.clock)
+            self.host,
+            self.settings,
+            Surroundings(find, proxies(self.variables), observer, self.time.clock, attempts=self.attempts),
         )
 
     def run(self, work: Callable[[Store], Awaitable[T]]) -> T:

@@ -8,9 +8,11 @@ import pytest
 
 from mirrorsync.errors import MirrorsyncError, Unreachable, UsageError
 from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.registry.proxies import bypasses
 from tests.parts.certificates import Authority
 from tests.parts.forward_proxy import ForwardProxy
 from tests.parts.images import noise
+from tests.parts.socks_proxy import SocksProxy
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
 from tests.stores.registry.asking import PLAIN, Shop, Time, described, pieces
@@ -109,6 +111,62 @@ def test_a_domain_that_needs_no_proxy_covers_its_hosts_and_no_others(server: Unr
         assert proxy.asked
 
 
+BYPASSED = {
+    "10.0.0.0/8": ("10.1.2.3", "10.1.2.3:5000"),
+    "10.1.2.3": ("10.1.2.3",),
+    "10.1.2.3:5000": ("10.1.2.3:5000",),
+    "fd00::/8": ("[fd00::5]", "[fd00::5]:5000"),
+    "[fd00::5]:5000": ("[fd00::5]:5000",),
+    "*.corp.example": ("harbor.corp.example", "a.b.corp.example:5000"),
+    ".corp.example": ("harbor.corp.example",),
+    "corp.example": ("corp.example", "harbor.corp.example", "HARBOR.Corp.Example"),
+    "harbor.corp.example:5000": ("harbor.corp.example:5000",),
+    "a,b, *": ("anything.example",),
+    "a corp.example": ("corp.example",),
+}
+PROXIED = {
+    "10.0.0.0/8": ("11.1.2.3", "host10.example"),
+    "10.1.2.3:5000": ("10.1.2.3:5001", "10.1.2.3"),
+    "fd00::/8": ("[fe00::5]",),
+    "*.corp.example": ("notcorp.example", "example"),
+    "corp.example": ("anothercorp.example",),
+    "corp.example:5000": ("corp.example:443",),
+    "10.0.0.0/99": ("10.0.0.1",),
+    "": ("anything.example",),
+}
+
+
+@pytest.mark.parametrize(("direct", "host"), [(one, host) for one, hosts in BYPASSED.items() for host in hosts])
+def test_no_proxy_is_read_as_go_reads_it(direct: str, host: str) -> None:
+    assert bypasses(host, direct)
+
+
+@pytest.mark.parametrize(("direct", "host"), [(one, host) for one, hosts in PROXIED.items() for host in hosts])
+def test_no_proxy_covers_nothing_else(direct: str, host: str) -> None:
+    assert not bypasses(host, direct)
+
+
+@every_work
+@pytest.mark.parametrize("variable", ["ALL_PROXY", "http_proxy"])
+def test_a_socks_proxy_resolves_the_name_and_carries_everything(
+    server: Unruly, time: Time, work: Work, variable: str
+) -> None:
+    with SocksProxy({f"{NAME}:80": server.host}) as proxy:
+        work(Shop(NAME, PLAIN, {variable: f"socks5h://{proxy.host}"}, time))
+        assert set(proxy.asked) == {f"{NAME}:80"}
+
+
+@every_work
+def test_a_proxy_with_tls_is_spoken_to_with_tls(
+    server: Unruly, time: Time, authority: Authority, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
+    monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
+    with ForwardProxy({NAME: server.host}, tls=authority.issue("proxy").server()) as proxy:
+        work(Shop(NAME, PLAIN, {"http_proxy": f"https://{proxy.host}"}, time))
+        assert proxy.asked
+
+
 def test_an_empty_variable_is_none(server: Unruly, time: Time) -> None:
     variables = {"HTTP_PROXY": "http://127.0.0.1:1", "http_proxy": ""}
     assert Shop(server.host, PLAIN, variables, time).small(BLOB) == DATA
@@ -175,7 +233,7 @@ def test_a_proxy_that_is_down_is_named_as_the_reason(time: Time, work: Work, sch
 
 @every_work
 @pytest.mark.parametrize(
-    "proxy", ["socks5://127.0.0.1:1080", "ftp://127.0.0.1:1", "http://", "http://:99999", "http://a b"]
+    "proxy", ["gopher://127.0.0.1:1", "ftp://127.0.0.1:1", "http://", "http://:99999", "http://a b"]
 )
 def test_a_proxy_of_a_kind_that_is_not_known_is_said_at_once(time: Time, work: Work, proxy: str) -> None:
     shop = Shop(NAME, PLAIN, {"ALL_PROXY": proxy}, time)

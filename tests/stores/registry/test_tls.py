@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,10 +14,12 @@ import pytest
 from mirrorsync.errors import MirrorsyncError, RegistryFailure, TlsFailed, Unreachable
 from mirrorsync.secret import Secret
 from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.base import WritableRepository
 from tests.conftest import Locked
 from tests.parts.certificates import Authority, Certificate
 from tests.parts.images import image, layer, noise
 from tests.parts.mirrorsync import Mirrorsync
+from tests.parts.slow_line import SlowLine
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
 from tests.parts.unruly import Unruly
 from tests.stores.registry.asking import Heard, Shop, Time, described
@@ -274,3 +277,16 @@ def test_events_say_nothing_of_a_host_that_works(papers: Papers) -> None:
     with serving(papers.good.server()) as server:
         Shop(server.host, trusting(papers), heard=heard).small(BLOB)
     assert heard.events == []
+
+
+def test_questions_share_one_connection_where_the_registry_speaks_http_2(tls_registry: Locked) -> None:
+    settings = RegistrySettings(tls_registry.username, Secret(tls_registry.password), ca_file=str(tls_registry.ca_file))
+    with SlowLine(tls_registry.host) as line:
+        shop = Shop(line.host, settings)
+
+        async def many(repository: WritableRepository) -> None:
+            absent = await asyncio.gather(*(repository.resolve(f"no-{number}") for number in range(100)))
+            assert set(absent) == {None}
+
+        shop.within(many)
+        assert line.connections == 1

@@ -1,0 +1,188 @@
+"""One exchange on one easy handle of libcurl: what is set for a request, and what came back so far."""
+
+from __future__ import annotations
+
+import fcntl
+import struct
+import termios
+from collections.abc import Callable
+from typing import Any, Final
+
+import pycurl
+from multidict import CIMultiDict
+
+from mirrorsync.stores.registry.messages import Outgoing
+from mirrorsync.stores.registry.network import CONNECT_SECONDS, Route
+from mirrorsync.stores.registry.pace import Phase
+from mirrorsync.stores.registry.trust import Trust, system_trust
+
+# CURLOPT_SUPPRESS_CONNECT_HEADERS, for which pycurl has no name.
+_SUPPRESS_CONNECT_HEADERS: Final = 265
+_INT: Final = struct.Struct("i")
+# What libcurl would add of itself: a question before each large body that costs a second where nobody answers it, and
+# the type of a form.
+_NOT_ADDED: Final = ("Expect:", "Content-Type:")
+_END_OF_HEADERS: Final = (b"\r\n", b"\n")
+
+
+def made(route: Route) -> pycurl.Curl:
+    """Return a handle with everything set that all requests on a route share."""
+    handle = pycurl.Curl()
+    for option, value in (
+        (pycurl.NOSIGNAL, 1),
+        (pycurl.CONNECTTIMEOUT_MS, int(CONNECT_SECONDS * 1000)),
+        # Presigned URLs are signed as they are written: not even `/../` may be tidied up.
+        (pycurl.PATH_AS_IS, 1),
+        (pycurl.HTTP_CONTENT_DECODING, 0),
+        (pycurl.TCP_KEEPALIVE, 1),
+        # An empty one also keeps libcurl from reading the environment.
+        (pycurl.PROXY, route.proxy.url if route.proxy else ""),
+        (pycurl.NOPROXY, ""),
+        (_SUPPRESS_CONNECT_HEADERS, 1),  # what a proxy says when it makes a tunnel is not the answer
+    ):
+        handle.setopt(option, value)
+    if route.proxy is not None and route.proxy.login:
+        handle.setopt(pycurl.PROXYUSERPWD, route.proxy.login)
+    if route.refuses is not None:
+        handle.setopt(pycurl.OPENSOCKETFUNCTION, route.refuses)
+    if route.trust is not None:
+        _set_trust(handle, route.trust)
+    if route.proxy is not None and route.proxy.url.startswith("https:"):
+        for option, path in zip((pycurl.PROXY_CAINFO, pycurl.PROXY_CAPATH), system_trust(), strict=True):
+            handle.setopt(option, path) if path is not None else handle.unsetopt(option)
+    return handle
+
+
+def _set_trust(handle: pycurl.Curl, trust: Trust) -> None:
+    handle.setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
+    handle.setopt(pycurl.SSL_VERIFYPEER, int(trust.verify))
+    handle.setopt(pycurl.SSL_VERIFYHOST, 2 if trust.verify else 0)
+    # None takes the place of a path that was right on the machine where libcurl was built.
+    for option, path in ((pycurl.CAINFO, trust.file), (pycurl.CAPATH, trust.directory)):
+        handle.setopt(option, path) if path is not None else handle.unsetopt(option)
+    if trust.authorities:
+        handle.setopt(pycurl.CAINFO_BLOB, trust.authorities)
+    if trust.certificate is not None:
+        handle.setopt(pycurl.SSLCERT, trust.certificate)
+        handle.setopt(pycurl.SSLKEY, trust.key or trust.certificate)
+    # One connection for everything that the host can answer at a time, where it speaks HTTP/2.
+    handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
+    handle.setopt(pycurl.PIPEWAIT, 1)
+
+
+class Exchange:
+    """A request on a handle, and its answer so far. The handle is free for another one when this one is over.
+
+    body: sends it in pieces instead of what the request holds: a function from a number of bytes to as many at most,
+    b"" at the end; size: of all of them. receive: takes the pieces of the answer's body.
+    """
+
+    def __init__(
+        self,
+        handle: pycurl.Curl,
+        outgoing: Outgoing,
+        receive: Callable[[bytes], int | None],
+        *,
+        body: Callable[[int], bytes | int] | None = None,
+        size: int = 0,
+    ) -> None:
+        self.handle = handle
+        self.received = 0
+        self._lines: list[bytes] = []
+        self._size = size if body is not None else len(outgoing.request.body or b"")
+        self._receive = receive
+        handle.setopt(pycurl.URL, outgoing.request.url)
+        handle.setopt(pycurl.WRITEFUNCTION, self._take)
+        handle.setopt(pycurl.HEADERFUNCTION, self._lines.append)  # a third of what a method in Python costs
+        self._set_headers(outgoing)
+        self._set_method(outgoing.request.method, outgoing.request.body, body)
+
+    def _set_headers(self, outgoing: Outgoing) -> None:
+        headers = outgoing.request.sent_with(outgoing.authorization)
+        missing = _NOT_ADDED if "Content-Type" not in headers else _NOT_ADDED[:1]
+        self.handle.setopt(pycurl.HTTPHEADER, [*(f"{name}: {value}" for name, value in headers.items()), *missing])
+
+    def _set_method(self, method: str, content: bytes | None, body: Callable[[int], bytes | int] | None) -> None:
+        handle = self.handle
+        handle.setopt(pycurl.HTTPGET, 1)
+        if method == "HEAD":
+            handle.setopt(pycurl.NOBODY, 1)
+        elif body is not None:
+            handle.setopt(pycurl.UPLOAD, 1)
+            handle.setopt(pycurl.READFUNCTION, body)
+            handle.setopt(pycurl.INFILESIZE_LARGE, self._size)
+        elif content is not None:
+            handle.setopt(pycurl.POST, 1)
+            handle.setopt(pycurl.POSTFIELDSIZE_LARGE, len(content))
+            handle.setopt(pycurl.POSTFIELDS, content)
+        if method in ("GET", "HEAD"):
+            handle.unsetopt(pycurl.CUSTOMREQUEST)
+        else:
+            handle.setopt(pycurl.CUSTOMREQUEST, method)
+
+    def _take(self, data: bytes) -> int | None:
+        self.received += len(data)
+        return self._receive(data)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the headers of the final answer are here; those of 1xx are not."""
+        return bool(self._lines) and self._lines[-1] in _END_OF_HEADERS and self.status >= 200
+
+    @property
+    def multiplexed(self) -> bool:
+        """Whether the answer came over a connection that carries many exchanges at a time (HTTP/2)."""
+        return bool(self._lines) and self._lines[0].startswith(b"HTTP/2")
+
+    @property
+    def heard(self) -> bool:
+        """Whether anything of an answer came."""
+        return bool(self._lines)
+
+    @property
+    def status(self) -> int:
+        """The status of the last answer that began, 0 before there is one."""
+        for line in reversed(self._lines):
+            if line.startswith(b"HTTP/"):
+                return int(line.split(None, 2)[1])  # libcurl takes no other status line
+        return 0
+
+    @property
+    def rest(self) -> int | None:
+        """How many bytes of the answer's body are still to come, None when nobody can tell."""
+        if not self.answered:
+            return None
+        length = int(self.handle.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T))
+        return length - self.received if length >= 0 else None
+
+    def headers(self) -> CIMultiDict[str]:
+        """Return the headers of the last answer."""
+        found: CIMultiDict[str] = CIMultiDict()
+        for line in self._lines:
+            if line.startswith(b"HTTP/"):
+                found.clear()
+                continue
+            name, colon, value = line.decode("latin-1").partition(":")
+            if colon:
+                found.add(name.strip(), value.strip())
+        return found
+
+    def progress(self) -> tuple[Phase, int]:
+        """Return what the exchange is doing, and how many bytes the other side took of it or sent for it so far."""
+        if self.answered or self.received:
+            return Phase.RECEIVING, self.received
+        taken = self._taken() if self._size else 0
+        return (Phase.WAITING, 0) if taken >= self._size else (Phase.SENDING, taken)
+
+    def _taken(self) -> int:
+        """Return how much of the body the other side has acknowledged: what is in the socket's buffer is not sent."""
+        sent = int(self.handle.getinfo(pycurl.SIZE_UPLOAD_T))
+        descriptor: Any = self.handle.getinfo(pycurl.ACTIVESOCKET)
+        if descriptor is None or descriptor < 0:
+            return sent
+        try:
+            queued = _INT.unpack(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(_INT.size)))[0]
+        except OSError:
+            return sent
+        # Headers and TLS records are in the buffer too, so that this may come out as less than nothing.
+        return max(0, sent - int(queued))

@@ -1,0 +1,95 @@
+"""Proxies as the environment names them, and what they say when they do not let a connection through."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import Final, Self
+from urllib.parse import unquote, urlsplit
+
+from mirrorsync.errors import MirrorsyncError, Unauthorized, Unreachable, UsageError, printable
+
+PROXY_LOGIN_REMEDY: Final = "put the login into the proxy's URL in the environment: http://USER:PASSWORD@HOST:PORT"
+# libcurl's names; with the "h" and for 4a it is the proxy that resolves host names.
+_SCHEMES: Final = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy. url: without a login; host: host and port; login: `user:password` or ""."""
+
+    url: str
+    host: str
+    login: str = field(default="", repr=False)
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read a proxy of the environment. Raises: UsageError, which does not repeat it: it may hold a password."""
+        url = text if "://" in text else f"http://{text}"
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or not url.isascii() or not url.isprintable() or " " in url:
+            raise UsageError(
+                "a proxy in the environment is none that can be used",
+                remedy="set HTTP_PROXY and HTTPS_PROXY (or ALL_PROXY) to http://HOST:PORT, https://HOST:PORT or "
+                "socks5h://HOST:PORT",
+            )
+        login, _, host = parts.netloc.rpartition("@")
+        return cls(f"{parts.scheme}://{host}", host, unquote(login))
+
+    def refusal(self, status: int) -> MirrorsyncError:
+        """Return the error for a tunnel that the proxy did not make."""
+        host = printable(self.host)
+        if status == 407:
+            return Unauthorized(f"the proxy {host} wants another login (407)", remedy=PROXY_LOGIN_REMEDY)
+        return Unreachable(f"the proxy {host} makes no connection to it (it answered {status})")
+
+
+def bypasses(netloc: str, direct: str) -> bool:
+    """Tell whether a host (`host` or `host:port`) is reached without a proxy, by what NO_PROXY says (`direct`).
+
+    The rules are those of Go's tools (golang.org/x/net/http/httpproxy), so that one environment works for all: names,
+    which cover the hosts below them, `.domain` and `*.domain`, addresses, CIDR blocks, `:port` after any of them but a
+    block, and `*`. libcurl knows neither ports nor `*.domain`.
+    """
+    parts = urlsplit(f"//{netloc}")
+    host = (parts.hostname or "").rstrip(".")
+    address = _address(host)
+    for entry in direct.replace(" ", ",").lower().split(","):
+        if entry == "*":
+            return True
+        name, port = _with_port(entry)
+        if port and port != str(parts.port):
+            continue
+        if address is not None and _covers(name, address):
+            return True
+        domain = name.removeprefix("*").removeprefix(".").rstrip(".")
+        if domain and address is None and (host == domain or host.endswith(f".{domain}")):
+            return True
+    return False
+
+
+def _with_port(entry: str) -> tuple[str, str]:
+    """Split `host:port`; an IPv6 address without brackets has no port."""
+    name, colon, port = entry.rpartition(":")
+    if colon and port.isascii() and port.isdigit() and (":" not in name or name.endswith("]")):
+        return name.strip("[]"), port
+    return entry.strip("[]"), ""
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def _covers(entry: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Tell whether an address or a CIDR block of NO_PROXY has this address in it."""
+    try:
+        return address in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return False

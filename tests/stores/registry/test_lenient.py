@@ -1,0 +1,113 @@
+"""Answers that are not quite HTTP, as registries and what stands before them send them: read as Go's and curl's
+clients read them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+
+import pytest
+
+from tests.parts.images import image, layer, noise
+from tests.parts.tiny_registry import Reply, TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import Shop, described, pieces
+
+DATA = noise("odd", 100_000)
+BLOB = described(DATA)
+IMAGE = image([layer({"a": b"1"})])
+Read = Callable[[Shop], bytes]
+READERS: Mapping[str, Read] = {"questions": lambda shop: shop.small(BLOB), "bytes": lambda shop: shop.large(BLOB)}
+read_both = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+
+
+@pytest.fixture
+def tiny() -> TinyRegistry:
+    registry = TinyRegistry()
+    registry.hold_blob("app", DATA)
+    registry.hold("app", IMAGE, "1")
+    return registry
+
+
+def with_headers(*lines: str) -> Callable[[Reply], Iterable[bytes]]:
+    """Return what sends the body under other headers."""
+    return lambda reply: ["".join(f"{line}\r\n" for line in ("HTTP/1.1 200 OK", *lines, "")).encode(), reply.body]
+
+
+def chunked_and_sized(reply: Reply) -> Iterable[bytes]:
+    yield b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n"
+    yield b"%x\r\n%s\r\n0\r\n\r\n" % (len(reply.body), reply.body)
+
+
+SIZED = f"Content-Length: {len(DATA)}"
+ODD: Mapping[str, Callable[[Reply], Iterable[bytes]]] = {
+    "headers longer than 8190 bytes": with_headers(SIZED, f"Content-Security-Policy: {'x' * 60_000}"),
+    "many cookies": with_headers(SIZED, *(f"Set-Cookie: a{number}={'y' * 500}" for number in range(200))),
+    "a length and chunks": chunked_and_sized,
+    "a space in a header's name": with_headers(SIZED, "X Odd Name: 1"),
+    "a status without words": lambda reply: [f"HTTP/1.1 200\r\n{SIZED}\r\n\r\n".encode(), reply.body],
+    "lines that end in a newline alone": lambda reply: [f"HTTP/1.1 200 OK\n{SIZED}\n\n".encode(), reply.body],
+    "an answer that says that more is to come": lambda reply: [
+        f"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n{SIZED}\r\n\r\n".encode(),
+        reply.body,
+    ],
+    "a byte that is not ASCII": with_headers(SIZED, "X-Name: caf\xe9"),
+}
+
+
+@read_both
+@pytest.mark.parametrize("answer", ODD.values(), ids=ODD)
+def test_an_odd_answer_is_read(
+    server: Unruly, shop: Shop, read: Read, answer: Callable[[Reply], Iterable[bytes]]
+) -> None:
+    server.fault("raw", "GET", "/blobs/", pieces=answer)
+    assert read(shop) == DATA
+    assert shop.heard.retries == []
+
+
+def test_a_body_after_head_is_not_taken_for_the_next_answer(server: Unruly, shop: Shop) -> None:
+    def with_body(reply: Reply) -> Iterable[bytes]:
+        lines = (f"{name}: {value}\r\n" for name, value in reply.headers.items())
+        head = f"HTTP/1.1 200 OK\r\n{''.join(lines)}\r\n"
+        return [head.encode() + IMAGE.raw]
+
+    server.fault("raw", "HEAD", "/manifests/", pieces=with_body, kept=True)
+
+    async def twice(repository):  # type: ignore[no-untyped-def]
+        return [await repository.resolve("1"), await repository.resolve("1")]
+
+    found = shop.within(twice)
+    assert [descriptor.digest for descriptor in found] == [IMAGE.digest] * 2
+    assert shop.heard.retries == []
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT"])
+def test_a_kept_connection_that_was_closed_is_a_new_connection_and_no_retry(
+    server: Unruly, shop: Shop, method: str
+) -> None:
+    server.fault("close_unsaid", method)
+
+    async def several(repository):  # type: ignore[no-untyped-def]
+        for number in range(5):
+            assert await repository.resolve("1") is not None
+            assert await repository.read(BLOB) == DATA
+            data = noise(f"new {number}", 5000)
+            await repository.write(described(data), data)
+
+    shop.within(several)
+    assert shop.heard.retries == []
+
+
+def test_what_is_not_http_at_all_is_said(server: Unruly, shop: Shop) -> None:
+    server.fault("raw", "GET", "/blobs/", pieces=lambda _: itertools.repeat(b"SSH-2.0-OpenSSH\r\n", 3))
+    with pytest.raises(Exception, match="not HTTP"):
+        shop.small(BLOB)
+
+
+def test_a_large_blob_goes_over_connections_that_are_closed_unsaid(server: Unruly, shop: Shop) -> None:
+    server.fault("close_unsaid", "POST")
+    large = noise("large", 3_000_000)
+    shop.put(described(large), pieces(large))
+    assert shop.large(described(large)) == large
+    assert shop.heard.retries == []

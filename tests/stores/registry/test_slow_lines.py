@@ -1,0 +1,138 @@
+"""Slow, silent and endless lines: what moves is waited for, and what does not is given up."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import pytest
+
+from mirrorsync.errors import MirrorsyncError, Unreachable
+from mirrorsync.spec.model import RegistrySettings
+from tests.parts.images import noise
+from tests.parts.slow_line import SlowLine
+from tests.parts.tiny_registry import Reply, TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import Shop, described, pieces
+
+SMALL = noise("slow", 60_000)
+LARGE = noise("slow and large", 600_000)
+# A second stands for the minute of the defaults: everything else is scaled with it.
+HASTY = RegistrySettings(plain_http=True, stall_seconds=1, answer_seconds=1, min_bytes_per_second=1024)
+PATIENT = replace(HASTY, answer_seconds=30)
+
+Work = Callable[[Shop], object]
+READERS: Mapping[str, Work] = {
+    "questions": lambda shop: shop.small(described(SMALL)),
+    "bytes": lambda shop: shop.large(described(SMALL)),
+}
+read_both = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+WRITERS: Mapping[str, Work] = {
+    "questions": lambda shop: shop.write(SMALL),
+    "bytes": lambda shop: shop.put(described(LARGE), pieces(LARGE)),
+}
+write_both = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+
+
+@pytest.fixture
+def tiny() -> TinyRegistry:
+    registry = TinyRegistry()
+    registry.hold_blob("app", SMALL)
+    return registry
+
+
+def shop_of(host: str, settings: RegistrySettings = HASTY) -> Shop:
+    return Shop(host, settings, attempts=1)
+
+
+def held(seconds: float) -> Callable[[], None]:
+    """Return what holds a request at the server for so long."""
+
+    def wait() -> None:
+        threading.Event().wait(seconds)
+
+    return wait
+
+
+@write_both
+def test_a_steady_uplink_uploads_however_slow_it_is(tiny: TinyRegistry, server: Unruly, write: Work) -> None:
+    """What the other side takes counts, not what the socket's buffer takes at once: the rest is 6 s on its way here."""
+    with SlowLine(server.host, up=100_000) as line:
+        shop = shop_of(line.host)
+        write(shop)
+        assert shop.heard.retries == []
+    assert len(server.seen.of("PUT")) == 1
+
+
+def test_a_registry_that_takes_next_to_nothing_is_given_up(server: Unruly) -> None:
+    with SlowLine(server.host, up=1000) as line, pytest.raises(Unreachable) as caught:
+        Shop(line.host, HASTY, attempts=1).put(described(LARGE), pieces(LARGE))
+    assert "the other side took" in caught.value.message
+
+
+@write_both
+def test_the_answer_to_a_write_may_take_as_long_as_the_settings_say(server: Unruly, write: Work) -> None:
+    """Storages that put an upload together after its last byte (moby#53700, harbor#15729)."""
+    server.fault("wait", "PUT", arrived=held(2.5))
+    shop = shop_of(server.host, PATIENT)
+    write(shop)
+    assert shop.heard.retries == []
+    assert len(server.seen.of("PUT")) == 1
+
+
+@write_both
+def test_a_write_that_is_never_answered_is_given_up(server: Unruly, write: Work) -> None:
+    server.fault("wait", "PUT", arrived=held(3.0))
+    with pytest.raises(MirrorsyncError) as caught:
+        write(shop_of(server.host))
+    assert "no answer for 1 seconds" in caught.value.message
+
+
+@read_both
+def test_a_cache_that_fetches_a_blob_before_its_first_byte_is_waited_for(server: Unruly, read: Work) -> None:
+    server.fault("wait", "GET", "/blobs/", arrived=held(2.5))
+    shop = shop_of(server.host, PATIENT)
+    assert read(shop) == SMALL
+    assert shop.heard.retries == []
+
+
+@dataclass(frozen=True)
+class Endless:
+    """An answer that does not end by itself."""
+
+    pieces: Callable[[Reply], Iterable[bytes]]
+    said: str
+
+
+def every(seconds: float, piece: bytes) -> Iterator[bytes]:
+    """Yield the same piece again and again; the server's own pause, which nobody waits for."""
+    for _ in range(int(30 / seconds)):
+        yield piece
+        threading.Event().wait(seconds)
+
+
+def dripped(reply: Reply) -> Iterable[bytes]:
+    yield b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(reply.body)
+    yield from every(0.05, b"x")
+
+
+ENDLESS = {
+    "a byte now and then": Endless(dripped, "the other side sent"),
+    "100 Continue now and then": Endless(lambda _: every(0.05, b"HTTP/1.1 100 Continue\r\n\r\n"), "no answer for"),
+    "100 Continue at full speed": Endless(lambda _: itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n"), ""),
+    "headers now and then": Endless(lambda _: itertools.chain([b"HTTP/1.1 200 OK\r\n"], every(0.05, b"a: b\r\n")), ""),
+    "headers at full speed": Endless(
+        lambda _: itertools.chain([b"HTTP/1.1 200 OK\r\n"], itertools.repeat(b"a: b\r\n" * 1000)), "headers"
+    ),
+}
+
+
+@read_both
+@pytest.mark.parametrize("endless", ENDLESS.values(), ids=ENDLESS)
+def test_an_answer_that_does_not_end_is_given_up(server: Unruly, read: Work, endless: Endless) -> None:
+    server.fault("raw", "GET", "/blobs/", pieces=endless.pieces)
+    with pytest.raises(Unreachable) as caught:
+        read(shop_of(server.host))
+    assert endless.said in caught.value.message
