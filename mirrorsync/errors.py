@@ -233,6 +233,10 @@ class RegistryUnavailable(RegistryFailure):
     default_remedy = "the registry is in trouble; run again later"
 
 
+class TokenRanOut(RegistryUnavailable):
+    """The registry did not take a token that was good when the request began: it took longer than the token lives."""
+
+
 class StillUsed(MirrorsyncError):
     """To delete this would take away or break more than was asked for. Nothing was done."""
 

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
-from mirrorsync.errors import MirrorsyncError, RegistryFailure, RegistryUnavailable, printable
+from mirrorsync.errors import MirrorsyncError, RegistryFailure, TokenRanOut, printable
 from mirrorsync.events import Noticed, Observer
 from mirrorsync.stores.registry.answers import checked
 from mirrorsync.stores.registry.auth import Authorizer, Find
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from mirrorsync.stores.registry.streams import Streams
 
 T = TypeVar("T")
+
+# Connections that one reader keeps open: to the registry itself, and to the storage that it redirects to.
+_KEPT_READING: Final = 2
 
 
 class Client:
@@ -133,7 +136,7 @@ class Client:
         """Send a request whose body can be taken only once, from a thread. Raises: Transient, MirrorsyncError.
 
         It is authorised before. A token that is refused all the same, and a redirect, cannot be answered with the
-        same body again: the first raises RegistryUnavailable, after the token was renewed, the second RegistryFailure.
+        same body again: the first raises TokenRanOut, after the token was renewed, the second RegistryFailure.
         """
         scopes = request.scopes if same_origin(request.url, self.url) else ()
         authorization = self._authorization(Authorize(scopes))
@@ -141,10 +144,14 @@ class Client:
             answer = reply.answer
         if answer.status == 401 and scopes:
             self._authorization(Authorize(scopes, authorization, answer.all("WWW-Authenticate")))
-            raise RegistryUnavailable(f"{doing}: the registry did not take a token that it had just given")
+            raise TokenRanOut(f"{doing}: the registry did not take a token that it had just given")
         if 300 <= answer.status < 400:
             raise RegistryFailure(f"{doing}: the registry redirects an upload")
         return self._checked(answer, request, doing)
+
+    def monotonic(self) -> float:
+        """Return the seconds of a clock that only goes forward."""
+        return self._clock.monotonic()
 
     def resolved(self, base: str, location: str) -> str:
         """Return where a Location or Link leads, seen from `base`. Raises: RegistryFailure when it may not."""
@@ -153,19 +160,19 @@ class Client:
     @cached_property
     def reading(self) -> Streams:
         """The connections that blobs are read over; made when first needed."""
-        return self._streams(self._network.connections.reading)
+        return self._streams(self._network.connections.reading, _KEPT_READING)
 
     @cached_property
     def writing(self) -> Streams:
         """The connections that blobs are written over; made when first needed."""
-        return self._streams(self._network.connections.writing)
+        return self._streams(self._network.connections.writing, 1)
 
-    def _streams(self, connections: int) -> Streams:
+    def _streams(self, connections: int, kept: int) -> Streams:
         # Imported here: a run that finds nothing to copy starts 60 ms sooner without httpx.
         from mirrorsync.stores.registry.streams import Streams
 
         with self._making:
-            self._made.append(Streams(self._network, connections, lambda: self._clock.sleep(0.0)))
+            self._made.append(Streams(self._network, connections, kept, lambda: self._clock.sleep(0.0)))
             return self._made[-1]
 
     def _authorization(self, wanted: Authorize) -> str:

@@ -105,6 +105,9 @@ class Exchange:
     def _set_method(self, method: str, content: bytes | None, body: Callable[[int], bytes | int] | None) -> None:
         handle = self.handle
         handle.setopt(pycurl.HTTPGET, 1)
+        # On a kept connection that gives no answer libcurl asks once more over a new one; "no such tag" would then be
+        # said of what the first request has deleted.
+        handle.setopt(pycurl.FRESH_CONNECT, int(method == "DELETE"))
         if method == "HEAD":
             handle.setopt(pycurl.NOBODY, 1)
         elif body is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -25,20 +24,18 @@ from mirrorsync.stores.registry.retry import Transient
 _SOCKET_BYTES: Final = 2 * CHUNK_BYTES
 # How long a thread waits at a time before it looks whether the exchange moves and the run goes on, in seconds.
 _LOOK_SECONDS: Final = 1.0
-# How much of a body is kept until it is well on its way, in bytes: a kept connection that the other side has just
-# closed takes something before it says so, and the body goes over a new one.
-_REPLAYED: Final = 4 * CHUNK_BYTES
-# The registry itself, its storage, and one more: connections that a line keeps.
-_KEPT: Final = 3
 
 
 class Line:
-    """Carries out one exchange at a time. check: raises when the run is to end; called while nothing moves."""
+    """Carries out one exchange at a time.
 
-    def __init__(self, network: Network, check: Callable[[], None]) -> None:
+    check: raises when the run is to end; called while nothing moves. connections: how many it keeps.
+    """
+
+    def __init__(self, network: Network, check: Callable[[], None], connections: int) -> None:
         self.network = network
         self.check = check
-        self.multi = Multi(_KEPT, lambda _: None)
+        self.multi = Multi(connections, lambda _: None)
         self._handles: dict[Route, pycurl.Curl] = {}
 
     def handle(self, route: Route) -> pycurl.Curl:
@@ -78,7 +75,6 @@ class Stream:
         self._route = network.route(self._url)
         self._content = content
         self._rest = memoryview(b"")
-        self._replay: list[bytes] | None = []
         self._parts: list[bytes] = []
         self._size = 0
         self._result: tuple[int, str] | None = None
@@ -92,7 +88,9 @@ class Stream:
             body=self._next if content is not None else None,
             size=size,
         )
-        self.exchange.handle.setopt(pycurl.SEEKFUNCTION, self._rewind)
+        # A kept connection may be closed in the moment in which it is used again; a long body cannot be sent a second
+        # time, and next to it a new connection costs nothing.
+        self.exchange.handle.setopt(pycurl.FRESH_CONNECT, int(content is not None and size > CHUNK_BYTES))
         line.multi.add(self.exchange.handle, self._over)
 
     def _take(self, data: bytes) -> None:
@@ -103,29 +101,13 @@ class Stream:
         """Return what libcurl sends next. An exception must not pass through libcurl: it is kept."""
         try:
             if not self._rest and self._content is not None:
-                chunk = next(self._content, b"")
-                self._rest = memoryview(chunk)
-                self._keep(chunk)
+                self._rest = memoryview(next(self._content, b""))
                 self._pace.resume(time.monotonic())  # it was the source that this took so long for
         except BaseException as error:  # noqa: BLE001 - raised again in `_turn`
             self._raised = error
             return pycurl.READFUNC_ABORT
         piece, self._rest = self._rest[:room], self._rest[room:]
         return bytes(piece)
-
-    def _keep(self, chunk: bytes) -> None:
-        if self._replay is not None:
-            self._replay.append(chunk)
-            if sum(map(len, self._replay)) > _REPLAYED:
-                self._replay = None
-
-    def _rewind(self, _offset: int, _origin: int) -> int:
-        """Begin the body again, where that is still possible; libcurl asks for it when it has to connect anew."""
-        if self._replay is None or self._content is None:
-            return pycurl.SEEKFUNC_FAIL
-        self._content = itertools.chain(self._replay, self._content)
-        self._rest, self._replay = memoryview(b""), []
-        return pycurl.SEEKFUNC_OK
 
     def _over(self, number: int, words: str) -> None:
         self._result = number, words

@@ -27,6 +27,7 @@ ATTEMPTS: Final = 5
 BACKOFF_SECONDS: Final = 0.5  # the first wait is between 0 and this; it doubles each time (full jitter)
 LONGEST_BACKOFF_SECONDS: Final = 30.0
 LONGEST_RETRY_AFTER_SECONDS: Final = 120.0  # who asks for more is believed, and the run goes on without that host
+RETRY_BUDGET_SECONDS: Final = 900.0  # of failing requests, for each host and run
 DOWN_SECONDS: Final = 30.0  # so long nothing is asked of a host that could not be reached at all
 
 # 408 and 429 by their definition; 499 and 522 are what proxies in front of registries say for "broke off" (the list
@@ -117,6 +118,38 @@ class Gate:
         self._closed_by = error
 
 
+class Budget:
+    """The time that one host may cost in requests that fail: retries of all requests share it.
+
+    Each request is tried a few times, and each try may take minutes: a host that answers nothing, or only ever half,
+    would keep a run of thousands of requests for days. Failing requests that run side by side count once.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._opened = clock.monotonic()
+        self._counted_until = self._opened
+        self._spent = 0.0
+
+    def spend(self, begun: float) -> None:
+        """Take note that a request, begun at that time, has failed now."""
+        now = self._clock.monotonic()
+        self._spent += max(0.0, now - max(begun, self._counted_until))
+        self._counted_until = max(self._counted_until, now)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it is used up: RETRY_BUDGET_SECONDS, and a tenth of the time that has passed, for runs of days."""
+        return self._spent > RETRY_BUDGET_SECONDS + (self._clock.monotonic() - self._opened) / 10
+
+    def told(self, failure: MirrorsyncError) -> MirrorsyncError:
+        """Return a failure that says why it is the last one."""
+        minutes = max(1, round(self._spent / 60))
+        told = copy.copy(failure)
+        told.message = f"{failure.message} (requests to this host have failed for {minutes} minutes: no more retries)"
+        return told
+
+
 class Persistence:
     """Tries again what failed for a moment, for both engines. attempts: how often in all, at least once.
 
@@ -128,24 +161,27 @@ class Persistence:
         self._gate = gate
         self._observer = observer
         self._attempts = attempts
+        self._budget = Budget(clock)
 
     async def ask(self, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return what `attempt` returns, trying up to `attempts` times while it raises Transient. `what` is for people.
 
         Raises: the failure inside the last Transient; RateLimited when a host asks for a longer pause than we take.
         """
+        begun = self._clock.monotonic()
         try:
             return await self._once(attempt)
         except Transient as error:
-            first = [self._judged(error)]
+            first = [self._judged(error, begun)]
 
         async def again() -> T:
             if first:
                 raise first.pop()
+            begun = self._clock.monotonic()
             try:
                 return await self._once(attempt)
             except Transient as error:
-                raise self._judged(error) from error.failure
+                raise self._judged(error, begun) from error.failure
 
         try:
             return await tenacity.AsyncRetrying(sleep=self._clock.asleep, **self._policy(what))(again)
@@ -161,10 +197,11 @@ class Persistence:
                 raise pending.pop()
             while delay := self._gate.delay():
                 self._clock.sleep(delay)
+            begun = self._clock.monotonic()
             try:
                 return attempt()
             except Transient as error:
-                raise self._judged(error) from error.failure
+                raise self._judged(error, begun) from error.failure
 
         try:
             return again()
@@ -180,7 +217,7 @@ class Persistence:
 
         Raises: RateLimited when it asks for a longer one than we take.
         """
-        judged = self._judged(error)
+        judged = self._judged(error, self._clock.monotonic())
         if judged.retry_after:
             self._gate.pause(judged.retry_after)
         return judged.failure if judged.failure.transient else RegistryUnavailable(judged.failure.message)
@@ -190,8 +227,11 @@ class Persistence:
             await self._clock.asleep(delay)
         return await attempt()
 
-    def _judged(self, error: Transient) -> Transient:
-        """Return `error`, or raise what ends the trying at once."""
+    def _judged(self, error: Transient, begun: float) -> Transient:
+        """Return `error`, or raise what ends the trying at once. begun: when the request was sent."""
+        self._budget.spend(begun)
+        if self._budget.exhausted:
+            raise self._budget.told(error.failure) from error.failure
         if error.retry_after is None or error.retry_after <= LONGEST_RETRY_AFTER_SECONDS:
             return error
         failure = error.failure

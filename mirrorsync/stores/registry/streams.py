@@ -25,12 +25,14 @@ from mirrorsync.stores.registry.retry import Transient
 class Streams:
     """Sends requests with long bodies and reads long answers, over one pool of connections. Methods block.
 
-    check: is called about once a second while nothing moves; raises when the run is to end.
+    connections: how many exchanges there may be at a time. kept: connections that each keeps open for the next one: to
+    the registry, and to where it redirects. check: is called about once a second while nothing
+    moves; raises when the run is to end.
     """
 
-    def __init__(self, network: Network, connections: int, check: Callable[[], None]) -> None:
+    def __init__(self, network: Network, connections: int, kept: int, check: Callable[[], None]) -> None:
         # Without an httpx.Client before it: that would keep cookies, and read (and trip over) every Location.
-        self._transport = CurlTransport(network, connections, check)
+        self._transport = CurlTransport(network, connections, kept, check)
 
     @contextmanager
     def exchange(self, outgoing: Outgoing, body: Iterable[bytes] | None = None, size: int = 0) -> Iterator[Reply]:
@@ -80,7 +82,8 @@ def _head(chunks: Iterator[bytes]) -> bytes:
 class CurlTransport(httpx.BaseTransport):
     """libcurl under httpx: so many lines at most, each used by one thread at a time."""
 
-    def __init__(self, network: Network, connections: int, check: Callable[[], None]) -> None:
+    def __init__(self, network: Network, connections: int, kept: int, check: Callable[[], None]) -> None:
+        self._kept = kept
         self._network = network
         self._check = check
         self._idle: list[Line] = []
@@ -113,7 +116,7 @@ class CurlTransport(httpx.BaseTransport):
         try:
             return self._idle.pop()  # the one that was used last: its connections are the warmest
         except IndexError:
-            return Line(self._network, self._check)
+            return Line(self._network, self._check, self._kept)
 
     def _give_back(self, line: Line) -> None:
         self._idle.append(line)

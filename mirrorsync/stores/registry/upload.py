@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
-from mirrorsync.errors import MirrorsyncError, RegistryFailure, RegistryUnavailable
+from mirrorsync.errors import MirrorsyncError, RegistryFailure, RegistryUnavailable, TokenRanOut
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.stores.registry.answers import codes, failure
@@ -18,6 +18,9 @@ from mirrorsync.stores.registry.retry import Transient
 # The first size of a part, in bytes; it is halved until the registry takes it. nginx takes 1 MiB when nobody set it.
 _FIRST_PART: Final = 16 * 1024 * 1024
 _SMALLEST_PART: Final = 512 * 1024
+# On a line on which even that takes too long for a token; and for how many seconds one part may be on its way.
+_SLOWEST_PART: Final = 64 * 1024
+_PART_SECONDS: Final = 15.0
 # What a registry may ask for at most with OCI-Chunk-Min-Length: a part is held in memory.
 _LARGEST_PART: Final = 64 * 1024 * 1024
 _TOO_LARGE: Final = frozenset({413})
@@ -32,6 +35,16 @@ class PartSize:
 
     def __init__(self) -> None:
         self.limit: int | None = None
+
+    def fit(self, size: int, seconds: float) -> None:
+        """Take note that a token had run out when `size` bytes had been sent, in so many seconds.
+
+        A part has to be there while a token is good that was fresh when it began: how long that is, is not always told,
+        and GitLab's five minutes are as common as the token specification's one. A quarter of either is on the safe
+        side.
+        """
+        fitting = int(size / seconds * min(seconds / 4, _PART_SECONDS)) if seconds > 0 else _FIRST_PART
+        self.limit = max(_SLOWEST_PART, min(fitting, self.limit or _FIRST_PART))
 
     def shrink(self, size: int) -> bool:
         """Take note that a request of `size` bytes was too large; False when there is nothing smaller to try."""
@@ -74,7 +87,7 @@ class Upload:
             else:
                 self._in_parts(started, counted, self._parts.limit)
         except Transient as error:
-            if not error.status and counted.size == self._blob.size and self._landed():
+            if not error.status and counted.size == self._blob.size and (self._landed() or self._closed_late(started)):
                 return  # it was the answer that was lost, and not the blob
             if self._parts.limit is None and counted.size > _FIRST_PART and not error.status:
                 # A proxy that finds a request too large says so and hangs up; the hanging up can be all that is seen.
@@ -92,6 +105,18 @@ class Upload:
         except MirrorsyncError:
             return False
         return answer.ok and answer.length in (None, self._blob.size)
+
+    def _closed_late(self, started: Answer) -> bool:
+        """Ask how far an upload came; close it, and tell whether that made the blob, when everything has arrived."""
+        try:
+            status = self._client.ask_blocking(Request("GET", self._location(started), self._scopes), self._doing)
+            if status.header("Range").rpartition("-")[2] != str(self._blob.size - 1):
+                return False
+            again = status if status.header("Location") else started
+            self._client.ask_blocking(replace(self._finish(again), body=b""), self._doing)
+        except MirrorsyncError:
+            return False
+        return True
 
     def _kept(self, answer: Answer) -> Answer:
         """Return the answer to a part of an upload. Raises: Transient when the registry has lost the upload."""
@@ -119,7 +144,13 @@ class Upload:
 
     def _in_one(self, started: Answer, chunks: _Counted) -> None:
         request = replace(self._finish(started), known=_TOO_LARGE | _LOST)
-        answer = self._kept(self._client.send(request, chunks, self._blob.size, self._doing))
+        began = self._client.monotonic()
+        try:
+            answer = self._kept(self._client.send(request, chunks, self._blob.size, self._doing))
+        except TokenRanOut:
+            # nginx takes the whole body before the registry behind it sees the token (GitLab).
+            self._parts.fit(self._blob.size, self._client.monotonic() - began)
+            raise
         if answer.status in _TOO_LARGE:
             if not self._parts.shrink(self._blob.size):
                 raise RegistryFailure(f"{self._doing}: the registry takes no blob of {self._blob.size} bytes")

@@ -12,8 +12,8 @@ from mirrorsync.errors import MirrorsyncError, RateLimited, RegistryFailure, Unr
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.stores.base import CHUNK_BYTES, Store, WritableRepository
 from tests.parts.images import image, layer, noise
-from tests.parts.tiny_registry import TinyRegistry
-from tests.parts.unruly import Unruly
+from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
+from tests.parts.unruly import HangUp, Unruly
 from tests.stores.registry.asking import PLAIN, Shop, Time, described, pieces
 
 PASSING = (408, 429, 500, 502, 503, 504)
@@ -273,3 +273,17 @@ def test_why_a_host_cannot_be_reached_is_said_in_plain_words(host: str, message:
     assert "(" not in caught.value.message
     assert caught.value.remedy
     assert caught.value.where == f"{host}/app@{BLOB.digest}"
+
+
+def test_retries_share_a_budget_of_time_for_each_host(time: Time) -> None:
+    """A host that takes minutes for each failure does not keep a run for days."""
+
+    def slow(asked: Asked) -> Reply:
+        time.pass_by(400)
+        raise HangUp
+
+    with Unruly(slow) as server:
+        shop = Shop(server.host, time=time)
+        with pytest.raises(Unreachable, match="no more retries"):
+            shop.resolve("1")
+        assert len(server.seen.requests) == 3

@@ -5,20 +5,31 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 
-from mirrorsync.errors import Denied, IntegrityError, MirrorsyncError, RegistryFailure, Unauthorized, Unreachable
+from mirrorsync.errors import (
+    Denied,
+    IntegrityError,
+    MirrorsyncError,
+    RegistryFailure,
+    TokenRanOut,
+    Unauthorized,
+    Unreachable,
+)
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.secret import Secret
 from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.base import CHUNK_BYTES, WritableRepository
-from tests.parts.doorman import PASSWORD, basic_guard
+from tests.parts.doorman import PASSWORD, USER, Doorman, basic_guard, with_tokens
 from tests.parts.images import noise
-from tests.parts.tiny_registry import Reply, TinyRegistry
-from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, Time, described, pieces
+from tests.parts.slow_line import SlowLine
+from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
+from tests.parts.unruly import HangUp, Unruly
+from tests.stores.registry.asking import PLAIN, Shop, Time, described, pieces
 
 SMALL = noise("small", 5000)
 LARGE = noise("large", 3 * CHUNK_BYTES + 17)
@@ -377,3 +388,45 @@ def test_an_upload_that_is_refused_says_why(
         write(shop, SMALL)
     assert caught.value.remedy
     assert re.match(rf"{server.host}/app@sha256:", caught.value.where)
+
+
+def test_an_upload_that_arrived_whole_is_closed_and_not_sent_again(
+    tiny: TinyRegistry, server: Unruly, shop: Shop
+) -> None:
+    """The answer to the last PUT is lost, and the registry has all bytes and no blob: its status says so."""
+
+    def swallow(asked: Asked) -> Reply:
+        if asked.method == "PUT" and "/uploads/" in asked.path and asked.body:
+            tiny(replace(asked, method="PATCH"))
+            raise HangUp
+        if asked.method == "GET" and "/uploads/" in asked.path:
+            session = asked.path.rpartition("/")[2]
+            size = len(tiny.uploads[session])
+            return Reply(204, {"Location": f"{asked.path}?_state={size}", "Range": f"0-{size - 1}"})
+        return tiny(asked)
+
+    server.app = swallow
+    large(shop, LARGE)
+    assert tiny.blobs["app", described(LARGE).digest] == LARGE
+    assert sum(len(asked.body) for asked in server.seen.requests) == len(LARGE)
+
+
+def test_a_token_that_runs_out_on_the_way_makes_the_parts_smaller(tiny: TinyRegistry) -> None:
+    """Proxies that take the whole body before the registry sees the token (nginx before GitLab, whose tokens live five
+    minutes): the blob goes in parts that fit the line and the token.
+    """
+    doorman = Doorman(lifetime=1.5, clock=time.monotonic)
+    tiny.guard = doorman.guard
+    data = noise("slow and large", 3_000_000)
+    with Unruly(with_tokens(tiny, doorman)) as server, SlowLine(server.host, up=1_000_000) as line:
+        shop = Shop(line.host, replace(PLAIN, username=USER, password=Secret(PASSWORD)), time=None)
+        doorman.realm = f"http://{line.host}/token"
+
+        async def twice(repository: WritableRepository) -> None:
+            with pytest.raises(TokenRanOut):
+                await asyncio.to_thread(repository.put, described(data), pieces(data))
+            await asyncio.to_thread(repository.put, described(data), pieces(data))
+
+        shop.within(twice)
+        assert tiny.blobs["app", described(data).digest] == data
+        assert len(server.seen.of("PATCH")) >= 3
