@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import jsonschema
-
 from mirrorsync.errors import MirrorsyncError, StorageError, UsageError
 from mirrorsync.events import Observer, ignore
 from mirrorsync.locks import FileLock
@@ -109,6 +107,8 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
 
 def checked_plan(found: Mapping[str, Any], name: str) -> Plan:
     """Return the plan in a JSON document. Raises: UsageError when its shape or content is not that of a plan."""
+    import jsonschema  # 33 ms, which only a saved plan is worth
+
     try:
         jsonschema.Draft202012Validator(load_schema("plan")).validate(found)
     except jsonschema.ValidationError as error:
@@ -161,16 +161,20 @@ def in_session(
 def run_once(work: Awaitable[T]) -> T:
     """Run a coroutine on a fresh event loop; an error that several tasks raised together comes out as one."""
 
-    async def awaited() -> T:
-        return await work
+    results: list[T] = []
+
+    async def awaited() -> None:
+        # Not returned: asyncio's runner makes a text of the finished task on its way out, with all of a result in it.
+        results.append(await work)
 
     try:
-        return asyncio.run(awaited())
+        asyncio.run(awaited())
     except BaseExceptionGroup as group:
         error = first_error(group)
         if error is None:
             raise
         raise error from group
+    return results[0]
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> MirrorsyncError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import sys
@@ -67,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     prepare_streams()
     code = _run(arguments)
     release_streams()
+    # What is alive now ends with the process: without this the interpreter's last collections walk all of it (35 ms).
+    gc.freeze()
     raise SystemExit(code)
 
 

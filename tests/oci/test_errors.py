@@ -92,6 +92,7 @@ def test_a_remedy_of_its_own_goes_before_that_of_the_kind() -> None:
         (errors.RegistryFailure, 1),
         (errors.RegistryUnavailable, 1),
         (errors.TagsNotDeleted, 1),
+        (errors.TokenRanOut, 1),
         (errors.StillUsed, 1),
         (errors.StorageError, 1),
         (errors.IntegrityError, 4),

@@ -48,7 +48,7 @@ class Request:
 
     def to(self, url: str) -> Request:
         """Return the same request to another place."""
-        return replace(self, url=url)
+        return self if url == self.url else replace(self, url=url)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
-from urllib.parse import quote
 
 from mirrorsync.errors import MirrorsyncError, RegistryFailure, RegistryUnavailable, TokenRanOut
 from mirrorsync.oci.descriptor import Descriptor
@@ -210,7 +209,7 @@ class _Counted:
 
 def _finish(location: str, digest: Digest, scopes: tuple[str, ...]) -> Request:
     """Return the PUT that closes an upload; the location may have a query of its own, which has to stay."""
-    url = f"{location}{'&' if '?' in location else '?'}digest={quote(digest, safe='')}"
+    url = f"{location}{'&' if '?' in location else '?'}digest={digest.replace(':', '%3A')}"
     return Request("PUT", url, scopes, {"Content-Type": "application/octet-stream"})
 
 
