@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mirrorsync.errors import Problem, printable
 from mirrorsync.schema_files import load_schema
+from mirrorsync.spec.shape import fits
 from mirrorsync.spec.yaml_source import Source, join
 
 if TYPE_CHECKING:
@@ -35,14 +36,16 @@ _FORMS = {
 
 def check_shape(source: Source, value: Any) -> list[Problem]:
     """Return what is wrong with the shape of a spec, in the order of the file; empty when it fits the schema."""
-    # jsonschema takes 60 ms to import; only what reads a spec pays for it.
+    schema = load_schema("mirror")
+    if fits(schema, value):
+        return []
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
     # 3.0 is a whole number in JSON, and would be one that counts nothing in Python.
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, number: type(number) is int)
     strict = extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]  # types-jsonschema leaves it untyped
-    errors: Iterable[ValidationError] = strict(load_schema("mirror")).iter_errors(value)
+    errors: Iterable[ValidationError] = strict(schema).iter_errors(value)
     return [problem for error in errors for problem in _problems(error, source)]
 
 
