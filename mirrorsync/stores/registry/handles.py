@@ -160,15 +160,10 @@ class Exchange:
 
     def headers(self) -> CIMultiDict[str]:
         """Return the headers of the last answer."""
-        found: CIMultiDict[str] = CIMultiDict()
-        for line in self._lines:
-            if line.startswith(b"HTTP/"):
-                found.clear()
-                continue
-            name, colon, value = line.decode("latin-1").partition(":")
-            if colon:
-                found.add(name.strip(), value.strip())
-        return found
+        begin = next(number for number in reversed(range(len(self._lines))) if self._lines[number].startswith(b"HTTP/"))
+        text = b"".join(self._lines[begin + 1 :]).decode("latin-1")
+        parts = (line.partition(":") for line in text.split("\n"))
+        return CIMultiDict([(name.strip(), value.strip()) for name, colon, value in parts if colon])
 
     def progress(self) -> tuple[Phase, int]:
         """Return what the exchange is doing, and how many bytes the other side took of it or sent for it so far."""

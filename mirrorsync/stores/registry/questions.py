@@ -117,7 +117,10 @@ class _Engine:
         self._network = network
         self._loop = asyncio.get_running_loop()
         self._multi = Multi(network.connections.questions, self._alarm)
-        self._timer: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due: float | None = None  # when libcurl wants to be called, by the event loop's clock
+        self._soon = False
+        self._closed = False
         self._look: asyncio.TimerHandle | None = None
         self._look_seconds = min(_LOOK_SECONDS, network.least.window / 4)
         self._under_way: dict[_Question, Pace] = {}
@@ -154,15 +157,42 @@ class _Engine:
         self._look = self._loop.call_later(self._look_seconds, self._look_at_all) if self._under_way else None
 
     def _alarm(self, seconds: float | None) -> None:
+        # Never at once: libcurl is in the middle of something, and must not be called again from there.
+        if seconds is None:
+            self._due = None
+        elif seconds == 0:
+            if not self._soon:
+                self._soon = True
+                self._loop.call_soon(self._expire_soon)
+        else:
+            # libcurl sets its clock anew with each request, mostly to later: one timer that looks again does for all.
+            self._due = self._loop.time() + seconds
+            if self._timer is None or self._timer.when() > self._due:
+                self._set_timer()
+
+    def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        if seconds is not None:
-            # Not at once, however soon: libcurl is in the middle of something, and must not be called again from there.
-            self._timer = self._loop.call_later(seconds, self._multi.expire)
+        self._timer = self._loop.call_at(self._due, self._expire) if self._due is not None else None
+
+    def _expire_soon(self) -> None:
+        self._soon = False
+        if not self._closed:
+            self._multi.expire()
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self._due is None:
+            return
+        if self._loop.time() >= self._due:
+            self._due = None
+            self._multi.expire()
+        if self._timer is None:
+            self._set_timer()
 
     def close(self) -> None:
         """Give up what is under way, and close all connections."""
+        self._closed = True
         for timer in (self._timer, self._look):
             if timer is not None:
                 timer.cancel()

@@ -1,0 +1,67 @@
+"""Names can stand for any address: where a registry outside leads inside by a name, nothing is opened."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from mirrorsync.errors import RegistryFailure
+from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.registry.network import Network
+from tests.parts.images import noise
+from tests.parts.tiny_registry import TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import Shop, described
+
+OUTSIDE = "https://registry.example"
+INSIDE = ("127.0.0.1", "127.9.9.9", "::1", "169.254.169.254", "fe80::1", "0.0.0.0", "::ffff:127.0.0.1")
+ELSEWHERE = ("203.0.113.5", "10.1.2.3", "2001:db8::1")
+
+
+def opened(home: str, url: str, address: str) -> bool:
+    """Tell whether a socket to an address is opened for a URL that the registry at `home` leads to."""
+    refuses = Network(RegistrySettings(), {}, home).route(url).refuses
+    assert refuses is not None
+    family = 10 if ":" in address else 2
+    descriptor = refuses(0, SimpleNamespace(family=family, socktype=1, protocol=6, addr=(address, 443)))
+    if descriptor >= 0:
+        os.close(descriptor)
+    return descriptor >= 0
+
+
+@pytest.mark.parametrize("address", INSIDE)
+def test_a_name_that_leads_inside_opens_no_socket(address: str) -> None:
+    assert not opened(OUTSIDE, "https://storage.example/blob", address)
+
+
+@pytest.mark.parametrize("address", ELSEWHERE)
+def test_a_name_that_leads_anywhere_else_does(address: str) -> None:
+    assert opened(OUTSIDE, "https://storage.example/blob", address)
+
+
+@pytest.mark.parametrize("address", INSIDE)
+def test_a_registry_that_is_inside_itself_may_lead_there(address: str) -> None:
+    assert opened("https://127.0.0.1:5000", "https://storage.example/blob", address)
+
+
+def test_the_registrys_own_host_may_be_anywhere() -> None:
+    assert Network(RegistrySettings(), {}, OUTSIDE).route(f"{OUTSIDE}/v2/").refuses is None
+
+
+def test_a_storage_on_this_machine_is_reached_from_a_registry_on_it() -> None:
+    data = noise("inside", 1000)
+    registry = TinyRegistry()
+    registry.hold_blob("app", data)
+    with Unruly(registry) as server, Unruly(lambda _: registry.blob_reply(data, _), name="localhost") as storage:
+        server.fault("answer", "GET", "/blobs/", status=307, headers={"Location": f"{storage.url}/blob"})
+        assert Shop(server.host).small(described(data)) == data
+
+
+def test_it_is_said_which_host_leads_inside() -> None:
+    network = Network(RegistrySettings(), {}, OUTSIDE)
+    error = network.inward("https://storage.example/blob?secret")
+    assert isinstance(error, RegistryFailure)
+    assert "storage.example" in error.message
+    assert "secret" not in error.message
