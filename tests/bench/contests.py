@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.bench import measure, seed, tools
 from tests.bench.measure import Cost
 from tests.bench.tools import Job, Tool
+from tests.parts.certificates import Authority, Certificate
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.processes import free_port, wait_for_port
 
@@ -25,8 +26,9 @@ class Contest:
     """One row group of the table.
 
     images: `small` or `large`. places: what each destination is, `registry` or `layout`. filled: whether the one
-    registry has everything before the clock starts. rtt: whether the source is far away. archive: whether the source is
-    a docker archive. ours: how mirrorsync is called.
+    registry has everything before the clock starts. rtt: whether the source is far away. tls: whether the registries
+    speak TLS, which docker-registry offers HTTP/2 over. archive: whether the source is a docker archive. ours: how
+    mirrorsync is called.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Contest:
     places: Sequence[str] = ("registry",)
     filled: bool = False
     rtt: bool = False
+    tls: bool = False
     archive: bool = False
     ours: Tool = tools.MIRRORSYNC
 
@@ -42,7 +45,17 @@ class Contest:
 CONTESTS = (
     Contest("no change", "small", (tools.REGSYNC, tools.REGSYNC_TUNED, tools.SKOPEO_SYNC), filled=True),
     Contest("no change, far source", "small", (tools.REGSYNC, tools.REGSYNC_TUNED), filled=True, rtt=True),
+    Contest(
+        "no change, far source, TLS",
+        "small",
+        (tools.REGSYNC, tools.REGSYNC_TUNED, tools.SKOPEO_SYNC),
+        filled=True,
+        rtt=True,
+        tls=True,
+    ),
     Contest("first copy", "small", (tools.REGSYNC, tools.REGSYNC_TUNED, tools.SKOPEO_SYNC)),
+    Contest("first copy, far source", "small", (tools.REGSYNC_TUNED,), rtt=True),
+    Contest("first copy, far source, TLS", "small", (tools.REGSYNC_TUNED,), rtt=True, tls=True),
     Contest("large, registry to registry", "large", (tools.CRANE, tools.REGCTL, tools.SKOPEO_COPY)),
     Contest("large, registry to layout", "large", (tools.SKOPEO_COPY, tools.REGCTL), places=("layout",)),
     Contest(
@@ -82,7 +95,7 @@ class Bench:
         seed.large_image(storage, self.size.large)
         versions = [f"v1.{tag}" for tag in range(self.size.tags)]
         self.small = {f"bench/app{number:03}": versions for number in range(self.size.repositories)}
-        self.source = self._stack.enter_context(DockerRegistry(storage.root, access_log=True))
+        self.source = self._stack.enter_context(DockerRegistry(storage.root))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,24 +105,69 @@ class Bench:
         """Run one tool once, from the beginning that the contest sets."""
         with ExitStack() as stack:
             scratch = stack.enter_context(_directory(self.directory / "run"))
-            source = stack.enter_context(self._relay()) if contest.rtt else self.source.host
-            source = f"docker-archive:{self._archive}" if contest.archive else source
-            registries, places = self._full if contest.filled else _places(contest, scratch, stack)
+            source = self._source_tls if contest.tls else self.source
+            host = stack.enter_context(self._relay(source)) if contest.rtt else source.host
+            host = f"docker-archive:{self._archive}" if contest.archive else host
+            registries, places = self._filled(contest) if contest.filled else self._empty(contest, scratch, stack)
             images = LARGE if contest.images == "large" else self.small
+            job = Job(host, images, places, scratch, self._authority.path if contest.tls else None)
             # What an earlier run left to be written would be written on this one's time.
             subprocess.run(["sync"], check=True)
-            before = self._requests(registries)
-            cost = measure.run(tool.command(Job(source, images, places, scratch)), scratch / "run.log")
-            return Cost(cost.wall, cost.cpu, cost.memory, self._requests(registries) - before)
+            before = _answered(source, *registries)
+            cost = measure.run(tool.command(job), scratch / "run.log")
+            return Cost(cost.wall, cost.cpu, cost.memory, _answered(source, *registries) - before)
+
+    def _filled(self, contest: Contest) -> tuple[list[DockerRegistry], list[str]]:
+        """Return the one destination that has everything, and how it is named."""
+        registry = self._full_tls if contest.tls else self._full
+        return [registry], [registry.host]
+
+    def _empty(self, contest: Contest, scratch: Path, stack: ExitStack) -> tuple[list[DockerRegistry], list[str]]:
+        """Return the fresh destinations of one run: their registries, and how all of them are named."""
+        registries, places = [], []
+        for number, place in enumerate(contest.places):
+            if place == "layout":
+                places.append(f"oci:{scratch / f'layout{number}'}")
+            else:
+                registries.append(stack.enter_context(self._registry(scratch / f"registry{number}", contest.tls)))
+                places.append(registries[-1].host)
+        return registries, places
+
+    def _registry(self, storage: Path, tls: bool) -> DockerRegistry:
+        if not tls:
+            return DockerRegistry(storage)
+        return DockerRegistry(storage, certificate=self._certificate.path, key=self._certificate.key)
+
+    def _over_tls(self, registry: DockerRegistry) -> DockerRegistry:
+        """Start a second registry over the storage of one, for contests that only read it."""
+        storage = registry.storage.with_name(f"{registry.storage.name}-tls")
+        storage.symlink_to(registry.storage)
+        return self._stack.enter_context(self._registry(storage, tls=True))
 
     @cached_property
-    def _full(self) -> tuple[list[DockerRegistry], list[str]]:
+    def _authority(self) -> Authority:
+        return Authority(self.directory)
+
+    @cached_property
+    def _certificate(self) -> Certificate:
+        return self._authority.issue("registry")
+
+    @cached_property
+    def _source_tls(self) -> DockerRegistry:
+        return self._over_tls(self.source)
+
+    @cached_property
+    def _full_tls(self) -> DockerRegistry:
+        return self._over_tls(self._full)
+
+    @cached_property
+    def _full(self) -> DockerRegistry:
         """A registry that has all small images; one for all runs, as none of them changes it."""
         directory = self._stack.enter_context(_directory(self.directory / "full"))
-        registry = self._stack.enter_context(DockerRegistry(directory / "registry", access_log=True))
+        registry = self._stack.enter_context(DockerRegistry(directory / "registry"))
         job = Job(self.source.host, self.small, [registry.host], directory)
         measure.run(tools.mirrorsync(job), directory / "fill.log")
-        return [registry], [registry.host]
+        return registry
 
     @cached_property
     def _archive(self) -> Path:
@@ -117,13 +175,10 @@ class Bench:
         seed.docker_archive(path, self.size.large)
         return path
 
-    def _requests(self, registries: Sequence[DockerRegistry]) -> int:
-        return sum(registry.answered() for registry in (self.source, *registries))
-
     @contextmanager
-    def _relay(self) -> Iterator[str]:
+    def _relay(self, source: DockerRegistry) -> Iterator[str]:
         port = free_port()
-        command = [sys.executable, "-m", "tests.bench.relay", str(port), self.source.host, str(self.size.rtt)]
+        command = [sys.executable, "-m", "tests.bench.relay", str(port), source.host, str(self.size.rtt)]
         process = subprocess.Popen(command)
         try:
             wait_for_port(port, process)
@@ -133,16 +188,8 @@ class Bench:
             process.wait()
 
 
-def _places(contest: Contest, scratch: Path, stack: ExitStack) -> tuple[list[DockerRegistry], list[str]]:
-    """Return the fresh destinations of one run: their registries, and how all of them are named."""
-    registries, places = [], []
-    for number, place in enumerate(contest.places):
-        if place == "layout":
-            places.append(f"oci:{scratch / f'layout{number}'}")
-        else:
-            registries.append(stack.enter_context(DockerRegistry(scratch / f"registry{number}", access_log=True)))
-            places.append(registries[-1].host)
-    return registries, places
+def _answered(*registries: DockerRegistry) -> int:
+    return sum(registry.answered() for registry in registries)
 
 
 @contextmanager

@@ -15,12 +15,15 @@ class Job:
     """Images of one source for some destinations.
 
     source: a registry's host, or `docker-archive:FILE`. tags: by repository; destinations: hosts or `oci:DIR`.
+    authority: whose certificates the registries have, as a PEM file that every tool verifies them by; None: they speak
+    plain HTTP.
     """
 
     source: str
     tags: Mapping[str, Sequence[str]]
     destinations: Sequence[str]
     scratch: Path
+    authority: Path | None = None
 
     @property
     def one_image(self) -> str:
@@ -36,12 +39,18 @@ def _write(job: Job, name: str, document: object) -> str:
     return str(path)
 
 
+def _trusting(job: Job, command: list[str]) -> list[str]:
+    """Let a program in Go trust the authority of a job: this variable is Go's own, and the same for all of them."""
+    return command if job.authority is None else ["env", f"SSL_CERT_FILE={job.authority}", *command]
+
+
 def mirrorsync(job: Job) -> list[str]:
     """Run a spec with exact tags."""
     hosts = [job.source, *(place for place in job.destinations if not place.startswith("oci:"))]
+    speaking = {"plain_http": True} if job.authority is None else {"ca_file": str(job.authority)}
     spec = {
         "version": 1,
-        "registries": {host: {"plain_http": True} for host in hosts},
+        "registries": dict.fromkeys(hosts, speaking),
         "destinations": {f"d{number}": place for number, place in enumerate(job.destinations)},
         "defaults": {"to": [f"d{number}" for number in range(len(job.destinations))]},
         "mirrors": [{"from": f"{job.source}/{name}", "tags": list(tags)} for name, tags in job.tags.items()],
@@ -52,9 +61,10 @@ def mirrorsync(job: Job) -> list[str]:
 def _regsync(job: Job, registry: Mapping[str, object]) -> list[str]:
     (destination,) = job.destinations
     hosts = [job.source, destination]
+    tls = "disabled" if job.authority is None else "enabled"
     config = {
         "version": 1,
-        "creds": [{"registry": host, "tls": "disabled", **registry} for host in hosts],
+        "creds": [{"registry": host, "tls": tls, **registry} for host in hosts],
         # Without it regsync works on one tag after the other, which nobody with 2000 of them leaves so.
         "defaults": {"parallel": 16, "skipDockerConfig": True},
         "sync": [
@@ -67,7 +77,8 @@ def _regsync(job: Job, registry: Mapping[str, object]) -> list[str]:
             for name, tags in job.tags.items()
         ],
     }
-    return ["regsync", "once", "--config", _write(job, "regsync.yaml", config), "--verbosity", "error"]
+    command = ["regsync", "once", "--config", _write(job, "regsync.yaml", config), "--verbosity", "error"]
+    return _trusting(job, command)
 
 
 def regsync(job: Job) -> list[str]:
@@ -84,12 +95,13 @@ def skopeo_sync(job: Job) -> list[str]:
     """Run `skopeo sync` from a YAML file; the repositories of the bench all stand under one prefix."""
     (destination,) = job.destinations
     prefix = next(iter(job.tags)).partition("/")[0]
-    source = {job.source: {"tls-verify": False, "images": {name: list(tags) for name, tags in job.tags.items()}}}
-    config = _write(job, "skopeo.yaml", source)
-    return [
-        "skopeo", "sync", "--src", "yaml", "--dest", "docker", "--dest-tls-verify=false",
-        config, f"{destination}/{prefix}",
+    verify = job.authority is not None
+    source = {job.source: {"tls-verify": verify, "images": {name: list(tags) for name, tags in job.tags.items()}}}
+    command = [
+        "skopeo", "sync", "--src", "yaml", "--dest", "docker", f"--dest-tls-verify={json.dumps(verify)}",
+        _write(job, "skopeo.yaml", source), f"{destination}/{prefix}",
     ]  # fmt: skip
+    return _trusting(job, command)
 
 
 def mirrorsync_push(job: Job) -> list[str]:
