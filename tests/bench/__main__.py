@@ -9,8 +9,8 @@ from pathlib import Path
 from tests.bench.contests import CONTESTS, Bench, Contest, Size
 from tests.bench.measure import Cost, best
 
-_PATIENCE = 60
-"""seconds"""
+_HOPELESS = 10
+"""A tool whose first run took so many times our wall time is not run again: no noise explains that."""
 _HEAD = (
     f"{'contest':34} {'tool':13} {'wall s':>8} {'CPU s':>8} {'MB':>7} {'requests':>9} {'ours/theirs':>12} {'CPU':>6}"
 )
@@ -42,16 +42,14 @@ def main() -> None:
 
 
 def _measure(bench: Bench, contest: Contest, rounds: int) -> dict[str, Cost]:
-    """Run the tools in turn, so that what else the machine does falls on all of them.
-
-    A tool that needs longer than _PATIENCE once is not run again: no noise would explain that.
-    """
+    """Run the tools in turn, so that what else the machine does falls on all of them."""
     present = [tool for tool in (contest.ours, *contest.rivals) if tool.present]
     costs: dict[str, list[Cost]] = {tool.name: [] for tool in present}
     for _ in range(rounds):
         for tool in present:
-            if not costs[tool.name] or costs[tool.name][0].wall < _PATIENCE:
-                costs[tool.name].append(bench.run(contest, tool))
+            costs[tool.name].append(bench.run(contest, tool))
+        bearable = _HOPELESS * costs[contest.ours.name][0].wall
+        present = [tool for tool in present if costs[tool.name][0].wall <= bearable]
     return {name: best(runs) for name, runs in costs.items()}
 
 

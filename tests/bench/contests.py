@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import mirrorsync
 from tests.bench import measure, seed, tools
 from tests.bench.measure import Cost
 from tests.bench.tools import Job, Tool
@@ -90,6 +92,8 @@ class Bench:
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Bench:
+        # As pip does when it installs: a checkout under PYTHONDONTWRITEBYTECODE would be compiled at every start.
+        compileall.compile_dir(Path(mirrorsync.__file__).parent, quiet=1)
         storage = seed.Storage(self.directory / "source")
         seed.small_images(storage, self.size.repositories, self.size.tags)
         seed.large_image(storage, self.size.large)
@@ -105,7 +109,7 @@ class Bench:
         """Run one tool once, from the beginning that the contest sets."""
         with ExitStack() as stack:
             scratch = stack.enter_context(_directory(self.directory / "run"))
-            source = self._source_tls if contest.tls else self.source
+            source = self.source_over_tls if contest.tls else self.source
             host = stack.enter_context(self._relay(source)) if contest.rtt else source.host
             host = f"docker-archive:{self._archive}" if contest.archive else host
             registries, places = self._filled(contest) if contest.filled else self._empty(contest, scratch, stack)
@@ -119,7 +123,7 @@ class Bench:
 
     def _filled(self, contest: Contest) -> tuple[list[DockerRegistry], list[str]]:
         """Return the one destination that has everything, and how it is named."""
-        registry = self._full_tls if contest.tls else self._full
+        registry = self.full_over_tls if contest.tls else self._full
         return [registry], [registry.host]
 
     def _empty(self, contest: Contest, scratch: Path, stack: ExitStack) -> tuple[list[DockerRegistry], list[str]]:
@@ -153,11 +157,13 @@ class Bench:
         return self._authority.issue("registry")
 
     @cached_property
-    def _source_tls(self) -> DockerRegistry:
+    def source_over_tls(self) -> DockerRegistry:
+        """The source again, for contests over TLS."""
         return self._over_tls(self.source)
 
     @cached_property
-    def _full_tls(self) -> DockerRegistry:
+    def full_over_tls(self) -> DockerRegistry:
+        """The registry that has all small images again, for contests over TLS."""
         return self._over_tls(self._full)
 
     @cached_property
