@@ -36,3 +36,9 @@ def test_a_contest_over_tls_asks_only_the_registries_that_speak_it(bench: Bench)
     bench.run(contest, contest.ours)
     assert bench.source.answered() == plain
     assert bench.source_over_tls.answered() >= encrypted + 4
+
+
+def test_a_first_copy_reads_every_manifest_again(bench: Bench) -> None:
+    (contest,) = (each for each in CONTESTS if each.name == "first copy")
+    one, other = (bench.run(contest, contest.ours) for _ in range(2))
+    assert one.requests == other.requests

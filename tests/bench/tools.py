@@ -55,7 +55,12 @@ def mirrorsync(job: Job) -> list[str]:
         "defaults": {"to": [f"d{number}" for number in range(len(job.destinations))]},
         "mirrors": [{"from": f"{job.source}/{name}", "tags": list(tags)} for name, tags in job.tags.items()],
     }
-    return [sys.executable, "-m", "mirrorsync", "apply", "--quiet", _write(job, "mirror.yaml", spec)]
+    return [*_new_here(job), "apply", "--quiet", _write(job, "mirror.yaml", spec)]
+
+
+def _new_here(job: Job) -> list[str]:
+    """Start a mirrorsync that has never seen the images: without the manifests that an earlier run has kept."""
+    return ["env", f"CACHE_DIRECTORY={job.scratch}", sys.executable, "-m", "mirrorsync"]
 
 
 def _regsync(job: Job, registry: Mapping[str, object]) -> list[str]:
@@ -105,11 +110,10 @@ def skopeo_sync(job: Job) -> list[str]:
 
 
 def mirrorsync_push(job: Job) -> list[str]:
-    """Push a docker archive, by a mirrorsync that has never seen it."""
+    """Push a docker archive."""
     (destination,) = job.destinations
     return [
-        "env", f"CACHE_DIRECTORY={job.scratch}",
-        sys.executable, "-m", "mirrorsync", "copy", "--quiet", "--dest-tls-verify=false",
+        *_new_here(job), "copy", "--quiet", "--dest-tls-verify=false",
         f"{job.source}:{job.one_image}", f"docker://{destination}/{job.one_image}",
     ]  # fmt: skip
 
