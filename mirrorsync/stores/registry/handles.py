@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import pycurl
@@ -25,9 +25,23 @@ _NOT_ADDED: Final = ("Expect:", "Content-Type:")
 _END_OF_HEADERS: Final = (b"\r\n", b"\n")
 
 
-def made(route: Route) -> pycurl.Curl:
+class Handle:
+    """An easy handle that remembers what it was told: most requests of a run differ from the last one in their URL.
+
+    said: the method and headers that are set, and the Authorization header with them; None when they have to be set.
+    """
+
+    __slots__ = ("curl", "said")
+
+    def __init__(self) -> None:
+        self.curl = pycurl.Curl()
+        self.said: tuple[str, Mapping[str, str], str] | None = None
+
+
+def made(route: Route) -> Handle:
     """Return a handle with everything set that all requests on a route share."""
-    handle = pycurl.Curl()
+    made = Handle()
+    handle = made.curl
     for option, value in (
         (pycurl.NOSIGNAL, 1),
         (pycurl.CONNECTTIMEOUT_MS, int(CONNECT_SECONDS * 1000)),
@@ -50,7 +64,7 @@ def made(route: Route) -> pycurl.Curl:
     if route.proxy is not None and route.proxy.url.startswith("https:"):
         for option, path in zip((pycurl.PROXY_CAINFO, pycurl.PROXY_CAPATH), system_trust(), strict=True):
             handle.setopt(option, path) if path is not None else handle.unsetopt(option)
-    return handle
+    return made
 
 
 def _set_trust(handle: pycurl.Curl, trust: Trust) -> None:
@@ -79,7 +93,7 @@ class Exchange:
 
     def __init__(
         self,
-        handle: pycurl.Curl,
+        handle: Handle,
         outgoing: Outgoing,
         receive: Callable[[bytes], int | None],
         *,
@@ -87,23 +101,30 @@ class Exchange:
         size: int = 0,
     ) -> None:
         self.handle = handle
+        curl = handle.curl
         self.received = 0
         self._lines: list[bytes] = []
         self._size = size if body is not None else len(outgoing.request.body or b"")
         self._receive = receive
-        handle.setopt(pycurl.URL, outgoing.request.url)
-        handle.setopt(pycurl.WRITEFUNCTION, self._take)
-        handle.setopt(pycurl.HEADERFUNCTION, self._lines.append)  # a third of what a method in Python costs
-        self._set_headers(outgoing)
-        self._set_method(outgoing.request.method, outgoing.request.body, body)
+        curl.setopt(pycurl.URL, outgoing.request.url)
+        curl.setopt(pycurl.WRITEFUNCTION, self._take)
+        curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)  # a third of what a method in Python costs
+        request = outgoing.request
+        said = (request.method, request.headers, outgoing.authorization)
+        if handle.said is None or said != handle.said:
+            handle.said = None
+            self._set_headers(outgoing)
+            self._set_method(request.method, request.body, body)
+            if self._size == 0 and request.method in ("GET", "HEAD"):
+                handle.said = said
 
     def _set_headers(self, outgoing: Outgoing) -> None:
         headers = outgoing.request.sent_with(outgoing.authorization)
         missing = _NOT_ADDED if "Content-Type" not in headers else _NOT_ADDED[:1]
-        self.handle.setopt(pycurl.HTTPHEADER, [*(f"{name}: {value}" for name, value in headers.items()), *missing])
+        self.handle.curl.setopt(pycurl.HTTPHEADER, [*(f"{name}: {value}" for name, value in headers.items()), *missing])
 
     def _set_method(self, method: str, content: bytes | None, body: Callable[[int], bytes | int] | None) -> None:
-        handle = self.handle
+        handle = self.handle.curl
         handle.setopt(pycurl.HTTPGET, 1)
         # On a kept connection that gives no answer libcurl asks once more over a new one; "no such tag" would then be
         # said of what the first request has deleted.
@@ -145,23 +166,27 @@ class Exchange:
     @property
     def status(self) -> int:
         """The status of the last answer that began, 0 before there is one."""
-        for line in reversed(self._lines):
-            if line.startswith(b"HTTP/"):
-                return int(line.split(None, 2)[1])  # libcurl takes no other status line
-        return 0
+        return int(self._lines[self._begin].split(None, 2)[1]) if self._lines else 0  # libcurl takes no others
+
+    @property
+    def _begin(self) -> int:
+        """Where the headers of the last answer begin; there is more than one where 1xx came before it."""
+        if self._lines.count(_END_OF_HEADERS[0]) <= 1 and self._lines[-1] in _END_OF_HEADERS:
+            return 0
+        numbers = reversed(range(len(self._lines)))
+        return next((number for number in numbers if self._lines[number].startswith(b"HTTP/")), 0)
 
     @property
     def rest(self) -> int | None:
         """How many bytes of the answer's body are still to come, None when nobody can tell."""
         if not self.answered:
             return None
-        length = int(self.handle.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T))
+        length = int(self.handle.curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T))
         return length - self.received if length >= 0 else None
 
     def headers(self) -> CIMultiDict[str]:
         """Return the headers of the last answer."""
-        begin = next(number for number in reversed(range(len(self._lines))) if self._lines[number].startswith(b"HTTP/"))
-        text = b"".join(self._lines[begin + 1 :]).decode("latin-1")
+        text = b"".join(self._lines[self._begin + 1 :]).decode("latin-1")
         parts = (line.partition(":") for line in text.split("\n"))
         return CIMultiDict([(name.strip(), value.strip()) for name, colon, value in parts if colon])
 
@@ -174,8 +199,8 @@ class Exchange:
 
     def _taken(self) -> int:
         """Return how much of the body the other side has acknowledged: what is in the socket's buffer is not sent."""
-        sent = int(self.handle.getinfo(pycurl.SIZE_UPLOAD_T))
-        descriptor: Any = self.handle.getinfo(pycurl.ACTIVESOCKET)
+        sent = int(self.handle.curl.getinfo(pycurl.SIZE_UPLOAD_T))
+        descriptor: Any = self.handle.curl.getinfo(pycurl.ACTIVESOCKET)
         if descriptor is None or descriptor < 0:
             return sent
         try:

@@ -13,7 +13,7 @@ from mirrorsync.errors import MirrorsyncError, Unreachable
 from mirrorsync.stores.base import CHUNK_BYTES
 from mirrorsync.stores.registry import handles
 from mirrorsync.stores.registry.failures import failed
-from mirrorsync.stores.registry.handles import Exchange
+from mirrorsync.stores.registry.handles import Exchange, Handle
 from mirrorsync.stores.registry.messages import MAX_ERROR_BYTES, Outgoing
 from mirrorsync.stores.registry.multi import Multi
 from mirrorsync.stores.registry.network import Network, Route
@@ -36,17 +36,17 @@ class Line:
         self.network = network
         self.check = check
         self.multi = Multi(connections, lambda _: None)
-        self._handles: dict[Route, pycurl.Curl] = {}
+        self._handles: dict[Route, Handle] = {}
 
-    def handle(self, route: Route) -> pycurl.Curl:
+    def handle(self, route: Route) -> Handle:
         """Return the handle for a route."""
         if route not in self._handles:
             handle = self._handles[route] = handles.made(route)
             # One stream for itself: with HTTP/2 its windows would be the limit, and a lost packet stops everybody.
-            handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-            handle.setopt(pycurl.BUFFERSIZE, CHUNK_BYTES)
-            handle.setopt(pycurl.UPLOAD_BUFFERSIZE, CHUNK_BYTES)
-            handle.setopt(pycurl.SOCKOPTFUNCTION, _enlarge)
+            handle.curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+            handle.curl.setopt(pycurl.BUFFERSIZE, CHUNK_BYTES)
+            handle.curl.setopt(pycurl.UPLOAD_BUFFERSIZE, CHUNK_BYTES)
+            handle.curl.setopt(pycurl.SOCKOPTFUNCTION, _enlarge)
         return self._handles[route]
 
     def close(self) -> None:
@@ -90,8 +90,8 @@ class Stream:
         )
         # A kept connection may be closed in the moment in which it is used again; a long body cannot be sent a second
         # time, and next to it a new connection costs nothing.
-        self.exchange.handle.setopt(pycurl.FRESH_CONNECT, int(content is not None and size > CHUNK_BYTES))
-        line.multi.add(self.exchange.handle, self._over)
+        self.exchange.handle.curl.setopt(pycurl.FRESH_CONNECT, int(content is not None and size > CHUNK_BYTES))
+        line.multi.add(self.exchange.handle.curl, self._over)
 
     def _take(self, data: bytes) -> None:
         self._parts.append(data)
@@ -121,7 +121,7 @@ class Stream:
             self._turn(_LOOK_SECONDS)
         if not self.exchange.answered:
             self._raise(silent=not self.exchange.heard)
-        self._line.network.reached(self._route, self.exchange.handle)
+        self._line.network.reached(self._route, self.exchange.handle.curl)
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body of the answer as it comes, in chunks of about CHUNK_BYTES, of less on a slow line."""
@@ -152,7 +152,7 @@ class Stream:
         if self._result is None:
             self._stalled = self._pace.stalled(time.monotonic(), *self.exchange.progress())
             if self._stalled:
-                self._line.multi.abandon(self.exchange.handle)
+                self._line.multi.abandon(self.exchange.handle.curl)
 
     def _raise(self, *, silent: bool) -> None:
         network, (number, words) = self._line.network, self._result or (pycurl.E_RECV_ERROR, "")
@@ -160,7 +160,7 @@ class Stream:
         if self._stalled:
             error = network.named(Unreachable(self._stalled), self._url, self._route)
         else:
-            error = failed(number, words, self.exchange.handle, self._route, self._url, network)
+            error = failed(number, words, self.exchange.handle.curl, self._route, self._url, network)
         if not error.transient:
             raise error
         raise Transient(error, silent=silent) from error
@@ -176,4 +176,4 @@ class Stream:
                 self._turn(_LOOK_SECONDS)
         except MirrorsyncError:
             pass
-        self._line.multi.remove(self.exchange.handle)
+        self._line.multi.remove(self.exchange.handle.curl)

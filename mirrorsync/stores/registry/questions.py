@@ -15,7 +15,7 @@ import pycurl
 from mirrorsync.errors import MirrorsyncError, Unreachable
 from mirrorsync.stores.registry import handles
 from mirrorsync.stores.registry.failures import failed
-from mirrorsync.stores.registry.handles import Exchange
+from mirrorsync.stores.registry.handles import Exchange, Handle
 from mirrorsync.stores.registry.messages import MAX_ERROR_BYTES, Answer, Outgoing
 from mirrorsync.stores.registry.multi import Multi
 from mirrorsync.stores.registry.network import QUESTION_SECONDS, Network, Route
@@ -34,7 +34,7 @@ class Questions:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._engine: _Engine | None = None
-        self._free: defaultdict[Route, list[pycurl.Curl]] = defaultdict(list)
+        self._free: defaultdict[Route, list[Handle]] = defaultdict(list)
         self._turns = _Turns(network.connections.questions)
 
     async def send(self, outgoing: Outgoing) -> Answer:
@@ -58,7 +58,7 @@ class Questions:
             if not failure.transient:
                 raise failure
             raise Transient(failure, silent=not question.exchange.heard) from failure
-        self._network.reached(route, question.exchange.handle)
+        self._network.reached(route, question.exchange.handle.curl)
         answer = question.answer()
         free.append(question.exchange.handle)
         return answer
@@ -67,7 +67,7 @@ class Questions:
         url, route, exchange = question.outgoing.request.url, question.route, question.exchange
         if question.stalled:
             return self._network.named(Unreachable(question.stalled), url, route)
-        return failed(number, words, exchange.handle, route, url, self._network)
+        return failed(number, words, exchange.handle.curl, route, url, self._network)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -83,7 +83,7 @@ class _Question:
     cut: the body was longer, and the rest was not read. stalled: why the question was given up, "" when it was not.
     """
 
-    def __init__(self, handle: pycurl.Curl, route: Route, outgoing: Outgoing) -> None:
+    def __init__(self, handle: Handle, route: Route, outgoing: Outgoing) -> None:
         self.route = route
         self.outgoing = outgoing
         self.exchange = Exchange(handle, outgoing, self._take)
@@ -134,7 +134,7 @@ class _Engine:
             if not over.done():
                 over.set_result((number, words))
 
-        handle, method = question.exchange.handle, question.outgoing.request.method
+        handle, method = question.exchange.handle.curl, question.outgoing.request.method
         patience = self._network.patience(method)
         handle.setopt(pycurl.TIMEOUT_MS, int((patience + QUESTION_SECONDS) * 1000))
         self._under_way[question] = Pace(self._loop.time(), patience, self._network.least)
@@ -153,7 +153,7 @@ class _Engine:
             if not question.stalled:
                 question.stalled = pace.stalled(now, *question.exchange.progress())
                 if question.stalled:
-                    self._multi.abandon(question.exchange.handle)
+                    self._multi.abandon(question.exchange.handle.curl)
         self._look = self._loop.call_later(self._look_seconds, self._look_at_all) if self._under_way else None
 
     def _alarm(self, seconds: float | None) -> None:
