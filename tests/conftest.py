@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.parts.daemon import Daemon
 from tests.parts.docker_registry import DockerRegistry
+from tests.parts.front import front
 from tests.parts.mirrorsync import Mirrorsync, Serve
 from tests.parts.processes import run
 from tests.parts.token_server import ISSUER, PASSWORD, SERVICE, USER, TokenServer, make_certificate
+from tests.parts.unruly import Unruly
 
 NEEDED = ("docker-registry", "skopeo", "podman", "openssl", "htpasswd", "systemd-analyze")
 _NUMBERS = itertools.count()
@@ -94,17 +97,19 @@ def tls_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
 
 @pytest.fixture(scope="session")
 def token_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
-    """A docker-registry whose tokens come from a token service of the tests."""
+    """A docker-registry whose tokens come from a token service of the tests, both behind one address."""
     directory = tmp_path_factory.mktemp("tokens")
     certificate, key = make_certificate(directory, "issuer")
     with ExitStack() as stack:
         tokens = TokenServer(certificate, key)
         stack.callback(tokens.stop)
-        auth = {
-            "token": {"realm": tokens.url, "service": SERVICE, "issuer": ISSUER, "rootcertbundle": str(certificate)}
-        }
+        backends: dict[str, str] = {"/token": urlsplit(tokens.url).netloc}
+        entrance = stack.enter_context(Unruly(front(backends)))
+        realm = f"{entrance.url}/token"
+        auth = {"token": {"realm": realm, "service": SERVICE, "issuer": ISSUER, "rootcertbundle": str(certificate)}}
         server = stack.enter_context(DockerRegistry(directory / "storage", auth=auth))
-        yield Locked(server.host, USER, PASSWORD, tokens=tokens, server=server)
+        backends["/"] = server.host
+        yield Locked(entrance.host, USER, PASSWORD, tokens=tokens, server=server)
 
 
 @pytest.fixture(scope="session")

@@ -181,7 +181,7 @@ def settings_of(options: AccessOptions) -> RegistrySettings:
             raise UsageError(f"{options.option('cert_dir')} {printable(options.cert_dir)} is no directory")
         changes["cert_dir"] = str(directory)
     if options.realm_host:
-        changes["realm_hosts"] = tuple(check_host(host).partition(":")[0] for host in options.realm_host)
+        changes["realm_hosts"] = tuple(check_host(host) for host in options.realm_host)
     return RegistrySettings(**changes)
 
 
@@ -222,8 +222,8 @@ def _tls(prefix: str) -> dict[str, Callable[[Callable[..., Any]], Callable[..., 
             f"--{prefix}cert-dir", metavar="DIR", help="Holds *.crt of authorities, and NAME.cert with NAME.key."
         ),
         "realm_host": click.option(
-            f"--{prefix}realm-host", metavar="HOST", multiple=True,
-            help="A token service on another host that may get the login. Repeatable.",
+            f"--{prefix}realm-host", metavar="HOST[:PORT]", multiple=True,
+            help="A token service at another host or port that may get the login. Repeatable.",
         ),
     }  # fmt: skip
 

@@ -80,7 +80,7 @@ class _Builder:
                 settings[host] = self._settings(members)
             for number, realm in enumerate(members.get("realm_hosts", ())):
                 with self._at(join(join(pointer, "realm_hosts"), number)):
-                    _realm_host(realm)
+                    check_host(realm)
         return settings
 
     def _settings(self, members: Mapping[str, Any]) -> RegistrySettings:
@@ -264,9 +264,3 @@ def _pin(wanted: ExactTag | Digest) -> Digest | None:
 
 def _image(source: Location, wanted: ExactTag | Digest) -> Reference:
     return Reference(source, wanted.tag if isinstance(wanted, ExactTag) else None, _pin(wanted))
-
-
-def _realm_host(text: str) -> None:
-    """See that a token service's host is one; its port does not matter. Raises: GrammarError."""
-    if check_host(text).partition(":")[2]:
-        raise GrammarError(f"{text} has a port", remedy=f"write {text.partition(':')[0]}: any port of it is meant")

@@ -24,9 +24,9 @@ _FIELD = re.compile(r"\{([^{}]*)\}|[{}]")
 class RegistrySettings:
     """How to talk to one registry. Paths are absolute; max_connections is per run and host.
 
-    cert_dir: a directory of certificates as containers-certs.d(5) has them. realm_hosts: hosts other than the
-    registry's own whose token service may get its credentials. answer_seconds: how long an answer may take to begin.
-    min_bytes_per_second: what has to move at least, counted over stall_seconds.
+    cert_dir: a directory of certificates as containers-certs.d(5) has them. realm_hosts: `host` or `host:port` of token
+    services that may get its credentials besides one at the registry's own host and port. answer_seconds: how long an
+    answer may take to begin. min_bytes_per_second: what has to move at least, counted over stall_seconds.
     """
 
     username: str | None = None

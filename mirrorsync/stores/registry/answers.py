@@ -57,6 +57,11 @@ _STATUS_REMEDIES: Final[dict[int, str]] = {
 }
 
 
+WEB_PAGE_REMEDY: Final = (
+    "check the host name, and whether a firewall, a proxy or a login page stands before the registry"
+)
+
+
 def failure(answer: Answer, doing: str) -> MirrorsyncError:
     """Return the error for an answer that is not a success; `doing` says what was asked, such as "reading its tags"."""
     codes, message = _told(answer)

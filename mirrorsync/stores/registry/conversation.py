@@ -7,24 +7,37 @@ it, and returns the final answer.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, cast
 
-from mirrorsync.errors import RegistryFailure
+from mirrorsync.errors import RegistryFailure, RegistryUnavailable
+from mirrorsync.stores.registry.answers import WEB_PAGE_REMEDY, codes
 from mirrorsync.stores.registry.messages import Answer, Outgoing, Request
-from mirrorsync.stores.registry.origins import resolved, same_origin
+from mirrorsync.stores.registry.origins import base_of, resolved, same_origin
+from mirrorsync.stores.registry.retry import Transient
+from mirrorsync.stores.registry.scopes import Scopes, of_url
 
 _MAX_REDIRECTS: Final = 5
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_READING: Final = frozenset({"GET", "HEAD"})
+# How storages say that a presigned URL has run out, or was signed for another moment than theirs.
+_RUN_OUT: Final = frozenset({400, 403})
+_STORAGE_REMEDY: Final = "the registry's storage does not take the URLs that it signs: see to the clocks of both"
 
 
 @dataclass(frozen=True, slots=True)
 class Authorize:
-    """Find the Authorization header for `scopes`; rejected: the one that got a 401 with these `challenges`."""
+    """Find the Authorization header for `scopes`; rejected: the one that got a 401 with these `challenges`.
 
-    scopes: tuple[str, ...]
+    elsewhere: the URL of another registry that the header is for, "" for the one that is asked. reads: whether the
+    request only reads.
+    """
+
+    scopes: Scopes
     rejected: str | None = None
     challenges: Sequence[str] = ()
+    elsewhere: str = ""
+    reads: bool = False
 
 
 Move = Authorize | Outgoing
@@ -35,32 +48,93 @@ def converse(request: Request, registry: str) -> Conversation:
     """Lead the conversation about one request. registry: the URL of the registry, whose origin gets the credentials.
 
     A redirect is followed by hand: never from https to http, never with credentials to another origin (a subdomain is
-    another), five at most. A presigned URL that is refused is asked for again once: they expire. Raises:
-    RegistryFailure.
+    another), five at most. Another registry at its end, which wants to know who asks, has a conversation of its own:
+    with the credentials for that host, or none (go-containerregistry#2333). Raises: RegistryFailure; Transient for a
+    presigned URL that is refused: the registry signs a new one when it is asked again.
     """
-    authorization = yield from _authorized(Authorize(request.scopes))
-    url, redirects, again, renewed = request.url, 0, False, False
+    place = _Place(request, registry, request.url)
+    url, redirects, again = request.url, 0, set[str]()
     while True:
-        at_home = same_origin(url, registry)
-        answer = cast("Answer", (yield Outgoing(request.to(url), authorization if at_home else "")))
-        if answer.status == 401 and at_home and not again:
-            again = True
-            refused, challenges = authorization, answer.all("WWW-Authenticate")
-            authorization = yield from _authorized(Authorize(request.scopes, refused, challenges))
-            if authorization == refused:
+        if not place.holds(url):
+            place = _Place(request, registry, url)
+        authorization = yield from place.authorized()
+        answer = cast("Answer", (yield Outgoing(request.to(url), authorization)))
+        if answer.status == 401 and place.scopes and place.base not in again:
+            again.add(place.base)
+            renewed = yield from place.renewed(answer)
+            if renewed == authorization:
                 return answer  # a password that was refused is not said twice: accounts are locked for that
-            url = request.url
-        elif answer.status in _REDIRECTS and answer.header("Location"):
+            url = request.url if place.at_home else url
+        elif answer.status in REDIRECTS and answer.header("Location"):
             if request.stays and _leads_away(url, answer.header("Location"), registry):
                 return answer
             redirects += 1
             if redirects > _MAX_REDIRECTS:
                 raise RegistryFailure(f"the registry redirects more than {_MAX_REDIRECTS} times")
             url = resolved(url, answer.header("Location"), registry)
-        elif answer.status == 403 and not at_home and not renewed:
-            renewed, url = True, request.url
         else:
-            return answer
+            return _final(answer, request, place)
+
+
+@dataclass(slots=True)
+class _Place:
+    """An origin that a request goes to, and how it is told there who asks. url: where the request came there."""
+
+    request: Request
+    registry: str
+    url: str
+    at_home: bool = field(init=False)
+    base: str = field(init=False)
+    scopes: Scopes = field(init=False)
+    _header: str | None = None
+
+    def __post_init__(self) -> None:
+        self.at_home = same_origin(self.url, self.registry)
+        self.base = self.registry if self.at_home else base_of(self.url)
+        self.scopes = self.request.scopes
+        if not self.at_home:
+            # Elsewhere nothing is written by anybody's leave, and a repository may have another name.
+            asks = self.scopes and self.request.method in _READING
+            self.scopes = of_url(self.url) if asks else ()
+
+    def holds(self, url: str) -> bool:
+        return same_origin(url, self.base)
+
+    def authorized(self) -> Generator[Move, str | Answer, str]:
+        if self._header is None:
+            self._header = yield from self._ask()
+        return self._header
+
+    def renewed(self, answer: Answer) -> Generator[Move, str | Answer, str]:
+        self._header = yield from self._ask(self._header, answer.all("WWW-Authenticate"))
+        return self._header
+
+    def _ask(self, rejected: str | None = None, challenges: Sequence[str] = ()) -> Generator[Move, str | Answer, str]:
+        if not self.scopes:
+            return ""
+        reads = self.request.method in _READING
+        elsewhere = "" if self.at_home else self.base
+        return cast("str", (yield Authorize(self.scopes, rejected, challenges, elsewhere, reads)))
+
+
+def _final(answer: Answer, request: Request, place: _Place) -> Answer:
+    """Return the answer that a request ends with. Raises: Transient, RegistryFailure."""
+    if not place.at_home and answer.status in _RUN_OUT and request.method == "GET" and not codes(answer):
+        # Signed for a minute, and held up for two; or the storage's clock is not the registry's.
+        told = f"the storage that the registry leads to answered {answer.status}"
+        raise Transient(RegistryUnavailable(told, remedy=_STORAGE_REMEDY), status=answer.status)
+    if place.at_home and _is_web_page(answer, request):
+        raise RegistryFailure("it answers with a web page", remedy=WEB_PAGE_REMEDY)
+    return answer
+
+
+def _is_web_page(answer: Answer, request: Request) -> bool:
+    """Tell whether a page of a firewall or a login stands where an API was asked to write something.
+
+    What a registry made has a Location or another status than 200; Quay says text/html of its own empty answers.
+    """
+    page = answer.status == 200 and answer.media_type == "text/html" and not answer.header("Location")
+    return page and request.method not in _READING
 
 
 def _leads_away(url: str, location: str, registry: str) -> bool:
@@ -68,7 +142,3 @@ def _leads_away(url: str, location: str, registry: str) -> bool:
         return not same_origin(resolved(url, location, registry), registry)
     except RegistryFailure:
         return True
-
-
-def _authorized(wanted: Authorize) -> Generator[Move, str | Answer, str]:
-    return cast("str", (yield wanted))

@@ -9,16 +9,15 @@ from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.located import located
 from mirrorsync.stores.registry import challenge as challenges
 from mirrorsync.stores.registry.accounts import Credentials
-from mirrorsync.stores.registry.auth import trusted_realms
 from mirrorsync.stores.registry.challenge import Challenge
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.messages import Request
-from mirrorsync.stores.registry.origins import resolved
+from mirrorsync.stores.registry.origins import resolved, same_origin
+from mirrorsync.stores.registry.realms import Realms
+from mirrorsync.stores.registry.scopes import NOTHING
 from mirrorsync.stores.registry.store import Surroundings, client_of
 
 _DOING = "logging in"
-# A token that allows nothing still says whether the password is right; more might be refused to a good account.
-_NO_SCOPE = ("",)
 
 
 async def accepts(host: str, credentials: Credentials, settings: RegistrySettings, around: Surroundings) -> bool:
@@ -27,7 +26,7 @@ async def accepts(host: str, credentials: Credentials, settings: RegistrySetting
     It is asked for its API (`GET /v2/`, distribution spec "Determining Support") with Basic authentication or a token,
     whichever it wants. Raises: Unauthorized or Denied when it does not take them, and what asking raises.
     """
-    client = client_of(host, settings, around, lambda _: credentials)
+    client = client_of(host, settings, around, lambda *_: credentials)
     try:
         with located(host):
             wanted = await _wanted(client)
@@ -35,7 +34,7 @@ async def accepts(host: str, credentials: Credentials, settings: RegistrySetting
                 return False
             _check_realm(client.url, wanted, settings)
             try:
-                await client.ask(Request("GET", f"{client.url}/v2/", _NO_SCOPE), _DOING)
+                await client.ask(Request("GET", f"{client.url}/v2/", NOTHING), _DOING)
             except (Unauthorized, Denied) as error:
                 error.remedy = "check username and password; some registries want a token in the password's place"
                 raise
@@ -47,6 +46,9 @@ async def accepts(host: str, credentials: Credentials, settings: RegistrySetting
 async def _wanted(client: Client) -> Challenge | None:
     """Return how a registry wants to be told who asks, None when it does not want to know."""
     answer = await client.ask(Request("GET", f"{client.url}/v2/", known=frozenset({401})), _DOING)
+    if not same_origin(answer.url, client.url):
+        host = printable(urlsplit(answer.url).netloc)
+        raise RegistryFailure(f"{_DOING}: it leads its clients to {host}", remedy=f"log in to {host}")
     if answer.ok:
         return None
     wanted = challenges.choose(answer.all("WWW-Authenticate"))
@@ -59,9 +61,13 @@ def _check_realm(url: str, wanted: Challenge, settings: RegistrySettings) -> Non
     """See that a token service gets to see the password. Raises: Denied."""
     if wanted.scheme != "bearer":
         return
-    realm = urlsplit(resolved(f"{url}/v2/", wanted.get("realm"), url)).hostname or ""
-    if realm not in trusted_realms(url, settings.realm_hosts):
+    realm = resolved(f"{url}/v2/", wanted.get("realm"), url)
+    if not Realms(url, settings.realm_hosts).trusts(realm):
+        place = urlsplit(realm)
+        # Another port of the registry's own host has to be named with it.
+        named = place.netloc if place.hostname == urlsplit(url).hostname else place.hostname or ""
         raise Denied(
-            f"{_DOING}: its token service {printable(realm)} is another host, and was not told the password",
-            remedy=f"if it is right, say so: --realm-host {printable(realm)}",
+            f"{_DOING}: its token service {printable(place.netloc)} is at another host or port, and was not told the "
+            "password",
+            remedy=f"if it is right, say so: --realm-host {printable(named)}",
         )

@@ -19,6 +19,7 @@ from mirrorsync.stores.registry.certificates import Certificates, read_certifica
 from mirrorsync.stores.registry.origins import leads_inward, same_origin
 from mirrorsync.stores.registry.pace import Least
 from mirrorsync.stores.registry.proxies import Proxy, bypasses
+from mirrorsync.stores.registry.realms import Realms
 from mirrorsync.stores.registry.trust import Trust, trust_of
 
 E = TypeVar("E", bound=MirrorsyncError)
@@ -89,6 +90,7 @@ class Network:
         self._home = home
         self._home_is_inside = leads_inward(urlsplit(home).hostname or "")
         self._located = False
+        self._realms = Realms(home, settings.realm_hosts)
         self._proxies = dict(proxies)
         self._routes: dict[str, Route] = {}
         self._trusts: dict[bool, Trust] = {}
@@ -110,19 +112,18 @@ class Network:
         proxy = self._proxy(url)
         elsewhere = proxy is None and parts.hostname != urlsplit(self._home).hostname
         return Route(
-            trust=self._trust(parts.hostname or "") if parts.scheme == "https" else None,
+            trust=self._trust(url) if parts.scheme == "https" else None,
             proxy=proxy,
             refuses=self._opened if elsewhere else None,
         )
 
-    def _trust(self, host: str) -> Trust:
-        """Return what the TLS of a host is held against.
+    def _trust(self, url: str) -> Trust:
+        """Return what the TLS of the host of `url` is held against.
 
         The client certificate is for the registry's own host and its token service, as passwords are; a storage that it
         redirects to does not get to see it.
         """
-        known = {urlsplit(self._home).hostname, *self._settings.realm_hosts}
-        shown = bool(self._settings.client_cert or self._directory) and host in known
+        shown = bool(self._settings.client_cert or self._directory) and self._realms.trusts(url)
         if shown not in self._trusts:
             held = read_certificates(self._directory) if self._directory else Certificates()
             self._trusts[shown] = trust_of(self._settings, held, shown=shown)

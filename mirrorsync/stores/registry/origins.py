@@ -27,17 +27,26 @@ def same_origin(one: str, other: str) -> bool:
     return one.startswith(f"{other}/") or origin(one) == origin(other)
 
 
+def base_of(url: str) -> str:
+    """Return the URL of the origin that a URL belongs to, without a path. Raises: RegistryFailure."""
+    parts = _split(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
 def resolved(base: str, location: str, registry: str) -> str:
     """Return where a Location, Link or realm of a `registry` (a URL of it) leads, seen from the URL `base`.
 
-    Raises: RegistryFailure when it leads from https to http, holds credentials, is no http(s) URL, or leads inward:
-    to this machine or a cloud's metadata service by its address, where the registry itself is not (rules 4.3 (1) to
-    (5) of the threat list; GHSA-h7vf-4x9w-h99v and go-containerregistry#2193 are what happens without).
+    http:// of the same host is https:// there when `base` is: a registry behind a proxy that ends TLS does not know
+    better (Harbor, Gitea and distribution without `externalURL`, `ROOT_URL` or `http.host`).
+    Raises: RegistryFailure when it leads from https to http of another host, holds credentials, is no http(s) URL, or
+    leads inward: to this machine or a cloud's metadata service by its address, where the registry itself is not (rules
+    4.3 (1) to (5) of the threat list; GHSA-h7vf-4x9w-h99v and go-containerregistry#2193 are what happens without).
     """
     parts = _split(location, base)
-    target = parts.geturl()
     if parts.username is not None or parts.password is not None:
         raise RegistryFailure("the registry points to a URL with credentials in it")
+    parts = _as_secure_as(urlsplit(base), parts)
+    target = parts.geturl()
     if parts.scheme == "http" and urlsplit(base).scheme == "https":
         raise RegistryFailure(f"the registry points from https to http (host {printable(parts.hostname or '')!r})")
     host = parts.hostname or ""
@@ -46,19 +55,59 @@ def resolved(base: str, location: str, registry: str) -> str:
     return target
 
 
+def _as_secure_as(base: SplitResult, target: SplitResult) -> SplitResult:
+    """Return `target` over https where it is http of the host that `base` has https of, at its port or port 80."""
+    downgraded = base.scheme == "https" and target.scheme == "http" and target.hostname == base.hostname
+    if not downgraded or target.port not in (None, _PORTS["http"], _port(base)):
+        return target
+    return target._replace(scheme="https", netloc=base.netloc.rpartition("@")[2])
+
+
 def leads_inward(host: str) -> bool:
-    """Tell whether a host, by name or in any spelling of its address, is this machine, link-local or unspecified."""
-    if host == "localhost" or host.endswith(".localhost"):
+    """Tell whether a host is this machine, link-local, unspecified or a cloud's metadata service.
+
+    host: a name, or an address in any spelling; also what a name turned out to be when it was connected to.
+    """
+    name = host.lower().rstrip(".")
+    if name in _INWARD_NAMES or name.endswith(".localhost"):
         return True
+    address = _address(name)
+    return address is not None and any(_is_inward(one) for one in (address, *_embedded(address)))
+
+
+def is_this_machine(host: str) -> bool:
+    """Tell whether a host is this machine, by its usual name or in any spelling of its address."""
     address = _address(host)
-    if address is None:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    address = mapped or address
-    return address.is_loopback or address.is_link_local or address.is_unspecified or address == _AWS_METADATA_V6
+    return host == "localhost" or (address is not None and address.is_loopback)
 
 
-_AWS_METADATA_V6 = ipaddress.ip_address("fd00:ec2::254")
+# What /etc/hosts and the clouds' resolvers have by name.
+_INWARD_NAMES = frozenset(
+    {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "metadata.google.internal", "metadata"}
+)
+# AWS over IPv6, Alibaba, Oracle and Azure: those that are not link-local.
+_METADATA = frozenset(
+    ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")
+)
+# Networks of IPv6 that stand for IPv4, and by how many bits the address in them is shifted: NAT64, 6to4, and what
+# RFC 4291 calls IPv4-compatible.
+_CARRIERS = (
+    (ipaddress.IPv6Network("64:ff9b::/96"), 0),
+    (ipaddress.IPv6Network("2002::/16"), 80),
+    (ipaddress.IPv6Network("::/96"), 0),
+)
+
+
+def _is_inward(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return address.is_loopback or address.is_link_local or address.is_unspecified or address in _METADATA
+
+
+def _embedded(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """Return the IPv4 addresses that an IPv6 address leads to."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return []
+    carried = [int(address) >> shift & 0xFFFFFFFF for network, shift in _CARRIERS if address in network]
+    return [*([address.ipv4_mapped] if address.ipv4_mapped else []), *map(ipaddress.IPv4Address, carried)]
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

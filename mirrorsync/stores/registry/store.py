@@ -12,6 +12,7 @@ from mirrorsync.oci.names import check_repository
 from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.located import located
 from mirrorsync.stores.registry.accounts import Credentials
+from mirrorsync.stores.registry.auth import Find
 from mirrorsync.stores.registry.certificates import directory_for
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.listing import PAGE_ENTRIES, fresh, pages
@@ -40,10 +41,8 @@ class Surroundings:
     attempts: int = ATTEMPTS
 
 
-def client_of(
-    host: str, settings: RegistrySettings, around: Surroundings, find: Callable[[str], Credentials | None]
-) -> Client:
-    """Return a client of the registry that references name by `host`. find: credentials by repository."""
+def client_of(host: str, settings: RegistrySettings, around: Surroundings, find: Find) -> Client:
+    """Return a client of the registry that references name by `host`. find: its credentials ("" is its own host)."""
     url = api_url(host, plain_http=settings.plain_http)
     return Client(
         url,
@@ -68,7 +67,7 @@ class RegistryStore:
         self.address = host
         self._observer = around.observer
         self._parts = PartSize()
-        self._client = client_of(host, settings, around, lambda repository: around.find(host, repository))
+        self._client = client_of(host, settings, around, lambda other, name: around.find(other or host, name))
 
     def repository(self, name: str) -> RegistryRepository:
         """Return the repository of that name."""

@@ -1,0 +1,172 @@
+"""A gateway that leads to another registry, which wants to know who asks (go-containerregistry#2333)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mirrorsync.errors import RegistryFailure, Unauthorized
+from mirrorsync.secret import Secret
+from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.base import WritableRepository
+from mirrorsync.stores.registry.accounts import Credentials
+from mirrorsync.stores.registry.login import accepts
+from mirrorsync.stores.registry.store import Surroundings
+from tests.parts.doorman import PASSWORD, USER, Doorman, basic, basic_guard, with_tokens
+from tests.parts.forward_proxy import ForwardProxy
+from tests.parts.gateway import gateway, recording_gateway
+from tests.parts.images import image, layer, noise
+from tests.parts.tiny_registry import Reply, TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import PLAIN, Shop, Time, described
+
+LARGE = noise("behind a gateway", 1_500_000)
+IMAGE = image([layer({"a": b"1"}), LARGE])
+OURS = RegistrySettings("robot-of-the-gateway", Secret("canary-of-the-gateway"), plain_http=True)
+
+
+@pytest.fixture
+def doorman(time: Time) -> Doorman:
+    return Doorman(clock=time, anonymous=True)
+
+
+@pytest.fixture
+def behind(doorman: Doorman) -> Iterator[Unruly]:
+    """The registry that has the images."""
+    registry = TinyRegistry(guard=doorman.guard)
+    registry.hold("app", IMAGE, "1", "2")
+    with Unruly(with_tokens(registry, doorman)) as running:
+        doorman.realm = f"{running.url}/token"
+        yield running
+
+
+@pytest.fixture
+def shop(server: Unruly, behind: Unruly, time: Time) -> Shop:
+    server.app = gateway(behind.url)
+    return Shop(server.host, OURS, time=time)
+
+
+def read_all(shop: Shop) -> None:
+    assert shop.resolve("1") is not None
+    assert shop.tags() == ["1", "2"]
+    assert shop.small(described(LARGE)) == LARGE
+    assert shop.large(described(LARGE)) == LARGE
+
+
+@pytest.mark.parametrize("ping", [True, False])
+def test_what_is_behind_a_gateway_is_read_with_tokens_of_its_own(
+    server: Unruly, behind: Unruly, shop: Shop, doorman: Doorman, ping: bool
+) -> None:
+    server.app = recording_gateway(behind.url, ping=ping)
+    read_all(shop)
+    assert {question.who for question in doorman.questions} == {"anonymous"}
+    assert {question.scopes for question in doorman.questions} == {("repository:app:pull",)}
+
+
+def test_the_gateways_credentials_stay_at_the_gateway(server: Unruly, behind: Unruly, shop: Shop) -> None:
+    guard = basic_guard('Basic realm="x"', username=OURS.username or "", password="canary-of-the-gateway")
+    server.app = lambda asked: guard(asked) or gateway(behind.url)(asked)
+    read_all(shop)
+    assert any(asked.authorization.startswith("Basic ") for asked in server.seen.requests)
+    for asked in behind.seen.requests:
+        assert not asked.authorization.startswith("Basic ")
+        assert "canary-of-the-gateway" not in f"{asked.target}{asked.headers}"
+
+
+def test_a_token_of_the_registry_behind_is_kept_and_not_shown_to_the_gateway(
+    server: Unruly, behind: Unruly, shop: Shop, doorman: Doorman
+) -> None:
+    async def many(repository: WritableRepository) -> None:
+        for _ in range(10):
+            assert await repository.resolve("1") is not None
+
+    shop.within(many)
+    assert len(doorman.questions) == 1
+    assert len(behind.seen.of("HEAD")) == 11, "one 401, and then the token is known"
+    assert {asked.authorization for asked in server.seen.requests} == {""}
+
+
+def test_credentials_for_the_host_behind_are_used_there_and_nowhere_else(
+    server: Unruly, behind: Unruly, time: Time, doorman: Doorman, tmp_path: Path
+) -> None:
+    server.app = gateway(behind.url)
+    doorman.anonymous = False
+    path = tmp_path / "auth.json"
+    path.write_text(json.dumps({"auths": {behind.host: {"auth": basic().removeprefix("Basic ")}}}))
+    read_all(Shop(server.host, PLAIN, {"REGISTRY_AUTH_FILE": str(path)}, time))
+    assert {question.who for question in doorman.questions} == {"password"}
+    assert {asked.authorization for asked in server.seen.requests} == {""}
+
+
+def test_credentials_do_not_go_in_the_open_to_a_host_that_somebody_leads_to(time: Time, tmp_path: Path) -> None:
+    """Who can change what a registry without TLS says could have every host's password sent to him."""
+    guarded = TinyRegistry(guard=basic_guard('Basic realm="x"'))
+    guarded.hold("app", IMAGE, "1")
+    path = tmp_path / "auth.json"
+    path.write_text(json.dumps({"auths": {"behind.example": {"auth": basic().removeprefix("Basic ")}}}))
+    with Unruly(gateway("http://behind.example")) as server, Unruly(guarded) as behind:
+        routes = {"gateway.example": server.host, "behind.example": behind.host}
+        with ForwardProxy(routes) as proxy:
+            variables = {"REGISTRY_AUTH_FILE": str(path), "http_proxy": proxy.url}
+            with pytest.raises(Unauthorized):
+                Shop("gateway.example", PLAIN, variables, time).resolve("1")
+        assert behind.seen.of("HEAD")
+        assert {asked.authorization for asked in behind.seen.requests} == {""}
+
+
+def test_a_storage_that_says_401_gets_no_credentials(server: Unruly, time: Time, tmp_path: Path) -> None:
+    """CVE-2020-15157: where a blob is kept, nobody asks who we are and is told."""
+    registry = TinyRegistry()
+    registry.hold("app", IMAGE, "1")
+    with Unruly(basic_guard('Basic realm="x"')) as storage:  # type: ignore[arg-type]  # it refuses everything
+        server.app = registry
+        server.fault("answer", "GET", "/blobs/", status=307, headers={"Location": f"{storage.url}/bucket/blob"})
+        path = tmp_path / "auth.json"
+        path.write_text(json.dumps({"auths": {storage.host: {"auth": basic().removeprefix("Basic ")}}}))
+        with pytest.raises(Unauthorized):
+            Shop(server.host, PLAIN, {"REGISTRY_AUTH_FILE": str(path)}, time).small(described(LARGE))
+        assert {asked.authorization for asked in storage.seen.requests} == {""}
+
+
+def test_nothing_is_written_behind_a_gateway_with_credentials(server: Unruly, behind: Unruly, shop: Shop) -> None:
+    with pytest.raises(Unauthorized):
+        shop.write(b"new")
+    assert not behind.seen.of("GET", "/token")
+
+
+def test_a_registry_behind_that_takes_no_token_is_not_asked_for_ever(
+    behind: Unruly, shop: Shop, doorman: Doorman
+) -> None:
+    doorman.grants = lambda scopes: []
+    with pytest.raises(Unauthorized):
+        shop.resolve("1")
+    assert len(behind.seen.of("HEAD")) == 2
+
+
+def test_a_registry_behind_may_know_the_repository_by_another_name(
+    behind: Unruly, shop: Shop, doorman: Doorman
+) -> None:
+    doorman.challenges = ('Bearer realm="{realm}",service="tests",scope="repository:virtual/app:pull"',)
+    doorman.grants = lambda scopes: ["repository:app:pull"] if "repository:virtual/app:pull" in scopes else []
+    assert shop.resolve("1") is not None
+
+
+def test_a_login_to_a_gateway_says_where_to_log_in(server: Unruly, behind: Unruly) -> None:
+    server.app = gateway(behind.url)
+    around = Surroundings(lambda *_: None, clock=Time().clock)
+    with pytest.raises(RegistryFailure, match=f"leads its clients to {behind.host}") as caught:
+        asyncio.run(accepts(server.host, Credentials(USER, Secret(PASSWORD)), PLAIN, around))
+    assert caught.value.remedy == f"log in to {behind.host}"
+    assert {asked.authorization for asked in (*server.seen.requests, *behind.seen.requests)} == {""}
+
+
+def test_a_gateway_that_leads_inward_is_not_followed(time: Time) -> None:
+    with Unruly(lambda asked: Reply()) as inside, Unruly(gateway(inside.url)) as server:
+        proxy = ForwardProxy({"gateway.example": server.host})
+        with proxy, pytest.raises(RegistryFailure, match="inside this machine"):
+            Shop("gateway.example", PLAIN, {"http_proxy": proxy.url}, time).resolve("1")
+        assert inside.seen.requests == []

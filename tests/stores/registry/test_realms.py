@@ -1,0 +1,105 @@
+"""Which token services see a password: an origin is a scheme, a host and a port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from mirrorsync.secret import Secret
+from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.registry.origins import leads_inward, resolved
+from mirrorsync.stores.registry.realms import Realms
+from tests.parts.doorman import PASSWORD, USER, Doorman
+from tests.parts.images import image, layer
+from tests.parts.tiny_registry import TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import Shop, Time
+
+IMAGE = image([layer({"a": b"1"})])
+HARBOR = "https://harbor.example"
+
+TRUSTED = {
+    "its own": (HARBOR, "https://harbor.example/service/token", ()),
+    "its own, with the port written out": (HARBOR, "https://harbor.example:443/token", ()),
+    "its own port": ("https://harbor.example:8443", "https://harbor.example:8443/token", ()),
+    "Docker Hub's": ("https://registry-1.docker.io", "https://auth.docker.io/token", ()),
+    "GitLab's": ("https://registry.gitlab.com", "https://gitlab.com/jwt/auth", ()),
+    "a host that is named": (HARBOR, "https://auth.example:8443/token", ("auth.example",)),
+    "a port that is named": (HARBOR, "https://auth.example:8443/token", ("auth.example:8443",)),
+    "another port of its host that is named": (HARBOR, "https://harbor.example:5001/token", ("harbor.example:5001",)),
+    "an IPv6 address that is named": (HARBOR, "https://[2001:db8::1]:5001/token", ("[2001:db8::1]:5001",)),
+}
+NOT_TRUSTED = {
+    "another port": (HARBOR, "https://harbor.example:5001/token", ()),
+    "another scheme": ("http://harbor.example", "https://harbor.example/token", ()),
+    "a subdomain": (HARBOR, "https://auth.harbor.example/token", ()),
+    "another port than the one that is named": (HARBOR, "https://auth.example/token", ("auth.example:8443",)),
+    "Docker Hub's without TLS": ("https://registry-1.docker.io", "http://auth.docker.io/token", ()),
+    "Docker Hub's at another port": ("https://registry-1.docker.io", "https://auth.docker.io:444/token", ()),
+    "Docker Hub's, of another registry": (HARBOR, "https://auth.docker.io/token", ()),
+    "a name that begins like a named one": (HARBOR, "https://auth.example.evil/token", ("auth.example",)),
+}
+
+
+@pytest.mark.parametrize(("registry", "realm", "named"), TRUSTED.values(), ids=TRUSTED)
+def test_a_token_service_that_may_see_the_password(registry: str, realm: str, named: tuple[str, ...]) -> None:
+    assert Realms(registry, named).trusts(realm)
+
+
+@pytest.mark.parametrize(("registry", "realm", "named"), NOT_TRUSTED.values(), ids=NOT_TRUSTED)
+def test_a_token_service_that_may_not(registry: str, realm: str, named: tuple[str, ...]) -> None:
+    assert not Realms(registry, named).trusts(realm)
+
+
+@pytest.fixture
+def doorman(time: Time) -> Doorman:
+    return Doorman(clock=time, anonymous=True)
+
+
+@pytest.fixture
+def service(doorman: Doorman) -> Iterator[Unruly]:
+    with Unruly(doorman) as running:
+        doorman.realm = f"{running.url}/token"
+        yield running
+
+
+@pytest.fixture
+def tiny(doorman: Doorman) -> TinyRegistry:
+    registry = TinyRegistry(guard=doorman.guard)
+    registry.hold("app", IMAGE, "1")
+    return registry
+
+
+@pytest.mark.parametrize(("named", "who"), [(False, "anonymous"), (True, "password")])
+def test_another_port_of_the_registrys_host_gets_the_password_only_when_it_is_named(
+    server: Unruly, service: Unruly, time: Time, doorman: Doorman, named: bool, who: str
+) -> None:
+    hosts = (service.host,) if named else ()
+    shop = Shop(server.host, RegistrySettings(USER, Secret(PASSWORD), plain_http=True, realm_hosts=hosts), time=time)
+    assert shop.resolve("1") is not None
+    assert [question.who for question in doorman.questions] == [who]
+    assert [service.host in notice for notice in shop.heard.notices] == ([] if named else [True])
+
+
+UPGRADED = {
+    "no port": ("https://harbor.example/v2/a", "http://harbor.example/v2/b?x=1", "https://harbor.example/v2/b?x=1"),
+    "port 80": ("https://harbor.example/v2/a", "http://harbor.example:80/b", "https://harbor.example/b"),
+    "the same port": ("https://h.example:8443/v2/a", "http://h.example:8443/b", "https://h.example:8443/b"),
+    "no port, where the registry has one": ("https://h.example:8443/a", "http://h.example/b", "https://h.example:8443/b"),
+    "port 443": ("https://harbor.example/v2/a", "http://harbor.example:443/b", "https://harbor.example/b"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("base", "location", "leads"), UPGRADED.values(), ids=UPGRADED)
+def test_http_of_the_same_host_is_https_there(base: str, location: str, leads: str) -> None:
+    assert resolved(base, location, base) == leads
+
+
+def test_https_never_becomes_http() -> None:
+    assert resolved("http://h.example/a", "https://h.example/b", "http://h.example") == "https://h.example/b"
+
+
+@pytest.mark.parametrize("host", ["registry.example", "10.0.0.1", "2001:db8::1", "2002:0a00:1::", "8.8.8.8"])
+def test_an_address_outside_leads_outside(host: str) -> None:
+    assert not leads_inward(host)

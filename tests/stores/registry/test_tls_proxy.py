@@ -1,0 +1,93 @@
+"""TLS that ends at a proxy: the registry behind it says http:// of its own host (Harbor, Gitea, distribution)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mirrorsync.errors import RegistryFailure
+from mirrorsync.secret import Secret
+from mirrorsync.spec.model import RegistrySettings
+from tests.parts.certificates import Authority
+from tests.parts.doorman import PASSWORD, USER, Doorman, with_tokens
+from tests.parts.images import image, layer, noise
+from tests.parts.tiny_registry import App, Asked, Reply, TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import Shop, Time, described, pieces
+
+LARGE = noise("through the proxy", 1_500_000)
+IMAGE = image([layer({"a": b"1"})])
+
+
+def without_tls(app: App, url: str) -> App:
+    """Return what an app answers that does not know of the TLS before it. url: its own, as it believes."""
+
+    def answer(asked: Asked) -> Reply:
+        reply = app(asked)
+        if reply.headers.get("Location", "").startswith("/"):
+            reply.headers["Location"] = url + reply.headers["Location"]
+        return reply
+
+    return answer
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def tiny() -> TinyRegistry:
+    return TinyRegistry()
+
+
+@pytest.fixture
+def server(authority: Authority, tiny: TinyRegistry) -> Iterator[Unruly]:
+    with Unruly(tiny, tls=authority.issue("proxy").server()) as running:
+        yield running
+
+
+@pytest.fixture
+def shop(server: Unruly, authority: Authority, time: Time) -> Shop:
+    return Shop(server.host, RegistrySettings(USER, Secret(PASSWORD), ca_file=str(authority.path)), time=time)
+
+
+@pytest.mark.parametrize("believed", ["http://{host}", "http://127.0.0.1", "http://127.0.0.1:80"])
+def test_an_upload_goes_on_over_tls(server: Unruly, tiny: TinyRegistry, shop: Shop, believed: str) -> None:
+    server.app = without_tls(tiny, believed.replace("{host}", server.host))
+    shop.put(described(LARGE), pieces(LARGE))
+    shop.write(b"small")
+    assert set(tiny.blobs.values()) == {LARGE, b"small"}
+
+
+def test_a_redirect_and_a_token_service_are_reached_over_tls(server: Unruly, tiny: TinyRegistry, shop: Shop) -> None:
+    doorman = Doorman(realm=f"http://{server.host}/service/token")
+    tiny.guard = doorman.guard
+    tiny.hold("app", IMAGE, "1")
+    server.app = with_tokens(tiny, doorman, "/service/token")
+    server.fault(
+        "answer", "HEAD", "/manifests/1$", status=301, headers={"Location": f"http://{server.host}/v2/app/manifests/1?x=1"}
+    )  # fmt: skip
+    assert shop.resolve("1") is not None
+    assert [question.who for question in doorman.questions] == ["password"]
+
+
+def test_the_next_page_is_read_over_tls(server: Unruly, shop: Shop) -> None:
+    def pages(asked: Asked) -> Reply:
+        if "last" in asked.query:
+            return Reply(200, {}, b'{"tags": ["2"]}')
+        link = f'<http://{server.host}/v2/app/tags/list?last=1>; rel="next"'
+        return Reply(200, {"Link": link}, b'{"tags": ["1"]}')
+
+    server.app = pages
+    assert shop.tags() == ["1", "2"]
+
+
+def test_another_host_without_tls_is_not_asked(server: Unruly, shop: Shop) -> None:
+    server.fault(
+        "answer", "HEAD", status=307, headers={"Location": f"http://localhost:{server.port}/v2/app/manifests/1"}
+    )
+    with pytest.raises(RegistryFailure, match="from https to http"):
+        shop.resolve("1")
