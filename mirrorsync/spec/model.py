@@ -27,6 +27,7 @@ class RegistrySettings:
     cert_dir: a directory of certificates as containers-certs.d(5) has them. realm_hosts: `host` or `host:port` of token
     services that may get its credentials besides one at the registry's own host and port. answer_seconds: how long an
     answer may take to begin. min_bytes_per_second: what has to move at least, counted over stall_seconds.
+    create_repository: whether what a push needs may be made by the registry's own API: a project of Harbor.
     """
 
     username: str | None = None
@@ -43,6 +44,7 @@ class RegistrySettings:
     answer_seconds: int = 900
     stall_seconds: int = 60
     min_bytes_per_second: int = 1024
+    create_repository: bool = False
 
 
 @dataclass(frozen=True, slots=True)

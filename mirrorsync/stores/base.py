@@ -131,6 +131,14 @@ class Store(Protocol):
 
 
 @runtime_checkable
+class TellsWriters(Protocol):
+    """A store that has to know who will write: a registry gives rights, and shows repositories, by what it is asked."""
+
+    def destination(self, name: str) -> WritableRepository:
+        """Return the repository of that name for who will write it, whether it exists yet or not. No I/O."""
+
+
+@runtime_checkable
 class HoldsUnnamed(Protocol):
     """A store that can hold images without a name."""
 

@@ -172,12 +172,12 @@ class _Run:
         with located("source", step.source):
             manifest = await self._session.manifest(step.source, step.manifest)
         with located("destination", step.target, str(manifest.digest)):
-            await self._session.repository(step.target).put_manifest(manifest)
+            await self._session.destination(step.target).put_manifest(manifest)
 
     async def _set_tag(self, step: SetTag) -> None:
         with located("source", step.source):
             manifest = await self._session.manifest(step.source, step.manifest)
-        repository = self._session.repository(step.target)
+        repository = self._session.destination(step.target)
         with located("destination", step.target, step.tag):
             held = await held_at(self._session, step.target, step.tag, step.manifest, step.source)
             expected = {known.digest for known in (step.manifest, step.was) if known is not None}

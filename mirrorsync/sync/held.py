@@ -16,7 +16,7 @@ async def held_at(
     A place that keeps images in another form is asked whether it has the config of `root`, the wanted image of
     `source`: it then counts as the same, and what else it may be is not known there.
     """
-    repository = session.repository(target)
+    repository = session.destination(target)
     if not isinstance(repository, Converting):
         return await repository.resolve(reference)
     wanted = await session.manifest(source, root)

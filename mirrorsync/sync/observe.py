@@ -64,7 +64,7 @@ class _Observer:
         if images[0] in self._broken or self._roots.get(images[0]) is not None:
             return
         try:
-            self._listed[target] = frozenset([tag async for tag in self._session.repository(target).tags()])
+            self._listed[target] = frozenset([tag async for tag in self._session.destination(target).tags()])
         except RepositoryNotFound:
             if not self._session.store(target.store).shares_blobs:
                 self._absent.add(target)
@@ -141,7 +141,7 @@ class _Observer:
             return True
 
         async def ask() -> bool:
-            repository = self._session.repository(target)
+            repository = self._session.destination(target)
             if is_manifest:
                 return await repository.resolve(str(content.digest)) is not None
             return await repository.has(content)

@@ -14,7 +14,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
-from mirrorsync.stores.base import Store, WritableRepository
+from mirrorsync.stores.base import Store, TellsWriters, WritableRepository
 from mirrorsync.sync.manifests import ManifestCache, NoCache
 from mirrorsync.sync.pool import Answers
 
@@ -32,6 +32,7 @@ class Session:
         self._opener = opener
         self._stores: dict[str, Store] = {}
         self._repositories: dict[Location, WritableRepository] = {}
+        self._destinations: dict[Location, WritableRepository] = {}
         self._cache = cache or NoCache()
         self._manifests: dict[Digest, Manifest] = {}
         self._asked: Answers[Digest, Manifest] = Answers()
@@ -64,6 +65,15 @@ class Session:
         if location not in self._repositories:
             self._repositories[location] = self.store(location.store).repository(location.repository)
         return self._repositories[location]
+
+    def destination(self, location: Location) -> WritableRepository:
+        """Return the repository at `location` for who will write it; it may be a source of the same run too."""
+        store = self.store(location.store)
+        if not isinstance(store, TellsWriters):
+            return self.repository(location)
+        if location not in self._destinations:
+            self._destinations[location] = store.destination(location.repository)
+        return self._destinations[location]
 
     def known(self, content: Descriptor) -> Manifest | None:
         """Return a manifest when it can be had without asking any store."""

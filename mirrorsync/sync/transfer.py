@@ -66,7 +66,7 @@ class Transfer:
 
     async def mount(self, blob: Descriptor, origin: str, target: Location) -> bool:
         """Mount a blob from repository `origin` of the target's store. False: it has to be copied."""
-        if not await self._session.repository(target).mount(blob, origin):
+        if not await self._session.destination(target).mount(blob, origin):
             return False
         self.tally.blobs_mounted += 1
         self.tally.bytes_mounted += blob.size
@@ -131,7 +131,7 @@ class Transfer:
         async def write(target: Location) -> None:
             try:
                 with located("destination", target):
-                    await self._session.repository(target).write(blob, data)
+                    await self._session.destination(target).write(blob, data)
             except MirrorsyncError as error:
                 failures[target] = error
 
@@ -143,7 +143,7 @@ class Transfer:
         try:
             with located("source", source), self._session.repository(source).open(blob) as chunks:
                 content = VerifiedChunks.elsewhere(blob, self._verified(blob, source, chunks))
-                return relay(blob, content, {target: self._session.repository(target) for target in targets})
+                return relay(blob, content, {target: self._session.destination(target) for target in targets})
         except MirrorsyncError as error:
             return dict.fromkeys(targets, error)
 

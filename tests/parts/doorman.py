@@ -60,6 +60,8 @@ class Doorman:
     questions: list[TokenQuestion] = field(default_factory=list)
     extra: dict[str, object] = field(default_factory=dict)
     tokens: dict[str, tuple[float, frozenset[str]]] = field(default_factory=dict)
+    tells_why: bool = True  # whether a token that allows too little is told from none
+    asking: str = ""  # who asks, while `grants` is called: as in TokenQuestion
 
     def __call__(self, asked: Asked) -> Reply:
         """Answer a request for a token."""
@@ -82,6 +84,7 @@ class Doorman:
             return Reply(401, {"Content-Type": "application/json"}, b'{"details": "incorrect username or password"}')
         token = f"canary-token-{len(self.questions)}"
         actions = set()
+        self.asking = who
         for scope in self.grants(scopes):
             kind, _, rest = scope.partition(":")
             name, _, verbs = rest.rpartition(":")
@@ -102,10 +105,11 @@ class Doorman:
         if token in self.tokens and self.clock() < ends:
             if allowed.issuperset(needed):
                 return None
-            return self._refusal(needed, ',error="insufficient_scope"')
-        return self._refusal(needed)
+            return self.refusal(needed, ',error="insufficient_scope"' if self.tells_why else "")
+        return self.refusal(needed)
 
-    def _refusal(self, needed: list[str], ending: str = "") -> Reply:
+    def refusal(self, needed: list[str], ending: str = "") -> Reply:
+        """Return the refusal of a request that has to be allowed something."""
         reply = refusal(401, "UNAUTHORIZED", "authentication required")
         scope = " ".join(needed)
         for challenge in self.challenges:

@@ -133,7 +133,8 @@ def test_settings_are_those_of_one_canonical_host_with_paths_from_the_specs_dire
     answer_seconds: 1200
     stall_seconds: 120
     min_bytes_per_second: 500
-    realm_hosts: [Auth.example]
+    realm_hosts: [Auth.example, "auth.example:8443"]
+    create_repository: true
   h.example: {username: u, password_file: "${USER}/p"}
   l.example:5000: {plain_http: true}
   s.example: {insecure_skip_verify: true}
@@ -153,7 +154,8 @@ def test_settings_are_those_of_one_canonical_host_with_paths_from_the_specs_dire
         answer_seconds=1200,
         stall_seconds=120,
         min_bytes_per_second=500,
-        realm_hosts=("auth.example",),
+        realm_hosts=("auth.example", "auth.example:8443"),
+        create_repository=True,
     )
     assert found == {
         "h.example": RegistrySettings(username="u", password_file="/base/robot/p"),

@@ -14,9 +14,10 @@ from mirrorsync.errors import MirrorsyncError, RegistryFailure, TokenRanOut, pri
 from mirrorsync.events import Noticed, Observer
 from mirrorsync.stores.registry.answers import checked
 from mirrorsync.stores.registry.auth import Authorizer, Find
-from mirrorsync.stores.registry.conversation import Authorize, converse
+from mirrorsync.stores.registry.conversation import Authorize, converse, refuse_web_page
 from mirrorsync.stores.registry.messages import Answer, Outgoing, Reply, Request
 from mirrorsync.stores.registry.network import Network
+from mirrorsync.stores.registry.origin_auth import Standing
 from mirrorsync.stores.registry.origins import resolved, same_origin
 from mirrorsync.stores.registry.questions import Questions
 from mirrorsync.stores.registry.retry import ATTEMPTS, Clock, Gate, Persistence, Transient
@@ -147,11 +148,16 @@ class Client:
             raise TokenRanOut(f"{doing}: the registry did not take a token that it had just given")
         if 300 <= answer.status < 400:
             raise RegistryFailure(f"{doing}: the registry redirects an upload")
+        refuse_web_page(answer, request)
         return self._checked(answer, request, doing)
 
     def monotonic(self) -> float:
         """Return the seconds of a clock that only goes forward."""
         return self._clock.monotonic()
+
+    def standing(self, scopes: tuple[str, ...]) -> Standing:
+        """Tell whether the credentials for some scopes are known to be right; asks nothing. For any thread."""
+        return self._authorizer.standing(scopes)
 
     def resolved(self, base: str, location: str) -> str:
         """Return where a Location or Link leads, seen from `base`. Raises: RegistryFailure when it may not."""

@@ -123,18 +123,19 @@ def _final(answer: Answer, request: Request, place: _Place) -> Answer:
         # Signed for a minute, and held up for two; or the storage's clock is not the registry's.
         told = f"the storage that the registry leads to answered {answer.status}"
         raise Transient(RegistryUnavailable(told, remedy=_STORAGE_REMEDY), status=answer.status)
-    if place.at_home and _is_web_page(answer, request):
-        raise RegistryFailure("it answers with a web page", remedy=WEB_PAGE_REMEDY)
+    if place.at_home:
+        refuse_web_page(answer, request)
     return answer
 
 
-def _is_web_page(answer: Answer, request: Request) -> bool:
-    """Tell whether a page of a firewall or a login stands where an API was asked to write something.
+def refuse_web_page(answer: Answer, request: Request) -> None:
+    """See that no page of a firewall or a login stands where an API was asked to write. Raises: RegistryFailure.
 
     What a registry made has a Location or another status than 200; Quay says text/html of its own empty answers.
     """
     page = answer.status == 200 and answer.media_type == "text/html" and not answer.header("Location")
-    return page and request.method not in _READING
+    if page and request.method not in _READING:
+        raise RegistryFailure("it answers with a web page", remedy=WEB_PAGE_REMEDY)
 
 
 def _leads_away(url: str, location: str, registry: str) -> bool:

@@ -5,43 +5,106 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 from mirrorsync.errors import RegistryFailure
-from mirrorsync.stores.registry.client import Client
+from mirrorsync.stores.registry.answers import WEB_PAGE_REMEDY
 from mirrorsync.stores.registry.messages import Answer, Request
 from mirrorsync.stores.registry.origins import same_origin
 
-# 1000 is what every registry takes; ECR and Quay refuse more. At this size 10,000 pages are ten million entries.
+# 1000 is what nearly every registry takes; ECR and Quay refuse more. At this size 10,000 pages are ten million entries.
 PAGE_ENTRIES: Final = 1000
+# How registries say that so many are too many: PAGINATION_NUMBER_INVALID, a body too large, a crash.
+_TOO_MANY: Final = frozenset({400, 413, 500})
 _MAX_PAGES: Final = 10_000
 # Possessive throughout: eight thousand spaces in a header must not take minutes to be found no link.
 _LINK = re.compile(r'<([^<>]*+)>((?:\s*+;[^,;"]*+(?:"[^"]*+"[^,;"]*+)*+)*+)')
 _PARAMETER = re.compile(r';\s*+([^\s,;="]*+)\s*+(?:=\s*+(?:"([^"]*+)"|([^\s",;]*+)))?+')
 
 
-async def pages(client: Client, first: Request, doing: str) -> AsyncIterator[Answer]:
+class Asks(Protocol):
+    """What pages are asked of: a client, or what stands before one. Its members are those of `Client`."""
+
+    @property
+    def url(self) -> str:
+        """The URL of the registry."""
+
+    async def ask(self, request: Request, doing: str) -> Answer:
+        """Return the answer to a request."""
+
+    def resolved(self, base: str, location: str) -> str:
+        """Return where a Link leads."""
+
+
+class PageSize:
+    """What was learned about one host: whether its lists may be asked for with a size of their pages (`n`)."""
+
+    def __init__(self, *, refused: bool = False) -> None:
+        self.refused = refused
+
+    @staticmethod
+    def of(request: Request) -> Request:
+        """Return the request for a first page with the size that is wanted; that it is refused is an answer."""
+        sized = request.to(f"{request.url}{'&' if '?' in request.url else '?'}n={PAGE_ENTRIES}")
+        return replace(sized, known=request.known | _TOO_MANY)
+
+
+async def pages(client: Asks, first: Request, doing: str, size: PageSize | None = None) -> AsyncIterator[Answer]:
     """Yield the answers of all pages, following `Link: <...>; rel="next"` (RFC 8288) on the registry's own origin.
 
-    An answer of a `known` status is yielded too, and ends the list. Raises: RegistryFailure for links that lead away
-    or in a circle, and for a list that does not end.
+    size: to ask for pages of a size; None = as large as the registry makes them. An answer of a `known` status is
+    yielded too, and ends the list. Raises: RegistryFailure for links that lead away or in a circle, and for a list that
+    does not end.
     """
-    url, seen = first.url, {first.url}
+    request, answer = await _first_page(client, first, doing, size or PageSize(refused=True))
+    seen = {request.url}
     for _ in range(_MAX_PAGES):
-        answer = await client.ask(first.to(url), doing)
         if not answer.whole:
             raise RegistryFailure(f"{doing}: a page is larger than {first.limit} bytes")
         yield answer
         following = next_link(answer)
         if following is None or not answer.ok:
             return
-        url = client.resolved(answer.url, following)
+        url = _next_page(client, request.url, answer, following)
         if not same_origin(url, client.url):
             raise RegistryFailure(f"{doing}: the next page is on another host")
         if url in seen:
             raise RegistryFailure(f"{doing}: the pages lead in a circle")
         seen.add(url)
+        request = first.to(url)
+        answer = await client.ask(request, doing)
     raise RegistryFailure(f"{doing}: the list does not end after {_MAX_PAGES} pages")
+
+
+async def _first_page(client: Asks, first: Request, doing: str, size: PageSize) -> tuple[Request, Answer]:
+    """Return the first page and the question for it."""
+    if not size.refused:
+        request = size.of(first)
+        answer = await client.ask(request, doing)
+        if answer.status not in _TOO_MANY or answer.status in first.known:
+            return request, answer
+    answer = await client.ask(first, doing)
+    size.refused = size.refused or answer.ok
+    return first, answer
+
+
+def _next_page(client: Asks, asked: str, answer: Answer, link: str) -> str:
+    """Return the URL of the next page. asked: the URL of the page that has the link.
+
+    A registry behind a proxy does not know the path that it is asked under, and leaves its beginning out of the Link or
+    puts its own there (Nexus, nexus-public#1011; Artifactory). The page is the same list with another query; so the
+    path that was asked for stands, unless the link leads further down from it. One that is behind a gateway is asked
+    for at the gateway again.
+    """
+    url = client.resolved(answer.url, link)
+    if not same_origin(url, answer.url):
+        return url
+    target, own = urlsplit(url), urlsplit(asked)
+    if not target.query or (same_origin(url, asked) and f"{target.path}/".startswith(f"{own.path}/")):
+        return url
+    return own._replace(query=target.query, fragment="").geturl()
 
 
 def next_link(answer: Answer) -> str | None:
@@ -72,6 +135,8 @@ def document(answer: Answer, doing: str) -> dict[str, Any]:
     try:
         found = json.loads(answer.body)
     except (ValueError, RecursionError) as error:
+        if answer.media_type == "text/html":
+            raise RegistryFailure(f"{doing}: it answers with a web page", remedy=WEB_PAGE_REMEDY) from error
         raise RegistryFailure(f"{doing}: the answer is not JSON") from error
     if not isinstance(found, dict):
         raise RegistryFailure(f"{doing}: the answer is not a JSON object")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlencode
 
@@ -28,12 +29,15 @@ from mirrorsync.oci.names import check_tag
 from mirrorsync.stores.located import located
 from mirrorsync.stores.registry.answers import codes, failure
 from mirrorsync.stores.registry.client import Client
-from mirrorsync.stores.registry.listing import PAGE_ENTRIES, fresh, pages
+from mirrorsync.stores.registry.destination import DestinationQuestions
+from mirrorsync.stores.registry.harbor import Projects
+from mirrorsync.stores.registry.listing import Asks, PageSize, fresh, pages
 from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Answer, Request
 from mirrorsync.stores.registry.origins import same_origin
 from mirrorsync.stores.registry.referrers import Referrers
 from mirrorsync.stores.registry.retry import Transient
 from mirrorsync.stores.registry.upload import PartSize, Upload
+from mirrorsync.stores.registry.writes import Writes, good_logins
 from mirrorsync.stores.verified import VerifiedChunks, verified
 
 _ACCEPT: Final = {"Accept": media_types.ACCEPT}
@@ -45,18 +49,44 @@ _ABSENT_OR_NO_HEAD: Final = frozenset({404, 405})
 _NOT_MOUNTED: Final = frozenset({400, 401, 403, 404, 405, 409, 412, 422, 501})
 
 
-class RegistryRepository:
-    """One repository of a registry. `open` and `put` block; all else runs on the event loop."""
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What was learned about one host in a run, for all of its repositories."""
 
-    def __init__(self, client: Client, store: str, name: str, parts: PartSize, observer: Observer) -> None:
+    parts: PartSize = field(default_factory=PartSize)
+    page_size: PageSize = field(default_factory=PageSize)
+
+
+class RegistryRepository:
+    """One repository of a registry. `open` and `put` block; all else runs on the event loop.
+
+    destination: it will be written, and is asked so; see destination.py. projects: makes what a write needs, or None.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        store: str,
+        name: str,
+        learned: Learned,
+        observer: Observer,
+        *,
+        destination: bool = False,
+        projects: Projects | None = None,
+    ) -> None:
         self.name = name
         self._client = client
         self._store = store
-        self._parts = parts
+        self._parts = learned.parts
+        self._page_size = learned.page_size
         self._observer = observer
         self._url = f"{client.url}/v2/{name}"
-        self._pull = (f"repository:{name}:pull",)
         self._push = (f"repository:{name}:pull,push",)
+        self._pull = self._push if destination else (f"repository:{name}:pull",)
+        self._writes = Writes(client, name, self._push, projects)
+        self._asks: Asks = client
+        if destination:
+            self._asks = DestinationQuestions(client, self._url, self._push, learned.page_size)
         self._referrers = Referrers(client, self._url, self._pull, self._tagged, self._put_tag)
 
     async def resolve(self, reference: str) -> Descriptor | None:
@@ -64,7 +94,7 @@ class RegistryRepository:
         doing = "asking what it is"
         with self._located(reference):
             request = Request("HEAD", self._manifest_url(reference), self._pull, _ACCEPT, known=_ABSENT_OR_NO_HEAD)
-            answer = await self._client.ask(request, doing)
+            answer = await self._asks.ask(request, doing)
             if answer.status == 404:
                 return None
             described = _described(answer, reference) if answer.ok else None
@@ -77,12 +107,11 @@ class RegistryRepository:
     async def tags(self) -> AsyncIterator[str]:
         """Yield every tag, each once; what breaks the grammar is left out, and told. Raises: RepositoryNotFound."""
         doing = "listing its tags"
-        url = f"{self._url}/tags/list?n={PAGE_ENTRIES}"
-        request = Request("GET", url, self._pull, limit=MAX_PAGE_BYTES, known=_ABSENT)
+        request = Request("GET", f"{self._url}/tags/list", self._pull, limit=MAX_PAGE_BYTES, known=_ABSENT)
         seen: set[str] = set()
         refused = 0
         with self._located():
-            async for answer in pages(self._client, request, doing):
+            async for answer in pages(self._asks, request, doing, self._page_size):
                 if answer.status == 404:
                     raise RepositoryNotFound("the registry has no such repository")
                 for tag in fresh(answer, "tags", seen, doing):
@@ -109,7 +138,7 @@ class RegistryRepository:
         doing = f"asking for blob {digest.short}"
         with self._located(digest):
             request = Request("HEAD", self._blob_url(digest), self._pull, known=frozenset({403, 404}))
-            answer = await self._client.ask(request, doing)
+            answer = await self._asks.ask(request, doing)
             # A storage's URL can be signed for GET alone. That the registry leads there says that it has the blob.
             if answer.status == 403 and same_origin(answer.url, self._client.url):
                 raise failure(answer, doing)
@@ -128,7 +157,7 @@ class RegistryRepository:
         request = Request(
             "GET", self._manifest_url(reference), self._pull, _ACCEPT, limit=MAX_MANIFEST_BYTES, known=_ABSENT
         )
-        answer = await self._client.ask(request, "reading its manifest")
+        answer = await self._asks.ask(request, "reading its manifest")
         if answer.status == 404:
             return None
         if not answer.whole:
@@ -199,23 +228,26 @@ class RegistryRepository:
     async def write(self, blob: Descriptor, data: bytes) -> None:
         """Store a small blob. Raises: IntegrityError, MirrorsyncError."""
         with self._located(blob.digest):
-            await Upload(self._client, self._url, self._push, blob, self._parts).small(verified(blob, data))
+            upload = Upload(self._client, self._url, self._push, blob, self._parts)
+            checked = verified(blob, data)
+            await self._writes.attempt(lambda: upload.small(checked))
 
     def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
         """Store a blob from its chunks, which are verified before the last of them is sent. Blocking."""
-        with self._located(blob.digest):
+        with self._located(blob.digest), self._writes.blocking():
             upload = Upload(self._client, self._url, self._push, blob, self._parts)
             upload.stream(VerifiedChunks.of(blob, chunks))
 
     async def put_manifest(self, manifest: Manifest) -> None:
         """Store a manifest under its digest."""
         with self._located(manifest.digest):
-            await self._put(manifest, manifest.digest)
+            await self._writes.attempt(lambda: self._put(manifest, manifest.digest))
 
     async def tag(self, manifest: Manifest, tag: str) -> None:
         """Store a manifest under a tag: one request makes both."""
         with self._located(tag):
-            await self._put(manifest, check_tag(tag))
+            check_tag(tag)
+            await self._writes.attempt(lambda: self._put(manifest, tag))
 
     async def _put(self, manifest: Manifest, reference: str) -> None:
         headers = {"Content-Type": manifest.media_type}
@@ -289,8 +321,10 @@ class RegistryRepository:
             message = f"a name in its list of tags is not a tag, and is left out: {printable(tag, 60)!r}"
             self._observer(Noticed(f"{self._store}/{self.name}", message))
 
-    def _located(self, reference: str | None = None) -> AbstractContextManager[None]:
-        return located(self._store, self.name, reference)
+    @contextmanager
+    def _located(self, reference: str | None = None) -> Iterator[None]:
+        with located(self._store, self.name, reference), good_logins(self._client, self._pull):
+            yield
 
 
 def _is_tag(text: str) -> bool:

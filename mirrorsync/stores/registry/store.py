@@ -15,12 +15,12 @@ from mirrorsync.stores.registry.accounts import Credentials
 from mirrorsync.stores.registry.auth import Find
 from mirrorsync.stores.registry.certificates import directory_for
 from mirrorsync.stores.registry.client import Client
-from mirrorsync.stores.registry.listing import PAGE_ENTRIES, fresh, pages
+from mirrorsync.stores.registry.harbor import Projects
+from mirrorsync.stores.registry.listing import fresh, pages
 from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Request
 from mirrorsync.stores.registry.network import Network, api_url
-from mirrorsync.stores.registry.repository import RegistryRepository
+from mirrorsync.stores.registry.repository import Learned, RegistryRepository
 from mirrorsync.stores.registry.retry import ATTEMPTS, Clock
-from mirrorsync.stores.registry.upload import PartSize
 
 _NO_CATALOG = frozenset({401, 403, 404, 405})
 
@@ -66,21 +66,38 @@ class RegistryStore:
     def __init__(self, host: str, settings: RegistrySettings, around: Surroundings) -> None:
         self.address = host
         self._observer = around.observer
-        self._parts = PartSize()
+        self._learned = Learned()
         self._client = client_of(host, settings, around, lambda other, name: around.find(other or host, name))
+        self._projects = Projects(self._client, host, around.observer) if settings.create_repository else None
 
     def repository(self, name: str) -> RegistryRepository:
-        """Return the repository of that name."""
-        return RegistryRepository(self._client, self.address, check_repository(name), self._parts, self._observer)
+        """Return the repository of that name, to be read."""
+        return self._repository(name, destination=False)
+
+    def destination(self, name: str) -> RegistryRepository:
+        """Return the repository of that name, to be written."""
+        return self._repository(name, destination=True)
+
+    def _repository(self, name: str, *, destination: bool) -> RegistryRepository:
+        name = check_repository(name)
+        return RegistryRepository(
+            self._client,
+            self.address,
+            name,
+            self._learned,
+            self._observer,
+            destination=destination,
+            projects=self._projects,
+        )
 
     async def repositories(self) -> AsyncIterator[str]:
         """Yield the names of all repositories, as the catalog tells them. Raises: Denied where there is none."""
         doing = "listing its repositories"
-        url = f"{self._client.url}/v2/_catalog?n={PAGE_ENTRIES}"
+        url = f"{self._client.url}/v2/_catalog"
         request = Request("GET", url, ("registry:catalog:*",), limit=MAX_PAGE_BYTES, known=_NO_CATALOG)
         seen: set[str] = set()
         with located(self.address):
-            async for answer in pages(self._client, request, doing):
+            async for answer in pages(self._client, request, doing, self._learned.page_size):
                 if not answer.ok:
                     raise Denied("the registry does not list its repositories", remedy="name them in the spec")
                 for name in fresh(answer, "repositories", seen, doing):

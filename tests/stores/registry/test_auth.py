@@ -204,7 +204,7 @@ def test_many_questions_with_one_refused_token_renew_it_once(server: Unruly, sho
 def test_a_registry_that_takes_no_token_is_not_asked_for_ever(
     server: Unruly, shop: Shop, doorman: Doorman, tiny: TinyRegistry, engine: str
 ) -> None:
-    tiny.guard = lambda asked: doorman._refusal(["repository:app:pull"])
+    tiny.guard = lambda asked: doorman.refusal(["repository:app:pull"])
     with pytest.raises(Unauthorized) as caught:
         shop.small(described(LARGE)) if engine == "questions" else shop.large(described(LARGE))
     assert len(doorman.questions) == 2

@@ -25,9 +25,11 @@ BLOB = described(DATA)
 
 
 @pytest.fixture(autouse=True)
-def held(tiny: TinyRegistry) -> None:
+def held(tiny: TinyRegistry, server: Unruly) -> None:
     tiny.hold("app", IMAGE, "1")
     tiny.hold_blob("app", DATA)
+    # A list is asked for with a size first, and without one where that is refused: two questions.
+    server.fault("answer", "GET", "/tags/list.n=", status=413)
 
 
 def resolve(shop: Shop) -> object:
@@ -61,7 +63,7 @@ REPLAYABLE: Mapping[str, Work] = {
     "resolving": (resolve, "HEAD", "/manifests/"),
     "reading a small blob": (read_small, "GET", "/blobs/"),
     "reading a large blob": (read_large, "GET", "/blobs/"),
-    "listing": (list_tags, "GET", "/tags/"),
+    "listing": (list_tags, "GET", "/tags/list$"),
     "beginning a small upload": (write_small, "POST", "/uploads/"),
     "ending a small upload": (write_small, "PUT", "/uploads/"),
     "beginning a large upload": (start_large, "POST", "/uploads/"),

@@ -1,0 +1,90 @@
+"""Asking as one who will write: a registry shows a repository, or makes it, by what it is asked for.
+
+Quay gives no rights to read what does not exist, and makes it for a token that may push (helm#31567,
+containers/image#1265); a virtual repository of Artifactory says 403 of a tag that it does not have
+(go-containerregistry#1691). Whether such a refusal is meant, the write will tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Final
+from urllib.parse import urlsplit
+
+from mirrorsync.errors import MirrorsyncError
+from mirrorsync.stores.registry.answers import failure
+from mirrorsync.stores.registry.client import Client
+from mirrorsync.stores.registry.listing import PageSize, pages, strings
+from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Answer, Request
+from mirrorsync.stores.registry.origin_auth import Standing
+from mirrorsync.stores.registry.origins import same_origin
+from mirrorsync.stores.registry.scopes import Scopes
+
+_HIDDEN: Final = frozenset({401, 403})
+_ABSENT: Final = 404
+
+
+class DestinationQuestions:
+    """Asks as `Client` does, and has 404 for what a registry does not show before it is written.
+
+    repository: the URL of its API. scopes: those that it will be written with.
+    """
+
+    def __init__(self, client: Client, repository: str, scopes: Scopes, page_size: PageSize) -> None:
+        self.url = client.url
+        self._client = client
+        self._repository = repository
+        self._scopes = scopes
+        self._page_size = page_size
+        self._listed: asyncio.Task[frozenset[str]] | None = None
+
+    def resolved(self, base: str, location: str) -> str:
+        """Return where a Location or Link leads; see `Client.resolved`."""
+        return self._client.resolved(base, location)
+
+    async def ask(self, request: Request, doing: str) -> Answer:
+        """Return the answer to a question; see `Client.ask`.
+
+        A refusal counts as 404 when the login is known to be good and nothing else that the registry says contradicts.
+        """
+        answer = await self._client.ask(replace(request, known=request.known | _HIDDEN), doing)
+        if answer.status not in _HIDDEN:
+            return answer
+        at_home = same_origin(answer.url, self.url)
+        if at_home and await self._may_be_absent(answer):
+            return replace(answer, status=_ABSENT)
+        if answer.status in request.known and not at_home:
+            return answer
+        raise failure(answer, doing)
+
+    async def _may_be_absent(self, answer: Answer) -> bool:
+        if answer.media_type == "text/html":
+            return False  # a firewall's or a login page: no word of a registry
+        standing = self._client.standing(self._scopes)
+        if answer.status == 401:
+            return standing is Standing.ACCEPTED
+        return standing is not Standing.UNKNOWN and not await self._is_listed(answer.url)
+
+    async def _is_listed(self, url: str) -> bool:
+        """Tell whether the registry lists the tag that a URL names: then it is there, and 403 means what it says."""
+        _, found, tag = urlsplit(url).path.rpartition("/manifests/")
+        if not found or ":" in tag:
+            return False
+        if self._listed is None:
+            self._listed = asyncio.create_task(self._list())
+        return tag in await asyncio.shield(self._listed)
+
+    async def _list(self) -> frozenset[str]:
+        doing = "listing its tags"
+        request = Request(
+            "GET", f"{self._repository}/tags/list", self._scopes, limit=MAX_PAGE_BYTES, known=_HIDDEN | {_ABSENT}
+        )
+        found: set[str] = set()
+        try:
+            async for answer in pages(self._client, request, doing, self._page_size):
+                if answer.ok:
+                    found.update(strings(answer, "tags", doing))
+        except MirrorsyncError:
+            pass  # no list contradicts
+        return frozenset(found)

@@ -1,0 +1,88 @@
+"""Writing to a repository: what a refusal means there, and the project that has to be made first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, TypeVar
+
+from mirrorsync.errors import Denied, MirrorsyncError, RegistryUnavailable, RepositoryNotFound, Unauthorized
+from mirrorsync.stores.registry.client import Client
+from mirrorsync.stores.registry.harbor import Projects
+from mirrorsync.stores.registry.origin_auth import Standing
+from mirrorsync.stores.registry.scopes import Scopes
+
+T = TypeVar("T")
+_REFUSALS: Final = (Unauthorized, Denied, RepositoryNotFound)
+_PUSH_REMEDY: Final = "give this account the right to push to this repository"
+_CREATE_REMEDY: Final = "the registry makes no repository for a push: create it there first"
+_GOOD_LOGIN_REMEDY: Final = "the login is good and does not show this: check the name, and the rights of this account"
+
+
+class Writes:
+    """Attempts to write to one repository. scopes: those it is written with. projects: makes what is missing, or not.
+
+    Attempts raise Denied where the login is good and does not allow it, RepositoryNotFound where it has to be created,
+    and what they raise by themselves.
+    """
+
+    def __init__(self, client: Client, repository: str, scopes: Scopes, projects: Projects | None) -> None:
+        self._client = client
+        self._repository = repository
+        self._scopes = scopes
+        self._projects = projects
+
+    async def attempt(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Return what `work` returns. It is called again when what it needs was made."""
+        made = self._made()
+        try:
+            return await work()
+        except _REFUSALS as error:
+            if not await asyncio.to_thread(self._make, made):
+                raise self._explained(error) from error
+        try:
+            return await work()
+        except _REFUSALS as error:
+            raise self._explained(error) from error
+
+    @contextmanager
+    def blocking(self) -> Iterator[None]:
+        """Attempt the work of the block, which cannot be done again here. Blocking.
+
+        Raises: RegistryUnavailable when what it needs was made: all of it may be attempted anew.
+        """
+        made = self._made()
+        try:
+            yield
+        except _REFUSALS as error:
+            if self._make(made):
+                raise RegistryUnavailable("the project was missing, and has been created now") from error
+            raise self._explained(error) from error
+
+    def _made(self) -> bool:
+        return self._projects is not None and self._projects.made(self._repository)
+
+    def _make(self, made_before: bool) -> bool:
+        return self._projects is not None and self._projects.make(self._repository, after=made_before)
+
+    def _explained(self, error: MirrorsyncError) -> MirrorsyncError:
+        """Return what a refusal of a write means."""
+        if isinstance(error, Unauthorized):
+            if self._client.standing(self._scopes) is not Standing.ACCEPTED:
+                return error
+            error = Denied(error.message)
+        if error.remedy == error.default_remedy:
+            error.remedy = _PUSH_REMEDY if isinstance(error, Denied) else _CREATE_REMEDY
+        return error
+
+
+@contextmanager
+def good_logins(client: Client, scopes: Scopes) -> Iterator[None]:
+    """Say of a refusal whether it can be the login's fault: whose login is good need not check the password."""
+    try:
+        yield
+    except Unauthorized as error:
+        if error.remedy == error.default_remedy and client.standing(scopes) is Standing.ACCEPTED:
+            error.remedy = _GOOD_LOGIN_REMEDY
+        raise

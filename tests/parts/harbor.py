@@ -1,0 +1,79 @@
+"""Harbor, as far as projects go: a push needs one, a quota is for one, and its own API makes one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from tests.parts.doorman import Doorman, basic, with_tokens
+from tests.parts.tiny_registry import App, Asked, Reply, TinyRegistry, refusal
+
+# By version, and by whether the account is one of the system or of a project.
+MISSING = {
+    404: ("NOT_FOUND", "project {project} not found"),
+    401: ("UNAUTHORIZED", "project {project} not found: project {project} not found"),
+    403: ("DENIED", "project {project} not found"),
+}
+
+
+@dataclass
+class Harbor:
+    """One Harbor. missing: with which status it refuses what is in no project. quota: bytes of a project.
+
+    may_create: whether the account may make projects. posts: the documents that its API was sent.
+    """
+
+    missing: int = 404
+    quota: int | None = None
+    may_create: bool = True
+    projects: set[str] = field(default_factory=set)
+    posts: list[dict[str, object]] = field(default_factory=list)
+    clock: Callable[[], float] = lambda: 0.0
+
+    def __post_init__(self) -> None:
+        self.doorman = Doorman(clock=self.clock, grants=self._granted)
+        self.registry = TinyRegistry(guard=self._guard)
+
+    @property
+    def app(self) -> App:
+        """The registry, its token service and its API."""
+        registry = with_tokens(self.registry, self.doorman, "/service/token")
+        return lambda asked: self._api(asked) if asked.path.startswith("/api/") else registry(asked)
+
+    def at(self, url: str) -> None:
+        """Say where it is reached."""
+        self.doorman.realm = f"{url}/service/token"
+
+    def _granted(self, scopes: Iterable[str]) -> Iterable[str]:
+        """A member of no project has no rights there; an administrator has them before the project is made."""
+        if self.missing == 404:
+            return scopes
+        return [scope for scope in scopes if scope.split(":")[1].partition("/")[0] in self.projects]
+
+    def _guard(self, asked: Asked) -> Reply | None:
+        project = asked.path.removeprefix("/v2/").partition("/")[0]
+        refused = self.doorman.guard(asked)
+        if project and project not in self.projects and asked.authorization:
+            code, message = MISSING[self.missing]
+            reply = refusal(self.missing, code, message.replace("{project}", project))
+            reply.more = refused.more if refused is not None and self.missing == 401 else []
+            return reply
+        if refused is None and asked.method == "PUT" and self.quota is not None and len(asked.body) > self.quota:
+            words = "adding 2.0 MiB of storage resource, which when updated to current usage of 0 Byte will exceed the "
+            return refusal(403, "DENIED", f"{words}configured upper limit of 1.0 MiB.")
+        return refused
+
+    def _api(self, asked: Asked) -> Reply:
+        if asked.path != "/api/v2.0/projects" or asked.method != "POST":
+            return Reply(404, {"Content-Type": "application/json"}, b'{"errors": [{"code": "NOT_FOUND"}]}')
+        if asked.authorization != basic():
+            return refusal(401, "UNAUTHORIZED", "unauthorized")
+        if not self.may_create:
+            return refusal(403, "FORBIDDEN", "forbidden")
+        document = json.loads(asked.body)
+        self.posts.append(document)
+        if document["project_name"] in self.projects:
+            return refusal(409, "CONFLICT", f"The project named {document['project_name']} already exists")
+        self.projects.add(document["project_name"])
+        return Reply(201, {"Location": f"/api/v2.0/projects/{len(self.projects)}"})

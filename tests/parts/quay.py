@@ -1,0 +1,77 @@
+"""Quay, as far as rights go: what nobody can see is 401, and a token that may push makes the repository.
+
+Behaviour of quay/quay, endpoints/v2/v2auth.py and decorators: a token has the rights that were asked for and that the
+account has at that moment; one for a repository that does not exist has none, unless it may push into a namespace of
+the account's. The `delete` action is refused with the whole token. Lists have pages of at most `LARGEST_PAGE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from tests.parts.doorman import Doorman, needed_scopes, with_tokens
+from tests.parts.tiny_registry import App, Asked, Reply, TinyRegistry, refusal
+
+LARGEST_PAGE = 100
+
+
+@dataclass
+class Quay:
+    """One Quay. namespace: the one that the account may write in. makes_with_token: a repository is made when a token
+    is given that may push there; else when the first upload begins.
+    """
+
+    namespace: str = "team"
+    makes_with_token: bool = True
+    clock: Callable[[], float] = lambda: 0.0
+    repositories: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.doorman = Doorman(grants=self._granted, clock=self.clock, anonymous=True)
+        self.registry = TinyRegistry(guard=self._guard)
+
+    @property
+    def app(self) -> App:
+        """The registry and its token service."""
+        return with_tokens(self._pages, self._token, "/v2/auth")
+
+    def at(self, url: str) -> None:
+        """Say where it is reached."""
+        self.doorman.realm = f"{url}/v2/auth"
+
+    def _token(self, asked: Asked) -> Reply:
+        if "delete" in asked.target:
+            return refusal(400, "INVALID_REQUEST", "unable to decode repository and actions")
+        return self.doorman(asked)
+
+    def _granted(self, scopes: Iterable[str]) -> Iterable[str]:
+        anonymous = self.doorman.asking == "anonymous"
+        for scope in scopes:
+            kind, name, actions = scope.split(":")
+            mine = name.startswith(f"{self.namespace}/") and not anonymous
+            if mine and "push" in actions and self.makes_with_token:
+                self.repositories.add(name)
+            if mine and (name in self.repositories or "push" in actions):
+                yield f"{kind}:{name}:{actions}"
+
+    def _guard(self, asked: Asked) -> Reply | None:
+        refused = self.doorman.guard(asked)
+        if refused is not None:
+            return refused
+        for scope in needed_scopes(asked):
+            name = scope.split(":")[1]
+            if asked.method in ("POST", "PUT"):
+                self.repositories.add(name)
+            elif name not in self.repositories:
+                return self.doorman.refusal(needed_scopes(asked))
+        return None
+
+    def _pages(self, asked: Asked) -> Reply:
+        name = asked.path.removeprefix("/v2/").removesuffix("/tags/list")
+        if not asked.path.endswith("/tags/list"):
+            return self.registry(asked)
+        if int(asked.query.get("n", 0)) > LARGEST_PAGE:
+            return Reply(413)
+        reply = self.registry(asked)
+        return Reply(200, {}, b'{"tags": []}') if reply.status == 404 and name in self.repositories else reply

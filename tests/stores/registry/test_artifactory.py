@@ -1,0 +1,133 @@
+"""Artifactory: 403 for a tag that a virtual repository does not have, and scopes by names of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from mirrorsync.errors import Denied
+from mirrorsync.secret import Secret
+from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.base import Store
+from mirrorsync.stores.registry.store import RegistryStore
+from tests.parts.artifactory import Artifactory
+from tests.parts.doorman import PASSWORD, USER
+from tests.parts.images import image, layer, noise
+from tests.parts.mirrorsync import Mirrorsync
+from tests.parts.tiny_registry import TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import Shop, Time
+from tests.stores.registry.asking_destinations import asking, copied, holds, spec
+
+IMAGE = image([layer({"a": b"1"}), noise("a layer", 1_200_000)])
+OTHER = image([layer({"b": b"2"})])
+LOGIN = RegistrySettings(USER, Secret(PASSWORD), plain_http=True)
+
+
+@pytest.fixture
+def source() -> Iterator[Unruly]:
+    registry = TinyRegistry()
+    registry.hold("app", IMAGE, "1")
+    with Unruly(registry) as running:
+        yield running
+
+
+@pytest.fixture
+def artifactory(time: Time) -> Artifactory:
+    return Artifactory()
+
+
+@pytest.fixture
+def server(artifactory: Artifactory) -> Iterator[Unruly]:
+    with Unruly(artifactory.app) as running:
+        artifactory.at(running.url)
+        yield running
+
+
+@pytest.mark.parametrize("lists", [True, False], ids=["with a list", "without a list"])
+def test_a_tag_that_is_not_there_is_copied(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, artifactory: Artifactory, lists: bool
+) -> None:
+    artifactory.lists = lists
+    artifactory.registry.hold("team/app", OTHER, "0")
+    copied(mirrorsync, source, f"{server.host}/team/app:1")
+    assert holds(artifactory.registry, "team/app", IMAGE)
+
+
+def test_a_spec_is_applied_and_then_nothing_is_to_do(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, artifactory: Artifactory
+) -> None:
+    file = spec(mirrorsync, source, server)
+    mirrorsync("apply", file, code=0)
+    assert holds(artifactory.registry, "team/app", IMAGE)
+    mirrorsync("plan", "--exit-code", file, code=0)
+
+
+def test_a_tag_that_is_listed_and_denied_is_denied(server: Unruly, artifactory: Artifactory, time: Time) -> None:
+    """Its list contradicts: the tag is there, and a policy keeps it back."""
+    artifactory.registry.hold("team/app", OTHER, "1", "2")
+    artifactory.denied = {"1"}
+
+    async def ask(store: Store) -> None:
+        assert isinstance(store, RegistryStore)
+        repository = store.destination("team/app")
+        for _ in range(3):
+            with pytest.raises(Denied):
+                await repository.resolve("1")
+        assert await repository.resolve("2") is not None
+        assert await repository.resolve("3") is None
+
+    Shop(server.host, LOGIN, time=time).run(ask)
+    assert len(server.seen.of("GET", "/tags/list")) == 1, "the list is read once"
+
+
+def test_a_source_that_is_denied_is_denied(server: Unruly, time: Time) -> None:
+    with pytest.raises(Denied):
+        Shop(server.host, LOGIN, time=time).resolve("1", "team/app")
+
+
+def test_a_push_that_is_denied_is_told_by_the_write(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, artifactory: Artifactory
+) -> None:
+    artifactory.pushes = False
+    mirrorsync("plan", file := spec(mirrorsync, source, server), code=0)
+    done = mirrorsync("apply", file, code=1)
+    assert "not enough permissions to deploy" in done.err
+    assert "give this account the right to push to this repository" in done.err
+
+
+def test_a_host_that_denies_everything_to_nobody_is_no_empty_one(server: Unruly, time: Time) -> None:
+    """Without a login that is known to be good, 403 means what it says."""
+    with Unruly(TinyRegistry()) as closed:
+        closed.fault("answer", "*", "/v2/.+", status=403)
+        closed.fault("answer", "*", "/v2/$", status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+        with pytest.raises(Denied):
+            asking(Shop(closed.host, RegistrySettings(plain_http=True), time=time), "team/app")
+
+
+def test_the_registrys_own_name_of_a_scope_is_taken_once_and_remembered(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, artifactory: Artifactory
+) -> None:
+    artifactory.own_scopes = True
+    file = spec(mirrorsync, source, server)
+    mirrorsync("apply", file, code=0)
+    assert holds(artifactory.registry, "team/app", IMAGE)
+    asked = [question.scopes for question in artifactory.doorman.questions]
+    assert asked[:2] == [("repository:team/app:pull,push",), ("repository:virtual/team/app:pull",)]
+    assert len(asked) <= 4
+
+
+def test_scopes_that_are_no_repositorys_are_taken(server: Unruly, time: Time) -> None:
+    """ECR public: the scope of every token is `aws`."""
+    tiny = TinyRegistry()
+    tiny.hold("team/app", IMAGE, "1")
+    artifactory = Artifactory()
+    artifactory.doorman.challenges = ('Bearer realm="{realm}",service="tests",scope="aws"',)
+    artifactory.doorman.grants = lambda scopes: ["repository:team/app:pull"] if "aws" in scopes else []
+    tiny.guard = artifactory.doorman.guard
+    doorman = artifactory.doorman
+    server.app = lambda asked: doorman(asked) if asked.path == "/artifactory/token" else tiny(asked)
+    doorman.realm = f"{server.url}/artifactory/token"
+    assert Shop(server.host, LOGIN, time=time).resolve("1", "team/app") is not None
+    assert [question.scopes for question in doorman.questions] == [("repository:team/app:pull",), ("aws",)]

@@ -1,0 +1,130 @@
+"""ECR: repositories that have to be created by hand, and limits that it tells in statuses of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from mirrorsync.errors import RateLimited
+from mirrorsync.secret import Secret
+from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.registry.retry import ATTEMPTS
+from tests.parts.doorman import PASSWORD, USER
+from tests.parts.ecr import Ecr
+from tests.parts.images import image, layer
+from tests.parts.mirrorsync import Mirrorsync
+from tests.parts.tiny_registry import TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import Shop, Time, described, pieces
+from tests.stores.registry.asking_destinations import copied, holds, spec
+
+IMAGE = image([layer({"a": b"1"})])
+THROTTLED = b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "Rate exceeded"}]}'
+
+
+@pytest.fixture
+def source() -> Iterator[Unruly]:
+    registry = TinyRegistry()
+    registry.hold("app", IMAGE, "1")
+    with Unruly(registry) as running:
+        yield running
+
+
+@pytest.fixture
+def ecr() -> Ecr:
+    return Ecr()
+
+
+@pytest.fixture
+def server(ecr: Ecr, time: Time) -> Iterator[Unruly]:
+    with Unruly(ecr, clock=time) as running:
+        yield running
+
+
+@pytest.fixture
+def shop(server: Unruly, time: Time) -> Shop:
+    return Shop(server.host, RegistrySettings(USER, Secret(PASSWORD), plain_http=True), time=time)
+
+
+def test_a_repository_that_does_not_exist_is_named_with_what_creates_it(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly
+) -> None:
+    said = copied(mirrorsync, source, f"{server.host}/new:1", code=1)
+    assert "does not exist in the registry with id" in said
+    assert "aws ecr create-repository --repository-name NAME" in said
+
+
+def test_create_repository_says_that_it_cannot_do_it(mirrorsync: Mirrorsync, source: Unruly, server: Unruly) -> None:
+    server.fault("answer", "POST", "/api/", status=404)
+    done = mirrorsync("apply", spec(mirrorsync, source, server, create_repository=True), code=1)
+    assert "create_repository speaks the API of Harbor" in done.err
+    assert "aws ecr create-repository --repository-name NAME" in done.err
+    assert len(server.seen.of("POST", "/api/")) == 1
+
+
+def test_a_repository_that_exists_is_filled(mirrorsync: Mirrorsync, source: Unruly, server: Unruly, ecr: Ecr) -> None:
+    ecr.repositories.add("new")
+    copied(mirrorsync, source, f"{server.host}/new:1")
+    assert holds(ecr.registry, "new", IMAGE)
+
+
+@pytest.mark.parametrize("status", [400, 403, 429])
+def test_too_many_requests_are_made_again_after_a_while(server: Unruly, shop: Shop, ecr: Ecr, status: int) -> None:
+    ecr.repositories.add("app")
+    ecr.registry.hold("app", IMAGE, "1")
+    blob = described(b"a large one" * 200_000)
+    headers = {"Retry-After": "7"}
+    for method, pattern in (("GET", "/manifests/"), ("POST", "/uploads/"), ("PUT", "/manifests/")):
+        server.fault("answer", method, pattern, hits=[1, 2], status=status, headers=headers, body=THROTTLED)
+    server.fault("headers", "HEAD", "/manifests/", change={"Docker-Content-Digest": None})
+    assert shop.resolve("1", "app") is not None
+    shop.put(blob, pieces(b"a large one" * 200_000), "app")
+    assert shop.time is not None
+    assert len(shop.time.waits) == 4
+    assert min(shop.time.waits) >= 7
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_too_many_requests_for_good_are_a_rate_limit(server: Unruly, shop: Shop, ecr: Ecr, status: int) -> None:
+    ecr.repositories.add("app")
+    server.fault("answer", "GET", "/tags/", status=status, body=THROTTLED)
+    with pytest.raises(RateLimited) as caught:
+        shop.tags("app")
+    assert len(server.seen.of("GET", "/tags/")) == ATTEMPTS
+    assert "lower max_connections" in caught.value.remedy
+    server.fault("answer", "GET", "/tags/", status=status, body=THROTTLED, headers={"Retry-After": "9999"})
+    with pytest.raises(RateLimited, match="pause of 9999 seconds"):
+        shop.tags("app")
+
+
+def test_too_many_requests_at_a_destination_are_no_absent_tag(server: Unruly, shop: Shop, ecr: Ecr) -> None:
+    """403 counts as absent there, unless something else is meant."""
+    from mirrorsync.stores.base import Store
+    from mirrorsync.stores.registry.store import RegistryStore
+
+    ecr.repositories.add("app")
+    server.fault("answer", "GET", "/tags/", status=403, body=THROTTLED)
+
+    async def ask(store: Store) -> None:
+        assert isinstance(store, RegistryStore)
+        with pytest.raises(RateLimited):
+            _ = [tag async for tag in store.destination("app").tags()]
+
+    shop.run(ask)
+
+
+def test_a_list_of_more_than_it_gives_at_once_is_read_without_a_number_and_then_never_with_one(
+    server: Unruly, shop: Shop, ecr: Ecr
+) -> None:
+    ecr.repositories |= {"app", "other"}
+    ecr.registry.hold("app", IMAGE, "1")
+    ecr.registry.hold("other", IMAGE, "2")
+    from mirrorsync.stores.base import Store
+
+    async def both(store: Store) -> list[str]:
+        return [tag for name in ("app", "other") async for tag in store.repository(name).tags()]
+
+    assert shop.run(both) == ["1", "2"]
+    asked = [one.target for one in server.seen.of("GET", "/tags/") if one.authorization]
+    assert asked == ["/v2/app/tags/list?n=1000", "/v2/app/tags/list", "/v2/other/tags/list"]

@@ -1,0 +1,131 @@
+"""Harbor's projects: what is said of one that is missing or full, and how one is created."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.parts.harbor import MISSING, Harbor
+from tests.parts.images import image, layer, noise
+from tests.parts.mirrorsync import Mirrorsync
+from tests.parts.tiny_registry import TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking_destinations import copied, holds, spec
+
+# Small blobs are written by one engine and large ones by the other.
+SMALL = image([layer({"a": b"1"})])
+LARGE = image([noise("a layer", 1_200_000)])
+
+
+@pytest.fixture
+def tiny() -> TinyRegistry:
+    registry = TinyRegistry()
+    registry.hold("app", SMALL, "1")
+    return registry
+
+
+@pytest.fixture
+def source(tiny: TinyRegistry) -> Iterator[Unruly]:
+    with Unruly(tiny) as running:
+        yield running
+
+
+@pytest.fixture
+def harbor() -> Harbor:
+    return Harbor()
+
+
+@pytest.fixture
+def server(harbor: Harbor) -> Iterator[Unruly]:
+    with Unruly(harbor.app) as running:
+        harbor.at(running.url)
+        yield running
+
+
+@pytest.mark.parametrize("status", MISSING)
+def test_a_project_that_is_missing_is_named_with_what_to_do(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, harbor: Harbor, status: int
+) -> None:
+    harbor.missing = status
+    said = copied(mirrorsync, source, f"{server.host}/team/app:1", code=1)
+    assert "project team not found" in said
+    assert "create the project at the registry first, or set create_repository: true" in said
+    assert "check username and password" not in said
+    assert harbor.posts == []
+
+
+@pytest.mark.parametrize("status", MISSING)
+@pytest.mark.parametrize("made", [SMALL, LARGE], ids=["small", "large"])
+def test_a_project_is_created_where_the_spec_says_so(
+    mirrorsync: Mirrorsync,
+    source: Unruly,
+    server: Unruly,
+    harbor: Harbor,
+    tiny: TinyRegistry,
+    status: int,
+    made: object,
+) -> None:
+    harbor.missing = status
+    image_ = SMALL if made is SMALL else LARGE
+    tiny.hold("app", image_, "1")
+    file = spec(mirrorsync, source, server, create_repository=True)
+    mirrorsync("plan", file, code=0)
+    assert harbor.posts == [], "a plan creates nothing"
+    done = mirrorsync("apply", file, code=0)
+    assert holds(harbor.registry, "team/app", image_)
+    assert harbor.posts == [{"project_name": "team", "metadata": {"public": "false"}}]
+    assert "project team was missing, and has been created" in done.err
+
+
+def test_a_project_that_is_there_is_not_created(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, harbor: Harbor
+) -> None:
+    harbor.projects.add("team")
+    mirrorsync("apply", spec(mirrorsync, source, server, create_repository=True), code=0)
+    assert harbor.posts == []
+
+
+def test_a_push_that_is_denied_creates_nothing_twice(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, harbor: Harbor
+) -> None:
+    """The project is there: it is the account that may not."""
+    harbor.projects.add("team")
+    server.fault("answer", "POST", "/uploads/", status=403, body=b'{"errors": [{"code": "DENIED"}]}')
+    done = mirrorsync("apply", spec(mirrorsync, source, server, create_repository=True), code=1)
+    assert "give this account the right to push to this repository" in done.err
+    assert len(harbor.posts) == 1
+
+
+def test_an_account_that_may_create_no_project_is_told_so(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, harbor: Harbor
+) -> None:
+    harbor.may_create = False
+    done = mirrorsync("apply", spec(mirrorsync, source, server, create_repository=True), code=1)
+    assert "creating project team" in done.err
+    assert "use an account that may create projects" in done.err
+    assert len(server.seen.of("POST", "/api/")) == 1
+
+
+def test_the_password_goes_to_the_api_of_the_registry_alone(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly
+) -> None:
+    with Unruly(TinyRegistry()) as other:
+        headers = {"Location": f"{other.url}/api/v2.0/projects"}
+        server.fault("answer", "POST", "/api/", status=307, headers=headers)
+        done = mirrorsync("apply", spec(mirrorsync, source, server, create_repository=True), code=1)
+        assert "create_repository speaks the API of Harbor" in done.err
+        assert other.seen.requests == []
+
+
+@pytest.mark.parametrize("made", [SMALL, LARGE], ids=["small", "large"])
+def test_a_quota_that_is_used_up_is_named(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, harbor: Harbor, tiny: TinyRegistry, made: object
+) -> None:
+    tiny.hold("app", SMALL if made is SMALL else LARGE, "1")
+    harbor.projects.add("team")
+    harbor.quota = 10
+    said = copied(mirrorsync, source, f"{server.host}/team/app:1", code=1)
+    assert "exceed the configured upper limit" in said
+    assert "raise the quota at the registry" in said
+    assert "give this account the right" not in said

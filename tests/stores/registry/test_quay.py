@@ -1,0 +1,210 @@
+"""A repository of Quay that does not exist yet: planned, made and filled, with a login that is never said in vain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from mirrorsync.errors import Denied, Unauthorized
+from mirrorsync.secret import Secret
+from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.stores.base import Store
+from mirrorsync.stores.registry.store import RegistryStore
+from tests.parts.doorman import PASSWORD, USER, basic_guard
+from tests.parts.images import image, index, layer, noise
+from tests.parts.mirrorsync import Mirrorsync, plain
+from tests.parts.quay import Quay
+from tests.parts.tiny_registry import TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import Shop, Time, described
+from tests.stores.registry.asking_destinations import asking, copied, holds, spec
+
+LAYERS = [layer({"a": b"1"}), noise("a layer", 1_200_000)]
+IMAGE = index([image(LAYERS, architecture=name) for name in ("amd64", "arm64")])
+OTHER = image([layer({"b": b"2"})])
+LOGIN = RegistrySettings(USER, Secret(PASSWORD), plain_http=True)
+
+
+@pytest.fixture
+def source() -> Iterator[Unruly]:
+    registry = TinyRegistry()
+    registry.hold("app", IMAGE, "1")
+    with Unruly(registry) as running:
+        yield running
+
+
+@pytest.fixture(params=[True, False], ids=["made with the token", "made with the first upload"])
+def quay(request: pytest.FixtureRequest) -> Quay:
+    return Quay(makes_with_token=request.param)
+
+
+@pytest.fixture
+def server(quay: Quay) -> Iterator[Unruly]:
+    with Unruly(quay.app) as running:
+        quay.at(running.url)
+        yield running
+
+
+def test_copy_makes_the_repository(mirrorsync: Mirrorsync, source: Unruly, server: Unruly, quay: Quay) -> None:
+    copied(mirrorsync, source, f"{server.host}/team/new:1")
+    assert holds(quay.registry, "team/new", IMAGE)
+    assert "team/new" in quay.repositories
+
+
+def test_apply_makes_the_repository_and_the_second_run_finds_it(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, quay: Quay
+) -> None:
+    file = spec(mirrorsync, source, server)
+    mirrorsync("plan", "--output", "plan.json", file, code=0)
+    mirrorsync("apply", "plan.json", code=0)
+    assert holds(quay.registry, "team/app", IMAGE)
+    before = len(server.seen.requests)
+    assert mirrorsync("plan", "--exit-code", file, code=0)
+    assert [asked.method for asked in server.seen.requests[before:]] == ["GET", "GET", "HEAD"], "ping, token, tag"
+
+
+def test_a_destination_is_asked_with_the_scope_that_it_is_written_with(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, quay: Quay
+) -> None:
+    mirrorsync("apply", spec(mirrorsync, source, server), code=0)
+    assert {question.scopes for question in quay.doorman.questions} == {("repository:team/app:pull,push",)}
+    assert {question.who for question in quay.doorman.questions} == {"password"}
+    assert len(quay.doorman.questions) <= 3
+
+
+def test_a_wrong_password_is_told_as_one_and_said_once(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, quay: Quay
+) -> None:
+    said = copied(mirrorsync, source, f"{server.host}/team/new:1", password="canary-wrong", code=1)
+    assert said.count("incorrect username or password") == 1
+    assert "check username and password" in said
+    assert [question.who for question in quay.doorman.questions] == ["password"]
+    assert quay.repositories == set()
+
+
+def test_a_namespace_of_somebody_else_is_refused_when_it_is_written(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly
+) -> None:
+    """Nothing told the two apart before: the login is good, and the repository is not seen."""
+    said = copied(mirrorsync, source, f"{server.host}/others/new:1", code=1)
+    assert "give this account the right to push to this repository" in said
+    assert "check username and password" not in said
+
+
+def test_who_has_no_login_is_told_to_have_one(server: Unruly, time: Time) -> None:
+    with pytest.raises(Unauthorized) as caught:
+        asking(Shop(server.host, RegistrySettings(plain_http=True), time=time), "team/new")
+    assert "log in" in caught.value.remedy
+
+
+def test_what_does_not_exist_is_absent_by_every_question(server: Unruly, quay: Quay, time: Time) -> None:
+    listed: list[str] | None = [] if quay.makes_with_token else None
+    assert asking(Shop(server.host, LOGIN, time=time), "team/new") == [None, False, None, listed]
+    assert asking(Shop(server.host, LOGIN, time=time), "others/new") == [None, False, None, None]
+
+
+def test_a_source_that_does_not_exist_is_no_absent_tag(server: Unruly, time: Time) -> None:
+    with pytest.raises(Unauthorized):
+        Shop(server.host, LOGIN, time=time).resolve("1", "team/missing")
+
+
+def test_what_is_not_shown_is_not_asked_for_again_and_again(server: Unruly, quay: Quay, time: Time) -> None:
+    async def ask(store: Store) -> None:
+        assert isinstance(store, RegistryStore)
+        repository = store.destination("others/new")
+        await asyncio.gather(*(repository.resolve(str(number)) for number in range(50)))
+
+    Shop(server.host, LOGIN, time=time).run(ask)
+    assert len(quay.doorman.questions) == 2
+    assert len(server.seen.of("HEAD")) <= 100
+
+
+def test_a_repository_may_be_source_and_destination_of_one_run(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, quay: Quay
+) -> None:
+    quay.repositories.add("team/app")
+    quay.registry.hold("team/app", OTHER, "old")
+    mirrors = [
+        {"from": f"{source.host}/app", "tags": ["1"]},
+        {"from": f"{server.host}/team/app", "tags": ["old"], "name": "copy"},
+    ]
+    settings = {**plain(source.host), **plain(server.host, username=USER, password=PASSWORD)}
+    document = {"registries": settings, "destinations": {"quay": f"{server.host}/team"}, "mirrors": mirrors}
+    mirrorsync("apply", mirrorsync.spec(document), code=0)
+    assert holds(quay.registry, "team/app", IMAGE)
+    assert holds(quay.registry, "team/copy", OTHER, "old")
+    scopes = {scope for question in quay.doorman.questions for scope in question.scopes}
+    assert scopes >= {"repository:team/app:pull", "repository:team/app:pull,push", "repository:team/copy:pull,push"}
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "canary-wrong"], ids=["right", "wrong"])
+def test_with_basic_authentication_the_api_tells_a_hidden_repository_from_a_wrong_password(
+    time: Time, password: str
+) -> None:
+    guard = basic_guard('Basic realm="x"')
+    hidden = basic_guard('Basic realm="x"', password="another")
+    tiny = TinyRegistry(guard=lambda asked: guard(asked) or (hidden(asked) if "/new/" in asked.path else None))
+    login = RegistrySettings(USER, Secret(password), plain_http=True)
+    with Unruly(tiny) as server:
+        shop = Shop(server.host, login, time=time)
+        if password == PASSWORD:
+            assert asking(shop, "new") == [None, False, None, None]
+        else:
+            with pytest.raises(Unauthorized):
+                asking(shop, "new")
+        assert len([asked for asked in server.seen.of("GET", "^/v2/$") if asked.authorization]) == 1
+
+
+def test_a_wrong_password_for_basic_is_said_no_more_once_the_api_refused_it(time: Time) -> None:
+    tiny = TinyRegistry(guard=basic_guard('Basic realm="x"'))
+    with Unruly(tiny) as server:
+
+        async def many(store: Store) -> None:
+            for number in range(20):
+                with pytest.raises(Unauthorized):
+                    await store.repository("app").resolve(str(number))
+
+        Shop(server.host, RegistrySettings(USER, Secret("canary-wrong"), plain_http=True), time=time).run(many)
+        said = [asked for asked in server.seen.requests if asked.authorization]
+    assert len(said) == 2, "once for the first tag, and once for the API, which tells what was refused"
+
+
+def test_who_may_only_read_can_compare(server: Unruly, quay: Quay, time: Time) -> None:
+    """Some token services refuse more than an account has, and do not give less."""
+    quay.repositories.add("team/app")
+    quay.registry.hold("team/app", IMAGE, "1")
+    server.fault("answer", "GET", "auth.*push", status=403, body=b'{"errors": [{"code": "DENIED"}]}')
+
+    async def compare(store: Store) -> None:
+        assert isinstance(store, RegistryStore)
+        repository = store.destination("team/app")
+        assert await repository.resolve("1") is not None
+        with pytest.raises(Denied):
+            await repository.write(described(b"new"), b"new")
+
+    Shop(server.host, LOGIN, time=time).run(compare)
+
+
+def test_an_unchanged_mirror_costs_one_question_for_each_tag_and_side(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, quay: Quay
+) -> None:
+    count = 2000
+    tags = [f"v{number}" for number in range(count)]
+    assert isinstance(source.app, TinyRegistry)
+    source.app.hold("many", IMAGE, *tags)
+    quay.repositories.add("team/many")
+    quay.registry.hold("team/many", IMAGE, *tags)
+    file = mirrorsync.spec(
+        {
+            "registries": {**plain(source.host), **plain(server.host, username=USER, password=PASSWORD)},
+            "destinations": {"quay": f"{server.host}/team"},
+            "mirrors": [{"from": f"{source.host}/many", "tags": tags}],
+        }
+    )
+    mirrorsync("plan", "--exit-code", file, code=0)
+    for side in (source, server):
+        heads = [asked.target.rpartition("/")[2] for asked in side.seen.of("HEAD", "/manifests/")]
+        assert sorted(heads) == sorted(tags)
+        assert len(side.seen.requests) - count <= 5
