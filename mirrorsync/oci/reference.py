@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import posixpath
 from dataclasses import dataclass, replace
 from typing import Final
@@ -72,15 +73,32 @@ def canonical_repository(store: str, name: str) -> str:
 def host_and_path(location: Location) -> tuple[str, str]:
     """Return the host that a repository is from, and its name without it.
 
-    For a place on disk whose names have no host, the host is the last part of its path, and so is the name of what has
-    none.
+    The host is fit for a repository's name (see `host_in_name`). For a place on disk whose names have no host, it is
+    the last part of its path, and so is the name of what has none.
     """
     transport = transport_of(location.store)
     if transport is None:
-        return location.store.replace(":", "-"), location.repository
+        return host_in_name(location.store), location.repository
     place = posixpath.basename(location.store).lower() if transport.has_path else ""
     host, path = transport.split_host(location.repository)
-    return (host.replace(":", "-") or place), (path or place)
+    return (host_in_name(host) or place), (path or place)
+
+
+def host_in_name(host: str) -> str:
+    """Return a host as it can stand in a repository's name: `h.example:5000` is h.example-5000.
+
+    An IPv6 address is written out, since a name begins with a letter or digit and "::" is many zeros:
+    [2001:db8::1]:5000 is 2001-0db8-0000-0000-0000-0000-0000-0001-5000.
+    """
+    address, bracket, port = host.partition("]")
+    if not bracket:
+        return host.replace(":", "-")
+    try:
+        address = ipaddress.ip_address(address.removeprefix("[")).exploded
+    except ValueError as error:
+        message = f"{printable(host)!r} is not an IPv6 address"
+        raise GrammarError(message, remedy="write it as [2001:db8::1] or [2001:db8::1]:5000") from error
+    return f"{address}{port}".replace(":", "-")
 
 
 def parse_repository(text: str, base: str = "") -> Location:

@@ -51,6 +51,12 @@ LONG = {
     '{from: quay.io/a/b, tags: [v1], name: "{host}/{repository}"}': "quay.io/a/b [v1] oci:/srv/mirror:quay.io/a/b",
     '{from: quay.io/a/b, tags: [v1], name: "x/{basename}"}': "quay.io/a/b [v1] oci:/srv/mirror:x/b",
     '{from: "h.test:5000/a/b", tags: [v1], name: "{host}"}': "h.test:5000/a/b [v1] oci:/srv/mirror:h.test-5000",
+    '{from: "[2001:DB8::1]:5000/a/b", tags: [v1], name: "{host}/{basename}"}': (
+        "[2001:db8::1]:5000/a/b [v1] oci:/srv/mirror:2001-0db8-0000-0000-0000-0000-0000-0001-5000/b"
+    ),
+    '{from: "[::1]/a", tags: [v1], name: "{host}"}': (
+        "[::1]/a [v1] oci:/srv/mirror:0000-0000-0000-0000-0000-0000-0000-0001"
+    ),
     "{from: quay.io/a/b, tags: [v1], name: base, to: disk}": "quay.io/a/b [v1] oci:/srv/mirror:base",
 }
 

@@ -392,6 +392,38 @@ def test_a_helper_that_holds_an_identity_token_has_no_password_to_send(desk: Des
     assert "canary" not in f"{error} {error!r} {error.remedy}"
 
 
+ENDLESS = {
+    "on stdout": "while :; do printf '%65536s' canary; done",
+    "on stderr": "while :; do printf '%65536s' canary >&2; done",
+    "on both": "while :; do printf '%65536s' canary; printf '%65536s' canary >&2; done",
+}
+
+
+@pytest.mark.parametrize("script", ENDLESS.values(), ids=ENDLESS)
+def test_a_helper_that_does_not_stop_talking_is_ended(desk: Desk, script: str) -> None:
+    desk.helper("keychain", f'echo $$ > "{desk.home}/pid"\n{script}')
+    desk.write(".docker/config.json", {"credsStore": "keychain"})
+    assert "gave an answer without end" in refused(desk).message
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((desk.home / "pid").read_text()), 0)
+
+
+def test_what_a_helper_says_besides_is_no_answer(desk: Desk, witness: Witness) -> None:
+    """More than a pipe holds: a helper that is not listened to would wait for ever."""
+    desk.helper("keychain", f"printf '%200000s' warning >&2\n{answer('helped')}")
+    desk.write(".docker/config.json", {"credsStore": "keychain"})
+    assert who(desk, witness) == "helped:pw"
+
+
+def test_a_helper_that_does_not_listen_may_answer(desk: Desk, witness: Witness) -> None:
+    path = desk.home / "bin" / "docker-credential-deaf"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\nexec 0<&-\n{answer('helped')}\n")
+    path.chmod(0o755)
+    desk.write(".docker/config.json", {"credsStore": "deaf"})
+    assert who(desk, witness) == "helped:pw"
+
+
 BROKEN_HELPERS: dict[str, tuple[Mapping[str, Any], str]] = {
     "it is not installed": ({"credsStore": "absent"}, "docker-credential-absent is not installed"),
     "it says nonsense": ({"credsStore": "odd"}, "an answer that cannot be read"),
