@@ -1,0 +1,30 @@
+"""docs/registries.md tells the truth: behind every line stands a test that is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs/registries.md").read_text("utf-8")
+TESTS = re.findall(r"<!-- (test_\w+\.py): (test_\w+) -->", PAGE)
+
+
+@pytest.mark.parametrize(("file", "name"), TESTS)
+def test_the_test_behind_a_line_is_there(file: str, name: str) -> None:
+    text = (ROOT / "tests/stores/registry" / file).read_text("utf-8")
+    assert re.search(rf"^def {name}\(", text, re.MULTILINE)
+
+
+def test_every_statement_has_a_test() -> None:
+    body = PAGE[PAGE.index("## All registries") :]
+    items = re.split(r"^- |^## .*$", body, flags=re.MULTILINE)
+    statements = [item.strip() for item in items if item.strip()]
+    assert len(statements) > 20
+    assert [one for one in statements if not one.endswith("-->")] == []
+
+
+def test_the_readme_leads_to_it() -> None:
+    assert "](docs/registries.md)" in (ROOT / "README.md").read_text("utf-8")
