@@ -23,6 +23,7 @@ from mirrorsync.stores.registry.scopes import Scopes
 
 _HIDDEN: Final = frozenset({401, 403})
 _ABSENT: Final = 404
+_LIST: Final = "/tags/list"
 
 
 class DestinationQuestions:
@@ -64,7 +65,9 @@ class DestinationQuestions:
         standing = self._client.standing(self._scopes)
         if answer.status == 401:
             return standing is Standing.ACCEPTED
-        return standing is not Standing.UNKNOWN and not await self._is_listed(answer.url)
+        if standing is Standing.UNKNOWN or answer.url.partition("?")[0].endswith(_LIST):
+            return False  # a registry may answer questions and refuse lists: that says nothing of a repository
+        return not await self._is_listed(answer.url)
 
     async def _is_listed(self, url: str) -> bool:
         """Tell whether the registry lists the tag that a URL names: then it is there, and 403 means what it says."""
@@ -78,7 +81,7 @@ class DestinationQuestions:
     async def _list(self) -> frozenset[str]:
         doing = "listing its tags"
         request = Request(
-            "GET", f"{self._repository}/tags/list", self._scopes, limit=MAX_PAGE_BYTES, known=_HIDDEN | {_ABSENT}
+            "GET", f"{self._repository}{_LIST}", self._scopes, limit=MAX_PAGE_BYTES, known=_HIDDEN | {_ABSENT}
         )
         found: set[str] = set()
         try:

@@ -197,22 +197,31 @@ class OriginAuthorizer:
     async def _fetch(
         self, challenge: Challenge, wanted: Authorize, asked: Scopes, credentials: Credentials | None, *, again: bool
     ) -> Token:
-        """Get a token for the scopes `asked`, and remember it for those that are wanted."""
+        """Get a token for the scopes `asked`, and remember it, or that it was refused, for those that are wanted."""
         scopes = wanted.scopes
         try:
+            token = await self._granted(challenge, wanted, asked, credentials, again=again)
+        except (Unauthorized, Denied) as refused:
+            self._refused[scopes] = copy.copy(refused)
+            raise
+        finally:
+            del self._fetching[scopes]
+        self._tokens[scopes] = token
+        return token
+
+    async def _granted(
+        self, challenge: Challenge, wanted: Authorize, asked: Scopes, credentials: Credentials | None, *, again: bool
+    ) -> Token:
+        try:
             token = await self._asked(challenge, asked, credentials, again=again)
-            self._instead[scopes] = asked
         except (Unauthorized, Denied) as refused:
             narrowed = scoping.narrowed(asked)
             # What will be written may be read by more than those who may write it. A password that was refused is not
             # said again.
             if not wanted.reads or narrowed == asked or (isinstance(refused, Unauthorized) and credentials):
-                self._refused[scopes] = copy.copy(refused)
                 raise
-            token = await self._asked(challenge, narrowed, credentials, again=again)
-        finally:
-            del self._fetching[scopes]
-        self._tokens[scopes] = token
+            return await self._asked(challenge, narrowed, credentials, again=again)
+        self._instead[wanted.scopes] = asked
         return token
 
     def _asked(

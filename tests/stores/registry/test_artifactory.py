@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -62,6 +63,21 @@ def test_a_spec_is_applied_and_then_nothing_is_to_do(
     mirrorsync("apply", file, code=0)
     assert holds(artifactory.registry, "team/app", IMAGE)
     mirrorsync("plan", "--exit-code", file, code=0)
+
+
+def test_a_list_that_is_refused_is_no_word_that_there_are_no_tags(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, artifactory: Artifactory
+) -> None:
+    """A tag that has moved, beside one that is new, is seen at its destination all the same."""
+    assert isinstance(source.app, TinyRegistry)
+    source.app.hold("app", IMAGE, "0", "1")
+    artifactory.lists = False
+    artifactory.registry.hold("team/app", OTHER, "1")
+    document = json.loads(spec(mirrorsync, source, server).read_text())
+    document["mirrors"] = [{"from": f"{source.host}/app", "tags": ["0", "1"]}]
+    mirrorsync("apply", mirrorsync.spec(document), code=0)
+    assert holds(artifactory.registry, "team/app", IMAGE, "0")
+    assert holds(artifactory.registry, "team/app", IMAGE, "1")
 
 
 def test_a_tag_that_is_listed_and_denied_is_denied(server: Unruly, artifactory: Artifactory, time: Time) -> None:

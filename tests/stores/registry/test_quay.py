@@ -187,6 +187,19 @@ def test_who_may_only_read_can_compare(server: Unruly, quay: Quay, time: Time) -
     Shop(server.host, LOGIN, time=time).run(compare)
 
 
+def test_who_gets_no_token_at_all_is_refused_once(server: Unruly, time: Time) -> None:
+    server.fault("answer", "GET", "auth.*scope", status=403, body=b'{"errors": [{"code": "DENIED"}]}')
+
+    async def many(store: Store) -> None:
+        assert isinstance(store, RegistryStore)
+        for number in range(20):
+            with pytest.raises(Denied):
+                await store.destination("team/app").resolve(str(number))
+
+    Shop(server.host, LOGIN, time=time).run(many)
+    assert len(server.seen.of("GET", "/v2/auth")) == 2, "for pushing, and for pulling alone"
+
+
 def test_an_unchanged_mirror_costs_one_question_for_each_tag_and_side(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, quay: Quay
 ) -> None:
