@@ -55,14 +55,15 @@ def converse(request: Request, registry: str) -> Conversation:
     place = _Place(request, registry, request.url)
     url, redirects, again = request.url, 0, set[str]()
     while True:
-        if not place.holds(url):
-            place = _Place(request, registry, url)
-        authorization = yield from place.authorized()
-        answer = cast("Answer", (yield Outgoing(request.to(url), authorization)))
+        if place.header is None:
+            place.header = yield from place.ask()
+        authorization = place.header
+        sent = request if url is request.url else request.to(url)
+        answer = cast("Answer", (yield Outgoing(sent, authorization)))
         if answer.status == 401 and place.scopes and place.base not in again:
             again.add(place.base)
-            renewed = yield from place.renewed(answer)
-            if renewed == authorization:
+            place.header = yield from place.ask(authorization, answer.all("WWW-Authenticate"))
+            if place.header == authorization:
                 return answer  # a password that was refused is not said twice: accounts are locked for that
             url = request.url if place.at_home else url
         elif answer.status in REDIRECTS and answer.header("Location"):
@@ -72,13 +73,14 @@ def converse(request: Request, registry: str) -> Conversation:
             if redirects > _MAX_REDIRECTS:
                 raise RegistryFailure(f"the registry redirects more than {_MAX_REDIRECTS} times")
             url = resolved(url, answer.header("Location"), registry)
+            place = place if same_origin(url, place.base) else _Place(request, registry, url)
         else:
             return _final(answer, request, place)
 
 
 @dataclass(slots=True)
 class _Place:
-    """An origin that a request goes to, and how it is told there who asks. url: where the request came there."""
+    """An origin that a request goes to. url: where the request came there; header: how it is told who asks."""
 
     request: Request
     registry: str
@@ -86,7 +88,7 @@ class _Place:
     at_home: bool = field(init=False)
     base: str = field(init=False)
     scopes: Scopes = field(init=False)
-    _header: str | None = None
+    header: str | None = None
 
     def __post_init__(self) -> None:
         self.at_home = same_origin(self.url, self.registry)
@@ -97,19 +99,8 @@ class _Place:
             asks = self.scopes and self.request.method in _READING
             self.scopes = of_url(self.url) if asks else ()
 
-    def holds(self, url: str) -> bool:
-        return same_origin(url, self.base)
-
-    def authorized(self) -> Generator[Move, str | Answer, str]:
-        if self._header is None:
-            self._header = yield from self._ask()
-        return self._header
-
-    def renewed(self, answer: Answer) -> Generator[Move, str | Answer, str]:
-        self._header = yield from self._ask(self._header, answer.all("WWW-Authenticate"))
-        return self._header
-
-    def _ask(self, rejected: str | None = None, challenges: Sequence[str] = ()) -> Generator[Move, str | Answer, str]:
+    def ask(self, rejected: str | None = None, challenges: Sequence[str] = ()) -> Generator[Move, str | Answer, str]:
+        """Ask for the Authorization header; see `Authorize`."""
         if not self.scopes:
             return ""
         reads = self.request.method in _READING
@@ -133,8 +124,9 @@ def refuse_web_page(answer: Answer, request: Request) -> None:
 
     What a registry made has a Location or another status than 200; Quay says text/html of its own empty answers.
     """
-    page = answer.status == 200 and answer.media_type == "text/html" and not answer.header("Location")
-    if page and request.method not in _READING:
+    if request.method in _READING or answer.status != 200 or answer.header("Location"):
+        return
+    if answer.media_type == "text/html":
         raise RegistryFailure("it answers with a web page", remedy=WEB_PAGE_REMEDY)
 
 

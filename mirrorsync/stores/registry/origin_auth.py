@@ -93,6 +93,9 @@ class OriginAuthorizer:
         begin with a 401. Another origin is asked only by the question that led there. Raises: Unauthorized, Denied,
         and what asking raises.
         """
+        token = self._tokens.get(wanted.scopes)
+        if token is not None and wanted.rejected is None and token.ends > self._clock.monotonic():
+            return token.header  # of thousands of questions nearly all
         if not wanted.elsewhere:
             await self._greeted()
         told = challenges.choose(wanted.challenges) if wanted.rejected is not None else None
@@ -216,9 +219,10 @@ class OriginAuthorizer:
             token = await self._asked(challenge, asked, credentials, again=again)
         except (Unauthorized, Denied) as refused:
             narrowed = scoping.narrowed(asked)
-            # What will be written may be read by more than those who may write it. A password that was refused is not
+            # What will be written may be read by more than those who may write it. A password that may be wrong is not
             # said again.
-            if not wanted.reads or narrowed == asked or (isinstance(refused, Unauthorized) and credentials):
+            doubtful = isinstance(refused, Unauthorized) and credentials and credentials not in self._accepted
+            if not wanted.reads or narrowed == asked or doubtful:
                 raise
             return await self._asked(challenge, narrowed, credentials, again=again)
         self._instead[wanted.scopes] = asked

@@ -29,18 +29,16 @@ _TOKEN = re.compile(r"[!-~]+")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token. asked: the scopes it was asked for; given, ends: monotonic seconds; again: in a refused one's place."""
+    """A token, as the Authorization header that it is sent in.
 
-    text: str
+    asked: the scopes it was asked for; given, ends: monotonic seconds; again: in a refused one's place.
+    """
+
+    header: str
     asked: Scopes
     given: float
     ends: float
     again: bool = False
-
-    @property
-    def header(self) -> str:
-        """The Authorization header."""
-        return f"Bearer {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ class Grant:
         server's, which may be wrong.
         """
         ends = started + self.seconds - min(_EARLY_SECONDS, self.seconds / 4)
-        return Token(self.text, asked, started, ends, again)
+        return Token(f"Bearer {self.text}", asked, started, ends, again)
 
 
 def read_grant(answer: Answer) -> Grant:

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from mirrorsync.errors import MirrorsyncError, RegistryFailure
+from mirrorsync.errors import MirrorsyncError, RegistryFailure, Unauthorized
+from mirrorsync.secret import Secret
+from mirrorsync.spec.model import RegistrySettings
 from tests.parts.docker_registry import DockerRegistry
+from tests.parts.doorman import PASSWORD, USER, Doorman, with_tokens
 from tests.parts.images import image, layer, noise
 from tests.parts.mirrorsync import Mirrorsync
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, described, pieces
+from tests.stores.registry.asking import Shop, Time, described, pieces
 from tests.stores.registry.asking_destinations import asking, copied
 
 IMAGE = image([layer({"a": b"1"}), noise("a layer", 1_200_000)])
@@ -89,3 +92,26 @@ def test_a_page_is_no_word_that_something_is_absent(server: Unruly, shop: Shop) 
     server.fault("answer", "HEAD", "/manifests/", status=403, headers=HTML)
     with pytest.raises(MirrorsyncError):
         asking(shop, "app")
+
+
+@pytest.mark.parametrize("tells_why", [True, False], ids=["insufficient_scope", "nothing said"])
+def test_a_token_that_may_not_push_is_no_wrong_password(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, tiny: TinyRegistry, tells_why: bool
+) -> None:
+    doorman = Doorman(realm=f"{server.url}/token", tells_why=tells_why)
+    doorman.grants = lambda scopes: [scope.replace(":pull,push", ":pull") for scope in scopes]
+    tiny.guard = doorman.guard
+    server.app = with_tokens(tiny, doorman)
+    said = copied(mirrorsync, source, f"{server.host}/app:1", code=1)
+    assert "give this account the right to push to this repository" in said
+    assert "check username and password" not in said
+
+
+def test_a_good_login_that_may_not_read_is_no_wrong_password(server: Unruly, tiny: TinyRegistry, time: Time) -> None:
+    doorman = Doorman(realm=f"{server.url}/token", grants=lambda scopes: [])
+    tiny.guard = doorman.guard
+    server.app = with_tokens(tiny, doorman)
+    login = RegistrySettings(USER, Secret(PASSWORD), plain_http=True)
+    with pytest.raises(Unauthorized) as caught:
+        Shop(server.host, login, time=time).resolve("1")
+    assert "the login is good" in caught.value.remedy

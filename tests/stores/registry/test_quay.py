@@ -171,17 +171,20 @@ def test_a_wrong_password_for_basic_is_said_no_more_once_the_api_refused_it(time
     assert len(said) == 2, "once for the first tag, and once for the API, which tells what was refused"
 
 
-def test_who_may_only_read_can_compare(server: Unruly, quay: Quay, time: Time) -> None:
+@pytest.mark.parametrize("status", [401, 403])
+def test_who_may_only_read_can_compare(server: Unruly, quay: Quay, time: Time, status: int) -> None:
     """Some token services refuse more than an account has, and do not give less."""
+    server.fault("answer", "GET", "auth.*push", status=status, body=b'{"errors": [{"code": "DENIED"}]}')
     quay.repositories.add("team/app")
     quay.registry.hold("team/app", IMAGE, "1")
-    server.fault("answer", "GET", "auth.*push", status=403, body=b'{"errors": [{"code": "DENIED"}]}')
 
     async def compare(store: Store) -> None:
         assert isinstance(store, RegistryStore)
+        if status == 401:
+            assert await store.repository("team/app").resolve("1") is not None, "the password is known to be right"
         repository = store.destination("team/app")
         assert await repository.resolve("1") is not None
-        with pytest.raises(Denied):
+        with pytest.raises(Denied, match="getting a token"):
             await repository.write(described(b"new"), b"new")
 
     Shop(server.host, LOGIN, time=time).run(compare)
