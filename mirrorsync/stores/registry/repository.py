@@ -37,7 +37,7 @@ from mirrorsync.stores.registry.origins import same_origin
 from mirrorsync.stores.registry.referrers import Referrers
 from mirrorsync.stores.registry.retry import Transient
 from mirrorsync.stores.registry.upload import PartSize, Upload
-from mirrorsync.stores.registry.writes import Writes, good_logins
+from mirrorsync.stores.registry.writes import Writes, located_with_login
 from mirrorsync.stores.verified import VerifiedChunks, verified
 
 _ACCEPT: Final = {"Accept": media_types.ACCEPT}
@@ -321,10 +321,8 @@ class RegistryRepository:
             message = f"a name in its list of tags is not a tag, and is left out: {printable(tag, 60)!r}"
             self._observer(Noticed(f"{self._store}/{self.name}", message))
 
-    @contextmanager
-    def _located(self, reference: str | None = None) -> Iterator[None]:
-        with located(self._store, self.name, reference), good_logins(self._client, self._pull):
-            yield
+    def _located(self, reference: str | None = None) -> located:
+        return located_with_login(self._client, self._pull, self._store, self.name, reference)
 
 
 def _is_tag(text: str) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Final, TypeVar
 
 from mirrorsync.errors import Denied, MirrorsyncError, RegistryUnavailable, RepositoryNotFound, Unauthorized
+from mirrorsync.stores.located import located
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.harbor import Projects
 from mirrorsync.stores.registry.origin_auth import Standing
@@ -77,12 +79,25 @@ class Writes:
         return error
 
 
-@contextmanager
-def good_logins(client: Client, scopes: Scopes) -> Iterator[None]:
-    """Say of a refusal whether it can be the login's fault: whose login is good need not check the password."""
-    try:
-        yield
-    except Unauthorized as error:
-        if error.remedy == error.default_remedy and client.standing(scopes) is Standing.ACCEPTED:
+class located_with_login(located):  # noqa: N801 - used as a function is, as `located` is
+    """Say where it happened, as `located` does, and of a refusal whether it can be the login's fault.
+
+    scopes: those that were asked with. Who has a login that is known to be good need not check the password.
+    """
+
+    __slots__ = ("_client", "_scopes")
+
+    def __init__(self, client: Client, scopes: Scopes, store: str, repository: str, reference: str | None) -> None:
+        super().__init__(store, repository, reference)
+        self._client = client
+        self._scopes = scopes
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, Unauthorized) and self._is_known() and error.remedy == error.default_remedy:
             error.remedy = _GOOD_LOGIN_REMEDY
-        raise
+        super().__exit__(kind, error, traceback)
+
+    def _is_known(self) -> bool:
+        return self._client.standing(self._scopes) is Standing.ACCEPTED
