@@ -131,11 +131,11 @@ class Store(Protocol):
 
 
 @runtime_checkable
-class TellsWriters(Protocol):
-    """A store that has to know who will write: a registry gives rights, and shows repositories, by what it is asked."""
+class OpensDestinations(Protocol):
+    """A store that has to know which repositories will be written: a registry grants rights by the scope asked for."""
 
     def destination(self, name: str) -> WritableRepository:
-        """Return the repository of that name for who will write it, whether it exists yet or not. No I/O."""
+        """Return the repository of that name, to be written, whether it exists yet or not. No I/O."""
 
 
 @runtime_checkable

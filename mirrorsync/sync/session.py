@@ -14,7 +14,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
-from mirrorsync.stores.base import Store, TellsWriters, WritableRepository
+from mirrorsync.stores.base import OpensDestinations, Store, WritableRepository
 from mirrorsync.sync.manifests import ManifestCache, NoCache
 from mirrorsync.sync.pool import Answers
 
@@ -67,9 +67,9 @@ class Session:
         return self._repositories[location]
 
     def destination(self, location: Location) -> WritableRepository:
-        """Return the repository at `location` for who will write it; it may be a source of the same run too."""
+        """Return the repository at `location`, to be written; it may be a source of the same run too."""
         store = self.store(location.store)
-        if not isinstance(store, TellsWriters):
+        if not isinstance(store, OpensDestinations):
             return self.repository(location)
         if location not in self._destinations:
             self._destinations[location] = store.destination(location.repository)

@@ -258,7 +258,8 @@ def test_a_directory_of_certificates_is_trusted(tls_registry: Locked, tmp_path: 
     ask(came(*words, places=(f"{tls_registry.host}/app", "b.example/x")), tls_registry.host)
 
 
-def test_a_token_service_that_is_named_gets_the_password() -> None:
+@pytest.mark.parametrize("named", ["localhost", "localhost:{port}"])
+def test_a_token_service_that_is_named_gets_the_password(named: str) -> None:
     registry = TinyRegistry()
     registry.hold("app", image([b"x"]), "1")
     with Unruly(TinyRegistry(), name="localhost") as service, Unruly(registry) as server:
@@ -266,7 +267,14 @@ def test_a_token_service_that_is_named_gets_the_password() -> None:
         challenge = {"WWW-Authenticate": f'Bearer realm="{service.url}/token"'}
         server.fault("answer", "*", "/v2/", hits=[1, 2], status=401, headers=challenge)  # of the probe, and then ours
         place = (f"{server.host}/app", "b.example/x")
-        ask(came("--src-realm-host", "localhost", "--src-tls-verify=no", "--screds", "a:1", places=place), server.host)
+        words = (
+            "--src-realm-host",
+            named.replace("{port}", str(service.port)),
+            "--src-tls-verify=no",
+            "--screds",
+            "a:1",
+        )
+        ask(came(*words, places=place), server.host)
         said = [one.authorization for one in service.seen.requests]
     assert said == ["Basic YTox"]
 

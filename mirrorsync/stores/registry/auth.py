@@ -1,4 +1,4 @@
-"""Who we are to a registry: the Authorization headers for it, and for those that it sends its clients on to."""
+"""The Authorization headers for one registry, and for the registries that it redirects to."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Authorizer:
             return await self._home.header(wanted)
         account = self._elsewhere.get(wanted.elsewhere)
         if account is None:
-            # What has not asked who we are is not told: it is a storage, most often, whose URL says all that it needs.
+            # A host that did not ask for a login is most often a storage, whose URL holds all that it needs.
             if wanted.rejected is None or len(self._elsewhere) >= _MOST_PLACES:
                 return ""
             account = self._make(wanted.elsewhere, (), self._finder(wanted.elsewhere))
@@ -74,8 +74,8 @@ class Authorizer:
     def _finder(self, url: str) -> Callable[[str], Credentials | None]:
         """Return what finds the credentials for another registry: those that are for its own host, or none.
 
-        Who can change what a registry without TLS answers must not be able to have other hosts' passwords sent in the
-        open; so they go over TLS only, or to this machine.
+        Whoever can change the answers of a registry without TLS must not be able to have other hosts' passwords sent
+        in clear; so they go over TLS only, or to this machine.
         """
         parts = urlsplit(url)
         if parts.scheme != "https" and not is_this_machine(parts.hostname or ""):

@@ -1,8 +1,8 @@
-"""Asking as one who will write: a registry shows a repository, or makes it, by what it is asked for.
+"""Questions to a destination, with the scope it will be written with.
 
 Quay gives no rights to read what does not exist, and makes it for a token that may push (helm#31567,
 containers/image#1265); a virtual repository of Artifactory says 403 of a tag that it does not have
-(go-containerregistry#1691). Whether such a refusal is meant, the write will tell.
+(go-containerregistry#1691). Such a refusal counts as absent here, and the write decides.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LIST: Final = "/tags/list"
 
 
 class DestinationQuestions:
-    """Asks as `Client` does, and has 404 for what a registry does not show before it is written.
+    """Asks as `Client` does, and returns 404 for a repository or tag that the registry hides before it is written.
 
     repository: the URL of its API. scopes: those that it will be written with.
     """
@@ -47,7 +47,7 @@ class DestinationQuestions:
     async def ask(self, request: Request, doing: str) -> Answer:
         """Return the answer to a question; see `Client.ask`.
 
-        A refusal counts as 404 when the login is known to be good and nothing else that the registry says contradicts.
+        A refusal counts as 404 when the login is known to be good and no other answer of the registry contradicts.
         """
         answer = await self._client.ask(replace(request, known=request.known | _HIDDEN), doing)
         if answer.status not in _HIDDEN:
@@ -61,7 +61,7 @@ class DestinationQuestions:
 
     async def _may_be_absent(self, answer: Answer) -> bool:
         if answer.media_type == "text/html":
-            return False  # a firewall's or a login page: no word of a registry
+            return False  # of a firewall or a login page, and not the registry's
         standing = self._client.standing(self._scopes)
         if answer.status == 401:
             return standing is Standing.ACCEPTED

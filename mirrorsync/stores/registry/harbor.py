@@ -1,4 +1,4 @@
-"""Harbor's own API: the projects that a push needs, where the spec says that they may be made (`create_repository`)."""
+"""Harbor's own API: creates the project that a push needs, where the spec says so (`create_repository`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NO_API: Final = frozenset({301, 302, 303, 307, 308, 400, 404, 405, 501})
 
 
 class Projects:
-    """Makes projects at one Harbor: the first component of a repository's name. host: by which references name it."""
+    """Creates projects at one Harbor: the first component of a repository's name. host: as references name it."""
 
     def __init__(self, client: Client, host: str, observer: Observer) -> None:
         self._client = client

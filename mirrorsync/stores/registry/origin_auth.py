@@ -1,4 +1,4 @@
-"""Who we are to one origin: how it wants to be told who asks, which tokens it gave, whether it takes the password."""
+"""Authentication at one origin: its challenge, its tokens, and whether it accepts the credentials."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Learned:
 class RegistryRepository:
     """One repository of a registry. `open` and `put` block; all else runs on the event loop.
 
-    destination: it will be written, and is asked so; see destination.py. projects: makes what a write needs, or None.
+    destination: it will be written; see destination.py. projects: creates what a write needs, or None.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Writing to a repository: what a refusal means there, and the project that has to be made first."""
+"""Writing to a repository: what a refusal means there, and the project that has to be created first."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from tests.parts.doorman import PASSWORD, USER, Doorman, basic, basic_guard, wit
 from tests.parts.forward_proxy import ForwardProxy
 from tests.parts.gateway import gateway, recording_gateway
 from tests.parts.images import image, layer, noise
+from tests.parts.mirrorsync import Mirrorsync, plain
 from tests.parts.tiny_registry import Reply, TinyRegistry
 from tests.parts.unruly import Unruly
 from tests.stores.registry.asking import PLAIN, Shop, Time, described
@@ -100,6 +101,23 @@ def test_credentials_for_the_host_behind_are_used_there_and_nowhere_else(
     read_all(Shop(server.host, PLAIN, {"REGISTRY_AUTH_FILE": str(path)}, time))
     assert {question.who for question in doorman.questions} == {"password"}
     assert {asked.authorization for asked in server.seen.requests} == {""}
+
+
+def test_a_spec_has_an_account_for_each(
+    mirrorsync: Mirrorsync, server: Unruly, behind: Unruly, doorman: Doorman
+) -> None:
+    guard = basic_guard('Basic realm="x"', username="at-the-gateway", password="canary-of-the-gateway")
+    server.app = lambda asked: guard(asked) or gateway(behind.url)(asked)
+    doorman.anonymous = False
+    hosts = {
+        **plain(server.host, username="at-the-gateway", password="canary-of-the-gateway"),
+        **plain(behind.host, username=USER, password=PASSWORD),
+    }
+    mirrors = [{"from": f"{server.host}/app", "tags": {"all": True}}]
+    document = {"registries": hosts, "destinations": {"disk": "oci:mirror"}, "mirrors": mirrors}
+    mirrorsync("apply", mirrorsync.spec(document), code=0)
+    assert {question.who for question in doorman.questions} == {"password"}
+    assert {asked.authorization.partition(" ")[0] for asked in server.seen.of("HEAD")} == {"Basic"}
 
 
 def test_credentials_do_not_go_in_the_open_to_a_host_that_somebody_leads_to(time: Time, tmp_path: Path) -> None:

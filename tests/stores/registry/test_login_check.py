@@ -79,6 +79,16 @@ def test_a_token_service_on_another_host_is_not_told_the_password_unless_it_is_n
         assert service.seen.requests == []
 
 
+def test_a_token_service_at_another_port_has_to_be_named_with_it() -> None:
+    with Unruly(TinyRegistry()) as service, Unruly(TinyRegistry()) as server:
+        challenge = {"WWW-Authenticate": f'Bearer realm="{service.url}/token",service="s"'}
+        server.fault("answer", "*", "/v2/", status=401, headers=challenge)
+        error = refused(server.host, "me", "canary")
+        assert isinstance(error, Denied)
+        assert error.remedy.endswith(f"--realm-host {service.host}")
+        assert service.seen.requests == []
+
+
 def test_the_token_that_is_asked_for_is_for_nothing() -> None:
     """As docker does it: an empty scope is no scope, and some token services refuse it."""
     with Unruly(TinyRegistry()) as server:

@@ -58,6 +58,7 @@ def test_apply_makes_the_repository_and_the_second_run_finds_it(
 ) -> None:
     file = spec(mirrorsync, source, server)
     mirrorsync("plan", "--output", "plan.json", file, code=0)
+    assert ("team/app" in quay.repositories) is quay.makes_with_token
     mirrorsync("apply", "plan.json", code=0)
     assert holds(quay.registry, "team/app", IMAGE)
     before = len(server.seen.requests)
