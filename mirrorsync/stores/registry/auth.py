@@ -11,7 +11,7 @@ from mirrorsync.events import Observer
 from mirrorsync.oci.names import check_host
 from mirrorsync.stores.registry.accounts import Credentials
 from mirrorsync.stores.registry.conversation import Authorize
-from mirrorsync.stores.registry.origin_auth import OriginAuthorizer, Send, Standing
+from mirrorsync.stores.registry.origin_auth import OriginAuthorizer, Send
 from mirrorsync.stores.registry.origins import is_this_machine
 from mirrorsync.stores.registry.realms import Realms
 from mirrorsync.stores.registry.retry import Clock, Persistence
@@ -24,7 +24,7 @@ _MOST_PLACES: Final = 32
 
 
 class Authorizer:
-    """The Authorization headers of one registry. All methods run on the event loop but for `standing`.
+    """The Authorization headers of one registry. All methods run on the event loop but for `accepts`.
 
     registry: its URL. send: sends one request without conversation. realm_hosts: token services elsewhere that may get
     its credentials.
@@ -67,9 +67,13 @@ class Authorizer:
             self._elsewhere[wanted.elsewhere] = account
         return await account.header(wanted)
 
-    def standing(self, scopes: Scopes) -> Standing:
-        """Tell whether the registry is known to take the credentials for some scopes. For any thread."""
-        return self._home.standing(scopes)
+    async def check(self, scopes: Scopes) -> bool:
+        """Tell whether the registry accepts the credentials for some scopes, asking its API where that can tell."""
+        return await self._home.check(scopes)
+
+    def accepts(self, scopes: Scopes) -> bool:
+        """Tell whether the registry is known to accept the credentials for some scopes. For any thread."""
+        return self._home.accepts(scopes)
 
     def _finder(self, url: str) -> Callable[[str], Credentials | None]:
         """Return what finds the credentials for another registry: those that are for its own host, or none.

@@ -17,7 +17,6 @@ from mirrorsync.stores.registry.auth import Authorizer, Find
 from mirrorsync.stores.registry.conversation import Authorize, converse, refuse_web_page
 from mirrorsync.stores.registry.messages import Answer, Outgoing, Reply, Request
 from mirrorsync.stores.registry.network import Network
-from mirrorsync.stores.registry.origin_auth import Standing
 from mirrorsync.stores.registry.origins import resolved, same_origin
 from mirrorsync.stores.registry.questions import Questions
 from mirrorsync.stores.registry.retry import ATTEMPTS, Clock, Gate, Persistence, Transient
@@ -155,9 +154,13 @@ class Client:
         """Return the seconds of a clock that only goes forward."""
         return self._clock.monotonic()
 
-    def standing(self, scopes: tuple[str, ...]) -> Standing:
+    async def check_login(self, scopes: tuple[str, ...]) -> bool:
+        """Tell whether the credentials for some scopes are right; may ask once. Raises: Unauthorized."""
+        return await self._authorizer.check(scopes)
+
+    def accepts_login(self, scopes: tuple[str, ...]) -> bool:
         """Tell whether the credentials for some scopes are known to be right; asks nothing. For any thread."""
-        return self._authorizer.standing(scopes)
+        return self._authorizer.accepts(scopes)
 
     def resolved(self, base: str, location: str) -> str:
         """Return where a Location or Link leads, seen from `base`. Raises: RegistryFailure when it may not."""

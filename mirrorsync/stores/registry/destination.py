@@ -17,7 +17,6 @@ from mirrorsync.stores.registry.answers import failure
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.listing import PageSize, pages, strings
 from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Answer, Request
-from mirrorsync.stores.registry.origin_auth import Standing
 from mirrorsync.stores.registry.origins import same_origin
 from mirrorsync.stores.registry.scopes import Scopes
 
@@ -62,10 +61,11 @@ class DestinationQuestions:
     async def _may_be_absent(self, answer: Answer) -> bool:
         if answer.media_type == "text/html":
             return False  # of a firewall or a login page, and not the registry's
-        standing = self._client.standing(self._scopes)
+        if not await self._client.check_login(self._scopes):
+            return False
         if answer.status == 401:
-            return standing is Standing.ACCEPTED
-        if standing is Standing.UNKNOWN or answer.url.partition("?")[0].endswith(_LIST):
+            return True
+        if answer.url.partition("?")[0].endswith(_LIST):
             return False  # a registry may answer questions and refuse lists: that says nothing of a repository
         return not await self._is_listed(answer.url)
 

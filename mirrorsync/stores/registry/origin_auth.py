@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Coroutine
-from enum import Enum
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -38,16 +37,8 @@ T = TypeVar("T")
 Send = Callable[[Outgoing], Awaitable[Answer]]
 
 
-class Standing(Enum):
-    """What is known of a login. ACCEPTED: a token was given for it, or the API opened with it."""
-
-    ACCEPTED = "accepted"
-    NOT_ASKED = "not asked"  # the registry wants to know nobody
-    UNKNOWN = "unknown"
-
-
 class OriginAuthorizer:
-    """The Authorization headers for one origin. All methods run on the event loop but for `standing`.
+    """The Authorization headers for one origin. All methods run on the event loop but for `accepts`.
 
     url: of the origin. find: returns the credentials for one of its repositories, and may block. send: sends one
     request without conversation. realms: the token services that may see credentials.
@@ -106,18 +97,37 @@ class OriginAuthorizer:
         credentials = await self._credentials(wanted.scopes)
         if scoping.needs_password(wanted.scopes):
             return basic(credentials)
-        if self._challenge.scheme == "basic":
-            return await self._same(wanted, credentials, basic(credentials))
-        if credentials is not None and credentials.registry_token:
-            return await self._same(wanted, credentials, f"Bearer {credentials.registry_token.reveal()}")
+        header = self._fixed(self._challenge, credentials)
+        if header is not None:
+            return await self._same(wanted, credentials, header)
         return (await self._token(wanted, self._challenge, told, credentials)).header
 
-    def standing(self, scopes: Scopes) -> Standing:
-        """Tell whether the credentials for some scopes are known to be right. For any thread; asks nothing."""
-        if self._challenge is None:
-            return Standing.NOT_ASKED
+    @staticmethod
+    def _fixed(challenge: Challenge, credentials: Credentials | None) -> str | None:
+        """Return the header that is the same for every question, None where it is a token for some scopes."""
+        if challenge.scheme == "basic":
+            return basic(credentials)
+        registry_token = credentials.registry_token if credentials else None
+        return f"Bearer {registry_token.reveal()}" if registry_token else None
+
+    async def check(self, scopes: Scopes) -> bool:
+        """Tell whether the credentials for some scopes are right, asking the API where that can tell.
+
+        Raises: Unauthorized when it refuses them, and what asking raises.
+        """
         credentials = self._found.get(scoping.repository_of(scopes))
-        return Standing.ACCEPTED if credentials in self._accepted else Standing.UNKNOWN
+        header = self._fixed(self._challenge, credentials) if self._challenge else None
+        if header:
+            await self._same(Authorize(scopes, header), credentials, header)
+        return self.accepts(scopes)
+
+    def accepts(self, scopes: Scopes) -> bool:
+        """Tell whether the credentials for some scopes are known to be right. For any thread; asks nothing.
+
+        They are when a token was given for them, or when the API (`/v2/`) is closed to others and opened with them.
+        """
+        credentials = self._found.get(scoping.repository_of(scopes))
+        return credentials is not None and credentials in self._accepted
 
     async def _greeted(self) -> None:
         if self._ready is None or (self._ready.done() and self._ready.exception() is not None):
@@ -165,8 +175,9 @@ class OriginAuthorizer:
             return header
         if wanted.rejected == header and credentials not in self._checks:
             self._checks[credentials] = asyncio.create_task(self._check(credentials, header))
-        if credentials in self._checks:
-            await _shared(self._checks[credentials])
+        check = self._checks.get(credentials)
+        if check is not None and credentials not in self._accepted:
+            await _shared(check)
         return header
 
     async def _check(self, credentials: Credentials, header: str) -> None:

@@ -12,7 +12,6 @@ from mirrorsync.errors import Denied, MirrorsyncError, RegistryUnavailable, Repo
 from mirrorsync.stores.located import located
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.harbor import Projects
-from mirrorsync.stores.registry.origin_auth import Standing
 from mirrorsync.stores.registry.scopes import Scopes
 
 T = TypeVar("T")
@@ -71,7 +70,7 @@ class Writes:
     def _explained(self, error: MirrorsyncError) -> MirrorsyncError:
         """Return what a refusal of a write means."""
         if isinstance(error, Unauthorized):
-            if self._client.standing(self._scopes) is not Standing.ACCEPTED:
+            if not self._client.accepts_login(self._scopes):
                 return error
             error = Denied(error.message)
         if error.remedy == error.default_remedy:
@@ -95,9 +94,6 @@ class located_with_login(located):  # noqa: N801 - used as a function is, as `lo
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, Unauthorized) and self._is_known() and error.remedy == error.default_remedy:
-            error.remedy = _GOOD_LOGIN_REMEDY
+        if isinstance(error, Unauthorized) and error.remedy == error.default_remedy:
+            error.remedy = _GOOD_LOGIN_REMEDY if self._client.accepts_login(self._scopes) else error.remedy
         super().__exit__(kind, error, traceback)
-
-    def _is_known(self) -> bool:
-        return self._client.standing(self._scopes) is Standing.ACCEPTED

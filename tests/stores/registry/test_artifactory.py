@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from mirrorsync.errors import Denied
+from mirrorsync.errors import Denied, Unauthorized
 from mirrorsync.secret import Secret
 from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.registry.store import RegistryStore
 from tests.parts.artifactory import Artifactory
-from tests.parts.doorman import PASSWORD, USER
+from tests.parts.doorman import PASSWORD, USER, basic_guard
 from tests.parts.images import image, layer, noise
 from tests.parts.mirrorsync import Mirrorsync
 from tests.parts.tiny_registry import TinyRegistry
@@ -111,6 +111,27 @@ def test_a_push_that_is_denied_is_told_by_the_write(
     done = mirrorsync("apply", file, code=1)
     assert "not enough permissions to deploy" in done.err
     assert "give this account the right to push to this repository" in done.err
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "canary-wrong"], ids=["right", "wrong"])
+def test_with_basic_authentication_the_api_is_asked_once_whether_the_login_is_good(time: Time, password: str) -> None:
+    """A wrong password may be 403 too, where accounts are locked."""
+    tiny = TinyRegistry(guard=basic_guard('Basic realm="Artifactory Realm"'))
+    login = RegistrySettings(USER, Secret(password), plain_http=True)
+    with Unruly(tiny) as basic:
+        basic.fault("answer", "*", "/v2/.+", status=403)
+        shop = Shop(basic.host, login, time=time)
+
+        async def many(store: Store) -> list[object]:
+            assert isinstance(store, RegistryStore)
+            return [await store.destination(f"team/{name}").resolve("1") for name in ("a", "b", "c")]
+
+        if password == PASSWORD:
+            assert shop.run(many) == [None, None, None]
+        else:
+            with pytest.raises(Unauthorized):
+                shop.run(many)
+        assert len([asked for asked in basic.seen.of("GET", "^/v2/$") if asked.authorization]) == 1
 
 
 def test_a_host_that_denies_everything_to_nobody_is_no_empty_one(server: Unruly, time: Time) -> None:

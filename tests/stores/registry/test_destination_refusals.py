@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mirrorsync.errors import MirrorsyncError, RegistryFailure, Unauthorized
+from mirrorsync.errors import RegistryFailure, Unauthorized
 from mirrorsync.secret import Secret
 from mirrorsync.spec.model import RegistrySettings
 from tests.parts.docker_registry import DockerRegistry
@@ -88,10 +88,14 @@ def test_a_page_in_the_place_of_a_list_is_named(server: Unruly, shop: Shop, stat
     assert "firewall" in caught.value.remedy
 
 
-def test_a_page_is_no_word_that_something_is_absent(server: Unruly, shop: Shop) -> None:
+def test_a_page_is_no_word_that_something_is_absent(server: Unruly, tiny: TinyRegistry, time: Time) -> None:
+    doorman = Doorman(realm=f"{server.url}/token")
+    tiny.guard = doorman.guard
+    server.app = with_tokens(tiny, doorman)
     server.fault("answer", "HEAD", "/manifests/", status=403, headers=HTML)
-    with pytest.raises(MirrorsyncError):
-        asking(shop, "app")
+    login = RegistrySettings(USER, Secret(PASSWORD), plain_http=True)
+    with pytest.raises(RegistryFailure, match="web page"):
+        asking(Shop(server.host, login, time=time), "app")
 
 
 @pytest.mark.parametrize("tells_why", [True, False], ids=["insufficient_scope", "nothing said"])
