@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.reference import Location
-from mirrorsync.stores.base import Converting
 from mirrorsync.sync.session import Session
 
 
@@ -16,8 +15,8 @@ async def held_at(
     A place that keeps images in another form is asked whether it has the config of `root`, the wanted image of
     `source`: it then counts as the same, and what else it may be is not known there.
     """
-    repository = session.destination(target)
-    if not isinstance(repository, Converting):
-        return await repository.resolve(reference)
+    converting = session.converting(target)
+    if converting is None:
+        return await session.destination(target).resolve(reference)
     wanted = await session.manifest(source, root)
-    return root if await repository.holds_image(reference, wanted) else None
+    return root if await converting.holds_image(reference, wanted) else None

@@ -14,7 +14,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
-from mirrorsync.stores.base import OpensDestinations, Store, WritableRepository
+from mirrorsync.stores.base import Converting, OpensDestinations, Store, WritableRepository
 from mirrorsync.sync.manifests import ManifestCache, NoCache
 from mirrorsync.sync.pool import Answers
 
@@ -33,6 +33,7 @@ class Session:
         self._stores: dict[str, Store] = {}
         self._repositories: dict[Location, WritableRepository] = {}
         self._destinations: dict[Location, WritableRepository] = {}
+        self._converting: dict[Location, Converting | None] = {}
         self._cache = cache or NoCache()
         self._manifests: dict[Digest, Manifest] = {}
         self._asked: Answers[Digest, Manifest] = Answers()
@@ -68,12 +69,21 @@ class Session:
 
     def destination(self, location: Location) -> WritableRepository:
         """Return the repository at `location`, to be written; it may be a source of the same run too."""
-        store = self.store(location.store)
-        if not isinstance(store, OpensDestinations):
-            return self.repository(location)
         if location not in self._destinations:
-            self._destinations[location] = store.destination(location.repository)
+            store = self.store(location.store)
+            if isinstance(store, OpensDestinations):
+                self._destinations[location] = store.destination(location.repository)
+            else:
+                self._destinations[location] = self.repository(location)
         return self._destinations[location]
+
+    def converting(self, location: Location) -> Converting | None:
+        """Return the destination at `location` when it keeps images in another form, None otherwise."""
+        # Kept: to ask a class for a protocol's methods takes a tenth of a whole question, for each tag.
+        if location not in self._converting:
+            repository = self.destination(location)
+            self._converting[location] = repository if isinstance(repository, Converting) else None
+        return self._converting[location]
 
     def known(self, content: Descriptor) -> Manifest | None:
         """Return a manifest when it can be had without asking any store."""

@@ -70,6 +70,7 @@ class OriginAuthorizer:
         self._told: set[str] = set()
         self._challenge: Challenge | None = None
         self._ready: asyncio.Task[None] | None = None
+        self._asked_api = False  # whether `/v2/` was asked: without a challenge until then, nobody needs a login
         self._guarded = False  # whether the API itself (`/v2/`) is closed to those without a login
         self._accepted: set[Credentials] = set()
         self._checks: dict[Credentials, asyncio.Task[None]] = {}
@@ -84,9 +85,10 @@ class OriginAuthorizer:
         begin with a 401. Another origin is asked only by the question that led there. Raises: Unauthorized, Denied,
         and what asking raises.
         """
-        token = self._tokens.get(wanted.scopes)
-        if token is not None and wanted.rejected is None and token.ends > self._clock.monotonic():
-            return token.header  # of thousands of questions nearly all
+        if not wanted.scopes:
+            return ""
+        if wanted.rejected is None and (known := self._known(wanted.scopes)) is not None:
+            return known
         if not wanted.elsewhere:
             await self._greeted()
         told = challenges.choose(wanted.challenges) if wanted.rejected is not None else None
@@ -129,6 +131,13 @@ class OriginAuthorizer:
         credentials = self._found.get(scoping.repository_of(scopes))
         return credentials is not None and credentials in self._accepted
 
+    def _known(self, scopes: Scopes) -> str | None:
+        """Return the header when it can be had at once, as for nearly all of thousands of questions."""
+        if self._challenge is None:
+            return "" if self._asked_api else None
+        token = self._tokens.get(scopes)
+        return token.header if token is not None and token.ends > self._clock.monotonic() else None
+
     async def _greeted(self) -> None:
         if self._ready is None or (self._ready.done() and self._ready.exception() is not None):
             self._ready = asyncio.create_task(self._greet())
@@ -137,6 +146,7 @@ class OriginAuthorizer:
 
     async def _greet(self) -> None:
         answer = await self._opened("")
+        self._asked_api = True
         if answer.status == 401:
             self._guarded = True
             self._challenge = challenges.choose(answer.all("WWW-Authenticate")) or self._challenge
