@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from contextlib import suppress
 from typing import Final, Self
 
 _PIECES: Final = 20  # a second
@@ -52,7 +53,8 @@ class SlowLine:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         onward, back = await asyncio.open_connection(*self._target)
-        await asyncio.gather(_pipe(reader, back, self._up), _pipe(onward, writer, None), return_exceptions=True)
+        with suppress(asyncio.CancelledError):  # the end; asyncio's streams would print it
+            await asyncio.gather(_pipe(reader, back, self._up), _pipe(onward, writer, None), return_exceptions=True)
 
 
 async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rate: int | None) -> None:

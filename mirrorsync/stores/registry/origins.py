@@ -10,6 +10,8 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from mirrorsync.errors import RegistryFailure, printable
 
 _PORTS = {"http": 80, "https": 443}
+# A path with nothing in it that would have to be resolved or looked at.
+_PLAIN = re.compile(r"(?:/[A-Za-z0-9_~:%+=-][A-Za-z0-9_.~:%+=-]*)+/?(?:\?[A-Za-z0-9_.~:%+=&/-]*)?")
 # What can stand in a request line. A space or a control character there could make two requests of one.
 _SENDABLE = re.compile(r"[!-~]+")
 _HOST = re.compile(r"\[[0-9a-f:.%a-z]+\]|(?!.{254})[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
@@ -42,6 +44,11 @@ def resolved(base: str, location: str, registry: str) -> str:
     leads inward: to this machine or a cloud's metadata service by its address, where the registry itself is not (rules
     4.3 (1) to (5) of the threat list; GHSA-h7vf-4x9w-h99v and go-containerregistry#2193 are what happens without).
     """
+    if base.startswith(f"{registry}/"):
+        # What nearly all uploads lead to, two of them for each image of a first copy: a path of the registry's own.
+        path = location.removeprefix(registry)
+        if _PLAIN.fullmatch(path):
+            return registry + path
     parts = _split(location, base)
     if parts.username is not None or parts.password is not None:
         raise RegistryFailure("the registry points to a URL with credentials in it")
