@@ -266,6 +266,13 @@ class StorageError(MirrorsyncError):
     """A local directory cannot be used: full disk, read-only, no permission, or not an OCI layout."""
 
 
+class OutOfFiles(StorageError):
+    """No more files can be opened, by this process or on this machine."""
+
+    transient = True
+    default_remedy = "raise the limit of open files: ulimit -n, or LimitNOFILE of the systemd unit"
+
+
 class Interrupted(MirrorsyncError):
     """The run was told to stop (SIGINT, SIGTERM) before this was done."""
 

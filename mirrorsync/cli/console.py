@@ -61,8 +61,11 @@ class Console:
             tell(text)
 
     @contextmanager
-    def watching(self) -> Iterator[Observer]:
-        """Show events while the block runs: as progress bars on a terminal, as log lines elsewhere."""
+    def watching(self, *, ready: bool = False) -> Iterator[Observer]:
+        """Show events while the block runs: as progress bars on a terminal, as log lines elsewhere.
+
+        ready: so that a line can be written whatever state the process is in.
+        """
         if self.terminal and self.level >= 0:
             from mirrorsync.cli.progress import Bars
 
@@ -71,7 +74,7 @@ class Console:
         else:
             from mirrorsync.cli.logs import event_logger
 
-            yield event_logger(self.log_format or "text", self.level)
+            yield event_logger(self.log_format or "text", self.level, ready=ready)
 
 
 def verb(function: Callable[..., R]) -> Callable[..., R]:

@@ -72,8 +72,13 @@ _LINES: Final[Mapping[type[Any], _Line]] = {
 }
 
 
-def event_logger(log_format: LogFormat, verbosity: int) -> Observer:
-    """Return the observer that writes a line for each event worth one. verbosity: -1 quiet, 0 normal, 1 and more."""
+def event_logger(log_format: LogFormat, verbosity: int, *, ready: bool = False) -> Observer:
+    """Return the observer that writes a line for each event worth one. verbosity: -1 quiet, 0 normal, 1 and more.
+
+    ready: what it takes is loaded now, since it might be impossible later: there may be no file descriptors left.
+    """
+    if ready:
+        _logger(log_format)
 
     def observe(event: Event) -> None:
         line = _LINES.get(type(event))

@@ -15,6 +15,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES
 from mirrorsync.oci.names import check_repository, check_tag
+from mirrorsync.serve.answers import document
 from mirrorsync.serve.refusals import Refusal, unknown_blob
 from mirrorsync.serve.sending import send
 from mirrorsync.stores.base import Store, WritableRepository
@@ -30,7 +31,7 @@ class Pull:
 
     async def version(self, _: web.Request) -> web.StreamResponse:
         """GET /v2/: yes, this is a registry."""
-        return web.json_response({}, headers={"Docker-Distribution-API-Version": "registry/2.0"})
+        return document({}, headers={"Docker-Distribution-API-Version": "registry/2.0"})
 
     async def manifest(self, request: web.Request) -> web.StreamResponse:
         """GET and HEAD of a manifest by tag or digest."""
@@ -75,13 +76,13 @@ class Pull:
         """GET of the list of tags, in pages."""
         repository = repository_of(self._store, request)
         page, link = _page(request, sorted([tag async for tag in repository.tags()]))
-        return web.json_response({"name": repository.name, "tags": page}, headers=link)
+        return document({"name": repository.name, "tags": page}, headers=link)
 
     async def catalog(self, request: web.Request) -> web.StreamResponse:
         """GET of the names of all repositories, in pages."""
         names = sorted([name async for name in self._store.repositories() if name])
         page, link = _page(request, names)
-        return web.json_response({"repositories": page}, headers=link)
+        return document({"repositories": page}, headers=link)
 
     async def referrers(self, request: web.Request) -> web.StreamResponse:
         """GET of an index of the manifests with a subject; all of them, filtered by artifactType when asked."""
@@ -102,7 +103,7 @@ class Pull:
             if size > MAX_MANIFEST_BYTES:
                 raise Refusal(507, "DENIED", "there are more referrers than one index holds")
         index = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": manifests}
-        return web.Response(text=json.dumps(index), content_type=media_types.OCI_INDEX, headers=headers)
+        return document(index, media_type=media_types.OCI_INDEX, headers=headers)
 
 
 def repository_of(store: Store, request: web.Request) -> WritableRepository:

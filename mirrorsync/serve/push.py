@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 
 from aiohttp import web
 
@@ -11,6 +10,8 @@ from mirrorsync.errors import GrammarError, IntegrityError
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
 from mirrorsync.oci.names import check_repository
+from mirrorsync.serve.bodies import body_of
+from mirrorsync.serve.patience import Patience
 from mirrorsync.serve.pull import digest_of, reference_of, repository_of
 from mirrorsync.serve.refusals import Refusal
 from mirrorsync.serve.uploads import Upload, Uploads
@@ -22,9 +23,10 @@ _CONTENT_RANGE = re.compile(r"(?:bytes )?(\d{1,18})-(\d{1,18})(?:/.*)?")
 class Push:
     """Handlers of POST, PATCH, PUT and DELETE over a store, and of the status of uploads."""
 
-    def __init__(self, store: Store, uploads: Uploads) -> None:
+    def __init__(self, store: Store, uploads: Uploads, patience: Patience) -> None:
         self._store = store
         self._uploads = uploads
+        self._patience = patience
 
     async def start(self, request: web.Request) -> web.StreamResponse:
         """POST: mount a blob, take it whole, or open an upload."""
@@ -60,7 +62,7 @@ class Push:
         upload = self._upload(request)
         async with self._uploads.alone(upload):
             _check_order(request, upload)
-            await upload.append(_body(request))
+            await upload.append(body_of(request, self._patience))
             return web.Response(status=202, headers=_progress(upload))
 
     async def finish(self, request: web.Request) -> web.StreamResponse:
@@ -75,7 +77,7 @@ class Push:
 
     async def _closed(self, request: web.Request, upload: Upload, digest: Digest) -> web.StreamResponse:
         try:
-            await upload.append(_body(request))
+            await upload.append(body_of(request, self._patience))
             await upload.finish(digest)
         finally:
             self._uploads.end(upload)
@@ -94,7 +96,7 @@ class Push:
         reference = reference_of(request)
         asked = Digest(reference) if ":" in reference else None
         raw = bytearray()
-        async for chunk in _body(request):
+        async for chunk in body_of(request, self._patience):
             raw += chunk
             if len(raw) > MAX_MANIFEST_BYTES:
                 raise Refusal(413, "SIZE_INVALID", f"a manifest has at most {MAX_MANIFEST_BYTES} bytes")
@@ -155,12 +157,3 @@ def _progress(upload: Upload) -> dict[str, str]:
 def _created(repository: WritableRepository, digest: Digest) -> web.Response:
     location = f"/v2/{repository.name}/blobs/{digest}"
     return web.Response(status=201, headers={"Location": location, "Docker-Content-Digest": str(digest)})
-
-
-async def _body(request: web.Request) -> AsyncIterator[bytes]:
-    """Yield a request's body. Raises: Refusal when the client hangs up; nobody hears it, and nothing is kept."""
-    try:
-        async for chunk in request.content.iter_any():
-            yield chunk
-    except (OSError, web.RequestPayloadError) as error:
-        raise Refusal(400, "SIZE_INVALID", "the body broke off") from error

@@ -13,9 +13,11 @@ from mirrorsync.errors import (
     GrammarError,
     IntegrityError,
     MirrorsyncError,
+    OutOfFiles,
     RepositoryNotFound,
     StorageError,
 )
+from mirrorsync.serve.answers import document
 
 
 class Refusal(Exception):
@@ -31,7 +33,7 @@ class Refusal(Exception):
     def response(self) -> web.Response:
         """Return the answer, in the spec's shape."""
         body = {"errors": [{"code": self.code, "message": self.message}]}
-        return web.json_response(body, status=self.status, headers=self.headers)
+        return document(body, status=self.status, headers=self.headers)
 
 
 # The first that fits counts. What is not named here is this server's own trouble.
@@ -41,6 +43,7 @@ _REFUSALS: Final[tuple[tuple[type[MirrorsyncError], int, str], ...]] = (
     (IntegrityError, 400, "DIGEST_INVALID"),
     (GrammarError, 400, "NAME_INVALID"),
     (Denied, 405, "UNSUPPORTED"),
+    (OutOfFiles, 503, "UNAVAILABLE"),
     (StorageError, 507, "DENIED"),
 )
 

@@ -1,17 +1,20 @@
-"""Sending blobs: whole or a range, from a file with sendfile, from any other store chunk by chunk."""
+"""Answers with a blob, whole or a range of it: from its file when it has one, from any other store chunk by chunk."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import socket
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import BinaryIO, Final
 
 from aiohttp import web
 
 from mirrorsync.errors import MirrorsyncError, NotFound
 from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.serve.bursts import BURST_BYTES, PIECE_BYTES, burst
 from mirrorsync.serve.refusals import Refusal, unknown_blob
 from mirrorsync.stores.base import BlobFiles, Repository
 
@@ -52,10 +55,33 @@ async def _send_file(
 ) -> None:
     with file:
         await response.prepare(request)
-        if request.transport is None or request.transport.is_closing():
+        transport = request.transport
+        if transport is None:
             raise ConnectionResetError("the client is gone")
-        if count and await asyncio.get_running_loop().sendfile(request.transport, file, start, count) < count:
-            raise _ended()
+        transport.set_write_buffer_limits(high=0)  # so that a write waits until the socket has taken all of it
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, PIECE_BYTES)
+        end = start + count
+        while start < end:
+            if transport.is_closing():
+                raise ConnectionResetError("the client is gone")
+            sent, rest = await _burst(transport, file, start, end)
+            if rest:
+                await response.write(rest)
+            start += sent + len(rest)
+
+
+async def _burst(transport: asyncio.Transport, file: BinaryIO, start: int, end: int) -> tuple[int, bytes]:
+    """Send what the client takes at once; return how much that was, and a piece of what is to be waited for."""
+    descriptor = -1
+    if not transport.get_write_buffer_size():  # what is to be sent before would come after
+        with suppress(OSError):  # there are no more descriptors: the transport sends it then
+            # One of its own: the event loop may close the connection meanwhile, and its number be another's.
+            descriptor = os.dup(transport.get_extra_info("socket").fileno())
+    try:
+        return await asyncio.to_thread(burst, descriptor, file.fileno(), start, min(end, start + BURST_BYTES))
+    finally:
+        if descriptor != -1:
+            os.close(descriptor)
 
 
 async def _send_chunks(

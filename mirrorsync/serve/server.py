@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
-from mirrorsync.errors import Locked, MirrorsyncError, StorageError
-from mirrorsync.events import Observer, Served, ignore
+from mirrorsync.errors import Locked, MirrorsyncError
+from mirrorsync.events import Noticed, Observer, Served, ignore
+from mirrorsync.serve.listening import Listener, listening_sockets
+from mirrorsync.serve.patience import Patience, Stalls
 from mirrorsync.serve.pull import Pull
 from mirrorsync.serve.push import Push
 from mirrorsync.serve.refusals import Refusal, refusal
@@ -24,18 +26,19 @@ from mirrorsync.stores.base import Store
 
 _REPOSITORY: Final = "/v2/{name:(?s:.+)}"
 _READ_ONLY = Refusal(405, "UNSUPPORTED", "this registry is read-only")
+_TELL_SECONDS: Final = 60.0
 # Seconds that requests in flight have when the server is told to stop, and then their answers.
 _LAST_SECONDS: Final = 5.0
 _LAST_ANSWER_SECONDS: Final = 1.0
 
 
-def application(store: Store, *, read_only: bool = False, observer: Observer = ignore) -> web.Application:
+def application(store: Store, *, read_only: bool, observer: Observer, patience: Patience) -> web.Application:
     """Return the distribution API over a store, as an aiohttp application.
 
-    read_only: everything that writes is refused with 405. observer: hears of every request.
+    read_only: everything that writes is refused with 405. observer: hears of every request. patience: with bodies.
     """
     uploads = Uploads()
-    pull, push = Pull(store), Push(store, uploads)
+    pull, push = Pull(store), Push(store, uploads, patience)
     app = web.Application(middlewares=[_answering(observer)], client_max_size=0)
     for path, handler in (
         ("/v2/", pull.version),
@@ -66,34 +69,63 @@ def application(store: Store, *, read_only: bool = False, observer: Observer = i
 
 @asynccontextmanager
 async def serving(
-    store: Store, host: str, port: int, *, read_only: bool = False, observer: Observer = ignore
+    store: Store,
+    host: str,
+    port: int,
+    *,
+    read_only: bool = False,
+    observer: Observer = ignore,
+    patience: Patience = Patience(),  # noqa: B008 - it is a value
 ) -> AsyncIterator[int]:
     """Listen on `host` and `port` (0 for any free one) while the block runs; yields the port. Closes the store.
 
     Raises: StorageError when the address cannot be used.
     """
-    app = application(store, read_only=read_only, observer=observer)
+    app = application(store, read_only=read_only, observer=observer, patience=patience)
     in_flight = _InFlight()
     app.middlewares.insert(0, in_flight.counting)
     runner = web.AppRunner(
-        app, access_log=None, logger=_logger(), handle_signals=False, shutdown_timeout=_LAST_ANSWER_SECONDS
+        app,
+        access_log=None,
+        logger=_logger(),
+        handle_signals=False,
+        shutdown_timeout=_LAST_ANSWER_SECONDS,
+        auto_decompress=False,
+        keepalive_timeout=patience.head_seconds,
     )
     try:
         await runner.setup()
-        site = web.TCPSite(runner, host, port)
-        try:
-            await site.start()
-        except OSError as error:
-            unknown = isinstance(error, socket.gaierror) or error.errno is None
-            reason = "the address is not known" if unknown else os.strerror(error.errno or 0).lower()
-            remedy = "name another one with --listen HOST:PORT"
-            raise StorageError(f"{host}:{port} cannot be listened on: {reason}", remedy=remedy) from error
-        yield int(runner.addresses[0][1])
-        await site.stop()
-        await in_flight.over(_LAST_SECONDS)
+        server = cast("web.Server", runner.server)  # it is there after the setup
+        async with _listening(server, host, port, observer) as listener, _ending_stalls(server, patience):
+            yield listener.port
+            listener.close()
+            await in_flight.over(_LAST_SECONDS)
     finally:
         await runner.cleanup()
         await store.close()
+
+
+@asynccontextmanager
+async def _listening(server: web.Server, host: str, port: int, observer: Observer) -> AsyncIterator[Listener]:
+    listener = Listener(await listening_sockets(host, port), server, lambda: len(server.connections), observer)
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+@asynccontextmanager
+async def _ending_stalls(server: web.Server, patience: Patience) -> AsyncIterator[None]:
+    """Break off connections whose client takes nothing, while the block runs."""
+
+    def transports() -> list[asyncio.Transport]:
+        return [each.transport for each in server.connections if each.transport is not None]
+
+    watch = asyncio.create_task(Stalls(patience, asyncio.get_running_loop().time).watch(transports))
+    try:
+        yield
+    finally:
+        watch.cancel()
 
 
 class _InFlight:
@@ -143,12 +175,28 @@ def _logger() -> logging.Logger:
     return logger
 
 
+class _Troubles:
+    """Tells the operator what is wrong with the store: once a minute for each kind, as every client asks again."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._told_at: dict[type[MirrorsyncError], float] = {}
+
+    def tell(self, error: MirrorsyncError) -> None:
+        """Tell of an error, unless that has just been done."""
+        now = time.monotonic()
+        if now - self._told_at.get(type(error), -math.inf) >= _TELL_SECONDS:
+            self._told_at[type(error)] = now
+            self._observer(Noticed("serve", f"{error}; {error.remedy}" if error.remedy else str(error)))
+
+
 async def _refuse_writing(_: web.Request) -> web.StreamResponse:
     raise _READ_ONLY
 
 
 def _answering(observer: Observer) -> Middleware:
     """Return the middleware that turns errors into the spec's answers, and tells of every request."""
+    tell = _Troubles(observer).tell
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -159,7 +207,10 @@ def _answering(observer: Observer) -> Middleware:
         except Locked:
             response = Refusal(503, "UNAVAILABLE", "another run is writing to this store").response()
         except MirrorsyncError as error:
-            response = refusal(error).response()
+            told = refusal(error)
+            if told.status >= 500:
+                tell(error)
+            response = told.response()
         except web.HTTPException as error:
             allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
             response = Refusal(error.status, "UNSUPPORTED", error.reason, allowed).response()

@@ -9,18 +9,21 @@ import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from io import RawIOBase
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.errors import IntegrityError, StorageError
+from mirrorsync.errors import IntegrityError
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.serve.refusals import Refusal, unknown_upload
 from mirrorsync.stores.base import CHUNK_BYTES, BlobFiles, WritableRepository
+from mirrorsync.stores.storage import translated
 
+# What may be in memory of one upload while the disk is behind.
+_MOST_AHEAD: Final = 4 * CHUNK_BYTES
 _IDLE_SECONDS: Final = 3600.0
 _MOST_UPLOADS: Final = 1000
 
@@ -35,7 +38,7 @@ class Upload:
         self.busy = asyncio.Lock()
         self.used_at = 0.0
         directory = repository.incoming if isinstance(repository, BlobFiles) else None
-        with self._storing():
+        with translated("storing an upload"):
             handle, name = tempfile.mkstemp(dir=directory, prefix="upload-")
         os.close(handle)  # between requests an upload is a file and no descriptor: there may be many
         self._path = Path(name)
@@ -45,15 +48,17 @@ class Upload:
     async def append(self, chunks: AsyncIterator[bytes]) -> None:
         """Add bytes at the end. When they break off, what came before stays and can be continued."""
         held = bytearray()
-        with self._storing(), self._path.open("ab", buffering=0) as file:
+        with translated("storing an upload"), self._path.open("ab", buffering=0) as file:
+            writing = _Writing(lambda data: self._write(file, data))
             try:
                 async for chunk in chunks:
                     held += chunk
-                    if len(held) >= CHUNK_BYTES:
+                    if len(held) >= CHUNK_BYTES and (writing.idle or len(held) >= _MOST_AHEAD):
                         full, held = held, bytearray()
-                        await asyncio.to_thread(self._write, file, full)
+                        await writing.begin(full)
             finally:
-                await asyncio.to_thread(self._write, file, held)
+                await writing.begin(held)
+                await writing.done()
 
     def _write(self, file: RawIOBase, data: bytearray) -> None:
         view = memoryview(data)
@@ -62,14 +67,6 @@ class Upload:
             self._hasher.update(view[:written])
             self.size += written
             view = view[written:]
-
-    @staticmethod
-    @contextmanager
-    def _storing() -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StorageError(f"an upload cannot be stored: {error.strerror}") from error
 
     async def finish(self, digest: Digest) -> None:
         """Make what was uploaded the blob `digest`. Raises: IntegrityError; the upload is over in any case."""
@@ -84,7 +81,7 @@ class Upload:
         if found != blob.digest.encoded:
             raise IntegrityError(f"what was uploaded is {blob.digest.algorithm}:{found}, and not {blob.digest}")
         if isinstance(self.repository, BlobFiles):
-            with self._storing():
+            with translated("storing an upload"):
                 self._path.chmod(0o644)
                 with self._path.open("rb") as file:
                     os.fsync(file.fileno())
@@ -107,6 +104,30 @@ class Upload:
         """Remove the file, unless it has become a blob."""
         with suppress(OSError):
             self._path.unlink()
+
+
+class _Writing:
+    """Writes in a worker thread, one after the other, while the event loop reads what comes next."""
+
+    def __init__(self, write: Callable[[bytearray], None]) -> None:
+        self._write = write
+        self._running: asyncio.Future[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being written."""
+        return self._running is None or self._running.done()
+
+    async def begin(self, data: bytearray) -> None:
+        """Write as soon as what came before is written. Raises: what that raised."""
+        await self.done()
+        self._running = asyncio.ensure_future(asyncio.to_thread(self._write, data))
+
+    async def done(self) -> None:
+        """Wait until everything is written. Raises: OSError."""
+        running, self._running = self._running, None
+        if running is not None:
+            await running
 
 
 class Uploads:

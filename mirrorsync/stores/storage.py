@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from mirrorsync.errors import StorageError
+from mirrorsync.errors import OutOfFiles, StorageError
 from mirrorsync.stores.base import CHUNK_BYTES
 
 # What stands where a file is expected may be a pipe: opening one for reading waits for a writer, unless told not to.
@@ -48,6 +48,8 @@ class Readable(Protocol):
 def storage_error(error: OSError, doing: str) -> StorageError:
     """Return what a failed system call means; `doing` says what was tried, such as "writing blob x"."""
     number = error.errno or errno.EIO
+    if number in (errno.EMFILE, errno.ENFILE):
+        return OutOfFiles(f"{doing}: there are too many open files")
     reason, remedy = _REASONS.get(number, (os.strerror(number), ""))
     return StorageError(f"{doing}: {reason}", remedy=remedy)
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
+from mirrorsync.serve.patience import Patience
 from mirrorsync.serve.server import serving
 from mirrorsync.stores.base import Store
 from tests.parts.wire import Response
@@ -17,16 +18,18 @@ from tests.parts.wire import Response
 class Around:
     """The distribution API over a store, in a thread of this process; use it as a context manager."""
 
-    def __init__(self, store: Store, *, read_only: bool = False) -> None:
+    def __init__(self, store: Store, *, read_only: bool = False, patience: Patience | None = None) -> None:
         self._store = store
         self._read_only = read_only
+        self._patience = patience or Patience()
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self.host = ""
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        async with serving(self._store, "127.0.0.1", 0, read_only=self._read_only) as port:
+        settings: Any = {"read_only": self._read_only, "patience": self._patience}
+        async with serving(self._store, "127.0.0.1", 0, **settings) as port:
             self.host = f"127.0.0.1:{port}"
             self._started.set()
             await self._stop.wait()

@@ -31,7 +31,7 @@ def command(console: Console, store: str, listen: str, read_only: bool) -> None:
     if place.repository:
         raise UsageError(f"{store} names a repository", remedy=f"serve the whole layout: {place.store}")
     stop = Stop(lambda _: None)
-    with console.watching() as observer:
+    with console.watching(ready=True) as observer:
 
         async def work() -> None:
             opened = opener(StoreEnvironment(variables=os.environ, observer=observer))(place.store)
