@@ -38,7 +38,7 @@ class Push:
             raise Refusal(400, "DIGEST_INVALID", "digests are sha256 or sha512")
         digest = digest_of(request.query["digest"]) if "digest" in request.query else None
         self._store.lock()
-        upload = self._uploads.begin(repository, algorithm)
+        upload = self._uploads.begin(repository, algorithm, request.remote or "")
         if digest is None:
             return web.Response(status=202, headers=_progress(upload))
         async with self._uploads.alone(upload):

@@ -8,9 +8,10 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from io import RawIOBase
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Final
 
@@ -25,15 +26,21 @@ from mirrorsync.stores.storage import translated
 # What may be in memory of one upload while the disk is behind.
 _MOST_AHEAD: Final = 4 * CHUNK_BYTES
 _IDLE_SECONDS: Final = 3600.0
-_MOST_UPLOADS: Final = 1000
+# A client with 32 connections, a proxy in front of many clients, and room for those that were given up. Each is a file
+# in the layout, and the whole of them is a number that no directory minds.
+_MOST_OF_ONE: Final = 250
+_MOST: Final = 1000
+# What one customer of a network has, at the least (RFC 6177); the address inside it is chosen at will.
+_PREFIX_OF_IPV6: Final = 64
 
 
 class Upload:
     """One upload: a file that grows in order. Its coroutines are for who has it alone (`Uploads.alone`)."""
 
-    def __init__(self, repository: WritableRepository, algorithm: str = "sha256") -> None:
+    def __init__(self, repository: WritableRepository, algorithm: str = "sha256", owner: str = "") -> None:
         self.id = uuid.uuid4().hex
         self.repository = repository
+        self.owner = owner
         self.size = 0
         self.busy = asyncio.Lock()
         self.used_at = 0.0
@@ -130,32 +137,68 @@ class _Writing:
             await running
 
 
+def owner_of(client: str) -> str:
+    """Return whose an upload is, by the address that it comes from; "" and what is no address are one client each."""
+    try:
+        address = ip_address(client)
+    except ValueError:
+        return client
+    if isinstance(address, IPv6Address):
+        return str(address.ipv4_mapped or IPv6Network((int(address), _PREFIX_OF_IPV6), strict=False))
+    return client
+
+
 class Uploads:
-    """All uploads in progress. clock: monotonic seconds; who is silent for an hour is forgotten."""
+    """All uploads in progress. clock: monotonic seconds; who is silent for an hour is forgotten.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    most, most_of_one: how many may be open, of all clients and of one. Whoever opens one more makes room: the upload
+    that was used least of late goes, and its client begins again (404, as after an hour). None goes while its bytes
+    come.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, most: int = _MOST, most_of_one: int = _MOST_OF_ONE
+    ) -> None:
         self._clock = clock
-        self._open: dict[str, Upload] = {}
+        self._most = most
+        self._most_of_one = most_of_one
+        self._open: dict[str, Upload] = {}  # in the order of their last use
 
-    def begin(self, repository: WritableRepository, algorithm: str = "sha256") -> Upload:
-        """Return a new upload. Raises: Refusal when there are too many, StorageError."""
+    def begin(self, repository: WritableRepository, algorithm: str = "sha256", client: str = "") -> Upload:
+        """Return a new upload of a client. Raises: Refusal when all that there may be are being sent, StorageError."""
         now = self._clock()
-        for upload in list(self._open.values()):
+        for upload in self.all():
             if not upload.busy.locked() and now - upload.used_at > _IDLE_SECONDS:
                 self.end(upload)
-        if len(self._open) >= _MOST_UPLOADS:
-            raise Refusal(429, "TOOMANYREQUESTS", f"{_MOST_UPLOADS} uploads are open; finish or cancel some")
-        upload = Upload(repository, algorithm)
+        owner = owner_of(client)
+        self._make_room([upload for upload in self.all() if upload.owner == owner], self._most_of_one)
+        self._make_room(self.all(), self._most)
+        upload = Upload(repository, algorithm, owner)
         upload.used_at = now
         self._open[upload.id] = upload
         return upload
+
+    def _make_room(self, among: Sequence[Upload], most: int) -> None:
+        """End the one of these uploads that was used least of late, when there are as many as there may be."""
+        if len(among) < most:
+            return
+        for upload in among:
+            if not upload.busy.locked():
+                self.end(upload)
+                return
+        raise Refusal(429, "TOOMANYREQUESTS", f"{most} uploads are being sent; wait for one of them to end")
+
+    def _use(self, upload: Upload) -> None:
+        upload.used_at = self._clock()
+        if self._open.pop(upload.id, None) is not None:
+            self._open[upload.id] = upload
 
     def get(self, repository: str, identity: str) -> Upload:
         """Return an upload to the repository of that name. Raises: Refusal when there is none."""
         upload = self._open.get(identity)
         if upload is None or upload.repository.name != repository:
             raise unknown_upload()
-        upload.used_at = self._clock()
+        self._use(upload)
         return upload
 
     @asynccontextmanager
@@ -170,14 +213,18 @@ class Uploads:
             try:
                 yield
             finally:
-                upload.used_at = self._clock()
+                self._use(upload)
 
     def end(self, upload: Upload) -> None:
         """Forget an upload; its bytes go, unless they have become a blob."""
         self._open.pop(upload.id, None)
         upload.discard()
 
+    def all(self) -> list[Upload]:
+        """Return all of them, those first that were used least of late."""
+        return list(self._open.values())
+
     def close(self) -> None:
         """Forget all of them."""
-        for upload in list(self._open.values()):
+        for upload in self.all():
             self.end(upload)

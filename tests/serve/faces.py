@@ -47,9 +47,9 @@ class Around:
 class Line:
     """One connection, for requests in pieces; use it as a context manager."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, origin: str = "127.0.0.1") -> None:
         name, _, port = host.rpartition(":")
-        self.socket = socket.create_connection((name, int(port)), timeout=60)
+        self.socket = socket.create_connection((name, int(port)), timeout=60, source_address=(origin, 0))
 
     def __enter__(self) -> Self:
         return self

@@ -10,8 +10,12 @@ import pytest
 
 from mirrorsync.oci.digest import Digest
 from mirrorsync.serve.refusals import Refusal
-from mirrorsync.serve.uploads import Uploads
+from mirrorsync.serve.uploads import Upload, Uploads, owner_of
 from mirrorsync.stores.layout.store import LayoutStore
+from tests.parts.mirrorsync import Serve
+from tests.parts.wire import Registry, ask
+from tests.serve.faces import Line
+from tests.serve.test_push import begin
 
 
 class Time:
@@ -75,21 +79,110 @@ def test_an_upload_is_not_forgotten_while_somebody_sends_however_slowly(tmp_path
     asyncio.run(scenario())
 
 
-def test_there_is_an_end_to_the_number_of_open_uploads(tmp_path: Path) -> None:
+async def send_for_ever(uploads: Uploads, upload: Upload, sending: asyncio.Event) -> None:
+    async with uploads.alone(upload):
+        sending.set()
+        await asyncio.Event().wait()
+
+
+def test_a_client_that_opens_too_many_uploads_loses_those_that_it_used_least(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = LayoutStore(tmp_path / "layout")
-        uploads, repository = Uploads(), store.repository("app")
+        uploads, repository = Uploads(most=100, most_of_one=3), store.repository("app")
         store.lock()
-        opened = [uploads.begin(repository) for _ in range(1000)]
+        other = uploads.begin(repository, client="192.0.2.2")
+        first, second, third = (uploads.begin(repository, client="192.0.2.1") for _ in range(3))
+        uploads.get("app", first.id)
+        fourth = uploads.begin(repository, client="192.0.2.1")
+        assert uploads.all() == [other, third, first, fourth]
         with pytest.raises(Refusal) as caught:
-            uploads.begin(repository)
-        assert (caught.value.status, caught.value.code) == (429, "TOOMANYREQUESTS")
-        uploads.end(opened[0])
-        uploads.begin(repository)
+            uploads.get("app", second.id)
+        assert (caught.value.status, caught.value.code) == (404, "BLOB_UPLOAD_UNKNOWN")
+        async with uploads.alone(third):
+            pass  # used now
+        uploads.begin(repository, client="192.0.2.1")
+        assert first not in uploads.all()
+        assert {other, third, fourth} < set(uploads.all())
+        assert len(list(repository.incoming.iterdir())) == 4
         uploads.close()
         await store.close()
 
     asyncio.run(scenario())
+
+
+def test_an_upload_that_is_being_sent_does_not_go_and_its_client_alone_is_told_to_wait(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = LayoutStore(tmp_path / "layout")
+        uploads, repository = Uploads(most=100, most_of_one=3), store.repository("app")
+        store.lock()
+        sent = [uploads.begin(repository, client="192.0.2.1") for _ in range(2)]
+        async with asyncio.TaskGroup() as group:
+            tasks = []
+            for upload in sent:
+                sending = asyncio.Event()
+                tasks.append(group.create_task(send_for_ever(uploads, upload, sending)))
+                await sending.wait()
+            idle = uploads.begin(repository, client="192.0.2.1")
+            sent.append(uploads.begin(repository, client="192.0.2.1"))
+            assert uploads.all() == sent  # the idle one went, though it was used last
+            assert idle not in uploads.all()
+            sending = asyncio.Event()
+            tasks.append(group.create_task(send_for_ever(uploads, sent[2], sending)))
+            await sending.wait()
+            with pytest.raises(Refusal) as caught:
+                uploads.begin(repository, client="192.0.2.1")
+            assert (caught.value.status, caught.value.code) == (429, "TOOMANYREQUESTS")
+            assert uploads.begin(repository, client="192.0.2.2") in uploads.all()
+            for task in tasks:
+                task.cancel()
+        assert uploads.begin(repository, client="192.0.2.1") in uploads.all()
+        uploads.close()
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_there_is_an_end_to_the_number_of_all_uploads_and_the_one_used_least_goes(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = LayoutStore(tmp_path / "layout")
+        uploads, repository = Uploads(), store.repository("app")
+        store.lock()
+        opened = [uploads.begin(repository, client=f"192.0.2.{number % 100}") for number in range(1000)]
+        uploads.get("app", opened[0].id)
+        new = uploads.begin(repository, client="198.51.100.1")
+        assert uploads.all() == [*opened[2:], opened[0], new]
+        assert len(list(repository.incoming.iterdir())) == 1000
+        uploads.close()
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("", "", True),
+        ("unix", "", False),
+    ],
+)
+def test_a_client_is_known_by_its_address_or_by_the_network_of_it(one: str, other: str, same: bool) -> None:
+    assert (owner_of(one) == owner_of(other)) is same
+
+
+def test_the_server_tells_its_clients_apart_by_their_addresses(served: Serve, unique: str) -> None:
+    """Linux has all of 127.0.0.0/8 on loopback, and connects from where it is told to."""
+    server = Registry(served.host)
+    first = begin(server, unique)
+    with Line(served.host, "127.0.0.2") as line:
+        for _ in range(300):
+            assert line.ask("POST", f"/v2/{unique}/blobs/uploads/", {"Content-Length": 0}).status == 202
+    assert ask("GET", first).status == 204
 
 
 def test_one_of_two_who_finish_the_same_upload_hears_that_it_is_over(tmp_path: Path) -> None:
