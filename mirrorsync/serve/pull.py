@@ -117,10 +117,13 @@ def repository_of(store: Store, request: web.Request) -> WritableRepository:
 def reference_of(request: web.Request) -> str:
     """Return the tag or digest that a request is for. Raises: Refusal when it is neither."""
     reference = request.match_info["reference"]
-    if ":" in reference:
-        return digest_of(reference)
+    return digest_of(reference) if ":" in reference else tag_of(reference)
+
+
+def tag_of(text: str) -> str:
+    """Return a tag that a client wrote. Raises: Refusal."""
     try:
-        return check_tag(reference)
+        return check_tag(text)
     except GrammarError as error:
         raise Refusal(400, "TAG_INVALID", error.message) from error
 

@@ -12,7 +12,7 @@ from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
 from mirrorsync.oci.names import check_repository
 from mirrorsync.serve.bodies import body_of
 from mirrorsync.serve.patience import Patience
-from mirrorsync.serve.pull import digest_of, reference_of, repository_of
+from mirrorsync.serve.pull import digest_of, reference_of, repository_of, tag_of
 from mirrorsync.serve.refusals import Refusal
 from mirrorsync.serve.uploads import Upload, Uploads
 from mirrorsync.stores.base import Store, WritableRepository
@@ -45,12 +45,13 @@ class Push:
             return await self._closed(request, upload, digest)
 
     async def _mounted(self, request: web.Request, repository: WritableRepository) -> bool:
-        blob = None
+        digest, origin = digest_of(request.query["mount"]), request.query.get("from", "")
+        if not origin and self._store.shares_blobs:
+            origin = repository.name  # "from" may be left out: what one repository has, all have
         try:
-            digest, origin = digest_of(request.query["mount"]), check_repository(request.query.get("from", ""))
-            blob = await self._store.repository(origin).blob(digest)
+            blob = await self._store.repository(check_repository(origin)).blob(digest)
         except GrammarError:
-            return False  # "from" may be left out, and then nothing is mounted here
+            return False
         return blob is not None and await repository.mount(blob, origin)
 
     async def status(self, request: web.Request) -> web.StreamResponse:
@@ -91,10 +92,12 @@ class Push:
         return web.Response(status=204)
 
     async def manifest(self, request: web.Request) -> web.StreamResponse:
-        """PUT of a manifest by tag or digest; durable and visible when it is answered."""
+        """PUT of a manifest by tag, or by digest with tags or without; durable and visible when it is answered."""
         repository = repository_of(self._store, request)
         reference = reference_of(request)
         asked = Digest(reference) if ":" in reference else None
+        # By its digest, a manifest can get any number of tags at once (distribution spec, end-7b): `?tag=1&tag=1.2`.
+        tags = [reference] if asked is None else [tag_of(tag) for tag in request.query.getall("tag", [])]
         raw = bytearray()
         async for chunk in body_of(request, self._patience):
             raw += chunk
@@ -106,12 +109,17 @@ class Push:
             wrong_digest = asked is not None and not asked.matches(bytes(raw))
             raise Refusal(400, "DIGEST_INVALID" if wrong_digest else "MANIFEST_INVALID", error.message) from error
         await _require_blobs(repository, manifest)
-        await (repository.tag(manifest, reference) if asked is None else repository.put_manifest(manifest))
+        if not tags:
+            await repository.put_manifest(manifest)
+        for tag in tags:
+            await repository.tag(manifest, tag)
         await self._store.flush()
         headers = {
             "Location": f"/v2/{repository.name}/manifests/{manifest.digest}",
             "Docker-Content-Digest": str(manifest.digest),
         }
+        if asked is not None and tags:
+            headers["OCI-Tag"] = ", ".join(tags)
         if manifest.subject is not None:
             headers["OCI-Subject"] = manifest.subject.digest
         return web.Response(status=201, headers=headers)

@@ -39,6 +39,25 @@ def small(server: Registry, repository: str, **members: Any) -> Image:
     return made
 
 
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_a_manifest_that_is_pushed_by_digest_gets_the_tags_that_are_named(
+    server: Registry, unique: str, algorithm: str
+) -> None:
+    made = small(server, unique)
+    name = digest(made.raw, algorithm)
+    done = put(server, unique, f"{name}?tag=1.2.3&tag=1.2&tag=latest", made.raw, made.media_type)
+    assert (done.status, done.headers["Docker-Content-Digest"]) == (201, name)
+    assert done.headers["OCI-Tag"] == "1.2.3, 1.2, latest"
+    assert server.tags(unique) == ["1.2", "1.2.3", "latest"]
+    for tag in ("1.2.3", "1.2", "latest"):
+        answer = server.manifest(unique, tag)
+        assert (answer.body, answer.headers["Docker-Content-Digest"]) == (made.raw, name)
+    refused = put(server, unique, f"{name}?tag=fine&tag=-x", made.raw, made.media_type)
+    assert (refused.status, code_of(refused)) == (400, "TAG_INVALID")
+    assert "fine" not in server.tags(unique)
+    assert put(server, unique, f"{name}", made.raw, made.media_type).headers["OCI-Tag"] is None
+
+
 def padded(made: Image, size: int) -> bytes:
     """Return the image's manifest with an annotation that makes it `size` bytes long."""
     document = json.loads(made.raw)

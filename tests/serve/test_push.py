@@ -218,6 +218,14 @@ def test_a_blob_is_mounted_from_another_repository(server: Registry, unique: str
     assert_created(server, f"{unique}/to", data, ask("POST", url))
 
 
+def test_a_blob_is_mounted_from_wherever_it_is_where_all_repositories_share_theirs(served: Serve, unique: str) -> None:
+    server, data = Registry(served.host), noise(unique, 1000)
+    server.push_blob(f"{unique}/from", data)
+    url = f"{server.url}/{unique}/to/blobs/uploads/?mount={digest(data)}"
+    assert_created(server, f"{unique}/to", data, ask("POST", url))
+    assert ask("POST", f"{url}&from=NO/../name").status == 202
+
+
 @pytest.mark.parametrize("origin", ["&from={0}/from", "&from={0}/none", "", "&from=NO/../name"])
 def test_a_mount_of_what_is_not_there_becomes_an_upload(server: Registry, unique: str, origin: str) -> None:
     data = noise(unique, 1000)
