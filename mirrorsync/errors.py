@@ -266,6 +266,12 @@ class StorageError(MirrorsyncError):
     """A local directory cannot be used: full disk, read-only, no permission, or not an OCI layout."""
 
 
+class StoreChanged(StorageError):
+    """A local store was removed, replaced or damaged by somebody else while it was in use. Nothing was made again."""
+
+    default_remedy = "put back what was there, or begin again with what is there now"
+
+
 class OutOfFiles(StorageError):
     """No more files can be opened, by this process or on this machine."""
 

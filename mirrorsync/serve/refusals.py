@@ -16,6 +16,7 @@ from mirrorsync.errors import (
     OutOfFiles,
     RepositoryNotFound,
     StorageError,
+    StoreChanged,
 )
 from mirrorsync.serve.answers import document
 
@@ -43,6 +44,7 @@ _REFUSALS: Final[tuple[tuple[type[MirrorsyncError], int, str], ...]] = (
     (IntegrityError, 400, "DIGEST_INVALID"),
     (GrammarError, 400, "NAME_INVALID"),
     (Denied, 405, "UNSUPPORTED"),
+    (StoreChanged, 503, "UNAVAILABLE"),
     (OutOfFiles, 503, "UNAVAILABLE"),
     (StorageError, 507, "DENIED"),
 )

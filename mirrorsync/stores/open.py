@@ -62,20 +62,20 @@ def opener(environment: StoreEnvironment) -> Callable[[str], Store]:
     return open_store
 
 
-def _layout(place: str, environment: StoreEnvironment) -> Store:  # noqa: ARG001 - a layout needs nothing from outside
+def _layout(place: str, environment: StoreEnvironment) -> Store:
     from mirrorsync.stores.layout.store import LayoutStore
 
-    return LayoutStore(Path(place))
+    return LayoutStore(Path(place), observer=environment.observer)
 
 
 def _layout_archive(place: str, environment: StoreEnvironment) -> Store:
     from mirrorsync.stores.layout.archive import LayoutArchive
     from mirrorsync.stores.layout.store import LayoutPlaceStore
 
-    return LayoutPlaceStore(LayoutArchive(Path(place), environment.temporary))
+    return LayoutPlaceStore(LayoutArchive(Path(place), environment.temporary), observer=environment.observer)
 
 
-def _directory(place: str, environment: StoreEnvironment) -> Store:  # noqa: ARG001 - nor does a directory
+def _directory(place: str, environment: StoreEnvironment) -> Store:  # noqa: ARG001 - a directory needs nothing from outside
     from mirrorsync.stores.directory import DirStore
 
     return DirStore(Path(place))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Hashable, Iterable, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from mirrorsync.stores.archive.members import Grammar
 from mirrorsync.stores.archive.reading import ArchiveFile, Part, Signature
 from mirrorsync.stores.archive.writing import ArchiveLock, ArchiveWriter
 from mirrorsync.stores.layout.files import INDEX_FILE, LAYOUT_CONTENT, LAYOUT_FILE, MAX_SMALL_FILE, check_version
-from mirrorsync.stores.layout.places import NOTHING, Dropped
+from mirrorsync.stores.layout.places import NOTHING, Dropped, Written
 
 _BLOBS: Final = "blobs"
 # Image spec 1.1, image-layout.md and descriptor.md ("Digests"). docker save (25 and newer) adds its own manifest.json
@@ -112,8 +112,13 @@ class LayoutArchive:
         member = self._archive.members().get(INDEX_FILE)
         return self._archive.read(member, MAX_SMALL_FILE) if member else None
 
-    def write_index(self, data: bytes, keep: Callable[[], Set[Digest] | None]) -> Dropped:
-        """Replace the archive: what is new, and what is needed of the old one. Return what was left behind."""
+    def write_index(
+        self,
+        data: bytes,
+        keep: Callable[[], Set[Digest] | None],
+        based_on: Hashable | None = None,  # noqa: ARG002 - an archive is replaced as a whole
+    ) -> Written:
+        """Replace the archive: what is new, and what is needed of the old one."""
         needed = keep()
         with self._changing:
             writer = self._started()
@@ -127,7 +132,7 @@ class LayoutArchive:
             writer.publish()
             self._writer = None
             self._archive.close()
-        return dropped
+            return Written(self.index_signature(), dropped)
 
     def _carry_over(self, writer: ArchiveWriter, needed: Set[Digest] | None) -> Dropped:
         dropped, written = NOTHING, writer.members()
@@ -146,7 +151,7 @@ class LayoutArchive:
         index = self.read_index()
         if index is None or all(_is_needed(name, keep) for name in self._archive.members()):
             return NOTHING
-        return self.write_index(index, lambda: keep)
+        return self.write_index(index, lambda: keep).dropped
 
     def index_signature(self) -> Signature | None:
         """Return what changes whenever somebody replaces the archive, None when there is none."""

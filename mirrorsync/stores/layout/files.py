@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Set
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Iterable, Iterator, Set
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.errors import ContentNotFound, GrammarError, StorageError
+from mirrorsync.errors import ContentNotFound, GrammarError, StorageError, StoreChanged
 from mirrorsync.locks import FileLock
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.stores.layout.places import NOTHING, Dropped
+from mirrorsync.stores.layout.anchor import Anchor
+from mirrorsync.stores.layout.places import NOTHING, Dropped, IndexChanged, Written
 from mirrorsync.stores.storage import (
     READ,
     discard_file,
@@ -68,6 +69,8 @@ class LayoutFiles:
         self.index_place = str(root / INDEX_FILE)
         self._new_directories: set[Path] = set()
         self._lock: FileLock | None = None
+        self._anchor: Anchor | None = None  # from the moment that there is a layout
+        self._index_seen = False
         self._locking = threading.Lock()  # blobs are put from several threads
 
     @property
@@ -87,8 +90,9 @@ class LayoutFiles:
     def exists(self) -> bool:
         """Tell whether there is a layout; False when the directory is absent or empty.
 
-        Raises: StorageError when there is something else.
+        Raises: StorageError when there is something else; StoreChanged when it is not the one that was there before.
         """
+        self.check()
         try:
             raw = self._read_small(LAYOUT_FILE)
         except FileNotFoundError:
@@ -99,7 +103,31 @@ class LayoutFiles:
         except OSError as error:
             raise storage_error(error, f"reading {self.root / LAYOUT_FILE}") from error
         check_version(raw, str(self.root))
+        self._hold()
         return True
+
+    def _hold(self) -> None:
+        if self._anchor is None:
+            with translated(f"opening {self.root}"):
+                self._anchor = Anchor(self.root)
+
+    def check(self) -> None:
+        """Raise StoreChanged when the path no longer leads to the layout that was there, or that is locked."""
+        problem = self._anchor.problem() if self._anchor else ""
+        if not problem and self._lock is not None and not self._lock.is_of(self.root / LAYOUT_FILE):
+            problem = f"its {LAYOUT_FILE} file was removed or replaced while it was in use"
+        if problem:
+            raise StoreChanged(f"the layout is not what it was: {problem}")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Check before something is written, and tell when it failed for that reason."""
+        self.check()
+        try:
+            yield
+        except StorageError:
+            self.check()
+            raise
 
     def _refuse_foreign(self) -> None:
         with translated(f"reading {self.root}"), suppress(FileNotFoundError), os.scandir(self.root) as entries:
@@ -115,11 +143,14 @@ class LayoutFiles:
         """Make the layout where there is none, and lock it. Raises: Locked, StorageError."""
         with self._locking:
             if self._lock is not None:
+                self.check()
                 return
-            self.exists()
-            self._found()
+            if not self.exists():
+                self._found()
+                self._hold()
             lock = FileLock(self.root / LAYOUT_FILE, str(self.root))
             try:
+                self.check()
                 self._complete()
             except BaseException:
                 lock.release()
@@ -149,6 +180,7 @@ class LayoutFiles:
             # A killed run may have stored blobs whose names are not durable yet, and nobody stores them again.
             self._new_directories.update(self.blobs.iterdir())
             if not (self.root / INDEX_FILE).exists():
+                self._refuse_lost_index()
                 empty = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}
                 self._place(INDEX_FILE, json.dumps(empty).encode())
             sync_directory(self.root)
@@ -158,8 +190,11 @@ class LayoutFiles:
         return self.size(content.digest) == content.size
 
     def size(self, digest: Digest) -> int | None:
-        """Return the size of content in bytes, None when it is not there."""
-        return regular_size(self.blob_path(digest))
+        """Return the size of content in bytes, None when it is not there. Raises: StoreChanged."""
+        size = regular_size(self.blob_path(digest))
+        if size is None:
+            self.check()
+        return size
 
     def open(self, content: Descriptor, offset: int = 0) -> FileIO:
         """Open content for reading. Symbolic links are not followed: they lead out of the layout (ggcr#2306).
@@ -169,11 +204,13 @@ class LayoutFiles:
         try:
             return open_regular(self.blob_path(content.digest), offset)
         except FileNotFoundError as error:
+            self.check()
             raise ContentNotFound("the layout has no such blob", reference=str(content.digest)) from error
 
     def store(self, content: Descriptor, chunks: Iterable[bytes]) -> None:
         """Write content that is verified by its chunks (VerifiedChunks), durably; an error leaves nothing behind."""
-        path = grow_file(self.incoming, chunks, f"writing blob {content.digest.short} to {self.root}")
+        with self._writing():
+            path = grow_file(self.incoming, chunks, f"writing blob {content.digest.short} to {self.root}")
         try:
             self.adopt(content.digest, path)
         except BaseException:
@@ -183,11 +220,11 @@ class LayoutFiles:
     def adopt(self, digest: Digest, path: Path) -> None:
         """Give a complete and fsynced file its final name."""
         final = self.blob_path(digest)
-        with translated(f"writing blob {digest.short} to {self.root}"):
+        with self._writing(), translated(f"writing blob {digest.short} to {self.root}"):
             try:
                 path.rename(final)
             except FileNotFoundError:
-                final.parent.mkdir(parents=True, exist_ok=True)
+                final.parent.mkdir(exist_ok=True)  # of an algorithm that is new here; the one above it is there
                 path.rename(final)
         self._new_directories.add(final.parent)
 
@@ -203,26 +240,57 @@ class LayoutFiles:
             raise
 
     def read_index(self) -> bytes | None:
-        """Return the bytes of index.json, None when there is none. Raises: StorageError."""
+        """Return the bytes of index.json, None when there is none yet. Raises: StorageError."""
         try:
-            return self._read_small(INDEX_FILE)
+            data = self._read_small(INDEX_FILE)
         except FileNotFoundError:
+            self._refuse_lost_index()
             return None
         except OSError as error:
             raise storage_error(error, f"reading {self.root / INDEX_FILE}") from error
+        self._index_seen = True
+        return data
 
-    def write_index(self, data: bytes, keep: Callable[[], Set[Digest] | None]) -> Dropped:  # noqa: ARG002 - all stays
-        """Replace index.json, after everything that it names is durable."""
-        self._sync()
-        with translated(f"writing {self.root / INDEX_FILE}"):
-            self._place(INDEX_FILE, data)
-            sync_directory(self.root)
-        return NOTHING
+    def _refuse_lost_index(self) -> None:
+        if self._index_seen or self._lock is not None:
+            raise StoreChanged(
+                f"{INDEX_FILE} was removed while the layout was in use",
+                remedy="restore it, or mirror into a new directory",
+            )
+
+    def write_index(
+        self,
+        data: bytes,
+        keep: Callable[[], Set[Digest] | None],  # noqa: ARG002 - all stays
+        based_on: Hashable | None,
+    ) -> Written:
+        """Replace index.json, after everything that it names is durable. Raises: IndexChanged."""
+        with self._writing():
+            self._sync()
+            path = grow_file(self.incoming, [data], f"writing {self.index_place}")
+            try:
+                with translated(f"writing {self.index_place}"):
+                    return Written(self._replace_index(path, based_on))
+            except BaseException:
+                discard_file(path)
+                raise
+
+    def _replace_index(self, path: Path, based_on: Hashable | None) -> Hashable:
+        index, ours = self.root / INDEX_FILE, _signature(path.stat())
+        if self.index_signature() != based_on:
+            raise IndexChanged
+        with index.open("rb") as before:
+            path.rename(index)
+            # Others write it in place (containers/image does): into the file that was there until now.
+            if _signature(os.fstat(before.fileno())) != based_on:
+                raise IndexChanged(before.read(MAX_SMALL_FILE), ours)
+        sync_directory(self.root)
+        return ours
 
     def drop(self, keep: Set[Digest]) -> Dropped:
         """Remove the files of content that is not in `keep`. Files whose names are no digests stay."""
         dropped = NOTHING
-        with translated(f"removing blobs from {self.root}"):
+        with self._writing(), translated(f"removing blobs from {self.root}"):
             for directory in list(self.blobs.iterdir()):
                 for path in list(directory.iterdir()):
                     if _is_digest(directory.name, path.name) and f"{directory.name}:{path.name}" not in keep:
@@ -237,7 +305,7 @@ class LayoutFiles:
             status = (self.root / INDEX_FILE).stat()
         except OSError:
             return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
+        return _signature(status)
 
     def _read_small(self, name: str) -> bytes:
         with os.fdopen(os.open(self.root / name, READ), "rb") as file:
@@ -258,10 +326,18 @@ class LayoutFiles:
     def close(self) -> None:
         """Give the lock back, and remove the directory of growing files, so that the layout has what the spec names."""
         if self._lock is not None:
-            with suppress(OSError):
+            with suppress(OSError, StoreChanged):
+                self.check()
                 self.incoming.rmdir()  # not when another program has something in it
             self._lock.release()
             self._lock = None
+        if self._anchor is not None:
+            self._anchor.release()
+            self._anchor, self._index_seen = None, False
+
+
+def _signature(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _is_digest(algorithm: str, encoded: str) -> bool:

@@ -2,42 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from mirrorsync.errors import ContentNotFound, MirrorsyncError, UsageError
+from mirrorsync.errors import ContentNotFound, MirrorsyncError, StorageError, UsageError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.names import join_ref_name
 from mirrorsync.stores.layout.index import Index, Name
+from mirrorsync.stores.layout.ours import Ours
 from mirrorsync.stores.layout.places import LayoutPlace
 from mirrorsync.stores.layout.reach import reachable, read_manifest
 
 _NAMES_SHOWN = 10
+# How often a damaged index.json is read again, and after how long: other tools empty it and then write it.
+_HALF_WRITTEN_READS = 5
+_HALF_WRITTEN_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What is to be written: the bytes of index.json, and the changes in them."""
+    """What is to be written: the bytes of index.json, the changes in them, and what they were laid over (signature)."""
 
     data: bytes
     changes: Mapping[Name, Descriptor | None]
     forgotten: frozenset[Digest]
+    based_on: Hashable | None
 
 
 class LayoutNames:
     """Tags and digests by repository. Reading follows what other tools write; writing merges with it.
 
     Names that other tools add, move or remove while this run works survive, as long as this run does not write the
-    same name: our changes are kept apart and laid over what the file says at that moment.
+    same name: our changes are kept apart and laid over what the file says at that moment. Where both write a name, or
+    another tool takes ours away (skopeo writes back what it read when its copy began), `notice` hears of it.
     """
 
-    def __init__(self, files: LayoutPlace) -> None:
+    def __init__(self, files: LayoutPlace, notice: Callable[[str], None] = lambda _: None) -> None:
         self._files = files
+        self._notice = notice
+        self._ours = Ours()
         self._index = Index()
         self._signature: Hashable | None = None
+        self._damaged: Hashable | None = None  # the signature of an index.json that could not be read
+        self._unwritten = False  # whether the index has what is in no index.json any more
         self._changes: dict[Name, Descriptor | None] = {}
         self._untagged: dict[Name, Descriptor] = {}
         self._forgotten: set[Digest] = set()
@@ -48,17 +60,46 @@ class LayoutNames:
         """Return the index with our changes in it, read again when somebody else wrote it. Raises: StorageError."""
         signature = self._files.index_signature()
         if signature != self._signature:
-            raw = self._files.read_index() if self._files.exists() else None
-            index = Index.load(raw, self._files.index_place) if raw is not None else Index()
-            for name, content in self._changes.items():
-                _apply(index, name, content)
-            for digest in self._forgotten:
-                index.forget(digest)
-            self._index, self._signature = index, signature
-            self._members.clear()
+            self._take_up(self._read(signature) if self._files.exists() else Index())
+            self._signature = signature
         elif signature is None:
             self._files.exists()  # refuses a directory that is something else
         return self._index
+
+    def _read(self, signature: Hashable | None) -> Index:
+        """Read index.json; a damaged one again for a moment, unless it was damaged before: it may be half written."""
+        for _ in range(0 if signature == self._damaged else _HALF_WRITTEN_READS):
+            with suppress(StorageError):
+                return self._read_once()
+            time.sleep(_HALF_WRITTEN_SECONDS)
+        self._damaged = signature
+        return self._read_once()
+
+    def _read_once(self) -> Index:
+        raw = self._files.read_index()
+        return Index.load(raw, self._files.index_place) if raw is not None else Index()
+
+    def _take_up(self, index: Index) -> None:
+        """Lay our changes over an index that somebody else wrote."""
+        laid = self._ours.lay_over(index, self._changes)
+        self._changes.update(laid.again)
+        for message in laid.messages:
+            self._notice(message)
+        for name, content in self._changes.items():
+            _apply(index, name, content)
+        for digest in self._forgotten:
+            index.forget(digest)
+        self._index = index
+        self._members.clear()
+
+    def overwritten(self, raw: bytes, signature: Hashable | None) -> None:
+        """Take up an index.json of somebody else that ours has just replaced. signature: of ours. Raises: StorageError.
+
+        It has to be written again, since no file has it any more.
+        """
+        self._take_up(Index.load(raw, self._files.index_place))
+        self._signature = signature
+        self._unwritten = True
 
     def tagged(self, repository: str, tag: str) -> Descriptor | None:
         """Return what a tag names, None when it is not there, or when its manifest is not."""
@@ -193,19 +234,23 @@ class LayoutNames:
             self._members[repository][manifest.digest] = manifest.descriptor
 
     def _change(self, name: Name, content: Descriptor | None) -> None:
-        _apply(self.current(), name, content)
+        index = self.current()
+        self._ours.change(name, index.get(name), content)
+        _apply(index, name, content)
         self._changes[name] = content
 
     def pending(self) -> Pending | None:
         """Return what is to be written, None when nothing is; whoever has written it calls `written`."""
-        if not self._changes and not self._untagged and not self._forgotten:
+        index = self.current()
+        if not self._changes and not self._untagged and not self._forgotten and not self._unwritten:
             return None
-        self._name_untagged(self.current())
-        return Pending(self._index.dump(), dict(self._changes), frozenset(self._forgotten))
+        self._name_untagged(index)
+        return Pending(self._index.dump(), dict(self._changes), frozenset(self._forgotten), self._signature)
 
-    def written(self, pending: Pending) -> None:
-        """Forget changes that are in index.json now; newer ones of the same names stay."""
-        self._signature = self._files.index_signature()
+    def written(self, pending: Pending, signature: Hashable | None) -> None:
+        """Forget changes that are in index.json now; newer ones of the same names stay. signature: of that file."""
+        self._signature = signature
+        self._unwritten = False
         self._forgotten -= pending.forgotten
         for name, content in pending.changes.items():
             if self._changes.get(name) is content:

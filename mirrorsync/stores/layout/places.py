@@ -24,6 +24,25 @@ class Dropped(NamedTuple):
 NOTHING = Dropped(0, 0)
 
 
+class IndexChanged(Exception):
+    """Another program wrote index.json while it was being replaced: what it wrote is to be taken up first.
+
+    replaced: what it wrote, when ours has just taken its place; None when nothing was replaced. signature: of ours.
+    """
+
+    def __init__(self, replaced: bytes | None = None, signature: Hashable | None = None) -> None:
+        super().__init__("index.json was written by another program")
+        self.replaced = replaced
+        self.signature = signature
+
+
+class Written(NamedTuple):
+    """That index.json was replaced: its signature, and what was left behind."""
+
+    signature: Hashable | None
+    dropped: Dropped = NOTHING
+
+
 class LayoutPlace(Protocol):
     """The files of one layout. Methods block, may be called from several threads, and raise StorageError.
 
@@ -56,10 +75,11 @@ class LayoutPlace(Protocol):
     def read_index(self) -> bytes | None:
         """Return the bytes of index.json, None when there is none."""
 
-    def write_index(self, data: bytes, keep: Callable[[], Set[Digest] | None]) -> Dropped:
-        """Replace index.json, after everything that it names is durable; return what was left behind.
+    def write_index(self, data: bytes, keep: Callable[[], Set[Digest] | None], based_on: Hashable | None) -> Written:
+        """Replace index.json, after everything that it names is durable.
 
         keep: tells what must stay, None for all of it. A place that is written as a whole leaves out the rest.
+        based_on: the signature of the index.json that the data was made from. Raises: IndexChanged.
         """
 
     def index_signature(self) -> Hashable | None:

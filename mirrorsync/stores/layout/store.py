@@ -7,10 +7,12 @@ import difflib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from mirrorsync.errors import ContentNotFound, Denied, MirrorsyncError, RepositoryNotFound
+from mirrorsync.errors import ContentNotFound, Denied, MirrorsyncError, RepositoryNotFound, StorageError
+from mirrorsync.events import Noticed, Observer, ignore
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -19,25 +21,29 @@ from mirrorsync.oci.names import check_tag
 from mirrorsync.oci.transports import THE_ONLY_ONE
 from mirrorsync.stores.layout.files import LayoutFiles
 from mirrorsync.stores.layout.names import LayoutNames
-from mirrorsync.stores.layout.places import NOTHING, Dropped, LayoutPlace
+from mirrorsync.stores.layout.places import NOTHING, Dropped, IndexChanged, LayoutPlace
 from mirrorsync.stores.located import located
 from mirrorsync.stores.storage import read_chunks, translated
 from mirrorsync.stores.verified import VerifiedChunks, verified
+
+_ATTEMPTS = 100  # at replacing an index.json that others write, too
 
 
 class LayoutPlaceStore:
     """A layout as a store, wherever its files are.
 
     Nothing is written, and nothing needs to exist, until something is stored; then the place is made and locked.
-    clock: monotonic seconds.
+    clock: monotonic seconds. observer: hears when other programs write the same names.
     """
 
     shares_blobs = True
 
-    def __init__(self, files: LayoutPlace, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, files: LayoutPlace, *, clock: Callable[[], float] = time.monotonic, observer: Observer = ignore
+    ) -> None:
         self.address = files.address
         self.files = files
-        self.names = LayoutNames(files)
+        self.names = LayoutNames(files, lambda message: observer(Noticed(files.address, message)))
         self._locked = False
         self._clock = clock
         self._flushed_at = clock()
@@ -62,12 +68,11 @@ class LayoutPlaceStore:
     def lock(self) -> None:
         """Make the layout where there is none, and keep other runs from writing to it until `close`.
 
-        Raises: Locked, StorageError.
+        Raises: Locked, StorageError; StoreChanged when it is locked already, and is not there any more.
         """
-        if not self._locked:
-            with self.located():
-                self.files.lock()
-            self._locked = True
+        with self.located():
+            self.files.lock()
+        self._locked = True
 
     async def flush(self) -> None:
         """Write index.json, when there is something new to say."""
@@ -78,10 +83,21 @@ class LayoutPlaceStore:
     async def _flush(self) -> Dropped:
         dropped = NOTHING
         async with self._writing:
-            pending = self.names.pending()
-            if pending is not None:
-                dropped = await asyncio.to_thread(self.files.write_index, pending.data, self._needed)
-                self.names.written(pending)
+            for _ in range(_ATTEMPTS):
+                pending = self.names.pending()
+                if pending is None:
+                    break
+                write = partial(self.files.write_index, pending.data, self._needed, pending.based_on)
+                try:
+                    signature, dropped = await asyncio.to_thread(write)
+                except IndexChanged as changed:
+                    if changed.replaced is not None:
+                        self.names.overwritten(changed.replaced, changed.signature)
+                else:
+                    self.names.written(pending, signature)
+                    break
+            else:
+                raise StorageError("another program writes index.json all the time", remedy="let it end, and run again")
         self._flushed_at = self._clock()
         return dropped
 
@@ -126,9 +142,11 @@ class LayoutPlaceStore:
 class LayoutStore(LayoutPlaceStore):
     """An `oci:` directory as a store. directory: absolute."""
 
-    def __init__(self, directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, directory: Path, *, clock: Callable[[], float] = time.monotonic, observer: Observer = ignore
+    ) -> None:
         self.files: LayoutFiles = LayoutFiles(directory)
-        super().__init__(self.files, clock=clock)
+        super().__init__(self.files, clock=clock, observer=observer)
 
     def repository(self, name: str) -> LayoutDirectoryRepository:
         """Return the repository of that name."""
