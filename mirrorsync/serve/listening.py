@@ -108,7 +108,12 @@ class Listener:
             self._loop.connect_accepted_socket(self._connect, connection)
         )
         self._beginning.add(task)
-        task.add_done_callback(self._beginning.discard)
+        task.add_done_callback(self._begun)
+
+    def _begun(self, task: asyncio.Task[object]) -> None:
+        self._beginning.discard(task)
+        if not task.cancelled():
+            task.exception()  # a client that is gone already is nobody's news
 
     def _accept_with_the_spare_one(self, listener: socket.socket) -> None:
         if self._spare is not None:

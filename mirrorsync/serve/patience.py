@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -58,18 +59,19 @@ class Stalls:
         while True:
             await asyncio.sleep(self._patience.stall_seconds / _LOOKS)
             for transport in connections():
-                if self.stalled(transport):
-                    # Closed, and not after the kernel has delivered what nobody takes.
-                    connection = transport.get_extra_info("socket")
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                    transport.abort()
+                with suppress(OSError):  # it has ended meanwhile
+                    if self.stalled(transport):
+                        # Closed at once, and not when the kernel has delivered what nobody takes.
+                        connection = transport.get_extra_info("socket")
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                        transport.abort()
 
     def stalled(self, transport: asyncio.WriteTransport) -> bool:
         """Look at a connection; tell whether its client has taken too little since bytes have waited for it."""
         if transport.is_closing() or not transport.get_write_buffer_size():
             self._waiting.pop(transport, None)
             return False
-        now, taken = self._clock(), _taken(transport)
+        now, taken = self._clock(), _taken(transport.get_extra_info("socket"))
         before = self._waiting.get(transport)
         if before is None or taken - before.taken >= self._patience.stall_bytes:
             self._waiting[transport] = _Waiting(now, taken)
@@ -77,8 +79,7 @@ class Stalls:
         return now - before.since >= self._patience.stall_seconds
 
 
-def _taken(transport: asyncio.WriteTransport) -> int:
-    """Return how many bytes the other side of a connection has confirmed."""
-    size = _BYTES_ACKED.size
-    info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
-    return int(_BYTES_ACKED.unpack(info)[0]) if len(info) == size else 0
+def _taken(connection: socket.socket) -> int:
+    """Return how many bytes the other side of a connection has confirmed (Linux 4.1 and newer tell)."""
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
+    return int(_BYTES_ACKED.unpack(info)[0])
