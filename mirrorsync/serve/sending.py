@@ -14,7 +14,13 @@ from aiohttp import web
 
 from mirrorsync.errors import MirrorsyncError, NotFound
 from mirrorsync.oci.descriptor import Descriptor
-from mirrorsync.serve.bursts import BURST_BYTES, PIECE_BYTES, burst
+from mirrorsync.serve.bursts import (
+    BURST_BYTES,
+    LITTLE_PATIENCE_MILLISECONDS,
+    PATIENCE_MILLISECONDS,
+    PIECE_BYTES,
+    burst,
+)
 from mirrorsync.serve.refusals import Refusal, unknown_blob
 from mirrorsync.stores.base import BlobFiles, Repository
 
@@ -60,17 +66,20 @@ async def _send_file(
             raise ConnectionResetError("the client is gone")
         transport.set_write_buffer_limits(high=0)  # so that a write waits until the socket has taken all of it
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, PIECE_BYTES)
-        end = start + count
+        end, patience = start + count, PATIENCE_MILLISECONDS
         while start < end:
             if transport.is_closing():
                 raise ConnectionResetError("the client is gone")
-            sent, rest = await _burst(transport, file, start, end)
+            sent, rest = await _burst(transport, file, start, end, patience)
+            patience = PATIENCE_MILLISECONDS if sent >= PIECE_BYTES else LITTLE_PATIENCE_MILLISECONDS
             if rest:
                 await response.write(rest)
             start += sent + len(rest)
 
 
-async def _burst(transport: asyncio.Transport, file: BinaryIO, start: int, end: int) -> tuple[int, bytes]:
+async def _burst(
+    transport: asyncio.Transport, file: BinaryIO, start: int, end: int, patience: int
+) -> tuple[int, bytes]:
     """Send what the client takes at once; return how much that was, and a piece of what is to be waited for."""
     descriptor = -1
     if not transport.get_write_buffer_size():  # what is to be sent before would come after
@@ -78,7 +87,8 @@ async def _burst(transport: asyncio.Transport, file: BinaryIO, start: int, end: 
             # One of its own: the event loop may close the connection meanwhile, and its number be another's.
             descriptor = os.dup(transport.get_extra_info("socket").fileno())
     try:
-        return await asyncio.to_thread(burst, descriptor, file.fileno(), start, min(end, start + BURST_BYTES))
+        end = min(end, start + BURST_BYTES)
+        return await asyncio.to_thread(burst, descriptor, file.fileno(), start, end, patience)
     finally:
         if descriptor != -1:
             os.close(descriptor)
