@@ -237,6 +237,23 @@ class TokenRanOut(RegistryUnavailable):
     """The registry did not take a token that was good when the request began: it took longer than the token lives."""
 
 
+class BlobsUnknown(RegistryFailure):
+    """The registry refuses a manifest, since it does not have what that names. named: the digests, if it says which."""
+
+    def __init__(self, message: str, *, named: Sequence[str] = (), remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.named = tuple(named)
+
+
+class NotKept(RegistryFailure):
+    """The registry said that it stored something, and has it not, or not all of it."""
+
+    default_remedy = (
+        "the registry's disk may have been full; if this stays so, remove the damaged file from its storage "
+        "(CNCF distribution keeps the first copy of a blob that it was given, whatever became of it), and run again"
+    )
+
+
 class StillUsed(MirrorsyncError):
     """To delete this would take away or break more than was asked for. Nothing was done."""
 

@@ -36,7 +36,7 @@ def diff(desired: Desired, observed: Observed, *, spec: SpecStamp, created: str)
     for image in desired.images:
         if image in observed.broken:
             continue
-        change = Change(image, _state(image, observed), observed.roots.get(image))
+        change = Change(_as_read(image, observed), _state(image, observed), observed.roots.get(image))
         changes.append(change)
         if change.state != "unchanged":
             builder.add_image(change)
@@ -48,6 +48,14 @@ def diff(desired: Desired, observed: Observed, *, spec: SpecStamp, created: str)
         failures=(*desired.failures, *observed.failures),
         totals=_totals(changes, builder),
     )
+
+
+def _as_read(image: Image, observed: Observed) -> Image:
+    """Return an image with its root as the manifest says it: a HEAD, which gave it, may be wrong in type and length."""
+    manifest = observed.manifests.get(image.root.digest)
+    if manifest is None or manifest.descriptor == image.root:
+        return image
+    return replace(image, root=manifest.descriptor.bare())
 
 
 def _state(image: Image, observed: Observed) -> State:

@@ -93,6 +93,20 @@ class WritableRepository(Repository, Protocol):
 
 
 @runtime_checkable
+class Confirming(Protocol):
+    """A repository whose answers can be wrong, and that can be asked again: a registry's. Files need no such question.
+
+    Registries answer 404 to a HEAD for what they have, and 201 to a write that they have not made.
+    """
+
+    async def confirm(self, reference: str) -> Descriptor | None:
+        """Ask once more, and more thoroughly, for what `resolve` has not found. None = it is not there indeed."""
+
+    async def kept(self, content: Descriptor) -> bool:
+        """Tell whether a blob or manifest that was just written is there, with all its bytes."""
+
+
+@runtime_checkable
 class Converting(Protocol):
     """A repository that keeps an image's config and layers, and not its manifest: docker's archives and daemons."""
 

@@ -29,6 +29,7 @@ from mirrorsync.oci.reference import LATEST, Location, Reference
 from mirrorsync.oci.transports import transport_of
 from mirrorsync.sync.attached import Attachment, attached, attachment_json
 from mirrorsync.sync.missing import missing
+from mirrorsync.sync.named import named_at
 from mirrorsync.sync.roots import narrow
 from mirrorsync.sync.session import Session
 
@@ -163,7 +164,7 @@ def is_image(manifest: Manifest) -> bool:
 
 
 async def _lookup(session: Session, reference: Reference) -> Manifest | None:
-    found = await session.repository(reference.location).resolve(reference.asked)
+    found = await named_at(session, reference.location, reference.asked)
     if found is None:
         return None
     refuse_schema_1(found.media_type)

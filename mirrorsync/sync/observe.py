@@ -14,6 +14,7 @@ from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed, check_bounds, closure
 from mirrorsync.plan.model import Failure, Image
+from mirrorsync.stores.base import Confirming
 from mirrorsync.sync.held import held_at
 from mirrorsync.sync.pool import Answers, for_each
 from mirrorsync.sync.session import Session, located
@@ -65,17 +66,24 @@ class _Observer:
             return
         try:
             self._listed[target] = frozenset([tag async for tag in self._session.destination(target).tags()])
+            await self._doubted(images[0])
         except RepositoryNotFound:
             if not self._session.store(target.store).shares_blobs:
                 self._absent.add(target)
         except MirrorsyncError:
             pass  # a registry may answer questions and refuse lists; then each tag is asked for
 
+    async def _doubted(self, image: Image) -> None:
+        """Ask again for a tag that was not there and is on the list: this registry's short answers are wrong."""
+        repository = self._session.destination(image.target)
+        if image.tag in self._listed[image.target] and isinstance(repository, Confirming):
+            self._set_root(image, await repository.confirm(str(image.tag)))
+
     async def root(self, image: Image) -> None:
         """Ask what an image's tag names at its destination."""
         try:
             with located("destination", image.target, image.tag or str(image.root.digest)):
-                self._roots[image] = await self._held_root(image)
+                self._set_root(image, await self._held_root(image))
         except MirrorsyncError as error:
             self._fail(image, error)
         self._session.announce(PhaseAdvanced("observe"))
@@ -87,10 +95,12 @@ class _Observer:
         if image.tag is not None and listed is not None and image.tag not in listed:
             return None
         reference = image.tag or str(image.root.digest)
-        held = await held_at(self._session, image.target, reference, image.root, image.source)
+        return await held_at(self._session, image.target, reference, image.root, image.source)
+
+    def _set_root(self, image: Image, held: Descriptor | None) -> None:
+        self._roots[image] = held
         if held is not None and not self._deep:
             self._contents[image.target].add(held.digest)
-        return held
 
     def wants_contents(self, image: Image) -> bool:
         """Tell whether the members of an image must be known."""

@@ -27,6 +27,7 @@ from mirrorsync.oci.transports import transport_of
 from mirrorsync.plan.inventory import check_bounds
 from mirrorsync.sync.attached import Attachment, attached, attachment_json
 from mirrorsync.sync.examine import absent
+from mirrorsync.sync.named import named_at
 from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session
 
@@ -97,8 +98,7 @@ async def plan_removal(
     StillUsed when more would go than was asked for.
     """
     check_deletable(reference)
-    repository = session.repository(reference.location)
-    found = await repository.resolve(reference.tag or reference.asked)
+    found = await named_at(session, reference.location, reference.tag or reference.asked)
     if found is None:
         raise await absent(session, reference)
     if reference.digest is not None and found.digest != reference.digest:
@@ -236,7 +236,7 @@ async def _sharing(session: Session, reference: Reference, digest: Digest) -> Sh
 
     async def ask(tag: str) -> None:
         try:
-            found = await repository.resolve(tag) if not failures else None
+            found = await named_at(session, reference.location, tag) if not failures else None
         except MirrorsyncError as error:
             failures.append(error)
             return

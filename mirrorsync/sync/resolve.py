@@ -19,6 +19,7 @@ from mirrorsync.plan.model import Failure, Image
 from mirrorsync.spec.filters import ExactTag
 from mirrorsync.spec.model import Mirror
 from mirrorsync.sync.missing import missing
+from mirrorsync.sync.named import named_at
 from mirrorsync.sync.pool import Answers, for_each
 from mirrorsync.sync.referring import referring
 from mirrorsync.sync.roots import narrow
@@ -161,7 +162,7 @@ class _Resolver:
             self._fail(f"what refers to {question}", error)
 
     async def _root(self, question: _Question) -> Descriptor:
-        root = await self._session.repository(question.source).resolve(question.reference)
+        root = await named_at(self._session, question.source, question.reference)
         if root is None:
             raise await missing(question.asked, lambda: self._list(question.source))
         refuse_schema_1(root.media_type)

@@ -12,6 +12,7 @@ from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.narrowing import chosen, narrowed
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location
+from mirrorsync.sync.named import named_at
 from mirrorsync.sync.session import Session
 
 
@@ -23,7 +24,7 @@ async def root_of(
     Of an index, one platform's image stands for itself; several make an index of their own, which the session
     remembers, since no store has it. Raises: ContentNotFound when there is nothing for a platform.
     """
-    root = await session.repository(source).resolve(reference)
+    root = await named_at(session, source, reference)
     return root if root is None or not platforms else await narrow(session, source, root, platforms)
 
 

@@ -93,6 +93,8 @@ def test_a_remedy_of_its_own_goes_before_that_of_the_kind() -> None:
         (errors.RegistryUnavailable, 1),
         (errors.TagsNotDeleted, 1),
         (errors.TokenRanOut, 1),
+        (errors.BlobsUnknown, 1),
+        (errors.NotKept, 1),
         (errors.StillUsed, 1),
         (errors.StorageError, 1),
         (errors.IntegrityError, 4),

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.parts.images import OCI_INDEX, Image, digest
@@ -71,12 +72,23 @@ def refusal(status: int, code: str, message: str = "no", headers: Mapping[str, s
 class TinyRegistry:
     """Repositories in memory; call it with a request. guard: answers instead when who asks may not.
 
-    referrers: whether it has the referrers API, and says OCI-Subject.
+    referrers: whether it has the referrers API, and says OCI-Subject. strict: whether it refuses a manifest that names
+    what it does not have. full: its disk is; as CNCF distribution does then, it answers 201 over empty files, and takes
+    no second copy of what it has once been given.
     """
 
-    def __init__(self, *, guard: Callable[[Asked], Reply | None] | None = None, referrers: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        guard: Callable[[Asked], Reply | None] | None = None,
+        referrers: bool = True,
+        strict: bool = False,
+        full: bool = False,
+    ) -> None:
         self.guard = guard
         self.referrers = referrers
+        self.strict = strict
+        self.full = full
         self.blobs: dict[tuple[str, str], bytes] = {}
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.tags: dict[tuple[str, str], str] = {}
@@ -129,6 +141,11 @@ class TinyRegistry:
 
     def _put_manifest(self, asked: Asked, name: str, reference: str) -> Reply:
         key = digest(asked.body)
+        if ":" in reference and reference != key:
+            return refusal(400, "DIGEST_INVALID", "provided digest did not match")
+        if self.strict and (unknown := self._missing(name, json.loads(asked.body))):
+            body = {"errors": [{"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown", "detail": unknown}]}
+            return Reply(400, {"Content-Type": "application/json"}, json.dumps(body).encode())
         self.manifests[name, key] = (str(asked.headers["Content-Type"]), asked.body)
         if ":" not in reference:
             self.tags[name, reference] = key
@@ -137,6 +154,11 @@ class TinyRegistry:
         if subject and self.referrers:
             headers["OCI-Subject"] = subject["digest"]
         return Reply(201, headers)
+
+    def _missing(self, name: str, document: dict[str, Any]) -> str:
+        """Return the digest of the first blob that a manifest names and that is not there, "" when all are."""
+        named = [*filter(None, [document.get("config")]), *document.get("layers", ())]
+        return next((entry["digest"] for entry in named if (name, entry["digest"]) not in self.blobs), "")
 
     def _blob(self, asked: Asked, name: str, key: str) -> Reply:
         data = self.blobs.get((name, key))
@@ -150,13 +172,14 @@ class TinyRegistry:
     def blob_reply(data: bytes, asked: Asked) -> Reply:
         """Answer with a blob, or the part of it that is asked for."""
         headers = {"Content-Type": _BYTES}
-        found = re.fullmatch(r"bytes=(\d+)-", str(asked.headers.get("Range", "")))
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", str(asked.headers.get("Range", "")))
         if found is None:
             return Reply(200, headers, data)
         first = int(found[1])
         if first >= len(data):
-            return refusal(416, "RANGE_INVALID")
-        return Reply(206, {**headers, "Content-Range": f"bytes {first}-{len(data) - 1}/{len(data)}"}, data[first:])
+            return refusal(416, "RANGE_INVALID", headers={"Content-Range": f"bytes */{len(data)}"})
+        last = min(int(found[2] or len(data) - 1), len(data) - 1)
+        return Reply(206, {**headers, "Content-Range": f"bytes {first}-{last}/{len(data)}"}, data[first : last + 1])
 
     def _start(self, asked: Asked, name: str) -> Reply:
         key, origin = asked.query.get("mount"), asked.query.get("from")
@@ -184,7 +207,10 @@ class TinyRegistry:
         key = asked.query.get("digest", "")
         if key != digest(bytes(held), key.partition(":")[0]):
             return refusal(400, "DIGEST_INVALID")
-        self.blobs[name, key] = bytes(held)
+        if self.full:
+            self.blobs.setdefault((name, key), b"")
+        else:
+            self.blobs[name, key] = bytes(held)
         return Reply(201, {"Location": f"/v2/{name}/blobs/{key}", "Docker-Content-Digest": key})
 
     def _referring(self, asked: Asked, name: str, key: str) -> Reply:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import socket
 import ssl
 import struct
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -103,6 +105,26 @@ def _more_headers(exchange: Exchange, headers: list[tuple[str, str]]) -> Reply:
     return reply
 
 
+_COMPRESS: Mapping[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda body: gzip.compress(body, 9, mtime=0),
+    "x-gzip": lambda body: gzip.compress(body, 1, mtime=0),
+    "deflate": zlib.compress,
+    "bare deflate": lambda body: zlib.compress(body)[2:-4],
+    "br": lambda body: b"\x1b" + body[::-1],  # nothing here reads or writes brotli: only its name counts
+    "zstd": lambda body: b"\x28\xb5\x2f\xfd" + body[::-1],
+    "two members": lambda body: gzip.compress(body[:100], mtime=0) + gzip.compress(body[100:], mtime=0),
+}
+
+
+def _compress(exchange: Exchange, coding: str = "gzip", sized: bool = True) -> Reply:
+    del exchange.asked.headers["Range"]
+    reply = exchange.ask()
+    name = {"bare deflate": "deflate", "two members": "gzip"}.get(coding, coding)
+    reply.headers["Content-Encoding"] = name
+    reply.body, reply.sized = _COMPRESS[coding](reply.body), sized
+    return reply
+
+
 def _ignore_range(exchange: Exchange) -> Reply:
     del exchange.asked.headers["Range"]
     return exchange.ask()
@@ -139,6 +161,7 @@ FAULTS: Mapping[str, Callable[..., Reply]] = {
     "unsized": _unsized,  # the body has no length, and ends with the connection
     "headers": _headers,  # change: header -> value, None to leave it out
     "more_headers": _more_headers,  # headers: pairs, the same name as often as it comes
+    "compress": _compress,  # coding, sized: as a CDN does it, whatever was asked for; no ranges
     "ignore_range": _ignore_range,
     "raw": _raw,  # pieces, kept: what goes over the wire, made of what the server behind it answers
     "close_unsaid": _close_unsaid,  # the answer is right, and its connection ends though nobody said so

@@ -215,12 +215,18 @@ def test_where_nothing_is_deleted_the_registrys_switch_is_told(unruly: Unruly) -
     assert "REGISTRY_STORAGE_DELETE_ENABLED" in caught.value.remedy
 
 
-@pytest.mark.parametrize(
-    "pattern", ["GET /tags/list", "HEAD /manifests/b$"], ids=["the list of tags", "what a tag names"]
-)
+@pytest.mark.parametrize("pattern", ["GET /tags/list", "* /manifests/b$"], ids=["the list of tags", "what a tag names"])
 def test_when_it_cannot_be_told_what_has_the_digest_nothing_is_deleted(unruly: Unruly, pattern: str) -> None:
     method, _, path = pattern.partition(" ")
     unruly.fault("answer", method, path, status=403)
     with pytest.raises(Denied, match="403"):
         at_registry(unruly, f"app@{TWO.digest}", all_tags=True)
     assert unruly.seen.of("DELETE") == []
+
+
+def test_a_tag_that_a_head_hides_protects_what_it_names_all_the_same(unruly: Unruly) -> None:
+    """Nexus answers a HEAD with 404 for what a GET finds (diun#1614); the list of tags has it."""
+    unruly.fault("answer", "HEAD", "/manifests/b$", status=404)
+    unruly.fault("answer", "DELETE", "/manifests/a$", status=405)
+    with pytest.raises(StillUsed, match="also has the tag b"):
+        at_registry(unruly, "app:a")

@@ -15,6 +15,7 @@ from mirrorsync.events import Noticed, Observer
 from mirrorsync.stores.registry.answers import checked
 from mirrorsync.stores.registry.auth import Authorizer, Find
 from mirrorsync.stores.registry.conversation import Authorize, converse, refuse_web_page
+from mirrorsync.stores.registry.encoding import plain
 from mirrorsync.stores.registry.messages import Answer, Outgoing, Reply, Request
 from mirrorsync.stores.registry.network import Network
 from mirrorsync.stores.registry.origins import resolved, same_origin
@@ -55,9 +56,7 @@ class Client:
         self._observer = observer
         self._persistence = Persistence(self._clock, Gate(self._clock), observer, attempts)
         self._questions = Questions(network)
-        self._authorizer = Authorizer(
-            url, find, self._questions.send, self._persistence, self._clock, observer, realm_hosts
-        )
+        self._authorizer = Authorizer(url, find, self._send, self._persistence, self._clock, observer, realm_hosts)
         self._loop = asyncio.get_running_loop()
         self._making = threading.Lock()
         self._made: list[Streams] = []
@@ -79,11 +78,14 @@ class Client:
             if isinstance(move, Authorize):
                 came = await self._authorizer.header(move)
             else:
-                came = await self._questions.send(move)
+                came = await self._send(move)
             try:
                 move = conversation.send(came)
             except StopIteration as end:
                 return self._checked(cast("Answer", end.value), request, doing)
+
+    async def _send(self, outgoing: Outgoing) -> Answer:
+        return plain(await self._questions.send(outgoing), outgoing.request)
 
     async def persist(self, doing: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return what `attempt` returns, trying again when it raises Transient. For requests that belong together."""

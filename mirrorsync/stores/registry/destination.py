@@ -51,10 +51,9 @@ class DestinationQuestions:
         answer = await self._client.ask(replace(request, known=request.known | _HIDDEN), doing)
         if answer.status not in _HIDDEN:
             return answer
-        at_home = same_origin(answer.url, self.url)
-        if at_home and await self._may_be_absent(answer):
+        if same_origin(answer.url, self.url) and await self._may_be_absent(answer):
             return replace(answer, status=_ABSENT)
-        if answer.status in request.known and not at_home:
+        if answer.status in request.known:
             return answer
         raise failure(answer, doing)
 

@@ -12,6 +12,7 @@ from mirrorsync.errors import ContentNotFound, IntegrityError, RegistryFailure, 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.stores.base import CHUNK_BYTES
 from mirrorsync.stores.registry.answers import failure
+from mirrorsync.stores.registry.blob_coding import BlobCoding
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.messages import Answer, Reply, Request
 from mirrorsync.stores.registry.retry import ATTEMPTS, Transient
@@ -21,13 +22,17 @@ _KNOWN: Final = frozenset({404, 416})
 
 
 class Download:
-    """The bytes of one blob from an offset on. request: the GET of the blob."""
+    """The bytes of one blob from an offset on. request: the GET of the blob. coding: what was learned of its host."""
 
-    def __init__(self, client: Client, request: Request, blob: Descriptor, offset: int = 0) -> None:
+    def __init__(
+        self, client: Client, request: Request, blob: Descriptor, offset: int = 0, coding: BlobCoding | None = None
+    ) -> None:
         self._client = client
         self._request = replace(request, known=_KNOWN)
         self._blob = blob
         self._offset = offset
+        self._coding = coding or BlobCoding()
+        self._whole = False  # Range counts compressed bytes where a proxy compresses: then all of it is asked for
         self._doing = f"reading blob {blob.digest.short}"
 
     @contextmanager
@@ -40,7 +45,7 @@ class Download:
     def _enter(self, open_now: ExitStack) -> Reply:
         """Send the request for what is still missing, and hold the answer against it."""
         open_now.close()
-        headers = {"Range": f"bytes={self._offset}-"} if self._offset else {}
+        headers = {"Range": f"bytes={self._offset}-"} if self._offset and not self._whole else {}
         request = replace(self._request, headers=headers)
         reply = open_now.enter_context(self._client.reply(request, self._client.reading, self._doing))
         answer = reply.answer
@@ -48,6 +53,12 @@ class Download:
             raise ContentNotFound("the repository has no such blob")
         if answer.status == 416:
             raise IntegrityError(f"blob {self._blob.digest} ends after {self._offset} of {self._blob.size} bytes")
+        undo = self._coding.to_undo(answer, self._blob, self._doing)
+        if undo and not self._whole:
+            self._whole = True
+            if answer.status == 206:
+                return self._enter(open_now)
+        reply = replace(reply, chunks=self._coding.content(answer, self._blob, reply.chunks, self._doing))
         if self._offset == 0 or answer.status == 206:
             self._check_range(answer)
             return reply

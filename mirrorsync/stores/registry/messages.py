@@ -28,7 +28,7 @@ class Request:
     scopes: what it needs to be allowed, as the token specification writes it; () when no credentials may be sent.
     limit: how many bytes of a successful answer's body are taken. known: statuses of 300 and above that are answers
     and not failures here (404 for "is it there?"). stays: a redirect to another origin is an answer too, and not
-    followed.
+    followed. as_sent: the body is taken as it came, even when its Content-Encoding says that it is compressed.
     """
 
     method: str
@@ -39,6 +39,7 @@ class Request:
     limit: int = MAX_ERROR_BYTES
     known: frozenset[int] = frozenset()
     stays: bool = False
+    as_sent: bool = False
 
     def sent_with(self, authorization: str) -> dict[str, str]:
         """Return the headers to send, with an Authorization header unless `authorization` is ""."""

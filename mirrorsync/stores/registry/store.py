@@ -16,10 +16,11 @@ from mirrorsync.stores.registry.auth import Find
 from mirrorsync.stores.registry.certificates import directory_for
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.harbor import Projects
+from mirrorsync.stores.registry.learned import Learned
 from mirrorsync.stores.registry.listing import fresh, pages
 from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Request
 from mirrorsync.stores.registry.network import Network, api_url
-from mirrorsync.stores.registry.repository import Learned, RegistryRepository
+from mirrorsync.stores.registry.repository import RegistryRepository
 from mirrorsync.stores.registry.retry import ATTEMPTS, Clock
 
 _NO_CATALOG = frozenset({401, 403, 404, 405})
@@ -66,8 +67,8 @@ class RegistryStore:
     def __init__(self, host: str, settings: RegistrySettings, around: Surroundings) -> None:
         self.address = host
         self._observer = around.observer
-        self._learned = Learned()
         self._client = client_of(host, settings, around, lambda other, name: around.find(other or host, name))
+        self._learned = Learned(self._client.name)
         self._projects = Projects(self._client, host, around.observer) if settings.create_repository else None
 
     def repository(self, name: str) -> RegistryRepository:

@@ -397,8 +397,8 @@ def test_a_wrong_password_for_basic_is_sent_once_for_each_question(
 
 def test_who_may_not_is_told_so_and_not_to_check_the_password(server: Unruly, shop: Shop) -> None:
     body = b'{"errors": [{"code": "DENIED", "message": "requested access to the resource is denied"}]}'
-    server.fault("answer", "HEAD", status=403, body=body)
-    with pytest.raises(Denied) as caught:
+    server.fault("answer", pattern="/manifests/", status=403, body=body)
+    with pytest.raises(Denied, match="requested access") as caught:
         shop.resolve("1")
     assert "right" in caught.value.remedy
 

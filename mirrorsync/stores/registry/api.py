@@ -1,0 +1,32 @@
+"""One repository's part of a registry's API: its URLs, and what its requests have to be allowed."""
+
+from __future__ import annotations
+
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.names import check_tag
+from mirrorsync.stores.registry.client import Client
+from mirrorsync.stores.registry.destination import DestinationQuestions
+from mirrorsync.stores.registry.listing import Asks, PageSize
+
+
+class Api:
+    """Where a repository's content is. url: of all of it, such as https://host/v2/name. pull, push: scopes.
+
+    asks: what questions are asked of. destination: it will be written, and is asked so; see destination.py.
+    """
+
+    def __init__(self, client: Client, name: str, page_size: PageSize, *, destination: bool = False) -> None:
+        self.client = client
+        self.url = f"{client.url}/v2/{name}"
+        self.push = (f"repository:{name}:pull,push",)
+        self.pull = self.push if destination else (f"repository:{name}:pull",)
+        self.asks: Asks = DestinationQuestions(client, self.url, self.push, page_size) if destination else client
+        self.delete = (f"repository:{name}:pull,push,delete",)
+
+    def manifest(self, reference: str) -> str:
+        """Return the URL of a manifest, by tag or digest. Raises: GrammarError."""
+        return f"{self.url}/manifests/{reference if ':' in reference else check_tag(reference)}"
+
+    def blob(self, digest: Digest) -> str:
+        """Return the URL of a blob."""
+        return f"{self.url}/blobs/{digest}"

@@ -1,0 +1,99 @@
+"""Blobs that an answer calls compressed: the bytes as they came, or what is inside of them, whichever is the blob."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from mirrorsync.errors import IntegrityError, Unreachable
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.stores.registry.encoding import NotEncodedSo, check_known, codings, undone, undone_whole
+from mirrorsync.stores.registry.messages import Answer
+from mirrorsync.stores.registry.retry import Transient
+from mirrorsync.stores.verified import verified
+
+# How much longer than the blob its compressed form may be, in bytes: what does not compress grows.
+SLACK: Final = 1024
+_TOTAL = re.compile(r"bytes \d{1,19}-\d{1,19}/(\d{1,19})")
+
+
+class BlobCoding:
+    """How the blobs of one host come whose answers name a Content-Encoding; learned in this run.
+
+    Two kinds of host say gzip: one stores layers, which are gzip, and labels them (the bytes are the blob); the other
+    has a proxy before it that compresses (the blob is inside). A stream that is being pushed cannot be both, so the
+    length decides: bytes that are the blob are as many as it has. An answer without a length is taken the one way,
+    and what fails so is tried the other way with the next attempt.
+    """
+
+    def __init__(self) -> None:
+        self._inside = False
+
+    def to_undo(self, answer: Answer, blob: Descriptor, doing: str) -> tuple[str, ...]:
+        """Return the codings to undo in this answer, () when its bytes are the blob's. Raises: RegistryFailure."""
+        coded = codings(answer.header("Content-Encoding"))
+        if not coded:
+            return ()
+        length = _total(answer)
+        if length == blob.size or (length is None and not self._inside):
+            return ()
+        check_known(coded, doing)
+        return coded
+
+    def content(self, answer: Answer, blob: Descriptor, chunks: Iterator[bytes], doing: str) -> Iterator[bytes]:
+        """Return the blob's bytes, from chunks that are an answer's whole body, or a part of it in no coding.
+
+        Raises: RegistryFailure; while iterating: IntegrityError, Transient when the chunks end too early.
+        """
+        if not codings(answer.header("Content-Encoding")):
+            return chunks
+        coded = self.to_undo(answer, blob, doing)
+        if answer.status != 200:
+            return chunks
+        return self._counted(_checked(chunks, coded) if coded else chunks, blob, inside=bool(coded))
+
+    def _counted(self, chunks: Iterator[bytes], blob: Descriptor, *, inside: bool) -> Iterator[bytes]:
+        size = 0
+        try:
+            for chunk in chunks:
+                size += len(chunk)
+                if size > blob.size:
+                    self._inside = not inside
+                yield chunk
+        except IntegrityError:
+            self._inside = not inside
+            raise
+        self._inside = inside if size == blob.size else not inside
+
+
+def blob_of(answer: Answer, blob: Descriptor) -> bytes:
+    """Return a small blob out of the answer that has it, `as_sent`. Raises: IntegrityError, RegistryFailure."""
+    coded = codings(answer.header("Content-Encoding"))
+    if not coded or blob.digest.matches(answer.body):
+        if not answer.whole or len(answer.body) > blob.size:
+            raise IntegrityError(f"blob {blob.digest} has more than the {blob.size} bytes its descriptor says")
+        return verified(blob, answer.body)
+    check_known(coded, f"reading blob {blob.digest.short}")
+    try:
+        data, _ = undone_whole(answer.body, coded, blob.size + 1)
+    except (NotEncodedSo, EOFError):
+        data = answer.body
+    return verified(blob, data)
+
+
+def _checked(chunks: Iterator[bytes], coded: Sequence[str]) -> Iterator[bytes]:
+    try:
+        yield from undone(chunks, coded)
+    except NotEncodedSo as error:
+        raise IntegrityError(f"the blob is said to be compressed, and {error}") from error
+    except EOFError as error:
+        raise Transient(Unreachable("the answer ended before the blob did")) from error
+
+
+def _total(answer: Answer) -> int | None:
+    """Return how long the whole representation is, in bytes; None when the answer does not say."""
+    if answer.status == 206:
+        found = _TOTAL.fullmatch(answer.header("Content-Range"))
+        return int(found[1]) if found else None
+    return answer.length

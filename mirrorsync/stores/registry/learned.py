@@ -1,0 +1,22 @@
+"""What a run learns about one host, and all its repositories use."""
+
+from __future__ import annotations
+
+from mirrorsync.stores.registry.blob_coding import BlobCoding
+from mirrorsync.stores.registry.heads import Heads
+from mirrorsync.stores.registry.listing import PageSize
+from mirrorsync.stores.registry.upload import PartSize
+
+
+class Learned:
+    """What one host has turned out to do in this run. host: of its API, with the port.
+
+    mounts: False once it has said that it mounted a blob and had not.
+    """
+
+    def __init__(self, host: str) -> None:
+        self.parts = PartSize()
+        self.page_size = PageSize()
+        self.coding = BlobCoding()
+        self.heads = Heads(host)
+        self.mounts = True

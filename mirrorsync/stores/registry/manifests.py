@@ -1,0 +1,204 @@
+"""Manifests over the distribution API: what a tag names, what a digest is, and how either is written."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mirrorsync.errors import BlobsUnknown, GrammarError, IntegrityError, MirrorsyncError, RegistryFailure, printable
+from mirrorsync.oci import media_types
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
+from mirrorsync.stores.registry.answers import codes, failure
+from mirrorsync.stores.registry.api import Api
+from mirrorsync.stores.registry.encoding import codings
+from mirrorsync.stores.registry.heads import ODD
+from mirrorsync.stores.registry.learned import Learned
+from mirrorsync.stores.registry.messages import Answer, Request
+from mirrorsync.stores.registry.referrers import Referrers
+from mirrorsync.stores.registry.retry import Transient
+
+_ACCEPT: Final = {"Accept": media_types.ACCEPT}
+_ABSENT: Final = frozenset({404})
+# How often a manifest is read or sent again that was damaged on its way, or that names what the registry says it does
+# not have: three attempts in all, as for blobs.
+_AGAIN: Final = 2
+_SENT_AGAIN: Final = frozenset({"MANIFEST_BLOB_UNKNOWN", "DIGEST_INVALID", "MANIFEST_INVALID"})
+
+
+class Manifests:
+    """The manifests of one repository. mounted: the blobs that the registry said it mounted there in this run."""
+
+    def __init__(self, api: Api, learned: Learned) -> None:
+        self._api = api
+        self._client = api.client
+        self._learned = learned
+        self.referrers = Referrers(api.client, api.url, api.pull, self.fetch, self.put)
+        self.mounted: set[Digest] = set()
+        self._listed: set[Digest] = set()  # manifests that are on their subjects' lists of referrers
+        # What HEADs have said of media types and lengths, which is nobody's promise: the digest is.
+        self._told: dict[Digest, Descriptor] = {}
+
+    async def resolve(self, reference: str) -> Descriptor | None:
+        """Return what a tag or digest names, None when it is not there: a HEAD, and a GET where that does not do."""
+        if self._learned.heads.trusted:
+            answer = await self._head(reference, self._api.pull)
+            if answer.status == 404:
+                return None
+            described = _described(answer, reference) if answer.ok else None
+            if described is not None:
+                self._told[described.digest] = described
+                return described
+        return await self._by_get(reference)
+
+    async def _head(self, reference: str, scopes: tuple[str, ...]) -> Answer:
+        request = Request("HEAD", self._api.manifest(reference), scopes, _ACCEPT, known=ODD | _ABSENT)
+        return await self._api.asks.ask(request, "asking what it is")
+
+    async def confirm(self, reference: str) -> Descriptor | None:
+        """Ask again, by GET, for what `resolve` did not find, unless GETs are counted here. See `Heads`."""
+        return None if self._learned.heads.counted else await self._by_get(reference)
+
+    async def _by_get(self, reference: str) -> Descriptor | None:
+        manifest = await self.fetch(reference)
+        if manifest is None:
+            return None
+        self._learned.heads.distrust()
+        return manifest.descriptor
+
+    async def kept(self, content: Descriptor) -> bool:
+        """Ask whether a manifest that was just written is there, with all its bytes."""
+        if self._learned.heads.trusted:
+            answer = await self._head(content.digest, self._api.push)
+            if answer.ok and _length(answer) == content.size:
+                return True
+        try:
+            return await self.fetch(content.digest, content, self._api.push) is not None
+        except IntegrityError:
+            return False
+
+    async def fetch(
+        self, reference: str, content: Descriptor | None = None, scopes: tuple[str, ...] | None = None
+    ) -> Manifest | None:
+        """Get a manifest by tag or digest, None when it is not there. content: what it has to be, if that is known.
+
+        scopes: None = those for reading. Raises: IntegrityError, RegistryFailure.
+        """
+        doing = "reading its manifest"
+        url, scopes = self._api.manifest(reference), scopes or self._api.pull
+        request = Request("GET", url, scopes, _ACCEPT, limit=MAX_MANIFEST_BYTES, known=_ABSENT)
+        digest = Digest(reference) if ":" in reference else None
+        wrong = 0
+
+        async def attempt() -> Manifest | None:
+            nonlocal wrong
+            answer = await self._api.asks.ask(request, doing)
+            if answer.status == 404:
+                return None
+            try:
+                return self._read(answer, digest, content)
+            except IntegrityError as error:
+                wrong += 1
+                damaged = digest is not None and answer.whole and not digest.matches(answer.body)
+                if not damaged or wrong > _AGAIN:
+                    raise
+                raise Transient(error) from error
+
+        return await self._client.persist(doing, attempt)
+
+    def _read(self, answer: Answer, digest: Digest | None, content: Descriptor | None) -> Manifest:
+        if not answer.whole:
+            raise IntegrityError(f"manifest is larger than {MAX_MANIFEST_BYTES} bytes")
+        said = answer.media_type
+        if said == "text/html":
+            raise RegistryFailure(
+                "it answers with a web page and no manifest",
+                remedy="check the host name, and whether a proxy or a login page stands before the registry",
+            )
+        if content is None:
+            return Manifest.parse(answer.body, said, digest=digest)
+        if self._told.get(content.digest) == content:
+            # Only a HEAD has said what type and length it has, and HEADs are often wrong in both (oras-go#1176).
+            kind = said if media_types.is_manifest(said) else content.media_type
+            manifest = Manifest.parse(answer.body, kind, digest=content.digest)
+            if manifest.descriptor != content:
+                self._learned.heads.distrust()
+            return manifest
+        if media_types.is_manifest(said) and said != content.media_type:
+            raise IntegrityError(f"manifest is sent as {said!r}, and its descriptor says {content.media_type!r}")
+        return Manifest.parse(answer.body, content.media_type, digest=content.digest, size=content.size)
+
+    async def put(self, manifest: Manifest, reference: str) -> None:
+        """Store a manifest under its digest or a tag. Raises: BlobsUnknown, IntegrityError, MirrorsyncError."""
+        answer = await self._written(manifest, reference)
+        if manifest.subject is not None and not answer.header("OCI-Subject") and manifest.digest not in self._listed:
+            await self.referrers.add(manifest)
+            self._listed.add(manifest.digest)
+
+    async def _written(self, manifest: Manifest, reference: str) -> Answer:
+        """Send a manifest, and send it again when it was damaged on its way, or the registry does not find what it has.
+
+        distribution truncates a manifest's link before it writes the same again (storage driver "filesystem",
+        PutContent), so that an index is refused when one of its images gets a second tag in that moment.
+        """
+        doing = "writing its manifest"
+        headers = {"Content-Type": manifest.media_type}
+        known = frozenset({400, 404})
+        request = Request("PUT", self._api.manifest(reference), self._api.push, headers, manifest.raw, known=known)
+        refused = 0
+
+        async def attempt() -> Answer:
+            nonlocal refused
+            answer = await self._client.once(request, doing)
+            error = _stored_another(answer, manifest) if answer.ok else failure(answer, doing)
+            if error is None:
+                return answer
+            refused += 1
+            told = set(codes(answer))
+            if refused <= _AGAIN and (answer.ok or told & _SENT_AGAIN):
+                raise Transient(error, status=answer.status)
+            raise self._blobs_unknown(answer, manifest, error) if "MANIFEST_BLOB_UNKNOWN" in told else error
+
+        return await self._client.persist(doing, attempt)
+
+    def _blobs_unknown(self, answer: Answer, manifest: Manifest, error: MirrorsyncError) -> BlobsUnknown:
+        if self.mounted.intersection(blob.digest for blob in manifest.blobs):
+            self._learned.mounts = False  # its HEAD says that it has the blob, and it has not
+        named = [blob.digest for blob in manifest.blobs if blob.digest.encode() in answer.body]
+        return BlobsUnknown(error.message, named=named, remedy=error.remedy)
+
+
+def _described(answer: Answer, reference: str) -> Descriptor | None:
+    """Return what a HEAD says, None when it does not say all: digest, size and a manifest's media type.
+
+    Raises: IntegrityError when a digest was asked for and another one is answered.
+    """
+    asked = Digest(reference) if ":" in reference else None
+    told = _digest(answer.header("Docker-Content-Digest"))
+    if asked is not None and told is not None and told != asked and told.algorithm == asked.algorithm:
+        raise IntegrityError(f"asked for {asked} and got {told}")
+    digest = asked or told
+    length = _length(answer)
+    if digest is None or not length or not media_types.is_manifest(answer.media_type):
+        return None
+    return Descriptor(answer.media_type, digest, length)
+
+
+def _length(answer: Answer) -> int | None:
+    """Return the Content-Length when it is that of the manifest, and not of what a proxy makes of it."""
+    return None if codings(answer.header("Content-Encoding")) else answer.length
+
+
+def _stored_another(answer: Answer, manifest: Manifest) -> IntegrityError | None:
+    """Return the error for a registry that says it stored another manifest than it was sent."""
+    stored = answer.header("Docker-Content-Digest")
+    if not stored or stored == manifest.digest or not stored.startswith(f"{manifest.digest.algorithm}:"):
+        return None
+    return IntegrityError(f"the registry stored manifest {manifest.digest.short} as {printable(stored, 80)}")
+
+
+def _digest(text: str) -> Digest | None:
+    try:
+        return Digest(text)
+    except GrammarError:
+        return None
