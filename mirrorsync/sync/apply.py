@@ -28,6 +28,7 @@ from mirrorsync.sync.planning import now
 from mirrorsync.sync.pool import QUESTIONS_AT_ONCE
 from mirrorsync.sync.report import Counts, Outcome, Report, Result
 from mirrorsync.sync.session import Session, located
+from mirrorsync.sync.storing import Storing
 from mirrorsync.sync.transfer import SMALL_BYTES, STREAMS_AT_ONCE, Failures, Transfer
 
 
@@ -67,6 +68,7 @@ class _Run:
         self._plan = plan
         self._session = session
         self._transfer = transfer
+        self._storing = Storing(session, transfer)
         self._stop = stop
         self._waiting = {step.id: len(step.needs) for step in plan.steps}
         self._dependents: defaultdict[str, list[Step]] = defaultdict(list)
@@ -172,18 +174,18 @@ class _Run:
         with located("source", step.source):
             manifest = await self._session.manifest(step.source, step.manifest)
         with located("destination", step.target, str(manifest.digest)):
-            await self._session.destination(step.target).put_manifest(manifest)
+            await self._storing.put(manifest, step.source, step.target)
 
     async def _set_tag(self, step: SetTag) -> None:
         with located("source", step.source):
             manifest = await self._session.manifest(step.source, step.manifest)
-        repository = self._session.destination(step.target)
         with located("destination", step.target, step.tag):
+            await self._storing.prepare(manifest, step.source, step.target)
             held = await held_at(self._session, step.target, step.tag, step.manifest, step.source)
             expected = {known.digest for known in (step.manifest, step.was) if known is not None}
             if held is not None and held.digest not in expected:
                 raise StalePlan(f"the tag names {held.digest.short} by now; somebody else has set it")
-            await repository.tag(manifest, step.tag)
+            await self._storing.tag(manifest, step.source, step.target, step.tag)
         self._session.announce(TagSet(f"{step.target}:{step.tag}", str(manifest.digest)))
 
     async def flush(self) -> None:

@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, stop_after_attempt, wait_random_exponential
 
-from mirrorsync.errors import IntegrityError, Interrupted, MirrorsyncError
+from mirrorsync.errors import IntegrityError, Interrupted, MirrorsyncError, NotKept
 from mirrorsync.events import BlobEnded, BlobStarted, BytesMoved, Retrying
 from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
-from mirrorsync.stores.base import CHUNK_BYTES
+from mirrorsync.stores.base import CHUNK_BYTES, Confirming
 from mirrorsync.stores.verified import VerifiedChunks
 from mirrorsync.sync.relay import relay
 from mirrorsync.sync.session import Session, located
@@ -25,6 +26,7 @@ SMALL_BYTES = CHUNK_BYTES
 # Two cores are busy with four streams: one waits for the network or the disk while the other one hashes.
 STREAMS_AT_ONCE = 4
 _ATTEMPTS = 3  # of a whole blob; its requests, and reads that break off, are retried inside the store
+_ATTEMPTS_UNKEPT = 2  # of a blob that a registry takes and has not: most say so for ever
 
 Failures = Mapping[Location, MirrorsyncError]
 
@@ -58,6 +60,7 @@ class Transfer:
         self._stop = stop
         self._sleep = sleep
         self._threads = ThreadPoolExecutor(STREAMS_AT_ONCE, thread_name_prefix="blob")
+        self._written: set[tuple[Location, Digest]] = set()
         self.tally = Tally()
 
     def close(self) -> None:
@@ -76,6 +79,7 @@ class Transfer:
         """Copy a blob to all targets; return those that do not have it now, and why.
 
         What failed for a reason that may pass is tried again, `_ATTEMPTS` times in all, for the targets that need it.
+        A target that is a registry is asked for the blob afterwards: see storing.py.
         """
         failures: dict[Location, MirrorsyncError] = {}
 
@@ -83,6 +87,7 @@ class Transfer:
             pending = [target for target in targets if target in failures] or targets
             failures.clear()
             failures.update(await self._copy_once(blob, source, pending))
+            failures.update(await self._not_kept(blob, [target for target in pending if target not in failures]))
             return failures
 
         def announce(state: RetryCallState) -> None:
@@ -93,21 +98,40 @@ class Transfer:
         await AsyncRetrying(
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_random_exponential(multiplier=1, max=30),
-            retry=retry_if_result(self._may_pass),
+            retry=self._may_pass,
             retry_error_callback=lambda _: failures,
             before_sleep=announce,
             sleep=self._sleep,
         )(attempt)
+        self._written.update((target, blob.digest) for target in targets if target not in failures)
         written = len(targets) - len(failures)
         self.tally.blobs_read += written > 0
         self.tally.blobs_written += written
         self.tally.bytes_written += written * blob.size
         return failures
 
-    def _may_pass(self, failures: Failures) -> bool:
-        # Wrong content can be the work of something between here and the registry; a second reading tells.
-        passing = [error for error in failures.values() if error.transient or isinstance(error, IntegrityError)]
-        return bool(passing) and not self._stop.is_set()
+    def has_written(self, blob: Descriptor, target: Location) -> bool:
+        """Tell whether this run has copied a blob to a repository."""
+        return (target, blob.digest) in self._written
+
+    def _may_pass(self, state: RetryCallState) -> bool:
+        if state.outcome is None or state.outcome.failed or self._stop.is_set():
+            return False
+        again = state.attempt_number < _ATTEMPTS_UNKEPT
+        return any(_passes(error, unkept=again) for error in state.outcome.result().values())
+
+    async def _not_kept(self, blob: Descriptor, targets: Sequence[Location]) -> Failures:
+        failures: dict[Location, MirrorsyncError] = {}
+
+        async def check(target: Location) -> None:
+            try:
+                with located("destination", target):
+                    await check_kept(self._session, target, blob)
+            except MirrorsyncError as error:
+                failures[target] = error
+
+        await asyncio.gather(*map(check, targets))
+        return failures
 
     async def _copy_once(self, blob: Descriptor, source: Location, targets: Sequence[Location]) -> Failures:
         self._session.announce(BlobStarted(blob.digest, blob.size, str(source)))
@@ -169,3 +193,19 @@ class Transfer:
     def _moved(self, blob: Descriptor, size: int) -> None:
         self.tally.read(size)
         self._session.announce(BytesMoved(blob.digest, size))
+
+
+def _passes(error: MirrorsyncError, *, unkept: bool) -> bool:
+    # Wrong content can be the work of something between here and the registry; a second reading tells.
+    return error.transient or isinstance(error, IntegrityError) or (unkept and isinstance(error, NotKept))
+
+
+async def check_kept(session: Session, target: Location, content: Descriptor) -> None:
+    """See that a registry has what it has just taken. Raises: NotKept when it has not, MirrorsyncError."""
+    repository = session.destination(target)
+    if isinstance(repository, Confirming) and not await repository.kept(content):
+        what = "manifest" if content.is_manifest else "blob"
+        raise NotKept(
+            f"the registry took {what} {content.digest.short} and does not have it, or not all of it",
+            reference=str(content.digest),
+        )

@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any
@@ -73,8 +73,8 @@ class TinyRegistry:
     """Repositories in memory; call it with a request. guard: answers instead when who asks may not.
 
     referrers: whether it has the referrers API, and says OCI-Subject. strict: whether it refuses a manifest that names
-    what it does not have. full: its disk is; as CNCF distribution does then, it answers 201 over empty files, and takes
-    no second copy of what it has once been given.
+    what it does not have. full: the digests of blobs that came while its disk was full: as CNCF distribution does then,
+    it answers 201 over empty files, and takes no second copy of what it has once been given.
     """
 
     def __init__(
@@ -83,11 +83,12 @@ class TinyRegistry:
         guard: Callable[[Asked], Reply | None] | None = None,
         referrers: bool = True,
         strict: bool = False,
-        full: bool = False,
+        full: Collection[str] = (),
     ) -> None:
         self.guard = guard
         self.referrers = referrers
         self.strict = strict
+        self.detail = True  # whether a strict one says what is missing
         self.full = full
         self.blobs: dict[tuple[str, str], bytes] = {}
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
@@ -144,7 +145,11 @@ class TinyRegistry:
         if ":" in reference and reference != key:
             return refusal(400, "DIGEST_INVALID", "provided digest did not match")
         if self.strict and (unknown := self._missing(name, json.loads(asked.body))):
-            body = {"errors": [{"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown", "detail": unknown}]}
+            body = {
+                "errors": [
+                    {"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown", "detail": unknown * self.detail}
+                ]
+            }
             return Reply(400, {"Content-Type": "application/json"}, json.dumps(body).encode())
         self.manifests[name, key] = (str(asked.headers["Content-Type"]), asked.body)
         if ":" not in reference:
@@ -207,7 +212,7 @@ class TinyRegistry:
         key = asked.query.get("digest", "")
         if key != digest(bytes(held), key.partition(":")[0]):
             return refusal(400, "DIGEST_INVALID")
-        if self.full:
+        if key in self.full:
             self.blobs.setdefault((name, key), b"")
         else:
             self.blobs[name, key] = bytes(held)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from mirrorsync.errors import BlobsUnknown, GrammarError, IntegrityError, MirrorsyncError, RegistryFailure, printable
+from mirrorsync.errors import (
+    BlobsUnknown,
+    GrammarError,
+    IntegrityError,
+    MirrorsyncError,
+    RegistryFailure,
+    printable,
+)
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -51,8 +58,8 @@ class Manifests:
                 return described
         return await self._by_get(reference)
 
-    async def _head(self, reference: str, scopes: tuple[str, ...]) -> Answer:
-        request = Request("HEAD", self._api.manifest(reference), scopes, _ACCEPT, known=ODD | _ABSENT)
+    async def _head(self, reference: str, scopes: tuple[str, ...], known: frozenset[int] = ODD | _ABSENT) -> Answer:
+        request = Request("HEAD", self._api.manifest(reference), scopes, _ACCEPT, known=known)
         return await self._api.asks.ask(request, "asking what it is")
 
     async def confirm(self, reference: str) -> Descriptor | None:
@@ -67,14 +74,17 @@ class Manifests:
         return manifest.descriptor
 
     async def kept(self, content: Descriptor) -> bool:
-        """Ask whether a manifest that was just written is there, with all its bytes."""
+        """Ask whether a manifest that was just written is there, with all its bytes.
+
+        CNCF distribution answers 500 for a manifest whose file is empty, and goes on doing so.
+        """
         if self._learned.heads.trusted:
-            answer = await self._head(content.digest, self._api.push)
+            answer = await self._head(content.digest, self._api.push, ODD | _ABSENT | {500})
             if answer.ok and _length(answer) == content.size:
                 return True
         try:
             return await self.fetch(content.digest, content, self._api.push) is not None
-        except IntegrityError:
+        except (IntegrityError, RegistryFailure):
             return False
 
     async def fetch(

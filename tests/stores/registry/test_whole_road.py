@@ -38,6 +38,8 @@ class Road:
     targets: Sequence[Unruly]
     held: Sequence[TinyRegistry]
     heard: Heard
+    mirrors: Sequence[Any] = ()
+    deep: bool = False
 
     def spec(self) -> Spec:
         hosts = [server.host for server in (self.source, *self.targets)]
@@ -46,7 +48,7 @@ class Road:
             "registries": {host: {"plain_http": True} for host in hosts},
             "destinations": {f"d{number}": f"{server.host}/mirror" for number, server in enumerate(self.targets)},
             "defaults": {"to": [f"d{number}" for number in range(len(self.targets))]},
-            "mirrors": [f"{self.source.host}/app:1", f"{self.source.host}/other:1"],
+            "mirrors": list(self.mirrors) or [f"{self.source.host}/app:1", f"{self.source.host}/other:1"],
         }
         return load(json.dumps(document).encode(), source="mirror.yaml", environment={}, base="/")
 
@@ -60,7 +62,7 @@ class Road:
             spec = self.spec()
             around = StoreEnvironment(spec.registries, {}, self.heard, lambda _: None, asleep)
             async with Session(opener(around), observer=self.heard) as session:
-                plan = await make_plan(spec, session)
+                plan = await make_plan(spec, session, deep=self.deep)
                 return plan, await apply(plan, session, sleep=asleep)
 
         return asyncio.run(work())
