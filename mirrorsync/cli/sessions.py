@@ -14,7 +14,7 @@ from mirrorsync.events import Noticed, Observer
 from mirrorsync.library import load_spec
 from mirrorsync.spec.model import RegistrySettings, Spec
 from mirrorsync.stores.open import StoreEnvironment, opener
-from mirrorsync.sync.manifests import DiskCache, ManifestCache, NoCache
+from mirrorsync.sync.manifests import DiskCache
 from mirrorsync.sync.session import Session
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ def _cache_directory() -> Path | None:
     return Path(directory) if directory else None
 
 
-def _cache(directory: Path | None, observer: Observer) -> ManifestCache:
-    if directory is None:
-        return NoCache()
-    return DiskCache(directory / _CACHE_FILE, lambda message: observer(Noticed("cache", message)))
+def _cache(directory: Path | None, observer: Observer) -> DiskCache:
+    return DiskCache(
+        directory / _CACHE_FILE if directory else None, lambda message: observer(Noticed("cache", message))
+    )

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from mirrorsync.errors import GrammarError, IntegrityError, printable
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.json_weight import MAX_WEIGHT, json_weight
 from mirrorsync.oci.platform import Platform
 
 # Configs are small; the largest that are known have a few hundred KiB of history.
@@ -45,6 +46,8 @@ class ImageConfig:
             raise IntegrityError(f"the image's config is larger than {MAX_CONFIG_BYTES} bytes")
         try:
             # As UTF-8, for the same reason as in manifest.py.
+            if json_weight(raw) > MAX_WEIGHT:
+                raise IntegrityError("the image's config has more in it than any real one")
             return cls._read(json.loads(raw.decode("utf-8")))
         except GrammarError as error:
             raise IntegrityError(f"the image's config is malformed: {error.message}") from error

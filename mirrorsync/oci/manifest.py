@@ -11,6 +11,7 @@ from mirrorsync.errors import GrammarError, IntegrityError, printable
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor, check_spelling
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.json_weight import MAX_WEIGHT, json_weight
 
 # The distribution spec asks registries to take manifests of at least 4 MiB; distribution, skopeo and oras stop there.
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
@@ -29,6 +30,20 @@ _MEMBERS = frozenset(
     {"mediaType", "schemaVersion", "artifactType", "config", "layers", "manifests", "blobs", "subject", "annotations"}
     | {"fsLayers", "history"}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What a manifest names: enough to walk an image. Members as those of `Manifest`."""
+
+    descriptor: Descriptor
+    children: tuple[Descriptor, ...] = ()
+    blobs: tuple[Descriptor, ...] = ()
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the manifest."""
+        return self.descriptor.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +126,12 @@ class Manifest:
         return self.descriptor.digest
 
     @property
+    def outline(self) -> Outline:
+        """What it names, and nothing else: its bytes and annotations may be thousands of times as much."""
+        children = tuple(child.bare() for child in self.children)
+        return Outline(self.descriptor, children, tuple(blob.bare() for blob in self.blobs))
+
+    @property
     def entries(self) -> tuple[Descriptor, ...]:
         """What an index names, in order and as often as it does: one image can stand there for two platforms."""
         return self._listed("manifests")
@@ -152,6 +173,8 @@ def _check_content(raw: bytes, digest: Digest | None, size: int | None) -> None:
 
 
 def _load(raw: bytes) -> dict[str, Any]:
+    if json_weight(raw) > MAX_WEIGHT:
+        raise IntegrityError("manifest has more in it than any real one: it would take too much memory")
     try:
         # Decoded here, as UTF-8: the json module would guess UTF-16 and others, which no other client reads.
         document = json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct_keys, parse_constant=_refuse_constant)

@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.inventory import Desired, Observed, closure
+from mirrorsync.plan.inventory import Desired, Observed, Outlined, closure
 from mirrorsync.plan.model import (
     Change,
     CopyBlob,
@@ -106,10 +105,10 @@ class _Builder:
     def _vouched(self, manifest: Descriptor, target: Location) -> bool:
         return not self._observed.deep and self._present(manifest.digest, target)
 
-    def _manifest(self, descriptor: Descriptor) -> Manifest:
+    def _manifest(self, descriptor: Descriptor) -> Outlined:
         return self._observed.manifests[descriptor.digest]
 
-    def _needs(self, manifest: Manifest, image: Image) -> tuple[str, ...]:
+    def _needs(self, manifest: Outlined, image: Image) -> tuple[str, ...]:
         steps = [self._child_steps.get((image.target, child.digest), "") for child in manifest.children]
         steps += [self._bring(blob, image) for blob in manifest.blobs]
         return tuple(dict.fromkeys(step for step in steps if step))

@@ -4,17 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from mirrorsync.errors import IntegrityError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Failure, Image
 
-# Legal images come nowhere near these; a hostile index could otherwise make a walk endless (oras GHSA-298f-872v-2rcx).
+# Legal images come nowhere near these; a hostile index could otherwise make a walk endless (oras GHSA-298f-872v-2rcx),
+# or fill the memory with what its images name.
 MAX_DEPTH = 8
 MAX_MANIFESTS = 10_000
+MAX_BLOBS = 50_000
+
+
+class Outlined(Protocol):
+    """What is needed of a manifest to walk an image: a `Manifest`, or its `Outline`."""
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """Media type, digest and size."""
+
+    @property
+    def digest(self) -> Digest:
+        """The digest."""
+
+    @property
+    def children(self) -> tuple[Descriptor, ...]:
+        """The manifests that it names."""
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """The blobs that it names."""
+
+
+M = TypeVar("M", bound=Outlined)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +66,7 @@ class Observed:
     contents: Mapping[Location, frozenset[Digest]] = field(default_factory=dict)
     elsewhere: Mapping[str, Mapping[Digest, str]] = field(default_factory=dict)
     shared: frozenset[str] = frozenset()
-    manifests: Mapping[Digest, Manifest] = field(default_factory=dict)
+    manifests: Mapping[Digest, Outlined] = field(default_factory=dict)
     deep: bool = False
     failures: tuple[Failure, ...] = ()
     broken: frozenset[Image] = frozenset()  # images of which a question failed, so that nothing is planned for them
@@ -49,23 +74,27 @@ class Observed:
 
 def closure(
     root: Descriptor,
-    manifest: Callable[[Descriptor], Manifest],
+    manifest: Callable[[Descriptor], M],
     *,
     skip: Callable[[Descriptor], bool] = lambda _: False,
-) -> Iterator[Manifest]:
+) -> Iterator[M]:
     """Yield every manifest of an image once, children before parents, the root last.
 
     manifest: returns the manifest that a descriptor names. skip: tells which manifests are left out with all they
-    name. Raises: IntegrityError beyond MAX_DEPTH or MAX_MANIFESTS, and what `manifest` raises.
+    name. Raises: IntegrityError beyond MAX_DEPTH, MAX_MANIFESTS or MAX_BLOBS, and what `manifest`
+    raises.
     """
     seen: set[Digest] = set()
+    blobs: set[Digest] = set()
 
-    def walk(descriptor: Descriptor, depth: int) -> Iterator[Manifest]:
+    def walk(descriptor: Descriptor, depth: int) -> Iterator[M]:
         if descriptor.digest in seen or skip(descriptor):
             return
         seen.add(descriptor.digest)
         check_bounds(depth, len(seen))
         found = manifest(descriptor)
+        blobs.update(blob.digest for blob in found.blobs)
+        check_bounds(depth, len(seen), len(blobs))
         for child in found.children:
             yield from walk(child, depth + 1)
         yield found
@@ -73,10 +102,12 @@ def closure(
     yield from walk(root, 1)
 
 
-def check_bounds(depth: int, manifests: int) -> None:
-    """Raise IntegrityError when an image nests deeper, or has more manifests, than any real one does."""
+def check_bounds(depth: int, manifests: int, blobs: int = 0) -> None:
+    """Raise IntegrityError when an image nests deeper, or has more manifests or blobs, than any real one does."""
     if depth > MAX_DEPTH or manifests > MAX_MANIFESTS:
         raise IntegrityError(f"image nests deeper than {MAX_DEPTH} indexes or has more than {MAX_MANIFESTS} manifests")
+    if blobs > MAX_BLOBS:
+        raise IntegrityError(f"image has more than {MAX_BLOBS} blobs")
 
 
 def conflicts(images: Iterable[Image]) -> dict[Image, Image]:

@@ -7,6 +7,7 @@ import heapq
 import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from mirrorsync.errors import Interrupted, MirrorsyncError, StalePlan
 from mirrorsync.events import PhaseAdvanced, PhaseStarted, StepFailed, TagSet, TransferPlanned
@@ -25,11 +26,14 @@ from mirrorsync.plan.model import (
 )
 from mirrorsync.sync.held import held_at
 from mirrorsync.sync.planning import now
-from mirrorsync.sync.pool import QUESTIONS_AT_ONCE
+from mirrorsync.sync.pool import QUESTIONS_AT_ONCE, Room
 from mirrorsync.sync.report import Counts, Outcome, Report, Result
 from mirrorsync.sync.session import Session, located
 from mirrorsync.sync.storing import Storing
 from mirrorsync.sync.transfer import SMALL_BYTES, STREAMS_AT_ONCE, Failures, Transfer
+
+# Of manifests that are being written at a time, in bytes as they are sent.
+_MANIFEST_BYTES: Final = 16 * 1024 * 1024
 
 
 async def apply(
@@ -79,6 +83,7 @@ class _Run:
         self._left = len(plan.steps)
         self._questions = _Lane()
         self._streams = _Lane()
+        self._room = Room(_MANIFEST_BYTES)
 
     async def work(self) -> None:
         """Do every step."""
@@ -148,10 +153,12 @@ class _Run:
         try:
             if isinstance(step, MountBlob):
                 await self._mount(step)
-            elif isinstance(step, PutManifest):
-                await self._put_manifest(step)
-            else:
-                await self._set_tag(step)
+                return None
+            async with self._room.of(step.manifest.size):
+                if isinstance(step, PutManifest):
+                    await self._put_manifest(step)
+                else:
+                    await self._set_tag(step)
         except MirrorsyncError as error:
             return error
         return None

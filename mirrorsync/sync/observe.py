@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from itertools import islice
 
 from mirrorsync.errors import MirrorsyncError, RepositoryNotFound
 from mirrorsync.events import Noticed, PhaseAdvanced, PhaseStarted
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.manifest import Manifest, Outline
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed, check_bounds, closure
 from mirrorsync.plan.model import Failure, Image
 from mirrorsync.stores.base import Confirming
 from mirrorsync.sync.held import held_at
-from mirrorsync.sync.pool import Answers, for_each
+from mirrorsync.sync.pool import QUESTIONS_AT_ONCE, Answers, for_each
 from mirrorsync.sync.session import Session, located
 from mirrorsync.sync.transfer import SMALL_BYTES
 
@@ -51,7 +52,7 @@ class _Observer:
         self._listed: dict[Location, frozenset[str]] = {}
         self._held: Answers[tuple[Location, Digest], bool] = Answers()
         self._contents: defaultdict[Location, set[Digest]] = defaultdict(set)
-        self._manifests: dict[Digest, Manifest] = {}
+        self._manifests: dict[Digest, Outline] = {}
 
     async def first_of(self, group: tuple[Location, list[Image]]) -> None:
         """Ask for the first image of a repository; if it is not there, list the repository once.
@@ -112,29 +113,27 @@ class _Observer:
     async def members(self, image: Image) -> None:
         """Find out which manifests and blobs of an image its destination holds."""
         try:
-            await self._walk(image, image.root, 1, set())
+            await self._walk(image, image.root, 1, _Walked())
         except MirrorsyncError as error:
             self._fail(image, error)
 
-    async def _walk(self, image: Image, content: Descriptor, depth: int, seen: set[Digest]) -> None:
-        if content.digest in seen:
+    async def _walk(self, image: Image, content: Descriptor, depth: int, walked: _Walked) -> None:
+        if content.digest in walked.manifests:
             return
-        seen.add(content.digest)
-        check_bounds(depth, len(seen))
+        walked.manifests.add(content.digest)
+        check_bounds(depth, len(walked.manifests))
         if await self._holds(image.target, content, is_manifest=True) and not self._deep:
             return  # a registry takes a manifest only after what it names
         with located("source", image.source, image.tag or str(image.root.digest)):
-            manifest = await self._session.manifest(image.source, content)
-        self._keep(manifest, image)
-        questions: list[Awaitable[object]] = [self._walk(image, child, depth + 1, seen) for child in manifest.children]
+            manifest = self._kept(await self._session.manifest(image.source, content), image)
+        walked.blobs.update(blob.digest for blob in manifest.blobs)
+        check_bounds(depth, len(walked.manifests), len(walked.blobs))
         absent = image.target in self._absent
         blobs = [blob for blob in manifest.blobs if not absent or blob.size > SMALL_BYTES]
-        questions += [self._holds(image.target, blob, is_manifest=False) for blob in blobs]
-        for answer in await asyncio.gather(*questions, return_exceptions=True):
-            if isinstance(answer, BaseException):
-                raise answer
+        await _all_of(self._walk(image, child, depth + 1, walked) for child in manifest.children)
+        await _all_of(self._holds(image.target, blob, is_manifest=False) for blob in blobs)
 
-    def _keep(self, manifest: Manifest, image: Image) -> None:
+    def _kept(self, manifest: Manifest, image: Image) -> Outline:
         if manifest.foreign and manifest.digest not in self._manifests:
             # They may not be distributed (Windows base layers), so they are neither fetched nor pushed; who pulls the
             # image gets them from where their URLs say.
@@ -142,7 +141,7 @@ class _Observer:
             message = "1 layer stays" if count == 1 else f"{count} layers stay"
             message = f"{message} with the publisher, who does not let others distribute them"
             self._session.announce(Noticed(str(image), message))
-        self._manifests[manifest.digest] = manifest
+        return self._manifests.setdefault(manifest.digest, manifest.outline)
 
     async def _holds(self, target: Location, content: Descriptor, *, is_manifest: bool) -> bool:
         if is_manifest and target in self._absent:
@@ -197,13 +196,35 @@ class _Observer:
             held = self._roots.get(image)
             if held is None or held.digest != image.root.digest or image.target.store in asked:
                 continue
-            for manifest in closure(image.root, self._known, skip=lambda child: self._session.known(child) is None):
+            for manifest in self._known_parts(image.root):
                 for blob in manifest.blobs:
                     found[image.target.store].setdefault(blob.digest, image.target.repository)
         return found
 
-    def _known(self, content: Descriptor) -> Manifest:
-        manifest = self._session.known(content)
-        if manifest is None:
-            raise LookupError(content.digest)  # cannot be: `skip` has left it out
-        return manifest
+    def _known_parts(self, root: Descriptor) -> Iterator[Outline]:
+        """Yield the manifests of an image that are known without a question."""
+        known: dict[Digest, Outline] = {}
+
+        def unknown(content: Descriptor) -> bool:
+            manifest = self._session.known(content)
+            if manifest is not None:
+                known[content.digest] = manifest.outline
+            return manifest is None
+
+        return closure(root, lambda content: known[content.digest], skip=unknown)
+
+
+class _Walked:
+    """What of an image was looked at so far."""
+
+    def __init__(self) -> None:
+        self.manifests: set[Digest] = set()
+        self.blobs: set[Digest] = set()
+
+
+async def _all_of(questions: Iterator[Awaitable[object]]) -> None:
+    """Await all questions, so many at a time that a list of thousands takes no memory; raise the first failure."""
+    while some := list(islice(questions, QUESTIONS_AT_ONCE)):
+        for answer in await asyncio.gather(*some, return_exceptions=True):
+            if isinstance(answer, BaseException):
+                raise answer

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -39,3 +41,44 @@ class Answers(Generic[K, V]):
             task = self._tasks[key] = asyncio.ensure_future(ask())
         # A waiter that is cancelled must not take the answer from the others.
         return await asyncio.shield(task)
+
+    def forget(self, key: K) -> None:
+        """Ask again when the answer for `key` is wanted the next time; who waits for it now gets it."""
+        self._tasks.pop(key, None)
+
+
+class Room:
+    """So many bytes that may be in memory at a time; who wants more waits, first come, first served."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._free = size
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @asynccontextmanager
+    async def of(self, size: int) -> AsyncIterator[None]:
+        """Hold room for `size` bytes while the block runs; what is larger than all of the room waits for all of it."""
+        taken = min(size, self._size)
+        if self._waiting or taken > self._free:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((taken, turn))
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._give_back(taken)
+                raise
+        else:
+            self._free -= taken
+        try:
+            yield
+        finally:
+            self._give_back(taken)
+
+    def _give_back(self, size: int) -> None:
+        self._free += size
+        while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] <= self._free):
+            taken, turn = self._waiting.popleft()
+            if not turn.done():
+                self._free -= taken
+                turn.set_result(None)

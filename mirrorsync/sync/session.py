@@ -6,24 +6,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from mirrorsync.errors import ContentNotFound, MirrorsyncError, Side
-from mirrorsync.events import Observer, ignore
+from mirrorsync.events import Noticed, Observer, ignore
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
 from mirrorsync.stores.base import Converting, OpensDestinations, Store, WritableRepository
-from mirrorsync.sync.manifests import ManifestCache, NoCache
-from mirrorsync.sync.pool import Answers
+from mirrorsync.sync.manifests import DiskCache, ManifestCache, Recent
+from mirrorsync.sync.pool import Answers, Room
+
+# A hostile index may name thousands of manifests of 4 MiB. Those that were used last are in memory, in bytes as they
+# are sent, the rest is on disk; and so much is fetched at a time.
+_RECENT_BYTES: Final = 4 * 1024 * 1024
+_FETCHED_BYTES: Final = 16 * 1024 * 1024
 
 
 class Session:
     """Everything that the engine's verbs share while they work on one spec. Use it as `async with Session(...)`.
 
-    opener: returns the store of an address, called once for each. cache: manifests of earlier runs. observer: takes
-    the events.
+    opener: returns the store of an address, called once for each. cache: manifests of earlier runs, None = of this one
+    alone. observer: takes the events.
     """
 
     def __init__(
@@ -34,8 +39,10 @@ class Session:
         self._repositories: dict[Location, WritableRepository] = {}
         self._destinations: dict[Location, WritableRepository] = {}
         self._converting: dict[Location, Converting | None] = {}
-        self._cache = cache or NoCache()
-        self._manifests: dict[Digest, Manifest] = {}
+        self._cache = cache or DiskCache(None, lambda message: observer(Noticed("cache", message)))
+        self._recent = Recent(_RECENT_BYTES)
+        self._made: dict[Digest, Manifest] = {}
+        self._room = Room(_FETCHED_BYTES)
         self._asked: Answers[Digest, Manifest] = Answers()
         self.announce = observer
 
@@ -87,14 +94,16 @@ class Session:
 
     def known(self, content: Descriptor) -> Manifest | None:
         """Return a manifest when it can be had without asking any store."""
-        found = self._manifests.get(content.digest) or self._cache.get(content)
+        found = self._recent.get(content.digest) or self._made.get(content.digest) or self._cache.get(content)
         if found is not None:
-            self._manifests[content.digest] = found
+            self._recent.add(found)
         return found
 
     def remember(self, manifest: Manifest) -> None:
         """Know a manifest that no source has: one that was made here."""
-        self._manifests[manifest.digest] = manifest
+        self._cache.add(manifest)
+        if self._cache.get(manifest.descriptor) is None:
+            self._made[manifest.digest] = manifest  # the cache could not be used, and it cannot be asked for again
 
     async def manifest(self, source: Location, content: Descriptor) -> Manifest:
         """Return a manifest: from memory, from the cache, or from `source`. Raises: MirrorsyncError."""
@@ -103,12 +112,14 @@ class Session:
 
     async def _fetch(self, source: Location, content: Descriptor) -> Manifest:
         try:
-            manifest = await self.repository(source).manifest(content)
+            async with self._room.of(content.size):
+                manifest = await self.repository(source).manifest(content)
         except ContentNotFound as error:
             error.remedy = error.remedy or "the source does not have all that this image names; its publisher can tell"
             raise
         self._cache.add(manifest)
-        self._manifests[content.digest] = manifest
+        self._recent.add(manifest)
+        self._asked.forget(content.digest)
         return manifest
 
 

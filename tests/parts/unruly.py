@@ -376,8 +376,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD" or reply.status == 204:
             return
         body = reply.body if reply.cut is None else reply.body[: reply.cut]
+        self.owner.count(sent=len(body))  # before it is sent: who has it all may ask at once
         self.wfile.write(body)
-        self.owner.count(sent=len(body))
         if reply.cut is not None or not reply.sized:
             self._hang_up()
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from mirrorsync.errors import MirrorsyncError
 from mirrorsync.stores.registry.answers import failure
+from mirrorsync.stores.registry.bounds import Seen
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.listing import PageSize, pages, strings
 from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Answer, Request
@@ -82,11 +83,11 @@ class DestinationQuestions:
         request = Request(
             "GET", f"{self._repository}{_LIST}", self._scopes, limit=MAX_PAGE_BYTES, known=_HIDDEN | {_ABSENT}
         )
-        found: set[str] = set()
+        found = Seen()
         try:
             async for answer in pages(self._client, request, doing, self._page_size):
                 if answer.ok:
-                    found.update(strings(answer, "tags", doing))
+                    found.take(strings(answer, "tags", doing), doing)
         except MirrorsyncError:
             pass  # no list contradicts
         return frozenset(found)

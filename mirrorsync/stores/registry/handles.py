@@ -19,6 +19,8 @@ from mirrorsync.stores.registry.trust import Trust, system_trust
 # CURLOPT_SUPPRESS_CONNECT_HEADERS, for which pycurl has no name.
 _SUPPRESS_CONNECT_HEADERS: Final = 265
 _INT: Final = struct.Struct("i")
+# What a handle may go on holding of a body that was sent, in bytes.
+_KEPT_BYTES: Final = 64 * 1024
 # What libcurl would add of itself: a question before each large body that costs a second where nobody answers it, and
 # the type of a form.
 _NOT_ADDED: Final = ("Expect:", "Content-Type:")
@@ -143,6 +145,15 @@ class Exchange:
             handle.unsetopt(pycurl.CUSTOMREQUEST)
         else:
             handle.setopt(pycurl.CUSTOMREQUEST, method)
+
+    def release(self) -> None:
+        """Let go of who took the answer, and of a body that was sent: manifests may have 4 MiB.
+
+        A handle that is kept would hold the body until the next one, and the receiver is in a circle with this.
+        """
+        self._receive = len
+        if self._size > _KEPT_BYTES:
+            self.handle.curl.setopt(pycurl.POSTFIELDS, b"")
 
     def _take(self, data: bytes) -> int | None:
         self.received += len(data)

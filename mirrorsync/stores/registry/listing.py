@@ -10,7 +10,9 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from mirrorsync.errors import RegistryFailure
+from mirrorsync.oci.json_weight import MAX_WEIGHT, json_weight
 from mirrorsync.stores.registry.answers import WEB_PAGE_REMEDY
+from mirrorsync.stores.registry.bounds import MAX_LIST_BYTES, PageBytes, Seen
 from mirrorsync.stores.registry.messages import Answer, Request
 from mirrorsync.stores.registry.origins import same_origin
 
@@ -51,18 +53,22 @@ class PageSize:
         return replace(sized, known=request.known | _TOO_MANY)
 
 
-async def pages(client: Asks, first: Request, doing: str, size: PageSize | None = None) -> AsyncIterator[Answer]:
+async def pages(
+    client: Asks, first: Request, doing: str, size: PageSize | None = None, limit: int = MAX_LIST_BYTES
+) -> AsyncIterator[Answer]:
     """Yield the answers of all pages, following `Link: <...>; rel="next"` (RFC 8288) on the registry's own origin.
 
-    size: to ask for pages of a size; None = as large as the registry makes them. An answer of a `known` status is
-    yielded too, and ends the list. Raises: RegistryFailure for links that lead away or in a circle, and for a list that
-    does not end.
+    size: to ask for pages of a size; None = as large as the registry makes them. limit: of all pages together, in
+    bytes. An answer of a `known` status is yielded too, and ends the list. Raises: RegistryFailure for links that lead
+    away or in a circle, and for a list that does not end.
     """
+    left = PageBytes(limit)
     request, answer = await _first_page(client, first, doing, size or PageSize(refused=True))
     seen = {request.url}
     for _ in range(_MAX_PAGES):
         if not answer.whole:
             raise RegistryFailure(f"{doing}: a page is larger than {first.limit} bytes")
+        left.take(len(answer.body), doing)
         yield answer
         following = next_link(answer)
         if following is None or not answer.ok:
@@ -117,21 +123,24 @@ def next_link(answer: Answer) -> str | None:
     return None
 
 
-def fresh(answer: Answer, member: str, seen: set[str], doing: str) -> list[str]:
+def fresh(answer: Answer, member: str, seen: Seen, doing: str) -> list[str]:
     """Return the strings of a page (as `strings` does) that are not in `seen`, and put them there.
 
-    Raises: RegistryFailure when a page with a next one brings only what was there before: so they would go on.
+    Raises: RegistryFailure when a page with a next one brings only what was there before: so they would go on; and when
+    there are too many.
     """
     entries = strings(answer, member, doing)
     new = [entry for entry in dict.fromkeys(entries) if entry not in seen]
     if entries and not new and next_link(answer) is not None:
         raise RegistryFailure(f"{doing}: the pages lead in a circle")
-    seen.update(new)
+    seen.take(new, doing)
     return new
 
 
 def document(answer: Answer, doing: str) -> dict[str, Any]:
     """Return the JSON object in an answer. Raises: RegistryFailure when there is none."""
+    if json_weight(answer.body) > MAX_WEIGHT:
+        raise RegistryFailure(f"{doing}: a page has more in it than a list that is meant to be read")
     try:
         found = json.loads(answer.body)
     except (ValueError, RecursionError) as error:

@@ -12,10 +12,10 @@ from multidict import CIMultiDict, MultiMapping
 from mirrorsync.version import __version__
 
 # What is read of a body, in bytes, at most. A page of tags may be large: distribution 2.8 sends all of a repository at
-# once when it is not asked for less. go-containerregistry and oras stop at about the same sizes.
+# once when it is not asked for less; this is room for 400,000 tags.
 MAX_ERROR_BYTES: Final = 64 * 1024
 MAX_TOKEN_BYTES: Final = 128 * 1024
-MAX_PAGE_BYTES: Final = 64 * 1024 * 1024
+MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
 
 # Digests are over the bytes as they are stored: a proxy that compresses on the way breaks them (oras-go#1176).
 _ALWAYS: Final = {"User-Agent": f"mirrorsync/{__version__}", "Accept-Encoding": "identity"}

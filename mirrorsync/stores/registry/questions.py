@@ -53,6 +53,7 @@ class Questions:
             number, words = await self._engine.carry_out(question)
         finally:
             self._turns.give(multiplexed=question.exchange.multiplexed)
+            question.exchange.release()
         if number and not question.cut:
             failure = self._failure(number, words, question)
             if not failure.transient:

@@ -13,6 +13,7 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.stores.registry.bounds import MAX_DESCRIPTOR_BYTES
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.listing import document, pages
 from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Request
@@ -65,7 +66,7 @@ class Referrers:
         url = f"{self._repository}/referrers/{subject}"
         request = Request("GET", url, self._scopes, limit=MAX_PAGE_BYTES, known=_NO_API, stays=True)
         found: list[Descriptor] = []
-        async for answer in pages(self._client, request, doing):
+        async for answer in pages(self._client, request, doing, limit=MAX_DESCRIPTOR_BYTES):
             if not answer.ok or answer.media_type != media_types.OCI_INDEX:
                 return None
             found += _descriptors(document(answer, doing), doing)

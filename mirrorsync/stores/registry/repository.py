@@ -27,6 +27,7 @@ from mirrorsync.oci.names import check_tag
 from mirrorsync.stores.located import located
 from mirrorsync.stores.registry.api import Api
 from mirrorsync.stores.registry.blob_coding import SLACK, blob_of
+from mirrorsync.stores.registry.bounds import Seen
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.harbor import Projects
 from mirrorsync.stores.registry.learned import Learned
@@ -97,7 +98,7 @@ class RegistryRepository:
         """Yield every tag, each once; what breaks the grammar is left out, and told. Raises: RepositoryNotFound."""
         doing = "listing its tags"
         request = Request("GET", f"{self._api.url}/tags/list", self._api.pull, limit=MAX_PAGE_BYTES, known=_ABSENT)
-        seen: set[str] = set()
+        seen = Seen()
         refused = 0
         with self._located():
             async for answer in pages(self._api.asks, request, doing, self._learned.page_size):

@@ -13,6 +13,7 @@ from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.located import located
 from mirrorsync.stores.registry.accounts import Credentials
 from mirrorsync.stores.registry.auth import Find
+from mirrorsync.stores.registry.bounds import Seen
 from mirrorsync.stores.registry.certificates import directory_for
 from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.harbor import Projects
@@ -96,7 +97,7 @@ class RegistryStore:
         doing = "listing its repositories"
         url = f"{self._client.url}/v2/_catalog"
         request = Request("GET", url, ("registry:catalog:*",), limit=MAX_PAGE_BYTES, known=_NO_CATALOG)
-        seen: set[str] = set()
+        seen = Seen()
         with located(self.address):
             async for answer in pages(self._client, request, doing, self._learned.page_size):
                 if not answer.ok:
