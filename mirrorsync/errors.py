@@ -300,3 +300,10 @@ class Interrupted(MirrorsyncError):
     """The run was told to stop (SIGINT, SIGTERM) before this was done."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+class DeadlinePassed(Interrupted):
+    """The time that the run was given is over before this was done."""
+
+    exit_code = ExitCode.FAILED
+    default_remedy = "run again, or give it a longer --deadline: what is done already is not done twice"

@@ -164,6 +164,7 @@ def run_once(work: Awaitable[T]) -> T:
     results: list[T] = []
 
     async def awaited() -> None:
+        asyncio.get_running_loop().set_exception_handler(_abandoned)
         # Not returned: asyncio's runner makes a text of the finished task on its way out, with all of a result in it.
         results.append(await work)
 
@@ -175,6 +176,12 @@ def run_once(work: Awaitable[T]) -> T:
             raise
         raise error from group
     return results[0]
+
+
+def _abandoned(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Take a failure that nobody waits for: of a question that others shared, and that was given up with them."""
+    if not isinstance(context.get("exception"), MirrorsyncError):
+        loop.default_exception_handler(context)
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> MirrorsyncError | None:

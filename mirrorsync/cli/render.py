@@ -94,4 +94,5 @@ def report_summary(report: Report) -> str:
     parts += [f"{len(report.failures)} failed"] * bool(report.failures)
     moved = [f"read {decimal(counts.bytes_read)}", f"wrote {decimal(counts.bytes_written)}"]
     moved += [f"mounted {decimal(counts.bytes_mounted)}"] * bool(counts.blobs_mounted)
-    return f"{'stopped: ' if report.interrupted else ''}{', '.join(parts)}; {', '.join(moved)}"
+    stopped = ("stopped at the deadline: " if report.deadline else "stopped: ") if report.interrupted else ""
+    return f"{stopped}{', '.join(parts)}; {', '.join(moved)}"

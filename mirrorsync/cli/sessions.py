@@ -34,13 +34,15 @@ def in_session(
     work: Callable[[Session, Stop], Coroutine[Any, Any, T]],
     ways: Reach | None = None,
     retries: int | None = None,
+    deadline: float | None = None,
 ) -> tuple[T, Stop]:
     """Run `work` with a session, show what happens meanwhile, and listen for signals; return also who listened.
 
     registries: settings by host. ways: how places are reached beyond that. retries: how often a request is tried again,
-    None = as usual. Raises: Interrupted where `work` does.
+    None = as usual. deadline: seconds after which it is told to stop, None = never. Raises: Interrupted where `work`
+    does.
     """
-    stop = Stop(console.say)
+    stop = Stop(console.say, deadline)
     with console.watching() as observer:
 
         async def inside() -> T:

@@ -38,7 +38,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run did. started and finished: UTC, ISO 8601. failures: every image that failed, and why."""
+    """What a run did. started and finished: UTC, ISO 8601. failures: every image that failed, and why.
+
+    deadline: whether it was stopped because its time was over, and not by a signal.
+    """
 
     started: str
     finished: str
@@ -46,6 +49,7 @@ class Report:
     results: tuple[Result, ...]
     failures: tuple[Failure, ...]
     counts: Counts = Counts()
+    deadline: bool = False
 
     @property
     def outcomes(self) -> Counter[Outcome]:
@@ -60,9 +64,12 @@ class Report:
     @property
     def exit_code(self) -> ExitCode:
         """What the process should say: 0 when all is as wanted, 3 when some of it is, else what went wrong."""
+        landed = self.outcomes["done"] + self.outcomes["unchanged"] > 0
+        if self.interrupted and self.deadline:
+            return ExitCode.PARTLY if landed else ExitCode.FAILED
         if self.interrupted:
             return ExitCode.INTERRUPTED
-        return exit_code(self.failures, landed=self.outcomes["done"] + self.outcomes["unchanged"] > 0)
+        return exit_code(self.failures, landed=landed)
 
 
 def exit_code(failures: tuple[Failure, ...], *, landed: bool) -> ExitCode:
@@ -89,6 +96,7 @@ def to_json(report: Report, code: int | None = None) -> dict[str, Any]:
         "spec": {"path": report.spec.path, "digest": str(report.spec.digest), "only": list(report.spec.only)},
         "exit_code": int(report.exit_code if code is None else code),
         "interrupted": report.interrupted,
+        "reason": ("deadline" if report.deadline else "signal") if report.interrupted else None,
         "images": [{**change_json(result.change), "outcome": result.outcome} for result in report.results],
         "failures": [failure_json(failure) for failure in report.failures],
         "counts": {

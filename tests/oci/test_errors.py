@@ -101,6 +101,7 @@ def test_a_remedy_of_its_own_goes_before_that_of_the_kind() -> None:
         (errors.StalePlan, 5),
         (errors.Locked, 6),
         (errors.Interrupted, 130),
+        (errors.DeadlinePassed, 1),
     ],
 )
 def test_a_kind_of_error_has_its_exit_code(kind: type[MirrorsyncError], code: int) -> None:

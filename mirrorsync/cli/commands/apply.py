@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mirrorsync.cli.console import Console, verb
+from mirrorsync.cli.deadline import deadline_option
 from mirrorsync.cli.render import failure_lines, report_summary
 from mirrorsync.cli.sessions import DEFAULT_SPEC, in_session, read_spec
 from mirrorsync.cli.stop import Stop
@@ -30,8 +31,11 @@ _MAX_BYTES = 1024 * 1024 * 1024
 @click.option("--spec", "spec_of_plan", type=click.Path(), help="The spec of PLAN, where it is not at its old place.")
 @click.option("--deep", is_flag=True, help="Ask for every blob and manifest, and repair what is missing.")
 @click.option("--only", multiple=True, metavar="GLOB", help="Only mirrors whose source matches. Repeatable.")
+@deadline_option
 @verb
-def command(console: Console, spec: str, spec_of_plan: str | None, deep: bool, only: tuple[str, ...]) -> int:
+def command(
+    console: Console, spec: str, spec_of_plan: str | None, deep: bool, only: tuple[str, ...], deadline: float | None
+) -> int:
     """Make the destinations hold what SPEC (mirror.yaml) wants, or do exactly what a saved PLAN says.
 
     A saved plan is refused with exit code 5 when a tag of the source or the destination has moved since.
@@ -45,7 +49,7 @@ def command(console: Console, spec: str, spec_of_plan: str | None, deep: bool, o
         spec = spec_of_plan or plan.spec.path
     elif spec_of_plan is not None:
         raise UsageError("--spec goes with a saved plan", remedy="name the spec alone")
-    report, code = _applied(console, read_spec(spec), plan, only, deep)
+    report, code = _applied(console, read_spec(spec), plan, only, deep, deadline)
     quiet = console.level < 0 and not (report.failures or report.interrupted)
     console.result(lambda: to_json(report, code), "" if quiet else report_summary(report))
     for line in failure_lines(report.failures):
@@ -53,7 +57,9 @@ def command(console: Console, spec: str, spec_of_plan: str | None, deep: bool, o
     return code
 
 
-def _applied(console: Console, spec: Spec, plan: Plan | None, only: tuple[str, ...], deep: bool) -> tuple[Report, int]:
+def _applied(
+    console: Console, spec: Spec, plan: Plan | None, only: tuple[str, ...], deep: bool, deadline: float | None
+) -> tuple[Report, int]:
     """Plan, unless there is a plan, and apply; return the report and the exit code."""
 
     async def work(session: Session, stop: Stop) -> Report:
@@ -61,8 +67,8 @@ def _applied(console: Console, spec: Spec, plan: Plan | None, only: tuple[str, .
         return await apply(ready, session, stop=stop.event, sleep=stop.asleep)
 
     with FileLock(Path(spec.source), spec.source):
-        report, stop = in_session(console, spec.registries, work)
-    return report, stop.exit_code if report.interrupted else report.exit_code
+        report, stop = in_session(console, spec.registries, work, deadline=deadline)
+    return stop.ended(report)
 
 
 async def _ready(spec: Spec, session: Session, plan: Plan | None, only: tuple[str, ...], deep: bool) -> Plan:

@@ -13,6 +13,7 @@ import click
 from mirrorsync.cli.access import DESTINATION, SOURCE, AccessOptions, Reach, access_options, reach, retry_option
 from mirrorsync.cli.console import Console, Table, verb
 from mirrorsync.cli.copying import Copy, read_copy, spec_of
+from mirrorsync.cli.deadline import deadline_option
 from mirrorsync.cli.platforms import read_platform
 from mirrorsync.cli.render import changes_table, failure_lines, plan_summary, report_summary
 from mirrorsync.cli.sessions import in_session
@@ -56,6 +57,7 @@ from mirrorsync.sync.session import Session
 @access_options(SOURCE, "source_access")
 @retry_option
 @click.option("--daemon-host", metavar="URL", help="Where docker-daemon: is, at either end.")
+@deadline_option
 @skopeo_option
 @verb
 def command(
@@ -74,6 +76,7 @@ def command(
     retry_times: int | None,
     daemon_host: str | None,
     skopeo_exit_codes: bool,
+    deadline: float | None,
 ) -> int:
     """Copy the image SRC to DST: what is missing there, byte for byte, with all its platforms.
 
@@ -87,7 +90,8 @@ def command(
     _check_preserving(wanted, preserve)
     ends = _with_daemon(source_access, daemon_host), _with_daemon(destination_access, daemon_host)
     places = [(wanted.source.location, ends[0]), *((target.location, ends[1]) for target in wanted.targets)]
-    done = _copied(console, wanted, reach(console, places, os.environ), retry_times, dry_run=dry_run)
+    ways = reach(console, places, os.environ)
+    done = _copied(console, wanted, ways, retry_times, deadline, dry_run=dry_run)
     code = done.code
     if skopeo_exit_codes and done.failures and all(isinstance(one.error, NotFound) for one in done.failures):
         code = NOT_FOUND
@@ -102,11 +106,11 @@ def command(
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What a copy came to. report: None when it was only planned. stopped: the exit code of the signal, if any came."""
+    """What a copy came to. report: None when it was only planned, and `applied`, its exit code, means nothing."""
 
     plan: Plan
     report: Report | None
-    stopped: ExitCode
+    applied: ExitCode
 
     @property
     def failures(self) -> Sequence[Failure]:
@@ -116,7 +120,7 @@ class _Done:
     def code(self) -> int:
         if self.report is None:
             return code_of(self.plan.failures, landed=bool(self.plan.changes))
-        return self.stopped if self.report.interrupted else self.report.exit_code
+        return self.applied
 
     def parts(self) -> tuple[str | Table, ...]:
         """Return what people are told: what changes, how much that is, and what became of it."""
@@ -128,7 +132,9 @@ class _Done:
         return to_json(self.report, code) if self.report else document.to_json(self.plan)
 
 
-def _copied(console: Console, wanted: Copy, ways: Reach, retries: int | None, *, dry_run: bool) -> _Done:
+def _copied(
+    console: Console, wanted: Copy, ways: Reach, retries: int | None, deadline: float | None, *, dry_run: bool
+) -> _Done:
     """Plan and, unless it is a dry run, apply."""
     spec = spec_of(wanted, ways.registries)
 
@@ -136,8 +142,10 @@ def _copied(console: Console, wanted: Copy, ways: Reach, retries: int | None, *,
         plan = await stop.unless(make_plan(spec, session))
         return plan, None if dry_run else await apply(plan, session, stop=stop.event, sleep=stop.asleep)
 
-    (plan, report), stop = in_session(console, spec.registries, work, ways, retries)
-    return _Done(plan, report, stop.exit_code)
+    (plan, report), stop = in_session(console, spec.registries, work, ways, retries, deadline)
+    if report is None:
+        return _Done(plan, None, ExitCode.DONE)
+    return _Done(plan, *stop.ended(report))
 
 
 def _with_daemon(access: AccessOptions, host: str | None) -> AccessOptions:

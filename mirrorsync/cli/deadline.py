@@ -1,0 +1,26 @@
+"""The option --deadline of the verbs that change something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from mirrorsync.spec.durations import seconds
+
+R = TypeVar("R")
+
+
+def deadline_option(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command `--deadline`; it gets `deadline`: seconds, None without one."""
+
+    def read(_: click.Context, __: click.Parameter, value: str | None) -> Any:
+        return None if value is None else seconds(value)
+
+    return click.option(
+        "--deadline",
+        metavar="DURATION",
+        callback=read,
+        help="Stop in order after so long (90s, 30m, 2h): what is done stays, the report says what is left.",
+    )(function)

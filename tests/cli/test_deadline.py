@@ -1,0 +1,177 @@
+"""`--deadline`: a run whose time is over ends in order, and says so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from mirrorsync.cli.render import report_summary
+from mirrorsync.cli.stop import Stop
+from mirrorsync.errors import ExitCode
+from mirrorsync.events import Event, Observer, TagSet, ignore
+from mirrorsync.plan.model import Plan
+from mirrorsync.schema_files import load_schema
+from mirrorsync.spec.load import load
+from mirrorsync.stores.open import StoreEnvironment, opener
+from mirrorsync.sync.apply import apply
+from mirrorsync.sync.planning import make_plan
+from mirrorsync.sync.report import Report, to_json
+from mirrorsync.sync.session import Session
+from tests.parts.images import digest, image, noise
+from tests.parts.mirrorsync import Mirrorsync, plain
+from tests.parts.tiny_registry import TinyRegistry
+from tests.parts.unruly import Unruly
+
+SMALL = image([noise("small", 1000)])
+LARGE = image([noise("large", 3_000_000)])
+
+
+class Timer:
+    """A timer that goes off when a test says so; everything else is as it is in a real run."""
+
+    def __init__(self) -> None:
+        self.seconds = -1.0
+        self.cancelled = False
+        self._go_off: Callable[[], None] | None = None
+
+    def __call__(self, seconds: float, call: Callable[[], None]) -> Callable[[], None]:
+        loop = asyncio.get_running_loop()
+        self.seconds = seconds
+        self._go_off = lambda: loop.call_soon_threadsafe(call)  # type: ignore[assignment]
+
+        def cancel() -> None:
+            self.cancelled = True
+
+        return cancel
+
+    def go_off(self) -> None:
+        assert self._go_off is not None
+        self._go_off()
+
+
+def hear(event: Event, landed: threading.Event) -> None:
+    if isinstance(event, TagSet):
+        landed.set()
+
+
+def run(server: Unruly, stop: Stop, directory: Path, *tags: str, observer: Observer = ignore) -> tuple[Plan, Report]:
+    document = {
+        "version": 1,
+        "registries": {server.host: {"plain_http": True}},
+        "destinations": {"disk": "oci:disk"},
+        "defaults": {"to": ["disk"]},
+        "mirrors": [f"{server.host}/app:{tag}" for tag in tags],
+    }
+    spec = load(json.dumps(document).encode(), source="m", environment={}, base=str(directory))
+
+    async def work() -> tuple[Plan, Report]:
+        around = StoreEnvironment(spec.registries, {}, sleep=stop.sleep, asleep=stop.asleep)
+        async with Session(opener(around), observer=observer) as session:
+            plan = await stop.unless(make_plan(spec, session))
+            return plan, await apply(plan, session, stop=stop.event, sleep=stop.asleep)
+
+    return stop.run(work)
+
+
+def held_at(server: Unruly, path: str, stop: Stop, timer: Timer, landed: threading.Event) -> None:
+    """Hold one answer back until the rest has landed and then the deadline has come."""
+
+    def arrived() -> None:
+        assert landed.wait(30)
+        timer.go_off()
+        assert stop.event.wait(30)
+
+    server.fault("wait", "GET", path, arrived=arrived)
+
+
+@pytest.mark.parametrize(
+    ("tags", "outcomes", "code"),
+    [
+        (("small", "large"), {"small": "done", "large": "skipped"}, ExitCode.PARTLY),
+        (("large",), {"large": "skipped"}, ExitCode.FAILED),
+    ],
+)
+def test_at_the_deadline_a_stream_in_flight_is_given_up_and_what_is_done_stays(
+    tmp_path: Path, tags: tuple[str, ...], outcomes: dict[str, str], code: ExitCode
+) -> None:
+    tiny = TinyRegistry()
+    tiny.hold("app", SMALL, "small")
+    tiny.hold("app", LARGE, "large")
+    said: list[str] = []
+    timer = Timer()
+    stop = Stop(said.append, 7200, timer)
+    with Unruly(tiny) as server:
+        key = digest(next(data for data in LARGE.blobs.values() if len(data) == 3_000_000))
+        landed = threading.Event()
+        if "small" not in tags:
+            landed.set()
+        held_at(server, f"/blobs/{key}", stop, timer, landed)
+        _, report = run(server, stop, tmp_path, *tags, observer=lambda event: hear(event, landed))
+    report, ended = stop.ended(report)
+    assert {str(result.change.image.tag): result.outcome for result in report.results} == outcomes
+    assert ended == code
+    assert (report.interrupted, report.deadline) == (True, True)
+    assert timer.seconds == 7200
+    assert timer.cancelled
+    assert any("deadline" in line for line in said)
+    document = to_json(report, ended)
+    jsonschema.Draft202012Validator(load_schema("report")).validate(document)
+    assert document["reason"] == "deadline"
+    assert report_summary(report).startswith("stopped at the deadline: ")
+    with Unruly(tiny) as server:
+        _, report = run(server, Stop(said.append), tmp_path, *tags)
+    assert report.exit_code == ExitCode.DONE
+
+
+def test_a_deadline_that_does_not_come_changes_nothing(tmp_path: Path) -> None:
+    tiny = TinyRegistry()
+    tiny.hold("app", SMALL, "small")
+    timer = Timer()
+    stop = Stop(lambda _: None, 60, timer)
+    with Unruly(tiny) as server:
+        _, report = run(server, stop, tmp_path, "small")
+    report, ended = stop.ended(report)
+    assert (ended, report.deadline, report.interrupted) == (ExitCode.DONE, False, False)
+    assert to_json(report)["reason"] is None
+    assert timer.cancelled
+
+
+@pytest.mark.parametrize("verb", ["apply", "copy"])
+def test_a_deadline_that_comes_before_anything_is_done_fails_and_names_it(
+    mirrorsync: Mirrorsync, verb: str, tmp_path: Path
+) -> None:
+    tiny = TinyRegistry()
+    tiny.hold("app", SMALL, "1")
+    with Unruly(tiny) as server:
+        mirrorsync.spec(
+            {
+                "registries": plain(server.host),
+                "destinations": {"disk": "oci:disk"},
+                "defaults": {"to": ["disk"]},
+                "mirrors": [f"{server.host}/app:1"],
+            }
+        )
+        words = {
+            "apply": ("apply",),
+            "copy": ("copy", "--src-tls-verify=false", f"docker://{server.host}/app:1", "oci:disk:app:1"),
+        }[verb]
+        done = mirrorsync(*words, "--json", "--deadline", "0s", code=1)
+        assert "the deadline came after 0 seconds" in done.json()["error"]["message"]
+        assert done.json()["error"]["exit_code"] == 1
+        assert "deadline" in done.err
+        assert not (tmp_path / "disk").exists()
+        mirrorsync(*words, "--deadline", "1h", code=0)
+        assert (tmp_path / "disk/index.json").exists()
+
+
+@pytest.mark.parametrize("text", ["soon", "90", "-5m"])
+def test_a_deadline_that_is_no_length_of_time_is_a_mistake(mirrorsync: Mirrorsync, text: str) -> None:
+    done = mirrorsync("apply", f"--deadline={text}", code=2)
+    assert "no length of time" in done.err
+    assert "90s, 30m, 2h" in done.err

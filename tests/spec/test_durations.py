@@ -1,0 +1,36 @@
+"""Lengths of time as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from mirrorsync.errors import GrammarError
+from mirrorsync.spec.durations import seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90s", 90),
+        ("30m", 1800),
+        ("2h", 7200),
+        ("1d", 86400),
+        ("1h30m", 5400),
+        ("1d2h3m4s", 93784),
+        ("0s", 0),
+        (" 5m ", 300),
+    ],
+)
+def test_a_length_of_time_in_seconds(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "90", "h", "-5m", "5 m", "1.5h", "5M", "30m1h", "5m5m", "٣s", "2h\n3m", "x" * 1000, "999999999d"]
+)
+def test_what_is_no_length_of_time_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(GrammarError) as caught:
+        seconds(text)
+    assert caught.value.remedy
+    assert len(caught.value.message) < 120
+    assert caught.value.message.isprintable()
