@@ -18,7 +18,7 @@ from mirrorsync.oci.reference import Location
 from mirrorsync.stores.base import Confirming
 from mirrorsync.sync.pool import Answers
 from mirrorsync.sync.session import Session
-from mirrorsync.sync.transfer import Transfer, check_kept
+from mirrorsync.sync.transfer import Transfer
 
 
 class Storing:
@@ -65,11 +65,11 @@ class Storing:
     ) -> None:
         await self._complete(write, manifest, source, target)
         try:
-            await check_kept(self._session, target, manifest.descriptor)
+            await self._transfer.check_kept(manifest.descriptor, target)
         except NotKept as error:
             self._session.announce(Retrying(f"manifest {manifest.digest.short}", 1, 0.0, error.message))
             await write()
-            await check_kept(self._session, target, manifest.descriptor)
+            await self._transfer.check_kept(manifest.descriptor, target)
         self._seen.add((target, manifest.digest))
 
     async def _complete(

@@ -26,6 +26,7 @@ SMALL_BYTES = CHUNK_BYTES
 # Two cores are busy with four streams: one waits for the network or the disk while the other one hashes.
 STREAMS_AT_ONCE = 4
 _ATTEMPTS = 3  # of a whole blob; its requests, and reads that break off, are retried inside the store
+_SETTLE_SECONDS = 1.0  # how long a registry has before it is believed not to have what it took
 _ATTEMPTS_UNKEPT = 2  # of a blob that a registry takes and has not: most say so for ever
 
 Failures = Mapping[Location, MirrorsyncError]
@@ -120,13 +121,31 @@ class Transfer:
         again = state.attempt_number < _ATTEMPTS_UNKEPT
         return any(_passes(error, unkept=again) for error in state.outcome.result().values())
 
+    async def check_kept(self, content: Descriptor, target: Location) -> None:
+        """See that a registry has what it has just taken. Raises: NotKept when it has not, MirrorsyncError.
+
+        It is asked again a moment later: a registry that keeps several copies, or remembers what was absent, may not
+        know of a write at once.
+        """
+        repository = self._session.destination(target)
+        if not isinstance(repository, Confirming) or await repository.kept(content):
+            return
+        await self._sleep(_SETTLE_SECONDS)
+        if await repository.kept(content):
+            return
+        what = "manifest" if content.is_manifest else "blob"
+        raise NotKept(
+            f"the registry took {what} {content.digest.short} and does not have it, or not all of it",
+            reference=str(content.digest),
+        )
+
     async def _not_kept(self, blob: Descriptor, targets: Sequence[Location]) -> Failures:
         failures: dict[Location, MirrorsyncError] = {}
 
         async def check(target: Location) -> None:
             try:
                 with located("destination", target):
-                    await check_kept(self._session, target, blob)
+                    await self.check_kept(blob, target)
             except MirrorsyncError as error:
                 failures[target] = error
 
@@ -198,14 +217,3 @@ class Transfer:
 def _passes(error: MirrorsyncError, *, unkept: bool) -> bool:
     # Wrong content can be the work of something between here and the registry; a second reading tells.
     return error.transient or isinstance(error, IntegrityError) or (unkept and isinstance(error, NotKept))
-
-
-async def check_kept(session: Session, target: Location, content: Descriptor) -> None:
-    """See that a registry has what it has just taken. Raises: NotKept when it has not, MirrorsyncError."""
-    repository = session.destination(target)
-    if isinstance(repository, Confirming) and not await repository.kept(content):
-        what = "manifest" if content.is_manifest else "blob"
-        raise NotKept(
-            f"the registry took {what} {content.digest.short} and does not have it, or not all of it",
-            reference=str(content.digest),
-        )

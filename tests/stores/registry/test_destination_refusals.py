@@ -92,7 +92,7 @@ def test_a_page_is_no_word_that_something_is_absent(server: Unruly, tiny: TinyRe
     doorman = Doorman(realm=f"{server.url}/token")
     tiny.guard = doorman.guard
     server.app = with_tokens(tiny, doorman)
-    server.fault("answer", "HEAD", "/manifests/", status=403, headers=HTML)
+    server.fault("answer", "*", "/manifests/", status=403, headers=HTML)
     login = RegistrySettings(USER, Secret(PASSWORD), plain_http=True)
     with pytest.raises(RegistryFailure, match="web page"):
         asking(Shop(server.host, login, time=time), "app")

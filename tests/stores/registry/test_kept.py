@@ -115,21 +115,31 @@ def test_a_full_disk_behind_201_is_found_out_and_costs_one_image(road: Road, whi
 
 def test_a_blob_that_is_lost_once_is_sent_again_and_the_image_lands(road: Road) -> None:
     server = road.targets[0]
-    server.fault("answer", "HEAD", f"mirror/app{blob_of(LARGE)}", hits=[2], status=404)
+    server.fault("answer", "HEAD", f"mirror/app{blob_of(LARGE)}", hits=[2, 3], status=404)
     _, report = road.go()
     assert report.exit_code == ExitCode.DONE
     assert road.complete(FIRST, "app")
-    assert len(server.seen.of("HEAD", f"mirror/app{blob_of(LARGE)}")) == 3
+    assert len(server.seen.of("HEAD", f"mirror/app{blob_of(LARGE)}")) == 4
     assert [retry for retry in road.heard.retries if "does not have it" in retry.reason]
 
 
 def test_a_manifest_that_is_lost_once_is_sent_again_and_the_image_lands(road: Road) -> None:
     server = road.targets[0]
-    server.fault("answer", "*", f"mirror/app/manifests/{FIRST.digest}", hits=[2, 3], status=404)
+    server.fault("answer", "*", f"mirror/app/manifests/{FIRST.digest}", hits=[2, 3, 4, 5], status=404)
     _, report = road.go()
     assert report.exit_code == ExitCode.DONE
     assert road.complete(FIRST, "app")
     assert len(server.seen.of("PUT", f"mirror/app/manifests/{FIRST.digest}")) == 2
+
+
+def test_what_a_registry_knows_of_a_moment_later_is_not_sent_again(road: Road) -> None:
+    server = road.targets[0]
+    server.fault("answer", "HEAD", f"mirror/app{blob_of(LARGE)}", hits=[2], status=404)
+    server.fault("answer", "*", f"mirror/app/manifests/{FIRST.digest}", hits=[2, 3], status=404)
+    _, report = road.go()
+    assert report.exit_code == ExitCode.DONE
+    assert len(server.seen.of("PUT", f"mirror/app/manifests/{FIRST.digest}")) == 1
+    assert len([one for one in server.seen.of("PUT", "mirror/app/blobs") if digest(LARGE)[7:] in one.target]) == 1
 
 
 # What is damaged on its way.
