@@ -31,7 +31,7 @@ HOMES = {
     "argparse": set(),
     "yaml": {"spec/yaml_source"},
     "re2": {"spec/filters"},
-    "tenacity": {"stores/registry/retry", "sync/transfer"},
+    "tenacity": {"stores/registry/retry"},
     "httpx": {"stores/registry/streams"},
     "pycurl": {
         "stores/registry/multi",

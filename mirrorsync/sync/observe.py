@@ -15,7 +15,6 @@ from mirrorsync.oci.manifest import Manifest, Outline
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed, check_bounds, closure
 from mirrorsync.plan.model import Failure, Image
-from mirrorsync.stores.base import Confirming
 from mirrorsync.sync.held import held_at
 from mirrorsync.sync.pool import QUESTIONS_AT_ONCE, Answers, for_each
 from mirrorsync.sync.session import Session, located
@@ -76,8 +75,8 @@ class _Observer:
 
     async def _doubted(self, image: Image) -> None:
         """Ask again for a tag that was not there and is on the list: this registry's short answers are wrong."""
-        repository = self._session.destination(image.target)
-        if image.tag in self._listed[image.target] and isinstance(repository, Confirming):
+        repository = self._session.confirming(image.target)
+        if image.tag in self._listed[image.target] and repository is not None:
             self._set_root(image, await repository.confirm(str(image.tag)))
 
     async def root(self, image: Image) -> None:

@@ -14,7 +14,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
-from mirrorsync.stores.base import Converting, OpensDestinations, Store, WritableRepository
+from mirrorsync.stores.base import Confirming, Converting, OpensDestinations, Store, WritableRepository
 from mirrorsync.sync.manifests import DiskCache, ManifestCache, Recent
 from mirrorsync.sync.pool import Answers, Room
 
@@ -38,6 +38,7 @@ class Session:
         self._stores: dict[str, Store] = {}
         self._repositories: dict[Location, WritableRepository] = {}
         self._destinations: dict[Location, WritableRepository] = {}
+        self._confirming: dict[Location, Confirming | None] = {}
         self._converting: dict[Location, Converting | None] = {}
         self._cache = cache or DiskCache(None, lambda message: observer(Noticed("cache", message)))
         self._recent = Recent(_RECENT_BYTES)
@@ -91,6 +92,13 @@ class Session:
             repository = self.destination(location)
             self._converting[location] = repository if isinstance(repository, Converting) else None
         return self._converting[location]
+
+    def confirming(self, location: Location) -> Confirming | None:
+        """Return the destination at `location` when its answers can be wrong and it can be asked again, else None."""
+        if location not in self._confirming:
+            repository = self.destination(location)
+            self._confirming[location] = repository if isinstance(repository, Confirming) else None
+        return self._confirming[location]
 
     def known(self, content: Descriptor) -> Manifest | None:
         """Return a manifest when it can be had without asking any store."""

@@ -15,7 +15,6 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
-from mirrorsync.stores.base import Confirming
 from mirrorsync.sync.pool import Answers
 from mirrorsync.sync.session import Session
 from mirrorsync.sync.transfer import Transfer
@@ -44,7 +43,7 @@ class Storing:
 
         A registry that takes no manifest by digest gets it by its tag alone. Raises: as `put`.
         """
-        if not isinstance(self._session.destination(target), Confirming):
+        if self._session.confirming(target) is None:
             return
         try:
             await self.put(manifest, source, target)

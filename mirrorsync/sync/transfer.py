@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-
-from tenacity import AsyncRetrying, RetryCallState, stop_after_attempt, wait_random_exponential
 
 from mirrorsync.errors import IntegrityError, Interrupted, MirrorsyncError, NotKept
 from mirrorsync.events import BlobEnded, BlobStarted, BytesMoved, Retrying
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
-from mirrorsync.stores.base import CHUNK_BYTES, Confirming
+from mirrorsync.stores.base import CHUNK_BYTES
 from mirrorsync.stores.verified import VerifiedChunks
 from mirrorsync.sync.relay import relay
 from mirrorsync.sync.session import Session, located
@@ -26,6 +25,7 @@ SMALL_BYTES = CHUNK_BYTES
 # Two cores are busy with four streams: one waits for the network or the disk while the other one hashes.
 STREAMS_AT_ONCE = 4
 _ATTEMPTS = 3  # of a whole blob; its requests, and reads that break off, are retried inside the store
+_LONGEST_PAUSE_SECONDS = 30.0  # between attempts; the first is of a second at most
 _SETTLE_SECONDS = 1.0  # how long a registry has before it is believed not to have what it took
 _ATTEMPTS_UNKEPT = 2  # of a blob that a registry takes and has not: most say so for ever
 
@@ -83,27 +83,18 @@ class Transfer:
         A target that is a registry is asked for the blob afterwards: see storing.py.
         """
         failures: dict[Location, MirrorsyncError] = {}
-
-        async def attempt() -> Failures:
-            pending = [target for target in targets if target in failures] or targets
-            failures.clear()
-            failures.update(await self._copy_once(blob, source, pending))
+        pending = targets
+        for attempt in range(1, _ATTEMPTS + 1):
+            failures = dict(await self._copy_once(blob, source, pending))
             failures.update(await self._not_kept(blob, [target for target in pending if target not in failures]))
-            return failures
-
-        def announce(state: RetryCallState) -> None:
-            delay = state.next_action.sleep if state.next_action else 0.0
-            reason = "; ".join(dict.fromkeys(error.message for error in failures.values()))
-            self._session.announce(Retrying(f"blob {blob.digest.short}", state.attempt_number, delay, reason))
-
-        await AsyncRetrying(
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_random_exponential(multiplier=1, max=30),
-            retry=self._may_pass,
-            retry_error_callback=lambda _: failures,
-            before_sleep=announce,
-            sleep=self._sleep,
-        )(attempt)
+            if attempt == _ATTEMPTS or not self._may_pass(failures, attempt):
+                break
+            pending = list(failures)
+            try:
+                await self._pause(blob, failures, attempt)
+            except Interrupted as error:
+                failures = dict.fromkeys(pending, error)
+                break
         self._written.update((target, blob.digest) for target in targets if target not in failures)
         written = len(targets) - len(failures)
         self.tally.blobs_read += written > 0
@@ -115,11 +106,16 @@ class Transfer:
         """Tell whether this run has copied a blob to a repository."""
         return (target, blob.digest) in self._written
 
-    def _may_pass(self, state: RetryCallState) -> bool:
-        if state.outcome is None or state.outcome.failed or self._stop.is_set():
-            return False
-        again = state.attempt_number < _ATTEMPTS_UNKEPT
-        return any(_passes(error, unkept=again) for error in state.outcome.result().values())
+    def _may_pass(self, failures: Failures, attempt: int) -> bool:
+        again = attempt < _ATTEMPTS_UNKEPT
+        return not self._stop.is_set() and any(_passes(error, unkept=again) for error in failures.values())
+
+    async def _pause(self, blob: Descriptor, failures: Failures, attempt: int) -> None:
+        """Wait before a blob is tried again, longer each time. Raises: Interrupted."""
+        delay = random.uniform(0, min(_LONGEST_PAUSE_SECONDS, 2.0 ** (attempt - 1)))  # noqa: S311 - no secret
+        reason = "; ".join(dict.fromkeys(error.message for error in failures.values()))
+        self._session.announce(Retrying(f"blob {blob.digest.short}", attempt, delay, reason))
+        await self._sleep(delay)
 
     async def check_kept(self, content: Descriptor, target: Location) -> None:
         """See that a registry has what it has just taken. Raises: NotKept when it has not, MirrorsyncError.
@@ -127,8 +123,8 @@ class Transfer:
         It is asked again a moment later: a registry that keeps several copies, or remembers what was absent, may not
         know of a write at once.
         """
-        repository = self._session.destination(target)
-        if not isinstance(repository, Confirming) or await repository.kept(content):
+        repository = self._session.confirming(target)
+        if repository is None or await repository.kept(content):
             return
         await self._sleep(_SETTLE_SECONDS)
         if await repository.kept(content):

@@ -14,7 +14,7 @@ import pytest
 from mirrorsync.cli.render import report_summary
 from mirrorsync.cli.stop import Stop
 from mirrorsync.errors import ExitCode
-from mirrorsync.events import Event, Observer, TagSet, ignore
+from mirrorsync.events import Event, Observer, Retrying, TagSet, ignore
 from mirrorsync.plan.model import Plan
 from mirrorsync.schema_files import load_schema
 from mirrorsync.spec.load import load
@@ -127,6 +127,25 @@ def test_at_the_deadline_a_stream_in_flight_is_given_up_and_what_is_done_stays(
     with Unruly(tiny) as server:
         _, report = run(server, Stop(said.append), tmp_path, *tags)
     assert report.exit_code == ExitCode.DONE
+
+
+def test_a_deadline_that_comes_while_a_blob_waits_to_be_tried_again_skips_its_image(tmp_path: Path) -> None:
+    tiny = TinyRegistry()
+    tiny.hold("app", LARGE, "large")
+    timer = Timer()
+    stop = Stop(lambda _: None, 60, timer)
+    with Unruly(tiny) as server:
+        key = digest(next(data for data in LARGE.blobs.values() if len(data) == 3_000_000))
+        server.fault("flip", "GET", f"/blobs/{key}", at=2_999_999)
+
+        def hear(event: Event) -> None:
+            if isinstance(event, Retrying):
+                timer.go_off()
+
+        _, report = run(server, stop, tmp_path, "large", observer=hear)
+    report, ended = stop.ended(report)
+    assert ended == ExitCode.FAILED
+    assert (report.deadline, [result.outcome for result in report.results]) == (True, ["skipped"])
 
 
 def test_a_deadline_that_does_not_come_changes_nothing(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ class Client:
             if isinstance(move, Authorize):
                 came = await self._authorizer.header(move)
             else:
-                came = await self._send(move)
+                came = plain(await self._questions.send(move), move.request)
             try:
                 move = conversation.send(came)
             except StopIteration as end:

@@ -31,6 +31,8 @@ class NotEncodedSo(ValueError):
 
 def codings(header: str) -> tuple[str, ...]:
     """Return the codings that a Content-Encoding header names and that compress, in the order they were applied in."""
+    if not header:
+        return ()
     words = (word.strip().lower() for word in header.split(","))
     return tuple(word for word in words if word in _KNOWN or word in _REFUSED)
 

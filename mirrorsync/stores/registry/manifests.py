@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Final
 
 from mirrorsync.errors import (
@@ -27,6 +28,7 @@ from mirrorsync.stores.registry.retry import Transient
 
 _ACCEPT: Final = {"Accept": media_types.ACCEPT}
 _ABSENT: Final = frozenset({404})
+_ODD_OR_ABSENT: Final = ODD | _ABSENT
 # How often a manifest is read or sent again that was damaged on its way, or that names what the registry says it does
 # not have: three attempts in all, as for blobs.
 _AGAIN: Final = 2
@@ -58,9 +60,11 @@ class Manifests:
                 return described
         return await self._by_get(reference)
 
-    async def _head(self, reference: str, scopes: tuple[str, ...], known: frozenset[int] = ODD | _ABSENT) -> Answer:
+    def _head(
+        self, reference: str, scopes: tuple[str, ...], known: frozenset[int] = _ODD_OR_ABSENT
+    ) -> Awaitable[Answer]:
         request = Request("HEAD", self._api.manifest(reference), scopes, _ACCEPT, known=known)
-        return await self._api.asks.ask(request, "asking what it is")
+        return self._api.asks.ask(request, "asking what it is")
 
     async def confirm(self, reference: str) -> Descriptor | None:
         """Ask again, by GET, for what `resolve` did not find, unless GETs are counted here. See `Heads`."""
@@ -79,7 +83,7 @@ class Manifests:
         CNCF distribution answers 500 for a manifest whose file is empty, and goes on doing so.
         """
         if self._learned.heads.trusted:
-            answer = await self._head(content.digest, self._api.push, ODD | _ABSENT | {500})
+            answer = await self._head(content.digest, self._api.push, _ODD_OR_ABSENT | {500})
             if answer.ok and _length(answer) == content.size:
                 return True
         try:
