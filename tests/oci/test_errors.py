@@ -97,6 +97,8 @@ def test_a_remedy_of_its_own_goes_before_that_of_the_kind() -> None:
         (errors.NotKept, 1),
         (errors.StillUsed, 1),
         (errors.StorageError, 1),
+        (errors.OutOfFiles, 1),
+        (errors.StoreChanged, 1),
         (errors.IntegrityError, 4),
         (errors.StalePlan, 5),
         (errors.Locked, 6),
