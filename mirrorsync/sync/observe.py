@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from itertools import islice
 
-from mirrorsync.errors import MirrorsyncError, RepositoryNotFound
+from mirrorsync.errors import MirrorsyncError
 from mirrorsync.events import Noticed, PhaseAdvanced, PhaseStarted
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -15,87 +15,61 @@ from mirrorsync.oci.manifest import Manifest, Outline
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed, check_bounds, closure
 from mirrorsync.plan.model import Failure, Image
+from mirrorsync.sync.destination_tags import DestinationTags
 from mirrorsync.sync.held import held_at
 from mirrorsync.sync.pool import QUESTIONS_AT_ONCE, Answers, for_each
 from mirrorsync.sync.session import Session, located
 from mirrorsync.sync.transfer import SMALL_BYTES
 
 
-async def observe(desired: Desired, session: Session, *, deep: bool = False) -> Observed:
-    """Return what the destinations hold of `desired`.
+async def observe(
+    desired: Desired, session: Session, tags: DestinationTags | None = None, *, deep: bool = False
+) -> Observed:
+    """Return what the destinations hold of `desired`. tags: what was asked of them before.
 
     Without `deep`, an image whose tag names the right digest is done, at one question each; of the others every member
     is asked for, unless the repository does not exist. With `deep`, every member of every image is asked for.
     """
-    observer = _Observer(session, deep)
+    tags = tags or DestinationTags(session)
+    observer = _Observer(session, tags, deep)
     session.announce(PhaseStarted("observe", len(desired.images)))
-    by_target: defaultdict[Location, list[Image]] = defaultdict(list)
+    by_target: defaultdict[Location, list[str]] = defaultdict(list)
     for image in desired.images:
-        by_target[image.target].append(image)
-    await for_each(by_target.items(), observer.first_of)
-    rest = (image for images in by_target.values() for image in images[1:])
-    await for_each(rest, observer.root)
+        by_target[image.target].append(_reference(image))
+    await tags.ask(by_target)
+    await for_each(desired.images, observer.root)
     changed = [image for image in desired.images if observer.wants_contents(image)]
     await for_each(changed, observer.members)
     return observer.observed(desired.images, changed)
 
 
 class _Observer:
-    def __init__(self, session: Session, deep: bool) -> None:
+    def __init__(self, session: Session, tags: DestinationTags, deep: bool) -> None:
         self._session = session
+        self._tags = tags
         self._deep = deep
         self._roots: dict[Image, Descriptor | None] = {}
         self._failures: list[Failure] = []
         self._broken: set[Image] = set()
-        self._absent: set[Location] = set()  # repositories that do not exist: little in them is worth a question
-        self._listed: dict[Location, frozenset[str]] = {}
         self._held: Answers[tuple[Location, Digest], bool] = Answers()
         self._contents: defaultdict[Location, set[Digest]] = defaultdict(set)
         self._manifests: dict[Digest, Outline] = {}
 
-    async def first_of(self, group: tuple[Location, list[Image]]) -> None:
-        """Ask for the first image of a repository; if it is not there, list the repository once.
-
-        A repository that does not exist, or is nearly empty, then costs two questions instead of one for each tag.
-        Registries say "does not exist" also of what a run left that was cut off before its first tag, so that large
-        blobs are asked for all the same; and where repositories share their blobs, everything is.
-        """
-        target, images = group
-        await self.root(images[0])
-        if images[0] in self._broken or self._roots.get(images[0]) is not None:
-            return
-        try:
-            self._listed[target] = frozenset([tag async for tag in self._session.destination(target).tags()])
-            await self._doubted(images[0])
-        except RepositoryNotFound:
-            if not self._session.store(target.store).shares_blobs:
-                self._absent.add(target)
-        except MirrorsyncError:
-            pass  # a registry may answer questions and refuse lists; then each tag is asked for
-
-    async def _doubted(self, image: Image) -> None:
-        """Ask again for a tag that was not there and is on the list: this registry's short answers are wrong."""
-        repository = self._session.confirming(image.target)
-        if image.tag in self._listed[image.target] and repository is not None:
-            self._set_root(image, await repository.confirm(str(image.tag)))
-
     async def root(self, image: Image) -> None:
         """Ask what an image's tag names at its destination."""
         try:
-            with located("destination", image.target, image.tag or str(image.root.digest)):
+            with located("destination", image.target, _reference(image)):
                 self._set_root(image, await self._held_root(image))
         except MirrorsyncError as error:
             self._fail(image, error)
         self._session.announce(PhaseAdvanced("observe"))
 
     async def _held_root(self, image: Image) -> Descriptor | None:
-        if image.target in self._absent:
+        if self._session.converting(image.target) is None:
+            return await self._tags.named(image.target, _reference(image))
+        if self._tags.lacks(image.target, _reference(image)):
             return None
-        listed = self._listed.get(image.target)
-        if image.tag is not None and listed is not None and image.tag not in listed:
-            return None
-        reference = image.tag or str(image.root.digest)
-        return await held_at(self._session, image.target, reference, image.root, image.source)
+        return await held_at(self._session, image.target, _reference(image), image.root, image.source)
 
     def _set_root(self, image: Image, held: Descriptor | None) -> None:
         self._roots[image] = held
@@ -127,7 +101,8 @@ class _Observer:
             manifest = self._kept(await self._session.manifest(image.source, content), image)
         walked.blobs.update(blob.digest for blob in manifest.blobs)
         check_bounds(depth, len(walked.manifests), len(walked.blobs))
-        absent = image.target in self._absent
+        # Of a repository that does not exist, little is worth a question: only large blobs, which a run may have left.
+        absent = image.target in self._tags.absent
         blobs = [blob for blob in manifest.blobs if not absent or blob.size > SMALL_BYTES]
         await _all_of(self._walk(image, child, depth + 1, walked) for child in manifest.children)
         await _all_of(self._holds(image.target, blob, is_manifest=False) for blob in blobs)
@@ -143,7 +118,7 @@ class _Observer:
         return self._manifests.setdefault(manifest.digest, manifest.outline)
 
     async def _holds(self, target: Location, content: Descriptor, *, is_manifest: bool) -> bool:
-        if is_manifest and target in self._absent:
+        if is_manifest and target in self._tags.absent:
             return False
         if content.digest in self._contents[target]:
             return True
@@ -211,6 +186,10 @@ class _Observer:
             return manifest is None
 
         return closure(root, lambda content: known[content.digest], skip=unknown)
+
+
+def _reference(image: Image) -> str:
+    return image.tag or str(image.root.digest)
 
 
 class _Walked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fnmatch
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -15,11 +16,12 @@ from mirrorsync.plan.diff import diff
 from mirrorsync.plan.model import Change, CopyBlob, Image, Plan, PutManifest, SetTag, SpecStamp, final_step
 from mirrorsync.spec.filters import ExactTag
 from mirrorsync.spec.model import Mirror, Spec
+from mirrorsync.sync.destination_tags import DestinationTags
 from mirrorsync.sync.held import held_at
 from mirrorsync.sync.observe import observe
 from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.referring import comes_along
-from mirrorsync.sync.resolve import resolve
+from mirrorsync.sync.resolve import choose
 from mirrorsync.sync.roots import root_of
 from mirrorsync.sync.session import Session, located
 
@@ -41,8 +43,14 @@ async def make_plan(
     matches nothing; what fails for single images is in the plan.
     """
     created = clock()
-    desired = await resolve(select(spec, only), session)
-    observed = await observe(desired, session, deep=deep)
+    chosen = await choose(select(spec, only), session)
+    tags = DestinationTags(session)
+    # Both sides at the same time: one of them is often far, and its answers are waited for.
+    async with asyncio.TaskGroup() as group:
+        group.create_task(tags.ask(chosen.tags()))
+        resolving = group.create_task(chosen.resolve())
+    desired = resolving.result()
+    observed = await observe(desired, session, tags, deep=deep)
     return diff(desired, observed, spec=stamp(spec, only), created=created)
 
 

@@ -78,15 +78,43 @@ async def resolve(mirrors: Iterable[Mirror], session: Session) -> Desired:
     Exact tags cost one question each and never list a repository. What cannot be resolved is a failure in the result,
     and the others stand.
     """
+    return await (await choose(mirrors, session)).resolve()
+
+
+async def choose(mirrors: Iterable[Mirror], session: Session) -> Chosen:
+    """Return what `mirrors` want today by name; only what filters ask for is listed at its source."""
     resolver = _Resolver(session)
     mirrors = tuple(mirrors)
     await for_each(mirrors, resolver.choose)
     questions = [question for mirror in mirrors for question in resolver.chosen.get(mirror.pointer, ())]
-    different = {question.key: question for question in questions}
-    session.announce(PhaseStarted("resolve", len(different)))
-    await for_each(different.values(), resolver.ask)
-    await for_each(different.values(), resolver.ask_what_refers)
-    return resolver.desired(questions)
+    return Chosen(session, resolver, questions)
+
+
+class Chosen:
+    """The names of the images that are wanted."""
+
+    def __init__(self, session: Session, resolver: _Resolver, questions: Sequence[_Question]) -> None:
+        self._session = session
+        self._resolver = resolver
+        self._questions = questions
+
+    def tags(self) -> dict[Location, list[str]]:
+        """Return the tags that will be wanted at the destinations, by repository."""
+        wanted: defaultdict[Location, list[str]] = defaultdict(list)
+        for question in self._questions:
+            if question.tag is not None:
+                for destination in question.mirror.destinations:
+                    target = question.mirror.target(destination, question.source.repository)
+                    wanted[target].append(question.tag)
+        return wanted
+
+    async def resolve(self) -> Desired:
+        """Ask the sources what the names stand for."""
+        different = {question.key: question for question in self._questions}
+        self._session.announce(PhaseStarted("resolve", len(different)))
+        await for_each(different.values(), self._resolver.ask)
+        await for_each(different.values(), self._resolver.ask_what_refers)
+        return self._resolver.desired(self._questions)
 
 
 class _Resolver:
