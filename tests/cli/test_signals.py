@@ -16,6 +16,8 @@ from tests.cli.tools import skopeo_digest
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import Image, digest, image, noise
 from tests.parts.mirrorsync import COMMAND, Mirrorsync, Serve, plain
+from tests.parts.tiny_registry import Reply, TinyRegistry
+from tests.parts.unruly import Unruly
 from tests.parts.wire import Registry
 
 MEGABYTE = 1024 * 1024
@@ -279,3 +281,48 @@ def test_a_copy_that_is_told_to_stop_says_which_signal_it_was(
     assert (report["interrupted"], report["exit_code"]) == (True, EXIT[number])
     mirrorsync("copy", *words, code=0)
     assert skopeo_digest(f"oci:{mirrorsync.directory}/there:large:1") == site.large.digest
+
+
+@pytest.mark.parametrize("size", [100_000, 3 * MEGABYTE], ids=["a small blob", "a large blob"])
+@pytest.mark.parametrize("drips", [False, True], ids=["a silent source", "a source that drips"])
+def test_a_request_that_is_under_way_cannot_keep_a_run_from_stopping(
+    mirrorsync: Mirrorsync, size: int, drips: bool
+) -> None:
+    """A source may take minutes to answer; who stops a run, or systemd, does not wait for it."""
+    arrived, leave = threading.Semaphore(0), threading.Event()
+    blobs = rf"/blobs/{digest(noise('slow', size))}"
+
+    def hold() -> None:
+        arrived.release()
+        leave.wait(60)
+
+    def dripped(reply: Reply) -> Iterator[bytes]:
+        arrived.release()
+        yield b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(reply.body)
+        while not leave.wait(0.02):
+            yield b"x" * 100  # more than what counts as a stall
+
+    tiny = TinyRegistry()
+    tiny.hold("app", image([noise("slow", size)]), "1")
+    with Unruly(tiny) as server:
+        if drips:
+            server.fault("raw", "GET", blobs, pieces=dripped)
+        else:
+            server.fault("wait", "GET", blobs, arrived=hold)
+        mirrorsync.spec(
+            {
+                "registries": plain(server.host),
+                "destinations": {"disk": "oci:layout"},
+                "defaults": {"to": ["disk"]},
+                "mirrors": [f"{server.host}/app:1"],
+            }
+        )
+        running = Running(mirrorsync, "apply")
+        try:
+            assert arrived.acquire(timeout=30)
+            running.tell(signal.SIGTERM)
+            code, _, said = running.ended()
+        finally:
+            leave.set()
+        assert code == 143, said
+        assert "Traceback" not in said

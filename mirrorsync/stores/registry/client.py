@@ -55,7 +55,7 @@ class Client:
         self._clock = clock or Clock()
         self._observer = observer
         self._persistence = Persistence(self._clock, Gate(self._clock), observer, attempts)
-        self._questions = Questions(network)
+        self._questions = Questions(network, self._check)
         self._authorizer = Authorizer(url, find, self._send, self._persistence, self._clock, observer, realm_hosts)
         self._loop = asyncio.get_running_loop()
         self._making = threading.Lock()
@@ -183,7 +183,7 @@ class Client:
         from mirrorsync.stores.registry.streams import Streams
 
         with self._making:
-            self._made.append(Streams(self._network, connections, kept, lambda: self._clock.sleep(0.0)))
+            self._made.append(Streams(self._network, connections, kept, self._check))
             return self._made[-1]
 
     def _authorization(self, wanted: Authorize) -> str:
@@ -199,6 +199,10 @@ class Client:
                 self._warnings.add(warning)
                 self._observer(Noticed(self.name, printable(warning.partition('"')[2].rstrip('"'), 300)))
         return checked(answer, doing, self._clock.now(), request.known)
+
+    def _check(self) -> None:
+        """Raise Interrupted when the run was told to stop: no wait, however short, is begun then."""
+        self._clock.sleep(0.0)
 
     async def close(self) -> None:
         """Close all connections."""

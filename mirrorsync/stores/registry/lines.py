@@ -36,7 +36,7 @@ _LOOK_SECONDS: Final = 1.0
 class Line:
     """Carries out one exchange at a time.
 
-    check: raises when the run is to end; called while nothing moves. connections: how many it keeps.
+    check: raises when the run is to end; called about once a second. connections: how many it keeps.
     """
 
     def __init__(self, network: Network, check: Callable[[], None], connections: int) -> None:
@@ -88,6 +88,7 @@ class Stream:
         self._raised: BaseException | None = None
         self._pace = Pace(time.monotonic(), network.patience(outgoing.request.method), network.least)
         self._stalled = ""
+        self._checked = time.monotonic()
         self.exchange = Exchange(
             line.handle(self._route),
             outgoing,
@@ -155,12 +156,15 @@ class Stream:
 
     def _turn(self, seconds: float) -> None:
         """Let libcurl work, or wait so many seconds for something to do."""
-        if not self._line.multi.wait(seconds):
+        moved = self._line.multi.wait(seconds)
+        now = time.monotonic()
+        if not moved or now - self._checked > _LOOK_SECONDS:
+            self._checked = now
             self._line.check()
         if self._raised is not None:
             raise self._raised
         if self._result is None:
-            self._stalled = self._pace.stalled(time.monotonic(), *self.exchange.progress())
+            self._stalled = self._pace.stalled(now, *self.exchange.progress())
             if self._stalled:
                 self._line.multi.abandon(self.exchange.handle.curl)
 

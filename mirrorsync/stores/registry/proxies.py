@@ -33,7 +33,7 @@ class Proxy:
             usable = False
         if not usable or not url.isascii() or not url.isprintable() or " " in url:
             raise UsageError(
-                "a proxy in the environment is none that can be used",
+                "a proxy in the environment cannot be used",
                 remedy="set HTTP_PROXY and HTTPS_PROXY (or ALL_PROXY) to http://HOST:PORT, https://HOST:PORT or "
                 "socks5h://HOST:PORT",
             )

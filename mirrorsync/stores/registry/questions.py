@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
+from collections.abc import Callable
+from copy import copy
 from typing import Final
 
 import pycurl
@@ -25,14 +27,22 @@ from mirrorsync.stores.registry.retry import Transient
 # How many questions are on their way at a time on a connection that speaks HTTP/2.
 _MULTIPLEXED: Final = 64
 # How often exchanges are looked at, in seconds at most.
-_LOOK_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 2.0
+
+
+def _go_on() -> None:
+    """Let a question take its time."""
 
 
 class Questions:
-    """Sends single requests over one pool of connections. Its methods run on the event loop."""
+    """Sends single requests over one pool of connections. Its methods run on the event loop.
 
-    def __init__(self, network: Network) -> None:
+    check: is called now and then while there are questions; when the run is to end, it raises what they end with.
+    """
+
+    def __init__(self, network: Network, check: Callable[[], None] = _go_on) -> None:
         self._network = network
+        self._check = check
         self._engine: _Engine | None = None
         self._free: defaultdict[Route, list[Handle]] = defaultdict(list)
         self._turns = _Turns(network.connections.questions)
@@ -45,7 +55,7 @@ class Questions:
         url = outgoing.request.url
         route = self._network.route(url)
         if self._engine is None:
-            self._engine = _Engine(self._network)
+            self._engine = _Engine(self._network, self._check)
         await self._turns.take()
         free = self._free[route]
         question = _Question(free.pop() if free else handles.made(route), route, outgoing)
@@ -54,6 +64,8 @@ class Questions:
         finally:
             self._turns.give(multiplexed=question.exchange.multiplexed)
             question.exchange.release()
+        if question.ended_by is not None:
+            raise copy(question.ended_by)
         if number and not question.cut:
             failure = self._failure(number, words, question)
             if not failure.transient:
@@ -82,6 +94,7 @@ class _Question:
     """One request and its answer, whose body is kept in memory as far as the request's limit goes.
 
     cut: the body was longer, and the rest was not read. stalled: why the question was given up, "" when it was not.
+    ended_by: why all questions were given up.
     """
 
     def __init__(self, handle: Handle, route: Route, outgoing: Outgoing) -> None:
@@ -90,6 +103,7 @@ class _Question:
         self.exchange = Exchange(handle, outgoing, self._take)
         self.cut = False
         self.stalled = ""
+        self.ended_by: MirrorsyncError | None = None
         self._parts: list[bytes] = []
         self._room = -1
 
@@ -114,8 +128,9 @@ class _Question:
 class _Engine:
     """libcurl on the event loop."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, check: Callable[[], None]) -> None:
         self._network = network
+        self._check = check
         self._loop = asyncio.get_running_loop()
         self._multi = Multi(network.connections.questions, self._alarm)
         self._timer: asyncio.TimerHandle | None = None
@@ -150,12 +165,23 @@ class _Engine:
 
     def _look_at_all(self) -> None:
         now = self._loop.time()
+        ended_by = self._over()
         for question, pace in self._under_way.items():
-            if not question.stalled:
+            if ended_by is not None:
+                question.ended_by = ended_by
+                self._multi.abandon(question.exchange.handle.curl)
+            elif not question.stalled:
                 question.stalled = pace.stalled(now, *question.exchange.progress())
                 if question.stalled:
                     self._multi.abandon(question.exchange.handle.curl)
         self._look = self._loop.call_later(self._look_seconds, self._look_at_all) if self._under_way else None
+
+    def _over(self) -> MirrorsyncError | None:
+        try:
+            self._check()
+        except MirrorsyncError as error:
+            return error
+        return None
 
     def _alarm(self, seconds: float | None) -> None:
         # Never at once: libcurl is in the middle of something, and must not be called again from there.

@@ -26,8 +26,8 @@ class Streams:
     """Sends requests with long bodies and reads long answers, over one pool of connections. Methods block.
 
     connections: how many exchanges there may be at a time. kept: connections that each keeps open for the next one: to
-    the registry, and to where it redirects. check: is called about once a second while nothing
-    moves; raises when the run is to end.
+    the registry, and to where it redirects. check: is called about once a second;
+    raises when the run is to end.
     """
 
     def __init__(self, network: Network, connections: int, kept: int, check: Callable[[], None]) -> None:
