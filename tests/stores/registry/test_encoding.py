@@ -19,7 +19,7 @@ from mirrorsync.stores.base import CHUNK_BYTES, WritableRepository
 from mirrorsync.stores.registry.encoding import NotEncodedSo, codings, undone, undone_whole
 from tests.parts.doorman import PASSWORD, USER, Doorman, with_tokens
 from tests.parts.images import OCI_MANIFEST, artifact, image, layer, noise
-from tests.parts.tiny_registry import TinyRegistry
+from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
 from tests.parts.unruly import Unruly
 from tests.stores.registry.asking import Shop, described, streamed
 
@@ -228,15 +228,15 @@ def test_a_compressed_blob_that_breaks_off_is_read_on_without_a_byte_twice(
     tiny.hold_blob("app", LARGE)
     whole = server.app
 
-    def compressing(asked: object) -> object:
-        del asked.headers["Range"]  # type: ignore[attr-defined]
-        reply = whole(asked)  # type: ignore[arg-type]
-        if "/blobs/" in asked.path:  # type: ignore[attr-defined]
+    def compressing(asked: Asked) -> Reply:
+        del asked.headers["Range"]
+        reply = whole(asked)
+        if "/blobs/" in asked.path:
             reply.body = gzip.compress(reply.body, mtime=0)
             reply.headers["Content-Encoding"] = "gzip"
         return reply
 
-    server.app = compressing  # type: ignore[assignment]
+    server.app = compressing
     server.fault("cut", "GET", "/blobs/", hits=[1], at=at)
     assert shop.large(described(LARGE)) == LARGE
     assert shop.large(described(LARGE), 1000) == LARGE[1000:]

@@ -8,7 +8,7 @@ import pytest
 
 from mirrorsync.errors import BlobsUnknown, ExitCode
 from tests.parts.images import digest, image, noise
-from tests.parts.tiny_registry import TinyRegistry
+from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
 from tests.parts.unruly import Unruly
 from tests.stores.registry.asking import Heard
 from tests.stores.registry.test_whole_road import Road
@@ -105,12 +105,12 @@ def test_a_blob_that_is_collected_as_garbage_while_the_run_goes_on_is_copied_aga
     whole = road.targets[0].app
     seen: list[object] = []
 
-    def collecting(asked: object) -> object:
-        if asked.method == "PUT" and "/manifests/" in asked.path and not seen:  # type: ignore[attr-defined]
+    def collecting(asked: Asked) -> Reply:
+        if asked.method == "PUT" and "/manifests/" in asked.path and not seen:
             seen.append(held.blobs.pop(("mirror/app", key), None))
-        return whole(asked)  # type: ignore[arg-type]
+        return whole(asked)
 
-    road.targets[0].app = collecting  # type: ignore[assignment]
+    road.targets[0].app = collecting
     _, report = road.go()
     assert report.exit_code == ExitCode.DONE, report.failures
     assert road.complete(IMAGES["app"], "app")

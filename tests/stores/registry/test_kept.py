@@ -67,7 +67,7 @@ def test_a_first_copy_costs_as_many_requests_as_it_has_to(road: Road) -> None:
         tiny.hold("more", image([noise(f"a {number}", 500), noise(f"b {number}", 500)]), f"v{number}")
     counts = []
     for many in (1, 10):
-        road.held[0].__init__(strict=True)  # type: ignore[misc]
+        road.targets[0].app = TinyRegistry(strict=True)
         before = len(road.targets[0].seen.requests)
         road.mirrors = [f"{road.source.host}/more:v{number}" for number in range(many)]
         assert road.go()[1].exit_code == ExitCode.DONE
