@@ -11,8 +11,9 @@ from typing import Generic, TypeVar
 K = TypeVar("K")
 V = TypeVar("V")
 
-# Enough to hide 20 ms of round trip behind one event loop's work. The registry client holds the limit of each host.
-QUESTIONS_AT_ONCE = 64
+# Enough to hide 100 ms of round trip behind one event loop's work, where a connection carries many questions at a time.
+# The registry client holds the limit of each host.
+QUESTIONS_AT_ONCE = 128
 
 
 async def for_each(items: Iterable[V], work: Callable[[V], Awaitable[None]], limit: int = QUESTIONS_AT_ONCE) -> None:

@@ -24,8 +24,9 @@ from mirrorsync.stores.registry.network import QUESTION_SECONDS, Network, Route
 from mirrorsync.stores.registry.pace import Pace
 from mirrorsync.stores.registry.retry import Transient
 
-# How many questions are on their way at a time on a connection that speaks HTTP/2.
-_MULTIPLEXED: Final = 64
+# How many questions are on their way at a time on a connection that speaks HTTP/2: what libcurl opens no second one
+# for, and servers take (nginx 128, Go 250).
+_MULTIPLEXED: Final = 100
 # How often exchanges are looked at, in seconds at most.
 _LOOK_SECONDS: Final = 2.0
 
