@@ -26,7 +26,7 @@ from mirrorsync.plan.model import (
 )
 from mirrorsync.sync.held import held_at
 from mirrorsync.sync.planning import now
-from mirrorsync.sync.pool import QUESTIONS_AT_ONCE, Room
+from mirrorsync.sync.pool import STEPS_AT_ONCE, Room
 from mirrorsync.sync.report import Counts, Outcome, Report, Result
 from mirrorsync.sync.session import Session, located
 from mirrorsync.sync.storing import Storing
@@ -94,7 +94,7 @@ class _Run:
                 self._ready(step)
         self._close_when_done()
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(QUESTIONS_AT_ONCE, self._left)):
+            for _ in range(min(STEPS_AT_ONCE, self._left)):
                 group.create_task(self._serve(self._questions))
             for _ in range(min(STREAMS_AT_ONCE, self._left)):
                 group.create_task(self._serve(self._streams))

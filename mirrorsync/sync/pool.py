@@ -14,6 +14,8 @@ V = TypeVar("V")
 # Enough to hide 100 ms of round trip behind one event loop's work, where a connection carries many questions at a time.
 # The registry client holds the limit of each host.
 QUESTIONS_AT_ONCE = 128
+# Steps of a plan hold small blobs in memory, and what one of them learns of a host comes too late for those beside it.
+STEPS_AT_ONCE = 64
 
 
 async def for_each(items: Iterable[V], work: Callable[[V], Awaitable[None]], limit: int = QUESTIONS_AT_ONCE) -> None:
