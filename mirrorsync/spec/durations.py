@@ -1,4 +1,4 @@
-"""Lengths of time as people write them: `90s`, `30m`, `2h`, `1h30m`."""
+"""Durations as people write them: `90s`, `30m`, `2h`, `1h30m`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _LONGEST: Final = 100 * 365 * 86400.0
 
 
 def seconds(text: str) -> float:
-    """Return a length of time in seconds. Raises: GrammarError when it is not written as one, or is no sensible one."""
+    """Return a duration in seconds. Raises: GrammarError when it is not written as one, or longer than a century."""
     found = _SHAPE.fullmatch(text.strip())
     if found is None or not any(found.groups()):
         raise GrammarError(
-            f"{printable(text, 60)!r} is no length of time",
-            remedy="write numbers with units, from days to seconds: 90s, 30m, 2h, 1h30m",
+            f"{printable(text, 60)!r} is not a duration",
+            remedy="write a number with its unit: 90s, 30m, 2h, 1h30m",
         )
     total = sum(int(number) * _SECONDS[unit] for number, unit in zip(found.groups(), "dhms", strict=True) if number)
     if total > _LONGEST:
-        raise GrammarError(f"{printable(text, 60)!r} is longer than anybody waits", remedy="write less")
+        raise GrammarError(f"{printable(text, 60)!r} is longer than a century", remedy="write a shorter one")
     return total

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import urlsplit
 
-from multidict import CIMultiDict, MultiMapping
+from multidict import MultiMapping
 
 from mirrorsync.version import __version__
 
@@ -104,9 +104,6 @@ class Reply:
 
     answer: Answer
     chunks: Iterator[bytes]
-
-
-NO_HEADERS: Final[MultiMapping[str]] = CIMultiDict()
 
 
 def shown(url: str) -> str:

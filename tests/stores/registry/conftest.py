@@ -34,3 +34,12 @@ def server(tiny: TinyRegistry, time: Time) -> Iterator[Unruly]:
 def shop(server: Unruly, time: Time) -> Shop:
     """The client's side."""
     return Shop(server.host, time=time)
+
+
+@pytest.fixture
+def source(request: pytest.FixtureRequest) -> Iterator[Unruly]:
+    """Another registry, which holds the IMAGE of the test's module as app:1."""
+    registry = TinyRegistry()
+    registry.hold("app", request.module.IMAGE, "1")
+    with Unruly(registry) as running:
+        yield running

@@ -27,14 +27,6 @@ LOGIN = RegistrySettings(USER, Secret(PASSWORD), plain_http=True)
 
 
 @pytest.fixture
-def source() -> Iterator[Unruly]:
-    registry = TinyRegistry()
-    registry.hold("app", IMAGE, "1")
-    with Unruly(registry) as running:
-        yield running
-
-
-@pytest.fixture
 def artifactory(time: Time) -> Artifactory:
     return Artifactory()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +22,6 @@ IMAGE = image([layer({"a": b"1"}), noise("a layer", 1_200_000)])
 PAGE = b"<!DOCTYPE html><html><title>Blocked by policy</title></html>"
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 PROXY_PROJECT = b'{"errors": [{"code": "METHOD_NOT_ALLOWED", "message": "can not push artifact to a proxy project"}]}'
-
-
-@pytest.fixture
-def source() -> Iterator[Unruly]:
-    registry = TinyRegistry()
-    registry.hold("app", IMAGE, "1")
-    with Unruly(registry) as running:
-        yield running
 
 
 def test_a_registry_that_is_read_only_is_told_from_one_that_wants_a_login(

@@ -14,21 +14,12 @@ from tests.parts.doorman import PASSWORD, USER
 from tests.parts.ecr import Ecr
 from tests.parts.images import image, layer
 from tests.parts.mirrorsync import Mirrorsync
-from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
 from tests.stores.registry.asking import Shop, Time, described, pieces
 from tests.stores.registry.asking_destinations import copied, holds, spec
 
 IMAGE = image([layer({"a": b"1"})])
 THROTTLED = b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "Rate exceeded"}]}'
-
-
-@pytest.fixture
-def source() -> Iterator[Unruly]:
-    registry = TinyRegistry()
-    registry.hold("app", IMAGE, "1")
-    with Unruly(registry) as running:
-        yield running
 
 
 @pytest.fixture

@@ -27,14 +27,6 @@ OTHER = image([layer({"b": b"2"})])
 LOGIN = RegistrySettings(USER, Secret(PASSWORD), plain_http=True)
 
 
-@pytest.fixture
-def source() -> Iterator[Unruly]:
-    registry = TinyRegistry()
-    registry.hold("app", IMAGE, "1")
-    with Unruly(registry) as running:
-        yield running
-
-
 @pytest.fixture(params=[True, False], ids=["made with the token", "made with the first upload"])
 def quay(request: pytest.FixtureRequest) -> Quay:
     return Quay(makes_with_token=request.param)
