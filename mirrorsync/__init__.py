@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mirrorsync.library import apply_plan, load_plan, load_spec, make_plan, save_plan
     from mirrorsync.plan.model import Change, Image, Plan
     from mirrorsync.spec.model import Spec
-    from mirrorsync.sync.report import Report
+    from mirrorsync.sync.run.report import Report
     from mirrorsync.version import __version__
 
 __all__ = [
@@ -45,7 +45,7 @@ _HOMES = {
     "mirrorsync.library": ("apply_plan", "load_plan", "load_spec", "make_plan", "save_plan"),
     "mirrorsync.plan.model": ("Change", "Image", "Plan"),
     "mirrorsync.spec.model": ("Spec",),
-    "mirrorsync.sync.report": ("Report",),
+    "mirrorsync.sync.run.report": ("Report",),
     "mirrorsync.version": ("__version__",),
 }
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from mirrorsync.errors import MirrorsyncError, StorageError, UsageError
 from mirrorsync.events import Observer, ignore
-from mirrorsync.locks import FileLock
+from mirrorsync.files.locks import FileLock
 from mirrorsync.plan import document
 from mirrorsync.plan.model import Plan
 from mirrorsync.schema_files import load_schema
@@ -19,9 +19,9 @@ from mirrorsync.spec.load import load
 from mirrorsync.spec.model import Spec
 from mirrorsync.stores.open import StoreEnvironment, opener
 from mirrorsync.sync import planning
-from mirrorsync.sync.apply import apply
-from mirrorsync.sync.manifests import ManifestCache
-from mirrorsync.sync.report import Report
+from mirrorsync.sync.manifest_cache import ManifestCache
+from mirrorsync.sync.run.apply import apply
+from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.session import Session
 
 T = TypeVar("T")

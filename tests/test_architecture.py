@@ -15,38 +15,43 @@ MAX_FUNCTION_LINES = 55
 
 # The floor of every folder and of the files beside them; a file imports from its own floor or from below.
 FLOORS = {
-    "version": 0, "errors": 0, "events": 0, "secret": 0, "schema_files": 0, "locks": 0, "oci": 0,
-    "spec": 1, "plan": 1,
-    "stores": 2,
+    "version": 0, "errors": 0, "events": 0, "secret": 0, "schema_files": 0, "hosts": 0, "oci": 0,
+    "spec": 1, "plan": 1, "files": 1,
+    "credentials": 2, "stores": 2,
     "sync": 3, "serve": 3,
     "cli": 4, "library": 4, "__init__": 4, "__main__": 4,
 }  # fmt: skip
-# Neighbours on one floor that know nothing of each other.
-STRANGERS = {("spec", "plan"), ("plan", "spec"), ("sync", "serve"), ("serve", "sync"), ("stores", "plan")}
+# Neighbours that know nothing of each other: who is named first imports nothing from the second.
+STRANGERS = {
+    ("spec", "plan"), ("plan", "spec"),
+    ("files", "spec"), ("files", "plan"), ("spec", "files"), ("plan", "files"),
+    ("stores", "spec"), ("stores", "plan"), ("credentials", "spec"), ("credentials", "plan"), ("credentials", "stores"),
+    ("sync", "serve"), ("serve", "sync"),
+}  # fmt: skip
+# Packages with a face: others import from the package itself, and from nothing inside it.
+FACES = ("stores/registry", "stores/docker", "stores/layout", "credentials", "serve")
+# Storeys inside a package: the lower one imports nothing from the rest of it.
+STOREYS = {"stores/registry/http": "stores/registry"}
 # Packages and modules that have one home; whoever else wants them asks there.
 HOMES = {
     "rich": {"cli"},
     "click": {"cli"},
-    "structlog": {"cli/logs"},
+    "structlog": {"cli/output/logs"},
     "argparse": set(),
     "yaml": {"spec/yaml_source"},
     "re2": {"spec/filters"},
-    "tenacity": {"stores/registry/retry"},
-    "httpx": {"stores/registry/streams"},
+    "tenacity": {"stores/registry/http/retry"},
+    "httpx": {"stores/registry/http/streams"},
     "pycurl": {
-        "stores/registry/multi",
-        "stores/registry/handles",
-        "stores/registry/questions",
-        "stores/registry/lines",
-        "stores/registry/failures",
-        "stores/registry/network",
+        f"stores/registry/http/{name}" for name in ("multi", "handles", "questions", "lines", "failures", "network")
     },
     "aiohttp": {"serve"},
-    "sqlite3": {"sync/manifests"},
-    "subprocess": {"stores/registry/helpers"},
-    "isal": {"stores/archive/reading", "stores/docker/compression"},
+    "sqlite3": {"sync/manifest_cache"},
+    "subprocess": {"credentials/helpers"},
+    "isal": {"files/gzip", "files/tar/reader"},
 }
-# What touches the world or the event loop has no place on the two pure floors.
+# What touches the world or the event loop has no place where decisions are made.
+PURE = {"oci", "spec", "plan"}
 IMPURE = {"asyncio", "threading", "socket", "os", "pathlib", "tempfile", "subprocess", "time", "random"}
 
 
@@ -68,7 +73,7 @@ def imports(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import hides the floor that it goes to"
             yield str(node.module)
-            # `from mirrorsync import locks` names a module too.
+            # `from mirrorsync.files import locks` names a module too.
             if node.module == "mirrorsync":
                 yield from (f"mirrorsync.{name.name}" for name in node.names)
 
@@ -89,6 +94,36 @@ def test_a_file_imports_from_its_floor_or_from_below(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=module)
+def test_a_package_with_a_face_is_imported_through_it(path: Path) -> None:
+    for name in imports(path):
+        target = name.removeprefix("mirrorsync.").replace(".", "/")
+        for face in FACES:
+            inside = (module(path) + "/").startswith(f"{face}/")
+            assert inside or not target.startswith(f"{face}/"), f"{module(path)} imports {name}; the face is {face}"
+
+
+@pytest.mark.parametrize("storey", STOREYS)
+def test_a_lower_storey_knows_nothing_of_the_upper_one(storey: str) -> None:
+    whole = f"mirrorsync.{STOREYS[storey].replace('/', '.')}"
+    own = f"mirrorsync.{storey.replace('/', '.')}"
+    for path in FILES:
+        if module(path).startswith(f"{storey}/"):
+            for name in imports(path):
+                assert not f"{name}.".startswith(f"{whole}.") or f"{name}.".startswith(f"{own}."), (
+                    f"{module(path)}: {name}"
+                )
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    names = {f"mirrorsync.{module(path).replace('/', '.')}".removesuffix(".__init__"): path for path in FILES}
+    arrows = {name: {other for other in imports(path) if other in names} - {name} for name, path in names.items()}
+    # What imports nothing that is left is taken away, until nothing is left but circles.
+    while leaves := {name for name, targets in arrows.items() if not targets & arrows.keys()}:
+        arrows = {name: targets for name, targets in arrows.items() if name not in leaves}
+    assert not arrows, f"these import each other: {sorted(arrows)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
 def test_a_dependency_is_used_in_its_home_alone(path: Path) -> None:
     for name in imports(path):
         homes = HOMES.get(name.partition(".")[0])
@@ -96,8 +131,8 @@ def test_a_dependency_is_used_in_its_home_alone(path: Path) -> None:
             assert {module(path), home(path)} & homes, f"{module(path)} imports {name}; its home is {homes}"
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if FLOORS[home(path)] == 1 or home(path) == "oci"], ids=module)
-def test_the_lower_floors_are_pure(path: Path) -> None:
+@pytest.mark.parametrize("path", [path for path in FILES if home(path) in PURE], ids=module)
+def test_decisions_are_pure(path: Path) -> None:
     assert not {name.partition(".")[0] for name in imports(path)} & IMPURE
 
 

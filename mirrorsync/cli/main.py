@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 
 import click
 
-from mirrorsync.cli.streams import LINE_LIMIT, give, prepare_streams, release_streams, tell
+from mirrorsync.cli.output.stdio import LINE_LIMIT, give, prepare_streams, release_streams, tell
 from mirrorsync.errors import ExitCode, MirrorsyncError, SpecError, UsageError, printable
 from mirrorsync.version import __version__
 
@@ -96,7 +96,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _refused(error: click.ClickException, arguments: Sequence[str]) -> int:
     """Give a program that asked for JSON its document also when the command line itself is wrong."""
     if "--json" in arguments:
-        from mirrorsync.cli.console import error_document
+        from mirrorsync.cli.output.console import error_document
 
         with suppress(MirrorsyncError):
             give(json.dumps(error_document(UsageError(error.format_message())), indent=1))

@@ -7,14 +7,15 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from mirrorsync.cli.access import Reach
-from mirrorsync.cli.console import Console
+from mirrorsync.cli.options.access import Reach
+from mirrorsync.cli.output.console import Console
 from mirrorsync.cli.stop import Stop
 from mirrorsync.events import Noticed, Observer
+from mirrorsync.hosts import HostSettings
 from mirrorsync.library import load_spec
-from mirrorsync.spec.model import RegistrySettings, Spec
+from mirrorsync.spec.model import Spec
 from mirrorsync.stores.open import StoreEnvironment, opener
-from mirrorsync.sync.manifests import DiskCache
+from mirrorsync.sync.manifest_cache import DiskCache
 from mirrorsync.sync.session import Session
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ def read_spec(path: str) -> Spec:
 
 def in_session(
     console: Console,
-    registries: Mapping[str, RegistrySettings],
+    registries: Mapping[str, HostSettings],
     work: Callable[[Session, Stop], Coroutine[Any, Any, T]],
     ways: Reach | None = None,
     retries: int | None = None,
@@ -66,7 +67,7 @@ def in_session(
 
 def asked(
     console: Console,
-    registries: Mapping[str, RegistrySettings],
+    registries: Mapping[str, HostSettings],
     work: Callable[[Session], Coroutine[Any, Any, T]],
     ways: Reach | None = None,
     retries: int | None = None,

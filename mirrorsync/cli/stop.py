@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from mirrorsync.errors import DeadlinePassed, ExitCode, Interrupted
 from mirrorsync.library import run_once
-from mirrorsync.sync.report import Report
+from mirrorsync.sync.run.report import Report
 
 T = TypeVar("T")
 

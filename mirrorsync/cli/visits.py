@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from mirrorsync.cli.access import AccessOptions, Reach, reach
-from mirrorsync.cli.console import Console
+from mirrorsync.cli.options.access import AccessOptions, Reach, reach
+from mirrorsync.cli.output.console import Console
 from mirrorsync.cli.sessions import asked
 from mirrorsync.oci.reference import Location
 from mirrorsync.sync.session import Session

@@ -1,1 +1,5 @@
-"""Floor 3: the OCI distribution API over any store, as a server."""
+"""The distribution API over any store, as a server. The face of the package."""
+
+from mirrorsync.serve.server import serving
+
+__all__ = ["serving"]

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Final
 
 from mirrorsync.errors import IntegrityError
+from mirrorsync.files.chunks import CHUNK_BYTES
+from mirrorsync.files.disk import translated
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.serve.refusals import Refusal, unknown_upload
-from mirrorsync.stores.base import CHUNK_BYTES, BlobFiles, WritableRepository
-from mirrorsync.stores.storage import translated
+from mirrorsync.stores.base import BlobFiles, WritableRepository
 
 _IDLE_SECONDS: Final = 3600.0
 # A client with 32 connections, a proxy in front of many clients, and room for those that were given up. Each is a file

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mirrorsync.errors import GrammarError, Problem, printable
+from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_host
 from mirrorsync.oci.platform import Platform
@@ -16,7 +17,7 @@ from mirrorsync.oci.reference import Location, Reference, parse_destination
 from mirrorsync.oci.transports import transport_of
 from mirrorsync.secret import Secret
 from mirrorsync.spec.filters import ExactTag
-from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, RegistrySettings, Spec, check_template
+from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, Spec, check_template
 from mirrorsync.spec.wanted import read_wanted
 from mirrorsync.spec.yaml_source import Source, join
 
@@ -65,9 +66,9 @@ class _Builder:
         except GrammarError as error:
             self._say(pointer, error.message, error.remedy, at_key=at_key)
 
-    def registries(self, value: Mapping[str, Mapping[str, Any]]) -> dict[str, RegistrySettings]:
+    def registries(self, value: Mapping[str, Mapping[str, Any]]) -> dict[str, HostSettings]:
         """Read the settings of each host; a host has one canonical spelling."""
-        settings: dict[str, RegistrySettings] = {}
+        settings: dict[str, HostSettings] = {}
         for written, members in value.items():
             # What stands before an '@' may be a password.
             pointer = join("/registries", written) if "@" not in written else "/registries"
@@ -83,7 +84,7 @@ class _Builder:
                     check_host(realm)
         return settings
 
-    def _settings(self, members: Mapping[str, Any]) -> RegistrySettings:
+    def _settings(self, members: Mapping[str, Any]) -> HostSettings:
         made: dict[str, Any] = dict(members)
         if "password" in made:
             made["password"] = Secret(made["password"])
@@ -91,7 +92,7 @@ class _Builder:
         for key in _PATHS:
             if key in made:
                 made[key] = posixpath.normpath(posixpath.join(self.base, made[key]))
-        return RegistrySettings(**made)
+        return HostSettings(**made)
 
     def _check_registry(self, pointer: str, members: Mapping[str, Any]) -> None:
         secrets = [key for key in ("password", "password_file") if key in members]

@@ -9,42 +9,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mirrorsync.errors import GrammarError, printable
+from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location, canonical_repository, host_and_path
-from mirrorsync.secret import Secret
 from mirrorsync.spec.filters import ExactTag, Selection
 
 DEFAULT_TEMPLATE: Final = "{repository}"
 _FIELDS = frozenset({"repository", "host", "basename"})
 _FIELD = re.compile(r"\{([^{}]*)\}|[{}]")
-
-
-@dataclass(frozen=True, slots=True)
-class RegistrySettings:
-    """How to talk to one registry. Paths are absolute; max_connections is per run and host.
-
-    cert_dir: a directory of certificates as containers-certs.d(5) has them. realm_hosts: `host` or `host:port` of token
-    services that may get its credentials besides one at the registry's own host and port. answer_seconds: how long an
-    answer may take to begin. min_bytes_per_second: what has to move at least, counted over stall_seconds.
-    create_repository: whether what a push needs may be made by the registry's own API: a project of Harbor.
-    """
-
-    username: str | None = None
-    password: Secret | None = None
-    password_file: str | None = None
-    ca_file: str | None = None
-    client_cert: str | None = None
-    client_key: str | None = None
-    cert_dir: str | None = None
-    insecure_skip_verify: bool = False
-    plain_http: bool = False
-    max_connections: int | None = None
-    realm_hosts: tuple[str, ...] = ()
-    answer_seconds: int = 900
-    stall_seconds: int = 60
-    min_bytes_per_second: int = 1024
-    create_repository: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +81,7 @@ class Spec:
     digest: Digest
     mirrors: tuple[Mirror, ...]
     destinations: Mapping[str, Destination] = field(default_factory=dict)
-    registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
+    registries: Mapping[str, HostSettings] = field(default_factory=dict)
 
 
 def check_template(template: str) -> None:

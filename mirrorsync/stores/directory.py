@@ -17,14 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from mirrorsync.errors import ContentNotFound, Denied, MirrorsyncError, RepositoryNotFound, StorageError
-from mirrorsync.locks import FileLock
-from mirrorsync.oci import media_types
-from mirrorsync.oci.descriptor import Descriptor
-from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
-from mirrorsync.oci.names import check_tag
-from mirrorsync.stores.located import located
-from mirrorsync.stores.storage import (
+from mirrorsync.files.chunks import VerifiedChunks, verified
+from mirrorsync.files.disk import (
     discard_file,
     grow_file,
     make_directory,
@@ -34,7 +28,13 @@ from mirrorsync.stores.storage import (
     sync_directory,
     translated,
 )
-from mirrorsync.stores.verified import VerifiedChunks, verified
+from mirrorsync.files.locks import FileLock
+from mirrorsync.oci import media_types
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
+from mirrorsync.oci.names import check_tag
+from mirrorsync.stores.located import located
 
 _VERSION_FILE: Final = "version"
 _VERSION: Final = b"Directory Transport Version: 1.1\n"

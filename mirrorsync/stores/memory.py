@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mirrorsync.errors import ContentNotFound, NotFound, RepositoryNotFound
+from mirrorsync.files.chunks import CHUNK_BYTES, VerifiedChunks, verified
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.names import check_tag
-from mirrorsync.stores.base import CHUNK_BYTES
-from mirrorsync.stores.verified import VerifiedChunks, verified
 
 
 class MemoryStore:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from mirrorsync.events import Observer, ignore
-from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.hosts import Access, HostSettings
 from mirrorsync.stores.base import Store
-from mirrorsync.stores.registry.accounts import Access
 
 # Where the standard library (urllib.request.getproxies_environment) looks for proxies; lower case wins.
 _PROXY_SUFFIX: Final = "_proxy"
@@ -31,7 +30,7 @@ class StoreEnvironment:
     nowhere. retries: how often a request to a registry is tried again, None = as usual.
     """
 
-    registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
+    registries: Mapping[str, HostSettings] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     observer: Observer = ignore
     sleep: Callable[[float], None] = time.sleep
@@ -63,14 +62,13 @@ def opener(environment: StoreEnvironment) -> Callable[[str], Store]:
 
 
 def _layout(place: str, environment: StoreEnvironment) -> Store:
-    from mirrorsync.stores.layout.store import LayoutStore
+    from mirrorsync.stores.layout import LayoutStore
 
     return LayoutStore(Path(place), observer=environment.observer)
 
 
 def _layout_archive(place: str, environment: StoreEnvironment) -> Store:
-    from mirrorsync.stores.layout.archive import LayoutArchive
-    from mirrorsync.stores.layout.store import LayoutPlaceStore
+    from mirrorsync.stores.layout import LayoutArchive, LayoutPlaceStore
 
     return LayoutPlaceStore(LayoutArchive(Path(place), environment.temporary), observer=environment.observer)
 
@@ -82,7 +80,7 @@ def _directory(place: str, environment: StoreEnvironment) -> Store:  # noqa: ARG
 
 
 def _docker_archive(place: str, environment: StoreEnvironment) -> Store:
-    from mirrorsync.stores.docker.archive import DockerArchiveStore
+    from mirrorsync.stores.docker import DockerArchiveStore
 
     return DockerArchiveStore(
         Path(place),
@@ -93,7 +91,7 @@ def _docker_archive(place: str, environment: StoreEnvironment) -> Store:
 
 
 def _docker_daemon(place: str, environment: StoreEnvironment) -> Store:  # noqa: ARG001 - there is one daemon
-    from mirrorsync.stores.docker.daemon import DockerDaemonStore
+    from mirrorsync.stores.docker import DockerDaemonStore
 
     return DockerDaemonStore(
         environment.daemon_host,
@@ -116,10 +114,8 @@ _KINDS: Final[Mapping[str, Callable[[str, StoreEnvironment], Store]]] = {
 
 def _registries(environment: StoreEnvironment) -> Callable[[str], Store]:
     # Imported here: a plan between layouts, and `mirrorsync --version`, need no HTTP.
-    from mirrorsync.stores.registry.certificates import certificate_roots
-    from mirrorsync.stores.registry.credentials import CredentialFinder
-    from mirrorsync.stores.registry.retry import ATTEMPTS, Clock
-    from mirrorsync.stores.registry.store import RegistryStore, Surroundings
+    from mirrorsync.credentials import CredentialFinder
+    from mirrorsync.stores.registry import ATTEMPTS, Clock, RegistryStore, Surroundings, certificate_roots
 
     clock = Clock(sleep=environment.sleep, asleep=environment.asleep)
     find = CredentialFinder(environment.registries, environment.variables, environment.access)
@@ -133,7 +129,7 @@ def _registries(environment: StoreEnvironment) -> Callable[[str], Store]:
     )
 
     def open_registry(host: str) -> Store:
-        return RegistryStore(host, environment.registries.get(host, RegistrySettings()), around)
+        return RegistryStore(host, environment.registries.get(host, HostSettings()), around)
 
     return open_registry
 

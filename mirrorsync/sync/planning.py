@@ -16,13 +16,13 @@ from mirrorsync.plan.diff import diff
 from mirrorsync.plan.model import Change, CopyBlob, Image, Plan, PutManifest, SetTag, SpecStamp, final_step
 from mirrorsync.spec.filters import ExactTag
 from mirrorsync.spec.model import Mirror, Spec
-from mirrorsync.sync.destination_tags import DestinationTags
-from mirrorsync.sync.held import held_at
-from mirrorsync.sync.observe import observe
+from mirrorsync.sync.gather.destination_tags import DestinationTags
+from mirrorsync.sync.gather.held import held_at
+from mirrorsync.sync.gather.observe import observe
+from mirrorsync.sync.gather.referring import comes_along
+from mirrorsync.sync.gather.resolve import choose
+from mirrorsync.sync.gather.roots import root_of
 from mirrorsync.sync.pool import for_each
-from mirrorsync.sync.referring import comes_along
-from mirrorsync.sync.resolve import choose
-from mirrorsync.sync.roots import root_of
 from mirrorsync.sync.session import Session, located
 
 _SHOWN = 5  # how many moved tags a refusal names

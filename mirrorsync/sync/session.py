@@ -15,7 +15,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
 from mirrorsync.stores.base import Confirming, Converting, OpensDestinations, Store, WritableRepository
-from mirrorsync.sync.manifests import DiskCache, ManifestCache, Recent
+from mirrorsync.sync.manifest_cache import DiskCache, ManifestCache, Recent
 from mirrorsync.sync.pool import Answers, Room
 
 # A hostile index may name thousands of manifests of 4 MiB. Those that were used last are in memory, in bytes as they

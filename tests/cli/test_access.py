@@ -12,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from mirrorsync.cli.access import (
+from mirrorsync.cli.options.access import (
     DESTINATION,
     SOURCE,
     AccessOptions,
@@ -21,11 +21,11 @@ from mirrorsync.cli.access import (
     reach,
     retry_option,
 )
-from mirrorsync.cli.console import Console, verb
+from mirrorsync.cli.output.console import Console, verb
+from mirrorsync.credentials.finder import CredentialFinder
 from mirrorsync.errors import MirrorsyncError, Unauthorized, UsageError
+from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.reference import Location
-from mirrorsync.spec.model import RegistrySettings
-from mirrorsync.stores.registry.credentials import CredentialFinder
 from mirrorsync.stores.registry.store import RegistryStore, Surroundings
 from tests.conftest import Locked
 from tests.parts.docker_registry import DockerRegistry
@@ -225,7 +225,7 @@ def ask(found: Came, host: str, name: str = "app", attempts: int = 1, time: Time
     asyncio.run(run())
 
 
-_DEFAULT = RegistrySettings()
+_DEFAULT = HostSettings()
 
 
 @pytest.mark.parametrize("word", ["false", "0", "no"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from mirrorsync.cli.render import report_summary
+from mirrorsync.cli.output.render import report_summary
 from mirrorsync.cli.stop import Stop
 from mirrorsync.errors import ExitCode
 from mirrorsync.events import Event, Observer, Retrying, TagSet, ignore
@@ -19,9 +19,9 @@ from mirrorsync.plan.model import Plan
 from mirrorsync.schema_files import load_schema
 from mirrorsync.spec.load import load
 from mirrorsync.stores.open import StoreEnvironment, opener
-from mirrorsync.sync.apply import apply
 from mirrorsync.sync.planning import make_plan
-from mirrorsync.sync.report import Report, to_json
+from mirrorsync.sync.run.apply import apply
+from mirrorsync.sync.run.report import Report, to_json
 from mirrorsync.sync.session import Session
 from tests.parts.images import digest, image, noise
 from tests.parts.mirrorsync import Mirrorsync, plain

@@ -13,18 +13,18 @@ import jsonschema
 import pytest
 import yaml
 
+from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.reference import Location, parse_destination, parse_image, parse_repository
 from mirrorsync.oci.transports import TRANSPORTS, transport_of
 from mirrorsync.schema_files import load_schema
 from mirrorsync.spec import filters, interpolate
 from mirrorsync.spec.filters import FILTERS
 from mirrorsync.spec.load import load
-from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.spec.tags import read_tags
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.directory import DirStore
-from mirrorsync.stores.docker.archive import DockerArchiveStore
-from mirrorsync.stores.docker.daemon import DockerDaemonStore
+from mirrorsync.stores.docker.archive_store import DockerArchiveStore
+from mirrorsync.stores.docker.daemon_store import DockerDaemonStore
 from mirrorsync.stores.layout.store import LayoutPlaceStore, LayoutStore
 from mirrorsync.stores.open import _KINDS, StoreEnvironment, opener
 from mirrorsync.stores.registry.store import RegistryStore
@@ -71,7 +71,7 @@ def test_every_word_is_taken_from_a_spec(word: str) -> None:
 
 
 def test_every_setting_of_a_registry_has_a_field_and_a_property() -> None:
-    fields = {field.name for field in dataclasses.fields(RegistrySettings)}
+    fields = {field.name for field in dataclasses.fields(HostSettings)}
     assert fields == set(SCHEMA["$defs"]["registry"]["properties"])
 
 

@@ -6,10 +6,11 @@ import traceback
 
 import pytest
 
+from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.spec.filters import ExactTag
-from mirrorsync.spec.model import Mirror, RegistrySettings, Spec
+from mirrorsync.spec.model import Mirror, Spec
 from tests.parts.mirrorsync import Mirrorsync
 from tests.spec.reader import ENVIRONMENT, SECRET, mirror, read
 
@@ -150,7 +151,7 @@ def test_settings_are_those_of_one_canonical_host_with_paths_from_the_specs_dire
     hub = found.pop("docker.io")
     assert hub.password is not None
     assert hub.password.reveal() == SECRET
-    assert hub == RegistrySettings(
+    assert hub == HostSettings(
         username="robot",
         password=hub.password,
         ca_file="/base/pki/ca.pem",
@@ -164,10 +165,10 @@ def test_settings_are_those_of_one_canonical_host_with_paths_from_the_specs_dire
         create_repository=True,
     )
     assert found == {
-        "h.example": RegistrySettings(username="u", password_file="/base/robot/p"),
-        "l.example:5000": RegistrySettings(plain_http=True),
-        "s.example": RegistrySettings(insecure_skip_verify=True),
-        "off.example": RegistrySettings(ca_file="/base/ca.pem"),
+        "h.example": HostSettings(username="u", password_file="/base/robot/p"),
+        "l.example:5000": HostSettings(plain_http=True),
+        "s.example": HostSettings(insecure_skip_verify=True),
+        "off.example": HostSettings(ca_file="/base/ca.pem"),
     }
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError, RepositoryNotFound
+from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
-from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.base import Store, WritableRepository
 from mirrorsync.stores.memory import MemoryStore
 from mirrorsync.stores.open import StoreEnvironment, opener
@@ -35,7 +35,7 @@ class Place:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Store]:
-        registries = {self.address: RegistrySettings(plain_http=True)}
+        registries = {self.address: HostSettings(plain_http=True)}
         store = opener(StoreEnvironment(registries))(self.address)
         try:
             yield store

@@ -10,7 +10,7 @@ import pytest
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.stores.memory import MemoryStore
-from mirrorsync.sync.attached import Attachment, attached, kind_of
+from mirrorsync.sync.gather.attached import Attachment, attached, kind_of
 from tests.parts.images import artifact, image
 from tests.sync.world import fill
 

@@ -15,9 +15,9 @@ from mirrorsync.plan.model import Plan
 from mirrorsync.spec.load import load
 from mirrorsync.spec.model import Spec
 from mirrorsync.stores.memory import MemoryStore
-from mirrorsync.sync.apply import apply
 from mirrorsync.sync.planning import make_plan
-from mirrorsync.sync.report import Report
+from mirrorsync.sync.run.apply import apply
+from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.session import Session
 from tests.parts.images import Image, image, noise
 from tests.sync.recording import RecordingStore

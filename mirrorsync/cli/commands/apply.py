@@ -6,21 +6,21 @@ from pathlib import Path
 
 import click
 
-from mirrorsync.cli.console import Console, verb
-from mirrorsync.cli.deadline import deadline_option
-from mirrorsync.cli.render import failure_lines, report_summary
+from mirrorsync.cli.options.deadline import deadline_option
+from mirrorsync.cli.output.console import Console, verb
+from mirrorsync.cli.output.render import failure_lines, report_summary
+from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.sessions import DEFAULT_SPEC, in_session, read_spec
 from mirrorsync.cli.stop import Stop
-from mirrorsync.cli.streams import tell
 from mirrorsync.errors import UsageError
+from mirrorsync.files.locks import FileLock
 from mirrorsync.library import checked_plan, read_file
-from mirrorsync.locks import FileLock
 from mirrorsync.plan import document
 from mirrorsync.plan.model import Plan
 from mirrorsync.spec.model import Spec
-from mirrorsync.sync.apply import apply
 from mirrorsync.sync.planning import check_against, check_fresh, make_plan
-from mirrorsync.sync.report import Report, to_json
+from mirrorsync.sync.run.apply import apply
+from mirrorsync.sync.run.report import Report, to_json
 from mirrorsync.sync.session import Session
 
 _MAX_BYTES = 1024 * 1024 * 1024

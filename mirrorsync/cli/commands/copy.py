@@ -10,25 +10,26 @@ from typing import Any
 
 import click
 
-from mirrorsync.cli.access import DESTINATION, SOURCE, AccessOptions, Reach, access_options, reach, retry_option
-from mirrorsync.cli.console import Console, Table, verb
-from mirrorsync.cli.copying import Copy, read_copy, spec_of
-from mirrorsync.cli.deadline import deadline_option
-from mirrorsync.cli.platforms import read_platform
-from mirrorsync.cli.render import changes_table, failure_lines, plan_summary, report_summary
+from mirrorsync.cli.options.access import DESTINATION, SOURCE, AccessOptions, Reach, access_options, reach, retry_option
+from mirrorsync.cli.options.copying import Copy, read_copy, spec_of
+from mirrorsync.cli.options.deadline import deadline_option
+from mirrorsync.cli.options.platforms import read_platform
+from mirrorsync.cli.output.console import Console, verb
+from mirrorsync.cli.output.render import changes_table, failure_lines, plan_summary, report_summary
+from mirrorsync.cli.output.stdio import tell
+from mirrorsync.cli.output.tables import Table
 from mirrorsync.cli.sessions import in_session
 from mirrorsync.cli.skopeo_codes import NOT_FOUND, skopeo_option
 from mirrorsync.cli.stop import Stop
-from mirrorsync.cli.streams import tell
 from mirrorsync.errors import ExitCode, NotFound, StorageError, UsageError, printable
 from mirrorsync.library import absolute
 from mirrorsync.oci.transports import transport_of
 from mirrorsync.plan import document
 from mirrorsync.plan.model import Failure, Plan
-from mirrorsync.sync.apply import apply
 from mirrorsync.sync.planning import make_plan
-from mirrorsync.sync.report import Report, to_json
-from mirrorsync.sync.report import exit_code as code_of
+from mirrorsync.sync.run.apply import apply
+from mirrorsync.sync.run.report import Report, to_json
+from mirrorsync.sync.run.report import exit_code as code_of
 from mirrorsync.sync.session import Session
 
 

@@ -8,17 +8,18 @@ from collections.abc import Iterator
 import click
 from rich.filesize import decimal
 
-from mirrorsync.cli.access import AccessOptions, access_options, retry_option
-from mirrorsync.cli.console import Console, verb
-from mirrorsync.cli.render import count
+from mirrorsync.cli.options.access import AccessOptions, access_options, retry_option
+from mirrorsync.cli.output.console import Console, verb
+from mirrorsync.cli.output.render import count
+from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.skopeo_codes import skopeo_codes
-from mirrorsync.cli.streams import tell
 from mirrorsync.cli.visits import Visit
 from mirrorsync.errors import ExitCode, UsageError, printable
 from mirrorsync.library import absolute
 from mirrorsync.oci.reference import Reference, parse_image
 from mirrorsync.oci.transports import transport_of
-from mirrorsync.sync.remove import (
+from mirrorsync.sync.session import Session
+from mirrorsync.sync.single.delete import (
     Removal,
     Removed,
     check_deletable,
@@ -27,7 +28,6 @@ from mirrorsync.sync.remove import (
     remove,
     to_json,
 )
-from mirrorsync.sync.session import Session
 
 
 @click.command()

@@ -16,8 +16,8 @@ import click
 from mirrorsync.cli.demo_images import fill
 from mirrorsync.errors import ExitCode, StorageError, UsageError
 from mirrorsync.library import absolute
-from mirrorsync.serve.server import serving
-from mirrorsync.stores.layout.store import LayoutStore
+from mirrorsync.serve import serving
+from mirrorsync.stores.layout import LayoutStore
 
 _MARK: Final = "# Written by `mirrorsync demo`; it is written again each time."
 _SPEC: Final = """{mark}

@@ -7,10 +7,10 @@ from contextlib import suppress
 
 import click
 
-from mirrorsync.cli.access import AccessOptions, access_options, retry_option
-from mirrorsync.cli.console import Console, verb
-from mirrorsync.cli.page import print_page
-from mirrorsync.cli.platforms import read_platform
+from mirrorsync.cli.options.access import AccessOptions, access_options, retry_option
+from mirrorsync.cli.options.platforms import read_platform
+from mirrorsync.cli.output.console import Console, verb
+from mirrorsync.cli.output.inspection import print_page
 from mirrorsync.cli.skopeo_codes import skopeo_codes
 from mirrorsync.cli.visits import Visit
 from mirrorsync.errors import ExitCode, IntegrityError, UsageError, printable
@@ -18,8 +18,8 @@ from mirrorsync.library import absolute
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Reference, parse_image
-from mirrorsync.sync.examine import examine, find, members_of, read_config, select, to_json
 from mirrorsync.sync.session import Session
+from mirrorsync.sync.single.inspect import examine, find, members_of, read_config, select, to_json
 
 
 @click.command()

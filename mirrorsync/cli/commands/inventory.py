@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import click
 
-from mirrorsync.cli.console import Console, Table, verb
-from mirrorsync.cli.render import failure_lines
+from mirrorsync.cli.output.console import Console, verb
+from mirrorsync.cli.output.render import failure_lines
+from mirrorsync.cli.output.stdio import tell
+from mirrorsync.cli.output.tables import Table
 from mirrorsync.cli.sessions import DEFAULT_SPEC, asked, read_spec
-from mirrorsync.cli.streams import tell
 from mirrorsync.plan.document import inventory_json
+from mirrorsync.sync.gather.resolve import resolve
 from mirrorsync.sync.planning import select, stamp
-from mirrorsync.sync.report import exit_code
-from mirrorsync.sync.resolve import resolve
+from mirrorsync.sync.run.report import exit_code
 
 
 @click.command()

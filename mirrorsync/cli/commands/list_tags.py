@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from mirrorsync.cli.access import AccessOptions, access_options, retry_option
-from mirrorsync.cli.console import Console, Table, verb
-from mirrorsync.cli.filters import read_filters
+from mirrorsync.cli.options.access import AccessOptions, access_options, retry_option
+from mirrorsync.cli.options.filters import read_filters
+from mirrorsync.cli.output.console import Console, verb
+from mirrorsync.cli.output.tables import Table
 from mirrorsync.cli.skopeo_codes import skopeo_codes
 from mirrorsync.cli.visits import Visit
 from mirrorsync.errors import ExitCode, GrammarError, UsageError, printable
@@ -19,7 +20,7 @@ from mirrorsync.oci.reference import Location, parse_image, parse_repository
 from mirrorsync.oci.transports import transport_of
 from mirrorsync.spec.explain import Verdict, explain
 from mirrorsync.spec.filters import FILTERS, Selection
-from mirrorsync.sync.listing import Named, list_names
+from mirrorsync.sync.single.list_tags import Named, list_names
 
 _STYLES = {"kept": "green", "dropped": "dim"}
 

@@ -7,18 +7,22 @@ import sys
 
 import click
 
-from mirrorsync.cli.access import AccessOptions, check_username, retry_option, settings_of, tls_options, with_transport
-from mirrorsync.cli.console import Console, verb
-from mirrorsync.cli.passwords import no_password_option, password_from_stdin, password_of
+from mirrorsync.cli.options.access import (
+    AccessOptions,
+    check_username,
+    retry_option,
+    settings_of,
+    tls_options,
+    with_transport,
+)
+from mirrorsync.cli.options.passwords import no_password_option, password_from_stdin, password_of
+from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.stop import Stop
+from mirrorsync.credentials import AuthFile, CredentialFinder, Kept, files_written, first_writable, is_lost_at_reboot
 from mirrorsync.errors import NotFound, UsageError
+from mirrorsync.hosts import Access, Credentials, HostSettings
 from mirrorsync.library import absolute
 from mirrorsync.oci.names import check_host, check_repository
-from mirrorsync.spec.model import RegistrySettings
-from mirrorsync.stores.registry.accounts import Access, Credentials
-from mirrorsync.stores.registry.auth_files import files_written
-from mirrorsync.stores.registry.credentials import CredentialFinder
-from mirrorsync.stores.registry.logins import AuthFile, Kept, first_writable, is_lost_at_reboot
 
 PASSWORD_VARIABLE = "MIRRORSYNC_PASSWORD"  # noqa: S105 - a variable's name
 
@@ -121,14 +125,11 @@ def _asked(registry: str, username: str | None, password_stdin: bool, authfile: 
 
 
 def _accepted(
-    console: Console, host: str, credentials: Credentials, settings: RegistrySettings, retry_times: int | None
+    console: Console, host: str, credentials: Credentials, settings: HostSettings, retry_times: int | None
 ) -> bool:
     # Imported here: --get and the help need no HTTP.
     from mirrorsync.stores.open import proxies
-    from mirrorsync.stores.registry.certificates import certificate_roots
-    from mirrorsync.stores.registry.login import accepts
-    from mirrorsync.stores.registry.retry import ATTEMPTS, Clock
-    from mirrorsync.stores.registry.store import Surroundings
+    from mirrorsync.stores.registry import ATTEMPTS, Clock, Surroundings, accepts, certificate_roots
 
     stop = Stop(console.say)
     with console.watching() as observer:

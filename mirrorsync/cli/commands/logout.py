@@ -10,13 +10,11 @@ from pathlib import Path
 import click
 
 from mirrorsync.cli.commands.login import parse_registry
-from mirrorsync.cli.console import Console, verb
+from mirrorsync.cli.output.console import Console, verb
+from mirrorsync.credentials import AuthFile, CredentialFinder, files_read, files_written
 from mirrorsync.errors import MirrorsyncError, NotFound, UsageError
+from mirrorsync.hosts import Access
 from mirrorsync.library import absolute
-from mirrorsync.stores.registry.accounts import Access
-from mirrorsync.stores.registry.auth_files import files_read, files_written
-from mirrorsync.stores.registry.credentials import CredentialFinder
-from mirrorsync.stores.registry.logins import AuthFile
 
 
 @click.command()

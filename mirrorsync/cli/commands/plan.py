@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import click
 
-from mirrorsync.cli.console import Console, verb
-from mirrorsync.cli.render import changes_table, failure_lines, plan_summary
+from mirrorsync.cli.output.console import Console, verb
+from mirrorsync.cli.output.render import changes_table, failure_lines, plan_summary
+from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.sessions import DEFAULT_SPEC, asked, read_spec
-from mirrorsync.cli.streams import tell
 from mirrorsync.errors import ExitCode
 from mirrorsync.library import save_plan
 from mirrorsync.plan import document
 from mirrorsync.plan.model import Plan
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync.planning import make_plan
-from mirrorsync.sync.report import exit_code
+from mirrorsync.sync.run.report import exit_code
 
 
 @click.command()

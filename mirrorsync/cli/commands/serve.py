@@ -6,12 +6,12 @@ import os
 
 import click
 
-from mirrorsync.cli.console import Console, verb
+from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.stop import Stop
 from mirrorsync.errors import UsageError
 from mirrorsync.library import absolute
 from mirrorsync.oci.reference import parse_destination
-from mirrorsync.serve.server import serving
+from mirrorsync.serve import serving
 from mirrorsync.stores.open import StoreEnvironment, opener
 
 

@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 import click
 
-from mirrorsync.cli.console import Console, verb
-from mirrorsync.cli.render import spec_summary
+from mirrorsync.cli.output.console import Console, verb
+from mirrorsync.cli.output.render import spec_summary
+from mirrorsync.cli.output.stdio import give
 from mirrorsync.cli.sessions import DEFAULT_SPEC, read_spec
-from mirrorsync.cli.streams import give
 from mirrorsync.errors import SpecError
 
 

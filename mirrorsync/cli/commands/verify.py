@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from mirrorsync.cli.commands.plan import planned
-from mirrorsync.cli.console import Console, verb
-from mirrorsync.cli.render import changes_table, count, failure_lines
+from mirrorsync.cli.output.console import Console, verb
+from mirrorsync.cli.output.render import changes_table, count, failure_lines
+from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.sessions import DEFAULT_SPEC, read_spec
-from mirrorsync.cli.streams import tell
 from mirrorsync.errors import ExitCode
 from mirrorsync.plan import document
-from mirrorsync.sync.report import exit_code
+from mirrorsync.sync.run.report import exit_code
 
 
 @click.command()

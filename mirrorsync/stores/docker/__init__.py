@@ -1,1 +1,6 @@
-"""Docker's own places: archives of `docker save`, and the daemon. They keep configs and layers, and no manifests."""
+"""Docker's own forms: the archives of `docker save`, and the daemon. The face of the package."""
+
+from mirrorsync.stores.docker.archive_store import DockerArchiveStore
+from mirrorsync.stores.docker.daemon_store import DockerDaemonStore
+
+__all__ = ["DockerArchiveStore", "DockerDaemonStore"]

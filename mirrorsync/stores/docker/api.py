@@ -15,10 +15,10 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from mirrorsync.errors import ContentNotFound, Denied, GrammarError, RegistryFailure, Unreachable, printable
+from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.oci.digest import Digest
-from mirrorsync.stores.base import CHUNK_BYTES
 from mirrorsync.stores.docker.endpoint import Endpoint
-from mirrorsync.stores.docker.saved import Name, read_name
+from mirrorsync.stores.docker.reader import Name, read_name
 
 _QUESTION_SECONDS: Final = 120.0
 # podman writes the whole archive before the first byte of an export, and loads the whole one before it answers.

@@ -9,19 +9,18 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from mirrorsync.errors import ContentNotFound, RepositoryNotFound, printable
+from mirrorsync.files.chunks import CHUNK_BYTES, verified
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.names import check_tag
-from mirrorsync.stores.base import CHUNK_BYTES
 from mirrorsync.stores.docker.cache import KnownImage
-from mirrorsync.stores.docker.images import refuse_unfit
-from mirrorsync.stores.docker.incoming import Assembled, Incoming
-from mirrorsync.stores.docker.layers import Layers
-from mirrorsync.stores.docker.saved import Name
+from mirrorsync.stores.docker.manifests import refuse_unfit
+from mirrorsync.stores.docker.outgoing import Layers
+from mirrorsync.stores.docker.reader import Name
+from mirrorsync.stores.docker.staging import Assembled, Incoming
 from mirrorsync.stores.located import located
-from mirrorsync.stores.verified import verified
 
 
 class Place(Protocol):

@@ -10,8 +10,8 @@ from pathlib import Path
 from mirrorsync.events import Noticed, Observer
 from mirrorsync.oci.digest import Digest
 from mirrorsync.stores.docker.cache import KnownImage, LayerCache
-from mirrorsync.stores.docker.incoming import Incoming
-from mirrorsync.stores.docker.layers import Layers
+from mirrorsync.stores.docker.outgoing import Layers
+from mirrorsync.stores.docker.staging import Incoming
 from mirrorsync.stores.located import located
 
 

@@ -1,1 +1,6 @@
-"""OCI image layouts: directories that hold images, as the OCI image spec 1.1 (image-layout.md) describes them."""
+"""OCI image layouts: directories, and archives of them. The face of the package."""
+
+from mirrorsync.stores.layout.archive import LayoutArchive
+from mirrorsync.stores.layout.store import LayoutPlaceStore, LayoutStore
+
+__all__ = ["LayoutArchive", "LayoutPlaceStore", "LayoutStore"]

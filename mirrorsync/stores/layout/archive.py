@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from mirrorsync.errors import ContentNotFound, GrammarError, StorageError
+from mirrorsync.files.tar.reader import ArchiveFile, Part, Signature
+from mirrorsync.files.tar.scan import Grammar
+from mirrorsync.files.tar.writer import ArchiveLock, ArchiveWriter
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.stores.archive.members import Grammar
-from mirrorsync.stores.archive.reading import ArchiveFile, Part, Signature
-from mirrorsync.stores.archive.writing import ArchiveLock, ArchiveWriter
 from mirrorsync.stores.layout.files import INDEX_FILE, LAYOUT_CONTENT, LAYOUT_FILE, MAX_SMALL_FILE, check_version
 from mirrorsync.stores.layout.places import NOTHING, Dropped, Written
 

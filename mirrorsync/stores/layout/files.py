@@ -16,12 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from mirrorsync.errors import ContentNotFound, GrammarError, StorageError, StoreChanged
-from mirrorsync.locks import FileLock
-from mirrorsync.oci.descriptor import Descriptor
-from mirrorsync.oci.digest import Digest
-from mirrorsync.stores.layout.anchor import Anchor
-from mirrorsync.stores.layout.places import NOTHING, Dropped, IndexChanged, Written
-from mirrorsync.stores.storage import (
+from mirrorsync.files.disk import (
     READ,
     discard_file,
     grow_file,
@@ -32,6 +27,11 @@ from mirrorsync.stores.storage import (
     sync_directory,
     translated,
 )
+from mirrorsync.files.locks import FileLock
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.stores.layout.anchor import Anchor
+from mirrorsync.stores.layout.places import NOTHING, Dropped, IndexChanged, Written
 
 LAYOUT_FILE: Final = "oci-layout"
 INDEX_FILE: Final = "index.json"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Set
 from typing import NamedTuple, Protocol
 
+from mirrorsync.files.disk import Readable
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.stores.storage import Readable
 
 
 class Dropped(NamedTuple):

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from mirrorsync.errors import GrammarError, IntegrityError, MirrorsyncError
+from mirrorsync.files.disk import translated
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import ALGORITHMS, Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest, refuse_schema_1
 from mirrorsync.stores.layout.places import LayoutPlace
-from mirrorsync.stores.storage import translated
 
 _DIGEST: Final = re.compile(rf"(?:{'|'.join(ALGORITHMS)}):[0-9a-f]{{64,128}}".encode())
 

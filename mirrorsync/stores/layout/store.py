@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 from mirrorsync.errors import ContentNotFound, Denied, MirrorsyncError, RepositoryNotFound, StorageError
 from mirrorsync.events import Noticed, Observer, ignore
+from mirrorsync.files.chunks import VerifiedChunks, verified
+from mirrorsync.files.disk import read_chunks, translated
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -23,8 +25,6 @@ from mirrorsync.stores.layout.files import LayoutFiles
 from mirrorsync.stores.layout.names import LayoutNames
 from mirrorsync.stores.layout.places import NOTHING, Dropped, IndexChanged, LayoutPlace
 from mirrorsync.stores.located import located
-from mirrorsync.stores.storage import read_chunks, translated
-from mirrorsync.stores.verified import VerifiedChunks, verified
 
 _ATTEMPTS = 100  # at replacing an index.json that others write, too
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_tag
-from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.destination import DestinationQuestions
-from mirrorsync.stores.registry.listing import Asks, PageSize
+from mirrorsync.stores.registry.http.client import Client
+from mirrorsync.stores.registry.pages import Asks, PageSize
 
 
 class Api:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from mirrorsync.errors import IntegrityError, Unreachable
+from mirrorsync.files.chunks import verified
 from mirrorsync.oci.descriptor import Descriptor
-from mirrorsync.stores.registry.encoding import NotEncodedSo, check_known, codings, undone, undone_whole
-from mirrorsync.stores.registry.messages import Answer
-from mirrorsync.stores.registry.retry import Transient
-from mirrorsync.stores.verified import verified
+from mirrorsync.stores.registry.http.encoding import NotEncodedSo, check_known, codings, undone, undone_whole
+from mirrorsync.stores.registry.http.messages import Answer
+from mirrorsync.stores.registry.http.retry import Transient
 
 # How much longer than the blob its compressed form may be, in bytes: what does not compress grows.
 SLACK: Final = 1024

@@ -13,13 +13,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from mirrorsync.errors import MirrorsyncError
-from mirrorsync.stores.registry.answers import failure
 from mirrorsync.stores.registry.bounds import Seen
-from mirrorsync.stores.registry.client import Client
-from mirrorsync.stores.registry.listing import PageSize, pages, strings
-from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Answer, Request
-from mirrorsync.stores.registry.origins import same_origin
-from mirrorsync.stores.registry.scopes import Scopes
+from mirrorsync.stores.registry.http.answers import failure
+from mirrorsync.stores.registry.http.client import Client
+from mirrorsync.stores.registry.http.messages import MAX_PAGE_BYTES, Answer, Request
+from mirrorsync.stores.registry.http.origins import same_origin
+from mirrorsync.stores.registry.http.scopes import Scopes
+from mirrorsync.stores.registry.pages import PageSize, pages, strings
 
 _HIDDEN: Final = frozenset({401, 403})
 _ABSENT: Final = 404

@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Final
 
 from mirrorsync.errors import ContentNotFound, IntegrityError, RegistryFailure, Unreachable
+from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.oci.descriptor import Descriptor
-from mirrorsync.stores.base import CHUNK_BYTES
-from mirrorsync.stores.registry.answers import failure
 from mirrorsync.stores.registry.blob_coding import BlobCoding
-from mirrorsync.stores.registry.client import Client
-from mirrorsync.stores.registry.messages import Answer, Reply, Request
-from mirrorsync.stores.registry.retry import ATTEMPTS, Transient
+from mirrorsync.stores.registry.http.answers import failure
+from mirrorsync.stores.registry.http.client import Client
+from mirrorsync.stores.registry.http.messages import Answer, Reply, Request
+from mirrorsync.stores.registry.http.retry import ATTEMPTS, Transient
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _KNOWN: Final = frozenset({404, 416})

@@ -8,10 +8,10 @@ from typing import Final
 
 from mirrorsync.errors import Denied, MirrorsyncError, RegistryFailure
 from mirrorsync.events import Noticed, Observer
-from mirrorsync.stores.registry.answers import failure
-from mirrorsync.stores.registry.client import Client
-from mirrorsync.stores.registry.messages import Request
-from mirrorsync.stores.registry.scopes import with_password
+from mirrorsync.stores.registry.http.answers import failure
+from mirrorsync.stores.registry.http.client import Client
+from mirrorsync.stores.registry.http.messages import Request
+from mirrorsync.stores.registry.http.scopes import with_password
 
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 _CONFLICT: Final = 409  # the project is there

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mirrorsync.stores.registry.blob_coding import BlobCoding
 from mirrorsync.stores.registry.heads import Heads
-from mirrorsync.stores.registry.listing import PageSize
+from mirrorsync.stores.registry.pages import PageSize
 from mirrorsync.stores.registry.upload import PartSize
 
 

@@ -17,14 +17,14 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
-from mirrorsync.stores.registry.answers import codes, failure
 from mirrorsync.stores.registry.api import Api
-from mirrorsync.stores.registry.encoding import codings
 from mirrorsync.stores.registry.heads import ODD
+from mirrorsync.stores.registry.http.answers import codes, failure
+from mirrorsync.stores.registry.http.encoding import codings
+from mirrorsync.stores.registry.http.messages import Answer, Request
+from mirrorsync.stores.registry.http.retry import Transient
 from mirrorsync.stores.registry.learned import Learned
-from mirrorsync.stores.registry.messages import Answer, Request
 from mirrorsync.stores.registry.referrers import Referrers
-from mirrorsync.stores.registry.retry import Transient
 
 _ACCEPT: Final = {"Accept": media_types.ACCEPT}
 _ABSENT: Final = frozenset({404})

@@ -8,10 +8,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from mirrorsync.oci.digest import Digest
-from mirrorsync.stores.registry.encoding import codings
-from mirrorsync.stores.registry.listing import Asks
-from mirrorsync.stores.registry.messages import Answer, Request
-from mirrorsync.stores.registry.origins import same_origin
+from mirrorsync.stores.registry.http.encoding import codings
+from mirrorsync.stores.registry.http.messages import Answer, Request
+from mirrorsync.stores.registry.http.origins import same_origin
+from mirrorsync.stores.registry.pages import Asks
 
 # What a HEAD may be answered with that has nothing to do with the blob: a storage's URL can be signed for GET alone
 # (S3 then says 403, others 400 or 404), and gateways know no HEAD.

@@ -14,9 +14,9 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.stores.registry.bounds import MAX_DESCRIPTOR_BYTES
-from mirrorsync.stores.registry.client import Client
-from mirrorsync.stores.registry.listing import document, pages
-from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Request
+from mirrorsync.stores.registry.http.client import Client
+from mirrorsync.stores.registry.http.messages import MAX_PAGE_BYTES, Request
+from mirrorsync.stores.registry.pages import document, pages
 
 # What stands for "no such API": GHCR answers 404 or redirects to a web page (which is not asked: it has limits of its
 # own, artifacthub#4785), others refuse the method or the path.

@@ -19,6 +19,7 @@ from mirrorsync.errors import (
     printable,
 )
 from mirrorsync.events import Noticed, Observer
+from mirrorsync.files.chunks import VerifiedChunks, verified
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -28,17 +29,16 @@ from mirrorsync.stores.located import located
 from mirrorsync.stores.registry.api import Api
 from mirrorsync.stores.registry.blob_coding import SLACK, blob_of
 from mirrorsync.stores.registry.bounds import Seen
-from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.harbor import Projects
+from mirrorsync.stores.registry.http.client import Client
+from mirrorsync.stores.registry.http.messages import MAX_PAGE_BYTES, Answer, Request
+from mirrorsync.stores.registry.http.retry import Transient
 from mirrorsync.stores.registry.learned import Learned
-from mirrorsync.stores.registry.listing import fresh, pages
 from mirrorsync.stores.registry.manifests import Manifests
-from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Answer, Request
+from mirrorsync.stores.registry.pages import fresh, pages
 from mirrorsync.stores.registry.presence import Found, find_blob
-from mirrorsync.stores.registry.retry import Transient
 from mirrorsync.stores.registry.upload import Upload
 from mirrorsync.stores.registry.writes import Writes, located_with_login
-from mirrorsync.stores.verified import VerifiedChunks, verified
 
 _ABSENT: Final = frozenset({404})
 # Whatever goes wrong with a mount, the blob can be copied (go-containerregistry#1404, #1679; Quay, ECR and others).

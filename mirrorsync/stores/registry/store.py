@@ -8,21 +8,20 @@ from pathlib import Path
 
 from mirrorsync.errors import Denied, GrammarError
 from mirrorsync.events import Observer, ignore
+from mirrorsync.hosts import Credentials, HostSettings
 from mirrorsync.oci.names import check_repository
-from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.located import located
-from mirrorsync.stores.registry.accounts import Credentials
-from mirrorsync.stores.registry.auth import Find
 from mirrorsync.stores.registry.bounds import Seen
-from mirrorsync.stores.registry.certificates import directory_for
-from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.harbor import Projects
+from mirrorsync.stores.registry.http.auth import Find
+from mirrorsync.stores.registry.http.certificates import directory_for
+from mirrorsync.stores.registry.http.client import Client
+from mirrorsync.stores.registry.http.messages import MAX_PAGE_BYTES, Request
+from mirrorsync.stores.registry.http.network import Network, api_url
+from mirrorsync.stores.registry.http.retry import ATTEMPTS, Clock
 from mirrorsync.stores.registry.learned import Learned
-from mirrorsync.stores.registry.listing import fresh, pages
-from mirrorsync.stores.registry.messages import MAX_PAGE_BYTES, Request
-from mirrorsync.stores.registry.network import Network, api_url
+from mirrorsync.stores.registry.pages import fresh, pages
 from mirrorsync.stores.registry.repository import RegistryRepository
-from mirrorsync.stores.registry.retry import ATTEMPTS, Clock
 
 _NO_CATALOG = frozenset({401, 403, 404, 405})
 
@@ -43,7 +42,7 @@ class Surroundings:
     attempts: int = ATTEMPTS
 
 
-def client_of(host: str, settings: RegistrySettings, around: Surroundings, find: Find) -> Client:
+def client_of(host: str, settings: HostSettings, around: Surroundings, find: Find) -> Client:
     """Return a client of the registry that references name by `host`. find: its credentials ("" is its own host)."""
     url = api_url(host, plain_http=settings.plain_http)
     return Client(
@@ -65,7 +64,7 @@ class RegistryStore:
 
     shares_blobs = False
 
-    def __init__(self, host: str, settings: RegistrySettings, around: Surroundings) -> None:
+    def __init__(self, host: str, settings: HostSettings, around: Surroundings) -> None:
         self.address = host
         self._observer = around.observer
         self._client = client_of(host, settings, around, lambda other, name: around.find(other or host, name))

@@ -9,10 +9,10 @@ from typing import Final
 from mirrorsync.errors import MirrorsyncError, RegistryFailure, RegistryUnavailable, TokenRanOut
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.stores.registry.answers import codes, failure
-from mirrorsync.stores.registry.client import Client
-from mirrorsync.stores.registry.messages import Answer, Request
-from mirrorsync.stores.registry.retry import Transient
+from mirrorsync.stores.registry.http.answers import codes, failure
+from mirrorsync.stores.registry.http.client import Client
+from mirrorsync.stores.registry.http.messages import Answer, Request
+from mirrorsync.stores.registry.http.retry import Transient
 
 # The first size of a part, in bytes; it is halved until the registry takes it. nginx takes 1 MiB when nobody set it.
 _FIRST_PART: Final = 16 * 1024 * 1024

@@ -10,9 +10,9 @@ from typing import Final, TypeVar
 
 from mirrorsync.errors import Denied, MirrorsyncError, RegistryUnavailable, RepositoryNotFound, Unauthorized
 from mirrorsync.stores.located import located
-from mirrorsync.stores.registry.client import Client
 from mirrorsync.stores.registry.harbor import Projects
-from mirrorsync.stores.registry.scopes import Scopes
+from mirrorsync.stores.registry.http.client import Client
+from mirrorsync.stores.registry.http.scopes import Scopes
 
 T = TypeVar("T")
 _REFUSALS: Final = (Unauthorized, Denied, RepositoryNotFound)

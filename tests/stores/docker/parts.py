@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.stores.base import Store, WritableRepository
-from mirrorsync.stores.docker.archive import DockerArchiveStore
-from mirrorsync.stores.docker.daemon import DockerDaemonStore
+from mirrorsync.stores.docker.archive_store import DockerArchiveStore
+from mirrorsync.stores.docker.daemon_store import DockerDaemonStore
 from tests.parts.images import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Image, digest, layer, noise
 
 BASE, TOP = layer({"bin/app": noise("base", 300_000)}, compress=False), layer({"etc/v": b"1"}, compress=False)

@@ -30,7 +30,7 @@ from mirrorsync.errors import (
 )
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.stores.base import Store
-from mirrorsync.stores.docker.daemon import DockerDaemonStore
+from mirrorsync.stores.docker.daemon_store import DockerDaemonStore
 from tests.parts.images import digest
 from tests.parts.processes import free_port
 from tests.stores.docker.parts import (

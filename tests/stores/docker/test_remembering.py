@@ -12,17 +12,17 @@ import pytest
 
 from mirrorsync.errors import IntegrityError
 from mirrorsync.events import Event, Noticed
+from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
 from mirrorsync.plan.model import Plan
 from mirrorsync.spec.load import load
-from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.base import Store
-from mirrorsync.stores.docker.archive import DockerArchiveStore
-from mirrorsync.stores.docker.daemon import DockerDaemonStore
+from mirrorsync.stores.docker.archive_store import DockerArchiveStore
+from mirrorsync.stores.docker.daemon_store import DockerDaemonStore
 from mirrorsync.stores.open import StoreEnvironment, opener
-from mirrorsync.sync.apply import apply
 from mirrorsync.sync.planning import make_plan
-from mirrorsync.sync.report import Report
+from mirrorsync.sync.run.apply import apply
+from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.session import Session
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import noise
@@ -45,7 +45,7 @@ class Runs:
         self.events: list[Event] = []
 
     def _opener(self, host: str) -> Callable[[str], Store]:
-        registries = opener(StoreEnvironment({host: RegistrySettings(plain_http=True)}))
+        registries = opener(StoreEnvironment({host: HostSettings(plain_http=True)}))
 
         def open_store(address: str) -> Store:
             around = {"temporary": self.temporary, "cache_directory": self.cache, "observer": self.events.append}
@@ -218,9 +218,9 @@ def test_a_memory_that_is_wrong_is_an_error_once_and_then_forgotten(
     source, to, host = f"{ARCHIVE}{path}:app:1", f"{registry.host}/{unique}", registry.host
 
     async def lie() -> None:
+        from mirrorsync.files.gzip import COMPRESSOR
         from mirrorsync.oci.descriptor import Descriptor
         from mirrorsync.stores.docker.cache import LayerCache
-        from mirrorsync.stores.docker.compression import COMPRESSOR
 
         for data in LARGE.layers:
             wrong = Descriptor("", Digest.of(data + b"!"), 1_500_000)

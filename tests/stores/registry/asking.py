@@ -8,18 +8,18 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from mirrorsync.credentials.finder import CredentialFinder
 from mirrorsync.events import Event, Noticed, Observer, Retrying
+from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.base import Store, WritableRepository
 from mirrorsync.stores.open import StoreEnvironment, opener, proxies
-from mirrorsync.stores.registry.credentials import CredentialFinder
-from mirrorsync.stores.registry.retry import ATTEMPTS, Clock
+from mirrorsync.stores.registry.http.retry import ATTEMPTS, Clock
 from mirrorsync.stores.registry.store import RegistryStore, Surroundings
 
 T = TypeVar("T")
-PLAIN = RegistrySettings(plain_http=True)
+PLAIN = HostSettings(plain_http=True)
 BYTES = "application/octet-stream"
 
 
@@ -83,7 +83,7 @@ class Shop:
     """One registry as the client sees it. time: when it is there, all waiting takes none."""
 
     host: str
-    settings: RegistrySettings = PLAIN
+    settings: HostSettings = PLAIN
     variables: Mapping[str, str] = field(default_factory=dict)
     time: Time | None = field(default_factory=Time)
     heard: Heard = field(default_factory=Heard)

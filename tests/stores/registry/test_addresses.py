@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from mirrorsync.errors import RegistryFailure
-from mirrorsync.spec.model import RegistrySettings
-from mirrorsync.stores.registry.network import Network
+from mirrorsync.hosts import HostSettings
+from mirrorsync.stores.registry.http.network import Network
 from tests.parts.images import noise
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
@@ -22,7 +22,7 @@ ELSEWHERE = ("203.0.113.5", "10.1.2.3", "2001:db8::1")
 
 def opened(home: str, url: str, address: str) -> bool:
     """Tell whether a socket to an address is opened for a URL that the registry at `home` leads to."""
-    refuses = Network(RegistrySettings(), {}, home).route(url).refuses
+    refuses = Network(HostSettings(), {}, home).route(url).refuses
     assert refuses is not None
     family = 10 if ":" in address else 2
     descriptor = refuses(0, SimpleNamespace(family=family, socktype=1, protocol=6, addr=(address, 443)))
@@ -47,7 +47,7 @@ def test_a_registry_that_is_inside_itself_may_lead_there(address: str) -> None:
 
 
 def test_the_registrys_own_host_may_be_anywhere() -> None:
-    assert Network(RegistrySettings(), {}, OUTSIDE).route(f"{OUTSIDE}/v2/").refuses is None
+    assert Network(HostSettings(), {}, OUTSIDE).route(f"{OUTSIDE}/v2/").refuses is None
 
 
 def test_a_storage_on_this_machine_is_reached_from_a_registry_on_it() -> None:
@@ -60,7 +60,7 @@ def test_a_storage_on_this_machine_is_reached_from_a_registry_on_it() -> None:
 
 
 def test_it_is_said_which_host_leads_inside() -> None:
-    network = Network(RegistrySettings(), {}, OUTSIDE)
+    network = Network(HostSettings(), {}, OUTSIDE)
     error = network.inward("https://storage.example/blob?secret")
     assert isinstance(error, RegistryFailure)
     assert "storage.example" in error.message

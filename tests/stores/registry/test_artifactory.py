@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from mirrorsync.errors import Denied, Unauthorized
+from mirrorsync.hosts import HostSettings
 from mirrorsync.secret import Secret
-from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.registry.store import RegistryStore
 from tests.parts.artifactory import Artifactory
@@ -23,7 +23,7 @@ from tests.stores.registry.asking_destinations import asking, copied, holds, spe
 
 IMAGE = image([layer({"a": b"1"}), noise("a layer", 1_200_000)])
 OTHER = image([layer({"b": b"2"})])
-LOGIN = RegistrySettings(USER, Secret(PASSWORD), plain_http=True)
+LOGIN = HostSettings(USER, Secret(PASSWORD), plain_http=True)
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_push_that_is_denied_is_told_by_the_write(
 def test_with_basic_authentication_the_api_is_asked_once_whether_the_login_is_good(time: Time, password: str) -> None:
     """A wrong password may be 403 too, where accounts are locked."""
     tiny = TinyRegistry(guard=basic_guard('Basic realm="Artifactory Realm"'))
-    login = RegistrySettings(USER, Secret(password), plain_http=True)
+    login = HostSettings(USER, Secret(password), plain_http=True)
     with Unruly(tiny) as basic:
         basic.fault("answer", "*", "/v2/.+", status=403)
         shop = Shop(basic.host, login, time=time)
@@ -132,7 +132,7 @@ def test_a_host_that_denies_everything_to_nobody_is_no_empty_one(server: Unruly,
         closed.fault("answer", "*", "/v2/.+", status=403)
         closed.fault("answer", "*", "/v2/$", status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
         with pytest.raises(Denied):
-            asking(Shop(closed.host, RegistrySettings(plain_http=True), time=time), "team/app")
+            asking(Shop(closed.host, HostSettings(plain_http=True), time=time), "team/app")
 
 
 def test_the_registrys_own_name_of_a_scope_is_taken_once_and_remembered(

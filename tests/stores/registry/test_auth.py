@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mirrorsync.errors import Denied, MirrorsyncError, RegistryFailure, Unauthorized
+from mirrorsync.hosts import HostSettings
 from mirrorsync.secret import Secret
-from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.base import Store, WritableRepository
 from tests.parts.doorman import PASSWORD, REFRESH, USER, Doorman, basic, basic_guard, with_tokens
 from tests.parts.images import image, layer, noise
@@ -21,8 +21,8 @@ from tests.stores.registry.asking import PLAIN, Shop, Time, described, pieces
 
 IMAGE = image([layer({"a": b"1"})])
 LARGE = noise("large", 1_500_000)
-LOGIN = RegistrySettings(username=USER, password=Secret(PASSWORD), plain_http=True)
-WRONG = RegistrySettings(username=USER, password=Secret("canary-wrong-password"), plain_http=True)
+LOGIN = HostSettings(username=USER, password=Secret(PASSWORD), plain_http=True)
+WRONG = HostSettings(username=USER, password=Secret("canary-wrong-password"), plain_http=True)
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from mirrorsync.errors import TlsFailed
-from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.hosts import HostSettings
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.open import StoreEnvironment, opener
-from mirrorsync.stores.registry.certificates import certificate_roots
-from mirrorsync.stores.registry.probe import speaks_tls
+from mirrorsync.stores.registry.http.certificates import certificate_roots
 from mirrorsync.stores.registry.store import RegistryStore, Surroundings
+from mirrorsync.stores.registry.tls_probe import speaks_tls
 from tests.parts.certificates import Authority, Certificate
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import image, layer
@@ -43,7 +43,7 @@ def holding() -> TinyRegistry:
     return registry
 
 
-def ask(host: str, settings: RegistrySettings, roots: tuple[Path, ...] = ()) -> None:
+def ask(host: str, settings: HostSettings, roots: tuple[Path, ...] = ()) -> None:
     async def run() -> None:
         store = RegistryStore(host, settings, Surroundings(lambda *_: None, certificates=roots))
         await _resolve(store)
@@ -70,9 +70,9 @@ def fill(directory: Path, papers: Papers, *, client: bool = False) -> Path:
 def test_an_authority_in_the_directory_of_the_host_is_trusted(tmp_path: Path, papers: Papers) -> None:
     with Unruly(holding(), tls=papers.server.server()) as server:
         with pytest.raises(TlsFailed, match="not trusted"):
-            ask(server.host, RegistrySettings(), (tmp_path / "a", tmp_path / "b"))
+            ask(server.host, HostSettings(), (tmp_path / "a", tmp_path / "b"))
         fill(tmp_path / "b" / server.host, papers)
-        ask(server.host, RegistrySettings(), (tmp_path / "a", tmp_path / "b"))
+        ask(server.host, HostSettings(), (tmp_path / "a", tmp_path / "b"))
 
 
 def test_the_first_directory_that_is_there_is_the_one(tmp_path: Path, papers: Papers) -> None:
@@ -81,7 +81,7 @@ def test_the_first_directory_that_is_there_is_the_one(tmp_path: Path, papers: Pa
         (tmp_path / "a" / server.host).mkdir(parents=True)
         fill(tmp_path / "b" / server.host, papers)
         with pytest.raises(TlsFailed, match="not trusted"):
-            ask(server.host, RegistrySettings(), (tmp_path / "a", tmp_path / "b"))
+            ask(server.host, HostSettings(), (tmp_path / "a", tmp_path / "b"))
 
 
 def test_the_directory_of_another_port_is_another_hosts(tmp_path: Path, papers: Papers) -> None:
@@ -89,7 +89,7 @@ def test_the_directory_of_another_port_is_another_hosts(tmp_path: Path, papers: 
         fill(tmp_path / "127.0.0.1", papers)
         fill(tmp_path / f"{server.host}0", papers)
         with pytest.raises(TlsFailed, match="not trusted"):
-            ask(server.host, RegistrySettings(), (tmp_path,))
+            ask(server.host, HostSettings(), (tmp_path,))
 
 
 def test_a_directory_that_is_chosen_takes_the_place_of_the_others(tmp_path: Path, papers: Papers) -> None:
@@ -97,15 +97,15 @@ def test_a_directory_that_is_chosen_takes_the_place_of_the_others(tmp_path: Path
         fill(tmp_path / "roots" / server.host, papers)
         (tmp_path / "empty").mkdir()
         with pytest.raises(TlsFailed, match="not trusted"):
-            ask(server.host, RegistrySettings(cert_dir=str(tmp_path / "empty")), (tmp_path / "roots",))
-        ask(server.host, RegistrySettings(cert_dir=str(fill(tmp_path / "mine", papers))))
+            ask(server.host, HostSettings(cert_dir=str(tmp_path / "empty")), (tmp_path / "roots",))
+        ask(server.host, HostSettings(cert_dir=str(fill(tmp_path / "mine", papers))))
 
 
 def test_a_client_certificate_in_the_directory_is_shown(tmp_path: Path, papers: Papers) -> None:
     with Unruly(holding(), tls=papers.server.server(clients_of=papers.authority.path)) as server:
-        ask(server.host, RegistrySettings(cert_dir=str(fill(tmp_path / "both", papers, client=True))))
+        ask(server.host, HostSettings(cert_dir=str(fill(tmp_path / "both", papers, client=True))))
         with pytest.raises(TlsFailed) as caught:
-            ask(server.host, RegistrySettings(cert_dir=str(fill(tmp_path / "half", papers))))
+            ask(server.host, HostSettings(cert_dir=str(fill(tmp_path / "half", papers))))
         assert "--cert-dir" in caught.value.remedy
 
 
@@ -114,7 +114,7 @@ def test_half_of_a_pair_is_named(tmp_path: Path, papers: Papers, missing: str) -
     directory = fill(tmp_path / "certs", papers, client=True)
     (directory / missing).unlink()
     with pytest.raises(TlsFailed, match=f"has no {missing}"):
-        ask("127.0.0.1:1", RegistrySettings(cert_dir=str(directory)))
+        ask("127.0.0.1:1", HostSettings(cert_dir=str(directory)))
 
 
 @pytest.mark.parametrize("name", ["ca.crt", "client.cert"])
@@ -122,12 +122,12 @@ def test_a_file_that_is_no_certificate_is_named(tmp_path: Path, papers: Papers, 
     directory = fill(tmp_path / "certs", papers, client=True)
     (directory / name).write_text("no certificate")
     with pytest.raises(TlsFailed, match=f"{directory / name} cannot be used"):
-        ask("127.0.0.1:1", RegistrySettings(cert_dir=str(directory)))
+        ask("127.0.0.1:1", HostSettings(cert_dir=str(directory)))
 
 
 def test_a_chosen_directory_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(TlsFailed, match="gone: No such file"):
-        ask("127.0.0.1:1", RegistrySettings(cert_dir=str(tmp_path / "gone")))
+        ask("127.0.0.1:1", HostSettings(cert_dir=str(tmp_path / "gone")))
 
 
 def test_what_else_is_in_the_directory_does_not_matter(tmp_path: Path, papers: Papers) -> None:
@@ -135,7 +135,7 @@ def test_what_else_is_in_the_directory_does_not_matter(tmp_path: Path, papers: P
     for name in ("README", "old.crt.bak", "ca.pem", ".cert.swp"):
         (directory / name).write_text("no certificate")
     with Unruly(holding(), tls=papers.server.server()) as server:
-        ask(server.host, RegistrySettings(cert_dir=str(directory)))
+        ask(server.host, HostSettings(cert_dir=str(directory)))
 
 
 def test_every_store_finds_the_directories_of_the_home(tmp_path: Path, papers: Papers) -> None:
@@ -154,7 +154,7 @@ def test_the_systems_directories_are_podmans_and_dockers() -> None:
 
 def test_a_host_with_tls_is_told_from_one_without_and_from_none(papers: Papers, registry: DockerRegistry) -> None:
     def asked(host: str) -> bool:
-        return asyncio.run(speaks_tls(host, RegistrySettings(), {}))
+        return asyncio.run(speaks_tls(host, HostSettings(), {}))
 
     with Unruly(holding(), tls=papers.server.server()) as server:
         assert asked(server.host)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mirrorsync.errors import MirrorsyncError, RegistryFailure, Unauthorized
+from mirrorsync.hosts import HostSettings
 from mirrorsync.secret import Secret
-from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.base import Store, WritableRepository
 from tests.parts.doorman import PASSWORD, REFRESH, USER, Doorman, basic_guard, with_tokens
 from tests.parts.images import image, layer, noise
@@ -20,8 +20,8 @@ from tests.stores.registry.asking import PLAIN, Shop, Time
 
 IMAGE = image([layer({"a": b"1"})])
 LARGE = noise("large", 1_500_000)
-LOGIN = RegistrySettings(username=USER, password=Secret(PASSWORD), plain_http=True)
-WRONG = RegistrySettings(username=USER, password=Secret("canary-wrong-password"), plain_http=True)
+LOGIN = HostSettings(username=USER, password=Secret(PASSWORD), plain_http=True)
+WRONG = HostSettings(username=USER, password=Secret("canary-wrong-password"), plain_http=True)
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_a_token_service_elsewhere_gets_no_identity_token(
 
 def test_a_token_service_that_the_spec_names_gets_credentials(server: Unruly, time: Time, doorman: Doorman) -> None:
     doorman.realm = f"http://{ELSEWHERE}:{server.port}/token"
-    settings = RegistrySettings(USER, Secret(PASSWORD), plain_http=True, realm_hosts=(ELSEWHERE,))
+    settings = HostSettings(USER, Secret(PASSWORD), plain_http=True, realm_hosts=(ELSEWHERE,))
     shop = Shop(server.host, settings, time=time)
     assert shop.resolve("1") is not None
     assert [question.who for question in doorman.questions] == ["password"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.hosts import HostSettings
 from mirrorsync.stores.base import WritableRepository
 from tests.parts.images import image, layer, noise
 from tests.parts.tiny_registry import TinyRegistry
@@ -20,7 +20,7 @@ DATA = noise("for many readers", 200_000)
 
 
 def crowd(limit: int | None) -> Shop:
-    return Shop("", RegistrySettings(plain_http=True, max_connections=limit), time=None)
+    return Shop("", HostSettings(plain_http=True, max_connections=limit), time=None)
 
 
 @pytest.mark.parametrize(("limit", "questions"), [(3, 1), (4, 2), (8, 4), (16, 8), (None, 32)])
@@ -89,7 +89,7 @@ def test_a_failure_gives_its_connection_back(tiny: TinyRegistry, server: Unruly,
         "hang_up": {},
     }
     server.fault(fault, "GET", "/blobs/", hits=[1, 2, 3], **details[fault])
-    shop = Shop(server.host, RegistrySettings(plain_http=True, max_connections=4))
+    shop = Shop(server.host, HostSettings(plain_http=True, max_connections=4))
 
     async def several(repository: WritableRepository) -> None:
         for _ in range(5):

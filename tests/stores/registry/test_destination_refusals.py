@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mirrorsync.errors import RegistryFailure, Unauthorized
+from mirrorsync.hosts import HostSettings
 from mirrorsync.secret import Secret
-from mirrorsync.spec.model import RegistrySettings
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.doorman import PASSWORD, USER, Doorman, with_tokens
 from tests.parts.images import image, layer, noise
@@ -84,7 +84,7 @@ def test_a_page_is_no_word_that_something_is_absent(server: Unruly, tiny: TinyRe
     tiny.guard = doorman.guard
     server.app = with_tokens(tiny, doorman)
     server.fault("answer", "*", "/manifests/", status=403, headers=HTML)
-    login = RegistrySettings(USER, Secret(PASSWORD), plain_http=True)
+    login = HostSettings(USER, Secret(PASSWORD), plain_http=True)
     with pytest.raises(RegistryFailure, match="web page"):
         asking(Shop(server.host, login, time=time), "app")
 
@@ -106,7 +106,7 @@ def test_a_good_login_that_may_not_read_is_no_wrong_password(server: Unruly, tin
     doorman = Doorman(realm=f"{server.url}/token", grants=lambda scopes: [])
     tiny.guard = doorman.guard
     server.app = with_tokens(tiny, doorman)
-    login = RegistrySettings(USER, Secret(PASSWORD), plain_http=True)
+    login = HostSettings(USER, Secret(PASSWORD), plain_http=True)
     with pytest.raises(Unauthorized) as caught:
         Shop(server.host, login, time=time).resolve("1")
     assert "the login is good" in caught.value.remedy

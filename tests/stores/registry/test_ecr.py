@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from mirrorsync.errors import RateLimited
+from mirrorsync.hosts import HostSettings
 from mirrorsync.secret import Secret
-from mirrorsync.spec.model import RegistrySettings
-from mirrorsync.stores.registry.retry import ATTEMPTS
+from mirrorsync.stores.registry.http.retry import ATTEMPTS
 from tests.parts.doorman import PASSWORD, USER
 from tests.parts.ecr import Ecr
 from tests.parts.images import image, layer
@@ -35,7 +35,7 @@ def server(ecr: Ecr, time: Time) -> Iterator[Unruly]:
 
 @pytest.fixture
 def shop(server: Unruly, time: Time) -> Shop:
-    return Shop(server.host, RegistrySettings(USER, Secret(PASSWORD), plain_http=True), time=time)
+    return Shop(server.host, HostSettings(USER, Secret(PASSWORD), plain_http=True), time=time)
 
 
 def test_a_repository_that_does_not_exist_is_named_with_what_creates_it(

@@ -11,12 +11,13 @@ from collections.abc import Callable
 import pytest
 
 from mirrorsync.errors import IntegrityError, MirrorsyncError, RegistryFailure
+from mirrorsync.files.chunks import CHUNK_BYTES
+from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
 from mirrorsync.secret import Secret
-from mirrorsync.spec.model import RegistrySettings
-from mirrorsync.stores.base import CHUNK_BYTES, WritableRepository
-from mirrorsync.stores.registry.encoding import NotEncodedSo, codings, undone, undone_whole
+from mirrorsync.stores.base import WritableRepository
+from mirrorsync.stores.registry.http.encoding import NotEncodedSo, codings, undone, undone_whole
 from tests.parts.doorman import PASSWORD, USER, Doorman, with_tokens
 from tests.parts.images import OCI_MANIFEST, artifact, image, layer, noise
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
@@ -58,7 +59,7 @@ def test_a_token_that_a_cdn_compresses_is_read(server: Unruly, tiny: TinyRegistr
     tiny.guard = doorman.guard
     server.app = with_tokens(tiny, doorman)
     server.fault("compress", "GET", "/token", coding="gzip")
-    shop.settings = RegistrySettings(USER, Secret(PASSWORD), plain_http=True)
+    shop.settings = HostSettings(USER, Secret(PASSWORD), plain_http=True)
     assert shop.resolve("1") == ROOT.descriptor
 
 

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from mirrorsync.errors import RegistryFailure, Unauthorized
+from mirrorsync.hosts import Credentials, HostSettings
 from mirrorsync.secret import Secret
-from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.base import WritableRepository
-from mirrorsync.stores.registry.accounts import Credentials
-from mirrorsync.stores.registry.login import accepts
+from mirrorsync.stores.registry.login_check import accepts
 from mirrorsync.stores.registry.store import Surroundings
 from tests.parts.doorman import PASSWORD, USER, Doorman, basic, basic_guard, with_tokens
 from tests.parts.forward_proxy import ForwardProxy
@@ -27,7 +26,7 @@ from tests.stores.registry.asking import PLAIN, Shop, Time, described
 
 LARGE = noise("behind a gateway", 1_500_000)
 IMAGE = image([layer({"a": b"1"}), LARGE])
-OURS = RegistrySettings("robot-of-the-gateway", Secret("canary-of-the-gateway"), plain_http=True)
+OURS = HostSettings("robot-of-the-gateway", Secret("canary-of-the-gateway"), plain_http=True)
 
 
 @pytest.fixture

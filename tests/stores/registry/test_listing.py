@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mirrorsync.errors import Denied, RegistryFailure, RepositoryNotFound
+from mirrorsync.hosts import HostSettings
 from mirrorsync.secret import Secret
-from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.base import Store
 from tests.parts.doorman import PASSWORD, USER, basic_guard
 from tests.parts.tiny_registry import App, Asked, Reply
@@ -60,7 +60,7 @@ def test_every_page_is_read(server: Unruly, shop: Shop, link: str) -> None:
 def test_a_page_carries_credentials_and_so_does_the_next(server: Unruly, time: Time) -> None:
     guarded, guard = book([["1"], ["2"]], LINKS["relative"]), basic_guard('Basic realm="x"')
     server.app = lambda asked: guard(asked) or guarded(asked)
-    login = RegistrySettings(plain_http=True, username=USER, password=Secret(PASSWORD))
+    login = HostSettings(plain_http=True, username=USER, password=Secret(PASSWORD))
     assert Shop(server.host, login, time=time).tags() == ["1", "2"]
 
 

@@ -7,10 +7,9 @@ import asyncio
 import pytest
 
 from mirrorsync.errors import Denied, MirrorsyncError, RegistryFailure, Unauthorized, Unreachable
+from mirrorsync.hosts import Credentials, HostSettings
 from mirrorsync.secret import Secret
-from mirrorsync.spec.model import RegistrySettings
-from mirrorsync.stores.registry.accounts import Credentials
-from mirrorsync.stores.registry.login import accepts
+from mirrorsync.stores.registry.login_check import accepts
 from mirrorsync.stores.registry.store import Surroundings
 from tests.conftest import Locked
 from tests.parts.docker_registry import DockerRegistry
@@ -20,12 +19,12 @@ from tests.parts.unruly import Unruly
 from tests.stores.registry.asking import PLAIN, Heard, Time
 
 
-def asked(host: str, user: str, password: str, settings: RegistrySettings = PLAIN, heard: Heard | None = None) -> bool:
+def asked(host: str, user: str, password: str, settings: HostSettings = PLAIN, heard: Heard | None = None) -> bool:
     around = Surroundings(lambda *_: None, observer=heard or Heard(), clock=Time().clock)
     return asyncio.run(accepts(host, Credentials(user, Secret(password)), settings, around))
 
 
-def refused(host: str, user: str, password: str, settings: RegistrySettings = PLAIN) -> MirrorsyncError:
+def refused(host: str, user: str, password: str, settings: HostSettings = PLAIN) -> MirrorsyncError:
     with pytest.raises(MirrorsyncError) as caught:
         asked(host, user, password, settings)
     assert password not in f"{caught.value} {caught.value!r} {caught.value.remedy}"
@@ -34,7 +33,7 @@ def refused(host: str, user: str, password: str, settings: RegistrySettings = PL
 
 
 def test_basic_authentication_with_the_right_and_with_a_wrong_password(tls_registry: Locked) -> None:
-    settings = RegistrySettings(ca_file=str(tls_registry.ca_file))
+    settings = HostSettings(ca_file=str(tls_registry.ca_file))
     assert asked(tls_registry.host, tls_registry.username, tls_registry.password, settings)
     for user, password in ((tls_registry.username, "canary-wrong"), ("nobody", tls_registry.password)):
         error = refused(tls_registry.host, user, password, settings)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 from mirrorsync.errors import MirrorsyncError, Unreachable, UsageError
-from mirrorsync.spec.model import RegistrySettings
-from mirrorsync.stores.registry.proxies import bypasses
+from mirrorsync.hosts import HostSettings
+from mirrorsync.stores.registry.http.proxies import bypasses
 from tests.parts.certificates import Authority
 from tests.parts.forward_proxy import ForwardProxy
 from tests.parts.images import noise
@@ -72,7 +72,7 @@ def test_plain_http_goes_through_the_proxy(server: Unruly, time: Time, work: Wor
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "ALL_PROXY"])
 def test_tls_goes_through_a_tunnel(authority: Authority, secure: Unruly, work: Work, variable: str) -> None:
     with ForwardProxy({f"{NAME}:443": secure.host}) as proxy:
-        settings = RegistrySettings(ca_file=str(authority.path))
+        settings = HostSettings(ca_file=str(authority.path))
         work(Shop(NAME, settings, {variable: proxy.url}))
         assert set(proxy.asked) == {f"CONNECT {NAME}:443"}
         assert all("authorization" not in headers for headers in proxy.headers)
@@ -84,7 +84,7 @@ def test_a_tunnel_does_not_make_a_certificate_good(secure: Unruly, work: Work) -
         ForwardProxy({f"{NAME}:443": secure.host}) as proxy,
         pytest.raises(MirrorsyncError, match="certificate is not trusted"),
     ):
-        work(Shop(NAME, RegistrySettings(), {"https_proxy": proxy.url}))
+        work(Shop(NAME, HostSettings(), {"https_proxy": proxy.url}))
 
 
 @every_work
@@ -196,7 +196,7 @@ def test_a_tunnel_gets_the_login_in_its_url_and_the_registry_does_not(
 ) -> None:
     before = len(secure.seen.requests)
     with ForwardProxy({f"{NAME}:443": secure.host}, LOGIN) as proxy:
-        settings = RegistrySettings(ca_file=str(authority.path))
+        settings = HostSettings(ca_file=str(authority.path))
         work(Shop(NAME, settings, {"https_proxy": f"http://{LOGIN_IN_URL}@{proxy.host}"}))
     assert all("Proxy-Authorization" not in asked.headers for asked in secure.seen.requests[before:])
 
@@ -206,7 +206,7 @@ def test_a_tunnel_gets_the_login_in_its_url_and_the_registry_does_not(
 def test_a_proxy_that_wants_another_login_says_so_without_repeating_it(
     authority: Authority, time: Time, work: Work, scheme: str
 ) -> None:
-    settings = PLAIN if scheme == "http" else RegistrySettings(ca_file=str(authority.path))
+    settings = PLAIN if scheme == "http" else HostSettings(ca_file=str(authority.path))
     with ForwardProxy(login="somebody:else") as proxy:
         shop = Shop(NAME, settings, {f"{scheme}_proxy": f"http://{LOGIN_IN_URL}@{proxy.host}"}, time)
         with pytest.raises(MirrorsyncError) as caught:
@@ -223,7 +223,7 @@ def test_a_proxy_that_wants_another_login_says_so_without_repeating_it(
 @every_work
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_is_down_is_named_as_the_reason(time: Time, work: Work, scheme: str) -> None:
-    settings = PLAIN if scheme == "http" else RegistrySettings()
+    settings = PLAIN if scheme == "http" else HostSettings()
     shop = Shop(NAME, settings, {f"{scheme}_proxy": f"http://{LOGIN_IN_URL}@127.0.0.1:1"}, time)
     with pytest.raises(Unreachable) as caught:
         work(shop)

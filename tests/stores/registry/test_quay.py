@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from mirrorsync.errors import Denied, Unauthorized
+from mirrorsync.hosts import HostSettings
 from mirrorsync.secret import Secret
-from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.registry.store import RegistryStore
 from tests.parts.doorman import PASSWORD, USER, basic_guard
@@ -24,7 +24,7 @@ from tests.stores.registry.asking_destinations import asking, copied, holds, spe
 LAYERS = [layer({"a": b"1"}), noise("a layer", 1_200_000)]
 IMAGE = index([image(LAYERS, architecture=name) for name in ("amd64", "arm64")])
 OTHER = image([layer({"b": b"2"})])
-LOGIN = RegistrySettings(USER, Secret(PASSWORD), plain_http=True)
+LOGIN = HostSettings(USER, Secret(PASSWORD), plain_http=True)
 
 
 @pytest.fixture(params=[True, False], ids=["made with the token", "made with the first upload"])
@@ -88,7 +88,7 @@ def test_a_namespace_of_somebody_else_is_refused_when_it_is_written(
 
 def test_who_has_no_login_is_told_to_have_one(server: Unruly, time: Time) -> None:
     with pytest.raises(Unauthorized) as caught:
-        asking(Shop(server.host, RegistrySettings(plain_http=True), time=time), "team/new")
+        asking(Shop(server.host, HostSettings(plain_http=True), time=time), "team/new")
     assert "log in" in caught.value.remedy
 
 
@@ -139,7 +139,7 @@ def test_with_basic_authentication_the_api_tells_a_hidden_repository_from_a_wron
     guard = basic_guard('Basic realm="x"')
     hidden = basic_guard('Basic realm="x"', password="another")
     tiny = TinyRegistry(guard=lambda asked: guard(asked) or (hidden(asked) if "/new/" in asked.path else None))
-    login = RegistrySettings(USER, Secret(password), plain_http=True)
+    login = HostSettings(USER, Secret(password), plain_http=True)
     with Unruly(tiny) as server:
         shop = Shop(server.host, login, time=time)
         if password == PASSWORD:
@@ -159,7 +159,7 @@ def test_a_wrong_password_for_basic_is_said_no_more_once_the_api_refused_it(time
                 with pytest.raises(Unauthorized):
                     await store.repository("app").resolve(str(number))
 
-        Shop(server.host, RegistrySettings(USER, Secret("canary-wrong"), plain_http=True), time=time).run(many)
+        Shop(server.host, HostSettings(USER, Secret("canary-wrong"), plain_http=True), time=time).run(many)
         said = [asked for asked in server.seen.requests if asked.authorization]
     assert len(said) == 2, "once for the first tag, and once for the API, which tells what was refused"
 

@@ -9,9 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from mirrorsync.errors import ContentNotFound, IntegrityError, RegistryFailure, Unreachable
+from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.stores.base import CHUNK_BYTES, WritableRepository
+from mirrorsync.stores.base import WritableRepository
 from mirrorsync.stores.memory import MemoryStore
 from tests.parts.images import noise
 from tests.parts.tiny_registry import TinyRegistry

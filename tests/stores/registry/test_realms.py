@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from mirrorsync.hosts import HostSettings
 from mirrorsync.secret import Secret
-from mirrorsync.spec.model import RegistrySettings
-from mirrorsync.stores.registry.origins import leads_inward, resolved
-from mirrorsync.stores.registry.realms import Realms
+from mirrorsync.stores.registry.http.origins import leads_inward, resolved
+from mirrorsync.stores.registry.http.realms import Realms
 from tests.parts.doorman import PASSWORD, USER, Doorman
 from tests.parts.images import image, layer
 from tests.parts.tiny_registry import TinyRegistry
@@ -76,7 +76,7 @@ def test_another_port_of_the_registrys_host_gets_the_password_only_when_it_is_na
     server: Unruly, service: Unruly, time: Time, doorman: Doorman, named: bool, who: str
 ) -> None:
     hosts = (service.host,) if named else ()
-    shop = Shop(server.host, RegistrySettings(USER, Secret(PASSWORD), plain_http=True, realm_hosts=hosts), time=time)
+    shop = Shop(server.host, HostSettings(USER, Secret(PASSWORD), plain_http=True, realm_hosts=hosts), time=time)
     assert shop.resolve("1") is not None
     assert [question.who for question in doorman.questions] == [who]
     assert [service.host in notice for notice in shop.heard.notices] == ([] if named else [True])

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 from mirrorsync.errors import MirrorsyncError, RegistryFailure, RegistryUnavailable, Unreachable
+from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.secret import Secret
-from mirrorsync.spec.model import RegistrySettings
-from mirrorsync.stores.registry.retry import ATTEMPTS
+from mirrorsync.stores.registry.http.retry import ATTEMPTS
 from tests.parts.doorman import PASSWORD, USER, basic, basic_guard
 from tests.parts.forward_proxy import ForwardProxy
 from tests.parts.images import noise
@@ -24,7 +24,7 @@ Read = Callable[[Shop, Descriptor], bytes]
 READERS: Mapping[str, Read] = {"questions": Shop.small, "bytes": Shop.large}
 # Every character that may stand in a query: a signature is over it.
 PRESIGNED = "/blob?X-Amz-Signature=abc%2Fdef%2Bghi&Expires=1700&a=b+c&d=%20~!$'()*,;:@/?-._%3D%C3%A9&empty=&bare"
-LOGIN = RegistrySettings(plain_http=True, username=USER, password=Secret(PASSWORD))
+LOGIN = HostSettings(plain_http=True, username=USER, password=Secret(PASSWORD))
 
 read_both = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 

@@ -9,8 +9,9 @@ from email.utils import formatdate
 import pytest
 
 from mirrorsync.errors import MirrorsyncError, RateLimited, RegistryFailure, Unreachable
+from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.oci.descriptor import Descriptor
-from mirrorsync.stores.base import CHUNK_BYTES, Store, WritableRepository
+from mirrorsync.stores.base import Store, WritableRepository
 from tests.parts.images import image, layer, noise
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
 from tests.parts.unruly import HangUp, Unruly

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from mirrorsync.errors import MirrorsyncError, Unreachable
-from mirrorsync.spec.model import RegistrySettings
+from mirrorsync.hosts import HostSettings
 from tests.parts.images import noise
 from tests.parts.slow_line import SlowLine
 from tests.parts.tiny_registry import Reply, TinyRegistry
@@ -20,7 +20,7 @@ from tests.stores.registry.asking import Shop, described, pieces
 SMALL = noise("slow", 60_000)
 LARGE = noise("slow and large", 600_000)
 # A second stands for the minute of the defaults: everything else is scaled with it.
-HASTY = RegistrySettings(plain_http=True, stall_seconds=1, answer_seconds=1, min_bytes_per_second=1024)
+HASTY = HostSettings(plain_http=True, stall_seconds=1, answer_seconds=1, min_bytes_per_second=1024)
 PATIENT = replace(HASTY, answer_seconds=30)
 
 Work = Callable[[Shop], object]
@@ -43,7 +43,7 @@ def tiny() -> TinyRegistry:
     return registry
 
 
-def shop_of(host: str, settings: RegistrySettings = HASTY) -> Shop:
+def shop_of(host: str, settings: HostSettings = HASTY) -> Shop:
     return Shop(host, settings, attempts=1)
 
 

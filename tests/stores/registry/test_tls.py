@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from mirrorsync.errors import MirrorsyncError, RegistryFailure, TlsFailed, Unreachable
+from mirrorsync.hosts import HostSettings
 from mirrorsync.secret import Secret
-from mirrorsync.spec.model import RegistrySettings
 from mirrorsync.stores.base import WritableRepository
 from tests.conftest import Locked
 from tests.parts.certificates import Authority, Certificate
@@ -62,8 +62,8 @@ def serving(tls: ssl.SSLContext | None) -> Iterator[Unruly]:
         yield server
 
 
-def trusting(papers: Papers) -> RegistrySettings:
-    return RegistrySettings(ca_file=str(papers.authority.path))
+def trusting(papers: Papers) -> HostSettings:
+    return HostSettings(ca_file=str(papers.authority.path))
 
 
 @read_both
@@ -75,12 +75,12 @@ def test_a_certificate_of_the_authority_in_the_spec_is_trusted(papers: Papers, r
 @dataclass(frozen=True)
 class Distrust:
     certificate: Callable[[Papers], Certificate]
-    settings: Callable[[Papers], RegistrySettings]
+    settings: Callable[[Papers], HostSettings]
     said: str
 
 
 DISTRUSTED = {
-    "an unknown authority": Distrust(lambda papers: papers.good, lambda papers: RegistrySettings(), "certificate"),
+    "an unknown authority": Distrust(lambda papers: papers.good, lambda papers: HostSettings(), "certificate"),
     "it has expired": Distrust(lambda papers: papers.expired, trusting, "certificate has expired"),
     "it is for another host": Distrust(lambda papers: papers.elsewhere, trusting, "127.0.0.1"),
 }
@@ -107,12 +107,12 @@ def test_a_certificate_that_is_not_trusted_ends_it_at_once(papers: Papers, read:
 def test_any_certificate_will_do_where_the_spec_says_so(papers: Papers, read: Read, kind: str) -> None:
     certificate: Certificate = getattr(papers, kind)
     with serving(certificate.server()) as server:
-        assert read(Shop(server.host, RegistrySettings(insecure_skip_verify=True))) == DATA
+        assert read(Shop(server.host, HostSettings(insecure_skip_verify=True))) == DATA
 
 
 @read_both
 def test_a_server_that_wants_to_know_the_client_gets_its_certificate(papers: Papers, read: Read) -> None:
-    settings = RegistrySettings(
+    settings = HostSettings(
         ca_file=str(papers.authority.path),
         client_cert=str(papers.client.path),
         client_key=str(papers.client.key),
@@ -129,7 +129,7 @@ def test_a_server_that_wants_to_know_the_client_gets_its_certificate(papers: Pap
 def test_a_client_certificate_is_shown_to_nobody_else(papers: Papers, read: Read) -> None:
     """A storage that asks for one must not learn who we are to the registry."""
     shown: list[object] = []
-    settings = RegistrySettings(
+    settings = HostSettings(
         ca_file=str(papers.authority.path),
         client_cert=str(papers.client.path),
         client_key=str(papers.client.key),
@@ -166,7 +166,7 @@ def test_a_file_of_the_spec_that_cannot_be_used_is_named(
     if key == "client_cert":
         values["client_key"] = str(path)
     with pytest.raises(MirrorsyncError) as caught:
-        read(Shop("127.0.0.1:1", RegistrySettings(**values)))  # type: ignore[arg-type]  # tables of values of several types
+        read(Shop("127.0.0.1:1", HostSettings(**values)))  # type: ignore[arg-type]  # tables of values of several types
     assert f"{key} {path} cannot be used" in caught.value.message
     assert key in caught.value.remedy
 
@@ -174,7 +174,7 @@ def test_a_file_of_the_spec_that_cannot_be_used_is_named(
 @read_both
 def test_a_server_without_tls_is_told_from_one_that_is_down(read: Read) -> None:
     with serving(None) as server:
-        shop = Shop(server.host, RegistrySettings())
+        shop = Shop(server.host, HostSettings())
         with pytest.raises(TlsFailed, match="does not answer with TLS") as caught:
             read(shop)
         assert "plain_http: true" in caught.value.remedy
@@ -184,7 +184,7 @@ def test_a_server_without_tls_is_told_from_one_that_is_down(read: Read) -> None:
 @read_both
 def test_nothing_is_ever_said_without_tls_to_a_host_that_should_have_it(read: Read) -> None:
     with serving(None) as server:
-        settings = RegistrySettings(username="robot", password=Secret("canary"), insecure_skip_verify=True)
+        settings = HostSettings(username="robot", password=Secret("canary"), insecure_skip_verify=True)
         with pytest.raises(TlsFailed):
             read(Shop(server.host, settings))
         assert server.seen.requests == []
@@ -217,7 +217,7 @@ def test_a_token_service_without_tls_is_not_asked(papers: Papers) -> None:
     with serving(papers.good.server()) as server, serving(None) as other:
         challenge = {"WWW-Authenticate": f'Bearer realm="{other.url}/token"'}
         server.fault("answer", "*", "/v2/", status=401, headers=challenge)
-        settings = RegistrySettings("robot", Secret("canary"), ca_file=str(papers.authority.path))
+        settings = HostSettings("robot", Secret("canary"), ca_file=str(papers.authority.path))
         with pytest.raises(RegistryFailure, match="from https to http"):
             Shop(server.host, settings).resolve("1")
         assert other.seen.requests == []
@@ -249,7 +249,7 @@ def test_a_body_that_breaks_off_under_tls_goes_on_where_it_stopped(papers: Paper
 
 @read_both
 def test_a_real_registry_with_tls_and_a_password(tls_registry: Locked, read: Read) -> None:
-    settings = RegistrySettings(tls_registry.username, Secret(tls_registry.password), ca_file=str(tls_registry.ca_file))
+    settings = HostSettings(tls_registry.username, Secret(tls_registry.password), ca_file=str(tls_registry.ca_file))
     shop = Shop(tls_registry.host, settings)
     shop.put(BLOB, [DATA])
     assert read(shop) == DATA
@@ -280,7 +280,7 @@ def test_events_say_nothing_of_a_host_that_works(papers: Papers) -> None:
 
 
 def test_questions_share_one_connection_where_the_registry_speaks_http_2(tls_registry: Locked) -> None:
-    settings = RegistrySettings(tls_registry.username, Secret(tls_registry.password), ca_file=str(tls_registry.ca_file))
+    settings = HostSettings(tls_registry.username, Secret(tls_registry.password), ca_file=str(tls_registry.ca_file))
     with SlowLine(tls_registry.host) as line:
         shop = Shop(line.host, settings)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mirrorsync.errors import RegistryFailure
+from mirrorsync.hosts import HostSettings
 from mirrorsync.secret import Secret
-from mirrorsync.spec.model import RegistrySettings
 from tests.parts.certificates import Authority
 from tests.parts.doorman import PASSWORD, USER, Doorman, with_tokens
 from tests.parts.images import image, layer, noise
@@ -51,7 +51,7 @@ def server(authority: Authority, tiny: TinyRegistry) -> Iterator[Unruly]:
 
 @pytest.fixture
 def shop(server: Unruly, authority: Authority, time: Time) -> Shop:
-    return Shop(server.host, RegistrySettings(USER, Secret(PASSWORD), ca_file=str(authority.path)), time=time)
+    return Shop(server.host, HostSettings(USER, Secret(PASSWORD), ca_file=str(authority.path)), time=time)
 
 
 @pytest.mark.parametrize("believed", ["http://{host}", "http://127.0.0.1", "http://127.0.0.1:80"])

@@ -20,10 +20,11 @@ from mirrorsync.errors import (
     Unauthorized,
     Unreachable,
 )
+from mirrorsync.files.chunks import CHUNK_BYTES
+from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.secret import Secret
-from mirrorsync.spec.model import RegistrySettings
-from mirrorsync.stores.base import CHUNK_BYTES, WritableRepository
+from mirrorsync.stores.base import WritableRepository
 from tests.parts.doorman import PASSWORD, USER, Doorman, basic_guard, with_tokens
 from tests.parts.images import noise
 from tests.parts.slow_line import SlowLine
@@ -127,7 +128,7 @@ def test_an_upload_to_another_host_carries_no_credentials(
     with Unruly(elsewhere) as other:
         location = f"{other.url}/v2/app/blobs/uploads/session1?_state=0"
         server.fault("headers", "POST", change={"Location": location})
-        write(Shop(server.host, RegistrySettings("robot", Secret(PASSWORD), plain_http=True), time=time), SMALL)
+        write(Shop(server.host, HostSettings("robot", Secret(PASSWORD), plain_http=True), time=time), SMALL)
         assert holds(elsewhere, SMALL)
         assert [asked.authorization for asked in other.seen.requests] == [""]
 

@@ -1,0 +1,272 @@
+"""Who asks and how a host is reached, by options: for one place, or for each end of a copy with a prefix of its own.
+
+The names are skopeo's. A password that is left out comes from the environment (MIRRORSYNC_PASSWORD,
+MIRRORSYNC_SRC_PASSWORD, MIRRORSYNC_DEST_PASSWORD) or from the terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from mirrorsync.cli.options.passwords import no_password_option, password_of
+from mirrorsync.cli.output.console import Console
+from mirrorsync.errors import UsageError, printable
+from mirrorsync.hosts import Access, Credentials, HostSettings
+from mirrorsync.library import absolute, run_once
+from mirrorsync.oci.names import check_host
+from mirrorsync.oci.reference import Location
+from mirrorsync.oci.transports import transport_of
+from mirrorsync.secret import Secret
+
+R = TypeVar("R")
+
+SOURCE: Final = "src-"
+DESTINATION: Final = "dest-"
+# skopeo's own short names for the ends of a copy.
+_ALIASES: Final = {SOURCE: ("--screds",), DESTINATION: ("--dcreds",)}
+
+
+@dataclass(frozen=True, slots=True)
+class AccessOptions:
+    """What the options say about one place. prefix: what their names begin with, such as `src-`.
+
+    creds: the username, and the password if it was given there. tls_verify, and all others: None or empty = not said.
+    """
+
+    prefix: str = ""
+    creds: tuple[str, Secret] | None = None
+    username: str | None = None
+    no_creds: bool = False
+    registry_token: Secret | None = None
+    authfile: str | None = None
+    tls_verify: bool | None = None
+    cert_dir: str | None = None
+    realm_host: tuple[str, ...] = ()
+    daemon_host: str | None = None
+
+    def option(self, name: str) -> str:
+        """Return an option as it is written."""
+        return f"--{self.prefix}{name.replace('_', '-')}"
+
+    def variable(self, name: str) -> str:
+        """Return the environment variable that stands for an option."""
+        return f"MIRRORSYNC_{self.prefix}{name}".replace("-", "_").upper()
+
+    def given(self) -> list[str]:
+        """Return the options that were given."""
+        return [self.option(one.name) for one in fields(self)[1:] if getattr(self, one.name) != one.default]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How the places of one command are reached: what StoreEnvironment takes of it."""
+
+    registries: Mapping[str, HostSettings] = field(default_factory=dict)
+    access: Mapping[str, Access] = field(default_factory=dict)
+    daemon_host: str | None = None
+
+
+def _creds(text: str) -> tuple[str, Secret]:
+    """Read USER[:PASSWORD], and hide the password from here on."""
+    username, _, password = text.partition(":")
+    if not username:
+        raise click.BadParameter("there is no username before the ':'")  # click would repeat what was given
+    return username, Secret(password)
+
+
+def tls_options(prefix: str = "", parameter: str = "access") -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Give a command the options for how a host is reached; it gets them as AccessOptions named `parameter`."""
+    return _collected(prefix, parameter, _tls(prefix))
+
+
+def access_options(prefix: str = "", parameter: str = "access") -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Give a command the options for who asks and how a host is reached; it gets AccessOptions named `parameter`."""
+    end = {SOURCE: " of the source", DESTINATION: " of the destination"}.get(prefix, "")
+    who = {
+        "creds": click.option(
+            f"--{prefix}creds", *_ALIASES.get(prefix, ()), _name(prefix, "creds"), type=_creds,
+            metavar="USER[:PASSWORD]", help=f"Account{end}; asks for a PASSWORD that is left out, which is better.",
+        ),
+        "username": click.option(f"--{prefix}username", metavar="USER", help="The same without a password."),
+        "no_creds": click.option(f"--{prefix}no-creds", is_flag=True, help="Ask without any login."),
+        "registry_token": click.option(
+            f"--{prefix}registry-token", type=Secret, metavar="TOKEN", help="Bearer token to send as it is."
+        ),
+        "authfile": click.option(f"--{prefix}authfile", metavar="FILE", help="The only file to take logins from."),
+        "daemon_host": click.option(f"--{prefix}daemon-host", metavar="URL", help="Where docker-daemon: is."),
+    }  # fmt: skip
+    collect = _collected(prefix, parameter, {**who, **_tls(prefix)})
+
+    def decorate(function: Callable[..., R]) -> Callable[..., R]:
+        return no_password_option(prefix)(collect(function))
+
+    return decorate
+
+
+def retry_option(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command `--retry-times`; it gets `retry_times`, None when it was not given."""
+    return click.option(
+        "--retry-times", type=click.IntRange(0, 100), metavar="N", help="How often to try a request again (default 4)."
+    )(function)
+
+
+def reach(console: Console, places: Sequence[tuple[Location, AccessOptions]], environment: Mapping[str, str]) -> Reach:
+    """Return how the places of a command are reached. Blocks: it may ask for a password, and ask a host for TLS.
+
+    Raises: UsageError for options that contradict each other or name what is not there.
+    """
+    registries: dict[str, HostSettings] = {}
+    access: dict[str, Access] = {}
+    daemon: dict[str, None] = {}
+    for location, options in places:
+        if options.daemon_host:
+            daemon[options.daemon_host] = None
+        if transport_of(location.store) is not None:
+            _note_useless(console, location, options)
+            continue
+        said = access_of(console, options, location.store, environment)
+        if said != Access():
+            key = f"{location.store}/{location.repository}" if location.repository else location.store
+            _agree(access, key, said)
+        wanted = settings_of(options)
+        if wanted != HostSettings():
+            _agree(registries, location.store, wanted)
+    if len(daemon) > 1:
+        raise UsageError("both ends are daemons, and only one can be spoken to", remedy="copy by way of an archive")
+    found = {host: with_transport(console, host, settings, environment) for host, settings in registries.items()}
+    return Reach(found, access, next(iter(daemon), None))
+
+
+def access_of(console: Console, options: AccessOptions, host: str, environment: Mapping[str, str]) -> Access:
+    """Return who asks at one host. Blocks where a password is typed. Raises: UsageError."""
+    ways = [name for name in ("creds", "username", "no_creds", "registry_token") if getattr(options, name)]
+    if len(ways) > 1:
+        raise UsageError(f"{options.option(ways[0])} and {options.option(ways[1])} contradict each other")
+    if options.no_creds:
+        return Access(anonymous=True)
+    token = options.registry_token or Secret("" if ways else environment.get(options.variable("registry_token"), ""))
+    if token:
+        return Access(Credentials(registry_token=_sendable(token, options)))
+    if options.registry_token is not None:
+        raise UsageError(f"{options.option('registry_token')} is empty")
+    username, password = options.creds or (options.username, Secret(""))
+    if username is None:
+        return Access(auth_file=_existing(options))
+    check_username(username)
+    if password:
+        console.say(
+            f"{options.option('creds')}: a password on the command line can be read by every user of this machine; "
+            f"leave it out to be asked for it, or set {options.variable('password')}"
+        )
+    else:
+        password = password_of(username, host, options.variable("password"), environment)
+    return Access(Credentials(username, password))
+
+
+def settings_of(options: AccessOptions) -> HostSettings:
+    """Return the settings that options come to; insecure_skip_verify may turn out to be plain_http."""
+    changes: dict[str, Any] = {}
+    if options.tls_verify is False:
+        changes["insecure_skip_verify"] = True
+    if options.cert_dir is not None:
+        directory = absolute(options.cert_dir)
+        if not directory.is_dir():
+            raise UsageError(f"{options.option('cert_dir')} {printable(options.cert_dir)} is no directory")
+        changes["cert_dir"] = str(directory)
+    if options.realm_host:
+        changes["realm_hosts"] = tuple(check_host(host) for host in options.realm_host)
+    return HostSettings(**changes)
+
+
+def with_transport(console: Console, host: str, settings: HostSettings, environment: Mapping[str, str]) -> HostSettings:
+    """Return settings that say whether a host without verification speaks TLS at all; it is asked only then."""
+    if not settings.insecure_skip_verify:
+        return settings
+    from dataclasses import replace
+
+    from mirrorsync.stores.open import proxies
+    from mirrorsync.stores.registry import speaks_tls
+
+    if run_once(speaks_tls(host, settings, proxies(environment))):
+        return settings
+    console.say(f"{host} speaks no TLS: everything, passwords too, can be read on the way")
+    return replace(settings, insecure_skip_verify=False, plain_http=True)
+
+
+def check_username(username: str) -> None:
+    """See that a username can be sent (RFC 7617 has no way to write a colon). Raises: UsageError."""
+    if not username or ":" in username or not username.isprintable():
+        raise UsageError(f"{printable(username, 60)!r} is no username: it may not be empty or hold a ':'")
+
+
+def _name(prefix: str, name: str) -> str:
+    return f"{prefix.replace('-', '_')}{name}"
+
+
+def _tls(prefix: str) -> dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]]:
+    return {
+        "tls_verify": click.option(
+            f"--{prefix}tls-verify", type=bool, metavar="BOOLEAN",
+            help="false: take any certificate, and plain HTTP where there is no TLS.",
+        ),
+        "cert_dir": click.option(
+            f"--{prefix}cert-dir", metavar="DIR", help="Holds *.crt of authorities, and NAME.cert with NAME.key."
+        ),
+        "realm_host": click.option(
+            f"--{prefix}realm-host", metavar="HOST[:PORT]", multiple=True,
+            help="A token service at another host or port that may get the login. Repeatable.",
+        ),
+    }  # fmt: skip
+
+
+def _collected(
+    prefix: str, parameter: str, options: Mapping[str, Callable[[Callable[..., Any]], Callable[..., Any]]]
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    def decorate(function: Callable[..., R]) -> Callable[..., R]:
+        @wraps(function)
+        def run(*words: Any, **values: Any) -> R:
+            given = {name: values.pop(_name(prefix, name)) for name in options}
+            return function(*words, **{parameter: AccessOptions(prefix, **given)}, **values)
+
+        command: Callable[..., R] = run
+        for option in reversed(list(options.values())):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _agree(known: dict[str, Any], key: str, value: object) -> None:
+    if known.setdefault(key, value) != value:
+        raise UsageError(f"the options for both ends say different things about {key}")
+
+
+def _existing(options: AccessOptions) -> Path | None:
+    if options.authfile is None:
+        return None
+    path = absolute(options.authfile)
+    if not path.exists():
+        raise UsageError(
+            f"there is no file {printable(options.authfile)}", remedy="`mirrorsync login --authfile` makes it"
+        )
+    return path
+
+
+def _sendable(token: Secret, options: AccessOptions) -> Secret:
+    text = token.reveal()
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise UsageError(f"{options.option('registry_token')} holds what no token can")
+    return token
+
+
+def _note_useless(console: Console, location: Location, options: AccessOptions) -> None:
+    """Say which options do nothing; skopeo takes them, and so scripts have them."""
+    useless = [name for name in options.given() if name != options.option("daemon_host")]
+    if useless:
+        console.say(f"{', '.join(useless)}: of no use, since {location} is no registry")

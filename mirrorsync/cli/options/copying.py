@@ -1,0 +1,118 @@
+"""A copy as a spec of one entry: what `mirrorsync copy SRC DST` wants, in the words of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from mirrorsync.errors import GrammarError, UsageError, printable
+from mirrorsync.hosts import HostSettings
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.names import check_tag, familiar_name
+from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.reference import LATEST, Location, Reference, host_and_path, parse_image
+from mirrorsync.oci.transports import THE_ONLY_ONE, transport_of
+from mirrorsync.spec.filters import ExactTag, Selection
+from mirrorsync.spec.model import Destination, Mirror, Spec
+from mirrorsync.spec.wanted import select_one
+
+_DESTINATION: Final = "destination"
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One image and all the names that it gets: whole references, of one place."""
+
+    source: Reference
+    targets: tuple[Reference, ...]
+    platforms: tuple[Platform, ...] = ()
+    referrers: bool = False
+
+
+def read_copy(source: str, destination: str, additional: Sequence[str], base: str) -> Copy:
+    """Read the two ends of a copy. additional: more tags (or `NAME:TAG`) at the destination; base: for relative paths.
+
+    Raises: GrammarError, UsageError.
+    """
+    whence = parse_image(source, base).or_latest()
+    target = _target(parse_image(destination, base), whence, destination)
+    if target.tag is None and target.digest is not None:
+        if whence.digest not in (None, target.digest):
+            raise UsageError(f"{whence} cannot become {target}: the digests differ", remedy="leave out one of them")
+        whence = Reference(whence.location, None, target.digest)
+    return Copy(whence, tuple(dict.fromkeys((target, *(_beside(target, text) for text in additional)))))
+
+
+def spec_of(copy: Copy, registries: Mapping[str, HostSettings]) -> Spec:
+    """Return the spec that wants just this copy."""
+    place = Destination(_DESTINATION, Location(copy.targets[0].location.store, ""))
+    by_name: dict[str, list[Selection]] = {}
+    for target in copy.targets:
+        by_name.setdefault(target.location.repository, []).append(select_one(copy.source, target.tag))
+    mirrors = tuple(
+        Mirror(
+            f"/mirrors/{number}",
+            copy.source.location,
+            _joined(selections),
+            (place,),
+            name,
+            platforms=copy.platforms,
+            referrers=copy.referrers,
+        )
+        for number, (name, selections) in enumerate(by_name.items())
+    )
+    text = " ".join(map(str, (copy.source, *copy.targets)))
+    return Spec(f"copy {text}", Digest.of(text.encode()), mirrors, {_DESTINATION: place}, registries)
+
+
+def _joined(selections: Sequence[Selection]) -> Selection:
+    exact: tuple[ExactTag, ...] = ()
+    for selection in selections:
+        exact += selection.exact
+    return Selection(exact, selections[0].digests)
+
+
+def _target(target: Reference, source: Reference, written: str) -> Reference:
+    """Return where the image goes, with all that was left out: the source's names on disk, docker's tag elsewhere."""
+    transport = transport_of(target.location.store)
+    if transport is None or target.pick != THE_ONLY_ONE:
+        if target.pick is not None:
+            raise GrammarError(f"{printable(written)!r} has no name to give", remedy="write NAME:TAG after the place")
+        return target.or_latest()
+    if not transport.many:
+        return replace(target, tag=LATEST, pick=None)
+    name = _inherited(source, by_docker=not transport.keeps_manifests)
+    if name is None:
+        raise UsageError(
+            f"{source} has no name, and {printable(written)} gives it none",
+            remedy=f"write {printable(written)}:NAME:TAG",
+        )
+    location = Location(target.location.store, transport.canonical(name) if name else "")
+    return Reference(location, source.tag, None if source.tag else source.digest)
+
+
+def _inherited(source: Reference, *, by_docker: bool) -> str | None:
+    """Return the repository's name that a place on disk takes from the source, None when that has none.
+
+    by_docker: whether the place has names as docker writes them, with the host.
+    """
+    location = source.location
+    if source.pick is not None or (by_docker and not location.repository):
+        return None
+    if by_docker and transport_of(location.store) is None:
+        return familiar_name(location.store, location.repository)
+    return location.repository if by_docker or not location.repository else host_and_path(location)[1]
+
+
+def _beside(target: Reference, text: str) -> Reference:
+    """Return another name for what goes to `target`: a tag beside its own, or NAME:TAG of the same place."""
+    transport = transport_of(target.location.store)
+    if transport is not None and not transport.many:
+        raise UsageError(f"{target.location} has no tags", remedy="leave out --additional-tag")
+    if ":" not in text or transport is None:
+        return Reference(target.location, check_tag(text))
+    within = transport.image(text)
+    if within.tag is None:
+        raise GrammarError(f"{printable(text)!r} has no tag", remedy="write TAG or NAME:TAG")
+    return Reference(Location(target.location.store, within.repository), within.tag)

@@ -1,0 +1,1 @@
+"""What people and logs get to see."""

@@ -1,0 +1,99 @@
+"""Where output goes: results to stdout, everything else to stderr, bars on a terminal, log lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
+
+from mirrorsync.cli.output.stdio import LogFormat, give, tell
+from mirrorsync.cli.output.tables import Table, print_table
+from mirrorsync.errors import MirrorsyncError, SpecError
+from mirrorsync.events import Observer
+from mirrorsync.plan.document import error_json
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """How one command speaks. as_json: one document on stdout. level: -1 quiet, 0 normal, 1 and more verbose."""
+
+    as_json: bool = False
+    level: int = 0
+    log_format: LogFormat | None = None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether a person watches stderr."""
+        return sys.stderr.isatty() and self.log_format is None
+
+    def result(self, document: Callable[[], dict[str, Any]], *parts: str | Table) -> None:
+        """Give the result: the document with --json, the parts for people without; `""` is left out."""
+        if self.as_json:
+            give(json.dumps(document(), indent=1))
+            return
+        for part in parts:
+            if isinstance(part, Table):
+                print_table(part)
+            elif part:
+                give(part)
+
+    def say(self, text: str) -> None:
+        """Tell people something on stderr, unless they want quiet."""
+        if self.level >= 0:
+            tell(text)
+
+    @contextmanager
+    def watching(self, *, ready: bool = False) -> Iterator[Observer]:
+        """Show events while the block runs: as progress bars on a terminal, as log lines elsewhere.
+
+        ready: so that a line can be written whatever state the process is in.
+        """
+        if self.terminal and self.level >= 0:
+            from mirrorsync.cli.output.progress import Bars
+
+            with Bars(verbose=self.level > 0) as bars:
+                yield bars
+        else:
+            from mirrorsync.cli.output.logs import event_logger
+
+            yield event_logger(self.log_format or "text", self.level, ready=ready)
+
+
+def verb(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command the options that every verb has; it gets a Console as its first argument."""
+
+    @wraps(function)
+    def run(*, as_json: bool, verbose: int, quiet: bool, log_format: LogFormat | None, **options: Any) -> R:
+        console = Console(as_json, -1 if quiet else verbose, log_format)
+        try:
+            return function(console, **options)
+        except MirrorsyncError as error:
+            if as_json:
+                give(json.dumps(error_document(error), indent=1))
+            raise
+
+    command: Callable[..., R] = run
+    for option in (
+        click.option("--log-format", type=click.Choice(["text", "json"]), help="Log lines instead of bars, and how."),
+        click.option("-q", "--quiet", is_flag=True, help="Say nothing when all is well."),
+        click.option("-v", "--verbose", count=True, help="Say more; twice also for every blob."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout."),
+    ):
+        command = option(command)
+    return command
+
+
+def error_document(error: MirrorsyncError) -> dict[str, Any]:
+    """Return the document that stands on stdout when there is no result to give."""
+    shown = error_json(error)
+    if isinstance(error, SpecError):
+        shown["problems"] = [asdict(problem) for problem in error.problems]
+    return {"kind": "mirrorsync.error", "version": 1, "error": shown}

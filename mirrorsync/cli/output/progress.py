@@ -1,0 +1,139 @@
+"""Progress bars on a terminal: one for the phase, one for all bytes, one for each large blob in flight."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Final, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
+
+from mirrorsync.cli.output.stdio import LINE_LIMIT
+from mirrorsync.errors import printable
+from mirrorsync.events import (
+    BlobEnded,
+    BlobStarted,
+    BytesMoved,
+    Event,
+    Noticed,
+    PhaseAdvanced,
+    PhaseStarted,
+    Retrying,
+    Served,
+    StepFailed,
+    TagSet,
+    TransferPlanned,
+)
+
+_PHASES: Final = {"resolve": "asking sources", "observe": "asking destinations", "apply": "steps"}
+# A bar for a blob that is there for the blink of an eye only flickers.
+_SHOWN_BYTES: Final = 16 * 1024 * 1024
+
+
+class Bars:
+    """An observer with bars on stderr while it is entered. Events come from several threads."""
+
+    def __init__(self, *, verbose: bool) -> None:
+        self._verbose = verbose
+        self._lock = threading.Lock()
+        console = Console(stderr=True, highlight=False)
+        self._steps = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console)
+        self._bytes = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._steps.live.transient = True
+        self._phase: TaskID | None = None
+        self._total: TaskID | None = None
+        self._blobs: dict[str, TaskID] = {}
+        self._shown: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._show(None)
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        with self._lock:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case PhaseStarted():
+                self._begin(event)
+            case PhaseAdvanced() if self._phase is not None:
+                self._steps.advance(self._phase)
+            case TransferPlanned(size) if size:
+                self._show(self._bytes)
+                self._total = self._bytes.add_task("bytes", total=size)
+            case BlobStarted(digest, size, _) if size >= _SHOWN_BYTES:
+                self._blobs[digest] = self._bytes.add_task(f"  {digest.partition(':')[2][:12]}", total=size)
+            case BytesMoved(digest, size):
+                self._move(digest, size)
+            case BlobEnded(digest) if digest in self._blobs:
+                self._bytes.remove_task(self._blobs.pop(digest))
+            case StepFailed() | Retrying() | Noticed() | TagSet() | Served():
+                self._tell(event)
+            case _:
+                pass
+
+    def _begin(self, event: PhaseStarted) -> None:
+        if self._phase is not None:
+            self._steps.remove_task(self._phase)
+        self._phase = self._steps.add_task(_PHASES[event.phase], total=event.total)
+        if self._shown is None and event.total:
+            self._show(self._steps)
+
+    def _move(self, digest: str, size: int) -> None:
+        if self._total is not None:
+            self._bytes.advance(self._total, size)
+        if digest in self._blobs:
+            self._bytes.advance(self._blobs[digest], size)
+
+    def _show(self, progress: Progress | None) -> None:
+        if self._shown is not None:
+            self._shown.stop()
+        self._shown = progress
+        if progress is not None:
+            progress.start()
+
+    def _tell(self, event: StepFailed | Retrying | Noticed | TagSet | Served) -> None:
+        """Print a line above the bars. It is text, never markup: messages come from elsewhere."""
+        match event:
+            case StepFailed(step, error):
+                line = _text(f"failed: {step}: {error}", "red")
+            case Retrying(what, _, delay, reason):
+                line = _text(f"{what}: {reason}; again in {delay:.0f} s", "yellow")
+            case Noticed(where, message):
+                line = _text(f"{where}: {message}", "yellow")
+            case TagSet(image, _) if self._verbose:
+                line = _text(f"done: {image}", "green")
+            case Served(method, path, status):
+                line = _text(f"{method} {path} {status}", "dim" if status < 400 else "yellow")
+            case _:
+                return
+        self._steps.console.print(line)
+
+
+def _text(shown: str, style: str) -> Text:
+    return Text(printable(shown, LINE_LIMIT), style=style)

@@ -1,0 +1,98 @@
+"""Plans, reports and inventories in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePath
+from typing import Final
+
+from rich.filesize import decimal
+
+from mirrorsync.cli.output.stdio import LINE_LIMIT
+from mirrorsync.cli.output.tables import Table
+from mirrorsync.errors import printable
+from mirrorsync.plan.model import Change, Failure, Plan, Totals
+from mirrorsync.spec.model import Spec
+from mirrorsync.sync.run.report import Report
+
+_STYLES: Final = {"new": "green", "moved": "yellow", "incomplete": "magenta"}
+
+
+def count(number: int, what: str) -> str:
+    """Return a number with its noun: `1 image`, `2 images`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def spec_summary(spec: Spec) -> str:
+    """Return one line about a valid spec."""
+    exact = sum(len(mirror.selection.exact) + len(mirror.selection.digests) for mirror in spec.mirrors)
+    filtered = sum(mirror.selection.lists for mirror in spec.mirrors)
+    wanted = f"{count(exact, 'exact image')}, {count(filtered, 'mirror')} with filters"
+    places = {destination.name for mirror in spec.mirrors for destination in mirror.destinations}
+    name = PurePath(spec.source).name
+    return f"{name} is valid: {count(len(spec.mirrors), 'mirror')} ({wanted}) to {count(len(places), 'destination')}"
+
+
+def changes_table(changes: Iterable[Change]) -> Table:
+    """Return the changed images: state, place, digest (or old and new), and where it comes from."""
+    rows = [
+        (change.state, str(change.image), _digests(change), f"from {change.image.source}")
+        for change in changes
+        if change.state != "unchanged"
+    ]
+    return Table(("state", "image", "digest", "source"), rows, dict(_STYLES))
+
+
+def _digests(change: Change) -> str:
+    new = change.image.root.digest.short
+    if change.was is None or change.was.digest == change.image.root.digest:
+        return new
+    return f"{change.was.digest.short} -> {new}"
+
+
+def plan_summary(plan: Plan) -> str:
+    """Return what a plan comes to: one line when there is nothing to do, else one for each destination."""
+    if not any(totals.changed for totals in plan.totals.values()):
+        return "" if plan.failures else _nothing(len(plan.changes), len(plan.totals))
+    lines = [f"{store.rstrip(':')}: {_totals(totals)}" for store, totals in plan.totals.items()]
+    return "\n".join([*lines, f"to read from sources: {decimal(plan.read_bytes)}"])
+
+
+def _nothing(images: int, destinations: int) -> str:
+    return f"nothing to do: {count(images, 'image')} at {count(destinations, 'destination')} as wanted"
+
+
+def _totals(totals: Totals) -> str:
+    images = [f"{number} {state}" for state in (*_STYLES, "unchanged") if (number := getattr(totals, state))]
+    blobs = [
+        f"{word} {count(amount.blobs, 'blob')} ({decimal(amount.size)})"
+        for word, amount in (("copy", totals.copy), ("mount", totals.mount), ("have", totals.present))
+        if amount.blobs
+    ]
+    return "; ".join(part for part in (", ".join(images), ", ".join(blobs)) if part)
+
+
+def failure_lines(failures: Iterable[Failure]) -> list[str]:
+    """Return two lines for each failure: what and where, and what to do."""
+    lines = []
+    for failure in failures:
+        # What failed is mostly the place that the error tells anyway.
+        subject = "" if failure.error.where == failure.subject else f"{failure.subject}: "
+        lines.append(f"failed: {subject}{failure.error}")
+        if failure.error.remedy:
+            lines.append(f"  {failure.error.remedy}")
+    return [printable(line, LINE_LIMIT) for line in lines]
+
+
+def report_summary(report: Report) -> str:
+    """Return what a run did, in one or two lines."""
+    outcomes, counts = report.outcomes, report.counts
+    destinations = len({result.change.image.target.store for result in report.results})
+    if not report.failures and not outcomes["done"] and not outcomes["skipped"]:
+        return _nothing(len(report.results), destinations)
+    parts = [f"{outcomes[name]} {name}" for name in ("done", "unchanged", "skipped") if outcomes[name]]
+    parts += [f"{len(report.failures)} failed"] * bool(report.failures)
+    moved = [f"read {decimal(counts.bytes_read)}", f"wrote {decimal(counts.bytes_written)}"]
+    moved += [f"mounted {decimal(counts.bytes_mounted)}"] * bool(counts.blobs_mounted)
+    stopped = ("stopped at the deadline: " if report.deadline else "stopped: ") if report.interrupted else ""
+    return f"{stopped}{', '.join(parts)}; {', '.join(moved)}"

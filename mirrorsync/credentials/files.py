@@ -1,0 +1,116 @@
+"""The files that podman, skopeo and docker keep logins in: where they are, and what an entry says.
+
+The rules are those of containers-auth.json(5) and of containers/image, pkg/docker/config. Left out: `.dockercfg`, which
+docker has not written since 2014, and the credential-helpers of registries.conf.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from mirrorsync.errors import MirrorsyncError, StorageError, UsageError, printable
+from mirrorsync.hosts import Credentials
+from mirrorsync.oci.names import DOCKER_HUB
+from mirrorsync.secret import Secret
+
+# Where podman keeps logins of a user without XDG_RUNTIME_DIR, below the user's number.
+RUN_DIRECTORY: Final = Path("/run/containers")
+_MAX_FILE_BYTES: Final = 4 * 1024 * 1024
+# The key that docker login writes Docker Hub under (docker/cli, registry.IndexServer); podman writes docker.io.
+DOCKERS_HUB_KEY: Final = "https://index.docker.io/v1/"
+_HUB_KEYS: Final = (DOCKER_HUB, DOCKERS_HUB_KEY, "index.docker.io")
+
+
+def files_read(environment: Mapping[str, str], run_directory: Path = RUN_DIRECTORY) -> Iterator[Path]:
+    """Yield the files that logins are looked for in, in the order of containers-auth.json(5), docker's at the end."""
+    yield from files_written(environment, run_directory)
+    home = environment.get("HOME")
+    if environment.get("REGISTRY_AUTH_FILE"):
+        return
+    if docker := environment.get("DOCKER_CONFIG") or (f"{home}/.docker" if home else ""):
+        yield Path(docker) / "config.json"
+
+
+def files_written(environment: Mapping[str, str], run_directory: Path = RUN_DIRECTORY) -> Iterator[Path]:
+    """Yield the files that a login can be kept in, the first that can be written being the one.
+
+    environment: REGISTRY_AUTH_FILE names the only one; otherwise XDG_RUNTIME_DIR (or `run_directory`, with the user's
+    number, without it), XDG_CONFIG_HOME and HOME say where they are.
+    """
+    if explicit := environment.get("REGISTRY_AUTH_FILE"):
+        yield Path(explicit)
+        return
+    if runtime := environment.get("XDG_RUNTIME_DIR"):
+        if Path(runtime).is_dir():  # whoever logs in makes it; it is not for us to make it
+            yield Path(runtime) / "containers" / "auth.json"
+    else:
+        yield run_directory / str(os.getuid()) / "auth.json"
+    home = environment.get("HOME")
+    if config := environment.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else ""):
+        yield Path(config) / "containers" / "auth.json"
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Return an auth file's content, None when there is no such file. Raises: StorageError, UsageError."""
+    try:
+        with path.open("rb") as file:
+            document = json.loads(file.read(_MAX_FILE_BYTES) or b"{}")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"{path} is not JSON", remedy="log in again, or remove the file") from None
+    if not isinstance(document, dict):
+        raise UsageError(f"{path} is not an auth file", remedy="log in again, or remove the file")
+    return document
+
+
+def keys_of(host: str) -> tuple[str, ...]:
+    """Return the keys that stand for a whole registry, podman's first; old docker wrote URLs."""
+    return _HUB_KEYS if host == DOCKER_HUB else (host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/")
+
+
+def namespaces(host: str, repository: str) -> Iterator[str]:
+    """Yield the keys that podman login writes for a part of a registry, the longest first (containers-auth.json(5))."""
+    parts = repository.split("/") if repository else []
+    for count in range(len(parts), 0, -1):
+        yield "/".join((host, *parts[:count]))
+
+
+def entry_of(credentials: Credentials) -> str:
+    """Return what stands under "auth" for a username and password."""
+    pair = f"{credentials.username}:{credentials.password.reveal()}"
+    return base64.b64encode(pair.encode()).decode()
+
+
+def decode(entry: Mapping[str, Any], path: Path, key: str) -> Credentials | None:
+    """Return the credentials of one entry, None when it has none. Raises: UsageError when it is damaged."""
+    token = entry.get("identitytoken")
+    identity = Secret(token if isinstance(token, str) else "")
+    encoded = entry.get("auth")
+    if not isinstance(encoded, str) or not encoded:
+        return Credentials(identity_token=identity) if identity else None
+    try:
+        username, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        username = colon = password = ""
+    if not colon and not identity:
+        raise _damaged(path, key)
+    # docker pads with NUL (docker/cli, config/configfile.decodeAuth strips it).
+    return Credentials(username, Secret(password.rstrip("\0")), identity)
+
+
+def _damaged(path: Path, host: str) -> MirrorsyncError:
+    return UsageError(f"{path} has an entry for {printable(host)} that cannot be read", remedy="log in again")
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """Return a member that should be an object; an empty one where it is none."""
+    return value if isinstance(value, dict) else {}

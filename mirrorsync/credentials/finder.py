@@ -1,0 +1,128 @@
+"""Finding credentials: the command line's, the spec's, and where podman, docker and skopeo login left them."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from mirrorsync.credentials.files import (
+    RUN_DIRECTORY,
+    decode,
+    files_read,
+    keys_of,
+    mapping,
+    namespaces,
+    read,
+)
+from mirrorsync.credentials.helpers import Helper
+from mirrorsync.errors import MirrorsyncError, UsageError
+from mirrorsync.hosts import Access, Credentials, HostSettings
+from mirrorsync.secret import Secret
+
+_NOTHING_SAID: Final[Mapping[str, Access]] = MappingProxyType({})
+
+
+class CredentialFinder:
+    """Finds the credentials of a host: those of the command line first, then the spec's, then podman's, skopeo's and
+    docker's, in their order.
+
+    settings: the spec's, by host. environment: where REGISTRY_AUTH_FILE, XDG_RUNTIME_DIR, XDG_CONFIG_HOME, HOME and
+    DOCKER_CONFIG are looked up, and what a credential helper gets as its own. access: what the command line says, by
+    `host/repository` or by host: both ends of a copy may be one host, with an account for each. run_directory: where
+    podman's files are without XDG_RUNTIME_DIR.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, HostSettings],
+        environment: Mapping[str, str],
+        access: Mapping[str, Access] = _NOTHING_SAID,
+        run_directory: Path = RUN_DIRECTORY,
+    ) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._access = access
+        self._files = tuple(files_read(environment, run_directory))
+        self._found: dict[tuple[str, str], Credentials | MirrorsyncError | None] = {}
+        self._documents: dict[Path, Mapping[str, Any] | None] = {}
+        self._asked: dict[tuple[str, str], Credentials | None] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, host: str, repository: str = "") -> Credentials | None:
+        """Return the credentials of a host, or of one repository there; None when there are none.
+
+        Blocks while a helper runs; each is asked once. Raises: UsageError for a file or helper that cannot be used.
+        """
+        with self._lock:
+            if (host, repository) not in self._found:
+                try:
+                    found = self._find(host, repository)
+                except MirrorsyncError as error:
+                    self._found[host, repository] = error
+                else:
+                    self._found[host, repository] = found
+            known = self._found[host, repository]
+        if isinstance(known, MirrorsyncError):
+            raise copy.copy(known)
+        return known
+
+    def _find(self, host: str, repository: str) -> Credentials | None:
+        said = self._access.get(f"{host}/{repository}") or self._access.get(host) or Access()
+        if said.anonymous:
+            return None
+        if said.credentials is not None:
+            return said.credentials
+        if said.auth_file is not None:
+            return self._of_files((said.auth_file,), host, repository)
+        return self._of_spec(host) or self._of_files(self._files, host, repository)
+
+    def _of_spec(self, host: str) -> Credentials | None:
+        settings = self._settings.get(host)
+        if settings is None or settings.username is None:
+            return None
+        if settings.password is not None:
+            return Credentials(settings.username, settings.password)
+        path = Path(settings.password_file or "")
+        try:
+            # An editor and `echo` end the file with a newline that is no part of the password.
+            password = path.read_text("utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise UsageError(f"password_file {path} of {host} cannot be read: {reason}") from None
+        if not password:
+            raise UsageError(f"password_file {path} of {host} is empty")
+        return Credentials(settings.username, Secret(password))
+
+    def _of_files(self, files: tuple[Path, ...], host: str, repository: str) -> Credentials | None:
+        for path in files:
+            if path not in self._documents:
+                self._documents[path] = read(path)
+            document = self._documents[path]
+            if document is not None and (found := self._of_document(document, path, host, repository)) is not None:
+                return found
+        return None
+
+    def _of_document(self, document: Mapping[str, Any], path: Path, host: str, repository: str) -> Credentials | None:
+        keys = keys_of(host)
+        helpers = mapping(document.get("credHelpers"))
+        for key in keys:
+            if isinstance(helper := helpers.get(key), str):
+                return self._once(helper, key)
+        auths = mapping(document.get("auths"))
+        for key in (*namespaces(host, repository), *keys):
+            if (found := decode(mapping(auths.get(key)), path, key)) is not None:
+                return found
+        if isinstance(store := document.get("credsStore"), str) and store:
+            for key in keys:
+                if (asked := self._once(store, key)) is not None:
+                    return asked
+        return None
+
+    def _once(self, helper: str, key: str) -> Credentials | None:
+        if (helper, key) not in self._asked:
+            self._asked[helper, key] = Helper(helper, self._environment).get(key)
+        return self._asked[helper, key]

@@ -1,0 +1,160 @@
+"""Credential helpers: programs that keep logins elsewhere, spoken to by docker's protocol.
+
+`docker-credential-NAME get|store|erase`: what is asked on stdin, the answer on stdout, an exit code of 1 for "no"
+(docker-credential-helpers, README "Development"). Secrets go over stdin, and never into arguments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import IO, Final, cast
+
+from mirrorsync.errors import StorageError, UsageError, printable
+from mirrorsync.hosts import Credentials
+from mirrorsync.secret import Secret
+
+_SECONDS: Final = 30
+_MAX_ANSWER_BYTES: Final = 1024 * 1024
+# docker's word for "the secret is an identity token" (docker-credential-helpers, credentials.TokenUsername).
+_TOKEN_USER: Final = "<token>"  # noqa: S105 - a user name, not a token
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """One helper. name: without `docker-credential-`; environment: what it gets as its own."""
+
+    name: str
+    environment: Mapping[str, str] = field(repr=False)
+
+    @property
+    def program(self) -> str:
+        """The program's name. Raises: UsageError when it would be a path or an option."""
+        if not self.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise UsageError(f"{printable(self.name, 60)!r} is no name of a credential helper")
+        return f"docker-credential-{self.name}"
+
+    def get(self, key: str) -> Credentials | None:
+        """Return what it holds for a server, None when it holds nothing. Raises: UsageError."""
+        done = self._run("get", key, key)
+        if done.returncode != 0:
+            return None  # "credentials not found": helpers say it in many words, and only so
+        try:
+            answer = json.loads(done.stdout)
+            username, secret = str(answer["Username"]), Secret(str(answer["Secret"]))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise UsageError(f"the credential helper {self.program} gave an answer that cannot be read") from None
+        if not secret:
+            return None
+        return Credentials(identity_token=secret) if username == _TOKEN_USER else Credentials(username, secret)
+
+    def store(self, key: str, credentials: Credentials) -> None:
+        """Let it keep a username and password for a server. Raises: StorageError when it does not, UsageError."""
+        secret = credentials.password.reveal()
+        message = json.dumps({"ServerURL": key, "Username": credentials.username, "Secret": secret})
+        done = self._run("store", key, message)
+        if done.returncode != 0:
+            told = (done.stdout or done.stderr).decode(errors="replace").strip()
+            # Its reason helps (a locked keychain, say), unless it repeats what it was told.
+            reason = f": {printable(told, 200)}" if told and secret not in told else ""
+            raise StorageError(f"the credential helper {self.program} did not keep the login{reason}")
+
+    def erase(self, key: str) -> bool:
+        """Let it forget a server; tell whether it knew it. Raises: UsageError, StorageError when it does not forget."""
+        if self.get(key) is None:
+            return False
+        if self._run("erase", key, key).returncode != 0:
+            raise StorageError(f"the credential helper {self.program} did not remove the login for {printable(key)}")
+        return True
+
+    def _run(self, verb: str, key: str, message: str) -> _Done:
+        program = self.program
+        try:
+            with subprocess.Popen(
+                [program, verb],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=dict(self.environment),
+            ) as process:
+                try:
+                    return _talk(process, message.encode())
+                finally:
+                    process.kill()
+        except FileNotFoundError:
+            raise UsageError(
+                f"the credential helper {program} is not installed", remedy="install it, or log in again"
+            ) from None
+        except _TooMuch:
+            raise UsageError(
+                f"the credential helper {program} gave an answer without end for {printable(key)}"
+            ) from None
+        except (OSError, subprocess.TimeoutExpired):
+            raise UsageError(f"the credential helper {program} gave no answer for {printable(key)}") from None
+
+
+class _TooMuch(Exception):
+    """A helper says more than any login is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    returncode: int
+    stdout: bytes = field(repr=False)
+    stderr: bytes = field(repr=False)
+
+
+def _talk(process: subprocess.Popen[bytes], message: bytes) -> _Done:
+    """Say a message to a program and return what it said. Never more than `_MAX_ANSWER_BYTES` of it is held.
+
+    Raises: _TooMuch, OSError; subprocess.TimeoutExpired when it takes longer than `_SECONDS`.
+    """
+    ends = time.monotonic() + _SECONDS
+    said: dict[object, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
+    with selectors.DefaultSelector() as waiting:
+        for stream, event in (
+            (process.stdin, selectors.EVENT_WRITE),
+            (process.stdout, selectors.EVENT_READ),
+            (process.stderr, selectors.EVENT_READ),
+        ):
+            if stream is not None:
+                os.set_blocking(stream.fileno(), False)
+                waiting.register(stream, event)
+        while waiting.get_map():
+            ready = waiting.select(ends - time.monotonic())
+            if not ready:
+                raise subprocess.TimeoutExpired(process.args, _SECONDS)
+            for key, event in ready:
+                pipe = cast("IO[bytes]", key.fileobj)
+                if event == selectors.EVENT_WRITE:
+                    message = _written(pipe, message)
+                    finished = not message
+                else:
+                    finished = _read(pipe, said[pipe])
+                if finished:
+                    waiting.unregister(pipe)
+                    pipe.close()
+    returncode = process.wait(max(0.0, ends - time.monotonic()))
+    return _Done(returncode, bytes(said[process.stdout]), bytes(said[process.stderr]))
+
+
+def _written(pipe: IO[bytes], message: bytes) -> bytes:
+    """Write as much of a message as a pipe takes; return the rest, nothing when it takes no more."""
+    try:
+        return message[os.write(pipe.fileno(), message) :]
+    except BrokenPipeError:
+        return b""  # a helper may answer without reading
+
+
+def _read(pipe: IO[bytes], said: bytearray) -> bool:
+    """Read what is in a pipe; tell whether it has ended. Raises: _TooMuch."""
+    data = os.read(pipe.fileno(), 65536)
+    said += data
+    if len(said) > _MAX_ANSWER_BYTES:
+        raise _TooMuch
+    return not data

@@ -1,0 +1,205 @@
+"""Keeping and removing logins in the files that podman, skopeo and docker read, and in the helpers those files name."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from mirrorsync.credentials.files import DOCKERS_HUB_KEY, entry_of, keys_of, mapping, read
+from mirrorsync.credentials.helpers import Helper
+from mirrorsync.errors import StorageError, UsageError
+from mirrorsync.hosts import Credentials
+from mirrorsync.oci.names import DOCKER_HUB
+
+_PRIVATE_FILE: Final = 0o600
+_PRIVATE_DIRECTORY: Final = 0o700
+# What a password takes the place of in an entry; all else there is somebody's, and stays.
+_SUPERSEDED: Final = frozenset({"auth", "identitytoken", "registrytoken", "username", "password"})
+Edit = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where a login is now. helper: the program that has it, "" for the file. tightened: others could read the file."""
+
+    path: Path
+    helper: str = ""
+    tightened: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AuthFile:
+    """One file of logins. environment: for the credential helpers that it names.
+
+    A login is for a host, or for a part of it ("" = all of it). Methods raise StorageError for what the system refuses,
+    and UsageError for a file or helper that cannot be used; a damaged file is never overwritten.
+    """
+
+    path: Path
+    environment: Mapping[str, str] = field(repr=False)
+
+    def keep(self, host: str, namespace: str, credentials: Credentials) -> Kept:
+        """Keep a login in the place of an older one. Helpers are for whole hosts: a namespace stays in the file."""
+        document = read(self.path) or {}
+        helper, key = self._helper(document, host)
+        own = key not in mapping(document.get("credHelpers"))
+        if helper is not None and namespace and not own:
+            raise UsageError(
+                f"{self.path} leaves {host} to {helper.program}, which knows no part of a registry",
+                remedy=f"log in to {host}, or name another file: --authfile FILE",
+            )
+        helper = None if namespace else helper
+        if helper is not None:
+            helper.store(key, credentials)
+
+        def edit(document: dict[str, Any]) -> None:
+            auths = document["auths"] = dict(mapping(document.get("auths")))
+            name = self._key(host, namespace)
+            former = mapping(auths.get(name))
+            for spelling in () if namespace else keys_of(host):
+                auths.pop(spelling, None)
+            rest = {member: value for member, value in former.items() if member not in _SUPERSEDED}
+            # docker leaves an empty entry for what its credsStore has.
+            auths[key if helper else name] = rest if helper else {**rest, "auth": entry_of(credentials)}
+
+        tightened = self._change(edit) if own else False
+        return Kept(self.path, helper.program if helper else "", tightened)
+
+    def remove(self, host: str, namespace: str) -> bool:
+        """Remove a login, in every spelling of the host; tell whether there was one."""
+        document = read(self.path)
+        if document is None:
+            return False
+        keys = (self._key(host, namespace),) if namespace else keys_of(host)
+        known = [] if namespace else [helper.erase(key) for helper, key in self._helpers(document, keys)]
+        present = [key for key in keys if key in mapping(document.get("auths"))]
+        if present:
+            self._change(lambda document: _drop(document, present))
+        return bool(present) or any(known)
+
+    def remove_all(self) -> tuple[str, ...]:
+        """Remove all logins, and return what they were for. Which helper is for which host stays said."""
+        document = read(self.path)
+        if document is None:
+            return ()
+        auths = tuple(mapping(document.get("auths")))
+        keys = dict.fromkeys((*auths, *mapping(document.get("credHelpers"))))
+        erased = [key for helper, key in self._helpers(document, keys) if helper.erase(key)]
+        if auths:
+            self._change(lambda document: _drop(document, auths))
+        return tuple(dict.fromkeys((*auths, *erased)))
+
+    def _key(self, host: str, namespace: str) -> str:
+        if namespace:
+            return f"{host}/{namespace}"
+        # Only docker calls its file so, and it knows Docker Hub by this key alone; podman reads both.
+        return DOCKERS_HUB_KEY if host == DOCKER_HUB and self.path.name == "config.json" else host
+
+    def _helper(self, document: Mapping[str, Any], host: str) -> tuple[Helper | None, str]:
+        """Return the helper that keeps the logins of a host, and what it knows the host by."""
+        helpers = mapping(document.get("credHelpers"))
+        for key in keys_of(host):
+            if isinstance(name := helpers.get(key), str):
+                return Helper(name, self.environment), key
+        if isinstance(store := document.get("credsStore"), str) and store:
+            return Helper(store, self.environment), DOCKERS_HUB_KEY if host == DOCKER_HUB else host
+        return None, ""
+
+    def _helpers(self, document: Mapping[str, Any], keys: Iterable[str]) -> Iterator[tuple[Helper, str]]:
+        """Yield every helper that may have a login under one of the keys."""
+        helpers, store = mapping(document.get("credHelpers")), document.get("credsStore")
+        for key in keys:
+            name = helpers.get(key, store)
+            if isinstance(name, str) and name:
+                yield Helper(name, self.environment), key
+
+    def _change(self, edit: Edit) -> bool:
+        """Edit the file under a lock, whole or not at all; tell whether others could read it before."""
+        # A link is kept, and what it leads to is written.
+        target = Path(os.path.realpath(self.path))
+        try:
+            _make_directory(target.parent)
+            with _locked(target.parent):
+                document = read(target) or {}
+                before = target.stat() if target.exists() else None
+                edit(document)
+                _write(target, json.dumps(document, indent="\t") + "\n", before)
+        except OSError as error:
+            raise StorageError(
+                f"{self.path} cannot be written: {error.strerror}", remedy="name another file: --authfile FILE"
+            ) from error
+        return before is not None and bool(stat.S_IMODE(before.st_mode) & 0o077)
+
+
+def first_writable(paths: Iterable[Path]) -> Path:
+    """Return the first of the files whose directory is there, or can be made, and can be written to; else the last.
+
+    XDG_RUNTIME_DIR and /run/containers are made by the system, or not there for us. Raises: StorageError without files.
+    """
+    candidates = tuple(paths)
+    for path in candidates:
+        with suppress(OSError):
+            _make_directory(path.parent)
+            if os.access(path.parent, os.W_OK | os.X_OK):
+                return path
+    if not candidates:
+        raise StorageError("there is no place to keep the login in", remedy="name one: --authfile FILE")
+    return candidates[-1]
+
+
+def is_lost_at_reboot(path: Path, environment: Mapping[str, str]) -> bool:
+    """Tell whether a file is in memory, as the user's runtime directory is."""
+    places = (Path("/run"), *((Path(runtime),) if (runtime := environment.get("XDG_RUNTIME_DIR")) else ()))
+    return any(path.is_relative_to(place) for place in places)
+
+
+def _drop(document: dict[str, Any], keys: Iterable[str]) -> None:
+    gone = set(keys)
+    document["auths"] = {key: entry for key, entry in mapping(document.get("auths")).items() if key not in gone}
+
+
+def _make_directory(directory: Path) -> None:
+    """Make a directory and those above it, for this user alone; those that are there stay as they are."""
+    for missing in reversed([path for path in (directory, *directory.parents) if not path.exists()]):
+        with suppress(FileExistsError):
+            missing.mkdir(_PRIVATE_DIRECTORY)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold the lock of a directory, after waiting for it: two logins at once must both be kept."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # NFS has no locks of directories; podman and docker do without everywhere
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, text: str, before: os.stat_result | None) -> None:
+    """Write a file durably, in the place of the one that was there, and for the same user."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    partial = Path(name)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as output:  # noqa: PTH123 - a descriptor
+            os.fchmod(descriptor, _PRIVATE_FILE)
+            if before is not None and (before.st_uid, before.st_gid) != (os.getuid(), os.getgid()):
+                # root, logging in for a service, must not take its file away from it.
+                with suppress(PermissionError):
+                    os.fchown(descriptor, before.st_uid, before.st_gid)
+            output.write(text)
+            output.flush()
+            os.fsync(descriptor)
+        partial.rename(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

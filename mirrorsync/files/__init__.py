@@ -1,0 +1,1 @@
+"""Bytes on disk: durable writes, locks, verification, gzip, tar. Knows no store."""

@@ -1,0 +1,159 @@
+"""Files on a local disk: how content and names become durable, and what a failed system call means."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from mirrorsync.errors import OutOfFiles, StorageError
+from mirrorsync.files.chunks import CHUNK_BYTES
+
+# What stands where a file is expected may be a pipe: opening one for reading waits for a writer, unless told not to.
+READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+# Write-back begins every so many bytes, so that the fsync at the end finds little left to do. With one fsync after
+# 1 GiB the disk idles while the network works, and the network while the disk works.
+WRITE_BACK_BYTES: Final = 16 * 1024 * 1024
+
+_REASONS: Final = {
+    errno.ENOSPC: ("the disk is full", "make room there, and run again: what is complete is not copied twice"),
+    errno.EDQUOT: ("the disk quota is used up", "make room there, and run again: what is complete is not copied twice"),
+    errno.EFBIG: ("a file would be larger than is allowed here", "raise the file size limit (ulimit -f)"),
+    errno.EROFS: ("the file system is read-only", "mount it writable, or choose another directory"),
+    errno.EACCES: ("there is no permission", "give this user the right to write there, or choose another directory"),
+    errno.EPERM: ("there is no permission", "give this user the right to write there, or choose another directory"),
+}
+
+
+class Readable(Protocol):
+    """Content that is open for reading, as a context manager that closes it."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes from where the last read ended; empty at the end. Raises: OSError."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+
+def storage_error(error: OSError, doing: str) -> StorageError:
+    """Return what a failed system call means; `doing` says what was tried, such as "writing blob x"."""
+    number = error.errno or errno.EIO
+    if number in (errno.EMFILE, errno.ENFILE):
+        return OutOfFiles(f"{doing}: there are too many open files")
+    reason, remedy = _REASONS.get(number, (os.strerror(number), ""))
+    return StorageError(f"{doing}: {reason}", remedy=remedy)
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn OSError into StorageError."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, doing) from error
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it that are missing, durably. Raises: OSError."""
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        sync_directory(one.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable. Raises: OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def grow_file(incoming: Path, chunks: Iterable[bytes], doing: str) -> Path:
+    """Write a new file in the directory `incoming` and make its content durable; return its path there.
+
+    An error leaves nothing behind; what the chunks raise passes through. Raises: StorageError.
+    """
+    with translated(doing):
+        file = tempfile.NamedTemporaryFile(dir=incoming, buffering=0, delete=False)  # noqa: SIM115 - the caller's
+    path = Path(file.name)
+    try:
+        with file:
+            for offset in _grow(file, chunks, doing):
+                # DONTNEED starts the write-back of dirty pages and gives the clean ones back (mm/fadvise.c).
+                os.posix_fadvise(file.fileno(), 0, offset, os.POSIX_FADV_DONTNEED)
+            with translated(doing):
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+    except BaseException:
+        discard_file(path)
+        raise
+    return path
+
+
+def discard_file(path: Path) -> None:
+    """Remove a file that is not needed, as far as that can be done."""
+    with suppress(OSError):
+        path.unlink()
+
+
+def _grow(file: Any, chunks: Iterable[bytes], doing: str) -> Iterator[int]:
+    """Write the chunks, and yield the offset whenever enough is dirty to begin its write-back."""
+    offset = begun = 0
+    for chunk in chunks:
+        view = memoryview(chunk)
+        with translated(doing):
+            while view:
+                view = view[file.write(view) :]
+        offset += len(chunk)
+        if offset - begun >= WRITE_BACK_BYTES:
+            begun = offset
+            yield offset
+
+
+def regular_size(path: Path) -> int | None:
+    """Return the size in bytes of a regular file, None when there is none. Symbolic links are none."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def open_regular(path: Path, offset: int = 0) -> FileIO:
+    """Open a regular file, from `offset` on; symbolic links are not followed.
+
+    Raises: FileNotFoundError; StorageError for everything else.
+    """
+    try:
+        descriptor = os.open(path, READ | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise storage_error(error, f"reading {path}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise StorageError(f"{path} is not a regular file")
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    return FileIO(descriptor, "rb")
+
+
+def read_chunks(file: Readable, doing: str) -> Iterator[bytes]:
+    """Yield what is left of an open file, in chunks. Raises: StorageError, and what the file itself raises."""
+    while True:
+        with translated(doing):
+            chunk = file.read(CHUNK_BYTES)
+        if not chunk:
+            return
+        yield chunk

@@ -1,0 +1,1 @@
+"""Tar archives: scanned, read in place and written."""

@@ -1,0 +1,217 @@
+"""An archive that is read: opened and scanned once, at the first question, and then read at the places of its members.
+
+What is no file of its own (a pipe such as /dev/stdin), or is gzipped as a whole (`docker save app | gzip`), is brought
+into an unnamed temporary file first, a chunk at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import BinaryIO, Final, Self
+
+from isal import igzip, igzip_lib
+
+from mirrorsync.errors import IntegrityError, StorageError
+from mirrorsync.files.chunks import CHUNK_BYTES
+from mirrorsync.files.disk import translated
+from mirrorsync.files.tar.scan import Grammar, Member, scan
+
+_GZIP: Final = b"\x1f\x8b"
+# What else an archive can be compressed with, by its first bytes, and what undoes it.
+_COMPRESSIONS: Final = {
+    b"\xfd7zXZ\0": ("xz", "xz -d"),
+    b"BZh": ("bzip2", "bzip2 -d"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "zstd -d"),
+    b"\x04\x22\x4d\x18": ("lz4", "lz4 -d"),
+    b"\x5d\0\0": ("lzma", "xz -d"),
+}
+_LONGEST: Final = max(map(len, _COMPRESSIONS))
+
+# What changes whenever a file is replaced or written: inode, time in ns, size in bytes.
+Signature = tuple[int, int, int]
+
+
+class Part:
+    """A part of an open file, to be read in order by one thread; it has a descriptor of its own.
+
+    descriptor: of the file; it is duplicated. member: the part; reading begins `offset` bytes into it.
+    """
+
+    def __init__(self, descriptor: int, member: Member, offset: int = 0) -> None:
+        self._position = member.offset + offset
+        self._end = member.offset + member.size
+        self.descriptor = os.dup(descriptor)
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes; empty at the end. Raises: IntegrityError when the file has become shorter."""
+        size = min(size, self._end - self._position)
+        if size <= 0:
+            return b""
+        data = os.pread(self.descriptor, size, self._position)
+        if not data:
+            raise IntegrityError("the archive has become shorter while it was read")
+        self._position += len(data)
+        return data
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self.descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+
+class ArchiveFile:
+    """The archive at a path. Nothing is touched until something is asked; then it blocks until all headers are read.
+
+    path: absolute. grammar: which members it may have. temporary: an existing directory, for what has to be spooled.
+    Every method may be called from any thread, and raises IntegrityError for an archive that is not what the grammar
+    says and StorageError for one that cannot be read.
+    """
+
+    def __init__(self, path: Path, grammar: Grammar, temporary: Path) -> None:
+        self.path = path
+        self._grammar = grammar
+        self._temporary = temporary
+        self._lock = threading.Lock()
+        self._file: BinaryIO | None = None
+        self._members: Mapping[str, Member] = {}
+        self._signature: Signature | None = None
+        self._seekable = True  # what came through a pipe cannot come again
+
+    def exists(self) -> bool:
+        """Tell whether there is an archive at the path; False when there is no file."""
+        with self._lock:
+            return self._opened()
+
+    def members(self) -> Mapping[str, Member]:
+        """Return the regular files in it by name; empty when there is no archive."""
+        with self._lock:
+            self._opened()
+            return self._members
+
+    def open(self, member: Member, offset: int = 0) -> Part:
+        """Open a member for reading from `offset` on."""
+        with self._lock, translated(f"reading {self.path}"):
+            if not self._opened() or self._file is None:
+                raise StorageError(f"{self.path} is gone")
+            return Part(self._file.fileno(), member, offset)
+
+    def read(self, member: Member, limit: int) -> bytes:
+        """Return a small member, whole. Raises: IntegrityError also when it has more than `limit` bytes."""
+        if member.size > limit:
+            raise IntegrityError(f"a member of {self.path} has {member.size} bytes, and {limit} are the most it may")
+        with self.open(member) as part, translated(f"reading {self.path}"):
+            data = b""
+            while more := part.read(member.size - len(data)):
+                data += more
+        return data
+
+    def signature(self) -> Signature | None:
+        """Return what is another one whenever the archive is, None when there is none.
+
+        A file that was replaced or written since it was opened is opened anew by the next question.
+        """
+        with self._lock:
+            if self._file is not None and self._seekable and self._signature != signature_of(self.path):
+                self._forget()
+            return self._signature if self._opened() else None
+
+    def close(self) -> None:
+        """Close the file. Parts that are open stay open; the next question opens the path again."""
+        with self._lock:
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file, self._members, self._signature = None, {}, None
+
+    def _opened(self) -> bool:
+        if self._file is None:
+            with translated(f"reading {self.path}"):
+                try:
+                    file: BinaryIO = self.path.open("rb", buffering=0)
+                except FileNotFoundError:
+                    return False
+                try:
+                    self._take(file)
+                except BaseException:
+                    file.close()
+                    raise
+        return True
+
+    def _take(self, file: BinaryIO) -> None:
+        status = os.fstat(file.fileno())
+        self._seekable = stat.S_ISREG(status.st_mode)
+        spooled = file if self._seekable else self._spool(_chunks(file))
+        try:
+            if os.pread(spooled.fileno(), len(_GZIP), 0) == _GZIP:
+                packed, spooled = spooled, self._spool(self._unpacked(spooled))
+                packed.close()
+            self._refuse(os.pread(spooled.fileno(), _LONGEST, 0))
+            try:
+                self._members = scan(spooled, self._grammar)
+            except IntegrityError as error:
+                error.message = f"{self.path}: {error.message}"
+                raise
+        except BaseException:
+            spooled.close()
+            raise
+        if spooled is not file:
+            file.close()
+        self._file = spooled
+        self._signature = status.st_ino, status.st_mtime_ns, status.st_size
+
+    def _refuse(self, start: bytes) -> None:
+        if not start:
+            raise StorageError(f"{self.path} is empty", remedy="remove it, or name another file")
+        for magic, (name, program) in _COMPRESSIONS.items():
+            if start.startswith(magic):
+                raise StorageError(f"{self.path} is compressed with {name}", remedy=f"unpack it first: {program}")
+
+    def _spool(self, chunks: Iterator[bytes]) -> BinaryIO:
+        with translated(f"unpacking {self.path} into {self._temporary}"):
+            spool = TemporaryFile(dir=self._temporary, prefix="mirrorsync-", buffering=0)  # noqa: SIM115 - returned
+            try:
+                for chunk in chunks:
+                    view = memoryview(chunk)
+                    while view:
+                        view = view[spool.write(view) :]
+            except BaseException:
+                spool.close()
+                raise
+            return spool
+
+    def _unpacked(self, file: BinaryIO) -> Iterator[bytes]:
+        file.seek(0)
+        try:
+            with igzip.IGzipFile(fileobj=file, mode="rb") as unpacking:  # type: ignore[no-untyped-call]  # isal leaves it so
+                yield from _chunks(unpacking)
+        except (EOFError, igzip_lib.IsalError, igzip.BadGzipFile) as error:  # type: ignore[misc]  # isal's stub has it as a value
+            raise IntegrityError(f"{self.path} is gzipped, and damaged: {error}") from error
+
+
+def signature_of(path: Path) -> Signature | None:
+    """Return what changes whenever somebody writes or replaces a file, None when there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _chunks(file: BinaryIO | igzip.IGzipFile) -> Iterator[bytes]:
+    while chunk := file.read(CHUNK_BYTES):
+        yield chunk

@@ -1,0 +1,229 @@
+"""A store in a docker archive: what `docker save` writes and `docker load` reads, with any number of images."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from mirrorsync.errors import IntegrityError, RepositoryNotFound, StorageError, UsageError
+from mirrorsync.events import Observer, ignore
+from mirrorsync.files.gzip import decompressed
+from mirrorsync.files.tar.reader import ArchiveFile, Signature, signature_of
+from mirrorsync.files.tar.writer import ArchiveLock, ArchiveWriter
+from mirrorsync.oci.digest import Digest
+from mirrorsync.stores.docker.cache import KnownImage
+from mirrorsync.stores.docker.manifests import known_image
+from mirrorsync.stores.docker.outgoing import verified_layer
+from mirrorsync.stores.docker.reader import GRAMMAR, Name, SavedImage, SavedLayer, read_images
+from mirrorsync.stores.docker.repository import DockerRepository
+from mirrorsync.stores.docker.staging import Assembled
+from mirrorsync.stores.docker.store import DockerStore
+from mirrorsync.stores.docker.writer import Content, Contents
+
+SCHEME: Final = "docker-archive:"
+_NAMES_SHOWN: Final = 10
+
+
+class DockerArchiveStore(DockerStore):
+    """A docker archive as a store.
+
+    The file is read at the first question, and written when it is flushed and something changed: whole, beside the
+    old one, which it then replaces. file: absolute. temporary: an existing directory for layers on their way.
+    cache_directory: where the digests of layers are remembered for the next run, None for nowhere.
+    """
+
+    kind = "a docker archive"
+
+    def __init__(
+        self, file: Path, *, temporary: Path, cache_directory: Path | None = None, observer: Observer = ignore
+    ) -> None:
+        super().__init__(f"{SCHEME}{file}", temporary, cache_directory, observer)
+        self._file = file
+        self._temporary = temporary
+        self._archive = ArchiveFile(file, GRAMMAR, temporary)
+        self._replaced: list[ArchiveFile] = []  # layers that were looked at are read from there
+        self._images: tuple[SavedImage, ...] | None = None
+        self._signature: Signature | None = None
+        self._contents = Contents()
+        self._proved: set[Digest] = set()
+        self._lock: ArchiveLock | None = None
+        self._guard = threading.RLock()
+
+    def repository(self, name: str) -> DockerRepository:
+        """Return the repository of that name; "" has the images without a name."""
+        return DockerRepository(self, name, self.made)
+
+    async def repositories(self) -> AsyncIterator[str]:
+        """Yield the names of all repositories, sorted; "" when there are images without a name."""
+        with self.located():
+            await asyncio.to_thread(self._load)
+        names = {name.repository for name in self._contents.names()}
+        unnamed = any(not image.names for image in self._load())
+        for name in sorted(names | ({""} if unnamed else set())):
+            yield name
+
+    async def unnamed(self) -> Sequence[str]:
+        """Return how the images without a name are picked: by their position."""
+        with self.located():
+            images = await asyncio.to_thread(self._load)
+        return [f"@{number}" for number, image in enumerate(images) if not image.names]
+
+    def give_back(self) -> None:
+        """Give back files and the lock."""
+        for archive in (*self._replaced, self._archive):
+            archive.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def find(self, repository: str, reference: str) -> KnownImage | None:
+        """Return an image by its tag; in "" by its position `@N`, or the only one. Raises: UsageError."""
+        image = self._picked(reference) if not repository else self._named(Name(repository, reference))
+        return known_image(image, self.layers) if image else None
+
+    def _named(self, name: Name) -> SavedImage | None:
+        return next((image for image in self._load() if name in image.names), None)
+
+    def _picked(self, pick: str) -> SavedImage | None:
+        images = self._load()
+        if pick.startswith("@"):
+            position = int(pick[1:]) if pick[1:].isdecimal() else len(images)
+            return images[position] if position < len(images) else None
+        if pick:
+            return None  # images without a name have no tag
+        if len({image.id for image in images}) > 1:
+            names = [image.names[0] if image.names else None for image in images]
+            shown = [f"{name.repository}:{name.tag}" if name else f"@{number}" for number, name in enumerate(names)]
+            more = ", ..." if len(shown) > _NAMES_SHOWN else ""
+            raise UsageError(
+                f"the archive holds {len(images)} images", remedy=f"name one: {', '.join(shown[:_NAMES_SHOWN])}{more}"
+            )
+        return images[0] if images else None
+
+    def search(self, repository: str, wanted: Digest | None) -> Iterator[KnownImage]:
+        """Yield the images of a repository; "" stands for all, which `@N` can name. None = what is known already."""
+        for image in self._load():
+            inside = not repository or any(name.repository == repository for name in image.names)
+            if inside and (wanted or self.layers.know(image.layers)):
+                yield known_image(image, self.layers)
+
+    def tags(self, repository: str) -> Sequence[str] | None:
+        """Return the tags of a repository, sorted, with those not written yet. Raises: RepositoryNotFound."""
+        images = self._load()
+        if not self._contents.names() and not self._archive.exists():
+            raise RepositoryNotFound("there is nothing at this path", remedy="check the path")
+        tags = sorted(name.tag for name in self._contents.names() if name.repository == repository)
+        return tags if tags or (not repository and images) else None
+
+    def names(self) -> list[str]:
+        """Return all names with their tags."""
+        self._load()
+        return [f"{name.repository}:{name.tag}" for name in self._contents.names()]
+
+    def image_id(self, repository: str, tag: str) -> Digest | None:
+        """Return the id of the image that has a name."""
+        self._load()
+        return self._contents.id_of(Name(repository, tag))
+
+    def has_layer(self, diff_id: Digest) -> bool:
+        """Tell whether an image has that layer."""
+        self._load()
+        return diff_id in self._contents.layers()
+
+    def config(self, image_id: Digest) -> bytes | None:
+        """Return the config of an image."""
+        self._load()
+        return self._contents.config(image_id)
+
+    def begin(self) -> None:
+        """Lock the archive. Raises: Locked, IntegrityError when it is none, StorageError."""
+        with self._guard:
+            if self._lock is None:
+                lock = ArchiveLock(self._file)
+                try:
+                    self._load(again=True)
+                except BaseException:
+                    lock.release()
+                    raise
+                self._lock = lock
+
+    def rename(self, image_id: Digest, name: Name | None) -> bool:
+        """Give an image of the archive another name; False when it is not there."""
+        with self._guard:
+            return self._contents.rename(image_id, name)
+
+    def keep(self, image: Assembled, name: Name | None) -> None:
+        """Have an image under a name. Raises: IntegrityError when the archive has one of its layers damaged."""
+        for layer in image.layers:
+            if self.incoming.piece(layer) is None:
+                self._prove(layer)
+        with self._guard:
+            self._contents.add(image, name)
+
+    def forget(self, name: Name) -> bool:
+        """Take a name away; an image without any is dropped."""
+        with self._guard:
+            self._load()
+            return self._contents.remove(name)
+
+    def _load(self, *, again: bool = False) -> tuple[SavedImage, ...]:
+        """Return the images of the file, which is read when that was not done yet, or it has changed since."""
+        with self._guard:
+            if again and self._signature != signature_of(self._file):
+                self._renew()
+            if self._images is None:
+                self._signature = signature_of(self._file)
+                self._images = read_images(self._archive)
+                self._contents = Contents(self._images)
+            return self._images
+
+    def _saved(self, diff_id: Digest) -> SavedLayer:
+        return next(layer for image in self._load() for layer in image.layers if layer.diff_id == diff_id)
+
+    def _prove(self, diff_id: Digest) -> None:
+        """See that a layer which the file has, and which a new image takes over, is what it should be."""
+        if diff_id not in self._proved:
+            layer = self._saved(diff_id)
+            chunks = decompressed(layer.chunks(), f"layer {diff_id.short}") if layer.gzipped else layer.chunks()
+            try:
+                for _ in verified_layer(diff_id, chunks):
+                    pass
+            except IntegrityError as error:
+                raise IntegrityError(
+                    f"layer {diff_id.short} is damaged in the archive: {error.message}",
+                    remedy="remove the archive, or copy into another one",
+                ) from error
+            self._proved.add(diff_id)
+
+    def _content(self, diff_id: Digest) -> Content:
+        return self.incoming.piece(diff_id) or self._saved(diff_id)
+
+    def write_pending(self) -> None:
+        """Replace the file by one with all images. Raises: StorageError."""
+        with self._guard:
+            if self._lock is None or not self._contents.changed:
+                return
+            if self._signature != signature_of(self._file):
+                raise StorageError(
+                    "the archive was changed by another program meanwhile", remedy="run again: nothing was written"
+                )
+            writer = ArchiveWriter(self._lock)
+            try:
+                for entry in self._contents.entries(self._content):
+                    with writer.filling(entry.name, entry.size) as filling:
+                        for chunk in entry.chunks:
+                            filling.write(chunk)
+                writer.publish()
+            except BaseException:
+                writer.discard()
+                raise
+            self._renew()
+            self._load()
+
+    def _renew(self) -> None:
+        """Read the file again at the next question; what was looked at is read from the one that was there."""
+        self._replaced.append(self._archive)
+        self._archive, self._images = ArchiveFile(self._file, GRAMMAR, self._temporary), None

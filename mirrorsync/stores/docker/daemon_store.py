@@ -1,0 +1,265 @@
+"""A store in a docker daemon: dockerd, or podman's service, over Docker's Engine API.
+
+An image is read by exporting it into a temporary file, once for each image and only when its layers are wanted; what
+an image is as a manifest is remembered by its id, so that the second push of it exports nothing. Images are written
+by one load of all of them at the flush.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tarfile
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Final
+
+from mirrorsync.errors import Denied, IntegrityError, Interrupted, RegistryFailure
+from mirrorsync.events import Observer, ignore
+from mirrorsync.files.disk import translated
+from mirrorsync.files.tar.reader import ArchiveFile
+from mirrorsync.files.tar.scan import BLOCK
+from mirrorsync.oci.digest import Digest
+from mirrorsync.stores.docker.api import DaemonApi, DaemonImage
+from mirrorsync.stores.docker.cache import KnownImage
+from mirrorsync.stores.docker.endpoint import find_endpoint
+from mirrorsync.stores.docker.manifests import known_image
+from mirrorsync.stores.docker.reader import GRAMMAR, Name, SavedImage, SavedLayer, read_images
+from mirrorsync.stores.docker.repository import DockerRepository
+from mirrorsync.stores.docker.staging import Assembled
+from mirrorsync.stores.docker.store import DockerStore
+from mirrorsync.stores.docker.writer import Content, Contents, Entry
+
+ADDRESS: Final = "docker-daemon:"
+_BY_ID: Final = "@sha256:"
+_ID_DIGITS: Final = 64
+_END: Final = bytes(2 * BLOCK)
+
+
+class DockerDaemonStore(DockerStore):
+    """A daemon as a store. Nothing is contacted until something is asked.
+
+    host: where it listens, as docker's -H has it; None = DOCKER_HOST, docker's socket, or podman's. variables: the
+    environment. temporary: an existing directory for exports and layers on their way. cache_directory: where images
+    and digests are remembered for the next run, None for nowhere. Raises: UsageError for a host that cannot be used.
+    """
+
+    kind = "a docker daemon"
+
+    def __init__(
+        self,
+        host: str | None,
+        variables: Mapping[str, str],
+        *,
+        temporary: Path,
+        cache_directory: Path | None = None,
+        observer: Observer = ignore,
+    ) -> None:
+        super().__init__(ADDRESS, temporary, cache_directory, observer)
+        self._api = DaemonApi(find_endpoint(host, variables))
+        self._temporary = temporary
+        self._contents = Contents()
+        self._exports: dict[Digest, SavedImage] = {}
+        self._archives: list[ArchiveFile] = []
+        self._exporting = threading.Lock()
+        self._guard = threading.Lock()
+        self._stopped = threading.Event()
+
+    def repository(self, name: str) -> DockerRepository:
+        """Return the repository of that name; "" has images by their ids."""
+        return DockerRepository(self, name, self.made)
+
+    async def repositories(self) -> AsyncIterator[str]:
+        """Yield the names of all repositories, sorted."""
+        with self.located():
+            images = await asyncio.to_thread(self._api.images)
+        for name in sorted({name.repository for image in images for name in image.names}):
+            yield name
+
+    def _close(self) -> None:
+        self._stopped.set()  # an export that is running holds what is given back
+        super()._close()
+
+    def give_back(self) -> None:
+        """Give temporary files back."""
+        with self._exporting:
+            for archive in self._archives:
+                archive.close()
+
+    def find(self, repository: str, reference: str) -> KnownImage | None:
+        """Return an image by its tag; in "" by `@sha256:ID`, of which a beginning is enough."""
+        if repository:
+            image = self._api.image(Name(repository, reference).full)
+            return self._known(image) if image else None
+        image_id = reference.removeprefix(_BY_ID)
+        if image_id == reference:
+            return None
+        # podman takes a whole id only with `sha256:` before it, and a part of one only without.
+        image = self._api.image(f"sha256:{image_id}" if len(image_id) == _ID_DIGITS else image_id)
+        # The name of an image can look like an id; then it is not the one that is meant.
+        return self._known(image) if image and image.id.encoded.startswith(image_id) else None
+
+    def _known(self, image: DaemonImage) -> KnownImage:
+        """Return an image from what earlier runs remember, or export it."""
+        return self.cache.image(image.id) or self._exported(image)
+
+    def _exported(self, image: DaemonImage) -> KnownImage:
+        with self._exporting:
+            saved = self._exports.get(image.id)
+            if saved is None:
+                saved = self._exports[image.id] = self._export(image)
+        known = known_image(saved, self.layers)
+        self.cache.add_image(image.id, known)
+        return known
+
+    def _export(self, image: DaemonImage) -> SavedImage:
+        # The file loses its name as soon as it is open for reading, so that nothing is left behind.
+        with (
+            translated(f"writing an export to {self._temporary}"),
+            NamedTemporaryFile(dir=self._temporary, prefix="mirrorsync-", buffering=0) as file,
+        ):
+            with self._api.export(image.id) as chunks:
+                for chunk in chunks:
+                    if self._stopped.is_set():
+                        raise Interrupted("the run was told to stop")
+                    view = memoryview(chunk)
+                    while view:
+                        view = view[file.write(view) :]
+            archive = ArchiveFile(Path(file.name), GRAMMAR, self._temporary)
+            self._archives.append(archive)
+            images = read_images(archive)
+        if len(images) != 1:
+            raise IntegrityError(f"the daemon exported {len(images)} images where one was asked for")
+        found = images[0]
+        # With containerd's image store an id is a manifest's digest; else it is the config's.
+        if found.id != image.id and tuple(layer.diff_id for layer in found.layers) != image.layers:
+            raise IntegrityError(f"the daemon exported image {found.id.short} where {image.id.short} was asked for")
+        self.cache.add_config(image.id, found.id)
+        return found
+
+    def search(self, repository: str, wanted: Digest | None) -> Iterator[KnownImage]:
+        """Yield the images of a repository, exported; those that are known not to have `wanted` are left out.
+
+        None = all that need not be exported. "" stands for all images that were looked at, in this run or before.
+        """
+        for image in self._api.images():
+            known = self.cache.image(image.id)
+            if repository and not any(name.repository == repository for name in image.names):
+                continue
+            if wanted is None:
+                if known is not None:
+                    yield known
+            elif (known is None and (repository or image.id in self._exports)) or (known and _names(known, wanted)):
+                described = self._api.image(image.id)
+                if described is not None:
+                    yield self._exported(described)
+
+    def tags(self, repository: str) -> Sequence[str] | None:
+        """Return the tags of a repository, sorted; None when no image has that name."""
+        names = {name for image in self._api.images() for name in image.names} | set(self._contents.names())
+        return sorted(name.tag for name in names if name.repository == repository) or None
+
+    def names(self) -> list[str]:
+        """Return all names with their tags."""
+        return [f"{name.repository}:{name.tag}" for image in self._api.images() for name in image.names]
+
+    def image_id(self, repository: str, tag: str) -> Digest | None:
+        """Return the digest of the config of the image that has a name."""
+        pending = self._contents.id_of(Name(repository, tag))
+        image = None if pending else self._api.image(Name(repository, tag).full)
+        return pending or (self._config_of(image) if image else None)
+
+    def has_layer(self, diff_id: Digest) -> bool:
+        """Tell whether the layer is in an export. A load has to bring all layers, those that the daemon has too."""
+        return self._export_of(diff_id) is not None
+
+    def config(self, image_id: Digest) -> bytes | None:
+        """Return the config of an image that was exported, or is going to be loaded."""
+        exported = (saved.config for saved in list(self._exports.values()) if saved.id == image_id)
+        return self._contents.config(image_id) or next(exported, None)
+
+    def begin(self) -> None:
+        """See that the daemon answers."""
+        self._api.ping()
+
+    def rename(self, image_id: Digest, name: Name | None) -> bool:
+        """Give an image that the daemon has another name, at once; False when it does not have it."""
+        if name is None:
+            return False
+        there = next((each for each in self._api.images() if self._config_of(each) == image_id), None)
+        if there is not None:
+            self._api.tag(there.id, name)
+            with self._guard:
+                self._contents.remove(name)
+        return there is not None
+
+    def _config_of(self, image: DaemonImage) -> Digest:
+        """Return the digest of an image's config, which is its id with all but containerd's image store."""
+        return self.cache.config(image.id) or image.id
+
+    def keep(self, image: Assembled, name: Name | None) -> None:
+        """Have an image under a name. An image without one is kept when it gets one: a daemon would lose it."""
+        if name is None:
+            raise Denied("a docker daemon keeps images by their names", remedy="write docker-daemon:NAME:TAG")
+        with self._guard:
+            self._contents.add(image, name)
+
+    def forget(self, name: Name) -> bool:
+        """Take a name away, at once."""
+        with self._guard:
+            pending = self._contents.remove(name)
+        return self._api.untag(name.full) or pending
+
+    def write_pending(self) -> None:
+        """Load what was tagged into the daemon."""
+        with self._guard:
+            if not self._contents.changed or not self._contents.names():
+                return
+            entries = list(self._contents.entries(self._content))
+            sizes = [len(_header(entry)) + entry.size + -entry.size % BLOCK for entry in entries]
+            self._api.load(sum(sizes) + len(_END), _tar(entries))
+            for name in self._contents.names():
+                self._check(name)
+            self._contents = Contents()
+
+    def _content(self, diff_id: Digest) -> Content:
+        content = self.incoming.piece(diff_id) or self._export_of(diff_id)
+        if content is None:
+            raise IntegrityError(f"layer {diff_id.short} is not there")  # cannot be: `assembled` has seen it
+        return content
+
+    def _export_of(self, diff_id: Digest) -> SavedLayer | None:
+        layers = (layer for saved in list(self._exports.values()) for layer in saved.layers)
+        return next((layer for layer in layers if layer.diff_id == diff_id), None)
+
+    def _check(self, name: Name) -> None:
+        """See that the daemon has under a name what was loaded."""
+        wanted = self._contents.id_of(name)
+        found = self._api.image(name.full)
+        if found is None or wanted is None:
+            raise RegistryFailure(f"the daemon did not keep {name.full}, and did not say why")
+        if found.id != wanted:
+            layers = self._contents.layers_of(wanted)
+            if tuple(layers) != found.layers:
+                raise RegistryFailure(f"the daemon has another image under {name.full} than was loaded")
+        self.cache.add_config(found.id, wanted)
+
+
+def _names(known: KnownImage, wanted: Digest) -> bool:
+    return known.manifest.digest == wanted or any(blob.digest == wanted for blob in known.manifest.blobs)
+
+
+def _header(entry: Entry) -> bytes:
+    info = tarfile.TarInfo(entry.name)
+    info.size, info.mode = entry.size, 0o444
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8")
+
+
+def _tar(entries: Sequence[Entry]) -> Iterator[bytes]:
+    """Yield an archive that nobody has to store."""
+    for entry in entries:
+        yield _header(entry)
+        yield from entry.chunks
+        yield bytes(-entry.size % BLOCK)
+    yield _END

@@ -1,0 +1,53 @@
+"""Images of docker's places as a registry knows them: manifests that are made from configs and layers."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from mirrorsync.errors import Denied
+from mirrorsync.oci import media_types
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.stores.docker.cache import KnownImage
+from mirrorsync.stores.docker.outgoing import Layers
+from mirrorsync.stores.docker.reader import SavedImage
+
+_ZSTD: Final = "+zstd"
+
+
+def known_image(image: SavedImage, layers: Layers) -> KnownImage:
+    """Return an image with its manifest. Blocking: layers that are not known yet are compressed. Raises: as `layers`.
+
+    The same config and layers make the same bytes of a manifest.
+    """
+    document = {
+        "schemaVersion": 2,
+        "mediaType": media_types.OCI_MANIFEST,
+        "config": Descriptor.of(image.config, media_types.OCI_CONFIG).to_json(),
+        "layers": [layer.to_json() for layer in layers.described(image.layers)],
+    }
+    raw = json.dumps(document, separators=(",", ":")).encode()
+    return KnownImage(Manifest.parse(raw, media_types.OCI_MANIFEST), image.config)
+
+
+def refuse_unfit(image: Manifest, place: str) -> None:
+    """Raise Denied for what docker's places cannot keep. place: what they are called, as in "a docker archive"."""
+    if image.media_type in media_types.INDEXES:
+        raise Denied(
+            f"{place} keeps images of one platform, and this is an index of several",
+            remedy="name one: --platform os/arch (platforms: in the spec)",
+        )
+    if image.media_type not in media_types.IMAGES or image.blobs[0].media_type not in media_types.IMAGE_CONFIGS:
+        raise Denied(
+            f"{place} keeps container images, and this is another artifact", remedy="use oci: or oci-archive: for it"
+        )
+    if image.foreign:
+        raise Denied(
+            f"{place} keeps whole images, and layers of this one stay with its publisher",
+            remedy="use oci: or oci-archive: for it",
+        )
+    if any(blob.media_type.endswith(_ZSTD) for blob in image.blobs):
+        raise Denied(
+            f"{place} keeps uncompressed layers, and zstd is not undone here", remedy="use oci: or oci-archive: for it"
+        )

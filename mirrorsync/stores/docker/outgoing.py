@@ -1,0 +1,192 @@
+"""The layers of docker's places as a registry wants them: compressed, with a digest that is known before they move.
+
+An image's manifest names compressed layers, so that a layer of which the compressed digest is not known has to be
+compressed before anything is planned: once, into an unnamed temporary file, from which it is then read. (To throw the
+bytes away and compress again would cost 2 s of two cores for each GiB; to write and read them costs 0.5 s.) What the
+cache knows is compressed only when somebody wants it, on the way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mirrorsync.errors import IntegrityError, Interrupted
+from mirrorsync.events import Noticed, Observer
+from mirrorsync.files.gzip import COMPRESSOR, compressed, decompressed, deflaters
+from mirrorsync.files.spool import Piece, Spool, hashed
+from mirrorsync.oci import media_types
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.stores.docker.cache import LayerCache
+from mirrorsync.stores.docker.reader import SavedLayer
+
+_LAYERS_AT_ONCE: Final = 2
+_WORTH_A_WORD: Final = 256 * 1024 * 1024  # bytes to compress before anything else happens: about a second
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A layer with its compressed descriptor. spooled: the compressed bytes, None when they have to be made."""
+
+    layer: Descriptor
+    origin: SavedLayer
+    spooled: Piece | None
+
+
+class Layers:
+    """Compressed layers by their digests. Methods block, and may be called from any thread.
+
+    where: the store, for messages. temporary: an existing directory for compressed layers.
+    """
+
+    def __init__(self, where: str, temporary: Path, cache: LayerCache, observer: Observer) -> None:
+        self._where = where
+        self._spool = Spool(temporary)
+        self._cache = cache
+        self._observer = observer
+        self._ready: dict[Digest, _Ready] = {}
+        self._by_origin: dict[tuple[Digest, bool], Descriptor] = {}
+        self._making = threading.Lock()
+        self._stopped = threading.Event()
+        self._deflaters = deflaters()
+
+    def described(self, layers: Sequence[SavedLayer]) -> list[Descriptor]:
+        """Return the compressed descriptor of each layer, verified; what is not known yet is computed.
+
+        Raises: IntegrityError when a layer is not what its diff_id says; StorageError; Interrupted after `close`.
+        """
+        with self._making:
+            wanted = {(layer.diff_id, layer.gzipped): layer for layer in layers}
+            missing = [layer for key, layer in wanted.items() if key not in self._by_origin and not self._known(layer)]
+            size = sum(layer.size for layer in missing)
+            if size >= _WORTH_A_WORD:
+                what = "a layer" if len(missing) == 1 else f"{len(missing)} layers"
+                message = f"compressing {what} of {size >> 20} MiB first, to know what the registry may have already"
+                self._observer(Noticed(self._where, message))
+            with ThreadPoolExecutor(_LAYERS_AT_ONCE, thread_name_prefix="layer") as threads:
+                making = [threads.submit(self._make, layer) for layer in missing]
+                try:
+                    for done in making:
+                        self._keep(done.result())
+                finally:
+                    threads.shutdown(wait=False, cancel_futures=True)  # after an error, nothing more is begun
+            return [self._by_origin[layer.diff_id, layer.gzipped] for layer in layers]
+
+    def know(self, layers: Sequence[SavedLayer]) -> bool:
+        """Tell whether `described` has nothing to compute for these layers."""
+        with self._making:
+            return all((layer.diff_id, layer.gzipped) in self._by_origin or self._known(layer) for layer in layers)
+
+    def find(self, digest: Digest) -> Descriptor | None:
+        """Return a layer that was described."""
+        ready = self._ready.get(digest)
+        return ready.layer if ready else None
+
+    def diff_id(self, digest: Digest) -> Digest | None:
+        """Return the diff_id of a layer that was described."""
+        ready = self._ready.get(digest)
+        return ready.origin.diff_id if ready else None
+
+    @contextmanager
+    def open(self, blob: Descriptor, offset: int) -> Iterator[Iterator[bytes]]:
+        """Read a layer that was described, compressed, from `offset` on."""
+        ready = self._ready[blob.digest]
+        if ready.spooled is not None:
+            yield ready.spooled.chunks(offset)
+        elif ready.origin.gzipped:
+            yield ready.origin.chunks(offset)
+        else:
+            yield _skipped(self._on_the_way(ready), offset)
+
+    def close(self) -> None:
+        """Stop what is being compressed, and give files and threads back."""
+        self._stopped.set()
+        with self._making:
+            self._ready.clear()
+            self._by_origin.clear()
+            self._deflaters.shutdown(cancel_futures=True)
+            self._spool.close()
+
+    def _known(self, layer: SavedLayer) -> bool:
+        """Take what the cache knows of a layer. A layer that is compressed by others is never in it."""
+        known = None if layer.gzipped else self._cache.layer(layer.diff_id, COMPRESSOR)
+        if known is not None:
+            self._keep(_Ready(known, layer, None))
+        return known is not None
+
+    def _keep(self, ready: _Ready) -> None:
+        self._ready[ready.layer.digest] = ready
+        self._by_origin[ready.origin.diff_id, ready.origin.gzipped] = ready.layer
+
+    def _make(self, layer: SavedLayer) -> _Ready:
+        if layer.gzipped:
+            return _Ready(self._measured(layer), layer, None)
+        hasher = hashlib.sha256()
+        spooled = self._spool.store(hashed(self._compressed(layer), hasher))
+        made = Descriptor(media_types.OCI_LAYER_GZIP, Digest(f"sha256:{hasher.hexdigest()}"), spooled.size)
+        self._cache.add_layer(layer.diff_id, COMPRESSOR, made)
+        return _Ready(made, layer, spooled)
+
+    def _measured(self, layer: SavedLayer) -> Descriptor:
+        """Return the descriptor of a layer that is compressed in the archive, verified by decompressing it."""
+        hasher = hashlib.sha256()
+        packed = hashed(self._stoppable(layer.chunks()), hasher)
+        for _ in verified_layer(layer.diff_id, decompressed(packed, f"layer {layer.diff_id.short}")):
+            pass
+        digest = Digest(f"sha256:{hasher.hexdigest()}")
+        self._cache.add_diff_id(digest, layer.diff_id)
+        return Descriptor(media_types.OCI_LAYER_GZIP, digest, layer.size)
+
+    def _compressed(self, layer: SavedLayer) -> Iterator[bytes]:
+        return compressed(verified_layer(layer.diff_id, self._stoppable(layer.chunks())), self._deflaters)
+
+    def _on_the_way(self, ready: _Ready) -> Iterator[bytes]:
+        """Compress a layer that the cache knew. Raises: IntegrityError when it had that wrong, and forgets it."""
+        hasher = hashlib.sha256()
+        size, held = 0, b""
+        for chunk in hashed(self._compressed(ready.origin), hasher):
+            size += len(chunk)
+            if size > ready.layer.size:
+                break
+            if held:
+                yield held
+            held = chunk  # the last one goes out when all is proved
+        if size != ready.layer.size or hasher.hexdigest() != ready.layer.digest.encoded:
+            self._cache.drop_layer(ready.origin.diff_id, COMPRESSOR)
+            raise IntegrityError(
+                f"layer {ready.origin.diff_id.short} was compressed to other bytes than an earlier run had remembered",
+                remedy="run again: that memory is forgotten now",
+            )
+        yield held
+
+    def _stoppable(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self._stopped.is_set():
+                raise Interrupted("the run was told to stop")
+            yield chunk
+
+
+def verified_layer(diff_id: Digest, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the bytes of an uncompressed layer. Raises: IntegrityError at their end when they are others."""
+    hasher = diff_id.hasher()
+    for chunk in chunks:
+        hasher.update(chunk)
+        yield chunk
+    if hasher.hexdigest() != diff_id.encoded:
+        found = f"{diff_id.algorithm}:{hasher.hexdigest()}"
+        raise IntegrityError(f"layer does not match its diff_id: expected {diff_id}, got {found}")
+
+
+def _skipped(chunks: Iterable[bytes], offset: int) -> Iterator[bytes]:
+    """Yield what comes after `offset` bytes."""
+    for chunk in chunks:
+        if offset < len(chunk):
+            yield chunk[offset:]
+        offset = max(0, offset - len(chunk))

@@ -1,0 +1,228 @@
+"""Reading a docker archive: manifest.json, configs and layers, as every known writer lays them out.
+
+docker save until 24: `HEX.json`, `HEX/layer.tar` (and links from one of these to another), `HEX/json`, `HEX/VERSION`,
+`repositories`. docker save from 25 on, buildkit and rules_oci: `blobs/sha256/HEX` beside an `oci-layout` and an
+`index.json`. containers/image (podman, skopeo, buildah): `HEX.tar`, `HEX.json`, and `HEX/layer.tar -> ../HEX.tar`.
+go-containerregistry (crane, ko, kaniko): `sha256:HEX`, `HEX.tar.gz`. jib: `config.json`. nix, bazel: `NAME/layer.tar`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from mirrorsync.errors import GrammarError, IntegrityError, UsageError, printable
+from mirrorsync.files.chunks import CHUNK_BYTES
+from mirrorsync.files.disk import translated
+from mirrorsync.files.gzip import GZIP_MAGIC, ZSTD_MAGIC
+from mirrorsync.files.tar.reader import ArchiveFile
+from mirrorsync.files.tar.scan import Grammar, Member
+from mirrorsync.oci.config import MAX_CONFIG_BYTES
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.names import DOCKER_HUB, familiar_name, split_familiar_name, split_image_name
+
+MANIFEST_FILE: Final = "manifest.json"
+_MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
+_MAX_IMAGES: Final = 100_000
+_MAX_LAYERS: Final = 1000  # of one image; Docker stops at 127
+
+_HEX: Final = "[0-9a-f]{64}"
+_NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}"
+_LINK: Final = re.compile(rf"{_NAME}/layer\.tar")
+_LINKED: Final = re.compile(rf"\.\./({_NAME}/layer\.tar|{_NAME}\.tar(?:\.gz)?)")
+
+
+def _alias(name: str, target: str) -> str | None:
+    """Return the layer that the link `name` stands for: only layer.tar, only beside or above its directory."""
+    found = _LINKED.fullmatch(target)
+    return found[1] if found and _LINK.fullmatch(name) else None
+
+
+GRAMMAR: Final = Grammar(
+    "a docker archive",
+    files=re.compile(
+        rf"{_NAME}\.json|repositories|oci-layout|sha256:{_HEX}|{_NAME}\.tar|{_NAME}\.tar\.gz|{_NAME}\.tgz"
+        rf"|{_NAME}/(?:layer\.tar|layer\.tar\.gz|json|VERSION)|blobs/sha256/{_HEX}(?:\.tar|\.tar\.gz)?"
+    ),
+    directories=re.compile(rf"{_NAME}|blobs/sha256"),
+    links=_alias,
+)
+# The digest of a config in its member's name, where the writer puts it there.
+_CONFIG_HEX: Final = re.compile(rf"(?:sha256:|blobs/sha256/)?({_HEX})(?:\.json)?")
+
+
+class Name(NamedTuple):
+    """What an image is called: docker's familiar name of the repository, and the tag."""
+
+    repository: str
+    tag: str
+
+    @property
+    def full(self) -> str:
+        """The name with its host, as containers/image writes it: podman would put localhost/ before a short one."""
+        host, rest = split_familiar_name(self.repository)
+        if host == DOCKER_HUB and "/" not in rest:
+            rest = f"library/{rest}"
+        return f"{host}/{rest}:{self.tag}"
+
+
+def read_name(text: str) -> Name:
+    """Read a name with its tag. Raises: GrammarError."""
+    host, repository, tag, digest = split_image_name(text)
+    if tag is None or digest is not None:
+        raise GrammarError(f"{printable(text)!r} is not a name with a tag")
+    return Name(familiar_name(host, repository), tag)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedLayer:
+    """A layer in an archive. gzipped: whether its bytes are compressed there; size: of its bytes there."""
+
+    diff_id: Digest
+    archive: ArchiveFile = field(repr=False, compare=False)
+    member: Member = field(compare=False)
+    gzipped: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many bytes the archive has."""
+        return self.member.size
+
+    def chunks(self, offset: int = 0) -> Iterator[bytes]:
+        """Read the bytes as they are in the archive. Several threads may. Raises: IntegrityError, StorageError."""
+        with self.archive.open(self.member, offset) as part, translated(f"reading {self.archive.path}"):
+            while chunk := part.read(CHUNK_BYTES):
+                yield chunk
+
+
+@dataclass(frozen=True, slots=True)
+class SavedImage:
+    """An image of an archive. config: exact bytes; id: their digest. names: what it is called, () for none."""
+
+    id: Digest
+    config: bytes = field(repr=False)
+    layers: tuple[SavedLayer, ...]
+    names: tuple[Name, ...] = ()
+
+
+def read_images(archive: ArchiveFile) -> tuple[SavedImage, ...]:
+    """Return the images of an archive, in the order of its manifest.json; () when there is no file. Blocking.
+
+    Layers are not read yet. Raises: IntegrityError for what is no docker archive, whole and unambiguous; UsageError
+    for zstd; StorageError.
+    """
+    return _Reader(archive).images() if archive.exists() else ()
+
+
+def diff_ids(config: bytes) -> tuple[Digest, ...]:
+    """Return the diff_ids of a config. Raises: IntegrityError."""
+    document = read_json(config, "the config of the image")
+    rootfs = document.get("rootfs") if isinstance(document, dict) else None
+    found = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    if not isinstance(rootfs, dict) or not isinstance(found, list | None) or "diff_ids" not in rootfs:
+        raise IntegrityError("the config of the image names no layers (rootfs.diff_ids)")
+    try:
+        return tuple(Digest(text) for text in _strings(found, "rootfs.diff_ids"))
+    except GrammarError as error:
+        raise IntegrityError(f"the config of the image is malformed: {error.message}") from error
+
+
+def read_json(data: bytes, what: str) -> Any:
+    """Return a JSON document that is read in one way only. Raises: IntegrityError."""
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{what} is not JSON: {printable(str(error), 200)}") from error
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return members
+
+
+class _Reader:
+    """Takes one archive apart."""
+
+    def __init__(self, archive: ArchiveFile) -> None:
+        self._archive = archive
+        self._members = archive.members()
+        self._gzipped: dict[Member, bool] = {}
+
+    def images(self) -> tuple[SavedImage, ...]:
+        if MANIFEST_FILE not in self._members:
+            remedy = "read it as oci-archive:" if "index.json" in self._members else "write it again with docker save"
+            raise IntegrityError(f"the archive has no {MANIFEST_FILE}, so it is no docker archive", remedy=remedy)
+        entries = read_json(self._small(MANIFEST_FILE, _MAX_MANIFEST_BYTES), MANIFEST_FILE)
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise IntegrityError(f"{MANIFEST_FILE} of the archive is not a list of images")
+        if len(entries) > _MAX_IMAGES:
+            raise IntegrityError(f"the archive has more than {_MAX_IMAGES} images")
+        images = tuple(self._image(entry) for entry in entries)
+        owners: dict[Name, Digest] = {}
+        for image in images:
+            for name in image.names:
+                if owners.setdefault(name, image.id) != image.id:
+                    raise IntegrityError(f"{MANIFEST_FILE} of the archive gives {name.full} to two images")
+        return images
+
+    def _image(self, entry: dict[str, Any]) -> SavedImage:
+        config_name = entry.get("Config")
+        if not isinstance(config_name, str):
+            raise IntegrityError(f"{MANIFEST_FILE} of the archive has an image without a config")
+        config = self._small(config_name, MAX_CONFIG_BYTES)
+        digest = Digest.of(config)
+        said = _CONFIG_HEX.fullmatch(config_name)
+        if said is not None and said[1] != digest.encoded:
+            raise IntegrityError(f"config {config_name} does not match its digest: got {digest}")
+        layers = _strings(entry.get("Layers"), "Layers")
+        ids = diff_ids(config)
+        if len(layers) != len(ids) or len(ids) > _MAX_LAYERS:
+            raise IntegrityError(f"image {digest.short} has {len(layers)} layers, and its config names {len(ids)}")
+        saved = tuple(self._layer(name, diff_id) for name, diff_id in zip(layers, ids, strict=True))
+        return SavedImage(digest, config, saved, _names(entry))
+
+    def _layer(self, name: str, diff_id: Digest) -> SavedLayer:
+        member = self._member(name)
+        if member not in self._gzipped:
+            with self._archive.open(member) as part:
+                magic = part.read(len(ZSTD_MAGIC))
+            if magic == ZSTD_MAGIC:
+                raise UsageError(
+                    f"layer {printable(name, 100)} of the archive is compressed with zstd, which is not read here",
+                    remedy="save the image as an OCI archive and read that as oci-archive:",
+                )
+            self._gzipped[member] = magic.startswith(GZIP_MAGIC)
+        return SavedLayer(diff_id, self._archive, member, self._gzipped[member])
+
+    def _member(self, name: str) -> Member:
+        member = self._members.get(name.removeprefix("./"))
+        if member is None:
+            raise IntegrityError(f"{MANIFEST_FILE} of the archive names {printable(name, 200)!r}, which is not there")
+        return member
+
+    def _small(self, name: str, limit: int) -> bytes:
+        member = self._member(name)
+        if member.size > limit:
+            raise IntegrityError(f"{printable(name, 200)!r} of the archive is larger than {limit} bytes")
+        return self._archive.read(member, limit)
+
+
+def _names(entry: Mapping[str, Any]) -> tuple[Name, ...]:
+    found = _strings(entry.get("RepoTags"), "RepoTags")
+    try:
+        return tuple(dict.fromkeys(read_name(text) for text in found if text != "<none>:<none>"))
+    except GrammarError as error:
+        raise IntegrityError(f"{MANIFEST_FILE} of the archive has a name that is none: {error.message}") from error
+
+
+def _strings(value: object, what: str) -> Sequence[str]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise IntegrityError(f"{what} is not a list of strings")
+    return value

@@ -1,0 +1,121 @@
+"""What was put into a docker place and belongs to no image there yet: configs, and layers without their compression."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from mirrorsync.errors import ContentNotFound, Denied, IntegrityError
+from mirrorsync.files.chunks import VerifiedChunks
+from mirrorsync.files.gzip import GZIP_MAGIC, ZSTD_MAGIC, decompressed
+from mirrorsync.files.spool import Piece, Spool, hashed
+from mirrorsync.oci.config import MAX_CONFIG_BYTES
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.stores.docker.cache import LayerCache
+from mirrorsync.stores.docker.reader import diff_ids
+
+
+class Assembled(NamedTuple):
+    """An image that is complete: its config, and the diff_ids of its layers."""
+
+    id: Digest
+    config: bytes
+    layers: tuple[Digest, ...]
+
+
+class Incoming:
+    """Verified content until it is written. Methods block, and may be called from any thread.
+
+    directory: an existing one, for temporary files. cache: remembers which layer is which when it is uncompressed.
+    """
+
+    def __init__(self, directory: Path, cache: LayerCache) -> None:
+        self._cache = cache
+        self._spool = Spool(directory)
+        self._pieces: dict[Digest, Piece] = {}  # by the digest of the bytes as they are kept
+        self._origins: dict[Digest, Digest] = {}  # of compressed layers: what they are without
+        self._lock = threading.Lock()
+
+    def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
+        """Take a config or layer; what `chunks` raises passes through.
+
+        Raises: IntegrityError, Denied for zstd, StorageError.
+        """
+        verified = iter(VerifiedChunks.of(blob, chunks))
+        first = next(verified, b"")
+        if first.startswith(ZSTD_MAGIC):
+            raise Denied(
+                "the layer is compressed with zstd, which is not undone here", remedy="use oci: or oci-archive:"
+            )
+        content: Iterator[bytes] = itertools.chain([first], verified)
+        if first.startswith(GZIP_MAGIC):
+            content = decompressed(content, f"layer {blob.digest.short}")
+        hasher = hashlib.sha256()
+        piece = self._spool.store(hashed(content, hasher))
+        kept = Digest(f"sha256:{hasher.hexdigest()}")
+        with self._lock:
+            self._pieces.setdefault(kept, piece)
+            self._origins[blob.digest] = kept
+        self._cache.add_diff_id(blob.digest, kept)
+
+    def holds(self, digest: Digest) -> bool:
+        """Tell whether a blob was put, compressed or not."""
+        return self._origins.get(digest, digest) in self._pieces
+
+    def piece(self, digest: Digest) -> Piece | None:
+        """Return uncompressed content by its own digest."""
+        return self._pieces.get(digest)
+
+    def diff_id(self, layer: Digest) -> Digest | None:
+        """Return what a layer is without its compression, as far as that is known from now or an earlier run."""
+        return self._origins.get(layer) or self._cache.diff_id(layer)
+
+    def assembled(
+        self,
+        image: Manifest,
+        config: Callable[[Digest], bytes | None],
+        uncompressed: Callable[[Digest], Digest | None],
+        there: Callable[[Digest], bool],
+    ) -> Assembled:
+        """Return an image of which everything is there, put or held by the place.
+
+        config: returns a config of the place. uncompressed: the diff_id of a layer. there: tells whether the place
+        has a layer of a diff_id. Raises: ContentNotFound when something is missing, IntegrityError when the layers are
+        not those of the config.
+        """
+        digest = image.blobs[0].digest
+        data = self._config(digest) or config(digest)
+        if data is None:
+            raise ContentNotFound("the config of the image is not there", reference=str(digest))
+        wanted = diff_ids(data)
+        layers = image.layers
+        if len(layers) != len(wanted):
+            raise IntegrityError(f"the image has {len(layers)} layers, and its config names {len(wanted)}")
+        for layer, diff_id in zip(layers, wanted, strict=True):
+            found = uncompressed(layer.digest)
+            if found is None or not (found in self._pieces or there(found)):
+                raise ContentNotFound("a layer of the image is not there", reference=str(layer.digest))
+            if found != diff_id:
+                raise IntegrityError(f"layer {layer.digest.short} does not match its diff_id: {diff_id}, got {found}")
+        return Assembled(Digest.of(data), data, wanted)
+
+    def clear(self) -> None:
+        """Give everything up."""
+        with self._lock:
+            self._pieces.clear()
+            self._origins.clear()
+            self._spool.close()
+
+    def _config(self, digest: Digest) -> bytes | None:
+        piece = self._pieces.get(self._origins.get(digest, digest))
+        if piece is None:
+            return None
+        if piece.size > MAX_CONFIG_BYTES:
+            raise IntegrityError(f"the config of the image is larger than {MAX_CONFIG_BYTES} bytes")
+        return b"".join(piece.chunks())

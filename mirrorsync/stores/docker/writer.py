@@ -1,0 +1,136 @@
+"""The images that an archive is going to have, and its members, in an order that depends on the images alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from mirrorsync.oci.digest import Digest
+from mirrorsync.stores.docker.reader import MANIFEST_FILE, Name, SavedImage
+from mirrorsync.stores.docker.staging import Assembled
+
+
+class Content(Protocol):
+    """Bytes that are somewhere."""
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+
+    def chunks(self, offset: int = 0) -> Iterator[bytes]:
+        """Read them from `offset` on."""
+
+
+class Entry(NamedTuple):
+    """A member of the archive that is to be written."""
+
+    name: str
+    size: int
+    chunks: Iterator[bytes]
+
+
+@dataclass(slots=True)
+class _Held:
+    image: Assembled
+    names: list[Name] = field(default_factory=list)
+
+
+class Contents:
+    """Images by their ids, each with its names. An image that loses its last name is dropped."""
+
+    def __init__(self, images: Sequence[SavedImage] = ()) -> None:
+        self._images: dict[Digest, _Held] = {}
+        self._owners: dict[Name, Digest] = {}
+        self._old = 0
+        for image in images:
+            held = Assembled(image.id, image.config, tuple(layer.diff_id for layer in image.layers))
+            for name in image.names or (None,):
+                self.add(held, name)
+        self._old = len(self._images)
+        self.changed = False
+
+    def add(self, image: Assembled, name: Name | None) -> None:
+        """Add an image, or another name of it; the name is taken from the image that had it."""
+        if image.id in self._images and (name is None or self._owners.get(name) == image.id):
+            return
+        if name is not None:
+            self.remove(name)
+        held = self._images.setdefault(image.id, _Held(image))
+        if name is not None:
+            held.names.append(name)
+            self._owners[name] = image.id
+        self.changed = True
+
+    def rename(self, image_id: Digest, name: Name | None) -> bool:
+        """Give an image that is there another name (None: it stays as it is); False when it is not there."""
+        held = self._images.get(image_id)
+        if held is not None:
+            self.add(held.image, name)
+        return held is not None
+
+    def remove(self, name: Name) -> bool:
+        """Take a name away; False when nothing has it."""
+        owner = self._owners.pop(name, None)
+        if owner is None:
+            return False
+        held = self._images[owner]
+        held.names.remove(name)
+        if not held.names:
+            self._old -= list(self._images).index(owner) < self._old
+            del self._images[owner]
+        self.changed = True
+        return True
+
+    def id_of(self, name: Name) -> Digest | None:
+        """Return the id of the image that has a name."""
+        return self._owners.get(name)
+
+    def names(self) -> list[Name]:
+        """Return all names."""
+        return list(self._owners)
+
+    def config(self, image_id: Digest) -> bytes | None:
+        """Return the config of an image by its id."""
+        held = self._images.get(image_id)
+        return held.image.config if held else None
+
+    def layers_of(self, image_id: Digest) -> tuple[Digest, ...]:
+        """Return the diff_ids of an image that is there."""
+        return self._images[image_id].image.layers
+
+    def layers(self) -> set[Digest]:
+        """Return the diff_ids of all layers."""
+        return {layer for held in self._images.values() for layer in held.image.layers}
+
+    def entries(self, content: Callable[[Digest], Content]) -> Iterator[Entry]:
+        """Yield the members as containers/image names them: layers each once, configs, and manifest.json at the end.
+
+        What was there stays in its order, so that `@N` goes on to mean the same; what is new comes after it by name.
+        Only Docker before 1.10 needs `repositories` and a directory for each layer, so they are not written.
+        """
+        held = list(self._images.values())
+        ordered = held[: self._old] + sorted(held[self._old :], key=lambda one: (sorted(one.names), one.image.id))
+        written: set[Digest] = set()
+        for one in ordered:
+            for layer in one.image.layers:
+                if layer not in written:
+                    written.add(layer)
+                    found = content(layer)
+                    yield Entry(f"{layer.encoded}.tar", found.size, found.chunks())
+        for one in ordered:
+            yield _small(f"{one.image.id.encoded}.json", one.image.config)
+        manifest = [
+            {
+                "Config": f"{one.image.id.encoded}.json",
+                "RepoTags": sorted(name.full for name in one.names) or None,
+                "Layers": [f"{layer.encoded}.tar" for layer in one.image.layers],
+            }
+            for one in ordered
+        ]
+        yield _small(MANIFEST_FILE, json.dumps(manifest, separators=(",", ":")).encode())
+
+
+def _small(name: str, data: bytes) -> Entry:
+    return Entry(name, len(data), iter([data]))

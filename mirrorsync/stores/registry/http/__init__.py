@@ -1,0 +1,1 @@
+"""The HTTP that registries speak: connections, login, retries, answers. Knows no repository."""

@@ -1,0 +1,125 @@
+"""Content-Encoding, undone in bounded memory: proxies and CDNs compress what was asked for as it is.
+
+Every request says `Accept-Encoding: identity`, and Red Hat's CDN, Quay behind CloudFront (quay#1310) and nginx with a
+careless `gzip_types` compress all the same. A digest is over what is inside.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from mirrorsync.errors import RegistryFailure, printable
+from mirrorsync.stores.registry.http.messages import MAX_ERROR_BYTES, Answer, Request
+
+# How much is undone at a time, in bytes: what a few compressed bytes become is never in memory at once.
+_PIECE: Final = 256 * 1024
+_MOST_CODINGS: Final = 2
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_GZIP: Final = frozenset({"gzip", "x-gzip"})
+_KNOWN: Final = _GZIP | {"deflate"}
+# What compresses and cannot be undone here. Other words ("aws-chunked", "utf-8") stand in answers that are not
+# compressed at all, and are passed over.
+_REFUSED: Final = frozenset({"br", "zstd", "compress", "x-compress"})
+
+
+class NotEncodedSo(ValueError):
+    """The bytes are not in the coding that their header names."""
+
+
+def codings(header: str) -> tuple[str, ...]:
+    """Return the codings that a Content-Encoding header names and that compress, in the order they were applied in."""
+    if not header:
+        return ()
+    words = (word.strip().lower() for word in header.split(","))
+    return tuple(word for word in words if word in _KNOWN or word in _REFUSED)
+
+
+def check_known(coded: Sequence[str], doing: str) -> None:
+    """Raise RegistryFailure, with the name of the coding, when some cannot be undone."""
+    unknown = next((word for word in coded if word not in _KNOWN), None)
+    if unknown is None and len(coded) <= _MOST_CODINGS:
+        return
+    named = unknown or ", ".join(coded)
+    raise RegistryFailure(
+        f"{doing}: the answer is compressed as {printable(named, 60)!r}, which was not asked for",
+        remedy="turn compression off for the registry's paths in the proxy or CDN before it",
+    )
+
+
+def undone(chunks: Iterable[bytes], coded: Sequence[str]) -> Iterator[bytes]:
+    """Yield what is inside of `chunks`, in pieces. Raises: NotEncodedSo, EOFError when they end too early."""
+    for coding in reversed(coded):
+        chunks = _undone_once(chunks, coding)
+    yield from chunks
+
+
+def _undone_once(chunks: Iterable[bytes], coding: str) -> Iterator[bytes]:
+    begun: zlib._Decompress | None = None
+    for chunk in chunks:
+        left = chunk
+        while left:
+            if begun is None or begun.eof:
+                # RFC 1952, 2.2: a gzip stream may be several, one after the other.
+                begun = _decompressor(coding, left)
+            try:
+                piece = begun.decompress(left, _PIECE)
+            except zlib.error as error:
+                raise NotEncodedSo(f"it is not {coding}") from error
+            left = begun.unused_data if begun.eof else begun.unconsumed_tail
+            if piece:
+                yield piece
+    if begun is not None and not begun.eof:
+        while piece := begun.decompress(begun.unconsumed_tail, _PIECE):
+            yield piece
+        if not begun.eof:
+            raise EOFError("the compressed content ends too early")
+
+
+def _decompressor(coding: str, beginning: bytes) -> zlib._Decompress:
+    if coding in _REFUSED:
+        raise NotEncodedSo(f"{coding} cannot be undone here")
+    if coding in _GZIP:
+        return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    # RFC 9110, 8.4.1.2: "deflate" is zlib's format, and some servers send the bare stream. zlib's first byte ends in 8,
+    # which no deflate block's does: it would be a stored one with a bit set that is never used.
+    has_header = beginning[0] & 0x0F == 8
+    return zlib.decompressobj(wbits=zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
+
+
+def undone_whole(body: bytes, coded: Sequence[str], limit: int) -> tuple[bytes, bool]:
+    """Return what is inside of `body` as far as `limit` bytes go, and whether that is all. Raises: as `undone`."""
+    parts: list[bytes] = []
+    size = 0
+    for piece in undone([body], coded):
+        parts.append(piece)
+        size += len(piece)
+        if size > limit:
+            return b"".join(parts)[:limit], False
+    return b"".join(parts), True
+
+
+def plain(answer: Answer, request: Request) -> Answer:
+    """Return an answer to `request` with the body that is inside, at most as long as the request takes.
+
+    What is called compressed and is not (JSON, mostly) is taken as it came, and so is a body that was asked for
+    `as_sent`. Raises: RegistryFailure for a coding that cannot be undone, by its name.
+    """
+    coded = codings(answer.header("Content-Encoding"))
+    if not coded or not answer.body or not answer.whole or request.as_sent or _is_json(answer.body, coded):
+        return answer
+    if answer.ok:
+        check_known(coded, "reading the answer")
+    try:
+        body, whole = undone_whole(answer.body, coded, request.limit if answer.ok else MAX_ERROR_BYTES)
+    except (NotEncodedSo, EOFError):
+        return answer  # whoever verifies the content finds out
+    return replace(answer, body=body, whole=whole)
+
+
+def _is_json(body: bytes, coded: Sequence[str]) -> bool:
+    if coded[-1] in _GZIP:
+        return not body.startswith(_GZIP_MAGIC)
+    return body[:1] in (b"{", b"[")

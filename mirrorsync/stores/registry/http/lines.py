@@ -1,0 +1,193 @@
+"""One line for bytes: libcurl in a worker thread, one exchange after the other, its connections kept between them."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import pycurl
+
+from mirrorsync.errors import MirrorsyncError, Unreachable
+from mirrorsync.files.chunks import CHUNK_BYTES
+from mirrorsync.stores.registry.http import handles
+from mirrorsync.stores.registry.http.failures import failed
+from mirrorsync.stores.registry.http.handles import Exchange, Handle
+from mirrorsync.stores.registry.http.messages import MAX_ERROR_BYTES, Outgoing
+from mirrorsync.stores.registry.http.multi import Multi
+from mirrorsync.stores.registry.http.network import Network, Route
+from mirrorsync.stores.registry.http.pace import Pace
+from mirrorsync.stores.registry.http.retry import Transient
+
+# Room for two chunks on the way: with the kernel's default a thread is woken for every 100 KiB (a third more CPU).
+_SOCKET_BYTES: Final = 2 * CHUNK_BYTES
+# What libcurl reads at a time: no more than it hands over at once (CURL_MAX_WRITE_SIZE), so that it is still in the
+# processor's cache when it is copied. Ten times in a row at most; with 1 MiB a stream held 20 MiB.
+_READ_BYTES: Final = 16 * 1024
+# Larger than a chunk, so that none has to be cut, which would copy it once more.
+_SEND_BYTES: Final = CHUNK_BYTES // 2
+# From this size on a chunk is handed on, in bytes.
+_CHUNK_BYTES: Final = CHUNK_BYTES // 4
+# How long a thread waits at a time before it looks whether the exchange moves and the run goes on, in seconds.
+_LOOK_SECONDS: Final = 1.0
+
+
+class Line:
+    """Carries out one exchange at a time.
+
+    check: raises when the run is to end; called about once a second. connections: how many it keeps.
+    """
+
+    def __init__(self, network: Network, check: Callable[[], None], connections: int) -> None:
+        self.network = network
+        self.check = check
+        self.multi = Multi(connections, lambda _: None)
+        self._handles: dict[Route, Handle] = {}
+
+    def handle(self, route: Route) -> Handle:
+        """Return the handle for a route."""
+        if route not in self._handles:
+            handle = self._handles[route] = handles.made(route)
+            # One stream for itself: with HTTP/2 its windows would be the limit, and a lost packet stops everybody.
+            handle.curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+            handle.curl.setopt(pycurl.BUFFERSIZE, _READ_BYTES)
+            handle.curl.setopt(pycurl.UPLOAD_BUFFERSIZE, _SEND_BYTES)
+            handle.curl.setopt(pycurl.SOCKOPTFUNCTION, _enlarge)
+        return self._handles[route]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.multi.close()
+
+
+def _enlarge(descriptor: int, _purpose: int) -> int:
+    opened = socket.socket(fileno=descriptor)
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        opened.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BYTES)
+    opened.detach()
+    return 0
+
+
+class Stream:
+    """One exchange on a line: begun when it is made, over when it is closed.
+
+    content: the body in chunks, each taken once, of `size` bytes together; None for what the request holds.
+    """
+
+    def __init__(self, line: Line, outgoing: Outgoing, content: Iterator[bytes] | None, size: int) -> None:
+        network = line.network
+        self._line = line
+        self._url = outgoing.request.url
+        self._route = network.route(self._url)
+        self._content = content
+        self._rest = memoryview(b"")
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._result: tuple[int, str] | None = None
+        self._raised: BaseException | None = None
+        self._pace = Pace(time.monotonic(), network.patience(outgoing.request.method), network.least)
+        self._stalled = ""
+        self._checked = time.monotonic()
+        self.exchange = Exchange(
+            line.handle(self._route),
+            outgoing,
+            self._take,
+            body=self._next if content is not None else None,
+            size=size,
+        )
+        # A kept connection may be closed in the moment in which it is used again; a long body cannot be sent a second
+        # time, and next to it a new connection costs nothing.
+        self.exchange.handle.curl.setopt(pycurl.FRESH_CONNECT, int(content is not None and size > CHUNK_BYTES))
+        line.multi.add(self.exchange.handle.curl, self._over)
+
+    def _take(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._size += len(data)
+
+    def _next(self, room: int) -> bytes | int:
+        """Return what libcurl sends next. An exception must not pass through libcurl: it is kept."""
+        if not self._rest:
+            try:
+                chunk = next(self._content, b"") if self._content is not None else b""
+            except BaseException as error:  # noqa: BLE001 - raised again in `_turn`
+                self._raised = error
+                return pycurl.READFUNC_ABORT
+            self._pace.resume(time.monotonic())  # it was the source that this took so long for
+            if len(chunk) <= room:
+                return chunk
+            self._rest = memoryview(chunk)
+        piece, self._rest = self._rest[:room], self._rest[room:]
+        return bytes(piece)
+
+    def _over(self, number: int, words: str) -> None:
+        self._result = number, words
+
+    def until_answered(self) -> None:
+        """Send the request, and return when the headers of its answer are here.
+
+        Raises: Transient, TlsFailed, RegistryFailure; what the content raises.
+        """
+        while self._result is None and not self.exchange.answered:
+            self._turn(_LOOK_SECONDS)
+        if not self.exchange.answered:
+            self._raise(silent=not self.exchange.heard)
+        self._line.network.reached(self._route, self.exchange.handle.curl)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body of the answer as it comes, in chunks of about _CHUNK_BYTES, of less on a slow line."""
+        while self._result is None or self._parts:
+            begun = time.monotonic()
+            self._pace.resume(begun)  # whoever takes the chunks may have been busy
+            while self._result is None and self._size < _CHUNK_BYTES:
+                self._turn(_LOOK_SECONDS)
+                if self._parts and time.monotonic() - begun > _LOOK_SECONDS:
+                    break
+            if self._parts:
+                yield self._held()
+        if self._result[0]:
+            self._raise(silent=False)
+
+    def _held(self) -> bytes:
+        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        return data
+
+    def _turn(self, seconds: float) -> None:
+        """Let libcurl work, or wait so many seconds for something to do."""
+        moved = self._line.multi.wait(seconds)
+        now = time.monotonic()
+        if not moved or now - self._checked > _LOOK_SECONDS:
+            self._checked = now
+            self._line.check()
+        if self._raised is not None:
+            raise self._raised
+        if self._result is None:
+            self._stalled = self._pace.stalled(now, *self.exchange.progress())
+            if self._stalled:
+                self._line.multi.abandon(self.exchange.handle.curl)
+
+    def _raise(self, *, silent: bool) -> None:
+        network, (number, words) = self._line.network, self._result or (pycurl.E_RECV_ERROR, "")
+        error: MirrorsyncError
+        if self._stalled:
+            error = network.named(Unreachable(self._stalled), self._url, self._route)
+        else:
+            error = failed(number, words, self.exchange.handle.curl, self._route, self._url, network)
+        if not error.transient:
+            raise error
+        raise Transient(error, silent=silent) from error
+
+    def close(self) -> None:
+        """End the exchange. A connection whose answer was not read to its end is closed with it.
+
+        A short rest (of an answer to an upload) costs less to read than a new connection.
+        """
+        rest = self.exchange.rest
+        try:
+            while self._result is None and self._raised is None and rest is not None and rest <= MAX_ERROR_BYTES:
+                self._turn(_LOOK_SECONDS)
+        except MirrorsyncError:
+            pass
+        self._line.multi.remove(self.exchange.handle.curl)

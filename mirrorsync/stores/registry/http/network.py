@@ -1,0 +1,176 @@
+"""How a host is reached: TLS, proxies, patience and the number of connections; the same for questions and bytes."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import pycurl
+
+from mirrorsync.errors import MirrorsyncError, RegistryFailure, printable
+from mirrorsync.hosts import HostSettings
+from mirrorsync.oci.names import DOCKER_HUB
+from mirrorsync.stores.registry.http.certificates import Certificates, read_certificates
+from mirrorsync.stores.registry.http.origins import leads_inward, same_origin
+from mirrorsync.stores.registry.http.pace import Least
+from mirrorsync.stores.registry.http.proxies import Proxy, bypasses
+from mirrorsync.stores.registry.http.realms import Realms
+from mirrorsync.stores.registry.http.trust import Trust, trust_of
+
+E = TypeVar("E", bound=MirrorsyncError)
+
+CONNECT_SECONDS: Final = 30.0
+# How long an answer may take to begin, in seconds, by method. A pull-through cache fetches a blob before it sends its
+# first byte (75 s and more); a registry on S3 puts the parts of an upload together before it answers the PUT (10
+# minutes: moby#53700, harbor#15729), so that who writes waits for as long as the host's settings say.
+_PATIENCE: Final = {"GET": 300.0, "POST": 300.0, "DELETE": 120.0, "HEAD": 60.0}
+# A whole question with its answer, which is a few MiB at most.
+QUESTION_SECONDS: Final = 300.0
+
+# Where a registry's API is not at the host that names it.
+_API_HOSTS: Final = {DOCKER_HUB: "registry-1.docker.io"}
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """How many connections of each kind may be open to a host at a time.
+
+    A copy inside one registry holds a reading and a writing connection at once; with one limit over both, copies
+    could wait for each other for ever, so each kind has its own share.
+    """
+
+    questions: int = 32
+    reading: int = 8
+    writing: int = 8
+
+    @classmethod
+    def within(cls, limit: int | None) -> Connections:
+        """Return the shares of `limit` connections (each at least one); None = the default."""
+        if limit is None:
+            return cls()
+        bytes_share = max(1, limit // 4)
+        return cls(max(1, limit - 2 * bytes_share), bytes_share, bytes_share)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How the host of a URL is reached. Exchanges on equal routes can share handles and connections.
+
+    trust: of its TLS, None without. refuses: opens a socket, or does not; None where any address will do.
+    """
+
+    trust: Trust | None = None
+    proxy: Proxy | None = None
+    refuses: Callable[[int, Any], int] | None = None
+
+
+def api_url(host: str, *, plain_http: bool = False) -> str:
+    """Return the URL that the API of a registry is below, by the host that references name it by."""
+    return f"{'http' if plain_http else 'https'}://{_API_HOSTS.get(host, host)}"
+
+
+class Network:
+    """Finds the route to a URL of one registry, or of where it leads; reads its certificates when they are needed.
+
+    proxies: scheme -> URL of the proxy, and "no" -> the hosts to be reached without, as
+    `urllib.request.getproxies_environment` gives them. home: the URL of the registry. certificates: a directory of
+    certificates for it (see certificates.py); what the settings name comes on top.
+    """
+
+    def __init__(
+        self, settings: HostSettings, proxies: Mapping[str, str], home: str, certificates: Path | None = None
+    ) -> None:
+        self._settings = settings
+        self._directory = certificates
+        self._home = home
+        self._home_is_inside = leads_inward(urlsplit(home).hostname or "")
+        self._located = False
+        self._realms = Realms(home, settings.realm_hosts)
+        self._proxies = dict(proxies)
+        self._routes: dict[str, Route] = {}
+        self._trusts: dict[bool, Trust] = {}
+        self._making = threading.Lock()
+        self.connections = Connections.within(settings.max_connections)
+        self.least = Least(settings.min_bytes_per_second, settings.stall_seconds)
+
+    def route(self, url: str) -> Route:
+        """Return how the host of `url` is reached. Raises: TlsFailed, UsageError."""
+        host = url[: url.find("/", 8)] if "/" in url[8:] else url
+        known = self._routes.get(host)
+        if known is None:
+            with self._making:
+                known = self._routes[host] = self._found(url)
+        return known
+
+    def _found(self, url: str) -> Route:
+        parts = urlsplit(url)
+        proxy = self._proxy(url)
+        elsewhere = proxy is None and parts.hostname != urlsplit(self._home).hostname
+        return Route(
+            trust=self._trust(url) if parts.scheme == "https" else None,
+            proxy=proxy,
+            refuses=self._opened if elsewhere else None,
+        )
+
+    def _trust(self, url: str) -> Trust:
+        """Return what the TLS of the host of `url` is held against.
+
+        The client certificate is for the registry's own host and its token service, as passwords are; a storage that it
+        redirects to does not get to see it.
+        """
+        shown = bool(self._settings.client_cert or self._directory) and self._realms.trusts(url)
+        if shown not in self._trusts:
+            held = read_certificates(self._directory) if self._directory else Certificates()
+            self._trusts[shown] = trust_of(self._settings, held, shown=shown)
+        return self._trusts[shown]
+
+    def _proxy(self, url: str) -> Proxy | None:
+        """Return the proxy that leads to `url`, None when it is reached directly. Raises: UsageError."""
+        if not self._proxies:
+            return None
+        parts = urlsplit(url)
+        proxy = self._proxies.get(parts.scheme) or self._proxies.get("all")
+        if not proxy or bypasses(parts.netloc.rpartition("@")[2], self._proxies.get("no", "")):
+            return None
+        return Proxy.read(proxy)
+
+    def patience(self, method: str) -> float:
+        """Return how many seconds the answer to a request may take to begin."""
+        longest = float(self._settings.answer_seconds)
+        return min(_PATIENCE.get(method, longest), longest)
+
+    def reached(self, route: Route, handle: pycurl.Curl) -> None:
+        """Take note of the address that the registry itself was reached at. handle: after an exchange on `route`."""
+        if not self._located and route.refuses is None and route.proxy is None:
+            self._located = True
+            self._home_is_inside = self._home_is_inside or leads_inward(str(handle.getinfo(pycurl.PRIMARY_IP)))
+
+    def _opened(self, _purpose: int, address: Any) -> int:
+        """Open a socket for a host that the registry named, unless the name leads inside from a registry outside.
+
+        Rules 4.3 (3) of the threat list: a name can stand for any address, so that the address itself is looked at.
+        """
+        if not self._home_is_inside and leads_inward(str(address.addr[0])):
+            return -1  # CURL_SOCKET_BAD
+        return socket.socket(address.family, address.socktype, address.protocol).detach()
+
+    def inward(self, url: str) -> MirrorsyncError:
+        """Return the error for a URL whose host is inside this machine or network, where the registry is not."""
+        host = printable(urlsplit(url).netloc)
+        return RegistryFailure(f"the registry points to {host!r}, which is inside this machine or network")
+
+    def named(self, failure: E, url: str, route: Route) -> E:
+        """Return a failure that names the host it was met on, where that is not the registry.
+
+        A proxy, storage or token service that fails is named: the registry's own name is not where to look.
+        """
+        if route.proxy is not None and failure.transient:
+            failure.message = f"through the proxy {printable(route.proxy.host)}: {failure.message}"
+        elif not same_origin(url, self._home):
+            failure.message = f"{printable(urlsplit(url).netloc)}: {failure.message}"
+        return failure

@@ -1,0 +1,327 @@
+"""Authentication at one origin: its challenge, its tokens, and whether it accepts the credentials."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar, cast
+from urllib.parse import urlsplit
+
+from mirrorsync.errors import Denied, MirrorsyncError, RegistryFailure, Unauthorized, printable
+from mirrorsync.events import Noticed, Observer
+from mirrorsync.hosts import Credentials
+from mirrorsync.secret import Secret
+from mirrorsync.stores.registry.http import challenge as challenges
+from mirrorsync.stores.registry.http import scopes as scoping
+from mirrorsync.stores.registry.http.answers import checked, failure
+from mirrorsync.stores.registry.http.challenge import Challenge
+from mirrorsync.stores.registry.http.conversation import REDIRECTS, Authorize, converse
+from mirrorsync.stores.registry.http.messages import Answer, Outgoing, Request
+from mirrorsync.stores.registry.http.origins import resolved
+from mirrorsync.stores.registry.http.realms import Realms
+from mirrorsync.stores.registry.http.retry import RETRIED_STATUSES, Clock, Persistence
+from mirrorsync.stores.registry.http.scopes import Scopes
+from mirrorsync.stores.registry.http.tokens import Token, basic, get_request, oauth_request, read_grant
+
+_FINAL: Final = frozenset(range(300, 600)) - RETRIED_STATUSES
+# When to ask otherwise: not every token service speaks OAuth2 (go-containerregistry, bearer.go), and not every identity
+# token that is given can be used.
+_NO_OAUTH: Final = frozenset({404, 405})
+_NOT_RENEWED: Final = _NO_OAUTH | {400, 401, 403}
+# A token that was given in a refused one's place, and is refused within so many seconds, is refused for what it
+# allows: another one would be no better, and thousands of questions would each ask for one.
+_NEW_SECONDS: Final = 10.0
+_SILENT: Final = frozenset({401, 403, 404, 405}) | REDIRECTS
+T = TypeVar("T")
+Send = Callable[[Outgoing], Awaitable[Answer]]
+
+
+class OriginAuthorizer:
+    """The Authorization headers for one origin. All methods run on the event loop but for `accepts`.
+
+    url: of the origin. find: returns the credentials for one of its repositories, and may block. send: sends one
+    request without conversation. realms: the token services that may see credentials.
+
+    The scope "" asks for a token that allows nothing and still says who we are, as `docker login` does.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        find: Callable[[str], Credentials | None],
+        send: Send,
+        persistence: Persistence,
+        clock: Clock,
+        observer: Observer,
+        realms: Realms,
+    ) -> None:
+        self._url = url
+        self._find = find
+        self._send = send
+        self._persistence = persistence
+        self._clock = clock
+        self._observer = observer
+        self._realms = realms
+        self._found: dict[str, Credentials | None] = {}
+        # Identity tokens that came with a token, for the credentials that it was given for.
+        self._renewed: dict[Credentials, Secret] = {}
+        self._refused: dict[Scopes, MirrorsyncError] = {}
+        self._told: set[str] = set()
+        self._challenge: Challenge | None = None
+        self._ready: asyncio.Task[None] | None = None
+        self._asked_api = False  # whether `/v2/` was asked: without a challenge until then, nobody needs a login
+        self._guarded = False  # whether the API itself (`/v2/`) is closed to those without a login
+        self._accepted: set[Credentials] = set()
+        self._checks: dict[Credentials, asyncio.Task[None]] = {}
+        self._tokens: dict[Scopes, Token] = {}
+        self._instead: dict[Scopes, Scopes] = {}  # what the registry's own words for some scopes are
+        self._fetching: dict[Scopes, asyncio.Task[Token]] = {}
+
+    async def header(self, wanted: Authorize) -> str:
+        """Return the Authorization header for some scopes, "" when there is none to send.
+
+        The registry is asked once (`/v2/`) how it wants to be spoken to, so that thousands of questions do not each
+        begin with a 401. Another origin is asked only by the question that led there. Raises: Unauthorized, Denied,
+        and what asking raises.
+        """
+        if not wanted.scopes:
+            return ""
+        if wanted.rejected is None and (known := self._known(wanted.scopes)) is not None:
+            return known
+        if not wanted.elsewhere:
+            await self._greeted()
+        told = challenges.choose(wanted.challenges) if wanted.rejected is not None else None
+        # gcr.io answers 401 without a challenge on some paths: the one that is known stays.
+        self._challenge = told or self._challenge
+        if self._challenge is None:
+            return ""
+        credentials = await self._credentials(wanted.scopes)
+        if scoping.needs_password(wanted.scopes):
+            return basic(credentials)
+        header = self._fixed(self._challenge, credentials)
+        if header is not None:
+            return await self._same(wanted, credentials, header)
+        return (await self._token(wanted, self._challenge, told, credentials)).header
+
+    @staticmethod
+    def _fixed(challenge: Challenge, credentials: Credentials | None) -> str | None:
+        """Return the header that is the same for every question, None where it is a token for some scopes."""
+        if challenge.scheme == "basic":
+            return basic(credentials)
+        registry_token = credentials.registry_token if credentials else None
+        return f"Bearer {registry_token.reveal()}" if registry_token else None
+
+    async def check(self, scopes: Scopes) -> bool:
+        """Tell whether the credentials for some scopes are right, asking the API where that can tell.
+
+        Raises: Unauthorized when it refuses them, and what asking raises.
+        """
+        credentials = self._found.get(scoping.repository_of(scopes))
+        header = self._fixed(self._challenge, credentials) if self._challenge else None
+        if header:
+            await self._same(Authorize(scopes, header), credentials, header)
+        return self.accepts(scopes)
+
+    def accepts(self, scopes: Scopes) -> bool:
+        """Tell whether the credentials for some scopes are known to be right. For any thread; asks nothing.
+
+        They are when a token was given for them, or when the API (`/v2/`) is closed to others and opened with them.
+        """
+        credentials = self._found.get(scoping.repository_of(scopes))
+        return credentials is not None and credentials in self._accepted
+
+    def _known(self, scopes: Scopes) -> str | None:
+        """Return the header when it can be had at once, as for nearly all of thousands of questions."""
+        if self._challenge is None:
+            return "" if self._asked_api else None
+        token = self._tokens.get(scopes)
+        return token.header if token is not None and token.ends > self._clock.monotonic() else None
+
+    async def _greeted(self) -> None:
+        if self._ready is None or (self._ready.done() and self._ready.exception() is not None):
+            self._ready = asyncio.create_task(self._greet())
+        if not self._ready.done() or self._ready.exception() is not None:
+            await _shared(self._ready)
+
+    async def _greet(self) -> None:
+        answer = await self._opened("")
+        self._asked_api = True
+        if answer.status == 401:
+            self._guarded = True
+            self._challenge = challenges.choose(answer.all("WWW-Authenticate")) or self._challenge
+
+    async def _opened(self, authorization: str) -> Answer:
+        """Ask for the API. A gateway may lead to another host here (go-containerregistry#2333); that says nothing."""
+
+        async def ask() -> Answer:
+            # Not a word about who asks to where it leads: the conversation has no scopes.
+            conversation = converse(Request("GET", f"{self._url}/v2/", stays=True), self._url)
+            move = next(conversation)
+            while True:
+                request = cast("Outgoing", move).request
+                try:
+                    move = conversation.send(await self._send(Outgoing(request, authorization)))
+                except StopIteration as end:
+                    answer: Answer = end.value
+                    return checked(answer, "asking for its API", self._clock.now(), _SILENT)
+
+        return await self._persistence.ask(f"asking {urlsplit(self._url).netloc} for its API", ask)
+
+    async def _credentials(self, scopes: Scopes) -> Credentials | None:
+        """Return the credentials for the repository that the first of the scopes is about."""
+        repository = scoping.repository_of(scopes)
+        if repository not in self._found:
+            self._found[repository] = await asyncio.to_thread(self._find, repository)
+        return self._found[repository]
+
+    async def _same(self, wanted: Authorize, credentials: Credentials | None, header: str) -> str:
+        """Return a header that is the same for every question. After a 401, find out once what was refused with it.
+
+        Whether it is the password or the repository, the API itself can tell where it is closed to others; a password
+        that is wrong is then not said again. Raises: Unauthorized.
+        """
+        if credentials is None or not header or not self._guarded or wanted.scopes == scoping.NOTHING:
+            return header
+        if wanted.rejected == header and credentials not in self._checks:
+            self._checks[credentials] = asyncio.create_task(self._check(credentials, header))
+        check = self._checks.get(credentials)
+        if check is not None and credentials not in self._accepted:
+            await _shared(check)
+        return header
+
+    async def _check(self, credentials: Credentials, header: str) -> None:
+        answer = await self._opened(header)
+        if answer.status == 401:
+            raise Unauthorized(failure(answer, "logging in").message)
+        if answer.ok:
+            self._accepted.add(credentials)
+
+    async def _token(
+        self, wanted: Authorize, challenge: Challenge, told: Challenge | None, credentials: Credentials | None
+    ) -> Token:
+        scopes, now = wanted.scopes, self._clock.monotonic()
+        token = self._tokens.get(scopes)
+        rejected = token is not None and token.header == wanted.rejected
+        if token is not None and not rejected and token.ends > now:
+            return token
+        asked = self._instead.get(scopes, scopes)
+        if told is not None:
+            asked = scoping.after_refusal(asked, told)
+        if token is not None and rejected and _is_final(token, wanted, asked, now):
+            return token
+        if scopes in self._refused:
+            # The same question has the same answer, and accounts are locked for asking it again and again.
+            raise copy.copy(self._refused[scopes])
+        if scopes not in self._fetching:
+            fetch = self._fetch(challenge, wanted, asked, credentials, again=wanted.rejected is not None)
+            self._fetching[scopes] = asyncio.create_task(fetch)
+        return await _shared(self._fetching[scopes])
+
+    async def _fetch(
+        self, challenge: Challenge, wanted: Authorize, asked: Scopes, credentials: Credentials | None, *, again: bool
+    ) -> Token:
+        """Get a token for the scopes `asked`, and remember it, or that it was refused, for those that are wanted."""
+        scopes = wanted.scopes
+        try:
+            token = await self._granted(challenge, wanted, asked, credentials, again=again)
+        except (Unauthorized, Denied) as refused:
+            self._refused[scopes] = copy.copy(refused)
+            raise
+        finally:
+            del self._fetching[scopes]
+        self._tokens[scopes] = token
+        return token
+
+    async def _granted(
+        self, challenge: Challenge, wanted: Authorize, asked: Scopes, credentials: Credentials | None, *, again: bool
+    ) -> Token:
+        try:
+            token = await self._asked(challenge, asked, credentials, again=again)
+        except (Unauthorized, Denied) as refused:
+            narrowed = scoping.narrowed(asked)
+            # What will be written may be read by more than those who may write it. A password that may be wrong is not
+            # said again.
+            doubtful = isinstance(refused, Unauthorized) and credentials and credentials not in self._accepted
+            if not wanted.reads or narrowed == asked or doubtful:
+                raise
+            return await self._asked(challenge, narrowed, credentials, again=again)
+        self._instead[wanted.scopes] = asked
+        return token
+
+    def _asked(
+        self, challenge: Challenge, scopes: Scopes, credentials: Credentials | None, *, again: bool
+    ) -> Coroutine[Any, Any, Token]:
+        attempt = lambda: self._ask(challenge, scopes, credentials, again=again)  # noqa: E731 - what is tried again
+        return self._persistence.ask("asking for a token", attempt)
+
+    async def _ask(self, challenge: Challenge, scopes: Scopes, found: Credentials | None, *, again: bool) -> Token:
+        realm = resolved(f"{self._url}/v2/", challenge.get("realm"), self._url)
+        credentials = self._for_realm(found, realm)
+        started = self._clock.monotonic()
+        answer = await self._answered(realm, challenge, scopes, credentials)
+        checked(answer, "getting a token", self._clock.now(), known=_FINAL)
+        if answer.status in (401, 403):
+            raise _not_given(answer, credentials)
+        if 300 <= answer.status < 400:
+            raise RegistryFailure("the token service redirects, and tokens are not fetched across redirects")
+        if not answer.ok:
+            raise RegistryFailure(failure(answer, "getting a token").message)
+        grant = read_grant(answer)
+        if credentials is not None:
+            self._accepted.add(credentials)
+            if grant.refresh:
+                self._renewed[credentials] = grant.refresh
+        return grant.token(scopes, started, again=again)
+
+    async def _answered(
+        self, realm: str, challenge: Challenge, scopes: Scopes, credentials: Credentials | None
+    ) -> Answer:
+        """Ask with an identity token where there is one, and otherwise, or when it does not help, with the password."""
+        if credentials is not None:
+            attempts = (
+                (self._renewed.pop(credentials, None), _NOT_RENEWED),
+                (credentials.identity_token, _NO_OAUTH),
+            )
+            for token, of_no_use in attempts:
+                if token:
+                    answer = await self._send(oauth_request(realm, challenge, scopes, token))
+                    if answer.status not in of_no_use:
+                        if token != credentials.identity_token:
+                            self._renewed.setdefault(credentials, token)
+                        return answer
+        return await self._send(get_request(realm, challenge, scopes, credentials))
+
+    def _for_realm(self, credentials: Credentials | None, realm: str) -> Credentials | None:
+        """Return the credentials when the token service is the registry's own, or named in the spec."""
+        if credentials is None or self._realms.trusts(realm):
+            return credentials
+        message = (
+            f"its token service {printable(urlsplit(realm).netloc)} is at another host or port and gets no "
+            "credentials; name it in realm_hosts of this registry if it is right"
+        )
+        if message not in self._told:
+            self._told.add(message)
+            self._observer(Noticed(urlsplit(self._url).netloc, message))
+        return None
+
+
+def _is_final(token: Token, wanted: Authorize, asked: Scopes, now: float) -> bool:
+    """Tell whether there is nothing better to be had than a token that was refused."""
+    return wanted.reads and token.again and token.asked == asked and now - token.given < _NEW_SECONDS
+
+
+def _not_given(answer: Answer, credentials: Credentials | None) -> MirrorsyncError:
+    """Return the error for a token that was not given: with 401 nobody is believed, with 403 somebody may not."""
+    told = failure(answer, "getting a token")
+    who = "" if credentials else " (without credentials)"
+    kind = Denied if answer.status == 403 and credentials else Unauthorized
+    return kind(f"{told.message}{who}")
+
+
+async def _shared(task: asyncio.Task[T]) -> T:
+    """Return what a task returns that many wait for; each gets an error of its own, to say in it what it was for."""
+    try:
+        return await asyncio.shield(task)
+    except MirrorsyncError as error:
+        raise copy.copy(error) from error.__cause__

@@ -1,0 +1,270 @@
+"""The engine for questions: thousands of small requests on one event loop, over libcurl.
+
+Measured on two cores against loopback registries, the client's CPU for one HEAD: libcurl 0.085 ms and over TLS, all
+multiplexed on one HTTP/2 connection, 0.07 ms; aiohttp 0.13 and 0.16 ms; httpx as it is shipped 1 to 2 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Callable
+from copy import copy
+from typing import Final
+
+import pycurl
+
+from mirrorsync.errors import MirrorsyncError, Unreachable
+from mirrorsync.stores.registry.http import handles
+from mirrorsync.stores.registry.http.failures import failed
+from mirrorsync.stores.registry.http.handles import Exchange, Handle
+from mirrorsync.stores.registry.http.messages import MAX_ERROR_BYTES, Answer, Outgoing
+from mirrorsync.stores.registry.http.multi import Multi
+from mirrorsync.stores.registry.http.network import QUESTION_SECONDS, Network, Route
+from mirrorsync.stores.registry.http.pace import Pace
+from mirrorsync.stores.registry.http.retry import Transient
+
+# How many questions are on their way at a time on a connection that speaks HTTP/2: what libcurl opens no second one
+# for, and servers take (nginx 128, Go 250).
+_MULTIPLEXED: Final = 100
+# How often exchanges are looked at, in seconds at most.
+_LOOK_SECONDS: Final = 2.0
+
+
+def _go_on() -> None:
+    """Let a question take its time."""
+
+
+class Questions:
+    """Sends single requests over one pool of connections. Its methods run on the event loop.
+
+    check: is called now and then while there are questions; when the run is to end, it raises what they end with.
+    """
+
+    def __init__(self, network: Network, check: Callable[[], None] = _go_on) -> None:
+        self._network = network
+        self._check = check
+        self._engine: _Engine | None = None
+        self._free: defaultdict[Route, list[Handle]] = defaultdict(list)
+        self._turns = _Turns(network.connections.questions)
+
+    async def send(self, outgoing: Outgoing) -> Answer:
+        """Send a request once and return the answer, whatever it says; redirects are answers.
+
+        Raises: Transient when no whole answer came, TlsFailed.
+        """
+        url = outgoing.request.url
+        route = self._network.route(url)
+        if self._engine is None:
+            self._engine = _Engine(self._network, self._check)
+        await self._turns.take()
+        free = self._free[route]
+        question = _Question(free.pop() if free else handles.made(route), route, outgoing)
+        try:
+            number, words = await self._engine.carry_out(question)
+        finally:
+            self._turns.give(multiplexed=question.exchange.multiplexed)
+            question.exchange.release()
+        if question.ended_by is not None:
+            raise copy(question.ended_by)
+        if number and not question.cut:
+            failure = self._failure(number, words, question)
+            if not failure.transient:
+                raise failure
+            raise Transient(failure, silent=not question.exchange.heard) from failure
+        self._network.reached(route, question.exchange.handle.curl)
+        answer = question.answer()
+        free.append(question.exchange.handle)
+        return answer
+
+    def _failure(self, number: int, words: str, question: _Question) -> MirrorsyncError:
+        url, route, exchange = question.outgoing.request.url, question.route, question.exchange
+        if question.stalled:
+            return self._network.named(Unreachable(question.stalled), url, route)
+        return failed(number, words, exchange.handle.curl, route, url, self._network)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+        self._free.clear()
+
+
+class _Question:
+    """One request and its answer, whose body is kept in memory as far as the request's limit goes.
+
+    cut: the body was longer, and the rest was not read. stalled: why the question was given up, "" when it was not.
+    ended_by: why all questions were given up.
+    """
+
+    def __init__(self, handle: Handle, route: Route, outgoing: Outgoing) -> None:
+        self.route = route
+        self.outgoing = outgoing
+        self.exchange = Exchange(handle, outgoing, self._take)
+        self.cut = False
+        self.stalled = ""
+        self.ended_by: MirrorsyncError | None = None
+        self._parts: list[bytes] = []
+        self._room = -1
+
+    def _take(self, data: bytes) -> int | None:
+        if self._room < 0:
+            self._room = self.outgoing.request.limit if self.exchange.status < 300 else MAX_ERROR_BYTES
+        if len(data) > self._room:
+            self._parts.append(data[: self._room])
+            self.cut = True
+            return 0  # not all was taken: libcurl ends the exchange
+        self._parts.append(data)
+        self._room -= len(data)
+        return None
+
+    def answer(self) -> Answer:
+        """Return the answer, when it is over."""
+        exchange = self.exchange
+        body = b"".join(self._parts)
+        return Answer(exchange.status, exchange.headers(), self.outgoing.request.url, body, not self.cut)
+
+
+class _Engine:
+    """libcurl on the event loop."""
+
+    def __init__(self, network: Network, check: Callable[[], None]) -> None:
+        self._network = network
+        self._check = check
+        self._loop = asyncio.get_running_loop()
+        self._multi = Multi(network.connections.questions, self._alarm)
+        self._timer: asyncio.TimerHandle | None = None
+        self._due: float | None = None  # when libcurl wants to be called, by the event loop's clock
+        self._soon = False
+        self._closed = False
+        self._look: asyncio.TimerHandle | None = None
+        self._look_seconds = min(_LOOK_SECONDS, network.least.window / 4)
+        self._under_way: dict[_Question, Pace] = {}
+        self._loop.add_reader(self._multi.fileno(), self._multi.act)
+
+    async def carry_out(self, question: _Question) -> tuple[int, str]:
+        """Carry out a question; return libcurl's number of an error, 0 for none, and its words."""
+        over: asyncio.Future[tuple[int, str]] = self._loop.create_future()
+
+        def done(number: int, words: str) -> None:
+            if not over.done():
+                over.set_result((number, words))
+
+        handle, method = question.exchange.handle.curl, question.outgoing.request.method
+        patience = self._network.patience(method)
+        handle.setopt(pycurl.TIMEOUT_MS, int((patience + QUESTION_SECONDS) * 1000))
+        self._under_way[question] = Pace(self._loop.time(), patience, self._network.least)
+        if self._look is None:
+            self._look = self._loop.call_later(self._look_seconds, self._look_at_all)
+        self._multi.add(handle, done)
+        try:
+            return await over
+        finally:
+            del self._under_way[question]
+            self._multi.remove(handle)  # when it was given up
+
+    def _look_at_all(self) -> None:
+        now = self._loop.time()
+        ended_by = self._over()
+        for question, pace in self._under_way.items():
+            if ended_by is not None:
+                question.ended_by = ended_by
+                self._multi.abandon(question.exchange.handle.curl)
+            elif not question.stalled:
+                question.stalled = pace.stalled(now, *question.exchange.progress())
+                if question.stalled:
+                    self._multi.abandon(question.exchange.handle.curl)
+        self._look = self._loop.call_later(self._look_seconds, self._look_at_all) if self._under_way else None
+
+    def _over(self) -> MirrorsyncError | None:
+        try:
+            self._check()
+        except MirrorsyncError as error:
+            return error
+        return None
+
+    def _alarm(self, seconds: float | None) -> None:
+        # Never at once: libcurl is in the middle of something, and must not be called again from there.
+        if seconds is None:
+            self._due = None
+        elif seconds == 0:
+            if not self._soon:
+                self._soon = True
+                self._loop.call_soon(self._expire_soon)
+        else:
+            # libcurl sets its clock anew with each request, mostly to later: one timer that looks again does for all.
+            self._due = self._loop.time() + seconds
+            if self._timer is None or self._timer.when() > self._due:
+                self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._due, self._expire) if self._due is not None else None
+
+    def _expire_soon(self) -> None:
+        self._soon = False
+        if not self._closed:
+            self._multi.expire()
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self._due is None:
+            return
+        if self._loop.time() >= self._due:
+            self._due = None
+            self._multi.expire()
+        if self._timer is None:
+            self._set_timer()
+
+    def close(self) -> None:
+        """Give up what is under way, and close all connections."""
+        self._closed = True
+        for timer in (self._timer, self._look):
+            if timer is not None:
+                timer.cancel()
+        self._loop.remove_reader(self._multi.fileno())
+        self._multi.close()
+
+
+class _Turns:
+    """How many questions may be on their way: one on each connection, and many where one connection carries many.
+
+    libcurl would queue them too, and their time would run while they wait.
+    """
+
+    def __init__(self, connections: int) -> None:
+        self._free = connections
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._more = max(0, _MULTIPLEXED - connections)
+
+    async def take(self) -> None:
+        """Wait for a turn."""
+        if self._free > 0:
+            self._free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._next()  # it came in the same moment
+            raise
+
+    def give(self, *, multiplexed: bool) -> None:
+        """Give a turn back. multiplexed: it was on a connection that carries many at a time."""
+        self._next()
+        if multiplexed and self._more:
+            more, self._more = self._more, 0
+            for _ in range(more):
+                self._next()
+
+    def _next(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1

@@ -1,0 +1,110 @@
+"""Tokens: how they are asked for, and what the answer says. Pure; who asks and remembers is in auth.py."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+from mirrorsync.errors import RegistryFailure
+from mirrorsync.hosts import Credentials
+from mirrorsync.secret import Secret
+from mirrorsync.stores.registry.http.challenge import Challenge
+from mirrorsync.stores.registry.http.messages import MAX_TOKEN_BYTES, Answer, Outgoing, Request
+from mirrorsync.stores.registry.http.scopes import Scopes
+
+# A token is renewed so many seconds before it ends, so that none runs out between being chosen and being read.
+_EARLY_SECONDS: Final = 10.0
+# The token specification's default; c/image and distribution also take no less for granted.
+_SHORTEST_SECONDS: Final = 60.0
+_LONGEST_SECONDS: Final = 86_400.0
+_CLIENT_ID: Final = "mirrorsync"
+# What a token may consist of; RFC 6750 allows less, and nobody keeps to it.
+_TOKEN = re.compile(r"[!-~]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token, as the Authorization header that it is sent in.
+
+    asked: the scopes it was asked for; given, ends: monotonic seconds; again: in a refused one's place.
+    """
+
+    header: str
+    asked: Scopes
+    given: float
+    ends: float
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token service gave. refresh: an identity token to be used from then on, "" for none."""
+
+    text: str
+    seconds: float
+    refresh: Secret
+
+    def token(self, asked: Scopes, started: float, *, again: bool) -> Token:
+        """Return the token. started: when it was asked for; that counts, by our own clock: `issued_at` is by the
+        server's, which may be wrong.
+        """
+        ends = started + self.seconds - min(_EARLY_SECONDS, self.seconds / 4)
+        return Token(f"Bearer {self.text}", asked, started, ends, again)
+
+
+def read_grant(answer: Answer) -> Grant:
+    """Read the answer of a token service. Raises: RegistryFailure when there is no token in it."""
+    try:
+        document: Any = json.loads(answer.body)
+        text = document.get("token") or document.get("access_token")
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise RegistryFailure("the token service gave no token: its answer is not a JSON object") from error
+    if not isinstance(text, str) or not _TOKEN.fullmatch(text):
+        raise RegistryFailure("the token service gave no token")
+    refresh = document.get("refresh_token")
+    return Grant(text, _lifetime(document.get("expires_in")), Secret(refresh if isinstance(refresh, str) else ""))
+
+
+def _lifetime(told: object) -> float:
+    """Return for how many seconds a token can be used, by what the token service says."""
+    if not isinstance(told, int | float) or isinstance(told, bool) or told <= 0:
+        return _SHORTEST_SECONDS
+    return float(min(told, _LONGEST_SECONDS))
+
+
+def basic(credentials: Credentials | None) -> str:
+    """Return the header of Basic authentication (RFC 7617), "" without a username, or with an identity token alone."""
+    if credentials is None or not credentials.username or (credentials.identity_token and not credentials.password):
+        return ""
+    pair = f"{credentials.username}:{credentials.password.reveal()}"
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+
+def get_request(realm: str, challenge: Challenge, scopes: Scopes, credentials: Credentials | None) -> Outgoing:
+    """Return the request of distribution's token specification (token.md)."""
+    query = urlencode(_parameters(challenge, scopes))
+    url = f"{realm}{'&' if urlsplit(realm).query else '?'}{query}" if query else realm
+    return Outgoing(Request("GET", url, limit=MAX_TOKEN_BYTES), basic(credentials))
+
+
+def oauth_request(realm: str, challenge: Challenge, scopes: Scopes, token: Secret) -> Outgoing:
+    """Return the OAuth2 request of distribution's token specification (oauth.md): scopes are one, space-separated."""
+    form = {
+        "grant_type": "refresh_token",
+        "service": challenge.get("service"),
+        "client_id": _CLIENT_ID,
+        "scope": " ".join(scopes),
+        "refresh_token": token.reveal(),
+    }
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    return Outgoing(Request("POST", realm, headers=headers, body=urlencode(form).encode(), limit=MAX_TOKEN_BYTES))
+
+
+def _parameters(challenge: Challenge, scopes: Iterable[str]) -> list[tuple[str, str]]:
+    service = challenge.get("service")
+    return [*([("service", service)] if service else []), *(("scope", scope) for scope in scopes if scope)]

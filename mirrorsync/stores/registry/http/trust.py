@@ -1,0 +1,115 @@
+"""Whom a registry's TLS is trusted by, and what certificate it is shown: files, checked before they are used."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mirrorsync.errors import TlsFailed, printable
+from mirrorsync.hosts import HostSettings
+from mirrorsync.stores.registry.http.certificates import Certificates
+
+# Where systems keep their authorities, for a Python that was built elsewhere and looks in other places.
+_KNOWN_FILES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+_HASHED = re.compile(r"[0-9a-f]{8}\.\d+")  # openssl-rehash(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The certificates of one kind of connection; paths.
+
+    verify: whether the host's certificate is looked at at all. file, directory: authorities, one of them or both;
+    authorities: more of them, as PEM, which take the place of `file`. certificate, key: what the host is shown.
+    """
+
+    verify: bool = True
+    file: str | None = None
+    directory: str | None = None
+    authorities: bytes = b""
+    certificate: str | None = None
+    key: str | None = None
+
+
+def system_trust() -> tuple[str | None, str | None]:
+    """Return the file and the directory of the system's authorities, as SSL_CERT_FILE and SSL_CERT_DIR or OpenSSL say.
+
+    A directory that openssl-rehash(1) has prepared is asked for the one authority that is needed; 140 of a file are
+    read for each connection that cannot share them (20 ms).
+    """
+    paths = ssl.get_default_verify_paths()
+    directory = paths.capath if paths.capath and _is_hashed(paths.capath) else None
+    file = paths.cafile or next((known for known in _KNOWN_FILES if Path(known).exists()), None)
+    return (file, directory)
+
+
+def _is_hashed(directory: str) -> bool:
+    try:
+        with os.scandir(directory) as entries:
+            return any(_HASHED.fullmatch(entry.name) for entry in entries)
+    except OSError:
+        return False
+
+
+def trust_of(settings: HostSettings, held: Certificates, *, shown: bool) -> Trust:
+    """Return what a host's TLS is held against. held: of the host's directory; shown: whether it gets our certificate.
+
+    Raises: TlsFailed for files that cannot be used, which are named.
+    """
+    checking = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    named = (("ca_file", settings.ca_file),) if settings.ca_file else ()
+    authorities = _read(checking, (*(("certificate", str(path)) for path in held.authorities), *named))
+    file, directory = system_trust()
+    if authorities and directory is None and file is not None:
+        authorities = Path(file).read_bytes() + b"\n" + authorities
+    certificate, key = _client(checking, settings, held) if shown else (None, None)
+    return Trust(
+        verify=not settings.insecure_skip_verify,
+        file=file if not authorities else None,
+        directory=directory if authorities or file is None else None,
+        authorities=authorities,
+        certificate=certificate,
+        key=key,
+    )
+
+
+def _read(checking: ssl.SSLContext, files: Iterable[tuple[str, str]]) -> bytes:
+    """Return the authorities in files, each with the key of the spec that names it. Raises: TlsFailed."""
+    found = []
+    for key, path in files:
+        try:
+            checking.load_verify_locations(cafile=path)
+            found.append(Path(path).read_bytes())
+        except (OSError, ssl.SSLError) as error:
+            raise _unusable(key, path, error) from error
+    return b"\n".join(found)
+
+
+def _client(checking: ssl.SSLContext, settings: HostSettings, held: Certificates) -> tuple[str | None, str | None]:
+    """Return the paths of the client's certificate and key, None without one. Raises: TlsFailed."""
+    key, certificate, private = "client_cert", settings.client_cert, settings.client_key
+    if not certificate and held.client:
+        key, certificate, private = "certificate", str(held.client[0]), str(held.client[1])
+    if not certificate:
+        return None, None
+    try:
+        # An encrypted key would make OpenSSL ask on the terminal; the empty password makes it fail instead.
+        checking.load_cert_chain(certificate, private, password="")
+    except (OSError, ssl.SSLError) as error:
+        raise _unusable(key, certificate, error) from error
+    return certificate, private
+
+
+def _unusable(key: str, path: str, error: OSError) -> TlsFailed:
+    reason = error.strerror if not isinstance(error, ssl.SSLError) and error.strerror else "it holds no usable PEM data"
+    remedy = "check that file, and its key" if key == "certificate" else f"check {key} of this host in the spec"
+    return TlsFailed(f"{key} {printable(path)} cannot be used: {reason}", remedy=remedy)

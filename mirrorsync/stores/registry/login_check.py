@@ -1,0 +1,72 @@
+"""Asking a registry whether it takes a username and a password, without doing anything there."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from mirrorsync.errors import Denied, RegistryFailure, Unauthorized, printable
+from mirrorsync.hosts import Credentials, HostSettings
+from mirrorsync.stores.located import located
+from mirrorsync.stores.registry.http import challenge as challenges
+from mirrorsync.stores.registry.http.challenge import Challenge
+from mirrorsync.stores.registry.http.client import Client
+from mirrorsync.stores.registry.http.messages import Request
+from mirrorsync.stores.registry.http.origins import resolved, same_origin
+from mirrorsync.stores.registry.http.realms import Realms
+from mirrorsync.stores.registry.http.scopes import NOTHING
+from mirrorsync.stores.registry.store import Surroundings, client_of
+
+_DOING = "logging in"
+
+
+async def accepts(host: str, credentials: Credentials, settings: HostSettings, around: Surroundings) -> bool:
+    """Return True when a registry takes these credentials, False when it asks for none, so that nobody can tell.
+
+    It is asked for its API (`GET /v2/`, distribution spec "Determining Support") with Basic authentication or a token,
+    whichever it wants. Raises: Unauthorized or Denied when it does not take them, and what asking raises.
+    """
+    client = client_of(host, settings, around, lambda *_: credentials)
+    try:
+        with located(host):
+            wanted = await _wanted(client)
+            if wanted is None:
+                return False
+            _check_realm(client.url, wanted, settings)
+            try:
+                await client.ask(Request("GET", f"{client.url}/v2/", NOTHING), _DOING)
+            except (Unauthorized, Denied) as error:
+                error.remedy = "check username and password; some registries want a token in the password's place"
+                raise
+            return True
+    finally:
+        await client.close()
+
+
+async def _wanted(client: Client) -> Challenge | None:
+    """Return how a registry wants to be told who asks, None when it does not want to know."""
+    answer = await client.ask(Request("GET", f"{client.url}/v2/", known=frozenset({401})), _DOING)
+    if not same_origin(answer.url, client.url):
+        host = printable(urlsplit(answer.url).netloc)
+        raise RegistryFailure(f"{_DOING}: it leads its clients to {host}", remedy=f"log in to {host}")
+    if answer.ok:
+        return None
+    wanted = challenges.choose(answer.all("WWW-Authenticate"))
+    if wanted is None:
+        raise RegistryFailure(f"{_DOING}: the registry takes neither Basic authentication nor tokens")
+    return wanted
+
+
+def _check_realm(url: str, wanted: Challenge, settings: HostSettings) -> None:
+    """See that a token service gets to see the password. Raises: Denied."""
+    if wanted.scheme != "bearer":
+        return
+    realm = resolved(f"{url}/v2/", wanted.get("realm"), url)
+    if not Realms(url, settings.realm_hosts).trusts(realm):
+        place = urlsplit(realm)
+        # Another port of the registry's own host has to be named with it.
+        named = place.netloc if place.hostname == urlsplit(url).hostname else place.hostname or ""
+        raise Denied(
+            f"{_DOING}: its token service {printable(place.netloc)} is at another host or port, and was not told the "
+            "password",
+            remedy=f"if it is right, say so: --realm-host {printable(named)}",
+        )

@@ -1,0 +1,49 @@
+"""What refers to an image and comes along with it: signatures, SBOMs and attestations, found in both ways there are."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.names import COSIGN_SUFFIXES
+from mirrorsync.oci.reference import Location
+from mirrorsync.plan.inventory import check_bounds
+from mirrorsync.plan.model import Image
+from mirrorsync.sync.gather.attached import attached
+from mirrorsync.sync.session import Session
+
+_DEPTH: Final = 4  # an SBOM that is signed, with an attestation of the signature: nobody goes further
+
+
+async def referring(
+    session: Session, source: Location, root: Descriptor
+) -> AsyncIterator[tuple[str | None, Descriptor]]:
+    """Yield what refers to an image or one of its parts, each once: its tag, None where it has none, and its root.
+
+    Referrers are asked for by the API of the distribution spec 1.1 (or its fallback tag); cosign's older signatures
+    are images under tags that are made of the digest they are for.
+    """
+    repository = session.repository(source)
+    seen: set[Digest] = set()
+    waiting = [(root, 1)]
+    while waiting:
+        content, depth = waiting.pop()
+        if content.digest in seen:
+            continue
+        seen.add(content.digest)
+        check_bounds(1, len(seen))
+        manifest = await session.manifest(source, content)
+        waiting += [(child, depth) for child in manifest.children]
+        for attachment in await attached(repository, content.digest) if depth <= _DEPTH else ():
+            if attachment.content.digest not in seen:
+                waiting.append((attachment.content, depth + 1))
+                yield attachment.tag, attachment.content.bare()
+
+
+def comes_along(image: Image) -> bool:
+    """Tell whether an image can be one that refers to another: it has no tag, or one of cosign's."""
+    return (image.tag is None and image.followed is None) or (
+        image.tag is not None and image.tag == image.followed and image.tag.endswith(COSIGN_SUFFIXES)
+    )

@@ -1,0 +1,251 @@
+"""From the spec to the images that are wanted today: tags, filters, and one question for each tag."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mirrorsync.errors import IntegrityError, MirrorsyncError, RepositoryNotFound, UsageError
+from mirrorsync.events import Noticed, PhaseAdvanced, PhaseStarted
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import refuse_schema_1
+from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.reference import Location, Reference
+from mirrorsync.oci.transports import is_pick
+from mirrorsync.plan.inventory import Desired, conflicts
+from mirrorsync.plan.model import Failure, Image
+from mirrorsync.spec.filters import ExactTag
+from mirrorsync.spec.model import Mirror
+from mirrorsync.sync.gather.named import named_at
+from mirrorsync.sync.gather.referring import referring
+from mirrorsync.sync.gather.roots import narrow
+from mirrorsync.sync.pool import Answers, for_each
+from mirrorsync.sync.session import Session, located
+from mirrorsync.sync.suggest import missing
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What one image's source is asked: tag and pin as the spec has them, at least one of them set."""
+
+    mirror: Mirror
+    source: Location
+    wanted: ExactTag | Digest
+
+    @property
+    def tag(self) -> str | None:
+        """The tag at the destination, None when the image is wanted by digest alone."""
+        return None if isinstance(self.wanted, Digest) else self.wanted.tag
+
+    @property
+    def pin(self) -> Digest | None:
+        return self.wanted if isinstance(self.wanted, Digest) else self.wanted.digest
+
+    @property
+    def reference(self) -> str:
+        # A pin is asked by digest and the tag is not: what the spec says is what is wanted, as docker does it.
+        if isinstance(self.wanted, Digest):
+            return str(self.wanted)
+        if self.wanted.digest is not None:
+            return str(self.wanted.digest)
+        return self.wanted.tag if self.wanted.source is None else self.wanted.source
+
+    @property
+    def key(self) -> _Key:
+        """What makes two questions the same one: several mirrors that want it share the answer."""
+        return self.source, self.reference, self.mirror.platforms
+
+    @property
+    def asked(self) -> Reference:
+        """The image at its source."""
+        if self.pin is None and is_pick(self.reference):
+            return Reference(self.source, pick=self.reference)
+        tag = None if isinstance(self.wanted, Digest) else self.wanted.source or self.wanted.tag
+        return Reference(self.source, tag, self.pin)
+
+    def __str__(self) -> str:
+        return str(self.asked)
+
+
+_Key = tuple[Location, str, tuple[Platform, ...]]
+
+
+async def resolve(mirrors: Iterable[Mirror], session: Session) -> Desired:
+    """Return every image that `mirrors` want today, with its root descriptor and each of its destinations.
+
+    Exact tags cost one question each and never list a repository. What cannot be resolved is a failure in the result,
+    and the others stand.
+    """
+    return await (await choose(mirrors, session)).resolve()
+
+
+async def choose(mirrors: Iterable[Mirror], session: Session) -> Chosen:
+    """Return what `mirrors` want today by name; only what filters ask for is listed at its source."""
+    resolver = _Resolver(session)
+    mirrors = tuple(mirrors)
+    await for_each(mirrors, resolver.choose)
+    questions = [question for mirror in mirrors for question in resolver.chosen.get(mirror.pointer, ())]
+    return Chosen(session, resolver, questions)
+
+
+class Chosen:
+    """The names of the images that are wanted."""
+
+    def __init__(self, session: Session, resolver: _Resolver, questions: Sequence[_Question]) -> None:
+        self._session = session
+        self._resolver = resolver
+        self._questions = questions
+
+    def tags(self) -> dict[Location, list[str]]:
+        """Return the tags that will be wanted at the destinations, by repository."""
+        wanted: defaultdict[Location, list[str]] = defaultdict(list)
+        for question in self._questions:
+            if question.tag is not None:
+                for destination in question.mirror.destinations:
+                    target = question.mirror.target(destination, question.source.repository)
+                    wanted[target].append(question.tag)
+        return wanted
+
+    async def resolve(self) -> Desired:
+        """Ask the sources what the names stand for."""
+        different = {question.key: question for question in self._questions}
+        self._session.announce(PhaseStarted("resolve", len(different)))
+        await for_each(different.values(), self._resolver.ask)
+        await for_each(different.values(), self._resolver.ask_what_refers)
+        return self._resolver.desired(self._questions)
+
+
+class _Resolver:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._listings: Answers[Location, list[str]] = Answers()
+        self._roots: dict[_Key, Descriptor] = {}
+        self._referring: dict[_Key, list[tuple[str | None, Descriptor]]] = {}
+        self._failures: dict[str, Failure] = {}
+        self.chosen: defaultdict[str, list[_Question]] = defaultdict(list)
+
+    async def choose(self, mirror: Mirror) -> None:
+        """Find out which questions one mirror comes to; they are in `chosen`, by the mirror's pointer."""
+        try:
+            sources = await self._sources(mirror)
+        except MirrorsyncError as error:
+            self._fail(str(mirror.source), error)
+            return
+        for source in sources:
+            try:
+                await self._choose_in(mirror, source)
+            except MirrorsyncError as error:
+                self._fail(str(source), error)
+        if mirror.selection.lists and sources and not self.chosen[mirror.pointer]:
+            # A typing error in a filter must not look like a mirror that is up to date.
+            self._session.announce(Noticed(str(mirror.source), "no tag there is what the filters want"))
+
+    async def _sources(self, mirror: Mirror) -> Sequence[Location]:
+        if not mirror.whole_store:
+            return [mirror.source]
+        with located("source", mirror.source):
+            store = self._session.store(mirror.source.store)
+            sources = [Location(mirror.source.store, name) async for name in store.repositories()]
+            if not sources:
+                raise RepositoryNotFound("there is no image in this place", remedy="check its path")
+            return sources
+
+    async def _choose_in(self, mirror: Mirror, source: Location) -> None:
+        selection = mirror.selection
+        with located("source", source):
+            for destination in mirror.destinations:
+                mirror.target(destination, source.repository)  # raises for a name that cannot stand there
+            tags = await self._list(source) if selection.lists else ()
+        chosen = self.chosen[mirror.pointer]
+        wanted: list[ExactTag | Digest] = [*selection.choose(tags), *selection.digests]
+        chosen += [_Question(mirror, source, one) for one in wanted]
+
+    async def _list(self, source: Location) -> list[str]:
+        async def ask() -> list[str]:
+            return [tag async for tag in self._session.repository(source).tags()]
+
+        return await self._listings.get(source, ask)
+
+    async def ask(self, question: _Question) -> None:
+        """Resolve one image."""
+        try:
+            with located("source", question.source, question.reference):
+                self._roots[question.key] = await self._root(question)
+        except MirrorsyncError as error:
+            self._fail(str(question), error)
+        self._session.announce(PhaseAdvanced("resolve"))
+
+    async def ask_what_refers(self, question: _Question) -> None:
+        """Find what refers to an image, where its mirror wants that too."""
+        root = self._roots.get(question.key)
+        if root is None or not question.mirror.referrers:
+            return
+        try:
+            with located("source", question.source, question.reference):
+                found = referring(self._session, question.source, root)
+                self._referring[question.key] = [one async for one in found]
+        except MirrorsyncError as error:
+            self._fail(f"what refers to {question}", error)
+
+    async def _root(self, question: _Question) -> Descriptor:
+        root = await named_at(self._session, question.source, question.reference)
+        if root is None:
+            raise await missing(question.asked, lambda: self._list(question.source))
+        refuse_schema_1(root.media_type)
+        if question.pin is not None and root.digest != question.pin:
+            raise IntegrityError(f"asked for {question.pin} and got {root.digest}")
+        platforms = question.mirror.platforms
+        return (await narrow(self._session, question.source, root, platforms) if platforms else root).bare()
+
+    def _fail(self, subject: str, error: MirrorsyncError) -> None:
+        self._failures.setdefault(subject, Failure(subject, error))
+
+    def desired(self, questions: Iterable[_Question]) -> Desired:
+        """Return the images in the order of the spec, without those that two mirrors want to be different things."""
+        images: dict[tuple[Location, str], Image] = {}
+        wanted: list[Image] = []
+        for question in questions:
+            root = self._roots.get(question.key)
+            if root is not None:
+                wanted += _images(question, root)
+                wanted += _along(question, self._referring.get(question.key, ()))
+        clashing = self._clashes(wanted)
+        for image in wanted:
+            key = (image.target, image.tag or str(image.root.digest))
+            if key not in clashing:
+                images.setdefault(key, image)
+        return Desired(tuple(images.values()), tuple(self._failures.values()))
+
+    def _clashes(self, wanted: list[Image]) -> set[tuple[Location, str]]:
+        """Neither of two different images may win by its place in the file, so both fail."""
+        sources: defaultdict[tuple[Location, str], list[str]] = defaultdict(list)
+        for image, other in conflicts(wanted).items():
+            sources[image.target, str(image.tag)] += [str(other.origin), str(image.origin)]
+        for (target, tag), names in sources.items():
+            several = " and ".join(dict.fromkeys(names))
+            error = UsageError(
+                f"{several} are different images and both would be this tag",
+                remedy="give one of them another name, destination or tag filter",
+                side="destination",
+                store=target.store,
+                repository=target.repository,
+                reference=tag,
+            )
+            self._fail(f"{target}:{tag}", error)
+        return set(sources)
+
+
+def _images(question: _Question, root: Descriptor) -> Iterable[Image]:
+    mirror = question.mirror
+    for destination in mirror.destinations:
+        target = mirror.target(destination, question.source.repository)
+        yield Image(question.source, target, question.tag, root, mirror.followed(question.wanted), mirror.platforms)
+
+
+def _along(question: _Question, referring: Iterable[tuple[str | None, Descriptor]]) -> Iterable[Image]:
+    for destination in question.mirror.destinations:
+        target = question.mirror.target(destination, question.source.repository)
+        for tag, root in referring:
+            yield Image(question.source, target, tag, root, tag)

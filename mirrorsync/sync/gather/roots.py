@@ -1,0 +1,59 @@
+"""The root of an image: what a reference names at its source, narrowed to the platforms that are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mirrorsync.errors import ContentNotFound, IntegrityError
+from mirrorsync.oci import media_types
+from mirrorsync.oci.config import MAX_CONFIG_BYTES, ImageConfig
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.narrowing import chosen, narrowed
+from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.reference import Location
+from mirrorsync.sync.gather.named import named_at
+from mirrorsync.sync.session import Session
+
+
+async def root_of(
+    session: Session, source: Location, reference: str, platforms: Sequence[Platform] = ()
+) -> Descriptor | None:
+    """Return what `reference` names, None when it is not there.
+
+    Of an index, one platform's image stands for itself; several make an index of their own, which the session
+    remembers, since no store has it. Raises: ContentNotFound when there is nothing for a platform.
+    """
+    root = await named_at(session, source, reference)
+    return root if root is None or not platforms else await narrow(session, source, root, platforms)
+
+
+async def narrow(session: Session, source: Location, root: Descriptor, platforms: Sequence[Platform]) -> Descriptor:
+    """Return the part of an image that is for `platforms`; see `root_of`."""
+    manifest = await session.manifest(source, root)
+    if manifest.media_type not in media_types.INDEXES:
+        await _check_platform(session, source, manifest, platforms)
+        return root
+    images = chosen(manifest, platforms)
+    if len(images) == 1:
+        return images[0]
+    index = narrowed(manifest, images)
+    session.remember(index)
+    return index.descriptor
+
+
+async def _check_platform(
+    session: Session, source: Location, manifest: Manifest, platforms: Sequence[Platform]
+) -> None:
+    """See that an image that is no index is for one of the platforms. What is no image (a chart) is for all."""
+    config = manifest.blobs[0] if manifest.media_type in media_types.IMAGES else None
+    if config is None or config.media_type not in media_types.IMAGE_CONFIGS:
+        return
+    if config.size > MAX_CONFIG_BYTES:
+        raise IntegrityError(f"the image's config is larger than {MAX_CONFIG_BYTES} bytes")
+    found = ImageConfig.parse(await session.repository(source).read(config)).platform
+    if found is None:
+        return
+    if not any(platform.runs(found) for platform in platforms):
+        named = " or ".join(map(str, platforms))
+        raise ContentNotFound(f"the image has nothing for {named}", remedy=f"there is {found}")

@@ -1,0 +1,1 @@
+"""A plan carried out: steps, blobs and the report."""

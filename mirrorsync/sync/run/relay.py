@@ -1,0 +1,104 @@
+"""One stream of bytes to several writers: what is read once is written everywhere."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+
+from mirrorsync.errors import Interrupted, MirrorsyncError
+from mirrorsync.files.chunks import VerifiedChunks
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.reference import Location
+from mirrorsync.stores.base import WritableRepository
+from mirrorsync.sync.session import located
+
+# Chunks of CHUNK_BYTES that wait for a slow writer before the reading waits too: memory stays flat.
+_AHEAD = 4
+
+
+def relay(
+    blob: Descriptor, content: VerifiedChunks, targets: Mapping[Location, WritableRepository]
+) -> dict[Location, MirrorsyncError]:
+    """Write `content` to every target at the pace of the slowest; return the targets that failed, and why.
+
+    One target's failure does not stop the others. When reading fails, no target keeps anything. Blocking.
+    """
+    if len(targets) == 1:
+        ((target, repository),) = targets.items()
+        error = _put(blob, content, target, repository)
+        return {target: error} if error else {}
+    lanes = [_Lane(blob, target, repository) for target, repository in targets.items()]
+    ending: MirrorsyncError | None = Interrupted("reading was given up")
+    try:
+        for chunk in content:
+            for lane in lanes:
+                lane.send(chunk)
+            if not any(lane.open for lane in lanes):
+                break
+        ending = None
+    except MirrorsyncError as error:
+        ending = error
+    finally:
+        for lane in lanes:
+            lane.send(ending)
+    outcomes = {lane.target: lane.join() for lane in lanes}
+    return {target: failure for target, failure in outcomes.items() if failure is not None}
+
+
+def _put(
+    blob: Descriptor, content: VerifiedChunks, target: Location, repository: WritableRepository
+) -> MirrorsyncError | None:
+    try:
+        # An error of the source passes through `put` and has its place already; the rest is the destination's.
+        with located("destination", target):
+            repository.put(blob, content)
+    except MirrorsyncError as error:
+        return error
+    return None
+
+
+class _Lane:
+    """One target's writer in its own thread, fed through a short queue."""
+
+    def __init__(self, blob: Descriptor, target: Location, repository: WritableRepository) -> None:
+        self.target = target
+        self.open = True
+        self._queue: queue.Queue[bytes | MirrorsyncError | None] = queue.Queue(_AHEAD)
+        self._outcome: Future[MirrorsyncError | None] = Future()
+        self._thread = threading.Thread(target=self._write, args=(blob, repository), name=f"write {target}")
+        self._thread.start()
+
+    def _write(self, blob: Descriptor, repository: WritableRepository) -> None:
+        try:
+            # The reader verifies, once for all lanes, and ends the queue only after it has.
+            verified = VerifiedChunks.elsewhere(blob, self._received())
+            self._outcome.set_result(_put(blob, verified, self.target, repository))
+        except BaseException as crash:  # noqa: BLE001 - a bug in a thread: `join` raises it where it is seen
+            self._outcome.set_exception(crash)
+        finally:
+            self.open = False
+
+    def send(self, item: bytes | MirrorsyncError | None) -> None:
+        """Hand over a chunk, the reader's error, or None at the end; waits while the queue is full."""
+        while self.open:
+            try:
+                self._queue.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+
+    def join(self) -> MirrorsyncError | None:
+        """Wait for the writer to end; return its error."""
+        self._thread.join()
+        return self._outcome.result()
+
+    def _received(self) -> Iterator[bytes]:
+        while True:
+            item = self._queue.get()
+            if item is None:
+                return
+            if isinstance(item, MirrorsyncError):
+                raise item
+            yield item

@@ -1,0 +1,105 @@
+"""Manifests on their way to a destination: by digest first, asked for, and then under their tags.
+
+CNCF distribution whose disk was full once answers 201 over empty files, and an image made of them can never be pulled.
+So what a registry was given is asked for before a tag names it; and what is damaged on its way to a digest is refused,
+where under a tag it would stand. Layouts, archives and daemons verify what they write themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from mirrorsync.errors import BlobsUnknown, ContentNotFound, NotKept, RegistryFailure
+from mirrorsync.events import Retrying
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.reference import Location
+from mirrorsync.sync.pool import Answers
+from mirrorsync.sync.run.transfer import Transfer
+from mirrorsync.sync.session import Session
+
+
+class Storing:
+    """Stores the manifests of one run, each once in a repository, and brings what they turn out to miss."""
+
+    def __init__(self, session: Session, transfer: Transfer) -> None:
+        self._session = session
+        self._transfer = transfer
+        self._stored: Answers[tuple[Location, Digest], None] = Answers()
+        self._seen: set[tuple[Location, Digest]] = set()
+
+    async def put(self, manifest: Manifest, source: Location, target: Location) -> None:
+        """Store a manifest under its digest, and see that it is there. Raises: NotKept, MirrorsyncError."""
+
+        async def store() -> None:
+            repository = self._session.destination(target)
+            await self._written(lambda: repository.put_manifest(manifest), manifest, source, target)
+
+        await self._stored.get((target, manifest.digest), store)
+
+    async def prepare(self, manifest: Manifest, source: Location, target: Location) -> None:
+        """Store a manifest under its digest where `tag` is going to name it, unless its place verifies tags itself.
+
+        A registry that takes no manifest by digest gets it by its tag alone. Raises: as `put`.
+        """
+        if self._session.confirming(target) is None:
+            return
+        try:
+            await self.put(manifest, source, target)
+        except (RegistryFailure, ContentNotFound) as error:
+            if error.transient or isinstance(error, BlobsUnknown | NotKept):
+                raise
+
+    async def tag(self, manifest: Manifest, source: Location, target: Location, tag: str) -> None:
+        """Let a tag name a manifest that was prepared. Raises: NotKept, MirrorsyncError."""
+        repository = self._session.destination(target)
+        if (target, manifest.digest) in self._seen:
+            await repository.tag(manifest, tag)
+        else:
+            await self._written(lambda: repository.tag(manifest, tag), manifest, source, target)
+
+    async def _written(
+        self, write: Callable[[], Awaitable[None]], manifest: Manifest, source: Location, target: Location
+    ) -> None:
+        await self._complete(write, manifest, source, target)
+        try:
+            await self._transfer.check_kept(manifest.descriptor, target)
+        except NotKept as error:
+            self._session.announce(Retrying(f"manifest {manifest.digest.short}", 1, 0.0, error.message))
+            await write()
+            await self._transfer.check_kept(manifest.descriptor, target)
+        self._seen.add((target, manifest.digest))
+
+    async def _complete(
+        self, write: Callable[[], Awaitable[None]], manifest: Manifest, source: Location, target: Location
+    ) -> None:
+        """Write a manifest, and copy what the registry then says it does not have, each blob once.
+
+        It mounted it without doing so, or collected it as garbage. Where it does not say what is missing, all is copied
+        that this run has not copied there. Raises: BlobsUnknown when that does not help, MirrorsyncError.
+        """
+        brought: set[Digest] = set()
+        while True:
+            try:
+                await write()
+            except BlobsUnknown as refusal:
+                missing = [blob for blob in manifest.blobs if self._is_missing(blob, refusal, target)]
+                missing = [blob for blob in missing if blob.digest not in brought]
+                if not missing:
+                    raise
+                await self._bring(missing, source, target)
+                brought.update(blob.digest for blob in missing)
+            else:
+                return
+
+    async def _bring(self, missing: Iterable[Descriptor], source: Location, target: Location) -> None:
+        for blob in missing:
+            failures = await self._transfer.copy(blob.bare(), source, [target])
+            if failures:
+                raise failures[target]
+
+    def _is_missing(self, blob: Descriptor, refusal: BlobsUnknown, target: Location) -> bool:
+        if refusal.named:
+            return blob.digest in refusal.named
+        return not self._transfer.has_written(blob, target)

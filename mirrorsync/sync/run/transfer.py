@@ -1,0 +1,214 @@
+"""One blob: read once from its source, verified on the way, and written to every destination that lacks it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from mirrorsync.errors import IntegrityError, Interrupted, MirrorsyncError, NotKept
+from mirrorsync.events import BlobEnded, BlobStarted, BytesMoved, Retrying
+from mirrorsync.files.chunks import CHUNK_BYTES, VerifiedChunks
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.reference import Location
+from mirrorsync.sync.run.relay import relay
+from mirrorsync.sync.session import Session, located
+
+# Up to this size a blob moves like a question: whole, on the event loop, with thousands of its kind. Above it, a
+# thread reads, hashes and writes without the event loop in the path.
+SMALL_BYTES = CHUNK_BYTES
+# Two cores are busy with four streams: one waits for the network or the disk while the other one hashes.
+STREAMS_AT_ONCE = 4
+_ATTEMPTS = 3  # of a whole blob; its requests, and reads that break off, are retried inside the store
+_LONGEST_PAUSE_SECONDS = 30.0  # between attempts; the first is of a second at most
+_SETTLE_SECONDS = 1.0  # how long a registry has before it is believed not to have what it took
+_ATTEMPTS_UNKEPT = 2  # of a blob that a registry takes and has not: most say so for ever
+
+Failures = Mapping[Location, MirrorsyncError]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was moved so far; blobs and bytes."""
+
+    blobs_read: int = 0
+    bytes_read: int = 0
+    blobs_written: int = 0
+    bytes_written: int = 0
+    blobs_mounted: int = 0
+    bytes_mounted: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def read(self, size: int) -> None:
+        """Count bytes that were read from a source. Called from threads."""
+        with self._lock:
+            self.bytes_read += size
+
+
+class Transfer:
+    """Moves blobs between the stores of a session.
+
+    stop: when it is set, streams in flight end with Interrupted. sleep: waits so many seconds between attempts.
+    """
+
+    def __init__(self, session: Session, stop: threading.Event, sleep: Callable[[float], Awaitable[None]]) -> None:
+        self._session = session
+        self._stop = stop
+        self._sleep = sleep
+        self._threads = ThreadPoolExecutor(STREAMS_AT_ONCE, thread_name_prefix="blob")
+        self._written: set[tuple[Location, Digest]] = set()
+        self.tally = Tally()
+
+    def close(self) -> None:
+        """Give the threads back, after the streams in flight."""
+        self._threads.shutdown()
+
+    async def mount(self, blob: Descriptor, origin: str, target: Location) -> bool:
+        """Mount a blob from repository `origin` of the target's store. False: it has to be copied."""
+        if not await self._session.destination(target).mount(blob, origin):
+            return False
+        self.tally.blobs_mounted += 1
+        self.tally.bytes_mounted += blob.size
+        return True
+
+    async def copy(self, blob: Descriptor, source: Location, targets: Sequence[Location]) -> Failures:
+        """Copy a blob to all targets; return those that do not have it now, and why.
+
+        What failed for a reason that may pass is tried again, `_ATTEMPTS` times in all, for the targets that need it.
+        A target that is a registry is asked for the blob afterwards: see storing.py.
+        """
+        failures: dict[Location, MirrorsyncError] = {}
+        pending = targets
+        for attempt in range(1, _ATTEMPTS + 1):
+            failures = dict(await self._copy_once(blob, source, pending))
+            failures.update(await self._not_kept(blob, [target for target in pending if target not in failures]))
+            if attempt == _ATTEMPTS or not self._may_pass(failures, attempt):
+                break
+            pending = list(failures)
+            try:
+                await self._pause(blob, failures, attempt)
+            except Interrupted as error:
+                failures = dict.fromkeys(pending, error)
+                break
+        self._written.update((target, blob.digest) for target in targets if target not in failures)
+        written = len(targets) - len(failures)
+        self.tally.blobs_read += written > 0
+        self.tally.blobs_written += written
+        self.tally.bytes_written += written * blob.size
+        return failures
+
+    def has_written(self, blob: Descriptor, target: Location) -> bool:
+        """Tell whether this run has copied a blob to a repository."""
+        return (target, blob.digest) in self._written
+
+    def _may_pass(self, failures: Failures, attempt: int) -> bool:
+        again = attempt < _ATTEMPTS_UNKEPT
+        return not self._stop.is_set() and any(_passes(error, unkept=again) for error in failures.values())
+
+    async def _pause(self, blob: Descriptor, failures: Failures, attempt: int) -> None:
+        """Wait before a blob is tried again, longer each time. Raises: Interrupted."""
+        delay = random.uniform(0, min(_LONGEST_PAUSE_SECONDS, 2.0 ** (attempt - 1)))  # noqa: S311 - no secret
+        reason = "; ".join(dict.fromkeys(error.message for error in failures.values()))
+        self._session.announce(Retrying(f"blob {blob.digest.short}", attempt, delay, reason))
+        await self._sleep(delay)
+
+    async def check_kept(self, content: Descriptor, target: Location) -> None:
+        """See that a registry has what it has just taken. Raises: NotKept when it has not, MirrorsyncError.
+
+        It is asked again a moment later: a registry that keeps several copies, or remembers what was absent, may not
+        know of a write at once.
+        """
+        repository = self._session.confirming(target)
+        if repository is None or await repository.kept(content):
+            return
+        await self._sleep(_SETTLE_SECONDS)
+        if await repository.kept(content):
+            return
+        what = "manifest" if content.is_manifest else "blob"
+        raise NotKept(
+            f"the registry took {what} {content.digest.short} and does not have it, or not all of it",
+            reference=str(content.digest),
+        )
+
+    async def _not_kept(self, blob: Descriptor, targets: Sequence[Location]) -> Failures:
+        failures: dict[Location, MirrorsyncError] = {}
+
+        async def check(target: Location) -> None:
+            try:
+                with located("destination", target):
+                    await self.check_kept(blob, target)
+            except MirrorsyncError as error:
+                failures[target] = error
+
+        await asyncio.gather(*map(check, targets))
+        return failures
+
+    async def _copy_once(self, blob: Descriptor, source: Location, targets: Sequence[Location]) -> Failures:
+        self._session.announce(BlobStarted(blob.digest, blob.size, str(source)))
+        try:
+            if blob.size <= SMALL_BYTES:
+                return await self._copy_small(blob, source, targets)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._stream, blob, source, targets)
+        finally:
+            self._session.announce(BlobEnded(blob.digest))
+
+    async def _copy_small(self, blob: Descriptor, source: Location, targets: Sequence[Location]) -> Failures:
+        try:
+            with located("source", source):
+                data = await self._session.repository(source).read(blob)
+        except MirrorsyncError as error:
+            return dict.fromkeys(targets, error)
+        self._moved(blob, len(data))
+        failures: dict[Location, MirrorsyncError] = {}
+
+        async def write(target: Location) -> None:
+            try:
+                with located("destination", target):
+                    await self._session.destination(target).write(blob, data)
+            except MirrorsyncError as error:
+                failures[target] = error
+
+        await asyncio.gather(*map(write, targets))
+        return failures
+
+    def _stream(self, blob: Descriptor, source: Location, targets: Sequence[Location]) -> Failures:
+        """Copy a large blob; runs in a thread."""
+        try:
+            with located("source", source), self._session.repository(source).open(blob) as chunks:
+                content = VerifiedChunks.elsewhere(blob, self._verified(blob, source, chunks))
+                return relay(blob, content, {target: self._session.destination(target) for target in targets})
+        except MirrorsyncError as error:
+            return dict.fromkeys(targets, error)
+
+    def _verified(self, blob: Descriptor, source: Location, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Verify on the source's side: the destination, which takes the chunks, is not to blame for wrong ones."""
+        with located("source", source):
+            yield from VerifiedChunks(blob, self._watched(blob, chunks))
+
+    def _watched(self, blob: Descriptor, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        moved = 0
+        try:
+            for chunk in chunks:
+                if self._stop.is_set():
+                    raise Interrupted("the run was told to stop")
+                moved += len(chunk)
+                self._moved(blob, len(chunk))
+                yield chunk
+        finally:
+            if moved < blob.size:
+                # The next attempt starts from nothing, and progress must not count these bytes twice.
+                self._session.announce(BytesMoved(blob.digest, -moved))
+
+    def _moved(self, blob: Descriptor, size: int) -> None:
+        self.tally.read(size)
+        self._session.announce(BytesMoved(blob.digest, size))
+
+
+def _passes(error: MirrorsyncError, *, unkept: bool) -> bool:
+    # Wrong content can be the work of something between here and the registry; a second reading tells.
+    return error.transient or isinstance(error, IntegrityError) or (unkept and isinstance(error, NotKept))

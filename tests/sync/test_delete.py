@@ -1,0 +1,232 @@
+"""Deleting takes what was asked for, sees that it is gone, and never more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+
+import pytest
+
+from mirrorsync.errors import Denied, MirrorsyncError, RegistryFailure, StalePlan, StillUsed, UsageError
+from mirrorsync.hosts import HostSettings
+from mirrorsync.oci.reference import parse_image
+from mirrorsync.stores.memory import MemoryStore
+from mirrorsync.stores.open import StoreEnvironment, opener
+from mirrorsync.sync.session import Session
+from mirrorsync.sync.single.delete import Removal, Removed, check_unchanged, plan_removal, remove
+from tests.parts.images import artifact, image, index
+from tests.parts.tiny_registry import TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.sync.world import fill, no_wait
+
+T = TypeVar("T")
+STORE = "source.example"
+ONE, TWO = image([b"one"]), image([b"two"])
+
+
+def within(store: MemoryStore, work: Callable[[Session], Awaitable[T]]) -> T:
+    async def run() -> T:
+        async with Session(lambda _: store) as session:
+            return await work(session)
+
+    return asyncio.run(run())
+
+
+def planned(store: MemoryStore, reference: str, **options: Any) -> Removal:
+    return within(store, lambda session: plan_removal(session, parse_image(f"{STORE}/{reference}"), **options))
+
+
+def deleted(store: MemoryStore, reference: str, **options: Any) -> Removed:
+    async def work(session: Session) -> Removed:
+        return await remove(session, await plan_removal(session, parse_image(f"{STORE}/{reference}"), **options))
+
+    return within(store, work)
+
+
+def tags(store: MemoryStore) -> list[str]:
+    async def listed() -> list[str]:
+        return [tag async for tag in store.repository("app").tags()]
+
+    return asyncio.run(listed())
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """Return a store where `a` and `b` are one image, and `all` is an index that has it too."""
+    made = MemoryStore(STORE)
+    for tag, root in {"a": ONE, "b": ONE, "all": index([ONE, TWO]), "c": TWO, "solo": image([b"solo"])}.items():
+        fill(made, "app", tag, root)
+    return made
+
+
+def test_a_tag_goes_alone_where_the_place_can(store: MemoryStore) -> None:
+    done = deleted(store, "app:a")
+    assert (done.removal.tags, done.removal.by_digest) == (("a",), False)
+    assert tags(store) == ["all", "b", "c", "solo"]
+
+
+@pytest.mark.parametrize("reference", [f"app@{image([b'solo']).digest}", "app:solo"])
+def test_an_image_goes_with_its_tag(store: MemoryStore, reference: str) -> None:
+    done = deleted(store, reference, all_tags=True)
+    assert (done.removal.tags, done.removal.by_digest) == (("solo",), True)
+    assert tags(store) == ["a", "all", "b", "c"]
+
+
+def test_an_image_without_a_tag_goes_by_its_digest(store: MemoryStore) -> None:
+    deleted(store, "app:solo")
+    assert deleted(store, f"app@{image([b'solo']).digest}").removal.tags == ()
+    with pytest.raises(MirrorsyncError, match="no image with this digest"):
+        deleted(store, f"app@{image([b'solo']).digest}")
+
+
+@pytest.mark.parametrize("reference", [f"app@{index([ONE, TWO]).digest}", "app:all"])
+def test_an_index_goes_by_its_digest_and_its_images_stay(store: MemoryStore, reference: str) -> None:
+    done = deleted(store, reference, all_tags=True)
+    assert [str(part.digest) for part in done.removal.parts] == [ONE.digest, TWO.digest]
+    assert tags(store) == ["a", "b", "c", "solo"]
+
+
+@pytest.mark.parametrize("all_tags", [True, False])
+def test_what_an_index_needs_is_never_deleted_by_digest(store: MemoryStore, all_tags: bool) -> None:
+    with pytest.raises(StillUsed, match=rf"source\.example/app@{TWO.digest}: it is part of all"):
+        deleted(store, f"app@{TWO.digest}", all_tags=all_tags)
+    assert tags(store) == ["a", "all", "b", "c", "solo"]
+
+
+def test_what_an_index_of_an_index_needs_is_not_deleted_either(store: MemoryStore) -> None:
+    fill(store, "app", "outer", index([index([image([b"inner"])])]))
+    with pytest.raises(StillUsed, match="part of outer"):
+        deleted(store, f"app@{image([b'inner']).digest}", all_tags=True)
+
+
+def test_several_tags_of_one_digest_are_told_and_go_only_when_all_are_meant(store: MemoryStore) -> None:
+    deleted(store, "app:all", all_tags=True)
+    with pytest.raises(StillUsed, match="also has the tags a, b; nothing was deleted"):
+        deleted(store, f"app@{ONE.digest}")
+    assert tags(store) == ["a", "b", "c", "solo"]
+    assert deleted(store, f"app@{ONE.digest}", all_tags=True).removal.tags == ("a", "b")
+    assert tags(store) == ["c", "solo"]
+
+
+def test_a_dry_run_tells_what_shares_the_digest(store: MemoryStore) -> None:
+    removal = planned(store, "app:a", look_around=True)
+    assert removal.sharing is not None
+    assert (removal.sharing.tags, removal.sharing.indexes) == (("b",), ("all",))
+    assert removal.tags == ("a",)
+
+
+def test_what_refers_to_the_image_is_told_and_stays(store: MemoryStore) -> None:
+    sbom = artifact(ONE, b"sbom")
+    fill(store, "app", "sbom", sbom)
+    done = deleted(store, "app:a")
+    assert [str(one.content.digest) for one in done.removal.attached] == [sbom.digest]
+    assert "sbom" in tags(store)
+
+
+def test_tag_and_digest_that_part_delete_nothing(store: MemoryStore) -> None:
+    with pytest.raises(StalePlan, match="the tag names another image"):
+        deleted(store, f"app:a@{TWO.digest}")
+    assert "a" in tags(store)
+    deleted(store, f"app:a@{ONE.digest}")
+    assert "a" not in tags(store)
+
+
+@pytest.mark.parametrize(
+    ("change", "unchanged"),
+    [
+        (lambda store: None, True),
+        (lambda store: fill(store, "app", "solo", TWO), False),
+        (lambda store: fill(store, "app", "more", image([b"solo"])), False),
+    ],
+    ids=["nothing", "moved", "one more tag"],
+)
+def test_what_a_person_agreed_to_is_what_is_done(
+    store: MemoryStore, change: Callable[[MemoryStore], None], unchanged: bool
+) -> None:
+    asked = planned(store, "app:solo", all_tags=True)
+    change(store)
+    try:
+        check_unchanged(asked, planned(store, "app:solo", all_tags=True))
+        assert unchanged
+    except (StalePlan, StillUsed):
+        assert not unchanged
+
+
+@pytest.mark.parametrize("reference", ["docker-archive:/x.tar:app:1", "docker-daemon:app:1", "dir:/x"])
+def test_places_that_do_not_delete_say_so_before_anything_is_asked(reference: str) -> None:
+    async def work() -> None:
+        async with Session(lambda address: pytest.fail(f"{address} was opened")) as session:
+            await plan_removal(session, parse_image(reference))
+
+    with pytest.raises(UsageError, match="nothing can be deleted from d"):
+        asyncio.run(work())
+
+
+@pytest.mark.parametrize("reference", ["source.example/app", "oci:/x"])
+def test_a_reference_has_to_say_which_image(reference: str) -> None:
+    async def work() -> None:
+        async with Session(lambda address: pytest.fail(f"{address} was opened")) as session:
+            await plan_removal(session, parse_image(reference))
+
+    with pytest.raises(UsageError, match="does not say which image"):
+        asyncio.run(work())
+
+
+@pytest.fixture
+def unruly() -> Iterator[Unruly]:
+    """Return a registry that answers 202 to every DELETE, and does nothing."""
+    tiny = TinyRegistry()
+    tiny.hold("app", ONE, "a", "b")
+    tiny.hold("app", TWO, "c")
+    with Unruly(tiny) as server:
+        server.fault("answer", "DELETE", status=202)
+        yield server
+
+
+def at_registry(server: Unruly, reference: str, **options: Any) -> Removed:
+    async def work() -> Removed:
+        around = StoreEnvironment({server.host: HostSettings(plain_http=True)}, asleep=no_wait)
+        async with Session(opener(around)) as session:
+            image = parse_image(f"{server.host}/{reference}")
+            return await remove(session, await plan_removal(session, image, **options))
+
+    return asyncio.run(work())
+
+
+@pytest.mark.parametrize("reference", ["app:c", f"app@{TWO.digest}"])
+def test_a_registry_that_says_yes_and_keeps_it_is_found_out(unruly: Unruly, reference: str) -> None:
+    with pytest.raises(RegistryFailure, match="still there"):
+        at_registry(unruly, reference, all_tags="@" in reference)
+
+
+@pytest.mark.parametrize("status", [400, 405])
+def test_where_tags_are_not_deleted_the_others_are_told_and_nothing_is_done(unruly: Unruly, status: int) -> None:
+    unruly.fault("answer", "DELETE", "/manifests/a$", status=status)
+    with pytest.raises(StillUsed, match=r"the registry deletes only by digest, and .* also has the tag b"):
+        at_registry(unruly, "app:a")
+    assert [asked.path for asked in unruly.seen.of("DELETE")] == ["/v2/app/manifests/a"]
+
+
+def test_where_nothing_is_deleted_the_registrys_switch_is_told(unruly: Unruly) -> None:
+    unruly.fault("answer", "DELETE", status=405)
+    with pytest.raises(RegistryFailure, match="does not delete images") as caught:
+        at_registry(unruly, "app:c")
+    assert "REGISTRY_STORAGE_DELETE_ENABLED" in caught.value.remedy
+
+
+@pytest.mark.parametrize("pattern", ["GET /tags/list", "* /manifests/b$"], ids=["the list of tags", "what a tag names"])
+def test_when_it_cannot_be_told_what_has_the_digest_nothing_is_deleted(unruly: Unruly, pattern: str) -> None:
+    method, _, path = pattern.partition(" ")
+    unruly.fault("answer", method, path, status=403)
+    with pytest.raises(Denied, match="403"):
+        at_registry(unruly, f"app@{TWO.digest}", all_tags=True)
+    assert unruly.seen.of("DELETE") == []
+
+
+def test_a_tag_that_a_head_hides_protects_what_it_names_all_the_same(unruly: Unruly) -> None:
+    """Nexus answers a HEAD with 404 for what a GET finds (diun#1614); the list of tags has it."""
+    unruly.fault("answer", "HEAD", "/manifests/b$", status=404)
+    unruly.fault("answer", "DELETE", "/manifests/a$", status=405)
+    with pytest.raises(StillUsed, match="also has the tag b"):
+        at_registry(unruly, "app:a")
