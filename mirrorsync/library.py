@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mirrorsync.documents import plan as document
 from mirrorsync.errors import MirrorsyncError, StorageError, UsageError
 from mirrorsync.events import Observer, ignore
 from mirrorsync.files.locks import FileLock
-from mirrorsync.plan import document
 from mirrorsync.plan.model import Plan
 from mirrorsync.schema_files import load_schema
 from mirrorsync.spec.load import load

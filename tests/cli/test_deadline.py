@@ -13,6 +13,7 @@ import pytest
 
 from mirrorsync.cli.output.render import report_summary
 from mirrorsync.cli.stop import Stop
+from mirrorsync.documents.report import to_json
 from mirrorsync.errors import ExitCode
 from mirrorsync.events import Event, Observer, Retrying, TagSet, ignore
 from mirrorsync.plan.model import Plan
@@ -21,7 +22,7 @@ from mirrorsync.spec.load import load
 from mirrorsync.stores.open import StoreEnvironment, opener
 from mirrorsync.sync.planning import make_plan
 from mirrorsync.sync.run.apply import apply
-from mirrorsync.sync.run.report import Report, to_json
+from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.session import Session
 from tests.parts.images import digest, image, noise
 from tests.parts.mirrorsync import Mirrorsync, plain

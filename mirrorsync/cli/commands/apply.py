@@ -12,15 +12,16 @@ from mirrorsync.cli.output.render import failure_lines, report_summary
 from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.sessions import DEFAULT_SPEC, in_session, read_spec
 from mirrorsync.cli.stop import Stop
+from mirrorsync.documents import plan as document
+from mirrorsync.documents.report import to_json
 from mirrorsync.errors import UsageError
 from mirrorsync.files.locks import FileLock
 from mirrorsync.library import checked_plan, read_file
-from mirrorsync.plan import document
 from mirrorsync.plan.model import Plan
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync.planning import check_against, check_fresh, make_plan
 from mirrorsync.sync.run.apply import apply
-from mirrorsync.sync.run.report import Report, to_json
+from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.session import Session
 
 _MAX_BYTES = 1024 * 1024 * 1024

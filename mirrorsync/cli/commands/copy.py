@@ -21,14 +21,15 @@ from mirrorsync.cli.output.tables import Table
 from mirrorsync.cli.sessions import in_session
 from mirrorsync.cli.skopeo_codes import NOT_FOUND, skopeo_option
 from mirrorsync.cli.stop import Stop
+from mirrorsync.documents import plan as document
+from mirrorsync.documents.report import to_json
 from mirrorsync.errors import ExitCode, NotFound, StorageError, UsageError, printable
 from mirrorsync.library import absolute
 from mirrorsync.oci.transports import transport_of
-from mirrorsync.plan import document
 from mirrorsync.plan.model import Failure, Plan
 from mirrorsync.sync.planning import make_plan
 from mirrorsync.sync.run.apply import apply
-from mirrorsync.sync.run.report import Report, to_json
+from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.run.report import exit_code as code_of
 from mirrorsync.sync.session import Session
 

@@ -9,7 +9,7 @@ from mirrorsync.cli.output.render import failure_lines
 from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.output.tables import Table
 from mirrorsync.cli.sessions import DEFAULT_SPEC, asked, read_spec
-from mirrorsync.plan.document import inventory_json
+from mirrorsync.documents.plan import inventory_json
 from mirrorsync.sync.gather.resolve import resolve
 from mirrorsync.sync.planning import select, stamp
 from mirrorsync.sync.run.report import exit_code

@@ -8,9 +8,9 @@ from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import changes_table, failure_lines, plan_summary
 from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.sessions import DEFAULT_SPEC, asked, read_spec
+from mirrorsync.documents import plan as document
 from mirrorsync.errors import ExitCode
 from mirrorsync.library import save_plan
-from mirrorsync.plan import document
 from mirrorsync.plan.model import Plan
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync.planning import make_plan

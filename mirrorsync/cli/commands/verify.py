@@ -9,8 +9,8 @@ from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import changes_table, count, failure_lines
 from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.sessions import DEFAULT_SPEC, read_spec
+from mirrorsync.documents import plan as document
 from mirrorsync.errors import ExitCode
-from mirrorsync.plan import document
 from mirrorsync.sync.run.report import exit_code
 
 

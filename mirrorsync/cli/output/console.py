@@ -14,9 +14,9 @@ import click
 
 from mirrorsync.cli.output.stdio import LogFormat, give, tell
 from mirrorsync.cli.output.tables import Table, print_table
+from mirrorsync.documents.plan import error_json
 from mirrorsync.errors import MirrorsyncError, SpecError
 from mirrorsync.events import Observer
-from mirrorsync.plan.document import error_json
 
 R = TypeVar("R")
 

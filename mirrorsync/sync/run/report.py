@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Literal
 
 from mirrorsync.errors import ExitCode
-from mirrorsync.plan.document import change_json, failure_json
 from mirrorsync.plan.model import Change, Failure, SpecStamp
-
-KIND: Final = "mirrorsync.report"
-VERSION: Final = 1
 
 Outcome = Literal["done", "unchanged", "failed", "skipped"]
 
@@ -80,28 +76,3 @@ def exit_code(failures: tuple[Failure, ...], *, landed: bool) -> ExitCode:
         return ExitCode.PARTLY
     codes = {failure.error.exit_code for failure in failures}
     return codes.pop() if len(codes) == 1 else ExitCode.FAILED
-
-
-def to_json(report: Report, code: int | None = None) -> dict[str, Any]:
-    """Return the report as a JSON document (kind `mirrorsync.report`).
-
-    code: what the process exits with, where it knows more than the report (which signal told it to stop).
-    """
-    counts = report.counts
-    return {
-        "kind": KIND,
-        "version": VERSION,
-        "started": report.started,
-        "finished": report.finished,
-        "spec": {"path": report.spec.path, "digest": str(report.spec.digest), "only": list(report.spec.only)},
-        "exit_code": int(report.exit_code if code is None else code),
-        "interrupted": report.interrupted,
-        "reason": ("deadline" if report.deadline else "signal") if report.interrupted else None,
-        "images": [{**change_json(result.change), "outcome": result.outcome} for result in report.results],
-        "failures": [failure_json(failure) for failure in report.failures],
-        "counts": {
-            "read": {"blobs": counts.blobs_read, "bytes": counts.bytes_read},
-            "written": {"blobs": counts.blobs_written, "bytes": counts.bytes_written},
-            "mounted": {"blobs": counts.blobs_mounted, "bytes": counts.bytes_mounted},
-        },
-    }

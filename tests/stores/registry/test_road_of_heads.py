@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from mirrorsync.documents import plan as document
 from mirrorsync.errors import ExitCode
-from mirrorsync.plan import document
 from tests.parts.images import DOCKER_MANIFEST, digest
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly

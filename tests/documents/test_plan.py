@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from mirrorsync.documents import plan as document
 from mirrorsync.errors import UsageError
-from mirrorsync.plan import document
 from mirrorsync.plan.diff import diff
 from tests.plan.reader import CASES, STAMP, Case
 
