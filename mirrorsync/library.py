@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mirrorsync.documents import plan as document
 from mirrorsync.errors import MirrorsyncError, StorageError, UsageError
 from mirrorsync.events import Observer, ignore
 from mirrorsync.files.locks import FileLock
@@ -85,11 +84,13 @@ def apply_plan(
 
 def save_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
     """Write a plan as JSON (schemas/plan.schema.json), whole or not at all. Raises: StorageError."""
+    from mirrorsync.documents.plan import plan_document  # only a saved plan is worth its time
+
     file = Path(path)
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with partial.open("w", encoding="utf-8") as output:
-            json.dump(document.to_json(plan), output, indent=1)
+            json.dump(plan_document(plan), output, indent=1)
             output.write("\n")
         partial.rename(file)
     except OSError as error:
@@ -99,7 +100,9 @@ def save_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
 
 def load_plan(path: str | os.PathLike[str]) -> Plan:
     """Read a saved plan. Raises: UsageError when it is none, StorageError when it cannot be read."""
-    found = document.sniff(read_file(Path(path), _MAX_PLAN_BYTES, "plan"))
+    from mirrorsync.documents.plan import sniff
+
+    found = sniff(read_file(Path(path), _MAX_PLAN_BYTES, "plan"))
     if found is None:
         raise UsageError(f"{path} is no plan", remedy="make one with `mirrorsync plan --output`")
     return checked_plan(found, str(path))
@@ -109,12 +112,14 @@ def checked_plan(found: Mapping[str, Any], name: str) -> Plan:
     """Return the plan in a JSON document. Raises: UsageError when its shape or content is not that of a plan."""
     import jsonschema  # 33 ms, which only a saved plan is worth
 
+    from mirrorsync.documents.plan import from_json
+
     try:
         jsonschema.Draft202012Validator(load_schema("plan")).validate(found)
     except jsonschema.ValidationError as error:
         where = "/".join(str(part) for part in error.absolute_path)
         raise UsageError(f"{name} is a damaged plan (at /{where})", remedy="make a new plan") from error
-    return document.from_json(found)
+    return from_json(found)
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:

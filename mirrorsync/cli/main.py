@@ -96,7 +96,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _refused(error: click.ClickException, arguments: Sequence[str]) -> int:
     """Give a program that asked for JSON its document also when the command line itself is wrong."""
     if "--json" in arguments:
-        from mirrorsync.cli.output.console import error_document
+        from mirrorsync.documents.error import error_document
 
         with suppress(MirrorsyncError):
             give(json.dumps(error_document(UsageError(error.format_message())), indent=1))

@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from mirrorsync.errors import GrammarError, MirrorsyncError, UsageError
+from mirrorsync.documents.envelope import VERSIONS, document, full_name
+from mirrorsync.documents.parts import (
+    amount_json,
+    bare_json,
+    change_json,
+    failure_json,
+    image_json,
+    location_json,
+    spec_json,
+)
+from mirrorsync.errors import GrammarError, UsageError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_repository, check_tag
@@ -19,7 +29,6 @@ from mirrorsync.plan.model import (
     Amount,
     Change,
     CopyBlob,
-    Failure,
     Image,
     MountBlob,
     Plan,
@@ -30,69 +39,45 @@ from mirrorsync.plan.model import (
     Totals,
 )
 
-KIND: Final = "mirrorsync.plan"
-VERSION: Final = 1
+KIND: Final = full_name("plan")
+VERSION: Final = VERSIONS["plan"]
 
 _STEPS: Mapping[str, type[Step]] = {"copy": CopyBlob, "mount": MountBlob, "put": PutManifest, "tag": SetTag}
 _WORDS = {kind: word for word, kind in _STEPS.items()}
 
 
-def location_json(location: Location) -> dict[str, str]:
-    """Return a location as an object."""
-    return {"store": location.store, "repository": location.repository}
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """Return the plan as a document."""
+    return document(
+        "plan",
+        {
+            "created": plan.created,
+            "spec": spec_json(plan.spec),
+            "images": [change_json(change) for change in plan.changes],
+            "steps": [_step_json(step) for step in plan.steps],
+            "failures": [failure_json(failure) for failure in plan.failures],
+            "totals": {store: _totals_json(totals) for store, totals in plan.totals.items()},
+            "read_bytes": plan.read_bytes,
+        },
+    )
 
 
-def error_json(error: MirrorsyncError) -> dict[str, Any]:
-    """Return an error as an object, with only the members that are known."""
-    members = {
-        "message": error.message,
-        "remedy": error.remedy,
-        "exit_code": int(error.exit_code),
-        "side": error.side,
-        "store": error.store,
-        "repository": error.repository,
-        "reference": error.reference,
-        "step": error.step,
-    }
-    return {key: value for key, value in members.items() if value}
-
-
-def failure_json(failure: Failure) -> dict[str, Any]:
-    """Return a failure as an object."""
-    return {"subject": failure.subject, "error": error_json(failure.error)}
-
-
-def to_json(plan: Plan) -> dict[str, Any]:
-    """Return the plan as a JSON document (kind `mirrorsync.plan`)."""
-    return {
-        "kind": KIND,
-        "version": VERSION,
-        "created": plan.created,
-        "spec": {"path": plan.spec.path, "digest": str(plan.spec.digest), "only": list(plan.spec.only)},
-        "images": [change_json(change) for change in plan.changes],
-        "steps": [_step_json(step) for step in plan.steps],
-        "failures": [failure_json(failure) for failure in plan.failures],
-        "totals": {store: totals_json(totals) for store, totals in plan.totals.items()},
-        "read_bytes": plan.read_bytes,
-    }
-
-
-def from_json(document: Mapping[str, Any]) -> Plan:
-    """Read a plan that `to_json` wrote and whose shape the schema has checked.
+def from_json(found: Mapping[str, Any]) -> Plan:
+    """Read a plan that `plan_document` wrote and whose shape the schema has checked.
 
     The file is somebody's input by now: every digest, tag and name in it is checked again. Failures are not read; what
     failed when the plan was made is no part of what it does. Raises: UsageError when it is no plan of this version.
     """
-    if document.get("kind") != KIND or document.get("version") != VERSION:
+    if found.get("kind") != KIND or found.get("version") != VERSION:
         raise UsageError(f"this is no plan of version {VERSION}", remedy="make one with `mirrorsync plan --output`")
     try:
-        spec = document["spec"]
+        spec = found["spec"]
         plan = Plan(
-            created=document["created"],
+            created=found["created"],
             spec=SpecStamp(spec["path"], Digest(spec["digest"]), tuple(spec["only"])),
-            changes=tuple(_change(item) for item in document["images"]),
-            steps=tuple(_step(item) for item in document["steps"]),
-            totals={store: _totals(item) for store, item in document["totals"].items()},
+            changes=tuple(_change(item) for item in found["images"]),
+            steps=tuple(_step(item) for item in found["steps"]),
+            totals={store: _totals(item) for store, item in found["totals"].items()},
         )
         _check_order(plan.steps)
     except GrammarError as error:
@@ -114,33 +99,17 @@ def sniff(text: bytes) -> dict[str, Any] | None:
     if not text.lstrip().startswith(b"{"):
         return None
     try:
-        document = json.loads(text)
+        found = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return document if isinstance(document, dict) and document.get("kind") == KIND else None
+    return found if isinstance(found, dict) and found.get("kind") == KIND else None
 
 
-def change_json(change: Change) -> dict[str, Any]:
-    """Return an image and its state as an object."""
-    image = change.image
-    return {
-        "source": location_json(image.source),
-        "target": location_json(image.target),
-        "tag": image.tag,
-        "followed": image.followed,
-        "platforms": [str(platform) for platform in image.platforms],
-        "root": image.root.to_json(),
-        "state": change.state,
-        "was": change.was.bare().to_json() if change.was else None,
-    }
-
-
-def totals_json(totals: Totals) -> dict[str, Any]:
-    """Return what is done at one store as an object; bytes are bytes."""
+def _totals_json(totals: Totals) -> dict[str, Any]:
     members: dict[str, Any] = {key: getattr(totals, key) for key in ("new", "moved", "incomplete", "unchanged")}
     for key in ("copy", "mount", "present"):
         amount = getattr(totals, key)
-        members[key] = {"blobs": amount.blobs, "bytes": amount.size}
+        members[key] = amount_json(amount.blobs, amount.size)
     return members
 
 
@@ -179,7 +148,7 @@ _FIELDS: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "blob": (Descriptor.to_json, Descriptor.from_json),
     "manifest": (Descriptor.to_json, Descriptor.from_json),
     "was": (
-        lambda value: value.bare().to_json() if value else None,
+        bare_json,
         lambda value: Descriptor.from_json(value) if value else None,
     ),
     "source": (location_json, _location),
@@ -204,22 +173,13 @@ def _step(item: Mapping[str, Any]) -> Step:
     return kind(**{field.name: _FIELDS[field.name][1](item[field.name]) for field in fields(kind)})
 
 
-def inventory_json(desired: Desired, spec: SpecStamp) -> dict[str, Any]:
-    """Return what a spec comes to now as a JSON document (kind `mirrorsync.inventory`)."""
-    return {
-        "kind": "mirrorsync.inventory",
-        "version": VERSION,
-        "spec": {"path": spec.path, "digest": str(spec.digest), "only": list(spec.only)},
-        "images": [
-            {
-                "source": location_json(image.source),
-                "target": location_json(image.target),
-                "tag": image.tag,
-                "followed": image.followed,
-                "platforms": [str(platform) for platform in image.platforms],
-                "root": image.root.to_json(),
-            }
-            for image in desired.images
-        ],
-        "failures": [failure_json(failure) for failure in desired.failures],
-    }
+def inventory_document(desired: Desired, spec: SpecStamp) -> dict[str, Any]:
+    """Return what a spec comes to now as a document."""
+    return document(
+        "inventory",
+        {
+            "spec": spec_json(spec),
+            "images": [image_json(image) for image in desired.images],
+            "failures": [failure_json(failure) for failure in desired.failures],
+        },
+    )

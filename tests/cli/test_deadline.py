@@ -13,7 +13,7 @@ import pytest
 
 from mirrorsync.cli.output.render import report_summary
 from mirrorsync.cli.stop import Stop
-from mirrorsync.documents.report import to_json
+from mirrorsync.documents.report import report_document
 from mirrorsync.errors import ExitCode
 from mirrorsync.events import Event, Observer, Retrying, TagSet, ignore
 from mirrorsync.plan.model import Plan
@@ -121,7 +121,7 @@ def test_at_the_deadline_a_stream_in_flight_is_given_up_and_what_is_done_stays(
     assert timer.seconds == 7200
     assert timer.cancelled
     assert any("deadline" in line for line in said)
-    document = to_json(report, ended)
+    document = report_document(report, ended)
     jsonschema.Draft202012Validator(load_schema("report")).validate(document)
     assert document["reason"] == "deadline"
     assert report_summary(report).startswith("stopped at the deadline: ")
@@ -158,7 +158,7 @@ def test_a_deadline_that_does_not_come_changes_nothing(tmp_path: Path) -> None:
         _, report = run(server, stop, tmp_path, "small")
     report, ended = stop.ended(report)
     assert (ended, report.deadline, report.interrupted) == (ExitCode.DONE, False, False)
-    assert to_json(report)["reason"] is None
+    assert report_document(report)["reason"] is None
     assert timer.cancelled
 
 

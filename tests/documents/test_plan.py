@@ -17,14 +17,14 @@ from tests.plan.reader import CASES, STAMP, Case
 def document_of(path: Path) -> dict[str, Any]:
     case = Case.load(path)
     plan = diff(case.desired(), case.observed(), spec=STAMP, created="2026-01-01T00:00:00Z")
-    return document.to_json(plan)
+    return document.plan_document(plan)
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_round_trip(path: Path) -> None:
     case = Case.load(path)
     plan = diff(case.desired(), case.observed(), spec=STAMP, created="2026-01-01T00:00:00Z")
-    read = document.from_json(json.loads(json.dumps(document.to_json(plan))))
+    read = document.from_json(json.loads(json.dumps(document.plan_document(plan))))
     assert read == plan
 
 

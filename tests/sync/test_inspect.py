@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from mirrorsync.documents.inspection import inspection_document
 from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError, UsageError
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import parse_image
 from mirrorsync.stores.memory import MemoryStore
 from mirrorsync.sync.session import Session
-from mirrorsync.sync.single.inspect import Examination, examine, to_json
+from mirrorsync.sync.single.inspect import Examination, examine
 from tests.cli.test_json import valid
 from tests.parts.images import OCI_INDEX, OCI_MANIFEST, Image, artifact, digest, image, index, layer
 from tests.sync.world import fill
@@ -32,7 +33,7 @@ def look(store: MemoryStore, reference: str, **options: Any) -> Examination:
             return await examine(session, parse_image(f"{STORE}/{reference}"), **options)
 
     found = asyncio.run(work())
-    valid(json.loads(json.dumps(to_json(found))), "inspect")
+    valid(json.loads(json.dumps(inspection_document(found))), "inspect")
     return found
 
 

@@ -13,7 +13,7 @@ from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.sessions import DEFAULT_SPEC, in_session, read_spec
 from mirrorsync.cli.stop import Stop
 from mirrorsync.documents import plan as document
-from mirrorsync.documents.report import to_json
+from mirrorsync.documents.report import report_document
 from mirrorsync.errors import UsageError
 from mirrorsync.files.locks import FileLock
 from mirrorsync.library import checked_plan, read_file
@@ -52,7 +52,7 @@ def command(
         raise UsageError("--spec goes with a saved plan", remedy="name the spec alone")
     report, code = _applied(console, read_spec(spec), plan, only, deep, deadline)
     quiet = console.level < 0 and not (report.failures or report.interrupted)
-    console.result(lambda: to_json(report, code), "" if quiet else report_summary(report))
+    console.result(lambda: report_document(report, code), "" if quiet else report_summary(report))
     for line in failure_lines(report.failures):
         tell(line)
     return code

@@ -21,8 +21,8 @@ from mirrorsync.cli.output.tables import Table
 from mirrorsync.cli.sessions import in_session
 from mirrorsync.cli.skopeo_codes import NOT_FOUND, skopeo_option
 from mirrorsync.cli.stop import Stop
-from mirrorsync.documents import plan as document
-from mirrorsync.documents.report import to_json
+from mirrorsync.documents.plan import plan_document
+from mirrorsync.documents.report import report_document
 from mirrorsync.errors import ExitCode, NotFound, StorageError, UsageError, printable
 from mirrorsync.library import absolute
 from mirrorsync.oci.transports import transport_of
@@ -131,7 +131,7 @@ class _Done:
 
     def document(self, code: int) -> dict[str, Any]:
         """Return the report, or the plan of a dry run."""
-        return to_json(self.report, code) if self.report else document.to_json(self.plan)
+        return report_document(self.report, code) if self.report else plan_document(self.plan)
 
 
 def _copied(

@@ -14,6 +14,7 @@ from mirrorsync.cli.output.render import count
 from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.skopeo_codes import skopeo_codes
 from mirrorsync.cli.visits import Visit
+from mirrorsync.documents.inspection import deletion_document
 from mirrorsync.errors import ExitCode, UsageError, printable
 from mirrorsync.library import absolute
 from mirrorsync.oci.reference import Reference, parse_image
@@ -26,7 +27,6 @@ from mirrorsync.sync.single.delete import (
     check_unchanged,
     plan_removal,
     remove,
-    to_json,
 )
 
 
@@ -61,11 +61,13 @@ def command(
     visit = Visit.to(console, image.location, access, retry_times)
     if dry_run:
         planned = visit.run(lambda session: plan_removal(session, image, all_tags=all_tags, look_around=True))
-        console.result(lambda: to_json(Removed(planned), deleted=False), "\n".join(_plan_lines(planned)))
+        console.result(lambda: deletion_document(Removed(planned), deleted=False), "\n".join(_plan_lines(planned)))
         return ExitCode.DONE
     agreed = None if yes else _agreed(visit, image, all_tags=all_tags)
     done = visit.run(lambda session: _delete(session, image, agreed, all_tags=all_tags))
-    console.result(lambda: to_json(done, deleted=True), "" if console.level < 0 else "\n".join(_done_lines(done)))
+    console.result(
+        lambda: deletion_document(done, deleted=True), "" if console.level < 0 else "\n".join(_done_lines(done))
+    )
     return ExitCode.DONE
 
 

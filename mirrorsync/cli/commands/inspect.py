@@ -13,13 +13,14 @@ from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.inspection import print_page
 from mirrorsync.cli.skopeo_codes import skopeo_codes
 from mirrorsync.cli.visits import Visit
+from mirrorsync.documents.inspection import inspection_document
 from mirrorsync.errors import ExitCode, IntegrityError, UsageError, printable
 from mirrorsync.library import absolute
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Reference, parse_image
 from mirrorsync.sync.session import Session
-from mirrorsync.sync.single.inspect import examine, find, members_of, read_config, select, to_json
+from mirrorsync.sync.single.inspect import examine, find, members_of, read_config, select
 
 
 @click.command()
@@ -62,7 +63,7 @@ def command(
     for notice in found.notices:
         console.say(printable(f"note: {notice}"))
     if console.as_json:
-        console.result(lambda: to_json(found))
+        console.result(lambda: inspection_document(found))
     else:
         print_page(found)
     return ExitCode.DONE

@@ -13,6 +13,7 @@ from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.tables import Table
 from mirrorsync.cli.skopeo_codes import skopeo_codes
 from mirrorsync.cli.visits import Visit
+from mirrorsync.documents.answers import tags_document
 from mirrorsync.errors import ExitCode, GrammarError, UsageError, printable
 from mirrorsync.library import absolute
 from mirrorsync.oci.names import join_ref_name
@@ -56,7 +57,7 @@ def command(
     names = [name for name, verdict in verdicts if verdict.wanted] + ([] if words else unnamed)
 
     def document() -> dict[str, Any]:
-        return _document(place, names, verdicts if explained else None)
+        return tags_document(place, names, verdicts if explained else None)
 
     if explained:
         rows = [_row(name, verdict) for name, verdict in verdicts]
@@ -98,17 +99,3 @@ def _verdicts(place: Location, listed: Sequence[Named], selection: Selection) ->
 
 def _row(name: str, verdict: Verdict) -> tuple[str, ...]:
     return ("kept" if verdict.wanted else "dropped", name, printable(", ".join(verdict.reasons)))
-
-
-def _document(place: Location, names: Sequence[str], verdicts: Sequence[tuple[str, Verdict]] | None) -> dict[str, Any]:
-    explained = [
-        {"name": name, "wanted": verdict.wanted, "reasons": list(verdict.reasons)} for name, verdict in verdicts or ()
-    ]
-    return {
-        "kind": "mirrorsync.tags",
-        "version": 1,
-        "store": place.store,
-        "repository": place.repository,
-        "tags": list(names),
-        **({"explained": explained} if verdicts is not None else {}),
-    }

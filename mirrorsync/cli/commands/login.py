@@ -19,6 +19,7 @@ from mirrorsync.cli.options.passwords import no_password_option, password_from_s
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.stop import Stop
 from mirrorsync.credentials import AuthFile, CredentialFinder, Kept, files_written, first_writable, is_lost_at_reboot
+from mirrorsync.documents.answers import login_document
 from mirrorsync.errors import NotFound, UsageError
 from mirrorsync.hosts import Access, Credentials, HostSettings
 from mirrorsync.library import absolute
@@ -62,16 +63,7 @@ def command(
     checked = _accepted(console, host, credentials, settings, retry_times)
     path = absolute(authfile) if authfile else first_writable(files_written(os.environ))
     kept = AuthFile(path, os.environ).keep(host, namespace, credentials)
-    document = {
-        "kind": "mirrorsync.login",
-        "version": 1,
-        "host": host,
-        "namespace": namespace,
-        "username": credentials.username,
-        "checked": checked,
-        "file": str(kept.path),
-        "helper": kept.helper or None,
-    }
+    document = login_document(host, namespace, credentials.username, kept, checked=checked)
     place = kept.helper or kept.path
     line = f"logged in to {registry} as {credentials.username}; kept in {place}"
     console.result(lambda: document, line if console.level >= 0 else "")
@@ -95,14 +87,7 @@ def print_login(console: Console, host: str, namespace: str, authfile: str | Non
         where = f"{host}/{namespace}" if namespace else host
         raise NotFound(f"not logged in to {where}", remedy=f"mirrorsync login {where}")
     name = found.username or "<token>"
-    document = {
-        "kind": "mirrorsync.login",
-        "version": 1,
-        "host": host,
-        "namespace": namespace,
-        "username": name,
-    }
-    console.result(lambda: document, name)
+    console.result(lambda: login_document(host, namespace, name), name)
 
 
 def _known(host: str, namespace: str, authfile: str | None) -> Credentials | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import click
 from mirrorsync.cli.commands.login import parse_registry
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.credentials import AuthFile, CredentialFinder, files_read, files_written
+from mirrorsync.documents.answers import logout_document
 from mirrorsync.errors import MirrorsyncError, NotFound, UsageError
 from mirrorsync.hosts import Access
 from mirrorsync.library import absolute
@@ -50,8 +50,7 @@ def command(console: Console, registry: str | None, authfile: str | None, everyt
 
 
 def _result(console: Console, line: str, removed: list[str]) -> None:
-    document: Mapping[str, object] = {"kind": "mirrorsync.logout", "version": 1, "removed": removed}
-    console.result(lambda: dict(document), line if console.level >= 0 else "")
+    console.result(lambda: logout_document(removed), line if console.level >= 0 else "")
 
 
 def _elsewhere(host: str, paths: tuple[Path, ...]) -> Path | None:

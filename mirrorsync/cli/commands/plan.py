@@ -8,7 +8,7 @@ from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import changes_table, failure_lines, plan_summary
 from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.sessions import DEFAULT_SPEC, asked, read_spec
-from mirrorsync.documents import plan as document
+from mirrorsync.documents.plan import plan_document
 from mirrorsync.errors import ExitCode
 from mirrorsync.library import save_plan
 from mirrorsync.plan.model import Plan
@@ -33,7 +33,7 @@ def command(
         save_plan(made, output)
         console.say(f"saved as {output}; run it with: mirrorsync apply {output}")
     quiet = console.level < 0 and not any(made.changed())
-    console.result(lambda: document.to_json(made), changes_table(made.changes), "" if quiet else plan_summary(made))
+    console.result(lambda: plan_document(made), changes_table(made.changes), "" if quiet else plan_summary(made))
     for line in failure_lines(made.failures):
         tell(line)
     if made.failures:

@@ -8,6 +8,7 @@ import click
 
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.stop import Stop
+from mirrorsync.documents.answers import serving_document
 from mirrorsync.errors import UsageError
 from mirrorsync.library import absolute
 from mirrorsync.oci.reference import parse_destination
@@ -39,7 +40,7 @@ def command(console: Console, store: str, listen: str, read_only: bool) -> None:
                 break  # what is no layout is refused now, and not to whoever asks it for something
             async with serving(opened, host, port, read_only=read_only, observer=observer) as actual:
                 shown = f"[{host}]" if ":" in host else host
-                document = {"kind": "mirrorsync.serving", "version": 1, "host": shown, "port": actual}
+                document = serving_document(shown, actual)
                 console.result(lambda: document, f"serving {place.store} at http://{shown}:{actual}")
                 await stop.wait()
 

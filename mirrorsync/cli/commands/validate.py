@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import click
 
@@ -11,6 +10,7 @@ from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import spec_summary
 from mirrorsync.cli.output.stdio import give
 from mirrorsync.cli.sessions import DEFAULT_SPEC, read_spec
+from mirrorsync.documents.error import validation_document
 from mirrorsync.errors import SpecError
 
 
@@ -24,13 +24,8 @@ def command(console: Console, spec: str) -> None:
     except SpecError as error:
         if not console.as_json:
             raise
-        problems = [asdict(problem) for problem in error.problems]
-        document = {"kind": "mirrorsync.validation", "version": 1, "spec": error.source, "problems": problems}
-        give(json.dumps(document, indent=1))
+        give(json.dumps(validation_document(error.source, error.problems), indent=1))
         raise SystemExit(error.exit_code) from error
     if console.level < 0 and not console.as_json:
         return
-    console.result(
-        lambda: {"kind": "mirrorsync.validation", "version": 1, "spec": found.source, "problems": []},
-        spec_summary(found),
-    )
+    console.result(lambda: validation_document(found.source), spec_summary(found))

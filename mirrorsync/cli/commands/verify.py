@@ -9,7 +9,7 @@ from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import changes_table, count, failure_lines
 from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.sessions import DEFAULT_SPEC, read_spec
-from mirrorsync.documents import plan as document
+from mirrorsync.documents.plan import plan_document
 from mirrorsync.errors import ExitCode
 from mirrorsync.sync.run.report import exit_code
 
@@ -28,7 +28,7 @@ def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
     whole = len(found.changes) - len(missing)
     summary = f"{count(whole, 'image')} complete" + (f", {len(missing)} not as wanted" if missing else "")
     quiet = console.level < 0 and not missing
-    console.result(lambda: document.to_json(found), changes_table(missing), "" if quiet else summary)
+    console.result(lambda: plan_document(found), changes_table(missing), "" if quiet else summary)
     for line in failure_lines(found.failures):
         tell(line)
     if found.failures:

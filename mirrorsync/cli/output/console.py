@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -14,8 +14,7 @@ import click
 
 from mirrorsync.cli.output.stdio import LogFormat, give, tell
 from mirrorsync.cli.output.tables import Table, print_table
-from mirrorsync.documents.plan import error_json
-from mirrorsync.errors import MirrorsyncError, SpecError
+from mirrorsync.errors import MirrorsyncError
 from mirrorsync.events import Observer
 
 R = TypeVar("R")
@@ -77,6 +76,8 @@ def verb(function: Callable[..., R]) -> Callable[..., R]:
             return function(console, **options)
         except MirrorsyncError as error:
             if as_json:
+                from mirrorsync.documents.error import error_document
+
                 give(json.dumps(error_document(error), indent=1))
             raise
 
@@ -89,11 +90,3 @@ def verb(function: Callable[..., R]) -> Callable[..., R]:
     ):
         command = option(command)
     return command
-
-
-def error_document(error: MirrorsyncError) -> dict[str, Any]:
-    """Return the document that stands on stdout when there is no result to give."""
-    shown = error_json(error)
-    if isinstance(error, SpecError):
-        shown["problems"] = [asdict(problem) for problem in error.problems]
-    return {"kind": "mirrorsync.error", "version": 1, "error": shown}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -74,15 +74,3 @@ def kind_of(referrer: Descriptor) -> Kind:
     if _BUNDLE in artifact_type:
         return _BY_BUNDLE_CONTENT.get(referrer.annotations.get(_BUNDLE_CONTENT, ""), "other")
     return next((kind for word, kind in _BY_WORD if word in artifact_type), "other")
-
-
-def attachment_json(one: Attachment) -> dict[str, Any]:
-    """Return an attachment as an object."""
-    return {
-        "kind": one.kind,
-        "tag": one.tag,
-        "subject": str(one.subject),
-        "artifact_type": one.artifact_type,
-        "annotations": dict(one.content.annotations),
-        **one.content.bare().to_json(),
-    }

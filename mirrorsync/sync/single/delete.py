@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from mirrorsync.errors import (
     Denied,
@@ -25,7 +25,7 @@ from mirrorsync.oci.manifest import refuse_schema_1
 from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.oci.transports import transport_of
 from mirrorsync.plan.inventory import check_bounds
-from mirrorsync.sync.gather.attached import Attachment, attached, attachment_json
+from mirrorsync.sync.gather.attached import Attachment, attached
 from mirrorsync.sync.gather.named import named_at
 from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session
@@ -146,27 +146,6 @@ async def remove(session: Session, removal: Removal) -> Removed:
         return Removed(removal, 0, 0, kept=str(error))
     await _check_gone(session, removal)
     return Removed(removal, blobs, size)
-
-
-def to_json(removed: Removed, *, deleted: bool) -> dict[str, Any]:
-    """Return a deletion as a document (schemas/delete.schema.json). deleted: False when it was only looked at."""
-    removal = removed.removal
-    where, sharing = removal.reference.location, removal.sharing
-    return {
-        "kind": "mirrorsync.deletion",
-        "version": 1,
-        "store": where.store,
-        "repository": where.repository,
-        "tag": removal.reference.tag,
-        "root": removal.found.to_json(),
-        "deleted": deleted,
-        "by_digest": removal.by_digest,
-        "tags": list(removal.tags),
-        "sharing": {"tags": list(sharing.tags), "indexes": list(sharing.indexes)} if sharing else None,
-        "attached": [attachment_json(one) for one in removal.attached],
-        "parts": [part.bare().to_json() for part in removal.parts],
-        "freed": {"blobs": removed.blobs, "bytes": removed.size} if removed.blobs is not None else None,
-    }
 
 
 def check_unchanged(asked: Removal, now: Removal) -> None:

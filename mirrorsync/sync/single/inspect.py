@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from mirrorsync.errors import (
     ContentNotFound,
@@ -27,7 +27,7 @@ from mirrorsync.oci.narrowing import ATTESTATION_KIND, ATTESTED, chosen
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import LATEST, Location, Reference
 from mirrorsync.oci.transports import transport_of
-from mirrorsync.sync.gather.attached import Attachment, attached, attachment_json
+from mirrorsync.sync.gather.attached import Attachment, attached
 from mirrorsync.sync.gather.named import named_at
 from mirrorsync.sync.gather.roots import narrow
 from mirrorsync.sync.session import Session
@@ -269,54 +269,3 @@ def _digest(text: str) -> Digest | None:
         return Digest(text)
     except GrammarError:
         return None
-
-
-def to_json(found: Examination) -> dict[str, Any]:
-    """Return an examination as a document (schemas/inspect.schema.json)."""
-    root, where = found.root, found.reference.location
-    return {
-        "kind": "mirrorsync.inspection",
-        "version": 1,
-        "reference": str(found.reference),
-        "store": where.store,
-        "repository": where.repository,
-        "tag": found.reference.tag,
-        "root": root.descriptor.to_json() if root else None,
-        "artifact_type": root.artifact_type if root else "",
-        "annotations": dict(root.annotations) if root else {},
-        "members": [_member_json(member) for member in found.members],
-        "image": _image_json(found.image) if found.image else None,
-        "attached": [attachment_json(one) for one in found.attached],
-        "tags": list(found.tags) if found.tags is not None else None,
-        "notices": list(found.notices),
-    }
-
-
-def _member_json(member: Member) -> dict[str, Any]:
-    platform = member.content.platform
-    return {
-        **member.content.to_json(),
-        "kind": member.kind,
-        "platform": str(platform) if platform else None,
-        "os_version": platform.os_version if platform else "",
-        "attests": str(member.attests) if member.attests else None,
-    }
-
-
-def _image_json(image: Inspected) -> dict[str, Any]:
-    config = image.config
-    return {
-        **image.manifest.descriptor.to_json(),
-        "artifact_type": image.manifest.artifact_type,
-        "annotations": dict(image.manifest.annotations),
-        "platform": str(config.platform) if config and config.platform else None,
-        "created": config.created if config else "",
-        "author": config.author if config else "",
-        "labels": dict(config.labels) if config else {},
-        "env": list(config.env) if config else [],
-        "entrypoint": list(config.entrypoint) if config else [],
-        "cmd": list(config.cmd) if config else [],
-        "config": image.manifest.blobs[0].to_json() if image.manifest.media_type in media_types.IMAGES else None,
-        "layers": [layer.to_json() for layer in image.layers],
-        "compressed_size": image.size,
-    }

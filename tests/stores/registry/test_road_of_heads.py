@@ -52,7 +52,7 @@ def test_a_mirror_is_made_and_then_left_alone(road: Road, detail: dict[str, Any]
     roots = {str(image.root.digest): image.root for image in (change.image for change in plan.changes)}
     assert roots[IMAGE.digest].size == len(IMAGE.raw)
     assert roots[OTHER.digest].media_type == OTHER.media_type
-    assert document.from_json(document.to_json(plan)).steps == plan.steps
+    assert document.from_json(document.plan_document(plan)).steps == plan.steps
     before = len(road.targets[0].seen.requests)
     again, report = road.go()
     assert (again.steps, report.exit_code) == ((), ExitCode.DONE)

@@ -1,0 +1,45 @@
+"""The documents of commands with a short answer: list-tags, login, logout, serve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mirrorsync.documents.envelope import document
+
+if TYPE_CHECKING:  # `login --get` starts without what these need
+    from mirrorsync.credentials import Kept
+    from mirrorsync.oci.reference import Location
+    from mirrorsync.spec.explain import Verdict
+
+
+def tags_document(
+    place: Location, names: Iterable[str], verdicts: Iterable[tuple[str, Verdict]] | None = None
+) -> dict[str, Any]:
+    """Return a list of tags as a document. verdicts: every name with what the filters say of it, if they are told."""
+    members: dict[str, Any] = {"store": place.store, "repository": place.repository, "tags": list(names)}
+    if verdicts is not None:
+        members["explained"] = [
+            {"name": name, "wanted": verdict.wanted, "reasons": list(verdict.reasons)} for name, verdict in verdicts
+        ]
+    return document("tags", members)
+
+
+def login_document(
+    host: str, namespace: str, username: str, kept: Kept | None = None, *, checked: bool = False
+) -> dict[str, Any]:
+    """Return a login as a document. kept: where it was put, None if it was only looked up. checked: with the host."""
+    members: dict[str, Any] = {"host": host, "namespace": namespace, "username": username}
+    if kept is not None:
+        members |= {"checked": checked, "file": str(kept.path), "helper": kept.helper or None}
+    return document("login", members)
+
+
+def logout_document(removed: Sequence[str]) -> dict[str, Any]:
+    """Return the hosts (with their namespaces) whose logins were removed as a document."""
+    return document("logout", {"removed": list(removed)})
+
+
+def serving_document(host: str, port: int) -> dict[str, Any]:
+    """Return the address that a server listens on as a document."""
+    return document("serving", {"host": host, "port": port})

@@ -1,0 +1,35 @@
+"""The envelope of every document: its kind, and the version of that kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+Kind = Literal[
+    "deletion", "error", "inspection", "inventory", "login", "logout", "plan", "report", "serving", "tags", "validation"
+]
+
+# The version of a kind goes up when its readers have to change. The schema of each is schemas/KIND.schema.json.
+VERSIONS: Final[Mapping[Kind, int]] = {
+    "deletion": 1,
+    "error": 1,
+    "inspection": 1,
+    "inventory": 1,
+    "login": 1,
+    "logout": 1,
+    "plan": 1,
+    "report": 1,
+    "serving": 1,
+    "tags": 1,
+    "validation": 1,
+}
+
+
+def full_name(kind: Kind) -> str:
+    """Return a kind as documents say it: `mirrorsync.plan`."""
+    return f"mirrorsync.{kind}"
+
+
+def document(kind: Kind, members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a document inside the envelope."""
+    return {"kind": full_name(kind), "version": VERSIONS[kind], **members}

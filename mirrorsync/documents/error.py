@@ -1,0 +1,42 @@
+"""Errors, and the problems of a spec, as JSON documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from mirrorsync.documents.envelope import document
+from mirrorsync.errors import MirrorsyncError, Problem, SpecError
+
+
+def error_json(error: MirrorsyncError) -> dict[str, Any]:
+    """Return an error as an object, with only the members that are known."""
+    members = {
+        "message": error.message,
+        "remedy": error.remedy,
+        "exit_code": int(error.exit_code),
+        "side": error.side,
+        "store": error.store,
+        "repository": error.repository,
+        "reference": error.reference,
+        "step": error.step,
+    }
+    return {key: value for key, value in members.items() if value}
+
+
+def error_document(error: MirrorsyncError) -> dict[str, Any]:
+    """Return the document that stands on stdout when there is no result to give."""
+    shown = error_json(error)
+    if isinstance(error, SpecError):
+        shown["problems"] = _problems_json(error.problems)
+    return document("error", {"error": shown})
+
+
+def validation_document(source: str, problems: Sequence[Problem] = ()) -> dict[str, Any]:
+    """Return what a check of a spec found. source: the path of its file."""
+    return document("validation", {"spec": source, "problems": _problems_json(problems)})
+
+
+def _problems_json(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    return [asdict(problem) for problem in problems]

@@ -1,0 +1,52 @@
+"""The objects that several documents have: locations, the spec's stamp, images, their changes, failures, amounts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mirrorsync.documents.error import error_json
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.reference import Location
+from mirrorsync.plan.model import Change, Failure, Image, SpecStamp
+
+
+def location_json(location: Location) -> dict[str, str]:
+    """Return a location as an object."""
+    return {"store": location.store, "repository": location.repository}
+
+
+def bare_json(content: Descriptor | None) -> dict[str, Any] | None:
+    """Return media type, digest and size of some content, null for none."""
+    return content.bare().to_json() if content else None
+
+
+def spec_json(spec: SpecStamp) -> dict[str, Any]:
+    """Return the stamp of a spec as an object."""
+    return {"path": spec.path, "digest": str(spec.digest), "only": list(spec.only)}
+
+
+def image_json(image: Image) -> dict[str, Any]:
+    """Return a wanted image as an object."""
+    return {
+        "source": location_json(image.source),
+        "target": location_json(image.target),
+        "tag": image.tag,
+        "followed": image.followed,
+        "platforms": [str(platform) for platform in image.platforms],
+        "root": image.root.to_json(),
+    }
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    """Return an image and its state at the destination as an object."""
+    return {**image_json(change.image), "state": change.state, "was": bare_json(change.was)}
+
+
+def failure_json(failure: Failure) -> dict[str, Any]:
+    """Return a failure as an object."""
+    return {"subject": failure.subject, "error": error_json(failure.error)}
+
+
+def amount_json(blobs: int, size: int) -> dict[str, int]:
+    """Return a number of blobs and their bytes as an object."""
+    return {"blobs": blobs, "bytes": size}
