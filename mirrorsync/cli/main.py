@@ -22,7 +22,7 @@ _VERBS: Final = {
     "plan": "Show what would change; nothing is changed.",
     "apply": "Make the destinations hold what the spec wants.",
     "verify": "Ask the destinations for every blob and manifest.",
-    "inventory": "List the images that the spec comes to now.",
+    "images": "List the images that the spec comes to now.",
     "copy": "Copy one image, whatever place it is in.",
     "inspect": "Look into an image without fetching it.",
     "list-tags": "List the tags of a repository, a layout or an archive.",

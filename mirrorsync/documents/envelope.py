@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 Kind = Literal[
-    "deletion", "error", "inspection", "inventory", "login", "logout", "plan", "report", "serving", "tags", "validation"
+    "deletion", "error", "images", "inspection", "login", "logout", "plan", "report", "serving", "tags", "validation"
 ]
 
 # The version of a kind goes up when its readers have to change. The schema of each is schemas/KIND.schema.json.
 VERSIONS: Final[Mapping[Kind, int]] = {
     "deletion": 1,
     "error": 1,
+    "images": 1,
     "inspection": 1,
-    "inventory": 1,
     "login": 1,
     "logout": 1,
     "plan": 1,

@@ -13,7 +13,6 @@ from mirrorsync.documents.parts import (
     bare_json,
     change_json,
     failure_json,
-    image_json,
     location_json,
     spec_json,
 )
@@ -24,7 +23,6 @@ from mirrorsync.oci.names import check_repository, check_tag
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location, canonical_repository
 from mirrorsync.oci.transports import is_pick
-from mirrorsync.plan.inventory import Desired
 from mirrorsync.plan.model import (
     Amount,
     Change,
@@ -171,15 +169,3 @@ def _step_json(step: Step) -> dict[str, Any]:
 def _step(item: Mapping[str, Any]) -> Step:
     kind = _STEPS[item["do"]]
     return kind(**{field.name: _FIELDS[field.name][1](item[field.name]) for field in fields(kind)})
-
-
-def inventory_document(desired: Desired, spec: SpecStamp) -> dict[str, Any]:
-    """Return what a spec comes to now as a document."""
-    return document(
-        "inventory",
-        {
-            "spec": spec_json(spec),
-            "images": [image_json(image) for image in desired.images],
-            "failures": [failure_json(failure) for failure in desired.failures],
-        },
-    )

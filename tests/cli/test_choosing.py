@@ -39,10 +39,10 @@ def source(registry: DockerRegistry, unique: str) -> str:
 
 
 def chosen(mirrorsync: Mirrorsync, source: str, *mirrors: Any, code: int = 0, **more: Any) -> list[str]:
-    """Return what an inventory comes to: `repository:tag` or `repository@digest` at the destination."""
+    """Return what the images of a spec come to: `repository:tag` or `repository@digest` at the destination."""
     host = source.partition("/")[0]
     mirrorsync.spec({"registries": plain(host), "destinations": {"disk": "oci:disk"}, "mirrors": list(mirrors), **more})
-    images = mirrorsync("inventory", "--json", code=code).json()["images"]
+    images = mirrorsync("images", "--json", code=code).json()["images"]
     return [
         f"{found['target']['repository']}:{found['tag']}"
         if found["tag"]
@@ -154,7 +154,7 @@ def test_only_leaves_the_other_mirrors_out(mirrorsync: Mirrorsync, registry: Doc
         (["*"], ["one", "two", "three"]),
     ):
         words = [word for glob in globs for word in ("--only", glob)]
-        done = mirrorsync("inventory", "--json", *words, code=3 if globs == ["*"] else 0)
+        done = mirrorsync("images", "--json", *words, code=3 if globs == ["*"] else 0)
         assert [found["source"]["repository"] for found in done.json()["images"]] == [f"{unique}/{n}" for n in names]
         assert done.json()["spec"]["only"] == globs
     assert "1 done" in mirrorsync("apply", "--only", "one", code=0).out

@@ -60,7 +60,7 @@ def test_skopeo_deletes_both_where_we_do_not(mirrorsync: Mirrorsync, app: str) -
 
 
 def test_a_tag_that_is_alone_goes_by_its_digest(mirrorsync: Mirrorsync, app: str) -> None:
-    document = valid(mirrorsync("delete", PLAIN, "--yes", "--json", f"docker://{app}:solo", code=0).json(), "delete")
+    document = valid(mirrorsync("delete", PLAIN, "--yes", "--json", f"docker://{app}:solo", code=0).json(), "deletion")
     assert (document["deleted"], document["by_digest"], document["tags"]) == (True, True, ["solo"])
     assert document["root"]["digest"] == SOLO.digest
     assert document["freed"] is None
@@ -113,7 +113,7 @@ def test_a_dry_run_deletes_nothing_and_says_what_would_go(mirrorsync: Mirrorsync
     assert f"to be deleted: the tag a of {app} ({shared(unique).digest})" in done.out
     assert "also in b" in done.out
     document = mirrorsync("delete", PLAIN, "--dry-run", "--json", "--all-tags-of-digest", f"{app}:a", code=0).json()
-    assert valid(document, "delete")["tags"] == ["a", "b"]
+    assert valid(document, "deletion")["tags"] == ["a", "b"]
     assert document["deleted"] is False
     assert tags(app) == ["a", "b", "solo"]
 
@@ -227,7 +227,7 @@ def test_a_layout_gives_back_what_nothing_names_any_more(mirrorsync: Mirrorsync,
     whole = blobs(tmp_path / "layout")
     mirrorsync("delete", "--yes", "oci:layout:app:1", code=0)
     assert blobs(tmp_path / "layout") == whole, "the index of other:1 has it too"
-    document = valid(mirrorsync("delete", "--yes", "--json", "oci:layout:app:2", code=0).json(), "delete")
+    document = valid(mirrorsync("delete", "--yes", "--json", "oci:layout:app:2", code=0).json(), "deletion")
     gone = whole - blobs(tmp_path / "layout")
     only_there = {images["app:2"].digest, *images["app:2"].blobs} - set(images["app:1"].blobs)
     assert {f"sha256:{name}" for name in gone} == only_there

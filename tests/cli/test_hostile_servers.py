@@ -53,7 +53,7 @@ def test_a_manifest_that_is_not_what_its_digest_says_never_lands(
 NASTY = ("../../etc/passwd", "\x1b[2J\x1b[31mred", "a b", "x" * 129, "", "-rf", "latest\n1.0", "ünïcode", "%2e%2e")
 
 
-@pytest.mark.parametrize("verb", ["plan", "apply", "inventory"])
+@pytest.mark.parametrize("verb", ["plan", "apply", "images"])
 def test_names_from_a_server_that_are_no_tags_are_left_out_and_told_harmlessly(
     mirrorsync: Mirrorsync, proxy: Proxy, unique: str, verb: str
 ) -> None:

@@ -66,7 +66,7 @@ def app(registry: DockerRegistry, unique: str) -> str:
 
 def test_an_image_is_what_skopeo_says_it_is(mirrorsync: Mirrorsync, app: str) -> None:
     theirs = skopeo("inspect", PLAIN, f"{app}:one")
-    ours = valid(mirrorsync("inspect", PLAIN, "--json", f"{app}:one", code=0).json(), "inspect")
+    ours = valid(mirrorsync("inspect", PLAIN, "--json", f"{app}:one", code=0).json(), "inspection")
     made = ours["image"]
     assert f"{ours['store']}/{ours['repository']}" == theirs["Name"]
     assert ours["root"]["digest"] == made["digest"] == theirs["Digest"]
@@ -101,7 +101,7 @@ def test_the_digest_of_an_index_never_stands_beside_the_layers_of_one_platform(
     mirrorsync: Mirrorsync, app: str, unique: str
 ) -> None:
     root = multi_platform(unique, manifest=DOCKER_MANIFEST, list_type=DOCKER_LIST)
-    whole = valid(mirrorsync("inspect", PLAIN, "--json", f"{app}:multi", code=0).json(), "inspect")
+    whole = valid(mirrorsync("inspect", PLAIN, "--json", f"{app}:multi", code=0).json(), "inspection")
     assert whole["image"] is None
     assert [(each["platform"], each["digest"]) for each in whole["members"]] == [
         ("linux/amd64", root.children[0].digest),
@@ -210,7 +210,7 @@ def unruly() -> Iterator[Unruly]:
 def test_a_list_of_tags_that_is_refused_is_a_notice(mirrorsync: Mirrorsync, unruly: Unruly, status: int) -> None:
     unruly.fault("answer", "GET", "/tags/list", status=status)
     done = mirrorsync("inspect", PLAIN, "--json", f"docker://{unruly.host}/app:one", code=0)
-    found = valid(done.json(), "inspect")
+    found = valid(done.json(), "inspection")
     assert found["image"]["digest"] == labelled().digest
     assert found["tags"] is None
     assert any("tags are not shown" in notice for notice in found["notices"])
@@ -276,7 +276,7 @@ def test_a_layout_is_looked_into_as_a_registry_is(mirrorsync: Mirrorsync, tmp_pa
     one = labelled()
     write_layout(tmp_path / "layout", {"team/app:one": one})
     for reference in ("oci:layout:team/app:one", "oci:layout"):
-        found = valid(mirrorsync("inspect", "--json", reference, code=0).json(), "inspect")
+        found = valid(mirrorsync("inspect", "--json", reference, code=0).json(), "inspection")
         theirs = skopeo("inspect", f"oci:{tmp_path}/layout:team/app:one")
         assert found["root"]["digest"] == theirs["Digest"] == one.digest
         assert [each["digest"] for each in found["image"]["layers"]] == theirs["Layers"]
@@ -292,7 +292,7 @@ def test_every_other_place_is_looked_into_as_skopeo_does(mirrorsync: Mirrorsync,
     reference = place.format(tmp_path)
     run("skopeo", "copy", "--quiet", f"oci:{tmp_path}/layout:one", reference)
     theirs = skopeo("inspect", reference)
-    ours = valid(mirrorsync("inspect", "--json", reference, code=0).json(), "inspect")
+    ours = valid(mirrorsync("inspect", "--json", reference, code=0).json(), "inspection")
     made = ours["image"]
     assert (made["created"], made["labels"], made["env"]) == (theirs["Created"], theirs["Labels"], theirs["Env"])
     assert len(made["layers"]) == len(theirs["Layers"])

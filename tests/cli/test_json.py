@@ -16,8 +16,8 @@ from tests.parts.mirrorsync import Mirrorsync, plain
 from tests.parts.wire import Registry
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
-VERBS = ("validate", "plan", "apply", "verify", "inventory")
-KINDS = {"plan": "plan", "apply": "report", "verify": "plan", "inventory": "inventory"}
+VERBS = ("validate", "plan", "apply", "verify", "images")
+KINDS = {"plan": "plan", "apply": "report", "verify": "plan", "images": "images"}
 
 
 @cache
@@ -56,8 +56,8 @@ def test_every_document_is_as_its_schema_says_and_alone_on_stdout(site: Mirrorsy
     plan = valid(site("plan", "--json", "--exit-code", code=10).json(), "plan")
     assert [image["state"] for image in plan["images"]] == ["unchanged", "moved", "new"]
     assert {step["do"] for step in plan["steps"]} == {"copy", "put", "tag"}
-    inventory = valid(site("inventory", "--json", code=0).json(), "inventory")
-    assert [image["root"] for image in inventory["images"]] == [image["root"] for image in plan["images"]]
+    images = valid(site("images", "--json", code=0).json(), "images")
+    assert [image["root"] for image in images["images"]] == [image["root"] for image in plan["images"]]
     before = valid(site("verify", "--json", code=1).json(), "plan")
     assert [image["state"] for image in before["images"]] == ["unchanged", "moved", "new"]
     report = valid(site("apply", "--json", code=0).json(), "report")

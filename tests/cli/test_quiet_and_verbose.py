@@ -49,7 +49,7 @@ def test_quiet_still_says_what_failed(site: Mirrorsync, registry: DockerRegistry
             "mirrors": [f"{registry.host}/no/such:1"],
         }
     )
-    for verb in ("plan", "apply", "verify", "inventory"):
+    for verb in ("plan", "apply", "verify", "images"):
         done = site(verb, "-q", code=1)
         assert f"failed: source {registry.host}/no/such:1: " in done.err, verb
 

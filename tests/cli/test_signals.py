@@ -208,7 +208,7 @@ def test_a_run_that_is_killed_leaves_no_tag_and_nothing_half_written(
         ("plan", "/tags/list"),
         ("plan", "/manifests/1"),
         ("apply", "/manifests/sha256"),
-        ("inventory", "/tags/list"),
+        ("images", "/tags/list"),
         ("verify", "/manifests/sha256"),
     ],
 )

@@ -185,7 +185,7 @@ def test_nothing_that_a_server_says_reaches_the_terminal_as_a_command(
             "mirrors": [{"from": f"{proxy.host}/{unique}/app", "tags": {"all": True}}],
         }
     )
-    for words in (("plan", "-vv"), ("apply",), ("apply", "-vv"), ("inventory",), ("verify",)):
+    for words in (("plan", "-vv"), ("apply",), ("apply", "-vv"), ("images",), ("verify",)):
         terminal = Terminal(mirrorsync, *words)
         terminal.end()
         shown = text(terminal.shown)

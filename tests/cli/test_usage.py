@@ -15,7 +15,7 @@ import pytest
 from tests.parts.mirrorsync import COMMAND, Mirrorsync
 from tests.parts.processes import free_port
 
-SPEC_VERBS = ("validate", "plan", "apply", "verify", "inventory")
+SPEC_VERBS = ("validate", "plan", "apply", "verify", "images")
 
 NOT_A_SPEC: dict[str, tuple[bytes, str]] = {
     "an empty file": (b"", "the file is empty"),
@@ -108,7 +108,7 @@ def test_no_words_at_all_show_the_help(mirrorsync: Mirrorsync) -> None:
 
 def test_only_that_matches_nothing_is_refused_and_says_how_to_write_it(mirrorsync: Mirrorsync) -> None:
     mirrorsync.spec({"destinations": {"disk": "oci:disk"}, "mirrors": ["nginx:1"]})
-    for verb in ("apply", "inventory"):
+    for verb in ("apply", "images"):
         refused = mirrorsync(verb, "--only", "apache", code=2)
         assert "no mirror of mirror.yaml has a source that matches apache" in refused.err
         assert "library/nginx" in refused.err
@@ -142,7 +142,7 @@ STREAMS: dict[str, tuple[str, int, str]] = {
     "stderr is closed": ("$M plan missing.yaml 2>&-", 2, ""),
     "stderr is full": ("$M plan missing.yaml 2>/dev/full", 2, ""),
     "everything is closed": ("$M plan missing.yaml <&- >&- 2>&-", 2, ""),
-    "the reader of stdout left": ("$M inventory missing.yaml | true", 2, "there is no spec"),
+    "the reader of stdout left": ("$M images missing.yaml | true", 2, "there is no spec"),
 }
 
 

@@ -33,7 +33,7 @@ def look(store: MemoryStore, reference: str, **options: Any) -> Examination:
             return await examine(session, parse_image(f"{STORE}/{reference}"), **options)
 
     found = asyncio.run(work())
-    valid(json.loads(json.dumps(inspection_document(found))), "inspect")
+    valid(json.loads(json.dumps(inspection_document(found))), "inspection")
     return found
 
 

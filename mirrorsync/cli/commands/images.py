@@ -1,4 +1,4 @@
-"""`mirrorsync inventory`."""
+"""`mirrorsync images`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mirrorsync.cli.output.render import failure_lines
 from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.output.tables import Table
 from mirrorsync.cli.sessions import DEFAULT_SPEC, asked, read_spec
-from mirrorsync.documents.plan import inventory_document
+from mirrorsync.documents.images import images_document
 from mirrorsync.sync.gather.resolve import resolve
 from mirrorsync.sync.planning import select, stamp
 from mirrorsync.sync.run.report import exit_code
@@ -28,7 +28,7 @@ def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
         for image in found.images
     ]
     console.result(
-        lambda: inventory_document(found, stamp(loaded, only)), Table(("image", "digest", "destination"), rows, {})
+        lambda: images_document(found, stamp(loaded, only)), Table(("image", "digest", "destination"), rows, {})
     )
     for line in failure_lines(found.failures):
         tell(line)
