@@ -76,6 +76,15 @@ class TagSet:
 
 
 @dataclass(frozen=True, slots=True)
+class Deleted:
+    """A tag or manifest is gone. by_digest: the manifest went, with every tag that it had."""
+
+    image: str
+    digest: str
+    by_digest: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Retrying:
     """A request or a blob is tried again after `delay` seconds."""
 
@@ -111,6 +120,7 @@ Event = (
     | BlobEnded
     | StepFailed
     | TagSet
+    | Deleted
     | Retrying
     | Noticed
     | Served

@@ -17,7 +17,7 @@ from mirrorsync.schema_files import load_schema
 from mirrorsync.spec.load import load
 from mirrorsync.spec.model import Spec
 from mirrorsync.stores.open import StoreEnvironment, opener
-from mirrorsync.sync import planning
+from mirrorsync.sync import road, saved
 from mirrorsync.sync.manifest_cache import ManifestCache
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
@@ -58,7 +58,7 @@ def make_plan(
     """
 
     async def work(session: Session) -> Plan:
-        return await planning.make_plan(spec, session, only=only, deep=deep)
+        return await road.make_plan(spec, session, only=only, deep=deep)
 
     return in_session(work, spec, environment=environment, observer=observer)
 
@@ -74,8 +74,8 @@ def apply_plan(
     """
 
     async def work(session: Session) -> Report:
-        planning.check_against(plan, spec)
-        await planning.check_fresh(plan, session)
+        saved.check_against(plan, spec)
+        await saved.check_fresh(plan, session)
         return await apply(plan, session)
 
     with FileLock(Path(spec.source), spec.source):

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-SchemaName = Literal["mirror", "plan", "report", "images", "inspection", "tags", "deletion"]
+SchemaName = Literal["mirror", "plan", "report", "images", "inspection", "tags"]
 
 # The wheel carries them inside the package; in a checkout they stand at the top, where editors are pointed to.
 _HERE = Path(__file__).parent

@@ -1,14 +1,12 @@
-"""Inspections of one image, and deletions of one, as JSON documents (schemas/inspection and deletion.schema.json)."""
+"""Inspections of one image as JSON documents (schemas/inspection.schema.json)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from mirrorsync.documents.envelope import document
-from mirrorsync.documents.parts import amount_json, bare_json
 from mirrorsync.oci import media_types
 from mirrorsync.sync.gather.attached import Attachment
-from mirrorsync.sync.single.delete import Removed
 from mirrorsync.sync.single.inspect import Examination, Inspected, Member
 
 
@@ -30,28 +28,6 @@ def inspection_document(found: Examination) -> dict[str, Any]:
             "attached": [_attachment_json(one) for one in found.attached],
             "tags": list(found.tags) if found.tags is not None else None,
             "notices": list(found.notices),
-        },
-    )
-
-
-def deletion_document(removed: Removed, *, deleted: bool) -> dict[str, Any]:
-    """Return a deletion as a document. deleted: False for a dry run."""
-    removal = removed.removal
-    where, sharing = removal.reference.location, removal.sharing
-    return document(
-        "deletion",
-        {
-            "store": where.store,
-            "repository": where.repository,
-            "tag": removal.reference.tag,
-            "root": removal.found.to_json(),
-            "deleted": deleted,
-            "by_digest": removal.by_digest,
-            "tags": list(removal.tags),
-            "sharing": {"tags": list(sharing.tags), "indexes": list(sharing.indexes)} if sharing else None,
-            "attached": [_attachment_json(one) for one in removal.attached],
-            "parts": [bare_json(part) for part in removal.parts],
-            "freed": amount_json(removed.blobs, removed.size or 0) if removed.blobs is not None else None,
         },
     )
 

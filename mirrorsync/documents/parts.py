@@ -7,7 +7,7 @@ from typing import Any
 from mirrorsync.documents.error import error_json
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.model import Change, Failure, Image, SpecStamp
+from mirrorsync.plan.model import Change, Failure, Image, Origin, SpecStamp
 
 
 def location_json(location: Location) -> dict[str, str]:
@@ -28,18 +28,38 @@ def spec_json(spec: SpecStamp) -> dict[str, Any]:
 def image_json(image: Image) -> dict[str, Any]:
     """Return a wanted image as an object."""
     return {
-        "source": location_json(image.source),
+        "mirror": image.mirror,
         "target": location_json(image.target),
         "tag": image.tag,
-        "followed": image.followed,
-        "platforms": [str(platform) for platform in image.platforms],
+        **_origin_json(image.origin),
         "root": image.root.to_json(),
     }
 
 
 def change_json(change: Change) -> dict[str, Any]:
-    """Return an image and its state at the destination as an object."""
-    return {**image_json(change.image), "state": change.state, "was": bare_json(change.was)}
+    """Return a change as an object."""
+    return {
+        "mirror": change.mirror,
+        "state": change.state.value,
+        "reason": change.reason,
+        "target": location_json(change.target),
+        "tag": change.tag,
+        "before": bare_json(change.before),
+        "after": bare_json(change.after),
+        **_origin_json(change.origin),
+        "step": change.step,
+        "stays": [{"kind": one.kind, "name": one.name} for one in change.stays],
+    }
+
+
+def _origin_json(origin: Origin | None) -> dict[str, Any]:
+    if origin is None:
+        return {"source": None, "followed": None, "platforms": []}
+    return {
+        "source": location_json(origin.location),
+        "followed": origin.followed,
+        "platforms": [str(platform) for platform in origin.platforms],
+    }
 
 
 def failure_json(failure: Failure) -> dict[str, Any]:

@@ -25,22 +25,28 @@ from mirrorsync.oci.reference import Location, canonical_repository
 from mirrorsync.oci.transports import is_pick
 from mirrorsync.plan.model import (
     Amount,
+    BlobFate,
     Change,
-    CopyBlob,
-    Image,
-    MountBlob,
+    Origin,
     Plan,
-    PutManifest,
-    SetTag,
+    Related,
     SpecStamp,
-    Step,
+    State,
     Totals,
 )
+from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step
 
 KIND: Final = full_name("plan")
 VERSION: Final = VERSIONS["plan"]
 
-_STEPS: Mapping[str, type[Step]] = {"copy": CopyBlob, "mount": MountBlob, "put": PutManifest, "tag": SetTag}
+_STEPS: Mapping[str, type[Any]] = {
+    "copy": CopyBlob,
+    "mount": MountBlob,
+    "put": PutManifest,
+    "tag": SetTag,
+    "delete-tag": DeleteTag,
+    "delete-manifest": DeleteManifest,
+}
 _WORDS = {kind: word for word, kind in _STEPS.items()}
 
 
@@ -104,23 +110,30 @@ def sniff(text: bytes) -> dict[str, Any] | None:
 
 
 def _totals_json(totals: Totals) -> dict[str, Any]:
-    members: dict[str, Any] = {key: getattr(totals, key) for key in ("new", "moved", "incomplete", "unchanged")}
-    for key in ("copy", "mount", "present"):
-        amount = getattr(totals, key)
-        members[key] = amount_json(amount.blobs, amount.size)
-    return members
+    return {
+        "images": {state.value: number for state, number in totals.states.items() if number},
+        "blobs": {fate: amount_json(amount.blobs, amount.size) for fate, amount in totals.blobs.items()},
+    }
 
 
 def _change(item: Mapping[str, Any]) -> Change:
-    image = Image(
-        _location(item["source"]),
+    origin = None
+    if item["source"] is not None:
+        followed = _followed(item["followed"]) if item["followed"] is not None else None
+        platforms = tuple(Platform.parse(text) for text in item["platforms"])
+        origin = Origin(_location(item["source"]), followed, platforms)
+    return Change(
         _location(item["target"]),
         check_tag(item["tag"]) if item["tag"] is not None else None,
-        Descriptor.from_json(item["root"]),
-        _followed(item["followed"]) if item["followed"] is not None else None,
-        tuple(Platform.parse(text) for text in item["platforms"]),
+        _content(item["before"]),
+        _content(item["after"]),
+        State(item["state"]),
+        item["reason"],
+        item["mirror"],
+        origin,
+        item["step"],
+        tuple(Related(one["kind"], one["name"]) for one in item["stays"]),
     )
-    return Change(image, item["state"], Descriptor.from_json(item["was"]) if item["was"] else None)
 
 
 def _followed(text: str) -> str:
@@ -130,10 +143,14 @@ def _followed(text: str) -> str:
 
 
 def _totals(item: Mapping[str, Any]) -> Totals:
-    members: dict[str, Any] = {key: item[key] for key in ("new", "moved", "incomplete", "unchanged")}
-    for key in ("copy", "mount", "present"):
-        members[key] = Amount(item[key]["blobs"], item[key]["bytes"])
-    return Totals(**members)
+    fates: dict[BlobFate, Amount] = {
+        fate: Amount(amount["blobs"], amount["bytes"]) for fate, amount in item["blobs"].items()
+    }
+    return Totals({State(state): number for state, number in item["images"].items()}, fates)
+
+
+def _content(item: Mapping[str, Any] | None) -> Descriptor | None:
+    return Descriptor.from_json(item) if item else None
 
 
 def _location(item: Mapping[str, str]) -> Location:
@@ -145,10 +162,7 @@ def _location(item: Mapping[str, str]) -> Location:
 _FIELDS: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "blob": (Descriptor.to_json, Descriptor.from_json),
     "manifest": (Descriptor.to_json, Descriptor.from_json),
-    "was": (
-        bare_json,
-        lambda value: Descriptor.from_json(value) if value else None,
-    ),
+    "before": (bare_json, _content),
     "source": (location_json, _location),
     "target": (location_json, _location),
     "targets": (
@@ -157,15 +171,17 @@ _FIELDS: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     ),
     "origin": (str, check_repository),
     "tag": (str, check_tag),
+    "tags": (list, lambda tags: tuple(map(check_tag, tags))),
     "needs": (list, tuple),
 }
 
 
-def _step_json(step: Step) -> dict[str, Any]:
-    members = {field.name: _FIELDS[field.name][0](getattr(step, field.name)) for field in fields(step)}
+def _step_json(step: Any) -> dict[str, Any]:
+    members = {field.name: _FIELDS[field.name][0](getattr(step, field.name)) for field in fields(type(step))}
     return {"do": _WORDS[type(step)], "id": step.id, **members}
 
 
 def _step(item: Mapping[str, Any]) -> Step:
     kind = _STEPS[item["do"]]
-    return kind(**{field.name: _FIELDS[field.name][1](item[field.name]) for field in fields(kind)})
+    step: Step = kind(**{field.name: _FIELDS[field.name][1](item[field.name]) for field in fields(kind)})
+    return step

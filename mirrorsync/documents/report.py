@@ -26,10 +26,12 @@ def report_document(report: Report, code: int | None = None) -> dict[str, Any]:
             "reason": ("deadline" if report.deadline else "signal") if report.interrupted else None,
             "images": [{**change_json(result.change), "outcome": result.outcome} for result in report.results],
             "failures": [failure_json(failure) for failure in report.failures],
+            "notices": [{"where": notice.where, "message": notice.message} for notice in report.notices],
             "counts": {
                 "read": amount_json(counts.blobs_read, counts.bytes_read),
                 "written": amount_json(counts.blobs_written, counts.bytes_written),
                 "mounted": amount_json(counts.blobs_mounted, counts.bytes_mounted),
+                "freed": amount_json(counts.freed.blobs, counts.freed.size) if counts.freed else None,
             },
         },
     )

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Literal
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed, Outlined, closure
-from mirrorsync.plan.model import (
-    Change,
-    CopyBlob,
-    Image,
-    MountBlob,
-    Plan,
-    PutManifest,
-    SetTag,
-    SpecStamp,
-    State,
-    Step,
-    Totals,
-)
+from mirrorsync.plan.model import Amount, BlobFate, Change, Image, Plan, SpecStamp, State, Totals
+from mirrorsync.plan.steps import CopyBlob, MountBlob, PutManifest, SetTag, Step, end_of
 
 
 def diff(desired: Desired, observed: Observed, *, spec: SpecStamp, created: str) -> Plan:
@@ -33,43 +22,64 @@ def diff(desired: Desired, observed: Observed, *, spec: SpecStamp, created: str)
     builder = _Builder(observed)
     changes = []
     for image in desired.images:
-        if image in observed.broken:
-            continue
-        change = Change(_as_read(image, observed), _state(image, observed), observed.roots.get(image))
-        changes.append(change)
-        if change.state != "unchanged":
-            builder.add_image(change)
+        if image not in observed.broken:
+            changes.append(change := _change(image, observed))
+            if change.state.changes:
+                builder.add_image(image, change)
     return Plan(
         created=created,
         spec=spec,
         changes=tuple(changes),
         steps=builder.steps(),
         failures=(*desired.failures, *observed.failures),
-        totals=_totals(changes, builder),
+        totals=totals_of(changes, builder.blobs),
     )
 
 
-def _as_read(image: Image, observed: Observed) -> Image:
-    """Return an image with its root as the manifest says it: a HEAD, which gave it, may be wrong in type and length."""
-    manifest = observed.manifests.get(image.root.digest)
-    if manifest is None or manifest.descriptor == image.root:
-        return image
-    return replace(image, root=manifest.descriptor.bare())
+def totals_of(changes: Iterable[Change], blobs: Mapping[tuple[str, BlobFate], Amount]) -> dict[str, Totals]:
+    """Return what changes come to at each store. blobs: what happens to blobs, by store."""
+    states: defaultdict[str, Counter[State]] = defaultdict(Counter)
+    for change in changes:
+        states[change.target.store][change.state] += 1
+    amounts: defaultdict[str, dict[BlobFate, Amount]] = defaultdict(dict)
+    for (store, fate), amount in blobs.items():
+        amounts[store][fate] = amount
+    return {store: Totals(states[store], amounts[store]) for store in sorted(states.keys() | amounts.keys())}
+
+
+def _change(image: Image, observed: Observed) -> Change:
+    state = _state(image, observed)
+    return Change(
+        image.target,
+        image.tag,
+        observed.roots.get(image),
+        _as_read(image.root, observed),
+        state,
+        mirror=image.mirror,
+        origin=image.origin,
+        step=end_of(image.target, image.tag, image.root.digest) if state.changes else "",
+    )
+
+
+def _as_read(root: Descriptor, observed: Observed) -> Descriptor:
+    """Return a root as its manifest says it: a HEAD, which gave it, may be wrong in type and length."""
+    manifest = observed.manifests.get(root.digest)
+    return root if manifest is None else manifest.descriptor.bare()
 
 
 def _state(image: Image, observed: Observed) -> State:
     held = observed.roots.get(image)
     if held is None:
-        return "new"
+        return State.NEW
     if held.digest != image.root.digest:
-        return "moved"
+        return State.MOVED
     if not observed.deep:
-        return "unchanged"
+        return State.UNCHANGED
     contents = observed.contents.get(image.target, frozenset())
     for manifest in closure(image.root, lambda wanted: observed.manifests[wanted.digest]):
         if manifest.digest not in contents or any(blob.digest not in contents for blob in manifest.blobs):
-            return "incomplete"
-    return "unchanged"
+            return State.INCOMPLETE
+    return State.UNCHANGED
 
 
 class _Builder:
@@ -84,22 +94,22 @@ class _Builder:
         self._blob_steps: dict[tuple[Location, Digest], str] = {}
         self._child_steps: dict[tuple[Location, Digest], str] = {}
         self._origins: dict[tuple[str, Digest], tuple[str, str]] = {}
-        self.totals: defaultdict[str, Totals] = defaultdict(Totals)
+        self.blobs: defaultdict[tuple[str, BlobFate], Amount] = defaultdict(Amount)
 
     def steps(self) -> tuple[Step, ...]:
         """Return all steps; what a step needs stands before it."""
         return (*self._copies.values(), *self._mounts.values(), *self._manifests.values())
 
-    def add_image(self, change: Change) -> None:
-        """Add what it takes to make one image stand at its destination."""
-        image = change.image
+    def add_image(self, image: Image, change: Change) -> None:
+        """Add the steps that bring one image to its destination."""
         needs: tuple[str, ...] = ()
-        for manifest in closure(image.root, self._manifest, skip=lambda child: self._vouched(child, image.target)):
+        root = change.after or image.root
+        for manifest in closure(root, self._manifest, skip=lambda child: self._vouched(child, image.target)):
             needs = self._needs(manifest, image)
-            if manifest.digest != image.root.digest or image.tag is None:
+            if manifest.digest != root.digest or image.tag is None:
                 self._put_manifest(manifest.descriptor, image, needs)
         if image.tag is not None:
-            step = SetTag(image.root.bare(), image.source, image.target, image.tag, change.was, needs)
+            step = SetTag(root.bare(), image.source, image.target, image.tag, change.before, needs)
             self._manifests[step.id] = step
 
     def _vouched(self, manifest: Descriptor, target: Location) -> bool:
@@ -164,16 +174,5 @@ class _Builder:
             return planned
         return self._observed.elsewhere.get(store, {}).get(digest, ""), ""
 
-    def _count(self, store: str, what: Literal["copy", "mount", "present"], blob: Descriptor) -> None:
-        totals = self.totals[store]
-        counted: dict[str, Any] = {what: getattr(totals, what).plus(blob)}
-        self.totals[store] = replace(totals, **counted)
-
-
-def _totals(changes: list[Change], builder: _Builder) -> dict[str, Totals]:
-    states = Counter((change.image.target.store, change.state) for change in changes)
-    totals = dict(builder.totals)
-    for (store, state), count in states.items():
-        counted: dict[str, Any] = {state: count}
-        totals[store] = replace(totals.get(store, Totals()), **counted)
-    return dict(sorted(totals.items()))
+    def _count(self, store: str, fate: BlobFate, blob: Descriptor) -> None:
+        self.blobs[store, fate] = self.blobs[store, fate].plus(blob)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from enum import StrEnum
+from typing import Final, Literal
 
 from mirrorsync.errors import MirrorsyncError, Side, place_of
 from mirrorsync.oci.descriptor import Descriptor
@@ -12,131 +13,120 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.oci.transports import is_pick
+from mirrorsync.plan.steps import Step
 
-State = Literal["new", "moved", "incomplete", "unchanged"]
+# What happens to a blob that an image needs: it is copied, shared with another repository, or there already.
+BlobFate = Literal["copy", "mount", "present"]
+
+
+class State(StrEnum):
+    """What becomes of an image at its destination."""
+
+    NEW = "new"  # the tag is not there yet
+    MOVED = "moved"  # the tag names another image
+    INCOMPLETE = "incomplete"  # the tag names the right image, of which something is missing
+    UNCHANGED = "unchanged"
+    KEPT = "kept"  # a policy keeps what is there, whatever the source has
+    REFUSED = "refused"  # a policy forbids what the source has, and says so as a failure
+    DELETED = "deleted"
+
+    @property
+    def changes(self) -> bool:
+        """Whether something has to be done."""
+        return self in _CHANGING
+
+
+_CHANGING: Final = frozenset({State.NEW, State.MOVED, State.INCOMPLETE, State.DELETED})
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an image is read: a repository, what is followed there, and the platforms that its root is narrowed to.
+
+    followed: the tag, pick or digest that gave the root, which is resolved again before a saved plan runs; None if the
+    spec names the root's digest, so that no tag of the source can change what is wanted. platforms: none for an image
+    that is wanted as the source has it.
+    """
+
+    location: Location
+    followed: str | None = None
+    platforms: tuple[Platform, ...] = ()
+
+    def reference(self, root: Digest) -> Reference:
+        """Return what is followed, or the digest that is wanted, as a reference. root: the image's digest."""
+        if self.followed is None:
+            return Reference(self.location, None, root)
+        if is_pick(self.followed):
+            return Reference(self.location, pick=self.followed)
+        if ":" in self.followed:
+            return Reference(self.location, None, Digest(self.followed))
+        return Reference(self.location, self.followed)
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
     """One image that is wanted at one place. tag None: it is wanted by digest alone and gets no tag.
 
-    followed: the source's tag (or pick) that gave the root, which is asked again before a saved plan runs; None where
-    the spec names the digest, so that no tag of the source can change what is wanted. platforms: what the root was
-    narrowed to; none when it is what the source has.
+    mirror: the entry of the spec that wants it, as a JSON pointer into the file: `/mirrors/3`.
     """
 
-    source: Location
+    origin: Origin
     target: Location
     tag: str | None
     root: Descriptor
-    followed: str | None = None
-    platforms: tuple[Platform, ...] = ()
+    mirror: str = ""
 
     @property
-    def origin(self) -> Reference:
-        """Where it comes from: the source, with what is followed there or the digest that is wanted."""
-        if self.followed is None:
-            return Reference(self.source, None, self.root.digest)
-        if is_pick(self.followed):
-            return Reference(self.source, pick=self.followed)
-        if ":" in self.followed:
-            return Reference(self.source, None, Digest(self.followed))
-        return Reference(self.source, self.followed)
+    def source(self) -> Location:
+        """The repository that it is read from."""
+        return self.origin.location
 
     def __str__(self) -> str:
         return place_of(self.target.store, self.target.repository, self.tag, None if self.tag else self.root.digest)
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """An image and how its destination stands to it. was: what the tag names there now, None when nothing."""
+class Related:
+    """Something that stays if an image is deleted. kind: `tag`, `index`, `image` (of an index), `signature`, `sbom`...
 
-    image: Image
-    state: State
-    was: Descriptor | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CopyBlob:
-    """Read a blob once from `source` and write it to `targets`, one repository for each destination store."""
-
-    blob: Descriptor
-    source: Location
-    targets: tuple[Location, ...]
-    needs: tuple[str, ...] = ()
-
-    @property
-    def id(self) -> str:
-        """`copy:DIGEST`: one for each blob, however many images share it."""
-        return f"copy:{self.blob.digest}"
-
-
-@dataclass(frozen=True, slots=True)
-class MountBlob:
-    """Let a destination repository share a blob that another repository of the same store has or will have.
-
-    origin: the other repository's name. source: where to read when the registry does not mount.
+    name: the tag or digest, and what else tells which.
     """
 
-    blob: Descriptor
-    origin: str
-    target: Location
-    source: Location
-    needs: tuple[str, ...] = ()
-
-    @property
-    def id(self) -> str:
-        """`mount:DIGEST@REPOSITORY`."""
-        return f"mount:{self.blob.digest}@{self.target}"
+    kind: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
-class PutManifest:
-    """Store a manifest at `target` by its digest, after everything it names."""
+class Change:
+    """One name at a destination, before and after.
 
-    manifest: Descriptor
-    source: Location
+    tag: None if the image is known by its digest alone. before: what the name stands for now, None = nothing. after:
+    what it will stand for, None = nothing. state: what that comes to. reason: the sentence of the policy that decided,
+    "" if none did. mirror: the entry of the spec that wants it (`/mirrors/3`), "" if no spec does. origin: where it is
+    read, None for what is deleted. step: the id of the step that completes it, "" if nothing is done. stays: what is
+    left of it, or goes on beside it.
+    """
+
     target: Location
-    needs: tuple[str, ...] = ()
+    tag: str | None
+    before: Descriptor | None
+    after: Descriptor | None
+    state: State
+    reason: str = ""
+    mirror: str = ""
+    origin: Origin | None = None
+    step: str = ""
+    stays: tuple[Related, ...] = ()
 
     @property
-    def id(self) -> str:
-        """`put:DIGEST@REPOSITORY`."""
-        return f"put:{self.manifest.digest}@{self.target}"
+    def digest(self) -> Digest:
+        """The digest that it is about: the new one, or the old one of what goes."""
+        content = self.after or self.before
+        assert content is not None  # noqa: S101 - there is no change from nothing to nothing
+        return content.digest
 
-
-@dataclass(frozen=True, slots=True)
-class SetTag:
-    """Store a root manifest at `target` under `tag`. was: what the tag must still name when it is done."""
-
-    manifest: Descriptor
-    source: Location
-    target: Location
-    tag: str
-    was: Descriptor | None = None
-    needs: tuple[str, ...] = ()
-
-    @property
-    def id(self) -> str:
-        """`tag:REPOSITORY:TAG`."""
-        return f"tag:{self.target}:{self.tag}"
-
-
-Step = CopyBlob | MountBlob | PutManifest | SetTag
-
-
-def stores_of(step: Step) -> tuple[str, ...]:
-    """Return the addresses of the destination stores that a step writes to."""
-    if isinstance(step, CopyBlob):
-        return tuple(target.store for target in step.targets)
-    return (step.target.store,)
-
-
-def final_step(image: Image) -> str:
-    """Return the id of the step after which an image is complete at its destination."""
-    if image.tag is None:
-        return PutManifest(image.root, image.source, image.target).id
-    return SetTag(image.root, image.source, image.target, image.tag).id
+    def __str__(self) -> str:
+        return place_of(self.target.store, self.target.repository, self.tag, None if self.tag else self.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,20 +156,18 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a plan does at one destination store: images by state, and blobs, each counted once for a repository."""
+    """What a plan does at one destination store.
 
-    new: int = 0
-    moved: int = 0
-    incomplete: int = 0
-    unchanged: int = 0
-    copy: Amount = Amount()
-    mount: Amount = Amount()
-    present: Amount = Amount()
+    states: images by state. blobs: what happens to blobs, each counted once for a repository.
+    """
+
+    states: Mapping[State, int] = field(default_factory=dict)
+    blobs: Mapping[BlobFate, Amount] = field(default_factory=dict)
 
     @property
     def changed(self) -> int:
         """How many images are not yet as they should be."""
-        return self.new + self.moved + self.incomplete
+        return sum(number for state, number in self.states.items() if state.changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +192,13 @@ class Plan:
     changes: tuple[Change, ...] = ()
     steps: tuple[Step, ...] = ()
     failures: tuple[Failure, ...] = ()
-    totals: dict[str, Totals] = field(default_factory=dict)
+    totals: Mapping[str, Totals] = field(default_factory=dict)
 
     def changed(self) -> Iterator[Change]:
-        """Yield what is not yet as it should be."""
-        return (change for change in self.changes if change.state != "unchanged")
+        """Yield what is not yet as it should be, and is going to be."""
+        return (change for change in self.changes if change.state.changes)
 
     @property
     def read_bytes(self) -> int:
         """How many bytes of blobs are read from sources; each blob once, however many destinations want it."""
-        return sum(step.blob.size for step in self.steps if isinstance(step, CopyBlob))
+        return sum(step.size for step in self.steps)

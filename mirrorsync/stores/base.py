@@ -157,6 +157,14 @@ class HoldsUnnamed(Protocol):
 
 
 @runtime_checkable
+class Sweeping(Protocol):
+    """A store that keeps what nothing names any more, until it is told to drop it. Registries do that by themselves."""
+
+    async def drop_unreferenced(self) -> tuple[int, int]:
+        """Remove all content that no entry leads to. Returns how many blobs, and how many bytes they had."""
+
+
+@runtime_checkable
 class BlobFiles(Protocol):
     """A repository whose blobs are files of their own: a server can send them with sendfile, and move uploads in."""
 

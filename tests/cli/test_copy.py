@@ -286,7 +286,7 @@ def test_quiet_says_nothing_and_json_is_a_report(mirrorsync: Mirrorsync) -> None
     assert (quiet.out, quiet.err) == ("", "")
     report = mirrorsync("copy", "--json", "oci:source:app:1", "oci:disk", code=0).json()
     jsonschema.Draft202012Validator(load_schema("report")).validate(report)
-    assert report["images"][0]["root"]["digest"] == made.digest
+    assert report["images"][0]["after"]["digest"] == made.digest
     assert mirrorsync("copy", "--json", "-q", "oci:source:app:1", "oci:disk", code=0).json()["kind"] == report["kind"]
     plan = mirrorsync("copy", "--json", "--dry-run", "oci:source:app:1", "oci:disk2", code=0).json()
     jsonschema.Draft202012Validator(load_schema("plan")).validate(plan)

@@ -20,7 +20,7 @@ from mirrorsync.plan.model import Plan
 from mirrorsync.schema_files import load_schema
 from mirrorsync.spec.load import load
 from mirrorsync.stores.open import StoreEnvironment, opener
-from mirrorsync.sync.planning import make_plan
+from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.session import Session
@@ -115,7 +115,7 @@ def test_at_the_deadline_a_stream_in_flight_is_given_up_and_what_is_done_stays(
         held_at(server, f"/blobs/{key}", stop, timer, landed)
         _, report = run(server, stop, tmp_path, *tags, observer=lambda event: hear(event, landed))
     report, ended = stop.ended(report)
-    assert {str(result.change.image.tag): result.outcome for result in report.results} == outcomes
+    assert {str(result.change.tag): result.outcome for result in report.results} == outcomes
     assert ended == code
     assert (report.interrupted, report.deadline) == (True, True)
     assert timer.seconds == 7200

@@ -60,10 +60,11 @@ def test_skopeo_deletes_both_where_we_do_not(mirrorsync: Mirrorsync, app: str) -
 
 
 def test_a_tag_that_is_alone_goes_by_its_digest(mirrorsync: Mirrorsync, app: str) -> None:
-    document = valid(mirrorsync("delete", PLAIN, "--yes", "--json", f"docker://{app}:solo", code=0).json(), "deletion")
-    assert (document["deleted"], document["by_digest"], document["tags"]) == (True, True, ["solo"])
-    assert document["root"]["digest"] == SOLO.digest
-    assert document["freed"] is None
+    document = valid(mirrorsync("delete", PLAIN, "--yes", "--json", f"docker://{app}:solo", code=0).json(), "report")
+    (gone,) = document["images"]
+    assert (gone["state"], gone["tag"], gone["outcome"]) == ("deleted", "solo", "done")
+    assert (gone["before"]["digest"], gone["after"]) == (SOLO.digest, None)
+    assert document["counts"]["freed"] is None
     host, _, repository = app.partition("/")
     assert Registry(host).manifest(repository, SOLO.digest).status == 404
     assert tags(app) == ["a", "b"]
@@ -113,8 +114,12 @@ def test_a_dry_run_deletes_nothing_and_says_what_would_go(mirrorsync: Mirrorsync
     assert f"to be deleted: the tag a of {app} ({shared(unique).digest})" in done.out
     assert "also in b" in done.out
     document = mirrorsync("delete", PLAIN, "--dry-run", "--json", "--all-tags-of-digest", f"{app}:a", code=0).json()
-    assert valid(document, "deletion")["tags"] == ["a", "b"]
-    assert document["deleted"] is False
+    (step,) = valid(document, "plan")["steps"]
+    assert (step["do"], step["tags"], step["manifest"]["digest"]) == (
+        "delete-manifest",
+        ["a", "b"],
+        shared(unique).digest,
+    )
     assert tags(app) == ["a", "b", "solo"]
 
 
@@ -227,12 +232,12 @@ def test_a_layout_gives_back_what_nothing_names_any_more(mirrorsync: Mirrorsync,
     whole = blobs(tmp_path / "layout")
     mirrorsync("delete", "--yes", "oci:layout:app:1", code=0)
     assert blobs(tmp_path / "layout") == whole, "the index of other:1 has it too"
-    document = valid(mirrorsync("delete", "--yes", "--json", "oci:layout:app:2", code=0).json(), "deletion")
+    document = valid(mirrorsync("delete", "--yes", "--json", "oci:layout:app:2", code=0).json(), "report")
     gone = whole - blobs(tmp_path / "layout")
     only_there = {images["app:2"].digest, *images["app:2"].blobs} - set(images["app:1"].blobs)
     assert {f"sha256:{name}" for name in gone} == only_there
-    assert document["freed"]["blobs"] == len(only_there)
-    assert document["freed"]["bytes"] == len(images["app:2"].raw) + sum(
+    assert document["counts"]["freed"]["blobs"] == len(only_there)
+    assert document["counts"]["freed"]["bytes"] == len(images["app:2"].raw) + sum(
         len(data) for key, data in images["app:2"].blobs.items() if key in only_there
     )
     assert json.loads(run("skopeo", "inspect", "--raw", f"oci:{tmp_path}/layout:other:1")) == json.loads(

@@ -57,7 +57,7 @@ def test_every_document_is_as_its_schema_says_and_alone_on_stdout(site: Mirrorsy
     assert [image["state"] for image in plan["images"]] == ["unchanged", "moved", "new"]
     assert {step["do"] for step in plan["steps"]} == {"copy", "put", "tag"}
     images = valid(site("images", "--json", code=0).json(), "images")
-    assert [image["root"] for image in images["images"]] == [image["root"] for image in plan["images"]]
+    assert [image["root"] for image in images["images"]] == [image["after"] for image in plan["images"]]
     before = valid(site("verify", "--json", code=1).json(), "plan")
     assert [image["state"] for image in before["images"]] == ["unchanged", "moved", "new"]
     report = valid(site("apply", "--json", code=0).json(), "report")

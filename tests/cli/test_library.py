@@ -70,9 +70,7 @@ def test_plans_are_made_saved_loaded_and_applied(spec: Path) -> None:
     assert mirrorsync.load_plan(spec.parent / "plan.json") == plan
     report = mirrorsync.apply_plan(plan, loaded, environment={}, observer=seen.append)
     assert (report.exit_code, report.outcomes["done"]) == (mirrorsync.ExitCode.DONE, 1)
-    assert [event.image for event in seen if isinstance(event, TagSet)] == [
-        str(change.image) for change in plan.changes
-    ]
+    assert [event.image for event in seen if isinstance(event, TagSet)] == [str(change) for change in plan.changes]
     with pytest.raises(mirrorsync.MirrorsyncError, match="changed after the plan was made") as stale:
         mirrorsync.apply_plan(plan, loaded, environment={})
     assert stale.value.exit_code == mirrorsync.ExitCode.STALE

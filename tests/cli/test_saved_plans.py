@@ -173,7 +173,7 @@ def other_manifest(plan: Any) -> None:
 
 
 def moves_anything(plan: Any) -> None:
-    step(plan, "tag")["was"] = None
+    step(plan, "tag")["before"] = None
 
 
 def needs_what_is_not_there(plan: Any) -> None:
@@ -209,7 +209,7 @@ def negative_size(plan: Any) -> None:
 
 
 def other_version(plan: Any) -> None:
-    plan["version"] = 2
+    plan["version"] = 1
 
 
 TAMPERED = (

@@ -49,7 +49,7 @@ def test_a_tampered_plan_is_refused(path: tuple[Any, ...]) -> None:
 
 
 def test_only_plans_of_this_version_are_read() -> None:
-    tampered = document_of(CASES[0]) | {"version": 2}
+    tampered = document_of(CASES[0]) | {"version": 1}
     with pytest.raises(UsageError, match="no plan of version"):
         document.from_json(tampered)
 

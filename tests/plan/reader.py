@@ -18,7 +18,8 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed
-from mirrorsync.plan.model import CopyBlob, Image, MountBlob, PutManifest, SetTag, SpecStamp, Step
+from mirrorsync.plan.model import Image, Origin, SpecStamp
+from mirrorsync.plan.steps import CopyBlob, MountBlob, PutManifest, SetTag, Step
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
 STAMP = SpecStamp("/etc/mirror.yaml", Digest.of(b"spec"))
@@ -71,7 +72,7 @@ class Case:
             name, _, place = line.partition(" -> ")
             target, _, tag = place.partition(":")
             root = self.manifests[name].descriptor
-            images.append(Image(location(f"src/{name}"), location(target), tag or None, root, tag or None))
+            images.append(Image(Origin(location(f"src/{name}"), tag or None), location(target), tag or None, root))
         return Desired(tuple(images))
 
     def observed(self) -> Observed:
@@ -106,7 +107,8 @@ class Case:
             return f"mount {self.names[step.blob.digest]} {step.origin} -> {step.target}"
         if isinstance(step, PutManifest):
             return f"put {self.names[step.manifest.digest]} -> {step.target}"
-        was = f" was {self.names[step.was.digest]}" if step.was else ""
+        assert isinstance(step, SetTag)
+        was = f" was {self.names[step.before.digest]}" if step.before else ""
         return f"tag {self.names[step.manifest.digest]} -> {step.target}:{step.tag}{was}"
 
     def needs(self, steps: tuple[Step, ...]) -> dict[str, list[str]]:

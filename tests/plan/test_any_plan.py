@@ -17,10 +17,11 @@ from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.diff import diff
 from mirrorsync.plan.inventory import MAX_MANIFESTS, Desired, Observed, closure, conflicts
-from mirrorsync.plan.model import CopyBlob, Image, MountBlob, Plan, PutManifest, SetTag, Step, final_step
+from mirrorsync.plan.model import Image, Origin, Plan
+from mirrorsync.plan.steps import CopyBlob, MountBlob, PutManifest, SetTag, Step, end_of
 from tests.plan.reader import STAMP
 
-SOURCE = Location("source.example", "from/here")
+SOURCE = Origin(Location("source.example", "from/here"))
 PLACES = [Location(store, name) for store in ("r.example", "oci:/disk") for name in ("a", "b", "c")]
 SHARED = frozenset({"oci:/disk"})
 
@@ -96,15 +97,14 @@ class World:
             assert step.blob.digest in self.held[Location(step.target.store, step.origin)]
             self.put(step.target, [step.blob.digest])
         else:
+            assert isinstance(step, PutManifest | SetTag)
             manifest = self.manifest(step.manifest)
             for named in (*manifest.blobs, *manifest.children):
                 assert named.digest in self.held[step.target], f"{step.id} comes before {named.digest}"
             self.put(step.target, [manifest.digest])
             if isinstance(step, SetTag):
-                assert self.tags.get((step.target, step.tag)) == step.was
+                assert self.tags.get((step.target, step.tag)) == step.before
                 self.tags[step.target, step.tag] = step.manifest
-            else:
-                assert isinstance(step, PutManifest)
 
 
 def start(seed: int) -> tuple[World, list[Image]]:
@@ -134,7 +134,7 @@ def planned(world: World, images: list[Image], *, deep: bool) -> Plan:
 def test_a_plan_that_is_done_leaves_every_image_whole_and_nothing_to_plan(seed: int, deep: bool) -> None:
     world, images = start(seed)
     plan = planned(world, images, deep=deep)
-    assert [change.image for change in plan.changes] == images
+    assert [str(change) for change in plan.changes] == [str(image) for image in images]
     for step in plan.steps:
         world.do(step)
     for image in images:
@@ -180,7 +180,7 @@ def test_the_last_step_of_an_image_waits_for_everything_that_is_brought_to_it(se
         world.held[place] -= {digest for digest in sorted(world.held[place]) if world.chance.random() < 0.3}
     steps = {step.id: step for step in planned(world, images, deep=True).steps}
     for image in images:
-        last = steps.get(final_step(image))
+        last = steps.get(end_of(image.target, image.tag, image.root.digest))
         if last is None:
             continue
         waits, ahead = set(), [last.id]
@@ -194,10 +194,7 @@ def test_the_last_step_of_an_image_waits_for_everything_that_is_brought_to_it(se
 
 def _brings(step: Step, image: Image) -> set[Digest]:
     """Return what a step, other than one that sets a tag, brings to an image's place."""
-    if isinstance(step, SetTag):
-        return set()
-    targets = step.targets if isinstance(step, CopyBlob) else (step.target,)
-    if image.target not in targets:
+    if image.target not in step.writes or not isinstance(step, PutManifest | CopyBlob | MountBlob):
         return set()
     return {step.manifest.digest if isinstance(step, PutManifest) else step.blob.digest}
 
@@ -227,7 +224,7 @@ def test_a_manifest_that_many_indexes_name_is_walked_once() -> None:
 def test_two_images_that_would_write_one_tag_differently_are_told() -> None:
     one, other = descriptor("one", media_types.OCI_MANIFEST), descriptor("other", media_types.OCI_MANIFEST)
     first = Image(SOURCE, PLACES[0], "1", one)
-    same = Image(Location("mirror.example", "x"), PLACES[0], "1", one)
+    same = Image(Origin(Location("mirror.example", "x")), PLACES[0], "1", one)
     different = Image(SOURCE, PLACES[0], "1", other)
     free = [Image(SOURCE, PLACES[0], "2", other), Image(SOURCE, PLACES[1], "1", other)]
     by_digest = [Image(SOURCE, PLACES[0], None, one), Image(SOURCE, PLACES[0], None, other)]

@@ -11,7 +11,8 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.plan.diff import diff
 from mirrorsync.plan.inventory import MAX_DEPTH, closure
-from mirrorsync.plan.model import CopyBlob, Plan, Totals
+from mirrorsync.plan.model import Plan, Totals
+from mirrorsync.plan.steps import CopyBlob
 from tests.plan.reader import CASES, STAMP, Case
 
 
@@ -66,7 +67,5 @@ def test_an_endless_nesting_is_refused() -> None:
 
 
 def _brief(totals: Totals) -> dict[str, object]:
-    states = {name: getattr(totals, name) for name in ("new", "moved", "incomplete", "unchanged")}
-    amounts = {name: getattr(totals, name) for name in ("copy", "mount", "present")}
-    brief: dict[str, object] = {name: count for name, count in states.items() if count}
-    return brief | {name: [amount.blobs, amount.size] for name, amount in amounts.items() if amount.blobs}
+    brief: dict[str, object] = {state.value: count for state, count in totals.states.items()}
+    return brief | {fate: [amount.blobs, amount.size] for fate, amount in totals.blobs.items()}

@@ -134,7 +134,7 @@ def _resolved(found: dict[str, Any]) -> dict[str, Any]:
     return {**target, **found}
 
 
-@pytest.mark.parametrize("name", ["mirror", "plan", "report", "images", "inspection", "tags", "deletion"])
+@pytest.mark.parametrize("name", ["mirror", "plan", "report", "images", "inspection", "tags"])
 def test_the_schemas_are_json_schema_2020_12(name: Any) -> None:
     schema = load_schema(name)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"

@@ -11,10 +11,15 @@ import pytest
 from mirrorsync.errors import Denied, MirrorsyncError, RegistryFailure, StalePlan, StillUsed, UsageError
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.reference import parse_image
+from mirrorsync.plan.model import Plan
+from mirrorsync.plan.steps import DeleteManifest, DeleteTag, Step
 from mirrorsync.stores.memory import MemoryStore
 from mirrorsync.stores.open import StoreEnvironment, opener
+from mirrorsync.sync.run.apply import apply
+from mirrorsync.sync.run.report import Report
+from mirrorsync.sync.saved import check_fresh
 from mirrorsync.sync.session import Session
-from mirrorsync.sync.single.delete import Removal, Removed, check_unchanged, plan_removal, remove
+from mirrorsync.sync.single.delete import plan_delete
 from tests.parts.images import artifact, image, index
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
@@ -33,15 +38,39 @@ def within(store: MemoryStore, work: Callable[[Session], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
-def planned(store: MemoryStore, reference: str, **options: Any) -> Removal:
-    return within(store, lambda session: plan_removal(session, parse_image(f"{STORE}/{reference}"), **options))
+def planned(store: MemoryStore, reference: str, **options: Any) -> Plan:
+    return within(store, lambda session: plan_delete(session, parse_image(f"{STORE}/{reference}"), **options))
 
 
-def deleted(store: MemoryStore, reference: str, **options: Any) -> Removed:
-    async def work(session: Session) -> Removed:
-        return await remove(session, await plan_removal(session, parse_image(f"{STORE}/{reference}"), **options))
+def whole(report: Report) -> Report:
+    """Return a report without failures. Raises: the first failure that it has."""
+    for failure in report.failures:
+        raise failure.error
+    return report
+
+
+def deleted(store: MemoryStore, reference: str, **options: Any) -> Plan:
+    async def work(session: Session) -> Plan:
+        plan = await plan_delete(session, parse_image(f"{STORE}/{reference}"), **options)
+        whole(await apply(plan, session))
+        return plan
 
     return within(store, work)
+
+
+def only_step(plan: Plan) -> Step:
+    (step,) = plan.steps
+    return step
+
+
+def tags_that_go(plan: Plan) -> tuple[str, ...]:
+    step = only_step(plan)
+    assert isinstance(step, DeleteManifest)
+    return step.tags
+
+
+def stays(plan: Plan, *kinds: str) -> list[str]:
+    return [one.name for change in plan.changes for one in change.stays if one.kind in kinds]
 
 
 def tags(store: MemoryStore) -> list[str]:
@@ -61,21 +90,21 @@ def store() -> MemoryStore:
 
 
 def test_a_tag_goes_alone_where_the_place_can(store: MemoryStore) -> None:
-    done = deleted(store, "app:a")
-    assert (done.removal.tags, done.removal.by_digest) == (("a",), False)
+    step = only_step(deleted(store, "app:a"))
+    assert isinstance(step, DeleteTag)
+    assert (step.tag, str(step.before.digest)) == ("a", ONE.digest)
     assert tags(store) == ["all", "b", "c", "solo"]
 
 
 @pytest.mark.parametrize("reference", [f"app@{image([b'solo']).digest}", "app:solo"])
 def test_an_image_goes_with_its_tag(store: MemoryStore, reference: str) -> None:
-    done = deleted(store, reference, all_tags=True)
-    assert (done.removal.tags, done.removal.by_digest) == (("solo",), True)
+    assert tags_that_go(deleted(store, reference, all_tags=True)) == ("solo",)
     assert tags(store) == ["a", "all", "b", "c"]
 
 
 def test_an_image_without_a_tag_goes_by_its_digest(store: MemoryStore) -> None:
     deleted(store, "app:solo")
-    assert deleted(store, f"app@{image([b'solo']).digest}").removal.tags == ()
+    assert tags_that_go(deleted(store, f"app@{image([b'solo']).digest}")) == ()
     with pytest.raises(MirrorsyncError, match="no image with this digest"):
         deleted(store, f"app@{image([b'solo']).digest}")
 
@@ -83,7 +112,7 @@ def test_an_image_without_a_tag_goes_by_its_digest(store: MemoryStore) -> None:
 @pytest.mark.parametrize("reference", [f"app@{index([ONE, TWO]).digest}", "app:all"])
 def test_an_index_goes_by_its_digest_and_its_images_stay(store: MemoryStore, reference: str) -> None:
     done = deleted(store, reference, all_tags=True)
-    assert [str(part.digest) for part in done.removal.parts] == [ONE.digest, TWO.digest]
+    assert stays(done, "image") == [ONE.digest, TWO.digest]
     assert tags(store) == ["a", "b", "c", "solo"]
 
 
@@ -105,22 +134,21 @@ def test_several_tags_of_one_digest_are_told_and_go_only_when_all_are_meant(stor
     with pytest.raises(StillUsed, match="also has the tags a, b; nothing was deleted"):
         deleted(store, f"app@{ONE.digest}")
     assert tags(store) == ["a", "b", "c", "solo"]
-    assert deleted(store, f"app@{ONE.digest}", all_tags=True).removal.tags == ("a", "b")
+    assert tags_that_go(deleted(store, f"app@{ONE.digest}", all_tags=True)) == ("a", "b")
     assert tags(store) == ["c", "solo"]
 
 
 def test_a_dry_run_tells_what_shares_the_digest(store: MemoryStore) -> None:
-    removal = planned(store, "app:a", look_around=True)
-    assert removal.sharing is not None
-    assert (removal.sharing.tags, removal.sharing.indexes) == (("b",), ("all",))
-    assert removal.tags == ("a",)
+    plan = planned(store, "app:a", look_around=True)
+    assert (stays(plan, "tag"), stays(plan, "index")) == (["b"], ["all"])
+    assert only_step(plan).id == f"delete:{STORE}/app:a"
 
 
 def test_what_refers_to_the_image_is_told_and_stays(store: MemoryStore) -> None:
     sbom = artifact(ONE, b"sbom")
     fill(store, "app", "sbom", sbom)
     done = deleted(store, "app:a")
-    assert [str(one.content.digest) for one in done.removal.attached] == [sbom.digest]
+    assert [name.split()[0] for name in stays(done, "sbom", "other")] == [sbom.digest]
     assert "sbom" in tags(store)
 
 
@@ -144,20 +172,28 @@ def test_tag_and_digest_that_part_delete_nothing(store: MemoryStore) -> None:
 def test_what_a_person_agreed_to_is_what_is_done(
     store: MemoryStore, change: Callable[[MemoryStore], None], unchanged: bool
 ) -> None:
-    asked = planned(store, "app:solo", all_tags=True)
+    agreed = planned(store, "app:solo", all_tags=True)
     change(store)
-    try:
-        check_unchanged(asked, planned(store, "app:solo", all_tags=True))
-        assert unchanged
-    except (StalePlan, StillUsed):
-        assert not unchanged
+    before = tags(store)
+
+    async def work(session: Session) -> None:
+        await check_fresh(agreed, session)
+        whole(await apply(agreed, session))
+
+    if unchanged:
+        within(store, work)
+        assert tags(store) == [tag for tag in before if tag != "solo"]
+    else:
+        with pytest.raises(StalePlan, match="nothing was d"):
+            within(store, work)
+        assert tags(store) == before
 
 
 @pytest.mark.parametrize("reference", ["docker-archive:/x.tar:app:1", "docker-daemon:app:1", "dir:/x"])
 def test_places_that_do_not_delete_say_so_before_anything_is_asked(reference: str) -> None:
     async def work() -> None:
         async with Session(lambda address: pytest.fail(f"{address} was opened")) as session:
-            await plan_removal(session, parse_image(reference))
+            await plan_delete(session, parse_image(reference))
 
     with pytest.raises(UsageError, match="nothing can be deleted from d"):
         asyncio.run(work())
@@ -167,7 +203,7 @@ def test_places_that_do_not_delete_say_so_before_anything_is_asked(reference: st
 def test_a_reference_has_to_say_which_image(reference: str) -> None:
     async def work() -> None:
         async with Session(lambda address: pytest.fail(f"{address} was opened")) as session:
-            await plan_removal(session, parse_image(reference))
+            await plan_delete(session, parse_image(reference))
 
     with pytest.raises(UsageError, match="does not say which image"):
         asyncio.run(work())
@@ -184,12 +220,12 @@ def unruly() -> Iterator[Unruly]:
         yield server
 
 
-def at_registry(server: Unruly, reference: str, **options: Any) -> Removed:
-    async def work() -> Removed:
+def at_registry(server: Unruly, reference: str, **options: Any) -> Report:
+    async def work() -> Report:
         around = StoreEnvironment({server.host: HostSettings(plain_http=True)}, asleep=no_wait)
         async with Session(opener(around)) as session:
             image = parse_image(f"{server.host}/{reference}")
-            return await remove(session, await plan_removal(session, image, **options))
+            return whole(await apply(await plan_delete(session, image, **options), session))
 
     return asyncio.run(work())
 

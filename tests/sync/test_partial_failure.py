@@ -18,9 +18,10 @@ from mirrorsync.errors import (
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.stores.memory import MemoryStore
-from mirrorsync.sync.planning import check_fresh, make_plan
+from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
+from mirrorsync.sync.saved import check_fresh
 from mirrorsync.sync.session import Session
 from tests.parts.images import image, noise
 from tests.sync.recording import allow

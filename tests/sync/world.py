@@ -15,7 +15,7 @@ from mirrorsync.plan.model import Plan
 from mirrorsync.spec.load import load
 from mirrorsync.spec.model import Spec
 from mirrorsync.stores.memory import MemoryStore
-from mirrorsync.sync.planning import make_plan
+from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.session import Session

@@ -19,9 +19,10 @@ from mirrorsync.files.locks import FileLock
 from mirrorsync.library import checked_plan, read_file
 from mirrorsync.plan.model import Plan
 from mirrorsync.spec.model import Spec
-from mirrorsync.sync.planning import check_against, check_fresh, make_plan
+from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
+from mirrorsync.sync.saved import check_against, check_fresh
 from mirrorsync.sync.session import Session
 
 _MAX_BYTES = 1024 * 1024 * 1024

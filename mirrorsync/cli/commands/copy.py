@@ -27,7 +27,7 @@ from mirrorsync.errors import ExitCode, NotFound, StorageError, UsageError, prin
 from mirrorsync.library import absolute
 from mirrorsync.oci.transports import transport_of
 from mirrorsync.plan.model import Failure, Plan
-from mirrorsync.sync.planning import make_plan
+from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.run.report import exit_code as code_of
@@ -175,6 +175,6 @@ def _check_preserving(wanted: Copy, preserve: bool | None) -> None:
 
 def _write_digest(name: str, plan: Plan) -> None:
     try:
-        Path(name).write_text(str(plan.changes[0].image.root.digest), "utf-8")
+        Path(name).write_text(str(plan.changes[0].digest), "utf-8")
     except OSError as error:
         raise StorageError(f"{printable(name)} cannot be written: {error.strerror}") from error

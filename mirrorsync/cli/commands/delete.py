@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import click
 from rich.filesize import decimal
@@ -14,20 +14,19 @@ from mirrorsync.cli.output.render import count
 from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.skopeo_codes import skopeo_codes
 from mirrorsync.cli.visits import Visit
-from mirrorsync.documents.inspection import deletion_document
+from mirrorsync.documents.plan import plan_document
+from mirrorsync.documents.report import report_document
 from mirrorsync.errors import ExitCode, UsageError, printable
 from mirrorsync.library import absolute
 from mirrorsync.oci.reference import Reference, parse_image
 from mirrorsync.oci.transports import transport_of
+from mirrorsync.plan.model import Change, Plan, Related
+from mirrorsync.plan.steps import DeleteManifest
+from mirrorsync.sync.run.apply import apply
+from mirrorsync.sync.run.report import Report
+from mirrorsync.sync.saved import check_fresh
 from mirrorsync.sync.session import Session
-from mirrorsync.sync.single.delete import (
-    Removal,
-    Removed,
-    check_deletable,
-    check_unchanged,
-    plan_removal,
-    remove,
-)
+from mirrorsync.sync.single.delete import check_reference, plan_delete
 
 
 @click.command()
@@ -55,25 +54,26 @@ def command(
     whatever else refers to the image stay.
     """
     image = parse_image(reference, str(absolute(".")))
-    check_deletable(image)
+    check_reference(image)
     if not (yes or dry_run or sys.stdin.isatty()):
         raise UsageError("nobody can be asked here, and nothing was deleted", remedy="--yes deletes, --dry-run shows")
     visit = Visit.to(console, image.location, access, retry_times)
     if dry_run:
-        planned = visit.run(lambda session: plan_removal(session, image, all_tags=all_tags, look_around=True))
-        console.result(lambda: deletion_document(Removed(planned), deleted=False), "\n".join(_plan_lines(planned)))
+        planned = visit.run(lambda session: plan_delete(session, image, all_tags=all_tags, look_around=True))
+        console.result(lambda: plan_document(planned), "\n".join(_plan_lines(planned)))
         return ExitCode.DONE
     agreed = None if yes else _agreed(visit, image, all_tags=all_tags)
-    done = visit.run(lambda session: _delete(session, image, agreed, all_tags=all_tags))
-    console.result(
-        lambda: deletion_document(done, deleted=True), "" if console.level < 0 else "\n".join(_done_lines(done))
-    )
+    plan, report = visit.run(lambda session: _delete(session, image, agreed, all_tags=all_tags))
+    if report.failures:
+        raise report.failures[0].error
+    lines = "" if console.level < 0 else "\n".join(_done_lines(plan, report))
+    console.result(lambda: report_document(report), lines)
     return ExitCode.DONE
 
 
-def _agreed(visit: Visit, image: Reference, *, all_tags: bool) -> Removal:
+def _agreed(visit: Visit, image: Reference, *, all_tags: bool) -> Plan:
     """Show a person what goes, and ask. Raises: UsageError when the answer is no."""
-    planned = visit.run(lambda session: plan_removal(session, image, all_tags=all_tags))
+    planned = visit.run(lambda session: plan_delete(session, image, all_tags=all_tags))
     for line in _plan_lines(planned):
         tell(line)
     if not click.confirm("Delete this?", err=True):
@@ -83,47 +83,51 @@ def _agreed(visit: Visit, image: Reference, *, all_tags: bool) -> Removal:
     return planned
 
 
-async def _delete(session: Session, image: Reference, agreed: Removal | None, *, all_tags: bool) -> Removed:
-    planned = await plan_removal(session, image, all_tags=all_tags)
-    if agreed is not None:
-        check_unchanged(agreed, planned)
-    return await remove(session, planned)
+async def _delete(session: Session, image: Reference, agreed: Plan | None, *, all_tags: bool) -> tuple[Plan, Report]:
+    if agreed is None:
+        plan = await plan_delete(session, image, all_tags=all_tags)
+    else:
+        plan = agreed
+        await check_fresh(plan, session)
+    return plan, await apply(plan, session)
 
 
-def _plan_lines(removal: Removal) -> Iterator[str]:
+def _plan_lines(plan: Plan) -> Iterator[str]:
     """Say what goes and what stays."""
-    where, digest = removal.reference.location, removal.found.digest
-    if removal.by_digest:
-        tags = f", with the tags {', '.join(removal.tags)}" if removal.tags else ""
-        yield printable(f"to be deleted: {where}@{digest}{tags}")
-    else:
-        yield printable(f"to be deleted: the tag {removal.reference.tag} of {where} ({digest})")
-        if removal.sharing is not None and (removal.sharing.tags or removal.sharing.indexes):
-            names = ", ".join((*removal.sharing.tags, *removal.sharing.indexes))
-            yield printable(f"stays: the image, which is also in {names}")
-            if transport_of(where.store) is None:
+    for change in plan.changes:
+        yield printable(f"to be deleted: {_what(plan, change)}")
+        beside = [one.name for one in change.stays if one.kind in ("tag", "index")]
+        if beside:
+            yield printable(f"stays: the image, which is also in {', '.join(beside)}")
+            if transport_of(change.target.store) is None:
                 yield "where the registry deletes only by digest, nothing is deleted because of that"
-    yield from _left_lines(removal)
+        yield from _left_lines(change.stays)
 
 
-def _left_lines(removal: Removal) -> Iterator[str]:
-    for one in removal.attached:
-        named = one.tag or f"{one.content.digest} {one.artifact_type}".rstrip()
-        yield printable(f"stays: {one.kind} {named}, which refers to it")
+def _what(plan: Plan, change: Change) -> str:
+    if change.tag is not None:
+        return f"the tag {change.tag} of {change.target} ({change.digest})"
+    tags = [tag for step in plan.steps if isinstance(step, DeleteManifest) for tag in step.tags]
+    return f"{change}, with the tags {', '.join(tags)}" if tags else str(change)
 
 
-def _done_lines(done: Removed) -> Iterator[str]:
-    removal = done.removal
-    where, digest = removal.reference.location, removal.found.digest
-    if removal.by_digest:
-        tags = f", with the tags {', '.join(removal.tags)}" if removal.tags else ""
-        yield printable(f"deleted: {where}@{digest}{tags}")
-    else:
-        yield printable(f"deleted: the tag {removal.reference.tag} of {where} ({digest})")
-    yield from _left_lines(removal)
-    if done.kept:
-        yield printable(f"stays: all blobs, since it cannot be told which are needed: {done.kept}")
-    elif done.blobs:
-        yield f"freed: {count(done.blobs, 'blob')}, {decimal(done.size or 0)}"
-    elif done.blobs is None and removal.by_digest and removal.parts:
-        yield f"stays: {count(len(removal.parts), 'image')} of the index, until the registry collects its garbage"
+def _left_lines(stays: Iterable[Related]) -> Iterator[str]:
+    parts = 0
+    for one in stays:
+        if one.kind == "image":
+            parts += 1
+        elif one.kind not in ("tag", "index"):
+            yield printable(f"stays: {one.kind} {one.name}, which refers to it")
+    if parts:
+        yield f"stays: {count(parts, 'image')} of the index, until the registry collects its garbage"
+
+
+def _done_lines(plan: Plan, report: Report) -> Iterator[str]:
+    for change in plan.changes:
+        yield printable(f"deleted: {_what(plan, change)}")
+        yield from _left_lines(change.stays)
+    for notice in report.notices:
+        yield printable(notice.message)
+    freed = report.counts.freed
+    if freed is not None and freed.blobs:
+        yield f"freed: {count(freed.blobs, 'blob')}, {decimal(freed.size)}"

@@ -11,7 +11,7 @@ from mirrorsync.cli.output.tables import Table
 from mirrorsync.cli.sessions import DEFAULT_SPEC, asked, read_spec
 from mirrorsync.documents.images import images_document
 from mirrorsync.sync.gather.resolve import resolve
-from mirrorsync.sync.planning import select, stamp
+from mirrorsync.sync.road import select, stamp
 from mirrorsync.sync.run.report import exit_code
 
 

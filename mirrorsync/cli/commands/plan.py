@@ -13,7 +13,7 @@ from mirrorsync.errors import ExitCode
 from mirrorsync.library import save_plan
 from mirrorsync.plan.model import Plan
 from mirrorsync.spec.model import Spec
-from mirrorsync.sync.planning import make_plan
+from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.run.report import exit_code
 
 

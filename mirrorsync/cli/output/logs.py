@@ -14,6 +14,7 @@ from mirrorsync.errors import MirrorsyncError, printable
 from mirrorsync.events import (
     BlobEnded,
     BlobStarted,
+    Deleted,
     Event,
     Noticed,
     Observer,
@@ -59,6 +60,12 @@ _LINES: Final[Mapping[type[Any], _Line]] = {
         },
     ),
     TagSet: _Line(0, "info", "image done", lambda event: {"image": event.image, "digest": event.digest}),
+    Deleted: _Line(
+        0,
+        "info",
+        "image deleted",
+        lambda event: {"image": event.image, "digest": event.digest, "by_digest": event.by_digest},
+    ),
     PhaseStarted: _Line(1, "debug", "phase", lambda event: {"phase": event.phase, "items": event.total}),
     TransferPlanned: _Line(1, "debug", "transfer", lambda event: {"bytes": event.size}),
     Served: _Line(

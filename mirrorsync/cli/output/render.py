@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Final
 
@@ -11,11 +11,19 @@ from rich.filesize import decimal
 from mirrorsync.cli.output.stdio import LINE_LIMIT
 from mirrorsync.cli.output.tables import Table
 from mirrorsync.errors import printable
-from mirrorsync.plan.model import Change, Failure, Plan, Totals
+from mirrorsync.plan.model import BlobFate, Change, Failure, Plan, State, Totals
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync.run.report import Report
 
-_STYLES: Final = {"new": "green", "moved": "yellow", "incomplete": "magenta"}
+_STYLES: Final = {
+    State.NEW: "green",
+    State.MOVED: "yellow",
+    State.INCOMPLETE: "magenta",
+    State.DELETED: "red",
+    State.KEPT: "cyan",
+    State.REFUSED: "bold red",
+}
+_BLOBS: Final[Mapping[BlobFate, str]] = {"copy": "copy", "mount": "mount", "present": "have"}
 
 
 def count(number: int, what: str) -> str:
@@ -34,20 +42,24 @@ def spec_summary(spec: Spec) -> str:
 
 
 def changes_table(changes: Iterable[Change]) -> Table:
-    """Return the changed images: state, place, digest (or old and new), and where it comes from."""
+    """Return the changed images: state, place, digest (or old and new), source, and what a policy says of it."""
     rows = [
-        (change.state, str(change.image), _digests(change), f"from {change.image.source}")
+        (change.state.value, str(change), _digests(change), _source(change))
         for change in changes
-        if change.state != "unchanged"
+        if change.state != State.UNCHANGED
     ]
-    return Table(("state", "image", "digest", "source"), rows, dict(_STYLES))
+    return Table(("state", "image", "digest", "source"), rows, {state.value: style for state, style in _STYLES.items()})
 
 
 def _digests(change: Change) -> str:
-    new = change.image.root.digest.short
-    if change.was is None or change.was.digest == change.image.root.digest:
-        return new
-    return f"{change.was.digest.short} -> {new}"
+    if change.before is None or change.after is None or change.before.digest == change.after.digest:
+        return change.digest.short
+    return f"{change.before.digest.short} -> {change.after.digest.short}"
+
+
+def _source(change: Change) -> str:
+    source = f"from {change.origin.location}" if change.origin else ""
+    return "; ".join(part for part in (source, printable(change.reason)) if part)
 
 
 def plan_summary(plan: Plan) -> str:
@@ -63,11 +75,11 @@ def _nothing(images: int, destinations: int) -> str:
 
 
 def _totals(totals: Totals) -> str:
-    images = [f"{number} {state}" for state in (*_STYLES, "unchanged") if (number := getattr(totals, state))]
+    images = [f"{number} {state}" for state in (*_STYLES, State.UNCHANGED) if (number := totals.states.get(state))]
     blobs = [
         f"{word} {count(amount.blobs, 'blob')} ({decimal(amount.size)})"
-        for word, amount in (("copy", totals.copy), ("mount", totals.mount), ("have", totals.present))
-        if amount.blobs
+        for fate, word in _BLOBS.items()
+        if (amount := totals.blobs.get(fate)) is not None
     ]
     return "; ".join(part for part in (", ".join(images), ", ".join(blobs)) if part)
 
@@ -87,7 +99,7 @@ def failure_lines(failures: Iterable[Failure]) -> list[str]:
 def report_summary(report: Report) -> str:
     """Return what a run did, in one or two lines."""
     outcomes, counts = report.outcomes, report.counts
-    destinations = len({result.change.image.target.store for result in report.results})
+    destinations = len({result.change.target.store for result in report.results})
     if not report.failures and not outcomes["done"] and not outcomes["skipped"]:
         return _nothing(len(report.results), destinations)
     parts = [f"{outcomes[name]} {name}" for name in ("done", "unchanged", "skipped") if outcomes[name]]

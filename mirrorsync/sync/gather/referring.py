@@ -10,7 +10,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import COSIGN_SUFFIXES
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import check_bounds
-from mirrorsync.plan.model import Image
+from mirrorsync.plan.model import Origin
 from mirrorsync.sync.gather.attached import attached
 from mirrorsync.sync.session import Session
 
@@ -42,8 +42,8 @@ async def referring(
                 yield attachment.tag, attachment.content.bare()
 
 
-def comes_along(image: Image) -> bool:
+def comes_along(tag: str | None, origin: Origin) -> bool:
     """Tell whether an image can be one that refers to another: it has no tag, or one of cosign's."""
-    return (image.tag is None and image.followed is None) or (
-        image.tag is not None and image.tag == image.followed and image.tag.endswith(COSIGN_SUFFIXES)
-    )
+    if tag is None:
+        return origin.followed is None
+    return tag == origin.followed and tag.endswith(COSIGN_SUFFIXES)

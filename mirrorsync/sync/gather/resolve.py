@@ -15,7 +15,7 @@ from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.oci.transports import is_pick
 from mirrorsync.plan.inventory import Desired, conflicts
-from mirrorsync.plan.model import Failure, Image
+from mirrorsync.plan.model import Failure, Image, Origin
 from mirrorsync.spec.filters import ExactTag
 from mirrorsync.spec.model import Mirror
 from mirrorsync.sync.gather.named import named_at
@@ -239,13 +239,14 @@ class _Resolver:
 
 def _images(question: _Question, root: Descriptor) -> Iterable[Image]:
     mirror = question.mirror
+    origin = Origin(question.source, mirror.followed(question.wanted), mirror.platforms)
     for destination in mirror.destinations:
         target = mirror.target(destination, question.source.repository)
-        yield Image(question.source, target, question.tag, root, mirror.followed(question.wanted), mirror.platforms)
+        yield Image(origin, target, question.tag, root, mirror.pointer)
 
 
 def _along(question: _Question, referring: Iterable[tuple[str | None, Descriptor]]) -> Iterable[Image]:
     for destination in question.mirror.destinations:
         target = question.mirror.target(destination, question.source.repository)
         for tag, root in referring:
-            yield Image(question.source, target, tag, root, tag)
+            yield Image(Origin(question.source, tag), target, tag, root, question.mirror.pointer)

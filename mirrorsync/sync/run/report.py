@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-from mirrorsync.errors import ExitCode
-from mirrorsync.plan.model import Change, Failure, SpecStamp
+from mirrorsync.errors import ExitCode, Interrupted, MirrorsyncError
+from mirrorsync.events import Noticed
+from mirrorsync.plan.model import Change, Failure, Plan, SpecStamp, State
+from mirrorsync.sync.run.order import Failed
+from mirrorsync.sync.run.transfer import NOTHING_MOVED, Counts
 
-Outcome = Literal["done", "unchanged", "failed", "skipped"]
+Outcome = Literal["done", "unchanged", "kept", "refused", "failed", "skipped"]
+# What becomes of a change that needs no step.
+_AS_PLANNED: Final[dict[State, Outcome]] = {
+    State.UNCHANGED: "unchanged",
+    State.KEPT: "kept",
+    State.REFUSED: "refused",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one image: done, unchanged, failed, or skipped because the run was told to stop."""
+    """What became of one change: done, unchanged, kept or refused by a policy, failed, or skipped by a stopped run."""
 
     change: Change
     outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """What was moved. Bytes are those of blobs."""
-
-    blobs_read: int = 0
-    bytes_read: int = 0
-    blobs_written: int = 0
-    bytes_written: int = 0
-    blobs_mounted: int = 0
-    bytes_mounted: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
-    """What a run did. started and finished: UTC, ISO 8601. failures: every image that failed, and why.
+    """What a run did. started and finished: UTC, ISO 8601. failures: everything that failed, and why.
 
-    deadline: whether it was stopped because its time was over, and not by a signal.
+    notices: what the operator should know of a store. deadline: whether the run was stopped because its time was over,
+    and not by a signal.
     """
 
     started: str
@@ -44,12 +43,13 @@ class Report:
     spec: SpecStamp
     results: tuple[Result, ...]
     failures: tuple[Failure, ...]
-    counts: Counts = Counts()
+    counts: Counts = NOTHING_MOVED
+    notices: tuple[Noticed, ...] = ()
     deadline: bool = False
 
     @property
     def outcomes(self) -> Counter[Outcome]:
-        """How many images ended how."""
+        """How many changes ended how."""
         return Counter(result.outcome for result in self.results)
 
     @property
@@ -60,12 +60,35 @@ class Report:
     @property
     def exit_code(self) -> ExitCode:
         """What the process should say: 0 when all is as wanted, 3 when some of it is, else what went wrong."""
-        landed = self.outcomes["done"] + self.outcomes["unchanged"] > 0
+        outcomes = self.outcomes
+        landed = any(outcomes[outcome] for outcome in ("done", "unchanged", "kept"))
         if self.interrupted and self.deadline:
             return ExitCode.PARTLY if landed else ExitCode.FAILED
         if self.interrupted:
             return ExitCode.INTERRUPTED
         return exit_code(self.failures, landed=landed)
+
+
+def report_of(
+    plan: Plan, failed: Failed, counts: Counts, notices: Sequence[Noticed], started: str, finished: str
+) -> Report:
+    """Return what became of every change of a plan. failed: why a step was not done, by its id and its store."""
+    results, failures = [], list(plan.failures)
+    for change in plan.changes:
+        outcome, error = _outcome(change, failed)
+        results.append(Result(change, outcome))
+        if outcome == "failed" and error is not None:
+            failures.append(Failure(str(change), error))
+    return Report(started, finished, plan.spec, tuple(results), tuple(failures), counts, tuple(notices))
+
+
+def _outcome(change: Change, failed: Failed) -> tuple[Outcome, MirrorsyncError | None]:
+    if change.state in _AS_PLANNED:
+        return _AS_PLANNED[change.state], None
+    error = failed.get((change.step, change.target.store))
+    if error is None:
+        return "done", None
+    return ("skipped" if isinstance(error, Interrupted) else "failed"), error
 
 
 def exit_code(failures: tuple[Failure, ...], *, landed: bool) -> ExitCode:

@@ -7,7 +7,8 @@ import random
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import Final
 
 from mirrorsync.errors import IntegrityError, Interrupted, MirrorsyncError, NotKept
 from mirrorsync.events import BlobEnded, BlobStarted, BytesMoved, Retrying
@@ -15,6 +16,7 @@ from mirrorsync.files.chunks import CHUNK_BYTES, VerifiedChunks
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
+from mirrorsync.plan.model import Amount
 from mirrorsync.sync.run.relay import relay
 from mirrorsync.sync.session import Session, located
 
@@ -31,9 +33,9 @@ _ATTEMPTS_UNKEPT = 2  # of a blob that a registry takes and has not: most say so
 Failures = Mapping[Location, MirrorsyncError]
 
 
-@dataclass(slots=True)
-class Tally:
-    """What was moved so far; blobs and bytes."""
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was moved: blobs, and their bytes. freed: what layouts gave back, None if no store had to be swept."""
 
     blobs_read: int = 0
     bytes_read: int = 0
@@ -41,12 +43,48 @@ class Tally:
     bytes_written: int = 0
     blobs_mounted: int = 0
     bytes_mounted: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    freed: Amount | None = None
+
+
+NOTHING_MOVED: Final = Counts()
+
+
+class Tally:
+    """The counts of a run that goes on. Threads count too."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self._lock = threading.Lock()
 
     def read(self, size: int) -> None:
-        """Count bytes that were read from a source. Called from threads."""
+        """Count bytes that were read from a source."""
         with self._lock:
-            self.bytes_read += size
+            self.counts = replace(self.counts, bytes_read=self.counts.bytes_read + size)
+
+    def copied(self, blob: Descriptor, targets: int) -> None:
+        """Count a blob that was read once and written to so many targets."""
+        with self._lock:
+            counts = self.counts
+            self.counts = replace(
+                counts,
+                blobs_read=counts.blobs_read + (targets > 0),
+                blobs_written=counts.blobs_written + targets,
+                bytes_written=counts.bytes_written + targets * blob.size,
+            )
+
+    def mounted(self, blob: Descriptor) -> None:
+        """Count a blob that was mounted."""
+        with self._lock:
+            counts = self.counts
+            self.counts = replace(
+                counts, blobs_mounted=counts.blobs_mounted + 1, bytes_mounted=counts.bytes_mounted + blob.size
+            )
+
+    def freed(self, blobs: int, size: int) -> None:
+        """Count what a store gave back."""
+        with self._lock:
+            before = self.counts.freed or Amount()
+            self.counts = replace(self.counts, freed=Amount(before.blobs + blobs, before.size + size))
 
 
 class Transfer:
@@ -71,8 +109,7 @@ class Transfer:
         """Mount a blob from repository `origin` of the target's store. False: it has to be copied."""
         if not await self._session.destination(target).mount(blob, origin):
             return False
-        self.tally.blobs_mounted += 1
-        self.tally.bytes_mounted += blob.size
+        self.tally.mounted(blob)
         return True
 
     async def copy(self, blob: Descriptor, source: Location, targets: Sequence[Location]) -> Failures:
@@ -95,10 +132,7 @@ class Transfer:
                 failures = dict.fromkeys(pending, error)
                 break
         self._written.update((target, blob.digest) for target in targets if target not in failures)
-        written = len(targets) - len(failures)
-        self.tally.blobs_read += written > 0
-        self.tally.blobs_written += written
-        self.tally.bytes_written += written * blob.size
+        self.tally.copied(blob, len(targets) - len(failures))
         return failures
 
     def has_written(self, blob: Descriptor, target: Location) -> bool:

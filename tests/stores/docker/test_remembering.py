@@ -20,7 +20,7 @@ from mirrorsync.stores.base import Store
 from mirrorsync.stores.docker.archive_store import DockerArchiveStore
 from mirrorsync.stores.docker.daemon_store import DockerDaemonStore
 from mirrorsync.stores.open import StoreEnvironment, opener
-from mirrorsync.sync.planning import make_plan
+from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.session import Session

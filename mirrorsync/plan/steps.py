@@ -1,0 +1,228 @@
+"""Steps: the pieces of work that a plan consists of, as data. Each says all that is needed to carry it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.reference import Location
+
+
+class Step(Protocol):
+    """One piece of work. Equal work has an equal id, so that it is done once."""
+
+    # Whether the step is skipped if one of its needs failed. A mount is not: it falls back to a copy.
+    fails_with_needs: ClassVar[bool]
+
+    @property
+    def id(self) -> str:
+        """The step's name in a plan; the same for the same work."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The ids of the steps that must end before this one begins."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes of blobs it reads from a source, if all goes well."""
+
+    @property
+    def reads(self) -> tuple[Location, ...]:
+        """The repositories that content is read from."""
+
+    @property
+    def writes(self) -> tuple[Location, ...]:
+        """The repositories that are changed; at most one of each store."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyBlob:
+    """Read a blob once from `source` and write it to `targets`, one repository for each destination store."""
+
+    fails_with_needs: ClassVar[bool] = True
+
+    blob: Descriptor
+    source: Location
+    targets: tuple[Location, ...]
+    needs: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """`copy:DIGEST`: one for each blob, however many images share it."""
+        return f"copy:{self.blob.digest}"
+
+    @property
+    def size(self) -> int:
+        """The blob's size, once for all targets."""
+        return self.blob.size
+
+    @property
+    def reads(self) -> tuple[Location, ...]:
+        """The source."""
+        return (self.source,)
+
+    @property
+    def writes(self) -> tuple[Location, ...]:
+        """The targets."""
+        return self.targets
+
+
+@dataclass(frozen=True, slots=True)
+class MountBlob:
+    """Let a destination repository share a blob that another repository of the same store has or will have.
+
+    origin: the other repository's name. source: where to read the blob if the registry does not mount it.
+    """
+
+    fails_with_needs: ClassVar[bool] = False
+    size: ClassVar[int] = 0
+
+    blob: Descriptor
+    origin: str
+    target: Location
+    source: Location
+    needs: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """`mount:DIGEST@REPOSITORY`."""
+        return f"mount:{self.blob.digest}@{self.target}"
+
+    @property
+    def reads(self) -> tuple[Location, ...]:
+        """The source, and the other repository of the destination."""
+        return (self.source, Location(self.target.store, self.origin))
+
+    @property
+    def writes(self) -> tuple[Location, ...]:
+        """The target."""
+        return (self.target,)
+
+
+@dataclass(frozen=True, slots=True)
+class PutManifest:
+    """Store a manifest at `target` by its digest, after everything that it names."""
+
+    fails_with_needs: ClassVar[bool] = True
+    size: ClassVar[int] = 0
+
+    manifest: Descriptor
+    source: Location
+    target: Location
+    needs: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """`put:DIGEST@REPOSITORY`."""
+        return f"put:{self.manifest.digest}@{self.target}"
+
+    @property
+    def reads(self) -> tuple[Location, ...]:
+        """The source."""
+        return (self.source,)
+
+    @property
+    def writes(self) -> tuple[Location, ...]:
+        """The target."""
+        return (self.target,)
+
+
+@dataclass(frozen=True, slots=True)
+class SetTag:
+    """Store a root manifest at `target` under `tag`. before: what the tag must still name then, None = nothing."""
+
+    fails_with_needs: ClassVar[bool] = True
+    size: ClassVar[int] = 0
+
+    manifest: Descriptor
+    source: Location
+    target: Location
+    tag: str
+    before: Descriptor | None = None
+    needs: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """`tag:REPOSITORY:TAG`."""
+        return f"tag:{self.target}:{self.tag}"
+
+    @property
+    def reads(self) -> tuple[Location, ...]:
+        """The source."""
+        return (self.source,)
+
+    @property
+    def writes(self) -> tuple[Location, ...]:
+        """The target."""
+        return (self.target,)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTag:
+    """Delete one tag and nothing else. before: what it must still name then.
+
+    A registry that deletes by digest alone loses the manifest with it, and only if no other tag and no index names it.
+    """
+
+    fails_with_needs: ClassVar[bool] = True
+    size: ClassVar[int] = 0
+
+    target: Location
+    tag: str
+    before: Descriptor
+    needs: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """`delete:REPOSITORY:TAG`."""
+        return f"delete:{self.target}:{self.tag}"
+
+    @property
+    def reads(self) -> tuple[Location, ...]:
+        """Nothing."""
+        return ()
+
+    @property
+    def writes(self) -> tuple[Location, ...]:
+        """The target."""
+        return (self.target,)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteManifest:
+    """Delete a manifest by its digest. tags: those that go with it; if another tag or an index has it, it stays."""
+
+    fails_with_needs: ClassVar[bool] = True
+    size: ClassVar[int] = 0
+
+    target: Location
+    manifest: Descriptor
+    tags: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """`delete:REPOSITORY@DIGEST`."""
+        return f"delete:{self.target}@{self.manifest.digest}"
+
+    @property
+    def reads(self) -> tuple[Location, ...]:
+        """Nothing."""
+        return ()
+
+    @property
+    def writes(self) -> tuple[Location, ...]:
+        """The target."""
+        return (self.target,)
+
+
+def end_of(target: Location, tag: str | None, digest: Digest) -> str:
+    """Return the id of the step after which an image is complete at a destination, under a tag or by its digest."""
+    return f"put:{digest}@{target}" if tag is None else f"tag:{target}:{tag}"
+
+
+def stores_of(step: Step) -> tuple[str, ...]:
+    """Return the addresses of the stores that a step writes to."""
+    return tuple(location.store for location in step.writes)

@@ -1,0 +1,66 @@
+"""Deleting a tag or a manifest: what it names is asked for once more just before, and whether it is gone just after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mirrorsync.errors import RegistryFailure, StalePlan, TagsNotDeleted
+from mirrorsync.events import Deleted
+from mirrorsync.oci.reference import Location
+from mirrorsync.plan.deletion import Doomed, check_deletable
+from mirrorsync.plan.steps import DeleteManifest, DeleteTag
+from mirrorsync.stores.base import Sweeping
+from mirrorsync.sync.gather.sharing import sharing_of
+from mirrorsync.sync.session import Session
+
+
+async def delete_tag(session: Session, step: DeleteTag) -> None:
+    """Delete one tag, unless it is gone already.
+
+    A registry that deletes by digest alone loses the manifest, if nothing else there needs it. Raises: StalePlan if the
+    tag names another image by now; StillUsed, and nothing was done; RegistryFailure; MirrorsyncError.
+    """
+    repository = session.repository(step.target)
+    found = await repository.resolve(step.tag)
+    if found is None:
+        return
+    if found.digest != step.before.digest:
+        raise StalePlan(f"the tag names {found.digest.short} by now; nothing was deleted")
+    by_digest = False
+    try:
+        await repository.delete(step.tag)
+    except TagsNotDeleted:
+        sharing = await sharing_of(session, step.target, step.before.digest)
+        check_deletable(Doomed(step.target, step.tag, step.before, sharing), sharing, all_tags=False)
+        await repository.delete(str(step.before.digest))
+        by_digest = True
+    await _check_gone(session, step.target, (step.tag, *([str(step.before.digest)] if by_digest else [])))
+    session.announce(Deleted(f"{step.target}:{step.tag}", str(step.before.digest), by_digest))
+
+
+async def delete_manifest(session: Session, step: DeleteManifest) -> None:
+    """Delete a manifest by its digest, with the tags that the plan says and no other.
+
+    Raises: StalePlan if other tags, or an index, have it by now; RegistryFailure; MirrorsyncError.
+    """
+    digest = step.manifest.digest
+    sharing = await sharing_of(session, step.target, digest)
+    changed = sorted({*sharing.tags} ^ {*step.tags} | {*sharing.indexes})
+    if changed:
+        raise StalePlan(f"{', '.join(changed)} changed after the plan was made; nothing was deleted")
+    await session.repository(step.target).delete(str(digest))
+    # What a layout deletes may stay as part of an image without a tag, until it is swept.
+    swept = isinstance(session.store(step.target.store), Sweeping)
+    await _check_gone(session, step.target, (*step.tags, *([] if swept else [str(digest)])))
+    session.announce(Deleted(f"{step.target}@{digest}", str(digest), True))
+
+
+async def _check_gone(session: Session, target: Location, names: Iterable[str]) -> None:
+    """A registry that accepts a deletion and keeps the image (a cache, a replica) has not deleted it."""
+    for name in names:
+        if await session.repository(target).resolve(name) is not None:
+            raise RegistryFailure(
+                "it was accepted to be deleted, and is still there",
+                remedy="look again later: a cache may still have it",
+                reference=name,
+            )

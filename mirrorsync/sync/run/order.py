@@ -1,0 +1,148 @@
+"""Steps in the order of their needs, as many at a time as is useful. What a step does is not known here."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import threading
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from mirrorsync.errors import Interrupted, MirrorsyncError
+from mirrorsync.events import Observer, PhaseAdvanced, PhaseStarted, StepFailed, TransferPlanned
+from mirrorsync.plan.steps import Step, stores_of
+from mirrorsync.sync.pool import STEPS_AT_ONCE
+from mirrorsync.sync.run.transfer import SMALL_BYTES, STREAMS_AT_ONCE
+
+# Why a step was not done, by its id and the store where it was not.
+Failed = Mapping[tuple[str, str], MirrorsyncError]
+
+
+async def in_order(
+    steps: Sequence[Step],
+    perform: Callable[[Step], Awaitable[Mapping[str, MirrorsyncError]]],
+    stop: threading.Event,
+    announce: Observer,
+) -> Failed:
+    """Perform every step after those that it needs, and return what failed.
+
+    steps: what a step needs comes before it. perform: does one step, and returns what failed, by the store's address.
+    A failure stops what depends on it at the same store, and nothing else. stop: when it is set, no step is begun.
+    """
+    order = _Order(steps, perform, stop, announce)
+    await order.work()
+    return order.failed
+
+
+class _Order:
+    """One execution: which steps wait, are ready, and have failed."""
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        perform: Callable[[Step], Awaitable[Mapping[str, MirrorsyncError]]],
+        stop: threading.Event,
+        announce: Observer,
+    ) -> None:
+        self._steps = steps
+        self._perform = perform
+        self._stop = stop
+        self._announce = announce
+        self._waiting = {step.id: len(step.needs) for step in steps}
+        self._dependents: defaultdict[str, list[Step]] = defaultdict(list)
+        for step in steps:
+            for need in step.needs:
+                self._dependents[need].append(step)
+        self._left = len(steps)
+        self._questions = _Lane()
+        self._streams = _Lane()
+        self.failed: dict[tuple[str, str], MirrorsyncError] = {}
+
+    async def work(self) -> None:
+        """Do every step."""
+        self._announce(PhaseStarted("apply", self._left))
+        self._announce(TransferPlanned(sum(step.size for step in self._steps)))
+        for step in self._steps:
+            if not step.needs:
+                self._ready(step)
+        self._close_when_done()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(STEPS_AT_ONCE, self._left)):
+                group.create_task(self._serve(self._questions))
+            for _ in range(min(STREAMS_AT_ONCE, self._left)):
+                group.create_task(self._serve(self._streams))
+
+    async def _serve(self, lane: _Lane) -> None:
+        while (step := await lane.take()) is not None:
+            for store, error in (await self._do(step)).items():
+                self.failed[step.id, store] = error
+            self._announce(PhaseAdvanced("apply"))
+            self._left -= 1
+            for dependent in self._dependents.pop(step.id, ()):
+                self._waiting[dependent.id] -= 1
+                if not self._waiting[dependent.id]:
+                    self._ready(dependent)
+            self._close_when_done()
+
+    def _ready(self, step: Step) -> None:
+        if step.size > SMALL_BYTES:
+            self._streams.put(step, -step.size)  # the largest first, so that none is left alone at the end
+        else:
+            # What completes an image goes before what begins one: a run that is cut off has whole images to show.
+            self._questions.put(step, 0 if step.size else -1)
+
+    def _close_when_done(self) -> None:
+        if not self._left:
+            self._questions.close()
+            self._streams.close()
+
+    async def _do(self, step: Step) -> Mapping[str, MirrorsyncError]:
+        """Do a step; return what failed, by store."""
+        if self._stop.is_set():
+            return dict.fromkeys(stores_of(step), Interrupted("the run was told to stop before this"))
+        if step.fails_with_needs and (blocked := self._blocked(step)):
+            return blocked
+        failures = {store: error.at(step=step.id) for store, error in (await self._perform(step)).items()}
+        for store, error in failures.items():
+            if not isinstance(error, Interrupted):
+                self._announce(StepFailed(f"{step.id} ({store})", error))
+        return failures
+
+    def _blocked(self, step: Step) -> dict[str, MirrorsyncError]:
+        """Return what stops a step at each of its stores: the first failure of what it needs there."""
+        found: dict[str, MirrorsyncError] = {}
+        for store in stores_of(step):
+            failures = (self.failed.get((need, store)) for need in step.needs)
+            if (error := next((error for error in failures if error is not None), None)) is not None:
+                found[store] = error
+        return found
+
+
+class _Lane:
+    """Steps that are ready, for workers of one kind; the smallest rank comes first."""
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[int, int, Step]] = []
+        self._count = 0
+        self._closed = False
+        self._changed = asyncio.Event()
+
+    def put(self, step: Step, rank: int) -> None:
+        """Add a step."""
+        heapq.heappush(self._steps, (rank, self._count, step))
+        self._count += 1
+        self._changed.set()
+
+    def close(self) -> None:
+        """Send the workers home when no step is left."""
+        self._closed = True
+        self._changed.set()
+
+    async def take(self) -> Step | None:
+        """Return the next step, None when there will be none."""
+        while not self._steps:
+            if self._closed:
+                return None
+            self._changed.clear()
+            await self._changed.wait()
+        return heapq.heappop(self._steps)[2]

@@ -1,0 +1,110 @@
+"""One step carried out. A step says all that is needed, so that nothing here knows of other steps or of their order."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Self
+
+from mirrorsync.errors import MirrorsyncError, StalePlan
+from mirrorsync.events import TagSet
+from mirrorsync.oci.reference import Location
+from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step, stores_of
+from mirrorsync.sync.gather.held import held_at
+from mirrorsync.sync.pool import Room
+from mirrorsync.sync.run.deleting import delete_manifest, delete_tag
+from mirrorsync.sync.run.storing import Storing
+from mirrorsync.sync.run.transfer import Transfer
+from mirrorsync.sync.session import Session, located
+
+# Of manifests that are being written at a time, in bytes as they are sent.
+_MANIFEST_BYTES: Final = 16 * 1024 * 1024
+
+
+class Performer:
+    """Carries out steps over the stores of a session. Use it as `async with Performer(...)`.
+
+    stop: when it is set, streams in flight end with Interrupted. sleep: waits so many seconds between attempts.
+    """
+
+    def __init__(self, session: Session, stop: threading.Event, sleep: Callable[[float], Awaitable[None]]) -> None:
+        self.session = session
+        self.stop = stop
+        self.transfer = Transfer(session, stop, sleep)
+        self.storing = Storing(session, self.transfer)
+        self.room = Room(_MANIFEST_BYTES)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self.transfer.close)
+
+    async def perform(self, step: Step) -> Mapping[str, MirrorsyncError]:
+        """Do one step; return why it was not done, by the address of the store where it was not."""
+        try:
+            return await _WAYS[type(step)](self, step) or {}
+        except MirrorsyncError as error:
+            return dict.fromkeys(stores_of(step), error)
+
+
+async def _copy_blob(performer: Performer, step: CopyBlob) -> Mapping[str, MirrorsyncError]:
+    failures = await performer.transfer.copy(step.blob, step.source, step.targets)
+    return {target.store: error for target, error in failures.items()}
+
+
+async def _mount_blob(performer: Performer, step: MountBlob) -> None:
+    with located("destination", step.target):
+        if await performer.transfer.mount(step.blob, step.origin, step.target):
+            return
+    # The destination's own copy is nearer than the source, and was verified when it was written.
+    for source in (Location(step.target.store, step.origin), step.source):
+        failures = await performer.transfer.copy(step.blob, source, [step.target])
+        if not failures:
+            return
+    raise failures[step.target]
+
+
+async def _put_manifest(performer: Performer, step: PutManifest) -> None:
+    async with performer.room.of(step.manifest.size):
+        with located("source", step.source):
+            manifest = await performer.session.manifest(step.source, step.manifest)
+        with located("destination", step.target, str(manifest.digest)):
+            await performer.storing.put(manifest, step.source, step.target)
+
+
+async def _set_tag(performer: Performer, step: SetTag) -> None:
+    session = performer.session
+    async with performer.room.of(step.manifest.size):
+        with located("source", step.source):
+            manifest = await session.manifest(step.source, step.manifest)
+        with located("destination", step.target, step.tag):
+            await performer.storing.prepare(manifest, step.source, step.target)
+            held = await held_at(session, step.target, step.tag, step.manifest, step.source)
+            expected = {known.digest for known in (step.manifest, step.before) if known is not None}
+            if held is not None and held.digest not in expected:
+                raise StalePlan(f"the tag names {held.digest.short} by now; somebody else has set it")
+            await performer.storing.tag(manifest, step.source, step.target, step.tag)
+    session.announce(TagSet(f"{step.target}:{step.tag}", str(manifest.digest)))
+
+
+async def _delete_tag(performer: Performer, step: DeleteTag) -> None:
+    with located("destination", step.target, step.tag):
+        await delete_tag(performer.session, step)
+
+
+async def _delete_manifest(performer: Performer, step: DeleteManifest) -> None:
+    with located("destination", step.target, str(step.manifest.digest)):
+        await delete_manifest(performer.session, step)
+
+
+# A new kind of step is a class of plan/steps.py, an entry here, and one in the reader of saved plans.
+_WAYS: Final[Mapping[type[Any], Callable[[Performer, Any], Awaitable[Mapping[str, MirrorsyncError] | None]]]] = {
+    CopyBlob: _copy_blob,
+    MountBlob: _mount_blob,
+    PutManifest: _put_manifest,
+    SetTag: _set_tag,
+    DeleteTag: _delete_tag,
+    DeleteManifest: _delete_manifest,
+}
