@@ -7,12 +7,13 @@ enters, and rendered once, by the command line. Nothing else reaches the user.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self, TypeVar
 
 Side = Literal["source", "destination"]
+E = TypeVar("E", bound="MirrorsyncError")
 
 _SHOWN_LIMIT = 400  # characters of foreign text in one message; error bodies of registries can be whole HTML pages
 
@@ -66,13 +67,13 @@ def place_of(
 
 
 class MirrorsyncError(Exception):
-    """Something went wrong that the user can be told about in one line.
+    """Something went wrong that the user can be told about in one line. A value: its fields cannot be set.
 
-    message: what happened; remedy: what to do about it; exit_code: what the process says of it, by kind unless somebody
-    knows better; the rest says where. `at` fills in what an outer layer knows.
+    message: what happened; remedy: what to do about it; exit_code: what the process exits with, given by the kind; the
+    rest says where. `with_` and `at` return copies, with what an outer layer knows better or in addition.
     """
 
-    exit_code = ExitCode.FAILED
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
     default_remedy: ClassVar[str] = ""
     transient: ClassVar[bool] = False  # the same thing may work a moment later, so a whole blob is tried again
 
@@ -88,13 +89,31 @@ class MirrorsyncError(Exception):
         step: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.remedy = remedy or self.default_remedy
-        self.side = side
-        self.store = store
-        self.repository = repository
-        self.reference = reference
-        self.step = step
+        self.message: Final = message
+        self.remedy: Final = remedy or self.default_remedy
+        self.side: Final = side
+        self.store: Final = store
+        self.repository: Final = repository
+        self.reference: Final = reference
+        self.step: Final = step
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # One error is raised in many tasks and kept by those that remember answers. Python's own `__cause__`,
+        # `__traceback__` and `__notes__` stay as they are for every exception.
+        if not name.startswith("__") and (name in self.__dict__ or hasattr(type(self), name)):
+            raise AttributeError(f"{name} of an error cannot be set; with_() and at() return copies")
+        super().__setattr__(name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python would call the class with `args` alone, which not every kind takes.
+        return _rebuilt, (type(self), self.__dict__)
+
+    def with_(
+        self, *, message: str | None = None, remedy: str | None = None, exit_code: ExitCode | None = None
+    ) -> Self:
+        """Return a copy with other fields where they are given: of the same kind, with the same cause and traceback."""
+        given = {"message": message, "remedy": remedy, "exit_code": exit_code}
+        return self._copy({name: value for name, value in given.items() if value is not None})
 
     def at(
         self,
@@ -105,13 +124,23 @@ class MirrorsyncError(Exception):
         reference: str | None = None,
         step: str | None = None,
     ) -> Self:
-        """Say where it happened, as far as that is not said yet (the innermost layer knows best); return self."""
-        self.side = self.side or side
-        self.store = self.store or store
-        self.repository = self.repository if self.repository is not None else repository
-        self.reference = self.reference or reference
-        self.step = self.step or step
-        return self
+        """Return a copy that says where it happened, and self if it says all of it already.
+
+        What it says itself stays: the innermost layer knows best.
+        """
+        given = {"side": side, "store": store, "repository": repository, "reference": reference, "step": step}
+        absent = {name: value for name, value in given.items() if value is not None and not self._says(name)}
+        return self._copy(absent) if absent else self
+
+    def _says(self, name: str) -> bool:
+        # "" is a repository's name, and no store, reference or step.
+        return getattr(self, name) is not None if name == "repository" else bool(getattr(self, name))
+
+    def _copy(self, fields: Mapping[str, object]) -> Self:
+        copy = _rebuilt(type(self), {**self.__dict__, **fields})
+        copy.__cause__, copy.__context__ = self.__cause__, self.__context__
+        copy.__suppress_context__ = self.__suppress_context__  # after the cause, which sets it
+        return copy.with_traceback(self.__traceback__)
 
     @property
     def where(self) -> str:
@@ -125,6 +154,13 @@ class MirrorsyncError(Exception):
     def __str__(self) -> str:
         side = f"{self.side} " if self.side and self.where else ""
         return f"{side}{self.where}: {self.message}" if self.where else self.message
+
+
+def _rebuilt(kind: type[E], fields: Mapping[str, Any]) -> E:
+    """Return an error of that kind with these fields, without calling its constructor."""
+    error = kind.__new__(kind, fields["message"])
+    error.__dict__.update(fields)
+    return error
 
 
 class UsageError(MirrorsyncError):
@@ -156,8 +192,8 @@ class SpecError(MirrorsyncError):
     exit_code = ExitCode.USAGE
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
-        self.source = source
-        self.problems = tuple(problems)
+        self.source: Final = source
+        self.problems: Final = tuple(problems)
         super().__init__("\n".join(self.lines()))
 
     def lines(self) -> list[str]:
@@ -242,7 +278,7 @@ class BlobsUnknown(RegistryFailure):
 
     def __init__(self, message: str, *, named: Sequence[str] = (), remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
-        self.named = tuple(named)
+        self.named: Final = tuple(named)
 
 
 class NotKept(RegistryFailure):

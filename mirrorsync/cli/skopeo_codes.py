@@ -33,8 +33,8 @@ def skopeo_codes(function: Callable[..., R]) -> Callable[..., R]:
         try:
             return function(*words, **options)
         except NotFound as error:
-            if skopeo_exit_codes:
-                error.exit_code = NOT_FOUND  # the class says 1; only the option can tell
+            if skopeo_exit_codes:  # the class says 1; only the option can tell
+                raise error.with_(exit_code=NOT_FOUND) from error.__cause__
             raise
 
     return skopeo_option(run)

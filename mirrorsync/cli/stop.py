@@ -146,6 +146,5 @@ class Stop:
     def _interrupted(self) -> Interrupted:
         if self._passed and self._signal is None:
             return DeadlinePassed(f"the deadline came after {self._deadline:g} seconds")
-        error = Interrupted("the run was told to stop")
-        error.exit_code = self.exit_code  # the class says 130; only the signal can tell
-        return error
+        # The class says 130; only the signal can tell.
+        return Interrupted("the run was told to stop").with_(exit_code=self.exit_code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,7 +66,7 @@ class CredentialFinder:
                     self._found[host, repository] = found
             known = self._found[host, repository]
         if isinstance(known, MirrorsyncError):
-            raise copy.copy(known)
+            raise known.with_() from known.__cause__
         return known
 
     def _find(self, host: str, repository: str) -> Credentials | None:

@@ -34,7 +34,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
 from mirrorsync.oci.names import check_tag
-from mirrorsync.stores.located import located
+from mirrorsync.stores.located import located_at
 
 _VERSION_FILE: Final = "version"
 _VERSION: Final = b"Directory Transport Version: 1.1\n"
@@ -253,7 +253,7 @@ class DirStore:
 
     def located(self, repository: str | None = None, reference: str | None = None) -> AbstractContextManager[None]:
         """Say in errors that they are this store's."""
-        return located(self.address, repository, reference)
+        return located_at(self.address, repository, reference)
 
 
 class DirRepository:

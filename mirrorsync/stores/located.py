@@ -1,21 +1,28 @@
-"""Saying where it happened: what every store adds to the errors that pass it."""
+"""Where an error happened: what every store, and the engine above it, adds to the errors that pass."""
 
 from __future__ import annotations
 
 from types import TracebackType
 
-from mirrorsync.errors import MirrorsyncError
+from mirrorsync.errors import MirrorsyncError, Side
 
 
-class located:  # noqa: N801 - used as a function is; a generator would cost three times as much, four times for each tag
-    """Say in errors that they are of the store at that address, and which repository and reference was asked for."""
+class located_at:  # noqa: N801 - used as a function is; a generator would cost three times as much, four times for each tag
+    """Raise each MirrorsyncError of the block as a copy that says where: the store's address, and what was asked for.
 
-    __slots__ = ("_reference", "_repository", "_store")
+    What the error says itself stays, and one that says everything passes as it is. side: what the store is in this run,
+    if that is known. The copy has the cause of the error and not the error as its cause: a traceback shows it once.
+    """
 
-    def __init__(self, store: str, repository: str | None = None, reference: str | None = None) -> None:
+    __slots__ = ("_reference", "_repository", "_side", "_store")
+
+    def __init__(
+        self, store: str, repository: str | None = None, reference: str | None = None, side: Side | None = None
+    ) -> None:
         self._store = store
         self._repository = repository
         self._reference = reference
+        self._side = side
 
     def __enter__(self) -> None:
         pass
@@ -23,5 +30,9 @@ class located:  # noqa: N801 - used as a function is; a generator would cost thr
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, MirrorsyncError):
-            error.at(store=self._store, repository=self._repository, reference=self._reference)
+        if isinstance(error, MirrorsyncError) and (placed := self.placed(error)) is not error:
+            raise placed from error.__cause__
+
+    def placed(self, error: MirrorsyncError) -> MirrorsyncError:
+        """Return the error with where it happened, itself if it says so already."""
+        return error.at(side=self._side, store=self._store, repository=self._repository, reference=self._reference)

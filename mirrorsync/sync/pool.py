@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
+from mirrorsync.errors import MirrorsyncError
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -42,8 +44,11 @@ class Answers(Generic[K, V]):
         task = self._tasks.get(key)
         if task is None:
             task = self._tasks[key] = asyncio.ensure_future(ask())
-        # A waiter that is cancelled must not take the answer from the others.
-        return await asyncio.shield(task)
+        try:
+            # A waiter that is cancelled must not take the answer from the others.
+            return await asyncio.shield(task)
+        except MirrorsyncError as error:
+            raise error.with_() from error.__cause__  # each waiter has its own, with its own traceback
 
     def forget(self, key: K) -> None:
         """Ask again when the answer for `key` is wanted the next time; who waits for it now gets it."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from copy import copy
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -15,6 +13,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
 from mirrorsync.stores.base import Confirming, Converting, OpensDestinations, Store, WritableRepository
+from mirrorsync.stores.located import located_at
 from mirrorsync.sync.manifest_cache import DiskCache, ManifestCache, Recent
 from mirrorsync.sync.pool import Answers, Room
 
@@ -123,22 +122,14 @@ class Session:
             async with self._room.of(content.size):
                 manifest = await self.repository(source).manifest(content)
         except ContentNotFound as error:
-            error.remedy = error.remedy or "the source does not have all that this image names; its publisher can tell"
-            raise
+            remedy = error.remedy or "the source does not have all that this image names; its publisher can tell"
+            raise error.with_(remedy=remedy) from error.__cause__
         self._cache.add(manifest)
         self._recent.add(manifest)
         self._asked.forget(content.digest)
         return manifest
 
 
-@contextmanager
-def located(side: Side, location: Location, reference: str | None = None) -> Iterator[None]:
-    """Say in every MirrorsyncError that passes on which side and where it happened.
-
-    The error is copied: an answer that many images wait for is one exception, and each image adds its own place.
-    """
-    try:
-        yield
-    except MirrorsyncError as error:
-        place = copy(error).at(side=side, store=location.store, repository=location.repository, reference=reference)
-        raise place from error
+def located(side: Side, location: Location, reference: str | None = None) -> located_at:
+    """Add the side and the location to every MirrorsyncError of the block, as `located_at` does."""
+    return located_at(location.store, location.repository, reference, side)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -147,6 +148,19 @@ def test_a_password_file_that_cannot_be_used_is_named(desk: Desk, kind: str) -> 
     error = refused(desk, HostSettings("u", password_file=str(path), plain_http=True))
     assert isinstance(error, UsageError)
     assert f"password_file {path} of {desk.host}" in error.message
+
+
+def test_an_error_that_is_remembered_is_raised_as_a_copy_each_time(desk: Desk) -> None:
+    settings = HostSettings("u", password_file=str(desk.home / "missing"))
+    finder = CredentialFinder({desk.host: settings}, desk.variables)
+    errors = []
+    for _ in range(3):
+        with pytest.raises(UsageError) as caught:
+            finder(desk.host)
+        errors.append(caught.value)
+    assert len({id(error) for error in errors}) == 3
+    assert len({str(error) for error in errors}) == 1
+    assert len({len(traceback.extract_tb(error.__traceback__)) for error in errors}) == 1
 
 
 FILES = {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -64,10 +67,74 @@ def test_an_error_says_where(place: dict[str, Any], where: str, text: str) -> No
 
 
 def test_the_innermost_layer_knows_best_where_it_was() -> None:
-    error = MirrorsyncError("it broke", store="inner", reference="1", repository="")
-    assert error.at(side="source", store="outer", repository="outer", reference="2", step="copy:x") is error
+    inner = MirrorsyncError("it broke", store="inner", reference="1", repository="")
+    error = inner.at(side="source", store="outer", repository="outer", reference="2", step="copy:x")
     assert (error.side, error.store, error.repository) == ("source", "inner", "")
     assert (error.reference, error.step) == ("1", "copy:x")
+    assert (inner.side, inner.step) == (None, None)
+
+
+def raised() -> errors.BlobsUnknown:
+    """Return an error that was raised, with a cause, a note and a field of its own kind."""
+    try:
+        try:
+            raise KeyError("cause")
+        except KeyError as cause:
+            error = errors.BlobsUnknown("it broke", named=["sha256:0"], remedy="mend it")
+            error.add_note("a note")
+            raise error from cause
+    except errors.BlobsUnknown as caught:
+        return caught
+
+
+def test_a_copy_with_other_fields_is_the_same_error_in_all_else() -> None:
+    error = raised()
+    copies = [error.with_(message="it fell", exit_code=ExitCode.LOCKED), error.at(store="h")]
+    for copied in copies:
+        assert type(copied) is errors.BlobsUnknown
+        assert (copied.named, copied.remedy) == (("sha256:0",), "mend it")
+        assert copied.__cause__ is error.__cause__ is not None
+        assert copied.__context__ is error.__context__ is not None
+        assert copied.__suppress_context__
+        assert copied.__traceback__ is error.__traceback__ is not None
+        assert copied.__notes__ == ["a note"]
+    assert (str(copies[0]), copies[0].args, copies[0].exit_code) == ("it fell", ("it fell",), ExitCode.LOCKED)
+    assert str(copies[1]) == "h: it broke"
+    assert (str(error), error.args, error.exit_code) == ("it broke", ("it broke",), ExitCode.FAILED)
+
+
+def test_an_error_that_says_all_of_it_already_is_not_copied() -> None:
+    error = MirrorsyncError("it broke", side="source", store="h", repository="")
+    assert error.at(side="destination", store="i", repository="a") is error
+
+
+def test_a_field_of_an_error_cannot_be_set() -> None:
+    error = raised()
+    with pytest.raises(AttributeError, match=r"message of an error cannot be set; with_\(\) and at\(\) return copies"):
+        error.message = "other"  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        error.remedy = "other"  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        error.exit_code = ExitCode.DONE  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        error.store = "h"  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        error.named = ()  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        SpecError("m.yaml", []).problems = ()  # type: ignore[misc]
+    assert (error.message, error.remedy, error.exit_code, error.store) == ("it broke", "mend it", ExitCode.FAILED, None)
+
+
+@pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+@pytest.mark.parametrize(
+    "error", [raised().at(store="h"), SpecError("m.yaml", [Problem("this is wrong", "/a", 3)]).at(step="copy:x")]
+)
+def test_an_error_can_be_copied_and_sent_to_another_process(
+    again: Callable[[MirrorsyncError], MirrorsyncError], error: MirrorsyncError
+) -> None:
+    assert again(error) is not error
+    assert (type(again(error)), again(error).__dict__) == (type(error), error.__dict__)
+    assert (str(again(error)), again(error).args) == (str(error), error.args)
 
 
 def test_a_remedy_of_its_own_goes_before_that_of_the_kind() -> None:

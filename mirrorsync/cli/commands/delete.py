@@ -77,9 +77,7 @@ def _agreed(visit: Visit, image: Reference, *, all_tags: bool) -> Plan:
     for line in _plan_lines(planned):
         tell(line)
     if not click.confirm("Delete this?", err=True):
-        error = UsageError("nothing was deleted")
-        error.exit_code = ExitCode.FAILED  # a no is no mistake
-        raise error
+        raise UsageError("nothing was deleted").with_(exit_code=ExitCode.FAILED)  # to say no is not a usage error
     return planned
 
 

@@ -164,8 +164,7 @@ class ArchiveFile:
             try:
                 self._members = scan(spooled, self._grammar)
             except IntegrityError as error:
-                error.message = f"{self.path}: {error.message}"
-                raise
+                raise error.with_(message=f"{self.path}: {error.message}") from error.__cause__
         except BaseException:
             spooled.close()
             raise

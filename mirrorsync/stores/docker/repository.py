@@ -20,7 +20,7 @@ from mirrorsync.stores.docker.manifests import refuse_unfit
 from mirrorsync.stores.docker.outgoing import Layers
 from mirrorsync.stores.docker.reader import Name
 from mirrorsync.stores.docker.staging import Assembled, Incoming
-from mirrorsync.stores.located import located
+from mirrorsync.stores.located import located_at
 
 
 class Place(Protocol):
@@ -267,4 +267,4 @@ class DockerRepository:
         return None
 
     def _located(self, reference: str | None = None) -> AbstractContextManager[None]:
-        return located(self._place.address, self.name, reference)
+        return located_at(self._place.address, self.name, reference)

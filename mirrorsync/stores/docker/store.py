@@ -12,7 +12,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.stores.docker.cache import KnownImage, LayerCache
 from mirrorsync.stores.docker.outgoing import Layers
 from mirrorsync.stores.docker.staging import Incoming
-from mirrorsync.stores.located import located
+from mirrorsync.stores.located import located_at
 
 
 class DockerStore(ABC):
@@ -67,4 +67,4 @@ class DockerStore(ABC):
 
     def located(self) -> AbstractContextManager[None]:
         """Say in errors that they are this store's."""
-        return located(self.address)
+        return located_at(self.address)

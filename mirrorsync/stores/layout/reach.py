@@ -37,8 +37,7 @@ def reachable(entries: Iterable[object], files: LayoutPlace) -> set[Digest]:
         message = f"no blob was removed, because it cannot be told which are needed: {error.message}"
         if isinstance(error, GrammarError):
             raise IntegrityError(message, remedy="restore index.json, or remove the entry") from error
-        error.message = message
-        raise
+        raise error.with_(message=message) from error.__cause__
     return found
 
 

@@ -24,7 +24,7 @@ from mirrorsync.oci.transports import THE_ONLY_ONE
 from mirrorsync.stores.layout.files import LayoutFiles
 from mirrorsync.stores.layout.names import LayoutNames
 from mirrorsync.stores.layout.places import NOTHING, Dropped, IndexChanged, LayoutPlace
-from mirrorsync.stores.located import located
+from mirrorsync.stores.located import located_at
 
 _ATTEMPTS = 100  # at replacing an index.json that others write, too
 
@@ -136,7 +136,7 @@ class LayoutPlaceStore:
 
     def located(self, repository: str | None = None, reference: str | None = None) -> AbstractContextManager[None]:
         """Say in errors that they are this store's."""
-        return located(self.address, repository, reference)
+        return located_at(self.address, repository, reference)
 
 
 class LayoutStore(LayoutPlaceStore):

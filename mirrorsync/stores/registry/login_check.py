@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from mirrorsync.errors import Denied, RegistryFailure, Unauthorized, printable
 from mirrorsync.hosts import Credentials, HostSettings
-from mirrorsync.stores.located import located
+from mirrorsync.stores.located import located_at
 from mirrorsync.stores.registry.http import challenge as challenges
 from mirrorsync.stores.registry.http.challenge import Challenge
 from mirrorsync.stores.registry.http.client import Client
@@ -27,7 +27,7 @@ async def accepts(host: str, credentials: Credentials, settings: HostSettings, a
     """
     client = client_of(host, settings, around, lambda *_: credentials)
     try:
-        with located(host):
+        with located_at(host):
             wanted = await _wanted(client)
             if wanted is None:
                 return False
@@ -35,8 +35,8 @@ async def accepts(host: str, credentials: Credentials, settings: HostSettings, a
             try:
                 await client.ask(Request("GET", f"{client.url}/v2/", NOTHING), _DOING)
             except (Unauthorized, Denied) as error:
-                error.remedy = "check username and password; some registries want a token in the password's place"
-                raise
+                remedy = "check username and password; some registries want a token in the password's place"
+                raise error.with_(remedy=remedy) from error.__cause__
             return True
     finally:
         await client.close()

@@ -25,7 +25,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.names import check_tag
-from mirrorsync.stores.located import located
+from mirrorsync.stores.located import located_at
 from mirrorsync.stores.registry.api import Api
 from mirrorsync.stores.registry.blob_coding import SLACK, blob_of
 from mirrorsync.stores.registry.bounds import Seen
@@ -246,7 +246,7 @@ class RegistryRepository:
             message = f"a name in its list of tags is not a tag, and is left out: {printable(tag, 60)!r}"
             self._observer(Noticed(f"{self._store}/{self.name}", message))
 
-    def _located(self, reference: str | None = None) -> located:
+    def _located(self, reference: str | None = None) -> located_at:
         return located_with_login(self._client, self._api.pull, self._store, self.name, reference)
 
 

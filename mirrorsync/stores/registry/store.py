@@ -10,7 +10,7 @@ from mirrorsync.errors import Denied, GrammarError
 from mirrorsync.events import Observer, ignore
 from mirrorsync.hosts import Credentials, HostSettings
 from mirrorsync.oci.names import check_repository
-from mirrorsync.stores.located import located
+from mirrorsync.stores.located import located_at
 from mirrorsync.stores.registry.bounds import Seen
 from mirrorsync.stores.registry.harbor import Projects
 from mirrorsync.stores.registry.http.auth import Find
@@ -97,7 +97,7 @@ class RegistryStore:
         url = f"{self._client.url}/v2/_catalog"
         request = Request("GET", url, ("registry:catalog:*",), limit=MAX_PAGE_BYTES, known=_NO_CATALOG)
         seen = Seen()
-        with located(self.address):
+        with located_at(self.address):
             async for answer in pages(self._client, request, doing, self._learned.page_size):
                 if not answer.ok:
                     raise Denied("the registry does not list its repositories", remedy="name them in the spec")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Final, TypeVar
 
 from mirrorsync.errors import Denied, MirrorsyncError, RegistryUnavailable, RepositoryNotFound, Unauthorized
-from mirrorsync.stores.located import located
+from mirrorsync.stores.located import located_at
 from mirrorsync.stores.registry.harbor import Projects
 from mirrorsync.stores.registry.http.client import Client
 from mirrorsync.stores.registry.http.scopes import Scopes
@@ -41,11 +40,11 @@ class Writes:
             return await work()
         except _REFUSALS as error:
             if not await asyncio.to_thread(self._make, made):
-                raise self._explained(error) from error
+                raise self._explained(error) from error.__cause__
         try:
             return await work()
         except _REFUSALS as error:
-            raise self._explained(error) from error
+            raise self._explained(error) from error.__cause__
 
     @contextmanager
     def blocking(self) -> Iterator[None]:
@@ -59,7 +58,7 @@ class Writes:
         except _REFUSALS as error:
             if self._make(made):
                 raise RegistryUnavailable("the project was missing, and has been created now") from error
-            raise self._explained(error) from error
+            raise self._explained(error) from error.__cause__
 
     def _made(self) -> bool:
         return self._projects is not None and self._projects.made(self._repository)
@@ -74,12 +73,12 @@ class Writes:
                 return error
             error = Denied(error.message)
         if error.remedy == error.default_remedy:
-            error.remedy = _PUSH_REMEDY if isinstance(error, Denied) else _CREATE_REMEDY
+            return error.with_(remedy=_PUSH_REMEDY if isinstance(error, Denied) else _CREATE_REMEDY)
         return error
 
 
-class located_with_login(located):  # noqa: N801 - used as a function is, as `located` is
-    """Say where it happened, as `located` does, and of a refusal whether it can be the login's fault.
+class located_with_login(located_at):  # noqa: N801 - used as a function is, as `located_at` is
+    """Say where it happened, as `located_at` does, and of a refusal whether it can be the login's fault.
 
     scopes: those that were asked with. Who has a login that is known to be good need not check the password.
     """
@@ -91,9 +90,8 @@ class located_with_login(located):  # noqa: N801 - used as a function is, as `lo
         self._client = client
         self._scopes = scopes
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def placed(self, error: MirrorsyncError) -> MirrorsyncError:
+        """Return the error with where it happened, and with what a refusal means."""
         if isinstance(error, Unauthorized) and error.remedy == error.default_remedy:
-            error.remedy = _GOOD_LOGIN_REMEDY if self._client.accepts_login(self._scopes) else error.remedy
-        super().__exit__(kind, error, traceback)
+            error = error.with_(remedy=_GOOD_LOGIN_REMEDY) if self._client.accepts_login(self._scopes) else error
+        return super().placed(error)

@@ -170,7 +170,7 @@ class Network:
         A proxy, storage or token service that fails is named: the registry's own name is not where to look.
         """
         if route.proxy is not None and failure.transient:
-            failure.message = f"through the proxy {printable(route.proxy.host)}: {failure.message}"
-        elif not same_origin(url, self._home):
-            failure.message = f"{printable(urlsplit(url).netloc)}: {failure.message}"
+            return failure.with_(message=f"through the proxy {printable(route.proxy.host)}: {failure.message}")
+        if not same_origin(url, self._home):
+            return failure.with_(message=f"{printable(urlsplit(url).netloc)}: {failure.message}")
         return failure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
@@ -212,7 +211,7 @@ class OriginAuthorizer:
             return token
         if scopes in self._refused:
             # The same question has the same answer, and accounts are locked for asking it again and again.
-            raise copy.copy(self._refused[scopes])
+            raise self._refused[scopes].with_()
         if scopes not in self._fetching:
             fetch = self._fetch(challenge, wanted, asked, credentials, again=wanted.rejected is not None)
             self._fetching[scopes] = asyncio.create_task(fetch)
@@ -226,7 +225,7 @@ class OriginAuthorizer:
         try:
             token = await self._granted(challenge, wanted, asked, credentials, again=again)
         except (Unauthorized, Denied) as refused:
-            self._refused[scopes] = copy.copy(refused)
+            self._refused[scopes] = refused
             raise
         finally:
             del self._fetching[scopes]
@@ -324,4 +323,4 @@ async def _shared(task: asyncio.Task[T]) -> T:
     try:
         return await asyncio.shield(task)
     except MirrorsyncError as error:
-        raise copy.copy(error) from error.__cause__
+        raise error.with_() from error.__cause__

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable
-from copy import copy
 from typing import Final
 
 import pycurl
@@ -66,7 +65,7 @@ class Questions:
             self._turns.give(multiplexed=question.exchange.multiplexed)
             question.exchange.release()
         if question.ended_by is not None:
-            raise copy(question.ended_by)
+            raise question.ended_by.with_()
         if number and not question.cut:
             failure = self._failure(number, words, question)
             if not failure.transient:

@@ -8,7 +8,6 @@ full jitter, Retry-After in both forms and never shortened, nothing sent to a ho
 from __future__ import annotations
 
 import asyncio
-import copy
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -103,7 +102,7 @@ class Gate:
         closed_by = self._closed_by
         if closed_by is not None:
             if now < self._closed_until:
-                raise copy.copy(closed_by)
+                raise closed_by.with_()
             self._closed_by = None
         if now >= self._open_at:
             self._open_at = 0.0
@@ -147,9 +146,9 @@ class Budget:
     def told(self, failure: MirrorsyncError) -> MirrorsyncError:
         """Return a failure that says why it is the last one."""
         minutes = max(1, round(self._spent / 60))
-        told = copy.copy(failure)
-        told.message = f"{failure.message} (requests to this host have failed for {minutes} minutes: no more retries)"
-        return told
+        return failure.with_(
+            message=f"{failure.message} (requests to this host have failed for {minutes} minutes: no more retries)"
+        )
 
 
 class Persistence:
@@ -246,12 +245,12 @@ class Persistence:
                 f"the registry asks for a pause of {error.retry_after:.0f} seconds: {failure.message}"
             )
         self._gate.close(failure, error.retry_after)
-        raise copy.copy(failure)
+        raise failure.with_()
 
     def _given_up(self, error: Transient) -> MirrorsyncError:
         if error.silent:
             self._gate.close(error.failure, DOWN_SECONDS)
-            return copy.copy(error.failure)
+            return error.failure.with_()
         return error.failure
 
     def _policy(self, what: str) -> dict[str, Any]:
