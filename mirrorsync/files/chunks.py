@@ -1,4 +1,4 @@
-"""A blob's bytes in chunks, hashed and counted while they pass, and proved before the end is reached."""
+"""A blob's bytes in chunks, verified (digest and size) while they are read."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ CHUNK_BYTES: Final = 1024 * 1024
 
 
 class VerifiedChunks:
-    """A blob's chunks; who takes them to the end without an exception has the content that the descriptor names.
+    """A blob's chunks; a caller that reads all of them without an exception has the content that the descriptor names.
 
     A writer that commits only after the last chunk therefore never commits wrong content. Each instance can be
-    iterated once. Raises, while iterating: IntegrityError as soon as there is too much, and at the end when there is
-    too little or the digest differs; whatever the chunks raise passes through.
+    iterated once. Raises, while iterating: IntegrityError as soon as there are too many bytes, and at the end if there
+    are too few or the digest differs; exceptions of the chunks pass through.
     """
 
     def __init__(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
@@ -28,9 +28,9 @@ class VerifiedChunks:
 
     @classmethod
     def elsewhere(cls, blob: Descriptor, chunks: Iterable[bytes]) -> Self:
-        """Return chunks that another VerifiedChunks proves, and that end with an exception when it fails.
+        """Return chunks that another VerifiedChunks verifies, and that end with an exception if that fails.
 
-        One reader for several writers hashes once.
+        So one reader for several writers hashes once.
         """
         verified = cls(blob, chunks)
         verified._proved = True
@@ -38,7 +38,7 @@ class VerifiedChunks:
 
     @classmethod
     def of(cls, blob: Descriptor, chunks: Iterable[bytes]) -> Iterable[bytes]:
-        """Return `chunks` as verified ones of `blob`: themselves when they are."""
+        """Return `chunks` as verified chunks of `blob`: as they are if they are that already."""
         if isinstance(chunks, VerifiedChunks) and chunks.blob == blob:
             return chunks
         return cls(blob, chunks)
@@ -58,7 +58,7 @@ class VerifiedChunks:
             hasher.update(chunk)
             if size == blob.size:
                 _check(blob, size, hasher.hexdigest())
-                # Looked for before the last chunk is handed on: a registry completes an upload at its last byte.
+                # Checked before the last chunk is yielded: a registry completes an upload at its last byte.
                 if any(chunks):
                     raise _too_much(blob)
             yield chunk
@@ -66,9 +66,9 @@ class VerifiedChunks:
 
 
 def verified(blob: Descriptor, data: bytes) -> bytes:
-    """Return `data` when it is the content of `blob`. Raises: IntegrityError."""
+    """Return `data` if it is the content of `blob`. Raises: IntegrityError."""
     if len(data) != blob.size:
-        raise IntegrityError(f"blob {blob.digest} has {len(data)} bytes, and its descriptor says {blob.size}")
+        raise IntegrityError(f"blob {blob.digest} has {len(data)} bytes; its descriptor says {blob.size}")
     hasher = blob.digest.hasher()
     hasher.update(data)
     _check(blob, len(data), hasher.hexdigest())

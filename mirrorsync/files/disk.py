@@ -1,4 +1,4 @@
-"""Files on a local disk: how content and names become durable, and what a failed system call means."""
+"""Files on a local disk: make content and names durable, and translate failed system calls into errors."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from typing import Any, Final, Protocol, Self
 from mirrorsync.errors import OutOfFiles, StorageError
 from mirrorsync.files.chunks import CHUNK_BYTES
 
-# What stands where a file is expected may be a pipe: opening one for reading waits for a writer, unless told not to.
+# Instead of a file there may be a pipe, and opening a pipe for reading waits for a writer, unless O_NONBLOCK is set.
 READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-# Write-back begins every so many bytes, so that the fsync at the end finds little left to do. With one fsync after
-# 1 GiB the disk idles while the network works, and the network while the disk works.
+# Write-back starts every so many bytes, so that little is left for the fsync at the end. With one fsync after 1 GiB the
+# disk idles while the network works, and the network while the disk works.
 WRITE_BACK_BYTES: Final = 16 * 1024 * 1024
 
 _REASONS: Final = {
-    errno.ENOSPC: ("the disk is full", "make room there, and run again: what is complete is not copied twice"),
-    errno.EDQUOT: ("the disk quota is used up", "make room there, and run again: what is complete is not copied twice"),
-    errno.EFBIG: ("a file would be larger than is allowed here", "raise the file size limit (ulimit -f)"),
+    errno.ENOSPC: ("the disk is full", "free some space, and run again: what is complete is not copied twice"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, and run again: what is complete is not copied twice"),
+    errno.EFBIG: ("the file would exceed the size limit", "raise the file size limit (ulimit -f)"),
     errno.EROFS: ("the file system is read-only", "mount it writable, or choose another directory"),
-    errno.EACCES: ("there is no permission", "give this user the right to write there, or choose another directory"),
-    errno.EPERM: ("there is no permission", "give this user the right to write there, or choose another directory"),
+    errno.EACCES: ("permission denied", "give this user the right to write there, or choose another directory"),
+    errno.EPERM: ("permission denied", "give this user the right to write there, or choose another directory"),
 }
 
 
@@ -36,7 +36,7 @@ class Readable(Protocol):
     """Content that is open for reading, as a context manager that closes it."""
 
     def read(self, size: int, /) -> bytes:
-        """Return up to `size` bytes from where the last read ended; empty at the end. Raises: OSError."""
+        """Return up to `size` more bytes; empty at the end. Raises: OSError."""
 
     def __enter__(self) -> Self: ...
 
@@ -46,10 +46,10 @@ class Readable(Protocol):
 
 
 def storage_error(error: OSError, doing: str) -> StorageError:
-    """Return what a failed system call means; `doing` says what was tried, such as "writing blob x"."""
+    """Return the error for a failed system call; `doing` says what was tried, such as "writing blob x"."""
     number = error.errno or errno.EIO
     if number in (errno.EMFILE, errno.ENFILE):
-        return OutOfFiles(f"{doing}: there are too many open files")
+        return OutOfFiles(f"{doing}: too many open files")
     reason, remedy = _REASONS.get(number, (os.strerror(number), ""))
     return StorageError(f"{doing}: {reason}", remedy=remedy)
 
@@ -64,7 +64,7 @@ def translated(doing: str) -> Iterator[None]:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and those above it that are missing, durably. Raises: OSError."""
+    """Create a directory and its missing parents, durably. Raises: OSError."""
     missing = [one for one in (path, *path.parents) if not one.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for one in missing:
@@ -72,7 +72,7 @@ def make_directory(path: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable. Raises: OSError."""
+    """Make the names in a directory durable (fsync). Raises: OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -83,7 +83,7 @@ def sync_directory(path: Path) -> None:
 def grow_file(incoming: Path, chunks: Iterable[bytes], doing: str) -> Path:
     """Write a new file in the directory `incoming` and make its content durable; return its path there.
 
-    An error leaves nothing behind; what the chunks raise passes through. Raises: StorageError.
+    After an error nothing is left; exceptions of the chunks pass through. Raises: StorageError.
     """
     with translated(doing):
         file = tempfile.NamedTemporaryFile(dir=incoming, buffering=0, delete=False)  # noqa: SIM115 - the caller's
@@ -91,7 +91,7 @@ def grow_file(incoming: Path, chunks: Iterable[bytes], doing: str) -> Path:
     try:
         with file:
             for offset in _grow(file, chunks, doing):
-                # DONTNEED starts the write-back of dirty pages and gives the clean ones back (mm/fadvise.c).
+                # DONTNEED starts the write-back of dirty pages and releases the clean ones (mm/fadvise.c).
                 os.posix_fadvise(file.fileno(), 0, offset, os.POSIX_FADV_DONTNEED)
             with translated(doing):
                 os.fchmod(file.fileno(), 0o644)
@@ -103,13 +103,13 @@ def grow_file(incoming: Path, chunks: Iterable[bytes], doing: str) -> Path:
 
 
 def discard_file(path: Path) -> None:
-    """Remove a file that is not needed, as far as that can be done."""
+    """Remove a file that is not needed; errors are ignored."""
     with suppress(OSError):
         path.unlink()
 
 
 def _grow(file: Any, chunks: Iterable[bytes], doing: str) -> Iterator[int]:
-    """Write the chunks, and yield the offset whenever enough is dirty to begin its write-back."""
+    """Write the chunks, and yield the offset whenever enough bytes are dirty to start their write-back."""
     offset = begun = 0
     for chunk in chunks:
         view = memoryview(chunk)
@@ -123,7 +123,7 @@ def _grow(file: Any, chunks: Iterable[bytes], doing: str) -> Iterator[int]:
 
 
 def regular_size(path: Path) -> int | None:
-    """Return the size in bytes of a regular file, None when there is none. Symbolic links are none."""
+    """Return the size in bytes of a regular file, None if there is no such file. Symbolic links do not count."""
     try:
         status = path.lstat()
     except OSError:
@@ -132,9 +132,9 @@ def regular_size(path: Path) -> int | None:
 
 
 def open_regular(path: Path, offset: int = 0) -> FileIO:
-    """Open a regular file, from `offset` on; symbolic links are not followed.
+    """Open a regular file for reading from `offset` on; symbolic links are not followed.
 
-    Raises: FileNotFoundError; StorageError for everything else.
+    Raises: FileNotFoundError; StorageError for every other failure.
     """
     try:
         descriptor = os.open(path, READ | os.O_NOFOLLOW)
@@ -150,7 +150,7 @@ def open_regular(path: Path, offset: int = 0) -> FileIO:
 
 
 def read_chunks(file: Readable, doing: str) -> Iterator[bytes]:
-    """Yield what is left of an open file, in chunks. Raises: StorageError, and what the file itself raises."""
+    """Yield the rest of an open file, in chunks. Raises: StorageError, and what the file itself raises."""
     while True:
         with translated(doing):
             chunk = file.read(CHUNK_BYTES)

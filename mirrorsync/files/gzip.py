@@ -1,14 +1,14 @@
-"""Gzip that is fast, in parallel, and the same for the same input, in both directions at flat memory.
+"""Compress and decompress gzip: fast, in parallel, deterministic, and with bounded memory.
 
-A registry wants layers compressed, and the digest of the compressed bytes decides whether it has one already; so the
-same layer has to become the same bytes every time. The input is cut into blocks of a fixed size, each is deflated by
-itself, and all together are one gzip member (RFC 1952), which every reader takes. Blocks are deflated side by side.
+Registries expect compressed layers, and the digest of the compressed bytes decides whether a registry has a layer; so
+the same layer must always compress to the same bytes. The input is cut into blocks of a fixed size, each is deflated
+independently, in parallel, and all together form one gzip member (RFC 1952), which every reader accepts.
 
 Measured on two cores, 1 GiB of programs and libraries, with both digests: one thread 2.9 s, two threads 2.3 s (two
 SHA-256 are most of what remains), zlib's level 1 14 s, and skopeo 1.9 needs 8.5 s to copy the same to a registry.
 Level 2 of isal is as fast as level 1 here and 1 % smaller; blocks of 256 KiB to 2 MiB differ by less than 0.2 %.
-Level 2 makes the same bytes on every x86-64 CPU with SSE 4.2 (tried: Nehalem, Haswell, and with AVX-512); level 3 does
-not. Another architecture may make others: then a layer is pushed once more, and nothing is wrong.
+Level 2 gives the same bytes on every x86-64 CPU with SSE 4.2 (tried: Nehalem, Haswell, and with AVX-512); level 3 does
+not. Another architecture may give other bytes: then a layer is pushed once more, which is correct, only slower.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from mirrorsync.files.chunks import CHUNK_BYTES
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
-DEFLATERS: Final = 2  # threads; a third finds nothing to do while two digests are made
+DEFLATERS: Final = 2  # threads; a third would be idle while two digests are computed
 _LEVEL: Final = 2
 _BLOCK_BYTES: Final = 1024 * 1024
-# What is undone at a time. What a call leaves over of its input is a new object each, of another size each; with 1 MiB
-# they tear the heap apart, which then grows by 50 MiB for each GiB (measured; malloc_trim gives it all back).
+# Compressed input per call. The unconsumed input of each call is a new object of another size; with 1 MiB they fragment
+# the heap, which then grows by 50 MiB for each GiB (measured; malloc_trim releases all of it).
 _INPUT_BYTES: Final = 64 * 1024
-_RAW: Final = -15  # deflate without a header of its own
+_RAW: Final = -15  # deflate without a header
 _GZIP: Final = 31
 # No name, no time, no flags, "unknown" operating system: nothing that differs from run to run.
 _HEAD: Final = GZIP_MAGIC + b"\x08\x00" + bytes(4) + b"\x00\xff"
-# Blocks end on a byte (Z_FULL_FLUSH), none is the last one of the stream; this empty one is.
+# Blocks end on a byte boundary (Z_FULL_FLUSH) and are not marked as the last one of the stream; this empty block is.
 _LAST_BLOCK: Final = b"\x03\x00"
-# Names all that decides which bytes come out; another version of the library may make others.
+# Everything that the output depends on; another version of the library may give other bytes.
 COMPRESSOR: Final = f"isal-{version('isal')}-{_LEVEL}-{_BLOCK_BYTES}"
 
 
 def deflaters() -> ThreadPoolExecutor:
-    """Return the threads for `compressed`; several streams can share them."""
+    """Return a thread pool for `compressed`; several streams can share it."""
     return ThreadPoolExecutor(DEFLATERS, thread_name_prefix="deflate")
 
 
 def compressed(chunks: Iterable[bytes], threads: ThreadPoolExecutor) -> Iterator[bytes]:
-    """Yield the gzip of `chunks`, however they are cut. What the chunks raise passes through."""
+    """Yield the gzip of `chunks`; how they are cut does not matter. Exceptions of the chunks pass through."""
     waiting: deque[Future[bytes]] = deque()
     checksum = size = 0
     yield _HEAD
@@ -69,10 +69,10 @@ def compressed(chunks: Iterable[bytes], threads: ThreadPoolExecutor) -> Iterator
 
 
 def decompressed(chunks: Iterable[bytes], what: str) -> Iterator[bytes]:
-    """Yield what is in gzip data of one or several members, in pieces of at most CHUNK_BYTES.
+    """Yield the content of gzip data of one or several members, in pieces of at most CHUNK_BYTES.
 
-    what: names the data in messages. Raises: IntegrityError when it is not whole gzip data; what the chunks raise
-    passes through.
+    what: names the data in messages. Raises: IntegrityError if it is not complete, valid gzip data; exceptions of the
+    chunks pass through.
     """
     inflater = isal_zlib.decompressobj(_GZIP)
     begun = False
@@ -85,7 +85,7 @@ def decompressed(chunks: Iterable[bytes], what: str) -> Iterator[bytes]:
             yield from _pieces(inflater, data, what)
             data = inflater.unused_data if inflater.eof else b""
     if not begun or not inflater.eof:
-        raise IntegrityError(f"{what} is cut off: its gzip data has no end")
+        raise IntegrityError(f"{what} is truncated: its gzip data has no end")
 
 
 def _cut(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -95,11 +95,11 @@ def _cut(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _pieces(inflater: isal_zlib.Decompress, data: bytes, what: str) -> Iterator[bytes]:
-    """Yield what `data` adds. Bounded each time: a chunk of gzip can stand for a thousand times its size."""
+    """Yield the content of `data`, in bounded pieces: a chunk of gzip can expand to a thousand times its size."""
     while True:
         try:
             piece = inflater.decompress(data, CHUNK_BYTES)
-        except igzip_lib.IsalError as error:  # type: ignore[misc]  # its stub has it as a value
+        except igzip_lib.IsalError as error:  # type: ignore[misc]  # a value in its stub
             raise IntegrityError(f"{what} is not valid gzip data") from error
         if piece:
             yield piece
@@ -114,7 +114,7 @@ def _deflate(block: bytes) -> bytes:
 
 
 def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut into blocks of the one size again; the last one is smaller."""
+    """Yield the same bytes in blocks of one size; the last one may be smaller."""
     gathered = bytearray()
     for chunk in chunks:
         if not gathered and len(chunk) == _BLOCK_BYTES:

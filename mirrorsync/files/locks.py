@@ -1,4 +1,4 @@
-"""Locks between processes: two runs at the same place would do the same work twice and race for the same tags."""
+"""Locks between processes: two runs with the same spec or store would do work twice and race for the same tags."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mirrorsync.errors import Locked, StorageError
 
 
 class FileLock:
-    """The lock of an existing file, held from its making until `release`, or as a context manager.
+    """A lock on an existing file, from construction until `release`, or as a context manager.
 
-    It is the kernel's (flock), so it goes away with its process, however that ends, and leaves nothing to clean up.
-    what: names the thing for the message. Raises: Locked at once when another process holds it; StorageError when the
-    file cannot be opened, or its file system has no locks.
+    It is the kernel's (flock), so it ends with its process, however that ends, and leaves nothing to clean up.
+    what: names the locked thing in the message. Raises: Locked at once if another process has the lock; StorageError if
+    the file cannot be opened, or its file system does not support locks.
     """
 
     def __init__(self, path: Path, what: str) -> None:
@@ -35,14 +35,14 @@ class FileLock:
             raise StorageError(f"cannot lock {path}: {reason}", remedy="put it on a local file system") from error
 
     def is_of(self, path: Path) -> bool:
-        """Tell whether `path` still names the file that is locked, and not another one or none."""
+        """Return whether `path` still names the locked file: it was neither removed nor replaced."""
         try:
             return os.path.samestat(os.fstat(self._descriptor), path.stat())
         except FileNotFoundError:
             return False
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         os.close(self._descriptor)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Temporary content of any number and size, in a few unnamed files: nothing is left behind, however a run ends."""
+"""Temporary content, in any number of pieces, in a few unnamed files: nothing is left behind if a run is killed."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 class Piece(NamedTuple):
-    """Content in a spool: where it begins and how many bytes it has. Several threads may read it at a time."""
+    """Content in a spool: file, start offset and size in bytes. Several threads may read it at a time."""
 
     file: BinaryIO
     begin: int
     size: int
 
     def chunks(self, offset: int = 0) -> Iterator[bytes]:
-        """Read it from `offset` on. Raises: StorageError."""
+        """Yield its bytes from `offset` on. Raises: StorageError."""
         for position in range(offset, self.size, CHUNK_BYTES):
             with translated("reading a temporary file"):
                 yield os.pread(self.file.fileno(), min(CHUNK_BYTES, self.size - position), self.begin + position)
 
 
 class Spool:
-    """Takes content from several threads; each writes to the end of a file that nobody else writes to meanwhile.
+    """Stores content from several threads; each appends to a file that no other thread writes to meanwhile.
 
-    A file for each content would need more open files than a process may have. directory: where the files are made.
+    A file for each content would need more open files than a process may have. directory: where to create the files.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -43,7 +43,10 @@ class Spool:
         self._lock = threading.Lock()
 
     def store(self, chunks: Iterable[bytes]) -> Piece:
-        """Write chunks; an exception of theirs passes through, and nothing is kept. Raises: StorageError."""
+        """Write chunks and return where they are. An exception of the chunks passes through, and nothing is kept.
+
+        Raises: StorageError.
+        """
         doing = f"writing a temporary file to {self._directory}"
         with translated(doing):
             file = self._taken()
@@ -65,7 +68,7 @@ class Spool:
                 self._free.append(file)
 
     def close(self) -> None:
-        """Give all content up."""
+        """Delete all content and close the files."""
         with self._lock:
             for file in self._files:
                 file.close()
@@ -81,7 +84,7 @@ class Spool:
 
 
 def hashed(chunks: Iterable[bytes], hasher: _Hash) -> Iterator[bytes]:
-    """Yield the chunks, and hash them while they pass."""
+    """Yield the chunks, and add each to `hasher`."""
     for chunk in chunks:
         hasher.update(chunk)
         yield chunk

@@ -1,4 +1,4 @@
-"""Compression: the same bytes every time, readable by all, at flat memory."""
+"""Gzip: deterministic, readable by other programs, with bounded memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZES = (0, 1, 300_000, MIB, MIB + 1, 5_000_000)
 
 
 def content(size: int) -> bytes:
-    """Return bytes of which a part compresses well."""
+    """Return bytes: the first half does not compress, the second half does."""
     return random.Random(size).randbytes(size // 2) + bytes(size - size // 2)
 
 
@@ -41,7 +41,7 @@ def unpacked(data: bytes, size: int = 100_000) -> bytes:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_what_comes_out_is_gzip_and_does_not_depend_on_how_the_input_is_cut(size: int) -> None:
+def test_output_is_valid_gzip_and_does_not_depend_on_how_the_input_is_cut(size: int) -> None:
     data = content(size)
     made = packed(data)
     assert gzip.decompress(made) == data
@@ -49,37 +49,37 @@ def test_what_comes_out_is_gzip_and_does_not_depend_on_how_the_input_is_cut(size
     assert unpacked(made) == data
 
 
-def test_it_compresses_about_as_well_as_zlib_at_its_fastest() -> None:
+def test_output_is_at_most_a_tenth_larger_than_that_of_zlib_level_1() -> None:
     data = Path("/bin/busybox").read_bytes()
     assert len(packed(data)) < 1.1 * len(gzip.compress(data, 1))
 
 
 @pytest.mark.parametrize("size", [1, 7, 65_536])
-def test_gzip_of_others_is_read_also_in_several_members_and_small_chunks(size: int) -> None:
+def test_gzip_of_other_programs_is_decompressed_also_with_several_members_and_small_chunks(size: int) -> None:
     data = content(300_000)
     assert unpacked(gzip.compress(data[:100_000]) + gzip.compress(data[100_000:]), size) == data
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x1f", b"\x1f\x8b\x08", b"no gzip at all, and long enough to be a header"])
-def test_what_is_no_gzip_is_refused(damage: bytes) -> None:
+def test_input_that_is_not_gzip_is_rejected(damage: bytes) -> None:
     with pytest.raises(IntegrityError):
         unpacked(damage)
 
 
 @pytest.mark.parametrize("change", [lambda d: d[:-1], lambda d: d[:-9], lambda d: d + bytes(40), lambda d: d + d[:9]])
-def test_damaged_gzip_is_refused(change: object) -> None:
+def test_damaged_gzip_is_rejected(change: object) -> None:
     with pytest.raises(IntegrityError):
         unpacked(change(packed(content(300_000))))  # type: ignore[operator]
 
 
-def test_a_wrong_checksum_is_refused() -> None:
+def test_a_wrong_checksum_is_rejected() -> None:
     made = bytearray(packed(content(300_000)))
     made[-6] ^= 1
     with pytest.raises(IntegrityError):
         unpacked(bytes(made))
 
 
-def test_a_small_chunk_that_stands_for_much_comes_out_in_small_pieces() -> None:
+def test_a_small_chunk_that_expands_a_lot_is_yielded_in_small_pieces() -> None:
     pieces = [len(piece) for piece in decompressed([packed(bytes(64 * MIB))], "it")]
     assert sum(pieces) == 64 * MIB
     assert max(pieces) <= MIB
@@ -100,7 +100,7 @@ _READ = textwrap.dedent(
                 size = sum(map(len, chunks))
             assert size == blob.size
         await store.close()
-        # Not getrusage: that begins with what the process had that this one was forked from.
+        # Not getrusage: that starts with the peak of the process that this one was forked from.
         peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
         print(root.digest, int(peak[1]) // 1024)
 
@@ -109,8 +109,8 @@ _READ = textwrap.dedent(
 )
 
 
-def in_a_process(path: Path) -> tuple[str, int]:
-    """Return the digest of app:1 that a process of its own finds, and the MiB of memory that it took."""
+def read_in_a_process(path: Path) -> tuple[str, int]:
+    """Read app:1 in a process of its own; return its digest, and the peak memory in MiB."""
     done = subprocess.run(
         [sys.executable, "-c", _READ, str(path), str(path.parent)], capture_output=True, text=True, timeout=120
     )
@@ -119,16 +119,16 @@ def in_a_process(path: Path) -> tuple[str, int]:
     return found, int(memory)
 
 
-def test_two_processes_make_the_same_digest(tmp_path: Path) -> None:
+def test_two_processes_compress_to_the_same_digest(tmp_path: Path) -> None:
     made = Plain((content(5_000_000), content(2_000_000), b""))
     path = tarball(tmp_path / "a.tar", by_nix(made, ["app:1"]))
-    assert in_a_process(path)[0] == in_a_process(path)[0]
+    assert read_in_a_process(path)[0] == read_in_a_process(path)[0]
 
 
 def test_memory_stays_flat_with_a_large_layer(tmp_path: Path) -> None:
     large = noise("part", 8 * MIB) + bytes(292 * MIB)
     path = tarball(tmp_path / "a.tar", by_nix(Plain((large,)), ["app:1"]))
-    assert in_a_process(path)[1] < 120
+    assert read_in_a_process(path)[1] < 120
 
 
 GROWTH = """
@@ -157,6 +157,6 @@ with tempfile.TemporaryFile(buffering=0) as file:
 """
 
 
-def test_what_is_undone_leaves_memory_as_it_was() -> None:
+def test_decompression_does_not_fragment_memory() -> None:
     grown = int(run(sys.executable, "-c", GROWTH))
     assert grown < 12 << 20

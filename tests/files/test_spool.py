@@ -1,4 +1,4 @@
-"""The spool: content of several threads in a few files without names."""
+"""The spool: content of several threads in a few unnamed files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mirrorsync.files.spool import Spool
 from tests.parts.images import noise
 
 
-def test_content_of_many_threads_comes_back_each_as_it_was(tmp_path: Path) -> None:
+def test_content_of_many_threads_is_returned_unchanged(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     contents = [noise(str(number), 100_000 + number) for number in range(40)]
     with ThreadPoolExecutor(4) as threads:
@@ -27,7 +27,7 @@ def test_content_of_many_threads_comes_back_each_as_it_was(tmp_path: Path) -> No
     spool.close()
 
 
-def test_what_broke_off_takes_no_room(tmp_path: Path) -> None:
+def test_content_that_failed_takes_no_space(tmp_path: Path) -> None:
     def breaking() -> Iterator[bytes]:
         yield bytes(1_000_000)
         raise LookupError
@@ -42,6 +42,6 @@ def test_what_broke_off_takes_no_room(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="none"):
         Spool(tmp_path / "none").store([b"x"])

@@ -1,7 +1,7 @@
-"""An archive that is read: opened and scanned once, at the first question, and then read at the places of its members.
+"""Read a tar archive: it is opened and scanned once, on first use; members are then read in place, by their offsets.
 
-What is no file of its own (a pipe such as /dev/stdin), or is gzipped as a whole (`docker save app | gzip`), is brought
-into an unnamed temporary file first, a chunk at a time.
+Input that is not a regular file (a pipe such as /dev/stdin), or is gzipped as a whole (`docker save app | gzip`), is
+first spooled into an unnamed temporary file, a chunk at a time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mirrorsync.files.disk import translated
 from mirrorsync.files.tar.scan import Grammar, Member, scan
 
 _GZIP: Final = b"\x1f\x8b"
-# What else an archive can be compressed with, by its first bytes, and what undoes it.
+# Other compressions, by their magic bytes: the name, and the command that decompresses.
 _COMPRESSIONS: Final = {
     b"\xfd7zXZ\0": ("xz", "xz -d"),
     b"BZh": ("bzip2", "bzip2 -d"),
@@ -33,14 +33,14 @@ _COMPRESSIONS: Final = {
 }
 _LONGEST: Final = max(map(len, _COMPRESSIONS))
 
-# What changes whenever a file is replaced or written: inode, time in ns, size in bytes.
+# Changes whenever a file is replaced or written: inode, mtime in ns, size in bytes.
 Signature = tuple[int, int, int]
 
 
 class Part:
-    """A part of an open file, to be read in order by one thread; it has a descriptor of its own.
+    """A member of an open archive, for one thread that reads it in order; it has its own file descriptor.
 
-    descriptor: of the file; it is duplicated. member: the part; reading begins `offset` bytes into it.
+    descriptor: of the archive; it is duplicated. member: what to read, from `offset` bytes on.
     """
 
     def __init__(self, descriptor: int, member: Member, offset: int = 0) -> None:
@@ -49,18 +49,18 @@ class Part:
         self.descriptor = os.dup(descriptor)
 
     def read(self, size: int, /) -> bytes:
-        """Return up to `size` bytes; empty at the end. Raises: IntegrityError when the file has become shorter."""
+        """Return up to `size` bytes; empty at the end. Raises: IntegrityError if the file has become shorter."""
         size = min(size, self._end - self._position)
         if size <= 0:
             return b""
         data = os.pread(self.descriptor, size, self._position)
         if not data:
-            raise IntegrityError("the archive has become shorter while it was read")
+            raise IntegrityError("the archive was truncated while it was read")
         self._position += len(data)
         return data
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the file descriptor."""
         os.close(self.descriptor)
 
     def __enter__(self) -> Self:
@@ -73,11 +73,11 @@ class Part:
 
 
 class ArchiveFile:
-    """The archive at a path. Nothing is touched until something is asked; then it blocks until all headers are read.
+    """The archive at a path. The file is opened by the first method call, which blocks until all headers are read.
 
-    path: absolute. grammar: which members it may have. temporary: an existing directory, for what has to be spooled.
-    Every method may be called from any thread, and raises IntegrityError for an archive that is not what the grammar
-    says and StorageError for one that cannot be read.
+    path: absolute. grammar: which members it may have. temporary: an existing directory, for spooled content.
+    Every method may be called from any thread, and raises IntegrityError for an archive that breaks the grammar, and
+    StorageError for one that cannot be read.
     """
 
     def __init__(self, path: Path, grammar: Grammar, temporary: Path) -> None:
@@ -88,15 +88,15 @@ class ArchiveFile:
         self._file: BinaryIO | None = None
         self._members: Mapping[str, Member] = {}
         self._signature: Signature | None = None
-        self._seekable = True  # what came through a pipe cannot come again
+        self._seekable = True  # a pipe can be read only once
 
     def exists(self) -> bool:
-        """Tell whether there is an archive at the path; False when there is no file."""
+        """Return whether there is an archive at the path; False if there is no file."""
         with self._lock:
             return self._opened()
 
     def members(self) -> Mapping[str, Member]:
-        """Return the regular files in it by name; empty when there is no archive."""
+        """Return the regular files in it by name; empty if there is no archive."""
         with self._lock:
             self._opened()
             return self._members
@@ -109,9 +109,9 @@ class ArchiveFile:
             return Part(self._file.fileno(), member, offset)
 
     def read(self, member: Member, limit: int) -> bytes:
-        """Return a small member, whole. Raises: IntegrityError also when it has more than `limit` bytes."""
+        """Return a small member, whole. Raises: IntegrityError also if it has more than `limit` bytes."""
         if member.size > limit:
-            raise IntegrityError(f"a member of {self.path} has {member.size} bytes, and {limit} are the most it may")
+            raise IntegrityError(f"{self.path}: member is {member.size} bytes; the limit is {limit}")
         with self.open(member) as part, translated(f"reading {self.path}"):
             data = b""
             while more := part.read(member.size - len(data)):
@@ -119,9 +119,9 @@ class ArchiveFile:
         return data
 
     def signature(self) -> Signature | None:
-        """Return what is another one whenever the archive is, None when there is none.
+        """Return the archive's signature, which changes whenever the archive does; None if there is no archive.
 
-        A file that was replaced or written since it was opened is opened anew by the next question.
+        A file that was replaced or written since it was opened is opened again by the next call.
         """
         with self._lock:
             if self._file is not None and self._seekable and self._signature != signature_of(self.path):
@@ -129,7 +129,7 @@ class ArchiveFile:
             return self._signature if self._opened() else None
 
     def close(self) -> None:
-        """Close the file. Parts that are open stay open; the next question opens the path again."""
+        """Close the file. Open parts stay open; the next call opens the path again."""
         with self._lock:
             self._forget()
 
@@ -196,14 +196,14 @@ class ArchiveFile:
     def _unpacked(self, file: BinaryIO) -> Iterator[bytes]:
         file.seek(0)
         try:
-            with igzip.IGzipFile(fileobj=file, mode="rb") as unpacking:  # type: ignore[no-untyped-call]  # isal leaves it so
+            with igzip.IGzipFile(fileobj=file, mode="rb") as unpacking:  # type: ignore[no-untyped-call]  # isal's stub
                 yield from _chunks(unpacking)
-        except (EOFError, igzip_lib.IsalError, igzip.BadGzipFile) as error:  # type: ignore[misc]  # isal's stub has it as a value
-            raise IntegrityError(f"{self.path} is gzipped, and damaged: {error}") from error
+        except (EOFError, igzip_lib.IsalError, igzip.BadGzipFile) as error:  # type: ignore[misc]  # isal's stub
+            raise IntegrityError(f"{self.path} is damaged gzip data: {error}") from error
 
 
 def signature_of(path: Path) -> Signature | None:
-    """Return what changes whenever somebody writes or replaces a file, None when there is none."""
+    """Return the signature of a file, which changes whenever it is written or replaced; None if there is no file."""
     try:
         status = path.stat()
     except OSError:

@@ -1,8 +1,8 @@
-"""An archive that is written: it grows in a hidden file beside its target, and has its name when it is whole.
+"""Write a tar archive: it is staged in a hidden file next to its final path, and published by a rename when complete.
 
-Two hidden files stand beside an archive while a run writes to it: `.NAME.lock`, which is locked, and `.NAME.incoming`,
-which grows. The archive itself cannot be the locked file, because it is replaced. What a killed run left of them, the
-next one that has the lock takes over and removes.
+While a run writes an archive, there are two hidden files next to it: `.NAME.lock`, which is locked, and
+`.NAME.incoming`, which grows. The archive itself cannot be the locked file, because it is replaced. If a killed run has
+left these files, the next run that gets the lock removes them.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from mirrorsync.files.tar.scan import BLOCK, Member
 
 _MODE: Final = 0o644
 _END: Final = bytes(2 * BLOCK)
-# Where the kernel does not copy between two files itself, we do.
+# Errors of copy_file_range that mean that the kernel does not copy between these two files; then we read and write.
 _NOT_BY_THE_KERNEL: Final = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 
 
 class ArchiveLock:
-    """The right to write the archive at a path, from its making until `release`.
+    """The lock for writing the archive at a path, from construction until `release`.
 
-    path: absolute; the directories above it are made, and a symbolic link is followed. Raises: Locked when another run
-    has it, StorageError.
+    path: absolute; its missing parent directories are created, and a symbolic link is followed. Raises: Locked if
+    another run has the lock, StorageError.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,28 +59,28 @@ class ArchiveLock:
                 lock = FileLock(self._file, what)
             except StorageError as error:
                 if isinstance(error.__cause__, FileNotFoundError):
-                    continue  # whoever had it has just removed the file
+                    continue  # the process that had the lock has just removed the file
                 raise
-            # It may have been removed after we opened it, too: others lock another one then.
+            # It may also have been removed after we opened it; then other processes lock a new file.
             if lock.is_of(self._file):
                 return lock
             lock.release()
 
     def release(self) -> None:
-        """Let others have it, and remove the file that was locked."""
+        """Release the lock, and remove the lock file."""
         with suppress(OSError):
             self._file.unlink()
         self._lock.release()
 
 
 def incoming_of(path: Path) -> Path:
-    """Return where the archive at `path` grows."""
+    """Return the path where the archive for `path` is staged."""
     return path.with_name(f".{path.name}.incoming")
 
 
 @dataclass(slots=True, eq=False)
 class _Region:
-    """A place in the file for one member: from the first byte of its header to the end of its last block."""
+    """The part of the file for one member: from the first byte of its header to the end of its last block."""
 
     name: str
     start: int
@@ -98,27 +98,27 @@ class _Region:
 
 
 class Filling:
-    """A member that is being written, in order, by one thread. doing: what is done, for messages."""
+    """A member that one thread is writing, in order. doing: what is done, for messages."""
 
     def __init__(self, descriptor: int, member: Member, doing: str) -> None:
         self.written = 0
         self._doing = doing
         self._descriptor = descriptor
         self._member = member
-        self._begun = 0  # the bytes whose write-back has begun
+        self._begun = 0  # bytes whose write-back has started
 
     def write(self, data: bytes) -> None:
-        """Write the next bytes. Raises: IntegrityError when they are more than was said, StorageError."""
+        """Write the next bytes. Raises: IntegrityError if they exceed the announced size, StorageError."""
         if self.written + len(data) > self._member.size:
-            raise IntegrityError(f"there is more than the {self._member.size} bytes that were announced")
+            raise IntegrityError(f"there are more than the {self._member.size} bytes that were announced")
         with translated(self._doing):
             _write(self._descriptor, data, self._member.offset + self.written)
             self._advance(len(data))
 
     def copy(self, source: int, offset: int) -> None:
-        """Copy all of it from an open file, at `offset` there.
+        """Copy the whole member from an open file, starting at `offset` there.
 
-        Raises: IntegrityError when that is too short, StorageError.
+        Raises: IntegrityError if that file is too short, StorageError.
         """
         with translated(self._doing):
             self._copy(source, offset)
@@ -141,23 +141,23 @@ class Filling:
                 _write(self._descriptor, data, here)
                 moved = len(data)
             if not moved:
-                raise IntegrityError(f"a file ended after {self.written} of {self._member.size} bytes")
+                raise IntegrityError(f"the file ended after {self.written} of {self._member.size} bytes")
             self._advance(moved)
 
     def _advance(self, count: int) -> None:
         self.written += count
         if self.written - self._begun >= WRITE_BACK_BYTES:
-            # DONTNEED starts the write-back of dirty pages and gives the clean ones back (mm/fadvise.c).
+            # DONTNEED starts the write-back of dirty pages and releases the clean ones (mm/fadvise.c).
             start = self._member.offset + self._begun
             os.posix_fadvise(self._descriptor, start, self.written - self._begun, os.POSIX_FADV_DONTNEED)
             self._begun = self.written
 
 
 class ArchiveWriter:
-    """A new archive for a path; `publish` gives it the path, `discard` leaves nothing of it.
+    """A new archive for a path; `publish` moves it to that path, `discard` removes it.
 
-    lock: of the path. Members may be written by several threads at a time; those that failed are not in the result.
-    Headers tell nothing of the time, the user or the machine. Every method raises StorageError.
+    lock: of the path. Members may be written by several threads at a time; failed ones are not in the result. Headers
+    contain no time, user or machine. Every method raises StorageError.
     """
 
     def __init__(self, lock: ArchiveLock) -> None:
@@ -169,18 +169,18 @@ class ArchiveWriter:
             self._descriptor = os.open(self._temporary, flags, _MODE)
         self._changed = threading.Condition()
         self._regions: list[_Region] = []  # in the order of the file
-        self._holes: list[_Region] = []  # those of them that failed
+        self._holes: list[_Region] = []  # the regions that failed
         self._full: dict[str, _Region] = {}
         self._end = 0
         self._closed = False
 
     def members(self) -> dict[str, Member]:
-        """Return the members that are written, by name."""
+        """Return the completed members, by name."""
         with self._changed:
             return {name: region.member for name, region in self._full.items()}
 
     def member(self, name: str) -> Member | None:
-        """Return a member that is written, None when there is no such one."""
+        """Return a completed member, None if there is none of that name."""
         region = self._full.get(name)
         return region.member if region else None
 
@@ -188,18 +188,18 @@ class ArchiveWriter:
         """Open a member for reading from `offset` on."""
         with self._changed, translated(self._doing):
             if self._closed:
-                raise StorageError(f"{self._path} is finished by now")
+                raise StorageError(f"{self._path} is already finished")
             return Part(self._descriptor, member, offset)
 
     def drop(self, name: str) -> None:
-        """Leave a member out of the result; one that is not there is out already."""
+        """Leave a member out of the result; a missing one is ignored."""
         with self._changed:
             region = self._full.pop(name, None)
             if region is not None:
                 self._leave(region)
 
     def directory(self, name: str) -> None:
-        """Add a directory, which nothing needs but what expects an entry for each."""
+        """Add a directory entry, for readers that expect one for each directory."""
         info = tarfile.TarInfo(name)
         info.type, info.mode = tarfile.DIRTYPE, 0o755
         with self._filling(name, 0, info):
@@ -211,15 +211,15 @@ class ArchiveWriter:
             filling.write(data)
 
     def append(self, name: str, source: int, member: Member) -> None:
-        """Add a member that is, or is part of, an open file (a descriptor), which the kernel copies."""
+        """Add a member from (a part of) an open file, given by its descriptor; the kernel copies it."""
         with self.filling(name, member.size) as filling:
             filling.copy(source, member.offset)
 
     @contextmanager
     def filling(self, name: str, size: int) -> Iterator[Filling]:
-        """Add a member of a known size, chunk by chunk. It is there when the block ends without an exception.
+        """Add a member of a known size, chunk by chunk. It is complete when the block ends without an exception.
 
-        Raises: IntegrityError when there were more or less bytes than that.
+        Raises: IntegrityError if the bytes written are more or fewer than that.
         """
         info = tarfile.TarInfo(name)
         info.size, info.mode = size, _MODE
@@ -237,7 +237,7 @@ class ArchiveWriter:
             filling = Filling(self._descriptor, region.member, self._doing)
             yield filling
             if filling.written != size:
-                raise IntegrityError(f"there are {filling.written} of the {size} bytes that were announced")
+                raise IntegrityError(f"there are only {filling.written} of the {size} bytes that were announced")
         except BaseException:
             self._settle(region, "hole")
             raise
@@ -248,7 +248,7 @@ class ArchiveWriter:
         with self._changed:
             if self._closed:
                 raise StorageError(f"{self._path} was finished before all of it was written")
-            # What failed is mostly tried again, and then fits where it was before.
+            # A failed member is usually retried, and then fits where it was before.
             hole = next((one for one in self._holes if one.length == region.length), None)
             if hole is not None:
                 self._holes.remove(hole)
@@ -270,7 +270,7 @@ class ArchiveWriter:
             self._changed.notify_all()
 
     def _leave(self, region: _Region) -> None:
-        """Make a region a hole; at the end of the file there are none."""
+        """Make a region a hole; holes at the end of the file are cut off."""
         region.state = "hole"
         self._holes.append(region)
         while self._regions and self._regions[-1].state == "hole":
@@ -279,9 +279,9 @@ class ArchiveWriter:
             self._end = last.start
 
     def publish(self) -> None:
-        """Give the archive its name, durably, after the members that are being written now. It is closed after that.
+        """Wait for members that are being written, publish the archive under its final name, durably, and close it.
 
-        No part of it may be open for reading: members move to where others failed.
+        No part of it may be open for reading: members are moved into the holes that failed ones left.
         """
         with self._changed:
             self._changed.wait_for(lambda: all(region.state != "open" for region in self._regions))
@@ -311,14 +311,14 @@ class ArchiveWriter:
             self._end += region.length
 
     def _move(self, region: _Region, position: int) -> None:
-        """Move a region towards the beginning of the file; where the two places overlap, chunks go in order."""
+        """Move a region towards the beginning of the file; chunks are copied in order, since the two may overlap."""
         for done in range(0, region.length, CHUNK_BYTES):
             count = min(CHUNK_BYTES, region.length - done)
             _write(self._descriptor, os.pread(self._descriptor, count, region.start + done), position + done)
         region.start = position
 
     def discard(self) -> None:
-        """Remove what was written."""
+        """Remove the staged file."""
         with self._changed:
             if not self._closed:
                 with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Making tar archives, good ones and such as no honest program writes."""
+"""Make tar archives: valid ones, and malicious ones that no honest program writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BLOCK = 512
 
 
 def head(name: str, size: int = 0, **members: Any) -> bytes:
-    """Return the header of a member, in 512 bytes, whatever it says."""
+    """Return the 512 bytes of a member's header; the fields may be invalid."""
     info = tarfile.TarInfo(name)
     info.size = size
     for key, value in members.items():
@@ -54,7 +54,7 @@ def archive(*members: bytes) -> io.BytesIO:
 
 
 def packed(files: Iterable[tuple[str, bytes]], form: int = tarfile.PAX_FORMAT) -> bytes:
-    """Return an archive that the standard library made."""
+    """Return an archive made by the standard library."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=form) as tar:
         for name, data in files:

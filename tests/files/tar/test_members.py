@@ -1,4 +1,4 @@
-"""The headers of archives: what is honest is read, and everything that could mean two things is refused by name."""
+"""Scan the headers of archives: valid ones are read, and ambiguous members are rejected by name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILES = [("a", b"one"), ("d/b", bytes(range(256)) * 10), ("empty", b""), ("block
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_every_format_of_tar_is_read_at_its_places(form: int) -> None:
+def test_members_are_found_at_their_offsets_in_every_tar_format(form: int) -> None:
     files = FILES if form != tarfile.USTAR_FORMAT else FILES[:-1]
     raw = packed(files, form)
     found = scan(io.BytesIO(raw), GRAMMAR)
@@ -29,7 +29,7 @@ def test_every_format_of_tar_is_read_at_its_places(form: int) -> None:
 
 
 @pytest.mark.parametrize("form", ["v7", "ustar", "gnu", "pax"])
-def test_what_gnu_tar_packs_from_a_directory_is_read(tmp_path: Path, form: str) -> None:
+def test_archives_that_gnu_tar_makes_of_a_directory_are_read(tmp_path: Path, form: str) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "a").write_bytes(b"one")
     (tmp_path / "d/b").write_bytes(b"two")
@@ -42,7 +42,7 @@ def test_what_gnu_tar_packs_from_a_directory_is_read(tmp_path: Path, form: str) 
     }
 
 
-def test_a_link_that_the_grammar_knows_is_its_file_and_may_come_before_it() -> None:
+def test_a_link_that_the_grammar_allows_is_an_alias_of_its_file_and_may_precede_it() -> None:
     grammar = Grammar("it", re.compile("[a-z]+"), re.compile("d"), GRAMMAR.links)
     link = head("d/layer.tar", type=tarfile.SYMTYPE, linkname="../b")
     found = scan(archive(member("a", b"1"), link, member("b", b"22")), grammar)
@@ -67,7 +67,7 @@ NEGATIVE = head("a").replace(b"00000000000\0", b"\xff" * 12, 1)
 
 
 def summed(header: bytes) -> bytes:
-    """Return a header with the checksum that its bytes have."""
+    """Return a header with the right checksum for its bytes."""
     blank = header[:148] + b" " * 8 + header[156:]
     return blank[:148] + f"{sum(blank):06o}\0 ".encode() + blank[156:]
 
@@ -76,11 +76,14 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a hard link": (head("b", type=tarfile.LNKTYPE, linkname="a"), "'b' of the archive is a hard link"),
     "a symbolic link": (head("b", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "symbolic link to '/etc/passwd'"),
     "a link inside": (head("b", type=tarfile.SYMTYPE, linkname="a"), "'b' of the archive is a symbolic link"),
-    "a link to nothing": (head("d/layer.tar", type=tarfile.SYMTYPE, linkname="../no"), "a link to 'no', which is not"),
+    "a link to nothing": (
+        head("d/layer.tar", type=tarfile.SYMTYPE, linkname="../no"),
+        "a link to 'no', which is missing",
+    ),
     "a link to a link": (
         head("d/layer.tar", type=tarfile.SYMTYPE, linkname="../layer")
         + head("d/d/layer.tar", type=tarfile.SYMTYPE, linkname="../x"),
-        "which is not there",
+        "which is missing",
     ),
     "a link with content": (
         head("d/layer.tar", BLOCK, type=tarfile.SYMTYPE, linkname="../a") + bytes(BLOCK),
@@ -94,89 +97,98 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a multi-volume part": (head("b", type=b"M"), "of type b'M'"),
     "a long link name": (member("b", b"x\0", type=tarfile.GNUTYPE_LONGLINK), "of type b'K'"),
     "a global header": (member("b", record("path", "a"), type=tarfile.XGLTYPE), "of type b'g'"),
-    "the same name twice": (GOOD, "'a' of the archive is there twice"),
-    "the same name with a dot": (member("./a", b"other"), "'./a' of the archive is there twice"),
-    "a file where a directory is": (head("d", type=tarfile.DIRTYPE) + member("d"), "is there twice"),
-    "a directory where a file is": (head("a", type=tarfile.DIRTYPE), "is there twice"),
+    "the same name twice": (GOOD, "'a' of the archive is in the archive twice"),
+    "the same name with a dot": (member("./a", b"other"), "'./a' of the archive is in the archive twice"),
+    "a file where a directory is": (head("d", type=tarfile.DIRTYPE) + member("d"), "is in the archive twice"),
+    "a directory where a file is": (head("a", type=tarfile.DIRTYPE), "is in the archive twice"),
     "a link where a file is": (head("d/b", type=tarfile.SYMTYPE, linkname="../a"), "symbolic link"),
     "an absolute path": (member("/a"), "'/a' of the archive is an absolute path"),
     "an absolute directory": (head("/d", type=tarfile.DIRTYPE), "is an absolute path"),
-    "the root directory": (head("/", type=tarfile.DIRTYPE), "has no place in a test archive"),
+    "the root directory": (head("/", type=tarfile.DIRTYPE), "does not belong in a test archive"),
     "a path that climbs": (member("../a"), "'../a' of the archive has \"..\" in its path"),
     "a path that climbs later": (member("d/../../a"), 'has ".." in its path'),
     "a directory that climbs": (head("..", type=tarfile.DIRTYPE), 'has ".." in its path'),
     "a pax path that climbs": (pax(record("path", "../a")) + member("b"), 'has ".." in its path'),
-    "a foreign name": (member("README.md"), "'README.md' of the archive has no place in a test archive"),
-    "a foreign directory": (head("etc", type=tarfile.DIRTYPE), "has no place in a test archive"),
+    "a foreign name": (member("README.md"), "'README.md' of the archive does not belong in a test archive"),
+    "a foreign directory": (head("etc", type=tarfile.DIRTYPE), "does not belong in a test archive"),
     "a name with a control character": (member("a\x1b[2J"), r"'a\\x1b[2J'"),
-    "a name that is no text": (summed(head("b").replace(b"b", b"\xff", 1)), "has no place"),
-    "no name": (member(""), "'' of the archive has no place"),
-    "dots twice": (member("././a"), "has no place"),
-    "more than the archive": (head("b", 10_000), "'b' of the archive says it has 10000 bytes, and the archive ends"),
+    "a name that is no text": (summed(head("b").replace(b"b", b"\xff", 1)), "does not belong"),
+    "no name": (member(""), "'' of the archive does not belong"),
+    "dots twice": (member("././a"), "does not belong"),
+    "more than the archive": (head("b", 10_000), "'b' of the archive claims 10000 bytes, but the archive ends"),
     "much more than any archive": (head("b", 2**70), "the archive ends before that"),
-    "a negative size": (summed(NEGATIVE), "no valid size: -1"),
+    "a negative size": (summed(NEGATIVE), "an invalid size: -1"),
     "a size that is no number": (summed(head("b").replace(b"00000000000\0", b"0x000000009\0", 1)), "no header at byte"),
     "a wrong checksum": (head("b")[:148] + b"0000000\0" + head("b")[156:], "no header at byte 1024"),
     "a directory with content": (head("d", BLOCK, type=tarfile.DIRTYPE) + bytes(BLOCK), "is a directory with content"),
     "two sizes": (pax(record("size", "3")) + member("b", b"four"), "has two sizes: 4 and 3"),
     "a pax size of nothing": (pax(record("size", "0")) + member("b", b"four"), "has two sizes: 4 and 0"),
-    "a negative pax size": (pax(record("size", "-512")) + member("b"), "no valid size: -512"),
-    "a pax size in words": (pax(record("size", "1e3")) + member("b"), "no valid size: 1e3"),
-    "a pax size with an underscore": (pax(record("size", "1_0")) + member("b"), "no valid size: 1_0"),
-    "a pax size beyond the archive": (pax(record("size", "99999")) + member("b"), "says it has 99999 bytes"),
-    "a sparse pax header": (pax(record("GNU.sparse.size", "9")) + member("b"), "'GNU.sparse.size', which has no place"),
-    "a pax charset": (pax(record("hdrcharset", "BINARY")) + member("b"), "'hdrcharset', which has no place"),
-    "a pax record twice": (pax(PAX_LONG + PAX_LONG) + member("b"), "'path', which has no place"),
-    "a pax record that is too long": (pax(b"99 path=b\n") + member("b"), "records do not fit"),
-    "a pax record that is too short": (pax(b"5 path=b\n") + member("b"), "records do not fit"),
-    "a pax record of no length": (pax(b"0 path=b\n") + member("b"), "records do not fit"),
-    "a pax record without an end": (pax(b"9 path=bb") + member("b"), "records do not fit"),
+    "a negative pax size": (pax(record("size", "-512")) + member("b"), "an invalid size: -512"),
+    "a pax size in words": (pax(record("size", "1e3")) + member("b"), "an invalid size: 1e3"),
+    "a pax size with an underscore": (pax(record("size", "1_0")) + member("b"), "an invalid size: 1_0"),
+    "a pax size beyond the archive": (pax(record("size", "99999")) + member("b"), "claims 99999 bytes"),
+    "a sparse pax header": (
+        pax(record("GNU.sparse.size", "9")) + member("b"),
+        "'GNU.sparse.size', which is not allowed",
+    ),
+    "a pax charset": (pax(record("hdrcharset", "BINARY")) + member("b"), "'hdrcharset', which is not allowed"),
+    "a pax record twice": (pax(PAX_LONG + PAX_LONG) + member("b"), "'path', which is not allowed"),
+    "a pax record that is too long": (pax(b"99 path=b\n") + member("b"), "malformed records"),
+    "a pax record that is too short": (pax(b"5 path=b\n") + member("b"), "malformed records"),
+    "a pax record of no length": (pax(b"0 path=b\n") + member("b"), "malformed records"),
+    "a pax record without an end": (pax(b"9 path=bb") + member("b"), "malformed records"),
     "a pax record without a value": (pax(record("path", "")) + member("b"), "without a readable value"),
     "a pax path with a null": (pax(record("path", "b\0c")) + member("b"), "without a readable value"),
     "a pax path that is no text": (pax(b"9 path=\xff\n") + member("b"), "without a readable value"),
-    "an empty pax header": (pax(b"") + member("b"), "is a header of 0 bytes"),
-    "a large pax header": (head("x", 2**21, type=tarfile.XHDTYPE) + bytes(2**21), "is a header of 2097152 bytes"),
-    "two pax headers": (pax(PAX_LONG) + pax(PAX_LONG) + member("b"), "two headers of a kind"),
-    "two long names": (member("L", b"b\0", type=b"L") + member("L", b"b\0", type=b"L") + member("b"), "two headers"),
+    "an empty pax header": (pax(b"") + member("b"), "is an extended header of 0 bytes"),
+    "a large pax header": (
+        head("x", 2**21, type=tarfile.XHDTYPE) + bytes(2**21),
+        "is an extended header of 2097152 bytes",
+    ),
+    "two pax headers": (pax(PAX_LONG) + pax(PAX_LONG) + member("b"), "two extended headers"),
+    "two long names": (
+        member("L", b"b\0", type=b"L") + member("L", b"b\0", type=b"L") + member("b"),
+        "two extended headers",
+    ),
     "a pax name and a long name": (member("L", b"b\0", type=b"L") + pax(PAX_LONG) + member("b"), "has two names"),
-    "a pax header without a member": (pax(PAX_LONG), "is a header without a member"),
+    "a pax header without a member": (pax(PAX_LONG), "is an extended header without a member"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_no_archive_of_images_has_is_refused_by_name(name: str) -> None:
+def test_members_outside_the_grammar_are_rejected_by_name(name: str) -> None:
     raw, message = REFUSED[name]
     with pytest.raises(IntegrityError) as caught:
         scan(archive(GOOD, raw), GRAMMAR)
     assert message in caught.value.message
 
 
-def test_an_archive_of_very_many_members_is_refused() -> None:
+def test_an_archive_with_too_many_members_is_rejected() -> None:
     many = archive(*(head("d", type=tarfile.DIRTYPE) for _ in range(11)))
     assert scan(many, GRAMMAR, limit=11) == {}
     with pytest.raises(IntegrityError, match="more than 10 members"):
         scan(many, GRAMMAR, limit=10)
 
 
-def test_an_archive_that_is_cut_off_anywhere_is_refused() -> None:
+def test_an_archive_truncated_at_any_offset_is_rejected() -> None:
     whole = packed(FILES)
     end = 1 + max(number for number, byte in enumerate(whole) if byte)
     end += -end % BLOCK
     offsets = {*range(0, end + BLOCK, 97), *range(0, end, BLOCK), end + BLOCK - 1}
     for offset in sorted(offsets):
-        with pytest.raises(IntegrityError, match=r"cut off|the archive ends before|not a tar archive"):
+        with pytest.raises(IntegrityError, match=r"truncated|the archive ends before|not a tar archive"):
             scan(io.BytesIO(whole[:offset]), GRAMMAR)
     assert len(scan(io.BytesIO(whole[: end + BLOCK]), GRAMMAR)) == len(FILES)
 
 
-def test_what_follows_a_lone_empty_block_is_not_passed_over() -> None:
-    with pytest.raises(IntegrityError, match="goes on after its end"):
+def test_content_after_a_single_empty_block_is_rejected() -> None:
+    with pytest.raises(IntegrityError, match="continues after its end"):
         scan(io.BytesIO(GOOD + bytes(BLOCK) + member("b")), GRAMMAR)
 
 
 @pytest.mark.parametrize("raw", [b"x" * 2000, b"\x7fELF" + bytes(2000), b"{}", b"PK\3\4" + bytes(700)])
-def test_what_is_no_archive_is_told(raw: bytes) -> None:
-    with pytest.raises(IntegrityError, match=r"not a tar archive|cut off"):
+def test_a_file_that_is_not_a_tar_archive_is_rejected(raw: bytes) -> None:
+    with pytest.raises(IntegrityError, match=r"not a tar archive|truncated"):
         scan(io.BytesIO(raw), GRAMMAR)
 
 
@@ -191,7 +203,7 @@ def _splice(raw: bytearray, chance: random.Random) -> None:
 
 
 def _field(raw: bytearray, chance: random.Random) -> None:
-    """Change a field of a header, and make its checksum right again."""
+    """Change a field of a header, and correct its checksum."""
     start = BLOCK * chance.randrange(len(raw) // BLOCK - 1)
     field, size = chance.choice([(0, 100), (100, 8), (124, 12), (136, 12), (156, 1), (157, 100), (257, 8), (345, 155)])
     value = chance.choice([b"\xff", b"\x80", b"7", b"x", b"g", b"L", b"S", b"-1", b"\0", b"/", b"..", b"1_1"])
@@ -200,7 +212,7 @@ def _field(raw: bytearray, chance: random.Random) -> None:
 
 
 @pytest.mark.parametrize("damage", [_flip, _splice, _field])
-def test_damaged_archives_are_refused_or_read_and_nothing_else(
+def test_damaged_archives_are_rejected_or_read_and_never_crash(
     damage: Callable[[bytearray, random.Random], None],
 ) -> None:
     whole = b"".join([member("a", b"1" * 700), pax(PAX_LONG), member("b", b"2"), member("L", b"d/x\0", type=b"L")])
@@ -218,6 +230,6 @@ def test_damaged_archives_are_refused_or_read_and_nothing_else(
     assert refused > 0
 
 
-def test_padding_is_part_of_the_archive() -> None:
-    with pytest.raises(IntegrityError, match="'b' of the archive is cut off"):
+def test_missing_padding_at_the_end_is_rejected() -> None:
+    with pytest.raises(IntegrityError, match="'b' of the archive is truncated"):
         scan(io.BytesIO(GOOD + head("b", 10) + b"0123456789"), GRAMMAR)

@@ -1,4 +1,4 @@
-"""Reading an archive: as a file, through a pipe, gzipped as a whole, by several threads, and replaced meanwhile."""
+"""Read an archive: as a file, through a pipe, gzipped as a whole, by several threads, and while it is replaced."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def contents(file: ArchiveFile) -> dict[str, bytes]:
     return {name: file.read(member, 10_000_000) for name, member in file.members().items()}
 
 
-def test_nothing_is_opened_before_it_is_asked_and_absence_is_no_error(tmp_path: Path) -> None:
+def test_the_file_is_opened_on_first_use_and_a_missing_file_is_not_an_error(tmp_path: Path) -> None:
     file = opened(tmp_path / "none.tar")
     assert file.exists() is False
     assert file.members() == {}
@@ -64,12 +64,12 @@ def test_an_archive_that_is_gzipped_as_a_whole_is_read(tmp_path: Path, parts: in
     (tmp_path / "x.tar.gz").write_bytes(b"".join(pieces))
     file = opened(tmp_path / "x.tar.gz")
     assert contents(file) == FILES
-    assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz"]  # what was unpacked has no name
+    assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz"]  # the spooled content has no name
     file.close()
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gzipped"])
-def test_an_archive_comes_through_a_pipe(tmp_path: Path, compress: type[bytes]) -> None:
+def test_an_archive_is_read_from_a_pipe(tmp_path: Path, compress: type[bytes]) -> None:
     reading, writing = os.pipe()
 
     def feed() -> None:
@@ -88,9 +88,9 @@ def test_an_archive_comes_through_a_pipe(tmp_path: Path, compress: type[bytes]) 
 
 
 @pytest.mark.parametrize("cut", [3, 100, 200_000, -9, -1])
-def test_a_damaged_gzip_is_told(tmp_path: Path, cut: int) -> None:
+def test_an_archive_in_damaged_gzip_is_rejected(tmp_path: Path, cut: int) -> None:
     (tmp_path / "x").write_bytes(gzip.compress(RAW)[:cut])
-    with pytest.raises(IntegrityError, match="gzipped, and damaged"):
+    with pytest.raises(IntegrityError, match="is damaged gzip data"):
         opened(tmp_path / "x").exists()
 
 
@@ -105,7 +105,9 @@ def test_a_damaged_gzip_is_told(tmp_path: Path, cut: int) -> None:
     ],
     ids=["xz", "bzip2", "zstd", "xz in gzip", "empty"],
 )
-def test_what_cannot_be_read_is_told_with_what_to_do(tmp_path: Path, raw: bytes, message: str, remedy: str) -> None:
+def test_other_compressions_and_empty_files_are_rejected_with_a_remedy(
+    tmp_path: Path, raw: bytes, message: str, remedy: str
+) -> None:
     (tmp_path / "x.tar").write_bytes(raw)
     with pytest.raises(MirrorsyncError, match=message) as caught:
         opened(tmp_path / "x.tar").exists()
@@ -113,7 +115,7 @@ def test_what_cannot_be_read_is_told_with_what_to_do(tmp_path: Path, raw: bytes,
 
 
 def test_a_gzip_bomb_takes_disk_and_no_memory(tmp_path: Path) -> None:
-    """300 MB of zeros in 300 KB: it is a good archive, or one that is too large for the disk."""
+    """300 MB of zeros in 300 KB: a valid archive, or one that is too large for the disk."""
     size = 300_000_000
     with gzip.open(tmp_path / "x.tar.gz", "wb", compresslevel=1) as file:
         file.write(head("a", size))
@@ -129,18 +131,18 @@ def test_a_gzip_bomb_takes_disk_and_no_memory(tmp_path: Path) -> None:
     assert done.stdout == f"{size}\n", done.stderr
 
 
-def test_a_disk_too_small_for_what_is_unpacked_is_told(tmp_path: Path) -> None:
+def test_a_full_disk_while_spooling_is_reported(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(gzip.compress(RAW))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
     try:
-        with pytest.raises(StorageError, match=r"unpacking .* larger than is allowed"):
+        with pytest.raises(StorageError, match=r"unpacking .* exceed the size limit"):
             opened(tmp_path / "x").exists()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_an_archive_that_is_replaced_is_read_anew_and_one_being_read_to_its_end(tmp_path: Path) -> None:
+def test_a_replaced_archive_is_read_again_and_open_members_are_read_to_their_end(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     path.write_bytes(RAW)
     file = opened(path)
@@ -155,21 +157,21 @@ def test_an_archive_that_is_replaced_is_read_anew_and_one_being_read_to_its_end(
     file.close()
 
 
-def test_an_archive_that_is_cut_while_it_is_read_is_told(tmp_path: Path) -> None:
+def test_an_archive_truncated_while_it_is_read_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     path.write_bytes(RAW)
     file = opened(path)
     with file.open(file.members()["a"]) as part:
         os.truncate(path, 1024)
-        with pytest.raises(IntegrityError, match="has become shorter"):
+        with pytest.raises(IntegrityError, match="was truncated"):
             list(iter(lambda: part.read(1_000_000), b""))
     file.close()
 
 
-def test_a_small_member_that_is_not_small_is_not_taken_into_memory(tmp_path: Path) -> None:
+def test_a_member_over_the_limit_is_not_read_into_memory(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(RAW)
     file = opened(tmp_path / "x.tar")
-    with pytest.raises(IntegrityError, match="3000001 bytes, and 1000000 are the most"):
+    with pytest.raises(IntegrityError, match="member is 3000001 bytes; the limit is 1000000"):
         file.read(file.members()["a"], 1_000_000)
     file.close()
 

@@ -1,4 +1,4 @@
-"""Writing an archive: whole or not at all, by several threads, the same bytes for the same content."""
+"""Write an archive: complete or not at all, by several threads, the same bytes for the same content."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def contents(path: Path) -> dict[str, bytes]:
 
 
 def fail(writer: ArchiveWriter, name: str, size: int) -> None:
-    """Begin a member and give it up halfway."""
+    """Start a member, and fail halfway."""
 
     def half(filling: Filling) -> None:
         filling.write(b"x" * (size // 2))
@@ -43,7 +43,7 @@ def fail(writer: ArchiveWriter, name: str, size: int) -> None:
         half(filling)
 
 
-def test_the_same_content_is_the_same_file_and_every_tar_reads_it(tmp_path: Path) -> None:
+def test_the_same_content_gives_the_same_bytes_and_tar_extracts_it(tmp_path: Path) -> None:
     for name in ("one.tar", "two.tar"):
         lock = ArchiveLock(tmp_path / name)
         writer = ArchiveWriter(lock)
@@ -63,7 +63,7 @@ def test_the_same_content_is_the_same_file_and_every_tar_reads_it(tmp_path: Path
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
 
 
-def test_the_archive_is_there_when_it_is_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+def test_the_archive_is_published_when_complete_and_no_other_file_is_left(tmp_path: Path) -> None:
     path = tmp_path / "made/for/it/x.tar"
     lock = ArchiveLock(path)
     writer = ArchiveWriter(lock)
@@ -76,7 +76,7 @@ def test_the_archive_is_there_when_it_is_whole_and_nothing_is_left_beside_it(tmp
     assert [one.name for one in path.parent.iterdir()] == ["x.tar"]
 
 
-def test_many_threads_write_at_a_time_and_those_that_fail_leave_nothing(tmp_path: Path) -> None:
+def test_many_threads_write_at_a_time_and_failed_members_leave_nothing(tmp_path: Path) -> None:
     chance = random.Random("threads")
     names = [chr(97 + number) * 3 for number in range(24)]
     data = {name: noise(name, chance.randrange(300_000)) for name in names}
@@ -116,21 +116,21 @@ def test_publishing_waits_for_members_that_are_being_written(tmp_path: Path) -> 
     lock.release()
 
 
-def test_what_failed_and_is_tried_again_takes_the_same_place(tmp_path: Path) -> None:
+def test_a_retried_member_reuses_the_region_of_the_failed_attempt(tmp_path: Path) -> None:
     lock = ArchiveLock(tmp_path / "x.tar")
     writer = ArchiveWriter(lock)
     fail(writer, "a", 900_000)
     writer.add("b", b"2")
     writer.add("a", noise("a", 900_000))
     fail(writer, "c", 5_000)
-    writer.add("d", noise("d", 3_000_000))  # moved towards the beginning, over its own place
+    writer.add("d", noise("d", 3_000_000))  # moved towards the beginning, over its own region
     writer.publish()
     lock.release()
     assert contents(tmp_path / "x.tar") == {"a": noise("a", 900_000), "b": b"2", "d": noise("d", 3_000_000)}
     assert (tmp_path / "x.tar").stat().st_size < 3_910_000
 
 
-def test_one_of_two_equal_members_is_there_and_a_dropped_one_is_not(tmp_path: Path) -> None:
+def test_one_of_two_equal_members_is_kept_and_a_dropped_one_is_not(tmp_path: Path) -> None:
     lock = ArchiveLock(tmp_path / "x.tar")
     writer = ArchiveWriter(lock)
     with writer.filling("a", 3) as first, writer.filling("a", 3) as second:
@@ -146,7 +146,7 @@ def test_one_of_two_equal_members_is_there_and_a_dropped_one_is_not(tmp_path: Pa
     assert contents(tmp_path / "x.tar") == {"a": b"one", "c": b"3"}
 
 
-def test_a_file_of_unknown_size_is_appended_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_is_appended_by_the_kernel_or_by_reads_and_writes(tmp_path: Path) -> None:
     data = noise("spool", 20_000_000)
     (tmp_path / "spool").write_bytes(b"before" + data)
     lock = ArchiveLock(tmp_path / "x.tar")
@@ -155,7 +155,7 @@ def test_a_file_of_unknown_size_is_appended_when_it_is_whole(tmp_path: Path) -> 
         writer.append("a", spool.fileno(), Member(6, len(data)))
         with pytest.raises(IntegrityError, match="ended after 20000000 of 20000001"):
             writer.append("b", spool.fileno(), Member(6, len(data) + 1))
-    # From a file system that the kernel does not copy from by itself.
+    # From a file system for which copy_file_range fails.
     with Path("/proc/self/status").open("rb") as proc:
         writer.append("c", proc.fileno(), Member(0, 10))
     writer.publish()
@@ -164,7 +164,7 @@ def test_a_file_of_unknown_size_is_appended_when_it_is_whole(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("data", [b"", b"ab", b"abcd"])
-def test_another_size_than_was_said_is_no_member(tmp_path: Path, data: bytes) -> None:
+def test_a_member_of_another_size_than_announced_is_rejected(tmp_path: Path, data: bytes) -> None:
     lock = ArchiveLock(tmp_path / "x.tar")
     writer = ArchiveWriter(lock)
     with pytest.raises(IntegrityError, match="announced"), writer.filling("a", 3) as filling:
@@ -175,7 +175,7 @@ def test_another_size_than_was_said_is_no_member(tmp_path: Path, data: bytes) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_written_member_is_read_before_the_archive_is_whole(tmp_path: Path) -> None:
+def test_a_completed_member_can_be_read_before_the_archive_is_published(tmp_path: Path) -> None:
     lock = ArchiveLock(tmp_path / "x.tar")
     writer = ArchiveWriter(lock)
     writer.add("a", b"0123456789")
@@ -191,7 +191,7 @@ def test_a_written_member_is_read_before_the_archive_is_whole(tmp_path: Path) ->
     lock.release()
 
 
-def test_one_writer_has_the_lock_and_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+def test_one_writer_has_the_lock_and_removes_the_files_of_a_killed_one(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     path.write_bytes(b"old")
     for name in (".x.tar.lock", ".x.tar.incoming"):
@@ -200,15 +200,15 @@ def test_one_writer_has_the_lock_and_removes_what_a_killed_one_left(tmp_path: Pa
     assert not (tmp_path / ".x.tar.incoming").exists()
     with pytest.raises(Locked, match=f"another run is working on {path}"):
         ArchiveLock(path)
-    other = ArchiveLock(tmp_path / "y.tar")  # its neighbours have their own
+    other = ArchiveLock(tmp_path / "y.tar")  # another archive has another lock
     other.release()
     lock.release()
     assert [one.name for one in tmp_path.iterdir()] == ["x.tar"]
     ArchiveLock(path).release()
 
 
-def test_of_many_who_lock_and_release_one_has_it_at_a_time(tmp_path: Path) -> None:
-    """The file that is locked goes away with each holder, and a lock of a removed file is worth nothing."""
+def test_of_many_processes_that_lock_and_release_one_has_the_lock_at_a_time(tmp_path: Path) -> None:
+    """Each holder removes the lock file, and a lock on a removed file does not count."""
     inside = 0
     seen: list[int] = []
 
@@ -230,7 +230,7 @@ def test_of_many_who_lock_and_release_one_has_it_at_a_time(tmp_path: Path) -> No
     assert set(seen) == {1}
 
 
-def test_a_link_to_an_archive_stays_a_link_and_its_mode_stays(tmp_path: Path) -> None:
+def test_a_symbolic_link_to_an_archive_and_its_mode_are_kept(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real/x.tar").write_bytes(b"old")
     (tmp_path / "real/x.tar").chmod(0o600)
@@ -246,14 +246,14 @@ def test_a_link_to_an_archive_stays_a_link_and_its_mode_stays(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("path", ["directory", "/dev/null", "file/x.tar"])
-def test_what_cannot_be_replaced_is_told(tmp_path: Path, path: str) -> None:
+def test_a_path_that_is_not_a_regular_file_is_rejected(tmp_path: Path, path: str) -> None:
     (tmp_path / "directory").mkdir()
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match=r"not a regular file|Not a directory|File exists"):
         ArchiveLock(tmp_path / path)
 
 
-def test_a_full_disk_leaves_the_old_archive_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_old_archive_and_no_other_file(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     path.write_bytes(b"old")
     lock = ArchiveLock(path)
@@ -261,14 +261,14 @@ def test_a_full_disk_leaves_the_old_archive_and_nothing_beside_it(tmp_path: Path
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
     try:
-        with pytest.raises(StorageError, match=f"writing {path}: a file would be larger than is allowed here"):
+        with pytest.raises(StorageError, match=f"writing {path}: the file would exceed the size limit"):
             writer.add("a", bytes(2_000_000))
-        writer.add("b", bytes(1951 * 512))  # and there is no room for the end of the archive
-        with pytest.raises(StorageError, match="larger than is allowed"):
+        writer.add("b", bytes(1951 * 512))  # then there is no room for the end of the archive
+        with pytest.raises(StorageError, match="exceed the size limit"):
             writer.publish()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert path.read_bytes() == b"old"
-    writer.publish()  # there is room by now
+    writer.publish()  # there is room again
     lock.release()
     assert set(contents(path)) == {"b"}

@@ -349,7 +349,7 @@ def test_a_full_disk_leaves_the_old_image(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
     try:
-        with pytest.raises(StorageError, match="larger than is allowed here"):
+        with pytest.raises(StorageError, match="exceed the size limit"):
             written(tmp_path, image([noise("large", 2_000_000)]))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

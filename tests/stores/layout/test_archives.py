@@ -318,7 +318,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, bytes]], Any], type[MirrorsyncError],
     "a blob in a folder": (
         lambda files: files.update({"blobs/sha256/a/b": b""}),
         IntegrityError,
-        "has no place in an OCI",
+        "does not belong in an OCI",
     ),
 }
 
@@ -356,7 +356,7 @@ def test_a_full_disk_is_told_and_the_old_archive_stays(tmp_path: Path) -> None:
 
     async def scenario(store: LayoutPlaceStore) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
-        with pytest.raises(StorageError, match="larger than is allowed here") as caught:
+        with pytest.raises(StorageError, match="exceed the size limit") as caught:
             await store_image(store.repository("app"), large, "2")
         assert "ulimit" in caught.value.remedy
 

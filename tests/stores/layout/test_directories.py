@@ -198,7 +198,7 @@ def test_a_directory_without_permission_is_told(mirrorsync: Mirrorsync, where: s
         (target / "index.json").chmod(0)
     before = files_of(target)
     done = under(mirrorsync, *POWERLESS, code=1)
-    assert_told(done, "there is no permission", "give this user the right")
+    assert_told(done, "permission denied", "give this user the right")
     assert str(target) in done.err
     if closed is not None:
         closed.chmod(0o755)
@@ -230,7 +230,7 @@ def test_a_full_disk_is_told_and_what_fitted_is_kept_for_the_next_run(mirrorsync
         'mount -o remount,size=64m target; "$@"; cp -r target later; exit $code'
     )
     done = under(mirrorsync, *MOUNTED, small, "sh", code=3)
-    assert_told(done, "the disk is full", "make room there, and run again")
+    assert_told(done, "the disk is full", "free some space, and run again")
     after, later = mirrorsync.directory / "after", mirrorsync.directory / "later"
     assert names_of(after) == {"app:1": MADE.digest}
     assert holds(after, "app:1", MADE)
@@ -245,14 +245,14 @@ def test_a_disk_that_takes_nothing_is_told(mirrorsync: Mirrorsync) -> None:
     # A file system with room for so few files that not even the layout itself can be made.
     none = 'mount -t tmpfs -o nr_inodes=3 tmpfs target; "$@" || code=$?; cp -r target after; exit $code'
     done = under(mirrorsync, *MOUNTED, none, "sh", code=1)
-    assert_told(done, "the disk is full", "make room there, and run again")
+    assert_told(done, "the disk is full", "free some space, and run again")
     assert wrong_files(mirrorsync.directory / "after") == []
 
 
 def test_a_file_size_limit_is_told_and_leaves_no_part_of_a_blob(mirrorsync: Mirrorsync) -> None:
     specify(mirrorsync, {"app:1": MADE, "app:2": LARGE})
     done = under(mirrorsync, "prlimit", "--fsize=2000000", code=3)
-    assert_told(done, "a file would be larger than is allowed here", "ulimit -f")
+    assert_told(done, "the file would exceed the size limit", "ulimit -f")
     target = mirrorsync.directory / "target"
     assert holds(target, "app:1", MADE)
     assert names_of(target) == {"app:1": MADE.digest}
@@ -273,7 +273,7 @@ def test_an_index_that_cannot_be_written_leaves_the_one_before(mirrorsync: Mirro
     specify(mirrorsync, {"app:1": MADE, "app:2": other})
     # The blobs fit, and index.json does not.
     done = under(mirrorsync, "prlimit", "--fsize=50000", code=1)
-    assert_told(done, "index.json: a file would be larger than is allowed here", "ulimit -f")
+    assert_told(done, "index.json: the file would exceed the size limit", "ulimit -f")
     assert (target / "index.json").read_bytes() == before
     mirrorsync("apply", code=0)
     assert holds(target, "app:2", other)
