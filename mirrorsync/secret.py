@@ -6,10 +6,10 @@ from typing import Final
 
 
 class Secret:
-    """Holds a password or token and shows it to nobody but the caller of `reveal()`.
+    """Holds a password or token, and shows it only to the caller of `reveal()`.
 
-    Its `repr` and `str` are stars, so that a dataclass that carries one can be printed, logged or end up in a
-    traceback without giving it away. It compares by value, so that two specs can be compared.
+    Its `repr` and `str` are asterisks, so that a dataclass with a secret can be printed, logged or end up in a
+    traceback without revealing it. It compares by value, so that two specs can be compared.
     """
 
     __slots__ = ("_value",)
@@ -19,7 +19,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the secret itself, for the one place that sends it."""
+        """Return the secret itself, for the code that sends it."""
         return self._value
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Credentials: where podman, docker and the spec keep them, how they are found, and how a login is kept. The face."""
+"""Credentials: find them in the spec and in the files of podman and docker; store and remove logins. The face."""
 
 from mirrorsync.credentials.files import files_read, files_written
 from mirrorsync.credentials.finder import CredentialFinder

@@ -1,7 +1,7 @@
-"""The files that podman, skopeo and docker keep logins in: where they are, and what an entry says.
+"""The files in which podman, skopeo and docker store logins: their paths, and how to read an entry.
 
-The rules are those of containers-auth.json(5) and of containers/image, pkg/docker/config. Left out: `.dockercfg`, which
-docker has not written since 2014, and the credential-helpers of registries.conf.
+The rules are those of containers-auth.json(5) and of containers/image, pkg/docker/config. Not supported: `.dockercfg`,
+which docker has not written since 2014, and the credential-helpers of registries.conf.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mirrorsync.hosts import Credentials
 from mirrorsync.oci.names import DOCKER_HUB
 from mirrorsync.secret import Secret
 
-# Where podman keeps logins of a user without XDG_RUNTIME_DIR, below the user's number.
+# Where podman stores logins of a user without XDG_RUNTIME_DIR, in a directory named by the user ID.
 RUN_DIRECTORY: Final = Path("/run/containers")
 _MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 # The key that docker login writes Docker Hub under (docker/cli, registry.IndexServer); podman writes docker.io.
@@ -28,7 +28,7 @@ _HUB_KEYS: Final = (DOCKER_HUB, DOCKERS_HUB_KEY, "index.docker.io")
 
 
 def files_read(environment: Mapping[str, str], run_directory: Path = RUN_DIRECTORY) -> Iterator[Path]:
-    """Yield the files that logins are looked for in, in the order of containers-auth.json(5), docker's at the end."""
+    """Yield the files in which logins are searched, in the order of containers-auth.json(5), docker's last."""
     yield from files_written(environment, run_directory)
     home = environment.get("HOME")
     if environment.get("REGISTRY_AUTH_FILE"):
@@ -38,16 +38,16 @@ def files_read(environment: Mapping[str, str], run_directory: Path = RUN_DIRECTO
 
 
 def files_written(environment: Mapping[str, str], run_directory: Path = RUN_DIRECTORY) -> Iterator[Path]:
-    """Yield the files that a login can be kept in, the first that can be written being the one.
+    """Yield the files in which a login can be stored; the first writable one is to be taken.
 
-    environment: REGISTRY_AUTH_FILE names the only one; otherwise XDG_RUNTIME_DIR (or `run_directory`, with the user's
-    number, without it), XDG_CONFIG_HOME and HOME say where they are.
+    environment: REGISTRY_AUTH_FILE names the only one; otherwise XDG_RUNTIME_DIR (if unset, `run_directory` and the
+    user ID), XDG_CONFIG_HOME and HOME say where they are.
     """
     if explicit := environment.get("REGISTRY_AUTH_FILE"):
         yield Path(explicit)
         return
     if runtime := environment.get("XDG_RUNTIME_DIR"):
-        if Path(runtime).is_dir():  # whoever logs in makes it; it is not for us to make it
+        if Path(runtime).is_dir():  # the system creates it when the user logs in; we must not
             yield Path(runtime) / "containers" / "auth.json"
     else:
         yield run_directory / str(os.getuid()) / "auth.json"
@@ -57,7 +57,7 @@ def files_written(environment: Mapping[str, str], run_directory: Path = RUN_DIRE
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """Return an auth file's content, None when there is no such file. Raises: StorageError, UsageError."""
+    """Return an auth file's content, None if there is no such file. Raises: StorageError, UsageError."""
     try:
         with path.open("rb") as file:
             document = json.loads(file.read(_MAX_FILE_BYTES) or b"{}")
@@ -73,25 +73,25 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def keys_of(host: str) -> tuple[str, ...]:
-    """Return the keys that stand for a whole registry, podman's first; old docker wrote URLs."""
+    """Return the keys of a whole registry, podman's first; old docker wrote URLs."""
     return _HUB_KEYS if host == DOCKER_HUB else (host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/")
 
 
 def namespaces(host: str, repository: str) -> Iterator[str]:
-    """Yield the keys that podman login writes for a part of a registry, the longest first (containers-auth.json(5))."""
+    """Yield the keys that podman login writes for namespaces of a registry, longest first (containers-auth.json(5))."""
     parts = repository.split("/") if repository else []
     for count in range(len(parts), 0, -1):
         yield "/".join((host, *parts[:count]))
 
 
 def entry_of(credentials: Credentials) -> str:
-    """Return what stands under "auth" for a username and password."""
+    """Return the value of "auth" for a username and password."""
     pair = f"{credentials.username}:{credentials.password.reveal()}"
     return base64.b64encode(pair.encode()).decode()
 
 
 def decode(entry: Mapping[str, Any], path: Path, key: str) -> Credentials | None:
-    """Return the credentials of one entry, None when it has none. Raises: UsageError when it is damaged."""
+    """Return the credentials of one entry, None if it has no credentials. Raises: UsageError if it is damaged."""
     token = entry.get("identitytoken")
     identity = Secret(token if isinstance(token, str) else "")
     encoded = entry.get("auth")
@@ -108,9 +108,9 @@ def decode(entry: Mapping[str, Any], path: Path, key: str) -> Credentials | None
 
 
 def _damaged(path: Path, host: str) -> MirrorsyncError:
-    return UsageError(f"{path} has an entry for {printable(host)} that cannot be read", remedy="log in again")
+    return UsageError(f"{path} has an invalid entry for {printable(host)}", remedy="log in again")
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """Return a member that should be an object; an empty one where it is none."""
+    """Return a member that should be an object; an empty object if it is not one."""
     return value if isinstance(value, dict) else {}

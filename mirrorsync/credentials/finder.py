@@ -1,4 +1,4 @@
-"""Finding credentials: the command line's, the spec's, and where podman, docker and skopeo login left them."""
+"""Find credentials: those of the command line and the spec, and those that podman, docker and skopeo have stored."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from mirrorsync.errors import MirrorsyncError, UsageError
 from mirrorsync.hosts import Access, Credentials, HostSettings
 from mirrorsync.secret import Secret
 
-_NOTHING_SAID: Final[Mapping[str, Access]] = MappingProxyType({})
+_NO_ACCESS: Final[Mapping[str, Access]] = MappingProxyType({})
 
 
 class CredentialFinder:
-    """Finds the credentials of a host: those of the command line first, then the spec's, then podman's, skopeo's and
-    docker's, in their order.
+    """Finds the credentials of a host: first on the command line, then in the spec, then in the files of podman, skopeo
+    and docker, in their order.
 
     settings: the spec's, by host. environment: where REGISTRY_AUTH_FILE, XDG_RUNTIME_DIR, XDG_CONFIG_HOME, HOME and
-    DOCKER_CONFIG are looked up, and what a credential helper gets as its own. access: what the command line says, by
+    DOCKER_CONFIG are looked up, and the environment of credential helpers. access: that of the command line, by
     `host/repository` or by host: both ends of a copy may be one host, with an account for each. run_directory: where
     podman's files are without XDG_RUNTIME_DIR.
     """
@@ -39,7 +39,7 @@ class CredentialFinder:
         self,
         settings: Mapping[str, HostSettings],
         environment: Mapping[str, str],
-        access: Mapping[str, Access] = _NOTHING_SAID,
+        access: Mapping[str, Access] = _NO_ACCESS,
         run_directory: Path = RUN_DIRECTORY,
     ) -> None:
         self._settings = settings
@@ -52,9 +52,9 @@ class CredentialFinder:
         self._lock = threading.Lock()
 
     def __call__(self, host: str, repository: str = "") -> Credentials | None:
-        """Return the credentials of a host, or of one repository there; None when there are none.
+        """Return the credentials of a host, or of one repository there; None for anonymous access.
 
-        Blocks while a helper runs; each is asked once. Raises: UsageError for a file or helper that cannot be used.
+        Blocks while a helper runs; each is run once. Raises: UsageError for a file or helper that cannot be used.
         """
         with self._lock:
             if (host, repository) not in self._found:
@@ -70,13 +70,13 @@ class CredentialFinder:
         return known
 
     def _find(self, host: str, repository: str) -> Credentials | None:
-        said = self._access.get(f"{host}/{repository}") or self._access.get(host) or Access()
-        if said.anonymous:
+        access = self._access.get(f"{host}/{repository}") or self._access.get(host) or Access()
+        if access.anonymous:
             return None
-        if said.credentials is not None:
-            return said.credentials
-        if said.auth_file is not None:
-            return self._of_files((said.auth_file,), host, repository)
+        if access.credentials is not None:
+            return access.credentials
+        if access.auth_file is not None:
+            return self._of_files((access.auth_file,), host, repository)
         return self._of_spec(host) or self._of_files(self._files, host, repository)
 
     def _of_spec(self, host: str) -> Credentials | None:
@@ -87,10 +87,10 @@ class CredentialFinder:
             return Credentials(settings.username, settings.password)
         path = Path(settings.password_file or "")
         try:
-            # An editor and `echo` end the file with a newline that is no part of the password.
+            # Editors and `echo` end the file with a newline that is not part of the password.
             password = path.read_text("utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            reason = error.strerror if isinstance(error, OSError) else "not valid UTF-8"
             raise UsageError(f"password_file {path} of {host} cannot be read: {reason}") from None
         if not password:
             raise UsageError(f"password_file {path} of {host} is empty")

@@ -1,6 +1,6 @@
-"""Credential helpers: programs that keep logins elsewhere, spoken to by docker's protocol.
+"""Credential helpers: programs that store logins elsewhere, such as in a keychain, by docker's protocol.
 
-`docker-credential-NAME get|store|erase`: what is asked on stdin, the answer on stdout, an exit code of 1 for "no"
+`docker-credential-NAME get|store|erase`: the request on stdin, the answer on stdout, exit code 1 for "not found"
 (docker-credential-helpers, README "Development"). Secrets go over stdin, and never into arguments.
 """
 
@@ -27,45 +27,45 @@ _TOKEN_USER: Final = "<token>"  # noqa: S105 - a user name, not a token
 
 @dataclass(frozen=True, slots=True)
 class Helper:
-    """One helper. name: without `docker-credential-`; environment: what it gets as its own."""
+    """One helper. name: without `docker-credential-`; environment: the variables that it is run with."""
 
     name: str
     environment: Mapping[str, str] = field(repr=False)
 
     @property
     def program(self) -> str:
-        """The program's name. Raises: UsageError when it would be a path or an option."""
+        """The program's name. Raises: UsageError if it would be a path or an option."""
         if not self.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-            raise UsageError(f"{printable(self.name, 60)!r} is no name of a credential helper")
+            raise UsageError(f"{printable(self.name, 60)!r} is not a valid name of a credential helper")
         return f"docker-credential-{self.name}"
 
     def get(self, key: str) -> Credentials | None:
-        """Return what it holds for a server, None when it holds nothing. Raises: UsageError."""
+        """Return its credentials for a server, None if it has no credentials for it. Raises: UsageError."""
         done = self._run("get", key, key)
         if done.returncode != 0:
-            return None  # "credentials not found": helpers say it in many words, and only so
+            return None  # "credentials not found": helpers word it differently, and have no other exit code for it
         try:
             answer = json.loads(done.stdout)
             username, secret = str(answer["Username"]), Secret(str(answer["Secret"]))
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise UsageError(f"the credential helper {self.program} gave an answer that cannot be read") from None
+            raise UsageError(f"the credential helper {self.program} returned invalid JSON") from None
         if not secret:
             return None
         return Credentials(identity_token=secret) if username == _TOKEN_USER else Credentials(username, secret)
 
     def store(self, key: str, credentials: Credentials) -> None:
-        """Let it keep a username and password for a server. Raises: StorageError when it does not, UsageError."""
+        """Store a username and password for a server in it. Raises: StorageError if it fails, UsageError."""
         secret = credentials.password.reveal()
         message = json.dumps({"ServerURL": key, "Username": credentials.username, "Secret": secret})
         done = self._run("store", key, message)
         if done.returncode != 0:
             told = (done.stdout or done.stderr).decode(errors="replace").strip()
-            # Its reason helps (a locked keychain, say), unless it repeats what it was told.
+            # Its reason helps (a locked keychain, say), unless it repeats the secret.
             reason = f": {printable(told, 200)}" if told and secret not in told else ""
-            raise StorageError(f"the credential helper {self.program} did not keep the login{reason}")
+            raise StorageError(f"the credential helper {self.program} did not store the login{reason}")
 
     def erase(self, key: str) -> bool:
-        """Let it forget a server; tell whether it knew it. Raises: UsageError, StorageError when it does not forget."""
+        """Remove a server's login; return whether there was one. Raises: UsageError, StorageError if it fails."""
         if self.get(key) is None:
             return False
         if self._run("erase", key, key).returncode != 0:
@@ -92,14 +92,14 @@ class Helper:
             ) from None
         except _TooMuch:
             raise UsageError(
-                f"the credential helper {program} gave an answer without end for {printable(key)}"
+                f"the credential helper {program} sent more than {_MAX_ANSWER_BYTES} bytes for {printable(key)}"
             ) from None
         except (OSError, subprocess.TimeoutExpired):
-            raise UsageError(f"the credential helper {program} gave no answer for {printable(key)}") from None
+            raise UsageError(f"the credential helper {program} did not answer for {printable(key)}") from None
 
 
 class _TooMuch(Exception):
-    """A helper says more than any login is."""
+    """A helper's answer is longer than any login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +110,9 @@ class _Done:
 
 
 def _talk(process: subprocess.Popen[bytes], message: bytes) -> _Done:
-    """Say a message to a program and return what it said. Never more than `_MAX_ANSWER_BYTES` of it is held.
+    """Send a message to a program and return its output, of which at most `_MAX_ANSWER_BYTES` are read.
 
-    Raises: _TooMuch, OSError; subprocess.TimeoutExpired when it takes longer than `_SECONDS`.
+    Raises: _TooMuch, OSError; subprocess.TimeoutExpired if it takes longer than `_SECONDS`.
     """
     ends = time.monotonic() + _SECONDS
     said: dict[object, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
@@ -144,7 +144,7 @@ def _talk(process: subprocess.Popen[bytes], message: bytes) -> _Done:
 
 
 def _written(pipe: IO[bytes], message: bytes) -> bytes:
-    """Write as much of a message as a pipe takes; return the rest, nothing when it takes no more."""
+    """Write as much of a message as a pipe accepts; return the rest, empty if the reader has closed the pipe."""
     try:
         return message[os.write(pipe.fileno(), message) :]
     except BrokenPipeError:
@@ -152,7 +152,7 @@ def _written(pipe: IO[bytes], message: bytes) -> bytes:
 
 
 def _read(pipe: IO[bytes], said: bytearray) -> bool:
-    """Read what is in a pipe; tell whether it has ended. Raises: _TooMuch."""
+    """Read the content of a pipe; return whether it has ended. Raises: _TooMuch."""
     data = os.read(pipe.fileno(), 65536)
     said += data
     if len(said) > _MAX_ANSWER_BYTES:

@@ -1,4 +1,4 @@
-"""Keeping and removing logins in the files that podman, skopeo and docker read, and in the helpers those files name."""
+"""Store and remove logins in the files that podman, skopeo and docker read, and in the helpers that they name."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from mirrorsync.oci.names import DOCKER_HUB
 
 _PRIVATE_FILE: Final = 0o600
 _PRIVATE_DIRECTORY: Final = 0o700
-# What a password takes the place of in an entry; all else there is somebody's, and stays.
+# The members of an entry that a new password replaces; other programs' members stay.
 _SUPERSEDED: Final = frozenset({"auth", "identitytoken", "registrytoken", "username", "password"})
 Edit = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Where a login is now. helper: the program that has it, "" for the file. tightened: others could read the file."""
+    """Where a login was stored. helper: the program that has it, "" for the file. tightened: others could read it."""
 
     path: Path
     helper: str = ""
@@ -39,21 +39,21 @@ class Kept:
 class AuthFile:
     """One file of logins. environment: for the credential helpers that it names.
 
-    A login is for a host, or for a part of it ("" = all of it). Methods raise StorageError for what the system refuses,
-    and UsageError for a file or helper that cannot be used; a damaged file is never overwritten.
+    A login is for a host, or for a namespace in it ("" = the whole host). Methods raise StorageError if the file cannot
+    be read or written, and UsageError for a file or helper that cannot be used; a damaged file is never overwritten.
     """
 
     path: Path
     environment: Mapping[str, str] = field(repr=False)
 
     def keep(self, host: str, namespace: str, credentials: Credentials) -> Kept:
-        """Keep a login in the place of an older one. Helpers are for whole hosts: a namespace stays in the file."""
+        """Store a login, replacing an older one. Helpers are for whole hosts: a namespace's login is in the file."""
         document = read(self.path) or {}
         helper, key = self._helper(document, host)
         own = key not in mapping(document.get("credHelpers"))
         if helper is not None and namespace and not own:
             raise UsageError(
-                f"{self.path} leaves {host} to {helper.program}, which knows no part of a registry",
+                f"{self.path} leaves {host} to {helper.program}, which stores no logins for parts of a registry",
                 remedy=f"log in to {host}, or name another file: --authfile FILE",
             )
         helper = None if namespace else helper
@@ -67,14 +67,14 @@ class AuthFile:
             for spelling in () if namespace else keys_of(host):
                 auths.pop(spelling, None)
             rest = {member: value for member, value in former.items() if member not in _SUPERSEDED}
-            # docker leaves an empty entry for what its credsStore has.
+            # docker writes an empty entry for each login that its credsStore has.
             auths[key if helper else name] = rest if helper else {**rest, "auth": entry_of(credentials)}
 
         tightened = self._change(edit) if own else False
         return Kept(self.path, helper.program if helper else "", tightened)
 
     def remove(self, host: str, namespace: str) -> bool:
-        """Remove a login, in every spelling of the host; tell whether there was one."""
+        """Remove a login, under every spelling of the host; return whether there was one."""
         document = read(self.path)
         if document is None:
             return False
@@ -86,7 +86,7 @@ class AuthFile:
         return bool(present) or any(known)
 
     def remove_all(self) -> tuple[str, ...]:
-        """Remove all logins, and return what they were for. Which helper is for which host stays said."""
+        """Remove all logins, and return their keys. The file keeps its helpers (credHelpers, credsStore)."""
         document = read(self.path)
         if document is None:
             return ()
@@ -100,11 +100,11 @@ class AuthFile:
     def _key(self, host: str, namespace: str) -> str:
         if namespace:
             return f"{host}/{namespace}"
-        # Only docker calls its file so, and it knows Docker Hub by this key alone; podman reads both.
+        # Only docker's file has this name, and docker finds Docker Hub under this key alone; podman reads both.
         return DOCKERS_HUB_KEY if host == DOCKER_HUB and self.path.name == "config.json" else host
 
     def _helper(self, document: Mapping[str, Any], host: str) -> tuple[Helper | None, str]:
-        """Return the helper that keeps the logins of a host, and what it knows the host by."""
+        """Return the helper that stores the logins of a host, and the host's key in it."""
         helpers = mapping(document.get("credHelpers"))
         for key in keys_of(host):
             if isinstance(name := helpers.get(key), str):
@@ -114,7 +114,7 @@ class AuthFile:
         return None, ""
 
     def _helpers(self, document: Mapping[str, Any], keys: Iterable[str]) -> Iterator[tuple[Helper, str]]:
-        """Yield every helper that may have a login under one of the keys."""
+        """Yield every helper that may have a login for one of the keys, with that key."""
         helpers, store = mapping(document.get("credHelpers")), document.get("credsStore")
         for key in keys:
             name = helpers.get(key, store)
@@ -122,8 +122,8 @@ class AuthFile:
                 yield Helper(name, self.environment), key
 
     def _change(self, edit: Edit) -> bool:
-        """Edit the file under a lock, whole or not at all; tell whether others could read it before."""
-        # A link is kept, and what it leads to is written.
+        """Edit the file under a lock, atomically; return whether other users could read it before."""
+        # A symbolic link is kept, and its target is replaced.
         target = Path(os.path.realpath(self.path))
         try:
             _make_directory(target.parent)
@@ -140,9 +140,9 @@ class AuthFile:
 
 
 def first_writable(paths: Iterable[Path]) -> Path:
-    """Return the first of the files whose directory is there, or can be made, and can be written to; else the last.
+    """Return the first of the files whose directory exists or can be created, and is writable; the last if none is.
 
-    XDG_RUNTIME_DIR and /run/containers are made by the system, or not there for us. Raises: StorageError without files.
+    Raises: StorageError if there are no files.
     """
     candidates = tuple(paths)
     for path in candidates:
@@ -151,14 +151,14 @@ def first_writable(paths: Iterable[Path]) -> Path:
             if os.access(path.parent, os.W_OK | os.X_OK):
                 return path
     if not candidates:
-        raise StorageError("there is no place to keep the login in", remedy="name one: --authfile FILE")
+        raise StorageError("no file to store the login in", remedy="name one: --authfile FILE")
     return candidates[-1]
 
 
 def is_lost_at_reboot(path: Path, environment: Mapping[str, str]) -> bool:
-    """Tell whether a file is in memory, as the user's runtime directory is."""
-    places = (Path("/run"), *((Path(runtime),) if (runtime := environment.get("XDG_RUNTIME_DIR")) else ()))
-    return any(path.is_relative_to(place) for place in places)
+    """Return whether a file is in memory, as the user's runtime directory is."""
+    volatile = (Path("/run"), *((Path(runtime),) if (runtime := environment.get("XDG_RUNTIME_DIR")) else ()))
+    return any(path.is_relative_to(directory) for directory in volatile)
 
 
 def _drop(document: dict[str, Any], keys: Iterable[str]) -> None:
@@ -167,7 +167,7 @@ def _drop(document: dict[str, Any], keys: Iterable[str]) -> None:
 
 
 def _make_directory(directory: Path) -> None:
-    """Make a directory and those above it, for this user alone; those that are there stay as they are."""
+    """Create a directory and its missing parents, for this user alone; existing ones are not changed."""
     for missing in reversed([path for path in (directory, *directory.parents) if not path.exists()]):
         with suppress(FileExistsError):
             missing.mkdir(_PRIVATE_DIRECTORY)
@@ -175,10 +175,10 @@ def _make_directory(directory: Path) -> None:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Hold the lock of a directory, after waiting for it: two logins at once must both be kept."""
+    """Hold a lock on a directory, after waiting for it, so that of two logins at once none is lost."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with suppress(OSError):  # NFS has no locks of directories; podman and docker do without everywhere
+        with suppress(OSError):  # NFS cannot lock directories; podman and docker never lock
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
@@ -186,14 +186,14 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def _write(path: Path, text: str, before: os.stat_result | None) -> None:
-    """Write a file durably, in the place of the one that was there, and for the same user."""
+    """Write a file durably and atomically; if it replaces one, with the same owner."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     partial = Path(name)
     try:
         with open(descriptor, "w", encoding="utf-8") as output:  # noqa: PTH123 - a descriptor
             os.fchmod(descriptor, _PRIVATE_FILE)
             if before is not None and (before.st_uid, before.st_gid) != (os.getuid(), os.getgid()):
-                # root, logging in for a service, must not take its file away from it.
+                # root, logging in for a service, must not make the file unreadable for the service.
                 with suppress(PermissionError):
                     os.fchown(descriptor, before.st_uid, before.st_gid)
             output.write(text)

@@ -357,7 +357,7 @@ def test_a_password_in_a_helper_that_hangs_up_is_not_told(desk: Desk, token_regi
     desk.variables.update(box.environment)
     desk.file.parent.mkdir()
     desk.file.write_text(json.dumps({"credsStore": "box"}))
-    assert "docker-credential-box did not keep the login" in desk.login(token_registry, "-vv", code=1).err
+    assert "docker-credential-box did not store the login" in desk.login(token_registry, "-vv", code=1).err
     assert json.loads(desk.file.read_text()) == {"credsStore": "box"}
 
 

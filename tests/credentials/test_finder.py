@@ -1,4 +1,4 @@
-"""Where credentials come from: the spec, the files that logins leave, and credential helpers."""
+"""Find credentials: in the spec, in the files that logins are stored in, and in credential helpers."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ REPOSITORIES = ("app", "team/app", "team/sub/app", "teamwork/app", "other")
 
 
 @dataclass
-class Witness:
-    """A registry that takes anybody who says a name, and remembers who came for which repository."""
+class LoginLog:
+    """A registry that accepts every username, and records the username and password for each repository."""
 
-    came: dict[str, str] = field(default_factory=dict)
+    logins: dict[str, str] = field(default_factory=dict)
 
     def guard(self, asked: Asked) -> Reply | None:
         kind, _, encoded = asked.authorization.partition(" ")
         if kind != "Basic":
             return refusal(401, "UNAUTHORIZED", headers={"WWW-Authenticate": 'Basic realm="x"'})
-        self.came[asked.path.partition("/v2/")[2].partition("/manifests/")[0]] = base64.b64decode(encoded).decode()
+        self.logins[asked.path.partition("/v2/")[2].partition("/manifests/")[0]] = base64.b64decode(encoded).decode()
         return None
 
 
 @pytest.fixture
-def witness() -> Witness:
-    return Witness()
+def registry_log() -> LoginLog:
+    return LoginLog()
 
 
 @pytest.fixture
-def server(witness: Witness) -> Iterator[Unruly]:
-    registry = TinyRegistry(guard=witness.guard)
+def server(registry_log: LoginLog) -> Iterator[Unruly]:
+    registry = TinyRegistry(guard=registry_log.guard)
     for name in REPOSITORIES:
         registry.hold(name, IMAGE, "1")
     with Unruly(registry) as running:
@@ -59,8 +59,8 @@ def server(witness: Witness) -> Iterator[Unruly]:
 
 
 @dataclass(frozen=True)
-class Desk:
-    """A home directory, with what logins leave in it."""
+class Home:
+    """A user's home directory with auth files and credential helpers."""
 
     home: Path
     host: str
@@ -80,7 +80,7 @@ class Desk:
         return self.write(name, {"auths": {key or self.host: {"auth": entry(user)}}, **more})
 
     def helper(self, name: str, script: str) -> None:
-        """Put a credential helper on PATH; it notes what it was asked for."""
+        """Put a credential helper on PATH; it logs its requests."""
         path = self.home / "bin" / f"docker-credential-{name}"
         path.parent.mkdir(exist_ok=True)
         path.write_text(f'#!/bin/sh\nread -r host\necho "$1 $host" >> "{self.home}/helper.log"\n{script}\n')
@@ -101,62 +101,62 @@ def answer(user: str, password: str = "pw") -> str:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, server: Unruly) -> Desk:
+def user(tmp_path: Path, server: Unruly) -> Home:
     home = tmp_path / "home"
     home.mkdir()
-    return Desk(home, server.host)
+    return Home(home, server.host)
 
 
-def who(desk: Desk, witness: Witness, settings: HostSettings = PLAIN, /, **variables: str) -> str:
-    """Ask something; return who we said we are."""
-    assert Shop(desk.host, settings, {**desk.variables, **variables}).resolve("1") is not None
-    return witness.came["app"]
+def login_sent(user: Home, registry_log: LoginLog, settings: HostSettings = PLAIN, /, **variables: str) -> str:
+    """Resolve a tag; return the username and password that were sent."""
+    assert Shop(user.host, settings, {**user.variables, **variables}).resolve("1") is not None
+    return registry_log.logins["app"]
 
 
-def refused(desk: Desk, settings: HostSettings = PLAIN, /, **variables: str) -> MirrorsyncError:
+def error_of(user: Home, settings: HostSettings = PLAIN, /, **variables: str) -> MirrorsyncError:
     with pytest.raises(MirrorsyncError) as caught:
-        Shop(desk.host, settings, {**desk.variables, **variables}).resolve("1")
-    assert caught.value.where == f"{desk.host}/app:1"
+        Shop(user.host, settings, {**user.variables, **variables}).resolve("1")
+    assert caught.value.where == f"{user.host}/app:1"
     return caught.value
 
 
-def test_the_spec_comes_before_every_file(desk: Desk, witness: Witness) -> None:
-    desk.login(".config/containers/auth.json", "from-file")
+def test_the_spec_comes_before_every_file(user: Home, registry_log: LoginLog) -> None:
+    user.login(".config/containers/auth.json", "from-file")
     settings = HostSettings("from-spec", Secret("p:w\u00e4"), plain_http=True)
-    assert who(desk, witness, settings) == "from-spec:p:w\u00e4"
+    assert login_sent(user, registry_log, settings) == "from-spec:p:w\u00e4"
 
 
 @pytest.mark.parametrize("content", ["pw", "pw\n", "pw\r\n", "pw\n\n"])
-def test_a_password_file_may_end_with_a_line_break(desk: Desk, witness: Witness, content: str) -> None:
-    path = desk.write("secret", content.encode())
-    assert who(desk, witness, HostSettings("u", password_file=str(path), plain_http=True)) == "u:pw"
+def test_a_password_file_may_end_with_a_line_break(user: Home, registry_log: LoginLog, content: str) -> None:
+    path = user.write("secret", content.encode())
+    assert login_sent(user, registry_log, HostSettings("u", password_file=str(path), plain_http=True)) == "u:pw"
 
 
-def test_a_space_in_a_password_file_is_part_of_the_password(desk: Desk, witness: Witness) -> None:
-    path = desk.write("secret", b" p w ")
-    assert who(desk, witness, HostSettings("u", password_file=str(path), plain_http=True)) == "u: p w "
+def test_a_space_in_a_password_file_is_part_of_the_password(user: Home, registry_log: LoginLog) -> None:
+    path = user.write("secret", b" p w ")
+    assert login_sent(user, registry_log, HostSettings("u", password_file=str(path), plain_http=True)) == "u: p w "
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "only a line break", "a directory", "binary"])
-def test_a_password_file_that_cannot_be_used_is_named(desk: Desk, kind: str) -> None:
-    path = desk.home / "secret"
+def test_an_unusable_password_file_is_named_in_the_error(user: Home, kind: str) -> None:
+    path = user.home / "secret"
     contents = {"empty": b"", "only a line break": b"\n", "binary": b"\xff\xfe\x00"}
     if kind in contents:
         path.write_bytes(contents[kind])
     elif kind == "a directory":
         path.mkdir()
-    error = refused(desk, HostSettings("u", password_file=str(path), plain_http=True))
+    error = error_of(user, HostSettings("u", password_file=str(path), plain_http=True))
     assert isinstance(error, UsageError)
-    assert f"password_file {path} of {desk.host}" in error.message
+    assert f"password_file {path} of {user.host}" in error.message
 
 
-def test_an_error_that_is_remembered_is_raised_as_a_copy_each_time(desk: Desk) -> None:
-    settings = HostSettings("u", password_file=str(desk.home / "missing"))
-    finder = CredentialFinder({desk.host: settings}, desk.variables)
+def test_an_error_that_is_remembered_is_raised_as_a_copy_each_time(user: Home) -> None:
+    settings = HostSettings("u", password_file=str(user.home / "missing"))
+    finder = CredentialFinder({user.host: settings}, user.variables)
     errors = []
     for _ in range(3):
         with pytest.raises(UsageError) as caught:
-            finder(desk.host)
+            finder(user.host)
         errors.append(caught.value)
     assert len({id(error) for error in errors}) == 3
     assert len({str(error) for error in errors}) == 1
@@ -173,52 +173,52 @@ FILES = {
 }
 
 
-def placed(desk: Desk, variables: Mapping[str, str]) -> dict[str, str]:
-    return {name: str(desk.home / path) for name, path in variables.items()}
+def placed(user: Home, variables: Mapping[str, str]) -> dict[str, str]:
+    return {name: str(user.home / path) for name, path in variables.items()}
 
 
 @pytest.mark.parametrize(("path", "variables"), FILES.values(), ids=FILES)
-def test_a_login_is_found_where_the_tools_leave_it(
-    desk: Desk, witness: Witness, path: str, variables: Mapping[str, str]
+def test_a_login_is_found_in_each_auth_file_of_podman_and_docker(
+    user: Home, registry_log: LoginLog, path: str, variables: Mapping[str, str]
 ) -> None:
-    desk.login(path, "somebody")
-    assert who(desk, witness, PLAIN, **placed(desk, variables)) == "somebody:pw"
+    user.login(path, "somebody")
+    assert login_sent(user, registry_log, PLAIN, **placed(user, variables)) == "somebody:pw"
 
 
-def test_the_files_are_read_in_the_order_of_the_tools(desk: Desk, witness: Witness) -> None:
+def test_auth_files_are_read_in_the_order_of_podman_and_docker(user: Home, registry_log: LoginLog) -> None:
     order = ["run/containers/auth.json", "conf/containers/auth.json", "dock/config.json"]
-    variables = placed(desk, {"XDG_RUNTIME_DIR": "run", "XDG_CONFIG_HOME": "conf", "DOCKER_CONFIG": "dock"})
+    variables = placed(user, {"XDG_RUNTIME_DIR": "run", "XDG_CONFIG_HOME": "conf", "DOCKER_CONFIG": "dock"})
     for path in order:
-        desk.login(path, path.partition("/")[0])
+        user.login(path, path.partition("/")[0])
     for path in order:
-        assert who(desk, witness, PLAIN, **variables) == f"{path.partition('/')[0]}:pw"
-        (desk.home / path).unlink()
-    refused(desk, PLAIN, **variables)
+        assert login_sent(user, registry_log, PLAIN, **variables) == f"{path.partition('/')[0]}:pw"
+        (user.home / path).unlink()
+    error_of(user, PLAIN, **variables)
 
 
-def found(desk: Desk, run: Path, repository: str = "", /, **variables: str) -> str | None:
-    """Return who we would be, with podman's directory of logins somewhere else than /run."""
-    credentials = CredentialFinder({}, {**desk.variables, **variables}, run_directory=run)(desk.host, repository)
+def found(user: Home, run: Path, repository: str = "", /, **variables: str) -> str | None:
+    """Return the username that is found, with podman's directory somewhere else than /run."""
+    credentials = CredentialFinder({}, {**user.variables, **variables}, run_directory=run)(user.host, repository)
     return credentials.username if credentials else None
 
 
-def test_podman_without_a_runtime_directory_keeps_logins_under_the_users_number(desk: Desk, tmp_path: Path) -> None:
+def test_without_a_runtime_directory_podmans_file_is_found_by_user_id(user: Home, tmp_path: Path) -> None:
     """A session of cron, of su or of a container has no XDG_RUNTIME_DIR; containers-auth.json(5)."""
     run = tmp_path / "run-containers"
-    desk.login(f"../run-containers/{os.getuid()}/auth.json", "number")
-    desk.login(".config/containers/auth.json", "config")
-    assert found(desk, run) == "number"
+    user.login(f"../run-containers/{os.getuid()}/auth.json", "number")
+    user.login(".config/containers/auth.json", "config")
+    assert found(user, run) == "number"
     (run / str(os.getuid()) / "auth.json").unlink()
-    assert found(desk, run) == "config"
+    assert found(user, run) == "config"
 
 
-def test_a_runtime_directory_takes_the_place_of_the_users_number(desk: Desk, tmp_path: Path) -> None:
+def test_a_runtime_directory_replaces_the_directory_by_user_id(user: Home, tmp_path: Path) -> None:
     run = tmp_path / "run-containers"
-    desk.login(f"../run-containers/{os.getuid()}/auth.json", "number")
-    (desk.home / "runtime").mkdir()
-    assert found(desk, run, XDG_RUNTIME_DIR=str(desk.home / "runtime")) is None
-    assert found(desk, run, REGISTRY_AUTH_FILE=str(desk.home / "none.json")) is None
-    assert found(desk, run) == "number"
+    user.login(f"../run-containers/{os.getuid()}/auth.json", "number")
+    (user.home / "runtime").mkdir()
+    assert found(user, run, XDG_RUNTIME_DIR=str(user.home / "runtime")) is None
+    assert found(user, run, REGISTRY_AUTH_FILE=str(user.home / "none.json")) is None
+    assert found(user, run) == "number"
 
 
 SAID: dict[str, tuple[dict[str, Access], dict[str, str]]] = {
@@ -238,19 +238,19 @@ SAID: dict[str, tuple[dict[str, Access], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize(("said", "came"), SAID.values(), ids=SAID)
-def test_what_the_command_line_says_comes_before_the_spec_at_its_own_place(
-    desk: Desk, witness: Witness, said: dict[str, Access], came: dict[str, str]
+def test_access_of_the_command_line_overrides_the_spec_for_its_host_or_repository(
+    user: Home, registry_log: LoginLog, said: dict[str, Access], came: dict[str, str]
 ) -> None:
-    file = desk.login("file.json", "file")
+    file = user.login("file.json", "file")
     access = {
-        key.replace("HOST", desk.host): replace(value, auth_file=file if value.auth_file else None)
+        key.replace("HOST", user.host): replace(value, auth_file=file if value.auth_file else None)
         for key, value in said.items()
     }
     settings = HostSettings("spec", Secret("pw"), plain_http=True)
 
     async def ask() -> None:
-        finder = CredentialFinder({desk.host: settings}, desk.variables, access)
-        store = RegistryStore(desk.host, settings, Surroundings(finder))
+        finder = CredentialFinder({user.host: settings}, user.variables, access)
+        store = RegistryStore(user.host, settings, Surroundings(finder))
         try:
             for name in came:
                 assert await store.repository(name).resolve("1") is not None
@@ -258,24 +258,24 @@ def test_what_the_command_line_says_comes_before_the_spec_at_its_own_place(
             await store.close()
 
     asyncio.run(ask())
-    assert witness.came == came
+    assert registry_log.logins == came
 
 
-def test_who_wants_to_be_nobody_shows_no_login_that_there_is(desk: Desk) -> None:
-    desk.login(".docker/config.json", "somebody")
-    finder = CredentialFinder({}, desk.variables, {f"{desk.host}/app": Access(anonymous=True)})
-    assert finder(desk.host, "app") is None
-    assert finder(desk.host, "other") is not None
+def test_anonymous_access_sends_no_stored_login(user: Home) -> None:
+    user.login(".docker/config.json", "somebody")
+    finder = CredentialFinder({}, user.variables, {f"{user.host}/app": Access(anonymous=True)})
+    assert finder(user.host, "app") is None
+    assert finder(user.host, "other") is not None
 
 
-def test_an_auth_file_for_one_place_is_the_only_one_there(desk: Desk) -> None:
-    desk.login(".docker/config.json", "somebody")
-    empty = desk.write("empty.json", {})
-    finder = CredentialFinder({}, desk.variables, {desk.host: Access(auth_file=empty)})
-    assert finder(desk.host, "app") is None
+def test_an_auth_file_for_a_host_is_the_only_one_read_for_it(user: Home) -> None:
+    user.login(".docker/config.json", "somebody")
+    empty = user.write("empty.json", {})
+    finder = CredentialFinder({}, user.variables, {user.host: Access(auth_file=empty)})
+    assert finder(user.host, "app") is None
 
 
-def test_a_token_for_the_registry_is_sent_as_it_is_and_no_token_service_is_asked(tmp_path: Path) -> None:
+def test_a_registry_token_is_sent_unchanged_without_asking_a_token_service(tmp_path: Path) -> None:
     came = []
 
     def guard(asked: Asked) -> Reply | None:
@@ -301,47 +301,47 @@ def test_a_token_for_the_registry_is_sent_as_it_is_and_no_token_service_is_asked
     assert not [path for path, _ in came if path.startswith("/token")]
 
 
-def test_a_file_that_is_named_is_the_only_one(desk: Desk) -> None:
-    desk.login(".docker/config.json", "somebody")
-    error = refused(desk, REGISTRY_AUTH_FILE=str(desk.write("my.json", {"auths": {}})))
+def test_registry_auth_file_is_the_only_file_read(user: Home) -> None:
+    user.login(".docker/config.json", "somebody")
+    error = error_of(user, REGISTRY_AUTH_FILE=str(user.write("my.json", {"auths": {}})))
     assert isinstance(error, Unauthorized)
 
 
-def test_a_file_without_the_host_gives_way_to_the_next(desk: Desk, witness: Witness) -> None:
-    desk.login(".config/containers/auth.json", "stranger", key="another.example")
-    desk.login(".docker/config.json", "somebody")
-    assert who(desk, witness) == "somebody:pw"
+def test_the_next_file_is_read_if_one_has_no_entry_for_the_host(user: Home, registry_log: LoginLog) -> None:
+    user.login(".config/containers/auth.json", "stranger", key="another.example")
+    user.login(".docker/config.json", "somebody")
+    assert login_sent(user, registry_log) == "somebody:pw"
 
 
 @pytest.mark.parametrize("key", ["{host}", "https://{host}", "https://{host}/v1/", "https://{host}/v2/"])
-def test_old_docker_wrote_urls_as_keys(desk: Desk, witness: Witness, key: str) -> None:
-    desk.login(".docker/config.json", "somebody", key=key.replace("{host}", desk.host))
-    assert who(desk, witness) == "somebody:pw"
+def test_old_docker_wrote_urls_as_keys(user: Home, registry_log: LoginLog, key: str) -> None:
+    user.login(".docker/config.json", "somebody", key=key.replace("{host}", user.host))
+    assert login_sent(user, registry_log) == "somebody:pw"
 
 
-def test_a_login_for_another_port_is_for_another_host(desk: Desk) -> None:
-    host, _, port = desk.host.partition(":")
-    for key in (host, f"{host}:1", f"{host}:{port}0", f"x.{desk.host}"):
-        desk.login(".docker/config.json", "somebody", key=key)
-        refused(desk)
+def test_a_login_for_another_port_is_for_another_host(user: Home) -> None:
+    host, _, port = user.host.partition(":")
+    for key in (host, f"{host}:1", f"{host}:{port}0", f"x.{user.host}"):
+        user.login(".docker/config.json", "somebody", key=key)
+        error_of(user)
 
 
-def test_an_entry_that_is_padded_with_nul_is_read_as_docker_reads_it(desk: Desk, witness: Witness) -> None:
-    desk.write(".docker/config.json", {"auths": {desk.host: {"auth": entry("u", "pw\0\0")}}})
-    assert who(desk, witness) == "u:pw"
+def test_an_entry_padded_with_nul_is_read_as_docker_reads_it(user: Home, registry_log: LoginLog) -> None:
+    user.write(".docker/config.json", {"auths": {user.host: {"auth": entry("u", "pw\0\0")}}})
+    assert login_sent(user, registry_log) == "u:pw"
 
 
-def test_logins_for_parts_of_a_registry_are_told_apart(desk: Desk, witness: Witness) -> None:
-    keys = {desk.host: "all", f"{desk.host}/team": "team", f"{desk.host}/team/sub/app": "one"}
-    desk.write("auth.json", {"auths": {key: {"auth": entry(user)} for key, user in keys.items()}})
-    variables = {**desk.variables, "REGISTRY_AUTH_FILE": str(desk.home / "auth.json")}
+def test_the_login_of_the_longest_namespace_is_sent(user: Home, registry_log: LoginLog) -> None:
+    keys = {user.host: "all", f"{user.host}/team": "team", f"{user.host}/team/sub/app": "one"}
+    user.write("auth.json", {"auths": {key: {"auth": entry(user)} for key, user in keys.items()}})
+    variables = {**user.variables, "REGISTRY_AUTH_FILE": str(user.home / "auth.json")}
 
     async def everything(store: Store) -> None:
         for name in REPOSITORIES:
             assert await store.repository(name).resolve("1") is not None
 
-    Shop(desk.host, PLAIN, variables).run(everything)
-    assert witness.came == {
+    Shop(user.host, PLAIN, variables).run(everything)
+    assert registry_log.logins == {
         "app": "all:pw",
         "team/app": "team:pw",
         "team/sub/app": "one:pw",
@@ -350,58 +350,58 @@ def test_logins_for_parts_of_a_registry_are_told_apart(desk: Desk, witness: Witn
     }
 
 
-def test_a_login_for_one_part_is_not_shown_for_another(desk: Desk, witness: Witness) -> None:
-    desk.login(".config/containers/auth.json", "team", key=f"{desk.host}/team")
-    shop = Shop(desk.host, PLAIN, desk.variables)
+def test_a_login_for_one_namespace_is_not_sent_for_another(user: Home, registry_log: LoginLog) -> None:
+    user.login(".config/containers/auth.json", "team", key=f"{user.host}/team")
+    shop = Shop(user.host, PLAIN, user.variables)
     assert shop.resolve("1", "team/app") is not None
     with pytest.raises(Unauthorized):
         shop.resolve("1", "app")
-    assert witness.came == {"team/app": "team:pw"}
+    assert registry_log.logins == {"team/app": "team:pw"}
 
 
-def test_a_helper_for_the_host_is_asked_by_dockers_protocol(desk: Desk, witness: Witness) -> None:
-    desk.helper("corp", answer("helped"))
-    desk.write(".docker/config.json", {"credHelpers": {desk.host: "corp"}})
-    assert who(desk, witness) == "helped:pw"
-    assert desk.helped == [f"get {desk.host}"]
+def test_a_credential_helper_for_the_host_is_run_by_dockers_protocol(user: Home, registry_log: LoginLog) -> None:
+    user.helper("corp", answer("helped"))
+    user.write(".docker/config.json", {"credHelpers": {user.host: "corp"}})
+    assert login_sent(user, registry_log) == "helped:pw"
+    assert user.helped == [f"get {user.host}"]
 
 
-def test_a_helper_for_the_host_comes_before_what_the_file_holds(desk: Desk, witness: Witness) -> None:
-    desk.helper("corp", answer("helped"))
-    desk.login(".docker/config.json", "somebody", credHelpers={desk.host: "corp"})
-    assert who(desk, witness) == "helped:pw"
+def test_a_credential_helper_for_the_host_overrides_the_entry_of_the_file(user: Home, registry_log: LoginLog) -> None:
+    user.helper("corp", answer("helped"))
+    user.login(".docker/config.json", "somebody", credHelpers={user.host: "corp"})
+    assert login_sent(user, registry_log) == "helped:pw"
 
 
-def test_a_store_of_credentials_is_asked(desk: Desk, witness: Witness) -> None:
-    desk.helper("keychain", answer("kept"))
-    desk.write(".docker/config.json", {"auths": {desk.host: {}}, "credsStore": "keychain"})
-    assert who(desk, witness) == "kept:pw"
+def test_the_helper_of_creds_store_is_run(user: Home, registry_log: LoginLog) -> None:
+    user.helper("keychain", answer("kept"))
+    user.write(".docker/config.json", {"auths": {user.host: {}}, "credsStore": "keychain"})
+    assert login_sent(user, registry_log) == "kept:pw"
 
 
-def test_a_helper_is_asked_once_for_many_repositories(desk: Desk) -> None:
-    desk.helper("keychain", answer("kept"))
-    desk.write(".docker/config.json", {"credsStore": "keychain"})
+def test_a_credential_helper_is_run_once_for_many_repositories(user: Home) -> None:
+    user.helper("keychain", answer("kept"))
+    user.write(".docker/config.json", {"credsStore": "keychain"})
 
     async def everything(store: Store) -> None:
         for name in REPOSITORIES:
             assert await store.repository(name).resolve("1") is not None
 
-    Shop(desk.host, PLAIN, desk.variables).run(everything)
-    assert len(desk.helped) == 1
+    Shop(user.host, PLAIN, user.variables).run(everything)
+    assert len(user.helped) == 1
 
 
-def test_a_helper_that_has_nothing_gives_way_to_anonymous(desk: Desk) -> None:
-    desk.helper("keychain", "echo 'credentials not found in native keychain'; exit 1")
-    desk.write(".docker/config.json", {"credsStore": "keychain"})
-    assert isinstance(refused(desk), Unauthorized)
+def test_access_is_anonymous_if_the_credential_helper_has_no_login(user: Home) -> None:
+    user.helper("keychain", "echo 'credentials not found in native keychain'; exit 1")
+    user.write(".docker/config.json", {"credsStore": "keychain"})
+    assert isinstance(error_of(user), Unauthorized)
 
 
-def test_a_helper_that_holds_an_identity_token_has_no_password_to_send(desk: Desk, witness: Witness) -> None:
-    desk.helper("keychain", answer("<token>", "canary-identity"))
-    desk.write(".docker/config.json", {"credsStore": "keychain"})
-    error = refused(desk)
+def test_an_identity_token_of_a_credential_helper_is_not_sent_as_a_password(user: Home, registry_log: LoginLog) -> None:
+    user.helper("keychain", answer("<token>", "canary-identity"))
+    user.write(".docker/config.json", {"credsStore": "keychain"})
+    error = error_of(user)
     assert isinstance(error, Unauthorized)
-    assert witness.came == {}
+    assert registry_log.logins == {}
     assert "canary" not in f"{error} {error!r} {error.remedy}"
 
 
@@ -413,46 +413,48 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("script", ENDLESS.values(), ids=ENDLESS)
-def test_a_helper_that_does_not_stop_talking_is_ended(desk: Desk, script: str) -> None:
-    desk.helper("keychain", f'echo $$ > "{desk.home}/pid"\n{script}')
-    desk.write(".docker/config.json", {"credsStore": "keychain"})
-    assert "gave an answer without end" in refused(desk).message
+def test_a_credential_helper_with_endless_output_is_killed(user: Home, script: str) -> None:
+    user.helper("keychain", f'echo $$ > "{user.home}/pid"\n{script}')
+    user.write(".docker/config.json", {"credsStore": "keychain"})
+    assert "sent more than 1048576 bytes" in error_of(user).message
     with pytest.raises(ProcessLookupError):
-        os.kill(int((desk.home / "pid").read_text()), 0)
+        os.kill(int((user.home / "pid").read_text()), 0)
 
 
-def test_what_a_helper_says_besides_is_no_answer(desk: Desk, witness: Witness) -> None:
-    """More than a pipe holds: a helper that is not listened to would wait for ever."""
-    desk.helper("keychain", f"printf '%200000s' warning >&2\n{answer('helped')}")
-    desk.write(".docker/config.json", {"credsStore": "keychain"})
-    assert who(desk, witness) == "helped:pw"
+def test_stderr_of_a_credential_helper_is_read_and_ignored(user: Home, registry_log: LoginLog) -> None:
+    """More bytes than a pipe holds: if nothing read them, the helper would block for ever."""
+    user.helper("keychain", f"printf '%200000s' warning >&2\n{answer('helped')}")
+    user.write(".docker/config.json", {"credsStore": "keychain"})
+    assert login_sent(user, registry_log) == "helped:pw"
 
 
-def test_a_helper_that_does_not_listen_may_answer(desk: Desk, witness: Witness) -> None:
-    path = desk.home / "bin" / "docker-credential-deaf"
+def test_a_credential_helper_may_answer_without_reading_stdin(user: Home, registry_log: LoginLog) -> None:
+    path = user.home / "bin" / "docker-credential-deaf"
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"#!/bin/sh\nexec 0<&-\n{answer('helped')}\n")
     path.chmod(0o755)
-    desk.write(".docker/config.json", {"credsStore": "deaf"})
-    assert who(desk, witness) == "helped:pw"
+    user.write(".docker/config.json", {"credsStore": "deaf"})
+    assert login_sent(user, registry_log) == "helped:pw"
 
 
 BROKEN_HELPERS: dict[str, tuple[Mapping[str, Any], str]] = {
     "it is not installed": ({"credsStore": "absent"}, "docker-credential-absent is not installed"),
-    "it says nonsense": ({"credsStore": "odd"}, "an answer that cannot be read"),
-    "its name is a path": ({"credsStore": "../../bin/sh"}, "is no name of a credential helper"),
-    "its name is an option": ({"credsStore": "a b"}, "is no name of a credential helper"),
+    "its answer is not JSON": ({"credsStore": "odd"}, "returned invalid JSON"),
+    "its name is a path": ({"credsStore": "../../bin/sh"}, "is not a valid name of a credential helper"),
+    "its name is an option": ({"credsStore": "a b"}, "is not a valid name of a credential helper"),
     "it cannot be run": ({"credsStore": "noexec"}, "docker-credential-noexec"),
 }
 
 
 @pytest.mark.parametrize(("document", "said"), BROKEN_HELPERS.values(), ids=BROKEN_HELPERS)
-def test_a_helper_that_cannot_be_used_is_named(desk: Desk, document: Mapping[str, Any], said: str) -> None:
-    desk.helper("odd", "echo canary-nonsense")
-    desk.helper("noexec", "")
-    (desk.home / "bin/docker-credential-noexec").write_bytes(b"\x7fELF garbage")
-    desk.write(".docker/config.json", document)
-    error = refused(desk)
+def test_an_unusable_credential_helper_is_named_in_the_error(
+    user: Home, document: Mapping[str, Any], said: str
+) -> None:
+    user.helper("odd", "echo canary-nonsense")
+    user.helper("noexec", "")
+    (user.home / "bin/docker-credential-noexec").write_bytes(b"\x7fELF garbage")
+    user.write(".docker/config.json", document)
+    error = error_of(user)
     assert isinstance(error, UsageError)
     assert said in error.message
     assert "canary" not in str(error)
@@ -468,27 +470,27 @@ BROKEN_FILES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("content", BROKEN_FILES.values(), ids=BROKEN_FILES)
-def test_a_damaged_file_is_named_and_not_passed_over(desk: Desk, content: bytes) -> None:
-    path = desk.write(".config/containers/auth.json", content)
-    desk.login(".docker/config.json", "somebody")
-    error = refused(desk)
+def test_a_damaged_auth_file_is_named_in_the_error_and_not_skipped(user: Home, content: bytes) -> None:
+    path = user.write(".config/containers/auth.json", content)
+    user.login(".docker/config.json", "somebody")
+    error = error_of(user)
     assert isinstance(error, UsageError)
     assert str(path) in error.message
     assert "log in again" in error.remedy
 
 
 @pytest.mark.parametrize("auth", ["%%%", "bm8gY29sb24=", base64.b64encode(b"\xff:\xfe").decode(), "YTp"])
-def test_a_damaged_entry_is_named_without_what_it_holds(desk: Desk, auth: str) -> None:
-    path = desk.write(".docker/config.json", {"auths": {desk.host: {"auth": auth}}})
-    error = refused(desk)
-    assert f"{path} has an entry for {desk.host} that cannot be read" in error.message
+def test_a_damaged_entry_is_reported_without_its_content(user: Home, auth: str) -> None:
+    path = user.write(".docker/config.json", {"auths": {user.host: {"auth": auth}}})
+    error = error_of(user)
+    assert f"{path} has an invalid entry for {user.host}" in error.message
     assert auth not in str(error)
 
 
-def test_a_damaged_entry_of_another_host_is_no_matter(desk: Desk, witness: Witness) -> None:
-    auths = {"another.example": {"auth": "%%%"}, desk.host: {"auth": entry("somebody")}}
-    desk.write(".docker/config.json", {"auths": auths})
-    assert who(desk, witness) == "somebody:pw"
+def test_a_damaged_entry_of_another_host_is_ignored(user: Home, registry_log: LoginLog) -> None:
+    auths = {"another.example": {"auth": "%%%"}, user.host: {"auth": entry("somebody")}}
+    user.write(".docker/config.json", {"auths": auths})
+    assert login_sent(user, registry_log) == "somebody:pw"
 
 
 ODD: dict[str, Mapping[str, Any]] = {
@@ -504,30 +506,30 @@ ODD: dict[str, Mapping[str, Any]] = {
 
 
 @pytest.mark.parametrize("document", ODD.values(), ids=ODD)
-def test_a_file_that_says_nothing_about_the_host_is_no_error(desk: Desk, document: Mapping[str, Any]) -> None:
-    desk.write(".docker/config.json", json.dumps(document).replace("HOST", desk.host).encode())
-    assert isinstance(refused(desk), Unauthorized)
+def test_a_file_without_a_login_for_the_host_means_anonymous_access(user: Home, document: Mapping[str, Any]) -> None:
+    user.write(".docker/config.json", json.dumps(document).replace("HOST", user.host).encode())
+    assert isinstance(error_of(user), Unauthorized)
 
 
-def test_an_empty_file_is_an_empty_file(desk: Desk) -> None:
-    desk.write(".docker/config.json", b"")
-    assert isinstance(refused(desk), Unauthorized)
+def test_an_empty_auth_file_is_valid(user: Home) -> None:
+    user.write(".docker/config.json", b"")
+    assert isinstance(error_of(user), Unauthorized)
 
 
-def test_a_file_that_cannot_be_read_is_named(desk: Desk) -> None:
-    (desk.home / ".docker/config.json").mkdir(parents=True)
-    error = refused(desk)
+def test_an_unreadable_auth_file_is_named_in_the_error(user: Home) -> None:
+    (user.home / ".docker/config.json").mkdir(parents=True)
+    error = error_of(user)
     assert isinstance(error, StorageError)
     assert ".docker/config.json cannot be read" in error.message
 
 
-def test_files_are_not_read_for_a_registry_that_lets_everybody_in(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, "")
-    desk.write(".docker/config.json", b"damaged")
+def test_auth_files_are_not_read_for_a_registry_that_needs_no_login(tmp_path: Path) -> None:
+    user = Home(tmp_path, "")
+    user.write(".docker/config.json", b"damaged")
     open_registry = TinyRegistry()
     open_registry.hold("app", IMAGE, "1")
     with Unruly(open_registry) as server:
-        assert Shop(server.host, PLAIN, desk.variables).resolve("1") is not None
+        assert Shop(server.host, PLAIN, user.variables).resolve("1") is not None
 
 
 @pytest.mark.parametrize("key", ["docker.io", "https://index.docker.io/v1/", "index.docker.io", "docker.io/library"])
@@ -535,19 +537,19 @@ def test_docker_hub_has_several_names(tmp_path: Path, key: str) -> None:
     from tests.parts.certificates import Authority
     from tests.parts.forward_proxy import ForwardProxy
 
-    witness = Witness()
-    registry = TinyRegistry(guard=witness.guard)
+    registry_log = LoginLog()
+    registry = TinyRegistry(guard=registry_log.guard)
     registry.hold("library/app", IMAGE, "1")
     authority = Authority(tmp_path)
-    desk = Desk(tmp_path, "docker.io")
-    desk.login(".docker/config.json", "hub-user", key=key)
+    user = Home(tmp_path, "docker.io")
+    user.login(".docker/config.json", "hub-user", key=key)
     tls = authority.issue("hub", "DNS:registry-1.docker.io").server()
     with Unruly(registry, tls=tls) as server, ForwardProxy({"registry-1.docker.io:443": server.host}) as proxy:
         settings = HostSettings(ca_file=str(authority.path))
-        shop = Shop("docker.io", settings, {**desk.variables, "HTTPS_PROXY": proxy.url})
+        shop = Shop("docker.io", settings, {**user.variables, "HTTPS_PROXY": proxy.url})
         assert shop.resolve("1", "library/app") is not None
-    assert witness.came["library/app"] == "hub-user:pw"
+    assert registry_log.logins["library/app"] == "hub-user:pw"
 
 
-def test_basic_is_what_the_standard_says() -> None:
+def test_basic_authentication_is_encoded_as_in_rfc_7617() -> None:
     assert basic("Aladdin", "open sesame") == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="

@@ -1,4 +1,4 @@
-"""Keeping logins: in files that stay whole, private and readable for the other tools, and in credential helpers."""
+"""Store logins: in files that stay valid, private and readable for the other tools, and in credential helpers."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def content(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def who(
+def found(
     path: Path, host: str, repository: str = "", environment: Mapping[str, str] | None = None
 ) -> Credentials | None:
-    """Return what is found again in a file."""
+    """Return the credentials that are found in a file."""
     return CredentialFinder({}, {"REGISTRY_AUTH_FILE": str(path), **(environment or {})})(host, repository)
 
 
@@ -63,7 +63,7 @@ def box(tmp_path: Path) -> CredentialHelper:
     return CredentialHelper(tmp_path / "box")
 
 
-def test_a_new_file_and_its_directories_are_for_this_user_alone(path: Path, file: AuthFile) -> None:
+def test_a_new_file_and_its_directories_are_private(path: Path, file: AuthFile) -> None:
     before = os.umask(0)
     try:
         kept = file.keep("quay.io", "", ME)
@@ -71,11 +71,11 @@ def test_a_new_file_and_its_directories_are_for_this_user_alone(path: Path, file
         os.umask(before)
     assert (mode(path), mode(path.parent), mode(path.parent.parent)) == (0o600, 0o700, 0o700)
     assert (kept.path, kept.helper, kept.tightened) == (path, "", False)
-    assert who(path, "quay.io") == ME
+    assert found(path, "quay.io") == ME
     assert [one.name for one in path.parent.iterdir()] == ["auth.json"], "nothing else is left"
 
 
-def test_everything_else_in_a_file_stays(path: Path, file: AuthFile) -> None:
+def test_all_other_content_of_the_file_is_kept(path: Path, file: AuthFile) -> None:
     path.parent.mkdir(parents=True)
     other = {"auths": {"a.example": {**entry("a"), "odd": [1]}, "b.example/team": entry("b")}, "detachKeys": "ctrl-e"}
     path.write_text(json.dumps(other))
@@ -85,16 +85,18 @@ def test_everything_else_in_a_file_stays(path: Path, file: AuthFile) -> None:
     assert document == other
 
 
-def test_what_an_entry_held_before_is_gone_and_what_nobody_knows_stays(path: Path, file: AuthFile) -> None:
+def test_a_new_login_replaces_the_old_secrets_and_keeps_unknown_members(path: Path, file: AuthFile) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"auths": {"quay.io": {**entry("old"), "identitytoken": "old", "email": "x@y"}}}))
     file.keep("quay.io", "", ME)
-    assert who(path, "quay.io") == ME
+    assert found(path, "quay.io") == ME
     assert set(content(path)["auths"]["quay.io"]) == {"auth", "email"}
 
 
 @pytest.mark.parametrize("before", [0o644, 0o640, 0o604, 0o660])
-def test_a_file_that_others_could_read_is_closed_and_that_is_told(path: Path, file: AuthFile, before: int) -> None:
+def test_a_file_that_others_could_read_is_made_private_and_that_is_reported(
+    path: Path, file: AuthFile, before: int
+) -> None:
     path.parent.mkdir(parents=True)
     path.write_text("{}")
     path.chmod(before)
@@ -103,23 +105,23 @@ def test_a_file_that_others_could_read_is_closed_and_that_is_told(path: Path, fi
     assert not file.keep("quay.io", "", ME).tightened
 
 
-def test_a_directory_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+def test_the_mode_of_an_existing_directory_is_kept(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     AuthFile(tmp_path / "site.json", {}).keep("quay.io", "", ME)
     assert mode(tmp_path) == 0o755
 
 
-def test_a_link_stays_a_link(tmp_path: Path, path: Path, file: AuthFile) -> None:
+def test_a_symbolic_link_is_kept_and_its_target_written(tmp_path: Path, path: Path, file: AuthFile) -> None:
     path.parent.mkdir(parents=True)
     target = tmp_path / "real.json"
     target.write_text("{}")
     path.symlink_to(target)
     file.keep("quay.io", "", ME)
     assert path.is_symlink()
-    assert who(target, "quay.io") == ME
+    assert found(target, "quay.io") == ME
 
 
-def test_the_file_of_a_service_stays_the_services(path: Path, file: AuthFile) -> None:
+def test_the_owner_of_the_file_is_kept(path: Path, file: AuthFile) -> None:
     path.parent.mkdir(parents=True)
     path.write_text("{}")
     owner = 4711 if os.getuid() == 0 else os.getuid()
@@ -129,7 +131,7 @@ def test_the_file_of_a_service_stays_the_services(path: Path, file: AuthFile) ->
 
 
 @pytest.mark.parametrize("damage", [b"{auths", b"[]", b"\xff"])
-def test_a_damaged_file_is_not_written_over(path: Path, file: AuthFile, damage: bytes) -> None:
+def test_a_damaged_file_is_not_overwritten(path: Path, file: AuthFile, damage: bytes) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(damage)
     for change in (lambda: file.keep("quay.io", "", ME), lambda: file.remove("quay.io", ""), file.remove_all):
@@ -139,14 +141,14 @@ def test_a_damaged_file_is_not_written_over(path: Path, file: AuthFile, damage: 
 
 
 @pytest.mark.parametrize("document", [{}, {"auths": None}, {"auths": []}, {"auths": {"quay.io": "x"}}])
-def test_a_file_without_entries_gets_one(path: Path, file: AuthFile, document: dict[str, Any]) -> None:
+def test_a_login_is_stored_in_a_file_without_entries(path: Path, file: AuthFile, document: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(document))
     file.keep("quay.io", "", ME)
-    assert who(path, "quay.io") == ME
+    assert found(path, "quay.io") == ME
 
 
-def test_logins_at_the_same_time_are_all_kept(path: Path) -> None:
+def test_concurrent_logins_are_all_stored(path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from mirrorsync.secret import Secret\n"
         "from mirrorsync.hosts import Credentials\n"
@@ -164,7 +166,7 @@ def test_logins_at_the_same_time_are_all_kept(path: Path) -> None:
     assert len(content(path)["auths"]) == 60
 
 
-def test_a_login_waits_for_the_one_that_is_writing(path: Path, file: AuthFile) -> None:
+def test_a_login_waits_for_the_lock(path: Path, file: AuthFile) -> None:
     file.keep("a.example", "", ME)
     descriptor = os.open(path.parent, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -176,7 +178,7 @@ def test_a_login_waits_for_the_one_that_is_writing(path: Path, file: AuthFile) -
 
     thread = threading.Thread(target=login)
     thread.start()
-    # Whoever holds the lock writes: that must not be lost.
+    # The holder of the lock writes: that must not be lost.
     path.write_text(json.dumps({"auths": {"late.example": entry("late")}}))
     assert not ended.is_set()
     os.close(descriptor)
@@ -184,20 +186,18 @@ def test_a_login_waits_for_the_one_that_is_writing(path: Path, file: AuthFile) -
     assert set(content(path)["auths"]) == {"late.example", "b.example"}
 
 
-def test_a_part_of_a_registry_has_a_login_of_its_own(path: Path, file: AuthFile) -> None:
+def test_a_namespace_has_a_login_of_its_own(path: Path, file: AuthFile) -> None:
     team = Credentials("team", Secret("t"))
     file.keep("quay.io", "", ME)
     file.keep("quay.io", "team/sub", team)
-    assert who(path, "quay.io", "team/sub/app") == team
-    assert who(path, "quay.io", "team/app") == ME
+    assert found(path, "quay.io", "team/sub/app") == team
+    assert found(path, "quay.io", "team/app") == ME
     assert file.remove("quay.io", "team/sub")
-    assert who(path, "quay.io", "team/sub/app") == ME
+    assert found(path, "quay.io", "team/sub/app") == ME
 
 
 @pytest.mark.parametrize("former", ["https://quay.io", "https://quay.io/v1/", "https://quay.io/v2/"])
-def test_an_older_spelling_of_the_host_does_not_outlive_a_login_or_a_logout(
-    path: Path, file: AuthFile, former: str
-) -> None:
+def test_login_and_logout_remove_older_spellings_of_the_host(path: Path, file: AuthFile, former: str) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"auths": {former: entry("old")}}))
     file.keep("quay.io", "", ME)
@@ -208,16 +208,16 @@ def test_an_older_spelling_of_the_host_does_not_outlive_a_login_or_a_logout(
 
 
 @pytest.mark.parametrize(("name", "key"), [("auth.json", "docker.io"), ("config.json", HUB)])
-def test_docker_hub_is_written_as_the_tool_of_the_file_reads_it(tmp_path: Path, name: str, key: str) -> None:
+def test_the_key_of_docker_hub_is_the_one_that_the_files_tool_reads(tmp_path: Path, name: str, key: str) -> None:
     file = AuthFile(tmp_path / name, {})
     former = {"docker.io": entry("old"), HUB: entry("old"), "index.docker.io": entry("old")}
     file.path.write_text(json.dumps({"auths": former}))
     file.keep("docker.io", "", ME)
     assert set(content(file.path)["auths"]) == {key}
-    assert who(file.path, "docker.io") == ME
+    assert found(file.path, "docker.io") == ME
 
 
-def test_logging_out_of_what_is_not_there_changes_nothing(path: Path, file: AuthFile) -> None:
+def test_removing_a_missing_login_changes_nothing(path: Path, file: AuthFile) -> None:
     assert not file.remove("quay.io", "")
     assert file.remove_all() == ()
     assert not path.parent.exists()
@@ -228,7 +228,7 @@ def test_logging_out_of_what_is_not_there_changes_nothing(path: Path, file: Auth
     assert path.stat() == before
 
 
-def test_logging_out_of_everything_keeps_the_rest(path: Path, file: AuthFile) -> None:
+def test_removing_all_logins_keeps_the_other_settings(path: Path, file: AuthFile) -> None:
     file.keep("quay.io", "", ME)
     file.keep("quay.io", "team", ME)
     path.write_text(json.dumps({**content(path), "detachKeys": "x"}))
@@ -245,7 +245,7 @@ HELPERS: dict[str, tuple[dict[str, Any], str, str]] = {
 
 
 @pytest.mark.parametrize(("document", "host", "key"), HELPERS.values(), ids=HELPERS)
-def test_a_helper_that_the_file_names_keeps_the_login_and_forgets_it(
+def test_a_login_is_stored_in_and_removed_from_the_helper_that_the_file_names(
     path: Path, box: CredentialHelper, document: dict[str, Any], host: str, key: str
 ) -> None:
     path.parent.mkdir(parents=True)
@@ -254,16 +254,16 @@ def test_a_helper_that_the_file_names_keeps_the_login_and_forgets_it(
     assert file.keep(host, "", ME).helper == "docker-credential-box"
     assert box.stored() == {key: (ME.username, ME.password.reveal())}
     assert "auth" not in str(content(path).get("auths", {}).get(key, {})), "no password in the file"
-    assert who(path, host, environment=box.environment) == ME
+    assert found(path, host, environment=box.environment) == ME
     assert file.remove(host, "")
     assert box.stored() == {}
-    assert who(path, host, environment=box.environment) is None
+    assert found(path, host, environment=box.environment) is None
     assert not file.remove(host, "")
     assert box.arguments() == {"store", "get", "erase"}, "nothing secret is among them"
     assert {name: value for name, value in content(path).items() if name != "auths"} == document
 
 
-def test_logging_out_of_everything_asks_the_helpers_too(path: Path, box: CredentialHelper) -> None:
+def test_removing_all_logins_removes_those_in_helpers(path: Path, box: CredentialHelper) -> None:
     path.parent.mkdir(parents=True)
     document = {"credHelpers": {"a.example": "box", "never.example": "box"}}
     path.write_text(json.dumps(document))
@@ -272,25 +272,25 @@ def test_logging_out_of_everything_asks_the_helpers_too(path: Path, box: Credent
     file.keep("b.example", "", ME)
     assert set(file.remove_all()) == {"a.example", "b.example"}
     assert content(path) == {**document, "auths": {}}
-    assert who(path, "a.example", environment=box.environment) is None
+    assert found(path, "a.example", environment=box.environment) is None
 
 
-def test_a_part_of_a_registry_is_refused_where_a_helper_would_hide_it(path: Path, box: CredentialHelper) -> None:
+def test_a_namespace_login_is_rejected_if_a_helper_would_shadow_it(path: Path, box: CredentialHelper) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"credHelpers": {"quay.io": "box"}}))
-    with pytest.raises(UsageError, match="docker-credential-box, which knows no part of a registry"):
+    with pytest.raises(UsageError, match="docker-credential-box, which stores no logins for parts of a registry"):
         AuthFile(path, box.environment).keep("quay.io", "team", ME)
 
 
 REFUSING = {
     "with a reason": ("echo 'the keychain is locked'; exit 1", "the keychain is locked"),
-    "repeating what it was told": ("cat; exit 1", "did not keep the login"),
-    "repeating it on stderr": ("cat >&2; exit 1", "did not keep the login"),
+    "repeating the secret": ("cat; exit 1", "did not store the login"),
+    "repeating it on stderr": ("cat >&2; exit 1", "did not store the login"),
 }
 
 
 @pytest.mark.parametrize(("script", "said"), REFUSING.values(), ids=REFUSING)
-def test_a_helper_that_refuses_leaves_no_password_in_the_file_or_the_message(
+def test_a_failing_helper_leaves_no_password_in_file_or_message(
     path: Path, box: CredentialHelper, script: str, said: str
 ) -> None:
     box.become(f"#!/bin/sh\n{script}\n")
@@ -303,14 +303,14 @@ def test_a_helper_that_refuses_leaves_no_password_in_the_file_or_the_message(
     assert content(path) == {"credsStore": "box"}
 
 
-def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_file_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written: Not a directory") as caught:
         AuthFile(tmp_path / "file" / "auth.json", {}).keep("quay.io", "", ME)
     assert "--authfile" in caught.value.remedy
 
 
-def test_a_login_goes_to_the_first_place_that_can_be_written(tmp_path: Path) -> None:
+def test_a_login_is_stored_in_the_first_writable_file(tmp_path: Path) -> None:
     home, run, blocked = tmp_path / "home", tmp_path / "run", tmp_path / "blocked"
     blocked.write_text("")
     config, number = home / ".config/containers/auth.json", f"{os.getuid()}/auth.json"
@@ -325,7 +325,7 @@ def test_a_login_goes_to_the_first_place_that_can_be_written(tmp_path: Path) -> 
     assert not (tmp_path / "absent").exists()
     named = {**there, "REGISTRY_AUTH_FILE": str(tmp_path / "my.json")}
     assert first_writable(files_written(named, run)) == tmp_path / "my.json"
-    with pytest.raises(StorageError, match="no place to keep the login"):
+    with pytest.raises(StorageError, match="no file to store the login in"):
         first_writable(files_written({"XDG_RUNTIME_DIR": str(tmp_path / "absent")}, run))
 
 
@@ -333,5 +333,5 @@ def test_a_login_goes_to_the_first_place_that_can_be_written(tmp_path: Path) -> 
     ("path", "lost"),
     [("/run/containers/0/auth.json", True), ("/my/run/containers/auth.json", True), ("/etc/mirrorsync/a.json", False)],
 )
-def test_what_is_in_memory_is_told_from_what_is_on_disk(path: str, lost: bool) -> None:
+def test_a_file_in_memory_is_lost_at_reboot(path: str, lost: bool) -> None:
     assert is_lost_at_reboot(Path(path), {"XDG_RUNTIME_DIR": "/my/run"}) is lost
