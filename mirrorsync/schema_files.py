@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
-
-SchemaName = Literal["mirror", "plan", "report", "images", "inspection", "tags"]
+from typing import Any
 
 # The wheel carries them inside the package; in a checkout they stand at the top, where editors are pointed to.
 _HERE = Path(__file__).parent
@@ -15,8 +13,8 @@ _PLACES = (_HERE / "schemas", _HERE.parent / "schemas")
 
 
 @cache
-def load_schema(name: SchemaName) -> dict[str, Any]:
-    """Return a schema (JSON Schema 2020-12)."""
+def load_schema(name: str) -> dict[str, Any]:
+    """Return a schema (JSON Schema 2020-12). name: `mirror` for the spec, a document's kind, or `common`."""
     directory = next(place for place in _PLACES if place.is_dir())
     schema: dict[str, Any] = json.loads((directory / f"{name}.schema.json").read_text("utf-8"))
     return schema

@@ -160,8 +160,8 @@ def _location(item: Mapping[str, str]) -> Location:
 
 # Every field of a step is one of few kinds, and a field's name tells which: how it is written, and how it is read.
 _FIELDS: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-    "blob": (Descriptor.to_json, Descriptor.from_json),
-    "manifest": (Descriptor.to_json, Descriptor.from_json),
+    "blob": (bare_json, Descriptor.from_json),
+    "manifest": (bare_json, Descriptor.from_json),
     "before": (bare_json, _content),
     "source": (location_json, _location),
     "target": (location_json, _location),

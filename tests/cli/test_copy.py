@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import jsonschema
 import pytest
 
-from mirrorsync.schema_files import load_schema
 from tests.cli.tools import skopeo_digest, skopeo_raw
 from tests.conftest import Locked
 from tests.parts.docker_registry import DockerRegistry
+from tests.parts.documents import valid
 from tests.parts.images import Image, artifact, image, index, layer, multi_platform, write_layout
 from tests.parts.mirrorsync import Mirrorsync, Serve
 from tests.parts.processes import run
@@ -285,11 +284,11 @@ def test_quiet_says_nothing_and_json_is_a_report(mirrorsync: Mirrorsync) -> None
     quiet = mirrorsync("copy", "--quiet", "oci:source:app:1", "oci:quiet", code=0)
     assert (quiet.out, quiet.err) == ("", "")
     report = mirrorsync("copy", "--json", "oci:source:app:1", "oci:disk", code=0).json()
-    jsonschema.Draft202012Validator(load_schema("report")).validate(report)
+    valid(report, "report")
     assert report["images"][0]["after"]["digest"] == made.digest
     assert mirrorsync("copy", "--json", "-q", "oci:source:app:1", "oci:disk", code=0).json()["kind"] == report["kind"]
     plan = mirrorsync("copy", "--json", "--dry-run", "oci:source:app:1", "oci:disk2", code=0).json()
-    jsonschema.Draft202012Validator(load_schema("plan")).validate(plan)
+    valid(plan, "plan")
 
 
 @pytest.mark.parametrize(

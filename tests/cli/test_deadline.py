@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from mirrorsync.cli.output.render import report_summary
@@ -17,13 +16,13 @@ from mirrorsync.documents.report import report_document
 from mirrorsync.errors import ExitCode
 from mirrorsync.events import Event, Observer, Retrying, TagSet, ignore
 from mirrorsync.plan.model import Plan
-from mirrorsync.schema_files import load_schema
 from mirrorsync.spec.load import load
 from mirrorsync.stores.open import StoreEnvironment, opener
 from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.session import Session
+from tests.parts.documents import valid
 from tests.parts.images import digest, image, noise
 from tests.parts.mirrorsync import Mirrorsync, plain
 from tests.parts.tiny_registry import TinyRegistry
@@ -122,7 +121,7 @@ def test_at_the_deadline_a_stream_in_flight_is_given_up_and_what_is_done_stays(
     assert timer.cancelled
     assert any("deadline" in line for line in said)
     document = report_document(report, ended)
-    jsonschema.Draft202012Validator(load_schema("report")).validate(document)
+    valid(document, "report")
     assert document["reason"] == "deadline"
     assert report_summary(report).startswith("stopped at the deadline: ")
     with Unruly(tiny) as server:

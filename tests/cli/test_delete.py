@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_json import valid
 from tests.parts.docker_registry import DockerRegistry
+from tests.parts.documents import valid
 from tests.parts.images import Image, artifact, image, index, layer, multi_platform, write_layout
 from tests.parts.mirrorsync import COMMAND, Mirrorsync, Serve
 from tests.parts.processes import run

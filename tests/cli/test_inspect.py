@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_json import valid
 from tests.cli.test_terminal import Terminal, text
 from tests.cli.tools import skopeo_raw
 from tests.parts.docker_registry import DockerRegistry
+from tests.parts.documents import valid
 from tests.parts.images import (
     BUSYBOX,
     DOCKER_LIST,

@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import json
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
+from mirrorsync.documents.envelope import VERSIONS
 from tests.parts.docker_registry import DockerRegistry
+from tests.parts.documents import valid
 from tests.parts.images import multi_platform
-from tests.parts.mirrorsync import Mirrorsync, plain
-from tests.parts.wire import Registry
+from tests.parts.mirrorsync import Mirrorsync, Serve, plain
+from tests.parts.wire import Registry, ask
 
-SCHEMAS = Path(__file__).parents[2] / "schemas"
 VERBS = ("validate", "plan", "apply", "verify", "images")
 KINDS = {"plan": "plan", "apply": "report", "verify": "plan", "images": "images"}
-
-
-@cache
-def validator(name: str) -> jsonschema.Draft202012Validator:
-    schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(schema)
-    return jsonschema.Draft202012Validator(schema)
-
-
-def valid(document: Any, name: str) -> Any:
-    """Return a document after its schema has found nothing wrong with it."""
-    problems = [f"{list(error.absolute_path)}: {error.message}" for error in validator(name).iter_errors(document)]
-    assert not problems
-    return document
 
 
 @pytest.fixture
@@ -64,6 +48,29 @@ def test_every_document_is_as_its_schema_says_and_alone_on_stdout(site: Mirrorsy
     assert [image["outcome"] for image in report["images"]] == ["unchanged", "done", "done"]
     assert report["exit_code"] == 0
     assert valid(site("verify", "--json", code=0).json(), "plan")["steps"] == []
+
+
+def test_every_kind_of_document_is_printed_as_its_schema_says(
+    site: Mirrorsync, registry: DockerRegistry, unique: str
+) -> None:
+    name = f"docker://{registry.host}/{unique}/app"
+    runs: dict[str, tuple[tuple[str, ...], int]] = {
+        "validation": (("validate",), 0),
+        "images": (("images",), 0),
+        "plan": (("plan",), 0),
+        "report": (("apply",), 0),
+        "inspection": (("inspect", "--tls-verify=false", f"{name}:same"), 0),
+        "tags": (("list-tags", "--tls-verify=false", "--explain", name), 0),
+        "login": (("login", "--tls-verify=false", "-u", "us", registry.host), 0),
+        "logout": (("logout", registry.host), 0),
+        "error": (("inspect", "oci:nowhere:app:1"), 1),
+    }
+    for kind, (words, code) in runs.items():
+        valid(site(*words, "--json", env={"MIRRORSYNC_PASSWORD": "hunter2"}, code=code).json(), kind)
+    with Serve(site.directory / "served", "--json") as server:
+        assert ask("GET", f"http://{server.host}/v2/").status == 200
+        valid(json.loads(server.log.read_text()), "serving")
+    assert {*runs, "serving"} == set(VERSIONS)
 
 
 def test_a_saved_plan_is_the_document_that_json_prints(site: Mirrorsync) -> None:

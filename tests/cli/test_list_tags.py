@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_json import valid
 from tests.parts.docker_registry import DockerRegistry
+from tests.parts.documents import valid
 from tests.parts.images import image, layer, write_layout
 from tests.parts.mirrorsync import Mirrorsync, plain
 from tests.parts.processes import run

@@ -15,7 +15,7 @@ from mirrorsync.oci.reference import parse_image
 from mirrorsync.stores.memory import MemoryStore
 from mirrorsync.sync.session import Session
 from mirrorsync.sync.single.inspect import Examination, examine
-from tests.cli.test_json import valid
+from tests.parts.documents import valid
 from tests.parts.images import OCI_INDEX, OCI_MANIFEST, Image, artifact, digest, image, index, layer
 from tests.sync.world import fill
 

@@ -1,0 +1,162 @@
+"""A document of every kind, with all that it can say, as the writers make it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mirrorsync.credentials import Kept
+from mirrorsync.documents.answers import login_document, logout_document, serving_document, tags_document
+from mirrorsync.documents.envelope import Kind
+from mirrorsync.documents.error import error_document, validation_document
+from mirrorsync.documents.images import images_document
+from mirrorsync.documents.inspection import inspection_document
+from mirrorsync.documents.plan import plan_document
+from mirrorsync.documents.report import report_document
+from mirrorsync.errors import ContentNotFound, Problem, SpecError
+from mirrorsync.events import Noticed
+from mirrorsync.oci import media_types
+from mirrorsync.oci.config import ImageConfig
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.reference import Location, Reference
+from mirrorsync.plan.inventory import Desired
+from mirrorsync.plan.model import (
+    Amount,
+    Change,
+    Failure,
+    Image,
+    Origin,
+    Plan,
+    Related,
+    SpecStamp,
+    State,
+    Totals,
+)
+from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag
+from mirrorsync.spec.explain import Verdict
+from mirrorsync.sync.gather.attached import Attachment
+from mirrorsync.sync.run.report import Report, Result
+from mirrorsync.sync.run.transfer import Counts
+from mirrorsync.sync.single.inspect import Examination, Inspected, Member
+
+TIME = "2026-01-01T00:00:00Z"
+STAMP = SpecStamp("/etc/mirror.yaml", Digest.of(b"spec"), ("team/*",))
+SOURCE, CORP, DISK = (
+    Location("source.example", "team/app"),
+    Location("corp.example:5000", "mirror/app"),
+    Location("oci:/srv/mirror", "app"),
+)
+
+
+def content(name: str, media_type: str = media_types.OCI_LAYER_GZIP) -> Descriptor:
+    return Descriptor(media_type, Digest.of(name.encode()), len(name))
+
+
+CHILD, INDEX, OLD = (
+    content("child", media_types.OCI_MANIFEST),
+    content("index", media_types.OCI_INDEX),
+    content("old", media_types.OCI_INDEX),
+)
+LAYER = content("layer")
+FAILURE = Failure(
+    "source.example/team/app:9",
+    ContentNotFound("not there", remedy="look").at(
+        side="source", store="source.example", repository="team/app", reference="9", step="tag:x"
+    ),
+)
+TAGGED = Origin(SOURCE, "1.0", (Platform.parse("linux/arm64/v8"),))
+PICKED = Origin(Location("docker-archive:/srv/app.tar", ""), "@0")
+FROM_INDEX = Origin(SOURCE, str(INDEX.digest), (Platform.parse("linux/arm64"),))
+WANTED = Image(TAGGED, CORP, "1.0", INDEX, "/mirrors/0")
+
+
+def plan() -> Plan:
+    """Return a plan with a step of every kind, and an image for every way to name one."""
+    copy = CopyBlob(LAYER, SOURCE, (CORP, DISK))
+    mount = MountBlob(content("shared"), "library/base", CORP, SOURCE, (copy.id,))
+    put = PutManifest(CHILD, SOURCE, CORP, (copy.id, mount.id))
+    tag = SetTag(INDEX, SOURCE, CORP, "1.0", OLD, (put.id,))
+    bare = PutManifest(CHILD, SOURCE, DISK, (copy.id,))
+    picked, arm = (
+        SetTag(CHILD, origin.location, DISK, name, None, (bare.id,))
+        for name, origin in (("picked", PICKED), ("arm", FROM_INDEX))
+    )
+    gone, lost = DeleteTag(DISK, "gone", OLD), DeleteManifest(CORP, OLD, ("lost", "last"))
+    stays = (Related("tag", "2.0"),)
+    return Plan(
+        TIME,
+        STAMP,
+        (
+            Change(CORP, "1.0", OLD, INDEX, State.MOVED, "", "/mirrors/0", TAGGED, tag.id),
+            Change(DISK, None, None, CHILD, State.NEW, "", "/mirrors/1", Origin(SOURCE), bare.id),
+            Change(DISK, "picked", None, CHILD, State.NEW, "", "/mirrors/2", PICKED, picked.id),
+            Change(DISK, "arm", None, CHILD, State.NEW, "", "/mirrors/3", FROM_INDEX, arm.id),
+            Change(DISK, "kept", OLD, INDEX, State.KEPT, "immutable", "/mirrors/4", TAGGED),
+            Change(DISK, "gone", OLD, None, State.DELETED, "", "", None, gone.id, stays),
+            Change(CORP, None, OLD, None, State.DELETED, "", "", None, lost.id),
+        ),
+        (copy, mount, put, tag, bare, picked, arm, gone, lost),
+        (FAILURE,),
+        {
+            CORP.store: Totals({State.MOVED: 1, State.DELETED: 1}, {"copy": Amount(1, 5), "mount": Amount(1, 6)}),
+            DISK.store: Totals({State.NEW: 3}, {"copy": Amount(1, 5), "present": Amount(2, 9)}),
+        },
+    )
+
+
+def _examination() -> Examination:
+    config = {"architecture": "arm64", "os": "linux", "author": "us", "created": TIME,
+              "config": {"Env": ["A=b"], "Labels": {"a": "b"}, "Cmd": ["x"], "Entrypoint": ["y"]}}  # fmt: skip
+    stored = Descriptor.of(json.dumps(config).encode(), media_types.OCI_CONFIG)
+    members = {"config": stored.to_json(), "layers": [LAYER.to_json()], "annotations": {"a": "b"}}
+    image = Manifest.parse(json.dumps({"schemaVersion": 2, "mediaType": media_types.OCI_MANIFEST, **members}).encode())
+    platform = {"os": "linux", "architecture": "arm64"}
+    entry = {**image.descriptor.to_json(), "platform": platform, "annotations": {"a": "b"}}
+    index = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": [entry], "annotations": {"a": "b"}}
+    root = Manifest.parse(json.dumps(index).encode())
+    return Examination(
+        Reference(SOURCE, "1.0"),
+        root,
+        (Member(root.entries[0], "image"), Member(CHILD, "attestation", image.digest)),
+        Inspected(image, ImageConfig.parse(json.dumps(config).encode()), (LAYER,)),
+        (_attachment(image.digest),),
+        ("1.0", "2.0"),
+        ("something could not be found out",),
+    )
+
+
+def _attachment(subject: Digest) -> Attachment:
+    signed = Descriptor(media_types.OCI_MANIFEST, Digest.of(b"signature"), 9, annotations={"a": "b"})
+    return Attachment("signature", signed, subject, "sha256-00.sig")
+
+
+def documents() -> dict[Kind, dict[str, Any]]:
+    """Return a document of every kind."""
+    problem = Problem("this is wrong", "/mirrors/0", 3, 5, "write something else")
+    results = (Result(plan().changes[0], "done"), Result(plan().changes[1], "skipped"))
+    report = Report(
+        TIME,
+        TIME,
+        STAMP,
+        results,
+        (FAILURE,),
+        Counts(1, 2, 3, 4, 5, 6, Amount(7, 8)),
+        (Noticed("corp.example", "old"),),
+        True,
+    )
+    return {
+        "error": error_document(SpecError("/etc/mirror.yaml", [problem])),
+        "images": images_document(Desired((WANTED,), (FAILURE,)), STAMP),
+        "inspection": inspection_document(_examination()),
+        "login": login_document("corp.example", "team", "us", Kept(Path("/auth.json"), "pass"), checked=True),
+        "logout": logout_document(["corp.example/team"]),
+        "plan": plan_document(plan()),
+        "report": report_document(report),
+        "serving": serving_document("[::1]", 5000),
+        "tags": tags_document(CORP, ["1.0"], [("1.0", Verdict("1.0", True, ("glob 1.*",)))]),
+        "validation": validation_document("/etc/mirror.yaml", [problem, Problem("no YAML")]),
+    }

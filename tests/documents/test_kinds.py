@@ -1,0 +1,79 @@
+"""Every kind of document has its schema, and the schema says all of it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import jsonschema
+import pytest
+
+from mirrorsync.documents.envelope import VERSIONS, Kind
+from mirrorsync.schema_files import load_schema
+from tests.documents.examples import documents
+from tests.parts.documents import COMMON, SCHEMAS, problems, valid
+
+NAMES = {path.name.removesuffix(".schema.json") for path in SCHEMAS.iterdir()}
+# Objects whose members have names of others: labels, annotations, platforms with their own fields.
+MAPS = {"annotations", "labels", "platform"}
+
+
+def objects(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yield the places of all objects in a document."""
+    if isinstance(value, dict):
+        yield place
+    if isinstance(value, dict | list):
+        for key, child in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from objects(child, (*place, key))
+
+
+def test_every_kind_has_a_schema_and_every_schema_a_kind() -> None:
+    assert NAMES - {"mirror", COMMON} == set(VERSIONS) == set(get_args(Kind))
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_the_schemas_are_json_schema_2020_12(name: str) -> None:
+    schema = load_schema(name)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["$id"] == f"https://mirrorsync.dev/schemas/{name}.schema.json"
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize("kind", VERSIONS)
+def test_a_schema_has_the_kind_and_the_version_of_its_documents(kind: Kind) -> None:
+    properties = load_schema(kind)["properties"]
+    assert properties["kind"] == {"const": f"mirrorsync.{kind}"}
+    assert properties["version"] == {"const": VERSIONS[kind]}
+
+
+@pytest.mark.parametrize("kind", VERSIONS)
+def test_what_is_written_is_as_its_schema_says(kind: Kind) -> None:
+    valid(json.loads(json.dumps(documents()[kind])), kind)
+
+
+@pytest.mark.parametrize("kind", VERSIONS)
+def test_a_schema_refuses_a_member_that_it_does_not_name(kind: Kind) -> None:
+    whole = json.loads(json.dumps(documents()[kind]))
+    for place in objects(whole):
+        if MAPS.intersection(place):
+            continue
+        damaged = copy.deepcopy(whole)
+        inside = damaged
+        for key in place:
+            inside = inside[key]
+        inside["unknown"] = {}
+        assert problems(damaged, kind), f"a member that the schema does not know, at {place}"
+
+
+def test_a_definition_stands_in_one_file_and_is_used() -> None:
+    kinds = NAMES - {"mirror"}
+    defined = [(name, what) for name in kinds for what in load_schema(name).get("$defs", {})]
+    assert len({what for _, what in defined}) == len(defined)
+    texts = {name: json.dumps(load_schema(name)) for name in kinds}
+    for name, what in defined:
+        used = f'"#/$defs/{what}"' in texts[name] or any(
+            f'"{name}.schema.json#/$defs/{what}"' in text for text in texts.values()
+        )
+        assert used, f"{name}: {what}"
