@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar, Final, Literal, Self, TypeVar
+from typing import Any, ClassVar, Final, Literal, Protocol, Self, TypeVar
 
 Side = Literal["source", "destination"]
 E = TypeVar("E", bound="MirrorsyncError")
@@ -51,19 +51,23 @@ def printable(text: str, limit: int = _SHOWN_LIMIT) -> str:
     return "".join(shown)
 
 
-def place_of(
-    store: str, repository: str, tag: str | None = None, digest: str | None = None, pick: str | None = None
-) -> str:
-    """Return a place as people write it: `host/repository:tag@digest`, `oci:/srv/mirror:repository:tag`.
+class Whereabouts(Protocol):
+    """Where something went wrong, as far as that is known, and `str` as people write it. See `oci.reference.Where`."""
 
-    store: an address as `Location.store` has it. pick: how an image without a name is found, such as `@0`.
-    """
-    inside = repository + (f":{tag}" if tag and repository else tag or "") + (f"@{digest}" if digest else "")
-    inside += pick or ""
-    # What is on disk has a colon between its path and the rest, and an address that ends in a colon has one already.
-    on_disk = ":/" in store
-    separator = "" if store.endswith(":") or not inside else ":" if on_disk else "/"
-    return f"{store}{separator}{inside}"
+    @property
+    def store(self) -> str | None:
+        """The store's address."""
+
+    @property
+    def repository(self) -> str | None:
+        """The repository's name in the store."""
+
+    @property
+    def ref(self) -> str | None:
+        """The tag or digest (of a manifest or blob), or how an image without a name is picked."""
+
+    def within(self, outer: Self) -> Self:
+        """Return the place with what it does not say filled in from `outer`."""
 
 
 class MirrorsyncError(Exception):
@@ -82,19 +86,15 @@ class MirrorsyncError(Exception):
         message: str,
         *,
         remedy: str = "",
+        place: Whereabouts | None = None,
         side: Side | None = None,
-        store: str | None = None,
-        repository: str | None = None,
-        reference: str | None = None,
         step: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message: Final = message
         self.remedy: Final = remedy or self.default_remedy
+        self.place: Final = place
         self.side: Final = side
-        self.store: Final = store
-        self.repository: Final = repository
-        self.reference: Final = reference
         self.step: Final = step
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -115,26 +115,16 @@ class MirrorsyncError(Exception):
         given = {"message": message, "remedy": remedy, "exit_code": exit_code}
         return self._copy({name: value for name, value in given.items() if value is not None})
 
-    def at(
-        self,
-        *,
-        side: Side | None = None,
-        store: str | None = None,
-        repository: str | None = None,
-        reference: str | None = None,
-        step: str | None = None,
-    ) -> Self:
+    def at(self, place: Whereabouts | None = None, *, side: Side | None = None, step: str | None = None) -> Self:
         """Return a copy that says where it happened, and self if it says all of it already.
 
         What it says itself stays: the innermost layer knows best.
         """
-        given = {"side": side, "store": store, "repository": repository, "reference": reference, "step": step}
-        absent = {name: value for name, value in given.items() if value is not None and not self._says(name)}
-        return self._copy(absent) if absent else self
-
-    def _says(self, name: str) -> bool:
-        # "" is a repository's name, and no store, reference or step.
-        return getattr(self, name) is not None if name == "repository" else bool(getattr(self, name))
+        if place is not None and self.place is not None:
+            place = self.place.within(place)
+        given = {"place": place or self.place, "side": self.side or side, "step": self.step or step}
+        changed = {name: value for name, value in given.items() if value != getattr(self, name)}
+        return self._copy(changed) if changed else self
 
     def _copy(self, fields: Mapping[str, object]) -> Self:
         copy = _rebuilt(type(self), {**self.__dict__, **fields})
@@ -143,13 +133,24 @@ class MirrorsyncError(Exception):
         return copy.with_traceback(self.__traceback__)
 
     @property
+    def store(self) -> str | None:
+        """The address of the store, None when it is not known."""
+        return self.place.store if self.place else None
+
+    @property
+    def repository(self) -> str | None:
+        """The name of the repository in its store, None when it is not known."""
+        return self.place.repository if self.place else None
+
+    @property
+    def reference(self) -> str | None:
+        """The tag, digest or pick, None when it is not known."""
+        return self.place.ref if self.place else None
+
+    @property
     def where(self) -> str:
         """The place as people write it: `store/repository:tag`, as far as it is known; empty when nothing is."""
-        if self.store is None:
-            return ""
-        reference = self.reference or ""
-        named = {"digest" if ":" in reference else "tag": reference} if not reference.startswith("@") else {}
-        return place_of(self.store, self.repository or "", **named, pick=reference if not named else None)
+        return "" if self.place is None else str(self.place)
 
     def __str__(self) -> str:
         side = f"{self.side} " if self.side and self.where else ""

@@ -15,6 +15,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.base import Store, WritableRepository
 
 # repository -> its tags; the tags of `web` are what people's tags look like, for the filters to choose among.
@@ -32,7 +33,7 @@ async def fill(store: Store) -> None:
     for name, tags in IMAGES.items():
         repository = store.repository(name)
         for tag in tags:
-            await repository.tag(await _index(repository, name, tag), tag)
+            await repository.tag(await _index(repository, name, tag), Tag(tag))
     await store.flush()
 
 

@@ -19,10 +19,10 @@ from mirrorsync.documents.parts import (
 from mirrorsync.errors import GrammarError, UsageError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.names import check_repository, check_tag
+from mirrorsync.oci.names import check_repository
 from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.ref import Tag, parse_ref
 from mirrorsync.oci.reference import Location, canonical_repository
-from mirrorsync.oci.transports import is_pick
 from mirrorsync.plan.model import (
     Amount,
     BlobFate,
@@ -119,12 +119,12 @@ def _totals_json(totals: Totals) -> dict[str, Any]:
 def _change(item: Mapping[str, Any]) -> Change:
     origin = None
     if item["source"] is not None:
-        followed = _followed(item["followed"]) if item["followed"] is not None else None
+        followed = parse_ref(item["followed"]) if item["followed"] is not None else None
         platforms = tuple(Platform.parse(text) for text in item["platforms"])
         origin = Origin(_location(item["source"]), followed, platforms)
     return Change(
         _location(item["target"]),
-        check_tag(item["tag"]) if item["tag"] is not None else None,
+        Tag(item["tag"]) if item["tag"] is not None else None,
         _content(item["before"]),
         _content(item["after"]),
         State(item["state"]),
@@ -134,12 +134,6 @@ def _change(item: Mapping[str, Any]) -> Change:
         item["step"],
         tuple(Related(one["kind"], one["name"]) for one in item["stays"]),
     )
-
-
-def _followed(text: str) -> str:
-    if is_pick(text):
-        return text
-    return str(Digest(text)) if ":" in text else check_tag(text)
 
 
 def _totals(item: Mapping[str, Any]) -> Totals:
@@ -170,8 +164,8 @@ _FIELDS: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
         lambda targets: tuple(_location(target) for target in targets),
     ),
     "origin": (str, check_repository),
-    "tag": (str, check_tag),
-    "tags": (list, lambda tags: tuple(map(check_tag, tags))),
+    "tag": (str, Tag),
+    "tags": (list, lambda tags: tuple(map(Tag, tags))),
     "needs": (list, tuple),
 }
 

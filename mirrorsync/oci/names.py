@@ -1,4 +1,4 @@
-"""The grammar of names: hosts, repositories, tags, and the names that images have in an index.json and in a daemon."""
+"""The grammar of names: hosts, repositories, and the names that images have in an index.json and in a daemon."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 
 from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
 
 DOCKER_HUB: Final = "docker.io"
 _HUB_LIBRARY: Final = "library/"
@@ -19,24 +20,13 @@ _HUB_ALIASES = {
 # What cosign appends to the tag that it makes of a digest: signature, attestation, SBOM (cosign, SIGNATURE_SPEC.md).
 COSIGN_SUFFIXES: Final = (".sig", ".att", ".sbom")
 
-# Distribution spec 1.1, "Pulling manifests": <name> and <reference> as a tag.
+# Distribution spec 1.1, "Pulling manifests": <name>.
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _MAX_REPOSITORY = 255
 # distribution/reference: a domain name or bracketed IPv6 address, with an optional port.
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
-
-
-def check_tag(text: str) -> str:
-    """Return `text` when it is a tag by the distribution spec's grammar. Raises: GrammarError."""
-    if _TAG.fullmatch(text) is None:
-        raise GrammarError(
-            f"{printable(text, 140)!r} is not a tag",
-            remedy="a tag has up to 128 letters, digits, '_', '.', '-', and does not begin with '.' or '-'",
-        )
-    return text
 
 
 def check_repository(text: str) -> str:
@@ -61,11 +51,11 @@ def check_host(text: str) -> str:
     return _HUB_ALIASES.get(host, host)
 
 
-def split_ref_name(name: str) -> tuple[str, str | None, Digest | None]:
+def split_ref_name(name: str) -> tuple[str, Tag | None, Digest | None]:
     """Read the name that an image has in index.json: (repository, tag, digest).
 
-    mirrorsync writes `repository:tag` and `repository@digest`. A name without a colon, as other tools write it, is a
-    tag of the unnamed repository (""). Raises: GrammarError when it is none of these.
+    mirrorsync writes `repository:tag` and `repository@digest`; see `oci.ref.written`. A name without a colon, as other
+    tools write it, is a tag of the unnamed repository (""). Raises: GrammarError when it is none of these.
     """
     before, at, encoded = name.partition("@")
     digest = Digest(encoded) if at else None
@@ -76,22 +66,15 @@ def split_ref_name(name: str) -> tuple[str, str | None, Digest | None]:
         repository, tag = before, ""
     if repository:
         check_repository(repository)
-    return repository, check_tag(tag) if tag or digest is None else None, digest
+    return repository, Tag(tag) if tag or digest is None else None, digest
 
 
-def join_ref_name(repository: str, tag: str | None, digest: Digest | None = None) -> str:
-    """Return the name under which an image stands in index.json; `split_ref_name` reads it."""
-    if tag is None:
-        return f"{repository}@{digest}"
-    return f"{repository}:{tag}" if repository else tag
-
-
-def cosign_tag(digest: Digest, suffix: str) -> str:
+def cosign_tag(digest: Digest, suffix: str) -> Tag:
     """Return the tag under which cosign stores what it makes for a manifest; see COSIGN_SUFFIXES."""
-    return f"{digest.algorithm}-{digest.encoded}{suffix}"
+    return Tag(f"{digest.algorithm}-{digest.encoded}{suffix}")
 
 
-def split_image_name(text: str) -> tuple[str, str, str | None, Digest | None]:
+def split_image_name(text: str) -> tuple[str, str, Tag | None, Digest | None]:
     """Read `[host/]repository[:tag][@digest]` by docker's rules: (host, repository, tag, digest).
 
     Docker Hub's short names are completed; neither tag nor digest is made up. Raises: GrammarError.
@@ -112,7 +95,7 @@ def split_image_name(text: str) -> tuple[str, str, str | None, Digest | None]:
         repository = f"{_HUB_LIBRARY}{repository}"
     if colon and not tag:
         raise GrammarError(f"{printable(text)!r} has an empty tag", remedy="write the tag after the colon")
-    return host, repository, check_tag(tag) if tag else None, digest
+    return host, repository, Tag(tag) if tag else None, digest
 
 
 def familiar_name(host: str, repository: str) -> str:

@@ -7,13 +7,14 @@ import posixpath
 from dataclasses import dataclass, replace
 from typing import Final
 
-from mirrorsync.errors import GrammarError, place_of, printable
+from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_host, check_repository, looks_like_host, refuse_url, split_image_name
-from mirrorsync.oci.transports import transport_of
+from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Ref, Tag, written
+from mirrorsync.oci.transports import place_of, transport_of
 
 # The tag that a name without one means to docker, and so to skopeo and podman.
-LATEST: Final = "latest"
+LATEST: Final = Tag("latest")
 _REGISTRY_SCHEME = "docker://"
 
 
@@ -32,22 +33,53 @@ class Location:
     def __str__(self) -> str:
         return place_of(self.store, self.repository)
 
+    def at(self, ref: Ref | None = None) -> Where:
+        """Return the repository, or one of its images or blobs, as the place of an error."""
+        return Where(self.store, self.repository, ref)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where something went wrong, as far as it is known (`errors.Whereabouts`). repository "" is a known one."""
+
+    store: str | None = None
+    repository: str | None = None
+    ref: Ref | None = None
+
+    def within(self, outer: Where) -> Where:
+        """Return the place with what it does not say filled in from `outer`."""
+        return Where(
+            self.store if self.store is not None else outer.store,
+            self.repository if self.repository is not None else outer.repository,
+            self.ref if self.ref is not None else outer.ref,
+        )
+
+    def __str__(self) -> str:
+        return "" if self.store is None else place_of(self.store, written(self.repository or "", self.ref))
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
     """One image: a location, and a tag, a digest, both (the tag must have that digest), or neither.
 
-    pick: how an image is found that has no name: "" for the only one of its place, `@N` for number N of a docker
-    archive, `@sha256:ID` for an id in a daemon; None where it has a name.
+    pick: how an image is found that has no name; None where it has one.
     """
 
     location: Location
-    tag: str | None = None
+    tag: Tag | None = None
     digest: Digest | None = None
-    pick: str | None = None
+    pick: Pick | None = None
+
+    @classmethod
+    def of(cls, location: Location, ref: Ref) -> Reference:
+        """Return the image that `ref` names at `location`."""
+        if isinstance(ref, Tag):
+            return cls(location, tag=ref)
+        return cls(location, digest=ref) if isinstance(ref, Digest) else cls(location, pick=ref)
 
     def __str__(self) -> str:
-        return place_of(self.location.store, self.location.repository, self.tag, self.digest, self.pick)
+        name = written(self.location.repository, self.pick if self.tag is None else self.tag)
+        return place_of(self.location.store, name if self.digest is None else f"{name}@{self.digest}")
 
     @property
     def names_one(self) -> bool:
@@ -55,9 +87,9 @@ class Reference:
         return self.tag is not None or self.digest is not None or self.pick is not None
 
     @property
-    def asked(self) -> str:
+    def asked(self) -> Ref:
         """What `Repository.resolve` takes for it: the digest before the tag. Only where it names one image."""
-        return str(self.digest or (self.pick if self.tag is None else self.tag) or "")
+        return self.digest or self.tag or self.pick or THE_ONLY_ONE
 
     def or_latest(self) -> Reference:
         """Return the reference with docker's tag where it names nothing inside its repository, as docker does it."""

@@ -21,9 +21,8 @@ from mirrorsync.oci.names import (
     split_image_name,
     split_ref_name,
 )
+from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Tag
 
-# How an image is picked that has no name: "" is the only one of its place.
-THE_ONLY_ONE: Final = ""
 # Docker's ids are the digests of configs; short ones have twelve digits (`docker images`).
 _IMAGE_ID = re.compile(r"@?(?:sha256:)?(?P<id>[0-9a-f]{12,64})")
 _POSITION = re.compile(r"@\d{1,5}")
@@ -33,9 +32,9 @@ class Within(NamedTuple):
     """What names an image inside its place. pick: how it is picked when it has no name, None when it has one."""
 
     repository: str
-    tag: str | None = None
+    tag: Tag | None = None
     digest: Digest | None = None
-    pick: str | None = None
+    pick: Pick | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ def _in_archive(text: str) -> Within:
     """Read a name of a docker archive, or `@N` for its image number N, from 0."""
     if not text:
         return Within("", pick=THE_ONLY_ONE)
-    return Within("", pick=text) if _POSITION.fullmatch(text) else _by_docker_name(text)
+    return Within("", pick=Pick(text)) if _POSITION.fullmatch(text) else _by_docker_name(text)
 
 
 def _in_daemon(text: str) -> Within:
@@ -96,7 +95,7 @@ def _in_daemon(text: str) -> Within:
     if not text:
         raise GrammarError("docker-daemon: names no image", remedy="write docker-daemon:NAME:TAG or docker-daemon:ID")
     found = _IMAGE_ID.fullmatch(text)
-    return Within("", pick=f"@sha256:{found['id']}") if found else _by_docker_name(text)
+    return Within("", pick=Pick.by_id(found["id"])) if found else _by_docker_name(text)
 
 
 def _by_docker_name(text: str) -> Within:
@@ -145,6 +144,11 @@ def transport_of(text: str) -> Transport | None:
     return TRANSPORTS.get(scheme + colon)
 
 
-def is_pick(reference: str) -> bool:
-    """Tell whether a reference inside a place is no tag and no digest, but picks an image that has no name."""
-    return not reference or reference.startswith("@")
+def place_of(store: str, inside: str = "") -> str:
+    """Return a place as people write it: `host/repository:tag@digest`, `oci:/srv/mirror:repository:tag`.
+
+    store: an address as `Location.store` has it. inside: what is named there (`oci.ref.written`).
+    """
+    if not inside or store.endswith(":"):  # as addresses without a path do
+        return f"{store}{inside}"
+    return f"{store}/{inside}" if transport_of(store) is None else f"{store}:{inside}"

@@ -8,6 +8,7 @@ from typing import Final
 
 from mirrorsync.errors import StillUsed
 from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.diff import totals_of
 from mirrorsync.plan.model import Change, Plan, Related, SpecStamp, State
@@ -20,10 +21,10 @@ _SHOWN: Final = 10
 class Sharing:
     """What has the digest of an image in its repository: tags, and indexes (by their tags) that name it."""
 
-    tags: tuple[str, ...] = ()
-    indexes: tuple[str, ...] = ()
+    tags: tuple[Tag, ...] = ()
+    indexes: tuple[Tag, ...] = ()
 
-    def beside(self, *tags: str | None) -> Sharing:
+    def beside(self, *tags: Tag | None) -> Sharing:
         """Return what has it beside these tags."""
         return Sharing(tuple(tag for tag in self.tags if tag not in tags), self.indexes)
 
@@ -37,7 +38,7 @@ class Doomed:
     """
 
     target: Location
-    tag: str | None
+    tag: Tag | None
     content: Descriptor
     sharing: Sharing | None
     stays: tuple[Related, ...] = ()

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal
 
-from mirrorsync.errors import MirrorsyncError, Side, place_of
+from mirrorsync.errors import MirrorsyncError, Side
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location, Reference
-from mirrorsync.oci.transports import is_pick
 from mirrorsync.plan.steps import Step
 
 # What happens to a blob that an image needs: it is copied, shared with another repository, or there already.
@@ -49,18 +49,12 @@ class Origin:
     """
 
     location: Location
-    followed: str | None = None
+    followed: Ref | None = None
     platforms: tuple[Platform, ...] = ()
 
     def reference(self, root: Digest) -> Reference:
         """Return what is followed, or the digest that is wanted, as a reference. root: the image's digest."""
-        if self.followed is None:
-            return Reference(self.location, None, root)
-        if is_pick(self.followed):
-            return Reference(self.location, pick=self.followed)
-        if ":" in self.followed:
-            return Reference(self.location, None, Digest(self.followed))
-        return Reference(self.location, self.followed)
+        return Reference.of(self.location, root if self.followed is None else self.followed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +66,7 @@ class Image:
 
     origin: Origin
     target: Location
-    tag: str | None
+    tag: Tag | None
     root: Descriptor
     mirror: str = ""
 
@@ -82,7 +76,7 @@ class Image:
         return self.origin.location
 
     def __str__(self) -> str:
-        return place_of(self.target.store, self.target.repository, self.tag, None if self.tag else self.root.digest)
+        return str(Reference.of(self.target, self.tag or self.root.digest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +102,7 @@ class Change:
     """
 
     target: Location
-    tag: str | None
+    tag: Tag | None
     before: Descriptor | None
     after: Descriptor | None
     state: State
@@ -126,7 +120,7 @@ class Change:
         return content.digest
 
     def __str__(self) -> str:
-        return place_of(self.target.store, self.target.repository, self.tag, None if self.tag else self.digest)
+        return str(Reference.of(self.target, self.tag or self.digest))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 
 
@@ -139,7 +140,7 @@ class SetTag:
     manifest: Descriptor
     source: Location
     target: Location
-    tag: str
+    tag: Tag
     before: Descriptor | None = None
     needs: tuple[str, ...] = ()
 
@@ -170,7 +171,7 @@ class DeleteTag:
     size: ClassVar[int] = 0
 
     target: Location
-    tag: str
+    tag: Tag
     before: Descriptor
     needs: tuple[str, ...] = ()
 
@@ -199,7 +200,7 @@ class DeleteManifest:
 
     target: Location
     manifest: Descriptor
-    tags: tuple[str, ...] = ()
+    tags: tuple[Tag, ...] = ()
     needs: tuple[str, ...] = ()
 
     @property
@@ -218,7 +219,7 @@ class DeleteManifest:
         return (self.target,)
 
 
-def end_of(target: Location, tag: str | None, digest: Digest) -> str:
+def end_of(target: Location, tag: Tag | None, digest: Digest) -> str:
     """Return the id of the step after which an image is complete at a destination, under a tag or by its digest."""
     return f"put:{digest}@{target}" if tag is None else f"tag:{target}:{tag}"
 

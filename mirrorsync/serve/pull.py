@@ -14,7 +14,8 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES
-from mirrorsync.oci.names import check_repository, check_tag
+from mirrorsync.oci.names import check_repository
+from mirrorsync.oci.ref import Tag, ref_type
 from mirrorsync.serve.answers import document
 from mirrorsync.serve.refusals import Refusal, unknown_blob
 from mirrorsync.serve.sending import send
@@ -36,10 +37,10 @@ class Pull:
     async def manifest(self, request: web.Request) -> web.StreamResponse:
         """GET and HEAD of a manifest by tag or digest."""
         repository = repository_of(self._store, request)
-        reference = reference_of(request)
-        descriptor = await repository.resolve(reference)
+        ref = reference_of(request)
+        descriptor = await repository.resolve(ref)
         if descriptor is None:
-            raise ContentNotFound(f"there is no {'manifest' if ':' in reference else 'tag'} {reference}")
+            raise ContentNotFound(f"there is no {'manifest' if isinstance(ref, Digest) else 'tag'} {ref}")
         headers = {
             "Content-Type": descriptor.media_type,
             "Docker-Content-Digest": descriptor.digest,
@@ -114,16 +115,16 @@ def repository_of(store: Store, request: web.Request) -> WritableRepository:
         raise Refusal(400, "NAME_INVALID", error.message) from error
 
 
-def reference_of(request: web.Request) -> str:
+def reference_of(request: web.Request) -> Tag | Digest:
     """Return the tag or digest that a request is for. Raises: Refusal when it is neither."""
-    reference = request.match_info["reference"]
-    return digest_of(reference) if ":" in reference else tag_of(reference)
+    text = request.match_info["reference"]
+    return digest_of(text) if ref_type(text) is Digest else tag_of(text)
 
 
-def tag_of(text: str) -> str:
+def tag_of(text: str) -> Tag:
     """Return a tag that a client wrote. Raises: Refusal."""
     try:
-        return check_tag(text)
+        return Tag(text)
     except GrammarError as error:
         raise Refusal(400, "TAG_INVALID", error.message) from error
 

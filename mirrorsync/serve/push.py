@@ -94,10 +94,10 @@ class Push:
     async def manifest(self, request: web.Request) -> web.StreamResponse:
         """PUT of a manifest by tag, or by digest with tags or without; durable and visible when it is answered."""
         repository = repository_of(self._store, request)
-        reference = reference_of(request)
-        asked = Digest(reference) if ":" in reference else None
+        ref = reference_of(request)
+        asked = ref if isinstance(ref, Digest) else None
         # By its digest, a manifest can get any number of tags at once (distribution spec, end-7b): `?tag=1&tag=1.2`.
-        tags = [reference] if asked is None else [tag_of(tag) for tag in request.query.getall("tag", [])]
+        tags = [tag_of(tag) for tag in request.query.getall("tag", [])] if isinstance(ref, Digest) else [ref]
         raw = bytearray()
         async for chunk in body_of(request, self._patience):
             raw += chunk

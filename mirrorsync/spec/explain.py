@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Final
 
+from mirrorsync.oci.ref import Tag
 from mirrorsync.spec.filters import FILTERS, Newest, Selection, TagFilter, Versions
 from mirrorsync.spec.versions import parse_version
 
@@ -17,12 +18,12 @@ _EXACT: Final = "exact"
 class Verdict:
     """What filters make of one tag. reasons: what chose it when it is wanted, and else why it is not."""
 
-    tag: str
+    tag: Tag
     wanted: bool
     reasons: tuple[str, ...]
 
 
-def explain(selection: Selection, listed: Sequence[str]) -> tuple[Verdict, ...]:
+def explain(selection: Selection, listed: Sequence[Tag]) -> tuple[Verdict, ...]:
     """Return a verdict on each tag of a repository, in its order, and on exact tags that it does not have.
 
     Those that are wanted are the ones that `selection.choose(listed)` returns and that are listed.
@@ -42,7 +43,7 @@ def explain(selection: Selection, listed: Sequence[str]) -> tuple[Verdict, ...]:
     return (*verdicts, *(Verdict(tag, wanted=False, reasons=("not in the repository",)) for tag in absent))
 
 
-def _chosen(selection: Selection, listed: Sequence[str]) -> dict[str, list[str]]:
+def _chosen(selection: Selection, listed: Sequence[Tag]) -> dict[Tag, list[str]]:
     """Return the tags that something includes, and what."""
     named = {exact.tag for exact in selection.exact}
     found = {tag: [_EXACT] for tag in listed if tag in named}
@@ -53,9 +54,9 @@ def _chosen(selection: Selection, listed: Sequence[str]) -> dict[str, list[str]]
     return found
 
 
-def _dropped(selection: Selection, tags: Sequence[str]) -> dict[str, str]:
+def _dropped(selection: Selection, tags: Sequence[Tag]) -> dict[Tag, str]:
     """Return the tags that are taken away again, and by what: the first of the narrowing filters that does."""
-    found: dict[str, str] = {}
+    found: dict[Tag, str] = {}
     for narrowing in selection.narrows:
         kept = set(narrowing.select(tags))
         found |= {tag: _taken(narrowing, tag) for tag in tags if tag not in kept}
@@ -63,14 +64,14 @@ def _dropped(selection: Selection, tags: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _taken(narrowing: TagFilter, tag: str) -> str:
+def _taken(narrowing: TagFilter, tag: Tag) -> str:
     if isinstance(narrowing, Newest):
         return "no version" if parse_version(tag) is None else f"not among newest {narrowing.count}"
     said = [said for said, part in _parts(narrowing) if tag not in part.select([tag])]
     return f"excluded by {', '.join(said) or _written(narrowing)}"
 
 
-def _left_out(selection: Selection, tag: str) -> str:
+def _left_out(selection: Selection, tag: Tag) -> str:
     by_version = any(isinstance(including, Versions) for including in selection.includes)
     return "chosen by no filter" + (" (no version)" if by_version and parse_version(tag) is None else "")
 

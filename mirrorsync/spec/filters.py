@@ -15,6 +15,7 @@ import re2
 
 from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Pick, Tag
 from mirrorsync.spec.versions import Key, VersionRange, parse_version
 
 
@@ -27,7 +28,7 @@ class TagFilter(Protocol):
     def parse(cls, value: Any) -> Self:
         """Read the value that the spec gives the word; its shape was checked by the schema. Raises: GrammarError."""
 
-    def select(self, tags: Sequence[str]) -> Sequence[str]:
+    def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return those of `tags` that are wanted, in their order."""
 
 
@@ -47,7 +48,7 @@ class Globs:
         """Tell whether one of the patterns matches."""
         return any(fnmatch.fnmatchcase(tag, pattern) for pattern in self.patterns)
 
-    def select(self, tags: Sequence[str]) -> Sequence[str]:
+    def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return the tags that match."""
         return [tag for tag in tags if self.matches(tag)]
 
@@ -58,7 +59,7 @@ class Excluded(Globs):
 
     narrows: ClassVar[bool] = True
 
-    def select(self, tags: Sequence[str]) -> Sequence[str]:
+    def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return the tags that do not match."""
         return [tag for tag in tags if not self.matches(tag)]
 
@@ -89,7 +90,7 @@ class Expression:
             ) from error
         return cls(value)
 
-    def select(self, tags: Sequence[str]) -> Sequence[str]:
+    def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return the tags that match as a whole."""
         compiled = re2.compile(self.pattern)
         return [tag for tag in tags if compiled.fullmatch(tag)]
@@ -107,7 +108,7 @@ class Versions:
         """Read a range. Raises: GrammarError."""
         return cls(VersionRange.parse(value))
 
-    def select(self, tags: Sequence[str]) -> Sequence[str]:
+    def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return the tags that are versions in the range."""
         versions = ((tag, parse_version(tag)) for tag in tags)
         return [tag for tag, version in versions if version is not None and self.range.holds(version)]
@@ -124,7 +125,7 @@ class Everything:
         """Read `true`."""
         return cls()
 
-    def select(self, tags: Sequence[str]) -> Sequence[str]:
+    def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return all tags."""
         return tags
 
@@ -144,7 +145,7 @@ class Newest:
         """Read the number."""
         return cls(value)
 
-    def select(self, tags: Sequence[str]) -> Sequence[str]:
+    def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return the tags of the highest versions."""
         versions = {tag: version for tag in tags if (version := parse_version(tag)) is not None}
         keys: defaultdict[str, set[Key]] = defaultdict(set)
@@ -172,9 +173,9 @@ class ExactTag:
     digest: what it must be, None when it may be anything. source: what the source knows it by, None when by its tag.
     """
 
-    tag: str
+    tag: Tag
     digest: Digest | None = None
-    source: str | None = None
+    source: Tag | Pick | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +192,12 @@ class Selection:
         """Whether the repository's tags must be listed; exact tags never need that."""
         return bool(self.includes)
 
-    def choose(self, listed: Iterable[str]) -> tuple[ExactTag, ...]:
+    def choose(self, listed: Iterable[Tag]) -> tuple[ExactTag, ...]:
         """Return the tags that are wanted: the exact ones and what is included of `listed`, then narrowed."""
         named = {exact.tag: exact for exact in self.exact}
         tags = list(listed)
         included = {tag for chosen in self.includes for tag in chosen.select(tags)}
-        wanted: Sequence[str] = [*named, *(tag for tag in tags if tag in included and tag not in named)]
+        wanted: Sequence[Tag] = [*named, *(tag for tag in tags if tag in included and tag not in named)]
         for narrowing in self.narrows:
             wanted = narrowing.select(wanted)
         return tuple(named.get(tag) or ExactTag(tag) for tag in wanted)

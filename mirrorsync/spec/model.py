@@ -12,6 +12,7 @@ from mirrorsync.errors import GrammarError, printable
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location, canonical_repository, host_and_path
 from mirrorsync.spec.filters import ExactTag, Selection
 
@@ -60,14 +61,14 @@ class Mirror:
             raise GrammarError("the image has no name to take over", remedy="give it one with name:")
         return destination.repository(name)
 
-    def followed(self, wanted: ExactTag | Digest) -> str | None:
+    def followed(self, wanted: ExactTag | Digest) -> Ref | None:
         """Return what the source is asked again before a saved plan of this mirror runs.
 
         That is a tag or a pick, the digest of what platforms are taken from, or None where the spec names the root
         itself.
         """
         if isinstance(wanted, Digest):
-            return str(wanted) if self.platforms else None
+            return wanted if self.platforms else None
         if wanted.digest is not None:
             return self.followed(wanted.digest)
         return wanted.source if wanted.source is not None else wanted.tag

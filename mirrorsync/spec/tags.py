@@ -7,7 +7,7 @@ from typing import Any
 
 from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.digest import ALGORITHMS, Digest
-from mirrorsync.oci.names import check_tag
+from mirrorsync.oci.ref import Tag
 from mirrorsync.spec.filters import FILTERS, ExactTag, Newest, Selection, TagFilter
 from mirrorsync.spec.versions import parse_version
 from mirrorsync.spec.yaml_source import join
@@ -38,7 +38,7 @@ def read_tags(value: Sequence[str] | Mapping[str, Any], pointer: str, say: Say) 
 
 
 def _exact(items: Sequence[str], pointer: str, say: Say) -> tuple[tuple[ExactTag, ...], tuple[Digest, ...]]:
-    exact: dict[str, ExactTag] = {}
+    exact: dict[Tag, ExactTag] = {}
     digests: dict[Digest, None] = {}
     for number, item in enumerate(items):
         place = join(pointer, number)
@@ -46,7 +46,8 @@ def _exact(items: Sequence[str], pointer: str, say: Say) -> tuple[tuple[ExactTag
         try:
             digest = Digest(encoded) if at or not tag else None
             if tag or at:
-                known = exact.setdefault(check_tag(tag), ExactTag(tag, digest))
+                named = Tag(tag)
+                known = exact.setdefault(named, ExactTag(named, digest))
                 again = known.digest != digest or place != join(pointer, list(items).index(item))
             else:
                 again = digest in digests

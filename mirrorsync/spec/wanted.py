@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mirrorsync.errors import GrammarError, printable
-from mirrorsync.oci.names import check_tag
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location, Reference, parse_image, parse_repository
 from mirrorsync.oci.transports import transport_of
 from mirrorsync.spec.filters import ExactTag, Selection
@@ -41,7 +41,7 @@ def read_wanted(entry: str | Mapping[str, Any], pointer: str, base: str, say: Sa
     return _one(entry, pointer, base, say)
 
 
-def select_one(reference: Reference, tag: str | None) -> Selection:
+def select_one(reference: Reference, tag: Tag | None) -> Selection:
     """Return the selection of one image: under `tag` at the destination, or by its digest when `tag` is None."""
     if tag is None:
         return Selection(digests=(reference.digest,) if reference.digest else ())
@@ -70,7 +70,7 @@ def _one(entry: Mapping[str, Any], pointer: str, base: str, say: Say) -> Wanted:
         remedy = "add tag: NAME for the one image that is there, or tags: {all: true} for all that have names"
         say(pointer, "nothing says which tag it gets", remedy)
     try:
-        selection = select_one(reference, check_tag(tag) if tag is not None else None)
+        selection = select_one(reference, Tag(tag) if tag is not None else None)
     except GrammarError as error:
         say(join(pointer, "tag"), error.message, error.remedy)
         selection = Selection()

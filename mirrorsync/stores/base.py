@@ -10,6 +10,7 @@ from typing import BinaryIO, Protocol, runtime_checkable
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Pick, Ref, Tag
 
 
 class Repository(Protocol):
@@ -24,14 +25,14 @@ class Repository(Protocol):
     def name(self) -> str:
         """The name of the repository inside its store."""
 
-    async def resolve(self, reference: str) -> Descriptor | None:
+    async def resolve(self, ref: Ref) -> Descriptor | None:
         """Return what a tag or a manifest's digest names: media type, digest, size in bytes. None = it is not there.
 
-        That the whole repository is not there is also None. Where images can be without a name, the repository "" also
-        takes what `Reference.pick` has. Raises: UsageError when the only image is asked for and there are several.
+        That the whole repository is not there is also None. A pick finds what has no name, in the repository "" of
+        stores that can hold such images. Raises: UsageError when the only image is asked for and there are several.
         """
 
-    def tags(self) -> AsyncIterator[str]:
+    def tags(self) -> AsyncIterator[Tag]:
         """Yield every tag, each once and each valid by the grammar. Raises: RepositoryNotFound."""
 
     async def has(self, blob: Descriptor) -> bool:
@@ -78,10 +79,10 @@ class WritableRepository(Repository, Protocol):
     async def put_manifest(self, manifest: Manifest) -> None:
         """Store a manifest under its digest, without a tag. What it names must be there before."""
 
-    async def tag(self, manifest: Manifest, tag: str) -> None:
+    async def tag(self, manifest: Manifest, tag: Tag) -> None:
         """Store a manifest and let `tag` name it from now on, in one step."""
 
-    async def delete(self, reference: str) -> None:
+    async def delete(self, ref: Tag | Digest) -> None:
         """Remove a tag (and nothing else), or a manifest by digest together with its tags.
 
         Raises: ContentNotFound; Denied or RegistryFailure where the store does not delete.
@@ -95,7 +96,7 @@ class Confirming(Protocol):
     Registries answer 404 to a HEAD for what they have, and 201 to a write that they have not made.
     """
 
-    async def confirm(self, reference: str) -> Descriptor | None:
+    async def confirm(self, ref: Ref) -> Descriptor | None:
         """Ask once more, and more thoroughly, for what `resolve` has not found. None = it is not there indeed."""
 
     async def kept(self, content: Descriptor) -> bool:
@@ -106,8 +107,8 @@ class Confirming(Protocol):
 class Converting(Protocol):
     """A repository that keeps an image's config and layers, and not its manifest: docker's archives and daemons."""
 
-    async def holds_image(self, tag: str, image: Manifest) -> bool:
-        """Tell whether `tag` has the config of `image`, a manifest of a source. Raises: Denied when it is an index."""
+    async def holds_image(self, ref: Tag | Digest, image: Manifest) -> bool:
+        """Tell whether a tag has the config of `image`, a manifest of a source. Raises: Denied when it is an index."""
 
 
 class Store(Protocol):
@@ -152,8 +153,8 @@ class OpensDestinations(Protocol):
 class HoldsUnnamed(Protocol):
     """A store that can hold images without a name."""
 
-    async def unnamed(self) -> Sequence[str]:
-        """Return how its images without a name are picked: `@0` in a docker archive, `@sha256:...` in a layout."""
+    async def unnamed(self) -> Sequence[Digest | Pick]:
+        """Return how its images without a name are found: picks in a docker archive, digests in a layout."""
 
 
 @runtime_checkable

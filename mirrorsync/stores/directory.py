@@ -33,7 +33,7 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
-from mirrorsync.oci.names import check_tag
+from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.stores.located import located_at
 
 _VERSION_FILE: Final = "version"
@@ -251,9 +251,9 @@ class DirStore:
                 self._lock = None
                 self._chosen = None
 
-    def located(self, repository: str | None = None, reference: str | None = None) -> AbstractContextManager[None]:
+    def located(self, repository: str | None = None, ref: Ref | None = None) -> AbstractContextManager[None]:
         """Say in errors that they are this store's."""
-        return located_at(self.address, repository, reference)
+        return located_at(self.address, repository, ref)
 
 
 class DirRepository:
@@ -263,22 +263,21 @@ class DirRepository:
         self.name = name
         self._store = store
 
-    async def resolve(self, reference: str) -> Descriptor | None:
+    async def resolve(self, ref: Ref) -> Descriptor | None:
         """Return the image, whatever tag is asked for, or what has a digest; None when it is not there."""
-        with self._store.located(self.name, reference):
+        with self._store.located(self.name, ref):
             root = self._store.root()
-            if ":" not in reference:
+            if not isinstance(ref, Digest):
                 return root.descriptor if root else None
-            digest = Digest(reference)
-            there = (root, *self._store.beside()) if root is None or root.digest != digest else (root,)
-            return next((one.descriptor for one in there if one is not None and one.digest == digest), None)
+            there = (root, *self._store.beside()) if root is None or root.digest != ref else (root,)
+            return next((one.descriptor for one in there if one is not None and one.digest == ref), None)
 
-    async def tags(self) -> AsyncIterator[str]:
+    async def tags(self) -> AsyncIterator[Tag]:
         """Yield nothing: the image has no name. Raises: RepositoryNotFound when there is none."""
         with self._store.located(self.name):
             if self._store.root() is None:
                 raise RepositoryNotFound("the directory has no image", remedy="check the path")
-        nothing: tuple[str, ...] = ()
+        nothing: tuple[Tag, ...] = ()
         for tag in nothing:
             yield tag
 
@@ -293,7 +292,7 @@ class DirRepository:
 
     async def manifest(self, content: Descriptor) -> Manifest:
         """Return a manifest. Raises: ContentNotFound, IntegrityError, StorageError."""
-        with self._store.located(self.name, str(content.digest)):
+        with self._store.located(self.name, content.digest):
             manifest = self._store.manifest(content)
             if manifest is None:
                 raise ContentNotFound("the directory has no such manifest")
@@ -321,12 +320,12 @@ class DirRepository:
         """Read a blob from `offset` on. Raises: ContentNotFound, StorageError."""
         with self._opened(blob) as path:
             file = open_regular(path, offset)
-        with file, self._store.located(self.name, str(blob.digest)):
+        with file, self._store.located(self.name, blob.digest):
             yield read_chunks(file, f"reading blob {blob.digest.short}")
 
     @contextmanager
     def _opened(self, blob: Descriptor) -> Iterator[Path]:
-        with self._store.located(self.name, str(blob.digest)):
+        with self._store.located(self.name, blob.digest):
             try:
                 yield self._store.path(blob.digest)
             except FileNotFoundError as error:
@@ -342,23 +341,22 @@ class DirRepository:
 
     def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
         """Store a blob from its chunks. Raises: IntegrityError, StorageError."""
-        with self._store.located(self.name, str(blob.digest)):
+        with self._store.located(self.name, blob.digest):
             self._store.store(blob, VerifiedChunks.of(blob, chunks))
 
     async def put_manifest(self, manifest: Manifest) -> None:
         """Store a manifest beside the image: a part of it, or what refers to it."""
-        with self._store.located(self.name, str(manifest.digest)):
+        with self._store.located(self.name, manifest.digest):
             await asyncio.to_thread(self._store.put, manifest)
 
-    async def tag(self, manifest: Manifest, tag: str) -> None:
+    async def tag(self, manifest: Manifest, tag: Tag) -> None:
         """Make a manifest the image of the directory; the tag is not kept. Raises: Denied for a second image."""
-        check_tag(tag)
         with self._store.located(self.name, tag):
             await asyncio.to_thread(self._store.choose, manifest)
 
-    async def delete(self, reference: str) -> None:
+    async def delete(self, ref: Tag | Digest) -> None:
         """Refuse: the directory is the image. Raises: Denied."""
-        with self._store.located(self.name, reference):
+        with self._store.located(self.name, ref):
             raise Denied("a dir: holds nothing but its image", remedy="remove the directory")
 
 

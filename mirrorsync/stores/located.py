@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 
 from mirrorsync.errors import MirrorsyncError, Side
+from mirrorsync.oci.ref import Ref
+from mirrorsync.oci.reference import Where
 
 
 class located_at:  # noqa: N801 - used as a function is; a generator would cost three times as much, four times for each tag
@@ -14,14 +16,14 @@ class located_at:  # noqa: N801 - used as a function is; a generator would cost 
     if that is known. The copy has the cause of the error and not the error as its cause: a traceback shows it once.
     """
 
-    __slots__ = ("_reference", "_repository", "_side", "_store")
+    __slots__ = ("_ref", "_repository", "_side", "_store")
 
     def __init__(
-        self, store: str, repository: str | None = None, reference: str | None = None, side: Side | None = None
+        self, store: str, repository: str | None = None, ref: Ref | None = None, side: Side | None = None
     ) -> None:
         self._store = store
         self._repository = repository
-        self._reference = reference
+        self._ref = ref
         self._side = side
 
     def __enter__(self) -> None:
@@ -35,4 +37,4 @@ class located_at:  # noqa: N801 - used as a function is; a generator would cost 
 
     def placed(self, error: MirrorsyncError) -> MirrorsyncError:
         """Return the error with where it happened, itself if it says so already."""
-        return error.at(side=self._side, store=self._store, repository=self._repository, reference=self._reference)
+        return error.at(Where(self._store, self._repository, self._ref), side=self._side)

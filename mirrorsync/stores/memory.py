@@ -12,7 +12,8 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
-from mirrorsync.oci.names import check_tag
+from mirrorsync.oci.ref import Pick, Ref, Tag
+from mirrorsync.oci.reference import Where
 
 
 class MemoryStore:
@@ -55,7 +56,7 @@ class MemoryStore:
 class _Contents:
     blobs: dict[Digest, bytes] = field(default_factory=dict)
     manifests: dict[Digest, Manifest] = field(default_factory=dict)
-    tags: dict[str, Digest] = field(default_factory=dict)
+    tags: dict[Tag, Digest] = field(default_factory=dict)
 
 
 class MemoryRepository:
@@ -69,13 +70,15 @@ class MemoryRepository:
     def _contents(self) -> _Contents:
         return self._store.contents(self.name) or _Contents()
 
-    async def resolve(self, reference: str) -> Descriptor | None:
+    async def resolve(self, ref: Ref) -> Descriptor | None:
         """Return what a tag or digest names, None when it is not there."""
-        digest = Digest(reference) if ":" in reference else self._contents.tags.get(reference)
+        if isinstance(ref, Pick):
+            return None  # every image has a name here
+        digest = ref if isinstance(ref, Digest) else self._contents.tags.get(ref)
         manifest = self._contents.manifests.get(digest) if digest else None
         return manifest.descriptor if manifest else None
 
-    async def tags(self) -> AsyncIterator[str]:
+    async def tags(self) -> AsyncIterator[Tag]:
         """Yield every tag, sorted. Raises: RepositoryNotFound."""
         if self._store.contents(self.name) is None:
             raise self._located(RepositoryNotFound("there is no such repository"))
@@ -96,7 +99,7 @@ class MemoryRepository:
         """Return a manifest. Raises: ContentNotFound."""
         manifest = self._contents.manifests.get(content.digest)
         if manifest is None:
-            raise self._located(ContentNotFound("there is no such manifest"), content)
+            raise self._located(ContentNotFound("there is no such manifest"), content.digest)
         return manifest
 
     async def referrers(self, subject: Digest) -> Sequence[Descriptor]:
@@ -138,31 +141,28 @@ class MemoryRepository:
         """Store a manifest under its digest."""
         self._store.made(self.name).manifests[manifest.digest] = manifest
 
-    async def tag(self, manifest: Manifest, tag: str) -> None:
+    async def tag(self, manifest: Manifest, tag: Tag) -> None:
         """Store a manifest and let `tag` name it."""
-        check_tag(tag)
         await self.put_manifest(manifest)
         self._store.made(self.name).tags[tag] = manifest.digest
 
-    async def delete(self, reference: str) -> None:
+    async def delete(self, ref: Tag | Digest) -> None:
         """Remove a tag, or a manifest with its tags. Raises: ContentNotFound."""
         contents = self._contents
-        if ":" not in reference:
-            if contents.tags.pop(reference, None) is None:
-                raise self._located(ContentNotFound("there is no such tag")).at(reference=reference)
+        if isinstance(ref, Tag):
+            if contents.tags.pop(ref, None) is None:
+                raise self._located(ContentNotFound("there is no such tag"), ref)
             return
-        digest = Digest(reference)
-        if contents.manifests.pop(digest, None) is None:
-            raise self._located(ContentNotFound("there is no such manifest")).at(reference=reference)
-        for tag in [tag for tag, named in contents.tags.items() if named == digest]:
+        if contents.manifests.pop(ref, None) is None:
+            raise self._located(ContentNotFound("there is no such manifest"), ref)
+        for tag in [tag for tag, named in contents.tags.items() if named == ref]:
             del contents.tags[tag]
 
     def _blob(self, blob: Descriptor) -> bytes:
         data = self._contents.blobs.get(blob.digest)
         if data is None:
-            raise self._located(ContentNotFound("there is no such blob"), blob)
+            raise self._located(ContentNotFound("there is no such blob"), blob.digest)
         return data
 
-    def _located(self, error: NotFound, content: Descriptor | None = None) -> NotFound:
-        reference = str(content.digest) if content else None
-        return error.at(store=self._store.address, repository=self.name, reference=reference)
+    def _located(self, error: NotFound, ref: Ref | None = None) -> NotFound:
+        return error.at(Where(self._store.address, self.name, ref))

@@ -155,8 +155,8 @@ async def check_fresh(plan: Plan, session: Session) -> None:
 
 async def _now(change: Change, session: Session) -> Descriptor | None:
     """Return what a change's name stands for at its destination now."""
-    reference = change.tag or str(change.digest)
-    with located("destination", change.target, reference):
+    ref = change.tag or change.digest
+    with located("destination", change.target, ref):
         if change.origin is None or change.after is None:
-            return await session.repository(change.target).resolve(reference)
-        return await held_at(session, change.target, reference, change.after, change.origin.location)
+            return await session.repository(change.target).resolve(ref)
+        return await held_at(session, change.target, ref, change.after, change.origin.location)

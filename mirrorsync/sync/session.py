@@ -11,6 +11,7 @@ from mirrorsync.events import Noticed, Observer, ignore
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location
 from mirrorsync.stores.base import Confirming, Converting, OpensDestinations, Store, WritableRepository
 from mirrorsync.stores.located import located_at
@@ -130,6 +131,6 @@ class Session:
         return manifest
 
 
-def located(side: Side, location: Location, reference: str | None = None) -> located_at:
+def located(side: Side, location: Location, ref: Ref | None = None) -> located_at:
     """Add the side and the location to every MirrorsyncError of the block, as `located_at` does."""
-    return located_at(location.store, location.repository, reference, side)
+    return located_at(location.store, location.repository, ref, side)

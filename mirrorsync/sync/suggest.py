@@ -6,29 +6,31 @@ import difflib
 from collections.abc import Awaitable, Callable, Sequence
 
 from mirrorsync.errors import ContentNotFound, MirrorsyncError, RepositoryNotFound
-from mirrorsync.oci.reference import Reference
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Pick, Ref, Tag
+from mirrorsync.oci.reference import Location
 
 _LISTED = "`mirrorsync list-tags` shows those that are there"
 
 
-async def missing(reference: Reference, list_tags: Callable[[], Awaitable[Sequence[str]]]) -> MirrorsyncError:
+async def missing(location: Location, ref: Ref, list_tags: Callable[[], Awaitable[Sequence[Tag]]]) -> MirrorsyncError:
     """Return the error for an image that was asked for and is not there.
 
     list_tags: returns the tags of its repository; it is called only now that something failed.
     """
-    location, asked = reference.location, reference.asked
+    place = location.at(ref)
     try:
         tags = await list_tags()
     except RepositoryNotFound as error:
-        return error.at(store=location.store, repository=location.repository, reference=asked)
+        return error.at(place)
     except MirrorsyncError:
         tags = ()  # a registry may answer questions and refuse lists; the tag is missing all the same
-    if reference.digest is not None:
+    if isinstance(ref, Digest):
         absent = ContentNotFound("the repository has no image with this digest", remedy="check the digest")
-    elif reference.pick is not None:
+    elif isinstance(ref, Pick):
         absent = ContentNotFound("there is no such image", remedy=_LISTED)
     else:
-        close = difflib.get_close_matches(asked, tags, n=3)
+        close = difflib.get_close_matches(ref, tags, n=3)
         remedy = f"there is {', '.join(close)}" if close else _LISTED
         absent = ContentNotFound("the repository has no such tag", remedy=remedy)
-    return absent.at(store=location.store, repository=location.repository, reference=asked)
+    return absent.at(place)

@@ -25,6 +25,7 @@ from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.credentials.finder import CredentialFinder
 from mirrorsync.errors import MirrorsyncError, Unauthorized, UsageError
 from mirrorsync.hosts import HostSettings
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.stores.registry.store import RegistryStore, Surroundings
 from tests.conftest import Locked
@@ -218,7 +219,7 @@ def ask(found: Came, host: str, name: str = "app", attempts: int = 1, time: Time
         around = Surroundings(finder, clock=(time or Time()).clock, attempts=attempts)
         store = RegistryStore(host, found.reach.registries.get(host, _DEFAULT), around)
         try:
-            await store.repository(name).resolve("1")
+            await store.repository(name).resolve(Tag("1"))
         finally:
             await store.close()
 

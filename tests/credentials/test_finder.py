@@ -17,6 +17,7 @@ import pytest
 from mirrorsync.credentials.finder import CredentialFinder
 from mirrorsync.errors import MirrorsyncError, StorageError, Unauthorized, UsageError
 from mirrorsync.hosts import Access, Credentials, HostSettings
+from mirrorsync.oci.ref import Tag
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.registry.store import RegistryStore, Surroundings
@@ -253,7 +254,7 @@ def test_access_of_the_command_line_overrides_the_spec_for_its_host_or_repositor
         store = RegistryStore(user.host, settings, Surroundings(finder))
         try:
             for name in came:
-                assert await store.repository(name).resolve("1") is not None
+                assert await store.repository(name).resolve(Tag("1")) is not None
         finally:
             await store.close()
 
@@ -293,7 +294,7 @@ def test_a_registry_token_is_sent_unchanged_without_asking_a_token_service(tmp_p
         async def ask() -> None:
             store = RegistryStore(server.host, PLAIN, Surroundings(CredentialFinder({}, {}, access)))
             try:
-                assert await store.repository("app").resolve("1") is not None
+                assert await store.repository("app").resolve(Tag("1")) is not None
             finally:
                 await store.close()
 
@@ -338,7 +339,7 @@ def test_the_login_of_the_longest_namespace_is_sent(user: Home, registry_log: Lo
 
     async def everything(store: Store) -> None:
         for name in REPOSITORIES:
-            assert await store.repository(name).resolve("1") is not None
+            assert await store.repository(name).resolve(Tag("1")) is not None
 
     Shop(user.host, PLAIN, variables).run(everything)
     assert registry_log.logins == {
@@ -384,7 +385,7 @@ def test_a_credential_helper_is_run_once_for_many_repositories(user: Home) -> No
 
     async def everything(store: Store) -> None:
         for name in REPOSITORIES:
-            assert await store.repository(name).resolve("1") is not None
+            assert await store.repository(name).resolve(Tag("1")) is not None
 
     Shop(user.host, PLAIN, user.variables).run(everything)
     assert len(user.helped) == 1

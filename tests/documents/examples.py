@@ -22,6 +22,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.ref import Pick, Tag
 from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.plan.inventory import Desired
 from mirrorsync.plan.model import (
@@ -64,14 +65,12 @@ CHILD, INDEX, OLD = (
 LAYER = content("layer")
 FAILURE = Failure(
     "source.example/team/app:9",
-    ContentNotFound("not there", remedy="look").at(
-        side="source", store="source.example", repository="team/app", reference="9", step="tag:x"
-    ),
+    ContentNotFound("not there", remedy="look").at(SOURCE.at(Tag("9")), side="source", step="tag:x"),
 )
-TAGGED = Origin(SOURCE, "1.0", (Platform.parse("linux/arm64/v8"),))
-PICKED = Origin(Location("docker-archive:/srv/app.tar", ""), "@0")
-FROM_INDEX = Origin(SOURCE, str(INDEX.digest), (Platform.parse("linux/arm64"),))
-WANTED = Image(TAGGED, CORP, "1.0", INDEX, "/mirrors/0")
+TAGGED = Origin(SOURCE, Tag("1.0"), (Platform.parse("linux/arm64/v8"),))
+PICKED = Origin(Location("docker-archive:/srv/app.tar", ""), Pick("@0"))
+FROM_INDEX = Origin(SOURCE, INDEX.digest, (Platform.parse("linux/arm64"),))
+WANTED = Image(TAGGED, CORP, Tag("1.0"), INDEX, "/mirrors/0")
 
 
 def plan() -> Plan:
@@ -79,24 +78,24 @@ def plan() -> Plan:
     copy = CopyBlob(LAYER, SOURCE, (CORP, DISK))
     mount = MountBlob(content("shared"), "library/base", CORP, SOURCE, (copy.id,))
     put = PutManifest(CHILD, SOURCE, CORP, (copy.id, mount.id))
-    tag = SetTag(INDEX, SOURCE, CORP, "1.0", OLD, (put.id,))
+    tag = SetTag(INDEX, SOURCE, CORP, Tag("1.0"), OLD, (put.id,))
     bare = PutManifest(CHILD, SOURCE, DISK, (copy.id,))
     picked, arm = (
-        SetTag(CHILD, origin.location, DISK, name, None, (bare.id,))
+        SetTag(CHILD, origin.location, DISK, Tag(name), None, (bare.id,))
         for name, origin in (("picked", PICKED), ("arm", FROM_INDEX))
     )
-    gone, lost = DeleteTag(DISK, "gone", OLD), DeleteManifest(CORP, OLD, ("lost", "last"))
+    gone, lost = DeleteTag(DISK, Tag("gone"), OLD), DeleteManifest(CORP, OLD, (Tag("lost"), Tag("last")))
     stays = (Related("tag", "2.0"),)
     return Plan(
         TIME,
         STAMP,
         (
-            Change(CORP, "1.0", OLD, INDEX, State.MOVED, "", "/mirrors/0", TAGGED, tag.id),
+            Change(CORP, Tag("1.0"), OLD, INDEX, State.MOVED, "", "/mirrors/0", TAGGED, tag.id),
             Change(DISK, None, None, CHILD, State.NEW, "", "/mirrors/1", Origin(SOURCE), bare.id),
-            Change(DISK, "picked", None, CHILD, State.NEW, "", "/mirrors/2", PICKED, picked.id),
-            Change(DISK, "arm", None, CHILD, State.NEW, "", "/mirrors/3", FROM_INDEX, arm.id),
-            Change(DISK, "kept", OLD, INDEX, State.KEPT, "immutable", "/mirrors/4", TAGGED),
-            Change(DISK, "gone", OLD, None, State.DELETED, "", "", None, gone.id, stays),
+            Change(DISK, Tag("picked"), None, CHILD, State.NEW, "", "/mirrors/2", PICKED, picked.id),
+            Change(DISK, Tag("arm"), None, CHILD, State.NEW, "", "/mirrors/3", FROM_INDEX, arm.id),
+            Change(DISK, Tag("kept"), OLD, INDEX, State.KEPT, "immutable", "/mirrors/4", TAGGED),
+            Change(DISK, Tag("gone"), OLD, None, State.DELETED, "", "", None, gone.id, stays),
             Change(CORP, None, OLD, None, State.DELETED, "", "", None, lost.id),
         ),
         (copy, mount, put, tag, bare, picked, arm, gone, lost),
@@ -119,19 +118,19 @@ def _examination() -> Examination:
     index = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": [entry], "annotations": {"a": "b"}}
     root = Manifest.parse(json.dumps(index).encode())
     return Examination(
-        Reference(SOURCE, "1.0"),
+        Reference(SOURCE, Tag("1.0")),
         root,
         (Member(root.entries[0], "image"), Member(CHILD, "attestation", image.digest)),
         Inspected(image, ImageConfig.parse(json.dumps(config).encode()), (LAYER,)),
         (_attachment(image.digest),),
-        ("1.0", "2.0"),
+        (Tag("1.0"), Tag("2.0")),
         ("something could not be found out",),
     )
 
 
 def _attachment(subject: Digest) -> Attachment:
     signed = Descriptor(media_types.OCI_MANIFEST, Digest.of(b"signature"), 9, annotations={"a": "b"})
-    return Attachment("signature", signed, subject, "sha256-00.sig")
+    return Attachment("signature", signed, subject, Tag("sha256-00.sig"))
 
 
 def documents() -> dict[Kind, dict[str, Any]]:
@@ -157,6 +156,6 @@ def documents() -> dict[Kind, dict[str, Any]]:
         "plan": plan_document(plan()),
         "report": report_document(report),
         "serving": serving_document("[::1]", 5000),
-        "tags": tags_document(CORP, ["1.0"], [("1.0", Verdict("1.0", True, ("glob 1.*",)))]),
+        "tags": tags_document(CORP, ["1.0"], [("1.0", Verdict(Tag("1.0"), True, ("glob 1.*",)))]),
         "validation": validation_document("/etc/mirror.yaml", [problem, Problem("no YAML")]),
     }

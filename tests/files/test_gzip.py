@@ -89,12 +89,13 @@ _READ = textwrap.dedent(
     """
     import asyncio, re, sys
     from pathlib import Path
+    from mirrorsync.oci.ref import Tag
     from mirrorsync.stores.docker.archive_store import DockerArchiveStore
 
     async def main(path, temporary):
         store = DockerArchiveStore(path, temporary=temporary)
         repository = store.repository("app")
-        root = await repository.resolve("1")
+        root = await repository.resolve(Tag("1"))
         for blob in (await repository.manifest(root)).blobs:
             with repository.open(blob) as chunks:
                 size = sum(map(len, chunks))

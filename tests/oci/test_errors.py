@@ -12,6 +12,11 @@ import pytest
 
 from mirrorsync import errors
 from mirrorsync.errors import ExitCode, MirrorsyncError, Problem, SpecError, printable
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Tag
+from mirrorsync.oci.reference import Where
+
+A = Digest.of(b"a")
 
 
 @pytest.mark.parametrize(
@@ -50,13 +55,21 @@ def test_foreign_text_is_cut() -> None:
     [
         ({}, "", "it broke"),
         ({"side": "source"}, "", "it broke"),
-        ({"store": "h:5000"}, "h:5000", "h:5000: it broke"),
-        ({"store": "h:5000", "repository": "a/b"}, "h:5000/a/b", "h:5000/a/b: it broke"),
-        ({"store": "h", "repository": "a", "reference": "1"}, "h/a:1", "h/a:1: it broke"),
-        ({"store": "h", "repository": "a", "reference": "sha256:0"}, "h/a@sha256:0", "h/a@sha256:0: it broke"),
-        ({"store": "oci:/m", "repository": "a", "reference": "1"}, "oci:/m:a:1", "oci:/m:a:1: it broke"),
-        ({"store": "oci:/m", "repository": "", "reference": "1"}, "oci:/m:1", "oci:/m:1: it broke"),
-        ({"store": "h", "side": "destination"}, "h", "destination h: it broke"),
+        ({"place": Where(ref=Tag("1"))}, "", "it broke"),
+        ({"place": Where("h:5000")}, "h:5000", "h:5000: it broke"),
+        ({"place": Where("h:5000", "a/b")}, "h:5000/a/b", "h:5000/a/b: it broke"),
+        ({"place": Where("h", "a", Tag("1"))}, "h/a:1", "h/a:1: it broke"),
+        ({"place": Where("h", "a", A)}, f"h/a@{A}", f"h/a@{A}: it broke"),
+        ({"place": Where("oci:/m", "a", Tag("1"))}, "oci:/m:a:1", "oci:/m:a:1: it broke"),
+        ({"place": Where("oci:/m", "", Tag("1"))}, "oci:/m:1", "oci:/m:1: it broke"),
+        (
+            {"place": Where("docker-archive:/a", "", Pick("@3"))},
+            "docker-archive:/a:@3",
+            "docker-archive:/a:@3: it broke",
+        ),
+        ({"place": Where("docker-daemon:", "a", Tag("1"))}, "docker-daemon:a:1", "docker-daemon:a:1: it broke"),
+        ({"place": Where("dir:/m", "", THE_ONLY_ONE)}, "dir:/m", "dir:/m: it broke"),
+        ({"place": Where("h"), "side": "destination"}, "h", "destination h: it broke"),
     ],
 )
 def test_an_error_says_where(place: dict[str, Any], where: str, text: str) -> None:
@@ -67,11 +80,13 @@ def test_an_error_says_where(place: dict[str, Any], where: str, text: str) -> No
 
 
 def test_the_innermost_layer_knows_best_where_it_was() -> None:
-    inner = MirrorsyncError("it broke", store="inner", reference="1", repository="")
-    error = inner.at(side="source", store="outer", repository="outer", reference="2", step="copy:x")
+    inner = MirrorsyncError("it broke", place=Where("inner", "", Tag("1")))
+    error = inner.at(Where("outer", "outer", Tag("2")), side="source", step="copy:x")
     assert (error.side, error.store, error.repository) == ("source", "inner", "")
     assert (error.reference, error.step) == ("1", "copy:x")
     assert (inner.side, inner.step) == (None, None)
+    bare = MirrorsyncError("it broke", place=Where(ref=A)).at(Where("inner")).at(Where("outer", "app", Tag("2")))
+    assert (bare.store, bare.repository, bare.reference) == ("inner", "app", A)
 
 
 def raised() -> errors.BlobsUnknown:
@@ -89,7 +104,7 @@ def raised() -> errors.BlobsUnknown:
 
 def test_a_copy_with_other_fields_is_the_same_error_in_all_else() -> None:
     error = raised()
-    copies = [error.with_(message="it fell", exit_code=ExitCode.LOCKED), error.at(store="h")]
+    copies = [error.with_(message="it fell", exit_code=ExitCode.LOCKED), error.at(Where("h"))]
     for copied in copies:
         assert type(copied) is errors.BlobsUnknown
         assert (copied.named, copied.remedy) == (("sha256:0",), "mend it")
@@ -104,8 +119,9 @@ def test_a_copy_with_other_fields_is_the_same_error_in_all_else() -> None:
 
 
 def test_an_error_that_says_all_of_it_already_is_not_copied() -> None:
-    error = MirrorsyncError("it broke", side="source", store="h", repository="")
-    assert error.at(side="destination", store="i", repository="a") is error
+    error = MirrorsyncError("it broke", side="source", place=Where("h", ""))
+    assert error.at(Where("i", "a"), side="destination") is error
+    assert error.at() is error
 
 
 def test_a_field_of_an_error_cannot_be_set() -> None:
@@ -117,7 +133,7 @@ def test_a_field_of_an_error_cannot_be_set() -> None:
     with pytest.raises(AttributeError):
         error.exit_code = ExitCode.DONE  # type: ignore[misc]
     with pytest.raises(AttributeError):
-        error.store = "h"  # type: ignore[misc]
+        error.place = Where("h")  # type: ignore[misc]
     with pytest.raises(AttributeError):
         error.named = ()  # type: ignore[misc]
     with pytest.raises(AttributeError):
@@ -127,7 +143,11 @@ def test_a_field_of_an_error_cannot_be_set() -> None:
 
 @pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
 @pytest.mark.parametrize(
-    "error", [raised().at(store="h"), SpecError("m.yaml", [Problem("this is wrong", "/a", 3)]).at(step="copy:x")]
+    "error",
+    [
+        raised().at(Where("h", "a", Tag("1"))),
+        SpecError("m.yaml", [Problem("this is wrong", "/a", 3)]).at(step="copy:x"),
+    ],
 )
 def test_an_error_can_be_copied_and_sent_to_another_process(
     again: Callable[[MirrorsyncError], MirrorsyncError], error: MirrorsyncError

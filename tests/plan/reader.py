@@ -16,6 +16,7 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed
 from mirrorsync.plan.model import Image, Origin, SpecStamp
@@ -72,7 +73,8 @@ class Case:
             name, _, place = line.partition(" -> ")
             target, _, tag = place.partition(":")
             root = self.manifests[name].descriptor
-            images.append(Image(Origin(location(f"src/{name}"), tag or None), location(target), tag or None, root))
+            named = Tag(tag) if tag else None
+            images.append(Image(Origin(location(f"src/{name}"), named), location(target), named, root))
         return Desired(tuple(images))
 
     def observed(self) -> Observed:

@@ -14,6 +14,7 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.diff import diff
 from mirrorsync.plan.inventory import MAX_MANIFESTS, Desired, Observed, closure, conflicts
@@ -22,6 +23,7 @@ from mirrorsync.plan.steps import CopyBlob, MountBlob, PutManifest, SetTag, Step
 from tests.plan.reader import STAMP
 
 SOURCE = Origin(Location("source.example", "from/here"))
+TAGS = [Tag("1"), Tag("2"), Tag("3")]
 PLACES = [Location(store, name) for store in ("r.example", "oci:/disk") for name in ("a", "b", "c")]
 SHARED = frozenset({"oci:/disk"})
 
@@ -116,11 +118,11 @@ def start(seed: int) -> tuple[World, list[Image]]:
         for root in chance.sample(roots, chance.randint(0, 3)):
             world.put(place, world.members(root))
             if chance.random() < 0.5:
-                world.tags[place, chance.choice(["1", "2", "3"])] = root
+                world.tags[place, chance.choice(TAGS)] = root
     world.put(chance.choice(PLACES), [descriptor("blob 0").digest])
     wanted: dict[tuple[Location, str], Image] = {}
     for _ in range(chance.randint(1, 12)):
-        place, tag, root = chance.choice(PLACES), chance.choice(["1", "2", "3", None]), chance.choice(roots)
+        place, tag, root = chance.choice(PLACES), chance.choice([*TAGS, None]), chance.choice(roots)
         wanted.setdefault((place, tag or root.digest), Image(SOURCE, place, tag, root))
     return world, list(wanted.values())
 
@@ -223,10 +225,10 @@ def test_a_manifest_that_many_indexes_name_is_walked_once() -> None:
 
 def test_two_images_that_would_write_one_tag_differently_are_told() -> None:
     one, other = descriptor("one", media_types.OCI_MANIFEST), descriptor("other", media_types.OCI_MANIFEST)
-    first = Image(SOURCE, PLACES[0], "1", one)
-    same = Image(Origin(Location("mirror.example", "x")), PLACES[0], "1", one)
-    different = Image(SOURCE, PLACES[0], "1", other)
-    free = [Image(SOURCE, PLACES[0], "2", other), Image(SOURCE, PLACES[1], "1", other)]
+    first = Image(SOURCE, PLACES[0], Tag("1"), one)
+    same = Image(Origin(Location("mirror.example", "x")), PLACES[0], Tag("1"), one)
+    different = Image(SOURCE, PLACES[0], Tag("1"), other)
+    free = [Image(SOURCE, PLACES[0], Tag("2"), other), Image(SOURCE, PLACES[1], Tag("1"), other)]
     by_digest = [Image(SOURCE, PLACES[0], None, one), Image(SOURCE, PLACES[0], None, other)]
     assert conflicts([first, same, *free, *by_digest]) == {}
     assert conflicts([first, different, same]) == {different: first}

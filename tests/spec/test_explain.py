@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from mirrorsync.oci.ref import Tag
 from mirrorsync.spec.explain import explain
 from mirrorsync.spec.filters import FILTERS, Selection
 from mirrorsync.spec.tags import read_tags
 
-LISTED = ["1.0", "1.1", "1.2-rc1", "2.0", "2.0-alpine", "edge", "latest"]
+LISTED = [Tag(tag) for tag in ("1.0", "1.1", "1.2-rc1", "2.0", "2.0-alpine", "edge", "latest")]
 NO, NO_VERSION = "chosen by no filter", "chosen by no filter (no version)"
 
 
@@ -98,6 +99,6 @@ def test_every_word_of_the_spec_is_explained_by_its_name() -> None:
 
 
 def test_a_thousand_tags_and_patterns_are_explained_at_once() -> None:
-    listed = [f"1.{number}" for number in range(5000)]
+    listed = [Tag(f"1.{number}") for number in range(5000)]
     verdicts = explain(selection({"all": True, "exclude": ["*7"], "newest": 10}), listed)
     assert sum(one.wanted for one in verdicts) == 10

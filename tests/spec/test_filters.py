@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.spec.filters import ExactTag, Selection
 from mirrorsync.spec.tags import read_tags
 
@@ -15,7 +17,7 @@ _LISTED = (
     "latest edge 3 3.18 3.18.0 3.18.4 v3.19 3.19 3.19.1 3.20 3.20.0 3.20.0_rc1 3.20.0-rc2 4.0-beta 3.18-alpine "
     "3.19-alpine 3.20-alpine 3.19-slim 20240101 sha-abc"
 )
-TAGS = _LISTED.split()
+TAGS = [Tag(tag) for tag in _LISTED.split()]
 
 
 def selection(tags: Any) -> Selection:
@@ -25,8 +27,8 @@ def selection(tags: Any) -> Selection:
     return found
 
 
-def chosen(tags: Any, listed: list[str] = TAGS) -> str:
-    return " ".join(wanted.tag for wanted in selection(tags).choose(listed))
+def chosen(tags: Any, listed: Sequence[str] = TAGS) -> str:
+    return " ".join(wanted.tag for wanted in selection(tags).choose(map(Tag, listed)))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,7 @@ def test_words_unite_and_then_narrow(tags: dict[str, Any], expected: str) -> Non
 def test_exact_tags_are_wanted_whether_or_not_they_are_listed() -> None:
     wanted = selection(["9.9", "latest"])
     assert not wanted.lists
-    assert wanted.choose(()) == (ExactTag("9.9"), ExactTag("latest"))
+    assert wanted.choose(()) == (ExactTag(Tag("9.9")), ExactTag(Tag("latest")))
 
 
 def test_only_filters_list_the_repository() -> None:
@@ -96,13 +98,13 @@ def test_only_filters_list_the_repository() -> None:
 
 def test_an_exact_tag_keeps_its_digest_when_a_filter_finds_it_too() -> None:
     found = selection({"exact": [f"3.20@{PIN}"], "glob": ["3.20*"], "exclude": ["*-*", "*_*"], "newest": 1})
-    assert found.choose(TAGS) == (ExactTag("3.20", PIN), ExactTag("3.20.0"))
+    assert found.choose(TAGS) == (ExactTag(Tag("3.20"), PIN), ExactTag(Tag("3.20.0")))
 
 
 def test_digests_are_no_tags_and_are_not_narrowed() -> None:
     found = selection({"exact": [str(PIN), "1"], "exclude": ["sha256*"], "newest": 1})
     assert found.digests == (PIN,)
-    assert found.exact == (ExactTag("1"),)
+    assert found.exact == (ExactTag(Tag("1")),)
 
 
 def test_a_tag_that_is_listed_twice_is_wanted_once_under_newest() -> None:

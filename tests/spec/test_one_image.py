@@ -6,6 +6,7 @@ import pytest
 
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.ref import Tag, parse_ref
 from mirrorsync.oci.reference import Location
 from mirrorsync.spec.filters import ExactTag, Selection
 from tests.spec.reader import mirror, read
@@ -14,24 +15,30 @@ A = Digest.of(b"a")
 ID = str(A)
 
 
+def exact(tag: str, digest: Digest | None = None, source: str | None = None) -> ExactTag:
+    ref = parse_ref(source) if source is not None else None
+    assert not isinstance(ref, Digest)
+    return ExactTag(Tag(tag), digest, ref)
+
+
 @pytest.mark.parametrize(
     ("entry", "source", "wanted", "target"),
     [
-        ("{from: 'nginx:1'}", "docker.io/library/nginx", ExactTag("1"), "library/nginx"),
-        ("{from: 'nginx:1', tag: '2'}", "docker.io/library/nginx", ExactTag("2", None, "1"), "library/nginx"),
-        ("{from: 'nginx:1', tag: '1'}", "docker.io/library/nginx", ExactTag("1"), "library/nginx"),
-        (f"{{from: 'nginx@{A}', tag: '2'}}", "docker.io/library/nginx", ExactTag("2", A), "library/nginx"),
-        (f"{{from: 'nginx:1@{A}', tag: '2'}}", "docker.io/library/nginx", ExactTag("2", A, "1"), "library/nginx"),
-        ("{from: 'docker-daemon:app:dev'}", "docker-daemon:app", ExactTag("dev"), "app"),
-        ("'docker-daemon:app:dev'", "docker-daemon:app", ExactTag("dev"), "app"),
-        ("{from: 'docker-daemon:quay.io/x/y:1'}", "docker-daemon:quay.io/x/y", ExactTag("1"), "x/y"),
-        (f"{{from: 'docker-daemon:{ID}', tag: a, name: x}}", "docker-daemon:", ExactTag("a", None, f"@{A}"), "x"),
-        ("{from: 'docker-archive:a.tar:@1', tag: a}", "docker-archive:/base/a.tar", ExactTag("a", None, "@1"), "a.tar"),
-        ("{from: 'docker-archive:a.tar', tag: a, name: x}", "docker-archive:/base/a.tar", ExactTag("a", None, ""), "x"),
-        ("'docker-archive:a.tar:x/y:1'", "docker-archive:/base/a.tar:x/y", ExactTag("1"), "x/y"),
-        ("'oci-archive:a.tar:x/y:1'", "oci-archive:/base/a.tar:x/y", ExactTag("1"), "x/y"),
-        ("{from: 'oci:disk', tag: a, name: x}", "oci:/base/disk", ExactTag("a", None, ""), "x"),
-        ("{from: 'dir:img', tag: a}", "dir:/base/img", ExactTag("a", None, ""), "img"),
+        ("{from: 'nginx:1'}", "docker.io/library/nginx", exact("1"), "library/nginx"),
+        ("{from: 'nginx:1', tag: '2'}", "docker.io/library/nginx", exact("2", None, "1"), "library/nginx"),
+        ("{from: 'nginx:1', tag: '1'}", "docker.io/library/nginx", exact("1"), "library/nginx"),
+        (f"{{from: 'nginx@{A}', tag: '2'}}", "docker.io/library/nginx", exact("2", A), "library/nginx"),
+        (f"{{from: 'nginx:1@{A}', tag: '2'}}", "docker.io/library/nginx", exact("2", A, "1"), "library/nginx"),
+        ("{from: 'docker-daemon:app:dev'}", "docker-daemon:app", exact("dev"), "app"),
+        ("'docker-daemon:app:dev'", "docker-daemon:app", exact("dev"), "app"),
+        ("{from: 'docker-daemon:quay.io/x/y:1'}", "docker-daemon:quay.io/x/y", exact("1"), "x/y"),
+        (f"{{from: 'docker-daemon:{ID}', tag: a, name: x}}", "docker-daemon:", exact("a", None, f"@{A}"), "x"),
+        ("{from: 'docker-archive:a.tar:@1', tag: a}", "docker-archive:/base/a.tar", exact("a", None, "@1"), "a.tar"),
+        ("{from: 'docker-archive:a.tar', tag: a, name: x}", "docker-archive:/base/a.tar", exact("a", None, ""), "x"),
+        ("'docker-archive:a.tar:x/y:1'", "docker-archive:/base/a.tar:x/y", exact("1"), "x/y"),
+        ("'oci-archive:a.tar:x/y:1'", "oci-archive:/base/a.tar:x/y", exact("1"), "x/y"),
+        ("{from: 'oci:disk', tag: a, name: x}", "oci:/base/disk", exact("a", None, ""), "x"),
+        ("{from: 'dir:img', tag: a}", "dir:/base/img", exact("a", None, ""), "img"),
     ],
 )  # fmt: skip
 def test_one_image_is_asked_for_as(entry: str, source: str, wanted: ExactTag, target: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.spec.filters import ExactTag
 from mirrorsync.spec.model import Mirror, Spec
@@ -233,7 +234,7 @@ def test_a_spec_knows_its_source_and_the_digest_of_its_bytes() -> None:
 def test_a_tag_of_any_case_and_128_characters_is_one() -> None:
     tag = "_" + "Aa.9-_" * 21 + "z"
     (found,) = read(mirror(f'{{from: nginx, tags: ["{tag}"]}}')).mirrors
-    assert found.selection.exact == (ExactTag(tag),)
+    assert found.selection.exact == (ExactTag(Tag(tag)),)
 
 
 def test_paths_start_from_the_directory_of_the_spec_and_not_from_that_of_the_process(mirrorsync: Mirrorsync) -> None:

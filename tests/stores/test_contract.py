@@ -17,6 +17,7 @@ from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.base import Store, WritableRepository
 from mirrorsync.stores.memory import MemoryStore
 from mirrorsync.stores.open import StoreEnvironment, opener
@@ -88,7 +89,7 @@ async def store_image(repository: WritableRepository, made: Image, tag: str | No
     for manifest in made.manifests():
         await repository.put_manifest(parsed(manifest))
     if tag is not None:
-        await repository.tag(parsed(made), tag)
+        await repository.tag(parsed(made), Tag(tag))
     return parsed(made)
 
 
@@ -99,7 +100,7 @@ def chunks(data: bytes, size: int = 300_000) -> Iterator[bytes]:
 def test_what_is_not_there_is_absent_and_no_error(within: Callable[[Scenario], None]) -> None:
     async def scenario(repository: WritableRepository, store: Store) -> None:
         nothing = described(b"nothing")
-        assert await repository.resolve("latest") is None
+        assert await repository.resolve(Tag("latest")) is None
         assert await repository.resolve(nothing.digest) is None
         assert await repository.has(nothing) is False
         assert await repository.blob(nothing.digest) is None
@@ -121,7 +122,7 @@ def test_a_multi_platform_image_comes_back_byte_for_byte(within: Callable[[Scena
 
     async def scenario(repository: WritableRepository, _: Store) -> None:
         root = await store_image(repository, made, "1.0")
-        assert await repository.resolve("1.0") == root.descriptor
+        assert await repository.resolve(Tag("1.0")) == root.descriptor
         assert await repository.resolve(root.digest) == root.descriptor
         assert [tag async for tag in repository.tags()] == ["1.0"]
         for manifest in made.manifests():
@@ -141,7 +142,7 @@ def test_a_tag_moves_and_the_old_image_stays_by_digest(within: Callable[[Scenari
     async def scenario(repository: WritableRepository, _: Store) -> None:
         old = await store_image(repository, multi_platform("app", "1"), "latest")
         new = await store_image(repository, multi_platform("app", "2"), "latest")
-        assert await repository.resolve("latest") == new.descriptor
+        assert await repository.resolve(Tag("latest")) == new.descriptor
         assert await repository.resolve(old.digest) == old.descriptor
 
     within(scenario)
@@ -267,15 +268,15 @@ def test_referrers_are_found_by_their_subject(within: Callable[[Scenario], None]
 def test_a_tag_is_deleted_alone_and_a_manifest_with_its_tags(within: Callable[[Scenario], None], place: Place) -> None:
     async def scenario(repository: WritableRepository, _: Store) -> None:
         made = await store_image(repository, image([layer({"a": b"1"})]), "one")
-        await repository.tag(made, "two")
+        await repository.tag(made, Tag("two"))
         if place.kind != "docker-registry":  # distribution 2.8 deletes by digest only
-            await repository.delete("one")
-            assert await repository.resolve("one") is None
+            await repository.delete(Tag("one"))
+            assert await repository.resolve(Tag("one")) is None
             with pytest.raises(ContentNotFound):
-                await repository.delete("one")
-        assert await repository.resolve("two") == made.descriptor
+                await repository.delete(Tag("one"))
+        assert await repository.resolve(Tag("two")) == made.descriptor
         await repository.delete(made.digest)
-        assert await repository.resolve("two") is None
+        assert await repository.resolve(Tag("two")) is None
         assert await repository.resolve(made.digest) is None
         with pytest.raises(ContentNotFound):
             await repository.delete(made.digest)
@@ -295,9 +296,9 @@ def test_what_was_written_is_there_for_the_next_who_opens_the_store(place: Place
         async with place.opened() as store:
             nested, untagged = store.repository(f"{unique}/nested"), store.repository(f"{unique}/by-digest")
             names = [name async for name in store.repositories() if name.startswith(f"{unique}/")]
-            root = await nested.resolve("1")
-            inner = await nested.resolve(made.children[0].children[1].digest)
-            return root, inner, await untagged.resolve(multi_platform("untagged").digest), names
+            root = await nested.resolve(Tag("1"))
+            inner = await nested.resolve(Digest(made.children[0].children[1].digest))
+            return root, inner, await untagged.resolve(Digest(multi_platform("untagged").digest)), names
 
     root, inner, untagged, names = asyncio.run(scenario())
     assert root == parsed(made).descriptor
@@ -311,7 +312,7 @@ def test_many_tags_are_listed_once_each(within: Callable[[Scenario], None], plac
 
     async def scenario(repository: WritableRepository, _: Store) -> None:
         made = await store_image(repository, image([layer({"c": b"3"})]))
-        await asyncio.gather(*(repository.tag(made, f"v{number}") for number in range(count)))
+        await asyncio.gather(*(repository.tag(made, Tag(f"v{number}")) for number in range(count)))
         tags = [tag async for tag in repository.tags()]
         assert len(tags) == count
         assert set(tags) == {f"v{number}" for number in range(count)}

@@ -19,6 +19,7 @@ from mirrorsync.errors import ContentNotFound, Denied, IntegrityError, Mirrorsyn
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Tag, parse_ref
 from mirrorsync.stores.base import Converting, Store, WritableRepository
 from mirrorsync.stores.open import StoreEnvironment, opener
 from tests.parts.daemon import Daemon
@@ -71,13 +72,13 @@ def chunks(data: bytes, size: int = 300_000) -> Iterator[bytes]:
 async def store_image(repository: WritableRepository, made: Image, tag: str) -> Manifest:
     for data in made.all_blobs().values():
         await asyncio.to_thread(repository.put, described(data), chunks(data))
-    await repository.tag(parsed(made), tag)
+    await repository.tag(parsed(made), Tag(tag))
     return parsed(made)
 
 
 async def content(repository: WritableRepository, reference: str) -> tuple[bytes, list[bytes]]:
     """Return the config of an image, and its layers, uncompressed."""
-    root = await repository.resolve(reference)
+    root = await repository.resolve(parse_ref(reference))
     assert root is not None
     manifest = await repository.manifest(root)
     config, *layers = manifest.blobs
@@ -102,7 +103,7 @@ def test_what_is_not_there_is_absent_and_no_error(place: Place) -> None:
     async def scenario() -> None:
         nothing = described(b"nothing")
         async with place.opened() as (_, repository):
-            assert await repository.resolve("latest") is None
+            assert await repository.resolve(Tag("latest")) is None
             assert await repository.resolve(nothing.digest) is None
             assert await repository.has(nothing) is False
             assert await repository.blob(nothing.digest) is None
@@ -126,7 +127,7 @@ def test_an_image_comes_back_with_its_config_and_its_layers(place: Place) -> Non
             await store_image(repository, made, "1.0")
         async with place.opened() as (_, repository):
             assert await content(repository, "1.0") == expected(made)
-            first = await repository.resolve("1.0")
+            first = await repository.resolve(Tag("1.0"))
             assert first is not None
             assert await repository.resolve(first.digest) == first
             if place.kind == "dir":
@@ -134,7 +135,7 @@ def test_an_image_comes_back_with_its_config_and_its_layers(place: Place) -> Non
             else:
                 assert [tag async for tag in repository.tags()] == ["1.0"]
         async with place.opened() as (_, repository):
-            assert await repository.resolve("1.0") == first  # compressed once more, to the same bytes
+            assert await repository.resolve(Tag("1.0")) == first  # compressed once more, to the same bytes
 
     asyncio.run(scenario())
 
@@ -146,7 +147,7 @@ def test_a_blob_is_read_from_any_offset(place: Place) -> None:
         async with place.opened() as (_, repository):
             await store_image(repository, made, "1")
         async with place.opened() as (_, repository):
-            root = await repository.resolve("1")
+            root = await repository.resolve(Tag("1"))
             assert root is not None
             blob = (await repository.manifest(root)).blobs[1]
 
@@ -213,7 +214,7 @@ def test_an_error_of_the_reader_leaves_nothing(place: Place) -> None:
 
 async def holds(repository: WritableRepository, tag: str, made: Image) -> bool:
     assert isinstance(repository, Converting)
-    return await repository.holds_image(tag, parsed(made))
+    return await repository.holds_image(Tag(tag), parsed(made))
 
 
 @pytest.mark.parametrize("place", DOCKER, indirect=True)
@@ -251,7 +252,7 @@ def test_a_layer_that_is_not_what_the_config_says_is_refused(place: Place) -> No
             with pytest.raises(IntegrityError):
                 await store_image(repository, lying, "1")
         async with place.opened() as (_, repository):
-            assert await repository.resolve("1") is None
+            assert await repository.resolve(Tag("1")) is None
 
     asyncio.run(scenario())
 
@@ -263,13 +264,13 @@ def test_docker_loses_a_tag_and_keeps_the_others(place: Place) -> None:
     async def scenario() -> None:
         async with place.opened() as (_, repository):
             await store_image(repository, made, "one")
-            await repository.tag(parsed(made), "two")
+            await repository.tag(parsed(made), Tag("two"))
         async with place.opened() as (_, repository):
-            await repository.delete("one")
+            await repository.delete(Tag("one"))
         async with place.opened() as (store, repository):
             assert [tag async for tag in repository.tags()] == ["two"]
             with pytest.raises(ContentNotFound):
-                await repository.delete("one")
+                await repository.delete(Tag("one"))
             assert place.repository in [name async for name in store.repositories()]
             assert await content(repository, "two") == expected(made)
 

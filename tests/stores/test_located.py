@@ -7,14 +7,15 @@ import traceback
 import pytest
 
 from mirrorsync.errors import ContentNotFound, MirrorsyncError
-from mirrorsync.oci.reference import Location
+from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.reference import Location, Where
 from mirrorsync.stores.located import located_at
 from mirrorsync.sync.session import located
 
 
 def test_the_error_is_copied_and_the_original_stays_as_it_was() -> None:
     error = ContentNotFound("there is no such tag")
-    with pytest.raises(ContentNotFound) as caught, located_at("h:5000", "team/app", "1"):
+    with pytest.raises(ContentNotFound) as caught, located_at("h:5000", "team/app", Tag("1")):
         raise error
     assert str(caught.value) == "h:5000/team/app:1: there is no such tag"
     assert str(error) == "there is no such tag"
@@ -23,7 +24,7 @@ def test_the_error_is_copied_and_the_original_stays_as_it_was() -> None:
 def test_the_innermost_block_says_where_and_outer_ones_add_what_it_leaves_out() -> None:
     with (
         pytest.raises(MirrorsyncError) as caught,
-        located("destination", Location("outer", "other"), "2"),
+        located("destination", Location("outer", "other"), Tag("2")),
         located_at("inner", "team/app"),
     ):
         raise MirrorsyncError("it broke")
@@ -31,15 +32,16 @@ def test_the_innermost_block_says_where_and_outer_ones_add_what_it_leaves_out() 
 
 
 def test_an_error_that_says_where_passes_as_it_is() -> None:
-    error = MirrorsyncError("it broke", side="source", store="h", repository="a", reference="1")
-    with pytest.raises(MirrorsyncError) as caught, located("destination", Location("i", "b"), "2"):
+    error = MirrorsyncError("it broke", side="source", place=Where("h", "a", Tag("1")))
+    with pytest.raises(MirrorsyncError) as caught, located("destination", Location("i", "b"), Tag("2")):
         raise error
     assert caught.value is error
 
 
 def test_a_traceback_shows_the_error_and_its_cause_once() -> None:
     cause = OSError("no route")
-    with pytest.raises(MirrorsyncError) as caught, located("source", Location("h", "a")), located_at("h", "a", "1"):
+    place = Location("h", "a")
+    with pytest.raises(MirrorsyncError) as caught, located("source", place), located_at("h", "a", Tag("1")):
         raise MirrorsyncError("it broke") from cause
     assert caught.value.__cause__ is cause
     shown = "".join(traceback.format_exception(caught.value))

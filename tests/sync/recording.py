@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.stores.base import Store, WritableRepository
 
 # Told what is about to happen (`put`, `manifest`, `tag`, `mount`, `read`) and to what; it may raise instead.
@@ -68,11 +69,11 @@ class RecordingRepository:
         self._store = store
         self._inner = inner
 
-    async def resolve(self, reference: str) -> Descriptor | None:
-        self._store.about("resolve", self.name, reference)
-        return await self._inner.resolve(reference)
+    async def resolve(self, ref: Ref) -> Descriptor | None:
+        self._store.about("resolve", self.name, ref)
+        return await self._inner.resolve(ref)
 
-    def tags(self) -> AsyncIterator[str]:
+    def tags(self) -> AsyncIterator[Tag]:
         return self._inner.tags()
 
     async def has(self, blob: Descriptor) -> bool:
@@ -121,10 +122,10 @@ class RecordingRepository:
         await self._inner.put_manifest(manifest)
         self._store.happened("manifest", self.name, manifest.digest)
 
-    async def tag(self, manifest: Manifest, tag: str) -> None:
+    async def tag(self, manifest: Manifest, tag: Tag) -> None:
         self._store.about("tag", self.name, tag)
         await self._inner.tag(manifest, tag)
         self._store.happened("tag", self.name, tag)
 
-    async def delete(self, reference: str) -> None:
-        await self._inner.delete(reference)
+    async def delete(self, ref: Tag | Digest) -> None:
+        await self._inner.delete(ref)

@@ -9,6 +9,7 @@ import pytest
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.memory import MemoryStore
 from mirrorsync.sync.gather.attached import Attachment, attached, kind_of
 from tests.parts.images import artifact, image
@@ -62,10 +63,10 @@ def test_referrers_and_cosigns_tags_are_found_whether_the_tags_are_known_or_not(
         fill(store, "app", f"{NAME}.{suffix}", image([suffix.encode()]))
     fill(store, "app", f"{image([b'other']).digest.replace(':', '-')}.sig", image([b"of another"]))
 
-    async def found(tags: Collection[str] | None) -> tuple[Attachment, ...]:
+    async def found(tags: Collection[Tag] | None) -> tuple[Attachment, ...]:
         return await attached(store.repository("app"), Digest(SIGNED.digest), tags)
 
-    tags = [f"{NAME}.{suffix}" for suffix in ("sig", "att", "sbom")] if known else None
+    tags = [Tag(f"{NAME}.{suffix}") for suffix in ("sig", "att", "sbom")] if known else None
     assert [(one.kind, one.tag, str(one.content.digest)) for one in asyncio.run(found(tags))] == [
         ("sbom", None, sbom.digest),
         ("signature", f"{NAME}.sig", image([b"sig"]).digest),

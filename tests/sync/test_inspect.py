@@ -10,6 +10,7 @@ import pytest
 
 from mirrorsync.documents.inspection import inspection_document
 from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError, UsageError
+from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import parse_image
 from mirrorsync.stores.memory import MemoryStore
@@ -183,7 +184,7 @@ def test_a_config_that_is_none_is_a_notice_and_the_rest_is_shown() -> None:
 
 def test_an_index_whose_only_image_was_left_behind_is_shown_without_it() -> None:
     store = holding(one=entries((ONE, {"platform": AMD64})))
-    asyncio.run(store.repository("app").delete(ONE.digest))
+    asyncio.run(store.repository("app").delete(Digest(ONE.digest)))
     found = look(store, "app:one")
     assert [str(each.content.digest) for each in found.members] == [ONE.digest]
     assert found.image is None

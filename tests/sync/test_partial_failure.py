@@ -17,6 +17,7 @@ from mirrorsync.errors import (
 )
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.memory import MemoryStore
 from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.run.apply import apply
@@ -137,7 +138,7 @@ def test_a_tag_that_somebody_sets_meanwhile_is_left_to_him() -> None:
             contents = inner.made("app")
             manifest = Manifest.parse(his.raw, his.media_type)
             contents.manifests[manifest.digest] = manifest
-            contents.tags["1"] = manifest.digest
+            contents.tags[Tag("1")] = manifest.digest
             asked.append(name)
 
     world.stores[FIRST].guard = guard
@@ -149,7 +150,7 @@ def test_a_tag_that_somebody_sets_meanwhile_is_left_to_him() -> None:
     assert "somebody else has set it" in failure.error.message
     contents = inner.contents("app")
     assert contents is not None
-    assert contents.tags["1"] == his.digest
+    assert contents.tags[Tag("1")] == his.digest
     assert world.tags(FIRST, "other") == ["1"]
 
 
@@ -162,7 +163,7 @@ def test_when_every_tag_is_somebody_elses_by_now_the_plan_was_stale() -> None:
         plan = await make_plan(world.spec, session)
         await check_fresh(plan, session)
         other = Manifest.parse(BAD.raw, BAD.media_type)
-        await inner.repository("app").tag(other, "1")
+        await inner.repository("app").tag(other, Tag("1"))
         with pytest.raises(StalePlan, match="changed after the plan was made"):
             await check_fresh(plan, session)
         return await apply(plan, session, sleep=no_wait)

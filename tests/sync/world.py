@@ -11,6 +11,7 @@ from typing import Any
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.plan.model import Plan
 from mirrorsync.spec.load import load
 from mirrorsync.spec.model import Spec
@@ -32,7 +33,7 @@ def fill(store: MemoryStore, repository: str, tag: str, made: Image) -> None:
             await there.write(Descriptor.of(data, "application/octet-stream"), data)
         for manifest in made.manifests():
             await there.put_manifest(Manifest.parse(manifest.raw, manifest.media_type))
-        await there.tag(Manifest.parse(made.raw, made.media_type), tag)
+        await there.tag(Manifest.parse(made.raw, made.media_type), Tag(tag))
 
     asyncio.run(store_it())
 
@@ -98,7 +99,7 @@ class World:
             blobs = [Descriptor.of(data, "application/octet-stream") for data in made.all_blobs().values()]
             manifests = [Manifest.parse(each.raw, each.media_type) for each in made.manifests()]
             return all([await there.has(blob) for blob in blobs]) and all(
-                [await there.resolve(str(each.digest)) for each in manifests]
+                [await there.resolve(each.digest) for each in manifests]
             )
 
         return asyncio.run(found())

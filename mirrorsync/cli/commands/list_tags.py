@@ -16,7 +16,7 @@ from mirrorsync.cli.visits import Visit
 from mirrorsync.documents.answers import tags_document
 from mirrorsync.errors import ExitCode, GrammarError, UsageError, printable
 from mirrorsync.library import absolute
-from mirrorsync.oci.names import join_ref_name
+from mirrorsync.oci.ref import written
 from mirrorsync.oci.reference import Location, parse_image, parse_repository
 from mirrorsync.oci.transports import transport_of
 from mirrorsync.spec.explain import Verdict, explain
@@ -91,7 +91,7 @@ def _verdicts(place: Location, listed: Sequence[Named], selection: Selection) ->
     """Return every name with what the filters make of its tag; each repository's tags are filtered by themselves."""
     whole = transport_of(place.store) is not None and not place.repository
     return [
-        (join_ref_name(named.repository, verdict.tag) if whole else verdict.tag, verdict)
+        (written(named.repository, verdict.tag) if whole else verdict.tag, verdict)
         for named in listed
         for verdict in explain(selection, named.tags)
     ]

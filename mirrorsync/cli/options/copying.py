@@ -9,10 +9,11 @@ from typing import Final
 from mirrorsync.errors import GrammarError, UsageError, printable
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.names import check_tag, familiar_name
+from mirrorsync.oci.names import familiar_name
 from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.ref import THE_ONLY_ONE, Tag
 from mirrorsync.oci.reference import LATEST, Location, Reference, host_and_path, parse_image
-from mirrorsync.oci.transports import THE_ONLY_ONE, transport_of
+from mirrorsync.oci.transports import transport_of
 from mirrorsync.spec.filters import ExactTag, Selection
 from mirrorsync.spec.model import Destination, Mirror, Spec
 from mirrorsync.spec.wanted import select_one
@@ -111,7 +112,7 @@ def _beside(target: Reference, text: str) -> Reference:
     if transport is not None and not transport.many:
         raise UsageError(f"{target.location} has no tags", remedy="leave out --additional-tag")
     if ":" not in text or transport is None:
-        return Reference(target.location, check_tag(text))
+        return Reference(target.location, Tag(text))
     within = transport.image(text)
     if within.tag is None:
         raise GrammarError(f"{printable(text)!r} has no tag", remedy="write TAG or NAME:TAG")

@@ -14,6 +14,7 @@ from mirrorsync.files.gzip import decompressed
 from mirrorsync.files.tar.reader import ArchiveFile, Signature, signature_of
 from mirrorsync.files.tar.writer import ArchiveLock, ArchiveWriter
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Tag
 from mirrorsync.stores.docker.cache import KnownImage
 from mirrorsync.stores.docker.manifests import known_image
 from mirrorsync.stores.docker.outgoing import verified_layer
@@ -65,11 +66,11 @@ class DockerArchiveStore(DockerStore):
         for name in sorted(names | ({""} if unnamed else set())):
             yield name
 
-    async def unnamed(self) -> Sequence[str]:
+    async def unnamed(self) -> Sequence[Pick]:
         """Return how the images without a name are picked: by their position."""
         with self.located():
             images = await asyncio.to_thread(self._load)
-        return [f"@{number}" for number, image in enumerate(images) if not image.names]
+        return [Pick.at(number) for number, image in enumerate(images) if not image.names]
 
     def give_back(self) -> None:
         """Give back files and the lock."""
@@ -79,24 +80,25 @@ class DockerArchiveStore(DockerStore):
             self._lock.release()
             self._lock = None
 
-    def find(self, repository: str, reference: str) -> KnownImage | None:
-        """Return an image by its tag; in "" by its position `@N`, or the only one. Raises: UsageError."""
-        image = self._picked(reference) if not repository else self._named(Name(repository, reference))
+    def find(self, repository: str, ref: Tag | Pick) -> KnownImage | None:
+        """Return an image by its tag; in "" by its position, or the only one. Raises: UsageError."""
+        if isinstance(ref, Tag):
+            image = self._named(Name(repository, ref))
+        else:
+            image = self._picked(ref) if not repository else None
         return known_image(image, self.layers) if image else None
 
     def _named(self, name: Name) -> SavedImage | None:
         return next((image for image in self._load() if name in image.names), None)
 
-    def _picked(self, pick: str) -> SavedImage | None:
+    def _picked(self, pick: Pick) -> SavedImage | None:
         images = self._load()
-        if pick.startswith("@"):
-            position = int(pick[1:]) if pick[1:].isdecimal() else len(images)
-            return images[position] if position < len(images) else None
-        if pick:
-            return None  # images without a name have no tag
+        if pick != THE_ONLY_ONE:
+            position = pick.position
+            return images[position] if position is not None and position < len(images) else None
         if len({image.id for image in images}) > 1:
             names = [image.names[0] if image.names else None for image in images]
-            shown = [f"{name.repository}:{name.tag}" if name else f"@{number}" for number, name in enumerate(names)]
+            shown = [f"{name.repository}:{name.tag}" if name else Pick.at(number) for number, name in enumerate(names)]
             more = ", ..." if len(shown) > _NAMES_SHOWN else ""
             raise UsageError(
                 f"the archive holds {len(images)} images", remedy=f"name one: {', '.join(shown[:_NAMES_SHOWN])}{more}"
@@ -110,7 +112,7 @@ class DockerArchiveStore(DockerStore):
             if inside and (wanted or self.layers.know(image.layers)):
                 yield known_image(image, self.layers)
 
-    def tags(self, repository: str) -> Sequence[str] | None:
+    def tags(self, repository: str) -> Sequence[Tag] | None:
         """Return the tags of a repository, sorted, with those not written yet. Raises: RepositoryNotFound."""
         images = self._load()
         if not self._contents.names() and not self._archive.exists():
@@ -123,7 +125,7 @@ class DockerArchiveStore(DockerStore):
         self._load()
         return [f"{name.repository}:{name.tag}" for name in self._contents.names()]
 
-    def image_id(self, repository: str, tag: str) -> Digest | None:
+    def image_id(self, repository: str, tag: Tag) -> Digest | None:
         """Return the id of the image that has a name."""
         self._load()
         return self._contents.id_of(Name(repository, tag))

@@ -21,6 +21,7 @@ from mirrorsync.files.disk import translated
 from mirrorsync.files.tar.reader import ArchiveFile
 from mirrorsync.files.tar.scan import BLOCK
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Pick, Tag
 from mirrorsync.stores.docker.api import DaemonApi, DaemonImage
 from mirrorsync.stores.docker.cache import KnownImage
 from mirrorsync.stores.docker.endpoint import find_endpoint
@@ -32,7 +33,6 @@ from mirrorsync.stores.docker.store import DockerStore
 from mirrorsync.stores.docker.writer import Content, Contents, Entry
 
 ADDRESS: Final = "docker-daemon:"
-_BY_ID: Final = "@sha256:"
 _ID_DIGITS: Final = 64
 _END: Final = bytes(2 * BLOCK)
 
@@ -87,13 +87,13 @@ class DockerDaemonStore(DockerStore):
             for archive in self._archives:
                 archive.close()
 
-    def find(self, repository: str, reference: str) -> KnownImage | None:
-        """Return an image by its tag; in "" by `@sha256:ID`, of which a beginning is enough."""
-        if repository:
-            image = self._api.image(Name(repository, reference).full)
+    def find(self, repository: str, ref: Tag | Pick) -> KnownImage | None:
+        """Return an image by its tag; in "" by its id, of which a beginning is enough."""
+        if isinstance(ref, Tag):
+            image = self._api.image(Name(repository, ref).full) if repository else None
             return self._known(image) if image else None
-        image_id = reference.removeprefix(_BY_ID)
-        if image_id == reference:
+        image_id = ref.id_digits
+        if repository or image_id is None:
             return None
         # podman takes a whole id only with `sha256:` before it, and a part of one only without.
         image = self._api.image(f"sha256:{image_id}" if len(image_id) == _ID_DIGITS else image_id)
@@ -155,7 +155,7 @@ class DockerDaemonStore(DockerStore):
                 if described is not None:
                     yield self._exported(described)
 
-    def tags(self, repository: str) -> Sequence[str] | None:
+    def tags(self, repository: str) -> Sequence[Tag] | None:
         """Return the tags of a repository, sorted; None when no image has that name."""
         names = {name for image in self._api.images() for name in image.names} | set(self._contents.names())
         return sorted(name.tag for name in names if name.repository == repository) or None
@@ -164,7 +164,7 @@ class DockerDaemonStore(DockerStore):
         """Return all names with their tags."""
         return [f"{name.repository}:{name.tag}" for image in self._api.images() for name in image.names]
 
-    def image_id(self, repository: str, tag: str) -> Digest | None:
+    def image_id(self, repository: str, tag: Tag) -> Digest | None:
         """Return the digest of the config of the image that has a name."""
         pending = self._contents.id_of(Name(repository, tag))
         image = None if pending else self._api.image(Name(repository, tag).full)

@@ -23,6 +23,7 @@ from mirrorsync.files.tar.scan import Grammar, Member
 from mirrorsync.oci.config import MAX_CONFIG_BYTES
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import DOCKER_HUB, familiar_name, split_familiar_name, split_image_name
+from mirrorsync.oci.ref import Tag
 
 MANIFEST_FILE: Final = "manifest.json"
 _MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
@@ -58,7 +59,7 @@ class Name(NamedTuple):
     """What an image is called: docker's familiar name of the repository, and the tag."""
 
     repository: str
-    tag: str
+    tag: Tag
 
     @property
     def full(self) -> str:

@@ -14,7 +14,7 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
-from mirrorsync.oci.names import check_tag
+from mirrorsync.oci.ref import Pick, Ref, Tag
 from mirrorsync.stores.docker.cache import KnownImage
 from mirrorsync.stores.docker.manifests import refuse_unfit
 from mirrorsync.stores.docker.outgoing import Layers
@@ -31,8 +31,8 @@ class Place(Protocol):
     layers: Layers
     incoming: Incoming
 
-    def find(self, repository: str, reference: str) -> KnownImage | None:
-        """Return the image that a tag, or what `Reference.pick` has, names."""
+    def find(self, repository: str, ref: Tag | Pick) -> KnownImage | None:
+        """Return the image that a tag names, or a pick in the repository ""."""
 
     def search(self, repository: str, wanted: Digest | None) -> Iterator[KnownImage]:
         """Yield the images of a repository, at least all that have the manifest, config or layer `wanted`.
@@ -40,13 +40,13 @@ class Place(Protocol):
         None = those that are known without computing anything.
         """
 
-    def tags(self, repository: str) -> Sequence[str] | None:
+    def tags(self, repository: str) -> Sequence[Tag] | None:
         """Return the tags of a repository, None when there is none of that name."""
 
     def names(self) -> Sequence[str]:
         """Return all names with their tags, for people."""
 
-    def image_id(self, repository: str, tag: str) -> Digest | None:
+    def image_id(self, repository: str, tag: Tag) -> Digest | None:
         """Return the digest of the config of the image that a tag names; "" has images without tags."""
 
     def has_layer(self, diff_id: Digest) -> bool:
@@ -78,23 +78,23 @@ class DockerRepository:
         self.name = name
         self._place = place
         self._made = made
-        self._tagged: dict[str, Descriptor] = {}  # in this run: what a tag was given, which no place keeps
+        self._tagged: dict[Tag, Descriptor] = {}  # in this run: what a tag was given, which no place keeps
 
-    async def resolve(self, reference: str) -> Descriptor | None:
-        """Return what a tag names, "" the only image, `@N` or `@sha256:ID` one without a name; or a digest, if known.
+    async def resolve(self, ref: Ref) -> Descriptor | None:
+        """Return what a tag or pick names; or a digest, if it is known.
 
         The first time this can take as long as compressing the image takes.
         """
-        with self._located(reference):
-            if ":" in reference and not reference.startswith("@"):
-                known = await asyncio.to_thread(self._by_digest, Digest(reference))
-            elif reference in self._tagged:
-                return self._tagged[reference]
+        with self._located(ref):
+            if isinstance(ref, Digest):
+                known = await asyncio.to_thread(self._by_digest, ref)
+            elif isinstance(ref, Tag) and ref in self._tagged:
+                return self._tagged[ref]
             else:
-                known = await asyncio.to_thread(self._place.find, self.name, reference)
+                known = await asyncio.to_thread(self._place.find, self.name, ref)
             return self._remembered(known).manifest.descriptor if known else None
 
-    async def tags(self) -> AsyncIterator[str]:
+    async def tags(self) -> AsyncIterator[Tag]:
         """Yield every tag, sorted. Raises: RepositoryNotFound."""
         with self._located():
             tags = await asyncio.to_thread(self._place.tags, self.name)
@@ -192,13 +192,12 @@ class DockerRepository:
         with self._located(manifest.digest):
             await asyncio.to_thread(self._keep, manifest, None)
 
-    async def tag(self, manifest: Manifest, tag: str) -> None:
+    async def tag(self, manifest: Manifest, tag: Tag) -> None:
         """Keep an image under a name; in repository "" without one. Others see it after the next flush.
 
         Raises: Denied for what is no image of one platform; ContentNotFound when a part is missing; IntegrityError
         when the layers are not those of the config.
         """
-        check_tag(tag)
         with self._located(tag):
             await asyncio.to_thread(self._keep, manifest, Name(self.name, tag) if self.name else None)
             self._tagged[tag] = manifest.descriptor
@@ -211,29 +210,29 @@ class DockerRepository:
         image = self._place.incoming.assembled(manifest, self._place.config, self._diff_id, self._place.has_layer)
         self._place.keep(image, name)
 
-    async def holds_image(self, tag: str, image: Manifest) -> bool:
-        """Tell whether `tag` has the config of `image`. Raises: Denied when it is none that can be kept."""
-        with self._located(tag):
+    async def holds_image(self, ref: Tag | Digest, image: Manifest) -> bool:
+        """Tell whether a tag has the config of `image`. Raises: Denied when it is none that can be kept."""
+        with self._located(ref):
             refuse_unfit(image, self._place.kind)
             digest = image.blobs[0].digest
             if not self.name:
                 return await asyncio.to_thread(self._place.config, digest) is not None
-            return await asyncio.to_thread(self._place.image_id, self.name, tag) == digest
+            return isinstance(ref, Tag) and await asyncio.to_thread(self._place.image_id, self.name, ref) == digest
 
-    async def delete(self, reference: str) -> None:
+    async def delete(self, ref: Tag | Digest) -> None:
         """Remove a tag, or all tags of a manifest by its digest. Raises: ContentNotFound."""
-        with self._located(reference):
-            await asyncio.to_thread(self._delete, reference)
+        with self._located(ref):
+            await asyncio.to_thread(self._delete, ref)
             self._tagged.clear()
 
-    def _delete(self, reference: str) -> None:
+    def _delete(self, ref: Tag | Digest) -> None:
         self._place.begin()
-        tags = self._tags_of(Digest(reference)) if ":" in reference else [reference]
+        tags = self._tags_of(ref) if isinstance(ref, Digest) else [ref]
         gone = [tag for tag in tags if self._place.forget(Name(self.name, tag))]
         if not gone:
-            raise ContentNotFound(f"{self._place.kind} has no such {'manifest' if ':' in reference else 'tag'}")
+            raise ContentNotFound(f"{self._place.kind} has no such {'manifest' if isinstance(ref, Digest) else 'tag'}")
 
-    def _tags_of(self, manifest: Digest) -> list[str]:
+    def _tags_of(self, manifest: Digest) -> list[Tag]:
         """Return the tags of an image by the digest of its manifest: the one made here, or one that was given."""
         given = [tag for tag, descriptor in self._tagged.items() if descriptor.digest == manifest]
         known = self._by_digest(manifest)
@@ -266,5 +265,5 @@ class DockerRepository:
                 return known.config
         return None
 
-    def _located(self, reference: str | None = None) -> AbstractContextManager[None]:
-        return located_at(self._place.address, self.name, reference)
+    def _located(self, ref: Ref | None = None) -> AbstractContextManager[None]:
+        return located_at(self._place.address, self.name, ref)

@@ -17,6 +17,7 @@ from mirrorsync.oci.config import MAX_CONFIG_BYTES
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.reference import Where
 from mirrorsync.stores.docker.cache import LayerCache
 from mirrorsync.stores.docker.reader import diff_ids
 
@@ -92,7 +93,7 @@ class Incoming:
         digest = image.blobs[0].digest
         data = self._config(digest) or config(digest)
         if data is None:
-            raise ContentNotFound("the config of the image is not there", reference=str(digest))
+            raise ContentNotFound("the config of the image is not there", place=Where(ref=digest))
         wanted = diff_ids(data)
         layers = image.layers
         if len(layers) != len(wanted):
@@ -100,7 +101,7 @@ class Incoming:
         for layer, diff_id in zip(layers, wanted, strict=True):
             found = uncompressed(layer.digest)
             if found is None or not (found in self._pieces or there(found)):
-                raise ContentNotFound("a layer of the image is not there", reference=str(layer.digest))
+                raise ContentNotFound("a layer of the image is not there", place=Where(ref=layer.digest))
             if found != diff_id:
                 raise IntegrityError(f"layer {layer.digest.short} does not match its diff_id: {diff_id}, got {found}")
         return Assembled(Digest.of(data), data, wanted)

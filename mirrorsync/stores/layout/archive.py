@@ -16,6 +16,7 @@ from mirrorsync.files.tar.scan import Grammar
 from mirrorsync.files.tar.writer import ArchiveLock, ArchiveWriter
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.reference import Where
 from mirrorsync.stores.layout.files import INDEX_FILE, LAYOUT_CONTENT, LAYOUT_FILE, MAX_SMALL_FILE, check_version
 from mirrorsync.stores.layout.places import NOTHING, Dropped, Written
 
@@ -85,7 +86,7 @@ class LayoutArchive:
                 return self._writer.open(new, offset)
             member = self._archive.members().get(name)
             if member is None:
-                raise ContentNotFound("the archive has no such blob", reference=str(content.digest))
+                raise ContentNotFound("the archive has no such blob", place=Where(ref=content.digest))
             return self._archive.open(member, offset)
 
     def store(self, content: Descriptor, chunks: Iterable[bytes]) -> None:

@@ -30,6 +30,7 @@ from mirrorsync.files.disk import (
 from mirrorsync.files.locks import FileLock
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.reference import Where
 from mirrorsync.stores.layout.anchor import Anchor
 from mirrorsync.stores.layout.places import NOTHING, Dropped, IndexChanged, Written
 
@@ -205,7 +206,7 @@ class LayoutFiles:
             return open_regular(self.blob_path(content.digest), offset)
         except FileNotFoundError as error:
             self.check()
-            raise ContentNotFound("the layout has no such blob", reference=str(content.digest)) from error
+            raise ContentNotFound("the layout has no such blob", place=Where(ref=content.digest)) from error
 
     def store(self, content: Descriptor, chunks: Iterable[bytes]) -> None:
         """Write content that is verified by its chunks (VerifiedChunks), durably; an error leaves nothing behind."""

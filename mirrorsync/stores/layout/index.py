@@ -12,7 +12,8 @@ from mirrorsync.errors import GrammarError, StorageError
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import REF_NAME, Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.names import join_ref_name, split_ref_name
+from mirrorsync.oci.names import split_ref_name
+from mirrorsync.oci.ref import Tag, written
 
 _EMPTY: Final[Mapping[str, Any]] = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX}
 
@@ -22,11 +23,10 @@ class Name:
     """What an entry is called: a tag, or a digest, of a repository ("" when another tool wrote it without one)."""
 
     repository: str
-    tag: str | None
-    digest: Digest | None = None
+    ref: Tag | Digest
 
     def __str__(self) -> str:
-        return join_ref_name(self.repository, self.tag, self.digest)
+        return written(self.repository, self.ref)
 
 
 @dataclass(slots=True)
@@ -104,8 +104,9 @@ def _name(entry: object) -> Name | None:
         annotations = Descriptor.from_json(entry).annotations
         if REF_NAME not in annotations:
             return None
-        name = Name(*split_ref_name(annotations[REF_NAME]))
+        repository, tag, digest = split_ref_name(annotations[REF_NAME])
     except GrammarError:
         return None
     # `repository:tag@digest` is a name that no tool writes; as ours it would be ambiguous.
-    return None if name.tag is not None and name.digest is not None else name
+    ref = tag if digest is None else digest if tag is None else None
+    return Name(repository, ref) if ref is not None else None

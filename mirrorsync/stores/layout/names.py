@@ -12,7 +12,7 @@ from mirrorsync.errors import ContentNotFound, MirrorsyncError, StorageError, Us
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
-from mirrorsync.oci.names import join_ref_name
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.layout.index import Index, Name
 from mirrorsync.stores.layout.ours import Ours
 from mirrorsync.stores.layout.places import LayoutPlace
@@ -101,17 +101,17 @@ class LayoutNames:
         self._signature = signature
         self._unwritten = True
 
-    def tagged(self, repository: str, tag: str) -> Descriptor | None:
+    def tagged(self, repository: str, tag: Tag) -> Descriptor | None:
         """Return what a tag names, None when it is not there, or when its manifest is not."""
         found = self.current().get(Name(repository, tag))
         return found if found is not None and self._files.holds(found) else None
 
-    def tags(self, repository: str) -> list[str] | None:
+    def tags(self, repository: str) -> list[Tag] | None:
         """Return the tags of a repository, sorted; None when there is no such repository."""
         if repository not in self.repositories():
             return None
         names = self._index.repositories.get(repository, ())
-        return sorted(name.tag for name in names if name.tag is not None)
+        return sorted(name.ref for name in names if isinstance(name.ref, Tag))
 
     def repositories(self) -> set[str]:
         """Return the names of all repositories; "" is the one of images without a repository in their name."""
@@ -125,22 +125,22 @@ class LayoutNames:
         Raises: UsageError when there are several.
         """
         index = self.current()
-        named = {str(name): content for names in index.repositories for name, content in index.of(names)}
-        tagged = {name: content for name, content in named.items() if "@" not in name}
-        unnamed = {join_ref_name("", None, content.digest): content for _, content in index.unnamed()}
+        named = {name: content for names in index.repositories for name, content in index.of(names)}
+        tagged = {name: content for name, content in named.items() if isinstance(name.ref, Tag)}
+        unnamed = {Name("", content.digest): content for _, content in index.unnamed()}
         images = self._images(tagged | unnamed) or self._images(named)
         if len({content.digest for content in images.values()}) > 1:
-            shown = ", ".join(islice(images, _NAMES_SHOWN)) + (", ..." if len(images) > _NAMES_SHOWN else "")
+            shown = ", ".join(map(str, islice(images, _NAMES_SHOWN))) + (", ..." if len(images) > _NAMES_SHOWN else "")
             raise UsageError(f"it holds {len(images)} images", remedy=f"name one: {shown}")
         return next(iter(images.values()), None)
 
-    def _images(self, named: Mapping[str, Descriptor]) -> dict[str, Descriptor]:
+    def _images(self, named: Mapping[Name, Descriptor]) -> dict[Name, Descriptor]:
         """Return what is an image of its own, sorted by name, and those last that have a digest instead."""
         found = {}
-        for name, content in sorted(named.items(), key=lambda item: ("@" in item[0], item[0])):
+        for name, content in sorted(named.items(), key=lambda item: (isinstance(item[0].ref, Digest), str(item[0]))):
             if content.is_manifest and self._files.holds(content):
                 try:
-                    subject = self.manifest(content).subject if "@" in name else None
+                    subject = self.manifest(content).subject if isinstance(name.ref, Digest) else None
                 except MirrorsyncError:
                     subject = None  # a damaged one is one; who asks for it gets the error
                 if subject is None:
@@ -191,18 +191,18 @@ class LayoutNames:
     def add(self, repository: str, manifest: Manifest) -> None:
         """Take up a manifest that was stored without a tag."""
         self._learn(repository, manifest)
-        self._untagged[Name(repository, None, manifest.digest)] = manifest.descriptor
+        self._untagged[Name(repository, manifest.digest)] = manifest.descriptor
 
-    def set_tag(self, repository: str, tag: str, manifest: Manifest) -> None:
+    def set_tag(self, repository: str, tag: Tag, manifest: Manifest) -> None:
         """Let a tag name a manifest that was stored; what it named before stays, by its digest, as in a registry."""
         self._learn(repository, manifest)
         name = Name(repository, tag)
         before = self.current().get(name)
         if before is not None and before.digest != manifest.digest:
-            self._untagged[Name(repository, None, before.digest)] = before
+            self._untagged[Name(repository, before.digest)] = before
         self._change(name, manifest.descriptor)
 
-    def remove_tag(self, repository: str, tag: str) -> bool:
+    def remove_tag(self, repository: str, tag: Tag) -> bool:
         """Remove a tag; False when it is not there."""
         name = Name(repository, tag)
         if self.current().get(name) is None:
@@ -216,7 +216,7 @@ class LayoutNames:
         names = [name for name, content in self.current().of(repository) if content.digest == digest]
         for name in names:
             self._change(name, None)
-        untagged = self._untagged.pop(Name(repository, None, digest), None)
+        untagged = self._untagged.pop(Name(repository, digest), None)
         self._members.pop(repository, None)
         return self._forget(repository, digest) or bool(names) or untagged is not None
 
@@ -274,9 +274,9 @@ class LayoutNames:
             ours = {name: content for name, content in untagged.items() if name.repository == repository}
             entries = [*index.of(repository), *ours.items()]
             led_to = {child.digest for _, root in entries for child in self._below(root)}
-            led_to |= {content.digest for name, content in entries if name.tag is not None}
+            led_to |= {content.digest for name, content in entries if isinstance(name.ref, Tag)}
             for name, content in entries:
-                if name.tag is None and content.digest in led_to:
+                if isinstance(name.ref, Digest) and content.digest in led_to:
                     self._change(name, None)
                 elif name in ours:
                     self._change(name, content)

@@ -19,8 +19,7 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
-from mirrorsync.oci.names import check_tag
-from mirrorsync.oci.transports import THE_ONLY_ONE
+from mirrorsync.oci.ref import THE_ONLY_ONE, Ref, Tag
 from mirrorsync.stores.layout.files import LayoutFiles
 from mirrorsync.stores.layout.names import LayoutNames
 from mirrorsync.stores.layout.places import NOTHING, Dropped, IndexChanged, LayoutPlace
@@ -60,10 +59,10 @@ class LayoutPlaceStore:
         for name in names:
             yield name
 
-    async def unnamed(self) -> Sequence[str]:
-        """Return how the images without a name are picked: by their digest."""
+    async def unnamed(self) -> Sequence[Digest]:
+        """Return how the images without a name are found: by their digest."""
         with self.located():
-            return list(dict.fromkeys(f"@{content.digest}" for _, content in self.names.current().unnamed()))
+            return list(dict.fromkeys(content.digest for _, content in self.names.current().unnamed()))
 
     def lock(self) -> None:
         """Make the layout where there is none, and keep other runs from writing to it until `close`.
@@ -134,9 +133,9 @@ class LayoutPlaceStore:
             self.files.close()
             self._locked = False
 
-    def located(self, repository: str | None = None, reference: str | None = None) -> AbstractContextManager[None]:
+    def located(self, repository: str | None = None, ref: Ref | None = None) -> AbstractContextManager[None]:
         """Say in errors that they are this store's."""
-        return located_at(self.address, repository, reference)
+        return located_at(self.address, repository, ref)
 
 
 class LayoutStore(LayoutPlaceStore):
@@ -162,20 +161,20 @@ class LayoutRepository:
         self._files = store.files
         self._names = store.names
 
-    async def resolve(self, reference: str) -> Descriptor | None:
+    async def resolve(self, ref: Ref) -> Descriptor | None:
         """Return what a tag names, or a digest that an entry of this repository leads to.
 
-        In the repository "" those are also the entries without a name, and "" is the only image there is. Raises:
+        In the repository "" those are also the entries without a name, and a pick is the only image there is. Raises:
         UsageError when there are several.
         """
-        with self._store.located(self.name, reference):
-            if reference == THE_ONLY_ONE and not self.name:
-                return self._names.the_only_one()
-            if ":" in reference:
-                return self._names.member(self.name, Digest(reference))
-            return self._names.tagged(self.name, reference)
+        with self._store.located(self.name, ref):
+            if isinstance(ref, Tag):
+                return self._names.tagged(self.name, ref)
+            if isinstance(ref, Digest):
+                return self._names.member(self.name, ref)
+            return self._names.the_only_one() if ref == THE_ONLY_ONE and not self.name else None
 
-    async def tags(self) -> AsyncIterator[str]:
+    async def tags(self) -> AsyncIterator[Tag]:
         """Yield every tag, sorted. Raises: RepositoryNotFound."""
         with self._store.located(self.name):
             tags = self._names.tags(self.name)
@@ -194,18 +193,18 @@ class LayoutRepository:
 
     async def has(self, blob: Descriptor) -> bool:
         """Tell whether the layout holds the blob."""
-        with self._store.located(self.name, str(blob.digest)):
+        with self._store.located(self.name, blob.digest):
             return self._files.holds(blob)
 
     async def blob(self, digest: Digest) -> Descriptor | None:
         """Return a blob's descriptor by its digest, None when the layout does not hold it."""
-        with self._store.located(self.name, str(digest)):
+        with self._store.located(self.name, digest):
             size = self._files.size(digest)
         return Descriptor(media_types.ANY_BYTES, digest, size) if size is not None else None
 
     async def manifest(self, content: Descriptor) -> Manifest:
         """Return a manifest. Raises: ContentNotFound, IntegrityError, StorageError."""
-        with self._store.located(self.name, str(content.digest)):
+        with self._store.located(self.name, content.digest):
             return self._names.manifest(content)
 
     async def referrers(self, subject: Digest) -> Sequence[Descriptor]:
@@ -223,7 +222,7 @@ class LayoutRepository:
         return await asyncio.to_thread(self._read, blob)
 
     def _read(self, blob: Descriptor) -> bytes:
-        with self._store.located(self.name, str(blob.digest)), self._files.open(blob) as file:
+        with self._store.located(self.name, blob.digest), self._files.open(blob) as file:
             with translated(f"reading blob {blob.digest.short}"):
                 data = file.read(blob.size + 1)
             return verified(blob, data)
@@ -231,7 +230,7 @@ class LayoutRepository:
     @contextmanager
     def open(self, blob: Descriptor, offset: int = 0) -> Iterator[Iterator[bytes]]:
         """Read a blob from `offset` on. Raises: ContentNotFound, StorageError."""
-        with self._store.located(self.name, str(blob.digest)), self._files.open(blob, offset) as file:
+        with self._store.located(self.name, blob.digest), self._files.open(blob, offset) as file:
             yield read_chunks(file, f"reading blob {blob.digest.short}")
 
     async def mount(self, blob: Descriptor, origin: str) -> bool:  # noqa: ARG002 - the protocol's parameter
@@ -244,7 +243,7 @@ class LayoutRepository:
 
     def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
         """Store a blob from its chunks. Raises: IntegrityError, StorageError."""
-        with self._store.located(self.name, str(blob.digest)):
+        with self._store.located(self.name, blob.digest):
             self._store.lock()
             self._files.store(blob, VerifiedChunks.of(blob, chunks))
 
@@ -255,9 +254,8 @@ class LayoutRepository:
             self._names.add(self.name, manifest)
         await self._store.flush_now_and_then()
 
-    async def tag(self, manifest: Manifest, tag: str) -> None:
+    async def tag(self, manifest: Manifest, tag: Tag) -> None:
         """Store a manifest and let `tag` name it; others see it after the next flush."""
-        check_tag(tag)
         await self._store_manifest(manifest)
         with self._store.located(self.name, tag):
             self._names.set_tag(self.name, tag, manifest)
@@ -270,13 +268,13 @@ class LayoutRepository:
         else:
             await self.write(manifest.descriptor, manifest.raw)
 
-    async def delete(self, reference: str) -> None:
+    async def delete(self, ref: Tag | Digest) -> None:
         """Remove a tag, or all entries of a manifest by its digest. Raises: ContentNotFound, Denied."""
-        with self._store.located(self.name, reference):
+        with self._store.located(self.name, ref):
             self._store.lock()
-            if ":" in reference:
-                self._delete_manifest(Digest(reference))
-            elif not self._names.remove_tag(self.name, reference):
+            if isinstance(ref, Digest):
+                self._delete_manifest(ref)
+            elif not self._names.remove_tag(self.name, ref):
                 raise ContentNotFound("the layout has no such tag")
         await self._store.flush_now_and_then()
 
@@ -302,10 +300,10 @@ class LayoutDirectoryRepository(LayoutRepository):
 
     def open_file(self, blob: Descriptor) -> BinaryIO:
         """Open a blob's file. Raises: ContentNotFound, StorageError."""
-        with self._store.located(self.name, str(blob.digest)):
+        with self._store.located(self.name, blob.digest):
             return self._directory.open(blob)
 
     def adopt(self, blob: Descriptor, path: Path) -> None:
         """Make a verified and fsynced file in `incoming` the blob."""
-        with self._store.located(self.name, str(blob.digest)):
+        with self._store.located(self.name, blob.digest):
             self._directory.adopt(blob.digest, path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.names import check_tag
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.registry.destination import DestinationQuestions
 from mirrorsync.stores.registry.http.client import Client
 from mirrorsync.stores.registry.pages import Asks, PageSize
@@ -23,9 +23,9 @@ class Api:
         self.asks: Asks = DestinationQuestions(client, self.url, self.push, page_size) if destination else client
         self.delete = (f"repository:{name}:pull,push,delete",)
 
-    def manifest(self, reference: str) -> str:
-        """Return the URL of a manifest, by tag or digest. Raises: GrammarError."""
-        return f"{self.url}/manifests/{reference if ':' in reference else check_tag(reference)}"
+    def manifest(self, ref: Tag | Digest) -> str:
+        """Return the URL of a manifest, by tag or digest."""
+        return f"{self.url}/manifests/{ref}"
 
     def blob(self, digest: Digest) -> str:
         """Return the URL of a blob."""

@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from mirrorsync.errors import MirrorsyncError
+from mirrorsync.oci.ref import Tag, ref_type
 from mirrorsync.stores.registry.bounds import Seen
 from mirrorsync.stores.registry.http.answers import failure
 from mirrorsync.stores.registry.http.client import Client
@@ -72,7 +73,7 @@ class DestinationQuestions:
     async def _is_listed(self, url: str) -> bool:
         """Tell whether the registry lists the tag that a URL names: then it is there, and 403 means what it says."""
         _, found, tag = urlsplit(url).path.rpartition("/manifests/")
-        if not found or ":" in tag:
+        if not found or ref_type(tag) is not Tag:
             return False
         if self._listed is None:
             self._listed = asyncio.create_task(self._list())

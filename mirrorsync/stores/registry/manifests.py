@@ -17,6 +17,7 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.registry.api import Api
 from mirrorsync.stores.registry.heads import ODD
 from mirrorsync.stores.registry.http.answers import codes, failure
@@ -48,30 +49,30 @@ class Manifests:
         # What HEADs have said of media types and lengths, which is nobody's promise: the digest is.
         self._told: dict[Digest, Descriptor] = {}
 
-    async def resolve(self, reference: str) -> Descriptor | None:
+    async def resolve(self, ref: Tag | Digest) -> Descriptor | None:
         """Return what a tag or digest names, None when it is not there: a HEAD, and a GET where that does not do."""
         if self._learned.heads.trusted:
-            answer = await self._head(reference, self._api.pull)
+            answer = await self._head(ref, self._api.pull)
             if answer.status == 404:
                 return None
-            described = _described(answer, reference) if answer.ok else None
+            described = _described(answer, ref) if answer.ok else None
             if described is not None:
                 self._told[described.digest] = described
                 return described
-        return await self._by_get(reference)
+        return await self._by_get(ref)
 
     def _head(
-        self, reference: str, scopes: tuple[str, ...], known: frozenset[int] = _ODD_OR_ABSENT
+        self, ref: Tag | Digest, scopes: tuple[str, ...], known: frozenset[int] = _ODD_OR_ABSENT
     ) -> Awaitable[Answer]:
-        request = Request("HEAD", self._api.manifest(reference), scopes, _ACCEPT, known=known)
+        request = Request("HEAD", self._api.manifest(ref), scopes, _ACCEPT, known=known)
         return self._api.asks.ask(request, "asking what it is")
 
-    async def confirm(self, reference: str) -> Descriptor | None:
+    async def confirm(self, ref: Tag | Digest) -> Descriptor | None:
         """Ask again, by GET, for what `resolve` did not find, unless GETs are counted here. See `Heads`."""
-        return None if self._learned.heads.counted else await self._by_get(reference)
+        return None if self._learned.heads.counted else await self._by_get(ref)
 
-    async def _by_get(self, reference: str) -> Descriptor | None:
-        manifest = await self.fetch(reference)
+    async def _by_get(self, ref: Tag | Digest) -> Descriptor | None:
+        manifest = await self.fetch(ref)
         if manifest is None:
             return None
         self._learned.heads.distrust()
@@ -92,16 +93,16 @@ class Manifests:
             return False
 
     async def fetch(
-        self, reference: str, content: Descriptor | None = None, scopes: tuple[str, ...] | None = None
+        self, ref: Tag | Digest, content: Descriptor | None = None, scopes: tuple[str, ...] | None = None
     ) -> Manifest | None:
         """Get a manifest by tag or digest, None when it is not there. content: what it has to be, if that is known.
 
         scopes: None = those for reading. Raises: IntegrityError, RegistryFailure.
         """
         doing = "reading its manifest"
-        url, scopes = self._api.manifest(reference), scopes or self._api.pull
+        url, scopes = self._api.manifest(ref), scopes or self._api.pull
         request = Request("GET", url, scopes, _ACCEPT, limit=MAX_MANIFEST_BYTES, known=_ABSENT)
-        digest = Digest(reference) if ":" in reference else None
+        digest = ref if isinstance(ref, Digest) else None
         wrong = 0
 
         async def attempt() -> Manifest | None:
@@ -142,14 +143,14 @@ class Manifests:
             raise IntegrityError(f"manifest is sent as {said!r}, and its descriptor says {content.media_type!r}")
         return Manifest.parse(answer.body, content.media_type, digest=content.digest, size=content.size)
 
-    async def put(self, manifest: Manifest, reference: str) -> None:
+    async def put(self, manifest: Manifest, ref: Tag | Digest) -> None:
         """Store a manifest under its digest or a tag. Raises: BlobsUnknown, IntegrityError, MirrorsyncError."""
-        answer = await self._written(manifest, reference)
+        answer = await self._written(manifest, ref)
         if manifest.subject is not None and not answer.header("OCI-Subject") and manifest.digest not in self._listed:
             await self.referrers.add(manifest)
             self._listed.add(manifest.digest)
 
-    async def _written(self, manifest: Manifest, reference: str) -> Answer:
+    async def _written(self, manifest: Manifest, ref: Tag | Digest) -> Answer:
         """Send a manifest, and send it again when it was damaged on its way, or the registry does not find what it has.
 
         distribution truncates a manifest's link before it writes the same again (storage driver "filesystem",
@@ -158,7 +159,7 @@ class Manifests:
         doing = "writing its manifest"
         headers = {"Content-Type": manifest.media_type}
         known = frozenset({400, 404})
-        request = Request("PUT", self._api.manifest(reference), self._api.push, headers, manifest.raw, known=known)
+        request = Request("PUT", self._api.manifest(ref), self._api.push, headers, manifest.raw, known=known)
         refused = 0
 
         async def attempt() -> Answer:
@@ -182,12 +183,12 @@ class Manifests:
         return BlobsUnknown(error.message, named=named, remedy=error.remedy)
 
 
-def _described(answer: Answer, reference: str) -> Descriptor | None:
+def _described(answer: Answer, ref: Tag | Digest) -> Descriptor | None:
     """Return what a HEAD says, None when it does not say all: digest, size and a manifest's media type.
 
     Raises: IntegrityError when a digest was asked for and another one is answered.
     """
-    asked = Digest(reference) if ":" in reference else None
+    asked = ref if isinstance(ref, Digest) else None
     told = _digest(answer.header("Docker-Content-Digest"))
     if asked is not None and told is not None and told != asked and told.algorithm == asked.algorithm:
         raise IntegrityError(f"asked for {asked} and got {told}")

@@ -13,6 +13,7 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.registry.bounds import MAX_DESCRIPTOR_BYTES
 from mirrorsync.stores.registry.http.client import Client
 from mirrorsync.stores.registry.http.messages import MAX_PAGE_BYTES, Request
@@ -22,8 +23,8 @@ from mirrorsync.stores.registry.pages import document, pages
 # own, artifacthub#4785), others refuse the method or the path.
 _NO_API: Final = frozenset({301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 406, 501})
 
-ReadTag = Callable[[str], Awaitable[Manifest | None]]
-WriteTag = Callable[[Manifest, str], Awaitable[None]]
+ReadTag = Callable[[Tag], Awaitable[Manifest | None]]
+WriteTag = Callable[[Manifest, Tag], Awaitable[None]]
 
 
 class Referrers:
@@ -80,9 +81,9 @@ class Referrers:
         return index if index is not None and index.media_type in media_types.INDEXES else None
 
 
-def fallback_tag(subject: Digest) -> str:
+def fallback_tag(subject: Digest) -> Tag:
     """Return the tag of distribution spec 1.1, "Referrers Tag Schema": algorithm and digest, cut to 32 and 64."""
-    return f"{subject.algorithm[:32]}-{subject.encoded[:64]}"
+    return Tag(f"{subject.algorithm[:32]}-{subject.encoded[:64]}")
 
 
 def _descriptors(index: dict[str, Any], doing: str) -> Sequence[Descriptor]:

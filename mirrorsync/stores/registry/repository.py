@@ -24,7 +24,7 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
-from mirrorsync.oci.names import check_tag
+from mirrorsync.oci.ref import Pick, Ref, Tag
 from mirrorsync.stores.located import located_at
 from mirrorsync.stores.registry.api import Api
 from mirrorsync.stores.registry.blob_coding import SLACK, blob_of
@@ -71,15 +71,19 @@ class RegistryRepository:
         self._manifests = Manifests(self._api, learned)
         self._writes = Writes(client, name, self._api.push, projects)
 
-    async def resolve(self, reference: str) -> Descriptor | None:
+    async def resolve(self, ref: Ref) -> Descriptor | None:
         """Return what a tag or digest names, None when it is not there. One HEAD, which Docker Hub does not count."""
-        with self._located(reference):
-            return await self._manifests.resolve(reference)
+        if isinstance(ref, Pick):
+            return None  # every image of a registry has a digest, and is not without a name
+        with self._located(ref):
+            return await self._manifests.resolve(ref)
 
-    async def confirm(self, reference: str) -> Descriptor | None:
+    async def confirm(self, ref: Ref) -> Descriptor | None:
         """Ask again, by GET, for what `resolve` did not find."""
-        with self._located(reference):
-            return await self._manifests.confirm(reference)
+        if isinstance(ref, Pick):
+            return None
+        with self._located(ref):
+            return await self._manifests.confirm(ref)
 
     async def kept(self, content: Descriptor) -> bool:
         """Ask whether what was just written is there, with all its bytes: a HEAD, and a GET where that does not do."""
@@ -94,7 +98,7 @@ class RegistryRepository:
         found = await find_blob(self._api.asks, url, blob.digest, scopes, expected=blob.size)
         return found is not None and found.size in (None, blob.size)
 
-    async def tags(self) -> AsyncIterator[str]:
+    async def tags(self) -> AsyncIterator[Tag]:
         """Yield every tag, each once; what breaks the grammar is left out, and told. Raises: RepositoryNotFound."""
         doing = "listing its tags"
         request = Request("GET", f"{self._api.url}/tags/list", self._api.pull, limit=MAX_PAGE_BYTES, known=_ABSENT)
@@ -104,10 +108,11 @@ class RegistryRepository:
             async for answer in pages(self._api.asks, request, doing, self._learned.page_size):
                 if answer.status == 404:
                     raise RepositoryNotFound("the registry has no such repository")
-                for tag in fresh(answer, "tags", seen, doing):
-                    if not _is_tag(tag):
+                for text in fresh(answer, "tags", seen, doing):
+                    tag = _tag(text)
+                    if tag is None:
                         refused += 1
-                        self._tell_of(tag, refused)
+                        self._tell_of(text, refused)
                         continue
                     yield tag
 
@@ -211,25 +216,22 @@ class RegistryRepository:
         with self._located(manifest.digest):
             await self._writes.attempt(lambda: self._manifests.put(manifest, manifest.digest))
 
-    async def tag(self, manifest: Manifest, tag: str) -> None:
+    async def tag(self, manifest: Manifest, tag: Tag) -> None:
         """Store a manifest under a tag: one request makes both."""
         with self._located(tag):
-            check_tag(tag)
             await self._writes.attempt(lambda: self._manifests.put(manifest, tag))
 
-    async def delete(self, reference: str) -> None:
+    async def delete(self, ref: Tag | Digest) -> None:
         """Remove a tag, or a manifest by digest.
 
         Raises: ContentNotFound; TagsNotDeleted; RegistryFailure where nothing is deleted.
         """
-        with self._located(reference):
-            request = Request(
-                "DELETE", self._api.manifest(reference), self._api.delete, known=frozenset({400, 404, 405})
-            )
+        with self._located(ref):
+            request = Request("DELETE", self._api.manifest(ref), self._api.delete, known=frozenset({400, 404, 405}))
             answer = await self._client.ask(request, "deleting it")
             if answer.status == 404:
-                raise ContentNotFound(f"the repository has no such {'manifest' if ':' in reference else 'tag'}")
-            if not answer.ok and ":" not in reference:
+                raise ContentNotFound(f"the repository has no such {'manifest' if isinstance(ref, Digest) else 'tag'}")
+            if not answer.ok and isinstance(ref, Tag):
                 # distribution 2.8 reads the tag as a digest (DIGEST_INVALID), and says UNSUPPORTED when all deletion is
                 # off; whether it deletes at all, only the digest can tell.
                 raise TagsNotDeleted("the registry does not delete single tags")
@@ -246,13 +248,12 @@ class RegistryRepository:
             message = f"a name in its list of tags is not a tag, and is left out: {printable(tag, 60)!r}"
             self._observer(Noticed(f"{self._store}/{self.name}", message))
 
-    def _located(self, reference: str | None = None) -> located_at:
-        return located_with_login(self._client, self._api.pull, self._store, self.name, reference)
+    def _located(self, ref: Ref | None = None) -> located_at:
+        return located_with_login(self._client, self._api.pull, self._store, self.name, ref)
 
 
-def _is_tag(text: str) -> bool:
+def _tag(text: str) -> Tag | None:
     try:
-        check_tag(text)
+        return Tag(text)
     except GrammarError:
-        return False
-    return True
+        return None

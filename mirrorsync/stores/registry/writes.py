@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from mirrorsync.errors import Denied, MirrorsyncError, RegistryUnavailable, RepositoryNotFound, Unauthorized
+from mirrorsync.oci.ref import Ref
 from mirrorsync.stores.located import located_at
 from mirrorsync.stores.registry.harbor import Projects
 from mirrorsync.stores.registry.http.client import Client
@@ -85,8 +86,8 @@ class located_with_login(located_at):  # noqa: N801 - used as a function is, as 
 
     __slots__ = ("_client", "_scopes")
 
-    def __init__(self, client: Client, scopes: Scopes, store: str, repository: str, reference: str | None) -> None:
-        super().__init__(store, repository, reference)
+    def __init__(self, client: Client, scopes: Scopes, store: str, repository: str, ref: Ref | None) -> None:
+        super().__init__(store, repository, ref)
         self._client = client
         self._scopes = scopes
 

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import COSIGN_SUFFIXES, cosign_tag
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.base import Repository
 
 Kind = Literal["signature", "sbom", "attestation", "other"]
@@ -41,7 +42,7 @@ class Attachment:
     kind: Kind
     content: Descriptor
     subject: Digest
-    tag: str | None = None
+    tag: Tag | None = None
 
     @property
     def artifact_type(self) -> str:
@@ -50,7 +51,7 @@ class Attachment:
 
 
 async def attached(
-    repository: Repository, subject: Digest, tags: Collection[str] | None = None
+    repository: Repository, subject: Digest, tags: Collection[Tag] | None = None
 ) -> tuple[Attachment, ...]:
     """Return what is attached to a manifest: what names it as its subject, and what cosign stores under its tags.
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mirrorsync.errors import MirrorsyncError, RepositoryNotFound
 from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session, located
@@ -19,24 +21,24 @@ class DestinationTags:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._answers: dict[tuple[Location, str], Descriptor | MirrorsyncError | None] = {}
-        self._listed: dict[Location, frozenset[str]] = {}
+        self._answers: dict[tuple[Location, Tag | Digest], Descriptor | MirrorsyncError | None] = {}
+        self._listed: dict[Location, frozenset[Tag]] = {}
         self._looked_at: set[Location] = set()
         self.absent: set[Location] = set()
 
-    async def ask(self, wanted: Mapping[Location, Iterable[str]]) -> None:
+    async def ask(self, wanted: Mapping[Location, Iterable[Tag | Digest]]) -> None:
         """Ask for tags and digests, by repository; what fails is told to who wants to know it (`named`).
 
         If the first of a repository is not there, the repository is listed once: one that does not exist, or is nearly
         empty, then costs two questions instead of one for each tag. Registries say "does not exist" also of what a run
         left that was cut off before its first tag.
         """
-        groups = {target: list(dict.fromkeys(references)) for target, references in wanted.items() if references}
+        groups = {target: list(dict.fromkeys(refs)) for target, refs in wanted.items() if refs}
         await for_each(groups.items(), self._look)
-        rest = ((target, one) for target, references in groups.items() for one in references)
+        rest = ((target, one) for target, refs in groups.items() for one in refs)
         await for_each(rest, self._ask)
 
-    async def _look(self, group: tuple[Location, Sequence[str]]) -> None:
+    async def _look(self, group: tuple[Location, Sequence[Tag | Digest]]) -> None:
         target, (first, *_) = group
         if target in self._looked_at:
             return
@@ -54,38 +56,38 @@ class DestinationTags:
         except MirrorsyncError:
             pass  # a registry may answer questions and refuse lists; then each tag is asked for
 
-    async def _doubted(self, target: Location, tag: str) -> None:
+    async def _doubted(self, target: Location, ref: Tag | Digest) -> None:
         """Ask again for a tag that was not there and is on the list: this registry's short answers are wrong."""
         confirming = self._session.confirming(target)
-        if tag in self._listed[target] and confirming is not None:
-            self._answers[target, tag] = await confirming.confirm(tag)
+        if ref in self._listed[target] and confirming is not None:
+            self._answers[target, ref] = await confirming.confirm(ref)
 
-    async def _ask(self, question: tuple[Location, str]) -> None:
-        target, reference = question
+    async def _ask(self, question: tuple[Location, Tag | Digest]) -> None:
+        target, ref = question
         if question in self._answers:
             return
         try:
             # What keeps images in another form cannot tell what a tag names: see `held_at`.
             if self._session.converting(target) is None:
-                self._answers[question] = await self._asked(target, reference)
+                self._answers[question] = await self._asked(target, ref)
         except MirrorsyncError as error:
             self._answers[question] = error
 
-    async def _asked(self, target: Location, reference: str) -> Descriptor | None:
-        if self.lacks(target, reference):
+    async def _asked(self, target: Location, ref: Tag | Digest) -> Descriptor | None:
+        if self.lacks(target, ref):
             return None
-        with located("destination", target, reference):
-            return await self._session.destination(target).resolve(reference)
+        with located("destination", target, ref):
+            return await self._session.destination(target).resolve(ref)
 
-    def lacks(self, target: Location, reference: str) -> bool:
+    def lacks(self, target: Location, ref: Tag | Digest) -> bool:
         """Tell whether it is known without a question that a destination does not have a tag or digest."""
         listed = self._listed.get(target)
-        return target in self.absent or (listed is not None and ":" not in reference and reference not in listed)
+        return target in self.absent or (listed is not None and isinstance(ref, Tag) and ref not in listed)
 
-    async def named(self, target: Location, reference: str) -> Descriptor | None:
+    async def named(self, target: Location, ref: Tag | Digest) -> Descriptor | None:
         """Return what a tag or digest names at a destination, None when it is not there. Raises: what asking raised."""
-        await self._ask((target, reference))
-        answer = self._answers[target, reference]
+        await self._ask((target, ref))
+        answer = self._answers[target, ref]
         if isinstance(answer, MirrorsyncError):
             raise answer
         return answer

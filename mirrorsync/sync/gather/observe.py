@@ -12,6 +12,7 @@ from mirrorsync.events import Noticed, PhaseAdvanced, PhaseStarted
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest, Outline
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed, check_bounds, closure
 from mirrorsync.plan.model import Failure, Image
@@ -33,9 +34,9 @@ async def observe(
     tags = tags or DestinationTags(session)
     observer = _Observer(session, tags, deep)
     session.announce(PhaseStarted("observe", len(desired.images)))
-    by_target: defaultdict[Location, list[str]] = defaultdict(list)
+    by_target: defaultdict[Location, list[Tag | Digest]] = defaultdict(list)
     for image in desired.images:
-        by_target[image.target].append(_reference(image))
+        by_target[image.target].append(_ref(image))
     await tags.ask(by_target)
     await for_each(desired.images, observer.root)
     changed = [image for image in desired.images if observer.wants_contents(image)]
@@ -58,7 +59,7 @@ class _Observer:
     async def root(self, image: Image) -> None:
         """Ask what an image's tag names at its destination."""
         try:
-            with located("destination", image.target, _reference(image)):
+            with located("destination", image.target, _ref(image)):
                 self._set_root(image, await self._held_root(image))
         except MirrorsyncError as error:
             self._fail(image, error)
@@ -66,10 +67,10 @@ class _Observer:
 
     async def _held_root(self, image: Image) -> Descriptor | None:
         if self._session.converting(image.target) is None:
-            return await self._tags.named(image.target, _reference(image))
-        if self._tags.lacks(image.target, _reference(image)):
+            return await self._tags.named(image.target, _ref(image))
+        if self._tags.lacks(image.target, _ref(image)):
             return None
-        return await held_at(self._session, image.target, _reference(image), image.root, image.source)
+        return await held_at(self._session, image.target, _ref(image), image.root, image.source)
 
     def _set_root(self, image: Image, held: Descriptor | None) -> None:
         self._roots[image] = held
@@ -97,7 +98,7 @@ class _Observer:
         check_bounds(depth, len(walked.manifests))
         if await self._holds(image.target, content, is_manifest=True) and not self._deep:
             return  # a registry takes a manifest only after what it names
-        with located("source", image.source, image.tag or str(image.root.digest)):
+        with located("source", image.source, _ref(image)):
             manifest = self._kept(await self._session.manifest(image.source, content), image)
         walked.blobs.update(blob.digest for blob in manifest.blobs)
         check_bounds(depth, len(walked.manifests), len(walked.blobs))
@@ -126,7 +127,7 @@ class _Observer:
         async def ask() -> bool:
             repository = self._session.destination(target)
             if is_manifest:
-                return await repository.resolve(str(content.digest)) is not None
+                return await repository.resolve(content.digest) is not None
             return await repository.has(content)
 
         with located("destination", target):
@@ -188,8 +189,8 @@ class _Observer:
         return closure(root, lambda content: known[content.digest], skip=unknown)
 
 
-def _reference(image: Image) -> str:
-    return image.tag or str(image.root.digest)
+def _ref(image: Image) -> Tag | Digest:
+    return image.tag or image.root.digest
 
 
 class _Walked:

@@ -8,6 +8,7 @@ from typing import Final
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import COSIGN_SUFFIXES
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import check_bounds
 from mirrorsync.plan.model import Origin
@@ -19,7 +20,7 @@ _DEPTH: Final = 4  # an SBOM that is signed, with an attestation of the signatur
 
 async def referring(
     session: Session, source: Location, root: Descriptor
-) -> AsyncIterator[tuple[str | None, Descriptor]]:
+) -> AsyncIterator[tuple[Tag | None, Descriptor]]:
     """Yield what refers to an image or one of its parts, each once: its tag, None where it has none, and its root.
 
     Referrers are asked for by the API of the distribution spec 1.1 (or its fallback tag); cosign's older signatures

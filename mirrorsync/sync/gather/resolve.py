@@ -12,8 +12,8 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import refuse_schema_1
 from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location, Reference
-from mirrorsync.oci.transports import is_pick
 from mirrorsync.plan.inventory import Desired, conflicts
 from mirrorsync.plan.model import Failure, Image, Origin
 from mirrorsync.spec.filters import ExactTag
@@ -35,7 +35,7 @@ class _Question:
     wanted: ExactTag | Digest
 
     @property
-    def tag(self) -> str | None:
+    def tag(self) -> Tag | None:
         """The tag at the destination, None when the image is wanted by digest alone."""
         return None if isinstance(self.wanted, Digest) else self.wanted.tag
 
@@ -44,12 +44,12 @@ class _Question:
         return self.wanted if isinstance(self.wanted, Digest) else self.wanted.digest
 
     @property
-    def reference(self) -> str:
+    def reference(self) -> Ref:
         # A pin is asked by digest and the tag is not: what the spec says is what is wanted, as docker does it.
         if isinstance(self.wanted, Digest):
-            return str(self.wanted)
+            return self.wanted
         if self.wanted.digest is not None:
-            return str(self.wanted.digest)
+            return self.wanted.digest
         return self.wanted.tag if self.wanted.source is None else self.wanted.source
 
     @property
@@ -60,16 +60,13 @@ class _Question:
     @property
     def asked(self) -> Reference:
         """The image at its source."""
-        if self.pin is None and is_pick(self.reference):
-            return Reference(self.source, pick=self.reference)
-        tag = None if isinstance(self.wanted, Digest) else self.wanted.source or self.wanted.tag
-        return Reference(self.source, tag, self.pin)
+        return Reference.of(self.source, self.reference)
 
     def __str__(self) -> str:
         return str(self.asked)
 
 
-_Key = tuple[Location, str, tuple[Platform, ...]]
+_Key = tuple[Location, Ref, tuple[Platform, ...]]
 
 
 async def resolve(mirrors: Iterable[Mirror], session: Session) -> Desired:
@@ -98,9 +95,9 @@ class Chosen:
         self._resolver = resolver
         self._questions = questions
 
-    def tags(self) -> dict[Location, list[str]]:
+    def tags(self) -> dict[Location, list[Tag | Digest]]:
         """Return the tags that will be wanted at the destinations, by repository."""
-        wanted: defaultdict[Location, list[str]] = defaultdict(list)
+        wanted: defaultdict[Location, list[Tag | Digest]] = defaultdict(list)
         for question in self._questions:
             if question.tag is not None:
                 for destination in question.mirror.destinations:
@@ -120,9 +117,9 @@ class Chosen:
 class _Resolver:
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._listings: Answers[Location, list[str]] = Answers()
+        self._listings: Answers[Location, list[Tag]] = Answers()
         self._roots: dict[_Key, Descriptor] = {}
-        self._referring: dict[_Key, list[tuple[str | None, Descriptor]]] = {}
+        self._referring: dict[_Key, list[tuple[Tag | None, Descriptor]]] = {}
         self._failures: dict[str, Failure] = {}
         self.chosen: defaultdict[str, list[_Question]] = defaultdict(list)
 
@@ -162,8 +159,8 @@ class _Resolver:
         wanted: list[ExactTag | Digest] = [*selection.choose(tags), *selection.digests]
         chosen += [_Question(mirror, source, one) for one in wanted]
 
-    async def _list(self, source: Location) -> list[str]:
-        async def ask() -> list[str]:
+    async def _list(self, source: Location) -> list[Tag]:
+        async def ask() -> list[Tag]:
             return [tag async for tag in self._session.repository(source).tags()]
 
         return await self._listings.get(source, ask)
@@ -192,7 +189,7 @@ class _Resolver:
     async def _root(self, question: _Question) -> Descriptor:
         root = await named_at(self._session, question.source, question.reference)
         if root is None:
-            raise await missing(question.asked, lambda: self._list(question.source))
+            raise await missing(question.source, question.reference, lambda: self._list(question.source))
         refuse_schema_1(root.media_type)
         if question.pin is not None and root.digest != question.pin:
             raise IntegrityError(f"asked for {question.pin} and got {root.digest}")
@@ -204,7 +201,7 @@ class _Resolver:
 
     def desired(self, questions: Iterable[_Question]) -> Desired:
         """Return the images in the order of the spec, without those that two mirrors want to be different things."""
-        images: dict[tuple[Location, str], Image] = {}
+        images: dict[tuple[Location, Tag | Digest], Image] = {}
         wanted: list[Image] = []
         for question in questions:
             root = self._roots.get(question.key)
@@ -213,27 +210,25 @@ class _Resolver:
                 wanted += _along(question, self._referring.get(question.key, ()))
         clashing = self._clashes(wanted)
         for image in wanted:
-            key = (image.target, image.tag or str(image.root.digest))
+            key = (image.target, image.tag or image.root.digest)
             if key not in clashing:
                 images.setdefault(key, image)
         return Desired(tuple(images.values()), tuple(self._failures.values()))
 
-    def _clashes(self, wanted: list[Image]) -> set[tuple[Location, str]]:
+    def _clashes(self, wanted: list[Image]) -> set[tuple[Location, Tag | Digest]]:
         """Neither of two different images may win by its place in the file, so both fail."""
-        sources: defaultdict[tuple[Location, str], list[str]] = defaultdict(list)
+        sources: defaultdict[tuple[Location, Tag | Digest], list[str]] = defaultdict(list)
         for image, other in conflicts(wanted).items():
-            sources[image.target, str(image.tag)] += [str(other.origin), str(image.origin)]
-        for (target, tag), names in sources.items():
+            sources[image.target, image.tag or image.root.digest] += [str(other.origin), str(image.origin)]
+        for (target, ref), names in sources.items():
             several = " and ".join(dict.fromkeys(names))
             error = UsageError(
                 f"{several} are different images and both would be this tag",
                 remedy="give one of them another name, destination or tag filter",
                 side="destination",
-                store=target.store,
-                repository=target.repository,
-                reference=tag,
+                place=target.at(ref),
             )
-            self._fail(f"{target}:{tag}", error)
+            self._fail(error.where, error)
         return set(sources)
 
 
@@ -245,7 +240,7 @@ def _images(question: _Question, root: Descriptor) -> Iterable[Image]:
         yield Image(origin, target, question.tag, root, mirror.pointer)
 
 
-def _along(question: _Question, referring: Iterable[tuple[str | None, Descriptor]]) -> Iterable[Image]:
+def _along(question: _Question, referring: Iterable[tuple[Tag | None, Descriptor]]) -> Iterable[Image]:
     for destination in question.mirror.destinations:
         target = question.mirror.target(destination, question.source.repository)
         for tag, root in referring:

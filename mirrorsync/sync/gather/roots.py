@@ -11,20 +11,21 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.narrowing import chosen, narrowed
 from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location
 from mirrorsync.sync.gather.named import named_at
 from mirrorsync.sync.session import Session
 
 
 async def root_of(
-    session: Session, source: Location, reference: str, platforms: Sequence[Platform] = ()
+    session: Session, source: Location, ref: Ref, platforms: Sequence[Platform] = ()
 ) -> Descriptor | None:
-    """Return what `reference` names, None when it is not there.
+    """Return what `ref` names, None when it is not there.
 
     Of an index, one platform's image stands for itself; several make an index of their own, which the session
     remembers, since no store has it. Raises: ContentNotFound when there is nothing for a platform.
     """
-    root = await named_at(session, source, reference)
+    root = await named_at(session, source, ref)
     return root if root is None or not platforms else await narrow(session, source, root, platforms)
 
 

@@ -6,6 +6,7 @@ from mirrorsync.errors import MirrorsyncError, NotFound
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.deletion import Sharing
 from mirrorsync.plan.inventory import check_bounds
@@ -20,10 +21,10 @@ async def sharing_of(session: Session, location: Location, digest: Digest) -> Sh
     Every tag of the repository is asked for. A list that breaks off is an error: what is not known is not deleted.
     """
     tags = [tag async for tag in session.repository(location).tags()]
-    named: dict[str, Descriptor] = {}
+    named: dict[Tag, Descriptor] = {}
     failures: list[MirrorsyncError] = []
 
-    async def ask(tag: str) -> None:
+    async def ask(tag: Tag) -> None:
         try:
             found = await named_at(session, location, tag) if not failures else None
         except MirrorsyncError as error:

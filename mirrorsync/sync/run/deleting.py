@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from mirrorsync.errors import RegistryFailure, StalePlan, TagsNotDeleted
 from mirrorsync.events import Deleted
-from mirrorsync.oci.reference import Location
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.reference import Location, Where
 from mirrorsync.plan.deletion import Doomed, check_deletable
 from mirrorsync.plan.steps import DeleteManifest, DeleteTag
 from mirrorsync.stores.base import Sweeping
@@ -26,16 +28,16 @@ async def delete_tag(session: Session, step: DeleteTag) -> None:
         return
     if found.digest != step.before.digest:
         raise StalePlan(f"the tag names {found.digest.short} by now; nothing was deleted")
-    by_digest = False
+    gone: list[Tag | Digest] = [step.tag]
     try:
         await repository.delete(step.tag)
     except TagsNotDeleted:
         sharing = await sharing_of(session, step.target, step.before.digest)
         check_deletable(Doomed(step.target, step.tag, step.before, sharing), sharing, all_tags=False)
-        await repository.delete(str(step.before.digest))
-        by_digest = True
-    await _check_gone(session, step.target, (step.tag, *([str(step.before.digest)] if by_digest else [])))
-    session.announce(Deleted(f"{step.target}:{step.tag}", str(step.before.digest), by_digest))
+        await repository.delete(step.before.digest)
+        gone.append(step.before.digest)
+    await _check_gone(session, step.target, gone)
+    session.announce(Deleted(f"{step.target}:{step.tag}", str(step.before.digest), len(gone) > 1))
 
 
 async def delete_manifest(session: Session, step: DeleteManifest) -> None:
@@ -48,19 +50,19 @@ async def delete_manifest(session: Session, step: DeleteManifest) -> None:
     changed = sorted({*sharing.tags} ^ {*step.tags} | {*sharing.indexes})
     if changed:
         raise StalePlan(f"{', '.join(changed)} changed after the plan was made; nothing was deleted")
-    await session.repository(step.target).delete(str(digest))
+    await session.repository(step.target).delete(digest)
     # What a layout deletes may stay as part of an image without a tag, until it is swept.
     swept = isinstance(session.store(step.target.store), Sweeping)
-    await _check_gone(session, step.target, (*step.tags, *([] if swept else [str(digest)])))
+    await _check_gone(session, step.target, (*step.tags, *([] if swept else [digest])))
     session.announce(Deleted(f"{step.target}@{digest}", str(digest), True))
 
 
-async def _check_gone(session: Session, target: Location, names: Iterable[str]) -> None:
+async def _check_gone(session: Session, target: Location, refs: Iterable[Tag | Digest]) -> None:
     """A registry that accepts a deletion and keeps the image (a cache, a replica) has not deleted it."""
-    for name in names:
-        if await session.repository(target).resolve(name) is not None:
+    for ref in refs:
+        if await session.repository(target).resolve(ref) is not None:
             raise RegistryFailure(
                 "it was accepted to be deleted, and is still there",
                 remedy="look again later: a cache may still have it",
-                reference=name,
+                place=Where(ref=ref),
             )

@@ -70,7 +70,7 @@ async def _put_manifest(performer: Performer, step: PutManifest) -> None:
     async with performer.room.of(step.manifest.size):
         with located("source", step.source):
             manifest = await performer.session.manifest(step.source, step.manifest)
-        with located("destination", step.target, str(manifest.digest)):
+        with located("destination", step.target, manifest.digest):
             await performer.storing.put(manifest, step.source, step.target)
 
 
@@ -95,7 +95,7 @@ async def _delete_tag(performer: Performer, step: DeleteTag) -> None:
 
 
 async def _delete_manifest(performer: Performer, step: DeleteManifest) -> None:
-    with located("destination", step.target, str(step.manifest.digest)):
+    with located("destination", step.target, step.manifest.digest):
         await delete_manifest(performer.session, step)
 
 

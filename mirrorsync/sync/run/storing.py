@@ -14,6 +14,7 @@ from mirrorsync.events import Retrying
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.sync.pool import Answers
 from mirrorsync.sync.run.transfer import Transfer
@@ -51,7 +52,7 @@ class Storing:
             if error.transient or isinstance(error, BlobsUnknown | NotKept):
                 raise
 
-    async def tag(self, manifest: Manifest, source: Location, target: Location, tag: str) -> None:
+    async def tag(self, manifest: Manifest, source: Location, target: Location, tag: Tag) -> None:
         """Let a tag name a manifest that was prepared. Raises: NotKept, MirrorsyncError."""
         repository = self._session.destination(target)
         if (target, manifest.digest) in self._seen:

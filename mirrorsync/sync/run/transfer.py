@@ -15,7 +15,7 @@ from mirrorsync.events import BlobEnded, BlobStarted, BytesMoved, Retrying
 from mirrorsync.files.chunks import CHUNK_BYTES, VerifiedChunks
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.reference import Location
+from mirrorsync.oci.reference import Location, Where
 from mirrorsync.plan.model import Amount
 from mirrorsync.sync.run.relay import relay
 from mirrorsync.sync.session import Session, located
@@ -165,7 +165,7 @@ class Transfer:
         what = "manifest" if content.is_manifest else "blob"
         raise NotKept(
             f"the registry took {what} {content.digest.short} and does not have it, or not all of it",
-            reference=str(content.digest),
+            place=Where(ref=content.digest),
         )
 
     async def _not_kept(self, blob: Descriptor, targets: Sequence[Location]) -> Failures:

@@ -25,6 +25,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest, refuse_schema_1
 from mirrorsync.oci.narrowing import ATTESTATION_KIND, ATTESTED, chosen
 from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import LATEST, Location, Reference
 from mirrorsync.oci.transports import transport_of
 from mirrorsync.sync.gather.attached import Attachment, attached
@@ -80,7 +81,7 @@ class Examination:
     members: tuple[Member, ...] = ()
     image: Inspected | None = None
     attached: tuple[Attachment, ...] = ()
-    tags: tuple[str, ...] | None = None
+    tags: tuple[Tag, ...] | None = None
     notices: tuple[str, ...] = ()
 
 
@@ -98,7 +99,7 @@ async def examine(
     if root is None and (reference.names_one or platform is not None or not tags):
         raise await absent(session, asked)
     if root is not None and asked.tag is not None and asked.digest is not None:
-        await _note_moved(session, asked, notices)
+        await _note_moved(session, asked.location, asked.tag, asked.digest, notices)
     listed = await _tags(session, asked, notices) if tags else None
     if root is None:
         if not listed:
@@ -130,8 +131,7 @@ async def select(session: Session, reference: Reference, root: Manifest, platfor
     try:
         return await _select(session, reference.location, root, platform)
     except (ContentNotFound, UsageError) as error:
-        where = reference.location
-        raise error.at(store=where.store, repository=where.repository, reference=reference.asked) from error.__cause__
+        raise error.at(reference.location.at(reference.asked)) from error.__cause__
 
 
 async def read_config(session: Session, source: Location, image: Manifest) -> bytes:
@@ -147,10 +147,10 @@ async def read_config(session: Session, source: Location, image: Manifest) -> by
 async def absent(session: Session, reference: Reference) -> MirrorsyncError:
     """Return the error for what is not there."""
 
-    async def list_tags() -> list[str]:
+    async def list_tags() -> list[Tag]:
         return [tag async for tag in session.repository(reference.location).tags()]
 
-    return await missing(reference, list_tags)
+    return await missing(reference.location, reference.asked, list_tags)
 
 
 def members_of(index: Manifest) -> tuple[Member, ...]:
@@ -171,16 +171,16 @@ async def _lookup(session: Session, reference: Reference) -> Manifest | None:
     return await session.manifest(reference.location, found.bare())
 
 
-async def _note_moved(session: Session, reference: Reference, notices: list[str]) -> None:
+async def _note_moved(session: Session, where: Location, tag: Tag, digest: Digest, notices: list[str]) -> None:
     """A reference with tag and digest means the digest, as docker has it; who wrote it may not know that they part."""
-    now = await session.repository(reference.location).resolve(str(reference.tag))
+    now = await session.repository(where).resolve(tag)
     if now is None:
-        notices.append(f"the tag {reference.tag} is not there; the digest is")
-    elif now.digest != reference.digest:
-        notices.append(f"the tag {reference.tag} names another image now: {now.digest}")
+        notices.append(f"the tag {tag} is not there; the digest is")
+    elif now.digest != digest:
+        notices.append(f"the tag {tag} names another image now: {now.digest}")
 
 
-async def _tags(session: Session, reference: Reference, notices: list[str]) -> tuple[str, ...] | None:
+async def _tags(session: Session, reference: Reference, notices: list[str]) -> tuple[Tag, ...] | None:
     try:
         return tuple([tag async for tag in session.repository(reference.location).tags()])
     except RepositoryNotFound as error:
@@ -230,7 +230,7 @@ async def _inspect(session: Session, source: Location, image: Manifest, notices:
 
 
 async def _attached(
-    session: Session, reference: Reference, subject: Digest, tags: Sequence[str] | None, notices: list[str]
+    session: Session, reference: Reference, subject: Digest, tags: Sequence[Tag] | None, notices: list[str]
 ) -> tuple[Attachment, ...]:
     try:
         return await attached(session.repository(reference.location), subject, None if tags is None else set(tags))

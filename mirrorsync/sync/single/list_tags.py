@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mirrorsync.errors import ContentNotFound, RepositoryNotFound
-from mirrorsync.oci.reference import Location
+from mirrorsync.oci.ref import Tag, written
+from mirrorsync.oci.reference import Location, Where
 from mirrorsync.oci.transports import transport_of
 from mirrorsync.stores.base import HoldsUnnamed
 from mirrorsync.sync.session import Session
@@ -16,7 +17,7 @@ class Named(NamedTuple):
     """The tags of one repository, in the order in which it lists them."""
 
     repository: str
-    tags: Sequence[str]
+    tags: Sequence[Tag]
 
 
 async def list_names(session: Session, place: Location) -> tuple[list[Named], list[str]]:
@@ -36,7 +37,7 @@ async def list_names(session: Session, place: Location) -> tuple[list[Named], li
                 raise
             tags = []
         listed.append(Named(name, tags))
-    unnamed = list(await store.unnamed()) if whole and isinstance(store, HoldsUnnamed) else []
+    unnamed = [written("", ref) for ref in await store.unnamed()] if whole and isinstance(store, HoldsUnnamed) else []
     if whole and not names and not unnamed:
-        raise ContentNotFound("there is no image in this place", store=place.store, remedy="check its path")
+        raise ContentNotFound("there is no image in this place", place=Where(place.store), remedy="check its path")
     return listed, unnamed

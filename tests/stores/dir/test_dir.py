@@ -14,6 +14,7 @@ import pytest
 from mirrorsync.errors import ContentNotFound, Denied, IntegrityError, Locked, RepositoryNotFound, StorageError
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import THE_ONLY_ONE, Tag, parse_ref
 from mirrorsync.stores.directory import DirRepository, DirStore
 from tests.cli.tools import Podman, skopeo_digest
 from tests.parts.images import (
@@ -78,7 +79,7 @@ def expected(made: Image, *referring: Image) -> dict[str, bytes]:
 
 async def whole(repository: DirRepository, made: Image) -> bool:
     for one in made.manifests():
-        assert await repository.resolve(one.digest) == parsed(one).descriptor
+        assert await repository.resolve(Digest(one.digest)) == parsed(one).descriptor
         assert (await repository.manifest(parsed(one).descriptor)).raw == one.raw
     return all([await repository.read(described(data)) == data for data in made.all_blobs().values()])
 
@@ -105,8 +106,8 @@ def test_we_read_what_skopeo_writes(tmp_path: Path, made: Image) -> None:
 
     async def scenario(repository: DirRepository, store: DirStore) -> None:
         for reference in ("", "latest", "any", made.digest):
-            assert await repository.resolve(reference) == parsed(made).descriptor
-        assert await repository.resolve(digest(b"none")) is None
+            assert await repository.resolve(parse_ref(reference)) == parsed(made).descriptor
+        assert await repository.resolve(Digest(digest(b"none"))) is None
         assert [tag async for tag in repository.tags()] == []
         assert [name async for name in store.repositories()] == [""]
         assert await whole(repository, made)
@@ -132,15 +133,15 @@ def test_an_image_without_a_media_type_of_its_own_is_what_it_looks_like(tmp_path
         written(directory, bare)
 
         async def scenario(repository: DirRepository, _: DirStore, bare: Image = bare) -> None:
-            assert await repository.resolve("") == Manifest.parse(bare.raw, bare.media_type).descriptor
+            assert await repository.resolve(THE_ONLY_ONE) == Manifest.parse(bare.raw, bare.media_type).descriptor
 
         within(directory, scenario)
 
 
 def test_nothing_is_there_before_anything_is(tmp_path: Path) -> None:
     async def scenario(repository: DirRepository, store: DirStore) -> None:
-        assert await repository.resolve("") is None
-        assert await repository.resolve(ONE.digest) is None
+        assert await repository.resolve(THE_ONLY_ONE) is None
+        assert await repository.resolve(Digest(ONE.digest)) is None
         assert [name async for name in store.repositories()] == []
         with pytest.raises(RepositoryNotFound):
             _ = [tag async for tag in repository.tags()]
@@ -167,7 +168,7 @@ def test_another_image_takes_the_place_of_the_one_that_was_there(tmp_path: Path,
 def test_a_second_image_in_one_run_is_refused_and_the_same_one_is_not(tmp_path: Path) -> None:
     async def scenario(repository: DirRepository, _: DirStore) -> None:
         await store_image(repository, ONE, "1")
-        await repository.tag(parsed(ONE), "latest")
+        await repository.tag(parsed(ONE), Tag("latest"))
         with pytest.raises(Denied, match="holds one image") as caught:
             await store_image(repository, TWO, "2")
         assert "use oci:" in caught.value.remedy
@@ -235,7 +236,7 @@ def test_a_directory_of_something_else_is_refused_and_left_alone(tmp_path: Path,
 
     async def scenario(repository: DirRepository, store: DirStore) -> None:
         with pytest.raises(StorageError, match="not a dir: image"):
-            await repository.resolve("")
+            await repository.resolve(THE_ONLY_ONE)
         with pytest.raises(StorageError, match="not a dir: image") as caught:
             await store_image(repository, ONE, "1")
         assert caught.value.store == f"dir:{tmp_path}"
@@ -250,7 +251,7 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
 
     async def scenario(repository: DirRepository, _: DirStore) -> None:
         with pytest.raises(StorageError, match="Not a directory"):
-            await repository.resolve("")
+            await repository.resolve(THE_ONLY_ONE)
         with pytest.raises(StorageError, match="Not a directory"):
             await store_image(repository, ONE, "1")
 
@@ -278,7 +279,7 @@ def test_what_is_no_file_is_not_read(tmp_path: Path, target: str) -> None:
         with pytest.raises(StorageError):
             await repository.read(described(data))
         with pytest.raises(StorageError):
-            await repository.resolve("")
+            await repository.resolve(THE_ONLY_ONE)
 
     within(tmp_path / "d", scenario)
 
@@ -292,7 +293,7 @@ def test_content_that_is_not_its_digest_is_told(tmp_path: Path) -> None:
     (tmp_path / name.partition(":")[2]).write_bytes(data[:-1] + b"!")
 
     async def scenario(repository: DirRepository, _: DirStore) -> None:
-        assert await repository.resolve(ONE.digest) is None
+        assert await repository.resolve(Digest(ONE.digest)) is None
         with pytest.raises(IntegrityError):
             await repository.manifest(parsed(ONE).descriptor)
         with pytest.raises(IntegrityError):
@@ -337,7 +338,7 @@ def test_an_image_is_deleted_with_its_directory(tmp_path: Path) -> None:
 
     async def scenario(repository: DirRepository, _: DirStore) -> None:
         with pytest.raises(Denied) as caught:
-            await repository.delete("latest")
+            await repository.delete(Tag("latest"))
         assert caught.value.remedy == "remove the directory"
 
     within(tmp_path, scenario)

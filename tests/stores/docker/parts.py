@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Tag, parse_ref
 from mirrorsync.stores.base import Store, WritableRepository
 from mirrorsync.stores.docker.archive_store import DockerArchiveStore
 from mirrorsync.stores.docker.daemon_store import DockerDaemonStore
@@ -172,7 +173,7 @@ def within(path: Path, work: Callable[[Store], Awaitable[Result]], cache: Path |
 
 async def pulled(repository: WritableRepository, reference: str) -> tuple[Manifest, dict[str, bytes]]:
     """Return an image's manifest and blobs, all verified."""
-    root = await repository.resolve(reference)
+    root = await repository.resolve(parse_ref(reference))
     assert root is not None, reference
     found = await repository.manifest(root)
     return found, {str(blob.digest): await repository.read(blob) for blob in found.blobs}
@@ -188,7 +189,7 @@ async def pushed(repository: WritableRepository, made: Image, tag: str) -> list[
             await asyncio.to_thread(
                 repository.put, blob, [data[at : at + 100_000] for at in range(0, len(data), 100_000)]
             )
-    await repository.tag(Manifest.parse(made.raw, made.media_type), tag)
+    await repository.tag(Manifest.parse(made.raw, made.media_type), Tag(tag))
     return lacking
 
 

@@ -16,6 +16,7 @@ from mirrorsync.errors import (
     RepositoryNotFound,
 )
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Pick, Tag
 from mirrorsync.stores.base import Store
 from tests.parts.daemon import Daemon
 from tests.parts.docker_registry import DockerRegistry
@@ -77,10 +78,10 @@ def test_names_are_familiar_ones(daemon: Daemon, ask: Asking, tmp_path: Path, un
     load(daemon, tmp_path, Plain(label=unique), name.format(unique))
     repository = name.format(unique).removeprefix("docker.io/").removesuffix(":1")
 
-    async def look(store: Store) -> tuple[list[str], bool]:
+    async def look(store: Store) -> tuple[list[Tag], bool]:
         assert repository in [each async for each in store.repositories()]
         tags = [tag async for tag in store.repository(repository).tags()]
-        return tags, await store.repository(repository).resolve("1") is not None
+        return tags, await store.repository(repository).resolve(Tag("1")) is not None
 
     assert ask(look) == (["1"], True)
 
@@ -88,7 +89,7 @@ def test_names_are_familiar_ones(daemon: Daemon, ask: Asking, tmp_path: Path, un
 def test_what_is_not_there_is_absent(ask: Asking, unique: str) -> None:
     async def look(store: Store) -> list[object]:
         named, by_id = store.repository(unique), store.repository("")
-        return [await named.resolve("1"), await by_id.resolve("@sha256:" + "a" * 64)]
+        return [await named.resolve(Tag("1")), await by_id.resolve(Pick.by_id("a" * 64))]
 
     assert ask(look) == [None, None]
 
@@ -124,20 +125,22 @@ def test_it_knows_what_it_holds_and_a_tag_is_deleted_alone(ask: Asking, unique: 
 
     async def holds(store: Store) -> list[bool]:
         repository: Any = store.repository(unique)
-        return [await repository.holds_image(tag, Manifest.parse(image.raw, image.media_type)) for tag in ("1", "2")]
+        return [
+            await repository.holds_image(Tag(tag), Manifest.parse(image.raw, image.media_type)) for tag in ("1", "2")
+        ]
 
     ask(write)
     assert ask(holds) == [True, True]
-    ask(lambda store: store.repository(unique).delete("1"))
+    ask(lambda store: store.repository(unique).delete(Tag("1")))
     assert ask(holds) == [False, True]
     with pytest.raises(ContentNotFound):
-        ask(lambda store: store.repository(unique).delete("1"))
+        ask(lambda store: store.repository(unique).delete(Tag("1")))
 
 
 def test_an_index_is_refused_with_what_to_do(ask: Asking, unique: str) -> None:
     made = multi_platform(unique)
     with pytest.raises(Denied) as caught:
-        ask(lambda store: store.repository(unique).tag(Manifest.parse(made.raw, made.media_type), "1"))
+        ask(lambda store: store.repository(unique).tag(Manifest.parse(made.raw, made.media_type), Tag("1")))
     assert "--platform" in caught.value.remedy
 
 
@@ -176,7 +179,7 @@ def test_an_image_that_the_daemon_has_gets_another_tag_without_its_content(
 
     async def tag(store: Store) -> None:
         image = packed(made)
-        await store.repository(f"quay.io/{unique}").tag(Manifest.parse(image.raw, image.media_type), "2")
+        await store.repository(f"quay.io/{unique}").tag(Manifest.parse(image.raw, image.media_type), Tag("2"))
 
     ask(tag)
     assert daemon.log.count("Getting image source") == loads

@@ -29,6 +29,7 @@ from mirrorsync.errors import (
     UsageError,
 )
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.docker.daemon_store import DockerDaemonStore
 from tests.parts.images import digest
@@ -90,7 +91,7 @@ def answering(answers: Answers, *, version: str | None = "1.41", bodies: list[by
 
 
 def resolve(store: Store) -> Awaitable[object]:
-    return store.repository("app").resolve("1")
+    return store.repository("app").resolve(Tag("1"))
 
 
 READING: dict[str, tuple[Answers, type[MirrorsyncError], str]] = {
@@ -136,7 +137,7 @@ def test_containerds_image_store_whose_ids_are_not_configs_is_understood(tmp_pat
 
     async def holds(store: Store) -> object:
         repository: Any = store.repository("app")
-        return await repository.holds_image("1", Manifest.parse(made.raw, made.media_type))
+        return await repository.holds_image(Tag("1"), Manifest.parse(made.raw, made.media_type))
 
     with answering(answers) as host:
         assert using(host, tmp_path, resolve) is not None

@@ -10,6 +10,7 @@ import pytest
 
 from mirrorsync.errors import RepositoryNotFound, UsageError
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import THE_ONLY_ONE, parse_ref
 from mirrorsync.stores.base import Store
 from tests.cli.tools import Podman
 from tests.parts.images import digest, write_layout
@@ -118,7 +119,7 @@ def test_one_of_several_images_is_found_by_familiar_name_and_by_position(
     ("repository", "reference"), [("app", "2"), ("corp/app", "1"), ("", "@3"), ("", "@99999"), ("", "1")]
 )
 def test_what_is_not_there_is_absent(several: Path, repository: str, reference: str) -> None:
-    assert within(several, lambda store: store.repository(repository).resolve(reference)) is None
+    assert within(several, lambda store: store.repository(repository).resolve(parse_ref(reference))) is None
 
 
 def test_the_only_image_needs_no_name_and_several_are_named_in_the_error(several: Path, tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_the_only_image_needs_no_name_and_several_are_named_in_the_error(several
     with pytest.raises(UsageError, match="holds 3 images") as caught:
         read(several, "", "")
     assert caught.value.remedy == "name one: app:1, localhost:5000/app:1, @2"
-    assert within(tmp_path / "none.tar", lambda store: store.repository("").resolve("")) is None
+    assert within(tmp_path / "none.tar", lambda store: store.repository("").resolve(THE_ONLY_ONE)) is None
 
 
 def test_repositories_and_tags_are_listed(several: Path) -> None:

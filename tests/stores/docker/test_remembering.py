@@ -14,6 +14,7 @@ from mirrorsync.errors import IntegrityError
 from mirrorsync.events import Event, Noticed
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.plan.model import Plan
 from mirrorsync.spec.load import load
 from mirrorsync.stores.base import Store
@@ -137,7 +138,7 @@ def test_a_large_archive_announces_that_it_takes_a_while(tmp_path: Path) -> None
 
     async def look() -> None:
         async with opened(path, tmp_path / "cache", observer=heard.append) as store:
-            await store.repository("app").resolve("1")
+            await store.repository("app").resolve(Tag("1"))
 
     for _ in range(2):
         asyncio.run(look())
@@ -204,7 +205,7 @@ def test_a_memory_that_cannot_be_written_is_told_once_and_stops_nothing(tmp_path
 
     async def look() -> None:
         async with opened(path, tmp_path / "cache", observer=heard.append) as store:
-            assert await store.repository("app").resolve("1")
+            assert await store.repository("app").resolve(Tag("1"))
 
     asyncio.run(look())
     assert [type(event) for event in heard] == [Noticed]

@@ -13,6 +13,7 @@ import pytest
 from mirrorsync.errors import ContentNotFound, Denied, IntegrityError, Locked, MirrorsyncError, StorageError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.base import Store
 from tests.cli.tools import Podman
 from tests.parts.images import Image, artifact, digest, multi_platform, write_layout
@@ -158,10 +159,10 @@ def test_images_without_a_name_are_carried_over(tmp_path: Path) -> None:
 def test_a_tag_is_deleted_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     write(path, ("app:1", ONE), ("app:2", ONE), ("b:1", TWO))
-    within(path, lambda store: store.repository("app").delete("1"))
+    within(path, lambda store: store.repository("app").delete(Tag("1")))
     assert [names for _, names in listed(path)] == [["docker.io/library/app:2"], ["docker.io/library/b:1"]]
     with pytest.raises(ContentNotFound):
-        within(path, lambda store: store.repository("app").delete("1"))
+        within(path, lambda store: store.repository("app").delete(Tag("1")))
 
 
 def test_an_image_is_deleted_by_the_digest_of_its_manifest_with_all_its_tags(tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ def test_an_image_is_deleted_by_the_digest_of_its_manifest_with_all_its_tags(tmp
     write(path, ("app:1", ONE), ("app:2", ONE), ("app:3", TWO))
 
     async def delete(store: Store) -> None:
-        root = await store.repository("app").resolve("1")
+        root = await store.repository("app").resolve(Tag("1"))
         assert root is not None
         await store.repository("app").delete(root.digest)
 
@@ -204,7 +205,7 @@ def test_it_knows_which_image_it_holds_by_the_config(tmp_path: Path, tag: str) -
 
     async def holds(store: Store) -> bool:
         repository = store.repository("app")
-        return bool(await repository.holds_image(tag, Manifest.parse(image.raw, image.media_type)))  # type: ignore[attr-defined]
+        return bool(await repository.holds_image(Tag(tag), Manifest.parse(image.raw, image.media_type)))  # type: ignore[attr-defined]
 
     assert within(path, holds) is (tag == "1")
 
@@ -234,9 +235,9 @@ def test_what_cannot_be_kept_is_refused_before_anything_is_written(tmp_path: Pat
     async def ask(store: Store) -> None:
         repository: Any = store.repository("app")
         for question in (
-            repository.holds_image("1", image),
+            repository.holds_image(Tag("1"), image),
             repository.put_manifest(image),
-            repository.tag(image, "1"),
+            repository.tag(image, Tag("1")),
         ):
             with pytest.raises(Denied) as caught:
                 await question
@@ -262,7 +263,7 @@ def test_an_image_of_which_a_part_is_missing_is_refused(tmp_path: Path) -> None:
     async def tag(store: Store) -> None:
         for data in list(made.blobs.values())[:-1]:
             await store.repository("app").write(Descriptor.of(data, "application/octet-stream"), data)
-        await store.repository("app").tag(Manifest.parse(made.raw, made.media_type), "1")
+        await store.repository("app").tag(Manifest.parse(made.raw, made.media_type), Tag("1"))
 
     with pytest.raises(ContentNotFound, match="layer"):
         within(tmp_path / "a.tar", tag)

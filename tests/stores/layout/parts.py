@@ -9,6 +9,7 @@ from typing import Any
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.base import WritableRepository
 from tests.parts.images import Image
 
@@ -30,7 +31,7 @@ async def store_image(repository: WritableRepository, made: Image, tag: str | No
     for manifest in made.manifests():
         await repository.put_manifest(parsed(manifest))
     if tag is not None:
-        await repository.tag(parsed(made), tag)
+        await repository.tag(parsed(made), Tag(tag))
 
 
 def index_of(layout: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import pytest
 
 from mirrorsync.errors import IntegrityError, Locked, MirrorsyncError, StorageError
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import THE_ONLY_ONE, Tag, parse_ref
 from mirrorsync.stores.base import BlobFiles
 from mirrorsync.stores.layout.archive import LayoutArchive
 from mirrorsync.stores.layout.store import LayoutPlaceStore, LayoutRepository
@@ -132,10 +133,10 @@ def test_we_read_what_skopeo_and_podman_write(tmp_path: Path, name: str) -> None
 
     async def scenario(store: LayoutPlaceStore) -> None:
         assert [one async for one in store.repositories()] == [repository]
-        assert await store.repository("").resolve("") == parsed(made).descriptor
+        assert await store.repository("").resolve(THE_ONLY_ONE) == parsed(made).descriptor
         if tag:
-            assert await store.repository(repository).resolve(tag) == parsed(made).descriptor
-        assert await store.repository(repository).resolve(made.children[1].digest) is not None
+            assert await store.repository(repository).resolve(parse_ref(tag)) == parsed(made).descriptor
+        assert await store.repository(repository).resolve(Digest(made.children[1].digest)) is not None
         assert await whole(store.repository(repository), made)
 
     within(tmp_path / "a.tar", scenario)
@@ -150,7 +151,7 @@ def test_we_read_what_podman_saves(tmp_path: Path) -> None:
 
     async def scenario(store: LayoutPlaceStore) -> None:
         repository = store.repository("")
-        found = await repository.resolve("")
+        found = await repository.resolve(THE_ONLY_ONE)
         assert found is not None
         manifest = await repository.manifest(found)
         assert [await repository.has(blob) for blob in manifest.blobs] == [True, True]
@@ -167,7 +168,7 @@ def test_an_archive_of_docker_is_read_and_its_own_files_are_passed_over(tmp_path
     (tmp_path / "a.tar").write_bytes(gzip.compress((tmp_path / "plain.tar").read_bytes()))
 
     async def scenario(store: LayoutPlaceStore) -> None:
-        assert await store.repository("docker.io/library/app").resolve("1") == parsed(ONE).descriptor
+        assert await store.repository("docker.io/library/app").resolve(Tag("1")) == parsed(ONE).descriptor
         assert await whole(store.repository("docker.io/library/app"), ONE)
 
     within(tmp_path / "a.tar", scenario)
@@ -195,7 +196,7 @@ def test_a_run_that_changes_nothing_writes_nothing(tmp_path: Path) -> None:
     before = path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns
 
     async def scenario(store: LayoutPlaceStore) -> None:
-        assert await store.repository("app").resolve("1") is not None
+        assert await store.repository("app").resolve(Tag("1")) is not None
         store.lock()
         await store.flush()
         assert await store.drop_unreferenced() == (0, 0)
@@ -240,7 +241,7 @@ def test_a_flush_shows_what_is_there_and_more_can_follow(tmp_path: Path) -> None
         await store.flush()
         assert names(path) == {"app:1": ONE.digest}
         await store_image(repository, TWO, "2")
-        assert await repository.resolve("1") == parsed(ONE).descriptor
+        assert await repository.resolve(Tag("1")) == parsed(ONE).descriptor
         assert await whole(repository, ONE)
         assert await whole(repository, TWO)  # which nobody else sees yet
         assert names(path) == {"app:1": ONE.digest}
@@ -260,7 +261,7 @@ def test_an_archive_that_somebody_replaces_meanwhile_is_merged_with(tmp_path: Pa
     async def scenario(store: LayoutPlaceStore) -> None:
         await store_image(store.repository("app"), TWO, "2")
         packed(layout({"theirs:1": OLD}, tmp_path / "seed"), tmp_path / "theirs.tar").rename(path)
-        assert await store.repository("theirs").resolve("1") == parsed(OLD).descriptor
+        assert await store.repository("theirs").resolve(Tag("1")) == parsed(OLD).descriptor
 
     within(path, scenario)
     assert names(path) == {"theirs:1": OLD.digest, "app:2": TWO.digest}
@@ -334,7 +335,7 @@ def test_an_archive_that_is_wrong_is_told_and_left_as_it_is(tmp_path: Path, wron
 
     async def scenario(store: LayoutPlaceStore) -> None:
         with pytest.raises(kind, match=message) as caught:
-            await store.repository("app").resolve("1")
+            await store.repository("app").resolve(Tag("1"))
         assert caught.value.store == f"oci-archive:{path}"
         with pytest.raises(kind):
             _ = [name async for name in store.repositories()]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mirrorsync.errors import StorageError
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.layout.store import LayoutStore
 from tests.parts.images import Image, image, layer, noise, write_layout
 from tests.parts.mirrorsync import COMMAND, Done, Mirrorsync
@@ -130,7 +131,7 @@ def test_what_cannot_be_a_layout_is_refused_and_left_as_it_is(tmp_path: Path, ca
     async def write() -> None:
         store = LayoutStore(target)
         store.lock()  # refuses what is no layout at all
-        await store.repository("app").tag(parsed(MADE), "1")
+        await store.repository("app").tag(parsed(MADE), Tag("1"))
 
     for use in (read, write):
         with pytest.raises(StorageError, match=re.escape(message)) as caught:

@@ -11,6 +11,7 @@ import pytest
 
 from mirrorsync.errors import ContentNotFound
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.layout.store import LayoutStore
 from tests.parts.images import OCI_MANIFEST, digest, image, index, layer, multi_platform, write_layout
 from tests.stores.layout.parts import REF_NAME, holds, index_of, names_of, parsed, store_image
@@ -63,15 +64,15 @@ def test_it_is_written_now_and_then_and_not_once_for_each_tag(tmp_path: Path) ->
         empty = version(tmp_path)
         for number in range(100):
             time.seconds += 0.09
-            await repository.tag(parsed(MADE), f"a{number}")
+            await repository.tag(parsed(MADE), Tag(f"a{number}"))
         assert version(tmp_path) == empty
         assert names_of(tmp_path) == {}
         time.seconds += 1.1
-        await repository.tag(parsed(MADE), "b")
+        await repository.tag(parsed(MADE), Tag("b"))
         first = version(tmp_path)
         assert first != empty
         assert len(names_of(tmp_path)) == 101
-        await repository.tag(parsed(MADE), "c")
+        await repository.tag(parsed(MADE), Tag("c"))
         assert version(tmp_path) == first
         await store.flush()
         second = version(tmp_path)
@@ -90,10 +91,10 @@ def test_what_this_run_has_tagged_is_there_for_it_at_once(tmp_path: Path) -> Non
         repository = store.repository("app")
         await store_image(repository, MADE, "1")
         assert names_of(tmp_path) == {}
-        assert await repository.resolve("1") == parsed(MADE).descriptor
+        assert await repository.resolve(Tag("1")) == parsed(MADE).descriptor
         assert [tag async for tag in repository.tags()] == ["1"]
-        await repository.delete("1")
-        assert await repository.resolve("1") is None
+        await repository.delete(Tag("1"))
+        assert await repository.resolve(Tag("1")) is None
         await store.close()
         assert names_of(tmp_path) == {f"app@{MADE.digest}": MADE.digest} or names_of(tmp_path) == {}
 
@@ -109,7 +110,7 @@ def test_what_others_wrote_survives_untouched(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = LayoutStore(tmp_path)
         await store_image(store.repository("app"), multi_platform("new"), "2")
-        await store.repository("app").delete("1")
+        await store.repository("app").delete(Tag("1"))
         await store.close()
 
     asyncio.run(scenario())
@@ -132,12 +133,12 @@ def test_what_others_write_meanwhile_survives_too(tmp_path: Path) -> None:
         await store_image(ours, MADE, "1")
         await store.flush()
         document = index_of(tmp_path)
-        await ours.tag(parsed(MADE), "2")
+        await ours.tag(parsed(MADE), Tag("2"))
         document["manifests"].append(theirs)  # another tool read it before our second tag, and writes it now
         document["note"] = "theirs"
         (tmp_path / "index.json").write_text(json.dumps(document))
-        assert await store.repository("theirs/app").resolve("9") == parsed(MADE).descriptor
-        await ours.tag(parsed(MADE), "3")
+        assert await store.repository("theirs/app").resolve(Tag("9")) == parsed(MADE).descriptor
+        await ours.tag(parsed(MADE), Tag("3"))
         await store.close()
 
     asyncio.run(scenario())
@@ -188,9 +189,9 @@ def test_what_an_index_leads_to_gets_no_name_of_its_own(tmp_path: Path) -> None:
         inner = Digest(made.children[0].children[0].digest)
         assert await repository.resolve(inner) is not None
         assert await store.repository("other").resolve(inner) is None
-        await repository.delete(made.digest)
+        await repository.delete(Digest(made.digest))
         with pytest.raises(ContentNotFound):
-            await repository.delete(made.digest)
+            await repository.delete(Digest(made.digest))
         await store.close()
 
     asyncio.run(scenario())

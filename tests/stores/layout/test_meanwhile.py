@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mirrorsync.events import Event, Noticed
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.layout.store import LayoutStore
 from tests.parts.images import Image, multi_platform, write_layout
 from tests.parts.mirrorsync import Mirrorsync, Serve, plain
@@ -243,7 +244,7 @@ def test_what_another_program_writes_while_ours_is_prepared_is_taken_up(tmp_path
     async def work() -> None:
         await scene.tag(ONE, "1")
         await scene.store.flush()
-        await scene.repository.tag(parsed(ONE), "2")
+        await scene.repository.tag(parsed(ONE), Tag("2"))
         pending = scene.store.names.pending()
         assert pending is not None
         add(scene.layout, "theirs:1", TWO)
@@ -268,7 +269,7 @@ def test_an_index_that_another_program_is_just_writing_is_read_when_it_is_whole(
 
         _BEFORE.append(("open", index, lambda: None))
         _BEFORE.append(("open", index, complete))
-        assert await scene.repository.resolve("1") == parsed(ONE).descriptor
+        assert await scene.repository.resolve(Tag("1")) == parsed(ONE).descriptor
         assert not _BEFORE
         await scene.store.close()
 

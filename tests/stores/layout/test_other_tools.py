@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from mirrorsync.errors import ContentNotFound, MirrorsyncError
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.layout.store import LayoutStore
 from tests.cli.tools import Podman, skopeo_digest
 from tests.parts.images import BUSYBOX, Image, multi_platform, write_layout
@@ -163,8 +165,8 @@ def test_a_tag_whose_manifest_is_gone_is_not_there(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         repository = LayoutStore(tmp_path / "layout").repository("app")
-        assert await repository.resolve("1") is None
-        assert await repository.resolve(made.digest) is None
+        assert await repository.resolve(Tag("1")) is None
+        assert await repository.resolve(Digest(made.digest)) is None
         with pytest.raises(ContentNotFound):
             await repository.read(described(b"nothing"))
 

@@ -13,6 +13,7 @@ import pytest
 
 from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError, RepositoryNotFound, UsageError
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import THE_ONLY_ONE, Tag
 from mirrorsync.stores.layout.archive import LayoutArchive
 from mirrorsync.stores.layout.store import LayoutPlaceStore, LayoutStore
 from tests.parts.images import Image, artifact, digest, image, index, layer, noise, write_layout
@@ -99,11 +100,11 @@ def test_an_image_without_a_name_that_we_read_is_the_only_one_and_has_its_digest
         repository = store.repository("")
         assert [one async for one in store.repositories()] == [""]
         assert [tag async for tag in repository.tags()] == []
-        assert await repository.resolve("") == parsed(BOTH).descriptor
-        assert await repository.resolve(BOTH.digest) == parsed(BOTH).descriptor
-        assert await repository.resolve(TWO.digest) == parsed(TWO).descriptor
-        assert await store.repository("app").resolve(BOTH.digest) is None
-        assert await store.repository("app").resolve("") is None
+        assert await repository.resolve(THE_ONLY_ONE) == parsed(BOTH).descriptor
+        assert await repository.resolve(Digest(BOTH.digest)) == parsed(BOTH).descriptor
+        assert await repository.resolve(Digest(TWO.digest)) == parsed(TWO).descriptor
+        assert await store.repository("app").resolve(Digest(BOTH.digest)) is None
+        assert await store.repository("app").resolve(THE_ONLY_ONE) is None
         await store_image(store.repository("app"), THREE, "3")
 
     place.within(scenario)
@@ -116,7 +117,7 @@ def test_skopeo_writes_an_image_without_a_name_and_we_read_it(place: Place, tmp_
     run("skopeo", "copy", "-q", "--all", f"oci:{tmp_path}/seed:app:1", f"{place.kind}:{place.path}")
 
     async def scenario(store: LayoutPlaceStore) -> None:
-        assert await store.repository("").resolve("") == parsed(BOTH).descriptor
+        assert await store.repository("").resolve(THE_ONLY_ONE) == parsed(BOTH).descriptor
 
     place.within(scenario)
 
@@ -146,7 +147,7 @@ def test_the_only_image_is_found_whatever_its_name(place: Place, case: str) -> N
     place.make(entries, [ONE, TWO, SIGNATURE])
 
     async def scenario(store: LayoutPlaceStore) -> None:
-        found = await store.repository("").resolve("")
+        found = await store.repository("").resolve(THE_ONLY_ONE)
         assert found == (parsed(expected).descriptor if expected else None)
 
     place.within(scenario)
@@ -157,7 +158,7 @@ def test_of_several_images_one_has_to_be_named(place: Place) -> None:
 
     async def several(store: LayoutPlaceStore) -> None:
         with pytest.raises(UsageError) as caught:
-            await store.repository("").resolve("")
+            await store.repository("").resolve(THE_ONLY_ONE)
         assert caught.value.message == "it holds 3 images"
         assert caught.value.remedy == f"name one: a/b:1, b:1, @{THREE.digest}"
         assert caught.value.store == store.address
@@ -168,7 +169,7 @@ def test_of_several_images_one_has_to_be_named(place: Place) -> None:
         for number in range(12):
             await store_image(store.repository("app"), ONE if number % 2 else TWO, f"v{number:02}")
         with pytest.raises(UsageError) as caught:
-            await store.repository("").resolve("")
+            await store.repository("").resolve(THE_ONLY_ONE)
         assert caught.value.remedy.count(", ") == 10
         assert caught.value.remedy.endswith(", ...")
 
@@ -177,7 +178,7 @@ def test_of_several_images_one_has_to_be_named(place: Place) -> None:
 
 def test_nothing_is_there_before_anything_is(place: Place) -> None:
     async def scenario(store: LayoutPlaceStore) -> None:
-        assert await store.repository("").resolve("") is None
+        assert await store.repository("").resolve(THE_ONLY_ONE) is None
         assert [one async for one in store.repositories()] == []
         with pytest.raises(RepositoryNotFound):
             _ = [tag async for tag in store.repository("").tags()]
@@ -192,11 +193,11 @@ def test_an_image_without_a_name_is_deleted_by_its_digest_and_others_stay(place:
     async def scenario(store: LayoutPlaceStore) -> None:
         repository = store.repository("")
         for made in (ONE, TWO):
-            await repository.delete(made.digest)
-            assert await repository.resolve(made.digest) is None
+            await repository.delete(Digest(made.digest))
+            assert await repository.resolve(Digest(made.digest)) is None
             with pytest.raises(ContentNotFound):
-                await repository.delete(made.digest)
-        assert await store.repository("app").resolve("1") == parsed(ONE).descriptor
+                await repository.delete(Digest(made.digest))
+        assert await store.repository("app").resolve(Tag("1")) == parsed(ONE).descriptor
 
     place.within(scenario)
     assert place.entries() == [entry(THREE), entry(ONE, "app:1")]
@@ -212,11 +213,11 @@ def test_a_deleted_image_goes_with_what_it_alone_had(place: Place) -> None:
     }
 
     async def scenario(store: LayoutPlaceStore) -> None:
-        await store.repository("app").delete("1")
+        await store.repository("app").delete(Tag("1"))
         dropped = await store.drop_unreferenced()
         assert dropped == (len(unneeded), sum(sizes[one] for one in unneeded))
         assert await store.drop_unreferenced() == (0, 0)
-        assert await store.repository("app").resolve("2") == parsed(TWO).descriptor
+        assert await store.repository("app").resolve(Tag("2")) == parsed(TWO).descriptor
 
     place.within(scenario)
     assert before == content(nested)

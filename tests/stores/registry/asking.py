@@ -13,6 +13,7 @@ from mirrorsync.events import Event, Noticed, Observer, Retrying
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import parse_ref
 from mirrorsync.stores.base import Store, WritableRepository
 from mirrorsync.stores.open import StoreEnvironment, opener, proxies
 from mirrorsync.stores.registry.http.retry import ATTEMPTS, Clock
@@ -120,7 +121,7 @@ class Shop:
 
     def resolve(self, reference: str, name: str = "app") -> Descriptor | None:
         """Ask what a tag or digest is."""
-        return self.within(lambda repository: repository.resolve(reference), name)
+        return self.within(lambda repository: repository.resolve(parse_ref(reference)), name)
 
     def tags(self, name: str = "app") -> list[str]:
         """List the tags."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mirrorsync.errors import RepositoryNotFound
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.registry.store import RegistryStore
 from tests.parts.doorman import PASSWORD, USER
@@ -23,7 +24,7 @@ def asking(shop: Shop, name: str) -> list[object]:
         assert isinstance(store, RegistryStore)
         repository = store.destination(name)
         blob = described(b"x")
-        found: list[object] = [await repository.resolve("1"), await repository.has(blob)]
+        found: list[object] = [await repository.resolve(Tag("1")), await repository.has(blob)]
         found.append(await repository.blob(blob.digest))
         try:
             found.append([tag async for tag in repository.tags()])

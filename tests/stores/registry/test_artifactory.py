@@ -9,6 +9,7 @@ import pytest
 
 from mirrorsync.errors import Denied, Unauthorized
 from mirrorsync.hosts import HostSettings
+from mirrorsync.oci.ref import Tag
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.registry.store import RegistryStore
@@ -82,9 +83,9 @@ def test_a_tag_that_is_listed_and_denied_is_denied(server: Unruly, artifactory: 
         repository = store.destination("team/app")
         for _ in range(3):
             with pytest.raises(Denied):
-                await repository.resolve("1")
-        assert await repository.resolve("2") is not None
-        assert await repository.resolve("3") is None
+                await repository.resolve(Tag("1"))
+        assert await repository.resolve(Tag("2")) is not None
+        assert await repository.resolve(Tag("3")) is None
 
     Shop(server.host, LOGIN, time=time).run(ask)
     assert len(server.seen.of("GET", "/tags/list")) == 1, "the list is read once"
@@ -116,7 +117,7 @@ def test_with_basic_authentication_the_api_is_asked_once_whether_the_login_is_go
 
         async def many(store: Store) -> list[object]:
             assert isinstance(store, RegistryStore)
-            return [await store.destination(f"team/{name}").resolve("1") for name in ("a", "b", "c")]
+            return [await store.destination(f"team/{name}").resolve(Tag("1")) for name in ("a", "b", "c")]
 
         if password == PASSWORD:
             assert shop.run(many) == [None, None, None]

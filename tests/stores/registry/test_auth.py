@@ -11,6 +11,7 @@ import pytest
 
 from mirrorsync.errors import Denied, MirrorsyncError, RegistryFailure, Unauthorized
 from mirrorsync.hosts import HostSettings
+from mirrorsync.oci.ref import Tag
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import Store, WritableRepository
 from tests.parts.doorman import PASSWORD, REFRESH, USER, Doorman, basic, basic_guard, with_tokens
@@ -51,7 +52,7 @@ def shop(server: Unruly, time: Time) -> Shop:
 
 
 async def resolve(repository: WritableRepository) -> object:
-    return await repository.resolve("1")
+    return await repository.resolve(Tag("1"))
 
 
 def test_a_token_is_fetched_once_for_each_scope_and_used_for_all_its_requests(
@@ -60,7 +61,7 @@ def test_a_token_is_fetched_once_for_each_scope_and_used_for_all_its_requests(
     async def many(store: Store) -> None:
         for name in ("app", "other"):
             repository = store.repository(name)
-            await asyncio.gather(*(repository.resolve("1") for _ in range(20)))
+            await asyncio.gather(*(repository.resolve(Tag("1")) for _ in range(20)))
             _ = [tag async for tag in repository.tags()]
 
     shop.run(many)
@@ -149,7 +150,7 @@ def test_a_token_is_renewed_before_it_ends(
 
     async def over_time(repository: WritableRepository) -> None:
         for _ in range(20):
-            assert await repository.resolve("1") is not None
+            assert await repository.resolve(Tag("1")) is not None
             time.pass_by(life / 7)
 
     shop.within(over_time)
@@ -160,9 +161,9 @@ def test_a_token_is_renewed_before_it_ends(
 
 def test_a_token_is_not_used_in_its_last_moments(server: Unruly, shop: Shop, doorman: Doorman, time: Time) -> None:
     async def late(repository: WritableRepository) -> None:
-        await repository.resolve("1")
+        await repository.resolve(Tag("1"))
         time.pass_by(295)
-        await repository.resolve("1")
+        await repository.resolve(Tag("1"))
 
     shop.within(late)
     assert len(doorman.questions) == 2
@@ -172,8 +173,8 @@ def test_a_wrong_clock_at_the_token_service_does_no_harm(server: Unruly, shop: S
     doorman.extra = {"issued_at": "2001-01-01T00:00:00Z"}
 
     async def twice(repository: WritableRepository) -> None:
-        await repository.resolve("1")
-        await repository.resolve("1")
+        await repository.resolve(Tag("1"))
+        await repository.resolve(Tag("1"))
 
     shop.within(twice)
     assert len(doorman.questions) == 1
@@ -181,9 +182,9 @@ def test_a_wrong_clock_at_the_token_service_does_no_harm(server: Unruly, shop: S
 
 def test_a_refused_token_is_renewed_once(server: Unruly, shop: Shop, doorman: Doorman) -> None:
     async def revoked(repository: WritableRepository) -> None:
-        await repository.resolve("1")
+        await repository.resolve(Tag("1"))
         doorman.tokens.clear()
-        assert await repository.resolve("1") is not None
+        assert await repository.resolve(Tag("1")) is not None
 
     shop.within(revoked)
     assert len(doorman.questions) == 2
@@ -192,9 +193,9 @@ def test_a_refused_token_is_renewed_once(server: Unruly, shop: Shop, doorman: Do
 
 def test_many_questions_with_one_refused_token_renew_it_once(server: Unruly, shop: Shop, doorman: Doorman) -> None:
     async def revoked(repository: WritableRepository) -> None:
-        await repository.resolve("1")
+        await repository.resolve(Tag("1"))
         doorman.tokens.clear()
-        await asyncio.gather(*(repository.resolve("1") for _ in range(25)))
+        await asyncio.gather(*(repository.resolve(Tag("1")) for _ in range(25)))
 
     shop.within(revoked)
     assert len(doorman.questions) == 2
@@ -277,10 +278,10 @@ def test_a_mount_that_gets_no_token_is_a_copy(server: Unruly, shop: Shop, doorma
 def test_a_token_is_not_lent_to_another_scope(server: Unruly, shop: Shop, doorman: Doorman) -> None:
     async def all_of_it(store: Store) -> None:
         repository = store.repository("app")
-        await repository.resolve("1")
+        await repository.resolve(Tag("1"))
         await repository.write(described(b"new"), b"new")
-        await store.repository("other").resolve("1")
-        await repository.resolve("1")
+        await store.repository("other").resolve(Tag("1"))
+        await repository.resolve(Tag("1"))
 
     shop.run(all_of_it)
     assert [question.scopes for question in doorman.questions] == [
@@ -323,8 +324,8 @@ def test_a_refresh_token_that_comes_with_a_token_is_used_from_then_on(
     doorman.extra = {"refresh_token": REFRESH}
 
     async def both(store: Store) -> None:
-        await store.repository("app").resolve("1")
-        await store.repository("other").resolve("1")
+        await store.repository("app").resolve(Tag("1"))
+        await store.repository("other").resolve(Tag("1"))
 
     shop.run(both)
     assert [question.who for question in doorman.questions] == ["password", "refresh token"]
@@ -336,8 +337,8 @@ def test_a_refresh_token_that_is_refused_later_gives_way_to_the_password(
     doorman.extra = {"refresh_token": "canary-of-no-use"}
 
     async def both(store: Store) -> None:
-        await store.repository("app").resolve("1")
-        await store.repository("other").resolve("1")
+        await store.repository("app").resolve(Tag("1"))
+        await store.repository("other").resolve(Tag("1"))
 
     shop.run(both)
     assert [question.who for question in doorman.questions] == ["password", "refresh token", "password"]
@@ -379,7 +380,7 @@ def test_a_wrong_password_is_not_tried_for_every_tag(server: Unruly, shop: Shop,
     async def many(repository: WritableRepository) -> None:
         for _ in range(20):
             with pytest.raises(Unauthorized):
-                await repository.resolve("1")
+                await repository.resolve(Tag("1"))
 
     shop.within(many)
     assert len(doorman.questions) == 1

@@ -11,6 +11,7 @@ import pytest
 
 from mirrorsync.errors import TlsFailed
 from mirrorsync.hosts import HostSettings
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.open import StoreEnvironment, opener
 from mirrorsync.stores.registry.http.certificates import certificate_roots
@@ -53,7 +54,7 @@ def ask(host: str, settings: HostSettings, roots: tuple[Path, ...] = ()) -> None
 
 async def _resolve(store: Store) -> None:
     try:
-        assert await store.repository("app").resolve("1") is not None
+        assert await store.repository("app").resolve(Tag("1")) is not None
     finally:
         await store.close()
 

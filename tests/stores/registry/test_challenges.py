@@ -10,6 +10,7 @@ import pytest
 
 from mirrorsync.errors import MirrorsyncError, RegistryFailure, Unauthorized
 from mirrorsync.hosts import HostSettings
+from mirrorsync.oci.ref import Tag
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import Store, WritableRepository
 from tests.parts.doorman import PASSWORD, REFRESH, USER, Doorman, basic_guard, with_tokens
@@ -50,7 +51,7 @@ def shop(server: Unruly, time: Time) -> Shop:
 
 
 async def resolve(repository: WritableRepository) -> object:
-    return await repository.resolve("1")
+    return await repository.resolve(Tag("1"))
 
 
 def auth_file(tmp_path: Path, host: str, **entry: str) -> dict[str, str]:
@@ -153,7 +154,7 @@ def test_a_token_service_elsewhere_gets_no_credentials_and_the_operator_is_told_
 
     async def several(store: Store) -> None:
         for name in ("app", "other", "third"):
-            assert await store.repository(name).resolve("1") is not None
+            assert await store.repository(name).resolve(Tag("1")) is not None
 
     shop.run(several)
     assert {question.who for question in doorman.questions} == {"anonymous"}

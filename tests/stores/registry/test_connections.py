@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mirrorsync.hosts import HostSettings
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.base import WritableRepository
 from tests.parts.images import image, layer, noise
 from tests.parts.tiny_registry import TinyRegistry
@@ -36,7 +37,7 @@ def test_questions_reading_and_writing_together_stay_within_the_limit(
     shop.host = server.host
 
     async def everything(repository: WritableRepository) -> None:
-        asked = [repository.resolve("1") for _ in range(2 * questions)]
+        asked = [repository.resolve(Tag("1")) for _ in range(2 * questions)]
         read = [asyncio.to_thread(streamed, repository, described(DATA)) for _ in range(10)]
         new = [noise(f"new {number}", 50_000) for number in range(10)]
         written = [asyncio.to_thread(repository.put, described(data), pieces(data)) for data in new]
@@ -54,7 +55,7 @@ def test_connections_are_used_again(tiny: TinyRegistry, server: Unruly) -> None:
 
     async def one_by_one(repository: WritableRepository) -> None:
         for number in range(20):
-            await repository.resolve("1")
+            await repository.resolve(Tag("1"))
             await asyncio.to_thread(streamed, repository, described(DATA))
             data = noise(f"new {number}", 50_000)
             await asyncio.to_thread(repository.put, described(data), pieces(data))

@@ -15,6 +15,7 @@ from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import WritableRepository
 from mirrorsync.stores.registry.http.encoding import NotEncodedSo, codings, undone, undone_whole
@@ -100,7 +101,7 @@ def test_a_length_that_a_head_takes_from_the_compressed_form_is_not_the_manifest
         server.fault("compress", "*", "/manifests/", coding=coding)
 
     async def read(repository: WritableRepository) -> Manifest:
-        root = await repository.resolve("1")
+        root = await repository.resolve(Tag("1"))
         assert root is not None
         return await repository.manifest(root)
 

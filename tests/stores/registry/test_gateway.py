@@ -11,6 +11,7 @@ import pytest
 
 from mirrorsync.errors import RegistryFailure, Unauthorized
 from mirrorsync.hosts import Credentials, HostSettings
+from mirrorsync.oci.ref import Tag
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import WritableRepository
 from mirrorsync.stores.registry.login_check import accepts
@@ -82,7 +83,7 @@ def test_a_token_of_the_registry_behind_is_kept_and_not_shown_to_the_gateway(
 ) -> None:
     async def many(repository: WritableRepository) -> None:
         for _ in range(10):
-            assert await repository.resolve("1") is not None
+            assert await repository.resolve(Tag("1")) is not None
 
     shop.within(many)
     assert len(doorman.questions) == 1

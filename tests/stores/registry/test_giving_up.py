@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mirrorsync.errors import MirrorsyncError
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.base import Store, WritableRepository
 from tests.parts.images import image, layer, noise
 from tests.parts.tiny_registry import TinyRegistry
@@ -36,7 +37,7 @@ def descriptors() -> int:
 
 async def abandoned(repository: WritableRepository, arrived: threading.Semaphore) -> None:
     """Ask twenty questions, and give them up when some have reached the server."""
-    tasks = [asyncio.create_task(repository.resolve("1")) for _ in range(20)]
+    tasks = [asyncio.create_task(repository.resolve(Tag("1"))) for _ in range(20)]
     await asyncio.to_thread(arrived.acquire)
     for task in tasks:
         task.cancel()
@@ -55,7 +56,7 @@ def test_questions_that_are_given_up_leave_the_next_ones_alone(server: Unruly, s
             server.fault("wait", "HEAD", arrived=hold)
             await abandoned(repository, arrived)
             server.heal()
-            found = await repository.resolve("1")
+            found = await repository.resolve(Tag("1"))
             assert found is not None
             assert found.digest == IMAGE.digest
 
@@ -73,7 +74,7 @@ def test_a_run_that_ends_with_questions_under_way_ends_at_once(server: Unruly, s
         leave.wait(20)
 
     async def work(store: Store) -> asyncio.Task[object]:
-        asking: asyncio.Task[object] = asyncio.create_task(store.repository("app").resolve("1"))
+        asking: asyncio.Task[object] = asyncio.create_task(store.repository("app").resolve(Tag("1")))
         await asyncio.to_thread(arrived.acquire)
         return asking
 

@@ -10,6 +10,7 @@ import pytest
 from mirrorsync.errors import Denied, IntegrityError, RegistryFailure
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Tag, parse_ref
 from mirrorsync.stores.base import WritableRepository
 from mirrorsync.stores.registry.heads import Heads
 from mirrorsync.stores.registry.repository import RegistryRepository
@@ -57,7 +58,7 @@ def held(tiny: TinyRegistry) -> None:
 async def read_all(repository: WritableRepository) -> dict[str, Manifest]:
     found = {}
     for tag in IMAGES:
-        root = await repository.resolve(tag)
+        root = await repository.resolve(parse_ref(tag))
         assert root is not None
         found[tag] = await repository.manifest(root)
     return found
@@ -70,7 +71,7 @@ def test_a_get_decides_and_the_host_is_asked_by_get_from_then_on(
     misbehave(server)
 
     async def resolve(repository: WritableRepository) -> list[object]:
-        return [await repository.resolve(tag) for tag in IMAGES]
+        return [await repository.resolve(parse_ref(tag)) for tag in IMAGES]
 
     assert shop.within(resolve) == [root.descriptor for root in ROOTS.values()]
     asked = [f"{one.method} {one.path.rpartition('/')[2]}" for one in server.seen.requests if one.path != "/v2/"]
@@ -104,7 +105,7 @@ def test_what_head_and_get_refuse_is_refused(server: Unruly, shop: Shop) -> None
 
 def test_an_absent_tag_costs_one_head_and_no_get(server: Unruly, shop: Shop) -> None:
     async def absent(repository: WritableRepository) -> list[object]:
-        return [await repository.resolve(f"absent{number}") for number in range(20)]
+        return [await repository.resolve(Tag(f"absent{number}")) for number in range(20)]
 
     assert set(shop.within(absent)) == {None}
     assert len(server.seen.of("HEAD", "/manifests/")) == 20
@@ -116,9 +117,9 @@ def test_a_head_that_says_404_where_a_get_finds_it_is_confirmed_once(server: Unr
 
     async def work(repository: WritableRepository) -> list[object]:
         assert isinstance(repository, RegistryRepository)
-        assert await repository.resolve("1") is None
-        confirmed = await repository.confirm("1")
-        return [confirmed, await repository.resolve("2"), await repository.confirm("absent")]
+        assert await repository.resolve(Tag("1")) is None
+        confirmed = await repository.confirm(Tag("1"))
+        return [confirmed, await repository.resolve(Tag("2")), await repository.confirm(Tag("absent"))]
 
     assert shop.within(work) == [ROOTS["1"].descriptor, ROOTS["2"].descriptor, None]
     assert len(server.seen.of("HEAD", "/manifests/")) == 1

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 import pytest
 
 from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.base import WritableRepository
 from tests.parts.images import image, layer, noise
 from tests.parts.tiny_registry import Reply, TinyRegistry
@@ -77,7 +78,7 @@ def test_a_body_after_head_is_not_taken_for_the_next_answer(server: Unruly, shop
     server.fault("raw", "HEAD", "/manifests/", pieces=with_body, kept=True)
 
     async def twice(repository: WritableRepository) -> list[Descriptor | None]:
-        return [await repository.resolve("1"), await repository.resolve("1")]
+        return [await repository.resolve(Tag("1")), await repository.resolve(Tag("1"))]
 
     found = shop.within(twice)
     assert [descriptor.digest for descriptor in found if descriptor] == [IMAGE.digest] * 2
@@ -92,7 +93,7 @@ def test_a_kept_connection_that_was_closed_is_a_new_connection_and_no_retry(
 
     async def several(repository: WritableRepository) -> None:
         for number in range(5):
-            assert await repository.resolve("1") is not None
+            assert await repository.resolve(Tag("1")) is not None
             assert await repository.read(BLOB) == DATA
             data = noise(f"new {number}", 5000)
             await repository.write(described(data), data)

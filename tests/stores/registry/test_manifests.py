@@ -13,6 +13,7 @@ from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError, 
 from mirrorsync.oci import media_types
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
+from mirrorsync.oci.ref import Tag
 from tests.parts.images import OCI_INDEX, OCI_MANIFEST, image, layer
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
@@ -34,7 +35,7 @@ def fetch(shop: Shop) -> Manifest:
 
 
 def push(shop: Shop) -> None:
-    shop.within(lambda repository: repository.tag(ROOT, "new"))
+    shop.within(lambda repository: repository.tag(ROOT, Tag("new")))
 
 
 def test_what_a_head_answers_is_never_fetched(server: Unruly, shop: Shop) -> None:
@@ -292,7 +293,7 @@ def test_a_warning_of_the_registry_is_told_once(server: Unruly, shop: Shop) -> N
 
     async def often(repository: Any) -> None:
         for _ in range(5):
-            await repository.resolve("1")
+            await repository.resolve(Tag("1"))
 
     shop.within(often)
     (notice,) = shop.heard.notices

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.base import WritableRepository
 from tests.parts.images import noise
 from tests.parts.tiny_registry import TinyRegistry
@@ -43,7 +44,7 @@ def test_a_registry_that_does_not_take_an_upload_back_is_not_pressed(
 
     async def both(repository: WritableRepository) -> bool:
         mounted = await repository.mount(described(SMALL), "other")
-        assert await repository.resolve("1") is None
+        assert await repository.resolve(Tag("1")) is None
         return mounted
 
     assert shop.within(both) is False

@@ -9,6 +9,7 @@ import pytest
 
 from mirrorsync.errors import Denied, Unauthorized
 from mirrorsync.hosts import HostSettings
+from mirrorsync.oci.ref import Tag
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.registry.store import RegistryStore
@@ -107,7 +108,7 @@ def test_what_is_not_shown_is_not_asked_for_again_and_again(server: Unruly, quay
     async def ask(store: Store) -> None:
         assert isinstance(store, RegistryStore)
         repository = store.destination("others/new")
-        await asyncio.gather(*(repository.resolve(str(number)) for number in range(50)))
+        await asyncio.gather(*(repository.resolve(Tag(str(number))) for number in range(50)))
 
     Shop(server.host, LOGIN, time=time).run(ask)
     assert len(quay.doorman.questions) == 2
@@ -157,7 +158,7 @@ def test_a_wrong_password_for_basic_is_said_no_more_once_the_api_refused_it(time
         async def many(store: Store) -> None:
             for number in range(20):
                 with pytest.raises(Unauthorized):
-                    await store.repository("app").resolve(str(number))
+                    await store.repository("app").resolve(Tag(str(number)))
 
         Shop(server.host, HostSettings(USER, Secret("canary-wrong"), plain_http=True), time=time).run(many)
         said = [asked for asked in server.seen.requests if asked.authorization]
@@ -174,9 +175,9 @@ def test_who_may_only_read_can_compare(server: Unruly, quay: Quay, time: Time, s
     async def compare(store: Store) -> None:
         assert isinstance(store, RegistryStore)
         if status == 401:
-            assert await store.repository("team/app").resolve("1") is not None, "the password is known to be right"
+            assert await store.repository("team/app").resolve(Tag("1")) is not None, "the password is known to be right"
         repository = store.destination("team/app")
-        assert await repository.resolve("1") is not None
+        assert await repository.resolve(Tag("1")) is not None
         with pytest.raises(Denied, match="getting a token"):
             await repository.write(described(b"new"), b"new")
 
@@ -190,7 +191,7 @@ def test_who_gets_no_token_at_all_is_refused_once(server: Unruly, time: Time) ->
         assert isinstance(store, RegistryStore)
         for number in range(20):
             with pytest.raises(Denied):
-                await store.destination("team/app").resolve(str(number))
+                await store.destination("team/app").resolve(Tag(str(number)))
 
     Shop(server.host, LOGIN, time=time).run(many)
     assert len(server.seen.of("GET", "/v2/auth")) == 2, "for pushing, and for pulling alone"

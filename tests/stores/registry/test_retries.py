@@ -11,6 +11,7 @@ import pytest
 from mirrorsync.errors import MirrorsyncError, RateLimited, RegistryFailure, Unreachable
 from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.base import Store, WritableRepository
 from tests.parts.images import image, layer, noise
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
@@ -184,10 +185,10 @@ def test_everybody_waits_when_one_was_told_to(tiny: TinyRegistry, server: Unruly
     async def many(repository: WritableRepository) -> None:
         # One by one first, so that the pause is known before the rest begins.
         for number in range(5):
-            waiting = asyncio.create_task(repository.resolve(f"v{number}"))
+            waiting = asyncio.create_task(repository.resolve(Tag(f"v{number}")))
             await asyncio.sleep(0)
             await waiting
-        await asyncio.gather(*(repository.resolve(f"v{number}") for number in range(40)))
+        await asyncio.gather(*(repository.resolve(Tag(f"v{number}")) for number in range(40)))
 
     shop.within(many)
     asked = server.seen.of("HEAD", "/manifests/")
@@ -204,13 +205,13 @@ def test_who_asks_for_more_than_we_wait_is_left_alone_at_once(
     async def several(repository: WritableRepository) -> None:
         for _ in range(3):
             with pytest.raises(RateLimited, match="pause of 3600 seconds") as caught:
-                await repository.resolve("1")
+                await repository.resolve(Tag("1"))
             assert caught.value.where == f"{server.host}/app:1"
         with pytest.raises(RateLimited):
             await asyncio.to_thread(repository.put, BLOB, pieces(DATA))
         server.heal()
         time.pass_by(3601)
-        assert await repository.resolve("1") is not None
+        assert await repository.resolve(Tag("1")) is not None
 
     shop.within(several)
     assert len(server.seen.of("HEAD", "/manifests/")) == 2
@@ -234,7 +235,7 @@ def test_a_host_that_is_down_is_not_hammered(time: Time) -> None:
     shop = Shop(host, time=time)
 
     async def many(store: Store) -> list[object]:
-        asked = [store.repository("app").resolve(f"v{number}") for number in range(200)]
+        asked = [store.repository("app").resolve(Tag(f"v{number}")) for number in range(200)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
     failures = shop.run(many)
@@ -249,11 +250,11 @@ def test_a_host_that_stops_answering_is_left_alone_for_a_while(server: Unruly, s
     async def many(repository: WritableRepository) -> None:
         for _ in range(5):
             with pytest.raises(Unreachable):
-                await repository.resolve("1")
+                await repository.resolve(Tag("1"))
         asked = len(server.seen.of("HEAD"))
         server.heal()
         time.pass_by(60)
-        assert await repository.resolve("1") is not None
+        assert await repository.resolve(Tag("1")) is not None
         assert len(server.seen.of("HEAD")) == asked + 1
 
     shop.within(many)

@@ -13,6 +13,7 @@ import pytest
 
 from mirrorsync.errors import MirrorsyncError, RegistryFailure, TlsFailed, Unreachable
 from mirrorsync.hosts import HostSettings
+from mirrorsync.oci.ref import Tag
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import WritableRepository
 from tests.conftest import Locked
@@ -285,7 +286,7 @@ def test_questions_share_one_connection_where_the_registry_speaks_http_2(tls_reg
         shop = Shop(line.host, settings)
 
         async def many(repository: WritableRepository) -> None:
-            absent = await asyncio.gather(*(repository.resolve(f"no-{number}") for number in range(100)))
+            absent = await asyncio.gather(*(repository.resolve(Tag(f"no-{number}")) for number in range(100)))
             assert set(absent) == {None}
 
         shop.within(many)
