@@ -13,12 +13,12 @@ from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_host
 from mirrorsync.oci.platform import Platform
-from mirrorsync.oci.reference import Location, Reference, parse_destination
+from mirrorsync.oci.reference import Location, Where, parse_destination
 from mirrorsync.oci.transports import transport_of
 from mirrorsync.secret import Secret
-from mirrorsync.spec.filters import ExactTag
+from mirrorsync.spec.mirror_source import read_source
 from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, Spec, check_template
-from mirrorsync.spec.wanted import read_wanted
+from mirrorsync.spec.selection import Wanted
 from mirrorsync.spec.yaml_source import Source, join
 
 _PATHS = ("password_file", "ca_file", "client_cert", "client_key", "cert_dir")
@@ -53,7 +53,7 @@ class _Builder:
     named: frozenset[str]  # destinations, also those whose text is wrong, which is told once and not at each mirror
     problems: list[Problem] = field(default_factory=list)
     _full: dict[str, str] = field(default_factory=dict)  # places with one image, and the mirror that fills them
-    _claimed: dict[tuple[Location, str], tuple[Location, ExactTag | Digest, str]] = field(default_factory=dict)
+    _claimed: dict[Where, tuple[Location, Wanted, str]] = field(default_factory=dict)
 
     def _say(self, pointer: str, message: str, remedy: str = "", *, at_key: bool = False) -> None:
         self.problems.append(self.source.problem(pointer, message, remedy, at_key=at_key))
@@ -128,14 +128,14 @@ class _Builder:
             to = self._to(pointer, members, defaults, destinations)
             name = self._name(pointer, members, defaults)
             with self._at(join(pointer, "from") if members else pointer):
-                wanted = read_wanted(entry, pointer, self.base, self._say)
+                source, selection, whole_store = read_source(entry, pointer, self.base, self._say)
                 mirror = Mirror(
                     pointer,
-                    wanted.source,
-                    wanted.selection,
+                    source,
+                    selection,
                     to,
                     name,
-                    wanted.whole_store,
+                    whole_store,
                     self._platforms(pointer, members, defaults),
                     members.get("referrers", defaults.get("referrers", False)),
                 )
@@ -230,26 +230,22 @@ class _Builder:
         if target == mirror.source:
             message = f"{target} would be mirrored onto itself"
             self._say(mirror.pointer, message, "choose another destination or name")
-        wanted: list[ExactTag | Digest] = [*mirror.selection.exact, *mirror.selection.digests]
-        for exact in wanted:
-            self._claim(mirror, target, exact)
+        for wanted in mirror.selection.exact:
+            self._claim(mirror, target.at(wanted.tag or wanted.ref), wanted)
 
-    def _claim(self, mirror: Mirror, target: Location, wanted: ExactTag | Digest) -> None:
-        name = wanted.tag if isinstance(wanted, ExactTag) else str(wanted)
-        first = self._claimed.get((target, name))
-        if first is None:
-            self._claimed[target, name] = (mirror.source, wanted, mirror.pointer)
-            return
+    def _claim(self, mirror: Mirror, what: Where, wanted: Wanted) -> None:
+        first = self._claimed.setdefault(what, (mirror.source, wanted, mirror.pointer))
         source, other, pointer = first
-        what = f"{target}:{name}" if isinstance(wanted, ExactTag) else f"{target}@{name}"
+        if other is wanted:
+            return
         line = self.source.places[pointer].line
-        if other == wanted and (source == mirror.source or _pin(wanted)):
+        if other == wanted and (source == mirror.source or isinstance(wanted.ref, Digest)):
             self._say(mirror.pointer, f"{what} is wanted twice, first in line {line}", "remove one of them")
         else:
             self._say(
                 mirror.pointer,
-                f"{what} would be two different images: line {line} wants {_image(source, other)} there, "
-                f"and this is {_image(mirror.source, wanted)}",
+                f"{what} would be two different images: line {line} wants {other.at(source)} there, "
+                f"and this is {wanted.at(mirror.source)}",
                 "give one of them another name or destination",
             )
 
@@ -257,11 +253,3 @@ class _Builder:
 def _holds_one(destination: Destination) -> bool:
     transport = transport_of(destination.place.store)
     return transport is not None and not transport.many
-
-
-def _pin(wanted: ExactTag | Digest) -> Digest | None:
-    return wanted.digest if isinstance(wanted, ExactTag) else wanted
-
-
-def _image(source: Location, wanted: ExactTag | Digest) -> Reference:
-    return Reference(source, wanted.tag if isinstance(wanted, ExactTag) else None, _pin(wanted))

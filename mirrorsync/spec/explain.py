@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Final
 
 from mirrorsync.oci.ref import Tag
-from mirrorsync.spec.filters import FILTERS, Newest, Selection, TagFilter, Versions
+from mirrorsync.spec.filters import FILTERS, Newest, TagFilter, Versions
+from mirrorsync.spec.selection import Selection
 from mirrorsync.spec.versions import parse_version
 
 _WORDS: Final[Mapping[type[TagFilter], str]] = {kind: word for word, kind in FILTERS.items()}
@@ -39,7 +40,7 @@ def explain(selection: Selection, listed: Sequence[Tag]) -> tuple[Verdict, ...]:
         else:
             verdicts.append(Verdict(tag, wanted=True, reasons=tuple(chosen[tag])))
     there = set(listed)
-    absent = dict.fromkeys(exact.tag for exact in selection.exact if exact.tag not in there)
+    absent = [exact.tag for exact in selection.exact if exact.tag is not None and exact.tag not in there]
     return (*verdicts, *(Verdict(tag, wanted=False, reasons=("not in the repository",)) for tag in absent))
 
 

@@ -1,4 +1,4 @@
-"""Which tags are wanted: one class for each word that `tags:` knows, and the selection that unites and narrows them.
+"""Which tags are wanted: one class for each word that `tags:` knows. See selection.py for how they go together.
 
 A new word is a class here, an entry in FILTERS, and a property in schemas/mirror.schema.json.
 """
@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import fnmatch
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
 import re2
 
 from mirrorsync.errors import GrammarError, printable
-from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.ref import Pick, Tag
+from mirrorsync.oci.ref import Tag
 from mirrorsync.spec.versions import Key, VersionRange, parse_version
 
 
@@ -164,40 +163,3 @@ FILTERS: Mapping[str, type[TagFilter]] = {
     "exclude": Excluded,
     "newest": Newest,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ExactTag:
-    """A tag by its name at the destination.
-
-    digest: what it must be, None when it may be anything. source: what the source knows it by, None when by its tag.
-    """
-
-    tag: Tag
-    digest: Digest | None = None
-    source: Tag | Pick | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What a mirror wants of a repository: tags by name, images by digest, and what filters choose from its list."""
-
-    exact: tuple[ExactTag, ...] = ()
-    digests: tuple[Digest, ...] = ()
-    includes: tuple[TagFilter, ...] = ()
-    narrows: tuple[TagFilter, ...] = ()
-
-    @property
-    def lists(self) -> bool:
-        """Whether the repository's tags must be listed; exact tags never need that."""
-        return bool(self.includes)
-
-    def choose(self, listed: Iterable[Tag]) -> tuple[ExactTag, ...]:
-        """Return the tags that are wanted: the exact ones and what is included of `listed`, then narrowed."""
-        named = {exact.tag: exact for exact in self.exact}
-        tags = list(listed)
-        included = {tag for chosen in self.includes for tag in chosen.select(tags)}
-        wanted: Sequence[Tag] = [*named, *(tag for tag in tags if tag in included and tag not in named)]
-        for narrowing in self.narrows:
-            wanted = narrowing.select(wanted)
-        return tuple(named.get(tag) or ExactTag(tag) for tag in wanted)

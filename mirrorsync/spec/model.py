@@ -14,7 +14,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location, canonical_repository, host_and_path
-from mirrorsync.spec.filters import ExactTag, Selection
+from mirrorsync.spec.selection import Selection, Wanted
 
 DEFAULT_TEMPLATE: Final = "{repository}"
 _FIELDS = frozenset({"repository", "host", "basename"})
@@ -61,17 +61,13 @@ class Mirror:
             raise GrammarError("the image has no name to take over", remedy="give it one with name:")
         return destination.repository(name)
 
-    def followed(self, wanted: ExactTag | Digest) -> Ref | None:
+    def followed(self, wanted: Wanted) -> Ref | None:
         """Return what the source is asked again before a saved plan of this mirror runs.
 
         That is a tag or a pick, the digest of what platforms are taken from, or None where the spec names the root
         itself.
         """
-        if isinstance(wanted, Digest):
-            return wanted if self.platforms else None
-        if wanted.digest is not None:
-            return self.followed(wanted.digest)
-        return wanted.source if wanted.source is not None else wanted.tag
+        return None if isinstance(wanted.ref, Digest) and not self.platforms else wanted.ref
 
 
 @dataclass(frozen=True, slots=True)

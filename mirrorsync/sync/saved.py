@@ -10,8 +10,8 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Change, Origin, Plan, State
 from mirrorsync.plan.steps import PutManifest, SetTag, Step, end_of
-from mirrorsync.spec.filters import ExactTag
 from mirrorsync.spec.model import Mirror, Spec
+from mirrorsync.spec.selection import Wanted
 from mirrorsync.sync.gather.held import held_at
 from mirrorsync.sync.gather.referring import comes_along
 from mirrorsync.sync.gather.roots import root_of
@@ -54,10 +54,8 @@ class _Asking:
             return True
         if origin.platforms != mirror.platforms:
             return False
-        wanted: list[ExactTag | Digest] = list(mirror.selection.digests)
-        if change.tag is not None:
-            wanted = [exact for exact in mirror.selection.choose([change.tag]) if exact.tag == change.tag]
-        return any(_is_wanted(mirror, origin, change.after, choice) for choice in wanted)
+        chosen = mirror.selection.choose(() if change.tag is None else (change.tag,))
+        return any(_is_wanted(mirror, origin, change.after, choice) for choice in chosen if choice.tag == change.tag)
 
     def _targets_of(self, source: Location) -> frozenset[Location]:
         found = self._targets.get(source)
@@ -69,10 +67,9 @@ class _Asking:
         return found
 
 
-def _is_wanted(mirror: Mirror, origin: Origin, root: Descriptor, choice: ExactTag | Digest) -> bool:
+def _is_wanted(mirror: Mirror, origin: Origin, root: Descriptor, choice: Wanted) -> bool:
     """Tell whether an image follows, or is, what was chosen. What is followed is resolved again anyway."""
-    pin = choice if isinstance(choice, Digest) else choice.digest
-    return origin.followed == mirror.followed(choice) and (origin.followed is not None or root.digest == pin)
+    return origin.followed == mirror.followed(choice) and (origin.followed is not None or root.digest == choice.ref)
 
 
 def _check_places(plan: Plan) -> None:

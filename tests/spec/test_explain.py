@@ -9,7 +9,8 @@ import pytest
 
 from mirrorsync.oci.ref import Tag
 from mirrorsync.spec.explain import explain
-from mirrorsync.spec.filters import FILTERS, Selection
+from mirrorsync.spec.filters import FILTERS
+from mirrorsync.spec.selection import Selection
 from mirrorsync.spec.tags import read_tags
 
 LISTED = [Tag(tag) for tag in ("1.0", "1.1", "1.2-rc1", "2.0", "2.0-alpine", "edge", "latest")]

@@ -9,7 +9,7 @@ import pytest
 
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
-from mirrorsync.spec.filters import ExactTag, Selection
+from mirrorsync.spec.selection import Selection, Wanted
 from mirrorsync.spec.tags import read_tags
 
 PIN = Digest.of(b"pinned")
@@ -28,7 +28,7 @@ def selection(tags: Any) -> Selection:
 
 
 def chosen(tags: Any, listed: Sequence[str] = TAGS) -> str:
-    return " ".join(wanted.tag for wanted in selection(tags).choose(map(Tag, listed)))
+    return " ".join(str(wanted.tag) for wanted in selection(tags).choose(map(Tag, listed)))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_words_unite_and_then_narrow(tags: dict[str, Any], expected: str) -> Non
 def test_exact_tags_are_wanted_whether_or_not_they_are_listed() -> None:
     wanted = selection(["9.9", "latest"])
     assert not wanted.lists
-    assert wanted.choose(()) == (ExactTag(Tag("9.9")), ExactTag(Tag("latest")))
+    assert wanted.choose(()) == (Wanted(Tag("9.9"), Tag("9.9")), Wanted(Tag("latest"), Tag("latest")))
 
 
 def test_only_filters_list_the_repository() -> None:
@@ -98,13 +98,13 @@ def test_only_filters_list_the_repository() -> None:
 
 def test_an_exact_tag_keeps_its_digest_when_a_filter_finds_it_too() -> None:
     found = selection({"exact": [f"3.20@{PIN}"], "glob": ["3.20*"], "exclude": ["*-*", "*_*"], "newest": 1})
-    assert found.choose(TAGS) == (ExactTag(Tag("3.20"), PIN), ExactTag(Tag("3.20.0")))
+    assert found.choose(TAGS) == (Wanted(Tag("3.20"), PIN), Wanted(Tag("3.20.0"), Tag("3.20.0")))
 
 
 def test_digests_are_no_tags_and_are_not_narrowed() -> None:
     found = selection({"exact": [str(PIN), "1"], "exclude": ["sha256*"], "newest": 1})
-    assert found.digests == (PIN,)
-    assert found.exact == (ExactTag(Tag("1")),)
+    assert found.exact == (Wanted(None, PIN), Wanted(Tag("1"), Tag("1")))
+    assert found.choose(()) == (Wanted(Tag("1"), Tag("1")), Wanted(None, PIN))
 
 
 def test_a_tag_that_is_listed_twice_is_wanted_once_under_newest() -> None:

@@ -8,40 +8,38 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Tag, parse_ref
 from mirrorsync.oci.reference import Location
-from mirrorsync.spec.filters import ExactTag, Selection
+from mirrorsync.spec.selection import Selection, Wanted
 from tests.spec.reader import mirror, read
 
 A = Digest.of(b"a")
 ID = str(A)
 
 
-def exact(tag: str, digest: Digest | None = None, source: str | None = None) -> ExactTag:
-    ref = parse_ref(source) if source is not None else None
-    assert not isinstance(ref, Digest)
-    return ExactTag(Tag(tag), digest, ref)
+def exact(tag: str, ref: str | None = None) -> Wanted:
+    return Wanted(Tag(tag), Tag(tag) if ref is None else parse_ref(ref))
 
 
 @pytest.mark.parametrize(
     ("entry", "source", "wanted", "target"),
     [
         ("{from: 'nginx:1'}", "docker.io/library/nginx", exact("1"), "library/nginx"),
-        ("{from: 'nginx:1', tag: '2'}", "docker.io/library/nginx", exact("2", None, "1"), "library/nginx"),
+        ("{from: 'nginx:1', tag: '2'}", "docker.io/library/nginx", exact("2", "1"), "library/nginx"),
         ("{from: 'nginx:1', tag: '1'}", "docker.io/library/nginx", exact("1"), "library/nginx"),
         (f"{{from: 'nginx@{A}', tag: '2'}}", "docker.io/library/nginx", exact("2", A), "library/nginx"),
-        (f"{{from: 'nginx:1@{A}', tag: '2'}}", "docker.io/library/nginx", exact("2", A, "1"), "library/nginx"),
+        (f"{{from: 'nginx:1@{A}', tag: '2'}}", "docker.io/library/nginx", exact("2", A), "library/nginx"),
         ("{from: 'docker-daemon:app:dev'}", "docker-daemon:app", exact("dev"), "app"),
         ("'docker-daemon:app:dev'", "docker-daemon:app", exact("dev"), "app"),
         ("{from: 'docker-daemon:quay.io/x/y:1'}", "docker-daemon:quay.io/x/y", exact("1"), "x/y"),
-        (f"{{from: 'docker-daemon:{ID}', tag: a, name: x}}", "docker-daemon:", exact("a", None, f"@{A}"), "x"),
-        ("{from: 'docker-archive:a.tar:@1', tag: a}", "docker-archive:/base/a.tar", exact("a", None, "@1"), "a.tar"),
-        ("{from: 'docker-archive:a.tar', tag: a, name: x}", "docker-archive:/base/a.tar", exact("a", None, ""), "x"),
+        (f"{{from: 'docker-daemon:{ID}', tag: a, name: x}}", "docker-daemon:", exact("a", f"@{A}"), "x"),
+        ("{from: 'docker-archive:a.tar:@1', tag: a}", "docker-archive:/base/a.tar", exact("a", "@1"), "a.tar"),
+        ("{from: 'docker-archive:a.tar', tag: a, name: x}", "docker-archive:/base/a.tar", exact("a", ""), "x"),
         ("'docker-archive:a.tar:x/y:1'", "docker-archive:/base/a.tar:x/y", exact("1"), "x/y"),
         ("'oci-archive:a.tar:x/y:1'", "oci-archive:/base/a.tar:x/y", exact("1"), "x/y"),
-        ("{from: 'oci:disk', tag: a, name: x}", "oci:/base/disk", exact("a", None, ""), "x"),
-        ("{from: 'dir:img', tag: a}", "dir:/base/img", exact("a", None, ""), "img"),
+        ("{from: 'oci:disk', tag: a, name: x}", "oci:/base/disk", exact("a", ""), "x"),
+        ("{from: 'dir:img', tag: a}", "dir:/base/img", exact("a", ""), "img"),
     ],
 )  # fmt: skip
-def test_one_image_is_asked_for_as(entry: str, source: str, wanted: ExactTag, target: str) -> None:
+def test_one_image_is_asked_for_as(entry: str, source: str, wanted: Wanted, target: str) -> None:
     (found,) = read(mirror(entry)).mirrors
     assert str(found.source) == source
     assert found.selection == Selection(exact=(wanted,))
@@ -88,9 +86,8 @@ def test_platforms_and_referrers_come_from_the_mirror_or_the_defaults() -> None:
 def test_what_is_followed_is_asked_again_before_a_saved_plan_runs() -> None:
     def followed(entry: str) -> str | None:
         (found,) = read(mirror(entry)).mirrors
-        if found.selection.exact:
-            return found.followed(found.selection.exact[0])
-        return found.followed(found.selection.digests[0])
+        (wanted,) = found.selection.exact
+        return found.followed(wanted)
 
     assert followed("nginx:1") == "1"
     assert followed(f"nginx:1@{A}") is None

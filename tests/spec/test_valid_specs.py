@@ -10,8 +10,8 @@ from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
-from mirrorsync.spec.filters import ExactTag
 from mirrorsync.spec.model import Mirror, Spec
+from mirrorsync.spec.selection import Wanted
 from tests.parts.mirrorsync import Mirrorsync
 from tests.spec.reader import ENVIRONMENT, SECRET, mirror, read
 
@@ -22,8 +22,8 @@ TWO = "version: 1\ndestinations: {corp: harbor.example/mirror, disk: oci:m}\n"
 def words(mirror: Mirror) -> str:
     """Return a mirror in one line: source, what is wanted by name, targets."""
     selection = mirror.selection
-    exact = [f"{tag.tag}@{tag.digest}" if tag.digest else tag.tag for tag in selection.exact]
-    wanted = [*exact, *selection.digests, *(type(chosen).__name__ for chosen in selection.includes)]
+    exact = ["@".join(dict.fromkeys(filter(None, (wanted.tag, wanted.ref)))) for wanted in selection.exact]
+    wanted = [*exact, *(type(chosen).__name__ for chosen in selection.includes)]
     targets = [str(mirror.target(place, mirror.source.repository)) for place in mirror.destinations]
     return f"{mirror.source} [{' '.join(wanted)}] {' '.join(targets)}"
 
@@ -234,7 +234,7 @@ def test_a_spec_knows_its_source_and_the_digest_of_its_bytes() -> None:
 def test_a_tag_of_any_case_and_128_characters_is_one() -> None:
     tag = "_" + "Aa.9-_" * 21 + "z"
     (found,) = read(mirror(f'{{from: nginx, tags: ["{tag}"]}}')).mirrors
-    assert found.selection.exact == (ExactTag(Tag(tag)),)
+    assert found.selection.exact == (Wanted(Tag(tag), Tag(tag)),)
 
 
 def test_paths_start_from_the_directory_of_the_spec_and_not_from_that_of_the_process(mirrorsync: Mirrorsync) -> None:

@@ -20,7 +20,8 @@ from mirrorsync.oci.ref import written
 from mirrorsync.oci.reference import Location, parse_image, parse_repository
 from mirrorsync.oci.transports import transport_of
 from mirrorsync.spec.explain import Verdict, explain
-from mirrorsync.spec.filters import FILTERS, Selection
+from mirrorsync.spec.filters import FILTERS
+from mirrorsync.spec.selection import Selection
 from mirrorsync.sync.single.list_tags import Named, list_names
 
 _STYLES = {"kept": "green", "dropped": "dim"}

@@ -14,9 +14,8 @@ from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import THE_ONLY_ONE, Tag
 from mirrorsync.oci.reference import LATEST, Location, Reference, host_and_path, parse_image
 from mirrorsync.oci.transports import transport_of
-from mirrorsync.spec.filters import ExactTag, Selection
 from mirrorsync.spec.model import Destination, Mirror, Spec
-from mirrorsync.spec.wanted import select_one
+from mirrorsync.spec.selection import Selection
 
 _DESTINATION: Final = "destination"
 
@@ -50,7 +49,7 @@ def spec_of(copy: Copy, registries: Mapping[str, HostSettings]) -> Spec:
     place = Destination(_DESTINATION, Location(copy.targets[0].location.store, ""))
     by_name: dict[str, list[Selection]] = {}
     for target in copy.targets:
-        by_name.setdefault(target.location.repository, []).append(select_one(copy.source, target.tag))
+        by_name.setdefault(target.location.repository, []).append(Selection.of(copy.source, target.tag))
     mirrors = tuple(
         Mirror(
             f"/mirrors/{number}",
@@ -68,10 +67,7 @@ def spec_of(copy: Copy, registries: Mapping[str, HostSettings]) -> Spec:
 
 
 def _joined(selections: Sequence[Selection]) -> Selection:
-    exact: tuple[ExactTag, ...] = ()
-    for selection in selections:
-        exact += selection.exact
-    return Selection(exact, selections[0].digests)
+    return Selection(tuple(wanted for selection in selections for wanted in selection.exact))
 
 
 def _target(target: Reference, source: Reference, written: str) -> Reference:

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mirrorsync.errors import UsageError, printable
+from mirrorsync.oci.digest import Digest
 from mirrorsync.schema_files import load_schema
-from mirrorsync.spec.filters import FILTERS, Selection
+from mirrorsync.spec.filters import FILTERS
+from mirrorsync.spec.selection import Selection
 from mirrorsync.spec.tags import read_tags
 
 _EXACT: Final = "exact"
@@ -31,7 +33,7 @@ def read_filters(words: Sequence[str]) -> Selection:
     selection = read_tags(value, "", say)
     if wrong:
         raise wrong[0]
-    if selection.digests or any(exact.digest is not None for exact in selection.exact):
+    if any(isinstance(wanted.ref, Digest) for wanted in selection.exact):
         raise UsageError("--filter exact: a list of tags has no digests", remedy="write the tag alone")
     return selection
 

@@ -33,7 +33,7 @@ def count(number: int, what: str) -> str:
 
 def spec_summary(spec: Spec) -> str:
     """Return one line about a valid spec."""
-    exact = sum(len(mirror.selection.exact) + len(mirror.selection.digests) for mirror in spec.mirrors)
+    exact = sum(len(mirror.selection.exact) for mirror in spec.mirrors)
     filtered = sum(mirror.selection.lists for mirror in spec.mirrors)
     wanted = f"{count(exact, 'exact image')}, {count(filtered, 'mirror')} with filters"
     places = {destination.name for mirror in spec.mirrors for destination in mirror.destinations}

@@ -13,11 +13,11 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import refuse_schema_1
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref, Tag
-from mirrorsync.oci.reference import Location, Reference
+from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, conflicts
 from mirrorsync.plan.model import Failure, Image, Origin
-from mirrorsync.spec.filters import ExactTag
 from mirrorsync.spec.model import Mirror
+from mirrorsync.spec.selection import Wanted
 from mirrorsync.sync.gather.named import named_at
 from mirrorsync.sync.gather.referring import referring
 from mirrorsync.sync.gather.roots import narrow
@@ -28,42 +28,19 @@ from mirrorsync.sync.suggest import missing
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What one image's source is asked: tag and pin as the spec has them, at least one of them set."""
+    """What one image's source is asked. source: a repository of the mirror's source."""
 
     mirror: Mirror
     source: Location
-    wanted: ExactTag | Digest
-
-    @property
-    def tag(self) -> Tag | None:
-        """The tag at the destination, None when the image is wanted by digest alone."""
-        return None if isinstance(self.wanted, Digest) else self.wanted.tag
-
-    @property
-    def pin(self) -> Digest | None:
-        return self.wanted if isinstance(self.wanted, Digest) else self.wanted.digest
-
-    @property
-    def reference(self) -> Ref:
-        # A pin is asked by digest and the tag is not: what the spec says is what is wanted, as docker does it.
-        if isinstance(self.wanted, Digest):
-            return self.wanted
-        if self.wanted.digest is not None:
-            return self.wanted.digest
-        return self.wanted.tag if self.wanted.source is None else self.wanted.source
+    wanted: Wanted
 
     @property
     def key(self) -> _Key:
         """What makes two questions the same one: several mirrors that want it share the answer."""
-        return self.source, self.reference, self.mirror.platforms
-
-    @property
-    def asked(self) -> Reference:
-        """The image at its source."""
-        return Reference.of(self.source, self.reference)
+        return self.source, self.wanted.ref, self.mirror.platforms
 
     def __str__(self) -> str:
-        return str(self.asked)
+        return str(self.wanted.at(self.source))
 
 
 _Key = tuple[Location, Ref, tuple[Platform, ...]]
@@ -99,10 +76,10 @@ class Chosen:
         """Return the tags that will be wanted at the destinations, by repository."""
         wanted: defaultdict[Location, list[Tag | Digest]] = defaultdict(list)
         for question in self._questions:
-            if question.tag is not None:
+            if question.wanted.tag is not None:
                 for destination in question.mirror.destinations:
                     target = question.mirror.target(destination, question.source.repository)
-                    wanted[target].append(question.tag)
+                    wanted[target].append(question.wanted.tag)
         return wanted
 
     async def resolve(self) -> Desired:
@@ -156,8 +133,7 @@ class _Resolver:
                 mirror.target(destination, source.repository)  # raises for a name that cannot stand there
             tags = await self._list(source) if selection.lists else ()
         chosen = self.chosen[mirror.pointer]
-        wanted: list[ExactTag | Digest] = [*selection.choose(tags), *selection.digests]
-        chosen += [_Question(mirror, source, one) for one in wanted]
+        chosen += [_Question(mirror, source, wanted) for wanted in selection.choose(tags)]
 
     async def _list(self, source: Location) -> list[Tag]:
         async def ask() -> list[Tag]:
@@ -168,7 +144,7 @@ class _Resolver:
     async def ask(self, question: _Question) -> None:
         """Resolve one image."""
         try:
-            with located("source", question.source, question.reference):
+            with located("source", question.source, question.wanted.ref):
                 self._roots[question.key] = await self._root(question)
         except MirrorsyncError as error:
             self._fail(str(question), error)
@@ -180,21 +156,22 @@ class _Resolver:
         if root is None or not question.mirror.referrers:
             return
         try:
-            with located("source", question.source, question.reference):
+            with located("source", question.source, question.wanted.ref):
                 found = referring(self._session, question.source, root)
                 self._referring[question.key] = [one async for one in found]
         except MirrorsyncError as error:
             self._fail(f"what refers to {question}", error)
 
     async def _root(self, question: _Question) -> Descriptor:
-        root = await named_at(self._session, question.source, question.reference)
+        source, ref = question.source, question.wanted.ref
+        root = await named_at(self._session, source, ref)
         if root is None:
-            raise await missing(question.source, question.reference, lambda: self._list(question.source))
+            raise await missing(source, ref, lambda: self._list(source))
         refuse_schema_1(root.media_type)
-        if question.pin is not None and root.digest != question.pin:
-            raise IntegrityError(f"asked for {question.pin} and got {root.digest}")
+        if isinstance(ref, Digest) and root.digest != ref:
+            raise IntegrityError(f"asked for {ref} and got {root.digest}")
         platforms = question.mirror.platforms
-        return (await narrow(self._session, question.source, root, platforms) if platforms else root).bare()
+        return (await narrow(self._session, source, root, platforms) if platforms else root).bare()
 
     def _fail(self, subject: str, error: MirrorsyncError) -> None:
         self._failures.setdefault(subject, Failure(subject, error))
@@ -233,11 +210,11 @@ class _Resolver:
 
 
 def _images(question: _Question, root: Descriptor) -> Iterable[Image]:
-    mirror = question.mirror
-    origin = Origin(question.source, mirror.followed(question.wanted), mirror.platforms)
+    mirror, wanted = question.mirror, question.wanted
+    origin = Origin(question.source, mirror.followed(wanted), mirror.platforms)
     for destination in mirror.destinations:
         target = mirror.target(destination, question.source.repository)
-        yield Image(origin, target, question.tag, root, mirror.pointer)
+        yield Image(origin, target, wanted.tag, root, mirror.pointer)
 
 
 def _along(question: _Question, referring: Iterable[tuple[Tag | None, Descriptor]]) -> Iterable[Image]:
