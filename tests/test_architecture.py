@@ -51,6 +51,12 @@ HOMES = {
     "subprocess": {"credentials/helpers"},
     "isal": {"files/gzip", "files/tar/reader"},
 }
+# How a text is written is looked at only where the text is read; all other code has a Ref, a Location, a transport.
+READERS = {
+    "transport_of": {"oci", "cli/commands/list_tags"},
+    "parse_ref": {"oci", "documents/plan"},
+    "ref_type": {"oci", "cli/options/copying", "serve/pull", "stores/registry/destination"},
+}
 # What touches the world or the event loop has no place where decisions are made.
 PURE = {"oci", "spec", "plan"}
 IMPURE = {"asyncio", "threading", "socket", "os", "pathlib", "tempfile", "subprocess", "time", "random"}
@@ -130,6 +136,17 @@ def test_a_dependency_is_used_in_its_home_alone(path: Path) -> None:
         homes = HOMES.get(name.partition(".")[0])
         if homes is not None:
             assert {module(path), home(path)} & homes, f"{module(path)} imports {name}; its home is {homes}"
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_text_is_looked_at_where_it_is_read(name: str) -> None:
+    readers = {
+        module(path)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}
+    }
+    assert {reader if reader in READERS[name] else reader.partition("/")[0] for reader in readers} <= READERS[name]
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if home(path) in PURE], ids=module)

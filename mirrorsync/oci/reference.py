@@ -9,13 +9,12 @@ from typing import Final
 
 from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.names import check_host, check_repository, looks_like_host, refuse_url, split_image_name
+from mirrorsync.oci.names import check_host, check_repository, looks_like_host, refuse_url
 from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Ref, Tag, written
-from mirrorsync.oci.transports import place_of, transport_of
+from mirrorsync.oci.transports import REGISTRY_PREFIX, Transport, place_of, transport_of
 
 # The tag that a name without one means to docker, and so to skopeo and podman.
 LATEST: Final = Tag("latest")
-_REGISTRY_SCHEME = "docker://"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -32,6 +31,11 @@ class Location:
 
     def __str__(self) -> str:
         return place_of(self.store, self.repository)
+
+    @property
+    def transport(self) -> Transport:
+        """What kind of place the store is, and what it can do."""
+        return transport_of(self.store)
 
     def at(self, ref: Ref | None = None) -> Where:
         """Return the repository, or one of its images or blobs, as the place of an error."""
@@ -98,8 +102,7 @@ class Reference:
 
 def canonical_repository(store: str, name: str) -> str:
     """Return a repository's name as the store at that address spells it. Raises: GrammarError when it is none."""
-    transport = transport_of(store)
-    return transport.canonical(name) if transport else check_repository(name)
+    return transport_of(store).canonical(name)
 
 
 def host_and_path(location: Location) -> tuple[str, str]:
@@ -108,11 +111,9 @@ def host_and_path(location: Location) -> tuple[str, str]:
     The host is fit for a repository's name (see `host_in_name`). For a place on disk whose names have no host, it is
     the last part of its path, and so is the name of what has none.
     """
-    transport = transport_of(location.store)
-    if transport is None:
-        return host_in_name(location.store), location.repository
+    transport = location.transport
     place = posixpath.basename(location.store).lower() if transport.has_path else ""
-    host, path = transport.split_host(location.repository)
+    host, path = transport.split_host(location.store, location.repository)
     return (host_in_name(host) or place), (path or place)
 
 
@@ -141,10 +142,10 @@ def parse_repository(text: str, base: str = "") -> Location:
     or digest.
     """
     transport = transport_of(text)
-    if transport is not None:
+    if not transport.is_registry:
         address, name = transport.split(text, base)
         return Location(address, transport.canonical(name) if name else "")
-    reference = _parse_registry(text)
+    reference = parse_image(text)
     if reference.tag or reference.digest:
         raise GrammarError(
             f"{printable(text)!r} names one image where a repository is expected",
@@ -160,8 +161,6 @@ def parse_image(text: str, base: str = "") -> Reference:
     none is a repository's. Raises: GrammarError.
     """
     transport = transport_of(text)
-    if transport is None:
-        return _parse_registry(text)
     address, name = transport.split(text, base)
     within = transport.image(name)
     return Reference(Location(address, within.repository), within.tag, within.digest, within.pick)
@@ -172,9 +171,9 @@ def parse_destination(text: str, base: str = "") -> Location:
 
     base: the directory (a path) that relative paths start from. Raises: GrammarError.
     """
-    if transport_of(text) is not None:
+    if not transport_of(text).is_registry:
         return parse_repository(text, base)
-    rest = text.removeprefix(_REGISTRY_SCHEME)
+    rest = text.removeprefix(REGISTRY_PREFIX)
     refuse_url(rest)
     host, _, prefix = rest.partition("/")
     if not looks_like_host(host):
@@ -183,8 +182,3 @@ def parse_destination(text: str, base: str = "") -> Location:
             remedy="write host/prefix (docker.io/user for Docker Hub), or oci:DIRECTORY",
         )
     return Location(check_host(host), check_repository(prefix) if prefix else "")
-
-
-def _parse_registry(text: str) -> Reference:
-    host, repository, tag, digest = split_image_name(text.removeprefix(_REGISTRY_SCHEME))
-    return Reference(Location(host, repository), tag, digest)

@@ -1,7 +1,7 @@
-"""The transports: every kind of place but registries, by the prefix that references to it have, and what follows it.
+"""The transports: every kind of place, by the prefix that references to it have, what follows it, and what it can do.
 
-A new kind of place is an entry here, one of the table in stores/open.py, and a word in the descriptions of
-schemas/mirror.schema.json.
+A new kind of place is an entry here, a module with its store and its line in stores/open.py, and a word in the
+descriptions of schemas/mirror.schema.json. Nothing else asks an address what kind of place it is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Tag
 
 # Docker's ids are the digests of configs; short ones have twelve digits (`docker images`).
 _IMAGE_ID = re.compile(r"@?(?:sha256:)?(?P<id>[0-9a-f]{12,64})")
-_POSITION = re.compile(r"@\d{1,5}")
+_POSITION = re.compile(r"@[0-9]{1,5}")
+# What skopeo writes before the name of a registry's image, and docker does not.
+REGISTRY_PREFIX: Final = "docker://"
 
 
 class Within(NamedTuple):
@@ -41,19 +43,29 @@ class Within(NamedTuple):
 class Transport:
     """One kind of place.
 
-    scheme: what its addresses begin with. has_path: whether a path follows, which ends at the next colon. image: reads
-    what is written behind that. canonical: returns the one spelling of a repository's name there; both raise
-    GrammarError. host: the host that a repository's name begins with, and the rest of it. many: whether it has room
-    for several images. keeps_manifests: whether an image keeps its manifest there, and with it its digest.
+    scheme: what its addresses begin with, "" for registries. has_path: whether a path follows, which ends at the next
+    colon. image: reads what is written behind that. canonical: returns the one spelling of a repository's name there;
+    both raise GrammarError. split_host: returns the host that a repository is from and the rest of its name; it gets
+    the place's address and the name. separator: what stands between the address and a name inside the place.
+
+    many: whether it has room for several images. keeps_manifests: whether an image keeps its manifest there, and with
+    it its digest. deletes: whether an image can be deleted there by its name.
     """
 
     scheme: str
     image: Callable[[str], Within]
     canonical: Callable[[str], str] = check_repository
-    split_host: Callable[[str], tuple[str, str]] = lambda name: ("", name)
+    split_host: Callable[[str, str], tuple[str, str]] = lambda _, name: ("", name)
     has_path: bool = True
+    separator: str = ":"
     many: bool = True
     keeps_manifests: bool = True
+    deletes: bool = False
+
+    @property
+    def is_registry(self) -> bool:
+        """Whether it is reached over the network at a host, with logins and TLS."""
+        return not self.scheme
 
     def address(self, path: str, base: str) -> str:
         """Return the address of the place at `path`, which relative paths make from the directory `base`."""
@@ -62,7 +74,13 @@ class Transport:
         return self.scheme + posixpath.normpath(posixpath.join(base, path))
 
     def split(self, text: str, base: str) -> tuple[str, str]:
-        """Split a reference into its place's address, absolute where `base` is, and the rest. Raises: GrammarError."""
+        """Split a reference into its place's address, absolute where `base` is, and the rest, which `image` reads.
+
+        Raises: GrammarError.
+        """
+        if self.is_registry:
+            rest = text.removeprefix(REGISTRY_PREFIX)
+            return split_image_name(rest)[0], rest
         rest = text.removeprefix(self.scheme)
         if not self.has_path:
             return self.scheme, rest
@@ -112,6 +130,16 @@ def _nothing(text: str) -> Within:  # noqa: ARG001 - a dir: is a path to its end
     return Within("", pick=THE_ONLY_ONE)
 
 
+def _in_registry(text: str) -> Within:
+    """Read `[host/]repository[:tag][@digest]`: a host is part of the name, since docker leaves its own out."""
+    _, repository, tag, digest = split_image_name(text)
+    return Within(repository, tag, digest)
+
+
+def _docker_host(_: str, name: str) -> tuple[str, str]:
+    return split_familiar_name(name)
+
+
 def _docker_repository(name: str) -> str:
     host, repository, tag, digest = split_image_name(name)
     if tag is not None or digest is not None:
@@ -122,15 +150,16 @@ def _docker_repository(name: str) -> str:
 TRANSPORTS: Final[Mapping[str, Transport]] = {
     transport.scheme: transport
     for transport in (
-        Transport("oci:", _by_ref_name),
-        Transport("oci-archive:", _by_ref_name),
-        Transport("docker-archive:", _in_archive, _docker_repository, split_familiar_name, keeps_manifests=False),
+        Transport("oci:", _by_ref_name, deletes=True),
+        Transport("oci-archive:", _by_ref_name, deletes=True),
+        Transport("docker-archive:", _in_archive, _docker_repository, _docker_host, keeps_manifests=False),
         Transport(
             "docker-daemon:",
             _in_daemon,
             _docker_repository,
-            split_familiar_name,
+            _docker_host,
             has_path=False,
+            separator="",
             keeps_manifests=False,
         ),
         Transport("dir:", _nothing, lambda _: "", many=False),
@@ -138,10 +167,16 @@ TRANSPORTS: Final[Mapping[str, Transport]] = {
 }
 
 
-def transport_of(text: str) -> Transport | None:
-    """Return the transport of a reference or address, None when it is a registry's."""
+# Whatever begins with no other scheme: a registry's address is its host, and a host can have a port.
+REGISTRY: Final = Transport(
+    "", _in_registry, split_host=lambda host, name: (host, name), has_path=False, separator="/", deletes=True
+)
+
+
+def transport_of(text: str) -> Transport:
+    """Return the transport of a reference or address."""
     scheme, colon, _ = text.partition(":")
-    return TRANSPORTS.get(scheme + colon)
+    return TRANSPORTS.get(scheme + colon, REGISTRY)
 
 
 def place_of(store: str, inside: str = "") -> str:
@@ -149,6 +184,4 @@ def place_of(store: str, inside: str = "") -> str:
 
     store: an address as `Location.store` has it. inside: what is named there (`oci.ref.written`).
     """
-    if not inside or store.endswith(":"):  # as addresses without a path do
-        return f"{store}{inside}"
-    return f"{store}/{inside}" if transport_of(store) is None else f"{store}:{inside}"
+    return f"{store}{transport_of(store).separator}{inside}" if inside else store

@@ -14,7 +14,6 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_host
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location, Where, parse_destination
-from mirrorsync.oci.transports import transport_of
 from mirrorsync.secret import Secret
 from mirrorsync.spec.mirror_source import read_source
 from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, Spec, check_template
@@ -202,7 +201,7 @@ class _Builder:
             if other != destination.name:
                 message = f"destinations {printable(other)} and {printable(destination.name)} are the same place"
                 self._say(mirror.pointer, message, "remove one of them")
-            elif mirror.selection.digests and _holds_one(destination):
+            elif mirror.selection.digests and not destination.place.transport.many:
                 message = f"{destination.place} takes an image by its tag, though it does not keep it"
                 self._say(mirror.pointer, message, "write it as {from: ..., tag: latest}")
             elif not self._has_room(destination, mirror):
@@ -219,7 +218,7 @@ class _Builder:
 
     def _has_room(self, destination: Destination, mirror: Mirror) -> bool:
         """Tell whether a place that holds one image gets no more than that from the spec."""
-        if not _holds_one(destination):
+        if destination.place.transport.many:
             return True
         selection = mirror.selection
         several = mirror.whole_store or selection.lists or len(selection.exact) > 1
@@ -248,8 +247,3 @@ class _Builder:
                 f"and this is {wanted.at(mirror.source)}",
                 "give one of them another name or destination",
             )
-
-
-def _holds_one(destination: Destination) -> bool:
-    transport = transport_of(destination.place.store)
-    return transport is not None and not transport.many

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location, parse_image, parse_repository
-from mirrorsync.oci.transports import transport_of
 from mirrorsync.spec.selection import Selection
 from mirrorsync.spec.tags import Say, read_tags
 from mirrorsync.spec.yaml_source import join
@@ -43,11 +42,10 @@ def _several(entry: Mapping[str, Any], pointer: str, base: str, say: Say) -> Mir
     if "tag" in entry:
         say(join(pointer, "tag"), "this would do nothing beside tags:", "remove one of them")
     source = parse_repository(entry["from"], base)
-    transport = transport_of(source.store)
-    if transport is not None and not transport.many:
+    if not source.transport.many:
         raise GrammarError(f"{source} holds one image, which has no tag", remedy="write tag: NAME instead of tags:")
     selection = read_tags(entry["tags"], join(pointer, "tags"), say)
-    return MirrorSource(source, selection, whole_store=transport is not None and not source.repository)
+    return MirrorSource(source, selection, whole_store=not source.repository)
 
 
 def _one(entry: Mapping[str, Any], pointer: str, base: str, say: Say) -> MirrorSource:

@@ -21,7 +21,7 @@ class MemoryStore:
 
     shares_blobs = False
 
-    def __init__(self, address: str = "memory:") -> None:
+    def __init__(self, address: str = "memory") -> None:
         self.address = address
         self._contents: dict[str, _Contents] = {}
 

@@ -62,7 +62,7 @@ def test_text_that_picks_no_image_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["a b", "sha256:0", "a:b", "@x", "..", "A" * 129])
-def test_text_that_is_no_ref_is_refused_with_a_remedy(text: str) -> None:
+def test_text_that_is_not_a_ref_is_refused_with_a_remedy(text: str) -> None:
     with pytest.raises(GrammarError) as caught:
         parse_ref(text)
     assert caught.value.remedy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -18,6 +19,7 @@ from mirrorsync.errors import (
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import Tag
+from mirrorsync.spec.load import load
 from mirrorsync.stores.memory import MemoryStore
 from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.run.apply import apply
@@ -183,3 +185,22 @@ def test_a_store_that_cannot_keep_what_it_was_given_has_none_of_its_images() -> 
     assert [result.outcome for result in report.results] == ["failed", "done", "failed", "done"]
     assert {failure.error.message for failure in report.failures} == {"the disk is full"}
     assert report.exit_code == 3
+
+
+def test_what_a_source_lacks_is_told_by_the_name_it_has_there() -> None:
+    world = World({"app:1": GOOD})
+    document = {
+        "version": 1,
+        "destinations": {"first": FIRST},
+        "mirrors": [{"from": f"{SOURCE}/app:1", "tag": "stable"}],
+    }
+    spec = load(json.dumps(document).encode(), source="/mirror.yaml", environment={}, base="/")
+
+    def guard(what: str, name: str) -> None:
+        if (what, name) == ("read", GOOD.digest):
+            raise ContentNotFound("the manifest is gone")
+
+    world.stores[SOURCE].guard = guard
+    (failure,) = world.run(lambda session: make_plan(spec, session)).failures
+    assert failure.subject == f"{FIRST}/app:stable"
+    assert str(failure.error) == f"source {SOURCE}/app:1: the manifest is gone"

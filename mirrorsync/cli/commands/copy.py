@@ -25,7 +25,6 @@ from mirrorsync.documents.plan import plan_document
 from mirrorsync.documents.report import report_document
 from mirrorsync.errors import ExitCode, NotFound, StorageError, UsageError, printable
 from mirrorsync.library import absolute
-from mirrorsync.oci.transports import transport_of
 from mirrorsync.plan.model import Failure, Plan
 from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.run.apply import apply
@@ -166,8 +165,7 @@ def _check_preserving(wanted: Copy, preserve: bool | None) -> None:
             remedy="leave out --preserve-digests, or name one platform or none",
         )
     for end in (wanted.source, wanted.targets[0]):
-        transport = transport_of(end.location.store)
-        if transport is not None and not transport.keeps_manifests:
+        if not end.location.transport.keeps_manifests:
             raise UsageError(
                 f"{printable(str(end))} is in a form without manifests", remedy="leave out --preserve-digests"
             )

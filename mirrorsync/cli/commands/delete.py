@@ -19,7 +19,6 @@ from mirrorsync.documents.report import report_document
 from mirrorsync.errors import ExitCode, UsageError, printable
 from mirrorsync.library import absolute
 from mirrorsync.oci.reference import Reference, parse_image
-from mirrorsync.oci.transports import transport_of
 from mirrorsync.plan.model import Change, Plan, Related
 from mirrorsync.plan.steps import DeleteManifest
 from mirrorsync.sync.run.apply import apply
@@ -97,7 +96,7 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
         beside = [one.name for one in change.stays if one.kind in ("tag", "index")]
         if beside:
             yield printable(f"stays: the image, which is also in {', '.join(beside)}")
-            if transport_of(change.target.store) is None:
+            if change.target.transport.is_registry:
                 yield "where the registry deletes only by digest, nothing is deleted because of that"
         yield from _left_lines(change.stays)
 

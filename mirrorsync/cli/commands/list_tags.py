@@ -73,8 +73,7 @@ def command(
 def _place(text: str) -> Location:
     """Read what is to be listed. Raises: GrammarError; UsageError when it is one image."""
     base = str(absolute("."))
-    transport = transport_of(text)
-    if transport is not None and not transport.many:
+    if not transport_of(text).many:
         raise UsageError(f"{printable(text)} holds one image, which has no tag", remedy="`mirrorsync inspect` shows it")
     try:
         return parse_repository(text, base)
@@ -90,7 +89,7 @@ def _place(text: str) -> Location:
 
 def _verdicts(place: Location, listed: Sequence[Named], selection: Selection) -> list[tuple[str, Verdict]]:
     """Return every name with what the filters make of its tag; each repository's tags are filtered by themselves."""
-    whole = transport_of(place.store) is not None and not place.repository
+    whole = not place.repository
     return [
         (written(named.repository, verdict.tag) if whole else verdict.tag, verdict)
         for named in listed

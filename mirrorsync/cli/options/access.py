@@ -21,7 +21,6 @@ from mirrorsync.hosts import Access, Credentials, HostSettings
 from mirrorsync.library import absolute, run_once
 from mirrorsync.oci.names import check_host
 from mirrorsync.oci.reference import Location
-from mirrorsync.oci.transports import transport_of
 from mirrorsync.secret import Secret
 
 R = TypeVar("R")
@@ -127,7 +126,7 @@ def reach(console: Console, places: Sequence[tuple[Location, AccessOptions]], en
     for location, options in places:
         if options.daemon_host:
             daemon[options.daemon_host] = None
-        if transport_of(location.store) is not None:
+        if not location.transport.is_registry:
             _note_useless(console, location, options)
             continue
         said = access_of(console, options, location.store, environment)

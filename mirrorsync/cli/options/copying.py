@@ -11,9 +11,8 @@ from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import familiar_name
 from mirrorsync.oci.platform import Platform
-from mirrorsync.oci.ref import THE_ONLY_ONE, Tag
+from mirrorsync.oci.ref import THE_ONLY_ONE, Tag, ref_type
 from mirrorsync.oci.reference import LATEST, Location, Reference, host_and_path, parse_image
-from mirrorsync.oci.transports import transport_of
 from mirrorsync.spec.model import Destination, Mirror, Spec
 from mirrorsync.spec.selection import Selection
 
@@ -72,8 +71,8 @@ def _joined(selections: Sequence[Selection]) -> Selection:
 
 def _target(target: Reference, source: Reference, written: str) -> Reference:
     """Return where the image goes, with all that was left out: the source's names on disk, docker's tag elsewhere."""
-    transport = transport_of(target.location.store)
-    if transport is None or target.pick != THE_ONLY_ONE:
+    transport = target.location.transport
+    if target.pick != THE_ONLY_ONE:
         if target.pick is not None:
             raise GrammarError(f"{printable(written)!r} has no name to give", remedy="write NAME:TAG after the place")
         return target.or_latest()
@@ -97,17 +96,17 @@ def _inherited(source: Reference, *, by_docker: bool) -> str | None:
     location = source.location
     if source.pick is not None or (by_docker and not location.repository):
         return None
-    if by_docker and transport_of(location.store) is None:
+    if by_docker and location.transport.is_registry:
         return familiar_name(location.store, location.repository)
     return location.repository if by_docker or not location.repository else host_and_path(location)[1]
 
 
 def _beside(target: Reference, text: str) -> Reference:
     """Return another name for what goes to `target`: a tag beside its own, or NAME:TAG of the same place."""
-    transport = transport_of(target.location.store)
-    if transport is not None and not transport.many:
+    transport = target.location.transport
+    if not transport.many:
         raise UsageError(f"{target.location} has no tags", remedy="leave out --additional-tag")
-    if ":" not in text or transport is None:
+    if transport.is_registry or ref_type(text) is Tag:
         return Reference(target.location, Tag(text))
     within = transport.image(text)
     if within.tag is None:

@@ -98,7 +98,7 @@ class _Observer:
         check_bounds(depth, len(walked.manifests))
         if await self._holds(image.target, content, is_manifest=True) and not self._deep:
             return  # a registry takes a manifest only after what it names
-        with located("source", image.source, _ref(image)):
+        with located("source", image.source, image.origin.reference(image.root.digest).asked):
             manifest = self._kept(await self._session.manifest(image.source, content), image)
         walked.blobs.update(blob.digest for blob in manifest.blobs)
         check_bounds(depth, len(walked.manifests), len(walked.blobs))

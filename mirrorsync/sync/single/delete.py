@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from mirrorsync.errors import Denied, MirrorsyncError, NotFound, RegistryFailure, StalePlan, Unauthorized, UsageError
 from mirrorsync.oci import media_types
@@ -11,7 +10,6 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import refuse_schema_1
 from mirrorsync.oci.reference import Location, Reference
-from mirrorsync.oci.transports import transport_of
 from mirrorsync.plan.deletion import Doomed, plan_deletion
 from mirrorsync.plan.model import Plan, Related, SpecStamp
 from mirrorsync.stores.base import Sweeping
@@ -21,9 +19,6 @@ from mirrorsync.sync.gather.named import named_at
 from mirrorsync.sync.gather.sharing import sharing_of
 from mirrorsync.sync.session import Session, located
 from mirrorsync.sync.single.inspect import absent
-
-# Places on disk that lose an image by rewriting a list of names; the others have no operation for it.
-_DELETING: Final = ("oci:", "oci-archive:")
 
 
 async def plan_delete(
@@ -65,8 +60,8 @@ async def plan_delete(
 
 def check_reference(reference: Reference) -> None:
     """See that a place deletes, and that the reference says what. Raises: UsageError."""
-    transport = transport_of(reference.location.store)
-    if transport is not None and transport.scheme not in _DELETING:
+    transport = reference.location.transport
+    if not transport.deletes:
         raise UsageError(
             f"nothing can be deleted from {transport.scheme.rstrip(':')}",
             remedy="a registry, an oci: layout and an oci-archive: delete; remove a file or directory with rm, and a "

@@ -27,7 +27,6 @@ from mirrorsync.oci.narrowing import ATTESTATION_KIND, ATTESTED, chosen
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import LATEST, Location, Reference
-from mirrorsync.oci.transports import transport_of
 from mirrorsync.sync.gather.attached import Attachment, attached
 from mirrorsync.sync.gather.named import named_at
 from mirrorsync.sync.gather.roots import narrow
@@ -184,8 +183,8 @@ async def _tags(session: Session, reference: Reference, notices: list[str]) -> t
     try:
         return tuple([tag async for tag in session.repository(reference.location).tags()])
     except RepositoryNotFound as error:
-        if transport_of(reference.location.store) is not None:
-            return ()
+        if not reference.location.repository:
+            return ()  # what was found has no name, and so no tags
         notices.append(f"its tags are not shown: {error.message}")
     except _ONLY_NOTICED as error:
         notices.append(f"its tags are not shown: {error.message}")

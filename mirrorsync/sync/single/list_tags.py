@@ -8,7 +8,6 @@ from typing import NamedTuple
 from mirrorsync.errors import ContentNotFound, RepositoryNotFound
 from mirrorsync.oci.ref import Tag, written
 from mirrorsync.oci.reference import Location, Where
-from mirrorsync.oci.transports import transport_of
 from mirrorsync.stores.base import HoldsUnnamed
 from mirrorsync.sync.session import Session
 
@@ -26,7 +25,7 @@ async def list_names(session: Session, place: Location) -> tuple[list[Named], li
     Raises: RepositoryNotFound when there is no such repository, ContentNotFound when there is no such file.
     """
     store = session.store(place.store)
-    whole = transport_of(place.store) is not None and not place.repository
+    whole = not place.repository
     names = [name async for name in store.repositories()] if whole else [place.repository]
     listed = []
     for name in names:

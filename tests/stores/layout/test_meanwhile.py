@@ -190,8 +190,8 @@ REPLACED = "another program has set the same name in index.json, and what this r
         ([ours(ONE), flush, ours(TWO), theirs(THREE)], TWO, [REPLACED]),
         ([ours(ONE), flush, theirs(ONE)], ONE, []),
         ([ours(ONE), flush, theirs(TWO, "other:1")], ONE, []),
-        ([ours(ONE), flush, lambda scene: scene.repository.delete("1"), flush, theirs(ONE)], None, [AGAIN]),
-        ([ours(ONE), flush, lambda scene: scene.repository.delete("1"), flush, theirs(TWO)], TWO, [STAYS]),
+        ([ours(ONE), flush, lambda scene: scene.repository.delete(Tag("1")), flush, theirs(ONE)], None, [AGAIN]),
+        ([ours(ONE), flush, lambda scene: scene.repository.delete(Tag("1")), flush, theirs(TWO)], TWO, [STAYS]),
     ],
 )
 def test_a_name_that_two_programs_write(tmp_path: Path, steps: Any, result: Image | None, said: list[str]) -> None:
