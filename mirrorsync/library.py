@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ from mirrorsync.errors import MirrorsyncError, StorageError, UsageError
 from mirrorsync.events import Observer, ignore
 from mirrorsync.files.locks import FileLock
 from mirrorsync.plan.model import Plan
-from mirrorsync.schema_files import load_schema
 from mirrorsync.spec.load import load
 from mirrorsync.spec.model import Spec
 from mirrorsync.stores.open import StoreEnvironment, opener
@@ -84,14 +82,13 @@ def apply_plan(
 
 def save_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
     """Write a plan as JSON (schemas/plan.schema.json), whole or not at all. Raises: StorageError."""
-    from mirrorsync.documents.plan import plan_document  # only a saved plan is worth its time
+    from mirrorsync.documents.plan import plan_text  # only a saved plan is worth its time
 
     file = Path(path)
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with partial.open("w", encoding="utf-8") as output:
-            json.dump(plan_document(plan), output, indent=1)
-            output.write("\n")
+            output.writelines(plan_text(plan))
         partial.rename(file)
     except OSError as error:
         partial.unlink(missing_ok=True)
@@ -99,27 +96,13 @@ def save_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
 
 
 def load_plan(path: str | os.PathLike[str]) -> Plan:
-    """Read a saved plan. Raises: UsageError when it is none, StorageError when it cannot be read."""
-    from mirrorsync.documents.plan import sniff
+    """Read a saved plan. Raises: UsageError if it is damaged or not a plan, StorageError if it cannot be read."""
+    from mirrorsync.documents.plan import read_plan
 
-    found = sniff(read_file(Path(path), _MAX_PLAN_BYTES, "plan"))
-    if found is None:
-        raise UsageError(f"{path} is no plan", remedy="make one with `mirrorsync plan --output`")
-    return checked_plan(found, str(path))
-
-
-def checked_plan(found: Mapping[str, Any], name: str) -> Plan:
-    """Return the plan in a JSON document. Raises: UsageError when its shape or content is not that of a plan."""
-    import jsonschema  # 33 ms, which only a saved plan is worth
-
-    from mirrorsync.documents.plan import from_json
-
-    try:
-        jsonschema.Draft202012Validator(load_schema("plan")).validate(found)
-    except jsonschema.ValidationError as error:
-        where = "/".join(str(part) for part in error.absolute_path)
-        raise UsageError(f"{name} is a damaged plan (at /{where})", remedy="make a new plan") from error
-    return from_json(found)
+    plan = read_plan(read_file(Path(path), _MAX_PLAN_BYTES, "plan"), str(path))
+    if plan is None:
+        raise UsageError(f"{path} is not a plan", remedy="make one with `mirrorsync plan --output`")
+    return plan
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:

@@ -54,7 +54,7 @@ HOMES = {
 # How a text is written is looked at only where the text is read; all other code has a Ref, a Location, a transport.
 READERS = {
     "transport_of": {"oci", "cli/commands/list_tags"},
-    "parse_ref": {"oci", "documents/plan"},
+    "parse_ref": {"oci", "documents/values"},
     "ref_type": {"oci", "cli/options/copying", "serve/pull", "stores/registry/destination"},
 }
 # What touches the world or the event loop has no place where decisions are made.

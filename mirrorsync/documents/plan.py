@@ -3,41 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, NamedTuple, get_args
 
 from mirrorsync.documents.envelope import VERSIONS, document, full_name
-from mirrorsync.documents.parts import (
-    amount_json,
-    bare_json,
-    change_json,
-    failure_json,
-    location_json,
-    spec_json,
+from mirrorsync.documents.parts import amount_json, bare_json, change_json, failure_json, location_json, spec_json
+from mirrorsync.documents.reading import (
+    Damaged,
+    Document,
+    Read,
+    at_least_one,
+    check_names,
+    count,
+    inside,
+    integer,
+    items,
+    members,
+    numbered,
+    one_of,
+    or_null,
+    some_text,
+    text,
 )
-from mirrorsync.errors import GrammarError, UsageError
-from mirrorsync.oci.descriptor import Descriptor
-from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.names import check_repository
-from mirrorsync.oci.platform import Platform
-from mirrorsync.oci.ref import Tag, parse_ref
-from mirrorsync.oci.reference import Location, canonical_repository
-from mirrorsync.plan.model import (
-    Amount,
-    BlobFate,
-    Change,
-    Origin,
-    Plan,
-    Related,
-    SpecStamp,
-    State,
-    Totals,
-)
+from mirrorsync.documents.values import Values
+from mirrorsync.errors import Side, UsageError, printable
+from mirrorsync.oci.reference import Location
+from mirrorsync.plan.model import Amount, BlobFate, Change, Origin, Plan, Related, SpecStamp, State, Totals
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step
 
 KIND: Final = full_name("plan")
 VERSION: Final = VERSIONS["plan"]
+# A plan, whole or cut off, is told from a spec (which is YAML, and so may be JSON) by these.
+_OBJECT = re.compile(rb"\s*\{")
+_KIND = re.compile(rb'"kind"\s*:\s*"%s"' % re.escape(KIND.encode()))
 
 _STEPS: Mapping[str, type[Any]] = {
     "copy": CopyBlob,
@@ -52,13 +53,52 @@ _WORDS = {kind: word for word, kind in _STEPS.items()}
 
 def plan_document(plan: Plan) -> dict[str, Any]:
     """Return the plan as a document."""
+    return _head(plan) | {
+        "images": [change_json(change) for change in plan.changes],
+        "steps": [_step_json(step) for step in plan.steps],
+    }
+
+
+def plan_text(plan: Plan) -> Iterator[str]:
+    """Yield the text of the document in pieces; each image and each step has a line of its own."""
+    yield _json(_head(plan)).removesuffix("}")
+    yield from _lines("images", map(change_json, plan.changes))
+    yield from _lines("steps", map(_step_json, plan.steps))
+    yield "}\n"
+
+
+def read_plan(data: bytes, name: str) -> Plan | None:
+    """Return the plan that a file holds, None if it is something else (a spec). name: the file's, for errors.
+
+    The file may have been edited: every value in it is checked, also those that do not become part of the plan.
+    Failures do not: what failed when the plan was made is no part of what it does. Raises: UsageError for a damaged
+    plan, with the place of the damage, and for a plan of another version.
+    """
+    if _OBJECT.match(data) is None or _KIND.search(data) is None:
+        return None
+    try:
+        source = data.decode("utf-8")
+        del data  # a plan of 20,000 images has 30 MB, and the text has them again
+        return _Reader().plan(Document(source))
+    except Damaged as error:
+        if error.place[:1] in (("kind",), ("version",)):
+            message = f"{printable(name)} is not a plan of version {VERSION}"
+            raise UsageError(message, remedy="make one with `mirrorsync plan --output`") from error
+        where, reason = printable(error.pointer), error.reason
+    except json.JSONDecodeError as error:
+        where, reason = f"line {error.lineno}, column {error.colno}", "it is not JSON"
+    except (ValueError, RecursionError):  # not UTF-8, a number of thousands of digits, nested thousands deep
+        where, reason = "/", "it is not JSON that a plan can be"
+    raise UsageError(f"{printable(name)} is a damaged plan (at {where}): {reason}", remedy="make a new plan")
+
+
+def _head(plan: Plan) -> dict[str, Any]:
+    """Return all of the document but what there are thousands of."""
     return document(
         "plan",
         {
             "created": plan.created,
             "spec": spec_json(plan.spec),
-            "images": [change_json(change) for change in plan.changes],
-            "steps": [_step_json(step) for step in plan.steps],
             "failures": [failure_json(failure) for failure in plan.failures],
             "totals": {store: _totals_json(totals) for store, totals in plan.totals.items()},
             "read_bytes": plan.read_bytes,
@@ -66,47 +106,17 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     )
 
 
-def from_json(found: Mapping[str, Any]) -> Plan:
-    """Read a plan that `plan_document` wrote and whose shape the schema has checked.
-
-    The file is somebody's input by now: every digest, tag and name in it is checked again. Failures are not read; what
-    failed when the plan was made is no part of what it does. Raises: UsageError when it is no plan of this version.
-    """
-    if found.get("kind") != KIND or found.get("version") != VERSION:
-        raise UsageError(f"this is no plan of version {VERSION}", remedy="make one with `mirrorsync plan --output`")
-    try:
-        spec = found["spec"]
-        plan = Plan(
-            created=found["created"],
-            spec=SpecStamp(spec["path"], Digest(spec["digest"]), tuple(spec["only"])),
-            changes=tuple(_change(item) for item in found["images"]),
-            steps=tuple(_step(item) for item in found["steps"]),
-            totals={store: _totals(item) for store, item in found["totals"].items()},
-        )
-        _check_order(plan.steps)
-    except GrammarError as error:
-        raise UsageError(f"the plan is damaged: {error.message}", remedy="make a new plan") from error
-    return plan
+def _lines(key: str, values: Iterable[dict[str, Any]]) -> Iterator[str]:
+    yield f",\n{_json(key)}:["
+    separator = "\n"
+    for value in values:
+        yield separator + _json(value)
+        separator = ",\n"
+    yield "\n]"
 
 
-def _check_order(steps: Iterable[Step]) -> None:
-    """A step whose needs never come would be waited for without end. Raises: GrammarError."""
-    known: set[str] = set()
-    for step in steps:
-        if step.id in known or not known.issuperset(step.needs):
-            raise GrammarError(f"step {step.id} stands there twice, or before what it needs")
-        known.add(step.id)
-
-
-def sniff(text: bytes) -> dict[str, Any] | None:
-    """Return the document when `text` is a plan as JSON, None when it is something else (a spec, in YAML)."""
-    if not text.lstrip().startswith(b"{"):
-        return None
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) and found.get("kind") == KIND else None
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _totals_json(totals: Totals) -> dict[str, Any]:
@@ -116,66 +126,169 @@ def _totals_json(totals: Totals) -> dict[str, Any]:
     }
 
 
-def _change(item: Mapping[str, Any]) -> Change:
-    origin = None
-    if item["source"] is not None:
-        followed = parse_ref(item["followed"]) if item["followed"] is not None else None
-        platforms = tuple(Platform.parse(text) for text in item["platforms"])
-        origin = Origin(_location(item["source"]), followed, platforms)
-    return Change(
-        _location(item["target"]),
-        Tag(item["tag"]) if item["tag"] is not None else None,
-        _content(item["before"]),
-        _content(item["after"]),
-        State(item["state"]),
-        item["reason"],
-        item["mirror"],
-        origin,
-        item["step"],
-        tuple(Related(one["kind"], one["name"]) for one in item["stays"]),
-    )
+def _step_json(step: Any) -> dict[str, Any]:
+    written = {field.name: _FIELDS[field.name].write(getattr(step, field.name)) for field in fields(type(step))}
+    return {"do": _WORDS[type(step)], "id": step.id, **written}
 
 
-def _totals(item: Mapping[str, Any]) -> Totals:
-    fates: dict[BlobFate, Amount] = {
-        fate: Amount(amount["blobs"], amount["bytes"]) for fate, amount in item["blobs"].items()
-    }
-    return Totals({State(state): number for state, number in item["images"].items()}, fates)
-
-
-def _content(item: Mapping[str, Any] | None) -> Descriptor | None:
-    return Descriptor.from_json(item) if item else None
-
-
-def _location(item: Mapping[str, str]) -> Location:
-    repository = item["repository"]
-    return Location(item["store"], canonical_repository(item["store"], repository) if repository else "")
-
-
-# Every field of a step is one of few kinds, and a field's name tells which: how it is written, and how it is read.
-_FIELDS: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-    "blob": (bare_json, Descriptor.from_json),
-    "manifest": (bare_json, Descriptor.from_json),
-    "before": (bare_json, _content),
-    "source": (location_json, _location),
-    "target": (location_json, _location),
-    "targets": (
-        lambda targets: [location_json(target) for target in targets],
-        lambda targets: tuple(_location(target) for target in targets),
-    ),
-    "origin": (str, check_repository),
-    "tag": (str, Tag),
-    "tags": (list, lambda tags: tuple(map(Tag, tags))),
-    "needs": (list, tuple),
+_STATES: Final = {state.value: state for state in State}
+_ERROR: Final[Mapping[str, Read[Any]]] = {
+    "message": text, "remedy": text, "exit_code": integer, "side": one_of({side: side for side in get_args(Side)}),
+    "store": text, "repository": text, "reference": text, "step": text,
+}  # fmt: skip
+_FAILURE: Final[Mapping[str, Read[Any]]] = {
+    "subject": text,
+    "error": lambda value: members(value, _ERROR, optional=_ERROR.keys() - {"message", "exit_code"}),
+}
+_RELATED: Final[Mapping[str, Read[str]]] = {"kind": some_text, "name": some_text}
+_AMOUNT: Final[Mapping[str, Read[int]]] = {"blobs": count, "bytes": count}
+_TOTALS: Final[Mapping[str, Read[Any]]] = {
+    "images": lambda value: _by(_STATES, members(value, dict.fromkeys(_STATES, at_least_one), optional=_STATES)),
+    "blobs": lambda value: members(value, dict.fromkeys(get_args(BlobFate), _amount), optional=get_args(BlobFate)),
 }
 
 
-def _step_json(step: Any) -> dict[str, Any]:
-    members = {field.name: _FIELDS[field.name][0](getattr(step, field.name)) for field in fields(type(step))}
-    return {"do": _WORDS[type(step)], "id": step.id, **members}
+def _amount(value: Any) -> Amount:
+    read = members(value, _AMOUNT)
+    return Amount(read["blobs"], read["bytes"])
 
 
-def _step(item: Mapping[str, Any]) -> Step:
-    kind = _STEPS[item["do"]]
-    step: Step = kind(**{field.name: _FIELDS[field.name][1](item[field.name]) for field in fields(kind)})
-    return step
+def _totals(value: Any) -> Totals:
+    read = members(value, _TOTALS)
+    return Totals(read["images"], read["blobs"])
+
+
+def _related(value: Any) -> Related:
+    return Related(**members(value, _RELATED))
+
+
+def _by(names: Mapping[str, Any], read: Mapping[str, int]) -> dict[Any, int]:
+    return {names[name]: value for name, value in read.items()}
+
+
+class _Reader(Values):
+    """Reads one plan."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._done: set[str] = set()  # the steps so far
+        self._members: Mapping[str, Read[Any]] = {
+            "kind": one_of({KIND: KIND}),
+            "version": self._version,
+            "created": self.time,
+            "spec": self._stamp,
+            "failures": lambda value: items(value, lambda failure: members(failure, _FAILURE)),
+            "totals": self._all_totals,
+            "read_bytes": count,
+        }
+        self._lists: Mapping[str, Read[Any]] = {"images": self._change, "steps": self._step}
+        self._spec = {"path": self.path, "digest": self.digest, "only": lambda value: items(value, text)}
+        self._image: Mapping[str, Read[Any]] = {
+            "mirror": self.shared, "state": one_of(_STATES), "reason": self.shared, "target": self.location,
+            "tag": or_null(self.tag), "before": or_null(self.content), "after": or_null(self.content),
+            "source": or_null(self.location), "followed": or_null(self.followed), "platforms": self.platforms,
+            "step": self.shared, "stays": lambda value: items(value, _related),
+        }  # fmt: skip
+        self._kinds = {word: self._fields_of(kind) for word, kind in _STEPS.items()}
+
+    def plan(self, found: Document) -> Plan:
+        """Return the plan in a document. Raises: Damaged, json.JSONDecodeError."""
+        read: dict[str, Any] = {}
+        for key in found.members():
+            with inside(key):
+                if key in self._lists:
+                    read[key] = tuple(numbered(found.elements(), self._lists[key]))
+                elif key in self._members:
+                    read[key] = self._members[key](found.value())
+                else:
+                    raise Damaged("it is not a member of this object")
+        check_names(read, (*self._members, *self._lists))
+        plan = Plan(read["created"], read["spec"], read["images"], read["steps"], (), read["totals"])
+        for number, change in enumerate(plan.changes):
+            if change.step and change.step not in self._done:
+                raise Damaged("no step has this id", "images", number, "step")
+        if read["read_bytes"] != plan.read_bytes:
+            raise Damaged("it is not what the steps read", "read_bytes")
+        return plan
+
+    def needs(self, value: Any) -> tuple[str, ...]:
+        """Return the ids of steps that came before."""
+        return items(value, self._need)
+
+    def _need(self, value: Any) -> str:
+        name = self.shared(value)
+        if name not in self._done:  # it would be waited for without end
+            raise Damaged("no step before this one has this id")
+        return name
+
+    def _step(self, value: Any) -> Step:
+        word = value.get("do") if type(value) is dict else None
+        if type(word) is not str or word not in self._kinds:
+            raise Damaged(f"it is not one of {', '.join(_STEPS)}", "do")
+        read = members(value, self._kinds[word])
+        name = read.pop("id")
+        del read["do"]
+        step: Step = _STEPS[word](**read)
+        if name != step.id:
+            raise Damaged("it is not the id of this step", "id")
+        if name in self._done:
+            raise Damaged("another step has it", "id")
+        self._done.add(name)
+        return step
+
+    def _fields_of(self, kind: type[Any]) -> dict[str, Read[Any]]:
+        read: dict[str, Read[Any]] = {"do": text, "id": self.shared}
+        for field in fields(kind):
+            own = partial(_FIELDS[field.name].read, self)
+            read[field.name] = or_null(own) if "None" in str(field.type) else own
+        return read
+
+    def _change(self, value: Any) -> Change:
+        read = members(value, self._image)
+        source, followed, platforms = read.pop("source"), read.pop("followed"), read.pop("platforms")
+        if source is None and (followed is not None or platforms):
+            raise Damaged("it is missing for what is followed there", "source")
+        if read["before"] is None and read["after"] is None:
+            raise Damaged("nothing was there, and nothing will be", "after")
+        return Change(origin=Origin(source, followed, platforms) if source is not None else None, **read)
+
+    def _stamp(self, value: Any) -> SpecStamp:
+        return SpecStamp(**members(value, self._spec))
+
+    def _all_totals(self, value: Any) -> dict[str, Totals]:
+        if type(value) is not dict:
+            raise Damaged("it is not an object")
+        stores = {}
+        for store, totals in value.items():
+            with inside(store):
+                stores[self.store(store)] = _totals(totals)
+        return stores
+
+    def _version(self, value: Any) -> int:
+        if type(value) is not int or value != VERSION:
+            raise Damaged("it is another version")
+        return value
+
+
+class _Field(NamedTuple):
+    write: Callable[[Any], Any]
+    read: Callable[[_Reader, Any], Any]
+
+
+def _locations_json(locations: Iterable[Location]) -> list[dict[str, str]]:
+    return [location_json(location) for location in locations]
+
+
+# Every field of a step is one of few kinds, and a field's name tells which: how it is written, and how it is read.
+_FIELDS: Final[Mapping[str, _Field]] = {
+    "blob": _Field(bare_json, _Reader.content),
+    "manifest": _Field(bare_json, _Reader.content),
+    "before": _Field(bare_json, _Reader.content),
+    "source": _Field(location_json, _Reader.location),
+    "target": _Field(location_json, _Reader.location),
+    "targets": _Field(_locations_json, _Reader.locations),
+    "origin": _Field(str, _Reader.repository),
+    "tag": _Field(str, _Reader.tag),
+    "tags": _Field(list, _Reader.tags),
+    "needs": _Field(list, _Reader.needs),
+}

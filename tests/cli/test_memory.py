@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mirrorsync import save_plan
+from tests.documents.examples import large_plan
 from tests.parts import bombs
 from tests.parts.bombs import MIB, Bomb, IndexBomb, Sink
 from tests.parts.mirrorsync import Mirrorsync, plain
@@ -132,3 +134,12 @@ def test_an_index_whose_manifests_name_more_than_any_real_one_is_refused(mirrors
         done = measured(mirrorsync, "apply")
         assert "more than 50000 blobs" in done.err
         assert done.peak < LIMIT
+
+
+def test_a_saved_plan_of_20000_images_is_opened_in_little_more_than_its_file(mirrorsync: Mirrorsync) -> None:
+    path = mirrorsync.spec({"destinations": {"disk": "oci:disk"}, "mirrors": ["source.example/app:1"]})
+    save_plan(large_plan(20_000, str(path)), mirrorsync.directory / "plan.json")
+    done = measured(mirrorsync, "apply", "plan.json")
+    assert done.code == 5, done.err
+    assert "mirror.yaml was changed after the plan was made" in done.err
+    assert done.peak < LIMIT

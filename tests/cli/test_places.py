@@ -86,7 +86,8 @@ def test_an_image_of_an_archive_a_directory_and_the_daemon_gets_a_name_and_a_tag
         }
     )
     environment = {"DOCKER_HOST": daemon.host}
-    mirrorsync("apply", env=environment, code=0)
+    mirrorsync("plan", "-o", "plan.json", env=environment, code=0)
+    mirrorsync("apply", "plan.json", env=environment, code=0)
     assert mirrorsync("apply", env=environment, code=0).out == UNCHANGED.format("4 images")
     by_id, by_name = (
         skopeo_digest(f"oci:{mirrorsync.directory}/disk:tools/app:{tag}") for tag in ("by-id", "from-daemon")
@@ -111,10 +112,10 @@ def test_a_place_with_room_for_many_is_a_destination(
         }
     )
     environment = {"DOCKER_HOST": daemon.host}
-    planned = mirrorsync("plan", env=environment, code=0).out
+    planned = mirrorsync("plan", "-o", "plan.json", env=environment, code=0).out
     assert f"{'docker-daemon' if place == 'docker-daemon:' else place.partition(':')[0]}:" in planned
     assert "::" not in planned
-    mirrorsync("apply", env=environment, code=0)
+    mirrorsync("apply", "plan.json", env=environment, code=0)
     assert mirrorsync("plan", "--exit-code", env=environment, code=0).out == UNCHANGED.format("2 images")
     archive = mirrorsync.directory / "there.tar"
     if place == "docker-daemon:":
@@ -141,7 +142,8 @@ def test_a_directory_has_room_for_one_image(mirrorsync: Mirrorsync) -> None:
     )
     assert "holds one image" in mirrorsync("apply", code=2).err
     mirrorsync.spec({"destinations": {"there": "dir:there"}, "mirrors": ["oci:source:app:2"]})
-    mirrorsync("apply", code=0)
+    mirrorsync("plan", "-o", "plan.json", code=0)
+    mirrorsync("apply", "plan.json", code=0)
     assert skopeo_digest(f"dir:{mirrorsync.directory}/there") == multi_platform("two").digest
     assert mirrorsync("apply", code=0).out == UNCHANGED.format("1 image")
 

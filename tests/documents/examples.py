@@ -159,3 +159,19 @@ def documents() -> dict[Kind, dict[str, Any]]:
         "tags": tags_document(CORP, ["1.0"], [("1.0", Verdict(Tag("1.0"), True, ("glob 1.*",)))]),
         "validation": validation_document("/etc/mirror.yaml", [problem, Problem("no YAML")]),
     }
+
+
+def large_plan(images: int, spec: str) -> Plan:
+    """Return a plan of new images in 50 repositories, each with a config and a layer of its own. spec: its path."""
+    changes, copies, tags = [], [], []
+    for number in range(images):
+        source = Location("source.example", f"team-{number % 50}/app")
+        target = Location("corp.example:5000", f"source.example/team-{number % 50}/app")
+        root = content(f"root {number}", media_types.OCI_MANIFEST)
+        own = [CopyBlob(content(f"{part} {number}"), source, (target,)) for part in ("config", "layer")]
+        tag = SetTag(root, source, target, Tag(f"v1.{number}"), None, tuple(step.id for step in own))
+        origin = Origin(source, tag.tag)
+        changes.append(Change(target, tag.tag, None, root, State.NEW, "", "/mirrors/0", origin, tag.id))
+        copies += own
+        tags.append(tag)
+    return Plan(TIME, SpecStamp(spec, STAMP.digest), tuple(changes), (*copies, *tags))

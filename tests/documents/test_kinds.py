@@ -33,6 +33,13 @@ def test_every_kind_has_a_schema_and_every_schema_a_kind() -> None:
     assert NAMES - {"mirror", COMMON} == set(VERSIONS) == set(get_args(Kind))
 
 
+def test_the_envelope_is_written_in_one_place() -> None:
+    for path in (SCHEMAS.parent / "mirrorsync").rglob("*.py"):
+        text = path.read_text("utf-8")
+        assert not [kind for kind in VERSIONS if f'mirrorsync.{kind}"' in text], path
+        assert '"kind": full_name(' not in text or path.name == "envelope.py"
+
+
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_the_schemas_are_json_schema_2020_12(name: str) -> None:
     schema = load_schema(name)

@@ -12,11 +12,11 @@ from mirrorsync.cli.output.render import failure_lines, report_summary
 from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.sessions import DEFAULT_SPEC, in_session, read_spec
 from mirrorsync.cli.stop import Stop
-from mirrorsync.documents import plan as document
+from mirrorsync.documents.plan import read_plan
 from mirrorsync.documents.report import report_document
 from mirrorsync.errors import UsageError
 from mirrorsync.files.locks import FileLock
-from mirrorsync.library import checked_plan, read_file
+from mirrorsync.library import read_file
 from mirrorsync.plan.model import Plan
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync.road import make_plan
@@ -42,12 +42,10 @@ def command(
 
     A saved plan is refused with exit code 5 when a tag of the source or the destination has moved since.
     """
-    saved = document.sniff(read_file(Path(spec), _MAX_BYTES, "spec"))
-    plan = None
-    if saved is not None:
+    plan = read_plan(read_file(Path(spec), _MAX_BYTES, "spec"), spec)
+    if plan is not None:
         if only or deep:
             raise UsageError("a saved plan is done as it is", remedy="leave --only and --deep to `mirrorsync plan`")
-        plan = checked_plan(saved, spec)
         spec = spec_of_plan or plan.spec.path
     elif spec_of_plan is not None:
         raise UsageError("--spec goes with a saved plan", remedy="name the spec alone")

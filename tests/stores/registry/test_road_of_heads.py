@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mirrorsync.documents import plan as document
+from mirrorsync.documents.plan import plan_text, read_plan
 from mirrorsync.errors import ExitCode
 from tests.parts.images import DOCKER_MANIFEST, digest
 from tests.parts.tiny_registry import TinyRegistry
@@ -52,7 +52,9 @@ def test_a_mirror_is_made_and_then_left_alone(road: Road, detail: dict[str, Any]
     roots = {str(change.digest): change.after for change in plan.changes if change.after is not None}
     assert roots[IMAGE.digest].size == len(IMAGE.raw)
     assert roots[OTHER.digest].media_type == OTHER.media_type
-    assert document.from_json(document.plan_document(plan)).steps == plan.steps
+    read = read_plan("".join(plan_text(plan)).encode(), "plan.json")
+    assert read is not None
+    assert read.steps == plan.steps
     before = len(road.targets[0].seen.requests)
     again, report = road.go()
     assert (again.steps, report.exit_code) == ((), ExitCode.DONE)
