@@ -291,6 +291,12 @@ class NotKept(RegistryFailure):
     )
 
 
+class PolicyRefused(MirrorsyncError):
+    """A policy of the spec forbids what the source has. What the destination has stays."""
+
+    default_remedy = "find out why the tag was changed at its source; to take the new image, delete the tag here"
+
+
 class StillUsed(MirrorsyncError):
     """To delete this would take away or break more than was asked for. Nothing was done."""
 

@@ -6,12 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from mirrorsync.errors import PolicyRefused
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed, Outlined, closure
-from mirrorsync.plan.model import Amount, BlobFate, Change, Image, Plan, SpecStamp, State, Totals
-from mirrorsync.plan.steps import CopyBlob, MountBlob, PutManifest, SetTag, Step, end_of
+from mirrorsync.plan.model import Amount, BlobFate, Change, Failure, Image, Plan, SpecStamp, State, Totals
+from mirrorsync.plan.policies import Decision
+from mirrorsync.plan.steps import CopyBlob, DeleteTag, MountBlob, PutManifest, SetTag, Step, end_of
 
 
 def diff(desired: Desired, observed: Observed, *, spec: SpecStamp, created: str) -> Plan:
@@ -20,18 +22,19 @@ def diff(desired: Desired, observed: Observed, *, spec: SpecStamp, created: str)
     Equal work has an equal id, so a layer that many images share is one copy and then mounts. created: UTC, ISO 8601.
     """
     builder = _Builder(observed)
-    changes = []
+    changes, refused = [], []
     for image in desired.images:
-        if image not in observed.broken:
+        if image not in observed.broken and not _is_gone_already(image, observed):
             changes.append(change := _change(image, observed))
-            if change.state.changes:
-                builder.add_image(image, change)
+            if change.state == State.REFUSED:
+                refused.append(refusal(change, observed.decisions[image].remedy))
+            builder.add(image, change)
     return Plan(
         created=created,
         spec=spec,
         changes=tuple(changes),
         steps=builder.steps(),
-        failures=(*desired.failures, *observed.failures),
+        failures=(*desired.failures, *observed.failures, *refused),
         totals=totals_of(changes, builder.blobs),
     )
 
@@ -47,18 +50,49 @@ def totals_of(changes: Iterable[Change], blobs: Mapping[tuple[str, BlobFate], Am
     return {store: Totals(states[store], amounts[store]) for store in sorted(states.keys() | amounts.keys())}
 
 
+def refusal(change: Change, remedy: str = "") -> Failure:
+    """Return a change that a policy refuses as a failure of the run."""
+    return Failure(str(change), PolicyRefused(change.reason, remedy=remedy, place=change.target.at(change.tag)))
+
+
 def _change(image: Image, observed: Observed) -> Change:
-    state = _state(image, observed)
+    decision = observed.decisions.get(image)
+    before, root = observed.roots.get(image), _as_read(image.root, observed)
+    state = _decided(image, observed, decision) if decision is not None else _state(image, observed)
+    after: Descriptor | None = root
+    step = end_of(image.target, image.tag, root.digest) if state.changes else ""
+    if state in (State.KEPT, State.REFUSED):
+        after = before
+    elif state == State.DELETED and image.tag is not None and before is not None:
+        after, step = None, DeleteTag(image.target, image.tag, before).id
     return Change(
         image.target,
         image.tag,
-        observed.roots.get(image),
-        _as_read(image.root, observed),
+        before,
+        after,
         state,
+        reason=decision.reason if decision else "",
         mirror=image.mirror,
         origin=image.origin,
-        step=end_of(image.target, image.tag, image.root.digest) if state.changes else "",
+        step=step,
     )
+
+
+def _is_gone_already(image: Image, observed: Observed) -> bool:
+    decision = observed.decisions.get(image)
+    return decision is not None and decision.verdict == "delete" and observed.roots.get(image) is None
+
+
+def _decided(image: Image, observed: Observed, decision: Decision) -> State:
+    """Return the state that a policy's decision leaves an image in."""
+    before = observed.roots.get(image)
+    if decision.verdict == "refuse":
+        return State.REFUSED
+    if decision.verdict == "delete":
+        return State.DELETED
+    if decision.verdict == "keep" and before is not None and before.digest != image.root.digest:
+        return State.KEPT
+    return _state(image, observed)
 
 
 def _as_read(root: Descriptor, observed: Observed) -> Descriptor:
@@ -90,6 +124,7 @@ class _Builder:
         self._copies: dict[Digest, CopyBlob] = {}
         self._mounts: dict[str, MountBlob] = {}
         self._manifests: dict[str, PutManifest | SetTag] = {}
+        self._deletions: dict[str, DeleteTag] = {}
         # Which step brings a blob (or child manifest) to a place, "" when it is there already.
         self._blob_steps: dict[tuple[Location, Digest], str] = {}
         self._child_steps: dict[tuple[Location, Digest], str] = {}
@@ -98,10 +133,17 @@ class _Builder:
 
     def steps(self) -> tuple[Step, ...]:
         """Return all steps; what a step needs stands before it."""
-        return (*self._copies.values(), *self._mounts.values(), *self._manifests.values())
+        return (*self._copies.values(), *self._mounts.values(), *self._manifests.values(), *self._deletions.values())
 
-    def add_image(self, image: Image, change: Change) -> None:
-        """Add the steps that bring one image to its destination."""
+    def add(self, image: Image, change: Change) -> None:
+        """Add the steps that a change needs, if any."""
+        if change.state == State.DELETED and change.tag is not None and change.before is not None:
+            step = DeleteTag(change.target, change.tag, change.before.bare())
+            self._deletions[step.id] = step
+        elif change.state.changes:
+            self._bring_image(image, change)
+
+    def _bring_image(self, image: Image, change: Change) -> None:
         needs: tuple[str, ...] = ()
         root = change.after or image.root
         for manifest in closure(root, self._manifest, skip=lambda child: self._vouched(child, image.target)):

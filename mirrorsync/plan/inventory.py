@@ -11,6 +11,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Failure, Image
+from mirrorsync.plan.policies import Decision
 
 # Legal images come nowhere near these; a hostile index could otherwise make a walk endless (oras GHSA-298f-872v-2rcx),
 # or fill the memory with what its images name.
@@ -54,7 +55,8 @@ class Desired:
 class Observed:
     """What the destinations hold of it.
 
-    roots: what each wanted image's tag (or digest) names now, None when nothing. contents: the digests of manifests
+    roots: what each wanted image's tag (or digest) names now, None when nothing. decisions: what policies say of it, if
+    they mind. contents: the digests of manifests
     and blobs known to be in a repository, as far as it was asked. elsewhere: by store, in which repository a blob is
     known to be, from which it can be mounted. shared: the stores whose repositories all hold the same blobs.
     manifests: all that is needed to walk the images that changed. deep: whether every member of every image was asked
@@ -70,6 +72,7 @@ class Observed:
     deep: bool = False
     failures: tuple[Failure, ...] = ()
     broken: frozenset[Image] = frozenset()  # images of which a question failed, so that nothing is planned for them
+    decisions: Mapping[Image, Decision] = field(default_factory=dict)
 
 
 def closure(

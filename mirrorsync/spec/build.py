@@ -14,6 +14,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_host
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location, Where, parse_destination
+from mirrorsync.plan.policies import POLICIES, Policy
 from mirrorsync.secret import Secret
 from mirrorsync.spec.mirror_source import read_source
 from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, Spec, check_template
@@ -137,6 +138,7 @@ class _Builder:
                     whole_store,
                     self._platforms(pointer, members, defaults),
                     members.get("referrers", defaults.get("referrers", False)),
+                    self._policies(pointer, members, defaults),
                 )
                 self._check_targets(mirror, members)
                 made.append(mirror)
@@ -164,6 +166,17 @@ class _Builder:
             except GrammarError as error:
                 self._say_once(join(join(place, "platforms"), number), error.message, error.remedy)
         return tuple(platforms)
+
+    def _policies(self, pointer: str, members: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[Policy, ...]:
+        made = []
+        for key, kind in POLICIES.items():
+            place, written = (pointer, members) if key in members else ("/defaults", defaults)
+            if key in written:
+                try:
+                    made.append(kind.parse(written[key]))
+                except GrammarError as error:
+                    self._say_once(join(place, key), error.message, error.remedy)
+        return tuple(made)
 
     def _to(
         self,

@@ -14,6 +14,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location, canonical_repository, host_and_path
+from mirrorsync.plan.policies import Policy
 from mirrorsync.spec.selection import Selection, Wanted
 
 DEFAULT_TEMPLATE: Final = "{repository}"
@@ -42,7 +43,8 @@ class Mirror:
     source: the repository; its name is "" and whole_store True when all repositories of a place on disk are meant.
     template: the destination repository's name with `{repository}`, `{host}` and `{basename}` to fill in; checked.
     platforms: what is wanted of an index, all of it when there are none. referrers: whether what refers to an image
-    (signatures, SBOMs, attestations) comes with it.
+    (signatures, SBOMs, attestations) comes with it. policies: what may become of its images, in the order in which
+    they are asked.
     """
 
     pointer: str
@@ -53,6 +55,7 @@ class Mirror:
     whole_store: bool = False
     platforms: tuple[Platform, ...] = ()
     referrers: bool = False
+    policies: tuple[Policy, ...] = ()
 
     def target(self, destination: Destination, repository: str) -> Location:
         """Return where `repository` of the source stands at `destination`. Raises: GrammarError when it is no name."""

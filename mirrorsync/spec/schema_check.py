@@ -143,6 +143,14 @@ def _constant(error: ValidationError, pointer: str, source: Source) -> Iterator[
     yield source.problem(pointer, f"this must be {value}", f"write {value}, without quotes")
 
 
+def _one_of(error: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
+    words: Any = error.validator_value
+    listed = f"{', '.join(words[:-1])} or {words[-1]}"
+    close = _close(error.instance, words) if isinstance(error.instance, str) else ""
+    remedy = f"did you mean {close!r}?" if close else f"write {listed}"
+    yield source.problem(pointer, f"this must be {listed}", remedy)
+
+
 def _low(error: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
     least = error.validator_value
     yield source.problem(pointer, f"this must be {least} or more", f"write {least} or more, or remove the key")
@@ -170,6 +178,7 @@ _TOLD: Mapping[str, Tell] = {
     "required": _missing,
     "anyOf": _nothing_included,
     "const": _constant,
+    "enum": _one_of,
     "minItems": _empty,
     "minLength": _empty,
     "minProperties": _empty,

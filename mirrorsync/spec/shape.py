@@ -67,6 +67,7 @@ def _unlike(value: list[Any]) -> bool:
 _CHECKS: Final[Mapping[str, Callable[[_Shape, Any, Any, Mapping[str, Any]], bool]]] = {
     "type": lambda _, wanted, value, __: _is(wanted, value),
     "const": lambda _, wanted, value, __: type(value) is type(wanted) and bool(value == wanted),
+    "enum": lambda _, wanted, value, __: isinstance(value, str) and value in wanted,
     "minimum": lambda _, wanted, value, __: not _is("integer", value) or value >= wanted,
     "minLength": lambda _, wanted, value, __: not isinstance(value, str) or len(value) >= wanted,
     "minItems": lambda _, wanted, value, __: not isinstance(value, list) or len(value) >= wanted,

@@ -196,7 +196,7 @@ class _Resolver:
         """Neither of two different images may win by its place in the file, so both fail."""
         sources: defaultdict[tuple[Location, Tag | Digest], list[str]] = defaultdict(list)
         for image, other in conflicts(wanted).items():
-            sources[image.target, image.tag or image.root.digest] += [str(other.origin), str(image.origin)]
+            sources[image.target, image.tag or image.root.digest] += [_written(other), _written(image)]
         for (target, ref), names in sources.items():
             several = " and ".join(dict.fromkeys(names))
             error = UsageError(
@@ -207,6 +207,10 @@ class _Resolver:
             )
             self._fail(error.where, error)
         return set(sources)
+
+
+def _written(image: Image) -> str:
+    return str(image.origin.reference(image.root.digest))
 
 
 def _images(question: _Question, root: Descriptor) -> Iterable[Image]:

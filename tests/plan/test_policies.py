@@ -1,0 +1,155 @@
+"""Policies: what each decides of what is known, and what a plan makes of a decision."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from mirrorsync.oci import media_types
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.reference import Location
+from mirrorsync.plan import policies
+from mirrorsync.plan.diff import diff
+from mirrorsync.plan.inventory import Desired, Observed
+from mirrorsync.plan.model import Image, Origin, Plan
+from mirrorsync.plan.policies import POLICIES, Decision, Facts, Policy, Verdict, decide, decide_without_source
+from mirrorsync.plan.steps import DeleteTag
+from mirrorsync.schema_files import load_schema
+from tests.plan.reader import STAMP
+
+OLD, NEW = (
+    Descriptor(media_types.OCI_MANIFEST, Digest.of(name.encode()), len(name)) for name in ("old", "newer image")
+)
+TARGET = Location("harbor.example", "app")
+IMMUTABLE = POLICIES["immutable"].parse(["v*", "release-?"])
+
+
+def on_change(word: str) -> Policy:
+    return POLICIES["on_change"].parse(word)
+
+
+def test_every_policy_has_a_module_an_entry_and_a_branch_of_the_schema() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(policies.__path__)} - {"base"}
+    assert modules == set(POLICIES)
+    schema = load_schema("mirror")
+    plain = {"from", "tags", "tag", "to", "name", "platforms", "referrers"}
+    assert set(schema["$defs"]["mirror"]["properties"]) - plain == set(POLICIES)
+    assert set(schema["properties"]["defaults"]["properties"]) - plain == set(POLICIES)
+    assert set(POLICIES) <= set(schema["$defs"])
+
+
+@pytest.mark.parametrize("key", POLICIES)
+def test_every_policy_says_in_its_first_line_how_it_is_written(key: str) -> None:
+    module = inspect.getmodule(POLICIES[key])
+    assert module is not None
+    assert str(module.__doc__).startswith(f"`{key}: ")
+
+
+@pytest.mark.parametrize(
+    ("tag", "before", "found", "verdict"),
+    [
+        ("v1.2", None, None, None),
+        ("v1.2", None, NEW, None),
+        ("v1.2", OLD, None, "keep"),
+        ("v1.2", OLD, OLD, "keep"),
+        ("v1.2", OLD, NEW, "refuse"),
+        ("release-1", OLD, None, "keep"),
+        ("release-10", OLD, None, None),
+        ("latest", OLD, NEW, None),
+        (None, OLD, None, None),
+    ],
+)
+def test_an_immutable_tag_is_copied_once_and_never_again(
+    tag: str | None, before: Descriptor | None, found: Descriptor | None, verdict: Verdict | None
+) -> None:
+    decision = IMMUTABLE.decide(Facts(Tag(tag) if tag else None, before, found))
+    assert (decision.verdict if decision else None) == verdict
+
+
+@pytest.mark.parametrize(("word", "verdict"), [("update", "update"), ("keep", "keep"), ("fail", "refuse")])
+def test_on_change_decides_on_tags_that_moved(word: str, verdict: Verdict) -> None:
+    decision = on_change(word).decide(Facts(Tag("latest"), OLD, NEW))
+    assert decision is not None
+    assert (decision.verdict, str(NEW.digest) in decision.reason) == (verdict, True)
+
+
+@pytest.mark.parametrize(
+    "facts", [Facts(Tag("latest"), OLD, OLD), Facts(Tag("latest"), None, NEW), Facts(Tag("latest"), OLD, None), Facts(None, OLD, NEW)]
+)
+@pytest.mark.parametrize("word", ["update", "keep", "fail"])
+def test_on_change_does_not_mind_the_rest(word: str, facts: Facts) -> None:
+    assert on_change(word).decide(facts) is None
+
+
+def test_the_first_policy_that_decides_has_decided() -> None:
+    both = (IMMUTABLE, on_change("update"))
+    moved = decide(both, Facts(Tag("v1"), OLD, NEW))
+    assert moved is not None
+    assert moved.verdict == "refuse"
+    other = decide(both, Facts(Tag("edge"), OLD, NEW))
+    assert other is not None
+    assert other.verdict == "update"
+    assert decide(both, Facts(Tag("edge"), OLD, OLD)) is None
+
+
+def test_only_policies_that_need_no_source_are_asked_before_it() -> None:
+    facts = Facts(Tag("v1"), OLD, None)
+    assert decide_without_source((on_change("keep"),), facts) is None
+    found = decide_without_source((on_change("keep"), IMMUTABLE), facts)
+    assert found is not None
+    assert found.verdict == "keep"
+
+
+def planned(verdict: Verdict, before: Descriptor | None) -> Plan:
+    image = Image(Origin(Location("src.example", "app"), Tag("1")), TARGET, Tag("1"), NEW, "/mirrors/0")
+    outline: Mapping[Digest, Any] = {NEW.digest: _Outline()}
+    decisions = {image: Decision(verdict, "since a policy says so", "ask the one who wrote it")}
+    observed = Observed({image: before}, manifests=outline, decisions=decisions)
+    return diff(Desired((image,)), observed, spec=STAMP, created="2026-01-01T00:00:00Z")
+
+
+class _Outline:
+    descriptor, digest, children, blobs = NEW, NEW.digest, (), ()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "before", "state", "after", "steps"),
+    [
+        ("update", OLD, "moved", NEW, ["tag:harbor.example/app:1"]),
+        ("update", None, "new", NEW, ["tag:harbor.example/app:1"]),
+        ("keep", OLD, "kept", OLD, []),
+        ("keep", NEW, "unchanged", NEW, []),
+        ("refuse", OLD, "refused", OLD, []),
+        ("delete", OLD, "deleted", None, ["delete:harbor.example/app:1"]),
+    ],
+)
+def test_what_a_plan_makes_of_a_decision(
+    verdict: Verdict, before: Descriptor | None, state: str, after: Descriptor | None, steps: list[str]
+) -> None:
+    plan = planned(verdict, before)
+    (change,) = plan.changes
+    assert (change.state, change.before, change.after) == (state, before, after)
+    assert [step.id for step in plan.steps] == steps
+    assert change.step == "".join(steps)
+    assert (change.reason, change.mirror) == ("since a policy says so", "/mirrors/0")
+    assert len(plan.failures) == (verdict == "refuse")
+    assert all(isinstance(step, DeleteTag) for step in plan.steps if verdict == "delete")
+
+
+def test_what_is_to_be_deleted_and_is_not_there_is_no_change() -> None:
+    plan = planned("delete", None)
+    assert (plan.changes, plan.steps, plan.totals) == ((), (), {})
+
+
+def test_a_refusal_is_a_failure_with_place_reason_and_remedy() -> None:
+    (failure,) = planned("refuse", OLD).failures
+    error = failure.error
+    assert (failure.subject, error.where) == ("harbor.example/app:1", "harbor.example/app:1")
+    assert (error.message, error.remedy) == ("since a policy says so", "ask the one who wrote it")
+    assert error.exit_code == 1
