@@ -31,6 +31,7 @@ from mirrorsync.documents.reading import (
 from mirrorsync.documents.values import Values
 from mirrorsync.errors import Side, UsageError, printable
 from mirrorsync.oci.reference import Location
+from mirrorsync.plan.diff import refusal
 from mirrorsync.plan.model import Amount, BlobFate, Change, Origin, Plan, Related, SpecStamp, State, Totals
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step
 
@@ -71,8 +72,8 @@ def read_plan(data: bytes, name: str) -> Plan | None:
     """Return the plan that a file holds, None if it is something else (a spec). name: the file's, for errors.
 
     The file may have been edited: every value in it is checked, also those that do not become part of the plan.
-    Failures do not: what failed when the plan was made is no part of what it does. Raises: UsageError for a damaged
-    plan, with the place of the damage, and for a plan of another version.
+    Failures do not, but for what policies refuse: what failed when the plan was made is no part of what it does.
+    Raises: UsageError for a damaged plan, with the place of the damage, and for a plan of another version.
     """
     if _OBJECT.match(data) is None or _KIND.search(data) is None:
         return None
@@ -203,7 +204,8 @@ class _Reader(Values):
                 else:
                     raise Damaged("it is not a member of this object")
         check_names(read, (*self._members, *self._lists))
-        plan = Plan(read["created"], read["spec"], read["images"], read["steps"], (), read["totals"])
+        refused = tuple(refusal(change) for change in read["images"] if change.state == State.REFUSED)
+        plan = Plan(read["created"], read["spec"], read["images"], read["steps"], refused, read["totals"])
         for number, change in enumerate(plan.changes):
             if change.step and change.step not in self._done:
                 raise Damaged("no step has this id", "images", number, "step")

@@ -1,4 +1,12 @@
-"""The one road up to the plan: choose names, ask both sides, and make the difference."""
+"""The one road up to the plan, in passes. Each adds to what is known, and asks only for what the next ones need.
+
+1. Choose names: what the spec wants by tag or digest, with the filters applied to lists of tags.
+2. What needs no source: the destinations are asked for these names; what a policy keeps by that alone is settled.
+3. Resolve the rest: the sources are asked what the other names stand for.
+4. Evidence: what the destinations have for each image, and what the policies decide by it.
+5. Contents: of images that are to change, which blobs and manifests the destinations have.
+6. The difference (`plan.diff`): changes, and the steps that make them.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +18,15 @@ from pathlib import PurePath
 from mirrorsync.errors import UsageError
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.diff import diff
+from mirrorsync.plan.inventory import Desired
 from mirrorsync.plan.model import Plan, SpecStamp
 from mirrorsync.spec.model import Mirror, Spec
 from mirrorsync.sync.clock import now
+from mirrorsync.sync.gather.choose import Chosen, choose
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.observe import observe
-from mirrorsync.sync.gather.resolve import choose
+from mirrorsync.sync.gather.resolve import Resolver
+from mirrorsync.sync.gather.settle import Settled, may_settle
 from mirrorsync.sync.session import Session
 
 
@@ -29,15 +40,33 @@ async def make_plan(
     matches nothing; what fails for single images is in the plan.
     """
     created = clock()
-    chosen = await choose(select(spec, only), session)
+    mirrors = select(spec, only)
+    chosen = await choose(mirrors, session)
     tags = DestinationTags(session)
-    # Both sides at the same time: one of them is often far, and its answers are waited for.
-    async with asyncio.TaskGroup() as group:
-        group.create_task(tags.ask(chosen.tags()))
-        resolving = group.create_task(chosen.resolve())
-    desired = resolving.result()
-    observed = await observe(desired, session, tags, deep=deep)
+    desired = await _resolve(chosen, tags, session, deep=deep)
+    policies = {mirror.pointer: mirror.policies for mirror in mirrors}
+    observed = await observe(desired, session, tags, policies=policies, deep=deep)
     return diff(desired, observed, spec=stamp(spec, only), created=created)
+
+
+async def _resolve(chosen: Chosen, tags: DestinationTags, session: Session, *, deep: bool) -> Desired:
+    """Ask both sides at the same time, since one of them is often far; wait only where a policy might spare a source.
+
+    deep: nothing is settled without its source, so that a tag that was moved there is noticed.
+    """
+    resolver, settled = Resolver(chosen, session), Settled(session, tags)
+    waiting = [] if deep else [question for question in chosen.questions if may_settle(question)]
+    spared = set(waiting)
+
+    async def ask_destinations() -> None:
+        await tags.ask(chosen.tags())
+        await resolver.ask(await settled.settle(waiting))
+
+    resolver.announce(chosen.questions)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ask_destinations())
+        group.create_task(resolver.ask(question for question in chosen.questions if question not in spared))
+    return resolver.desired(settled.roots)
 
 
 def stamp(spec: Spec, only: Sequence[str] = ()) -> SpecStamp:

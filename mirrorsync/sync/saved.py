@@ -9,6 +9,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Change, Origin, Plan, State
+from mirrorsync.plan.policies import Facts, decide
 from mirrorsync.plan.steps import PutManifest, SetTag, Step, end_of
 from mirrorsync.spec.model import Mirror, Spec
 from mirrorsync.spec.selection import Wanted
@@ -52,10 +53,12 @@ class _Asking:
             return False
         if mirror.referrers and comes_along(change.tag, origin):
             return True
+        if change.state.changes and _is_forbidden(mirror, change):
+            return False
         if origin.platforms != mirror.platforms:
             return False
         chosen = mirror.selection.choose(() if change.tag is None else (change.tag,))
-        return any(_is_wanted(mirror, origin, change.after, choice) for choice in chosen if choice.tag == change.tag)
+        return any(_is_wanted(mirror, origin, change, choice) for choice in chosen if choice.tag == change.tag)
 
     def _targets_of(self, source: Location) -> frozenset[Location]:
         found = self._targets.get(source)
@@ -67,9 +70,17 @@ class _Asking:
         return found
 
 
-def _is_wanted(mirror: Mirror, origin: Origin, root: Descriptor, choice: Wanted) -> bool:
+def _is_forbidden(mirror: Mirror, change: Change) -> bool:
+    decision = decide(mirror.policies, Facts(change.tag, change.before, change.after))
+    return decision is not None and decision.verdict != "update" and change.state != State.INCOMPLETE
+
+
+def _is_wanted(mirror: Mirror, origin: Origin, change: Change, choice: Wanted) -> bool:
     """Tell whether an image follows, or is, what was chosen. What is followed is resolved again anyway."""
-    return origin.followed == mirror.followed(choice) and (origin.followed is not None or root.digest == choice.ref)
+    if origin.followed != mirror.followed(choice):
+        return False
+    # What a policy keeps may be any image: nothing is done about it.
+    return origin.followed is not None or not _follows(change) or change.digest == choice.ref
 
 
 def _check_places(plan: Plan) -> None:
@@ -135,7 +146,7 @@ async def check_fresh(plan: Plan, session: Session) -> None:
 
     async def check(change: Change) -> None:
         origin, after = change.origin, change.after
-        if origin is not None and after is not None and origin.followed is not None and change.state != State.KEPT:
+        if origin is not None and after is not None and origin.followed is not None and _follows(change):
             with located("source", origin.location, origin.followed):
                 found = await root_of(session, origin.location, origin.followed, origin.platforms)
             if _digest(found) != after.digest:
@@ -148,6 +159,11 @@ async def check_fresh(plan: Plan, session: Session) -> None:
         named = ", ".join(sorted(moved)[:_SHOWN])
         more = f" and {len(moved) - _SHOWN} more" if len(moved) > _SHOWN else ""
         raise StalePlan(f"{named}{more} changed after the plan was made; nothing was done")
+
+
+def _follows(change: Change) -> bool:
+    """Tell whether an image is what its source has. What a policy keeps is not, or its source was not asked."""
+    return change.state.changes or not change.reason
 
 
 async def _now(change: Change, session: Session) -> Descriptor | None:

@@ -80,7 +80,13 @@ def test_on_change_decides_on_tags_that_moved(word: str, verdict: Verdict) -> No
 
 
 @pytest.mark.parametrize(
-    "facts", [Facts(Tag("latest"), OLD, OLD), Facts(Tag("latest"), None, NEW), Facts(Tag("latest"), OLD, None), Facts(None, OLD, NEW)]
+    "facts",
+    [
+        Facts(Tag("latest"), OLD, OLD),
+        Facts(Tag("latest"), None, NEW),
+        Facts(Tag("latest"), OLD, None),
+        Facts(None, OLD, NEW),
+    ],
 )
 @pytest.mark.parametrize("word", ["update", "keep", "fail"])
 def test_on_change_does_not_mind_the_rest(word: str, facts: Facts) -> None:

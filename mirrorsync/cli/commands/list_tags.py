@@ -66,7 +66,7 @@ def command(
     else:
         console.result(document, *names)
     if words and not names:
-        console.say("no tag there is what the filters want")
+        console.say("no tags match the filters")
     return ExitCode.DONE
 
 

@@ -64,7 +64,7 @@ def _source(change: Change) -> str:
 
 def plan_summary(plan: Plan) -> str:
     """Return what a plan comes to: one line when there is nothing to do, else one for each destination."""
-    if not any(totals.changed for totals in plan.totals.values()):
+    if not any(totals.changed or totals.states.get(State.KEPT) for totals in plan.totals.values()):
         return "" if plan.failures else _nothing(len(plan.changes), len(plan.totals))
     lines = [f"{store.rstrip(':')}: {_totals(totals)}" for store, totals in plan.totals.items()]
     return "\n".join([*lines, f"to read from sources: {decimal(plan.read_bytes)}"])
@@ -100,9 +100,9 @@ def report_summary(report: Report) -> str:
     """Return what a run did, in one or two lines."""
     outcomes, counts = report.outcomes, report.counts
     destinations = len({result.change.target.store for result in report.results})
-    if not report.failures and not outcomes["done"] and not outcomes["skipped"]:
+    if not report.failures and not any(outcomes[name] for name in ("done", "kept", "skipped")):
         return _nothing(len(report.results), destinations)
-    parts = [f"{outcomes[name]} {name}" for name in ("done", "unchanged", "skipped") if outcomes[name]]
+    parts = [f"{outcomes[name]} {name}" for name in ("done", "unchanged", "kept", "skipped") if outcomes[name]]
     parts += [f"{len(report.failures)} failed"] * bool(report.failures)
     moved = [f"read {decimal(counts.bytes_read)}", f"wrote {decimal(counts.bytes_written)}"]
     moved += [f"mounted {decimal(counts.bytes_mounted)}"] * bool(counts.blobs_mounted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from mirrorsync.errors import MirrorsyncError
@@ -16,23 +16,31 @@ from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed, check_bounds, closure
 from mirrorsync.plan.model import Failure, Image
+from mirrorsync.plan.policies import Decision, Facts, Policy, decide
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.held import held_at
+from mirrorsync.sync.gather.referring import comes_along
 from mirrorsync.sync.pool import QUESTIONS_AT_ONCE, Answers, for_each
 from mirrorsync.sync.run.transfer import SMALL_BYTES
 from mirrorsync.sync.session import Session, located
 
 
 async def observe(
-    desired: Desired, session: Session, tags: DestinationTags | None = None, *, deep: bool = False
+    desired: Desired,
+    session: Session,
+    tags: DestinationTags | None = None,
+    *,
+    policies: Mapping[str, Sequence[Policy]] | None = None,
+    deep: bool = False,
 ) -> Observed:
-    """Return what the destinations hold of `desired`. tags: what was asked of them before.
+    """Return what the destinations hold of `desired`, and what policies decide about it.
 
-    Without `deep`, an image whose tag names the right digest is done, at one question each; of the others every member
-    is asked for, unless the repository does not exist. With `deep`, every member of every image is asked for.
+    tags: what was asked of the destinations before. policies: by mirror. Without `deep`, an image whose tag names the
+    right digest is done, at one question each; of the others every member is asked for, unless the repository does not
+    exist. With `deep`, every member of every image is asked for. Of what a policy keeps or refuses, nothing is.
     """
     tags = tags or DestinationTags(session)
-    observer = _Observer(session, tags, deep)
+    observer = _Observer(session, tags, policies or {}, deep)
     session.announce(PhaseStarted("observe", len(desired.images)))
     by_target: defaultdict[Location, list[Tag | Digest]] = defaultdict(list)
     for image in desired.images:
@@ -45,10 +53,14 @@ async def observe(
 
 
 class _Observer:
-    def __init__(self, session: Session, tags: DestinationTags, deep: bool) -> None:
+    def __init__(
+        self, session: Session, tags: DestinationTags, policies: Mapping[str, Sequence[Policy]], deep: bool
+    ) -> None:
         self._session = session
         self._tags = tags
+        self._policies = policies
         self._deep = deep
+        self._decisions: dict[Image, Decision] = {}
         self._roots: dict[Image, Descriptor | None] = {}
         self._failures: list[Failure] = []
         self._broken: set[Image] = set()
@@ -57,10 +69,14 @@ class _Observer:
         self._manifests: dict[Digest, Outline] = {}
 
     async def root(self, image: Image) -> None:
-        """Ask what an image's tag names at its destination."""
+        """Ask what an image's tag names at its destination, and what policies decide of that."""
+        policies = () if comes_along(image.tag, image.origin) else self._policies.get(image.mirror, ())
         try:
             with located("destination", image.target, _ref(image)):
-                self._set_root(image, await self._held_root(image))
+                held = await self._held_root(image)
+                if held is None and policies:
+                    held = await self._held_in_another_form(image)
+            self._set_root(image, held, policies)
         except MirrorsyncError as error:
             self._fail(image, error)
         self._session.announce(PhaseAdvanced("observe"))
@@ -72,17 +88,33 @@ class _Observer:
             return None
         return await held_at(self._session, image.target, _ref(image), image.root, image.source)
 
-    def _set_root(self, image: Image, held: Descriptor | None) -> None:
+    async def _held_in_another_form(self, image: Image) -> Descriptor | None:
+        """Return what a place without manifests has under the tag of another image than the wanted one.
+
+        To find out its digest there, layers may have to be compressed: it is asked for only where a policy may keep it.
+        """
+        ref = _ref(image)
+        if self._session.converting(image.target) is None or self._tags.lacks(image.target, ref):
+            return None
+        return await self._session.destination(image.target).resolve(ref)
+
+    def _set_root(self, image: Image, held: Descriptor | None, policies: Iterable[Policy]) -> None:
         self._roots[image] = held
         if held is not None and not self._deep:
             self._contents[image.target].add(held.digest)
+        decision = decide(policies, Facts(image.tag, held, image.root))
+        if decision is not None:
+            self._decisions[image] = decision
 
     def wants_contents(self, image: Image) -> bool:
         """Tell whether the members of an image must be known."""
         if image in self._broken:
             return False
-        held = self._roots.get(image)
-        return self._deep or held is None or held.digest != image.root.digest
+        held, decision = self._roots.get(image), self._decisions.get(image)
+        unchanged = held is not None and held.digest == image.root.digest
+        if decision is not None and decision.verdict != "update" and not unchanged:
+            return False
+        return self._deep or not unchanged
 
     async def members(self, image: Image) -> None:
         """Find out which manifests and blobs of an image its destination holds."""
@@ -152,6 +184,7 @@ class _Observer:
             deep=self._deep,
             failures=tuple(self._failures),
             broken=frozenset(self._broken),
+            decisions=self._decisions,
         )
 
     def _elsewhere(self, images: Sequence[Image]) -> dict[str, dict[Digest, str]]:
