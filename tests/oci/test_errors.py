@@ -182,6 +182,7 @@ def test_a_remedy_of_its_own_goes_before_that_of_the_kind() -> None:
         (errors.TokenRanOut, 1),
         (errors.BlobsUnknown, 1),
         (errors.NotKept, 1),
+        (errors.PolicyRefused, 1),
         (errors.StillUsed, 1),
         (errors.StorageError, 1),
         (errors.OutOfFiles, 1),
