@@ -1,4 +1,4 @@
-"""How a host is talked to, and with which credentials: values, whoever says them."""
+"""How a host is talked to, and with which credentials: values, from a spec, from options or from a program."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ class HostSettings:
     services that may get its credentials besides one at the registry's own host and port. answer_seconds: how long an
     answer may take to begin. min_bytes_per_second: what has to move at least, counted over stall_seconds.
     create_repository: whether what a push needs may be made by the registry's own API: a project of Harbor.
+
+    insecure_skip_verify takes any certificate, and still wants TLS. With plain_http_fallback beside it, a host without
+    TLS is spoken to in plain HTTP, passwords too: that is what `--tls-verify=false` says for one command. A spec has no
+    such key: an attacker who breaks TLS on the way would get the passwords of every run to come.
     """
 
     username: str | None = None
@@ -30,6 +34,7 @@ class HostSettings:
     cert_dir: str | None = None
     insecure_skip_verify: bool = False
     plain_http: bool = False
+    plain_http_fallback: bool = False
     max_connections: int | None = None
     realm_hosts: tuple[str, ...] = ()
     answer_seconds: int = 900

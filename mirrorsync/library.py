@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mirrorsync.environment import Environment
 from mirrorsync.errors import MirrorsyncError, StorageError, UsageError
 from mirrorsync.events import Observer, ignore
 from mirrorsync.files.locks import FileLock
 from mirrorsync.plan.model import Plan
 from mirrorsync.spec.load import load
 from mirrorsync.spec.model import Spec
-from mirrorsync.stores.open import StoreEnvironment, opener
+from mirrorsync.stores.open import opener
 from mirrorsync.sync import road, saved
 from mirrorsync.sync.manifest_cache import ManifestCache
 from mirrorsync.sync.run.apply import apply
@@ -139,7 +140,7 @@ def in_session(
 
     async def run() -> T:
         variables = os.environ if environment is None else environment
-        around = StoreEnvironment(spec.registries, variables, observer)
+        around = Environment(spec.registries, variables, observer=observer)
         async with Session(opener(around), cache=cache, observer=observer) as session:
             return await work(session)
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from mirrorsync.cli.options.access import AccessOptions, Reach, reach
+from mirrorsync.cli.options.access import AccessOptions, environment_of
 from mirrorsync.cli.output.console import Console
 from mirrorsync.cli.sessions import asked
+from mirrorsync.environment import Environment
 from mirrorsync.oci.reference import Location
 from mirrorsync.sync.session import Session
 
@@ -18,17 +19,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """How a place is reached; made once, so that a password is asked for once. retries: None = as often as usual."""
+    """How a place is reached; made once, so that a password is asked for once."""
 
     console: Console
-    ways: Reach
-    retries: int | None = None
+    environment: Environment
 
     @classmethod
     def to(cls, console: Console, place: Location, access: AccessOptions, retries: int | None) -> Visit:
         """Find out how `place` is reached. Blocks: it may ask for a password. Raises: UsageError."""
-        return cls(console, reach(console, [(place, access)], os.environ), retries)
+        return cls(console, environment_of(console, [(place, access)], os.environ, retries))
 
     def run(self, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
         """Run `work` with a session, and show what happens meanwhile. Raises: Interrupted."""
-        return asked(self.console, self.ways.registries, work, self.ways, self.retries)
+        return asked(self.console, self.environment, work)

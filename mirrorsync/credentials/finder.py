@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from mirrorsync.credentials.files import (
     RUN_DIRECTORY,
@@ -18,34 +17,25 @@ from mirrorsync.credentials.files import (
     read,
 )
 from mirrorsync.credentials.helpers import Helper
+from mirrorsync.environment import Environment
 from mirrorsync.errors import MirrorsyncError, UsageError
-from mirrorsync.hosts import Access, Credentials, HostSettings
+from mirrorsync.hosts import Access, Credentials
 from mirrorsync.secret import Secret
-
-_NO_ACCESS: Final[Mapping[str, Access]] = MappingProxyType({})
 
 
 class CredentialFinder:
     """Finds the credentials of a host: first on the command line, then in the spec, then in the files of podman, skopeo
     and docker, in their order.
 
-    settings: the spec's, by host. environment: where REGISTRY_AUTH_FILE, XDG_RUNTIME_DIR, XDG_CONFIG_HOME, HOME and
-    DOCKER_CONFIG are looked up, and the environment of credential helpers. access: that of the command line, by
-    `host/repository` or by host: both ends of a copy may be one host, with an account for each. run_directory: where
-    podman's files are without XDG_RUNTIME_DIR.
+    environment: its variables say where files are (REGISTRY_AUTH_FILE, XDG_RUNTIME_DIR, XDG_CONFIG_HOME, HOME and
+    DOCKER_CONFIG), and are the environment of credential helpers; its access may be by `host/repository`, since both
+    ends of a copy may be one host, with an account for each. run_directory: where podman's files are without
+    XDG_RUNTIME_DIR.
     """
 
-    def __init__(
-        self,
-        settings: Mapping[str, HostSettings],
-        environment: Mapping[str, str],
-        access: Mapping[str, Access] = _NO_ACCESS,
-        run_directory: Path = RUN_DIRECTORY,
-    ) -> None:
-        self._settings = settings
+    def __init__(self, environment: Environment, run_directory: Path = RUN_DIRECTORY) -> None:
         self._environment = environment
-        self._access = access
-        self._files = tuple(files_read(environment, run_directory))
+        self._files = tuple(files_read(environment.variables, run_directory))
         self._found: dict[tuple[str, str], Credentials | MirrorsyncError | None] = {}
         self._documents: dict[Path, Mapping[str, Any] | None] = {}
         self._asked: dict[tuple[str, str], Credentials | None] = {}
@@ -70,7 +60,8 @@ class CredentialFinder:
         return known
 
     def _find(self, host: str, repository: str) -> Credentials | None:
-        access = self._access.get(f"{host}/{repository}") or self._access.get(host) or Access()
+        given = self._environment.access
+        access = given.get(f"{host}/{repository}") or given.get(host) or Access()
         if access.anonymous:
             return None
         if access.credentials is not None:
@@ -80,8 +71,8 @@ class CredentialFinder:
         return self._of_spec(host) or self._of_files(self._files, host, repository)
 
     def _of_spec(self, host: str) -> Credentials | None:
-        settings = self._settings.get(host)
-        if settings is None or settings.username is None:
+        settings = self._environment.settings(host)
+        if settings.username is None:
             return None
         if settings.password is not None:
             return Credentials(settings.username, settings.password)
@@ -123,5 +114,5 @@ class CredentialFinder:
 
     def _once(self, helper: str, key: str) -> Credentials | None:
         if (helper, key) not in self._asked:
-            self._asked[helper, key] = Helper(helper, self._environment).get(key)
+            self._asked[helper, key] = Helper(helper, self._environment.variables).get(key)
         return self._asked[helper, key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +17,31 @@ from mirrorsync.cli.options.access import (
     DESTINATION,
     SOURCE,
     AccessOptions,
-    Reach,
     access_options,
-    reach,
+    environment_of,
     retry_option,
 )
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.credentials.finder import CredentialFinder
+from mirrorsync.environment import Environment
 from mirrorsync.errors import MirrorsyncError, Unauthorized, UsageError
-from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
-from mirrorsync.stores.registry.store import RegistryStore, Surroundings
+from mirrorsync.stores.open import opener
 from tests.conftest import Locked
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import image
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
 from tests.parts.wire import Registry
-from tests.stores.registry.asking import Time
+from tests.stores.registry.asking import Heard, Time
 
 
 class Came:
     """What a command got of its command line, and what it was told on stderr."""
 
     def __init__(self, *words: str, places: tuple[str, str] = ("a.example/app", "b.example/app"), **env: str) -> None:
-        self.environment = env
-        self.reach = Reach()
-        self.retry_times: int | None = None
+        self.reached = Environment()
 
         @click.command()
         @access_options(SOURCE, "source")
@@ -54,8 +52,8 @@ class Came:
             console: Console, source: AccessOptions, destination: AccessOptions, retry_times: int | None
         ) -> None:
             locations = [_location(place) for place in places]
-            self.reach = reach(console, [(locations[0], source), (locations[1], destination)], env)
-            self.retry_times = retry_times
+            ends = [(locations[0], source), (locations[1], destination)]
+            self.reached = environment_of(console, ends, env, retry_times)
 
         self.result = CliRunner().invoke(command, words)
         self.output = self.result.output
@@ -63,7 +61,7 @@ class Came:
 
     def who(self, host: str, repository: str = "app") -> str | None:
         """Return who would ask there, with the password."""
-        found = CredentialFinder(self.reach.registries, self.environment, self.reach.access)(host, repository)
+        found = CredentialFinder(self.reached)(host, repository)
         return f"{found.username}:{found.password.reveal()}" if found else None
 
 
@@ -97,7 +95,7 @@ SIDES: Mapping[str, tuple[tuple[str, ...], dict[str, str]]] = {
 def test_each_end_has_an_account_of_its_own(words: tuple[str, ...], env: dict[str, str]) -> None:
     found = came(*words, **env)
     assert (found.who("a.example"), found.who("b.example")) == ("one:1", "two:2")
-    assert "1" not in repr(found.reach.access["a.example/app"].credentials)
+    assert "1" not in repr(found.reached.access["a.example/app"].credentials)
 
 
 def test_both_ends_may_be_one_host_with_two_accounts() -> None:
@@ -151,11 +149,11 @@ def test_no_creds_hides_the_login_that_there_is(tmp_path: Path) -> None:
 def test_a_token_comes_from_the_option_or_the_environment(env: dict[str, str]) -> None:
     words = () if env else ("--src-registry-token", "canary-token")
     found = came(*words, **env)
-    credentials = found.reach.access["a.example/app"].credentials
+    credentials = found.reached.access["a.example/app"].credentials
     assert credentials is not None
     assert credentials.registry_token.reveal() == "canary-token"
-    assert "canary" not in f"{found.reach} {found.output}"
-    assert set(found.reach.access) == {"a.example/app"}
+    assert "canary" not in f"{found.reached} {found.output}"
+    assert set(found.reached.access) == {"a.example/app"}
 
 
 def test_an_account_that_is_given_comes_before_a_token_of_the_environment() -> None:
@@ -197,51 +195,47 @@ def test_two_ends_at_one_place_must_agree() -> None:
 def test_options_for_a_registry_say_that_they_do_nothing_elsewhere() -> None:
     found = came("--screds", "a:1", "--src-tls-verify=false", places=("oci:/srv/app", "b.example/app"))
     assert "--src-creds, --src-tls-verify: of no use, since oci:/srv/app is no registry" in found.output
-    assert found.reach == Reach()
+    assert (found.reached.hosts, found.reached.access) == ({}, {})
 
 
 def test_the_daemon_of_one_end_is_the_daemon() -> None:
-    assert came("--src-daemon-host", "unix:///x").reach.daemon_host == "unix:///x"
+    assert came("--src-daemon-host", "unix:///x").reached.daemon_host == "unix:///x"
     assert isinstance(Came("--src-daemon-host", "unix:///x", "--dest-daemon-host", "unix:///y").error, UsageError)
 
 
 def test_without_options_nothing_is_said_and_nothing_asked() -> None:
     found = came()
-    assert found.reach == Reach()
-    assert (found.output, found.retry_times) == ("", None)
+    assert (found.reached.hosts, found.reached.access) == ({}, {})
+    assert (found.output, found.reached.retries) == ("", None)
 
 
-def ask(found: Came, host: str, name: str = "app", attempts: int = 1, time: Time | None = None) -> None:
-    """Ask a registry something, reached as the options say."""
+def ask(found: Came, host: str, name: str = "app") -> Heard:
+    """Ask a registry something, reached as the options say; return what was heard meanwhile."""
+    heard = Heard()
 
     async def run() -> None:
-        finder = CredentialFinder(found.reach.registries, found.environment, found.reach.access)
-        around = Surroundings(finder, clock=(time or Time()).clock, attempts=attempts)
-        store = RegistryStore(host, found.reach.registries.get(host, _DEFAULT), around)
+        store = opener(replace(found.reached, observer=heard, clock=Time().clock))(host)
         try:
             await store.repository(name).resolve(Tag("1"))
         finally:
             await store.close()
 
     asyncio.run(run())
-
-
-_DEFAULT = HostSettings()
+    return heard
 
 
 @pytest.mark.parametrize("word", ["false", "0", "no"])
 def test_without_verification_any_certificate_will_do(tls_registry: Locked, word: str) -> None:
     place = f"{tls_registry.host}/app"
     found = came(f"--src-tls-verify={word}", "--screds", "operator:s3cret-of-operator", places=(place, "b.example/x"))
-    assert "no TLS" not in found.output
-    ask(found, tls_registry.host)
+    assert ask(found, tls_registry.host).notices == []
 
 
 def test_without_verification_plain_http_will_do_where_there_is_no_tls(registry: DockerRegistry, unique: str) -> None:
     Registry(registry.host).push(f"{unique}/app", image([b"x"]), "1")
     found = came("--src-tls-verify=false", places=(f"{registry.host}/app", "b.example/x"))
-    assert f"{registry.host} speaks no TLS" in found.output
-    ask(found, registry.host, f"{unique}/app")
+    told = [f"{registry.host}: speaks no TLS: everything, passwords too, can be read on the way"]
+    assert ask(found, registry.host, f"{unique}/app").notices == told
 
 
 @pytest.mark.parametrize("words", [(), ("--src-tls-verify=true",)])
@@ -284,12 +278,13 @@ def test_a_token_service_that_is_named_gets_the_password(named: str) -> None:
 def test_a_request_is_tried_as_often_as_is_said(attempts: int) -> None:
     with Unruly(TinyRegistry(), clock=Time()) as server:
         server.fault("answer", "*", "/v2/app", status=503)
-        found = came("--src-tls-verify=no", places=(f"{server.host}/app", "b.example/x"))
+        words = ("--src-tls-verify=no", "--retry-times", str(attempts - 1))
+        found = came(*words, places=(f"{server.host}/app", "b.example/x"))
         with pytest.raises(MirrorsyncError):
-            ask(found, server.host, attempts=attempts)
+            ask(found, server.host)
         asked = [one for one in server.seen.requests if "/app" in one.path]
     assert len(asked) == attempts
-    assert came("--retry-times", "2").retry_times == 2
+    assert came("--retry-times", "2").reached.retries == 2
 
 
 def test_a_wrong_password_is_refused_by_the_registry(tls_registry: Locked) -> None:

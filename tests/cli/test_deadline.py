@@ -13,11 +13,12 @@ import pytest
 from mirrorsync.cli.output.render import report_summary
 from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.report import report_document
+from mirrorsync.environment import Clock, Environment
 from mirrorsync.errors import ExitCode
 from mirrorsync.events import Event, Observer, Retrying, TagSet, ignore
 from mirrorsync.plan.model import Plan
 from mirrorsync.spec.load import load
-from mirrorsync.stores.open import StoreEnvironment, opener
+from mirrorsync.stores.open import opener
 from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
@@ -71,7 +72,7 @@ def run(server: Unruly, stop: Stop, directory: Path, *tags: str, observer: Obser
     spec = load(json.dumps(document).encode(), source="m", environment={}, base=str(directory))
 
     async def work() -> tuple[Plan, Report]:
-        around = StoreEnvironment(spec.registries, {}, sleep=stop.sleep, asleep=stop.asleep)
+        around = Environment(spec.registries, {}, clock=Clock(sleep=stop.sleep, asleep=stop.asleep))
         async with Session(opener(around), observer=observer) as session:
             plan = await stop.unless(make_plan(spec, session))
             return plan, await apply(plan, session, stop=stop.event, sleep=stop.asleep)

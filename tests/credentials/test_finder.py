@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from mirrorsync.credentials.finder import CredentialFinder
+from mirrorsync.environment import Environment
 from mirrorsync.errors import MirrorsyncError, StorageError, Unauthorized, UsageError
 from mirrorsync.hosts import Access, Credentials, HostSettings
 from mirrorsync.oci.ref import Tag
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import Store
-from mirrorsync.stores.registry.store import RegistryStore, Surroundings
+from mirrorsync.stores.open import opener
 from tests.parts.doorman import basic
 from tests.parts.images import image, layer
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry, refusal
@@ -153,7 +154,7 @@ def test_an_unusable_password_file_is_named_in_the_error(user: Home, kind: str) 
 
 def test_an_error_that_is_remembered_is_raised_as_a_copy_each_time(user: Home) -> None:
     settings = HostSettings("u", password_file=str(user.home / "missing"))
-    finder = CredentialFinder({user.host: settings}, user.variables)
+    finder = CredentialFinder(Environment({user.host: settings}, user.variables))
     errors = []
     for _ in range(3):
         with pytest.raises(UsageError) as caught:
@@ -199,7 +200,8 @@ def test_auth_files_are_read_in_the_order_of_podman_and_docker(user: Home, regis
 
 def found(user: Home, run: Path, repository: str = "", /, **variables: str) -> str | None:
     """Return the username that is found, with podman's directory somewhere else than /run."""
-    credentials = CredentialFinder({}, {**user.variables, **variables}, run_directory=run)(user.host, repository)
+    environment = Environment(variables={**user.variables, **variables})
+    credentials = CredentialFinder(environment, run_directory=run)(user.host, repository)
     return credentials.username if credentials else None
 
 
@@ -250,8 +252,7 @@ def test_access_of_the_command_line_overrides_the_spec_for_its_host_or_repositor
     settings = HostSettings("spec", Secret("pw"), plain_http=True)
 
     async def ask() -> None:
-        finder = CredentialFinder({user.host: settings}, user.variables, access)
-        store = RegistryStore(user.host, settings, Surroundings(finder))
+        store = opener(Environment({user.host: settings}, user.variables, access))(user.host)
         try:
             for name in came:
                 assert await store.repository(name).resolve(Tag("1")) is not None
@@ -264,7 +265,7 @@ def test_access_of_the_command_line_overrides_the_spec_for_its_host_or_repositor
 
 def test_anonymous_access_sends_no_stored_login(user: Home) -> None:
     user.login(".docker/config.json", "somebody")
-    finder = CredentialFinder({}, user.variables, {f"{user.host}/app": Access(anonymous=True)})
+    finder = CredentialFinder(Environment({}, user.variables, {f"{user.host}/app": Access(anonymous=True)}))
     assert finder(user.host, "app") is None
     assert finder(user.host, "other") is not None
 
@@ -272,7 +273,7 @@ def test_anonymous_access_sends_no_stored_login(user: Home) -> None:
 def test_an_auth_file_for_a_host_is_the_only_one_read_for_it(user: Home) -> None:
     user.login(".docker/config.json", "somebody")
     empty = user.write("empty.json", {})
-    finder = CredentialFinder({}, user.variables, {user.host: Access(auth_file=empty)})
+    finder = CredentialFinder(Environment({}, user.variables, {user.host: Access(auth_file=empty)}))
     assert finder(user.host, "app") is None
 
 
@@ -292,7 +293,7 @@ def test_a_registry_token_is_sent_unchanged_without_asking_a_token_service(tmp_p
         access = {f"{server.host}/app": Access(Credentials(registry_token=Secret("given-token")))}
 
         async def ask() -> None:
-            store = RegistryStore(server.host, PLAIN, Surroundings(CredentialFinder({}, {}, access)))
+            store = opener(Environment({server.host: PLAIN}, {}, access))(server.host)
             try:
                 assert await store.repository("app").resolve(Tag("1")) is not None
             finally:

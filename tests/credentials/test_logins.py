@@ -20,6 +20,7 @@ import pytest
 from mirrorsync.credentials.files import files_written
 from mirrorsync.credentials.finder import CredentialFinder
 from mirrorsync.credentials.logins import AuthFile, first_writable, is_lost_at_reboot
+from mirrorsync.environment import Environment
 from mirrorsync.errors import StorageError, UsageError
 from mirrorsync.hosts import Credentials
 from mirrorsync.secret import Secret
@@ -45,7 +46,8 @@ def found(
     path: Path, host: str, repository: str = "", environment: Mapping[str, str] | None = None
 ) -> Credentials | None:
     """Return the credentials that are found in a file."""
-    return CredentialFinder({}, {"REGISTRY_AUTH_FILE": str(path), **(environment or {})})(host, repository)
+    variables = {"REGISTRY_AUTH_FILE": str(path), **(environment or {})}
+    return CredentialFinder(Environment(variables=variables))(host, repository)
 
 
 @pytest.fixture

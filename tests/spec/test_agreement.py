@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 import yaml
 
+from mirrorsync.environment import Environment
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.reference import Location, parse_destination, parse_image, parse_repository
 from mirrorsync.oci.transports import TRANSPORTS, transport_of
@@ -26,7 +27,7 @@ from mirrorsync.stores.directory import DirStore
 from mirrorsync.stores.docker.archive_store import DockerArchiveStore
 from mirrorsync.stores.docker.daemon_store import DockerDaemonStore
 from mirrorsync.stores.layout.store import LayoutPlaceStore, LayoutStore
-from mirrorsync.stores.open import _KINDS, StoreEnvironment, opener
+from mirrorsync.stores.open import _KINDS, opener
 from mirrorsync.stores.registry.store import RegistryStore
 from tests.parts.mirrorsync import Mirrorsync
 from tests.spec.reader import mirror, read
@@ -109,7 +110,7 @@ def test_every_kind_of_store_is_known_to_the_grammar_and_the_schema(prefix: str)
 )
 def test_every_address_of_the_grammar_opens_as_its_kind(text: str, kind: type[Store]) -> None:
     async def opened() -> Store:
-        return opener(StoreEnvironment())(parse_destination(text).store)
+        return opener(Environment())(parse_destination(text).store)
 
     assert isinstance(asyncio.run(opened()), kind)
 

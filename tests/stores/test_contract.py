@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mirrorsync.environment import Environment
 from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError, RepositoryNotFound
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.descriptor import Descriptor
@@ -20,7 +21,7 @@ from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.base import Store, WritableRepository
 from mirrorsync.stores.memory import MemoryStore
-from mirrorsync.stores.open import StoreEnvironment, opener
+from mirrorsync.stores.open import opener
 from tests.parts.images import Image, artifact, image, index, layer, multi_platform, noise
 
 KINDS = ("memory", "layout", "oci-archive", "serve", "docker-registry")
@@ -37,7 +38,7 @@ class Place:
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Store]:
         registries = {self.address: HostSettings(plain_http=True)}
-        store = opener(StoreEnvironment(registries))(self.address)
+        store = opener(Environment(registries))(self.address)
         try:
             yield store
         finally:

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from mirrorsync.environment import Environment
 from mirrorsync.errors import ContentNotFound, Denied, IntegrityError, MirrorsyncError, RepositoryNotFound
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import Tag, parse_ref
 from mirrorsync.stores.base import Converting, Store, WritableRepository
-from mirrorsync.stores.open import StoreEnvironment, opener
+from mirrorsync.stores.open import opener
 from tests.parts.daemon import Daemon
 from tests.parts.images import Image, image, layer, multi_platform, noise
 
@@ -41,7 +42,7 @@ class Place:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[tuple[Store, WritableRepository]]:
-        store = opener(StoreEnvironment(daemon_host=self.host))(self.address)
+        store = opener(Environment(daemon_host=self.host))(self.address)
         try:
             yield store, store.repository(self.repository)
         finally:

@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 import pytest
 
+from mirrorsync.environment import Clock, Environment
 from mirrorsync.errors import Denied, MirrorsyncError, RegistryFailure, StalePlan, StillUsed, UsageError
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.reference import parse_image
 from mirrorsync.plan.model import Plan
 from mirrorsync.plan.steps import DeleteManifest, DeleteTag, Step
 from mirrorsync.stores.memory import MemoryStore
-from mirrorsync.stores.open import StoreEnvironment, opener
+from mirrorsync.stores.open import opener
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.saved import check_fresh
@@ -222,7 +223,7 @@ def unruly() -> Iterator[Unruly]:
 
 def at_registry(server: Unruly, reference: str, **options: Any) -> Report:
     async def work() -> Report:
-        around = StoreEnvironment({server.host: HostSettings(plain_http=True)}, asleep=no_wait)
+        around = Environment({server.host: HostSettings(plain_http=True)}, clock=Clock(asleep=no_wait))
         async with Session(opener(around)) as session:
             image = parse_image(f"{server.host}/{reference}")
             return whole(await apply(await plan_delete(session, image, **options), session))

@@ -10,7 +10,7 @@ from mirrorsync.cli.options.deadline import deadline_option
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import failure_lines, report_summary
 from mirrorsync.cli.output.stdio import tell
-from mirrorsync.cli.sessions import DEFAULT_SPEC, in_session, read_spec
+from mirrorsync.cli.sessions import DEFAULT_SPEC, environment_for, in_session, read_spec
 from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.plan import read_plan
 from mirrorsync.documents.report import report_document
@@ -67,7 +67,7 @@ def _applied(
         return await apply(ready, session, stop=stop.event, sleep=stop.asleep)
 
     with FileLock(Path(spec.source), spec.source):
-        report, stop = in_session(console, spec.registries, work, deadline=deadline)
+        report, stop = in_session(console, environment_for(spec), work, deadline)
     return stop.ended(report)
 
 

@@ -10,7 +10,14 @@ from typing import Any
 
 import click
 
-from mirrorsync.cli.options.access import DESTINATION, SOURCE, AccessOptions, Reach, access_options, reach, retry_option
+from mirrorsync.cli.options.access import (
+    DESTINATION,
+    SOURCE,
+    AccessOptions,
+    access_options,
+    environment_of,
+    retry_option,
+)
 from mirrorsync.cli.options.copying import Copy, read_copy, spec_of
 from mirrorsync.cli.options.deadline import deadline_option
 from mirrorsync.cli.options.platforms import read_platform
@@ -23,6 +30,7 @@ from mirrorsync.cli.skopeo_codes import NOT_FOUND, skopeo_option
 from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.documents.report import report_document
+from mirrorsync.environment import Environment
 from mirrorsync.errors import ExitCode, NotFound, StorageError, UsageError, printable
 from mirrorsync.library import absolute
 from mirrorsync.plan.model import Failure, Plan
@@ -91,8 +99,8 @@ def command(
     _check_preserving(wanted, preserve)
     ends = _with_daemon(source_access, daemon_host), _with_daemon(destination_access, daemon_host)
     places = [(wanted.source.location, ends[0]), *((target.location, ends[1]) for target in wanted.targets)]
-    ways = reach(console, places, os.environ)
-    done = _copied(console, wanted, ways, retry_times, deadline, dry_run=dry_run)
+    environment = environment_of(console, places, os.environ, retry_times)
+    done = _copied(console, wanted, environment, deadline, dry_run=dry_run)
     code = done.code
     if skopeo_exit_codes and done.failures and all(isinstance(one.error, NotFound) for one in done.failures):
         code = NOT_FOUND
@@ -134,16 +142,16 @@ class _Done:
 
 
 def _copied(
-    console: Console, wanted: Copy, ways: Reach, retries: int | None, deadline: float | None, *, dry_run: bool
+    console: Console, wanted: Copy, environment: Environment, deadline: float | None, *, dry_run: bool
 ) -> _Done:
     """Plan and, unless it is a dry run, apply."""
-    spec = spec_of(wanted, ways.registries)
+    spec = spec_of(wanted, environment.hosts)
 
     async def work(session: Session, stop: Stop) -> tuple[Plan, Report | None]:
         plan = await stop.unless(make_plan(spec, session))
         return plan, None if dry_run else await apply(plan, session, stop=stop.event, sleep=stop.asleep)
 
-    (plan, report), stop = in_session(console, spec.registries, work, ways, retries, deadline)
+    (plan, report), stop = in_session(console, environment, work, deadline)
     if report is None:
         return _Done(plan, None, ExitCode.DONE)
     return _Done(plan, *stop.ended(report))

@@ -8,7 +8,7 @@ from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import failure_lines
 from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.output.tables import Table
-from mirrorsync.cli.sessions import DEFAULT_SPEC, asked, read_spec
+from mirrorsync.cli.sessions import DEFAULT_SPEC, asked, environment_for, read_spec
 from mirrorsync.documents.images import images_document
 from mirrorsync.sync.gather.resolve import resolve
 from mirrorsync.sync.road import select, stamp
@@ -22,7 +22,7 @@ from mirrorsync.sync.run.report import exit_code
 def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
     """List the images that SPEC (mirror.yaml) comes to now: source, tag and digest. Only sources are asked."""
     loaded = read_spec(spec)
-    found = asked(console, loaded.registries, lambda session: resolve(select(loaded, only), session))
+    found = asked(console, environment_for(loaded), lambda session: resolve(select(loaded, only), session))
     rows = [
         (f"{image.source}{f':{image.tag}' if image.tag else ''}", image.root.digest, f"to {image.target}")
         for image in found.images

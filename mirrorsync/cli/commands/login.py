@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 
 import click
 
@@ -13,15 +14,15 @@ from mirrorsync.cli.options.access import (
     retry_option,
     settings_of,
     tls_options,
-    with_transport,
 )
 from mirrorsync.cli.options.passwords import no_password_option, password_from_stdin, password_of
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.stop import Stop
 from mirrorsync.credentials import AuthFile, CredentialFinder, Kept, files_written, first_writable, is_lost_at_reboot
 from mirrorsync.documents.answers import login_document
+from mirrorsync.environment import Clock, Environment
 from mirrorsync.errors import NotFound, UsageError
-from mirrorsync.hosts import Access, Credentials, HostSettings
+from mirrorsync.hosts import Access, Credentials
 from mirrorsync.library import absolute
 from mirrorsync.oci.names import check_host, check_repository
 
@@ -59,8 +60,8 @@ def command(
         print_login(console, host, namespace, authfile)
         return
     credentials = _asked(registry, username, password_stdin, authfile)
-    settings = with_transport(console, host, settings_of(access), os.environ)
-    checked = _accepted(console, host, credentials, settings, retry_times)
+    environment = Environment({host: settings_of(access)}, os.environ, retries=retry_times)
+    checked = _accepted(console, host, credentials, environment)
     path = absolute(authfile) if authfile else first_writable(files_written(os.environ))
     kept = AuthFile(path, os.environ).keep(host, namespace, credentials)
     document = login_document(host, namespace, credentials.username, kept, checked=checked)
@@ -92,7 +93,7 @@ def print_login(console: Console, host: str, namespace: str, authfile: str | Non
 
 def _known(host: str, namespace: str, authfile: str | None) -> Credentials | None:
     access = {host: Access(auth_file=absolute(authfile))} if authfile else {}
-    return CredentialFinder({}, os.environ, access)(host, namespace)
+    return CredentialFinder(Environment(variables=os.environ, access=access))(host, namespace)
 
 
 def _asked(registry: str, username: str | None, password_stdin: bool, authfile: str | None) -> Credentials:
@@ -109,29 +110,15 @@ def _asked(registry: str, username: str | None, password_stdin: bool, authfile: 
     return Credentials(username, password_of(username, host, PASSWORD_VARIABLE, os.environ))
 
 
-def _accepted(
-    console: Console, host: str, credentials: Credentials, settings: HostSettings, retry_times: int | None
-) -> bool:
+def _accepted(console: Console, host: str, credentials: Credentials, environment: Environment) -> bool:
     # Imported here: --get and the help need no HTTP.
-    from mirrorsync.stores.open import proxies
-    from mirrorsync.stores.registry import ATTEMPTS, Clock, Surroundings, accepts, certificate_roots
+    from mirrorsync.stores.registry import accepts
 
     stop = Stop(console.say)
     with console.watching() as observer:
-
-        async def work() -> bool:
-            clock = Clock(sleep=stop.sleep, asleep=stop.asleep)
-            around = Surroundings(
-                lambda *_: credentials,
-                proxies(os.environ),
-                observer,
-                clock,
-                certificate_roots(os.environ),
-                ATTEMPTS if retry_times is None else retry_times + 1,
-            )
-            return await stop.unless(accepts(host, credentials, settings, around))
-
-        return stop.run(work)
+        clock = Clock(sleep=stop.sleep, asleep=stop.asleep)
+        around = replace(environment, observer=observer, clock=clock)
+        return stop.run(lambda: stop.unless(accepts(host, credentials, around)))
 
 
 def _tell_about(console: Console, kept: Kept) -> None:

@@ -12,6 +12,7 @@ from mirrorsync.cli.commands.login import parse_registry
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.credentials import AuthFile, CredentialFinder, files_read, files_written
 from mirrorsync.documents.answers import logout_document
+from mirrorsync.environment import Environment
 from mirrorsync.errors import MirrorsyncError, NotFound, UsageError
 from mirrorsync.hosts import Access
 from mirrorsync.library import absolute
@@ -57,7 +58,7 @@ def _elsewhere(host: str, paths: tuple[Path, ...]) -> Path | None:
     """Return the file of another tool that still has a login, None when there is none that can be read."""
     for path in files_read(os.environ):
         with suppress(MirrorsyncError):
-            access = {host: Access(auth_file=path)}
-            if path not in paths and CredentialFinder({}, os.environ, access)(host) is not None:
+            only = Environment(variables=os.environ, access={host: Access(auth_file=path)})
+            if path not in paths and CredentialFinder(only)(host) is not None:
                 return path
     return None

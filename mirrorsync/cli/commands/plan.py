@@ -7,7 +7,7 @@ import click
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import changes_table, failure_lines, plan_summary
 from mirrorsync.cli.output.stdio import tell
-from mirrorsync.cli.sessions import DEFAULT_SPEC, asked, read_spec
+from mirrorsync.cli.sessions import DEFAULT_SPEC, asked, environment_for, read_spec
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.errors import ExitCode
 from mirrorsync.library import save_plan
@@ -43,4 +43,4 @@ def command(
 
 def planned(console: Console, spec: Spec, *, only: tuple[str, ...] = (), deep: bool = False) -> Plan:
     """Make a plan while progress is shown. Raises: Interrupted, UsageError."""
-    return asked(console, spec.registries, lambda session: make_plan(spec, session, only=only, deep=deep))
+    return asked(console, environment_for(spec), lambda session: make_plan(spec, session, only=only, deep=deep))

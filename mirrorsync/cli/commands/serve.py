@@ -9,11 +9,12 @@ import click
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.answers import serving_document
+from mirrorsync.environment import Environment
 from mirrorsync.errors import UsageError
 from mirrorsync.library import absolute
 from mirrorsync.oci.reference import parse_destination
 from mirrorsync.serve import serving
-from mirrorsync.stores.open import StoreEnvironment, opener
+from mirrorsync.stores.open import opener
 
 
 @click.command()
@@ -35,7 +36,7 @@ def command(console: Console, store: str, listen: str, read_only: bool) -> None:
     with console.watching(ready=True) as observer:
 
         async def work() -> None:
-            opened = opener(StoreEnvironment(variables=os.environ, observer=observer))(place.store)
+            opened = opener(Environment(variables=os.environ, observer=observer))(place.store)
             async for _ in opened.repositories():
                 break  # what is no layout is refused now, and not to whoever asks it for something
             async with serving(opened, host, port, read_only=read_only, observer=observer) as actual:

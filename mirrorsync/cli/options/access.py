@@ -7,7 +7,7 @@ MIRRORSYNC_SRC_PASSWORD, MIRRORSYNC_DEST_PASSWORD) or from the terminal.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -16,9 +16,10 @@ import click
 
 from mirrorsync.cli.options.passwords import no_password_option, password_of
 from mirrorsync.cli.output.console import Console
+from mirrorsync.environment import Environment
 from mirrorsync.errors import UsageError, printable
 from mirrorsync.hosts import Access, Credentials, HostSettings
-from mirrorsync.library import absolute, run_once
+from mirrorsync.library import absolute
 from mirrorsync.oci.names import check_host
 from mirrorsync.oci.reference import Location
 from mirrorsync.secret import Secret
@@ -60,15 +61,6 @@ class AccessOptions:
     def given(self) -> list[str]:
         """Return the options that were given."""
         return [self.option(one.name) for one in fields(self)[1:] if getattr(self, one.name) != one.default]
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """How the places of one command are reached: what StoreEnvironment takes of it."""
-
-    registries: Mapping[str, HostSettings] = field(default_factory=dict)
-    access: Mapping[str, Access] = field(default_factory=dict)
-    daemon_host: str | None = None
 
 
 def _creds(text: str) -> tuple[str, Secret]:
@@ -115,12 +107,17 @@ def retry_option(function: Callable[..., R]) -> Callable[..., R]:
     )(function)
 
 
-def reach(console: Console, places: Sequence[tuple[Location, AccessOptions]], environment: Mapping[str, str]) -> Reach:
-    """Return how the places of a command are reached. Blocks: it may ask for a password, and ask a host for TLS.
+def environment_of(
+    console: Console,
+    places: Sequence[tuple[Location, AccessOptions]],
+    variables: Mapping[str, str],
+    retries: int | None = None,
+) -> Environment:
+    """Return the environment of a command, with how its places are reached. Blocks: it may ask for a password.
 
     Raises: UsageError for options that contradict each other or name what is not there.
     """
-    registries: dict[str, HostSettings] = {}
+    hosts: dict[str, HostSettings] = {}
     access: dict[str, Access] = {}
     daemon: dict[str, None] = {}
     for location, options in places:
@@ -129,17 +126,16 @@ def reach(console: Console, places: Sequence[tuple[Location, AccessOptions]], en
         if not location.transport.is_registry:
             _note_useless(console, location, options)
             continue
-        said = access_of(console, options, location.store, environment)
+        said = access_of(console, options, location.store, variables)
         if said != Access():
             key = f"{location.store}/{location.repository}" if location.repository else location.store
             _agree(access, key, said)
         wanted = settings_of(options)
         if wanted != HostSettings():
-            _agree(registries, location.store, wanted)
+            _agree(hosts, location.store, wanted)
     if len(daemon) > 1:
         raise UsageError("both ends are daemons, and only one can be spoken to", remedy="copy by way of an archive")
-    found = {host: with_transport(console, host, settings, environment) for host, settings in registries.items()}
-    return Reach(found, access, next(iter(daemon), None))
+    return Environment(hosts, variables, access, daemon_host=next(iter(daemon), None), retries=retries)
 
 
 def access_of(console: Console, options: AccessOptions, host: str, environment: Mapping[str, str]) -> Access:
@@ -169,10 +165,10 @@ def access_of(console: Console, options: AccessOptions, host: str, environment: 
 
 
 def settings_of(options: AccessOptions) -> HostSettings:
-    """Return the settings that options come to; insecure_skip_verify may turn out to be plain_http."""
+    """Return the settings that options come to. Raises: GrammarError, UsageError."""
     changes: dict[str, Any] = {}
     if options.tls_verify is False:
-        changes["insecure_skip_verify"] = True
+        changes["insecure_skip_verify"] = changes["plain_http_fallback"] = True
     if options.cert_dir is not None:
         directory = absolute(options.cert_dir)
         if not directory.is_dir():
@@ -181,21 +177,6 @@ def settings_of(options: AccessOptions) -> HostSettings:
     if options.realm_host:
         changes["realm_hosts"] = tuple(check_host(host) for host in options.realm_host)
     return HostSettings(**changes)
-
-
-def with_transport(console: Console, host: str, settings: HostSettings, environment: Mapping[str, str]) -> HostSettings:
-    """Return settings that say whether a host without verification speaks TLS at all; it is asked only then."""
-    if not settings.insecure_skip_verify:
-        return settings
-    from dataclasses import replace
-
-    from mirrorsync.stores.open import proxies
-    from mirrorsync.stores.registry import speaks_tls
-
-    if run_once(speaks_tls(host, settings, proxies(environment))):
-        return settings
-    console.say(f"{host} speaks no TLS: everything, passwords too, can be read on the way")
-    return replace(settings, insecure_skip_verify=False, plain_http=True)
 
 
 def check_username(username: str) -> None:

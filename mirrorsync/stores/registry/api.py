@@ -10,18 +10,23 @@ from mirrorsync.stores.registry.pages import Asks, PageSize
 
 
 class Api:
-    """Where a repository's content is. url: of all of it, such as https://host/v2/name. pull, push: scopes.
+    """Where a repository's content is. pull, push: scopes.
 
     asks: what questions are asked of. destination: it will be written, and is asked so; see destination.py.
     """
 
     def __init__(self, client: Client, name: str, page_size: PageSize, *, destination: bool = False) -> None:
         self.client = client
-        self.url = f"{client.url}/v2/{name}"
+        self.name = name
         self.push = (f"repository:{name}:pull,push",)
         self.pull = self.push if destination else (f"repository:{name}:pull",)
-        self.asks: Asks = DestinationQuestions(client, self.url, self.push, page_size) if destination else client
+        self.asks: Asks = DestinationQuestions(client, name, self.push, page_size) if destination else client
         self.delete = (f"repository:{name}:pull,push,delete",)
+
+    @property
+    def url(self) -> str:
+        """The URL of all of it, such as https://host/v2/name."""
+        return f"{self.client.url}/v2/{self.name}"
 
     def manifest(self, ref: Tag | Digest) -> str:
         """Return the URL of a manifest, by tag or digest."""

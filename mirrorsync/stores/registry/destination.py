@@ -30,16 +30,20 @@ _LIST: Final = "/tags/list"
 class DestinationQuestions:
     """Asks as `Client` does, and returns 404 for a repository or tag that the registry hides before it is written.
 
-    repository: the URL of its API. scopes: those that it will be written with.
+    name: of the repository. scopes: those that it will be written with.
     """
 
-    def __init__(self, client: Client, repository: str, scopes: Scopes, page_size: PageSize) -> None:
-        self.url = client.url
+    def __init__(self, client: Client, name: str, scopes: Scopes, page_size: PageSize) -> None:
         self._client = client
-        self._repository = repository
+        self._name = name
         self._scopes = scopes
         self._page_size = page_size
         self._listed: asyncio.Task[frozenset[str]] | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL of the registry."""
+        return self._client.url
 
     def resolved(self, base: str, location: str) -> str:
         """Return where a Location or Link leads; see `Client.resolved`."""
@@ -82,7 +86,7 @@ class DestinationQuestions:
     async def _list(self) -> frozenset[str]:
         doing = "listing its tags"
         request = Request(
-            "GET", f"{self._repository}{_LIST}", self._scopes, limit=MAX_PAGE_BYTES, known=_HIDDEN | {_ABSENT}
+            "GET", f"{self.url}/v2/{self._name}{_LIST}", self._scopes, limit=MAX_PAGE_BYTES, known=_HIDDEN | {_ABSENT}
         )
         found = Seen()
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from mirrorsync.environment import Environment
 from mirrorsync.errors import Denied, RegistryFailure, Unauthorized, printable
 from mirrorsync.hosts import Credentials, HostSettings
 from mirrorsync.stores.located import located_at
@@ -14,24 +15,23 @@ from mirrorsync.stores.registry.http.messages import Request
 from mirrorsync.stores.registry.http.origins import resolved, same_origin
 from mirrorsync.stores.registry.http.realms import Realms
 from mirrorsync.stores.registry.http.scopes import NOTHING
-from mirrorsync.stores.registry.store import Surroundings, client_of
 
 _DOING = "logging in"
 
 
-async def accepts(host: str, credentials: Credentials, settings: HostSettings, around: Surroundings) -> bool:
+async def accepts(host: str, credentials: Credentials, environment: Environment) -> bool:
     """Return True when a registry takes these credentials, False when it asks for none, so that nobody can tell.
 
     It is asked for its API (`GET /v2/`, distribution spec "Determining Support") with Basic authentication or a token,
     whichever it wants. Raises: Unauthorized or Denied when it does not take them, and what asking raises.
     """
-    client = client_of(host, settings, around, lambda *_: credentials)
+    client = Client(host, environment, lambda *_: credentials)
     try:
         with located_at(host):
             wanted = await _wanted(client)
             if wanted is None:
                 return False
-            _check_realm(client.url, wanted, settings)
+            _check_realm(client.url, wanted, environment.settings(host))
             try:
                 await client.ask(Request("GET", f"{client.url}/v2/", NOTHING), _DOING)
             except (Unauthorized, Denied) as error:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import AsyncIterator
 
+from mirrorsync.environment import Environment
 from mirrorsync.errors import Denied, GrammarError
-from mirrorsync.events import Observer, ignore
-from mirrorsync.hosts import Credentials, HostSettings
 from mirrorsync.oci.names import check_repository
 from mirrorsync.stores.located import located_at
 from mirrorsync.stores.registry.bounds import Seen
 from mirrorsync.stores.registry.harbor import Projects
 from mirrorsync.stores.registry.http.auth import Find
-from mirrorsync.stores.registry.http.certificates import directory_for
 from mirrorsync.stores.registry.http.client import Client
 from mirrorsync.stores.registry.http.messages import MAX_PAGE_BYTES, Request
-from mirrorsync.stores.registry.http.network import Network, api_url
-from mirrorsync.stores.registry.http.retry import ATTEMPTS, Clock
 from mirrorsync.stores.registry.learned import Learned
 from mirrorsync.stores.registry.pages import fresh, pages
 from mirrorsync.stores.registry.repository import RegistryRepository
@@ -26,50 +20,21 @@ from mirrorsync.stores.registry.repository import RegistryRepository
 _NO_CATALOG = frozenset({401, 403, 404, 405})
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a registry's client takes from outside.
-
-    find: credentials by host and repository. proxies: as `Network` takes them. certificates: the directories that may
-    hold one with certificates for a host. attempts: how often a request is sent that fails for a moment, at least 1.
-    """
-
-    find: Callable[[str, str], Credentials | None]
-    proxies: dict[str, str] = field(default_factory=dict)
-    observer: Observer = ignore
-    clock: Clock = field(default_factory=Clock)
-    certificates: tuple[Path, ...] = ()
-    attempts: int = ATTEMPTS
-
-
-def client_of(host: str, settings: HostSettings, around: Surroundings, find: Find) -> Client:
-    """Return a client of the registry that references name by `host`. find: its credentials ("" is its own host)."""
-    url = api_url(host, plain_http=settings.plain_http)
-    return Client(
-        url,
-        Network(settings, around.proxies, url, directory_for(host, settings.cert_dir, around.certificates)),
-        find,
-        realm_hosts=settings.realm_hosts,
-        clock=around.clock,
-        observer=around.observer,
-        attempts=around.attempts,
-    )
-
-
 class RegistryStore:
     """A registry. Made on the event loop.
 
-    host: as it is named in references, `docker.io` for Docker Hub.
+    host: as it is named in references, `docker.io` for Docker Hub. find: the credentials of a repository at a host.
     """
 
     shares_blobs = False
 
-    def __init__(self, host: str, settings: HostSettings, around: Surroundings) -> None:
+    def __init__(self, host: str, environment: Environment, find: Find) -> None:
         self.address = host
-        self._observer = around.observer
-        self._client = client_of(host, settings, around, lambda other, name: around.find(other or host, name))
+        self._observer = environment.observer
+        self._client = Client(host, environment, lambda other, name: find(other or host, name))
         self._learned = Learned(self._client.name)
-        self._projects = Projects(self._client, host, around.observer) if settings.create_repository else None
+        creates = environment.settings(host).create_repository
+        self._projects = Projects(self._client, host, self._observer) if creates else None
 
     def repository(self, name: str) -> RegistryRepository:
         """Return the repository of that name, to be read."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mirrorsync.environment import Environment
 from mirrorsync.errors import IntegrityError
 from mirrorsync.events import Event, Noticed
 from mirrorsync.hosts import HostSettings
@@ -20,7 +21,7 @@ from mirrorsync.spec.load import load
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.docker.archive_store import DockerArchiveStore
 from mirrorsync.stores.docker.daemon_store import DockerDaemonStore
-from mirrorsync.stores.open import StoreEnvironment, opener
+from mirrorsync.stores.open import opener
 from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
@@ -46,7 +47,7 @@ class Runs:
         self.events: list[Event] = []
 
     def _opener(self, host: str) -> Callable[[str], Store]:
-        registries = opener(StoreEnvironment({host: HostSettings(plain_http=True)}))
+        registries = opener(Environment({host: HostSettings(plain_http=True)}))
 
         def open_store(address: str) -> Store:
             around = {"temporary": self.temporary, "cache_directory": self.cache, "observer": self.events.append}

@@ -8,16 +8,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mirrorsync.credentials.finder import CredentialFinder
-from mirrorsync.events import Event, Noticed, Observer, Retrying
+from mirrorsync.environment import Clock, Environment
+from mirrorsync.events import Event, Noticed, Retrying
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import parse_ref
 from mirrorsync.stores.base import Store, WritableRepository
-from mirrorsync.stores.open import StoreEnvironment, opener, proxies
-from mirrorsync.stores.registry.http.retry import ATTEMPTS, Clock
-from mirrorsync.stores.registry.store import RegistryStore, Surroundings
+from mirrorsync.stores.open import opener
+from mirrorsync.stores.registry.http.retry import ATTEMPTS
 
 T = TypeVar("T")
 PLAIN = HostSettings(plain_http=True)
@@ -92,16 +91,10 @@ class Shop:
 
     def store(self) -> Store:
         """Open the store; on the event loop."""
+        clock = self.time.clock if self.time is not None else Clock()
         settings = {self.host: self.settings}
-        observer: Observer = self.heard
-        if self.time is None:
-            return opener(StoreEnvironment(settings, self.variables, observer))(self.host)
-        find = CredentialFinder(settings, self.variables)
-        return RegistryStore(
-            self.host,
-            self.settings,
-            Surroundings(find, proxies(self.variables), observer, self.time.clock, attempts=self.attempts),
-        )
+        around = Environment(settings, self.variables, observer=self.heard, clock=clock, retries=self.attempts - 1)
+        return opener(around)(self.host)
 
     def run(self, work: Callable[[Store], Awaitable[T]]) -> T:
         """Do some work with the store, and close it."""

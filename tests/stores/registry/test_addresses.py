@@ -15,14 +15,14 @@ from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
 from tests.stores.registry.asking import Shop, described
 
-OUTSIDE = "https://registry.example"
+OUTSIDE = "registry.example"
 INSIDE = ("127.0.0.1", "127.9.9.9", "::1", "169.254.169.254", "fe80::1", "0.0.0.0", "::ffff:127.0.0.1")
 ELSEWHERE = ("203.0.113.5", "10.1.2.3", "2001:db8::1")
 
 
 def opened(home: str, url: str, address: str) -> bool:
     """Tell whether a socket to an address is opened for a URL that the registry at `home` leads to."""
-    refuses = Network(HostSettings(), {}, home).route(url).refuses
+    refuses = Network(home, HostSettings(), {}).route(url).refuses
     assert refuses is not None
     family = 10 if ":" in address else 2
     descriptor = refuses(0, SimpleNamespace(family=family, socktype=1, protocol=6, addr=(address, 443)))
@@ -43,11 +43,11 @@ def test_a_name_that_leads_anywhere_else_does(address: str) -> None:
 
 @pytest.mark.parametrize("address", INSIDE)
 def test_a_registry_that_is_inside_itself_may_lead_there(address: str) -> None:
-    assert opened("https://127.0.0.1:5000", "https://storage.example/blob", address)
+    assert opened("127.0.0.1:5000", "https://storage.example/blob", address)
 
 
 def test_the_registrys_own_host_may_be_anywhere() -> None:
-    assert Network(HostSettings(), {}, OUTSIDE).route(f"{OUTSIDE}/v2/").refuses is None
+    assert Network(OUTSIDE, HostSettings(), {}).route(f"https://{OUTSIDE}/v2/").refuses is None
 
 
 def test_a_storage_on_this_machine_is_reached_from_a_registry_on_it() -> None:
@@ -60,7 +60,7 @@ def test_a_storage_on_this_machine_is_reached_from_a_registry_on_it() -> None:
 
 
 def test_it_is_said_which_host_leads_inside() -> None:
-    network = Network(HostSettings(), {}, OUTSIDE)
+    network = Network(OUTSIDE, HostSettings(), {})
     error = network.inward("https://storage.example/blob?secret")
     assert isinstance(error, RegistryFailure)
     assert "storage.example" in error.message

@@ -9,20 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from mirrorsync.environment import Environment
 from mirrorsync.errors import TlsFailed
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.base import Store
-from mirrorsync.stores.open import StoreEnvironment, opener
-from mirrorsync.stores.registry.http.certificates import certificate_roots
-from mirrorsync.stores.registry.store import RegistryStore, Surroundings
-from mirrorsync.stores.registry.tls_probe import speaks_tls
+from mirrorsync.stores.open import opener
+from mirrorsync.stores.registry.http.certificates import certificate_roots, directory_for
 from tests.parts.certificates import Authority, Certificate
-from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import image, layer
-from tests.parts.processes import free_port
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
+
+ROOT = ".config/containers/certs.d"
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,10 @@ def holding() -> TinyRegistry:
     return registry
 
 
-def ask(host: str, settings: HostSettings, roots: tuple[Path, ...] = ()) -> None:
+def ask(host: str, settings: HostSettings, home: Path | None = None) -> None:
     async def run() -> None:
-        store = RegistryStore(host, settings, Surroundings(lambda *_: None, certificates=roots))
-        await _resolve(store)
+        variables = {"HOME": str(home)} if home else {}
+        await _resolve(opener(Environment({host: settings}, variables, retries=0))(host))
 
     asyncio.run(run())
 
@@ -71,34 +70,33 @@ def fill(directory: Path, papers: Papers, *, client: bool = False) -> Path:
 def test_an_authority_in_the_directory_of_the_host_is_trusted(tmp_path: Path, papers: Papers) -> None:
     with Unruly(holding(), tls=papers.server.server()) as server:
         with pytest.raises(TlsFailed, match="not trusted"):
-            ask(server.host, HostSettings(), (tmp_path / "a", tmp_path / "b"))
-        fill(tmp_path / "b" / server.host, papers)
-        ask(server.host, HostSettings(), (tmp_path / "a", tmp_path / "b"))
+            ask(server.host, HostSettings(), tmp_path)
+        fill(tmp_path / ROOT / server.host, papers)
+        ask(server.host, HostSettings(), tmp_path)
 
 
 def test_the_first_directory_that_is_there_is_the_one(tmp_path: Path, papers: Papers) -> None:
     """As in containers/image: they are not put together."""
-    with Unruly(holding(), tls=papers.server.server()) as server:
-        (tmp_path / "a" / server.host).mkdir(parents=True)
-        fill(tmp_path / "b" / server.host, papers)
-        with pytest.raises(TlsFailed, match="not trusted"):
-            ask(server.host, HostSettings(), (tmp_path / "a", tmp_path / "b"))
+    (tmp_path / "a" / "h.example").mkdir(parents=True)
+    fill(tmp_path / "b" / "h.example", papers)
+    roots = (tmp_path / "none", tmp_path / "a", tmp_path / "b")
+    assert directory_for("h.example", None, roots) == tmp_path / "a" / "h.example"
 
 
 def test_the_directory_of_another_port_is_another_hosts(tmp_path: Path, papers: Papers) -> None:
     with Unruly(holding(), tls=papers.server.server()) as server:
-        fill(tmp_path / "127.0.0.1", papers)
-        fill(tmp_path / f"{server.host}0", papers)
+        fill(tmp_path / ROOT / "127.0.0.1", papers)
+        fill(tmp_path / ROOT / f"{server.host}0", papers)
         with pytest.raises(TlsFailed, match="not trusted"):
-            ask(server.host, HostSettings(), (tmp_path,))
+            ask(server.host, HostSettings(), tmp_path)
 
 
 def test_a_directory_that_is_chosen_takes_the_place_of_the_others(tmp_path: Path, papers: Papers) -> None:
     with Unruly(holding(), tls=papers.server.server()) as server:
-        fill(tmp_path / "roots" / server.host, papers)
+        fill(tmp_path / ROOT / server.host, papers)
         (tmp_path / "empty").mkdir()
         with pytest.raises(TlsFailed, match="not trusted"):
-            ask(server.host, HostSettings(cert_dir=str(tmp_path / "empty")), (tmp_path / "roots",))
+            ask(server.host, HostSettings(cert_dir=str(tmp_path / "empty")), tmp_path)
         ask(server.host, HostSettings(cert_dir=str(fill(tmp_path / "mine", papers))))
 
 
@@ -141,23 +139,13 @@ def test_what_else_is_in_the_directory_does_not_matter(tmp_path: Path, papers: P
 
 def test_every_store_finds_the_directories_of_the_home(tmp_path: Path, papers: Papers) -> None:
     with Unruly(holding(), tls=papers.server.server()) as server:
-        fill(tmp_path / ".config/containers/certs.d" / server.host, papers)
+        fill(tmp_path / ROOT / server.host, papers)
 
         async def run() -> None:
-            await _resolve(opener(StoreEnvironment(variables={"HOME": str(tmp_path)}))(server.host))
+            await _resolve(opener(Environment(variables={"HOME": str(tmp_path)}))(server.host))
 
         asyncio.run(run())
 
 
 def test_the_systems_directories_are_podmans_and_dockers() -> None:
     assert certificate_roots({}) == (Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
-
-
-def test_a_host_with_tls_is_told_from_one_without_and_from_none(papers: Papers, registry: DockerRegistry) -> None:
-    def asked(host: str) -> bool:
-        return asyncio.run(speaks_tls(host, HostSettings(), {}))
-
-    with Unruly(holding(), tls=papers.server.server()) as server:
-        assert asked(server.host)
-    assert not asked(registry.host)
-    assert asked(f"127.0.0.1:{free_port()}"), "who asks it something will be told"

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from mirrorsync.environment import Environment
 from mirrorsync.errors import RegistryFailure, Unauthorized
 from mirrorsync.hosts import Credentials, HostSettings
 from mirrorsync.oci.ref import Tag
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import WritableRepository
 from mirrorsync.stores.registry.login_check import accepts
-from mirrorsync.stores.registry.store import Surroundings
 from tests.parts.doorman import PASSWORD, USER, Doorman, basic, basic_guard, with_tokens
 from tests.parts.forward_proxy import ForwardProxy
 from tests.parts.gateway import gateway, recording_gateway
@@ -175,9 +175,9 @@ def test_a_registry_behind_may_know_the_repository_by_another_name(
 
 def test_a_login_to_a_gateway_says_where_to_log_in(server: Unruly, behind: Unruly) -> None:
     server.app = gateway(behind.url)
-    around = Surroundings(lambda *_: None, clock=Time().clock)
+    around = Environment({server.host: PLAIN}, clock=Time().clock)
     with pytest.raises(RegistryFailure, match=f"leads its clients to {behind.host}") as caught:
-        asyncio.run(accepts(server.host, Credentials(USER, Secret(PASSWORD)), PLAIN, around))
+        asyncio.run(accepts(server.host, Credentials(USER, Secret(PASSWORD)), around))
     assert caught.value.remedy == f"log in to {behind.host}"
     assert {asked.authorization for asked in (*server.seen.requests, *behind.seen.requests)} == {""}
 

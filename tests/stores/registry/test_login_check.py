@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
+from mirrorsync.environment import Environment
 from mirrorsync.errors import Denied, MirrorsyncError, RegistryFailure, Unauthorized, Unreachable
 from mirrorsync.hosts import Credentials, HostSettings
 from mirrorsync.secret import Secret
 from mirrorsync.stores.registry.login_check import accepts
-from mirrorsync.stores.registry.store import Surroundings
 from tests.conftest import Locked
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.processes import free_port
@@ -20,8 +20,8 @@ from tests.stores.registry.asking import PLAIN, Heard, Time
 
 
 def asked(host: str, user: str, password: str, settings: HostSettings = PLAIN, heard: Heard | None = None) -> bool:
-    around = Surroundings(lambda *_: None, observer=heard or Heard(), clock=Time().clock)
-    return asyncio.run(accepts(host, Credentials(user, Secret(password)), settings, around))
+    around = Environment({host: settings}, observer=heard or Heard(), clock=Time().clock)
+    return asyncio.run(accepts(host, Credentials(user, Secret(password)), around))
 
 
 def refused(host: str, user: str, password: str, settings: HostSettings = PLAIN) -> MirrorsyncError:

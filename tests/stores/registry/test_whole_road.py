@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from mirrorsync.environment import Clock, Environment
 from mirrorsync.errors import ExitCode
 from mirrorsync.plan.model import Plan
 from mirrorsync.spec.load import load
 from mirrorsync.spec.model import Spec
-from mirrorsync.stores.open import StoreEnvironment, opener
+from mirrorsync.stores.open import opener
 from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
@@ -60,7 +61,9 @@ class Road:
 
         async def work() -> tuple[Plan, Report]:
             spec = self.spec()
-            around = StoreEnvironment(spec.registries, {}, self.heard, lambda _: None, asleep)
+            around = Environment(
+                spec.registries, {}, observer=self.heard, clock=Clock(sleep=lambda _: None, asleep=asleep)
+            )
             async with Session(opener(around), observer=self.heard) as session:
                 plan = await make_plan(spec, session, deep=self.deep)
                 return plan, await apply(plan, session, sleep=asleep)
@@ -214,7 +217,8 @@ def test_a_name_of_a_tag_never_becomes_a_path(road: Road, tiny: TinyRegistry, tm
     spec = load(json.dumps(document).encode(), source="mirror.yaml", environment={}, base="/")
 
     async def work() -> Report:
-        async with Session(opener(StoreEnvironment(spec.registries, {}, road.heard)), observer=road.heard) as session:
+        around = Environment(spec.registries, observer=road.heard)
+        async with Session(opener(around), observer=road.heard) as session:
             return await apply(await make_plan(spec, session), session)
 
     report = asyncio.run(work())

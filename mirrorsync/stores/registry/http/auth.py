@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from mirrorsync.environment import Clock
 from mirrorsync.errors import GrammarError
 from mirrorsync.events import Observer
 from mirrorsync.hosts import Credentials
@@ -14,7 +15,7 @@ from mirrorsync.stores.registry.http.conversation import Authorize
 from mirrorsync.stores.registry.http.origin_auth import OriginAuthorizer, Send
 from mirrorsync.stores.registry.http.origins import is_this_machine
 from mirrorsync.stores.registry.http.realms import Realms
-from mirrorsync.stores.registry.http.retry import Clock, Persistence
+from mirrorsync.stores.registry.http.retry import Persistence
 from mirrorsync.stores.registry.http.scopes import Scopes
 
 # Returns the credentials for a repository of a host; the host "" is the registry itself. It may block.

@@ -6,12 +6,15 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
+from mirrorsync.environment import Environment
 from mirrorsync.errors import MirrorsyncError, RegistryFailure, TokenRanOut, printable
-from mirrorsync.events import Noticed, Observer
+from mirrorsync.events import Noticed
+from mirrorsync.hosts import HostSettings
 from mirrorsync.stores.registry.http.answers import checked
 from mirrorsync.stores.registry.http.auth import Authorizer, Find
 from mirrorsync.stores.registry.http.conversation import Authorize, converse, refuse_web_page
@@ -20,7 +23,8 @@ from mirrorsync.stores.registry.http.messages import Answer, Outgoing, Reply, Re
 from mirrorsync.stores.registry.http.network import Network
 from mirrorsync.stores.registry.http.origins import resolved, same_origin
 from mirrorsync.stores.registry.http.questions import Questions
-from mirrorsync.stores.registry.http.retry import ATTEMPTS, Clock, Gate, Persistence, Transient
+from mirrorsync.stores.registry.http.retry import ATTEMPTS, Gate, Persistence, Transient
+from mirrorsync.stores.registry.http.tls_probe import answers_with_tls, answers_without_tls
 
 if TYPE_CHECKING:
     from mirrorsync.stores.registry.http.streams import Streams
@@ -34,33 +38,72 @@ _KEPT_READING: Final = 2
 class Client:
     """Talks to one registry. Made on the event loop; `ask` and `once` run there, the blocking methods in threads.
 
-    url: of the registry, such as https://registry-1.docker.io. find: returns the credentials for a
-    repository, and may block. attempts: how often a request is sent that fails for a moment.
+    host: as references name it. find: returns the credentials for a repository, and may block. url: of the registry,
+    such as https://registry-1.docker.io; it becomes http:// when the host turns out not to speak TLS, and that may be.
     """
 
-    def __init__(
-        self,
-        url: str,
-        network: Network,
-        find: Find,
-        *,
-        realm_hosts: Iterable[str] = (),
-        clock: Clock | None = None,
-        observer: Observer,
-        attempts: int = ATTEMPTS,
-    ) -> None:
-        self.url = url
-        self.name = urlsplit(url).netloc
-        self._network = network
-        self._clock = clock or Clock()
-        self._observer = observer
-        self._persistence = Persistence(self._clock, Gate(self._clock), observer, attempts)
-        self._questions = Questions(network, self._check)
-        self._authorizer = Authorizer(url, find, self._send, self._persistence, self._clock, observer, realm_hosts)
+    def __init__(self, host: str, environment: Environment, find: Find) -> None:
+        self._host = host
+        self._environment = environment
+        self._find = find
+        self._clock = environment.clock
+        self._observer = environment.observer
+        attempts = ATTEMPTS if environment.retries is None else environment.retries + 1
+        self._persistence = Persistence(self._clock, Gate(self._clock), self._observer, attempts)
+        settings = environment.settings(host)
+        self._use(Network(host, settings, environment.variables), settings)
+        self.name = urlsplit(self.url).netloc
+        self._assumed = ""  # the URL that requests may still begin with, when it turned out to be another one
+        self._unsettled = settings.plain_http_fallback and settings.insecure_skip_verify
+        self._settling = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._making = threading.Lock()
         self._made: list[Streams] = []
         self._warnings: set[str] = set()
+
+    def _use(self, network: Network, settings: HostSettings) -> None:
+        """Talk over a network from now on."""
+        self.url = network.home
+        self._network = network
+        self._questions = Questions(network, self._check)
+        self._authorizer = Authorizer(
+            self.url, self._find, self._send, self._persistence, self._clock, self._observer, settings.realm_hosts
+        )
+
+    async def _settle(self) -> None:
+        """Find out, before anything is said to the host, whether it speaks TLS. Raises: TlsFailed, Interrupted.
+
+        A host that gives no answer either way counts as one with TLS: the question itself will say what is wrong.
+        """
+        async with self._settling:
+            if not self._unsettled:
+                return
+            secure, url = self._questions, self.url
+            if not await answers_with_tls(secure, url):
+                settings = replace(self._environment.settings(self._host), insecure_skip_verify=False, plain_http=True)
+                network = Network(self._host, settings, self._environment.variables)
+                plain = Questions(network, self._check)
+                try:
+                    spoken = await answers_without_tls(plain, network.home)
+                finally:
+                    await plain.close()
+                if spoken:
+                    await secure.close()
+                    self._use(network, settings)
+                    self._assumed = f"{url}/"
+                    text = "speaks no TLS: everything, passwords too, can be read on the way"
+                    self._observer(Noticed(self._host, text))
+            self._unsettled = False
+
+    def _here(self, request: Request) -> Request:
+        """Return a request to where the registry turned out to be; it may have been made before that was known."""
+        if not self._assumed or not request.url.startswith(self._assumed):
+            return request
+        return request.to(f"{self.url}/{request.url.removeprefix(self._assumed)}")
+
+    def _settle_blocking(self) -> None:
+        if self._unsettled:
+            asyncio.run_coroutine_threadsafe(self._settle(), self._loop).result()
 
     async def ask(self, request: Request, doing: str) -> Answer:
         """Return the answer to a request that may be sent again, trying as long as that can help.
@@ -71,6 +114,9 @@ class Client:
 
     async def once(self, request: Request, doing: str) -> Answer:
         """Return the answer to one attempt. Raises: Transient, MirrorsyncError."""
+        if self._unsettled:
+            await self._settle()
+        request = self._here(request)
         conversation = converse(request, self.url)
         move = next(conversation)
         while True:
@@ -114,6 +160,7 @@ class Client:
 
         Raises: Transient, MirrorsyncError.
         """
+        request = self._here(request)
         conversation = converse(request, self.url)
         move = next(conversation)
         while True:
@@ -140,9 +187,11 @@ class Client:
         It is authorised before. A token that is refused all the same, and a redirect, cannot be answered with the
         same body again: the first raises TokenRanOut, after the token was renewed, the second RegistryFailure.
         """
+        writing = self.writing
+        request = self._here(request)
         scopes = request.scopes if same_origin(request.url, self.url) else ()
         authorization = self._authorization(Authorize(scopes))
-        with self.writing.exchange(Outgoing(request, authorization), body, size) as reply:
+        with writing.exchange(Outgoing(request, authorization), body, size) as reply:
             answer = reply.answer
         if answer.status == 401 and scopes:
             self._authorization(Authorize(scopes, authorization, answer.all("WWW-Authenticate")))
@@ -171,11 +220,13 @@ class Client:
     @cached_property
     def reading(self) -> Streams:
         """The connections that blobs are read over; made when first needed."""
+        self._settle_blocking()
         return self._streams(self._network.connections.reading, _KEPT_READING)
 
     @cached_property
     def writing(self) -> Streams:
         """The connections that blobs are written over; made when first needed."""
+        self._settle_blocking()
         return self._streams(self._network.connections.writing, 1)
 
     def _streams(self, connections: int, kept: int) -> Streams:

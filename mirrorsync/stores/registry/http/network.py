@@ -6,7 +6,6 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -15,10 +14,15 @@ import pycurl
 from mirrorsync.errors import MirrorsyncError, RegistryFailure, printable
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.names import DOCKER_HUB
-from mirrorsync.stores.registry.http.certificates import Certificates, read_certificates
+from mirrorsync.stores.registry.http.certificates import (
+    Certificates,
+    certificate_roots,
+    directory_for,
+    read_certificates,
+)
 from mirrorsync.stores.registry.http.origins import leads_inward, same_origin
 from mirrorsync.stores.registry.http.pace import Least
-from mirrorsync.stores.registry.http.proxies import Proxy, bypasses
+from mirrorsync.stores.registry.http.proxies import Proxy, bypasses, proxies_of
 from mirrorsync.stores.registry.http.realms import Realms
 from mirrorsync.stores.registry.http.trust import Trust, trust_of
 
@@ -77,21 +81,18 @@ def api_url(host: str, *, plain_http: bool = False) -> str:
 class Network:
     """Finds the route to a URL of one registry, or of where it leads; reads its certificates when they are needed.
 
-    proxies: scheme -> URL of the proxy, and "no" -> the hosts to be reached without, as
-    `urllib.request.getproxies_environment` gives them. home: the URL of the registry. certificates: a directory of
-    certificates for it (see certificates.py); what the settings name comes on top.
+    host: as references name it. variables: the environment's, for proxies and directories of certificates (see
+    certificates.py); the files that the settings name come on top. home: the URL of the registry.
     """
 
-    def __init__(
-        self, settings: HostSettings, proxies: Mapping[str, str], home: str, certificates: Path | None = None
-    ) -> None:
+    def __init__(self, host: str, settings: HostSettings, variables: Mapping[str, str]) -> None:
+        self.home = api_url(host, plain_http=settings.plain_http)
         self._settings = settings
-        self._directory = certificates
-        self._home = home
-        self._home_is_inside = leads_inward(urlsplit(home).hostname or "")
+        self._directory = directory_for(host, settings.cert_dir, certificate_roots(variables))
+        self._home_is_inside = leads_inward(urlsplit(self.home).hostname or "")
         self._located = False
-        self._realms = Realms(home, settings.realm_hosts)
-        self._proxies = dict(proxies)
+        self._realms = Realms(self.home, settings.realm_hosts)
+        self._proxies = proxies_of(variables)
         self._routes: dict[str, Route] = {}
         self._trusts: dict[bool, Trust] = {}
         self._making = threading.Lock()
@@ -110,7 +111,7 @@ class Network:
     def _found(self, url: str) -> Route:
         parts = urlsplit(url)
         proxy = self._proxy(url)
-        elsewhere = proxy is None and parts.hostname != urlsplit(self._home).hostname
+        elsewhere = proxy is None and parts.hostname != urlsplit(self.home).hostname
         return Route(
             trust=self._trust(url) if parts.scheme == "https" else None,
             proxy=proxy,
@@ -171,6 +172,6 @@ class Network:
         """
         if route.proxy is not None and failure.transient:
             return failure.with_(message=f"through the proxy {printable(route.proxy.host)}: {failure.message}")
-        if not same_origin(url, self._home):
+        if not same_origin(url, self.home):
             return failure.with_(message=f"{printable(urlsplit(url).netloc)}: {failure.message}")
         return failure

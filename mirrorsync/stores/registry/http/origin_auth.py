@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
+from mirrorsync.environment import Clock
 from mirrorsync.errors import Denied, MirrorsyncError, RegistryFailure, Unauthorized, printable
 from mirrorsync.events import Noticed, Observer
 from mirrorsync.hosts import Credentials
@@ -19,7 +20,7 @@ from mirrorsync.stores.registry.http.conversation import REDIRECTS, Authorize, c
 from mirrorsync.stores.registry.http.messages import Answer, Outgoing, Request
 from mirrorsync.stores.registry.http.origins import resolved
 from mirrorsync.stores.registry.http.realms import Realms
-from mirrorsync.stores.registry.http.retry import RETRIED_STATUSES, Clock, Persistence
+from mirrorsync.stores.registry.http.retry import RETRIED_STATUSES, Persistence
 from mirrorsync.stores.registry.http.scopes import Scopes
 from mirrorsync.stores.registry.http.tokens import Token, basic, get_request, oauth_request, read_grant
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import unquote, urlsplit
@@ -12,6 +13,24 @@ from mirrorsync.errors import MirrorsyncError, Unauthorized, Unreachable, UsageE
 PROXY_LOGIN_REMEDY: Final = "put the login into the proxy's URL in the environment: http://USER:PASSWORD@HOST:PORT"
 # libcurl's names; with the "h" and for 4a it is the proxy that resolves host names.
 _SCHEMES: Final = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
+# Where the standard library (urllib.request.getproxies_environment) looks for proxies; lower case wins.
+_SUFFIX: Final = "_proxy"
+
+
+def proxies_of(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the proxies that environment variables name: scheme -> URL, and "no" -> hosts without a proxy.
+
+    HTTP_PROXY is not read where REQUEST_METHOD is set: a CGI client could set it (httpoxy, CVE-2016-1000110).
+    """
+    found: dict[str, str] = {}
+    for name, value in sorted(variables.items()):  # upper case sorts before lower case, which wins
+        if not name.lower().endswith(_SUFFIX) or (name == "HTTP_PROXY" and "REQUEST_METHOD" in variables):
+            continue
+        if value:
+            found[name.lower().removesuffix(_SUFFIX)] = value
+        else:
+            found.pop(name.lower().removesuffix(_SUFFIX), None)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

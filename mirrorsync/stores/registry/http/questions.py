@@ -47,6 +47,10 @@ class Questions:
         self._free: defaultdict[Route, list[Handle]] = defaultdict(list)
         self._turns = _Turns(network.connections.questions)
 
+    def check_route(self, url: str) -> None:
+        """See that what it takes to reach a URL can be used. Raises: TlsFailed, UsageError."""
+        self._network.route(url)
+
     async def send(self, outgoing: Outgoing) -> Answer:
         """Send a request once and return the answer, whatever it says; redirects are answers.
 

@@ -7,12 +7,10 @@ full jitter, Retry-After in both forms and never shortened, nothing sent to a ho
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from mirrorsync.environment import Clock
 from mirrorsync.errors import MirrorsyncError, RateLimited, RegistryUnavailable
 from mirrorsync.events import Observer, Retrying
 from mirrorsync.stores.registry.http.messages import Answer
@@ -32,16 +30,6 @@ DOWN_SECONDS: Final = 30.0  # so long nothing is asked of a host that could not 
 # 408 and 429 by their definition; 499 and 522 are what proxies in front of registries say for "broke off" (the list
 # of go-containerregistry, and 503, which regclient leaves out). Never: other statuses of 4xx.
 RETRIED_STATUSES: Final = frozenset({408, 429, 499, 500, 502, 503, 504, 522})
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Time and waiting, in seconds; tests give their own."""
-
-    monotonic: Callable[[], float] = time.monotonic
-    now: Callable[[], float] = time.time
-    sleep: Callable[[float], None] = time.sleep
-    asleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 class Transient(Exception):

@@ -1,0 +1,33 @@
+"""Whether a host speaks TLS: asked if plain HTTP may take its place, as skopeo does with `--tls-verify=false`."""
+
+from __future__ import annotations
+
+from mirrorsync.errors import TlsFailed
+from mirrorsync.stores.registry.http.messages import Answer, Outgoing, Request
+from mirrorsync.stores.registry.http.questions import Questions
+from mirrorsync.stores.registry.http.retry import Transient
+
+# What Go's servers ("to an HTTPS server") and nginx ("to HTTPS port") answer to plain HTTP.
+_WANTS_TLS = b"HTTPS"
+
+
+async def answers_with_tls(secure: Questions, url: str) -> bool:
+    """Tell whether a host answers over TLS at all, whatever it says; no credentials are sent. url: of the registry.
+
+    Raises: TlsFailed for certificates of ours that cannot be used: that says nothing of the host.
+    """
+    secure.check_route(url)
+    return await _answer(secure, url) is not None
+
+
+async def answers_without_tls(plain: Questions, url: str) -> bool:
+    """Tell whether a host answers in plain HTTP, and not only to say that it wants TLS; no credentials are sent."""
+    answer = await _answer(plain, url)
+    return answer is not None and not (answer.status == 400 and _WANTS_TLS in answer.body)
+
+
+async def _answer(questions: Questions, url: str) -> Answer | None:
+    try:
+        return await questions.send(Outgoing(Request("GET", f"{url}/v2/")))
+    except (Transient, TlsFailed):
+        return None

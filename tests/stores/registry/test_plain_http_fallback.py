@@ -1,0 +1,154 @@
+"""`--tls-verify=false`: TLS with any certificate, and plain HTTP only if the host does not speak TLS at all."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from mirrorsync.errors import TlsFailed, Unreachable
+from mirrorsync.hosts import HostSettings
+from mirrorsync.oci.ref import Tag
+from mirrorsync.secret import Secret
+from mirrorsync.stores.base import OpensDestinations, WritableRepository
+from tests.parts.certificates import Authority, Certificate
+from tests.parts.docker_registry import DockerRegistry
+from tests.parts.images import image, noise
+from tests.parts.mirrorsync import Mirrorsync
+from tests.parts.processes import free_port
+from tests.parts.tiny_registry import TinyRegistry
+from tests.parts.unruly import Unruly
+from tests.stores.registry.asking import PLAIN, Shop, described
+
+ANY = HostSettings(username="robot", password=Secret("canary"), insecure_skip_verify=True, plain_http_fallback=True)
+TOLD = "speaks no TLS: everything, passwords too, can be read on the way"
+DATA = noise("fallback", 300_000)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def certificate(authority: Authority) -> Certificate:
+    return authority.issue("server")
+
+
+def holding() -> TinyRegistry:
+    registry = TinyRegistry()
+    registry.hold("app", image([b"x"]), "1")
+    registry.hold_blob("app", DATA)
+    return registry
+
+
+def test_a_host_with_tls_is_asked_over_tls_and_nothing_is_told(certificate: Certificate) -> None:
+    with Unruly(holding(), tls=certificate.server()) as server:
+        shop = Shop(server.host, ANY)
+        assert shop.resolve("1") is not None
+        assert shop.large(described(DATA)) == DATA
+    assert shop.heard.events == []
+
+
+def test_a_host_without_tls_is_probed_once_and_that_is_told_once() -> None:
+    """However many questions are the first one."""
+    with Unruly(holding()) as server:
+        shop = Shop(server.host, ANY)
+
+        async def many(repository: WritableRepository) -> None:
+            found = await asyncio.gather(*(repository.resolve(Tag("1")) for _ in range(20)))
+            assert None not in found
+            assert await repository.resolve(Tag("absent")) is None
+
+        shop.within(many)
+        greetings = [asked for asked in server.seen.requests if asked.path == "/v2/"]
+    assert shop.heard.notices == [f"{server.host}: {TOLD}"]
+    assert len(greetings) == 2, "one to find out, and one for how it wants to be spoken to"
+
+
+def test_the_first_request_may_be_one_for_bytes(registry: DockerRegistry, unique: str) -> None:
+    shop = Shop(registry.host, ANY)
+    shop.put(described(DATA), [DATA], f"{unique}/app")
+    assert shop.large(described(DATA), name=f"{unique}/app") == DATA
+    assert set(shop.heard.notices) == {f"{registry.host}: {TOLD}"}
+
+
+def test_a_destination_is_asked_and_written_without_tls(registry: DockerRegistry, unique: str) -> None:
+    shop = Shop(registry.host, ANY)
+
+    async def write() -> None:
+        store = shop.store()
+        assert isinstance(store, OpensDestinations)
+        try:
+            repository = store.destination(f"{unique}/app")
+            assert await repository.resolve(Tag("1")) is None
+            await repository.write(described(b"small"), b"small")
+            assert await repository.has(described(b"small"))
+        finally:
+            await store.close()
+
+    asyncio.run(write())
+    assert shop.heard.notices == [f"{registry.host}: {TOLD}"]
+
+
+def test_a_host_that_gives_no_answer_either_way_is_unreachable() -> None:
+    shop = Shop(f"127.0.0.1:{free_port()}", ANY, attempts=1)
+    with pytest.raises(Unreachable):
+        shop.resolve("1")
+    assert shop.heard.notices == []
+
+
+def test_a_host_whose_tls_rejects_us_gets_no_password_in_clear(authority: Authority, certificate: Certificate) -> None:
+    with Unruly(holding(), tls=certificate.server(clients_of=authority.path)) as server:
+        shop = Shop(server.host, ANY, attempts=1)
+        with pytest.raises(TlsFailed):
+            shop.resolve("1")
+        assert server.seen.requests == []
+    assert shop.heard.notices == []
+
+
+def test_certificates_of_ours_that_cannot_be_used_are_no_reason_for_plain_http(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("no certificate")
+    settings = HostSettings(insecure_skip_verify=True, plain_http_fallback=True, cert_dir=str(tmp_path))
+    with Unruly(holding()) as server:
+        with pytest.raises(TlsFailed, match=r"ca\.crt cannot be used"):
+            Shop(server.host, settings).resolve("1")
+        assert server.seen.requests == []
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_plain_http_takes_both_words(verified: bool) -> None:
+    settings = HostSettings(
+        username="robot", password=Secret("canary"), insecure_skip_verify=not verified, plain_http_fallback=verified
+    )
+    with Unruly(holding()) as server:
+        with pytest.raises(TlsFailed, match="does not answer with TLS"):
+            Shop(server.host, settings).resolve("1")
+        assert server.seen.requests == []
+
+
+def test_a_host_that_is_said_to_speak_plain_http_is_not_probed() -> None:
+    with Unruly(holding()) as server:
+        shop = Shop(server.host, PLAIN)
+        assert shop.resolve("1") is not None
+        assert len([asked for asked in server.seen.requests if asked.path == "/v2/"]) == 1
+    assert shop.heard.notices == []
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply", "verify"])
+def test_a_spec_that_skips_verification_still_wants_tls(mirrorsync: Mirrorsync, verb: str) -> None:
+    with Unruly(holding()) as server:
+        settings = {"insecure_skip_verify": True, "username": "robot", "password_file": "secret"}
+        mirrorsync.spec(
+            {
+                "registries": {server.host: settings},
+                "destinations": {"disk": "oci:layout"},
+                "mirrors": [f"{server.host}/app:1"],
+            }
+        )
+        (mirrorsync.directory / "secret").write_text("canary")
+        done = mirrorsync(verb, code=1)
+        assert server.seen.requests == []
+    assert "does not answer with TLS" in done.err
+    assert "plain_http: true" in done.err
