@@ -6,7 +6,9 @@ The command line is one way in; this is the other:
     plan = mirrorsync.make_plan(spec)
     report = mirrorsync.apply_plan(plan, spec)
 
-Every function raises MirrorsyncError, or a subclass that says more, for what the world does wrong.
+Every function blocks, also inside a running event loop; `mirrorsync.app` has the same ones as coroutines. They take
+`environment` (see `process_environment`: variables, accounts, an observer of `mirrorsync.events`) and `stop` (`Stop`),
+and raise MirrorsyncError, or a subclass that says more, for what the world does wrong.
 """
 
 from __future__ import annotations
@@ -14,45 +16,102 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mirrorsync.errors import ExitCode, MirrorsyncError, Problem, SpecError
-    from mirrorsync.library import apply_plan, load_plan, load_spec, make_plan, save_plan
+    from mirrorsync import app, events
+    from mirrorsync.app.blocking import (
+        apply_plan,
+        apply_spec,
+        check_login,
+        copy_image,
+        delete_image,
+        inspect_image,
+        list_images,
+        list_tags,
+        make_plan,
+        plan_delete,
+        read_manifest,
+        verify_spec,
+    )
+    from mirrorsync.app.logins import find_login, keep_login, remove_login
+    from mirrorsync.app.process import process_environment
+    from mirrorsync.app.specs import load_plan, load_spec, save_plan
+    from mirrorsync.app.stop import Stop
+    from mirrorsync.environment import Environment
+    from mirrorsync.errors import ExitCode, Interrupted, MirrorsyncError, Problem, SpecError
+    from mirrorsync.hosts import Access, Credentials, HostSettings
     from mirrorsync.plan.model import Change, Image, Plan
+    from mirrorsync.secret import Secret
     from mirrorsync.spec.model import Spec
     from mirrorsync.sync.run.report import Report
     from mirrorsync.version import __version__
 
 __all__ = [
+    "Access",
     "Change",
+    "Credentials",
+    "Environment",
     "ExitCode",
+    "HostSettings",
     "Image",
+    "Interrupted",
     "MirrorsyncError",
     "Plan",
     "Problem",
     "Report",
+    "Secret",
     "Spec",
     "SpecError",
+    "Stop",
     "__version__",
+    "app",
     "apply_plan",
+    "apply_spec",
+    "check_login",
+    "copy_image",
+    "delete_image",
+    "events",
+    "find_login",
+    "inspect_image",
+    "keep_login",
+    "list_images",
+    "list_tags",
     "load_plan",
     "load_spec",
     "make_plan",
+    "plan_delete",
+    "process_environment",
+    "read_manifest",
+    "remove_login",
     "save_plan",
+    "verify_spec",
 ]
 
 # Where each name is. They are imported when they are asked for: `mirrorsync --version` needs none of them.
 _HOMES = {
-    "mirrorsync.errors": ("ExitCode", "MirrorsyncError", "Problem", "SpecError"),
-    "mirrorsync.library": ("apply_plan", "load_plan", "load_spec", "make_plan", "save_plan"),
+    "mirrorsync.app.blocking": (
+        "apply_plan", "apply_spec", "check_login", "copy_image", "delete_image", "inspect_image", "list_images",
+        "list_tags", "make_plan", "plan_delete", "read_manifest", "verify_spec",
+    ),
+    "mirrorsync.app.logins": ("find_login", "keep_login", "remove_login"),
+    "mirrorsync.app.process": ("process_environment",),
+    "mirrorsync.app.specs": ("load_plan", "load_spec", "save_plan"),
+    "mirrorsync.app.stop": ("Stop",),
+    "mirrorsync.environment": ("Environment",),
+    "mirrorsync.errors": ("ExitCode", "Interrupted", "MirrorsyncError", "Problem", "SpecError"),
+    "mirrorsync.hosts": ("Access", "Credentials", "HostSettings"),
     "mirrorsync.plan.model": ("Change", "Image", "Plan"),
+    "mirrorsync.secret": ("Secret",),
     "mirrorsync.spec.model": ("Spec",),
     "mirrorsync.sync.run.report": ("Report",),
     "mirrorsync.version": ("__version__",),
-}
+}  # fmt: skip
+_MODULES = ("app", "events")
 
 
 def __getattr__(name: str) -> Any:
     import importlib
 
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     for module, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(module), name)

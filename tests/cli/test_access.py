@@ -53,7 +53,7 @@ class Came:
         ) -> None:
             locations = [_location(place) for place in places]
             ends = [(locations[0], source), (locations[1], destination)]
-            self.reached = environment_of(console, ends, env, retry_times)
+            self.reached = environment_of(console, ends, retry_times, env)
 
         self.result = CliRunner().invoke(command, words)
         self.output = self.result.output

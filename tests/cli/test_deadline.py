@@ -10,19 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from mirrorsync.app.runs import apply_spec
+from mirrorsync.app.specs import load_spec
 from mirrorsync.cli.output.render import report_summary
 from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.report import report_document
-from mirrorsync.environment import Clock, Environment
+from mirrorsync.environment import Environment
 from mirrorsync.errors import ExitCode
 from mirrorsync.events import Event, Observer, Retrying, TagSet, ignore
-from mirrorsync.plan.model import Plan
-from mirrorsync.spec.load import load
-from mirrorsync.stores.open import opener
-from mirrorsync.sync.road import make_plan
-from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
-from mirrorsync.sync.session import Session
 from tests.parts.documents import valid
 from tests.parts.images import digest, image, noise
 from tests.parts.mirrorsync import Mirrorsync, plain
@@ -61,7 +57,7 @@ def hear(event: Event, landed: threading.Event) -> None:
         landed.set()
 
 
-def run(server: Unruly, stop: Stop, directory: Path, *tags: str, observer: Observer = ignore) -> tuple[Plan, Report]:
+def run(server: Unruly, stop: Stop, directory: Path, *tags: str, observer: Observer = ignore) -> Report:
     document = {
         "version": 1,
         "registries": {server.host: {"plain_http": True}},
@@ -69,15 +65,10 @@ def run(server: Unruly, stop: Stop, directory: Path, *tags: str, observer: Obser
         "defaults": {"to": ["disk"]},
         "mirrors": [f"{server.host}/app:{tag}" for tag in tags],
     }
-    spec = load(json.dumps(document).encode(), source="m", environment={}, base=str(directory))
-
-    async def work() -> tuple[Plan, Report]:
-        around = Environment(spec.registries, {}, clock=Clock(sleep=stop.sleep, asleep=stop.asleep))
-        async with Session(opener(around), observer=observer) as session:
-            plan = await stop.unless(make_plan(spec, session))
-            return plan, await apply(plan, session, stop=stop.event, sleep=stop.asleep)
-
-    return stop.run(work)
+    path = directory / "mirror.yaml"
+    path.write_text(json.dumps(document))
+    environment = Environment(observer=observer)
+    return stop.run(lambda: apply_spec(load_spec(path, {}), environment=environment, stop=stop))
 
 
 def held_at(server: Unruly, path: str, stop: Stop, timer: Timer, landed: threading.Event) -> None:
@@ -113,8 +104,8 @@ def test_at_the_deadline_a_stream_in_flight_is_given_up_and_what_is_done_stays(
         if "small" not in tags:
             landed.set()
         held_at(server, f"/blobs/{key}", stop, timer, landed)
-        _, report = run(server, stop, tmp_path, *tags, observer=lambda event: hear(event, landed))
-    report, ended = stop.ended(report)
+        report = run(server, stop, tmp_path, *tags, observer=lambda event: hear(event, landed))
+    ended = stop.code_of(report)
     assert {str(result.change.tag): result.outcome for result in report.results} == outcomes
     assert ended == code
     assert (report.interrupted, report.deadline) == (True, True)
@@ -126,7 +117,7 @@ def test_at_the_deadline_a_stream_in_flight_is_given_up_and_what_is_done_stays(
     assert document["reason"] == "deadline"
     assert report_summary(report).startswith("stopped at the deadline: ")
     with Unruly(tiny) as server:
-        _, report = run(server, Stop(said.append), tmp_path, *tags)
+        report = run(server, Stop(said.append), tmp_path, *tags)
     assert report.exit_code == ExitCode.DONE
 
 
@@ -143,8 +134,8 @@ def test_a_deadline_that_comes_while_a_blob_waits_to_be_tried_again_skips_its_im
             if isinstance(event, Retrying):
                 timer.go_off()
 
-        _, report = run(server, stop, tmp_path, "large", observer=hear)
-    report, ended = stop.ended(report)
+        report = run(server, stop, tmp_path, "large", observer=hear)
+    ended = stop.code_of(report)
     assert ended == ExitCode.FAILED
     assert (report.deadline, [result.outcome for result in report.results]) == (True, ["skipped"])
 
@@ -155,8 +146,8 @@ def test_a_deadline_that_does_not_come_changes_nothing(tmp_path: Path) -> None:
     timer = Timer()
     stop = Stop(lambda _: None, 60, timer)
     with Unruly(tiny) as server:
-        _, report = run(server, stop, tmp_path, "small")
-    report, ended = stop.ended(report)
+        report = run(server, stop, tmp_path, "small")
+    ended = stop.code_of(report)
     assert (ended, report.deadline, report.interrupted) == (ExitCode.DONE, False, False)
     assert report_document(report)["reason"] is None
     assert timer.cancelled

@@ -15,6 +15,7 @@ from tests.parts.images import image, index, layer, multi_platform
 from tests.parts.mirrorsync import Mirrorsync, plain
 from tests.parts.wire import Registry
 
+NOTHING = mirrorsync.process_environment({})  # no credentials, caches or proxies of the machine
 OLD, NEW, THIRD = (multi_platform("app", version) for version in ("old", "new", "third"))
 
 
@@ -28,9 +29,13 @@ class Site:
         self.there.push(self.source, OLD, "stable")
         self.spec()
         spec = mirrorsync.load_spec(run.directory / "mirror.yaml")
-        mirrorsync.apply_plan(mirrorsync.make_plan(spec, environment={}), spec, environment={})
+        mirrorsync.apply_plan(
+            mirrorsync.make_plan(spec, environment=NOTHING),
+            spec,
+            environment=NOTHING,
+        )
         self.there.push(self.source, NEW, "stable")
-        mirrorsync.save_plan(mirrorsync.make_plan(spec, environment={}), run.directory / "plan.json")
+        mirrorsync.save_plan(mirrorsync.make_plan(spec, environment=NOTHING), run.directory / "plan.json")
 
     def spec(self, *tags: str) -> None:
         mirrors = [{"from": f"{self.host}/{self.source}", "tags": ["stable", *tags]}]
@@ -96,7 +101,11 @@ def changed_spec(site: Site) -> None:
 
 def applied_before(site: Site) -> None:
     spec = mirrorsync.load_spec(site.run.directory / "mirror.yaml")
-    mirrorsync.apply_plan(mirrorsync.make_plan(spec, environment={}), spec, environment={})
+    mirrorsync.apply_plan(
+        mirrorsync.make_plan(spec, environment=NOTHING),
+        spec,
+        environment=NOTHING,
+    )
 
 
 STALE: dict[str, tuple[Callable[[Site], None], str]] = {
@@ -227,7 +236,11 @@ def test_a_plan_that_somebody_has_tampered_with_is_refused(site: Site) -> None:
         tamper(plan)
         site.save(plan)
         with pytest.raises(mirrorsync.MirrorsyncError) as refused:
-            mirrorsync.apply_plan(mirrorsync.load_plan(site.run.directory / "plan.json"), spec, environment={})
+            mirrorsync.apply_plan(
+                mirrorsync.load_plan(site.run.directory / "plan.json"),
+                spec,
+                environment=NOTHING,
+            )
         assert refused.value.exit_code == 2, tamper.__name__
         assert refused.value.remedy, tamper.__name__
         assert site.unchanged(), tamper.__name__

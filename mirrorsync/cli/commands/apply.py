@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 
 import click
 
+from mirrorsync.app.runs import apply_plan, apply_spec
+from mirrorsync.app.specs import find_plan, load_spec
 from mirrorsync.cli.options.deadline import deadline_option
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import failure_lines, report_summary
 from mirrorsync.cli.output.stdio import tell
-from mirrorsync.cli.sessions import DEFAULT_SPEC, environment_for, in_session, read_spec
+from mirrorsync.cli.sessions import DEFAULT_SPEC, run
 from mirrorsync.cli.stop import Stop
-from mirrorsync.documents.plan import read_plan
 from mirrorsync.documents.report import report_document
 from mirrorsync.errors import UsageError
-from mirrorsync.files.locks import FileLock
-from mirrorsync.library import read_file
-from mirrorsync.plan.model import Plan
-from mirrorsync.spec.model import Spec
-from mirrorsync.sync.road import make_plan
-from mirrorsync.sync.run.apply import apply
-from mirrorsync.sync.run.report import Report
-from mirrorsync.sync.saved import check_against, check_fresh
-from mirrorsync.sync.session import Session
-
-_MAX_BYTES = 1024 * 1024 * 1024
 
 
 @click.command()
@@ -42,38 +32,19 @@ def command(
 
     A saved plan is refused with exit code 5 when a tag of the source or the destination has moved since.
     """
-    plan = read_plan(read_file(Path(spec), _MAX_BYTES, "spec"), spec)
-    if plan is not None:
-        if only or deep:
-            raise UsageError("a saved plan is done as it is", remedy="leave --only and --deep to `mirrorsync plan`")
-        spec = spec_of_plan or plan.spec.path
-    elif spec_of_plan is not None:
+    plan = find_plan(spec)
+    if plan is not None and (only or deep):
+        raise UsageError("a saved plan is done as it is", remedy="leave --only and --deep to `mirrorsync plan`")
+    if plan is None and spec_of_plan is not None:
         raise UsageError("--spec goes with a saved plan", remedy="name the spec alone")
-    report, code = _applied(console, read_spec(spec), plan, only, deep, deadline)
+    stop = Stop(console.say, deadline)
+    if plan is None:
+        report = run(console, partial(apply_spec, load_spec(spec), only=only, deep=deep), stop=stop)
+    else:
+        report = run(console, partial(apply_plan, plan, load_spec(spec_of_plan or plan.spec.path)), stop=stop)
+    code = stop.code_of(report)
     quiet = console.level < 0 and not (report.failures or report.interrupted)
     console.result(lambda: report_document(report, code), "" if quiet else report_summary(report))
     for line in failure_lines(report.failures):
         tell(line)
     return code
-
-
-def _applied(
-    console: Console, spec: Spec, plan: Plan | None, only: tuple[str, ...], deep: bool, deadline: float | None
-) -> tuple[Report, int]:
-    """Plan, unless there is a plan, and apply; return the report and the exit code."""
-
-    async def work(session: Session, stop: Stop) -> Report:
-        ready = await stop.unless(_ready(spec, session, plan, only, deep))
-        return await apply(ready, session, stop=stop.event, sleep=stop.asleep)
-
-    with FileLock(Path(spec.source), spec.source):
-        report, stop = in_session(console, environment_for(spec), work, deadline)
-    return stop.ended(report)
-
-
-async def _ready(spec: Spec, session: Session, plan: Plan | None, only: tuple[str, ...], deep: bool) -> Plan:
-    if plan is None:
-        return await make_plan(spec, session, only=only, deep=deep)
-    check_against(plan, spec)
-    await check_fresh(plan, session)
-    return plan

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from mirrorsync.app.copying import Copy, read_copy
+from mirrorsync.app.reading import read_platform
+from mirrorsync.app.runs import run_copy
 from mirrorsync.cli.options.access import (
     DESTINATION,
     SOURCE,
@@ -18,27 +21,21 @@ from mirrorsync.cli.options.access import (
     environment_of,
     retry_option,
 )
-from mirrorsync.cli.options.copying import Copy, read_copy, spec_of
 from mirrorsync.cli.options.deadline import deadline_option
-from mirrorsync.cli.options.platforms import read_platform
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import changes_table, failure_lines, plan_summary, report_summary
 from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.output.tables import Table
-from mirrorsync.cli.sessions import in_session
+from mirrorsync.cli.sessions import run
 from mirrorsync.cli.skopeo_codes import NOT_FOUND, skopeo_option
 from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.documents.report import report_document
 from mirrorsync.environment import Environment
 from mirrorsync.errors import ExitCode, NotFound, StorageError, UsageError, printable
-from mirrorsync.library import absolute
 from mirrorsync.plan.model import Failure, Plan
-from mirrorsync.sync.road import make_plan
-from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.run.report import exit_code as code_of
-from mirrorsync.sync.session import Session
 
 
 @click.command()
@@ -94,12 +91,12 @@ def command(
     """
     if everything and platforms:
         raise UsageError("--all and --platform contradict each other")
-    wanted = read_copy(source, destination, additional_tag, str(absolute(".")))
-    wanted = replace(wanted, platforms=tuple(dict.fromkeys(map(read_platform, platforms))), referrers=referrers)
+    only = tuple(map(read_platform, platforms))
+    wanted = read_copy(source, destination, additional_tag, platforms=only, referrers=referrers)
     _check_preserving(wanted, preserve)
     ends = _with_daemon(source_access, daemon_host), _with_daemon(destination_access, daemon_host)
     places = [(wanted.source.location, ends[0]), *((target.location, ends[1]) for target in wanted.targets)]
-    environment = environment_of(console, places, os.environ, retry_times)
+    environment = environment_of(console, places, retry_times)
     done = _copied(console, wanted, environment, deadline, dry_run=dry_run)
     code = done.code
     if skopeo_exit_codes and done.failures and all(isinstance(one.error, NotFound) for one in done.failures):
@@ -145,16 +142,10 @@ def _copied(
     console: Console, wanted: Copy, environment: Environment, deadline: float | None, *, dry_run: bool
 ) -> _Done:
     """Plan and, unless it is a dry run, apply."""
-    spec = spec_of(wanted, environment.hosts)
-
-    async def work(session: Session, stop: Stop) -> tuple[Plan, Report | None]:
-        plan = await stop.unless(make_plan(spec, session))
-        return plan, None if dry_run else await apply(plan, session, stop=stop.event, sleep=stop.asleep)
-
-    (plan, report), stop = in_session(console, environment, work, deadline)
-    if report is None:
-        return _Done(plan, None, ExitCode.DONE)
-    return _Done(plan, *stop.ended(report))
+    stop = Stop(console.say, deadline)
+    copied = run(console, partial(run_copy, wanted, dry_run=dry_run), environment, stop)
+    code = stop.code_of(copied.report) if copied.report else ExitCode.DONE
+    return _Done(copied.plan, copied.report, code)
 
 
 def _with_daemon(access: AccessOptions, host: str | None) -> AccessOptions:

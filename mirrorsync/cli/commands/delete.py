@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import click
 from rich.filesize import decimal
 
-from mirrorsync.cli.options.access import AccessOptions, access_options, retry_option
+from mirrorsync.app.images import check_reference, delete_image, plan_delete
+from mirrorsync.app.reading import read_reference
+from mirrorsync.cli.options.access import AccessOptions, access_options, environment_of, retry_option
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import count
 from mirrorsync.cli.output.stdio import tell
+from mirrorsync.cli.sessions import run
 from mirrorsync.cli.skopeo_codes import skopeo_codes
-from mirrorsync.cli.visits import Visit
+from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.documents.report import report_document
+from mirrorsync.environment import Environment
 from mirrorsync.errors import ExitCode, UsageError, printable
-from mirrorsync.library import absolute
-from mirrorsync.oci.reference import Reference, parse_image
+from mirrorsync.oci.reference import Reference
 from mirrorsync.plan.model import Change, Plan, Related
 from mirrorsync.plan.steps import DeleteManifest
-from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
-from mirrorsync.sync.saved import check_fresh
-from mirrorsync.sync.session import Session
-from mirrorsync.sync.single.delete import check_reference, plan_delete
 
 
 @click.command()
@@ -52,17 +52,21 @@ def command(
     unless --all-tags-of-digest says so. A layout gives back the space of what nothing names any more. Signatures and
     whatever else refers to the image stay.
     """
-    image = parse_image(reference, str(absolute(".")))
+    image = read_reference(reference)
     check_reference(image)
     if not (yes or dry_run or sys.stdin.isatty()):
         raise UsageError("nobody can be asked here, and nothing was deleted", remedy="--yes deletes, --dry-run shows")
-    visit = Visit.to(console, image.location, access, retry_times)
+    environment = environment_of(console, [(image.location, access)], retry_times)
     if dry_run:
-        planned = visit.run(lambda session: plan_delete(session, image, all_tags=all_tags, look_around=True))
+        planned = run(console, partial(plan_delete, image, all_tags=all_tags, look_around=True), environment)
         console.result(lambda: plan_document(planned), "\n".join(_plan_lines(planned)))
         return ExitCode.DONE
-    agreed = None if yes else _agreed(visit, image, all_tags=all_tags)
-    plan, report = visit.run(lambda session: _delete(session, image, agreed, all_tags=all_tags))
+    agreed = None if yes else _agreed(console, environment, image, all_tags=all_tags)
+    stop = Stop(console.say)
+    done = run(console, partial(delete_image, image, all_tags=all_tags, agreed=agreed), environment, stop)
+    plan, report = done.plan, done.report
+    if report is None or report.interrupted:
+        raise stop.interrupted()
     if report.failures:
         raise report.failures[0].error
     lines = "" if console.level < 0 else "\n".join(_done_lines(plan, report))
@@ -70,23 +74,14 @@ def command(
     return ExitCode.DONE
 
 
-def _agreed(visit: Visit, image: Reference, *, all_tags: bool) -> Plan:
+def _agreed(console: Console, environment: Environment, image: Reference, *, all_tags: bool) -> Plan:
     """Show a person what goes, and ask. Raises: UsageError when the answer is no."""
-    planned = visit.run(lambda session: plan_delete(session, image, all_tags=all_tags))
+    planned = run(console, partial(plan_delete, image, all_tags=all_tags), environment)
     for line in _plan_lines(planned):
         tell(line)
     if not click.confirm("Delete this?", err=True):
         raise UsageError("nothing was deleted").with_(exit_code=ExitCode.FAILED)  # to say no is not a usage error
     return planned
-
-
-async def _delete(session: Session, image: Reference, agreed: Plan | None, *, all_tags: bool) -> tuple[Plan, Report]:
-    if agreed is None:
-        plan = await plan_delete(session, image, all_tags=all_tags)
-    else:
-        plan = agreed
-        await check_fresh(plan, session)
-    return plan, await apply(plan, session)
 
 
 def _plan_lines(plan: Plan) -> Iterator[str]:

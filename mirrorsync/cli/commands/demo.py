@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import click
 
-from mirrorsync.cli.demo_images import fill
+from mirrorsync.app.demo import demo_upstream
+from mirrorsync.app.reading import absolute
 from mirrorsync.errors import ExitCode, StorageError, UsageError
-from mirrorsync.library import absolute
-from mirrorsync.serve import serving
-from mirrorsync.stores.layout import LayoutStore
 
 _MARK: Final = "# Written by `mirrorsync demo`; it is written again each time."
 _SPEC: Final = """{mark}
@@ -46,7 +40,7 @@ def command(directory: str) -> None:
     home = absolute(directory)
     spec = home / "mirror.yaml"
     _prepare(home, spec)
-    with _upstream(home / "upstream") as port:
+    with demo_upstream(home / "upstream") as port:
         host = f"127.0.0.1:{port}"
         spec.write_text(_SPEC.format(mark=_MARK, host=host), "utf-8")
         shown = os.path.relpath(spec)
@@ -104,41 +98,3 @@ def _farewell(spec: str, home: Path, port: int) -> None:
         f"  mirrorsync serve oci:{place}/upstream --listen 127.0.0.1:{port}\n\n"
         "Then change the file, and see what `mirrorsync plan` makes of it."
     )
-
-
-@contextmanager
-def _upstream(directory: Path) -> Iterator[int]:
-    """Serve the demo's images from a thread while the block runs; yields the port."""
-    ready = threading.Event()
-    started: list[int] = []
-    failed: list[BaseException] = []
-    loop = asyncio.new_event_loop()
-    done = asyncio.Event()
-
-    async def serve() -> None:
-        store = LayoutStore(directory)
-        await fill(store)
-        async with serving(store, "127.0.0.1", 0, read_only=True) as port:
-            started.append(port)
-            ready.set()
-            await done.wait()
-
-    def run() -> None:
-        try:
-            loop.run_until_complete(serve())
-        except BaseException as error:  # noqa: BLE001 - raised where it is seen, in the main thread
-            failed.append(error)
-        finally:
-            ready.set()
-
-    thread = threading.Thread(target=run, name="upstream", daemon=True)
-    thread.start()
-    ready.wait()
-    if failed:
-        raise failed[0]
-    try:
-        yield started[0]
-    finally:
-        loop.call_soon_threadsafe(done.set)
-        thread.join()
-        loop.close()

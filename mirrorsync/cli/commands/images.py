@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
+from mirrorsync.app.runs import list_images
+from mirrorsync.app.specs import load_spec
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import failure_lines
 from mirrorsync.cli.output.stdio import tell
 from mirrorsync.cli.output.tables import Table
-from mirrorsync.cli.sessions import DEFAULT_SPEC, asked, environment_for, read_spec
+from mirrorsync.cli.sessions import DEFAULT_SPEC, run
 from mirrorsync.documents.images import images_document
-from mirrorsync.sync.gather.resolve import resolve
-from mirrorsync.sync.road import select, stamp
+from mirrorsync.plan.model import SpecStamp
 from mirrorsync.sync.run.report import exit_code
 
 
@@ -21,14 +24,15 @@ from mirrorsync.sync.run.report import exit_code
 @verb
 def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
     """List the images that SPEC (mirror.yaml) comes to now: source, tag and digest. Only sources are asked."""
-    loaded = read_spec(spec)
-    found = asked(console, environment_for(loaded), lambda session: resolve(select(loaded, only), session))
+    loaded = load_spec(spec)
+    found = run(console, partial(list_images, loaded, only=only))
     rows = [
         (f"{image.source}{f':{image.tag}' if image.tag else ''}", image.root.digest, f"to {image.target}")
         for image in found.images
     ]
     console.result(
-        lambda: images_document(found, stamp(loaded, only)), Table(("image", "digest", "destination"), rows, {})
+        lambda: images_document(found, SpecStamp(loaded.source, loaded.digest, tuple(only))),
+        Table(("image", "digest", "destination"), rows, {}),
     )
     for line in failure_lines(found.failures):
         tell(line)

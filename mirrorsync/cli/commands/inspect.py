@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from functools import partial
 
 import click
 
-from mirrorsync.cli.options.access import AccessOptions, access_options, retry_option
-from mirrorsync.cli.options.platforms import read_platform
+from mirrorsync.app.images import inspect_image, read_manifest
+from mirrorsync.app.reading import read_platform, read_reference
+from mirrorsync.cli.options.access import AccessOptions, access_options, environment_of, retry_option
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.inspection import print_page
+from mirrorsync.cli.sessions import run
 from mirrorsync.cli.skopeo_codes import skopeo_codes
-from mirrorsync.cli.visits import Visit
 from mirrorsync.documents.inspection import inspection_document
 from mirrorsync.errors import ExitCode, IntegrityError, UsageError, printable
-from mirrorsync.library import absolute
-from mirrorsync.oci.manifest import Manifest
-from mirrorsync.oci.platform import Platform
-from mirrorsync.oci.reference import Reference, parse_image
-from mirrorsync.sync.session import Session
-from mirrorsync.sync.single.inspect import examine, find, members_of, read_config, select
 
 
 @click.command()
@@ -53,13 +49,14 @@ def command(
     """
     if raw and console.as_json:
         raise UsageError("--raw and --json contradict each other", remedy="--raw gives the bytes as they are")
-    image = parse_image(reference, str(absolute(".")))
+    image = read_reference(reference)
     platform = read_platform(wanted) if wanted is not None else None
-    visit = Visit.to(console, image.location, access, retry_times)
+    environment = environment_of(console, [(image.location, access)], retry_times)
     if raw or config:
-        _print_bytes(visit.run(lambda session: _bytes(session, image, platform, config=config)), raw=raw)
+        data = run(console, partial(read_manifest, image, platform=platform, config=config), environment)
+        _print_bytes(data, raw=raw)
         return ExitCode.DONE
-    found = visit.run(lambda session: examine(session, image, platform=platform, tags=not no_tags))
+    found = run(console, partial(inspect_image, image, platform=platform, tags=not no_tags), environment)
     for notice in found.notices:
         console.say(printable(f"note: {notice}"))
     if console.as_json:
@@ -67,22 +64,6 @@ def command(
     else:
         print_page(found)
     return ExitCode.DONE
-
-
-async def _bytes(session: Session, reference: Reference, platform: Platform | None, *, config: bool) -> bytes:
-    """Return the bytes of a manifest or of an image's config. Raises: NotFound, UsageError."""
-    root = await find(session, reference)
-    if not config and platform is None:
-        return root.raw
-    image = await select(session, reference, root, platform)
-    if image is None:
-        raise UsageError(f"{reference} is an index of several images", remedy=f"--platform {_platforms(root)}")
-    return await read_config(session, reference.location, image) if config else image.raw
-
-
-def _platforms(root: Manifest) -> str:
-    names = [str(member.content.platform) for member in members_of(root) if member.kind == "image"]
-    return printable(", or ".join(dict.fromkeys(names)))
 
 
 def _print_bytes(data: bytes, *, raw: bool) -> None:

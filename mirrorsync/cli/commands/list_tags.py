@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import click
 
-from mirrorsync.cli.options.access import AccessOptions, access_options, retry_option
+from mirrorsync.app.images import Tags, list_tags
+from mirrorsync.app.reading import read_place
+from mirrorsync.cli.options.access import AccessOptions, access_options, environment_of, retry_option
 from mirrorsync.cli.options.filters import read_filters
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.tables import Table
+from mirrorsync.cli.sessions import run
 from mirrorsync.cli.skopeo_codes import skopeo_codes
-from mirrorsync.cli.visits import Visit
 from mirrorsync.documents.answers import tags_document
-from mirrorsync.errors import ExitCode, GrammarError, UsageError, printable
-from mirrorsync.library import absolute
-from mirrorsync.oci.ref import written
-from mirrorsync.oci.reference import Location, parse_image, parse_repository
-from mirrorsync.oci.transports import transport_of
+from mirrorsync.errors import ExitCode, printable
 from mirrorsync.spec.explain import Verdict, explain
 from mirrorsync.spec.filters import FILTERS
 from mirrorsync.spec.selection import Selection
-from mirrorsync.sync.single.list_tags import Named, list_names
 
 _STYLES = {"kept": "green", "dropped": "dim"}
 
@@ -50,12 +47,12 @@ def command(
 
     Images without a name are listed as they are picked: @0, or @sha256:... Filters do not touch them.
     """
-    place = _place(reference)
+    place = read_place(reference)
     selection = read_filters(words)
-    visit = Visit.to(console, place, access, retry_times)
-    listed, unnamed = visit.run(lambda session: list_names(session, place))
-    verdicts = _verdicts(place, listed, selection)
-    names = [name for name, verdict in verdicts if verdict.wanted] + ([] if words else unnamed)
+    environment = environment_of(console, [(place, access)], retry_times)
+    listed = run(console, partial(list_tags, place), environment)
+    verdicts = _verdicts(listed, selection)
+    names = [name for name, verdict in verdicts if verdict.wanted] + ([] if words else list(listed.unnamed))
 
     def document() -> dict[str, Any]:
         return tags_document(place, names, verdicts if explained else None)
@@ -70,29 +67,11 @@ def command(
     return ExitCode.DONE
 
 
-def _place(text: str) -> Location:
-    """Read what is to be listed. Raises: GrammarError; UsageError when it is one image."""
-    base = str(absolute("."))
-    if not transport_of(text).many:
-        raise UsageError(f"{printable(text)} holds one image, which has no tag", remedy="`mirrorsync inspect` shows it")
-    try:
-        return parse_repository(text, base)
-    except GrammarError:
-        reference = parse_image(text, base)  # raises for what is neither
-        if not reference.names_one:
-            raise
-    raise UsageError(
-        f"{printable(text)} names one image, and a list is of a repository's tags",
-        remedy=f"list-tags {reference.location}, or inspect {reference}",
-    )
-
-
-def _verdicts(place: Location, listed: Sequence[Named], selection: Selection) -> list[tuple[str, Verdict]]:
+def _verdicts(listed: Tags, selection: Selection) -> list[tuple[str, Verdict]]:
     """Return every name with what the filters make of its tag; each repository's tags are filtered by themselves."""
-    whole = not place.repository
     return [
-        (written(named.repository, verdict.tag) if whole else verdict.tag, verdict)
-        for named in listed
+        (listed.name(named.repository, verdict.tag), verdict)
+        for named in listed.repositories
         for verdict in explain(selection, named.tags)
     ]
 

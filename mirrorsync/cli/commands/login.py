@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
+from functools import partial
 
 import click
 
+from mirrorsync.app.logins import Kept, check_login, find_login, keep_login, will_be_lost
+from mirrorsync.app.process import process_environment
 from mirrorsync.cli.options.access import (
     AccessOptions,
     check_username,
@@ -17,13 +19,10 @@ from mirrorsync.cli.options.access import (
 )
 from mirrorsync.cli.options.passwords import no_password_option, password_from_stdin, password_of
 from mirrorsync.cli.output.console import Console, verb
-from mirrorsync.cli.stop import Stop
-from mirrorsync.credentials import AuthFile, CredentialFinder, Kept, files_written, first_writable, is_lost_at_reboot
+from mirrorsync.cli.sessions import run
 from mirrorsync.documents.answers import login_document
-from mirrorsync.environment import Clock, Environment
 from mirrorsync.errors import NotFound, UsageError
-from mirrorsync.hosts import Access, Credentials
-from mirrorsync.library import absolute
+from mirrorsync.hosts import Credentials
 from mirrorsync.oci.names import check_host, check_repository
 
 PASSWORD_VARIABLE = "MIRRORSYNC_PASSWORD"  # noqa: S105 - a variable's name
@@ -60,10 +59,9 @@ def command(
         print_login(console, host, namespace, authfile)
         return
     credentials = _asked(registry, username, password_stdin, authfile)
-    environment = Environment({host: settings_of(access)}, os.environ, retries=retry_times)
-    checked = _accepted(console, host, credentials, environment)
-    path = absolute(authfile) if authfile else first_writable(files_written(os.environ))
-    kept = AuthFile(path, os.environ).keep(host, namespace, credentials)
+    environment = process_environment(hosts={host: settings_of(access)}, retries=retry_times)
+    checked = run(console, partial(check_login, host, credentials), environment)
+    kept = keep_login(host, namespace, credentials, authfile=authfile)
     document = login_document(host, namespace, credentials.username, kept, checked=checked)
     place = kept.helper or kept.path
     line = f"logged in to {registry} as {credentials.username}; kept in {place}"
@@ -83,17 +81,12 @@ def parse_registry(text: str) -> tuple[str, str]:
 
 def print_login(console: Console, host: str, namespace: str, authfile: str | None) -> None:
     """Print who is logged in. Raises: NotFound."""
-    found = _known(host, namespace, authfile)
+    found = find_login(host, namespace, authfile=authfile)
     if found is None:
         where = f"{host}/{namespace}" if namespace else host
         raise NotFound(f"not logged in to {where}", remedy=f"mirrorsync login {where}")
     name = found.username or "<token>"
     console.result(lambda: login_document(host, namespace, name), name)
-
-
-def _known(host: str, namespace: str, authfile: str | None) -> Credentials | None:
-    access = {host: Access(auth_file=absolute(authfile))} if authfile else {}
-    return CredentialFinder(Environment(variables=os.environ, access=access))(host, namespace)
 
 
 def _asked(registry: str, username: str | None, password_stdin: bool, authfile: str | None) -> Credentials:
@@ -102,7 +95,7 @@ def _asked(registry: str, username: str | None, password_stdin: bool, authfile: 
     if username is None:
         if password_stdin or not sys.stdin.isatty():
             raise UsageError("whose login is it?", remedy="--username USER")
-        present = _known(host, namespace, authfile)
+        present = find_login(host, namespace, authfile=authfile)
         username = click.prompt(f"Username at {host}", default=present.username if present else None, err=True)
     check_username(username)
     if password_stdin:
@@ -110,21 +103,10 @@ def _asked(registry: str, username: str | None, password_stdin: bool, authfile: 
     return Credentials(username, password_of(username, host, PASSWORD_VARIABLE, os.environ))
 
 
-def _accepted(console: Console, host: str, credentials: Credentials, environment: Environment) -> bool:
-    # Imported here: --get and the help need no HTTP.
-    from mirrorsync.stores.registry import accepts
-
-    stop = Stop(console.say)
-    with console.watching() as observer:
-        clock = Clock(sleep=stop.sleep, asleep=stop.asleep)
-        around = replace(environment, observer=observer, clock=clock)
-        return stop.run(lambda: stop.unless(accepts(host, credentials, around)))
-
-
 def _tell_about(console: Console, kept: Kept) -> None:
     if kept.tightened:
         console.say(f"{kept.path} could be read by others; now it cannot")
-    if not kept.helper and is_lost_at_reboot(kept.path, os.environ):
+    if will_be_lost(kept):
         console.say(
             f"{kept.path} is gone after a reboot, and cron may not find it; to keep the login, name a --authfile FILE, "
             "and set REGISTRY_AUTH_FILE to it where mirrorsync runs"

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-from pathlib import Path
-
 import click
 
+from mirrorsync.app.logins import other_login_file, remove_all_logins, remove_login
 from mirrorsync.cli.commands.login import parse_registry
 from mirrorsync.cli.output.console import Console, verb
-from mirrorsync.credentials import AuthFile, CredentialFinder, files_read, files_written
 from mirrorsync.documents.answers import logout_document
-from mirrorsync.environment import Environment
-from mirrorsync.errors import MirrorsyncError, NotFound, UsageError
-from mirrorsync.hosts import Access
-from mirrorsync.library import absolute
+from mirrorsync.errors import NotFound, UsageError
 
 
 @click.command()
@@ -30,18 +23,14 @@ def command(console: Console, registry: str | None, authfile: str | None, everyt
     """
     if (registry is None) is not everything:
         raise UsageError("name a host, or --all, and not both" if everything else "which host?", remedy="HOST or --all")
-    paths = (absolute(authfile),) if authfile else tuple(files_written(os.environ))
     if registry is None:
-        removed: tuple[str, ...] = ()
-        for path in paths:
-            removed += AuthFile(path, os.environ).remove_all()
+        removed = remove_all_logins(authfile=authfile)
         shown = ", ".join(removed) or "nobody was logged in"
-        _result(console, f"removed: {shown}" if removed else shown, list(dict.fromkeys(removed)))
+        _result(console, f"removed: {shown}" if removed else shown, list(removed))
         return
     host, namespace = parse_registry(registry)
-    # A list, since every file is to be gone through.
-    done = [path for path in paths if AuthFile(path, os.environ).remove(host, namespace)]
-    elsewhere = None if authfile or namespace else _elsewhere(host, paths)
+    done = remove_login(host, namespace, authfile=authfile)
+    elsewhere = None if authfile or namespace else other_login_file(host)
     if not done:
         remedy = f"docker keeps a login in {elsewhere}: --authfile {elsewhere} removes it" if elsewhere else ""
         raise NotFound(f"not logged in to {registry}", remedy=remedy)
@@ -52,13 +41,3 @@ def command(console: Console, registry: str | None, authfile: str | None, everyt
 
 def _result(console: Console, line: str, removed: list[str]) -> None:
     console.result(lambda: logout_document(removed), line if console.level >= 0 else "")
-
-
-def _elsewhere(host: str, paths: tuple[Path, ...]) -> Path | None:
-    """Return the file of another tool that still has a login, None when there is none that can be read."""
-    for path in files_read(os.environ):
-        with suppress(MirrorsyncError):
-            only = Environment(variables=os.environ, access={host: Access(auth_file=path)})
-            if path not in paths and CredentialFinder(only)(host) is not None:
-                return path
-    return None

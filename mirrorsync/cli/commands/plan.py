@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
+from mirrorsync.app.runs import make_plan
+from mirrorsync.app.specs import load_spec, save_plan
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import changes_table, failure_lines, plan_summary
 from mirrorsync.cli.output.stdio import tell
-from mirrorsync.cli.sessions import DEFAULT_SPEC, asked, environment_for, read_spec
+from mirrorsync.cli.sessions import DEFAULT_SPEC, run
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.errors import ExitCode
-from mirrorsync.library import save_plan
-from mirrorsync.plan.model import Plan
-from mirrorsync.spec.model import Spec
-from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.run.report import exit_code
 
 
@@ -28,7 +28,7 @@ def command(
     console: Console, spec: str, output: str | None, tell_changes: bool, deep: bool, only: tuple[str, ...]
 ) -> int:
     """Show what would change at each destination of SPEC (mirror.yaml). Nothing is changed."""
-    made = planned(console, read_spec(spec), only=only, deep=deep)
+    made = run(console, partial(make_plan, load_spec(spec), only=only, deep=deep))
     if output is not None:
         save_plan(made, output)
         console.say(f"saved as {output}; run it with: mirrorsync apply {output}")
@@ -39,8 +39,3 @@ def command(
     if made.failures:
         return exit_code(made.failures, landed=bool(made.changes))
     return ExitCode.CHANGES if tell_changes and any(made.changed()) else ExitCode.DONE
-
-
-def planned(console: Console, spec: Spec, *, only: tuple[str, ...] = (), deep: bool = False) -> Plan:
-    """Make a plan while progress is shown. Raises: Interrupted, UsageError."""
-    return asked(console, environment_for(spec), lambda session: make_plan(spec, session, only=only, deep=deep))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
+from mirrorsync.app.reading import absolute
+from mirrorsync.app.serving import serving_layout
 from mirrorsync.cli.output.console import Console, verb
+from mirrorsync.cli.sessions import run
 from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.answers import serving_document
 from mirrorsync.environment import Environment
 from mirrorsync.errors import UsageError
-from mirrorsync.library import absolute
 from mirrorsync.oci.reference import parse_destination
-from mirrorsync.serve import serving
-from mirrorsync.stores.open import opener
 
 
 @click.command()
@@ -32,20 +30,15 @@ def command(console: Console, store: str, listen: str, read_only: bool) -> None:
     place = parse_destination(store, str(absolute(".")))
     if place.repository:
         raise UsageError(f"{store} names a repository", remedy=f"serve the whole layout: {place.store}")
-    stop = Stop(lambda _: None)
-    with console.watching(ready=True) as observer:
 
-        async def work() -> None:
-            opened = opener(Environment(variables=os.environ, observer=observer))(place.store)
-            async for _ in opened.repositories():
-                break  # what is no layout is refused now, and not to whoever asks it for something
-            async with serving(opened, host, port, read_only=read_only, observer=observer) as actual:
-                shown = f"[{host}]" if ":" in host else host
-                document = serving_document(shown, actual)
-                console.result(lambda: document, f"serving {place.store} at http://{shown}:{actual}")
-                await stop.wait()
+    async def work(*, environment: Environment, stop: Stop) -> None:
+        async with serving_layout(place, host, port, read_only=read_only, environment=environment) as actual:
+            shown = f"[{host}]" if ":" in host else host
+            document = serving_document(shown, actual)
+            console.result(lambda: document, f"serving {place.store} at http://{shown}:{actual}")
+            await stop.wait()
 
-        stop.run(work)
+    run(console, work, stop=Stop(lambda _: None), ready=True)
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -6,10 +6,11 @@ import json
 
 import click
 
+from mirrorsync.app.specs import load_spec
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import spec_summary
 from mirrorsync.cli.output.stdio import give
-from mirrorsync.cli.sessions import DEFAULT_SPEC, read_spec
+from mirrorsync.cli.sessions import DEFAULT_SPEC
 from mirrorsync.documents.error import validation_document
 from mirrorsync.errors import SpecError
 
@@ -20,7 +21,7 @@ from mirrorsync.errors import SpecError
 def command(console: Console, spec: str) -> None:
     """Check SPEC (mirror.yaml): every problem with its line, and what to write instead. Nothing is contacted."""
     try:
-        found = read_spec(spec)
+        found = load_spec(spec)
     except SpecError as error:
         if not console.as_json:
             raise

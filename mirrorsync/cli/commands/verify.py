@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
-from mirrorsync.cli.commands.plan import planned
+from mirrorsync.app.runs import verify_spec
+from mirrorsync.app.specs import load_spec
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import changes_table, count, failure_lines
 from mirrorsync.cli.output.stdio import tell
-from mirrorsync.cli.sessions import DEFAULT_SPEC, read_spec
+from mirrorsync.cli.sessions import DEFAULT_SPEC, run
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.errors import ExitCode
 from mirrorsync.sync.run.report import exit_code
@@ -23,7 +26,7 @@ def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
 
     Exits with 1 when something is missing; `mirrorsync apply --deep` repairs it.
     """
-    found = planned(console, read_spec(spec), only=only, deep=True)
+    found = run(console, partial(verify_spec, load_spec(spec), only=only))
     missing = list(found.changed())
     whole = len(found.changes) - len(missing)
     summary = f"{count(whole, 'image')} complete" + (f", {len(missing)} not as wanted" if missing else "")

@@ -7,19 +7,20 @@ MIRRORSYNC_SRC_PASSWORD, MIRRORSYNC_DEST_PASSWORD) or from the terminal.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
+from mirrorsync.app.process import process_environment
+from mirrorsync.app.reading import absolute
 from mirrorsync.cli.options.passwords import no_password_option, password_of
 from mirrorsync.cli.output.console import Console
 from mirrorsync.environment import Environment
 from mirrorsync.errors import UsageError, printable
 from mirrorsync.hosts import Access, Credentials, HostSettings
-from mirrorsync.library import absolute
 from mirrorsync.oci.names import check_host
 from mirrorsync.oci.reference import Location
 from mirrorsync.secret import Secret
@@ -110,13 +111,15 @@ def retry_option(function: Callable[..., R]) -> Callable[..., R]:
 def environment_of(
     console: Console,
     places: Sequence[tuple[Location, AccessOptions]],
-    variables: Mapping[str, str],
     retries: int | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Environment:
     """Return the environment of a command, with how its places are reached. Blocks: it may ask for a password.
 
+    retries: how often a request is tried again. variables: the environment's, None = the process's.
     Raises: UsageError for options that contradict each other or name what is not there.
     """
+    process = process_environment(variables)
     hosts: dict[str, HostSettings] = {}
     access: dict[str, Access] = {}
     daemon: dict[str, None] = {}
@@ -126,7 +129,7 @@ def environment_of(
         if not location.transport.is_registry:
             _note_useless(console, location, options)
             continue
-        said = access_of(console, options, location.store, variables)
+        said = access_of(console, options, location.store, process.variables)
         if said != Access():
             key = f"{location.store}/{location.repository}" if location.repository else location.store
             _agree(access, key, said)
@@ -135,7 +138,7 @@ def environment_of(
             _agree(hosts, location.store, wanted)
     if len(daemon) > 1:
         raise UsageError("both ends are daemons, and only one can be spoken to", remedy="copy by way of an archive")
-    return Environment(hosts, variables, access, daemon_host=next(iter(daemon), None), retries=retries)
+    return replace(process, hosts=hosts, access=access, daemon_host=next(iter(daemon), None), retries=retries)
 
 
 def access_of(console: Console, options: AccessOptions, host: str, environment: Mapping[str, str]) -> Access:

@@ -9,13 +9,12 @@ from typing import Final
 
 from rich.filesize import decimal
 
+from mirrorsync.app.images import Attachment, Examination, Inspected, Member, is_image
 from mirrorsync.cli.output.stdio import LINE_LIMIT, give
 from mirrorsync.errors import printable
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.sync.gather.attached import Attachment
-from mirrorsync.sync.single.inspect import Examination, Inspected, Member, is_image
 
 _KINDS: Final[Mapping[str, str]] = {
     media_types.OCI_INDEX: "OCI index",

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from mirrorsync.app.reading import read_reference
 from mirrorsync.errors import GrammarError, UsageError, printable
-from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import familiar_name
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import THE_ONLY_ONE, Tag, ref_type
-from mirrorsync.oci.reference import LATEST, Location, Reference, host_and_path, parse_image
+from mirrorsync.oci.reference import LATEST, Location, Reference, host_and_path
 from mirrorsync.spec.model import Destination, Mirror, Spec
 from mirrorsync.spec.selection import Selection
 
@@ -29,21 +29,29 @@ class Copy:
     referrers: bool = False
 
 
-def read_copy(source: str, destination: str, additional: Sequence[str], base: str) -> Copy:
-    """Read the two ends of a copy. additional: more tags (or `NAME:TAG`) at the destination; base: for relative paths.
+def read_copy(
+    source: str | Reference,
+    destination: str | Reference,
+    additional: Sequence[str] = (),
+    *,
+    platforms: Sequence[Platform] = (),
+    referrers: bool = False,
+) -> Copy:
+    """Read the two ends of a copy. additional: more tags (or `NAME:TAG`) at the destination.
 
     Raises: GrammarError, UsageError.
     """
-    whence = parse_image(source, base).or_latest()
-    target = _target(parse_image(destination, base), whence, destination)
+    whence = read_reference(source).or_latest()
+    target = _target(read_reference(destination), whence, str(destination))
     if target.tag is None and target.digest is not None:
         if whence.digest not in (None, target.digest):
             raise UsageError(f"{whence} cannot become {target}: the digests differ", remedy="leave out one of them")
         whence = Reference(whence.location, None, target.digest)
-    return Copy(whence, tuple(dict.fromkeys((target, *(_beside(target, text) for text in additional)))))
+    targets = tuple(dict.fromkeys((target, *(_beside(target, text) for text in additional))))
+    return Copy(whence, targets, tuple(dict.fromkeys(platforms)), referrers)
 
 
-def spec_of(copy: Copy, registries: Mapping[str, HostSettings]) -> Spec:
+def spec_of(copy: Copy) -> Spec:
     """Return the spec that wants just this copy."""
     place = Destination(_DESTINATION, Location(copy.targets[0].location.store, ""))
     by_name: dict[str, list[Selection]] = {}
@@ -62,7 +70,7 @@ def spec_of(copy: Copy, registries: Mapping[str, HostSettings]) -> Spec:
         for number, (name, selections) in enumerate(by_name.items())
     )
     text = " ".join(map(str, (copy.source, *copy.targets)))
-    return Spec(f"copy {text}", Digest.of(text.encode()), mirrors, {_DESTINATION: place}, registries)
+    return Spec(f"copy {text}", Digest.of(text.encode()), mirrors, {_DESTINATION: place}, {})
 
 
 def _joined(selections: Sequence[Selection]) -> Selection:

@@ -1,0 +1,64 @@
+"""What mirrorsync does, as coroutines; the command line and `import mirrorsync` both come in here.
+
+    plan = await app.make_plan(app.load_spec("mirror.yaml"))
+
+Reading specs, plans and logins needs no network, and blocks. `mirrorsync` has the same names, all of them blocking.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mirrorsync.app.images import delete_image, inspect_image, list_tags, plan_delete, read_manifest
+    from mirrorsync.app.logins import check_login, find_login, keep_login, remove_login
+    from mirrorsync.app.process import process_environment
+    from mirrorsync.app.runs import apply_plan, apply_spec, copy_image, list_images, make_plan, verify_spec
+    from mirrorsync.app.specs import load_plan, load_spec, save_plan
+    from mirrorsync.app.stop import Stop
+
+__all__ = [
+    "Stop",
+    "apply_plan",
+    "apply_spec",
+    "check_login",
+    "copy_image",
+    "delete_image",
+    "find_login",
+    "inspect_image",
+    "keep_login",
+    "list_images",
+    "list_tags",
+    "load_plan",
+    "load_spec",
+    "make_plan",
+    "plan_delete",
+    "process_environment",
+    "read_manifest",
+    "remove_login",
+    "save_plan",
+    "verify_spec",
+]
+
+# Where each name is; imported when it is asked for. The command line imports from these modules themselves.
+_HOMES = {
+    "mirrorsync.app.images": ("delete_image", "inspect_image", "list_tags", "plan_delete", "read_manifest"),
+    "mirrorsync.app.logins": ("check_login", "find_login", "keep_login", "remove_login"),
+    "mirrorsync.app.process": ("process_environment",),
+    "mirrorsync.app.runs": ("apply_plan", "apply_spec", "copy_image", "list_images", "make_plan", "verify_spec"),
+    "mirrorsync.app.specs": ("load_plan", "load_spec", "save_plan"),
+    "mirrorsync.app.stop": ("Stop",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,19 @@
+"""The coroutines of this package for callers that block. They work inside a running event loop too; see loops.py."""
+
+from __future__ import annotations
+
+from mirrorsync.app import images, logins, runs
+from mirrorsync.app.loops import blocking
+
+make_plan = blocking(runs.make_plan)
+verify_spec = blocking(runs.verify_spec)
+list_images = blocking(runs.list_images)
+apply_plan = blocking(runs.apply_plan)
+apply_spec = blocking(runs.apply_spec)
+copy_image = blocking(runs.copy_image)
+inspect_image = blocking(images.inspect_image)
+read_manifest = blocking(images.read_manifest)
+list_tags = blocking(images.list_tags)
+plan_delete = blocking(images.plan_delete)
+delete_image = blocking(images.delete_image)
+check_login = blocking(logins.check_login)

@@ -1,0 +1,95 @@
+"""Coroutines for callers that block, whether or not an event loop runs already; errors come out as themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
+from functools import wraps
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+from mirrorsync.errors import MirrorsyncError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """Return the function that waits for what `function` returns; inside a running event loop it waits there too.
+
+    The coroutine runs on a loop of its own, in a thread if this one has a loop. What it raises is raised as it is, and
+    an interruption (KeyboardInterrupt) gives it up before it goes on.
+    """
+
+    @wraps(function)
+    def call(*arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return run_once(function(*arguments, **options))
+        return _run_in_thread(lambda: function(*arguments, **options))
+
+    return call
+
+
+def run_once(work: Awaitable[T]) -> T:
+    """Run a coroutine on a fresh event loop; an error that several tasks raised together comes out as one."""
+    results: list[T] = []
+
+    async def awaited() -> None:
+        asyncio.get_running_loop().set_exception_handler(_abandoned)
+        # Not returned: asyncio's runner makes a text of the finished task on its way out, with all of a result in it.
+        results.append(await work)
+
+    try:
+        asyncio.run(awaited())
+    except BaseExceptionGroup as group:
+        raise_one(group)
+    return results[0]
+
+
+def raise_one(group: BaseExceptionGroup[BaseException]) -> NoReturn:
+    """Raise the first of our errors among several; the whole group if there is a bug among them."""
+    ours, others = group.split(MirrorsyncError)
+    error: BaseException | None = ours
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if others is not None or error is None:
+        raise group
+    raise error from group
+
+
+def _run_in_thread(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    done: Future[T] = Future()
+    began: Future[Callable[[], object]] = Future()  # what gives the work up
+
+    async def cancellable() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work())
+        began.set_result(lambda: loop.call_soon_threadsafe(task.cancel))
+        return await task
+
+    def run() -> None:
+        try:
+            done.set_result(run_once(cancellable()))
+        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
+            done.set_exception(error)
+        finally:
+            if not began.done():
+                began.set_result(lambda: None)
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="mirrorsync", daemon=True)
+    thread.start()
+    try:
+        return done.result()
+    finally:
+        if not done.done():  # the wait itself was interrupted
+            began.result()()
+        thread.join()
+
+
+def _abandoned(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Drop a failure that no task waits for: of a question that others shared, and that was given up with them."""
+    if not isinstance(context.get("exception"), MirrorsyncError):
+        loop.default_exception_handler(context)

@@ -1,0 +1,75 @@
+"""What people and programs write: paths, and the references of images and places, from the current directory on."""
+
+from __future__ import annotations
+
+import os
+import platform as machine
+from pathlib import Path
+from typing import Final
+
+from mirrorsync.errors import GrammarError, StorageError, UsageError, printable
+from mirrorsync.oci.platform import Platform
+from mirrorsync.oci.reference import Location, Reference, parse_image, parse_repository
+from mirrorsync.oci.transports import transport_of
+
+HOST_PLATFORM: Final = "host"
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """Return a path from the root on. Raises: UsageError when it starts from a directory that was removed."""
+    try:
+        return Path(path).absolute()
+    except FileNotFoundError as error:
+        raise UsageError("the current directory was removed", remedy="change to one that is there") from error
+
+
+def read_file(path: Path, limit: int, what: str) -> bytes:
+    """Return a file's bytes, at most `limit`. Raises: StorageError, UsageError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no {what} {path}", remedy="name the file, or run this where it is") from error
+    except OSError as error:
+        raise StorageError(f"{what} {path} cannot be read: {error.strerror}") from error
+    if len(data) > limit:
+        raise UsageError(f"{what} {path} is larger than {limit} bytes")
+    return data
+
+
+def read_reference(written: str | Reference) -> Reference:
+    """Return the image (or the repository) that is written there. Raises: GrammarError, UsageError."""
+    return written if isinstance(written, Reference) else parse_image(written, str(absolute(".")))
+
+
+def read_platform(written: str | Platform) -> Platform:
+    """Return the platform `os/architecture[/variant]`, or this machine's for `host`. Raises: GrammarError."""
+    if isinstance(written, Platform):
+        return written
+    if written == HOST_PLATFORM:
+        return Platform.of_machine(machine.system(), machine.machine())
+    return Platform.parse(written)
+
+
+def read_place(written: str | Location) -> Location:
+    """Return the repository, or the place on disk, whose tags are to be listed.
+
+    Raises: GrammarError; UsageError when it is one image.
+    """
+    if isinstance(written, Location):
+        return written
+    base = str(absolute("."))
+    if not transport_of(written).many:
+        raise UsageError(
+            f"{printable(written)} holds one image, which has no tag", remedy="`mirrorsync inspect` shows it"
+        )
+    try:
+        return parse_repository(written, base)
+    except GrammarError:
+        reference = parse_image(written, base)  # raises for what is neither
+        if not reference.names_one:
+            raise
+    raise UsageError(
+        f"{printable(written)} names one image, and a list is of a repository's tags",
+        remedy=f"list-tags {reference.location}, or inspect {reference}",
+    )

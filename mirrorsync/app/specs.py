@@ -1,0 +1,64 @@
+"""Reading specs, and reading and writing saved plans."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mirrorsync.app.reading import absolute, read_file
+from mirrorsync.errors import StorageError, UsageError
+from mirrorsync.spec.load import load
+from mirrorsync.spec.model import Spec
+
+if TYPE_CHECKING:
+    from mirrorsync.plan.model import Plan
+
+_MAX_SPEC_BYTES: Final = 16 * 1024 * 1024
+_MAX_PLAN_BYTES: Final = 1024 * 1024 * 1024
+
+
+def load_spec(path: str | os.PathLike[str], variables: Mapping[str, str] | None = None) -> Spec:
+    """Read a spec.
+
+    path: of the YAML file; relative paths in it start from its directory. variables: what `${VARIABLE}` in it may
+    name; None = the process's. Raises: SpecError with all its problems, StorageError when it cannot be read.
+    """
+    file = absolute(path)
+    text = read_file(file, _MAX_SPEC_BYTES, "spec")
+    known = os.environ if variables is None else variables
+    return load(text, source=str(file), environment=known, base=str(file.parent))
+
+
+def save_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
+    """Write a plan as JSON (schemas/plan.schema.json), whole or not at all. Raises: StorageError."""
+    from mirrorsync.documents.plan import plan_text  # only a saved plan is worth its time
+
+    file = Path(path)
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with partial.open("w", encoding="utf-8") as output:
+            output.writelines(plan_text(plan))
+        partial.rename(file)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(f"{file} cannot be written: {error.strerror}") from error
+
+
+def load_plan(path: str | os.PathLike[str]) -> Plan:
+    """Read a saved plan. Raises: UsageError if it is damaged or not a plan, StorageError if it cannot be read."""
+    found = find_plan(path, "plan")
+    if found is None:
+        raise UsageError(f"{path} is not a plan", remedy="make one with `mirrorsync plan --output`")
+    return found
+
+
+def find_plan(path: str | os.PathLike[str], what: str = "spec") -> Plan | None:
+    """Return the saved plan in a file, None when the file is something else, such as a spec.
+
+    what: the noun for the file in messages. Raises: UsageError when it is a damaged plan, StorageError.
+    """
+    from mirrorsync.documents.plan import read_plan
+
+    return read_plan(read_file(Path(path), _MAX_PLAN_BYTES, what), str(path))

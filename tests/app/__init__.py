@@ -1,0 +1,1 @@
+"""Tests of the face that the command line and programs share."""
