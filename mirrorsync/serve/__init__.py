@@ -1,4 +1,4 @@
-"""The distribution API over any store, as a server. The face of the package."""
+"""A server of the distribution API, over any store. The face of the package."""
 
 from mirrorsync.serve.server import serving
 

@@ -1,4 +1,4 @@
-"""Answers with a document: their Content-Type is exactly the media type, as the distribution spec writes it."""
+"""JSON answers, whose Content-Type is exactly the media type, as the distribution spec writes it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def document(
 ) -> web.Response:
     """Return an answer with `content` as JSON.
 
-    aiohttp's own adds `; charset=utf-8`. JSON has no such parameter (RFC 8259, 11), and the distribution spec wants
-    the list of referrers to be exactly application/vnd.oci.image.index.v1+json: clients compare the whole header.
+    aiohttp's own function adds `; charset=utf-8`. JSON has no such parameter (RFC 8259, 11), and the distribution spec
+    requires exactly application/vnd.oci.image.index.v1+json for referrers: clients compare the whole header.
     """
     body = json.dumps(content).encode()
     return web.Response(body=body, status=status, headers={**(headers or {}), "Content-Type": media_type})

@@ -1,7 +1,8 @@
-"""The bodies of requests: as they were sent, and not for ever.
+"""Read the bodies of requests, with a limit on how long the client may take.
 
-Content-Encoding is not undone. A digest is of the bytes that were sent, a registry stores those, and a gzip body of
-half a megabyte may hold 512 MiB. So an encoded body is stored as it is where its digest says so, and refused elsewhere.
+Bodies are not decoded by their Content-Encoding. A digest is of the bytes that were sent, a registry stores those, and
+a gzip body of half a megabyte may expand to 512 MiB. So an encoded body is stored as it is if that matches its digest,
+and rejected otherwise.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from mirrorsync.serve.refusals import Refusal
 
 
 async def body_of(request: web.Request, patience: Patience) -> AsyncIterator[bytes]:
-    """Yield a request's body. Only the time that the client is waited for counts against its patience.
+    """Yield a request's body. Only the time spent waiting for the client counts.
 
-    Raises: Refusal when the body breaks off (the client is gone, and does not hear it) or stalls.
+    Raises: Refusal if the body breaks off (the client is gone, and does not get the answer) or stalls.
     """
     clock = asyncio.get_running_loop().time
     waited, came = 0.0, 0
@@ -42,4 +43,4 @@ async def body_of(request: web.Request, patience: Patience) -> AsyncIterator[byt
 
 
 def _stalled(came: int, patience: Patience) -> Refusal:
-    return Refusal(408, "SIZE_INVALID", f"{came} bytes of the body came in {patience.stall_seconds:g} s")
+    return Refusal(408, "SIZE_INVALID", f"received only {came} bytes of the body in {patience.stall_seconds:g} s")

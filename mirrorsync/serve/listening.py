@@ -1,7 +1,7 @@
-"""Accepting connections as long as there are file descriptors for them, and for what they ask for.
+"""Accept connections as long as there are file descriptors for them and their requests.
 
-asyncio's own servers, out of descriptors, write a traceback for every connection that waits, and try again ever more
-often. Here whoever cannot be served is told so: 503, and the connection ends.
+asyncio's own servers, when out of descriptors, write a traceback for every waiting connection, and retry ever more
+often. Here a client that cannot be served gets 503, and its connection is closed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from mirrorsync.events import Noticed, Observer
 
 # A connection has its socket and, while it moves a blob, a file.
 _DESCRIPTORS_OF_A_CONNECTION: Final = 2
-# For the interpreter, the layout, and what worker threads open for a moment.
+# For the interpreter, the layout, and files that worker threads open briefly.
 _DESCRIPTORS_OF_OURS: Final = 32
 _BACKLOG: Final = 128
-_ACCEPTED_AT_ONCE: Final = 32  # then it is the turn of those that are connected
+_ACCEPTED_AT_ONCE: Final = 32  # then the open connections have their turn
 _RETRY_SECONDS: Final = 1.0
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _BUSY_BODY: Final = b'{"errors": [{"code": "UNAVAILABLE", "message": "too many connections are open"}]}'
@@ -31,7 +31,7 @@ _BUSY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
     b"Connection: close\r\nContent-Length: %d\r\n\r\n%b"
 ) % (len(_BUSY_BODY), _BUSY_BODY)
-_MOST_UNREAD: Final = 64 * 1024  # of a request that is refused
+_MOST_UNREAD: Final = 64 * 1024  # bytes that are read of a rejected request
 
 
 async def listening_sockets(host: str, port: int) -> list[socket.socket]:
@@ -53,17 +53,17 @@ async def listening_sockets(host: str, port: int) -> list[socket.socket]:
         for listener in listeners:
             listener.close()
         unknown = isinstance(error, socket.gaierror) or error.errno is None
-        reason = "the address is not known" if unknown else os.strerror(error.errno or 0).lower()
-        remedy = "name another one with --listen HOST:PORT"
-        raise StorageError(f"{host}:{port} cannot be listened on: {reason}", remedy=remedy) from error
+        reason = "unknown address" if unknown else os.strerror(error.errno or 0).lower()
+        remedy = "name another address with --listen HOST:PORT"
+        raise StorageError(f"cannot listen on {host}:{port}: {reason}", remedy=remedy) from error
     return listeners
 
 
 class Listener:
-    """Accepts connections of listening sockets, which it closes in the end.
+    """Accepts connections of listening sockets, which `close` closes.
 
-    connect: makes the protocol of a connection. connected: how many there are. observer: hears once when connections
-    begin to be refused.
+    connect: creates the protocol of a connection. connected: returns the number of connections. observer: gets one
+    notice when connections begin to be rejected.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._beginning: set[asyncio.Task[object]] = set()
         self._refusing = False
-        # Given up to accept a connection that cannot be served, so that it can be told.
+        # Closed to accept a connection that cannot be served, so that it can be answered.
         self._spare = _spare()
         for listener in listeners:
             self._loop.add_reader(listener, self._accept, listener)
@@ -93,13 +93,13 @@ class Listener:
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self._accept_with_the_spare_one(listener)
-                return  # nobody waits, or who did is gone
+                return  # no connection is waiting, or the client is gone
             open_now, most = self._connected() + len(self._beginning), most_connections()
             if open_now >= most:
                 self._refuse(connection)
                 continue
             if open_now < most / 2:
-                self._refusing = False  # so that a server at its limit does not say so at every turn
+                self._refusing = False  # only now, so that a server at its limit does not repeat the notice
             self._begin(connection)
 
     def _begin(self, connection: socket.socket) -> None:
@@ -113,7 +113,7 @@ class Listener:
     def _begun(self, task: asyncio.Task[object]) -> None:
         self._beginning.discard(task)
         if not task.cancelled():
-            task.exception()  # a client that is gone already is nobody's news
+            task.exception()  # retrieved and dropped: the client is already gone, which is not worth a log line
 
     def _accept_with_the_spare_one(self, listener: socket.socket) -> None:
         if self._spare is not None:
@@ -122,8 +122,8 @@ class Listener:
                 self._refuse(listener.accept()[0])
         self._spare = _spare()
         if self._spare is None:
-            # Somebody was faster. Without one, whoever waits can only go on waiting.
-            self._tell()
+            # Another thread took the descriptor first. Without one, waiting clients can only go on waiting.
+            self._report()
             self._loop.remove_reader(listener)
             self._loop.call_later(_RETRY_SECONDS, self._again, listener)
 
@@ -132,26 +132,26 @@ class Listener:
             self._loop.add_reader(listener, self._accept, listener)
 
     def _refuse(self, connection: socket.socket) -> None:
-        self._tell()
+        self._report()
         with connection, suppress(OSError):
             connection.setblocking(False)
             connection.send(_BUSY)
             connection.shutdown(socket.SHUT_WR)
-            connection.recv(_MOST_UNREAD)  # a socket that is closed over unread bytes takes its answer back
+            connection.recv(_MOST_UNREAD)  # closing a socket with unread bytes resets it, and the answer is lost
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if not self._refusing:
             self._refusing = True
             self._observer(
                 Noticed(
                     "serve",
-                    f"{self._connected()} connections are open, and there are no file descriptors for more: others get"
-                    " 503 (raise the limit: ulimit -n, or LimitNOFILE of systemd)",
+                    f"out of file descriptors with {self._connected()} open connections: rejecting new ones with 503"
+                    " (raise the limit: ulimit -n, or LimitNOFILE of systemd)",
                 )
             )
 
     def close(self) -> None:
-        """Accept no more connections."""
+        """Stop accepting connections."""
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             self._loop.remove_reader(listener)
@@ -162,7 +162,7 @@ class Listener:
 
 
 def most_connections() -> int:
-    """Return how many connections this process has descriptors for, by the limit that it has now."""
+    """Return how many connections the current limit of descriptors allows."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, (soft - _DESCRIPTORS_OF_OURS) // _DESCRIPTORS_OF_A_CONNECTION)
 

@@ -31,7 +31,7 @@ class Pull:
         self._store = store
 
     async def version(self, _: web.Request) -> web.StreamResponse:
-        """GET /v2/: yes, this is a registry."""
+        """GET /v2/: this is a registry."""
         return document({}, headers={"Docker-Distribution-API-Version": "registry/2.0"})
 
     async def manifest(self, request: web.Request) -> web.StreamResponse:
@@ -40,7 +40,7 @@ class Pull:
         ref = reference_of(request)
         descriptor = await repository.resolve(ref)
         if descriptor is None:
-            raise ContentNotFound(f"there is no {'manifest' if isinstance(ref, Digest) else 'tag'} {ref}")
+            raise ContentNotFound(f"{'manifest' if isinstance(ref, Digest) else 'tag'} {ref} not found")
         headers = {
             "Content-Type": descriptor.media_type,
             "Docker-Content-Digest": descriptor.digest,
@@ -86,7 +86,7 @@ class Pull:
         return document({"repositories": page}, headers=link)
 
     async def referrers(self, request: web.Request) -> web.StreamResponse:
-        """GET of an index of the manifests with a subject; all of them, filtered by artifactType when asked."""
+        """GET of an index of all manifests with a subject, filtered by artifactType if requested."""
         repository = repository_of(self._store, request)
         subject = digest_of(request.match_info["digest"])
         try:
@@ -102,13 +102,13 @@ class Pull:
             manifests.append(descriptor.to_json())
             size += len(json.dumps(manifests[-1]))
             if size > MAX_MANIFEST_BYTES:
-                raise Refusal(507, "DENIED", "there are more referrers than one index holds")
+                raise Refusal(507, "DENIED", "the referrers do not fit into one index")
         index = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": manifests}
         return document(index, media_type=media_types.OCI_INDEX, headers=headers)
 
 
 def repository_of(store: Store, request: web.Request) -> WritableRepository:
-    """Return the repository that a request is for. Raises: Refusal when its name breaks the grammar."""
+    """Return the repository that a request is for. Raises: Refusal if its name breaks the grammar."""
     try:
         return store.repository(check_repository(request.match_info["name"]))
     except GrammarError as error:
@@ -116,13 +116,13 @@ def repository_of(store: Store, request: web.Request) -> WritableRepository:
 
 
 def reference_of(request: web.Request) -> Tag | Digest:
-    """Return the tag or digest that a request is for. Raises: Refusal when it is neither."""
+    """Return the tag or digest that a request is for. Raises: Refusal if it is neither."""
     text = request.match_info["reference"]
     return digest_of(text) if ref_type(text) is Digest else tag_of(text)
 
 
 def tag_of(text: str) -> Tag:
-    """Return a tag that a client wrote. Raises: Refusal."""
+    """Return a tag of a request. Raises: Refusal."""
     try:
         return Tag(text)
     except GrammarError as error:
@@ -130,7 +130,7 @@ def tag_of(text: str) -> Tag:
 
 
 def digest_of(text: str) -> Digest:
-    """Return a digest that a client wrote. Raises: Refusal."""
+    """Return a digest of a request. Raises: Refusal."""
     try:
         return Digest(text)
     except GrammarError as error:
@@ -145,7 +145,7 @@ def _page(request: web.Request, names: list[str]) -> tuple[list[str], dict[str, 
     if not wanted:
         return rest, {}
     if not (wanted.isascii() and wanted.isdigit()) or len(wanted) > _MAX_DIGITS:
-        raise Refusal(400, "PAGINATION_NUMBER_INVALID", "n has to be a number")
+        raise Refusal(400, "PAGINATION_NUMBER_INVALID", "n is not a number")
     page = rest[: int(wanted)]
     if len(page) == len(rest) or not page:
         return page, {}
@@ -154,9 +154,9 @@ def _page(request: web.Request, names: list[str]) -> tuple[list[str], dict[str, 
 
 
 def _known(request: web.Request, digest: Digest) -> bool:
-    """Tell whether the client says that it has this content already."""
+    """Return whether the client already has this content, by its If-None-Match."""
     return any(tag.value in ("*", digest) for tag in request.if_none_match or ())
 
 
 def _damaged(digest: Digest) -> Refusal:
-    return Refusal(500, "UNKNOWN", f"what this registry holds of {digest} is damaged")
+    return Refusal(500, "UNKNOWN", f"the stored content of {digest} is damaged")

@@ -29,7 +29,7 @@ class Push:
         self._patience = patience
 
     async def start(self, request: web.Request) -> web.StreamResponse:
-        """POST: mount a blob, take it whole, or open an upload."""
+        """POST: mount a blob, accept a whole blob, or open an upload."""
         repository = repository_of(self._store, request)
         if "mount" in request.query and await self._mounted(request, repository):
             return _created(repository, digest_of(request.query["mount"]))
@@ -47,7 +47,7 @@ class Push:
     async def _mounted(self, request: web.Request, repository: WritableRepository) -> bool:
         digest, origin = digest_of(request.query["mount"]), request.query.get("from", "")
         if not origin and self._store.shares_blobs:
-            origin = repository.name  # "from" may be left out: what one repository has, all have
+            origin = repository.name  # "from" may be left out: all repositories of the store share their blobs
         try:
             blob = await self._store.repository(check_repository(origin)).blob(digest)
         except GrammarError:
@@ -55,11 +55,11 @@ class Push:
         return blob is not None and await repository.mount(blob, origin)
 
     async def status(self, request: web.Request) -> web.StreamResponse:
-        """GET: how far an upload has come."""
+        """GET: the progress of an upload."""
         return web.Response(status=204, headers=_progress(self._upload(request)))
 
     async def append(self, request: web.Request) -> web.StreamResponse:
-        """PATCH: the next bytes of an upload; out of order they are refused with 416."""
+        """PATCH: the next bytes of an upload; bytes out of order are rejected with 416."""
         upload = self._upload(request)
         async with self._uploads.alone(upload):
             _check_order(request, upload)
@@ -67,7 +67,7 @@ class Push:
             return web.Response(status=202, headers=_progress(upload))
 
     async def finish(self, request: web.Request) -> web.StreamResponse:
-        """PUT: the last bytes of an upload, or all or none of them, and its digest."""
+        """PUT: the digest of an upload, with its last bytes, all of them, or an empty body."""
         upload = self._upload(request)
         if "digest" not in request.query:
             raise Refusal(400, "DIGEST_INVALID", "the digest is missing")
@@ -92,7 +92,7 @@ class Push:
         return web.Response(status=204)
 
     async def manifest(self, request: web.Request) -> web.StreamResponse:
-        """PUT of a manifest by tag, or by digest with tags or without; durable and visible when it is answered."""
+        """PUT of a manifest by tag, or by digest with or without tags; it is durable and visible before the answer."""
         repository = repository_of(self._store, request)
         ref = reference_of(request)
         asked = ref if isinstance(ref, Digest) else None
@@ -102,7 +102,7 @@ class Push:
         async for chunk in body_of(request, self._patience):
             raw += chunk
             if len(raw) > MAX_MANIFEST_BYTES:
-                raise Refusal(413, "SIZE_INVALID", f"a manifest has at most {MAX_MANIFEST_BYTES} bytes")
+                raise Refusal(413, "SIZE_INVALID", f"the manifest exceeds the limit of {MAX_MANIFEST_BYTES} bytes")
         try:
             manifest = Manifest.parse(bytes(raw), request.content_type, digest=asked)
         except IntegrityError as error:
@@ -135,26 +135,26 @@ class Push:
 
 
 async def _require_blobs(repository: WritableRepository, manifest: Manifest) -> None:
-    """Refuse a manifest whose blobs are not there. Children may be: sparse indexes are legal (image spec, index)."""
+    """Reject a manifest whose blobs are missing. Children may be missing: the image spec allows sparse indexes."""
     for blob in manifest.blobs:
         if not await repository.has(blob):
             raise Refusal(404, "MANIFEST_BLOB_UNKNOWN", f"blob {blob.digest} is not in the repository")
 
 
 def _check_order(request: web.Request, upload: Upload) -> None:
-    told = request.headers.get("Content-Range")
-    if told is None:
+    content_range = request.headers.get("Content-Range")
+    if content_range is None:
         return
-    found = _CONTENT_RANGE.fullmatch(told)
+    found = _CONTENT_RANGE.fullmatch(content_range)
     if found is None or int(found[1]) != upload.size:
-        reason = f"the upload has {upload.size} bytes; go on from there"
+        reason = f"the upload has {upload.size} bytes; continue from there"
         raise Refusal(416, "BLOB_UPLOAD_INVALID", reason, _progress(upload))
     if request.content_length is not None and int(found[2]) - int(found[1]) + 1 != request.content_length:
         raise Refusal(400, "SIZE_INVALID", "Content-Range and Content-Length disagree")
 
 
 def _progress(upload: Upload) -> dict[str, str]:
-    """Return the headers that say where an upload goes on. For no bytes the range is 0-0, as distribution has it."""
+    """Return the headers with the progress of an upload. An empty one has the range 0-0, as in CNCF distribution."""
     return {
         "Location": f"/v2/{upload.repository.name}/blobs/uploads/{upload.id}",
         "Range": f"0-{max(0, upload.size - 1)}",

@@ -1,4 +1,4 @@
-"""What the server says when it says no: the distribution spec's error codes and statuses."""
+"""Error answers of the server, with the status and error code of the distribution spec."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mirrorsync.serve.answers import document
 
 
 class Refusal(Exception):
-    """An answer with an error code of the distribution spec ("Error Codes"). headers: more that it says."""
+    """An answer with an error code of the distribution spec ("Error Codes"). headers: additional ones."""
 
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -32,12 +32,12 @@ class Refusal(Exception):
         self.headers = headers
 
     def response(self) -> web.Response:
-        """Return the answer, in the spec's shape."""
+        """Return the answer, in the format of the spec."""
         body = {"errors": [{"code": self.code, "message": self.message}]}
         return document(body, status=self.status, headers=self.headers)
 
 
-# The first that fits counts. What is not named here is this server's own trouble.
+# The first match counts. Errors of other kinds are failures of this server.
 _REFUSALS: Final[tuple[tuple[type[MirrorsyncError], int, str], ...]] = (
     (RepositoryNotFound, 404, "NAME_UNKNOWN"),
     (ContentNotFound, 404, "MANIFEST_UNKNOWN"),
@@ -51,18 +51,18 @@ _REFUSALS: Final[tuple[tuple[type[MirrorsyncError], int, str], ...]] = (
 
 
 def refusal(error: MirrorsyncError) -> Refusal:
-    """Return what a client is told about an error of the store: what happened, not where on this machine."""
+    """Return the answer for an error of the store: what happened, but no path of this machine."""
     for kind, status, code in _REFUSALS:
         if isinstance(error, kind):
             return Refusal(status, code, error.message)
-    return Refusal(502, "UNKNOWN", "the store behind this registry is in trouble")
+    return Refusal(502, "UNKNOWN", "the store behind this registry failed")
 
 
 def unknown_blob(digest: str) -> Refusal:
-    """Return the answer to a question for a blob that is not there."""
-    return Refusal(404, "BLOB_UNKNOWN", f"there is no blob {digest}")
+    """Return the answer to a request for a missing blob."""
+    return Refusal(404, "BLOB_UNKNOWN", f"blob {digest} not found")
 
 
 def unknown_upload() -> Refusal:
-    """Return the answer to a question for an upload that never was, or is over."""
-    return Refusal(404, "BLOB_UPLOAD_UNKNOWN", "there is no such upload; begin again")
+    """Return the answer to a request for an upload that does not exist or has ended."""
+    return Refusal(404, "BLOB_UPLOAD_UNKNOWN", "no such upload; start a new one")

@@ -1,4 +1,4 @@
-"""Answers with a blob, whole or a range of it: from its file when it has one, from any other store chunk by chunk."""
+"""Send a blob, whole or a range of it: from its file if the store has files, otherwise chunk by chunk."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 async def send(
     request: web.Request, repository: Repository, blob: Descriptor, headers: dict[str, str]
 ) -> web.StreamResponse:
-    """Answer GET and HEAD of a blob that is there. headers: what every answer has, the ETag among it."""
+    """Answer GET and HEAD of an existing blob. headers: those of every answer, including the ETag."""
     span = _span(request, blob, headers["ETag"])
     response = web.StreamResponse(status=206 if span else 200, headers=headers)
     start, end = span or (0, blob.size)
@@ -50,7 +50,8 @@ async def send(
             if isinstance(error, NotFound):
                 raise unknown_blob(blob.digest) from error
             raise
-        # The client is gone, or the blob breaks off. When the head of an answer is out, only hanging up tells that.
+        # The client is gone, or the blob cannot be read to its end. After the head of an answer was sent, the only way
+        # to report that is to close the connection.
         if request.transport is not None:
             request.transport.abort()
     return response
@@ -80,11 +81,11 @@ async def _send_file(
 async def _burst(
     transport: asyncio.Transport, file: BinaryIO, start: int, end: int, patience: int
 ) -> tuple[int, bytes]:
-    """Send what the client takes at once; return how much that was, and a piece of what is to be waited for."""
+    """Send what the client takes without waiting; return how many bytes that was, and the next piece to send."""
     descriptor = -1
-    if not transport.get_write_buffer_size():  # what is to be sent before would come after
-        with suppress(OSError):  # there are no more descriptors: the transport sends it then
-            # One of its own: the event loop may close the connection meanwhile, and its number be another's.
+    if not transport.get_write_buffer_size():  # buffered bytes must be sent first
+        with suppress(OSError):  # no more descriptors: then the transport sends
+            # A duplicate: the event loop may close the connection meanwhile, and its descriptor may be reused.
             descriptor = os.dup(transport.get_extra_info("socket").fileno())
     try:
         end = min(end, start + BURST_BYTES)
@@ -115,10 +116,10 @@ def _next(chunks: Iterator[bytes]) -> bytes:
 
 
 def _span(request: web.Request, blob: Descriptor, etag: str) -> tuple[int, int] | None:
-    """Return the first byte and the one after the last that are asked for, None for all of them.
+    """Return the requested range as the offset of its first byte and the one after its last, None for the whole blob.
 
-    A range that this server does not understand is ignored, as RFC 9110 (14.2) allows. Raises: Refusal when there are
-    no such bytes.
+    A range that this server does not understand is ignored, as RFC 9110 (14.2) allows. Raises: Refusal if it cannot be
+    satisfied.
     """
     found = _RANGE.fullmatch(request.headers.get("Range", ""))
     if found is None or found[0] == "bytes=-" or request.headers.get("If-Range", etag) != etag:

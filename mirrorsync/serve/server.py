@@ -1,4 +1,4 @@
-"""The server: routes, refusals, and a listener on loopback unless told otherwise."""
+"""The server: routes, error answers, startup and shutdown."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from mirrorsync.stores.base import Store
 
 _REPOSITORY: Final = "/v2/{name:(?s:.+)}"
 _READ_ONLY = Refusal(405, "UNSUPPORTED", "this registry is read-only")
-_TELL_SECONDS: Final = 60.0
-# Seconds that requests in flight have when the server is told to stop, and then their answers.
+_REPORT_SECONDS: Final = 60.0
+# Seconds for requests in flight when the server stops, and then for their answers.
 _LAST_SECONDS: Final = 5.0
 _LAST_ANSWER_SECONDS: Final = 1.0
 
@@ -35,7 +35,7 @@ _LAST_ANSWER_SECONDS: Final = 1.0
 def application(store: Store, *, read_only: bool, observer: Observer, patience: Patience) -> web.Application:
     """Return the distribution API over a store, as an aiohttp application.
 
-    read_only: everything that writes is refused with 405. observer: hears of every request. patience: with bodies.
+    read_only: writes are rejected with 405. observer: gets an event for every request. patience: with bodies.
     """
     uploads = Uploads()
     pull, push = Pull(store), Push(store, uploads, patience)
@@ -79,7 +79,7 @@ async def serving(
 ) -> AsyncIterator[int]:
     """Listen on `host` and `port` (0 for any free one) while the block runs; yields the port. Closes the store.
 
-    Raises: StorageError when the address cannot be used.
+    Raises: StorageError if the address cannot be used.
     """
     app = application(store, read_only=read_only, observer=observer, patience=patience)
     in_flight = _InFlight()
@@ -95,7 +95,7 @@ async def serving(
     )
     try:
         await runner.setup()
-        server = cast("web.Server", runner.server)  # it is there after the setup
+        server = cast("web.Server", runner.server)  # not None after the setup
         async with _listening(server, host, port, observer) as listener, _ending_stalls(server, patience):
             yield listener.port
             listener.close()
@@ -116,7 +116,7 @@ async def _listening(server: web.Server, host: str, port: int, observer: Observe
 
 @asynccontextmanager
 async def _ending_stalls(server: web.Server, patience: Patience) -> AsyncIterator[None]:
-    """Break off connections whose client takes nothing, while the block runs."""
+    """Abort connections whose client reads nothing, while the block runs."""
 
     def transports() -> list[asyncio.Transport]:
         return [each.transport for each in server.connections if each.transport is not None]
@@ -129,7 +129,7 @@ async def _ending_stalls(server: web.Server, patience: Patience) -> AsyncIterato
 
 
 class _InFlight:
-    """The requests that are being answered. aiohttp, told to stop, reads no more of their bodies: it is told last."""
+    """Counts the requests in flight. When aiohttp shuts down it stops reading their bodies, so it is shut down last."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -154,16 +154,16 @@ class _InFlight:
         return count
 
     async def over(self, seconds: float) -> None:
-        """Wait until there are none, and so many seconds at most."""
+        """Wait until no request is in flight, at most so many seconds."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._none.wait(), seconds)
 
 
-class _OursAlone(logging.Filter):
-    """Lets pass what went wrong in this program, and not that a client hangs up or does not speak HTTP."""
+class _OwnErrors(logging.Filter):
+    """Passes errors of this program, and drops those of clients that hang up or do not speak HTTP."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record of aiohttp's is worth a line."""
+        """Return whether a record of aiohttp is logged."""
         error = record.exc_info[1] if record.exc_info else None
         return not isinstance(error, HttpProcessingError | OSError)
 
@@ -171,22 +171,22 @@ class _OursAlone(logging.Filter):
 def _logger() -> logging.Logger:
     logger = logging.getLogger("mirrorsync.serve")
     if not logger.filters:
-        logger.addFilter(_OursAlone())
+        logger.addFilter(_OwnErrors())
     return logger
 
 
-class _Troubles:
-    """Tells the operator what is wrong with the store: once a minute for each kind, as every client asks again."""
+class _StoreFailures:
+    """Reports failures of the store to the operator: once a minute for each kind, since clients retry."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
-        self._told_at: dict[type[MirrorsyncError], float] = {}
+        self._reported_at: dict[type[MirrorsyncError], float] = {}
 
-    def tell(self, error: MirrorsyncError) -> None:
-        """Tell of an error, unless that has just been done."""
+    def report(self, error: MirrorsyncError) -> None:
+        """Report an error, unless one of its kind was just reported."""
         now = time.monotonic()
-        if now - self._told_at.get(type(error), -math.inf) >= _TELL_SECONDS:
-            self._told_at[type(error)] = now
+        if now - self._reported_at.get(type(error), -math.inf) >= _REPORT_SECONDS:
+            self._reported_at[type(error)] = now
             self._observer(Noticed("serve", f"{error}; {error.remedy}" if error.remedy else str(error)))
 
 
@@ -195,8 +195,8 @@ async def _refuse_writing(_: web.Request) -> web.StreamResponse:
 
 
 def _answering(observer: Observer) -> Middleware:
-    """Return the middleware that turns errors into the spec's answers, and tells of every request."""
-    tell = _Troubles(observer).tell
+    """Return the middleware that turns errors into the spec's answers, and announces every request."""
+    report = _StoreFailures(observer).report
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -207,15 +207,15 @@ def _answering(observer: Observer) -> Middleware:
         except Locked:
             response = Refusal(503, "UNAVAILABLE", "another run is writing to this store").response()
         except MirrorsyncError as error:
-            told = refusal(error)
-            if told.status >= 500:
-                tell(error)
-            response = told.response()
+            answered = refusal(error)
+            if answered.status >= 500:
+                report(error)
+            response = answered.response()
         except web.HTTPException as error:
             allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
             response = Refusal(error.status, "UNSUPPORTED", error.reason, allowed).response()
         if not response.prepared and request.can_read_body and response.status >= 400:
-            # What was refused unread would be taken for the next request.
+            # The unread body would be parsed as the next request.
             response.force_close()
         observer(Served(request.method, request.path, response.status))
         return response

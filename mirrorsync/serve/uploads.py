@@ -1,4 +1,4 @@
-"""Uploads in progress: bytes grow in a file, are hashed on the way, and become a blob when their digest is right."""
+"""Uploads in progress: bytes are appended to a file and hashed, and become a blob if their digest is right."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from mirrorsync.serve.refusals import Refusal, unknown_upload
 from mirrorsync.stores.base import BlobFiles, WritableRepository
 
 _IDLE_SECONDS: Final = 3600.0
-# A client with 32 connections, a proxy in front of many clients, and room for those that were given up. Each is a file
-# in the layout, and the whole of them is a number that no directory minds.
+# Enough for a client with 32 connections, for a proxy in front of many clients, and for abandoned uploads. Each upload
+# is a file in the layout; a directory can hold this many.
 _MOST_OF_ONE: Final = 250
 _MOST: Final = 1000
-# What one customer of a network has, at the least (RFC 6177); the address inside it is chosen at will.
+# The smallest network of one customer (RFC 6177); the client can choose any address in it.
 _PREFIX_OF_IPV6: Final = 64
 
 
 class Upload:
-    """One upload: a file that grows in order. Its coroutines are for who has it alone (`Uploads.alone`)."""
+    """One upload: a file that is appended to. Its coroutines are for the holder of its lock (`Uploads.alone`)."""
 
     def __init__(self, repository: WritableRepository, algorithm: str = "sha256", owner: str = "") -> None:
         self.id = uuid.uuid4().hex
@@ -46,25 +46,25 @@ class Upload:
         directory = repository.incoming if isinstance(repository, BlobFiles) else None
         with translated("storing an upload"):
             handle, name = tempfile.mkstemp(dir=directory, prefix="upload-")
-        os.close(handle)  # between requests an upload is a file and no descriptor: there may be many
+        os.close(handle)  # no descriptor is open between requests: there may be many uploads
         self._path = Path(name)
         self._algorithm = algorithm
         self._hasher = hashlib.new(algorithm)
 
     async def append(self, chunks: AsyncIterator[bytes]) -> None:
-        """Add bytes at the end. When they break off, what came before stays and can be continued."""
-        held = bytearray()
+        """Append bytes. If the body breaks off, the bytes received so far stay, and the upload can be continued."""
+        received = bytearray()
         with translated("storing an upload"), self._path.open("ab", buffering=0) as file:
             try:
                 async for chunk in chunks:
-                    held += chunk
-                    if len(held) >= CHUNK_BYTES:
-                        full, held = held, bytearray()
+                    received += chunk
+                    if len(received) >= CHUNK_BYTES:
+                        full, received = received, bytearray()
                         # Reading on meanwhile was tried: with four uploads at once it was slower by a quarter, since
-                        # the threads then wait for each other's turn with the interpreter.
+                        # the threads then compete for the interpreter lock.
                         await asyncio.to_thread(self._write, file, full)
             finally:
-                await asyncio.to_thread(self._write, file, held)
+                await asyncio.to_thread(self._write, file, received)
 
     def _write(self, file: RawIOBase, data: bytearray) -> None:
         view = memoryview(data)
@@ -75,7 +75,7 @@ class Upload:
             view = view[written:]
 
     async def finish(self, digest: Digest) -> None:
-        """Make what was uploaded the blob `digest`. Raises: IntegrityError; the upload is over in any case."""
+        """Store the uploaded bytes as the blob `digest`. Raises: IntegrityError; the upload ends in any case."""
         blob = Descriptor(media_types.ANY_BYTES, digest, self.size)
         try:
             await asyncio.to_thread(self._finish, blob)
@@ -85,7 +85,7 @@ class Upload:
     def _finish(self, blob: Descriptor) -> None:
         found = self._hasher.hexdigest() if blob.digest.algorithm == self._algorithm else self._hashed(blob.digest)
         if found != blob.digest.encoded:
-            raise IntegrityError(f"what was uploaded is {blob.digest.algorithm}:{found}, and not {blob.digest}")
+            raise IntegrityError(f"the upload has the digest {blob.digest.algorithm}:{found}, expected {blob.digest}")
         if isinstance(self.repository, BlobFiles):
             with translated("storing an upload"):
                 self._path.chmod(0o644)
@@ -113,7 +113,7 @@ class Upload:
 
 
 def owner_of(client: str) -> str:
-    """Return whose an upload is, by the address that it comes from; "" and what is no address are one client each."""
+    """Return the client that owns an upload, by its address: for IPv6 its network, for text without an address that."""
     try:
         address = ip_address(client)
     except ValueError:
@@ -124,11 +124,11 @@ def owner_of(client: str) -> str:
 
 
 class Uploads:
-    """All uploads in progress. clock: monotonic seconds; who is silent for an hour is forgotten.
+    """All uploads in progress. clock: monotonic seconds; an upload that is idle for an hour ends.
 
-    most, most_of_one: how many may be open, of all clients and of one. Whoever opens one more makes room: the upload
-    that was used least of late goes, and its client begins again (404, as after an hour). None goes while its bytes
-    come.
+    most, most_of_one: how many may be open, of all clients and of one. If one more is opened, the least recently used
+    upload ends, and its client has to begin again (404, as after an hour). An upload does not end while its bytes are
+    being received.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Uploads:
         self._open: dict[str, Upload] = {}  # in the order of their last use
 
     def begin(self, repository: WritableRepository, algorithm: str = "sha256", client: str = "") -> Upload:
-        """Return a new upload of a client. Raises: Refusal when all that there may be are being sent, StorageError."""
+        """Return a new upload of a client. Raises: Refusal if the limit is reached and all are busy, StorageError."""
         now = self._clock()
         for upload in self.all():
             if not upload.busy.locked() and now - upload.used_at > _IDLE_SECONDS:
@@ -154,14 +154,14 @@ class Uploads:
         return upload
 
     def _make_room(self, among: Sequence[Upload], most: int) -> None:
-        """End the one of these uploads that was used least of late, when there are as many as there may be."""
+        """End the least recently used of these uploads, if their number has reached the limit."""
         if len(among) < most:
             return
         for upload in among:
             if not upload.busy.locked():
                 self.end(upload)
                 return
-        raise Refusal(429, "TOOMANYREQUESTS", f"{most} uploads are being sent; wait for one of them to end")
+        raise Refusal(429, "TOOMANYREQUESTS", f"too many uploads in progress ({most}); retry when one has ended")
 
     def _use(self, upload: Upload) -> None:
         upload.used_at = self._clock()
@@ -169,7 +169,7 @@ class Uploads:
             self._open[upload.id] = upload
 
     def get(self, repository: str, identity: str) -> Upload:
-        """Return an upload to the repository of that name. Raises: Refusal when there is none."""
+        """Return an upload to the repository of that name. Raises: Refusal if there is no such upload."""
         upload = self._open.get(identity)
         if upload is None or upload.repository.name != repository:
             raise unknown_upload()
@@ -178,9 +178,9 @@ class Uploads:
 
     @asynccontextmanager
     async def alone(self, upload: Upload) -> AsyncIterator[None]:
-        """Have an upload to oneself. Raises: Refusal when it was over before that.
+        """Hold the upload's lock. Raises: Refusal if the upload has ended meanwhile.
 
-        While somebody has it, it is not idle, however slow its bytes come.
+        While its lock is held an upload is not idle, however slowly its bytes arrive.
         """
         async with upload.busy:
             if upload.id not in self._open:
@@ -191,15 +191,15 @@ class Uploads:
                 self._use(upload)
 
     def end(self, upload: Upload) -> None:
-        """Forget an upload; its bytes go, unless they have become a blob."""
+        """End an upload; its file is removed, unless it has become a blob."""
         self._open.pop(upload.id, None)
         upload.discard()
 
     def all(self) -> list[Upload]:
-        """Return all of them, those first that were used least of late."""
+        """Return all uploads, the least recently used first."""
         return list(self._open.values())
 
     def close(self) -> None:
-        """Forget all of them."""
+        """End all uploads."""
         for upload in self.all():
             self.end(upload)

@@ -1,4 +1,4 @@
-"""Our own server in its two forms: over files, which it sends with sendfile, and over a store that gives chunks."""
+"""Our server over both kinds of store: with blobs in files, and with blobs that are read in chunks."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import pytest
 
 from mirrorsync.stores.memory import MemoryStore
 from tests.parts.wire import Registry
-from tests.serve.faces import Around
+from tests.serve.harness import InProcessServer
 
 
 @pytest.fixture(scope="session")
-def around_memory() -> Iterator[Around]:
-    """The server over a store in memory, in a thread of this process."""
-    with Around(MemoryStore()) as server:
+def memory_server() -> Iterator[InProcessServer]:
+    """The server over a memory store, in a thread of this process."""
+    with InProcessServer(MemoryStore()) as server:
         yield server
 
 
 @pytest.fixture(params=("files", "chunks"))
 def server(request: pytest.FixtureRequest) -> Registry:
-    """Both forms, one after the other."""
-    name = {"files": "served", "chunks": "around_memory"}[request.param]
+    """The server over each kind of store."""
+    name = {"files": "served", "chunks": "memory_server"}[request.param]
     return Registry(request.getfixturevalue(name).host)

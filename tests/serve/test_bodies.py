@@ -10,16 +10,14 @@ import pytest
 from tests.parts.images import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, digest, multi_platform
 from tests.parts.mirrorsync import Serve
 from tests.parts.wire import Registry, ask
-from tests.serve.faces import code_of, raw
+from tests.serve.harness import code_of, raw
 from tests.serve.test_push import begin, where
 
 ENCODED = {"Content-Type": "application/octet-stream", "Content-Encoding": "gzip"}
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, gzip", "nonsense"])
-def test_a_blob_is_stored_as_it_was_sent_whatever_its_content_encoding(
-    server: Registry, unique: str, encoding: str
-) -> None:
+def test_a_blob_is_stored_as_sent_whatever_its_content_encoding(server: Registry, unique: str, encoding: str) -> None:
     data = gzip.compress(b"content" * 1000)
     headers = {**ENCODED, "Content-Encoding": encoding}
     assert ask("PUT", f"{begin(server, unique)}?digest={digest(data)}", data, headers).status == 201
@@ -27,7 +25,7 @@ def test_a_blob_is_stored_as_it_was_sent_whatever_its_content_encoding(
     assert server.blob(unique, digest(data)).body == data
 
 
-def test_a_body_that_would_be_large_unpacked_takes_the_room_of_its_own_bytes(served: Serve, unique: str) -> None:
+def test_an_encoded_body_is_not_decoded_on_disk(served: Serve, unique: str) -> None:
     server = Registry(served.host)
     bomb = gzip.compress(bytes(64 * 1024 * 1024), 9)
     upload = begin(server, unique)
@@ -37,7 +35,7 @@ def test_a_body_that_would_be_large_unpacked_takes_the_room_of_its_own_bytes(ser
     assert (answer.status, code_of(answer)) == (400, "DIGEST_INVALID")
 
 
-def test_a_manifest_is_not_unpacked_either(server: Registry, unique: str) -> None:
+def test_an_encoded_manifest_is_not_decoded(server: Registry, unique: str) -> None:
     made = multi_platform("app")
     server.push(unique, made)
     packed = gzip.compress(made.raw)
@@ -53,7 +51,7 @@ def test_a_manifest_is_not_unpacked_either(server: Registry, unique: str) -> Non
     assert server.manifest(unique, "latest").body == made.raw
 
 
-def test_every_type_is_exactly_that_of_the_specification(server: Registry, unique: str) -> None:
+def test_content_types_are_exactly_those_of_the_specification(server: Registry, unique: str) -> None:
     made = multi_platform("app")
     server.push(unique, made, "1")
     blob = next(iter(made.all_blobs()))

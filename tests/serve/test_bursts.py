@@ -17,7 +17,7 @@ from mirrorsync.serve.bursts import BURST_BYTES, PIECE_BYTES, burst
 from tests.parts.images import digest, noise
 from tests.parts.mirrorsync import Serve
 from tests.parts.wire import Registry
-from tests.serve.faces import Line
+from tests.serve.harness import Connection
 
 DATA = noise("burst", 3 * PIECE_BYTES + 1234)
 LARGE = noise("large", 2 * BURST_BYTES + 54321)
@@ -48,7 +48,7 @@ def read(connection: socket.socket, size: int) -> bytes:
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, len(DATA)), (0, 1), (7, PIECE_BYTES + 8), (len(DATA) - 1, len(DATA))])
-def test_a_client_that_reads_gets_all_of_it_in_one_burst(
+def test_a_client_that_keeps_up_gets_the_whole_range_in_one_burst(
     file: BinaryIO, ends: tuple[socket.socket, socket.socket], start: int, end: int
 ) -> None:
     ours, theirs = ends
@@ -63,7 +63,7 @@ def test_a_client_that_reads_gets_all_of_it_in_one_burst(
         assert reading.result() == DATA[start:end]
 
 
-def test_a_client_that_does_not_read_is_left_with_a_piece_of_what_comes_next(
+def test_a_burst_to_a_client_that_does_not_read_returns_the_next_piece(
     file: BinaryIO, ends: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = ends
@@ -75,14 +75,14 @@ def test_a_client_that_does_not_read_is_left_with_a_piece_of_what_comes_next(
     assert read(theirs, sent) == DATA[:sent]
 
 
-def test_without_a_descriptor_a_piece_is_read_and_nothing_sent(file: BinaryIO) -> None:
+def test_without_a_descriptor_a_burst_only_returns_the_next_piece(file: BinaryIO) -> None:
     sent, rest = burst(-1, file.fileno(), 10, len(DATA))
     assert sent == 0
     assert len(rest) > 1000
     assert DATA[10:].startswith(rest)
 
 
-def test_a_file_that_ends_early_and_a_client_that_is_gone_are_errors(
+def test_a_truncated_file_and_a_closed_connection_are_errors(
     file: BinaryIO, ends: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = ends
@@ -99,13 +99,13 @@ def test_slow_and_fast_clients_at_once_get_every_byte(served: Serve, unique: str
     version = b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"
     with ExitStack() as stack:
         # More than there are worker threads, and all of them ask before one of them reads.
-        slow = [stack.enter_context(Line(served.host)) for _ in range(20)]
+        slow = [stack.enter_context(Connection(served.host)) for _ in range(20)]
         for line in slow:
             line.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 50_000)
             line.send(head + version)
         assert Registry(served.host).blob(unique, name).body == LARGE
 
-        def take(line: Line) -> None:
+        def take(line: Connection) -> None:
             with line.socket.makefile("rb") as answers:  # one reader for both: it reads ahead
                 for expected in (LARGE, b"{}"):
                     assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
@@ -117,7 +117,7 @@ def test_slow_and_fast_clients_at_once_get_every_byte(served: Serve, unique: str
     assert b"Traceback" not in served.log.read_bytes()
 
 
-def test_clients_that_leave_in_the_middle_leave_no_descriptor_behind(served: Serve, unique: str) -> None:
+def test_clients_that_hang_up_leave_no_descriptor_open(served: Serve, unique: str) -> None:
     server = Registry(served.host)
     name = server.push_blob(unique, LARGE)
     descriptors = Path(f"/proc/{served.process.pid}/fd")
@@ -132,7 +132,7 @@ def test_clients_that_leave_in_the_middle_leave_no_descriptor_behind(served: Ser
         return [target for target in found if name[7:] in target]
 
     for _ in range(20):
-        with Line(served.host) as line:
+        with Connection(served.host) as line:
             line.send(f"GET /v2/{unique}/blobs/{name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             assert line.socket.recv(10) == b"HTTP/1.1 2"
     pause = threading.Event()

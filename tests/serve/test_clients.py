@@ -34,7 +34,7 @@ def test_skopeo_pushes_an_image_with_all_its_platforms_and_reads_it_back(
         assert skopeo_digest(f"oci:{tmp_path}/out:{tag}") == made.digest
 
 
-def test_skopeo_copies_a_docker_list_as_it_is(server: Registry, unique: str) -> None:
+def test_skopeo_copies_a_docker_manifest_list_unchanged(server: Registry, unique: str) -> None:
     made = multi_platform("docker", manifest=DOCKER_MANIFEST, list_type=DOCKER_LIST)
     server.push(f"{unique}/app", made, "1")
     there, back = (f"docker://{server.host}/{unique}/{name}:1" for name in ("app", "back"))
@@ -56,7 +56,7 @@ def test_skopeo_lists_inspects_and_deletes(server: Registry, unique: str) -> Non
     assert server.tags(unique) == ["other"]  # skopeo deletes the manifest behind the tag
 
 
-def test_podman_pulls_runs_nothing_but_reads_and_pushes(served: Serve, unique: str) -> None:
+def test_podman_pulls_inspects_and_pushes(served: Serve, unique: str) -> None:
     server = Registry(served.host)
     made = multi_platform("app")
     server.push(f"{unique}/app", made, "1")

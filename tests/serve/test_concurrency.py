@@ -34,13 +34,13 @@ def together(calls: Iterable[Callable[[], R]]) -> list[R]:
 
 
 @pytest.mark.parametrize("size", [10, 2_000_000])
-def test_many_push_the_same_blob_at_once(server: Registry, unique: str, size: int) -> None:
+def test_many_clients_push_the_same_blob_at_once(server: Registry, unique: str, size: int) -> None:
     data = noise(unique, size)
     assert together([lambda: server.push_blob(unique, data)] * CLIENTS) == [digest(data)] * CLIENTS
     assert together([lambda: server.blob(unique, digest(data)).body] * CLIENTS) == [data] * CLIENTS
 
 
-def test_two_finish_the_same_upload_and_one_of_them_has(server: Registry, unique: str) -> None:
+def test_one_of_two_concurrent_requests_finishes_an_upload(server: Registry, unique: str) -> None:
     data = noise(unique, 500_000)
     for _ in range(5):
         begun = ask("POST", f"{server.url}/{unique}/blobs/uploads/")
@@ -58,7 +58,7 @@ def test_many_clients_push_to_one_repository_at_once(server: Registry, unique: s
         assert server.holds(unique, made, tag)
 
 
-def test_one_tag_that_many_push_is_one_of_theirs(server: Registry, unique: str) -> None:
+def test_a_tag_pushed_by_many_clients_names_one_of_their_manifests(server: Registry, unique: str) -> None:
     images = [image([layer({"etc/number": str(number).encode()})]) for number in range(CLIENTS)]
     for made in images:
         server.push(unique, made)
@@ -69,7 +69,7 @@ def test_one_tag_that_many_push_is_one_of_theirs(server: Registry, unique: str) 
         assert server.holds(unique, made)
 
 
-def test_many_write_first_to_a_server_that_was_just_started(tmp_path: Path) -> None:
+def test_many_clients_push_first_to_a_new_server(tmp_path: Path) -> None:
     base = image([layer({"etc/none": b""})])
     with Serve(tmp_path / "layout") as server:
         Registry(server.host).push("app", base, "0")

@@ -14,7 +14,7 @@ import pytest
 from tests.parts.images import digest, multi_platform
 from tests.parts.mirrorsync import Serve
 from tests.parts.wire import Registry, ask
-from tests.serve.faces import Line, code_of
+from tests.serve.harness import Connection, code_of
 
 MADE = multi_platform("app")
 pause = threading.Event()  # nobody sets it
@@ -64,10 +64,10 @@ def serves_again(server: Serve) -> bool:
     return any(ask("GET", f"http://{server.host}/v2/").status == 200 for _ in range(1000))
 
 
-def test_connections_that_there_are_no_descriptors_for_get_503_and_the_others_are_served(server: Serve) -> None:
+def test_connections_beyond_the_descriptor_limit_get_503_and_others_are_served(server: Serve) -> None:
     with limited(server, 64), ExitStack() as stack:
-        lines: list[Line] = []
-        while (line := stack.enter_context(Line(server.host))).ask("GET", "/v2/").status == 200:
+        lines: list[Connection] = []
+        while (line := stack.enter_context(Connection(server.host))).ask("GET", "/v2/").status == 200:
             lines.append(line)
         assert 8 <= len(lines) <= 16
         for _ in range(50):
@@ -85,9 +85,9 @@ def test_connections_that_there_are_no_descriptors_for_get_503_and_the_others_ar
     assert len(told(server)) == 1
 
 
-def test_a_server_that_cannot_open_anything_says_so_and_recovers(server: Serve) -> None:
+def test_a_server_out_of_descriptors_reports_it_and_recovers(server: Serve) -> None:
     blob, data = next(iter(MADE.all_blobs().items()))
-    with Line(server.host) as line:
+    with Connection(server.host) as line:
         assert line.ask("GET", "/v2/").status == 200
         with limited(server, first_free(server, 1)):
             for _ in range(200):
@@ -110,7 +110,7 @@ def test_a_server_that_cannot_open_anything_says_so_and_recovers(server: Serve) 
     assert Registry(server.host).holds("other", multi_platform("other"), "1")
 
 
-def test_a_crowd_that_waits_is_refused_one_by_one(server: Serve) -> None:
+def test_each_of_many_waiting_connections_gets_503(server: Serve) -> None:
     host, port = "127.0.0.1", server.port
     with limited(server, first_free(server, 0)), ExitStack() as stack:
         crowd = [stack.enter_context(socket.create_connection((host, port), 60)) for _ in range(100)]

@@ -24,7 +24,7 @@ from tests.parts.images import (
 )
 from tests.parts.mirrorsync import Mirrorsync, Serve, plain
 from tests.parts.wire import Registry, Response, ask
-from tests.serve.faces import Around
+from tests.serve.harness import InProcessServer
 
 ARTIFACT = "application/vnd.example.thing"
 
@@ -116,7 +116,7 @@ def _put(server: Registry, repository: str, made: Image, reference: str) -> Resp
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_kind_of_content_comes_back_as_it_was_pushed(server: Registry, unique: str, kind: str) -> None:
+def test_each_kind_of_content_is_served_as_it_was_pushed(server: Registry, unique: str, kind: str) -> None:
     made = KINDS[kind]()
     push(server, unique, made, "1")
     assert server.holds(unique, made, "1")
@@ -128,12 +128,12 @@ def test_a_kind_of_content_comes_back_as_it_was_pushed(server: Registry, unique:
 def test_every_kind_of_content_is_mirrored_to_a_server_and_a_layout(
     source: str,
     refused: set[str],
-    around_memory: Around,
+    memory_server: InProcessServer,
     mirrorsync: Mirrorsync,
     unique: str,
     request: pytest.FixtureRequest,
 ) -> None:
-    origin, target = Registry(request.getfixturevalue(source).host), Registry(around_memory.host)
+    origin, target = Registry(request.getfixturevalue(source).host), Registry(memory_server.host)
     images = {kind.replace(" ", "-"): KINDS[kind]() for kind in KINDS if kind not in refused}
     for kind, made in images.items():
         push(origin, f"{unique}/{kind}", made, "1")
@@ -156,16 +156,16 @@ def test_every_kind_of_content_is_mirrored_to_a_server_and_a_layout(
     mirrorsync("verify", code=0)
 
 
-def test_an_index_with_something_missing_at_the_source_is_told_and_not_tagged(
-    served: Serve, around_memory: Around, mirrorsync: Mirrorsync, unique: str
+def test_an_index_with_a_child_missing_at_the_source_is_reported_and_not_tagged(
+    served: Serve, memory_server: InProcessServer, mirrorsync: Mirrorsync, unique: str
 ) -> None:
     made = _sparse()
     push(Registry(served.host), f"{unique}/app", made, "1")
-    target = Registry(around_memory.host)
+    target = Registry(memory_server.host)
     mirrorsync.spec(
         {
-            "registries": plain(served.host, around_memory.host),
-            "destinations": {"registry": f"{around_memory.host}/{unique}/to"},
+            "registries": plain(served.host, memory_server.host),
+            "destinations": {"registry": f"{memory_server.host}/{unique}/to"},
             "mirrors": [f"{served.host}/{unique}/app:1"],
         }
     )

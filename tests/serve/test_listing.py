@@ -9,7 +9,7 @@ import pytest
 
 from tests.parts.images import OCI_INDEX, Image, artifact, digest, image, index, layer, multi_platform
 from tests.parts.wire import Registry, ask
-from tests.serve.faces import code_of
+from tests.serve.harness import code_of
 
 TAGS = ["1.0", "1.10", "1.2", "A", "Z", "_x", "a", "b-c", "latest", "z"]  # in the order of their bytes
 
@@ -37,7 +37,7 @@ def walk(url: str, member: str) -> list[list[str]]:
     return pages
 
 
-def test_all_tags_are_listed_in_the_order_of_their_bytes(server: Registry, unique: str) -> None:
+def test_all_tags_are_listed_in_byte_order(server: Registry, unique: str) -> None:
     tagged(server, f"{unique}/app", [*reversed(TAGS)])
     answer = ask("GET", f"{server.url}/{unique}/app/tags/list")
     assert answer.json() == {"name": f"{unique}/app", "tags": TAGS}
@@ -45,7 +45,7 @@ def test_all_tags_are_listed_in_the_order_of_their_bytes(server: Registry, uniqu
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 9, 10, 11, 1000, 999_999_999_999])
-def test_tags_come_in_pages_to_the_end(server: Registry, unique: str, size: int) -> None:
+def test_tags_are_listed_in_pages(server: Registry, unique: str, size: int) -> None:
     tagged(server, unique, TAGS)
     pages = walk(f"{server.url}/{unique}/tags/list?n={size}", "tags")
     assert pages == [TAGS[start : start + size] for start in range(0, len(TAGS), min(size, len(TAGS)))]
@@ -68,7 +68,7 @@ def test_tags_come_in_pages_to_the_end(server: Registry, unique: str, size: int)
         ("other=1", TAGS),
     ],
 )
-def test_a_list_begins_and_ends_where_it_is_asked_to(
+def test_a_page_starts_after_last_and_has_at_most_n_tags(
     server: Registry, unique: str, query: str, expected: list[str]
 ) -> None:
     tagged(server, unique, TAGS)
@@ -80,13 +80,13 @@ def test_a_list_begins_and_ends_where_it_is_asked_to(
 
 @pytest.mark.parametrize("n", ["-1", "1.5", "ten", "0x10", "1e3", "\u0663", "9" * 5000, " "])
 @pytest.mark.parametrize("path", ["{}/tags/list", "_catalog"])
-def test_a_page_of_no_number_is_refused(server: Registry, unique: str, n: str, path: str) -> None:
+def test_a_page_size_that_is_not_a_number_is_rejected(server: Registry, unique: str, n: str, path: str) -> None:
     tagged(server, unique, ["1"])
     answer = ask("GET", f"{server.url}/{path.format(unique)}?n={quote(n)}")
     assert (answer.status, code_of(answer)) == (400, "PAGINATION_NUMBER_INVALID")
 
 
-def test_a_repository_that_is_not_there_is_unknown(server: Registry, unique: str) -> None:
+def test_listing_a_missing_repository_is_answered_with_name_unknown(server: Registry, unique: str) -> None:
     answer = ask("GET", f"{server.url}/{unique}/none/tags/list")
     assert (answer.status, code_of(answer)) == (404, "NAME_UNKNOWN")
 
@@ -118,7 +118,7 @@ def entry(made: Image, artifact_type: str, **members: object) -> dict[str, objec
     return {**made.descriptor, "artifactType": artifact_type, **members}
 
 
-def test_referrers_are_an_index_with_type_and_annotations_of_each(server: Registry, unique: str) -> None:
+def test_referrers_are_listed_with_artifact_type_and_annotations(server: Registry, unique: str) -> None:
     subject = multi_platform("app")
     sbom, signature = artifact(subject, b"sbom"), artifact(subject, b"signature", "application/vnd.example.signature")
     image_like = image([layer({"a": b"1"})], subject=subject.descriptor)
@@ -144,7 +144,7 @@ def test_referrers_are_an_index_with_type_and_annotations_of_each(server: Regist
     assert referrers(server, unique, subject.digest, "?artifactType=none/none") == ([], "artifactType")
 
 
-def test_referrers_of_what_is_not_there_are_an_empty_index_or_known_before_it(server: Registry, unique: str) -> None:
+def test_referrers_of_a_missing_subject_are_listed_too(server: Registry, unique: str) -> None:
     assert referrers(server, f"{unique}/none", digest(b"none")) == ([], "None")
     subject = multi_platform(f"later {unique}")
     early = artifact(subject, b"early")
@@ -154,7 +154,7 @@ def test_referrers_of_what_is_not_there_are_an_empty_index_or_known_before_it(se
     assert [found["digest"] for found in referrers(server, unique, subject.digest)[0]] == [early.digest]
 
 
-def test_a_referrer_is_one_of_its_repository_and_goes_when_it_is_deleted(server: Registry, unique: str) -> None:
+def test_a_referrer_is_listed_in_its_repository_only_and_until_it_is_deleted(server: Registry, unique: str) -> None:
     subject = multi_platform("app")
     made = artifact(subject, b"sbom")
     server.push(f"{unique}/one", made, "sbom")

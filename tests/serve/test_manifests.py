@@ -22,7 +22,7 @@ from tests.parts.images import (
 )
 from tests.parts.mirrorsync import Serve
 from tests.parts.wire import Registry, Response, ask
-from tests.serve.faces import chunked, code_of
+from tests.serve.harness import chunked, code_of
 
 LIMIT = 4 * 1024 * 1024
 
@@ -40,9 +40,7 @@ def small(server: Registry, repository: str, **members: Any) -> Image:
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
-def test_a_manifest_that_is_pushed_by_digest_gets_the_tags_that_are_named(
-    server: Registry, unique: str, algorithm: str
-) -> None:
+def test_a_manifest_pushed_by_digest_gets_the_tags_of_the_query(server: Registry, unique: str, algorithm: str) -> None:
     made = small(server, unique)
     name = digest(made.raw, algorithm)
     done = put(server, unique, f"{name}?tag=1.2.3&tag=1.2&tag=latest", made.raw, made.media_type)
@@ -79,7 +77,7 @@ def test_a_manifest_is_pushed_by_tag_and_by_digest(server: Registry, unique: str
         assert (answer.body, answer.headers["Content-Type"]) == (made.raw, media_type)
 
 
-def test_a_manifest_has_up_to_four_mebibytes(server: Registry, unique: str) -> None:
+def test_a_manifest_of_more_than_four_mebibytes_is_rejected(server: Registry, unique: str) -> None:
     made = small(server, unique)
     raw = padded(made, LIMIT)
     assert put(server, unique, "large", raw, OCI_MANIFEST).status == 201
@@ -122,7 +120,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_manifest_that_is_none_or_two_things_is_refused(server: Registry, unique: str, case: str) -> None:
+def test_an_invalid_or_ambiguous_manifest_is_rejected(server: Registry, unique: str, case: str) -> None:
     change, media_type = WRONG[case]
     raw = json.dumps(change(json.loads(small(server, unique).raw))).encode()
     for reference in ("1", digest(raw)):
@@ -132,12 +130,12 @@ def test_a_manifest_that_is_none_or_two_things_is_refused(server: Registry, uniq
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b'{"a": 1, "a": 2}', b"\xff\xfe{}", b"[" * 100_000, b'{"a": NaN}'])
-def test_a_manifest_that_is_not_json_is_refused(server: Registry, unique: str, raw: bytes) -> None:
+def test_a_manifest_that_is_not_json_is_rejected(server: Registry, unique: str, raw: bytes) -> None:
     answer = put(server, unique, "1", raw, OCI_MANIFEST)
     assert (answer.status, code_of(answer)) == (400, "MANIFEST_INVALID")
 
 
-def test_a_manifest_of_another_digest_is_refused(server: Registry, unique: str) -> None:
+def test_a_manifest_with_another_digest_is_rejected(server: Registry, unique: str) -> None:
     made = small(server, unique)
     for wrong in (digest(b"other"), digest(b"other", "sha512")):
         answer = put(server, unique, wrong, made.raw, OCI_MANIFEST)
@@ -145,7 +143,7 @@ def test_a_manifest_of_another_digest_is_refused(server: Registry, unique: str) 
     assert server.manifest(unique, made.digest).status == 404
 
 
-def test_a_manifest_under_its_sha512_is_found_there(server: Registry, unique: str) -> None:
+def test_a_manifest_pushed_by_sha512_is_served_by_sha512(server: Registry, unique: str) -> None:
     made = small(server, unique)
     name = digest(made.raw, "sha512")
     assert put(server, unique, name, made.raw, OCI_MANIFEST).headers["Docker-Content-Digest"] == name
@@ -153,7 +151,7 @@ def test_a_manifest_under_its_sha512_is_found_there(server: Registry, unique: st
     assert (answer.body, answer.headers["Docker-Content-Digest"]) == (made.raw, name)
 
 
-def test_a_manifest_whose_blobs_are_missing_is_refused(server: Registry, unique: str) -> None:
+def test_a_manifest_with_missing_blobs_is_rejected(server: Registry, unique: str) -> None:
     made = image([layer({"a": unique.encode()}), layer({"b": unique.encode()})])
     names = list(made.all_blobs())
     for missing in names:
@@ -168,14 +166,14 @@ def test_a_manifest_whose_blobs_are_missing_is_refused(server: Registry, unique:
                 assert server.manifest(repository, reference).status == 404
 
 
-def test_a_blob_of_another_size_than_the_manifest_says_is_missing(server: Registry, unique: str) -> None:
+def test_a_blob_of_another_size_than_its_descriptor_counts_as_missing(server: Registry, unique: str) -> None:
     document = json.loads(small(server, unique).raw)
     document["layers"][0]["size"] += 1
     answer = put(server, unique, "1", json.dumps(document).encode(), OCI_MANIFEST)
     assert (answer.status, code_of(answer)) == (404, "MANIFEST_BLOB_UNKNOWN")
 
 
-def test_what_an_index_names_may_come_later_or_never(server: Registry, unique: str) -> None:
+def test_children_of_an_index_may_be_missing(server: Registry, unique: str) -> None:
     made = index([image([layer({"sparse": unique.encode()})]), multi_platform("nested")])
     assert put(server, unique, "sparse", made.raw, OCI_INDEX).status == 201
     assert server.manifest(unique, "sparse").body == made.raw
@@ -184,7 +182,7 @@ def test_what_an_index_names_may_come_later_or_never(server: Registry, unique: s
     assert server.holds(unique, made, "sparse")
 
 
-def test_a_tag_moves_and_the_old_image_stays_by_its_digest(server: Registry, unique: str) -> None:
+def test_a_moved_tag_leaves_the_old_manifest_by_digest(server: Registry, unique: str) -> None:
     old, new = multi_platform("app", "old"), multi_platform("app", "new")
     server.push(unique, old, "latest")
     server.push(unique, new, "latest")
@@ -193,7 +191,7 @@ def test_a_tag_moves_and_the_old_image_stays_by_its_digest(server: Registry, uni
 
 
 @pytest.mark.parametrize("kind", ["image", "index"])
-def test_a_subject_is_acknowledged_whether_it_is_there_or_not(server: Registry, unique: str, kind: str) -> None:
+def test_oci_subject_is_answered_even_if_the_subject_is_missing(server: Registry, unique: str, kind: str) -> None:
     subject = multi_platform(f"subject {unique}")
     made = small(server, unique, subject=subject.descriptor)
     if kind == "index":
@@ -209,7 +207,7 @@ def delete(server: Registry, repository: str, reference: str) -> Response:
     return ask("DELETE", f"{server.url}/{repository}/manifests/{reference}")
 
 
-def test_a_tag_is_deleted_and_nothing_else(server: Registry, unique: str) -> None:
+def test_deleting_a_tag_leaves_the_manifest_and_other_tags(server: Registry, unique: str) -> None:
     made = multi_platform("app")
     server.push(unique, made, "one")
     server.put_manifest(unique, made, "two")
@@ -221,7 +219,7 @@ def test_a_tag_is_deleted_and_nothing_else(server: Registry, unique: str) -> Non
     assert (again.status, code_of(again)) == (404, "MANIFEST_UNKNOWN")
 
 
-def test_a_manifest_is_deleted_with_its_tags(server: Registry, unique: str) -> None:
+def test_deleting_a_manifest_deletes_its_tags(server: Registry, unique: str) -> None:
     made, other = multi_platform("app"), multi_platform("app", "other")
     server.push(unique, made, "one")
     server.put_manifest(unique, made, "two")
@@ -244,7 +242,7 @@ def test_a_deleted_image_can_be_pushed_again(server: Registry, unique: str) -> N
         assert server.tags(unique) == []
 
 
-def test_what_an_index_names_is_not_deleted_from_under_it_in_a_layout(served: Serve, unique: str) -> None:
+def test_a_child_of_an_index_is_not_deleted_from_a_layout(served: Serve, unique: str) -> None:
     server, made = Registry(served.host), multi_platform("app")
     server.push(unique, made, "1")
     refused = delete(server, unique, made.children[0].digest)
@@ -252,7 +250,7 @@ def test_what_an_index_names_is_not_deleted_from_under_it_in_a_layout(served: Se
     assert server.holds(unique, made, "1")
 
 
-def test_an_artifact_and_its_tag_are_kept_as_they_are(server: Registry, unique: str) -> None:
+def test_an_artifact_and_its_tag_are_stored_unchanged(server: Registry, unique: str) -> None:
     subject = multi_platform("app")
     made = artifact(subject, b"bill of materials")
     server.push(unique, made, "sbom")
@@ -260,7 +258,7 @@ def test_an_artifact_and_its_tag_are_kept_as_they_are(server: Registry, unique: 
 
 
 @pytest.mark.parametrize("media_type", [OCI_INDEX, DOCKER_LIST])
-def test_an_index_with_nothing_in_it_is_an_index(server: Registry, unique: str, media_type: str) -> None:
+def test_an_empty_index_is_accepted(server: Registry, unique: str, media_type: str) -> None:
     made = index([], media_type=media_type)
     server.push(unique, made, "nothing")
     assert server.holds(unique, made, "nothing")

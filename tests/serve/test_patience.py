@@ -14,7 +14,7 @@ from mirrorsync.stores.layout.store import LayoutStore
 from mirrorsync.stores.memory import MemoryStore
 from tests.parts.images import digest, noise
 from tests.parts.wire import Registry, ask
-from tests.serve.faces import Around, Line, code_of, path_of
+from tests.serve.harness import Connection, InProcessServer, code_of, path_of
 from tests.serve.test_push import begin, close, where
 
 SHORT = Patience(head_seconds=0.3, stall_seconds=0.3, stall_bytes=1000)
@@ -26,11 +26,11 @@ def hasty(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """Our server, with little patience, over files and over chunks."""
     layout = tmp_path_factory.mktemp("hasty") / "layout"
     store: Store = LayoutStore(layout) if request.param == "files" else MemoryStore()
-    with Around(store, patience=SHORT) as server:
+    with InProcessServer(store, patience=SHORT) as server:
         yield Registry(server.host)
 
 
-def ended(line: Line) -> bool:
+def ended(line: Connection) -> bool:
     """Wait until the server ends the connection; tell whether it did without an answer."""
     try:
         return line.socket.recv(1) == b""
@@ -39,14 +39,14 @@ def ended(line: Line) -> bool:
 
 
 @pytest.mark.parametrize("start", [b"", b"G", b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: "])
-def test_a_request_that_never_comes_ends_the_connection(hasty: Registry, start: bytes) -> None:
-    with Line(hasty.host) as line:
+def test_a_connection_without_a_request_is_closed(hasty: Registry, start: bytes) -> None:
+    with Connection(hasty.host) as line:
         line.send(start)
         assert ended(line)
 
 
-def test_a_head_that_drips_does_not_gain_time_with_every_byte(hasty: Registry) -> None:
-    with Line(hasty.host) as line:
+def test_a_slow_request_head_does_not_extend_its_time_limit(hasty: Registry) -> None:
+    with Connection(hasty.host) as line:
         line.socket.settimeout(0.02)
         line.send(b"GET /v2/ HTTP/1.1\r\n")
         sent = 0
@@ -62,17 +62,17 @@ def test_a_head_that_drips_does_not_gain_time_with_every_byte(hasty: Registry) -
                 break
 
 
-def test_a_connection_that_is_idle_after_an_answer_ends(hasty: Registry) -> None:
-    with Line(hasty.host) as line:
+def test_a_connection_that_is_idle_after_an_answer_is_closed(hasty: Registry) -> None:
+    with Connection(hasty.host) as line:
         assert line.ask("GET", "/v2/").status == 200
         assert line.ask("GET", "/v2/").status == 200
         assert ended(line)
 
 
-def test_a_body_that_stalls_is_refused_and_its_upload_can_go_on(hasty: Registry, unique: str) -> None:
+def test_a_body_that_stalls_is_rejected_and_its_upload_can_be_continued(hasty: Registry, unique: str) -> None:
     data = noise(unique, 1000)
     upload = begin(hasty, unique)
-    with Line(hasty.host) as line:
+    with Connection(hasty.host) as line:
         line.begin("PATCH", path_of(upload), {"Content-Length": 1000})
         line.send(data[:400])
         answer = line.answer()
@@ -82,9 +82,9 @@ def test_a_body_that_stalls_is_refused_and_its_upload_can_go_on(hasty: Registry,
     assert close(upload, data, data[400:]).status == 201
 
 
-def test_a_body_that_drips_is_refused_too(hasty: Registry, unique: str) -> None:
+def test_a_body_that_is_too_slow_is_rejected(hasty: Registry, unique: str) -> None:
     upload = begin(hasty, unique)
-    with Line(hasty.host) as line:
+    with Connection(hasty.host) as line:
         line.begin("PATCH", path_of(upload), {"Content-Length": 100_000})
         line.socket.settimeout(0.02)
         answered = b""
@@ -98,11 +98,11 @@ def test_a_body_that_drips_is_refused_too(hasty: Registry, unique: str) -> None:
         assert answered.startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_body_that_is_slow_and_not_too_slow_is_taken(unique: str) -> None:
+def test_a_body_just_fast_enough_is_accepted(unique: str) -> None:
     data = noise(unique, 12_000)
-    with Around(MemoryStore(), patience=Patience(stall_seconds=2, stall_bytes=1000)) as around:
+    with InProcessServer(MemoryStore(), patience=Patience(stall_seconds=2, stall_bytes=1000)) as around:
         upload = begin(Registry(around.host), unique)
-        with Line(around.host) as line:
+        with Connection(around.host) as line:
             line.begin("PUT", f"{path_of(upload)}?digest={digest(data)}", {"Content-Length": len(data)})
             line.socket.settimeout(0.25)  # 12 pieces at this pace take longer than a stall may last
             for start in range(0, len(data), 1000):
@@ -114,16 +114,16 @@ def test_a_body_that_is_slow_and_not_too_slow_is_taken(unique: str) -> None:
             assert line.answer("PUT").status == 201
 
 
-def test_a_manifest_that_stalls_is_refused(hasty: Registry, unique: str) -> None:
-    with Line(hasty.host) as line:
+def test_a_manifest_that_stalls_is_rejected(hasty: Registry, unique: str) -> None:
+    with Connection(hasty.host) as line:
         line.begin("PUT", f"/v2/{unique}/manifests/1", {"Content-Length": 100})
         line.send(b"{")
         assert line.answer().status == 408
 
 
-def test_an_answer_that_nobody_takes_is_broken_off(hasty: Registry, unique: str) -> None:
+def test_the_connection_of_a_client_that_reads_nothing_is_reset(hasty: Registry, unique: str) -> None:
     name = hasty.push_blob(unique, LARGE)
-    with Line(hasty.host) as line:
+    with Connection(hasty.host) as line:
         line.send(f"GET /v2/{unique}/blobs/{name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         head = line.socket.recv(1000)
         assert head.startswith(b"HTTP/1.1 200 ")
@@ -138,9 +138,9 @@ def wait_for_reset(connection: socket.socket) -> None:
     assert waiting.poll(60_000)
 
 
-def test_many_small_answers_that_nobody_takes_are_broken_off(hasty: Registry) -> None:
+def test_unread_small_answers_reset_the_connection(hasty: Registry) -> None:
     request = b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"
-    with Line(hasty.host) as line:
+    with Connection(hasty.host) as line:
 
         def ask_for_ever() -> None:
             while True:  # until the server reads no more, and then ends it

@@ -16,7 +16,7 @@ from tests.parts.images import digest, image, layer, multi_platform, noise
 from tests.parts.mirrorsync import COMMAND, Mirrorsync, Serve, plain
 from tests.parts.processes import free_port
 from tests.parts.wire import Registry, ask
-from tests.serve.faces import Line, code_of, path_of
+from tests.serve.harness import Connection, code_of, path_of
 
 SMALL = image([layer({"etc/none": b""})])
 
@@ -56,7 +56,7 @@ def test_it_listens_on_loopback_unless_told_otherwise(mirrorsync: Mirrorsync, tm
         assert connects("127.0.0.2", server.port)
 
 
-def test_it_says_at_once_where_it_listens(tmp_path: Path) -> None:
+def test_the_address_is_printed_at_startup(tmp_path: Path) -> None:
     with started(f"oci:{tmp_path}/layout", "--listen", "127.0.0.1:0") as process:
         line = line_of(process)
         assert line.startswith(f"serving oci:{tmp_path}/layout at http://127.0.0.1:")
@@ -66,17 +66,17 @@ def test_it_says_at_once_where_it_listens(tmp_path: Path) -> None:
         assert ask("GET", f"http://127.0.0.1:{document['port']}/v2/").status == 200
 
 
-def test_it_makes_nothing_before_something_is_pushed(tmp_path: Path) -> None:
+def test_no_file_is_created_before_the_first_push(tmp_path: Path) -> None:
     with Serve(tmp_path / "layout") as server:
         assert ask("GET", f"http://{server.host}/v2/_catalog").json() == {"repositories": []}
         assert not (tmp_path / "layout").exists()
 
 
-def test_a_port_in_use_is_one_clear_line(mirrorsync: Mirrorsync, served: Serve) -> None:
+def test_a_port_in_use_is_reported_in_one_line(mirrorsync: Mirrorsync, served: Serve) -> None:
     done = mirrorsync("serve", "oci:layout", "--listen", served.host, code=1)
     line, remedy = done.err.splitlines()
     assert "--listen" in remedy
-    assert f"{served.host} cannot be listened on: address already in use" in line
+    assert f"cannot listen on {served.host}: address already in use" in line
     assert done.out == ""
 
 
@@ -84,14 +84,14 @@ def test_a_port_in_use_is_one_clear_line(mirrorsync: Mirrorsync, served: Serve) 
     ("listen", "code"),
     [("5000", 2), (":5000", 2), ("127.0.0.1:", 2), ("127.0.0.1:70000", 2), ("127.0.0.1:http", 2), ("192.0.2.1:0", 1)],
 )
-def test_an_address_that_is_none_is_one_clear_line(mirrorsync: Mirrorsync, listen: str, code: int) -> None:
+def test_an_invalid_address_is_reported_in_one_line(mirrorsync: Mirrorsync, listen: str, code: int) -> None:
     done = mirrorsync("serve", "oci:layout", "--listen", listen, code=code)
     line, remedy = done.err.splitlines()
     assert listen in line
     assert "HOST:PORT" in line + remedy
 
 
-def test_a_directory_that_is_no_layout_is_refused_at_the_start(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
+def test_a_directory_that_is_not_a_layout_is_rejected_at_startup(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/holiday.jpg").write_bytes(b"")
     done = mirrorsync("serve", "oci:photos", "--listen", "127.0.0.1:0", code=1)
@@ -101,11 +101,9 @@ def test_a_directory_that_is_no_layout_is_refused_at_the_start(mirrorsync: Mirro
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_finishes_what_is_in_flight_when_it_is_told_to_stop(
-    tmp_path: Path, unique: str, number: signal.Signals
-) -> None:
+def test_requests_in_flight_are_finished_before_it_stops(tmp_path: Path, unique: str, number: signal.Signals) -> None:
     data = noise(unique, 3_000_000)
-    with Serve(tmp_path / "layout") as server, Line(server.host) as idle, Line(server.host) as line:
+    with Serve(tmp_path / "layout") as server, Connection(server.host) as idle, Connection(server.host) as line:
         assert idle.ask("GET", "/v2/").status == 200  # a connection that is kept alive holds nobody up
         started = ask("POST", f"http://{server.host}/v2/app/blobs/uploads/")
         target = f"{path_of(started.headers['Location'])}?digest={digest(data)}"
@@ -123,7 +121,7 @@ def test_it_finishes_what_is_in_flight_when_it_is_told_to_stop(
 
 
 def test_the_second_signal_ends_it_at_once(tmp_path: Path) -> None:
-    with Serve(tmp_path / "layout") as server, Line(server.host) as line:
+    with Serve(tmp_path / "layout") as server, Connection(server.host) as line:
         started = ask("POST", f"http://{server.host}/v2/app/blobs/uploads/")
         line.begin("PATCH", path_of(started.headers["Location"]), {"Content-Length": 1000})
         server.process.send_signal(signal.SIGTERM)
@@ -133,7 +131,7 @@ def test_the_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         assert server.process.wait(60) == 143
 
 
-def test_what_was_pushed_is_there_after_a_restart_even_when_it_was_killed(tmp_path: Path) -> None:
+def test_pushed_content_survives_a_kill_and_restart(tmp_path: Path) -> None:
     made = multi_platform("app")
     with Serve(tmp_path / "layout") as server:
         registry = Registry(server.host)
@@ -149,7 +147,7 @@ def test_what_was_pushed_is_there_after_a_restart_even_when_it_was_killed(tmp_pa
         assert registry.tags("app") == ["1", "2"]
 
 
-def test_a_push_is_on_the_disk_when_it_is_answered(tmp_path: Path) -> None:
+def test_a_push_is_durable_before_it_is_answered(tmp_path: Path) -> None:
     with Serve(tmp_path / "layout") as server:
         registry = Registry(server.host)
         for number in range(3):
@@ -171,7 +169,7 @@ def mirror_into(mirrorsync: Mirrorsync, source: Serve, directory: Path) -> Path:
     )
 
 
-def test_there_is_one_writer_and_the_others_are_told_so(mirrorsync: Mirrorsync, served: Serve, tmp_path: Path) -> None:
+def test_there_is_one_writer_and_others_get_an_error(mirrorsync: Mirrorsync, served: Serve, tmp_path: Path) -> None:
     layout = tmp_path / "layout"
     Registry(served.host).push(f"{tmp_path.name}/app", SMALL, "1")
     mirror_into(mirrorsync, served, layout)
@@ -195,7 +193,7 @@ def test_there_is_one_writer_and_the_others_are_told_so(mirrorsync: Mirrorsync, 
         assert Registry(other.host).tags("mine") == ["1", "2"]
 
 
-def test_a_reader_sees_at_once_what_apply_writes(mirrorsync: Mirrorsync, served: Serve, tmp_path: Path) -> None:
+def test_content_written_by_apply_is_served_at_once(mirrorsync: Mirrorsync, served: Serve, tmp_path: Path) -> None:
     layout = tmp_path / "layout"
     name = f"{tmp_path.name}/app"
     mirror_into(mirrorsync, served, layout)
@@ -218,7 +216,7 @@ def test_a_read_only_server_takes_no_lock_and_writes_nothing(tmp_path: Path) -> 
     assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "layout").rglob("*")) == before
 
 
-def test_a_port_of_loopback_version_six_is_served(tmp_path: Path) -> None:
+def test_ipv6_loopback_is_served(tmp_path: Path) -> None:
     port = free_port()
     with started(f"oci:{tmp_path}/layout", "--listen", f"[::1]:{port}") as process:
         assert line_of(process).endswith(f"http://[::1]:{port}\n")

@@ -14,20 +14,20 @@ from mirrorsync.stores.memory import MemoryRepository, MemoryStore
 from tests.parts.images import digest, image, layer, multi_platform, noise
 from tests.parts.mirrorsync import Serve
 from tests.parts.wire import Registry, ask
-from tests.serve.faces import Around, Line, code_of, raw
+from tests.serve.harness import Connection, InProcessServer, code_of, raw
 
 DATA = noise("range", 3_000_000)
 EMPTY = digest(b"")
 CHANGING = {"date"}
 
 
-def test_it_says_that_it_is_a_registry(server: Registry) -> None:
+def test_the_api_version_is_answered(server: Registry) -> None:
     answer = ask("GET", f"{server.url}/")
     assert (answer.status, answer.json()) == (200, {})
     assert answer.headers["Docker-Distribution-API-Version"] == "registry/2.0"
 
 
-def test_a_manifest_is_read_by_tag_and_by_digest_byte_for_byte(server: Registry, unique: str) -> None:
+def test_a_manifest_is_served_by_tag_and_by_digest_byte_for_byte(server: Registry, unique: str) -> None:
     made = multi_platform("app")
     server.push(f"{unique}/a/b/c", made, "v1.0_x-y")
     for reference in ("v1.0_x-y", made.digest):
@@ -78,7 +78,7 @@ def test_head_has_the_headers_of_get_and_no_body(server: Registry, unique: str) 
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_what_a_client_has_already_is_not_sent_again(
+def test_if_none_match_is_answered_with_304(
     server: Registry, unique: str, condition: str, status: int, method: str
 ) -> None:
     made = image([layer({"etc/none": b""})])
@@ -112,7 +112,7 @@ RANGES = {
 
 
 @pytest.mark.parametrize("wanted", RANGES)
-def test_a_range_of_a_blob_is_sent_alone(server: Registry, unique: str, wanted: str) -> None:
+def test_only_the_requested_range_of_a_blob_is_sent(server: Registry, unique: str, wanted: str) -> None:
     start, end = RANGES[wanted]
     server.push_blob(f"{unique}/app", DATA)
     answer = server.blob(f"{unique}/app", digest(DATA), {"Range": wanted})
@@ -123,7 +123,7 @@ def test_a_range_of_a_blob_is_sent_alone(server: Registry, unique: str, wanted: 
 
 
 @pytest.mark.parametrize("wanted", ["bytes=3000000-", "bytes=3000000-3000001", "bytes=-0", "bytes=5-4"])
-def test_a_range_that_is_not_there_is_refused_with_the_size(server: Registry, unique: str, wanted: str) -> None:
+def test_a_range_beyond_the_blob_is_rejected_with_its_size(server: Registry, unique: str, wanted: str) -> None:
     server.push_blob(f"{unique}/app", DATA)
     answer = server.blob(f"{unique}/app", digest(DATA), {"Range": wanted})
     assert answer.status == 416
@@ -132,10 +132,10 @@ def test_a_range_that_is_not_there_is_refused_with_the_size(server: Registry, un
 
 
 @pytest.mark.parametrize("wanted", ["bytes=0-1,5-6", "bytes=-", "bytes=a-b", "bytes=\u0661-", "lines=1-2", "0-10"])
-def test_a_range_that_is_none_gets_the_whole_blob(server: Registry, unique: str, wanted: str) -> None:
+def test_an_invalid_range_is_ignored(server: Registry, unique: str, wanted: str) -> None:
     data = b"0123456789"
     server.push_blob(f"{unique}/app", data)
-    with Line(server.host) as line:
+    with Connection(server.host) as line:
         head = f"GET /v2/{unique}/app/blobs/{digest(data)} HTTP/1.1\r\nHost: localhost\r\nRange: {wanted}\r\n\r\n"
         line.send(head.encode())
         answer = line.answer()
@@ -143,7 +143,7 @@ def test_a_range_that_is_none_gets_the_whole_blob(server: Registry, unique: str,
     assert "Content-Range" not in answer.headers
 
 
-def test_a_range_of_another_version_gets_the_whole_blob(server: Registry, unique: str) -> None:
+def test_a_range_is_ignored_if_if_range_does_not_match(server: Registry, unique: str) -> None:
     data = b"0123456789"
     server.push_blob(f"{unique}/app", data)
     asked = {"Range": "bytes=2-3"}
@@ -153,19 +153,19 @@ def test_a_range_of_another_version_gets_the_whole_blob(server: Registry, unique
     assert (other.status, other.body) == (200, data)
 
 
-def test_the_empty_blob_is_sent_and_has_no_range(server: Registry, unique: str) -> None:
+def test_the_empty_blob_is_served_and_every_range_of_it_rejected(server: Registry, unique: str) -> None:
     server.push_blob(f"{unique}/app", b"")
     answer = server.blob(f"{unique}/app", EMPTY)
     assert (answer.status, answer.body, answer.headers["Content-Length"]) == (200, b"", "0")
     assert server.blob(f"{unique}/app", EMPTY, {"Range": "bytes=0-"}).status == 416
 
 
-def test_one_connection_serves_one_request_after_the_other(server: Registry, unique: str) -> None:
+def test_several_requests_are_served_on_one_connection(server: Registry, unique: str) -> None:
     made = multi_platform("app")
     server.push(f"{unique}/app", made, "1")
     server.push_blob(f"{unique}/app", DATA)
     blob = f"/v2/{unique}/app/blobs/{digest(DATA)}"
-    with Line(server.host) as line:
+    with Connection(server.host) as line:
         for _ in range(2):
             assert line.ask("GET", blob).body == DATA
             assert line.ask("HEAD", blob).status == 200
@@ -177,11 +177,11 @@ def test_one_connection_serves_one_request_after_the_other(server: Registry, uni
             assert line.ask("GET", "/nothing").status == 404
 
 
-def test_a_client_that_hangs_up_disturbs_nobody(server: Registry, served: Serve, unique: str) -> None:
+def test_a_client_that_hangs_up_does_not_affect_others(server: Registry, served: Serve, unique: str) -> None:
     data = noise(f"hang {unique}", 20_000_000)  # more than sockets hold
     server.push_blob(f"{unique}/app", data)
     for _ in range(5):
-        with Line(server.host) as line:
+        with Connection(server.host) as line:
             line.send(f"GET /v2/{unique}/app/blobs/{digest(data)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             assert line.socket.recv(1000).startswith(b"HTTP/1.1 200 OK")
     assert server.blob(f"{unique}/app", digest(data)).body == data
@@ -206,8 +206,8 @@ class _BreakingRepository(MemoryRepository):
         raise RegistryUnavailable("it is gone")
 
 
-def test_a_blob_that_cannot_be_read_to_its_end_breaks_off_too(unique: str) -> None:
-    with Around(_Breaking()) as around:
+def test_the_connection_is_closed_if_a_blob_cannot_be_read_to_its_end(unique: str) -> None:
+    with InProcessServer(_Breaking()) as around:
         server = Registry(around.host)
         server.push_blob(f"{unique}/app", DATA)
         with pytest.raises((http.client.IncompleteRead, ConnectionError)) as caught:
@@ -217,7 +217,7 @@ def test_a_blob_that_cannot_be_read_to_its_end_breaks_off_too(unique: str) -> No
         assert ask("GET", f"{server.url}/").status == 200
 
 
-def test_what_is_damaged_on_the_disk_is_not_sent_as_an_answer(served: Serve, unique: str) -> None:
+def test_content_damaged_on_disk_is_not_served(served: Serve, unique: str) -> None:
     server = Registry(served.host)
     made = multi_platform(f"damaged {unique}")
     server.push(f"{unique}/app", made, "1")

@@ -9,7 +9,7 @@ import pytest
 from tests.parts.images import digest, noise
 from tests.parts.mirrorsync import Serve
 from tests.parts.wire import Registry, Response, ask
-from tests.serve.faces import Around, Line, chunked, code_of, path_of
+from tests.serve.harness import Connection, InProcessServer, chunked, code_of, path_of
 
 BYTES = {"Content-Type": "application/octet-stream"}
 
@@ -64,13 +64,13 @@ def test_a_blob_is_pushed_by_post_and_put(server: Registry, unique: str, size: i
 
 
 @pytest.mark.parametrize("size", [0, 1, 3_000_001])
-def test_a_blob_is_pushed_by_one_post(server: Registry, unique: str, size: int) -> None:
+def test_a_blob_is_pushed_by_a_single_post(server: Registry, unique: str, size: int) -> None:
     data = noise(unique, size)
     done = ask("POST", f"{server.url}/{unique}/blobs/uploads/?digest={digest(data)}", data, BYTES)
     assert_created(server, unique, data, done)
 
 
-def test_a_blob_is_pushed_in_chunks_and_its_status_is_told_in_between(server: Registry, unique: str) -> None:
+def test_a_blob_is_pushed_in_chunks_and_its_status_can_be_asked_in_between(server: Registry, unique: str) -> None:
     data = noise(unique, 2_500_000)
     upload = begin(server, unique)
     assert where(upload) == "0-0"
@@ -83,14 +83,14 @@ def test_a_blob_is_pushed_in_chunks_and_its_status_is_told_in_between(server: Re
     assert_created(server, unique, data, close(upload, data, data[2_000_000:]))
 
 
-def test_the_last_put_may_be_empty_and_say_where_it_stands(server: Registry, unique: str) -> None:
+def test_the_last_put_may_be_empty_with_a_content_range(server: Registry, unique: str) -> None:
     data = noise(unique, 1000)
     upload = begin(server, unique)
     assert patch(upload, 0, data).status == 202
     assert_created(server, unique, data, close(upload, data))
 
 
-def test_a_body_of_unknown_length_is_taken(server: Registry, unique: str) -> None:
+def test_a_body_of_unknown_length_is_accepted(server: Registry, unique: str) -> None:
     data = noise(unique, 2_500_000)
     upload = begin(server, unique)
     told = chunked(server.host, "PATCH", path_of(upload), [data[:10], data[10:2_000_000], data[2_000_000:]])
@@ -99,7 +99,9 @@ def test_a_body_of_unknown_length_is_taken(server: Registry, unique: str) -> Non
 
 
 @pytest.mark.parametrize("start", [0, 99, 101, 5000])
-def test_a_chunk_out_of_order_is_refused_and_the_upload_goes_on(server: Registry, unique: str, start: int) -> None:
+def test_a_chunk_out_of_order_is_rejected_and_the_upload_can_be_continued(
+    server: Registry, unique: str, start: int
+) -> None:
     data = noise(unique, 300)
     upload = begin(server, unique)
     assert patch(upload, 0, data[:100]).status == 202
@@ -115,7 +117,7 @@ def test_a_chunk_out_of_order_is_refused_and_the_upload_goes_on(server: Registry
 
 
 @pytest.mark.parametrize("told", ["nonsense", "0-", "-5", "5-0", "bytes 0-9", "lines 0-99", "0-99999999999999999999"])
-def test_a_chunk_that_is_not_as_long_as_it_says_is_refused(server: Registry, unique: str, told: str) -> None:
+def test_a_chunk_whose_content_range_and_length_disagree_is_rejected(server: Registry, unique: str, told: str) -> None:
     data = noise(unique, 100)
     upload = begin(server, unique)
     assert ask("PATCH", upload, data, {**BYTES, "Content-Range": told}).status in (400, 416)
@@ -124,12 +126,10 @@ def test_a_chunk_that_is_not_as_long_as_it_says_is_refused(server: Registry, uni
 
 
 @pytest.mark.parametrize(("size", "sent"), [(1000, 400), (5_000_000, 2_100_000)])
-def test_a_chunk_that_breaks_off_is_kept_as_far_as_it_came_and_continued(
-    server: Registry, unique: str, size: int, sent: int
-) -> None:
+def test_an_interrupted_chunk_is_kept_and_continued(server: Registry, unique: str, size: int, sent: int) -> None:
     data = noise(unique, size)
     upload = begin(server, unique)
-    with Line(server.host) as line:
+    with Connection(server.host) as line:
         line.begin("PATCH", path_of(upload), {"Content-Range": f"0-{size - 1}", "Content-Length": size})
         line.send(data[:sent])
     # This waits for the chunk that broke off, and says where to go on.
@@ -140,10 +140,10 @@ def test_a_chunk_that_breaks_off_is_kept_as_far_as_it_came_and_continued(
     assert_created(server, unique, data, close(upload, data))
 
 
-def test_a_put_that_breaks_off_leaves_no_blob(server: Registry, unique: str) -> None:
+def test_an_interrupted_put_leaves_no_blob(server: Registry, unique: str) -> None:
     data = noise(unique, 2_000_000)
     upload = begin(server, unique)
-    with Line(server.host) as line:
+    with Connection(server.host) as line:
         line.begin("PUT", f"{path_of(upload)}?digest={digest(data)}", {"Content-Length": len(data)})
         line.send(data[:-1])
     ended = patch(upload, 0, b"?")  # waits for it
@@ -151,7 +151,7 @@ def test_a_put_that_breaks_off_leaves_no_blob(server: Registry, unique: str) -> 
     assert absent(server, unique, data)
 
 
-def test_content_of_another_digest_never_becomes_a_blob(server: Registry, unique: str) -> None:
+def test_content_with_another_digest_never_becomes_a_blob(server: Registry, unique: str) -> None:
     data, other = noise(unique, 2000), noise(f"{unique} other", 2000)
     upload = begin(server, unique)
     assert patch(upload, 0, data[:1000]).status == 202
@@ -168,7 +168,7 @@ def test_content_of_another_digest_never_becomes_a_blob(server: Registry, unique
 
 
 @pytest.mark.parametrize("query", ["", "?digest=", "?digest=sha256:abc", "?digest=md5:abc", "?digest=../../etc/passwd"])
-def test_a_put_without_a_usable_digest_is_refused_and_the_upload_goes_on(
+def test_a_put_without_a_valid_digest_is_rejected_and_the_upload_can_be_continued(
     server: Registry, unique: str, query: str
 ) -> None:
     data = noise(unique, 1000)
@@ -178,7 +178,7 @@ def test_a_put_without_a_usable_digest_is_refused_and_the_upload_goes_on(
     assert_created(server, unique, data, close(upload, data, data))
 
 
-def test_sha512_is_a_digest_too(server: Registry, unique: str) -> None:
+def test_a_blob_is_pushed_by_sha512(server: Registry, unique: str) -> None:
     data = noise(unique, 1000)
     name = digest(data, "sha512")
     upload = begin(server, unique, "?digest-algorithm=sha512")
@@ -218,7 +218,7 @@ def test_a_blob_is_mounted_from_another_repository(server: Registry, unique: str
     assert_created(server, f"{unique}/to", data, ask("POST", url))
 
 
-def test_a_blob_is_mounted_from_wherever_it_is_where_all_repositories_share_theirs(served: Serve, unique: str) -> None:
+def test_a_blob_is_mounted_without_from_if_all_repositories_share_blobs(served: Serve, unique: str) -> None:
     server, data = Registry(served.host), noise(unique, 1000)
     server.push_blob(f"{unique}/from", data)
     url = f"{server.url}/{unique}/to/blobs/uploads/?mount={digest(data)}"
@@ -227,20 +227,20 @@ def test_a_blob_is_mounted_from_wherever_it_is_where_all_repositories_share_thei
 
 
 @pytest.mark.parametrize("origin", ["&from={0}/from", "&from={0}/none", "", "&from=NO/../name"])
-def test_a_mount_of_what_is_not_there_becomes_an_upload(server: Registry, unique: str, origin: str) -> None:
+def test_a_mount_of_a_missing_blob_opens_an_upload(server: Registry, unique: str, origin: str) -> None:
     data = noise(unique, 1000)
     server.push_blob(f"{unique}/from", b"something else")
     upload = begin(server, f"{unique}/to", f"?mount={digest(data)}{origin.format(unique)}")
     assert_created(server, f"{unique}/to", data, close(upload, data, data))
 
 
-def test_a_blob_is_in_the_repository_it_was_pushed_to_alone(around_memory: Around, unique: str) -> None:
-    server, data = Registry(around_memory.host), noise(unique, 10)
+def test_a_blob_is_only_in_the_repository_it_was_pushed_to(memory_server: InProcessServer, unique: str) -> None:
+    server, data = Registry(memory_server.host), noise(unique, 10)
     server.push_blob(f"{unique}/one", data)
     assert absent(server, f"{unique}/other", data)
 
 
-def test_no_bytes_of_an_upload_stay_that_was_refused_or_is_over(served: Serve, unique: str) -> None:
+def test_no_file_is_left_of_a_rejected_or_ended_upload(served: Serve, unique: str) -> None:
     server = Registry(served.host)
     incoming = served.log.parent / served.log.name.removesuffix(".serve.log") / ".incoming"
     kept = begin(server, unique)  # so that there is a directory to look into

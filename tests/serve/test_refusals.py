@@ -10,7 +10,7 @@ from mirrorsync.stores.memory import MemoryStore
 from tests.parts.images import digest, multi_platform
 from tests.parts.mirrorsync import Serve
 from tests.parts.wire import Registry, ask
-from tests.serve.faces import Around, Line, code_of, raw
+from tests.serve.harness import Connection, InProcessServer, code_of, raw
 
 NONE = digest(b"none")
 BAD_NAMES = [
@@ -42,7 +42,7 @@ BAD_NAMES = [
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_a_name_outside_the_grammar_is_refused(server: Registry, name: str) -> None:
+def test_a_repository_name_outside_the_grammar_is_rejected(server: Registry, name: str) -> None:
     for method, path in (
         ("GET", "tags/list"),
         ("GET", "manifests/latest"),
@@ -56,7 +56,7 @@ def test_a_name_outside_the_grammar_is_refused(server: Registry, name: str) -> N
 
 
 @pytest.mark.parametrize("tag", ["..", "%2e%2e", "-x", ".x", "a" * 129, "a%00", "a%20b", "a%2fb", "%c3%bc", "a+b"])
-def test_a_tag_outside_the_grammar_is_refused(server: Registry, unique: str, tag: str) -> None:
+def test_a_tag_outside_the_grammar_is_rejected(server: Registry, unique: str, tag: str) -> None:
     for method in ("GET", "PUT", "DELETE"):
         answer = raw(server.host, method, f"/v2/{unique}/manifests/{tag}", {"Content-Length": 0})
         assert (answer.status, code_of(answer)) == (400, "TAG_INVALID")
@@ -78,7 +78,7 @@ def test_a_tag_outside_the_grammar_is_refused(server: Registry, unique: str, tag
         "sha256:" + "a" * 64 + "%0a",
     ],
 )
-def test_a_digest_outside_the_grammar_is_refused(server: Registry, unique: str, name: str) -> None:
+def test_a_digest_outside_the_grammar_is_rejected(server: Registry, unique: str, name: str) -> None:
     for method, path in (
         ("GET", "manifests"),
         ("GET", "blobs"),
@@ -91,7 +91,7 @@ def test_a_digest_outside_the_grammar_is_refused(server: Registry, unique: str, 
         assert method == "HEAD" or code_of(answer) == "DIGEST_INVALID"
 
 
-def test_what_is_not_there_has_its_own_code(server: Registry, unique: str) -> None:
+def test_missing_content_is_answered_with_its_error_code(server: Registry, unique: str) -> None:
     server.push(unique, multi_platform("app"), "1")
     for path, code in (
         ("manifests/none", "MANIFEST_UNKNOWN"),
@@ -105,7 +105,7 @@ def test_what_is_not_there_has_its_own_code(server: Registry, unique: str) -> No
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/", "/v2/app", "/v2/app/blobs", "/v2//", "/v2/../v2/", "/%00", "/v2/a/tags"])
-def test_a_path_of_no_registry_is_not_found(server: Registry, path: str) -> None:
+def test_a_path_outside_the_api_is_not_found(server: Registry, path: str) -> None:
     answer = raw(server.host, "GET", path)
     assert (answer.status, code_of(answer)) == (404, "UNSUPPORTED")
 
@@ -121,7 +121,7 @@ def test_a_path_of_no_registry_is_not_found(server: Registry, path: str) -> None
         ("PROPFIND", "/v2/", {"GET", "HEAD"}),
     ],
 )
-def test_a_method_that_is_not_for_this_is_refused_with_those_that_are(
+def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(
     server: Registry, method: str, path: str, allowed: set[str]
 ) -> None:
     answer = raw(server.host, method, path)
@@ -129,9 +129,9 @@ def test_a_method_that_is_not_for_this_is_refused_with_those_that_are(
     assert set(answer.headers["Allow"].split(",")) == allowed
 
 
-def test_a_refusal_does_not_spoil_the_next_request(server: Registry, unique: str) -> None:
+def test_a_rejected_body_does_not_spoil_the_next_request(server: Registry, unique: str) -> None:
     body = b"GET /v2/ HTTP/1.1\r\nHost: smuggled\r\n\r\n" * 50
-    with Line(server.host) as line:
+    with Connection(server.host) as line:
         line.begin("PUT", f"/v2/{unique}/blobs/uploads/none?digest={NONE}", {"Content-Length": len(body)})
         line.send(body)
         answer = line.answer()
@@ -143,15 +143,17 @@ def test_a_refusal_does_not_spoil_the_next_request(server: Registry, unique: str
 @pytest.mark.parametrize(
     "nonsense", [b"nonsense\r\n\r\n", b"GET /v2/ HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 100_000, b"\x16\x03\x01\x02\x00"]
 )
-def test_what_is_no_http_is_refused_and_disturbs_nobody(server: Registry, served: Serve, nonsense: bytes) -> None:
-    with Line(server.host) as line:
+def test_bytes_that_are_not_http_are_rejected_and_do_not_affect_others(
+    server: Registry, served: Serve, nonsense: bytes
+) -> None:
+    with Connection(server.host) as line:
         line.send(nonsense + b"\r\n\r\n")
         assert line.socket.recv(100_000).startswith(b"HTTP/1.")
     assert ask("GET", f"{server.url}/").status == 200
     assert b"Traceback" not in served.log.read_bytes()
 
 
-def test_what_a_client_writes_does_not_forge_lines_in_the_log(served: Serve, unique: str) -> None:
+def test_a_request_cannot_forge_lines_in_the_log(served: Serve, unique: str) -> None:
     raw(served.host, "GET", f"/v2/{unique}%0a2026-01-01%20forged%1b[2J/tags/list")
     log = served.log.read_text()
     (line,) = [line for line in log.splitlines() if "forged" in line]
@@ -163,9 +165,9 @@ def test_what_a_client_writes_does_not_forge_lines_in_the_log(served: Serve, uni
 def frozen() -> Iterator[Registry]:
     """A read-only server with one image in it."""
     store = MemoryStore()
-    with Around(store) as writable:
+    with InProcessServer(store) as writable:
         Registry(writable.host).push("app", multi_platform("app"), "1")
-    with Around(store, read_only=True) as server:
+    with InProcessServer(store, read_only=True) as server:
         yield Registry(server.host)
 
 
@@ -182,7 +184,7 @@ def frozen() -> Iterator[Registry]:
         ("DELETE", "manifests/1"),
     ],
 )
-def test_a_read_only_server_refuses_writers_and_serves_readers(frozen: Registry, method: str, path: str) -> None:
+def test_a_read_only_server_rejects_writes_and_serves_reads(frozen: Registry, method: str, path: str) -> None:
     answer = ask(method, f"{frozen.url}/app/{path}", b"body" if method != "DELETE" else None)
     assert (answer.status, code_of(answer)) == (405, "UNSUPPORTED")
     assert "read-only" in answer.json()["errors"][0]["message"]

@@ -14,7 +14,7 @@ from mirrorsync.serve.uploads import Upload, Uploads, owner_of
 from mirrorsync.stores.layout.store import LayoutStore
 from tests.parts.mirrorsync import Serve
 from tests.parts.wire import Registry, ask
-from tests.serve.faces import Line
+from tests.serve.harness import Connection
 from tests.serve.test_push import begin
 
 
@@ -33,7 +33,7 @@ async def _bytes(*pieces: bytes) -> AsyncIterator[bytes]:
         yield piece
 
 
-def test_an_upload_is_forgotten_after_an_hour_of_silence(tmp_path: Path) -> None:
+def test_an_idle_upload_ends_after_an_hour(tmp_path: Path) -> None:
     async def scenario() -> None:
         store, time = LayoutStore(tmp_path / "layout"), Time()
         uploads, repository = Uploads(time), store.repository("app")
@@ -54,7 +54,7 @@ def test_an_upload_is_forgotten_after_an_hour_of_silence(tmp_path: Path) -> None
     asyncio.run(scenario())
 
 
-def test_an_upload_is_not_forgotten_while_somebody_sends_however_slowly(tmp_path: Path) -> None:
+def test_an_upload_does_not_end_while_bytes_arrive_slowly(tmp_path: Path) -> None:
     async def scenario() -> None:
         store, time = LayoutStore(tmp_path / "layout"), Time()
         uploads, repository = Uploads(time), store.repository("app")
@@ -85,7 +85,7 @@ async def send_for_ever(uploads: Uploads, upload: Upload, sending: asyncio.Event
         await asyncio.Event().wait()
 
 
-def test_a_client_that_opens_too_many_uploads_loses_those_that_it_used_least(tmp_path: Path) -> None:
+def test_a_client_with_too_many_uploads_loses_the_least_recently_used(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = LayoutStore(tmp_path / "layout")
         uploads, repository = Uploads(most=100, most_of_one=3), store.repository("app")
@@ -110,7 +110,7 @@ def test_a_client_that_opens_too_many_uploads_loses_those_that_it_used_least(tmp
     asyncio.run(scenario())
 
 
-def test_an_upload_that_is_being_sent_does_not_go_and_its_client_alone_is_told_to_wait(tmp_path: Path) -> None:
+def test_a_busy_upload_does_not_end_and_only_its_client_gets_429(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = LayoutStore(tmp_path / "layout")
         uploads, repository = Uploads(most=100, most_of_one=3), store.repository("app")
@@ -142,7 +142,7 @@ def test_an_upload_that_is_being_sent_does_not_go_and_its_client_alone_is_told_t
     asyncio.run(scenario())
 
 
-def test_there_is_an_end_to_the_number_of_all_uploads_and_the_one_used_least_goes(tmp_path: Path) -> None:
+def test_the_number_of_all_uploads_is_limited_and_the_least_recently_used_ends(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = LayoutStore(tmp_path / "layout")
         uploads, repository = Uploads(), store.repository("app")
@@ -171,21 +171,21 @@ def test_there_is_an_end_to_the_number_of_all_uploads_and_the_one_used_least_goe
         ("unix", "", False),
     ],
 )
-def test_a_client_is_known_by_its_address_or_by_the_network_of_it(one: str, other: str, same: bool) -> None:
+def test_a_client_is_identified_by_its_address_or_network(one: str, other: str, same: bool) -> None:
     assert (owner_of(one) == owner_of(other)) is same
 
 
-def test_the_server_tells_its_clients_apart_by_their_addresses(served: Serve, unique: str) -> None:
+def test_uploads_are_counted_for_each_client_address(served: Serve, unique: str) -> None:
     """Linux has all of 127.0.0.0/8 on loopback, and connects from where it is told to."""
     server = Registry(served.host)
     first = begin(server, unique)
-    with Line(served.host, "127.0.0.2") as line:
+    with Connection(served.host, "127.0.0.2") as line:
         for _ in range(300):
             assert line.ask("POST", f"/v2/{unique}/blobs/uploads/", {"Content-Length": 0}).status == 202
     assert ask("GET", first).status == 204
 
 
-def test_one_of_two_who_finish_the_same_upload_hears_that_it_is_over(tmp_path: Path) -> None:
+def test_the_second_of_two_requests_that_finish_an_upload_gets_404(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = LayoutStore(tmp_path / "layout")
         uploads, repository = Uploads(), store.repository("app")

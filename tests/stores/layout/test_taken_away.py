@@ -14,7 +14,7 @@ from tests.parts.mirrorsync import Mirrorsync, Serve, plain
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
 from tests.parts.wire import Registry, ask
-from tests.serve.faces import code_of
+from tests.serve.harness import code_of
 from tests.stores.layout.parts import holds
 
 OLD, NEW, OTHER = (multi_platform("app", version) for version in ("old", "new", "other"))

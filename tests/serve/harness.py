@@ -1,4 +1,4 @@
-"""The server in this process, over any store, and requests by hand: what urllib is too polite to send."""
+"""Run the server in this process, over any store, and send raw requests that urllib would not send."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mirrorsync.stores.base import Store
 from tests.parts.wire import Response
 
 
-class Around:
+class InProcessServer:
     """The distribution API over a store, in a thread of this process; use it as a context manager."""
 
     def __init__(self, store: Store, *, read_only: bool = False, patience: Patience | None = None) -> None:
@@ -44,7 +44,7 @@ class Around:
         self._thread.join()
 
 
-class Line:
+class Connection:
     """One connection, for requests in pieces; use it as a context manager."""
 
     def __init__(self, host: str, origin: str = "127.0.0.1") -> None:
@@ -58,16 +58,16 @@ class Line:
         self.socket.close()
 
     def begin(self, method: str, target: str, headers: Mapping[str, Any]) -> None:
-        """Send the head of a request and wait until the server wants its body."""
+        """Send the head of a request, and wait for the server's 100 Continue."""
         lines = [f"{method} {target} HTTP/1.1", "Host: localhost", "Expect: 100-continue"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
-        told = b""
-        while not told.endswith(b"\r\n\r\n"):
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
             piece = self.socket.recv(1)
-            assert piece, told
-            told += piece
-        assert told.startswith(b"HTTP/1.1 100 "), told
+            assert piece, head
+            head += piece
+        assert head.startswith(b"HTTP/1.1 100 "), head
 
     def send(self, data: bytes) -> None:
         """Send a piece of the body."""
@@ -80,7 +80,7 @@ class Line:
         return Response(response.status, response.headers, response.read())
 
     def ask(self, method: str, target: str, headers: Mapping[str, Any] | None = None) -> Response:
-        """Send a request without a body, exactly so, and return the answer."""
+        """Send a request without a body, unchanged, and return the answer."""
         lines = [f"{method} {target} HTTP/1.1", "Host: localhost"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
@@ -88,8 +88,8 @@ class Line:
 
 
 def raw(host: str, method: str, target: str, headers: Mapping[str, Any] | None = None) -> Response:
-    """Send one request with exactly this target."""
-    with Line(host) as line:
+    """Send one request with exactly this target, on a connection of its own."""
+    with Connection(host) as line:
         return line.ask(method, target, headers)
 
 
@@ -110,7 +110,7 @@ def path_of(url: str) -> str:
 
 
 def code_of(answer: Response) -> str:
-    """Return the error code of a refusal, after looking whether it has the distribution spec's shape."""
+    """Return the error code of an answer, after checking that it has the format of the distribution spec."""
     assert answer.status >= 400, answer
     assert answer.headers.get_content_type() == "application/json", answer
     (error,) = answer.json()["errors"]
