@@ -1,6 +1,6 @@
-"""A virtual repository of Artifactory: 403 for a tag that is not there, and a name of its own for what a token is for.
+"""A virtual repository of Artifactory: 403 for a missing tag, and its own spelling of the repository in token scopes.
 
-go-containerregistry#1691 (403 for what is not cached and cannot be seen), oras-go#650 (the scope of the challenge is
+go-containerregistry#1691 (403 for content that is not cached or visible), oras-go#650 (the scope of the challenge is
 `repository:<virtual>/<name>`), renovate#15080 (the Link of a list leaves the path out).
 """
 
@@ -16,9 +16,9 @@ from tests.parts.tiny_registry import App, Asked, Reply, TinyRegistry, refusal
 
 @dataclass
 class Artifactory:
-    """One virtual repository. own_scopes: tokens are for `repository:virtual/NAME` alone. lists: it tells its tags.
+    """One virtual repository. own_scopes: tokens are for `repository:virtual/NAME` alone. lists: it lists its tags.
 
-    denied: tags that it has and does not give (a policy of Xray). pushes: whether the account may push.
+    denied: tags that it has and denies access to (a policy of Xray). pushes: whether the account may push.
     """
 
     own_scopes: bool = False
@@ -37,7 +37,7 @@ class Artifactory:
         return with_tokens(self._answer, self.doorman, "/artifactory/token")
 
     def at(self, url: str) -> None:
-        """Say where it is reached."""
+        """Set the URL under which it is reachable."""
         self.doorman.realm = f"{url}/artifactory/token"
 
     def _granted(self, scopes: Iterable[str]) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""Registries that try to fill a client's memory. Each answers out of a few bytes of its own."""
+"""Registries that try to fill a client's memory, with answers that cost the registry only a few bytes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _paged(asked: Asked, body: Callable[[int], bytes], headers: dict[str, str] |
 
 
 def endless_tags(asked: Asked) -> Reply | None:
-    """10,000 pages of 1,000 tags of the greatest length, all of them different."""
+    """10,000 pages of 1,000 tags of the maximum length, all different."""
     if not asked.path.endswith("/tags/list"):
         return None
 
@@ -96,7 +96,7 @@ def endless_referrers(asked: Asked) -> Reply | None:
 
 
 class Sink(TinyRegistry):
-    """A destination that keeps of manifests nothing but their length."""
+    """A destination that stores only the length of manifests."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class Sink(TinyRegistry):
 
 
 class IndexBomb:
-    """`app:1` is an index of so many manifests, each `size` bytes long. layers: how many each of them names."""
+    """`app:1` is an index of so many manifests, each `size` bytes long. layers: the number of layers of each."""
 
     def __init__(self, manifests: int, size: int, layers: int = 0) -> None:
         self._size, self._layers = size, layers

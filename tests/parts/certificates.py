@@ -1,4 +1,4 @@
-"""A certificate authority for tests, and certificates of every kind of wrong."""
+"""A certificate authority for tests, and certificates that are invalid in different ways."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Certificate:
     key: Path
 
     def server(self, clients_of: Path | None = None) -> ssl.SSLContext:
-        """Return what a server speaks TLS with. clients_of: it wants a certificate of that authority from clients."""
+        """Return a server's TLS context. clients_of: the authority whose certificates clients must present."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.path, self.key)
         if clients_of is not None:
@@ -38,7 +38,7 @@ class Authority:
         run("openssl", "req", "-x509", *_KEY, "-days", "2", "-subj", subject, "-keyout", self._key, "-out", self.path)
 
     def issue(self, name: str, alternative: str = "IP:127.0.0.1,DNS:localhost", days: int = 2) -> Certificate:
-        """Issue a certificate. alternative: whom it is for; days: how long it is good, -1 when it has expired."""
+        """Issue a certificate. alternative: its subjectAltName; days: its lifetime, -1 for an expired one."""
         base = self._directory / name
         request, key, path, extensions = (base.with_suffix(end) for end in (".csr", ".key", ".pem", ".ext"))
         extensions.write_text(f"subjectAltName={alternative}\n")

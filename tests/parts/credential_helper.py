@@ -1,4 +1,4 @@
-"""A credential helper by docker's protocol that keeps logins in files, for tests to look into."""
+"""A credential helper by docker's protocol that stores logins in files, which tests can read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-# What is asked comes over stdin; arguments are noted, since nothing secret may be among them.
+# The request comes over stdin; arguments are logged, since no secret may be among them.
 _PROGRAM = """#!/bin/sh
 set -e
 cd "$(dirname "$0")"
@@ -24,7 +24,7 @@ esac
 
 
 class CredentialHelper:
-    """`docker-credential-box` in a directory of its own, that has to be on PATH."""
+    """`docker-credential-box` in a directory of its own; `environment` has that directory on PATH."""
 
     name = "box"
 
@@ -36,15 +36,15 @@ class CredentialHelper:
         self.environment = {"PATH": f"{directory}:{os.environ['PATH']}"}
 
     def become(self, script: str) -> None:
-        """Make the helper another program."""
+        """Replace the helper's program."""
         self.program.write_text(script)
         self.program.chmod(0o755)
 
     def stored(self) -> dict[str, tuple[str, str]]:
-        """Return what it keeps: server -> (username, secret)."""
+        """Return the stored logins: server -> (username, secret)."""
         documents = [json.loads(path.read_text()) for path in self.directory.glob("stored-*")]
         return {one["ServerURL"]: (one["Username"], one["Secret"]) for one in documents}
 
     def arguments(self) -> set[str]:
-        """Return all words that it was ever started with."""
+        """Return all arguments that it was ever started with."""
         return set((self.directory / "arguments").read_text().split())

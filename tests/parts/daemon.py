@@ -13,7 +13,7 @@ from tests.parts.processes import NotStarted, run
 
 
 class Daemon:
-    """`podman system service`; use it as a context manager. host: as DOCKER_HOST has it."""
+    """`podman system service`; use it as a context manager. host: the value for DOCKER_HOST."""
 
     def __enter__(self) -> Self:
         self._home = TemporaryDirectory(prefix="daemon")  # pytest's paths are too long for a socket
@@ -48,7 +48,7 @@ class Daemon:
 
     @property
     def log(self) -> str:
-        """What the service has said so far."""
+        """The log of the service so far."""
         return Path(self._log.name).read_text()
 
     def _wait(self) -> None:

@@ -1,4 +1,4 @@
-"""Debian's docker-registry (CNCF distribution 2.8) as a real registry to mirror from and to."""
+"""Debian's docker-registry (CNCF distribution 2.8), a real registry to mirror from and to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ACCESS = re.compile(rb'"([A-Z]+) (/[^ ]*) HTTP/[0-9.]+" (\d{3})')
 
 @dataclass(frozen=True)
 class Access:
-    """One request that a registry answered."""
+    """One request of the registry's access log."""
 
     method: str
     path: str
@@ -72,12 +72,12 @@ class DockerRegistry(Server):
         return [Access(method.decode(), path.decode(), int(status)) for method, path, status in found]
 
     def answered(self) -> int:
-        """Return how many requests were answered, without holding the log in memory."""
+        """Return how many requests were answered, without reading the log into memory."""
         with self.log.open("rb") as lines:
             return sum(_ACCESS.search(line) is not None for line in lines)
 
     def new_requests(self) -> list[Access]:
-        """Return the requests that were answered since this was asked the last time."""
+        """Return the requests that were answered since the last call of this method."""
         everything = self.requests()
         new, self._answered = everything[self._answered :], len(everything)
         return new

@@ -1,4 +1,4 @@
-"""ECR: no repository is made by a push, a list has at most a thousand names, and who asks too often gets 400 or 403."""
+"""ECR: a push creates no repository, a page has at most 1,000 names, and rate limits are answered with 400 or 403."""
 
 from __future__ import annotations
 

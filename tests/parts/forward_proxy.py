@@ -1,4 +1,4 @@
-"""An HTTP proxy on loopback. It also gives servers of the tests host names that no name server knows."""
+"""An HTTP proxy on loopback. It also resolves host names for the tests' servers that are in no DNS."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _HOP = frozenset({"proxy-authorization", "proxy-connection", "connection", "keep
 class ForwardProxy:
     """Forwards plain HTTP and CONNECT tunnels; a context manager.
 
-    routes: `host:port` as it is asked for -> `host:port` where it really is; a host that is not named is reached as
-    it is. login: `user:password` that it wants, "" for none. tls: to be spoken to with TLS.
+    routes: `host:port` of requests -> `host:port` to connect to; other hosts are connected to by their own address.
+    login: the `user:password` that it requires, "" for none. tls: the context if clients must use TLS.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class ForwardProxy:
     ) -> None:
         self.routes = dict(routes or {})
         self.login = login
-        self.asked: list[str] = []  # `METHOD target`, as it came
+        self.asked: list[str] = []  # `METHOD target` of each request
         self.headers: list[dict[str, str]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"proxy": self}))
         self._server.daemon_threads = True
@@ -40,7 +40,7 @@ class ForwardProxy:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
 
     def route(self, host: str) -> str:
-        """Return where a host really is."""
+        """Return the address to connect to for a host."""
         return self.routes.get(host, host)
 
     def __enter__(self) -> Self:

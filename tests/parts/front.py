@@ -1,4 +1,4 @@
-"""Several servers behind one address, as registries and their token services mostly are."""
+"""Several servers behind one address, as most registries and their token services are."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-leng
 
 
 def front(backends: Mapping[str, str]) -> App:
-    """Return an app that passes requests on. backends: by the beginning of the path, `host:port`; the first that fits.
+    """Return an app that forwards requests. backends: path prefix -> `host:port`; the first match counts.
 
-    The Host header stays, so that what is behind it names this address in its own URLs.
+    The Host header is kept, so that the backends use this address in their own URLs.
     """
 
     def forward(asked: Asked) -> Reply:
-        host = next(place for path, place in backends.items() if asked.target.startswith(path))
+        host = next(host for path, host in backends.items() if asked.target.startswith(path))
         connection = http.client.HTTPConnection(host, timeout=60)
         try:
             headers = {name: value for name, value in asked.headers.items() if name.lower() not in _HOP}

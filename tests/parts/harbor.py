@@ -1,4 +1,4 @@
-"""Harbor, as far as projects go: a push needs one, a quota is for one, and its own API makes one."""
+"""Harbor's projects: a push needs one, quotas are per project, and Harbor's own API creates them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MISSING = {
 
 @dataclass
 class Harbor:
-    """One Harbor. missing: with which status it refuses what is in no project. quota: bytes of a project.
+    """One Harbor. missing: the status for a repository without a project. quota: bytes per project.
 
-    may_create: whether the account may make projects. posts: the documents that its API was sent.
+    may_create: whether the account may create projects. posts: the documents that were posted to its API.
     """
 
     missing: int = 404
@@ -42,11 +42,11 @@ class Harbor:
         return lambda asked: self._api(asked) if asked.path.startswith("/api/") else registry(asked)
 
     def at(self, url: str) -> None:
-        """Say where it is reached."""
+        """Set the URL under which it is reachable."""
         self.doorman.realm = f"{url}/service/token"
 
     def _granted(self, scopes: Iterable[str]) -> Iterable[str]:
-        """A member of no project has no rights there; an administrator has them before the project is made."""
+        """An account without projects has no rights in them; an administrator has rights before a project exists."""
         if self.missing == 404:
             return scopes
         return [scope for scope in scopes if scope.split(":")[1].partition("/")[0] in self.projects]

@@ -46,7 +46,7 @@ def layer(files: Mapping[str, bytes], *, compress: bool = True) -> bytes:
 
 @dataclass
 class Image:
-    """A manifest or index with everything below it, as bytes."""
+    """A manifest or index with all its content, as bytes."""
 
     media_type: str
     raw: bytes

@@ -1,4 +1,4 @@
-"""mirrorsync as people run it: a process with arguments, environment and exit code."""
+"""mirrorsync as a process, with arguments, environment and exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMAND = (sys.executable, "-m", "mirrorsync")
 
 @dataclass(frozen=True)
 class Done:
-    """How a run ended."""
+    """The exit code and output of a run."""
 
     code: int
     out: str
@@ -48,7 +48,7 @@ class Mirrorsync:
         return {"PATH": os.environ["PATH"], **own, **(extra or {})}
 
     def __call__(self, *words: str | Path, env: Mapping[str, str] | None = None, code: int | None = None) -> Done:
-        """Run it to its end. code: the exit code that it has to have, None = any."""
+        """Run it to its end. code: the exit code that is asserted, None = any."""
         done = subprocess.run(
             [*COMMAND, *map(str, words)],
             capture_output=True,

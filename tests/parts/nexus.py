@@ -1,4 +1,4 @@
-"""Nexus behind a proxy: the Links of its lists have the path that it knows itself under, or half of it."""
+"""Nexus behind a proxy: the Links of its lists have the path of Nexus itself instead of the proxy's, or half of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINKS = {
 
 
 def nexus(path: str, pages: Sequence[Sequence[str]], link: str) -> App:
-    """Return a registry that lists one repository under a path, and knows no other path."""
+    """Return a registry that lists one repository under a path, and answers 404 to every other path."""
 
     def answer(asked: Asked) -> Reply:
         if asked.path != path:

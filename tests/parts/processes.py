@@ -1,4 +1,4 @@
-"""Starting servers for tests, and knowing when they are there."""
+"""Start servers for tests, and wait until they listen."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Self
 
 
 class NotStarted(Exception):
-    """A server ended, or did not listen, before it could be used; the message holds its log."""
+    """A server ended, or did not listen in time; the message has its log."""
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on now."""
+    """Return a free loopback port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path | None = None) -> None:
-    """Return when `process` accepts connections on a loopback port. Raises: NotStarted."""
+    """Wait until `process` accepts connections on a loopback port. Raises: NotStarted."""
     for _ in range(400):
         if process.poll() is not None:
             raise NotStarted(f"{process.args!r} exited with {process.returncode}\n{log.read_text() if log else ''}")
@@ -36,13 +36,13 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path | None 
 
 
 def _pause(process: subprocess.Popen[bytes]) -> None:
-    """Wait a moment, or less when the process ends."""
+    """Wait briefly, or until the process ends."""
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=0.05)
 
 
 def run(*command: str | Path, env: Mapping[str, str] | None = None, check: bool = True) -> str:
-    """Run a command and return what it printed. Raises: AssertionError with its output when it fails."""
+    """Run a command and return its output. Raises: AssertionError with the output if it fails."""
     words = [str(word) for word in command]
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **(env or {})}, timeout=120)
     assert done.returncode == 0 or not check, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"

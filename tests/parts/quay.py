@@ -1,8 +1,8 @@
-"""Quay, as far as rights go: what nobody can see is 401, and a token that may push makes the repository.
+"""Quay's permissions: 401 for repositories that are not visible, and a token with push rights creates the repository.
 
 Behaviour of quay/quay, endpoints/v2/v2auth.py and decorators: a token has the rights that were asked for and that the
-account has at that moment; one for a repository that does not exist has none, unless it may push into a namespace of
-the account's. The `delete` action is refused with the whole token. Lists have pages of at most `LARGEST_PAGE`.
+account has at that moment; one for a repository that does not exist has no rights, unless it may push into a namespace
+of the account. A request for the `delete` action gets no token at all. Pages have at most `LARGEST_PAGE` names.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ LARGEST_PAGE = 100
 
 @dataclass
 class Quay:
-    """One Quay. namespace: the one that the account may write in. makes_with_token: a repository is made when a token
-    is given that may push there; else when the first upload begins.
+    """One Quay. namespace: the one that the account may write to. makes_with_token: a repository is created when a
+    token with push rights is issued; otherwise when the first upload begins.
     """
 
     namespace: str = "team"
@@ -37,7 +37,7 @@ class Quay:
         return with_tokens(self._pages, self._token, "/v2/auth")
 
     def at(self, url: str) -> None:
-        """Say where it is reached."""
+        """Set the URL under which it is reachable."""
         self.doorman.realm = f"{url}/v2/auth"
 
     def _token(self, asked: Asked) -> Reply:

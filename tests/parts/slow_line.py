@@ -1,4 +1,4 @@
-"""A line that carries so many bytes a second: a relay on loopback with small buffers, as an uplink has them."""
+"""A relay on loopback that forwards so many bytes per second, with small buffers like an uplink's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PIECES: Final = 20  # a second
 class SlowLine:
     """Relays to `target` (host:port); a context manager.
 
-    up: bytes per second that each connection carries to the target, None for all. connections: how many there were.
+    up: bytes per second to the target on each connection, None for no limit. connections: how many were opened.
     """
 
     def __init__(self, target: str, up: int | None = None) -> None:
@@ -23,7 +23,7 @@ class SlowLine:
         self._up = up
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
-        # What is taken from a client has to be on its way: a buffer of megabytes would make any line look fast.
+        # Small buffers: with a buffer of megabytes, every line would look fast to the client.
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._loop = asyncio.new_event_loop()
@@ -53,7 +53,7 @@ class SlowLine:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         onward, back = await asyncio.open_connection(*self._target)
-        with suppress(asyncio.CancelledError):  # the end; asyncio's streams would print it
+        with suppress(asyncio.CancelledError):  # at the end; asyncio's streams would print it
             await asyncio.gather(_pipe(reader, back, self._up), _pipe(onward, writer, None), return_exceptions=True)
 
 

@@ -1,4 +1,4 @@
-"""A SOCKS5 proxy on loopback (RFC 1928), which resolves the names that it is told by a table."""
+"""A SOCKS5 proxy on loopback (RFC 1928) that resolves host names by a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 
 
 class SocksProxy:
-    """Connects without a login; a context manager. routes: `host:port` as it is asked for -> where it really is."""
+    """A proxy without a login; a context manager. routes: `host:port` of requests -> `host:port` to connect to."""
 
     def __init__(self, routes: Mapping[str, str]) -> None:
         self.routes = routes

@@ -1,4 +1,4 @@
-"""A registry in memory, as the distribution spec 1.1 has it: what the unruly server serves when it behaves."""
+"""A registry in memory, by distribution spec 1.1: the app behind the unruly server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.parts.images import OCI_INDEX, Image, digest
 
 @dataclass(frozen=True)
 class Asked:
-    """One request as it came: target is the path with its query, as it was written."""
+    """One request; target is the path with its query, as received."""
 
     method: str
     target: str
@@ -32,7 +32,7 @@ class Asked:
 
     @property
     def query(self) -> dict[str, str]:
-        """The parameters of the query, of each the last."""
+        """The parameters of the query; of repeated ones the last."""
         return {key: values[-1] for key, values in parse_qs(urlsplit(self.target).query).items()}
 
     @property
@@ -43,15 +43,15 @@ class Asked:
 
 @dataclass
 class Reply:
-    """What is answered. cut: close the connection after so many bytes of the body. sized: say how long it is.
+    """An answer. cut: close the connection after so many bytes of the body. sized: send Content-Length.
 
-    raw: what goes over the wire instead, piece by piece, before the connection is closed, or kept.
+    raw: the bytes to send instead, piece by piece, before the connection is closed, or kept.
     """
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
-    more: list[tuple[str, str]] = field(default_factory=list)  # headers that stand more than once
+    more: list[tuple[str, str]] = field(default_factory=list)  # headers that are sent more than once
     cut: int | None = None
     sized: bool = True
     raw: Iterable[bytes] | None = None
@@ -70,11 +70,11 @@ def refusal(status: int, code: str, message: str = "no", headers: Mapping[str, s
 
 
 class TinyRegistry:
-    """Repositories in memory; call it with a request. guard: answers instead when who asks may not.
+    """Repositories in memory; call it with a request. guard: returns the error for a request that is not allowed.
 
-    referrers: whether it has the referrers API, and says OCI-Subject. strict: whether it refuses a manifest that names
-    what it does not have. full: the digests of blobs that came while its disk was full: as CNCF distribution does then,
-    it answers 201 over empty files, and takes no second copy of what it has once been given.
+    referrers: whether it has the referrers API, and sends OCI-Subject. strict: whether it rejects a manifest with
+    missing content. full: the digests of blobs that were pushed while its disk was full: as CNCF distribution does
+    then, it answers 201, stores empty files, and never replaces a stored blob.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class TinyRegistry:
         self.guard = guard
         self.referrers = referrers
         self.strict = strict
-        self.detail = True  # whether a strict one says what is missing
+        self.detail = True  # whether a strict one names the missing content
         self.full = full
         self.blobs: dict[tuple[str, str], bytes] = {}
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
@@ -98,7 +98,7 @@ class TinyRegistry:
         self._lock = threading.Lock()
 
     def hold(self, name: str, image: Image, *tags: str) -> Image:
-        """Put an image with everything below it into a repository."""
+        """Store an image with all its content in a repository."""
         for key, data in image.all_blobs().items():
             self.blobs[name, key] = data
         for manifest in image.manifests():
@@ -108,7 +108,7 @@ class TinyRegistry:
         return image
 
     def hold_blob(self, name: str, data: bytes, algorithm: str = "sha256") -> str:
-        """Put a blob into a repository; return its digest."""
+        """Store a blob in a repository; return its digest."""
         key = digest(data, algorithm)
         self.blobs[name, key] = data
         return key
@@ -161,7 +161,7 @@ class TinyRegistry:
         return Reply(201, headers)
 
     def _missing(self, name: str, document: dict[str, Any]) -> str:
-        """Return the digest of the first blob that a manifest names and that is not there, "" when all are."""
+        """Return the digest of the first missing blob of a manifest, "" if none is missing."""
         named = [*filter(None, [document.get("config")]), *document.get("layers", ())]
         return next((entry["digest"] for entry in named if (name, entry["digest"]) not in self.blobs), "")
 
@@ -175,7 +175,7 @@ class TinyRegistry:
 
     @staticmethod
     def blob_reply(data: bytes, asked: Asked) -> Reply:
-        """Answer with a blob, or the part of it that is asked for."""
+        """Answer with a blob, or with the requested range of it."""
         headers = {"Content-Type": _BYTES}
         found = re.fullmatch(r"bytes=(\d+)-(\d*)", str(asked.headers.get("Range", "")))
         if found is None:

@@ -1,4 +1,4 @@
-"""A token service as distribution's token specification describes it, with tokens that a real docker-registry takes."""
+"""A token service by distribution's token specification, with tokens that a real docker-registry accepts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USER, PASSWORD, REFRESH = "robot", "s3cret-of-robot", "refresh-token-of-robot"
 
 
 def make_certificate(directory: Path, name: str) -> tuple[Path, Path]:
-    """Make a self-signed certificate for 127.0.0.1 and its key; return their paths."""
+    """Create a self-signed certificate for 127.0.0.1 and its key; return their paths."""
     certificate, key = directory / f"{name}.pem", directory / f"{name}.key"
     run(
         "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
@@ -30,9 +30,9 @@ def make_certificate(directory: Path, name: str) -> tuple[Path, Path]:
 
 
 class TokenServer:
-    """Gives anonymous pull tokens, and tokens for everything to who says the password or the refresh token.
+    """Issues pull tokens to anonymous clients, and tokens with all rights for the password or the refresh token.
 
-    lifetime: of tokens, seconds. asked: every request's scopes, and how the asker said who it is.
+    lifetime: of tokens, seconds. asked: for every request, how the client authenticated, and the scopes.
     """
 
     def __init__(self, certificate: Path, key: Path, lifetime: int = 300) -> None:
@@ -71,7 +71,7 @@ class TokenServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the service."""
+        """Stop the service."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -20,7 +20,7 @@ from tests.parts.tiny_registry import App, Asked, Reply
 
 @dataclass
 class Fault:
-    """One misbehaviour. name: which, of the table `FAULTS`. hits: which of the requests that fit, None = all."""
+    """One fault. name: its key in the table `FAULTS`. hits: which of the matching requests, None = all."""
 
     name: str
     method: str
@@ -30,7 +30,7 @@ class Fault:
     seen: int = 0
 
     def matches(self, method: str, target: str) -> bool:
-        """Tell whether the fault is for requests like this one."""
+        """Return whether the fault applies to requests like this one."""
         return self.method in ("*", method) and re.search(self.pattern, target) is not None
 
 
@@ -44,13 +44,13 @@ class HangUp(Exception):
 
 @dataclass
 class Exchange:
-    """One request on its way through the server: `ask` gives what the server behind it answers, once."""
+    """One request on its way through the server: `ask` returns the answer of the app behind it, once."""
 
     asked: Asked
     app: App
 
     def ask(self) -> Reply:
-        """Let the server behind it do its work."""
+        """Pass the request to the app, and return its answer."""
         return self.app(self.asked)
 
 
@@ -110,7 +110,7 @@ _COMPRESS: Mapping[str, Callable[[bytes], bytes]] = {
     "x-gzip": lambda body: gzip.compress(body, 1, mtime=0),
     "deflate": zlib.compress,
     "bare deflate": lambda body: zlib.compress(body)[2:-4],
-    "br": lambda body: b"\x1b" + body[::-1],  # nothing here reads or writes brotli: only its name counts
+    "br": lambda body: b"\x1b" + body[::-1],  # not real brotli: only the name matters
     "zstd": lambda body: b"\x28\xb5\x2f\xfd" + body[::-1],
     "two members": lambda body: gzip.compress(body[:100], mtime=0) + gzip.compress(body[100:], mtime=0),
 }
@@ -150,29 +150,29 @@ def _close_unsaid(exchange: Exchange) -> Reply:
     return reply
 
 
-# Faults that need the request's body to be read first. Those that do not are `unread` and `stop_reading`.
+# Faults for which the request's body is read first. The others are `unread` and `stop_reading`.
 FAULTS: Mapping[str, Callable[..., Reply]] = {
-    "answer": _answer,  # status, headers, body: instead of the server behind it
-    "hang_up": _hang_up,  # reset: before the request is carried out
-    "lose_answer": _lose_answer,  # after it was carried out
+    "answer": _answer,  # status, headers, body: instead of the app's answer
+    "hang_up": _hang_up,  # reset: before the app gets the request
+    "lose_answer": _lose_answer,  # after the app has handled the request
     "cut": _cut,  # at, sized: the answer ends after so many bytes of the body
-    "body": _body,  # change, sized: another body, and all of it every time
+    "body": _body,  # change, sized: another body, always sent whole
     "flip": _flip,  # at: one bit of the body
     "unsized": _unsized,  # the body has no length, and ends with the connection
     "headers": _headers,  # change: header -> value, None to leave it out
     "more_headers": _more_headers,  # headers: pairs, the same name as often as it comes
-    "compress": _compress,  # coding, sized: as a CDN does it, whatever was asked for; no ranges
+    "compress": _compress,  # coding, sized: as a CDN compresses, whatever the request accepts; no ranges
     "ignore_range": _ignore_range,
-    "raw": _raw,  # pieces, kept: what goes over the wire, made of what the server behind it answers
-    "close_unsaid": _close_unsaid,  # the answer is right, and its connection ends though nobody said so
-    "wait": _wait,  # arrived: is called before the request is carried out, and may block
+    "raw": _raw,  # pieces, kept: the bytes to send, made from the app's answer
+    "close_unsaid": _close_unsaid,  # the answer is right, and its connection is closed without `Connection: close`
+    "wait": _wait,  # arrived: is called before the app gets the request, and may block
 }
 _WITHOUT_BODY = frozenset({"unread", "stop_reading"})
 
 
 @dataclass
 class Seen:
-    """All requests that came, in order, whether they were answered or not."""
+    """All requests in the order received, whether they were answered or not."""
 
     requests: list[Asked] = field(default_factory=list)
     served: int = 0  # bytes of bodies that were sent
@@ -181,7 +181,7 @@ class Seen:
     most_open: int = 0
 
     def of(self, method: str, pattern: str = "") -> list[Asked]:
-        """Return the requests with that method whose target holds the pattern."""
+        """Return the requests with that method whose target matches the pattern."""
         return [asked for asked in self.requests if asked.method == method and re.search(pattern, asked.target)]
 
     def lines(self) -> list[str]:
@@ -192,8 +192,8 @@ class Seen:
 class Unruly:
     """Serves `app` on a loopback port, with faults; a context manager.
 
-    tls: to speak TLS. clock: says when a request came. name: the host name it goes by in `host`. peers: gets what
-    certificate each client showed, None for none. no_handshakes: how many connections end before TLS begins.
+    tls: the context if it speaks TLS. clock: for the times of requests. name: the host name in `host`. peers: gets the
+    certificate of each client, None without one. no_handshakes: how many connections are closed before the handshake.
     """
 
     def __init__(
@@ -221,14 +221,14 @@ class Unruly:
     def fault(
         self, name: str, method: str = "*", pattern: str = "", *, hits: Iterable[int] | None = None, **detail: Any
     ) -> None:
-        """Misbehave from now on; what was said last goes first. hits: 1 is the first request that fits, from now on."""
+        """Add a fault; the last one added comes first. hits: 1 is the first matching request from now on."""
         assert name in FAULTS or name in _WITHOUT_BODY, name
         chosen = None if hits is None else frozenset(hits)
         with self._lock:
             self._faults.insert(0, Fault(name, method, pattern, chosen, detail))
 
     def heal(self) -> None:
-        """Behave from now on."""
+        """Remove all faults."""
         with self._lock:
             self._faults.clear()
 
@@ -241,13 +241,13 @@ class Unruly:
             return next((fault for fault in fitting if fault.hits is None or fault.seen in fault.hits), None)
 
     def ends_before_tls(self) -> bool:
-        """Tell whether the next connection is one of those that end early."""
+        """Return whether the next connection is to be closed before the handshake."""
         with self._lock:
             self.no_handshakes -= 1
             return self.no_handshakes >= 0
 
     def note(self, asked: Asked) -> None:
-        """Remember a request."""
+        """Record a request."""
         with self._lock:
             self.seen.requests.append(asked)
 
@@ -287,7 +287,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": owner}))
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        # The handshake is the thread's: a client that does not finish it must not stop the others.
+        # The handshake runs in the connection's thread: a client that does not finish it must not block the others.
         if self.tls is not None:
             if self.owner.ends_before_tls():
                 return
@@ -355,7 +355,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._hang_up(reset=fault.name == "stop_reading")
 
     def _send_raw(self, pieces: Iterable[bytes], *, kept: bool) -> None:
-        with suppress(OSError):  # who has heard enough hangs up
+        with suppress(OSError):  # the client may hang up early
             for piece in pieces:
                 self.wfile.write(piece)
         if not kept:
@@ -376,7 +376,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD" or reply.status == 204:
             return
         body = reply.body if reply.cut is None else reply.body[: reply.cut]
-        self.owner.count(sent=len(body))  # before it is sent: who has it all may ask at once
+        self.owner.count(sent=len(body))  # before it is sent: the client may send its next request at once
         self.wfile.write(body)
         if reply.cut is not None or not reply.sized:
             self._hang_up()

@@ -1,4 +1,4 @@
-"""A registry's API by hand, over urllib: what tests push and read back without any code of the product."""
+"""A client of a registry's API over urllib: tests push and read with it without any code of the product."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from urllib.parse import urljoin
 from tests.parts.images import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Image, digest
 
 _ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
-# Proxies of the machine are none of the tests' business.
+# The tests do not use the machine's proxies.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True)
 class Response:
-    """What a server answered."""
+    """The answer of a server."""
 
     status: int
     headers: Message
@@ -32,7 +32,7 @@ class Response:
 
 
 def ask(method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Response:
-    """Send one request; every status is an answer."""
+    """Send one request and return the answer, whatever its status."""
     request = urllib.request.Request(url, data=body, method=method, headers=dict(headers or {}))
     try:
         with _OPENER.open(request, timeout=60) as response:
@@ -43,7 +43,7 @@ def ask(method: str, url: str, body: bytes | None = None, headers: Mapping[str, 
 
 
 class Registry:
-    """One registry at http://host, to be filled and read."""
+    """A client of one registry at http://host."""
 
     def __init__(self, host: str) -> None:
         self.host = host
@@ -61,7 +61,7 @@ class Registry:
         return digest(data)
 
     def push(self, repository: str, image: Image, tag: str | None = None) -> str:
-        """Upload an image with everything below it; return its digest."""
+        """Upload an image with all its content; return its digest."""
         for data in image.all_blobs().values():
             self.push_blob(repository, data)
         for manifest in image.manifests():
@@ -86,12 +86,12 @@ class Registry:
         return ask("GET", f"{self.url}/{repository}/blobs/{blob}", headers=headers)
 
     def tags(self, repository: str) -> list[str]:
-        """Return a repository's tags, [] when there is none."""
+        """Return a repository's tags, [] if it does not exist."""
         answer = ask("GET", f"{self.url}/{repository}/tags/list")
         return sorted(answer.json().get("tags") or []) if answer.status == 200 else []
 
     def holds(self, repository: str, image: Image, tag: str | None = None) -> bool:
-        """Tell whether an image is there, every byte of it, as it was made."""
+        """Return whether the registry has the image, with all its content, byte for byte."""
         answer = self.manifest(repository, tag or image.digest)
         if answer.status != 200 or answer.body != image.raw or answer.headers["Content-Type"] != image.media_type:
             return False

@@ -1,4 +1,4 @@
-"""Bodies and their types, as they are on the wire: nothing is unpacked, and no parameter is added."""
+"""Bodies and content types on the wire: no body is decoded, and no parameter is added."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blobs on their way to clients that are fast, slow, or gone: every byte, in order, and no thread waits for ever."""
+"""Send blobs to clients that are fast, slow, or gone: every byte, in order, and no thread waits for ever."""
 
 from __future__ import annotations
 

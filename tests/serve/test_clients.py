@@ -1,4 +1,4 @@
-"""Other people's clients at our own server: skopeo and podman push, pull, list and delete."""
+"""Clients of other projects at our server: skopeo and podman push, pull, list and delete."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def test_skopeo_lists_inspects_and_deletes(server: Registry, unique: str) -> Non
     server.push(unique, other, "other")
     listed = json.loads(run("skopeo", "list-tags", NO_TLS, f"docker://{server.host}/{unique}"))
     assert listed["Tags"] == ["1", "2", "3", "other"]
-    told = json.loads(run("skopeo", "inspect", NO_TLS, f"docker://{server.host}/{unique}:1"))
-    assert told["Digest"] == made.digest
-    assert (told["Os"], told["Architecture"]) == ("linux", "amd64")
+    inspected = json.loads(run("skopeo", "inspect", NO_TLS, f"docker://{server.host}/{unique}:1"))
+    assert inspected["Digest"] == made.digest
+    assert (inspected["Os"], inspected["Architecture"]) == ("linux", "amd64")
     run("skopeo", "delete", NO_TLS, f"docker://{server.host}/{unique}:1")
     assert server.tags(unique) == ["other"]  # skopeo deletes the manifest behind the tag
 

@@ -1,4 +1,4 @@
-"""A real server that runs out of file descriptors: refused in one answer and one line, and over when some are free."""
+"""A real server that runs out of file descriptors: clients get 503, the log one line, and it recovers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.parts.wire import Registry, ask
 from tests.serve.harness import Connection, code_of
 
 MADE = multi_platform("app")
-pause = threading.Event()  # nobody sets it
+pause = threading.Event()  # never set
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def first_free(server: Serve, connections: int) -> int:
     raise AssertionError("connections do not end")
 
 
-def told(server: Serve) -> list[str]:
+def notices(server: Serve) -> list[str]:
     """Return the lines about descriptors, after looking whether the log is one of events."""
     log = server.log.read_text()
     assert "Traceback" not in log
@@ -73,8 +73,8 @@ def test_connections_beyond_the_descriptor_limit_get_503_and_others_are_served(s
         for _ in range(50):
             answer = ask("GET", f"http://{server.host}/v2/")
             assert (answer.status, code_of(answer), answer.headers["Retry-After"]) == (503, "UNAVAILABLE", "1")
-        assert len(told(server)) == 1
-        assert "ulimit -n" in told(server)[0]
+        assert len(notices(server)) == 1
+        assert "ulimit -n" in notices(server)[0]
         # Who is connected has the descriptors for what it asks for.
         for line in lines:
             for name, data in MADE.all_blobs().items():
@@ -82,7 +82,7 @@ def test_connections_beyond_the_descriptor_limit_get_503_and_others_are_served(s
         stack.close()
         assert serves_again(server)
         assert Registry(server.host).holds("app", MADE, "1")
-    assert len(told(server)) == 1
+    assert len(notices(server)) == 1
 
 
 def test_a_server_out_of_descriptors_reports_it_and_recovers(server: Serve) -> None:
@@ -100,7 +100,7 @@ def test_a_server_out_of_descriptors_reports_it_and_recovers(server: Serve) -> N
             ):
                 answer = line.ask(method, path, {"Content-Length": 0})
                 assert (answer.status, code_of(answer)) == (503, "UNAVAILABLE"), path
-            assert len(told(server)) == 1
+            assert len(notices(server)) == 1
             (line_of_the_store,) = [line for line in server.log.read_text().splitlines() if "too many open" in line]
             assert "ulimit -n" in line_of_the_store
         assert line.ask("GET", f"/v2/app/blobs/{blob}").body == data
@@ -117,6 +117,6 @@ def test_each_of_many_waiting_connections_gets_503(server: Serve) -> None:
         for one in crowd:
             answered = b"".join(iter(lambda one=one: one.recv(1000), b""))  # type: ignore[misc]
             assert answered.startswith(b"HTTP/1.1 503 ")
-        assert len(told(server)) == 1
+        assert len(notices(server)) == 1
     assert serves_again(server)
     assert ask("GET", f"http://{server.host}/v2/app/blobs/{digest(b'none')}").status == 404

@@ -1,4 +1,4 @@
-"""Lists of our own server: tags, the catalog, referrers."""
+"""Lists of our server: tags, the catalog, referrers."""
 
 from __future__ import annotations
 

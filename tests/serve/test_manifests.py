@@ -1,4 +1,4 @@
-"""Pushing and deleting manifests at our own server: what it takes, what it refuses, and what is left after it."""
+"""Push and delete manifests at our server: what it accepts, what it rejects, and what is left afterwards."""
 
 from __future__ import annotations
 

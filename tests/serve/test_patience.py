@@ -1,4 +1,4 @@
-"""Clients that hold a connection and do nothing with it: half a request, half a body, an answer that nobody takes."""
+"""Clients that keep a connection open and stall: half a request, half a body, an answer that is not read."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_body_that_stalls_is_rejected_and_its_upload_can_be_continued(hasty: R
         answer = line.answer()
         assert (answer.status, code_of(answer)) == (408, "SIZE_INVALID")
         assert answer.headers["Connection"] == "close"
-    assert where(upload) == "0-399"  # somebody else may have it
+    assert where(upload) == "0-399"  # the upload is not locked any more
     assert close(upload, data, data[400:]).status == 201
 
 

@@ -1,4 +1,4 @@
-"""`mirrorsync serve` as a process: where it listens, how it begins and ends, and who may write beside it."""
+"""`mirrorsync serve` as a process: its address, startup and shutdown, and concurrent writers."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_directory_that_is_not_a_layout_is_rejected_at_startup(mirrorsync: Mir
 def test_requests_in_flight_are_finished_before_it_stops(tmp_path: Path, unique: str, number: signal.Signals) -> None:
     data = noise(unique, 3_000_000)
     with Serve(tmp_path / "layout") as server, Connection(server.host) as idle, Connection(server.host) as line:
-        assert idle.ask("GET", "/v2/").status == 200  # a connection that is kept alive holds nobody up
+        assert idle.ask("GET", "/v2/").status == 200  # an idle connection does not delay the shutdown
         started = ask("POST", f"http://{server.host}/v2/app/blobs/uploads/")
         target = f"{path_of(started.headers['Location'])}?digest={digest(data)}"
         line.begin("PUT", target, {"Content-Length": len(data)})

@@ -1,4 +1,4 @@
-"""Reading from our own server: manifests, blobs, ranges, conditions."""
+"""Read from our server: manifests, blobs, ranges, conditional requests."""
 
 from __future__ import annotations
 

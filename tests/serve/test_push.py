@@ -1,4 +1,4 @@
-"""Pushing blobs to our own server: at once, in chunks, broken off and continued, mounted; and wrong in every way."""
+"""Push blobs to our server: whole, in chunks, interrupted and continued, mounted; and in every wrong way."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def close(upload: str, data: bytes, rest: bytes = b"") -> Response:
 
 def where(upload: str) -> str:
     """Return how far an upload is, as its status says."""
-    told = ask("GET", upload)
-    assert (told.status, told.body) == (204, b"")
-    assert path_of(told.headers["Location"]) == path_of(upload)
-    return str(told.headers["Range"])
+    answer = ask("GET", upload)
+    assert (answer.status, answer.body) == (204, b"")
+    assert path_of(answer.headers["Location"]) == path_of(upload)
+    return str(answer.headers["Range"])
 
 
 def absent(server: Registry, repository: str, data: bytes) -> bool:
@@ -75,10 +75,10 @@ def test_a_blob_is_pushed_in_chunks_and_its_status_can_be_asked_in_between(serve
     upload = begin(server, unique)
     assert where(upload) == "0-0"
     for start in range(0, 2_000_000, 500_000):
-        told = patch(upload, start, data[start : start + 500_000])
-        assert told.status == 202
-        upload = urljoin(upload, told.headers["Location"])
-        assert told.headers["Range"] == where(upload) == f"0-{start + 499_999}"
+        answer = patch(upload, start, data[start : start + 500_000])
+        assert answer.status == 202
+        upload = urljoin(upload, answer.headers["Location"])
+        assert answer.headers["Range"] == where(upload) == f"0-{start + 499_999}"
     assert absent(server, unique, data)
     assert_created(server, unique, data, close(upload, data, data[2_000_000:]))
 
@@ -93,8 +93,8 @@ def test_the_last_put_may_be_empty_with_a_content_range(server: Registry, unique
 def test_a_body_of_unknown_length_is_accepted(server: Registry, unique: str) -> None:
     data = noise(unique, 2_500_000)
     upload = begin(server, unique)
-    told = chunked(server.host, "PATCH", path_of(upload), [data[:10], data[10:2_000_000], data[2_000_000:]])
-    assert (told.status, told.headers["Range"]) == (202, "0-2499999")
+    answer = chunked(server.host, "PATCH", path_of(upload), [data[:10], data[10:2_000_000], data[2_000_000:]])
+    assert (answer.status, answer.headers["Range"]) == (202, "0-2499999")
     assert_created(server, unique, data, close(upload, data))
 
 
@@ -116,11 +116,15 @@ def test_a_chunk_out_of_order_is_rejected_and_the_upload_can_be_continued(
     assert_created(server, unique, data, close(upload, data, data[100:]))
 
 
-@pytest.mark.parametrize("told", ["nonsense", "0-", "-5", "5-0", "bytes 0-9", "lines 0-99", "0-99999999999999999999"])
-def test_a_chunk_whose_content_range_and_length_disagree_is_rejected(server: Registry, unique: str, told: str) -> None:
+@pytest.mark.parametrize(
+    "content_range", ["nonsense", "0-", "-5", "5-0", "bytes 0-9", "lines 0-99", "0-99999999999999999999"]
+)
+def test_a_chunk_whose_content_range_and_length_disagree_is_rejected(
+    server: Registry, unique: str, content_range: str
+) -> None:
     data = noise(unique, 100)
     upload = begin(server, unique)
-    assert ask("PATCH", upload, data, {**BYTES, "Content-Range": told}).status in (400, 416)
+    assert ask("PATCH", upload, data, {**BYTES, "Content-Range": content_range}).status in (400, 416)
     assert where(upload) == "0-0"
     assert_created(server, unique, data, close(upload, data, data))
 
@@ -133,8 +137,8 @@ def test_an_interrupted_chunk_is_kept_and_continued(server: Registry, unique: st
         line.begin("PATCH", path_of(upload), {"Content-Range": f"0-{size - 1}", "Content-Length": size})
         line.send(data[:sent])
     # This waits for the chunk that broke off, and says where to go on.
-    told = patch(upload, size, b"?")
-    assert (told.status, told.headers["Range"]) == (416, f"0-{sent - 1}")
+    answer = patch(upload, size, b"?")
+    assert (answer.status, answer.headers["Range"]) == (416, f"0-{sent - 1}")
     assert where(upload) == f"0-{sent - 1}"
     assert patch(upload, sent, data[sent:]).status == 202
     assert_created(server, unique, data, close(upload, data))

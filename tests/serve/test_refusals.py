@@ -1,4 +1,4 @@
-"""What our own server says to requests that make no sense, and to writers when it is read-only."""
+"""Error answers of our server: for invalid requests, and for writes to a read-only server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uploads that nobody finishes: forgotten after an hour of silence, never while somebody sends, never too many."""
+"""Unfinished uploads: they end after an hour of idleness, never while bytes arrive, and their number is limited."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.serve.test_push import begin
 
 
 class Time:
-    """A clock that stands until somebody moves it."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -176,7 +176,7 @@ def test_a_client_is_identified_by_its_address_or_network(one: str, other: str, 
 
 
 def test_uploads_are_counted_for_each_client_address(served: Serve, unique: str) -> None:
-    """Linux has all of 127.0.0.0/8 on loopback, and connects from where it is told to."""
+    """Linux has all of 127.0.0.0/8 on loopback, and connects from the address that is bound."""
     server = Registry(served.host)
     first = begin(server, unique)
     with Connection(served.host, "127.0.0.2") as line:
