@@ -241,7 +241,7 @@ def test_without_verification_plain_http_will_do_where_there_is_no_tls(registry:
 @pytest.mark.parametrize("words", [(), ("--src-tls-verify=true",)])
 def test_with_verification_plain_http_is_never_spoken(registry: DockerRegistry, words: tuple[str, ...]) -> None:
     found = came(*words, places=(f"{registry.host}/app", "b.example/x"))
-    with pytest.raises(MirrorsyncError, match="does not answer with TLS") as caught:
+    with pytest.raises(MirrorsyncError, match="the host does not speak TLS") as caught:
         ask(found, registry.host)
     assert "--tls-verify=false" in caught.value.remedy
 

@@ -1,4 +1,4 @@
-"""Blobs that an answer calls compressed: the bytes as they came, or what is inside of them, whichever is the blob."""
+"""Blobs in answers with a Content-Encoding: the blob is either the bytes as sent, or the decoded content."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from mirrorsync.stores.registry.http.encoding import NotEncodedSo, check_known, 
 from mirrorsync.stores.registry.http.messages import Answer
 from mirrorsync.stores.registry.http.retry import Transient
 
-# How much longer than the blob its compressed form may be, in bytes: what does not compress grows.
+# How much longer than the blob its compressed form may be, in bytes: incompressible data grows.
 SLACK: Final = 1024
 _TOTAL = re.compile(r"bytes \d{1,19}-\d{1,19}/(\d{1,19})")
 
 
 class BlobCoding:
-    """How the blobs of one host come whose answers name a Content-Encoding; learned in this run.
+    """Whether to decode the blobs of one host if its answers have a Content-Encoding; learned during a run.
 
-    Two kinds of host say gzip: one stores layers, which are gzip, and labels them (the bytes are the blob); the other
-    has a proxy before it that compresses (the blob is inside). A stream that is being pushed cannot be both, so the
-    length decides: bytes that are the blob are as many as it has. An answer without a length is taken the one way,
-    and what fails so is tried the other way with the next attempt.
+    Two kinds of host send gzip: one stores layers, which are gzip, and labels them (the bytes are the blob); the other
+    has a compressing proxy in front of it (the decoded content is the blob). A stream that is being pushed cannot be
+    both, so the length decides: it equals the blob's size if the bytes are the blob. An answer without a length is
+    read in one way, and if that fails, the next attempt reads it in the other way.
     """
 
     def __init__(self) -> None:
         self._inside = False
 
     def to_undo(self, answer: Answer, blob: Descriptor, doing: str) -> tuple[str, ...]:
-        """Return the codings to undo in this answer, () when its bytes are the blob's. Raises: RegistryFailure."""
+        """Return the codings to decode in this answer, () if its bytes are the blob. Raises: RegistryFailure."""
         coded = codings(answer.header("Content-Encoding"))
         if not coded:
             return ()
@@ -42,9 +42,9 @@ class BlobCoding:
         return coded
 
     def content(self, answer: Answer, blob: Descriptor, chunks: Iterator[bytes], doing: str) -> Iterator[bytes]:
-        """Return the blob's bytes, from chunks that are an answer's whole body, or a part of it in no coding.
+        """Return the blob's bytes, from chunks that are an answer's whole body, or a range of it without coding.
 
-        Raises: RegistryFailure; while iterating: IntegrityError, Transient when the chunks end too early.
+        Raises: RegistryFailure; while iterating: IntegrityError, Transient if the chunks end too early.
         """
         if not codings(answer.header("Content-Encoding")):
             return chunks
@@ -68,7 +68,7 @@ class BlobCoding:
 
 
 def blob_of(answer: Answer, blob: Descriptor) -> bytes:
-    """Return a small blob out of the answer that has it, `as_sent`. Raises: IntegrityError, RegistryFailure."""
+    """Return a small blob from its answer, which was requested `as_sent`. Raises: IntegrityError, RegistryFailure."""
     coded = codings(answer.header("Content-Encoding"))
     if not coded or blob.digest.matches(answer.body):
         if not answer.whole or len(answer.body) > blob.size:
@@ -86,13 +86,13 @@ def _checked(chunks: Iterator[bytes], coded: Sequence[str]) -> Iterator[bytes]:
     try:
         yield from undone(chunks, coded)
     except NotEncodedSo as error:
-        raise IntegrityError(f"the blob is said to be compressed, and {error}") from error
+        raise IntegrityError(f"the blob does not match its Content-Encoding: {error}") from error
     except EOFError as error:
-        raise Transient(Unreachable("the answer ended before the blob did")) from error
+        raise Transient(Unreachable("the answer ended before the end of the blob")) from error
 
 
 def _total(answer: Answer) -> int | None:
-    """Return how long the whole representation is, in bytes; None when the answer does not say."""
+    """Return the length of the whole representation in bytes; None if the answer has no length."""
     if answer.status == 206:
         found = _TOTAL.fullmatch(answer.header("Content-Range"))
         return int(found[1]) if found else None

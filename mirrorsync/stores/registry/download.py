@@ -1,4 +1,4 @@
-"""Reading a blob: one GET, and when it breaks off the rest with Range, so that no byte comes twice."""
+"""Read a blob: one GET, and if the connection breaks, the rest with Range, so that no byte is yielded twice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KNOWN: Final = frozenset({404, 416})
 
 
 class Download:
-    """The bytes of one blob from an offset on. request: the GET of the blob. coding: what was learned of its host."""
+    """The bytes of one blob from an offset on. request: the GET of the blob. coding: that of its host."""
 
     def __init__(
         self, client: Client, request: Request, blob: Descriptor, offset: int = 0, coding: BlobCoding | None = None
@@ -32,18 +32,18 @@ class Download:
         self._blob = blob
         self._offset = offset
         self._coding = coding or BlobCoding()
-        self._whole = False  # Range counts compressed bytes where a proxy compresses: then all of it is asked for
+        self._whole = False  # if a proxy compresses, Range counts compressed bytes: then the whole blob is requested
         self._doing = f"reading blob {blob.digest.short}"
 
     @contextmanager
     def chunks(self) -> Iterator[Iterator[bytes]]:
-        """Yield the chunks. Raises, when entered: ContentNotFound, MirrorsyncError."""
+        """Yield the chunks. Raises, on entry: ContentNotFound, MirrorsyncError."""
         with ExitStack() as open_now:
             first = self._client.persist_blocking(self._doing, lambda: self._enter(open_now))
             yield self._resuming(first, open_now)
 
     def _enter(self, open_now: ExitStack) -> Reply:
-        """Send the request for what is still missing, and hold the answer against it."""
+        """Send the request for the missing bytes, and check the answer."""
         open_now.close()
         headers = {"Range": f"bytes={self._offset}-"} if self._offset and not self._whole else {}
         request = replace(self._request, headers=headers)
@@ -62,7 +62,7 @@ class Download:
         if self._offset == 0 or answer.status == 206:
             self._check_range(answer)
             return reply
-        # 200 means that Range was not understood and everything comes again.
+        # 200 means that Range was ignored and the whole blob is sent again.
         return replace(reply, chunks=_without(reply.chunks, self._offset))
 
     def _check_range(self, answer: Answer) -> None:
@@ -73,8 +73,8 @@ class Download:
             raise failure(answer, self._doing)
         first, last, total = found.groups()
         if int(first) != self._offset or int(last) != self._blob.size - 1 or total not in (str(self._blob.size), "*"):
-            # Parts that do not fit must never be joined (containers/image, body_reader.go).
-            raise RegistryFailure(f"{self._doing}: the registry sent another part than was asked for")
+            # Ranges that do not fit must never be joined (containers/image, body_reader.go).
+            raise RegistryFailure(f"{self._doing}: the registry sent another range than requested")
 
     def _resuming(self, reply: Reply, open_now: ExitStack) -> Iterator[bytes]:
         breaks = 0
@@ -86,19 +86,19 @@ class Download:
                     yield chunk
                 if not self._may_be_cut(reply.answer):
                     return
-                broken = Transient(Unreachable("the answer ended before the blob did"))
+                broken = Transient(Unreachable("the answer ended before the end of the blob"))
             except Transient as error:
                 broken = error
-            # A server that breaks off after every few bytes must not be able to keep a run for ever.
+            # A server that closes the connection after every few bytes must not delay a run for ever.
             breaks = 0 if self._offset - begun >= CHUNK_BYTES else breaks + 1
             if breaks >= ATTEMPTS:
                 if broken.__cause__ is None:
-                    return  # it ends there every time: whoever verifies says so
+                    return  # it ends there every time: verification reports it
                 raise broken.failure from broken.__cause__
             reply = self._client.persist_blocking(self._doing, self._after(broken, open_now))
 
     def _after(self, broken: Transient, open_now: ExitStack) -> Callable[[], Reply]:
-        """Return what asks for the rest; the retrying first announces the break, and waits."""
+        """Return a function that requests the rest; its first call raises, so that the retry is announced and waits."""
         pending = [broken]
 
         def again() -> Reply:
@@ -109,13 +109,13 @@ class Download:
         return again
 
     def _may_be_cut(self, answer: Answer) -> bool:
-        """Tell whether a blob that ends too early may be longer: its answer had no length, and an end looks so too."""
+        """Return whether the answer may have been truncated: it had no length, so a break looks like its end."""
         sized = "Content-Length" in answer.headers or "Transfer-Encoding" in answer.headers
         return self._offset < self._blob.size and not sized
 
 
 def _without(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
-    """Yield what comes after the first `size` bytes."""
+    """Yield the chunks without their first `size` bytes."""
     for chunk in chunks:
         if size < len(chunk):
             yield chunk[size:]

@@ -1,4 +1,4 @@
-"""Harbor's own API: creates the project that a push needs, where the spec says so (`create_repository`)."""
+"""Harbor's own API: create the project that a push needs, if the spec allows it (`create_repository`)."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from mirrorsync.stores.registry.http.messages import Request
 from mirrorsync.stores.registry.http.scopes import with_password
 
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
-_CONFLICT: Final = 409  # the project is there
+_CONFLICT: Final = 409  # the project exists
 _NO_API: Final = frozenset({301, 302, 303, 307, 308, 400, 404, 405, 501})
 
 
 class Projects:
-    """Creates projects at one Harbor: the first component of a repository's name. host: as references name it."""
+    """Creates projects at one Harbor: the first component of a repository's name. host: as in references."""
 
     def __init__(self, client: Client, host: str, observer: Observer) -> None:
         self._client = client
         self._host = host
         self._observer = observer
-        self._settled: dict[str, bool | MirrorsyncError] = {}  # by project: made, or there before, or why not
+        self._settled: dict[str, bool | MirrorsyncError] = {}  # by project: whether it was created, or the error
         self._lock = threading.Lock()
 
     def made(self, repository: str) -> bool:
-        """Tell whether this run has made the project of a repository."""
+        """Return whether this run has created the project of a repository."""
         return self._settled.get(_project(repository)) is True
 
     def make(self, repository: str, *, after: bool) -> bool:
-        """Make the project of a repository, private; tell whether a write that was refused may work now. Blocking.
+        """Create the project of a repository, private; return whether a rejected write may be retried now. Blocking.
 
-        Each project is made once in a run, however many ask for it. after: what `made` said before the write. False: it
-        was there already, and the write was refused for another reason. Raises: Denied, RegistryFailure when it cannot
-        be made.
+        Each project is created once in a run, however many repositories need it. after: the result of `made` before the
+        write. False: it already existed, and the write was rejected for another reason. Raises: Denied, RegistryFailure
+        if it cannot be created.
         """
         project = _project(repository)
         with self._lock:
@@ -48,7 +48,7 @@ class Projects:
                     self._settled[project] = error
             settled = self._settled[project]
         if isinstance(settled, MirrorsyncError):
-            raise type(settled)(settled.message, remedy=settled.remedy)
+            raise settled.with_()
         return settled and not after
 
     def _post(self, project: str, repository: str) -> bool:
@@ -59,16 +59,16 @@ class Projects:
         known = _NO_API | {401, 403, _CONFLICT}
         answer = self._client.ask_blocking(Request("POST", url, scopes, _JSON, body, known=known, stays=True), doing)
         if answer.ok:
-            self._observer(Noticed(self._host, f"project {project} was missing, and has been created"))
+            self._observer(Noticed(self._host, f"created the missing project {project}"))
         if answer.ok or answer.status == _CONFLICT:
             return answer.ok
-        told = failure(answer, doing).message
+        message = failure(answer, doing).message
         if answer.status in (401, 403):
-            raise Denied(told, remedy="create the project by hand, or use an account that may create projects")
+            raise Denied(message, remedy="create the project by hand, or use an account that may create projects")
         raise RegistryFailure(
-            f"{told} (create_repository speaks the API of Harbor)",
-            remedy="create the repository there by hand (ECR: aws ecr create-repository --repository-name NAME), and "
-            "leave create_repository out",
+            f"{message} (create_repository uses the API of Harbor)",
+            remedy="create the repository by hand (ECR: aws ecr create-repository --repository-name NAME), and leave "
+            "create_repository out",
         )
 
 

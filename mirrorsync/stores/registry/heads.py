@@ -1,29 +1,29 @@
-"""Whether a host's HEAD for a manifest is worth anything: the rule, and what this run has learned."""
+"""Whether a host answers HEAD requests for manifests reliably: the rule, and what this run has learned."""
 
 from __future__ import annotations
 
 from typing import Final
 
 # Hosts of the API where a GET of a manifest counts as a pull, and a HEAD does not (docs.docker.com, "usage and rate
-# limits"): there a HEAD is always tried first, whatever went wrong with the last one.
+# limits"): there a HEAD is always tried first, even if the last one was wrong.
 _COUNT_PULLS: Final = frozenset({"registry-1.docker.io"})
 
-# What a HEAD may be answered with where a GET works: 405 and 501 by those that know no HEAD, 400 and 403 by gateways
-# and storages that sign or allow GET alone. GET decides. A 404 is not among them: see `Heads`.
+# Answers to a HEAD for which a GET may work: 405 and 501 from hosts that do not support HEAD, 400 and 403 from gateways
+# and storages that sign or allow only GET. The GET decides. A 404 is not among them: see `Heads`.
 ODD: Final = frozenset({400, 403, 405, 501})
 
 
 class Heads:
-    """What one host's HEADs for manifests were worth so far.
+    """Whether one host's answers to HEAD for manifests were right so far.
 
-    A HEAD that does not plainly say media type, digest and length is followed by a GET, and when that finds the
-    manifest, the host is asked by GET from then on: one question instead of two. So it is when a HEAD was plain and
+    If the answer to a HEAD lacks media type, digest or length, a GET follows; if that finds the manifest, the host is
+    asked by GET from then on: one request instead of two. The same applies if the answer to a HEAD was complete and
     wrong, which only the manifest itself shows.
 
-    404 is what every registry answers for a tag that it does not have, and a first copy asks for thousands of those:
-    it is believed, and whoever has a reason to doubt it asks again by GET (`RegistryRepository.confirm`): at a source,
-    where the image would fail otherwise; and once at a destination whose list of tags has the tag. Nexus answers a
-    HEAD with 404 for what it would fetch for a GET (diun#1614).
+    Every registry answers 404 for a missing tag, and a first copy asks for thousands of them: a 404 is believed, and a
+    caller that has a reason to doubt it asks again by GET (`RegistryRepository.confirm`): at a source, where the image
+    would fail otherwise; and once at a destination whose list of tags has the tag. Nexus answers a HEAD with 404 for
+    content that it would fetch for a GET (diun#1614).
     """
 
     def __init__(self, host: str) -> None:
@@ -32,5 +32,5 @@ class Heads:
         self.trusted = True
 
     def distrust(self) -> None:
-        """Take note that a HEAD was wrong, or said too little, where a GET was right."""
+        """Record that a HEAD was wrong or incomplete, and a GET right."""
         self.trusted = self.counted

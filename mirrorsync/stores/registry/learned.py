@@ -1,4 +1,4 @@
-"""What a run learns about one host, and all its repositories use."""
+"""What a run learns about one host, shared by all its repositories."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mirrorsync.stores.registry.upload import PartSize
 
 
 class Learned:
-    """What one host has turned out to do in this run. host: of its API, with the port.
+    """The behaviour of one host, as learned in this run. host: of its API, with the port.
 
-    mounts: False once it has said that it mounted a blob and had not.
+    mounts: False after it has claimed to have mounted a blob and had not.
     """
 
     def __init__(self, host: str) -> None:

@@ -1,4 +1,4 @@
-"""Lists in pages: tags, referrers and the catalog, from servers that may be wrong, endless or hostile."""
+"""Read lists in pages: tags, referrers and the catalog, from servers that may be wrong, endless or hostile."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from mirrorsync.stores.registry.http.answers import WEB_PAGE_REMEDY
 from mirrorsync.stores.registry.http.messages import Answer, Request
 from mirrorsync.stores.registry.http.origins import same_origin
 
-# 1000 is what nearly every registry takes; ECR and Quay refuse more. At this size 10,000 pages are ten million entries.
+# Nearly every registry accepts 1000; ECR and Quay reject more. At this size 10,000 pages are ten million entries.
 PAGE_ENTRIES: Final = 1000
-# How registries say that so many are too many: PAGINATION_NUMBER_INVALID, a body too large, a crash.
+# Answers of registries to a page size that is too large: PAGINATION_NUMBER_INVALID, a body too large, a crash.
 _TOO_MANY: Final = frozenset({400, 413, 500})
 _MAX_PAGES: Final = 10_000
-# Possessive throughout: eight thousand spaces in a header must not take minutes to be found no link.
+# Possessive throughout: a header of eight thousand spaces must not take minutes to parse.
 _LINK = re.compile(r'<([^<>]*+)>((?:\s*+;[^,;"]*+(?:"[^"]*+"[^,;"]*+)*+)*+)')
 _PARAMETER = re.compile(r';\s*+([^\s,;="]*+)\s*+(?:=\s*+(?:"([^"]*+)"|([^\s",;]*+)))?+')
 
 
 class Asks(Protocol):
-    """What pages are asked of: a client, or what stands before one. Its members are those of `Client`."""
+    """Sends the requests for pages: a `Client`, or a wrapper of one with the same members."""
 
     @property
     def url(self) -> str:
@@ -37,18 +37,18 @@ class Asks(Protocol):
         """Return the answer to a request."""
 
     def resolved(self, base: str, location: str) -> str:
-        """Return where a Link leads."""
+        """Return the absolute URL of a Link."""
 
 
 class PageSize:
-    """What was learned about one host: whether its lists may be asked for with a size of their pages (`n`)."""
+    """Learned about one host: whether it accepts a page size (`n`)."""
 
     def __init__(self, *, refused: bool = False) -> None:
         self.refused = refused
 
     @staticmethod
     def of(request: Request) -> Request:
-        """Return the request for a first page with the size that is wanted; that it is refused is an answer."""
+        """Return the request for a first page with a page size; an error answer to it is returned and not raised."""
         sized = request.to(f"{request.url}{'&' if '?' in request.url else '?'}n={PAGE_ENTRIES}")
         return replace(sized, known=request.known | _TOO_MANY)
 
@@ -58,16 +58,16 @@ async def pages(
 ) -> AsyncIterator[Answer]:
     """Yield the answers of all pages, following `Link: <...>; rel="next"` (RFC 8288) on the registry's own origin.
 
-    size: to ask for pages of a size; None = as large as the registry makes them. limit: of all pages together, in
-    bytes. An answer of a `known` status is yielded too, and ends the list. Raises: RegistryFailure for links that lead
-    away or in a circle, and for a list that does not end.
+    size: to request a page size; None = the registry's default. limit: of all pages together, in bytes. An answer with
+    a `known` status is yielded too, and ends the list. Raises: RegistryFailure for links to another host or in a
+    circle, and for a list that does not end.
     """
     left = PageBytes(limit)
     request, answer = await _first_page(client, first, doing, size or PageSize(refused=True))
     seen = {request.url}
     for _ in range(_MAX_PAGES):
         if not answer.whole:
-            raise RegistryFailure(f"{doing}: a page is larger than {first.limit} bytes")
+            raise RegistryFailure(f"{doing}: a page exceeds the limit of {first.limit} bytes")
         left.take(len(answer.body), doing)
         yield answer
         following = next_link(answer)
@@ -77,7 +77,7 @@ async def pages(
         if not same_origin(url, client.url):
             raise RegistryFailure(f"{doing}: the next page is on another host")
         if url in seen:
-            raise RegistryFailure(f"{doing}: the pages lead in a circle")
+            raise RegistryFailure(f"{doing}: the links of the pages form a circle")
         seen.add(url)
         request = first.to(url)
         answer = await client.ask(request, doing)
@@ -85,7 +85,7 @@ async def pages(
 
 
 async def _first_page(client: Asks, first: Request, doing: str, size: PageSize) -> tuple[Request, Answer]:
-    """Return the first page and the question for it."""
+    """Return the first page and the request for it."""
     if not size.refused:
         request = size.of(first)
         answer = await client.ask(request, doing)
@@ -99,10 +99,9 @@ async def _first_page(client: Asks, first: Request, doing: str, size: PageSize) 
 def _next_page(client: Asks, asked: str, answer: Answer, link: str) -> str:
     """Return the URL of the next page. asked: the URL of the page that has the link.
 
-    A registry behind a proxy does not know the path that it is asked under, and leaves its beginning out of the Link or
-    puts its own there (Nexus, nexus-public#1011; Artifactory). The page is the same list with another query; so the
-    path that was asked for stands, unless the link leads further down from it. One that is behind a gateway is asked
-    for at the gateway again.
+    A registry behind a proxy does not know its external path, and leaves the prefix out of the Link or uses its own
+    (Nexus, nexus-public#1011; Artifactory). The next page is the same list with another query; so the requested path is
+    kept, unless the link leads to a path below it. Pages of a registry behind a gateway are requested at the gateway.
     """
     url = client.resolved(answer.url, link)
     if not same_origin(url, answer.url):
@@ -124,28 +123,28 @@ def next_link(answer: Answer) -> str | None:
 
 
 def fresh(answer: Answer, member: str, seen: Seen, doing: str) -> list[str]:
-    """Return the strings of a page (as `strings` does) that are not in `seen`, and put them there.
+    """Return the strings of a page (as `strings` does) that are not in `seen`, and add them.
 
-    Raises: RegistryFailure when a page with a next one brings only what was there before: so they would go on; and when
-    there are too many.
+    Raises: RegistryFailure if a page with a next one has no new entries, since that could go on for ever; and if there
+    are too many.
     """
     entries = strings(answer, member, doing)
     new = [entry for entry in dict.fromkeys(entries) if entry not in seen]
     if entries and not new and next_link(answer) is not None:
-        raise RegistryFailure(f"{doing}: the pages lead in a circle")
+        raise RegistryFailure(f"{doing}: the pages repeat the same entries")
     seen.take(new, doing)
     return new
 
 
 def document(answer: Answer, doing: str) -> dict[str, Any]:
-    """Return the JSON object in an answer. Raises: RegistryFailure when there is none."""
+    """Return the JSON object in an answer. Raises: RegistryFailure if it is not one."""
     if json_weight(answer.body) > MAX_WEIGHT:
-        raise RegistryFailure(f"{doing}: a page has more in it than a list that is meant to be read")
+        raise RegistryFailure(f"{doing}: the JSON of a page is too complex")
     try:
         found = json.loads(answer.body)
     except (ValueError, RecursionError) as error:
         if answer.media_type == "text/html":
-            raise RegistryFailure(f"{doing}: it answers with a web page", remedy=WEB_PAGE_REMEDY) from error
+            raise RegistryFailure(f"{doing}: the answer is a web page", remedy=WEB_PAGE_REMEDY) from error
         raise RegistryFailure(f"{doing}: the answer is not JSON") from error
     if not isinstance(found, dict):
         raise RegistryFailure(f"{doing}: the answer is not a JSON object")
@@ -153,7 +152,7 @@ def document(answer: Answer, doing: str) -> dict[str, Any]:
 
 
 def strings(answer: Answer, member: str, doing: str) -> list[str]:
-    """Return a list of strings in an answer; null is an empty one, and null entries are left out (Nexus has both)."""
+    """Return a list of strings in an answer; null is an empty list, and null entries are skipped (Nexus has both)."""
     value = document(answer, doing).get(member)
     if value is None:
         return []

@@ -1,4 +1,4 @@
-"""Whether a registry has a blob, and how large it is there."""
+"""Find out whether a registry has a blob, and its size there."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mirrorsync.stores.registry.http.messages import Answer, Request
 from mirrorsync.stores.registry.http.origins import same_origin
 from mirrorsync.stores.registry.pages import Asks
 
-# What a HEAD may be answered with that has nothing to do with the blob: a storage's URL can be signed for GET alone
-# (S3 then says 403, others 400 or 404), and gateways know no HEAD.
+# Answers to a HEAD that say nothing about the blob: a storage's URL can be signed for GET only (S3 then answers 403,
+# others 400 or 404), and some gateways do not support HEAD.
 _ODD: Final = frozenset({400, 403, 404, 405, 501})
 _ABSENT: Final = frozenset({404, 416})
 _RANGE = re.compile(r"bytes (?:\d{1,19}-\d{1,19}|\*)/(\d{1,19})")
@@ -22,7 +22,7 @@ _RANGE = re.compile(r"bytes (?:\d{1,19}-\d{1,19}|\*)/(\d{1,19})")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A blob that the registry has. size: in bytes, None when it is not told."""
+    """A blob that the registry has. size: in bytes, None if the answer has no size."""
 
     size: int | None
 
@@ -30,10 +30,10 @@ class Found:
 async def find_blob(
     client: Asks, url: str, digest: Digest, scopes: tuple[str, ...], *, expected: int | None = None
 ) -> Found | None:
-    """Ask for a blob by HEAD; None when the registry does not have it. url: of the blob.
+    """Ask for a blob by HEAD; None if the registry does not have it. url: of the blob.
 
-    expected: the size that is asked for, and that a HEAD has to name; when it does not, a GET of one byte does. Without
-    it, a registry that redirects has the blob, whatever the storage says to a HEAD. Raises: MirrorsyncError.
+    expected: the size to check; if the HEAD does not confirm it, a GET of one byte decides. Without it, a registry that
+    redirects has the blob, whatever the storage answers to a HEAD. Raises: MirrorsyncError.
     """
     doing = f"asking for blob {digest.short}"
     answer = await client.ask(Request("HEAD", url, scopes, known=_ODD), doing)
@@ -56,19 +56,19 @@ async def _first_byte(client: Asks, url: str, scopes: tuple[str, ...], doing: st
         return None
     if answer.status == 200:
         return Found(_length(answer))
-    # 416 to the first byte is what an empty blob is answered with.
-    told = _RANGE.fullmatch(answer.header("Content-Range"))
-    if told is not None:
-        return Found(int(told[1]))
+    # An empty blob is answered with 416 to a request for its first byte.
+    content_range = _RANGE.fullmatch(answer.header("Content-Range"))
+    if content_range is not None:
+        return Found(int(content_range[1]))
     return Found(0 if answer.status == 416 else None)
 
 
 def _length(answer: Answer) -> int | None:
-    """Return the Content-Length when it is that of the blob, and not of what a proxy makes of it."""
+    """Return the Content-Length if it is the blob's, and not that of a compressed form."""
     return None if codings(answer.header("Content-Encoding")) else answer.length
 
 
 def _is_storage(answer: Answer, client: Asks, digest: Digest) -> bool:
-    """Tell whether a registry has led elsewhere, and not just to another registry, which speaks for itself."""
+    """Return whether a registry has redirected to a storage, and not to another registry, whose answer counts."""
     is_registry = urlsplit(answer.url).path.endswith(f"/blobs/{digest}")
     return not is_registry and not same_origin(answer.url, client.url)

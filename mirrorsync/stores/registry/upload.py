@@ -1,4 +1,4 @@
-"""Writing a blob: POST and one PUT, or in parts where a registry, or a proxy before it, takes no large request."""
+"""Write a blob: POST and one PUT, or in parts if the registry, or a proxy in front of it, rejects large requests."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from mirrorsync.stores.registry.http.client import Client
 from mirrorsync.stores.registry.http.messages import Answer, Request
 from mirrorsync.stores.registry.http.retry import Transient
 
-# The first size of a part, in bytes; it is halved until the registry takes it. nginx takes 1 MiB when nobody set it.
+# The first size of a part, in bytes; it is halved until the registry accepts it. nginx's default limit is 1 MiB.
 _FIRST_PART: Final = 16 * 1024 * 1024
 _SMALLEST_PART: Final = 512 * 1024
-# On a line on which even that takes too long for a token; and for how many seconds one part may be on its way.
+# For a line so slow that even that takes longer than a token is valid; and the longest time for one part, in seconds.
 _SLOWEST_PART: Final = 64 * 1024
 _PART_SECONDS: Final = 15.0
-# What a registry may ask for at most with OCI-Chunk-Min-Length: a part is held in memory.
+# The largest OCI-Chunk-Min-Length that is respected: a part is in memory.
 _LARGEST_PART: Final = 64 * 1024 * 1024
 _TOO_LARGE: Final = frozenset({413})
-# How a registry says that it does not know an upload any more, or not in this state: it restarted, or cleaned up, or
-# another of its replicas answers. Only a new upload helps.
+# Answers of a registry that has lost an upload or its state: it restarted, or cleaned up, or another replica answers.
+# Only a new upload helps.
 _LOST: Final = frozenset({400, 404, 416})
 _LOST_CODES: Final = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "RANGE_INVALID"})
 
 
 class PartSize:
-    """What was learned about one host: whether it takes blobs in one request, and else how large a part may be."""
+    """Learned about one host: whether it accepts blobs in one request, and otherwise how large a part may be."""
 
     def __init__(self) -> None:
         self.limit: int | None = None
 
     def fit(self, size: int, seconds: float) -> None:
-        """Take note that a token had run out when `size` bytes had been sent, in so many seconds.
+        """Record that a token expired while `size` bytes were sent, in so many seconds.
 
-        A part has to be there while a token is good that was fresh when it began: how long that is, is not always told,
-        and GitLab's five minutes are as common as the token specification's one. A quarter of either is on the safe
-        side.
+        A part must arrive while a token is valid that was fresh when the part began: for how long is not always
+        announced, and GitLab's five minutes are as common as the token specification's one. A quarter of either is on
+        the safe side.
         """
         fitting = int(size / seconds * min(seconds / 4, _PART_SECONDS)) if seconds > 0 else _FIRST_PART
         self.limit = max(_SLOWEST_PART, min(fitting, self.limit or _FIRST_PART))
 
     def shrink(self, size: int) -> bool:
-        """Take note that a request of `size` bytes was too large; False when there is nothing smaller to try."""
+        """Record that a request of `size` bytes was too large; False if there is no smaller size to try."""
         if size <= _SMALLEST_PART:
             return False
         self.limit = _FIRST_PART if size > _FIRST_PART else max(_SMALLEST_PART, size // 2)
@@ -67,7 +67,9 @@ class Upload:
         self._doing = f"writing blob {blob.digest.short}"
 
     async def small(self, data: bytes) -> None:
-        """Upload a blob that is in memory. A failed attempt begins again: half an upload's state is anybody's guess."""
+        """Upload a blob that is in memory. A failed attempt is retried with a new upload: the state of the old one is
+        unknown.
+        """
 
         async def attempt() -> None:
             started = await self._client.once(self._start(), self._doing)
@@ -87,9 +89,9 @@ class Upload:
                 self._in_parts(started, counted, self._parts.limit)
         except Transient as error:
             if not error.status and counted.size == self._blob.size and (self._landed() or self._closed_late(started)):
-                return  # it was the answer that was lost, and not the blob
+                return  # the answer was lost, and not the blob
             if self._parts.limit is None and counted.size > _FIRST_PART and not error.status:
-                # A proxy that finds a request too large says so and hangs up; the hanging up can be all that is seen.
+                # A proxy that rejects a large request answers and hangs up; the client may notice only the latter.
                 self._parts.shrink(counted.size)
             raise self._client.noted(error) from error
         except BaseException:
@@ -97,7 +99,7 @@ class Upload:
             raise
 
     def _landed(self) -> bool:
-        """Ask whether the registry has the blob after all."""
+        """Return whether the registry has the blob after all."""
         request = Request("HEAD", f"{self._repository}/blobs/{self._blob.digest}", self._scopes, known=frozenset({404}))
         try:
             answer = self._client.ask_blocking(request, self._doing)
@@ -106,7 +108,7 @@ class Upload:
         return answer.ok and answer.length in (None, self._blob.size)
 
     def _closed_late(self, started: Answer) -> bool:
-        """Ask how far an upload came; close it, and tell whether that made the blob, when everything has arrived."""
+        """Ask for the progress of an upload; if all bytes have arrived, close it. Return whether that made the blob."""
         try:
             status = self._client.ask_blocking(Request("GET", self._location(started), self._scopes), self._doing)
             if status.header("Range").rpartition("-")[2] != str(self._blob.size - 1):
@@ -118,7 +120,7 @@ class Upload:
         return True
 
     def _kept(self, answer: Answer) -> Answer:
-        """Return the answer to a part of an upload. Raises: Transient when the registry has lost the upload."""
+        """Return the answer to a part of an upload. Raises: Transient if the registry has lost the upload."""
         if answer.ok or answer.status in _TOO_LARGE:
             return answer
         error = failure(answer, self._doing)
@@ -135,7 +137,7 @@ class Upload:
     def _location(self, answer: Answer) -> str:
         location = answer.header("Location")
         if not location:
-            raise RegistryFailure(f"{self._doing}: the registry did not say where to")
+            raise RegistryFailure(f"{self._doing}: the registry's answer has no Location")
         return self._client.resolved(answer.url, location)
 
     def _finish(self, answer: Answer) -> Request:
@@ -147,13 +149,13 @@ class Upload:
         try:
             answer = self._kept(self._client.send(request, chunks, self._blob.size, self._doing))
         except TokenRanOut:
-            # nginx takes the whole body before the registry behind it sees the token (GitLab).
+            # nginx reads the whole body before the registry behind it gets the token (GitLab).
             self._parts.fit(self._blob.size, self._client.monotonic() - began)
             raise
         if answer.status in _TOO_LARGE:
             if not self._parts.shrink(self._blob.size):
-                raise RegistryFailure(f"{self._doing}: the registry takes no blob of {self._blob.size} bytes")
-            raise RegistryUnavailable(f"{self._doing}: {self._blob.size} bytes are too many for one request")
+                raise RegistryFailure(f"{self._doing}: the registry accepts no blob of {self._blob.size} bytes")
+            raise RegistryUnavailable(f"{self._doing}: {self._blob.size} bytes are too large for one request")
 
     def _in_parts(self, started: Answer, chunks: Iterable[bytes], limit: int) -> None:
         smallest = started.header("OCI-Chunk-Min-Length")
@@ -165,9 +167,9 @@ class Upload:
         self._kept(self._client.ask_blocking(replace(self._finish(answer), body=b"", known=_LOST), self._doing))
 
     def _send_part(self, answer: Answer, part: bytes, offset: int) -> Answer:
-        """Send a part, in smaller ones where it is too large."""
+        """Send a part, split into smaller ones if it is too large."""
         end = offset + len(part) - 1
-        # No "bytes " before the numbers: the distribution spec wants it so, and ACR insists.
+        # No "bytes " before the numbers: the distribution spec requires that, and ACR insists.
         headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{offset}-{end}"}
         request = Request("PATCH", self._location(answer), self._scopes, headers, part, known=_TOO_LARGE | _LOST)
         with self._client.reply(request, self._client.writing, self._doing) as reply:
@@ -176,8 +178,8 @@ class Upload:
             return sent
         if not self._parts.shrink(len(part)):
             raise RegistryFailure(
-                f"{self._doing}: the registry takes no request of {len(part)} bytes",
-                remedy="raise the size limit of the registry or of the proxy before it",
+                f"{self._doing}: the registry accepts no request of {len(part)} bytes",
+                remedy="raise the size limit of the registry or of the proxy in front of it",
             )
         step = self._parts.limit or _SMALLEST_PART
         for start in range(0, len(part), step):
@@ -185,7 +187,7 @@ class Upload:
         return answer
 
     def _cancel(self, started: Answer) -> None:
-        """Tell the registry that nothing more comes. It may not listen, and cleans up by itself later."""
+        """Cancel the upload. A registry may ignore that, and cleans up by itself later."""
         try:
             request = Request("DELETE", self._location(started), self._scopes)
             with self._client.reply(request, self._client.writing, self._doing):
@@ -208,18 +210,18 @@ class _Counted:
 
 
 def _finish(location: str, digest: Digest, scopes: tuple[str, ...]) -> Request:
-    """Return the PUT that closes an upload; the location may have a query of its own, which has to stay."""
+    """Return the PUT that closes an upload; a query of the location is kept."""
     url = f"{location}{'&' if '?' in location else '?'}digest={digest.replace(':', '%3A')}"
     return Request("PUT", url, scopes, {"Content-Type": "application/octet-stream"})
 
 
 def _parts(chunks: Iterable[bytes], size: Callable[[], int]) -> Iterator[bytes]:
-    """Join chunks to parts of the size that is asked for each time, in bytes; the last one may be smaller."""
-    held = bytearray()
+    """Join chunks to parts of the current size in bytes; the last one may be smaller."""
+    buffer = bytearray()
     for chunk in chunks:
-        held += chunk
-        while len(held) >= (wanted := size()):
-            yield bytes(held[:wanted])
-            del held[:wanted]
-    if held:
-        yield bytes(held)
+        buffer += chunk
+        while len(buffer) >= (wanted := size()):
+            yield bytes(buffer[:wanted])
+            del buffer[:wanted]
+    if buffer:
+        yield bytes(buffer)

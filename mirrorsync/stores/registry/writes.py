@@ -17,7 +17,7 @@ from mirrorsync.stores.registry.http.scopes import Scopes
 T = TypeVar("T")
 _REFUSALS: Final = (Unauthorized, Denied, RepositoryNotFound)
 _PUSH_REMEDY: Final = "give this account the right to push to this repository"
-_CREATE_REMEDY: Final = "the registry makes no repository for a push: create it there first"
+_CREATE_REMEDY: Final = "the registry does not create repositories on push: create it there first"
 _GOOD_LOGIN_REMEDY: Final = "the login is good and does not show this: check the name, and the rights of this account"
 
 
@@ -58,7 +58,7 @@ class Writes:
             yield
         except _REFUSALS as error:
             if self._make(made):
-                raise RegistryUnavailable("the project was missing, and has been created now") from error
+                raise RegistryUnavailable("created the missing project: retry the push") from error
             raise self._explained(error) from error.__cause__
 
     def _made(self) -> bool:

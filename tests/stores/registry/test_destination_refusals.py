@@ -30,14 +30,14 @@ def test_a_registry_that_is_read_only_is_told_from_one_that_wants_a_login(
     with DockerRegistry(tmp_path / "read-only", readonly=True) as registry:
         said = copied(mirrorsync, source, f"{registry.host}/app:1", code=1)
     assert "answered 405" in said
-    assert "it is read-only, or a cache of another one" in said
+    assert "it is read-only, or a cache of another registry" in said
 
 
 def test_a_cache_is_named(mirrorsync: Mirrorsync, source: Unruly, server: Unruly) -> None:
     server.fault("answer", "POST", "/uploads/", status=405, body=PROXY_PROJECT)
     said = copied(mirrorsync, source, f"{server.host}/app:1", code=1)
     assert "can not push artifact to a proxy project" in said
-    assert "it is read-only, or a cache of another one" in said
+    assert "it is read-only, or a cache of another registry" in said
 
 
 @pytest.mark.parametrize("status", [200, 403])
@@ -58,7 +58,7 @@ def test_a_page_that_answers_for_a_manifest_is_no_success(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly
 ) -> None:
     server.fault("answer", "PUT", "/manifests/", status=200, headers=HTML, body=PAGE)
-    assert "it answers with a web page" in copied(mirrorsync, source, f"{server.host}/app:1", code=1)
+    assert "the answer is a web page" in copied(mirrorsync, source, f"{server.host}/app:1", code=1)
 
 
 def test_a_registry_that_says_html_of_its_empty_answers_is_no_page(

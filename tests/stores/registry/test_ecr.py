@@ -49,7 +49,7 @@ def test_a_repository_that_does_not_exist_is_named_with_what_creates_it(
 def test_create_repository_says_that_it_cannot_do_it(mirrorsync: Mirrorsync, source: Unruly, server: Unruly) -> None:
     server.fault("answer", "POST", "/api/", status=404)
     done = mirrorsync("apply", spec(mirrorsync, source, server, create_repository=True), code=1)
-    assert "create_repository speaks the API of Harbor" in done.err
+    assert "create_repository uses the API of Harbor" in done.err
     assert "aws ecr create-repository --repository-name NAME" in done.err
     assert len(server.seen.of("POST", "/api/")) == 1
 

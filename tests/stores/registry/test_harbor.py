@@ -75,7 +75,7 @@ def test_a_project_is_created_where_the_spec_says_so(
     done = mirrorsync("apply", file, code=0)
     assert holds(harbor.registry, "team/app", image_)
     assert harbor.posts == [{"project_name": "team", "metadata": {"public": "false"}}]
-    assert "project team was missing, and has been created" in done.err
+    assert "created the missing project team" in done.err
 
 
 def test_a_project_that_is_there_is_not_created(
@@ -114,7 +114,7 @@ def test_the_password_goes_to_the_api_of_the_registry_alone(
         headers = {"Location": f"{other.url}/api/v2.0/projects"}
         server.fault("answer", "POST", "/api/", status=307, headers=headers)
         done = mirrorsync("apply", spec(mirrorsync, source, server, create_repository=True), code=1)
-        assert "create_repository speaks the API of Harbor" in done.err
+        assert "create_repository uses the API of Harbor" in done.err
         assert other.seen.requests == []
 
 
@@ -127,5 +127,5 @@ def test_a_quota_that_is_used_up_is_named(
     harbor.quota = 10
     said = copied(mirrorsync, source, f"{server.host}/team/app:1", code=1)
     assert "exceed the configured upper limit" in said
-    assert "raise the quota at the registry" in said
+    assert "no space left at the registry: raise the quota" in said
     assert "give this account the right" not in said

@@ -69,7 +69,7 @@ def test_a_steady_uplink_uploads_however_slow_it_is(tiny: TinyRegistry, server: 
 def test_a_registry_that_takes_next_to_nothing_is_given_up(server: Unruly) -> None:
     with SlowLine(server.host, up=1000) as line, pytest.raises(Unreachable) as caught:
         Shop(line.host, HASTY, attempts=1).put(described(LARGE), pieces(LARGE))
-    assert "the other side took" in caught.value.message
+    assert "the server accepted only" in caught.value.message
 
 
 @write_both
@@ -119,7 +119,7 @@ def dripped(reply: Reply) -> Iterable[bytes]:
 
 
 ENDLESS = {
-    "a byte now and then": Endless(dripped, "the other side sent"),
+    "a byte now and then": Endless(dripped, "the server sent only"),
     "100 Continue now and then": Endless(lambda _: every(0.05, b"HTTP/1.1 100 Continue\r\n\r\n"), "no answer for"),
     "100 Continue at full speed": Endless(lambda _: itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n"), ""),
     "headers now and then": Endless(lambda _: itertools.chain([b"HTTP/1.1 200 OK\r\n"], every(0.05, b"a: b\r\n")), ""),

@@ -176,7 +176,7 @@ def test_a_file_of_the_spec_that_cannot_be_used_is_named(
 def test_a_server_without_tls_is_told_from_one_that_is_down(read: Read) -> None:
     with serving(None) as server:
         shop = Shop(server.host, HostSettings())
-        with pytest.raises(TlsFailed, match="does not answer with TLS") as caught:
+        with pytest.raises(TlsFailed, match="the host does not speak TLS") as caught:
             read(shop)
         assert "plain_http: true" in caught.value.remedy
         assert shop.heard.retries == []

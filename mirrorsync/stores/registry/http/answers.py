@@ -1,4 +1,4 @@
-"""What a registry's refusal means: from HTTP status and error codes to the errors that people read."""
+"""Translate a registry's error answers, by HTTP status and error code, into errors with a remedy."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from mirrorsync.stores.registry.http.proxies import PROXY_LOGIN_REMEDY
 from mirrorsync.stores.registry.http.retry import RETRIED_STATUSES, Transient, retry_after
 
 WEB_PAGE_REMEDY: Final = (
-    "check the host name, and whether a firewall, a proxy or a login page stands before the registry"
+    "check the host name, and whether a firewall, a proxy or a login page is in front of the registry"
 )
-# Distribution spec, "Error Codes", and those that registries send where a status says less than the code.
+# Distribution spec, "Error Codes": those that are more specific than the status.
 _BY_CODE: Final[dict[str, type[MirrorsyncError]]] = {
     "NAME_UNKNOWN": RepositoryNotFound,
     "MANIFEST_UNKNOWN": ContentNotFound,
@@ -46,17 +46,17 @@ _BY_STATUS: Final[dict[int, type[MirrorsyncError]]] = {
     407: Unauthorized,
     429: RateLimited,
 }
-# How registries and proxies say what they refuse, where status and code alone mean several things.
+# Texts of registries and proxies that tell what was rejected, if status and code have several meanings.
 _QUOTA: Final = re.compile(r"\bquota\b|exceed the configured upper limit|storage limit", re.IGNORECASE)
 _SPACE_REMEDY: Final = (
-    "there is no space left: raise the quota at the registry, give it more storage, or delete what is not needed there"
+    "no space left at the registry: raise the quota, add storage, or delete images that are not needed"
 )
 _FIREWALL: Final = frozenset({403, 406, 451})
 
 
 @dataclass(frozen=True, slots=True)
 class _Meaning:
-    """What a refusal means when all that is set here fits: its status, one of its codes, and words of its text."""
+    """The error for an answer that matches everything set here: its status, one of its codes, and its text."""
 
     kind: type[MirrorsyncError]
     remedy: str = ""
@@ -79,8 +79,8 @@ _MEANINGS: Final = (
     _Meaning(RateLimited, codes=frozenset({"TOOMANYREQUESTS"})),
     _Meaning(
         RepositoryNotFound,
-        "ECR makes no repository for a push. Create it first: aws ecr create-repository --repository-name NAME "
-        "(create_repository cannot: it does not speak the API of AWS)",
+        "ECR does not create repositories on push. Create it first: aws ecr create-repository --repository-name NAME "
+        "(create_repository does not support the API of AWS)",
         statuses=frozenset({404}),
         words=re.compile(r"does not exist in the registry with id"),
     ),
@@ -98,36 +98,36 @@ _MEANINGS: Final = (
     _Meaning(RegistryFailure, WEB_PAGE_REMEDY, statuses=_FIREWALL, web_page=True),
     _Meaning(
         RegistryFailure,
-        "the registry does not offer this: it is read-only, or a cache of another one (write to that one)",
+        "the registry does not support this: it is read-only, or a cache of another registry (write to that one)",
         statuses=frozenset({405}),
     ),
 )
 _REMEDIES: Final[dict[str, str]] = {
-    "MANIFEST_BLOB_UNKNOWN": "what the manifest names is missing at the registry (garbage collection?): "
-    "`mirrorsync apply --deep` finds out what, and brings it",
+    "MANIFEST_BLOB_UNKNOWN": "content that the manifest names is missing at the registry (garbage collection?): "
+    "`mirrorsync apply --deep` finds and copies it",
     "TAG_INVALID": "the registry may protect this tag (immutable tags): allow it there, or leave the tag out",
-    "UNSUPPORTED": "the registry does not offer this",
+    "UNSUPPORTED": "the registry does not support this",
 }
 _STATUS_REMEDIES: Final[dict[int, str]] = {
     **dict.fromkeys((500, 502, 503, 504), RegistryUnavailable.default_remedy),
     407: PROXY_LOGIN_REMEDY,
     409: "the registry may protect this tag (immutable tags): allow it there, or leave the tag out",
     412: "the registry's policy forbids it (immutable tag, or a scan result): change it there, or leave the tag out",
-    413: "raise the size limit of the registry or of the proxy before it",
+    413: "raise the size limit of the registry or of the proxy in front of it",
 }
 
 
 def failure(answer: Answer, doing: str) -> MirrorsyncError:
-    """Return the error for an answer that is not a success; `doing` says what was asked, such as "reading its tags"."""
-    codes, message = _told(answer)
-    meaning = next((one for one in _MEANINGS if one.fits(answer, codes, message)), None) or _plainly(answer, codes)
-    told = f": {message}" if message else " with a web page" if meaning.web_page else ""
-    who = "proxy" if answer.status == 407 else "registry"
-    return meaning.kind(f"{doing}: the {who} answered {answer.status}{told}", remedy=meaning.remedy)
+    """Return the error for an answer that is not a success; `doing` names the request, such as "reading its tags"."""
+    codes, message = _read(answer)
+    meaning = next((one for one in _MEANINGS if one.fits(answer, codes, message)), None) or _general(answer, codes)
+    text = f": {message}" if message else " with a web page" if meaning.web_page else ""
+    server = "proxy" if answer.status == 407 else "registry"
+    return meaning.kind(f"{doing}: the {server} answered {answer.status}{text}", remedy=meaning.remedy)
 
 
-def _plainly(answer: Answer, codes: Sequence[str]) -> _Meaning:
-    """Return what a refusal means by its first code, or by its status."""
+def _general(answer: Answer, codes: Sequence[str]) -> _Meaning:
+    """Return the meaning of an error answer by its first code, or by its status."""
     code = codes[0] if codes else ""
     kind = _BY_CODE.get(code) or _BY_STATUS.get(answer.status) or RegistryFailure
     if answer.status in (401, 403) and kind not in (Unauthorized, Denied):
@@ -138,9 +138,9 @@ def _plainly(answer: Answer, codes: Sequence[str]) -> _Meaning:
 
 
 def checked(answer: Answer, doing: str, now: float, known: frozenset[int] = frozenset()) -> Answer:
-    """Return `answer` when it is a success or of a `known` status. now: seconds since the epoch, for Retry-After.
+    """Return `answer` if it is a success or has a `known` status. now: seconds since the epoch, for Retry-After.
 
-    Raises: Transient for what may go away by itself, the error of `failure` for the rest.
+    Raises: Transient for errors that are worth a retry, the error of `failure` for the others.
     """
     if answer.ok or (answer.status in known and not _is_rate_limit(answer)):
         return answer
@@ -158,15 +158,15 @@ def _is_rate_limit(answer: Answer) -> bool:
 
 def codes(answer: Answer) -> list[str]:
     """Return the distribution spec's error codes in the body of an answer."""
-    return _told(answer)[0]
+    return _read(answer)[0]
 
 
-def _told(answer: Answer) -> tuple[list[str], str]:
+def _read(answer: Answer) -> tuple[list[str], str]:
     """Return the error codes and one line of text: of the spec's `errors`, of Docker Hub's `details`, or nothing."""
     try:
         body = json.loads(answer.body)
     except (ValueError, RecursionError):
-        # HTML and plain text are a proxy's, and say less than the status.
+        # HTML and plain text come from a proxy, and say less than the status.
         return [], ""
     if not isinstance(body, dict):
         return [], ""

@@ -1,7 +1,7 @@
 """Directories of certificates, one for each host, as docker, podman and skopeo read them.
 
-In `certs.d/HOST[:PORT]/` every `*.crt` is an authority that is trusted for this host beside the system's, and
-`NAME.cert` with `NAME.key` is what the host is shown when it asks who we are (containers-certs.d(5)).
+In `certs.d/HOST[:PORT]/` every `*.crt` is an authority that is trusted for this host in addition to the system's, and
+`NAME.cert` with `NAME.key` is the client certificate for this host (containers-certs.d(5)).
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from typing import Final
 from mirrorsync.errors import TlsFailed, printable
 
 _SYSTEM_ROOTS: Final = (Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
-_REMEDY: Final = "it holds *.crt files of authorities, and a client's NAME.cert with its NAME.key"
+_REMEDY: Final = "the directory must have *.crt files of authorities, or a client's NAME.cert with its NAME.key"
 
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """What a directory holds: files of authorities, and the first pair of a client's certificate and key."""
+    """The content of a directory: files of authorities, and the first pair of a client's certificate and key."""
 
     authorities: tuple[Path, ...] = ()
     client: tuple[Path, Path] | None = None
 
 
 def certificate_roots(environment: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return the directories that hold one directory for each host, in the order of containers/image."""
+    """Return the directories that have a directory for each host, in the order of containers/image."""
     home = environment.get("HOME")
     return (*((Path(home, ".config", "containers", "certs.d"),) if home else ()), *_SYSTEM_ROOTS)
 
 
 def directory_for(host: str, chosen: str | None, roots: Iterable[Path]) -> Path | None:
-    """Return the directory for a host, None when there is none: the one that was `chosen`, else the first in `roots`.
+    """Return the directory for a host: the one that was `chosen`, otherwise the first in `roots`; None without one.
 
-    One that may not be entered counts as absent, unless it was chosen: the system's trust may be all that is needed.
+    A directory without permission counts as absent, unless it was chosen: the system's authorities may be enough.
     """
     if chosen:
         return Path(chosen)
@@ -44,7 +44,7 @@ def directory_for(host: str, chosen: str | None, roots: Iterable[Path]) -> Path 
 
 
 def read_certificates(directory: Path) -> Certificates:
-    """Return what a directory holds. Raises: TlsFailed when it cannot be read, or half of a pair is missing."""
+    """Read a directory. Raises: TlsFailed if it cannot be read, or if half of a pair is missing."""
     try:
         names = sorted(os.listdir(directory))  # noqa: PTH208 - names are what is compared
     except OSError as error:

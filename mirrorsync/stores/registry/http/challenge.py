@@ -1,4 +1,4 @@
-"""WWW-Authenticate: which kind of credentials a registry wants, and where tokens come from."""
+"""Parse WWW-Authenticate: which kind of credentials a registry requires, and its token service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PARAMETER = re.compile(rf'\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))
 _SCHEME = re.compile(rf"[\s,]*({_WORD})(?:\s+|,|$)")
 _BARE = re.compile(r"\s*[A-Za-z0-9._~+/-]+=*\s*(?:,|$)")
 
-# What can be done, best first: a registry that offers Bearer and Basic means Bearer (docker does the same).
+# The supported schemes, best first: if a registry offers Bearer and Basic, Bearer is used (docker does the same).
 _KNOWN = ("bearer", "basic")
 
 
@@ -24,12 +24,12 @@ class Challenge:
     parameters: Mapping[str, str]
 
     def get(self, name: str) -> str:
-        """Return a parameter, "" when it is not there."""
+        """Return a parameter, "" if it is missing."""
         return self.parameters.get(name, "")
 
 
 def parse(values: Iterable[str]) -> list[Challenge]:
-    """Read the challenges of all WWW-Authenticate headers; what cannot be read is left out."""
+    """Read the challenges of all WWW-Authenticate headers; malformed ones are skipped."""
     challenges = []
     for value in values:
         position = 0
@@ -40,7 +40,7 @@ def parse(values: Iterable[str]) -> list[Challenge]:
 
 
 def choose(values: Iterable[str]) -> Challenge | None:
-    """Return the challenge that can be met, Bearer before Basic; None when there is none (Negotiate alone, say)."""
+    """Return a supported challenge, Bearer before Basic; None if there is none (only Negotiate, say)."""
     challenges = parse(values)
     for scheme in _KNOWN:
         for challenge in challenges:

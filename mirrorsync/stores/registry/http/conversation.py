@@ -1,7 +1,7 @@
-"""One request from beginning to end, without I/O: credentials, redirects, and the one second try after a 401.
+"""One request from beginning to end, without I/O: credentials, redirects, and the one retry after a 401.
 
-Both engines drive the same conversation: it yields what to do next (`Authorize` or `Outgoing`), is sent what came of
-it, and returns the final answer.
+Both engines drive the same conversation: it yields what to do next (`Authorize` or `Outgoing`), is sent the result,
+and returns the final answer.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from mirrorsync.stores.registry.http.scopes import Scopes, of_url
 _MAX_REDIRECTS: Final = 5
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _READING: Final = frozenset({"GET", "HEAD"})
-# How storages say that a presigned URL has run out, or was signed for another moment than theirs.
+# The answers of storages to a presigned URL that has expired, or that was signed by another clock than theirs.
 _RUN_OUT: Final = frozenset({400, 403})
-_STORAGE_REMEDY: Final = "the registry's storage does not take the URLs that it signs: see to the clocks of both"
+_STORAGE_REMEDY: Final = "the storage rejects URLs that the registry has signed: check the clocks of both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,42 +45,42 @@ Conversation = Generator[Move, str | Answer, Answer]
 
 
 def converse(request: Request, registry: str) -> Conversation:
-    """Lead the conversation about one request. registry: the URL of the registry, whose origin gets the credentials.
+    """Carry out one request. registry: the URL of the registry, whose origin gets the credentials.
 
-    A redirect is followed by hand: never from https to http, never with credentials to another origin (a subdomain is
-    another), five at most. Another registry at its end, which wants to know who asks, has a conversation of its own:
-    with the credentials for that host, or none (go-containerregistry#2333). Raises: RegistryFailure; Transient for a
-    presigned URL that is refused: the registry signs a new one when it is asked again.
+    Redirects are followed here: never from https to http, never with credentials to another origin (a subdomain is
+    another), five at most. If a redirect leads to another registry that requires a login, that is asked with the
+    credentials for its own host, or without (go-containerregistry#2333). Raises: RegistryFailure; Transient for a
+    presigned URL that is rejected: on a retry, the registry signs a new one.
     """
-    place = _Place(request, registry, request.url)
+    origin = _Origin(request, registry, request.url)
     url, redirects, again = request.url, 0, set[str]()
     while True:
-        if place.header is None:
-            place.header = yield from place.ask()
-        authorization = place.header
+        if origin.header is None:
+            origin.header = yield from origin.ask()
+        authorization = origin.header
         sent = request if url is request.url else request.to(url)
         answer = cast("Answer", (yield Outgoing(sent, authorization)))
-        if answer.status == 401 and place.scopes and place.base not in again:
-            again.add(place.base)
-            place.header = yield from place.ask(authorization, answer.all("WWW-Authenticate"))
-            if place.header == authorization:
-                return answer  # a password that was refused is not said twice: accounts are locked for that
-            url = request.url if place.at_home else url
+        if answer.status == 401 and origin.scopes and origin.base not in again:
+            again.add(origin.base)
+            origin.header = yield from origin.ask(authorization, answer.all("WWW-Authenticate"))
+            if origin.header == authorization:
+                return answer  # a rejected password is not sent twice: accounts are locked for that
+            url = request.url if origin.at_home else url
         elif answer.status in REDIRECTS and answer.header("Location"):
-            if request.stays and _leads_away(url, answer.header("Location"), registry):
+            if request.stays and _leads_elsewhere(url, answer.header("Location"), registry):
                 return answer
             redirects += 1
             if redirects > _MAX_REDIRECTS:
                 raise RegistryFailure(f"the registry redirects more than {_MAX_REDIRECTS} times")
             url = resolved(url, answer.header("Location"), registry)
-            place = place if same_origin(url, place.base) else _Place(request, registry, url)
+            origin = origin if same_origin(url, origin.base) else _Origin(request, registry, url)
         else:
-            return _final(answer, request, place)
+            return _final(answer, request, origin)
 
 
 @dataclass(slots=True)
-class _Place:
-    """An origin that a request goes to. url: where the request came there; header: how it is told who asks."""
+class _Origin:
+    """An origin that a request goes to. url: the first URL there; header: the Authorization header for it."""
 
     request: Request
     registry: str
@@ -95,7 +95,7 @@ class _Place:
         self.base = self.registry if self.at_home else base_of(self.url)
         self.scopes = self.request.scopes
         if not self.at_home:
-            # Elsewhere nothing is written by anybody's leave, and a repository may have another name.
+            # At another origin nothing is written with credentials, and the repository may have another name.
             asks = self.scopes and self.request.method in _READING
             self.scopes = of_url(self.url) if asks else ()
 
@@ -108,29 +108,29 @@ class _Place:
         return cast("str", (yield Authorize(self.scopes, rejected, challenges, elsewhere, reads)))
 
 
-def _final(answer: Answer, request: Request, place: _Place) -> Answer:
+def _final(answer: Answer, request: Request, origin: _Origin) -> Answer:
     """Return the answer that a request ends with. Raises: Transient, RegistryFailure."""
-    if not place.at_home and answer.status in _RUN_OUT and request.method == "GET" and not codes(answer):
-        # Signed for a minute, and held up for two; or the storage's clock is not the registry's.
-        told = f"the storage that the registry leads to answered {answer.status}"
-        raise Transient(RegistryUnavailable(told, remedy=_STORAGE_REMEDY), status=answer.status)
-    if place.at_home:
+    if not origin.at_home and answer.status in _RUN_OUT and request.method == "GET" and not codes(answer):
+        # The URL was signed for a minute and used after two; or the clocks of storage and registry differ.
+        message = f"the storage that the registry redirects to answered {answer.status}"
+        raise Transient(RegistryUnavailable(message, remedy=_STORAGE_REMEDY), status=answer.status)
+    if origin.at_home:
         refuse_web_page(answer, request)
     return answer
 
 
 def refuse_web_page(answer: Answer, request: Request) -> None:
-    """See that no page of a firewall or a login stands where an API was asked to write. Raises: RegistryFailure.
+    """Reject a web page, of a firewall or a login, as the answer to a write. Raises: RegistryFailure.
 
-    What a registry made has a Location or another status than 200; Quay says text/html of its own empty answers.
+    A registry's answer has a Location or another status than 200; Quay sends empty answers as text/html.
     """
     if request.method in _READING or answer.status != 200 or answer.header("Location"):
         return
     if answer.media_type == "text/html":
-        raise RegistryFailure("it answers with a web page", remedy=WEB_PAGE_REMEDY)
+        raise RegistryFailure("the answer is a web page", remedy=WEB_PAGE_REMEDY)
 
 
-def _leads_away(url: str, location: str, registry: str) -> bool:
+def _leads_elsewhere(url: str, location: str, registry: str) -> bool:
     try:
         return not same_origin(resolved(url, location, registry), registry)
     except RegistryFailure:

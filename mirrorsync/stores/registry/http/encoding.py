@@ -1,7 +1,7 @@
-"""Content-Encoding, undone in bounded memory: proxies and CDNs compress what was asked for as it is.
+"""Decode Content-Encoding in bounded memory: proxies and CDNs compress answers although the client asked them not to.
 
-Every request says `Accept-Encoding: identity`, and Red Hat's CDN, Quay behind CloudFront (quay#1310) and nginx with a
-careless `gzip_types` compress all the same. A digest is over what is inside.
+Every request has `Accept-Encoding: identity`, but Red Hat's CDN, Quay behind CloudFront (quay#1310) and nginx with a
+careless `gzip_types` compress nevertheless. Digests are of the decoded content.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Final
 from mirrorsync.errors import RegistryFailure, printable
 from mirrorsync.stores.registry.http.messages import MAX_ERROR_BYTES, Answer, Request
 
-# How much is undone at a time, in bytes: what a few compressed bytes become is never in memory at once.
+# Decoded bytes at a time, since a few compressed bytes can expand to very many.
 _PIECE: Final = 256 * 1024
 _MOST_CODINGS: Final = 2
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP: Final = frozenset({"gzip", "x-gzip"})
 _KNOWN: Final = _GZIP | {"deflate"}
-# What compresses and cannot be undone here. Other words ("aws-chunked", "utf-8") stand in answers that are not
-# compressed at all, and are passed over.
+# Codings that cannot be decoded here. Other words ("aws-chunked", "utf-8") appear in answers that are not compressed
+# at all, and are ignored.
 _REFUSED: Final = frozenset({"br", "zstd", "compress", "x-compress"})
 
 
@@ -30,7 +30,7 @@ class NotEncodedSo(ValueError):
 
 
 def codings(header: str) -> tuple[str, ...]:
-    """Return the codings that a Content-Encoding header names and that compress, in the order they were applied in."""
+    """Return the compressing codings of a Content-Encoding header, in the order in which they were applied."""
     if not header:
         return ()
     words = (word.strip().lower() for word in header.split(","))
@@ -38,19 +38,19 @@ def codings(header: str) -> tuple[str, ...]:
 
 
 def check_known(coded: Sequence[str], doing: str) -> None:
-    """Raise RegistryFailure, with the name of the coding, when some cannot be undone."""
+    """Raise RegistryFailure, with the name of the coding, if one cannot be decoded."""
     unknown = next((word for word in coded if word not in _KNOWN), None)
     if unknown is None and len(coded) <= _MOST_CODINGS:
         return
     named = unknown or ", ".join(coded)
     raise RegistryFailure(
-        f"{doing}: the answer is compressed as {printable(named, 60)!r}, which was not asked for",
-        remedy="turn compression off for the registry's paths in the proxy or CDN before it",
+        f"{doing}: the answer has the content encoding {printable(named, 60)!r}, which was not requested",
+        remedy="turn off compression for the registry's paths in the proxy or CDN in front of it",
     )
 
 
 def undone(chunks: Iterable[bytes], coded: Sequence[str]) -> Iterator[bytes]:
-    """Yield what is inside of `chunks`, in pieces. Raises: NotEncodedSo, EOFError when they end too early."""
+    """Yield the decoded content of `chunks`, in pieces. Raises: NotEncodedSo, EOFError if they end too early."""
     for coding in reversed(coded):
         chunks = _undone_once(chunks, coding)
     yield from chunks
@@ -67,7 +67,7 @@ def _undone_once(chunks: Iterable[bytes], coding: str) -> Iterator[bytes]:
             try:
                 piece = begun.decompress(left, _PIECE)
             except zlib.error as error:
-                raise NotEncodedSo(f"it is not {coding}") from error
+                raise NotEncodedSo(f"not valid {coding} data") from error
             left = begun.unused_data if begun.eof else begun.unconsumed_tail
             if piece:
                 yield piece
@@ -75,22 +75,22 @@ def _undone_once(chunks: Iterable[bytes], coding: str) -> Iterator[bytes]:
         while piece := begun.decompress(begun.unconsumed_tail, _PIECE):
             yield piece
         if not begun.eof:
-            raise EOFError("the compressed content ends too early")
+            raise EOFError("the compressed content is truncated")
 
 
 def _decompressor(coding: str, beginning: bytes) -> zlib._Decompress:
     if coding in _REFUSED:
-        raise NotEncodedSo(f"{coding} cannot be undone here")
+        raise NotEncodedSo(f"{coding} is not supported")
     if coding in _GZIP:
         return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    # RFC 9110, 8.4.1.2: "deflate" is zlib's format, and some servers send the bare stream. zlib's first byte ends in 8,
-    # which no deflate block's does: it would be a stored one with a bit set that is never used.
+    # RFC 9110, 8.4.1.2: "deflate" is zlib's format, but some servers send a raw deflate stream. The low bits of zlib's
+    # first byte are 8, which no deflate block has: it would be a stored one with a bit set that is never used.
     has_header = beginning[0] & 0x0F == 8
     return zlib.decompressobj(wbits=zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
 
 
 def undone_whole(body: bytes, coded: Sequence[str], limit: int) -> tuple[bytes, bool]:
-    """Return what is inside of `body` as far as `limit` bytes go, and whether that is all. Raises: as `undone`."""
+    """Return the decoded content of `body` up to `limit` bytes, and whether that is all of it. Raises: as `undone`."""
     parts: list[bytes] = []
     size = 0
     for piece in undone([body], coded):
@@ -102,10 +102,10 @@ def undone_whole(body: bytes, coded: Sequence[str], limit: int) -> tuple[bytes, 
 
 
 def plain(answer: Answer, request: Request) -> Answer:
-    """Return an answer to `request` with the body that is inside, at most as long as the request takes.
+    """Return an answer to `request` with its body decoded, up to the limit of the request.
 
-    What is called compressed and is not (JSON, mostly) is taken as it came, and so is a body that was asked for
-    `as_sent`. Raises: RegistryFailure for a coding that cannot be undone, by its name.
+    A body that is declared as compressed but is not (JSON, mostly) is returned unchanged, and so is one that was
+    requested `as_sent`. Raises: RegistryFailure for a coding that cannot be decoded, by its name.
     """
     coded = codings(answer.header("Content-Encoding"))
     if not coded or not answer.body or not answer.whole or request.as_sent or _is_json(answer.body, coded):
@@ -115,7 +115,7 @@ def plain(answer: Answer, request: Request) -> Answer:
     try:
         body, whole = undone_whole(answer.body, coded, request.limit if answer.ok else MAX_ERROR_BYTES)
     except (NotEncodedSo, EOFError):
-        return answer  # whoever verifies the content finds out
+        return answer  # verification of the content will fail
     return replace(answer, body=body, whole=whole)
 
 

@@ -1,6 +1,6 @@
-"""What libcurl's numbers mean: from the end of an exchange without an answer to the errors that people read.
+"""Translate libcurl's error codes, of exchanges without an answer, into errors with a remedy.
 
-libcurl's own words hold URLs and the addresses of proxies, so that they are shown only where they are about TLS.
+libcurl's own messages contain URLs and addresses of proxies, so they are shown only if they are about TLS.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from mirrorsync.errors import MirrorsyncError, RegistryFailure, TlsFailed, Unrea
 from mirrorsync.stores.registry.http.network import Network, Route
 
 PLAIN_HTTP_REMEDY: Final = (
-    "the host speaks plain HTTP: set plain_http: true for it in the spec, or give --tls-verify=false, if that is meant"
+    "the host speaks plain HTTP: if that is intended, set plain_http: true for it in the spec, or --tls-verify=false"
 )
 CLIENT_CERTIFICATE_REMEDY: Final = (
-    "set client_cert and client_key for this host in the spec, or give --cert-dir, with a certificate it takes"
+    "set client_cert and client_key for this host in the spec, or --cert-dir, with a certificate that it accepts"
 )
 _DISTRUST_REMEDY: Final = (
     "trust its authority: ca_file for this host in the spec, --cert-dir DIR with a .crt file in it, "
@@ -26,14 +26,14 @@ _DISTRUST_REMEDY: Final = (
 _BROKEN: Final = "the connection broke off"
 _WORDS: Final = {
     pycurl.E_UNSUPPORTED_PROTOCOL: "the answer is not HTTP",  # HTTP/0.9
-    pycurl.E_COULDNT_RESOLVE_PROXY: "its name is not known",
-    pycurl.E_COULDNT_RESOLVE_HOST: "the host name is not known",
-    pycurl.E_COULDNT_CONNECT: "no connection",
+    pycurl.E_COULDNT_RESOLVE_PROXY: "cannot resolve its host name",
+    pycurl.E_COULDNT_RESOLVE_HOST: "cannot resolve the host name",
+    pycurl.E_COULDNT_CONNECT: "cannot connect",
     8: "the answer is not HTTP",  # CURLE_WEIRD_SERVER_REPLY; pycurl has FTP's old name for it
     pycurl.E_OPERATION_TIMEDOUT: "no answer in time",
     pycurl.E_GOT_NOTHING: "the connection was closed without an answer",
-    97: "it makes no connection",  # CURLE_PROXY
-    100: "the headers of the answer do not end",  # CURLE_TOO_LARGE
+    97: "it refuses the connection",  # CURLE_PROXY
+    100: "the headers of the answer are too large",  # CURLE_TOO_LARGE
 }
 _TLS: Final = frozenset(
     {
@@ -41,23 +41,23 @@ _TLS: Final = frozenset(
         pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_ISSUER_ERROR, pycurl.E_USE_SSL_FAILED,
     }
 )  # fmt: skip
-# Where OpenSSL's words can be about our certificate: TLS 1.3 refuses it only after the handshake.
+# Codes with which OpenSSL's message can be about our certificate: TLS 1.3 rejects it only after the handshake.
 _LATE: Final = frozenset({pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR})
 _NOT_TLS: Final = ("wrong version number", "http request", "packet length too long", "record layer failure")
-# OpenSSL's names of the alerts with which a server refuses a client's certificate, or the lack of one.
+# OpenSSL's names of the alerts with which a server rejects a client's certificate, or the lack of one.
 _ABOUT_US: Final = (
     "certificate required", "unknown ca", "bad certificate", "certificate expired", "certificate revoked",
     "certificate unknown", "unsupported certificate",
 )  # fmt: skip
-# How the other side goes away in the middle of a handshake or of a body: that may pass.
+# The server closed the connection during a handshake or a body: that is worth a retry.
 _CUT: Final = ("unexpected eof", "ssl_error_syscall", "connection reset", "broken pipe", "ssl_error_zero_return")
 
 
 def failed(number: int, words: str, handle: pycurl.Curl, route: Route, url: str, network: Network) -> MirrorsyncError:
-    """Return the error for an exchange that ended with one of libcurl's numbers, on the way to `url`."""
+    """Return the error for an exchange with `url` that ended with one of libcurl's error codes."""
     errno = int(handle.getinfo(pycurl.OS_ERRNO) or 0)
     if number == pycurl.E_URL_MALFORMAT:
-        return RegistryFailure("the registry gave a malformed URL")
+        return RegistryFailure("the registry sent a malformed URL")
     if number == pycurl.E_COULDNT_CONNECT and route.refuses is not None and not errno:
         return network.inward(url)
     lower = words.lower()
@@ -72,20 +72,20 @@ def failed(number: int, words: str, handle: pycurl.Curl, route: Route, url: str,
 
 def _reason(number: int, errno: int, handle: pycurl.Curl) -> str:
     if number == pycurl.E_OPERATION_TIMEDOUT and not handle.getinfo(pycurl.PRETRANSFER_TIME):
-        return "no connection in time"
+        return "timeout while connecting"
     if number in (pycurl.E_COULDNT_CONNECT, *_LATE) and errno:
         return os.strerror(errno)
     return _WORDS.get(number, _BROKEN)
 
 
 def _tls_failure(number: int, words: str) -> TlsFailed:
-    """Return what went wrong with TLS, in plain words."""
+    """Return the error for a failed TLS handshake or certificate check."""
     if number == pycurl.E_PEER_FAILED_VERIFICATION:
         reason = words.removeprefix("SSL certificate problem: ").removeprefix("SSL: ")
         return TlsFailed(f"its certificate is not trusted: {printable(reason, 200)}", remedy=_DISTRUST_REMEDY)
     lower = words.lower()
     if any(sign in lower for sign in _NOT_TLS):
-        return TlsFailed("it does not answer with TLS", remedy=PLAIN_HTTP_REMEDY)
+        return TlsFailed("the host does not speak TLS", remedy=PLAIN_HTTP_REMEDY)
     remedy = CLIENT_CERTIFICATE_REMEDY if any(alert in lower for alert in _ABOUT_US) else ""
     reason = words.rpartition(":")[2].strip() or "the handshake failed"
-    return TlsFailed(f"no TLS connection: {printable(reason, 200)}", remedy=remedy)
+    return TlsFailed(f"TLS handshake failed: {printable(reason, 200)}", remedy=remedy)

@@ -1,4 +1,4 @@
-"""One exchange on one easy handle of libcurl: what is set for a request, and what came back so far."""
+"""One exchange on one easy handle of libcurl: the options of a request, and its answer so far."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from mirrorsync.stores.registry.http.trust import Trust, system_trust
 # CURLOPT_SUPPRESS_CONNECT_HEADERS, for which pycurl has no name.
 _SUPPRESS_CONNECT_HEADERS: Final = 265
 _INT: Final = struct.Struct("i")
-# What a handle may go on holding of a body that was sent, in bytes.
+# The largest body that a handle may keep after it was sent, in bytes.
 _KEPT_BYTES: Final = 64 * 1024
-# What libcurl would add of itself: a question before each large body that costs a second where nobody answers it, and
-# the type of a form.
+# Headers that libcurl would add: Expect before each large body, which costs a second if the server ignores it, and the
+# type of a form.
 _NOT_ADDED: Final = ("Expect:", "Content-Type:")
 _END_OF_HEADERS: Final = (b"\r\n", b"\n")
 
 
 class Handle:
-    """An easy handle that remembers what it was told: most requests of a run differ from the last one in their URL.
+    """An easy handle that remembers its options: most requests of a run differ from the last one only in their URL.
 
-    said: the method and headers that are set, and the Authorization header with them; None when they have to be set.
+    said: the method, headers and Authorization header that are set; None if they have to be set.
     """
 
     __slots__ = ("curl", "said")
@@ -41,20 +41,20 @@ class Handle:
 
 
 def made(route: Route) -> Handle:
-    """Return a handle with everything set that all requests on a route share."""
+    """Return a handle with the options that all requests on a route share."""
     made = Handle()
     handle = made.curl
     for option, value in (
         (pycurl.NOSIGNAL, 1),
         (pycurl.CONNECTTIMEOUT_MS, int(CONNECT_SECONDS * 1000)),
-        # Presigned URLs are signed as they are written: not even `/../` may be tidied up.
+        # Presigned URLs are signed as they are written: not even `/../` may be normalised.
         (pycurl.PATH_AS_IS, 1),
         (pycurl.HTTP_CONTENT_DECODING, 0),
         (pycurl.TCP_KEEPALIVE, 1),
         # An empty one also keeps libcurl from reading the environment.
         (pycurl.PROXY, route.proxy.url if route.proxy else ""),
         (pycurl.NOPROXY, ""),
-        (_SUPPRESS_CONNECT_HEADERS, 1),  # what a proxy says when it makes a tunnel is not the answer
+        (_SUPPRESS_CONNECT_HEADERS, 1),  # a proxy's answer to CONNECT is not the answer
     ):
         handle.setopt(option, value)
     if route.proxy is not None and route.proxy.login:
@@ -73,7 +73,7 @@ def _set_trust(handle: pycurl.Curl, trust: Trust) -> None:
     handle.setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
     handle.setopt(pycurl.SSL_VERIFYPEER, int(trust.verify))
     handle.setopt(pycurl.SSL_VERIFYHOST, 2 if trust.verify else 0)
-    # None takes the place of a path that was right on the machine where libcurl was built.
+    # None replaces a default path, which is that of the machine where libcurl was built.
     for option, path in ((pycurl.CAINFO, trust.file), (pycurl.CAPATH, trust.directory)):
         handle.setopt(option, path) if path is not None else handle.unsetopt(option)
     if trust.authorities:
@@ -81,16 +81,16 @@ def _set_trust(handle: pycurl.Curl, trust: Trust) -> None:
     if trust.certificate is not None:
         handle.setopt(pycurl.SSLCERT, trust.certificate)
         handle.setopt(pycurl.SSLKEY, trust.key or trust.certificate)
-    # One connection for everything that the host can answer at a time, where it speaks HTTP/2.
+    # One connection for all concurrent requests, if the host speaks HTTP/2.
     handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
     handle.setopt(pycurl.PIPEWAIT, 1)
 
 
 class Exchange:
-    """A request on a handle, and its answer so far. The handle is free for another one when this one is over.
+    """A request on a handle, and its answer so far. The handle can be reused after the end of the exchange.
 
-    body: sends it in pieces instead of what the request holds: a function from a number of bytes to as many at most,
-    b"" at the end; size: of all of them. receive: takes the pieces of the answer's body.
+    body: returns the body in pieces, instead of the request's own: a function from a number of bytes to at most as
+    many bytes, b"" at the end; size: of all of them. receive: called with the pieces of the answer's body.
     """
 
     def __init__(
@@ -128,8 +128,8 @@ class Exchange:
     def _set_method(self, method: str, content: bytes | None, body: Callable[[int], bytes | int] | None) -> None:
         handle = self.handle.curl
         handle.setopt(pycurl.HTTPGET, 1)
-        # On a kept connection that gives no answer libcurl asks once more over a new one; "no such tag" would then be
-        # said of what the first request has deleted.
+        # If a kept connection is closed without an answer, libcurl retries over a new one; that would report "no such
+        # tag" for a tag that the first request has deleted.
         handle.setopt(pycurl.FRESH_CONNECT, int(method == "DELETE"))
         if method == "HEAD":
             handle.setopt(pycurl.NOBODY, 1)
@@ -147,9 +147,9 @@ class Exchange:
             handle.setopt(pycurl.CUSTOMREQUEST, method)
 
     def release(self) -> None:
-        """Let go of who took the answer, and of a body that was sent: manifests may have 4 MiB.
+        """Release the receiver of the answer, and a body that was sent: manifests may have 4 MiB.
 
-        A handle that is kept would hold the body until the next one, and the receiver is in a circle with this.
+        A kept handle would hold the body until the next request, and the receiver is in a reference cycle with this.
         """
         self._receive = len
         if self._size > _KEPT_BYTES:
@@ -161,7 +161,7 @@ class Exchange:
 
     @property
     def answered(self) -> bool:
-        """Whether the headers of the final answer are here; those of 1xx are not."""
+        """Whether the headers of the final answer are complete; those of 1xx do not count."""
         return bool(self._lines) and self._lines[-1] in _END_OF_HEADERS and self.status >= 200
 
     @property
@@ -171,17 +171,17 @@ class Exchange:
 
     @property
     def heard(self) -> bool:
-        """Whether anything of an answer came."""
+        """Whether any bytes of an answer were received."""
         return bool(self._lines)
 
     @property
     def status(self) -> int:
-        """The status of the last answer that began, 0 before there is one."""
-        return int(self._lines[self._begin].split(None, 2)[1]) if self._lines else 0  # libcurl takes no others
+        """The status of the last answer that began, 0 before the first."""
+        return int(self._lines[self._begin].split(None, 2)[1]) if self._lines else 0  # libcurl has checked it
 
     @property
     def _begin(self) -> int:
-        """Where the headers of the last answer begin; there is more than one where 1xx came before it."""
+        """The index of the first header of the last answer; there are several if 1xx came before it."""
         if self._lines.count(_END_OF_HEADERS[0]) <= 1 and self._lines[-1] in _END_OF_HEADERS:
             return 0
         numbers = reversed(range(len(self._lines)))
@@ -189,7 +189,7 @@ class Exchange:
 
     @property
     def rest(self) -> int | None:
-        """How many bytes of the answer's body are still to come, None when nobody can tell."""
+        """How many bytes of the answer's body are still to be received, None if that is not known."""
         if not self.answered:
             return None
         length = int(self.handle.curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T))
@@ -202,14 +202,14 @@ class Exchange:
         return CIMultiDict([(name.strip(), value.strip()) for name, colon, value in parts if colon])
 
     def progress(self) -> tuple[Phase, int]:
-        """Return what the exchange is doing, and how many bytes the other side took of it or sent for it so far."""
+        """Return the phase of the exchange, and how many bytes the server has accepted or sent in it so far."""
         if self.answered or self.received:
             return Phase.RECEIVING, self.received
         taken = self._taken() if self._size else 0
         return (Phase.WAITING, 0) if taken >= self._size else (Phase.SENDING, taken)
 
     def _taken(self) -> int:
-        """Return how much of the body the other side has acknowledged: what is in the socket's buffer is not sent."""
+        """Return how many bytes of the body the server has acknowledged: those in the socket's buffer are not sent."""
         sent = int(self.handle.curl.getinfo(pycurl.SIZE_UPLOAD_T))
         descriptor: Any = self.handle.curl.getinfo(pycurl.ACTIVESOCKET)
         if descriptor is None or descriptor < 0:
@@ -218,5 +218,5 @@ class Exchange:
             queued = _INT.unpack(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(_INT.size)))[0]
         except OSError:
             return sent
-        # Headers and TLS records are in the buffer too, so that this may come out as less than nothing.
+        # Headers and TLS records are in the buffer too, so the difference may be negative.
         return max(0, sent - int(queued))

@@ -1,4 +1,4 @@
-"""One line for bytes: libcurl in a worker thread, one exchange after the other, its connections kept between them."""
+"""A line for blobs: libcurl in a worker thread, one exchange after the other, with kept connections."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from mirrorsync.stores.registry.http.network import Network, Route
 from mirrorsync.stores.registry.http.pace import Pace
 from mirrorsync.stores.registry.http.retry import Transient
 
-# Room for two chunks on the way: with the kernel's default a thread is woken for every 100 KiB (a third more CPU).
+# Two chunks: with the kernel's default size a thread is woken for every 100 KiB (a third more CPU).
 _SOCKET_BYTES: Final = 2 * CHUNK_BYTES
-# What libcurl reads at a time: no more than it hands over at once (CURL_MAX_WRITE_SIZE), so that it is still in the
-# processor's cache when it is copied. Ten times in a row at most; with 1 MiB a stream held 20 MiB.
+# Bytes per read of libcurl: no more than it passes on at once (CURL_MAX_WRITE_SIZE), so that they are still in the
+# CPU's cache when they are copied. At most ten reads in a row; with 1 MiB a stream used 20 MiB.
 _READ_BYTES: Final = 16 * 1024
-# Larger than a chunk, so that none has to be cut, which would copy it once more.
+# Larger than a chunk, so that no chunk is split, which would copy it once more.
 _SEND_BYTES: Final = CHUNK_BYTES // 2
-# From this size on a chunk is handed on, in bytes.
+# Chunks are yielded from this size on, in bytes.
 _CHUNK_BYTES: Final = CHUNK_BYTES // 4
-# How long a thread waits at a time before it looks whether the exchange moves and the run goes on, in seconds.
+# How often a thread checks whether the exchange makes progress and the run goes on, in seconds.
 _LOOK_SECONDS: Final = 1.0
 
 
@@ -49,7 +49,7 @@ class Line:
         """Return the handle for a route."""
         if route not in self._handles:
             handle = self._handles[route] = handles.made(route)
-            # One stream for itself: with HTTP/2 its windows would be the limit, and a lost packet stops everybody.
+            # One connection per stream: with HTTP/2 its windows would be the limit, and a lost packet stops them all.
             handle.curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
             handle.curl.setopt(pycurl.BUFFERSIZE, _READ_BYTES)
             handle.curl.setopt(pycurl.UPLOAD_BUFFERSIZE, _SEND_BYTES)
@@ -70,9 +70,9 @@ def _enlarge(descriptor: int, _purpose: int) -> int:
 
 
 class Stream:
-    """One exchange on a line: begun when it is made, over when it is closed.
+    """One exchange on a line: it begins when it is constructed, and ends when it is closed.
 
-    content: the body in chunks, each taken once, of `size` bytes together; None for what the request holds.
+    content: the body in chunks, each taken once, of `size` bytes together; None for the request's own body.
     """
 
     def __init__(self, line: Line, outgoing: Outgoing, content: Iterator[bytes] | None, size: int) -> None:
@@ -96,8 +96,8 @@ class Stream:
             body=self._next if content is not None else None,
             size=size,
         )
-        # A kept connection may be closed in the moment in which it is used again; a long body cannot be sent a second
-        # time, and next to it a new connection costs nothing.
+        # A kept connection may be closed just when it is reused; a long body cannot be sent twice, and compared to it a
+        # new connection costs nothing.
         self.exchange.handle.curl.setopt(pycurl.FRESH_CONNECT, int(content is not None and size > CHUNK_BYTES))
         line.multi.add(self.exchange.handle.curl, self._over)
 
@@ -106,14 +106,14 @@ class Stream:
         self._size += len(data)
 
     def _next(self, room: int) -> bytes | int:
-        """Return what libcurl sends next. An exception must not pass through libcurl: it is kept."""
+        """Return the next bytes to send. An exception must not pass through libcurl: it is stored, and raised later."""
         if not self._rest:
             try:
                 chunk = next(self._content, b"") if self._content is not None else b""
             except BaseException as error:  # noqa: BLE001 - raised again in `_turn`
                 self._raised = error
                 return pycurl.READFUNC_ABORT
-            self._pace.resume(time.monotonic())  # it was the source that this took so long for
+            self._pace.resume(time.monotonic())  # the time was spent on reading the source
             if len(chunk) <= room:
                 return chunk
             self._rest = memoryview(chunk)
@@ -124,7 +124,7 @@ class Stream:
         self._result = number, words
 
     def until_answered(self) -> None:
-        """Send the request, and return when the headers of its answer are here.
+        """Send the request, and return when the headers of its answer were received.
 
         Raises: Transient, TlsFailed, RegistryFailure; what the content raises.
         """
@@ -135,10 +135,10 @@ class Stream:
         self._line.network.reached(self._route, self.exchange.handle.curl)
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the body of the answer as it comes, in chunks of about _CHUNK_BYTES, of less on a slow line."""
+        """Yield the body of the answer as it arrives, in chunks of about _CHUNK_BYTES, smaller ones on a slow line."""
         while self._result is None or self._parts:
             begun = time.monotonic()
-            self._pace.resume(begun)  # whoever takes the chunks may have been busy
+            self._pace.resume(begun)  # the consumer of the chunks may have been busy
             while self._result is None and self._size < _CHUNK_BYTES:
                 self._turn(_LOOK_SECONDS)
                 if self._parts and time.monotonic() - begun > _LOOK_SECONDS:
@@ -155,7 +155,7 @@ class Stream:
         return data
 
     def _turn(self, seconds: float) -> None:
-        """Let libcurl work, or wait so many seconds for something to do."""
+        """Let libcurl work; wait at most so many seconds for an event."""
         moved = self._line.multi.wait(seconds)
         now = time.monotonic()
         if not moved or now - self._checked > _LOOK_SECONDS:
@@ -180,9 +180,9 @@ class Stream:
         raise Transient(error, silent=silent) from error
 
     def close(self) -> None:
-        """End the exchange. A connection whose answer was not read to its end is closed with it.
+        """End the exchange. If the answer was not read to its end, its connection is closed.
 
-        A short rest (of an answer to an upload) costs less to read than a new connection.
+        A short rest (of an answer to an upload) is read, since that costs less than a new connection.
         """
         rest = self.exchange.rest
         try:

@@ -1,4 +1,4 @@
-"""What is said to a registry and what it says back: the values that both HTTP engines send and return."""
+"""HTTP requests and answers: the values that both engines send and return."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from multidict import MultiMapping
 
 from mirrorsync.version import __version__
 
-# What is read of a body, in bytes, at most. A page of tags may be large: distribution 2.8 sends all of a repository at
-# once when it is not asked for less; this is room for 400,000 tags.
+# Limits for the bodies of answers, in bytes. A page of tags may be large: distribution 2.8 sends all tags of a
+# repository at once, unless it is asked for fewer; this is enough for 400,000 tags.
 MAX_ERROR_BYTES: Final = 64 * 1024
 MAX_TOKEN_BYTES: Final = 128 * 1024
 MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
 
-# Digests are over the bytes as they are stored: a proxy that compresses on the way breaks them (oras-go#1176).
+# Digests are of the bytes as stored: a proxy that compresses on the way breaks them (oras-go#1176).
 _ALWAYS: Final = {"User-Agent": f"mirrorsync/{__version__}", "Accept-Encoding": "identity"}
 
 
@@ -25,10 +25,10 @@ _ALWAYS: Final = {"User-Agent": f"mirrorsync/{__version__}", "Accept-Encoding": 
 class Request:
     """One HTTP request that can be sent again: its body is bytes or nothing.
 
-    scopes: what it needs to be allowed, as the token specification writes it; () when no credentials may be sent.
-    limit: how many bytes of a successful answer's body are taken. known: statuses of 300 and above that are answers
-    and not failures here (404 for "is it there?"). stays: a redirect to another origin is an answer too, and not
-    followed. as_sent: the body is taken as it came, even when its Content-Encoding says that it is compressed.
+    scopes: those it needs, in the format of the token specification; () if no credentials may be sent. limit: how many
+    bytes of a successful answer's body are read. known: statuses of 300 and above that are not failures here (404 to a
+    HEAD that asks whether content exists). stays: a redirect to another origin is returned, and not followed. as_sent:
+    the body is not decoded, even if its Content-Encoding says that it is compressed.
     """
 
     method: str
@@ -48,13 +48,13 @@ class Request:
         return {**_ALWAYS, **self.headers}
 
     def to(self, url: str) -> Request:
-        """Return the same request to another place."""
+        """Return the same request to another URL."""
         return self if url == self.url else replace(self, url=url)
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request as it goes over the wire: with the Authorization header that it may carry, "" for none."""
+    """A request as it is sent, with its Authorization header, "" for none."""
 
     request: Request
     authorization: str = field(default="", repr=False)
@@ -64,7 +64,7 @@ class Outgoing:
 class Answer:
     """An HTTP response: status, headers (any case), and the body as far as it was read.
 
-    url: the place that answered, after redirects. whole: False when the body is longer than was asked for.
+    url: of the response, after redirects. whole: False if the body is longer than the request's limit.
     """
 
     status: int
@@ -79,16 +79,16 @@ class Answer:
         return 200 <= self.status < 300
 
     def header(self, name: str) -> str:
-        """Return a header's value, "" when it is not there."""
+        """Return a header's value, "" if it is missing."""
         return self.headers.get(name, "")
 
     def all(self, name: str) -> list[str]:
-        """Return the values of a header that may stand more than once."""
+        """Return the values of a header that may occur more than once."""
         return self.headers.getall(name, [])
 
     @property
     def length(self) -> int | None:
-        """The Content-Length in bytes, None when there is none or it is no number."""
+        """The Content-Length in bytes, None if it is missing or not a number."""
         text = self.headers.get("Content-Length", "")
         return int(text) if text.isascii() and text.isdigit() else None
 
@@ -100,14 +100,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer whose body is still to be read; the body of a failure is in `answer` already."""
+    """An answer whose body is still to be read; the body of an error is already in `answer`."""
 
     answer: Answer
     chunks: Iterator[bytes]
 
 
 def shown(url: str) -> str:
-    """Return a URL fit for a message: without userinfo and query, which hold signatures and tokens."""
+    """Return a URL for a message: without userinfo and query, which may have signatures and tokens."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"

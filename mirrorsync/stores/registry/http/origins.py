@@ -1,4 +1,4 @@
-"""Origins: which host a URL belongs to, and which places a registry may not send its client to."""
+"""Origins: the scheme, host and port of a URL, and the URLs to which a registry may not redirect its clients."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from mirrorsync.errors import RegistryFailure, printable
 
 _PORTS = {"http": 80, "https": 443}
-# A path with nothing in it that would have to be resolved or looked at.
+# A path that needs neither resolving nor checking.
 _PLAIN = re.compile(r"(?:/[A-Za-z0-9_~:%+=-][A-Za-z0-9_.~:%+=-]*)+/?(?:\?[A-Za-z0-9_.~:%+=&/-]*)?")
-# What can stand in a request line. A space or a control character there could make two requests of one.
+# Characters that are safe in a request line. A space or control character could split one request into two.
 _SENDABLE = re.compile(r"[!-~]+")
 _HOST = re.compile(r"\[[0-9a-f:.%a-z]+\]|(?!.{254})[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Return (scheme, host, port) of a URL. Raises: RegistryFailure when it is no http(s) URL with a host."""
+    """Return (scheme, host, port) of a URL. Raises: RegistryFailure if it is not an http(s) URL with a host."""
     parts = _split(url)
     return parts.scheme, parts.hostname or "", _port(parts)
 
 
 def same_origin(one: str, other: str) -> bool:
-    """Tell whether two URLs have the same scheme, host and port: whether credentials of one may go to the other."""
-    # The plain case, for each of thousands of questions: a URL below the registry's own.
+    """Return whether two URLs have the same scheme, host and port, so that credentials of one may go to the other."""
+    # The usual case, for each of thousands of requests: a URL below the registry's own.
     return one.startswith(f"{other}/") or origin(one) == origin(other)
 
 
@@ -36,16 +36,16 @@ def base_of(url: str) -> str:
 
 
 def resolved(base: str, location: str, registry: str) -> str:
-    """Return where a Location, Link or realm of a `registry` (a URL of it) leads, seen from the URL `base`.
+    """Return the absolute URL of a Location, Link or realm that a `registry` (its URL) has sent, relative to `base`.
 
-    http:// of the same host is https:// there when `base` is: a registry behind a proxy that ends TLS does not know
-    better (Harbor, Gitea and distribution without `externalURL`, `ROOT_URL` or `http.host`).
-    Raises: RegistryFailure when it leads from https to http of another host, holds credentials, is no http(s) URL, or
-    leads inward: to this machine or a cloud's metadata service by its address, where the registry itself is not (rules
-    4.3 (1) to (5) of the threat list; GHSA-h7vf-4x9w-h99v and go-containerregistry#2193 are what happens without).
+    http:// of the same host becomes https:// if `base` is https: a registry behind a proxy that terminates TLS does
+    not know better (Harbor, Gitea and distribution without `externalURL`, `ROOT_URL` or `http.host`).
+    Raises: RegistryFailure if it leads from https to http of another host, has credentials, is not an http(s) URL, or
+    leads inward: to this machine or a cloud's metadata service by address, while the registry itself is elsewhere
+    (rules 4.3 (1) to (5) of the threat list; GHSA-h7vf-4x9w-h99v and go-containerregistry#2193 happen without).
     """
     if base.startswith(f"{registry}/"):
-        # What nearly all uploads lead to, two of them for each image of a first copy: a path of the registry's own.
+        # The usual case of uploads, two for each image of a first copy: a path of the registry's own.
         path = location.removeprefix(registry)
         if _PLAIN.fullmatch(path):
             return registry + path
@@ -63,7 +63,7 @@ def resolved(base: str, location: str, registry: str) -> str:
 
 
 def _as_secure_as(base: SplitResult, target: SplitResult) -> SplitResult:
-    """Return `target` over https where it is http of the host that `base` has https of, at its port or port 80."""
+    """Return `target` with https if it is http of the host of an https `base`, at the same port or port 80."""
     downgraded = base.scheme == "https" and target.scheme == "http" and target.hostname == base.hostname
     if not downgraded or target.port not in (None, _PORTS["http"], _port(base)):
         return target
@@ -71,9 +71,9 @@ def _as_secure_as(base: SplitResult, target: SplitResult) -> SplitResult:
 
 
 def leads_inward(host: str) -> bool:
-    """Tell whether a host is this machine, link-local, unspecified or a cloud's metadata service.
+    """Return whether a host is this machine, link-local, unspecified or a cloud's metadata service.
 
-    host: a name, or an address in any spelling; also what a name turned out to be when it was connected to.
+    host: a name, or an address in any spelling; also the address that a name was resolved to.
     """
     name = host.lower().rstrip(".")
     if name in _INWARD_NAMES or name.endswith(".localhost"):
@@ -83,21 +83,20 @@ def leads_inward(host: str) -> bool:
 
 
 def is_this_machine(host: str) -> bool:
-    """Tell whether a host is this machine, by its usual name or in any spelling of its address."""
+    """Return whether a host is this machine, by its usual name or in any spelling of its address."""
     address = _address(host)
     return host == "localhost" or (address is not None and address.is_loopback)
 
 
-# What /etc/hosts and the clouds' resolvers have by name.
+# Names in /etc/hosts and in the clouds' resolvers.
 _INWARD_NAMES = frozenset(
     {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "metadata.google.internal", "metadata"}
 )
-# AWS over IPv6, Alibaba, Oracle and Azure: those that are not link-local.
+# Metadata services that are not link-local: AWS over IPv6, Alibaba, Oracle and Azure.
 _METADATA = frozenset(
     ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")
 )
-# Networks of IPv6 that stand for IPv4, and by how many bits the address in them is shifted: NAT64, 6to4, and what
-# RFC 4291 calls IPv4-compatible.
+# IPv6 networks with an embedded IPv4 address, and its shift in bits: NAT64, 6to4, and IPv4-compatible (RFC 4291).
 _CARRIERS = (
     (ipaddress.IPv6Network("64:ff9b::/96"), 0),
     (ipaddress.IPv6Network("2002::/16"), 80),
@@ -134,16 +133,16 @@ def _split(url: str, base: str = "") -> SplitResult:
         parts = urlsplit(urljoin(base, url)) if base else urlsplit(url)
         _port(parts)
     except ValueError as error:
-        raise RegistryFailure(f"the registry gave a malformed URL: {printable(str(error), 100)}") from None
+        raise RegistryFailure(f"the registry sent a malformed URL: {printable(str(error), 100)}") from None
     if parts.scheme not in _PORTS or not parts.hostname:
-        raise RegistryFailure(f"the registry gave a URL that is not http or https: {printable(parts.scheme, 40)!r}")
+        raise RegistryFailure(f"the registry sent a URL that is not http or https: {printable(parts.scheme, 40)!r}")
     if not _SENDABLE.fullmatch(parts.geturl()) or not _HOST.fullmatch(_host(parts)):
-        raise RegistryFailure(f"the registry gave a malformed URL, at host {printable(parts.hostname, 80)!r}")
+        raise RegistryFailure(f"the registry sent a malformed URL, at host {printable(parts.hostname, 80)!r}")
     return parts
 
 
 def _host(parts: SplitResult) -> str:
-    """Return the host as it stands in the URL, an IPv6 address in its brackets; lower case."""
+    """Return the host as in the URL, in lower case, an IPv6 address in brackets."""
     host = parts.hostname or ""
     return f"[{host}]" if ":" in host else host
 

@@ -1,4 +1,4 @@
-"""Scopes: what a token has to allow, as the token specification writes it (`repository:team/app:pull,push`)."""
+"""Scopes: the rights of a token, in the format of the token specification (`repository:team/app:pull,push`)."""
 
 from __future__ import annotations
 
@@ -10,48 +10,47 @@ from urllib.parse import urlsplit
 from mirrorsync.stores.registry.http.challenge import Challenge
 
 Scopes = tuple[str, ...]
-# A token that allows nothing still says whether the password is right.
+# A token without rights still shows whether the password is right.
 NOTHING: Final[Scopes] = ("",)
 _PASSWORD: Final = "password"  # noqa: S105 - the type of a scope
 _API_PATH = re.compile(r"/v2/(.+?)/(?:manifests|blobs|tags|referrers)/")
 
 
 def with_password(repository: str) -> Scopes:
-    """Return the scope of a request that needs the password itself: an API beside the distribution API takes no token.
+    """Return the scope of a request that needs the password itself: APIs other than distribution's accept no token.
 
-    repository: whose credentials are meant.
+    repository: the one whose credentials are to be sent.
     """
     return (f"{_PASSWORD}:{repository}:",)
 
 
 def needs_password(scopes: Scopes) -> bool:
-    """Tell whether `with_password` made the scopes."""
+    """Return whether the scopes are those of `with_password`."""
     return scopes[:1] != () and scopes[0].startswith(f"{_PASSWORD}:")
 
 
 def repository_of(scopes: Scopes) -> str:
-    """Return the repository that the first of the scopes is about, "" when it is about none."""
+    """Return the repository of the first of the scopes, "" if it has none."""
     kind, _, rest = scopes[0].partition(":")
     return rest.rpartition(":")[0] if kind in ("repository", _PASSWORD) else ""
 
 
 def of_url(url: str) -> Scopes:
-    """Return the scope for reading what a URL of a distribution API names, () when it is no such URL."""
+    """Return the scope for reading the content of a distribution API URL, () for any other URL."""
     found = _API_PATH.search(urlsplit(url).path)
     return (f"repository:{found[1]}:pull",) if found else ()
 
 
 def narrowed(scopes: Scopes) -> Scopes:
-    """Return the scopes for reading alone: those that allow more than `pull` without the rest."""
+    """Return the scopes reduced to reading: only `pull` of those that have it."""
     return tuple(f"{scope.rpartition(':')[0]}:pull" if "pull" in _actions(scope) else scope for scope in scopes)
 
 
 def after_refusal(asked: Scopes, challenge: Challenge) -> Scopes:
-    """Return what to ask for after a token for `asked` was refused with a challenge.
+    """Return the scopes to request after a token for `asked` was rejected with a challenge.
 
-    A registry may know a repository by another name than its URL has (Artifactory), or have scopes of its own
-    (`aws`, ECR public): then its own words are taken (oras-go#650). With `error="insufficient_scope"` they are what
-    is missing.
+    A registry may have another name for a repository than its URL (Artifactory), or scopes of its own (`aws`, ECR
+    public): then the scopes of the challenge are used (oras-go#650). With `error="insufficient_scope"` they are added.
     """
     named = tuple(challenge.get("scope").split())
     if _covers(asked, named):

@@ -31,7 +31,7 @@ class Streams:
     """
 
     def __init__(self, network: Network, connections: int, kept: int, check: Callable[[], None]) -> None:
-        # Without an httpx.Client before it: that would keep cookies, and read (and trip over) every Location.
+        # Without an httpx.Client: that would keep cookies, and parse (and fail at) every Location.
         self._transport = CurlTransport(network, connections, kept, check)
 
     @contextmanager
@@ -45,12 +45,12 @@ class Streams:
             outgoing, body = replace(outgoing, request=replace(outgoing.request, body=b"")), None
         request = outgoing.request
         headers = {} if body is None else {"Content-Length": str(size)}
-        # httpx tidies URLs up, and presigned ones are signed as they were written: `outgoing` is what libcurl sends.
+        # httpx normalises URLs, and presigned ones are signed as they were written: libcurl sends `outgoing`.
         extensions = {"outgoing": outgoing}
         try:
             sent = httpx.Request(request.method, request.url, headers=headers, content=body, extensions=extensions)
         except (httpx.InvalidURL, ValueError) as error:
-            raise RegistryFailure(f"the registry gave a malformed URL: {printable(str(error), 100)}") from error
+            raise RegistryFailure(f"the registry sent a malformed URL: {printable(str(error), 100)}") from error
         response = self._transport.handle_request(sent)
         try:
             chunks = response.iter_raw()
@@ -67,7 +67,7 @@ class Streams:
 
 
 def _head(chunks: Iterator[bytes]) -> bytes:
-    """Return the beginning of a refusal's body; a connection that breaks there says no less."""
+    """Return the beginning of an error answer's body; if the connection breaks, what was received."""
     body = b""
     try:
         for chunk in chunks:
@@ -80,7 +80,7 @@ def _head(chunks: Iterator[bytes]) -> bytes:
 
 
 class CurlTransport(httpx.BaseTransport):
-    """libcurl under httpx: so many lines at most, each used by one thread at a time."""
+    """libcurl as a transport of httpx: at most so many lines, each used by one thread at a time."""
 
     def __init__(self, network: Network, connections: int, kept: int, check: Callable[[], None]) -> None:
         self._kept = kept
@@ -90,7 +90,7 @@ class CurlTransport(httpx.BaseTransport):
         self._turns = threading.BoundedSemaphore(connections)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; its extension `outgoing` says what, and its stream is a body that comes in chunks."""
+        """Send a request: the extension `outgoing` is the request itself, the stream its body in chunks."""
         outgoing: Outgoing = request.extensions["outgoing"]
         size = int(request.headers.get("Content-Length", 0))
         content = iter(cast("Iterable[bytes]", request.stream)) if size else None
@@ -104,21 +104,21 @@ class CurlTransport(httpx.BaseTransport):
                 stream.close()
                 raise
         except BaseException:
-            self._give_back(line)
+            self._release(line)
             raise
-        # As bytes: a header may hold any of them, and httpx takes text only when it is ASCII.
+        # As bytes: a header may have any of them, and httpx accepts only ASCII text.
         received = stream.exchange.headers().items()
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in received]
-        body = _Body(stream, lambda: self._give_back(line))
+        body = _Body(stream, lambda: self._release(line))
         return httpx.Response(stream.exchange.status, headers=headers, stream=body)
 
     def _line(self) -> Line:
         try:
-            return self._idle.pop()  # the one that was used last: its connections are the warmest
+            return self._idle.pop()  # the most recently used one: its connections are still open
         except IndexError:
             return Line(self._network, self._check, self._kept)
 
-    def _give_back(self, line: Line) -> None:
+    def _release(self, line: Line) -> None:
         self._idle.append(line)
         self._turns.release()
 
@@ -129,7 +129,7 @@ class CurlTransport(httpx.BaseTransport):
 
 
 class _Body(httpx.SyncByteStream):
-    """The body of an answer; closing it gives the line back."""
+    """The body of an answer; closing it releases the line."""
 
     def __init__(self, stream: Stream, over: Callable[[], None]) -> None:
         self._stream = stream

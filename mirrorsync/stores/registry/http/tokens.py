@@ -1,4 +1,4 @@
-"""Tokens: how they are asked for, and what the answer says. Pure; who asks and remembers is in auth.py."""
+"""Tokens: the requests for them, and how to read the answers. Pure; origin_auth.py sends and caches."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mirrorsync.stores.registry.http.challenge import Challenge
 from mirrorsync.stores.registry.http.messages import MAX_TOKEN_BYTES, Answer, Outgoing, Request
 from mirrorsync.stores.registry.http.scopes import Scopes
 
-# A token is renewed so many seconds before it ends, so that none runs out between being chosen and being read.
+# A token is renewed so many seconds before it expires, so that it does not expire on its way to the registry.
 _EARLY_SECONDS: Final = 10.0
-# The token specification's default; c/image and distribution also take no less for granted.
+# The token specification's default; c/image and distribution also assume at least this.
 _SHORTEST_SECONDS: Final = 60.0
 _LONGEST_SECONDS: Final = 86_400.0
 _CLIENT_ID: Final = "mirrorsync"
-# What a token may consist of; RFC 6750 allows less, and nobody keeps to it.
+# The characters of a token; RFC 6750 allows fewer, but token services do not comply.
 _TOKEN = re.compile(r"[!-~]+")
 
 
@@ -31,7 +31,7 @@ _TOKEN = re.compile(r"[!-~]+")
 class Token:
     """A token, as the Authorization header that it is sent in.
 
-    asked: the scopes it was asked for; given, ends: monotonic seconds; again: in a refused one's place.
+    asked: the scopes it was requested for; given, ends: monotonic seconds; again: it replaces a rejected token.
     """
 
     header: str
@@ -43,38 +43,38 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token service gave. refresh: an identity token to be used from then on, "" for none."""
+    """The answer of a token service. refresh: an identity token to be used from now on, "" for none."""
 
     text: str
     seconds: float
     refresh: Secret
 
     def token(self, asked: Scopes, started: float, *, again: bool) -> Token:
-        """Return the token. started: when it was asked for; that counts, by our own clock: `issued_at` is by the
-        server's, which may be wrong.
+        """Return the token. started: when it was requested, by our own clock; `issued_at` is by the server's clock,
+        which may be wrong.
         """
         ends = started + self.seconds - min(_EARLY_SECONDS, self.seconds / 4)
         return Token(f"Bearer {self.text}", asked, started, ends, again)
 
 
 def read_grant(answer: Answer) -> Grant:
-    """Read the answer of a token service. Raises: RegistryFailure when there is no token in it."""
+    """Read the answer of a token service. Raises: RegistryFailure if it has no token."""
     try:
         document: Any = json.loads(answer.body)
         text = document.get("token") or document.get("access_token")
     except (ValueError, AttributeError, RecursionError) as error:
-        raise RegistryFailure("the token service gave no token: its answer is not a JSON object") from error
+        raise RegistryFailure("the token service sent no token: its answer is not a JSON object") from error
     if not isinstance(text, str) or not _TOKEN.fullmatch(text):
-        raise RegistryFailure("the token service gave no token")
+        raise RegistryFailure("the token service sent no valid token")
     refresh = document.get("refresh_token")
     return Grant(text, _lifetime(document.get("expires_in")), Secret(refresh if isinstance(refresh, str) else ""))
 
 
-def _lifetime(told: object) -> float:
-    """Return for how many seconds a token can be used, by what the token service says."""
-    if not isinstance(told, int | float) or isinstance(told, bool) or told <= 0:
+def _lifetime(expires_in: object) -> float:
+    """Return for how many seconds a token can be used."""
+    if not isinstance(expires_in, int | float) or isinstance(expires_in, bool) or expires_in <= 0:
         return _SHORTEST_SECONDS
-    return float(min(told, _LONGEST_SECONDS))
+    return float(min(expires_in, _LONGEST_SECONDS))
 
 
 def basic(credentials: Credentials | None) -> str:

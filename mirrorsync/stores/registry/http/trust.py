@@ -1,4 +1,4 @@
-"""Whom a registry's TLS is trusted by, and what certificate it is shown: files, checked before they are used."""
+"""Certificate authorities and client certificates for a registry's TLS: files, checked before they are used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mirrorsync.errors import TlsFailed, printable
 from mirrorsync.hosts import HostSettings
 from mirrorsync.stores.registry.http.certificates import Certificates
 
-# Where systems keep their authorities, for a Python that was built elsewhere and looks in other places.
+# Files of the system's authorities, for a Python that was built on another system and looks for other files.
 _KNOWN_FILES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -28,8 +28,8 @@ _HASHED = re.compile(r"[0-9a-f]{8}\.\d+")  # openssl-rehash(1)
 class Trust:
     """The certificates of one kind of connection; paths.
 
-    verify: whether the host's certificate is looked at at all. file, directory: authorities, one of them or both;
-    authorities: more of them, as PEM, which take the place of `file`. certificate, key: what the host is shown.
+    verify: whether the host's certificate is verified. file, directory: authorities, one of them or both; authorities:
+    additional ones, as PEM, which replace `file`. certificate, key: the client's.
     """
 
     verify: bool = True
@@ -43,8 +43,8 @@ class Trust:
 def system_trust() -> tuple[str | None, str | None]:
     """Return the file and the directory of the system's authorities, as SSL_CERT_FILE and SSL_CERT_DIR or OpenSSL say.
 
-    A directory that openssl-rehash(1) has prepared is asked for the one authority that is needed; 140 of a file are
-    read for each connection that cannot share them (20 ms).
+    In a directory that openssl-rehash(1) has prepared, only the one authority that is needed is read; of a file, all
+    140 are read for each connection that cannot share them (20 ms).
     """
     paths = ssl.get_default_verify_paths()
     directory = paths.capath if paths.capath and _is_hashed(paths.capath) else None
@@ -61,9 +61,9 @@ def _is_hashed(directory: str) -> bool:
 
 
 def trust_of(settings: HostSettings, held: Certificates, *, shown: bool) -> Trust:
-    """Return what a host's TLS is held against. held: of the host's directory; shown: whether it gets our certificate.
+    """Return the trust for a host's TLS. held: of the host's directory; shown: whether it gets our certificate.
 
-    Raises: TlsFailed for files that cannot be used, which are named.
+    Raises: TlsFailed for an unusable file, with its path.
     """
     checking = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     named = (("ca_file", settings.ca_file),) if settings.ca_file else ()
@@ -110,6 +110,6 @@ def _client(checking: ssl.SSLContext, settings: HostSettings, held: Certificates
 
 
 def _unusable(key: str, path: str, error: OSError) -> TlsFailed:
-    reason = error.strerror if not isinstance(error, ssl.SSLError) and error.strerror else "it holds no usable PEM data"
+    reason = error.strerror if not isinstance(error, ssl.SSLError) and error.strerror else "no valid PEM data"
     remedy = "check that file, and its key" if key == "certificate" else f"check {key} of this host in the spec"
     return TlsFailed(f"{key} {printable(path)} cannot be used: {reason}", remedy=remedy)
