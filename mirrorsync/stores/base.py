@@ -1,4 +1,4 @@
-"""What a store is: the protocols that every place of images speaks, and that the engine is written against."""
+"""The protocols of stores and repositories, which the engine is written against."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mirrorsync.oci.ref import Pick, Ref, Tag
 
 
 class Repository(Protocol):
-    """One named set of blobs and manifests with tags, to be asked and read.
+    """One named set of blobs and manifests with tags, for reading.
 
-    Every method raises a MirrorsyncError and nothing else for what the world does wrong: Unreachable, Unauthorized,
-    Denied, IntegrityError and so on, with store and repository filled in. Questions are async and run in thousands on
-    one event loop; `open` (and `put`, below) block, and are for worker threads.
+    Every failure of network, disk or registry is raised as a MirrorsyncError: Unreachable, Unauthorized, Denied,
+    IntegrityError and so on, with store and repository filled in. Small requests are async, and thousands of them run
+    on one event loop; `open` (and `put`, below) block, and are for worker threads.
     """
 
     @property
@@ -26,29 +26,29 @@ class Repository(Protocol):
         """The name of the repository inside its store."""
 
     async def resolve(self, ref: Ref) -> Descriptor | None:
-        """Return what a tag or a manifest's digest names: media type, digest, size in bytes. None = it is not there.
+        """Return the descriptor of the manifest that a tag or digest names; None if there is no such manifest.
 
-        That the whole repository is not there is also None. A pick finds what has no name, in the repository "" of
-        stores that can hold such images. Raises: UsageError when the only image is asked for and there are several.
+        None also if the repository does not exist. A pick finds an image without a name, in the repository "" of stores
+        that can have such images. Raises: UsageError if the only image is asked for and there are several.
         """
 
     def tags(self) -> AsyncIterator[Tag]:
         """Yield every tag, each once and each valid by the grammar. Raises: RepositoryNotFound."""
 
     async def has(self, blob: Descriptor) -> bool:
-        """Tell whether this repository holds the blob (config or layer; for a manifest ask `resolve`)."""
+        """Return whether this repository has the blob (a config or layer; for a manifest call `resolve`)."""
 
     async def blob(self, digest: Digest) -> Descriptor | None:
-        """Return the descriptor of a blob of which only the digest is known, None when it is not there.
+        """Return the descriptor of a blob by its digest, None if it is missing.
 
-        Its media type is that of any bytes: repositories do not know what their blobs are.
+        Its media type is that of any bytes: repositories do not know the types of their blobs.
         """
 
     async def manifest(self, content: Descriptor) -> Manifest:
         """Return a manifest, whole and verified. Raises: ContentNotFound, IntegrityError."""
 
     async def referrers(self, subject: Digest) -> Sequence[Descriptor]:
-        """Return the manifests whose subject has that digest; empty when there are none."""
+        """Return the descriptors of the manifests whose subject has that digest."""
 
     async def read(self, blob: Descriptor) -> bytes:
         """Return a small blob, whole and verified. Raises: ContentNotFound, IntegrityError."""
@@ -56,8 +56,8 @@ class Repository(Protocol):
     def open(self, blob: Descriptor, offset: int = 0) -> AbstractContextManager[Iterator[bytes]]:
         """Read a blob's bytes from `offset` on, in chunks of about CHUNK_BYTES. Blocking; the reader verifies.
 
-        A read that breaks off is resumed inside as far as the store can; it never yields a byte twice or out of order.
-        Raises: ContentNotFound, when entered.
+        A broken connection is resumed if the store supports that; no byte is yielded twice or out of order. Raises:
+        ContentNotFound, on entry.
         """
 
 
@@ -65,116 +65,116 @@ class WritableRepository(Repository, Protocol):
     """A repository that can be written. Content is verified before it becomes visible under its digest."""
 
     async def mount(self, blob: Descriptor, origin: str) -> bool:
-        """Make a blob of repository `origin` of the same store part of this one. False = not done, please copy."""
+        """Add a blob of repository `origin` of the same store to this one. False = it was not mounted: copy it."""
 
     async def write(self, blob: Descriptor, data: bytes) -> None:
-        """Store a small blob. Raises: IntegrityError when the data is not what the descriptor says."""
+        """Store a small blob. Raises: IntegrityError if the data does not match the descriptor."""
 
     def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
         """Store a blob from its chunks, in order, each taken once. Blocking.
 
-        An exception out of `chunks` passes through, and nothing stays visible. Raises: IntegrityError.
+        An exception of `chunks` passes through, and no content becomes visible. Raises: IntegrityError.
         """
 
     async def put_manifest(self, manifest: Manifest) -> None:
-        """Store a manifest under its digest, without a tag. What it names must be there before."""
+        """Store a manifest under its digest, without a tag. Its blobs and children must have been stored before."""
 
     async def tag(self, manifest: Manifest, tag: Tag) -> None:
-        """Store a manifest and let `tag` name it from now on, in one step."""
+        """Store a manifest and set `tag` to it, atomically."""
 
     async def delete(self, ref: Tag | Digest) -> None:
-        """Remove a tag (and nothing else), or a manifest by digest together with its tags.
+        """Delete a tag (and nothing else), or a manifest by digest together with its tags.
 
-        Raises: ContentNotFound; Denied or RegistryFailure where the store does not delete.
+        Raises: ContentNotFound; Denied or RegistryFailure if the store does not support it.
         """
 
 
 @runtime_checkable
 class Confirming(Protocol):
-    """A repository whose answers can be wrong, and that can be asked again: a registry's. Files need no such question.
+    """A repository whose answers can be wrong and can be verified: that of a registry; files need no such check.
 
-    Registries answer 404 to a HEAD for what they have, and 201 to a write that they have not made.
+    Some registries answer 404 to a HEAD for content that they have, and 201 to a write that they did not store.
     """
 
     async def confirm(self, ref: Ref) -> Descriptor | None:
-        """Ask once more, and more thoroughly, for what `resolve` has not found. None = it is not there indeed."""
+        """Ask again, and more thoroughly, for a ref that `resolve` did not find. None = it is really missing."""
 
     async def kept(self, content: Descriptor) -> bool:
-        """Tell whether a blob or manifest that was just written is there, with all its bytes."""
+        """Return whether a blob or manifest that was just written is stored with all its bytes."""
 
 
 @runtime_checkable
 class Converting(Protocol):
-    """A repository that keeps an image's config and layers, and not its manifest: docker's archives and daemons."""
+    """A repository that stores an image's config and layers, but not its manifest: docker's archives and daemons."""
 
     async def holds_image(self, ref: Tag | Digest, image: Manifest) -> bool:
-        """Tell whether a tag has the config of `image`, a manifest of a source. Raises: Denied when it is an index."""
+        """Return whether a tag has the config of `image`, a manifest of a source. Raises: Denied if it is an index."""
 
 
 class Store(Protocol):
-    """A place that holds repositories."""
+    """A set of repositories at one address."""
 
     @property
     def address(self) -> str:
-        """The canonical address, as `Location.store` has it."""
+        """The canonical address, as in `Location.store`."""
 
     @property
     def shares_blobs(self) -> bool:
-        """True when all repositories of the store hold the same blobs, so that nothing needs to be mounted."""
+        """Whether all repositories of the store share their blobs, so that no mount is needed."""
 
     def repository(self, name: str) -> WritableRepository:
         """Return the repository of that name, whether it exists yet or not. No I/O."""
 
     def repositories(self) -> AsyncIterator[str]:
-        """Yield the names of all repositories, sorted. Raises: Denied, RegistryFailure where it does not tell."""
+        """Yield the names of all repositories, sorted. Raises: Denied, RegistryFailure if it does not list them."""
 
     def lock(self) -> None:
-        """Get ready to write: make the place where there is none, and keep other runs out until `close`.
+        """Prepare for writing: create the store if it does not exist, and lock it against other runs until `close`.
 
-        A registry sorts its writers out itself, and does nothing. Raises: Locked, StorageError.
+        A registry does nothing: it coordinates its writers itself. Raises: Locked, StorageError.
         """
 
     async def flush(self) -> None:
-        """Make what was written so far durable and visible to others, where the store defers that."""
+        """Make everything written so far durable and visible to others, if the store defers that."""
 
     async def close(self) -> None:
-        """Flush, and give back connections, files and locks."""
+        """Flush, and release connections, files and locks."""
 
 
 @runtime_checkable
 class OpensDestinations(Protocol):
-    """A store that has to know which repositories will be written: a registry grants rights by the scope asked for."""
+    """A store that must know which repositories are written: a registry grants rights by the requested scope."""
 
     def destination(self, name: str) -> WritableRepository:
-        """Return the repository of that name, to be written, whether it exists yet or not. No I/O."""
+        """Return the repository of that name, for writing, whether it exists yet or not. No I/O."""
 
 
 @runtime_checkable
 class HoldsUnnamed(Protocol):
-    """A store that can hold images without a name."""
+    """A store that can have images without a name."""
 
     async def unnamed(self) -> Sequence[Digest | Pick]:
-        """Return how its images without a name are found: picks in a docker archive, digests in a layout."""
+        """Return the refs of its images without a name: picks in a docker archive, digests in a layout."""
 
 
 @runtime_checkable
 class Sweeping(Protocol):
-    """A store that keeps what nothing names any more, until it is told to drop it. Registries do that by themselves."""
+    """A store that keeps unreferenced content until `drop_unreferenced` is called. Registries collect it themselves."""
 
     async def drop_unreferenced(self) -> tuple[int, int]:
-        """Remove all content that no entry leads to. Returns how many blobs, and how many bytes they had."""
+        """Remove all content that no entry references. Return the number of blobs, and their bytes."""
 
 
 @runtime_checkable
 class BlobFiles(Protocol):
-    """A repository whose blobs are files of their own: a server can send them with sendfile, and move uploads in."""
+    """A repository whose blobs are files of their own: a server can send them, and move uploads in."""
 
     def open_file(self, blob: Descriptor) -> BinaryIO:
         """Open a blob's file for reading. Raises: ContentNotFound."""
 
     def adopt(self, blob: Descriptor, path: Path) -> None:
-        """Make the file at `path` (same file system, already verified by the caller) the blob, durably; it is moved."""
+        """Make the file at `path` (same file system, verified by the caller) the blob, durably; the file is moved."""
 
     @property
     def incoming(self) -> Path:
-        """A directory on the same file system, for files that are to be adopted."""
+        """A directory on the same file system, for files to be adopted."""

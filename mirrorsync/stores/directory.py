@@ -1,8 +1,8 @@
-"""`dir:`, skopeo's directory of one image without a name: a manifest.json, and everything below it as files beside.
+"""`dir:`, skopeo's directory of one image without a name: a manifest.json, and its content as files next to it.
 
-The format is that of containers/image (directory/directory_transport.go): `version`, `manifest.json`, manifests below
-an index as `<hex>.manifest.json`, configs and layers as `<hex>`, with the algorithm left out. What is new is written
-beside the image that is there; then manifest.json is replaced in one step, and what only the old image had is removed.
+The format is that of containers/image (directory/directory_transport.go): `version`, `manifest.json`, manifests of an
+index as `<hex>.manifest.json`, configs and layers as `<hex>`, without the algorithm. A new image is written next to the
+old one; then manifest.json is replaced atomically, and files that only the old image needed are removed.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _VERSIONS: Final = re.compile(rb"Directory Transport Version: 1\.\d+\n")
 _ROOT_FILE: Final = "manifest.json"
 _BELOW: Final = ".manifest.json"
 _INCOMING: Final = ".incoming"
-# What belongs to an image; everything else in the directory is left alone. Signatures are of the image that was there.
+# The files of an image; all other files in the directory are left alone. Signatures are those of the old image.
 _OURS: Final = re.compile(r"[0-9a-f]{64,128}(?:\.manifest\.json)?|(?:[0-9a-f]{64}\.)?signature-\d+")
 
 
 class DirStore:
     """A `dir:` as a store with the one repository "".
 
-    Nothing is written, and nothing needs to exist, until something is stored. directory: absolute.
+    The directory need not exist, and nothing is written, until content is stored. directory: absolute.
     """
 
     shares_blobs = True
@@ -63,20 +63,20 @@ class DirStore:
         self._chosen: Digest | None = None  # the image of this run
 
     def repository(self, name: str) -> DirRepository:
-        """Return the repository; there is one, whatever its name."""
+        """Return the one repository, whatever the name."""
         return DirRepository(self, name)
 
     async def repositories(self) -> AsyncIterator[str]:
-        """Yield the name of the repository, which is none, when there is an image."""
+        """Yield the name of the repository, which is "", if there is an image."""
         with self.located():
-            there = self.root() is not None
-        if there:
+            has_image = self.root() is not None
+        if has_image:
             yield ""
 
     def lock(self) -> None:
-        """Make the directory where there is none, and keep other runs from writing to it until `close`.
+        """Create the directory if it does not exist, and lock it against other runs until `close`.
 
-        Raises: Locked; StorageError, also for a directory that holds something else.
+        Raises: Locked; StorageError, also for a directory with other content.
         """
         with self._locking, self.located():
             if self._lock is not None:
@@ -93,7 +93,7 @@ class DirStore:
             self._lock = lock
 
     def _begin(self) -> None:
-        """Make it a `dir:` that holds nothing, where it is none, and remove what a killed run left growing."""
+        """Initialise an empty `dir:` if it is not one yet, and remove incomplete files of a killed run."""
         with translated(f"writing to {self.directory}"):
             self.incoming.mkdir(exist_ok=True)
             for path in list(self.incoming.iterdir()):
@@ -103,9 +103,9 @@ class DirStore:
                 sync_directory(self.directory)
 
     def exists(self) -> bool:
-        """Tell whether this is a `dir:`; False when the directory is absent or empty.
+        """Return whether this is a `dir:`; False if the directory is absent or empty.
 
-        Raises: StorageError when there is something else.
+        Raises: StorageError if it has other content.
         """
         with translated(f"reading {self.directory}"):
             try:
@@ -121,25 +121,25 @@ class DirStore:
                 return False
         if _VERSIONS.fullmatch(version) is None:
             raise StorageError(
-                f"{self.directory} is not a dir: image: its {_VERSION_FILE} file says something else",
+                f"{self.directory} is not a dir: image: its {_VERSION_FILE} file has other content",
                 remedy="name a new or an empty directory",
             )
         return True
 
     @property
     def incoming(self) -> Path:
-        """The directory where files grow."""
+        """The directory in which files are staged."""
         return self.directory / _INCOMING
 
     def root(self) -> Manifest | None:
-        """Return the manifest of the image, None when there is none. Raises: IntegrityError, StorageError."""
+        """Return the manifest of the image, None without an image. Raises: IntegrityError, StorageError."""
         if not self.exists():
             return None
         raw = self._read(_ROOT_FILE)
         return Manifest.parse(raw, _media_type(raw)) if raw is not None else None
 
     def manifest(self, content: Descriptor) -> Manifest | None:
-        """Return a manifest, None when it is not there. Raises: IntegrityError, StorageError."""
+        """Return a manifest, None if it is missing. Raises: IntegrityError, StorageError."""
         raw = self._read(content.digest.encoded + _BELOW)
         if raw is None:
             raw = self._read(_ROOT_FILE)
@@ -147,8 +147,8 @@ class DirStore:
                 return None
         return Manifest.parse(raw, content.media_type, digest=content.digest, size=content.size)
 
-    def beside(self) -> Iterator[Manifest]:
-        """Yield the manifests that are there besides the image's own; damaged ones are passed over."""
+    def others(self) -> Iterator[Manifest]:
+        """Yield the manifests other than the image's own; damaged ones are skipped."""
         with translated(f"reading {self.directory}"):
             names = sorted(path.name for path in self.directory.glob(f"*{_BELOW}")) if self.exists() else []
         for name in names:
@@ -165,27 +165,27 @@ class DirStore:
             return None
 
     def path(self, digest: Digest) -> Path:
-        """Return where a blob stands. A digest is valid by its type, so this is inside the directory."""
+        """Return the path of a blob. A digest is valid by its type, so this is inside the directory."""
         return self.directory / digest.encoded
 
     def store(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
-        """Write a blob that is verified by its chunks, durably; an error leaves nothing behind."""
+        """Write a blob that is verified by its chunks, durably; after an error no file is left."""
         self.lock()
         self._place(blob.digest.encoded, chunks)
 
     def put(self, manifest: Manifest) -> None:
-        """Store a manifest beside the image."""
+        """Store a manifest next to the image's own."""
         self.lock()
         self._place(manifest.digest.encoded + _BELOW, [manifest.raw])
         self._put[manifest.digest] = manifest
 
     def choose(self, manifest: Manifest) -> None:
-        """Make a manifest the image that is there. Raises: Denied when this run has made another one that."""
+        """Make a manifest the image of the directory. Raises: Denied if this run has already written another image."""
         self.lock()
         if self._chosen not in (None, manifest.digest):
-            raise Denied("a dir: holds one image, and this run has written one", remedy="use oci:DIRECTORY for several")
+            raise Denied("a dir: has room for one image only", remedy="use oci:DIRECTORY for several")
         with translated(f"writing to {self.directory}"):
-            sync_directory(self.directory)  # the names of what the manifest needs come before it
+            sync_directory(self.directory)  # the names of its blobs must be durable before the manifest
             self._place(_ROOT_FILE, [manifest.raw])
             sync_directory(self.directory)
         self._put[manifest.digest] = manifest
@@ -202,7 +202,7 @@ class DirStore:
             raise
 
     async def flush(self) -> None:
-        """Make what was written the image, and remove what it does not need, once all of it is there."""
+        """Complete the image, and remove the files of the old one that it does not need."""
         with self.located():
             await asyncio.to_thread(self._flush)
 
@@ -213,8 +213,8 @@ class DirStore:
         if self._chosen is not None and root is not None and root.digest == self._chosen:
             self._remove_unneeded({_ROOT_FILE, *needed})
         elif any(digest.encoded + _BELOW not in needed for digest in put if root is None or digest != root.digest):
-            # Which of them is the image cannot be told: the run may have ended before the index of them came.
-            raise Denied("a dir: holds no image by its digest alone", remedy="name a tag; it is not kept")
+            # It is unknown which of them is the image: the run may have ended before their index was written.
+            raise Denied("a dir: cannot store an image by digest alone", remedy="name a tag; it is not stored")
 
     def _remove_unneeded(self, needed: Set[str]) -> None:
         with translated(f"removing the old image from {self.directory}"):
@@ -225,14 +225,14 @@ class DirStore:
             sync_directory(self.directory)
 
     def _names_below(self, root: Manifest) -> Iterator[str]:
-        """Yield the names of the files that an image needs, with all that refers to one of its manifests."""
+        """Yield the names of the files that an image needs, including the referrers of its manifests."""
         digests = {root.digest}
-        waiting, beside = [root], list(self.beside())
+        waiting, others = [root], list(self.others())
         while waiting:
             manifest = waiting.pop()
             yield from (blob.digest.encoded for blob in (*manifest.blobs, *manifest.foreign))
             children = {child.digest for child in manifest.children}
-            for one in beside:
+            for one in others:
                 refers = one.subject is not None and one.subject.digest == manifest.digest
                 if one.digest not in digests and (refers or one.digest in children):
                     digests.add(one.digest)
@@ -240,7 +240,7 @@ class DirStore:
                     yield one.digest.encoded + _BELOW
 
     async def close(self) -> None:
-        """Flush, and give the lock back."""
+        """Flush, and release the lock."""
         try:
             await self.flush()
         finally:
@@ -252,28 +252,28 @@ class DirStore:
                 self._chosen = None
 
     def located(self, repository: str | None = None, ref: Ref | None = None) -> AbstractContextManager[None]:
-        """Say in errors that they are this store's."""
+        """Add this store's address to errors."""
         return located_at(self.address, repository, ref)
 
 
 class DirRepository:
-    """The image of a `dir:` and everything that belongs to it."""
+    """The image of a `dir:` with all its content."""
 
     def __init__(self, store: DirStore, name: str) -> None:
         self.name = name
         self._store = store
 
     async def resolve(self, ref: Ref) -> Descriptor | None:
-        """Return the image, whatever tag is asked for, or what has a digest; None when it is not there."""
+        """Return the image for every tag, or the manifest with a digest; None if it is missing."""
         with self._store.located(self.name, ref):
             root = self._store.root()
             if not isinstance(ref, Digest):
                 return root.descriptor if root else None
-            there = (root, *self._store.beside()) if root is None or root.digest != ref else (root,)
-            return next((one.descriptor for one in there if one is not None and one.digest == ref), None)
+            manifests = (root, *self._store.others()) if root is None or root.digest != ref else (root,)
+            return next((one.descriptor for one in manifests if one is not None and one.digest == ref), None)
 
     async def tags(self) -> AsyncIterator[Tag]:
-        """Yield nothing: the image has no name. Raises: RepositoryNotFound when there is none."""
+        """Yield nothing: the image has no name. Raises: RepositoryNotFound if there is no image."""
         with self._store.located(self.name):
             if self._store.root() is None:
                 raise RepositoryNotFound("the directory has no image", remedy="check the path")
@@ -282,11 +282,11 @@ class DirRepository:
             yield tag
 
     async def has(self, blob: Descriptor) -> bool:
-        """Tell whether the blob is there, by name and size."""
+        """Return whether the blob exists, by name and size."""
         return regular_size(self._store.path(blob.digest)) == blob.size
 
     async def blob(self, digest: Digest) -> Descriptor | None:
-        """Return a blob's descriptor by its digest, None when it is not there."""
+        """Return a blob's descriptor by its digest, None if it is missing."""
         size = regular_size(self._store.path(digest))
         return Descriptor(media_types.ANY_BYTES, digest, size) if size is not None else None
 
@@ -299,11 +299,11 @@ class DirRepository:
             return manifest
 
     async def referrers(self, subject: Digest) -> Sequence[Descriptor]:
-        """Return the manifests that are there and whose subject has that digest."""
+        """Return the manifests whose subject has that digest."""
         with self._store.located(self.name):
             return [
                 one.as_referrer()
-                for one in self._store.beside()
+                for one in self._store.others()
                 if one.subject is not None and one.subject.digest == subject
             ]
 
@@ -332,7 +332,7 @@ class DirRepository:
                 raise ContentNotFound("the directory has no such blob") from error
 
     async def mount(self, blob: Descriptor, origin: str) -> bool:  # noqa: ARG002 - the protocol's parameter
-        """Tell whether the blob is there: there is one repository."""
+        """Return whether the blob exists: there is only one repository."""
         return await self.has(blob)
 
     async def write(self, blob: Descriptor, data: bytes) -> None:
@@ -345,23 +345,23 @@ class DirRepository:
             self._store.store(blob, VerifiedChunks.of(blob, chunks))
 
     async def put_manifest(self, manifest: Manifest) -> None:
-        """Store a manifest beside the image: a part of it, or what refers to it."""
+        """Store a manifest next to the image's own: a child of it, or a referrer."""
         with self._store.located(self.name, manifest.digest):
             await asyncio.to_thread(self._store.put, manifest)
 
     async def tag(self, manifest: Manifest, tag: Tag) -> None:
-        """Make a manifest the image of the directory; the tag is not kept. Raises: Denied for a second image."""
+        """Make a manifest the image of the directory; the tag is not stored. Raises: Denied for a second image."""
         with self._store.located(self.name, tag):
             await asyncio.to_thread(self._store.choose, manifest)
 
     async def delete(self, ref: Tag | Digest) -> None:
         """Refuse: the directory is the image. Raises: Denied."""
         with self._store.located(self.name, ref):
-            raise Denied("a dir: holds nothing but its image", remedy="remove the directory")
+            raise Denied("a dir: image cannot be deleted", remedy="remove the directory")
 
 
 def _media_type(raw: bytes) -> str:
-    """Return the media type of a manifest that need not say it, as containers/image guesses it; "" when it does."""
+    """Return the media type of a manifest without one, as containers/image guesses it; "" if the manifest has one."""
     with suppress(ValueError, RecursionError):
         document = json.loads(raw)
         if isinstance(document, dict) and not document.get("mediaType"):

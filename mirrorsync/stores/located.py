@@ -1,4 +1,4 @@
-"""Where an error happened: what every store, and the engine above it, adds to the errors that pass."""
+"""Add to errors where they happened: used by every store, and by the engine above them."""
 
 from __future__ import annotations
 

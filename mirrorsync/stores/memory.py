@@ -1,4 +1,4 @@
-"""A store in memory: for programs that use the library, and the measure of what a store has to do."""
+"""A store in memory: for programs that use the library, and the reference implementation of the protocols."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mirrorsync.oci.reference import Where
 
 
 class MemoryStore:
-    """Repositories in memory. Blobs belong to one repository each, as in a registry, so that mounts mean something."""
+    """Repositories in memory. Each blob belongs to one repository, as in a registry, so that mounts have an effect."""
 
     shares_blobs = False
 
@@ -30,7 +30,7 @@ class MemoryStore:
         return MemoryRepository(self, name)
 
     async def repositories(self) -> AsyncIterator[str]:
-        """Yield the names of all repositories that hold something, sorted."""
+        """Yield the names of all repositories with content, sorted."""
         for name in sorted(self._contents):
             yield name
 
@@ -38,17 +38,17 @@ class MemoryStore:
         """Do nothing: no other process can write here."""
 
     async def flush(self) -> None:
-        """Do nothing: there is nothing that lasts."""
+        """Do nothing: nothing is durable."""
 
     async def close(self) -> None:
-        """Do nothing: what is in memory stays until the store goes."""
+        """Do nothing: the content lives as long as the store object."""
 
     def contents(self, name: str) -> _Contents | None:
-        """Return what a repository holds, None when it does not exist."""
+        """Return the content of a repository, None if it does not exist."""
         return self._contents.get(name)
 
     def made(self, name: str) -> _Contents:
-        """Return what a repository holds, and make it exist."""
+        """Return the content of a repository, which is created if it does not exist."""
         return self._contents.setdefault(name, _Contents())
 
 
@@ -71,9 +71,9 @@ class MemoryRepository:
         return self._store.contents(self.name) or _Contents()
 
     async def resolve(self, ref: Ref) -> Descriptor | None:
-        """Return what a tag or digest names, None when it is not there."""
+        """Return the descriptor that a tag or digest names, None if there is none."""
         if isinstance(ref, Pick):
-            return None  # every image has a name here
+            return None  # every image has a name in this store
         digest = ref if isinstance(ref, Digest) else self._contents.tags.get(ref)
         manifest = self._contents.manifests.get(digest) if digest else None
         return manifest.descriptor if manifest else None
@@ -81,17 +81,17 @@ class MemoryRepository:
     async def tags(self) -> AsyncIterator[Tag]:
         """Yield every tag, sorted. Raises: RepositoryNotFound."""
         if self._store.contents(self.name) is None:
-            raise self._located(RepositoryNotFound("there is no such repository"))
+            raise self._located(RepositoryNotFound("the store has no such repository"))
         for tag in sorted(self._contents.tags):
             yield tag
 
     async def has(self, blob: Descriptor) -> bool:
-        """Tell whether this repository holds the blob."""
+        """Return whether this repository has the blob."""
         data = self._contents.blobs.get(blob.digest)
         return data is not None and len(data) == blob.size
 
     async def blob(self, digest: Digest) -> Descriptor | None:
-        """Return a blob's descriptor by its digest, None when it is not there."""
+        """Return a blob's descriptor by its digest, None if it is missing."""
         data = self._contents.blobs.get(digest)
         return Descriptor(media_types.ANY_BYTES, digest, len(data)) if data is not None else None
 
@@ -99,7 +99,7 @@ class MemoryRepository:
         """Return a manifest. Raises: ContentNotFound."""
         manifest = self._contents.manifests.get(content.digest)
         if manifest is None:
-            raise self._located(ContentNotFound("there is no such manifest"), content.digest)
+            raise self._located(ContentNotFound("the repository has no such manifest"), content.digest)
         return manifest
 
     async def referrers(self, subject: Digest) -> Sequence[Descriptor]:
@@ -121,7 +121,7 @@ class MemoryRepository:
         yield (bytes(data[start : start + CHUNK_BYTES]) for start in range(offset, len(data), CHUNK_BYTES))
 
     async def mount(self, blob: Descriptor, origin: str) -> bool:
-        """Share a blob of another repository; False when that does not have it."""
+        """Share a blob of another repository; False if that does not have it."""
         contents = self._store.contents(origin)
         if contents is None or blob.digest not in contents.blobs:
             return False
@@ -151,17 +151,17 @@ class MemoryRepository:
         contents = self._contents
         if isinstance(ref, Tag):
             if contents.tags.pop(ref, None) is None:
-                raise self._located(ContentNotFound("there is no such tag"), ref)
+                raise self._located(ContentNotFound("the repository has no such tag"), ref)
             return
         if contents.manifests.pop(ref, None) is None:
-            raise self._located(ContentNotFound("there is no such manifest"), ref)
+            raise self._located(ContentNotFound("the repository has no such manifest"), ref)
         for tag in [tag for tag, named in contents.tags.items() if named == ref]:
             del contents.tags[tag]
 
     def _blob(self, blob: Descriptor) -> bytes:
         data = self._contents.blobs.get(blob.digest)
         if data is None:
-            raise self._located(ContentNotFound("there is no such blob"), blob.digest)
+            raise self._located(ContentNotFound("the repository has no such blob"), blob.digest)
         return data
 
     def _located(self, error: NotFound, ref: Ref | None = None) -> NotFound:

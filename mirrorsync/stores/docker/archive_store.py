@@ -116,7 +116,7 @@ class DockerArchiveStore(DockerStore):
         """Return the tags of a repository, sorted, with those not written yet. Raises: RepositoryNotFound."""
         images = self._load()
         if not self._contents.names() and not self._archive.exists():
-            raise RepositoryNotFound("there is nothing at this path", remedy="check the path")
+            raise RepositoryNotFound("the path does not exist or is empty", remedy="check the path")
         tags = sorted(name.tag for name in self._contents.names() if name.repository == repository)
         return tags if tags or (not repository and images) else None
 

@@ -106,7 +106,7 @@ class DockerRepository:
     def _unknown(self) -> RepositoryNotFound:
         known = self._place.names()
         close = difflib.get_close_matches(self.name, known, 3, 0.5) or known[:3]
-        remedy = f"there is {', '.join(map(printable, close))}" if close else "it has no images with names"
+        remedy = f"available: {', '.join(map(printable, close))}" if close else "it has no images with names"
         return RepositoryNotFound(f"{self._place.kind} has no such repository", remedy=remedy)
 
     async def has(self, blob: Descriptor) -> bool:

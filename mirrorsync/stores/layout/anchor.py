@@ -1,4 +1,4 @@
-"""Holding on to a directory, to notice when its path leads elsewhere: a layout must not be half made again."""
+"""Hold a directory open, to detect that its path now leads elsewhere: a layout must not be recreated in part."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 class Anchor:
     """An existing directory, by a descriptor. Raises: OSError.
 
-    While it is held, no other directory can get its number, as one that is made at the path of a deleted one may.
+    While it is open, no other directory can get its inode number, as a new one at the path of a deleted one could.
     """
 
     def __init__(self, path: Path) -> None:
@@ -19,10 +19,10 @@ class Anchor:
         self.release = weakref.finalize(self, os.close, self._descriptor)
 
     def problem(self) -> str:
-        """Return what has become of the path since then: "" when it leads to the same directory."""
+        """Return what happened to the path since then, "" if it still leads to the same directory."""
         try:
             found = self._path.stat()
         except OSError:
-            return "it was removed or moved away while it was in use"
+            return "it was removed or moved while it was in use"
         same = os.path.samestat(os.fstat(self._descriptor), found)
-        return "" if same else "another directory was put in its place while it was in use"
+        return "" if same else "it was replaced by another directory while it was in use"

@@ -1,4 +1,4 @@
-"""A layout in a tar file: what is new grows beside it, and replaces it together with what is still needed."""
+"""A layout in a tar file: it is replaced by a new archive, with the old content that is still needed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OCI_ARCHIVE: Final = Grammar(
 class LayoutArchive:
     """The archive of a layout, by its path: a LayoutPlace that is written as a whole.
 
-    path: absolute. temporary: a directory for what cannot be read in place.
+    path: absolute. temporary: a directory for content that cannot be read in place.
     """
 
     flush_seconds = math.inf
@@ -48,31 +48,31 @@ class LayoutArchive:
         self._changing = threading.RLock()  # blobs are put from several threads
 
     def exists(self) -> bool:
-        """Tell whether there is an archive. Raises: IntegrityError, StorageError when it holds no layout."""
+        """Return whether there is an archive. Raises: IntegrityError, StorageError if it is not a layout."""
         if not self._archive.exists():
             return False
         version = self._archive.members().get(LAYOUT_FILE)
         if version is None:
             raise StorageError(
                 f"{self.path} is not an OCI archive: it has no {LAYOUT_FILE} file",
-                remedy="name a new file, or read it as docker-archive: when docker wrote it",
+                remedy="name a new file, or read it as docker-archive: if docker wrote it",
             )
         check_version(self._archive.read(version, MAX_SMALL_FILE), str(self.path))
         return True
 
     def lock(self) -> None:
-        """Lock the place of the archive. Raises: Locked, IntegrityError, StorageError."""
+        """Lock the path of the archive. Raises: Locked, IntegrityError, StorageError."""
         with self._changing:
             if self._lock is None:
                 self.exists()
                 self._lock = ArchiveLock(self.path)
 
     def holds(self, content: Descriptor) -> bool:
-        """Tell whether the content is there, by name and size."""
+        """Return whether the archive has the content, by name and size."""
         return self.size(content.digest) == content.size
 
     def size(self, digest: Digest) -> int | None:
-        """Return the size of content in bytes, None when it is not there."""
+        """Return the size of content in bytes, None if it is missing."""
         name, writer = _name(digest), self._writer
         member = (writer.member(name) if writer else None) or self._archive.members().get(name)
         return member.size if member else None
@@ -90,13 +90,13 @@ class LayoutArchive:
             return self._archive.open(member, offset)
 
     def store(self, content: Descriptor, chunks: Iterable[bytes]) -> None:
-        """Write content into the archive that is to come; an error leaves nothing of it."""
+        """Write content into the new archive; content of a failed write is not kept."""
         with self._started().filling(_name(content.digest), content.size) as filling:
             for chunk in chunks:
                 filling.write(chunk)
 
     def _started(self) -> ArchiveWriter:
-        """Return the archive that is to come, with its first members."""
+        """Return the new archive, with its first members."""
         with self._changing:
             if self._writer is None:
                 if self._lock is None:
@@ -109,7 +109,7 @@ class LayoutArchive:
             return self._writer
 
     def read_index(self) -> bytes | None:
-        """Return the bytes of index.json, None when there is none. Raises: IntegrityError, StorageError."""
+        """Return the bytes of index.json, None if there is no such file. Raises: IntegrityError, StorageError."""
         member = self._archive.members().get(INDEX_FILE)
         return self._archive.read(member, MAX_SMALL_FILE) if member else None
 
@@ -119,11 +119,11 @@ class LayoutArchive:
         keep: Callable[[], Set[Digest] | None],
         based_on: Hashable | None = None,  # noqa: ARG002 - an archive is replaced as a whole
     ) -> Written:
-        """Replace the archive: what is new, and what is needed of the old one."""
+        """Replace the archive by one with the new content and what is needed of the old one."""
         needed = keep()
         with self._changing:
             writer = self._started()
-            # What came for an image that failed has no place in the result either.
+            # Content of an image that failed is not published either.
             for name in list(writer.members()):
                 if not _is_needed(name, needed):
                     writer.drop(name)
@@ -148,18 +148,18 @@ class LayoutArchive:
         return dropped
 
     def drop(self, keep: Set[Digest]) -> Dropped:
-        """Write the archive anew without the content that is not in `keep`, if it has such."""
+        """Rewrite the archive without the content that is not in `keep`, if there is any."""
         index = self.read_index()
         if index is None or all(_is_needed(name, keep) for name in self._archive.members()):
             return NOTHING
         return self.write_index(index, lambda: keep).dropped
 
     def index_signature(self) -> Signature | None:
-        """Return what changes whenever somebody replaces the archive, None when there is none."""
+        """Return a signature that changes whenever the archive is replaced, None if there is no archive."""
         return self._archive.signature()
 
     def close(self) -> None:
-        """Give back the file and the lock; what was stored and not written with an index is discarded."""
+        """Release the file and the lock; content that was stored and not written with an index is discarded."""
         with self._changing:
             if self._writer is not None:
                 self._writer.discard()
@@ -175,7 +175,7 @@ def _name(digest: Digest) -> str:
 
 
 def _is_needed(name: str, needed: Set[Digest] | None) -> bool:
-    """Tell whether a member stays: every one that is no blob by a digest that we know, and what is needed of those."""
+    """Return whether a member stays: every member that is not a blob with a known digest algorithm, or is needed."""
     with suppress(GrammarError):
         directory, _, digest = name.partition("/")
         return needed is None or directory != _BLOBS or Digest(digest.replace("/", ":", 1)) in needed

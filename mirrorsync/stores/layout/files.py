@@ -1,7 +1,7 @@
-"""The files of an OCI layout: how content gets in durably, and how it is read without trusting the directory.
+"""The files of an OCI layout: write content durably, and read it without trusting the directory.
 
 A file is written under a temporary name, verified, fsynced, and renamed to its digest; the directory is fsynced
-before index.json names it. So nothing half-written is ever visible, and a crash leaves only files that nothing names.
+before index.json names it. So no incomplete file is ever visible, and a crash leaves only unreferenced files.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ LAYOUT_FILE: Final = "oci-layout"
 INDEX_FILE: Final = "index.json"
 LAYOUT_VERSION: Final = "1.0.0"
 LAYOUT_CONTENT: Final = json.dumps({"imageLayoutVersion": LAYOUT_VERSION}).encode()
-# Where files grow until they are complete; a name that no other tool reads.
+# The directory in which files are staged; no other tool reads it.
 _INCOMING: Final = ".incoming"
 MAX_SMALL_FILE: Final = 256 * 1024 * 1024  # index.json of 100,000 tags has 40 MiB
 
 
 def check_version(raw: bytes, place: str) -> None:
-    """Check the content of an oci-layout file. place: what it says to be a layout. Raises: StorageError."""
+    """Check the content of an oci-layout file. place: the layout's path, for messages. Raises: StorageError."""
     try:
         version = json.loads(raw)["imageLayoutVersion"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -54,14 +54,14 @@ def check_version(raw: bytes, place: str) -> None:
         ) from error
     if version != LAYOUT_VERSION:
         raise StorageError(
-            f"{place} is an OCI layout of another version than {LAYOUT_VERSION}", remedy="name a new directory"
+            f"{place} is an OCI layout of an unsupported version (not {LAYOUT_VERSION})", remedy="name a new directory"
         )
 
 
 class LayoutFiles:
-    """The directory of a layout, by its path: a LayoutPlace whose content are files of their own."""
+    """The directory of a layout, by its path: a LayoutPlace whose content is in files of its own."""
 
-    # index.json is written when a run ends, and this often in between: a killed run then keeps most of its tags.
+    # index.json is written at the end of a run, and this often in between: a killed run then keeps most of its tags.
     flush_seconds = 10.0
 
     def __init__(self, root: Path) -> None:
@@ -76,7 +76,7 @@ class LayoutFiles:
 
     @property
     def incoming(self) -> Path:
-        """The directory where files grow; it is on the file system of the blobs."""
+        """The directory in which files are staged, on the file system of the blobs."""
         return self.root / _INCOMING
 
     @property
@@ -85,13 +85,13 @@ class LayoutFiles:
         return self.root / "blobs"
 
     def blob_path(self, digest: Digest) -> Path:
-        """Return where content stands. A digest is valid by its type, so this is inside the layout."""
+        """Return the path of content. A digest is valid by its type, so this is inside the layout."""
         return self.blobs / digest.algorithm / digest.encoded
 
     def exists(self) -> bool:
-        """Tell whether there is a layout; False when the directory is absent or empty.
+        """Return whether there is a layout; False if the directory is absent or empty.
 
-        Raises: StorageError when there is something else; StoreChanged when it is not the one that was there before.
+        Raises: StorageError if it has other content; StoreChanged if it is not the layout that it was before.
         """
         self.check()
         try:
@@ -113,16 +113,16 @@ class LayoutFiles:
                 self._anchor = Anchor(self.root)
 
     def check(self) -> None:
-        """Raise StoreChanged when the path no longer leads to the layout that was there, or that is locked."""
+        """Raise StoreChanged if the path no longer leads to the layout that was opened or locked."""
         problem = self._anchor.problem() if self._anchor else ""
         if not problem and self._lock is not None and not self._lock.is_of(self.root / LAYOUT_FILE):
             problem = f"its {LAYOUT_FILE} file was removed or replaced while it was in use"
         if problem:
-            raise StoreChanged(f"the layout is not what it was: {problem}")
+            raise StoreChanged(f"the layout has changed: {problem}")
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Check before something is written, and tell when it failed for that reason."""
+        """Check before a write, and after a failed one, to report that as the reason."""
         self.check()
         try:
             yield
@@ -141,7 +141,7 @@ class LayoutFiles:
                 )
 
     def lock(self) -> None:
-        """Make the layout where there is none, and lock it. Raises: Locked, StorageError."""
+        """Create the layout if it does not exist, and lock it. Raises: Locked, StorageError."""
         with self._locking:
             if self._lock is not None:
                 self.check()
@@ -159,10 +159,10 @@ class LayoutFiles:
             self._lock = lock
 
     def _found(self) -> None:
-        """Make a directory a layout where it is none yet: one that says so and has nothing, and can be locked.
+        """Create the directory with its oci-layout file, if it is not a layout yet, so that it can be locked.
 
-        The rest is made under the lock, so that a run that is killed at any moment leaves what the next one takes for
-        a layout, and of two that begin together only one works.
+        The rest is created under the lock, so that a run that is killed at any moment leaves a valid layout for the
+        next one, and of two runs that start together only one works.
         """
         with translated(f"making an OCI layout in {self.root}"):
             make_directory(self.root)
@@ -171,14 +171,14 @@ class LayoutFiles:
                 self._place(LAYOUT_FILE, LAYOUT_CONTENT, _keep_first)
 
     def _complete(self) -> None:
-        """Make what a layout needs, and remove what a killed run left growing. Only the holder of the lock may."""
+        """Create what a layout needs, and remove incomplete files of a killed run. Only the holder of the lock may."""
         with translated(f"making an OCI layout in {self.root}"):
             self.incoming.mkdir(exist_ok=True)
             for entry in list(self.incoming.iterdir()):
-                entry.unlink(missing_ok=True)  # a run that lost the race for the lock removes its own
+                entry.unlink(missing_ok=True)  # a run that did not get the lock removes its own
             self.blobs.mkdir(exist_ok=True)
             (self.blobs / "sha256").mkdir(exist_ok=True)
-            # A killed run may have stored blobs whose names are not durable yet, and nobody stores them again.
+            # A killed run may have stored blobs whose names are not durable yet; they are not stored again.
             self._new_directories.update(self.blobs.iterdir())
             if not (self.root / INDEX_FILE).exists():
                 self._refuse_lost_index()
@@ -187,11 +187,11 @@ class LayoutFiles:
             sync_directory(self.root)
 
     def holds(self, content: Descriptor) -> bool:
-        """Tell whether the content is there, by name and size."""
+        """Return whether the layout has the content, by name and size."""
         return self.size(content.digest) == content.size
 
     def size(self, digest: Digest) -> int | None:
-        """Return the size of content in bytes, None when it is not there. Raises: StoreChanged."""
+        """Return the size of content in bytes, None if it is missing. Raises: StoreChanged."""
         size = regular_size(self.blob_path(digest))
         if size is None:
             self.check()
@@ -209,7 +209,7 @@ class LayoutFiles:
             raise ContentNotFound("the layout has no such blob", place=Where(ref=content.digest)) from error
 
     def store(self, content: Descriptor, chunks: Iterable[bytes]) -> None:
-        """Write content that is verified by its chunks (VerifiedChunks), durably; an error leaves nothing behind."""
+        """Write content that is verified by its chunks (VerifiedChunks), durably; after an error no file is left."""
         with self._writing():
             path = grow_file(self.incoming, chunks, f"writing blob {content.digest.short} to {self.root}")
         try:
@@ -219,13 +219,13 @@ class LayoutFiles:
             raise
 
     def adopt(self, digest: Digest, path: Path) -> None:
-        """Give a complete and fsynced file its final name."""
+        """Publish a complete and fsynced file under its final name."""
         final = self.blob_path(digest)
         with self._writing(), translated(f"writing blob {digest.short} to {self.root}"):
             try:
                 path.rename(final)
             except FileNotFoundError:
-                final.parent.mkdir(exist_ok=True)  # of an algorithm that is new here; the one above it is there
+                final.parent.mkdir(exist_ok=True)  # the first blob of its digest algorithm
                 path.rename(final)
         self._new_directories.add(final.parent)
 
@@ -241,7 +241,7 @@ class LayoutFiles:
             raise
 
     def read_index(self) -> bytes | None:
-        """Return the bytes of index.json, None when there is none yet. Raises: StorageError."""
+        """Return the bytes of index.json, None if it does not exist yet. Raises: StorageError."""
         try:
             data = self._read_small(INDEX_FILE)
         except FileNotFoundError:
@@ -262,10 +262,10 @@ class LayoutFiles:
     def write_index(
         self,
         data: bytes,
-        keep: Callable[[], Set[Digest] | None],  # noqa: ARG002 - all stays
+        keep: Callable[[], Set[Digest] | None],  # noqa: ARG002 - all content stays
         based_on: Hashable | None,
     ) -> Written:
-        """Replace index.json, after everything that it names is durable. Raises: IndexChanged."""
+        """Replace index.json, after all content that it names is durable. Raises: IndexChanged."""
         with self._writing():
             self._sync()
             path = grow_file(self.incoming, [data], f"writing {self.index_place}")
@@ -282,14 +282,14 @@ class LayoutFiles:
             raise IndexChanged
         with index.open("rb") as before:
             path.rename(index)
-            # Others write it in place (containers/image does): into the file that was there until now.
+            # Other tools write it in place (containers/image does): into the file that was just replaced.
             if _signature(os.fstat(before.fileno())) != based_on:
                 raise IndexChanged(before.read(MAX_SMALL_FILE), ours)
         sync_directory(self.root)
         return ours
 
     def drop(self, keep: Set[Digest]) -> Dropped:
-        """Remove the files of content that is not in `keep`. Files whose names are no digests stay."""
+        """Remove the files of content that is not in `keep`. Files whose names are not digests stay."""
         dropped = NOTHING
         with self._writing(), translated(f"removing blobs from {self.root}"):
             for directory in list(self.blobs.iterdir()):
@@ -301,7 +301,7 @@ class LayoutFiles:
         return dropped
 
     def index_signature(self) -> tuple[int, int, int] | None:
-        """Return what changes whenever somebody writes index.json, None when there is none."""
+        """Return a signature that changes whenever index.json is written, None if there is no such file."""
         try:
             status = (self.root / INDEX_FILE).stat()
         except OSError:
@@ -312,11 +312,11 @@ class LayoutFiles:
         with os.fdopen(os.open(self.root / name, READ), "rb") as file:
             data = file.read(MAX_SMALL_FILE + 1)
         if len(data) > MAX_SMALL_FILE:
-            raise StorageError(f"{self.root / name} is larger than {MAX_SMALL_FILE} bytes")
+            raise StorageError(f"{self.root / name} exceeds the limit of {MAX_SMALL_FILE} bytes")
         return data
 
     def _place(self, name: str, data: bytes, move: Callable[[Path, Path], object] = Path.rename) -> None:
-        """Write a file of the layout itself, durably, and give it its name when it is complete."""
+        """Write a file of the layout itself, durably, and publish it when it is complete."""
         path = grow_file(self.incoming, [data], f"writing {self.root / name}")
         try:
             move(path, self.root / name)
@@ -325,11 +325,11 @@ class LayoutFiles:
             raise
 
     def close(self) -> None:
-        """Give the lock back, and remove the directory of growing files, so that the layout has what the spec names."""
+        """Release the lock, and remove the staging directory, so that the layout has only what the OCI spec names."""
         if self._lock is not None:
             with suppress(OSError, StoreChanged):
                 self.check()
-                self.incoming.rmdir()  # not when another program has something in it
+                self.incoming.rmdir()  # fails if another program has a file in it
             self._lock.release()
             self._lock = None
         if self._anchor is not None:
@@ -350,7 +350,7 @@ def _is_digest(algorithm: str, encoded: str) -> bool:
 
 
 def _keep_first(path: Path, final: Path) -> None:
-    """Rename a file, unless another run was faster: its file is locked by now, and must stay the one with the name."""
+    """Rename a file, unless another run was faster: its file may already be locked, and must keep the name."""
     try:
         final.hardlink_to(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""index.json: which names a layout has. Ours and others' entries live side by side, and others' survive untouched."""
+"""index.json: the names of a layout. Entries that other tools wrote without a name that we know are kept unchanged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EMPTY: Final[Mapping[str, Any]] = {"schemaVersion": 2, "mediaType": media_types
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """What an entry is called: a tag, or a digest, of a repository ("" when another tool wrote it without one)."""
+    """The name of an entry: a repository ("" if another tool wrote it without one), and a tag or digest."""
 
     repository: str
     ref: Tag | Digest
@@ -31,7 +31,7 @@ class Name:
 
 @dataclass(slots=True)
 class Index:
-    """The content of index.json. repositories: entries by repository and name; others: those without a name we read."""
+    """The content of index.json. repositories: entries by repository and name; others: entries without such a name."""
 
     head: Mapping[str, Any] = field(default_factory=lambda: dict(_EMPTY))
     repositories: dict[str, dict[Name, Mapping[str, Any]]] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Index:
 
     @classmethod
     def load(cls, raw: bytes, place: str) -> Index:
-        """Read index.json. place: its path, for messages. Raises: StorageError when it is not an image index."""
+        """Read index.json. place: its path, for messages. Raises: StorageError if it is not an image index."""
         try:
             document = json.loads(raw)
         except (ValueError, RecursionError) as error:
@@ -63,7 +63,7 @@ class Index:
         return json.dumps({**self.head, "manifests": entries}, separators=(",", ":")).encode()
 
     def get(self, name: Name) -> Descriptor | None:
-        """Return what an entry names, None when there is no such entry."""
+        """Return the content of an entry, None if there is no entry of that name."""
         entry = self.repositories.get(name.repository, {}).get(name)
         return Descriptor.from_json(entry) if entry is not None else None
 
@@ -73,25 +73,25 @@ class Index:
             yield name, Descriptor.from_json(entry)
 
     def unnamed(self) -> Iterator[tuple[str, Descriptor]]:
-        """Yield the well-formed entries of others: what they are called there ("" for nothing), and their content."""
+        """Yield the well-formed entries of `others`: their annotated name ("" without one), and their content."""
         for entry in self.others:
             with suppress(GrammarError):
                 content = Descriptor.from_json(entry)
                 yield content.annotations.get(REF_NAME, ""), content.bare()
 
     def forget(self, digest: Digest) -> None:
-        """Remove the entries of others that have this digest."""
+        """Remove the entries of `others` that have this digest."""
         self.others = [
             entry for entry in self.others if not (isinstance(entry, Mapping) and entry.get("digest") == digest)
         ]
 
     def set(self, name: Name, content: Descriptor) -> None:
-        """Let a name stand for some content."""
+        """Set the content of a name."""
         entry = content.bare().annotated({REF_NAME: str(name)}).to_json()
         self.repositories.setdefault(name.repository, {})[name] = entry
 
     def remove(self, name: Name) -> None:
-        """Forget a name; one that is not there is forgotten already."""
+        """Remove a name, if it exists."""
         names = self.repositories.get(name.repository, {})
         names.pop(name, None)
         if not names:
@@ -99,7 +99,7 @@ class Index:
 
 
 def _name(entry: object) -> Name | None:
-    """Return an entry's name, None when it is not one of a well-formed image."""
+    """Return an entry's name, None if it is malformed or has no name that we know."""
     try:
         annotations = Descriptor.from_json(entry).annotations
         if REF_NAME not in annotations:
@@ -107,6 +107,6 @@ def _name(entry: object) -> Name | None:
         repository, tag, digest = split_ref_name(annotations[REF_NAME])
     except GrammarError:
         return None
-    # `repository:tag@digest` is a name that no tool writes; as ours it would be ambiguous.
+    # No tool writes the name `repository:tag@digest`; as one of ours it would be ambiguous.
     ref = tag if digest is None else digest if tag is None else None
     return Name(repository, ref) if ref is not None else None

@@ -1,4 +1,4 @@
-"""What a layout's index.json says now, with what this run has added and not yet written."""
+"""The names in a layout's index.json, with the changes that this run has not written yet."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from mirrorsync.stores.layout.places import LayoutPlace
 from mirrorsync.stores.layout.reach import reachable, read_manifest
 
 _NAMES_SHOWN = 10
-# How often a damaged index.json is read again, and after how long: other tools empty it and then write it.
+# How often reading a damaged index.json is retried, and after how long: other tools truncate it and then write it.
 _HALF_WRITTEN_READS = 5
 _HALF_WRITTEN_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What is to be written: the bytes of index.json, the changes in them, and what they were laid over (signature)."""
+    """A write of index.json: its bytes, the changes in them, and the signature of the file that they are based on."""
 
     data: bytes
     changes: Mapping[Name, Descriptor | None]
@@ -35,11 +35,11 @@ class Pending:
 
 
 class LayoutNames:
-    """Tags and digests by repository. Reading follows what other tools write; writing merges with it.
+    """Tags and digests by repository. Reads follow what other tools write; writes are merged with it.
 
-    Names that other tools add, move or remove while this run works survive, as long as this run does not write the
-    same name: our changes are kept apart and laid over what the file says at that moment. Where both write a name, or
-    another tool takes ours away (skopeo writes back what it read when its copy began), `notice` hears of it.
+    Names that other tools add, move or remove during this run are kept, as long as this run does not write the same
+    name: our changes are stored separately, and applied to the current content of the file. If both write a name, or
+    another tool removes ours (skopeo writes back what it read when its copy began), `notice` is called.
     """
 
     def __init__(self, files: LayoutPlace, notice: Callable[[str], None] = lambda _: None) -> None:
@@ -49,7 +49,7 @@ class LayoutNames:
         self._index = Index()
         self._signature: Hashable | None = None
         self._damaged: Hashable | None = None  # the signature of an index.json that could not be read
-        self._unwritten = False  # whether the index has what is in no index.json any more
+        self._unwritten = False  # whether the index has entries that are in no index.json any more
         self._changes: dict[Name, Descriptor | None] = {}
         self._untagged: dict[Name, Descriptor] = {}
         self._forgotten: set[Digest] = set()
@@ -57,17 +57,17 @@ class LayoutNames:
         self._members: dict[str, dict[Digest, Descriptor]] = {}
 
     def current(self) -> Index:
-        """Return the index with our changes in it, read again when somebody else wrote it. Raises: StorageError."""
+        """Return the index with our changes, read again if another program wrote it. Raises: StorageError."""
         signature = self._files.index_signature()
         if signature != self._signature:
             self._take_up(self._read(signature) if self._files.exists() else Index())
             self._signature = signature
         elif signature is None:
-            self._files.exists()  # refuses a directory that is something else
+            self._files.exists()  # rejects a directory with other content
         return self._index
 
     def _read(self, signature: Hashable | None) -> Index:
-        """Read index.json; a damaged one again for a moment, unless it was damaged before: it may be half written."""
+        """Read index.json; if it is damaged, retry briefly, unless it was damaged before: it may be half written."""
         for _ in range(0 if signature == self._damaged else _HALF_WRITTEN_READS):
             with suppress(StorageError):
                 return self._read_once()
@@ -80,7 +80,7 @@ class LayoutNames:
         return Index.load(raw, self._files.index_place) if raw is not None else Index()
 
     def _take_up(self, index: Index) -> None:
-        """Lay our changes over an index that somebody else wrote."""
+        """Apply our changes to an index that another program wrote."""
         laid = self._ours.lay_over(index, self._changes)
         self._changes.update(laid.again)
         for message in laid.messages:
@@ -93,21 +93,21 @@ class LayoutNames:
         self._members.clear()
 
     def overwritten(self, raw: bytes, signature: Hashable | None) -> None:
-        """Take up an index.json of somebody else that ours has just replaced. signature: of ours. Raises: StorageError.
+        """Merge an index.json of another program that ours has just replaced. signature: of ours. Raises: StorageError.
 
-        It has to be written again, since no file has it any more.
+        Its entries have to be written again, since no file has them any more.
         """
         self._take_up(Index.load(raw, self._files.index_place))
         self._signature = signature
         self._unwritten = True
 
     def tagged(self, repository: str, tag: Tag) -> Descriptor | None:
-        """Return what a tag names, None when it is not there, or when its manifest is not."""
+        """Return the content of a tag, None if the tag or its manifest is missing."""
         found = self.current().get(Name(repository, tag))
         return found if found is not None and self._files.holds(found) else None
 
     def tags(self, repository: str) -> list[Tag] | None:
-        """Return the tags of a repository, sorted; None when there is no such repository."""
+        """Return the tags of a repository, sorted; None if the repository does not exist."""
         if repository not in self.repositories():
             return None
         names = self._index.repositories.get(repository, ())
@@ -119,10 +119,10 @@ class LayoutNames:
         return index.repositories.keys() | ({""} if any(index.unnamed()) else set())
 
     def the_only_one(self) -> Descriptor | None:
-        """Return the one image that is there, whatever its name, None when there is none.
+        """Return the only image, whatever its name, None if there is no image.
 
-        What is there by its digest alone counts when nothing else is, and what refers to another image does not.
-        Raises: UsageError when there are several.
+        Images without a tag count only if there are no others, and referrers do not count. Raises: UsageError if there
+        are several.
         """
         index = self.current()
         named = {name: content for names in index.repositories for name, content in index.of(names)}
@@ -131,24 +131,24 @@ class LayoutNames:
         images = self._images(tagged | unnamed) or self._images(named)
         if len({content.digest for content in images.values()}) > 1:
             shown = ", ".join(map(str, islice(images, _NAMES_SHOWN))) + (", ..." if len(images) > _NAMES_SHOWN else "")
-            raise UsageError(f"it holds {len(images)} images", remedy=f"name one: {shown}")
+            raise UsageError(f"it has {len(images)} images", remedy=f"name one: {shown}")
         return next(iter(images.values()), None)
 
     def _images(self, named: Mapping[Name, Descriptor]) -> dict[Name, Descriptor]:
-        """Return what is an image of its own, sorted by name, and those last that have a digest instead."""
+        """Return standalone images sorted by name, those with only a digest last."""
         found = {}
         for name, content in sorted(named.items(), key=lambda item: (isinstance(item[0].ref, Digest), str(item[0]))):
             if content.is_manifest and self._files.holds(content):
                 try:
                     subject = self.manifest(content).subject if isinstance(name.ref, Digest) else None
                 except MirrorsyncError:
-                    subject = None  # a damaged one is one; who asks for it gets the error
+                    subject = None  # a damaged manifest counts as an image; reading it raises
                 if subject is None:
                     found[name] = content.bare()
         return found
 
     def member(self, repository: str, digest: Digest) -> Descriptor | None:
-        """Return a manifest that an entry of the repository names or leads to, None when there is none."""
+        """Return a manifest that an entry of the repository names or leads to, None if no entry does."""
         self.current()
         if repository not in self._members:
             self._members[repository] = {member.digest: member for member in self._walk(repository)}
@@ -156,7 +156,7 @@ class LayoutNames:
         return found if found is not None and self._files.holds(found) else None
 
     def members(self, repository: str) -> list[Descriptor]:
-        """Return all manifests that the entries of a repository lead to and that are there."""
+        """Return all present manifests that the entries of a repository lead to."""
         self.member(repository, Digest.of(b""))
         return [member for member in self._members[repository].values() if self._files.holds(member)]
 
@@ -178,7 +178,7 @@ class LayoutNames:
             try:
                 known = self.manifest(content).children
             except MirrorsyncError:
-                known = ()  # a damaged entry of somebody else leads nowhere; who asks for it gets the error
+                known = ()  # a damaged entry of another program has no children; reading it raises
             self._children[content.digest] = known
         return known
 
@@ -189,12 +189,12 @@ class LayoutNames:
         return read_manifest(self._files, content)
 
     def add(self, repository: str, manifest: Manifest) -> None:
-        """Take up a manifest that was stored without a tag."""
+        """Add a manifest that was stored without a tag."""
         self._learn(repository, manifest)
         self._untagged[Name(repository, manifest.digest)] = manifest.descriptor
 
     def set_tag(self, repository: str, tag: Tag, manifest: Manifest) -> None:
-        """Let a tag name a manifest that was stored; what it named before stays, by its digest, as in a registry."""
+        """Set a tag to a stored manifest; the manifest that it named before stays, by digest, as in a registry."""
         self._learn(repository, manifest)
         name = Name(repository, tag)
         before = self.current().get(name)
@@ -203,7 +203,7 @@ class LayoutNames:
         self._change(name, manifest.descriptor)
 
     def remove_tag(self, repository: str, tag: Tag) -> bool:
-        """Remove a tag; False when it is not there."""
+        """Remove a tag; False if it is missing."""
         name = Name(repository, tag)
         if self.current().get(name) is None:
             return False
@@ -212,7 +212,7 @@ class LayoutNames:
         return True
 
     def remove_digest(self, repository: str, digest: Digest) -> bool:
-        """Remove every name of a manifest; False when it has none."""
+        """Remove every name of a manifest; False if it has no name."""
         names = [name for name, content in self.current().of(repository) if content.digest == digest]
         for name in names:
             self._change(name, None)
@@ -221,7 +221,7 @@ class LayoutNames:
         return self._forget(repository, digest) or bool(names) or untagged is not None
 
     def _forget(self, repository: str, digest: Digest) -> bool:
-        """Remove the entries without a name that we read; they are repository ""'s, and known by their digests."""
+        """Remove entries without a name that we know; they are in repository "", by digest."""
         if repository or all(content.digest != digest for _, content in self.current().unnamed()):
             return False
         self._forgotten.add(digest)
@@ -240,7 +240,7 @@ class LayoutNames:
         self._changes[name] = content
 
     def pending(self) -> Pending | None:
-        """Return what is to be written, None when nothing is; whoever has written it calls `written`."""
+        """Return what is to be written, None if there are no changes; after writing it, call `written`."""
         index = self.current()
         if not self._changes and not self._untagged and not self._forgotten and not self._unwritten:
             return None
@@ -248,7 +248,7 @@ class LayoutNames:
         return Pending(self._index.dump(), dict(self._changes), frozenset(self._forgotten), self._signature)
 
     def written(self, pending: Pending, signature: Hashable | None) -> None:
-        """Forget changes that are in index.json now; newer ones of the same names stay. signature: of that file."""
+        """Drop changes that are now in index.json; newer ones of the same names stay. signature: of that file."""
         self._signature = signature
         self._unwritten = False
         self._forgotten -= pending.forgotten
@@ -257,9 +257,9 @@ class LayoutNames:
                 self._changes.pop(name, None)
 
     def reachable(self) -> set[Digest]:
-        """Return the digests of all content that an entry leads to, be it ours or somebody else's.
+        """Return the digests of all content that is reachable from an entry, ours or another program's.
 
-        Raises: IntegrityError, StorageError when that cannot be told.
+        Raises: IntegrityError, StorageError if a manifest cannot be read.
         """
         index = self.current()
         named = chain.from_iterable(index.repositories.values())
@@ -268,7 +268,7 @@ class LayoutNames:
         return reachable([*entries, *index.others, *untagged], self._files)
 
     def _name_untagged(self, index: Index) -> None:
-        """Give what no tag and no index leads to a name by its digest, and take that name where one does by now."""
+        """Add entries by digest for manifests that no tag or index leads to; remove those that are not needed now."""
         untagged, self._untagged = self._untagged, {}
         for repository in {name.repository for name in (*untagged, *self._changes)}:
             ours = {name: content for name, content in untagged.items() if name.repository == repository}

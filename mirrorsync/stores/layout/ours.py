@@ -1,4 +1,4 @@
-"""What this run has written into index.json, so that it can be told when another program undoes it."""
+"""What this run has written into index.json, to detect that another program reverts it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _NAMES_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Laid:
-    """What comes of an index that somebody else wrote: which changes to make again, and what to tell the operator."""
+    """The result of merging another program's index: the changes to write again, and the notices for the operator."""
 
     again: Mapping[Name, Descriptor | None] = field(default_factory=dict)
     messages: tuple[str, ...] = ()
 
 
 class _Changed(NamedTuple):
-    """What this run has made of a name, and what it stood for at some time before that."""
+    """The content that this run has set for a name, and the digests that it had at any time before."""
 
     now: Descriptor | None
     before: frozenset[Digest | None]
@@ -33,24 +33,24 @@ _NEW: frozenset[Digest | None] = frozenset({None})  # one for all names that are
 
 
 class Ours:
-    """The names that this run has changed: to what, and from what.
+    """The names that this run has changed, with old and new content.
 
     A tool that copies into a layout reads index.json when it begins and writes it when it ends (containers/image does),
-    so that a name which has what it had at some time before our change is taken for undone, and not for a wish.
+    so a name that has the content of some time before our change is considered as reverted by accident.
     """
 
     def __init__(self) -> None:
         self._changed: dict[Name, _Changed] = {}
 
     def change(self, name: Name, before: Descriptor | None, after: Descriptor | None) -> None:
-        """Take up that this run changes a name."""
+        """Record that this run changes a name."""
         earlier = self._changed[name].before if name in self._changed else frozenset()
         seen = earlier | {_digest(before)} if earlier or before is not None else _NEW
-        # To set a name back to what it was is a change like any other.
+        # Setting a name back to earlier content is a change like any other.
         self._changed[name] = _Changed(after, seen - {_digest(after)})
 
     def lay_over(self, index: Index, unwritten: Container[Name]) -> Laid:
-        """Hold an index against what this run has changed. unwritten: names that will be written in any case."""
+        """Compare an index with the changes of this run. unwritten: names that will be written in any case."""
         again: dict[Name, Descriptor | None] = {}
         theirs: list[Name] = []
         replaced: list[Name] = []
@@ -66,17 +66,17 @@ class Ours:
             else:
                 theirs.append(name)
                 del self._changed[name]
-        taken_away = [name for name in again if name not in unwritten]
-        return Laid({name: again[name] for name in taken_away}, tuple(_messages(taken_away, theirs, replaced)))
+        reverted = [name for name in again if name not in unwritten]
+        return Laid({name: again[name] for name in reverted}, tuple(_messages(reverted, theirs, replaced)))
 
 
-def _messages(taken_away: list[Name], theirs: list[Name], replaced: list[Name]) -> list[str]:
-    told = (
-        ("another program took away what this run had written to index.json, and it is written again", taken_away),
-        ("another program has set the same name in index.json, and what it set stays", theirs),
-        ("another program has set the same name in index.json, and what this run writes replaces it", replaced),
+def _messages(reverted: list[Name], theirs: list[Name], replaced: list[Name]) -> list[str]:
+    notices = (
+        ("another program removed names that this run had written to index.json; writing them again", reverted),
+        ("another program has set the same name in index.json; keeping its value", theirs),
+        ("another program has set the same name in index.json; replacing its value", replaced),
     )
-    return [f"{what}: {_shown(names)}" for what, names in told if names]
+    return [f"{what}: {_shown(names)}" for what, names in notices if names]
 
 
 def _shown(names: list[Name]) -> str:

@@ -1,4 +1,4 @@
-"""Where the files of a layout are: what a store needs of a directory or an archive that holds one."""
+"""The protocol of a layout's files, which are in a directory or in an archive."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mirrorsync.oci.digest import Digest
 
 
 class Dropped(NamedTuple):
-    """How much was removed: blobs, and their bytes."""
+    """The number of removed blobs, and their bytes."""
 
     blobs: int
     size: int
 
     def plus(self, other: Dropped) -> Dropped:
-        """Return both together."""
+        """Return the sum."""
         return Dropped(self.blobs + other.blobs, self.size + other.size)
 
 
@@ -25,9 +25,9 @@ NOTHING = Dropped(0, 0)
 
 
 class IndexChanged(Exception):
-    """Another program wrote index.json while it was being replaced: what it wrote is to be taken up first.
+    """Another program wrote index.json while it was being replaced: its version has to be merged first.
 
-    replaced: what it wrote, when ours has just taken its place; None when nothing was replaced. signature: of ours.
+    replaced: its version, if ours has just replaced it; None if it was not replaced. signature: of ours.
     """
 
     def __init__(self, replaced: bytes | None = None, signature: Hashable | None = None) -> None:
@@ -37,7 +37,7 @@ class IndexChanged(Exception):
 
 
 class Written(NamedTuple):
-    """That index.json was replaced: its signature, and what was left behind."""
+    """The result of replacing index.json: its signature, and how much content was left out."""
 
     signature: Hashable | None
     dropped: Dropped = NOTHING
@@ -46,8 +46,8 @@ class Written(NamedTuple):
 class LayoutPlace(Protocol):
     """The files of one layout. Methods block, may be called from several threads, and raise StorageError.
 
-    address: as `Location.store` has it. index_place: where index.json is, for messages. flush_seconds: how often
-    index.json may be written while a run goes on.
+    address: as in `Location.store`. index_place: the path of index.json, for messages. flush_seconds: how often
+    index.json is written during a run.
     """
 
     address: str
@@ -55,38 +55,38 @@ class LayoutPlace(Protocol):
     flush_seconds: float
 
     def exists(self) -> bool:
-        """Tell whether there is a layout; False when nothing is there. Raises: StorageError for something else."""
+        """Return whether there is a layout; False if the path is absent or empty. Raises: StorageError otherwise."""
 
     def lock(self) -> None:
-        """Make the layout where there is none, and keep other runs from writing to it until `close`. Raises: Locked."""
+        """Create the layout if it does not exist, and lock it against other runs until `close`. Raises: Locked."""
 
     def holds(self, content: Descriptor) -> bool:
-        """Tell whether the content is there, by name and size."""
+        """Return whether the layout has the content, by name and size."""
 
     def size(self, digest: Digest) -> int | None:
-        """Return the size of content in bytes, None when it is not there."""
+        """Return the size of content in bytes, None if it is missing."""
 
     def open(self, content: Descriptor, offset: int = 0) -> Readable:
         """Open content for reading from `offset` on. Raises: ContentNotFound."""
 
     def store(self, content: Descriptor, chunks: Iterable[bytes]) -> None:
-        """Write content that is verified by its chunks (VerifiedChunks); an error leaves nothing behind."""
+        """Write content that is verified by its chunks (VerifiedChunks); after an error no content is left."""
 
     def read_index(self) -> bytes | None:
-        """Return the bytes of index.json, None when there is none."""
+        """Return the bytes of index.json, None if there is no such file."""
 
     def write_index(self, data: bytes, keep: Callable[[], Set[Digest] | None], based_on: Hashable | None) -> Written:
-        """Replace index.json, after everything that it names is durable.
+        """Replace index.json, after all content that it names is durable.
 
-        keep: tells what must stay, None for all of it. A place that is written as a whole leaves out the rest.
-        based_on: the signature of the index.json that the data was made from. Raises: IndexChanged.
+        keep: returns the content that must stay, None for all of it; an archive, which is rewritten, leaves out the
+        rest. based_on: the signature of the index.json that the data is based on. Raises: IndexChanged.
         """
 
     def index_signature(self) -> Hashable | None:
-        """Return what changes whenever somebody writes index.json, None when there is none."""
+        """Return a signature that changes whenever index.json is written, None if there is no such file."""
 
     def drop(self, keep: Set[Digest]) -> Dropped:
         """Remove the content that is not in `keep`. Only the holder of the lock may."""
 
     def close(self) -> None:
-        """Give back files and the lock. What was stored since the last `write_index` may be gone."""
+        """Release files and the lock. Content that was stored since the last `write_index` may be lost."""

@@ -1,4 +1,4 @@
-"""What the entries of an index.json lead to, so that the rest can be thrown away: in doubt, it is not."""
+"""Find the content that is reachable from the entries of an index.json, so that the rest can be removed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _DIGEST: Final = re.compile(rf"(?:{'|'.join(ALGORITHMS)}):[0-9a-f]{{64,128}}".en
 
 
 def reachable(entries: Iterable[object], files: LayoutPlace) -> set[Digest]:
-    """Return the digests of all that the entries (descriptor objects) lead to, themselves included.
+    """Return the digests of all content that is reachable from the entries (descriptor objects), including their own.
 
-    Manifests are followed to their children, configs and layers; in small content of a type that is not known,
-    everything that looks like a digest counts. A manifest that is not there leads nowhere: an index need not have all
-    its platforms. Raises: IntegrityError, StorageError when an entry or a manifest cannot be read.
+    Manifests are followed to their children, configs and layers; in small content of an unknown type, everything that
+    looks like a digest counts. A missing manifest is skipped: an index need not have all its platforms. Raises:
+    IntegrityError, StorageError if an entry or a manifest cannot be read, since then all content may be needed.
     """
     found: set[Digest] = set()
     waiting: list[Descriptor] = []
@@ -34,7 +34,7 @@ def reachable(entries: Iterable[object], files: LayoutPlace) -> set[Digest]:
                 found.add(content.digest)
                 waiting += _below(content, files)
     except MirrorsyncError as error:
-        message = f"no blob was removed, because it cannot be told which are needed: {error.message}"
+        message = f"no blob was removed, because the needed ones cannot be determined: {error.message}"
         if isinstance(error, GrammarError):
             raise IntegrityError(message, remedy="restore index.json, or remove the entry") from error
         raise error.with_(message=message) from error.__cause__
@@ -54,7 +54,7 @@ def _below(content: Descriptor, files: LayoutPlace) -> Iterator[Descriptor]:
     if content.is_manifest:
         manifest = read_manifest(files, content)
         yield from manifest.children
-        # What an index has beside manifests is of a type that it alone knows, and may lead further.
+        # Content of an index that is not a manifest has an unknown type, and may reference more content.
         known = manifest.media_type not in media_types.INDEXES
         for blob in (*manifest.blobs, *manifest.foreign):
             yield Descriptor(media_types.OCI_LAYER if known else media_types.ANY_BYTES, blob.digest, blob.size)
@@ -64,7 +64,7 @@ def _below(content: Descriptor, files: LayoutPlace) -> Iterator[Descriptor]:
             try:
                 digest = Digest(text.decode("ascii"))
             except GrammarError:
-                continue  # a longer number that begins like one
+                continue  # a longer number that begins like a digest
             yield Descriptor(content.media_type, digest, files.size(digest) or 0)
 
 

@@ -1,4 +1,4 @@
-"""A store in an OCI image layout, in a directory or in an archive: one for all repositories, which share its blobs."""
+"""An OCI image layout as a store, in a directory or in an archive: its repositories share their blobs."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from mirrorsync.stores.layout.names import LayoutNames
 from mirrorsync.stores.layout.places import NOTHING, Dropped, IndexChanged, LayoutPlace
 from mirrorsync.stores.located import located_at
 
-_ATTEMPTS = 100  # at replacing an index.json that others write, too
+_ATTEMPTS = 100  # to replace an index.json that other programs write, too
 
 
 class LayoutPlaceStore:
-    """A layout as a store, wherever its files are.
+    """A layout as a store, in a directory or an archive.
 
-    Nothing is written, and nothing needs to exist, until something is stored; then the place is made and locked.
-    clock: monotonic seconds. observer: hears when other programs write the same names.
+    The layout need not exist, and nothing is written, until content is stored; then it is created and locked. clock:
+    monotonic seconds. observer: gets a notice if other programs write the same names.
     """
 
     shares_blobs = True
@@ -53,28 +53,28 @@ class LayoutPlaceStore:
         return LayoutRepository(self, name)
 
     async def repositories(self) -> AsyncIterator[str]:
-        """Yield the names of all repositories, sorted; "" stands for images that have no repository in their name."""
+        """Yield the names of all repositories, sorted; "" is that of images without a repository in their name."""
         with self.located():
             names = sorted(self.names.repositories())
         for name in names:
             yield name
 
     async def unnamed(self) -> Sequence[Digest]:
-        """Return how the images without a name are found: by their digest."""
+        """Return the digests of the images without a name."""
         with self.located():
             return list(dict.fromkeys(content.digest for _, content in self.names.current().unnamed()))
 
     def lock(self) -> None:
-        """Make the layout where there is none, and keep other runs from writing to it until `close`.
+        """Create the layout if it does not exist, and lock it against other runs until `close`.
 
-        Raises: Locked, StorageError; StoreChanged when it is locked already, and is not there any more.
+        Raises: Locked, StorageError; StoreChanged if it is already locked, but was removed or replaced.
         """
         with self.located():
             self.files.lock()
         self._locked = True
 
     async def flush(self) -> None:
-        """Write index.json, when there is something new to say."""
+        """Write index.json, if there are changes."""
         if self._locked:
             with self.located():
                 await self._flush()
@@ -96,22 +96,24 @@ class LayoutPlaceStore:
                     self.names.written(pending, signature)
                     break
             else:
-                raise StorageError("another program writes index.json all the time", remedy="let it end, and run again")
+                raise StorageError(
+                    "another program keeps writing index.json", remedy="wait until it ends, and run again"
+                )
         self._flushed_at = self._clock()
         return dropped
 
     def _needed(self) -> Set[Digest] | None:
-        """Return what an archive that is written anew must have; None stands for everything, in doubt."""
+        """Return the content that a rewritten archive must have; None for all content, if that cannot be determined."""
         try:
             return self.names.reachable()
         except MirrorsyncError:
             return None
 
     async def drop_unreferenced(self) -> tuple[int, int]:
-        """Flush, and remove the blobs that no entry of index.json leads to; return how many, and their bytes.
+        """Flush, and remove the blobs that are not reachable from index.json; return how many, and their bytes.
 
-        Entries count whoever wrote them. Nothing else may write to the store meanwhile. Raises: Locked, StorageError;
-        IntegrityError or StorageError, with nothing removed, when a manifest cannot be read.
+        Entries of other programs count too. No other program may write to the store meanwhile. Raises: Locked,
+        StorageError; IntegrityError or StorageError, with nothing removed, if a manifest cannot be read.
         """
         self.lock()
         with self.located():
@@ -120,13 +122,13 @@ class LayoutPlaceStore:
             return dropped.plus(await asyncio.to_thread(self.files.drop, needed))
 
     async def flush_now_and_then(self) -> None:
-        """Flush when the last time is long enough ago."""
+        """Flush if the last flush is long enough ago."""
         if self._clock() - self._flushed_at >= self.files.flush_seconds:
             self._flushed_at = self._clock()
             await self.flush()
 
     async def close(self) -> None:
-        """Flush, and give files and lock back."""
+        """Flush, and release files and lock."""
         try:
             await self.flush()
         finally:
@@ -134,7 +136,7 @@ class LayoutPlaceStore:
             self._locked = False
 
     def located(self, repository: str | None = None, ref: Ref | None = None) -> AbstractContextManager[None]:
-        """Say in errors that they are this store's."""
+        """Add this store's address to errors."""
         return located_at(self.address, repository, ref)
 
 
@@ -162,10 +164,10 @@ class LayoutRepository:
         self._names = store.names
 
     async def resolve(self, ref: Ref) -> Descriptor | None:
-        """Return what a tag names, or a digest that an entry of this repository leads to.
+        """Return the content of a tag, or a manifest that is reachable from an entry of this repository by its digest.
 
-        In the repository "" those are also the entries without a name, and a pick is the only image there is. Raises:
-        UsageError when there are several.
+        The repository "" also has the entries without a name, and a pick there is the only image. Raises: UsageError if
+        there are several.
         """
         with self._store.located(self.name, ref):
             if isinstance(ref, Tag):
@@ -185,19 +187,19 @@ class LayoutRepository:
 
     def _unknown(self) -> RepositoryNotFound:
         if not self._files.exists():
-            return RepositoryNotFound("there is nothing at this path", remedy="check the path")
+            return RepositoryNotFound("the path does not exist or is empty", remedy="check the path")
         known = sorted(filter(None, self._names.repositories()))
         close = difflib.get_close_matches(self.name, known, 3, 0.5) or known[:3]
-        remedy = f"there is {', '.join(close)}" if close else "it has no images with names"
+        remedy = f"available: {', '.join(close)}" if close else "it has no images with names"
         return RepositoryNotFound("the layout has no such repository", remedy=remedy)
 
     async def has(self, blob: Descriptor) -> bool:
-        """Tell whether the layout holds the blob."""
+        """Return whether the layout has the blob."""
         with self._store.located(self.name, blob.digest):
             return self._files.holds(blob)
 
     async def blob(self, digest: Digest) -> Descriptor | None:
-        """Return a blob's descriptor by its digest, None when the layout does not hold it."""
+        """Return a blob's descriptor by its digest, None if the layout does not have it."""
         with self._store.located(self.name, digest):
             size = self._files.size(digest)
         return Descriptor(media_types.ANY_BYTES, digest, size) if size is not None else None
@@ -234,7 +236,7 @@ class LayoutRepository:
             yield read_chunks(file, f"reading blob {blob.digest.short}")
 
     async def mount(self, blob: Descriptor, origin: str) -> bool:  # noqa: ARG002 - the protocol's parameter
-        """Tell whether the blob is there: all repositories of a layout share their blobs."""
+        """Return whether the layout has the blob: all its repositories share their blobs."""
         return await self.has(blob)
 
     async def write(self, blob: Descriptor, data: bytes) -> None:
@@ -248,14 +250,14 @@ class LayoutRepository:
             self._files.store(blob, VerifiedChunks.of(blob, chunks))
 
     async def put_manifest(self, manifest: Manifest) -> None:
-        """Store a manifest; it gets an entry by digest unless a tag or an index leads to it."""
+        """Store a manifest; it gets an entry by digest, unless a tag or an index leads to it."""
         await self._store_manifest(manifest)
         with self._store.located(self.name):
             self._names.add(self.name, manifest)
         await self._store.flush_now_and_then()
 
     async def tag(self, manifest: Manifest, tag: Tag) -> None:
-        """Store a manifest and let `tag` name it; others see it after the next flush."""
+        """Store a manifest and set `tag` to it; other programs see it after the next flush."""
         await self._store_manifest(manifest)
         with self._store.located(self.name, tag):
             self._names.set_tag(self.name, tag, manifest)
@@ -295,7 +297,7 @@ class LayoutDirectoryRepository(LayoutRepository):
 
     @property
     def incoming(self) -> Path:
-        """A directory for files that are to be adopted; there while the store is locked."""
+        """A directory for files to be adopted; it exists while the store is locked."""
         return self._directory.incoming
 
     def open_file(self, blob: Descriptor) -> BinaryIO:

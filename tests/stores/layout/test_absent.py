@@ -13,10 +13,10 @@ from tests.parts.mirrorsync import Mirrorsync
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("oci:nowhere:app:1", "there is nothing at this path"),
-        ("oci-archive:nowhere.tar:app:1", "there is nothing at this path"),
-        ("docker-archive:nowhere.tar:app:1", "there is nothing at this path"),
-        ("oci:source:ap:1", "there is app"),
+        ("oci:nowhere:app:1", "the path does not exist or is empty"),
+        ("oci-archive:nowhere.tar:app:1", "the path does not exist or is empty"),
+        ("docker-archive:nowhere.tar:app:1", "the path does not exist or is empty"),
+        ("oci:source:ap:1", "available: app"),
         ("oci:source:app:1.", "there is 1"),
     ],
 )

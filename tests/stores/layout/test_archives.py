@@ -311,7 +311,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, bytes]], Any], type[MirrorsyncError],
     "another version": (
         lambda files: files.update({"oci-layout": b'{"imageLayoutVersion": "9"}'}),
         StorageError,
-        "of another version",
+        "of an unsupported version",
     ),
     "a damaged index": (lambda files: files.update({"index.json": b"{"}), StorageError, "index.json of .* is not JSON"),
     "a foreign file": (lambda files: files.update({"etc/passwd": b""}), IntegrityError, "'etc/passwd'"),

@@ -100,8 +100,16 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "an oci-layout that is no JSON": (_layout(oci_layout="{"), DAMAGED, "name a new directory"),
     "an oci-layout that is a list": (_layout(oci_layout="[]"), DAMAGED, "name a new directory"),
     "an oci-layout without version": (_layout(oci_layout="{}"), DAMAGED, "name a new directory"),
-    "another version": (_layout(oci_layout='{"imageLayoutVersion": "2.0.0"}'), "of another version", "new directory"),
-    "a number as version": (_layout(oci_layout='{"imageLayoutVersion": 1}'), "of another version", "new directory"),
+    "another version": (
+        _layout(oci_layout='{"imageLayoutVersion": "2.0.0"}'),
+        "of an unsupported version",
+        "new directory",
+    ),
+    "a number as version": (
+        _layout(oci_layout='{"imageLayoutVersion": 1}'),
+        "of an unsupported version",
+        "new directory",
+    ),
     "an empty index": (_layout(index_json=""), "index.json is not JSON", RESTORE),
     "half an index": (_layout(index_json='{"schemaVersion": 2, "manif'), "index.json is not JSON", RESTORE),
     "an index that is a list": (_layout(index_json="[]"), "index.json is not an image index", RESTORE),

@@ -95,7 +95,7 @@ def test_what_a_server_wrote_while_skopeo_copied_is_written_again(tmp_path: Path
     for name, made in {"app:1": ONE, "app:2": TWO, "app:3": THREE, "theirs/app:1": THREE}.items():
         assert holds(layout, name, made)
     # skopeo writes back what it has read when it began.
-    assert "it is written again: app:2" in served.log.read_text()
+    assert "writing them again: app:2" in served.log.read_text()
 
 
 def test_what_a_server_wrote_is_there_after_it_ended_too(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_what_a_server_wrote_is_there_after_it_ended_too(tmp_path: Path) -> None
         served.process.terminate()
         assert served.process.wait(60) == 0
     assert holds(layout, "app:1", ONE)
-    assert served.log.read_text().count("it is written again: app:1") == 1
+    assert served.log.read_text().count("writing them again: app:1") == 1
 
 
 def test_skopeo_copies_into_the_layout_that_a_run_writes_to(mirrorsync: Mirrorsync) -> None:
@@ -174,9 +174,9 @@ def flush(scene: Scene) -> Any:
     return scene.store.flush()
 
 
-AGAIN = "another program took away what this run had written to index.json, and it is written again: app:1"
-STAYS = "another program has set the same name in index.json, and what it set stays: app:1"
-REPLACED = "another program has set the same name in index.json, and what this run writes replaces it: app:1"
+AGAIN = "another program removed names that this run had written to index.json; writing them again: app:1"
+STAYS = "another program has set the same name in index.json; keeping its value: app:1"
+REPLACED = "another program has set the same name in index.json; replacing its value: app:1"
 
 
 @pytest.mark.parametrize(

@@ -60,11 +60,11 @@ def _damage_index(layout: Path) -> None:
 
 REMEDY = "put back what was there, or begin again with what is there now"
 CASES: Mapping[str, tuple[Callable[[Path], None], str, str]] = {
-    "removed": (_remove, "it was removed or moved away while it was in use", REMEDY),
-    "moved": (_move, "it was removed or moved away while it was in use", REMEDY),
-    "replaced": (_replace, "another directory was put in its place while it was in use", REMEDY),
-    "made anew": (_remake, "another directory was put in its place while it was in use", REMEDY),
-    "empty": (_empty, "another directory was put in its place while it was in use", REMEDY),
+    "removed": (_remove, "it was removed or moved while it was in use", REMEDY),
+    "moved": (_move, "it was removed or moved while it was in use", REMEDY),
+    "replaced": (_replace, "it was replaced by another directory while it was in use", REMEDY),
+    "made anew": (_remake, "it was replaced by another directory while it was in use", REMEDY),
+    "empty": (_empty, "it was replaced by another directory while it was in use", REMEDY),
     "marker replaced": (_replace_marker, "its oci-layout file was removed or replaced while it was in use", REMEDY),
     "index removed": (_remove_index, "index.json was removed while the layout was in use", "restore it"),
     "index damaged": (_damage_index, "index.json is not JSON", "restore it, or mirror into a new directory"),

@@ -159,7 +159,7 @@ def test_of_several_images_one_has_to_be_named(place: Place) -> None:
     async def several(store: LayoutPlaceStore) -> None:
         with pytest.raises(UsageError) as caught:
             await store.repository("").resolve(THE_ONLY_ONE)
-        assert caught.value.message == "it holds 3 images"
+        assert caught.value.message == "it has 3 images"
         assert caught.value.remedy == f"name one: a/b:1, b:1, @{THREE.digest}"
         assert caught.value.store == store.address
 
@@ -280,7 +280,7 @@ def test_where_it_cannot_be_told_what_is_needed_nothing_is_removed(place: Place,
     async def scenario(store: LayoutPlaceStore) -> None:
         with pytest.raises(IntegrityError) as caught:
             await store.drop_unreferenced()
-        assert caught.value.message.startswith("no blob was removed, because it cannot be told which are needed: ")
+        assert caught.value.message.startswith("no blob was removed, because the needed ones cannot be determined: ")
         assert message in caught.value.message
         # Something else is written all the same, and what cannot be told is carried over.
         await store_image(store.repository("app"), THREE, "3")
