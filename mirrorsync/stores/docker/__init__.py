@@ -1,4 +1,4 @@
-"""Docker's own forms: the archives of `docker save`, and the daemon. The face of the package."""
+"""Docker's formats: archives of `docker save`, and the daemon. The face of the package."""
 
 from mirrorsync.stores.docker.archive_store import DockerArchiveStore
 from mirrorsync.stores.docker.daemon_store import DockerDaemonStore

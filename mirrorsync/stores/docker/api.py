@@ -1,6 +1,6 @@
-"""Docker's Engine API, as far as images go, and as both dockerd and podman's service answer it.
+"""The image part of Docker's Engine API, as dockerd and podman's service implement it.
 
-They differ: podman names images in full and gives some ids without `sha256:`. Paths have no version, which means the
+They differ: podman lists full image names, and some IDs without `sha256:`. Paths have no version, which means the
 daemon's own; names are sent in full, which both understand.
 """
 
@@ -21,7 +21,7 @@ from mirrorsync.stores.docker.endpoint import Endpoint
 from mirrorsync.stores.docker.reader import Name, read_name
 
 _QUESTION_SECONDS: Final = 120.0
-# podman writes the whole archive before the first byte of an export, and loads the whole one before it answers.
+# podman writes the whole archive before it sends the first byte of an export, and loads all of it before it answers.
 _BULK_SECONDS: Final = 3600.0
 _MAX_ANSWER: Final = 256 * 1024 * 1024  # a list of 100,000 images
 _MAX_ERROR: Final = 64 * 1024
@@ -29,7 +29,7 @@ _BROKEN: Final = (OSError, ssl.SSLError, http.client.HTTPException)
 
 
 class DaemonImage(NamedTuple):
-    """An image as the daemon tells of it. layers: its diff_ids; () in a list."""
+    """An image in an answer of the daemon. layers: its diff_ids; () in a list."""
 
     id: Digest
     names: tuple[Name, ...]
@@ -37,19 +37,19 @@ class DaemonImage(NamedTuple):
 
 
 class DaemonApi:
-    """Asks a daemon; each question is a connection of its own. All methods block.
+    """A client of a daemon; each request has a connection of its own. All methods block.
 
-    Raises: Unreachable, Denied, TlsFailed for a daemon that cannot be used; RegistryFailure for its own errors.
+    Raises: Unreachable, Denied, TlsFailed if the daemon cannot be used; RegistryFailure for its own errors.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
 
     def ping(self) -> None:
-        """See that a daemon answers."""
+        """Check that a daemon answers."""
         with self._answer("GET", "/_ping") as answer:
             if answer.status != 200 or answer.getheader("Api-Version") is None:
-                raise Unreachable(f"what listens at {self._endpoint.shown} is no docker daemon")
+                raise Unreachable(f"the server at {self._endpoint.shown} is not a docker daemon")
 
     def images(self) -> list[DaemonImage]:
         """Return all images."""
@@ -59,7 +59,7 @@ class DaemonApi:
         return [_image(each) for each in found]
 
     def image(self, name: str) -> DaemonImage | None:
-        """Return the image of a full name with its tag, or of an id; None when there is none."""
+        """Return the image with a full name and tag, or with an ID; None if there is no such image."""
         found = self._json(f"/images/{quote(name, safe='/:')}/json")
         return _image(found) if found is not None else None
 
@@ -69,30 +69,30 @@ class DaemonApi:
         path = f"/images/{quote(image_id, safe=':')}/get"
         with self._answer("GET", path, silence=_BULK_SECONDS) as answer:
             if answer.status == 404:
-                raise ContentNotFound("the daemon has no such image any more")
+                raise ContentNotFound("the daemon no longer has the image")
             self._refuse(answer, "reading an image")
             yield self._chunks(answer)
 
     def load(self, size: int, archive: Iterable[bytes]) -> None:
-        """Write images from an archive of `docker save` of so many bytes; what `archive` raises passes through."""
+        """Load images from an archive of `docker save` of so many bytes; exceptions of `archive` pass through."""
         headers = {"Content-Type": "application/x-tar", "Content-Length": str(size)}
         with self._answer("POST", "/images/load?quiet=1", archive, headers, _BULK_SECONDS) as answer:
             self._refuse(answer, "loading images")
             for line in self._body(answer).splitlines():
                 said = _parsed(line) if line.startswith(b"{") else {}
-                # What goes wrong after the answer has begun stands in the answer.
+                # Errors after the start of the answer are reported in its body.
                 if isinstance(said, dict) and said.get("error"):
-                    raise RegistryFailure(f"loading images: the daemon says {printable(str(said['error']))}")
+                    raise RegistryFailure(f"loading images: the daemon reported {printable(str(said['error']))}")
 
     def tag(self, image_id: Digest, name: Name) -> None:
-        """Give an image that the daemon has another name."""
+        """Add a name to an image of the daemon."""
         repository, _, tag = name.full.rpartition(":")
         query = urlencode({"repo": repository, "tag": tag})
         with self._answer("POST", f"/images/{quote(image_id, safe=':')}/tag?{query}") as answer:
             self._refuse(answer, "setting a tag")
 
     def untag(self, name: str) -> bool:
-        """Take a full name with its tag away; False when there is none. The image goes with its last name."""
+        """Remove a full name with its tag; False if it does not exist. An image is removed with its last name."""
         with self._answer("DELETE", f"/images/{quote(name, safe='/:')}?noprune=1") as answer:
             if answer.status == 404:
                 return False
@@ -100,7 +100,7 @@ class DaemonApi:
             return True
 
     def _json(self, path: str) -> Any:
-        """Ask for a JSON document; None when the thing is not there."""
+        """Return a JSON document; None for 404."""
         with self._answer("GET", path) as answer:
             if answer.status == 404:
                 if not isinstance(_parsed(self._body(answer, _MAX_ERROR)), dict):
@@ -130,7 +130,7 @@ class DaemonApi:
                 answer = connection.getresponse()
             except _BROKEN as error:
                 raise self._endpoint.failure(error) from error
-            with answer:  # it has the socket to itself, once the server has said that it closes
+            with answer:  # it owns the socket, since the server closes the connection
                 yield answer
         finally:
             connection.close()
@@ -151,7 +151,7 @@ class DaemonApi:
             try:
                 connection.send(chunk)
             except (BrokenPipeError, ConnectionResetError):
-                return  # it does not want the rest, and its answer says why
+                return  # the daemon has rejected the rest; its answer says why
 
     def _chunks(self, answer: http.client.HTTPResponse) -> Iterator[bytes]:
         try:
@@ -166,32 +166,32 @@ class DaemonApi:
         except _BROKEN as error:
             raise self._endpoint.failure(error) from error
         if len(body) == limit == _MAX_ANSWER:
-            raise RegistryFailure(f"the daemon's answer is larger than {limit} bytes")
+            raise RegistryFailure(f"the daemon's answer exceeds the limit of {limit} bytes")
         return body
 
     def _refuse(self, answer: http.client.HTTPResponse, doing: str) -> None:
-        """Raise what an answer with an error means."""
+        """Raise the error for an error answer."""
         if answer.status < 300:
             return
         body = self._body(answer, _MAX_ERROR)
         said = _parsed(body)
         message = said.get("message") if isinstance(said, dict) else body.decode("utf-8", "replace")
-        text = f"{doing}: the daemon answers {answer.status}: {printable(str(message))}"
+        text = f"{doing}: the daemon answered {answer.status}: {printable(str(message))}"
         if answer.status == 409:
-            raise Denied(text, remedy="remove what uses the image first")
+            raise Denied(text, remedy="remove the containers that use the image first")
         if answer.status in (401, 403):
-            raise Denied(text, remedy="ask who runs the daemon: a policy of its own forbids this")
+            raise Denied(text, remedy="ask the administrator of the daemon: its policy forbids this")
         raise RegistryFailure(text)
 
 
 def _strange() -> RegistryFailure:
     return RegistryFailure(
-        "it does not answer as Docker's API does", remedy="check --daemon-host or DOCKER_HOST: is it a docker daemon?"
+        "the answer is not that of Docker's API", remedy="check --daemon-host or DOCKER_HOST: is it a docker daemon?"
     )
 
 
 def _parsed(body: bytes) -> Any:
-    """Return a JSON document, None for what is none."""
+    """Return a JSON document, None if it is not JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -199,7 +199,7 @@ def _parsed(body: bytes) -> Any:
 
 
 def _image(found: Any) -> DaemonImage:
-    """Read an image of an answer. Names that break the grammar, such as `<none>:<none>`, are left out."""
+    """Read an image of an answer. Names that break the grammar, such as `<none>:<none>`, are skipped."""
     try:
         text = str(found["Id"])
         image_id = Digest(text if ":" in text else f"sha256:{text}")

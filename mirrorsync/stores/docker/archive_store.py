@@ -1,4 +1,4 @@
-"""A store in a docker archive: what `docker save` writes and `docker load` reads, with any number of images."""
+"""A docker archive as a store: the format of `docker save` and `docker load`, with any number of images."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _NAMES_SHOWN: Final = 10
 class DockerArchiveStore(DockerStore):
     """A docker archive as a store.
 
-    The file is read at the first question, and written when it is flushed and something changed: whole, beside the
-    old one, which it then replaces. file: absolute. temporary: an existing directory for layers on their way.
-    cache_directory: where the digests of layers are remembered for the next run, None for nowhere.
+    The file is read on first use, and replaced at a flush if there are changes: a new file is staged next to the old
+    one. file: absolute. temporary: an existing directory for staged layers. cache_directory: for the digests of layers,
+    which the next run uses; None = no cache.
     """
 
     kind = "a docker archive"
@@ -45,7 +45,7 @@ class DockerArchiveStore(DockerStore):
         self._file = file
         self._temporary = temporary
         self._archive = ArchiveFile(file, GRAMMAR, temporary)
-        self._replaced: list[ArchiveFile] = []  # layers that were looked at are read from there
+        self._replaced: list[ArchiveFile] = []  # earlier versions, from which known layers are still read
         self._images: tuple[SavedImage, ...] | None = None
         self._signature: Signature | None = None
         self._contents = Contents()
@@ -58,7 +58,7 @@ class DockerArchiveStore(DockerStore):
         return DockerRepository(self, name, self.made)
 
     async def repositories(self) -> AsyncIterator[str]:
-        """Yield the names of all repositories, sorted; "" when there are images without a name."""
+        """Yield the names of all repositories, sorted; "" if there are images without a name."""
         with self.located():
             await asyncio.to_thread(self._load)
         names = {name.repository for name in self._contents.names()}
@@ -67,13 +67,13 @@ class DockerArchiveStore(DockerStore):
             yield name
 
     async def unnamed(self) -> Sequence[Pick]:
-        """Return how the images without a name are picked: by their position."""
+        """Return the picks of the images without a name: their positions."""
         with self.located():
             images = await asyncio.to_thread(self._load)
         return [Pick.at(number) for number, image in enumerate(images) if not image.names]
 
     def give_back(self) -> None:
-        """Give back files and the lock."""
+        """Release files and the lock."""
         for archive in (*self._replaced, self._archive):
             archive.close()
         if self._lock is not None:
@@ -101,19 +101,19 @@ class DockerArchiveStore(DockerStore):
             shown = [f"{name.repository}:{name.tag}" if name else Pick.at(number) for number, name in enumerate(names)]
             more = ", ..." if len(shown) > _NAMES_SHOWN else ""
             raise UsageError(
-                f"the archive holds {len(images)} images", remedy=f"name one: {', '.join(shown[:_NAMES_SHOWN])}{more}"
+                f"the archive has {len(images)} images", remedy=f"name one: {', '.join(shown[:_NAMES_SHOWN])}{more}"
             )
         return images[0] if images else None
 
     def search(self, repository: str, wanted: Digest | None) -> Iterator[KnownImage]:
-        """Yield the images of a repository; "" stands for all, which `@N` can name. None = what is known already."""
+        """Yield the images of a repository; "" means all, since `@N` can name each. None = those already known."""
         for image in self._load():
             inside = not repository or any(name.repository == repository for name in image.names)
             if inside and (wanted or self.layers.know(image.layers)):
                 yield known_image(image, self.layers)
 
     def tags(self, repository: str) -> Sequence[Tag] | None:
-        """Return the tags of a repository, sorted, with those not written yet. Raises: RepositoryNotFound."""
+        """Return the tags of a repository, sorted, including unwritten ones. Raises: RepositoryNotFound."""
         images = self._load()
         if not self._contents.names() and not self._archive.exists():
             raise RepositoryNotFound("the path does not exist or is empty", remedy="check the path")
@@ -126,12 +126,12 @@ class DockerArchiveStore(DockerStore):
         return [f"{name.repository}:{name.tag}" for name in self._contents.names()]
 
     def image_id(self, repository: str, tag: Tag) -> Digest | None:
-        """Return the id of the image that has a name."""
+        """Return the ID of the image with a name."""
         self._load()
         return self._contents.id_of(Name(repository, tag))
 
     def has_layer(self, diff_id: Digest) -> bool:
-        """Tell whether an image has that layer."""
+        """Return whether an image has that layer."""
         self._load()
         return diff_id in self._contents.layers()
 
@@ -141,7 +141,7 @@ class DockerArchiveStore(DockerStore):
         return self._contents.config(image_id)
 
     def begin(self) -> None:
-        """Lock the archive. Raises: Locked, IntegrityError when it is none, StorageError."""
+        """Lock the archive. Raises: Locked, IntegrityError if it is not a docker archive, StorageError."""
         with self._guard:
             if self._lock is None:
                 lock = ArchiveLock(self._file)
@@ -153,12 +153,12 @@ class DockerArchiveStore(DockerStore):
                 self._lock = lock
 
     def rename(self, image_id: Digest, name: Name | None) -> bool:
-        """Give an image of the archive another name; False when it is not there."""
+        """Add a name to an image of the archive; False if it does not have the image."""
         with self._guard:
             return self._contents.rename(image_id, name)
 
     def keep(self, image: Assembled, name: Name | None) -> None:
-        """Have an image under a name. Raises: IntegrityError when the archive has one of its layers damaged."""
+        """Stage an image under a name. Raises: IntegrityError if one of its layers is damaged in the archive."""
         for layer in image.layers:
             if self.incoming.piece(layer) is None:
                 self._prove(layer)
@@ -166,13 +166,13 @@ class DockerArchiveStore(DockerStore):
             self._contents.add(image, name)
 
     def forget(self, name: Name) -> bool:
-        """Take a name away; an image without any is dropped."""
+        """Remove a name; an image without names is dropped."""
         with self._guard:
             self._load()
             return self._contents.remove(name)
 
     def _load(self, *, again: bool = False) -> tuple[SavedImage, ...]:
-        """Return the images of the file, which is read when that was not done yet, or it has changed since."""
+        """Return the images of the file, which is read if that was not done yet, or if it has changed since."""
         with self._guard:
             if again and self._signature != signature_of(self._file):
                 self._renew()
@@ -186,7 +186,7 @@ class DockerArchiveStore(DockerStore):
         return next(layer for image in self._load() for layer in image.layers if layer.diff_id == diff_id)
 
     def _prove(self, diff_id: Digest) -> None:
-        """See that a layer which the file has, and which a new image takes over, is what it should be."""
+        """Verify a layer of the file that a new image reuses."""
         if diff_id not in self._proved:
             layer = self._saved(diff_id)
             chunks = decompressed(layer.chunks(), f"layer {diff_id.short}") if layer.gzipped else layer.chunks()
@@ -210,7 +210,7 @@ class DockerArchiveStore(DockerStore):
                 return
             if self._signature != signature_of(self._file):
                 raise StorageError(
-                    "the archive was changed by another program meanwhile", remedy="run again: nothing was written"
+                    "the archive was changed by another program during the run", remedy="run again: nothing was written"
                 )
             writer = ArchiveWriter(self._lock)
             try:
@@ -226,6 +226,6 @@ class DockerArchiveStore(DockerStore):
             self._load()
 
     def _renew(self) -> None:
-        """Read the file again at the next question; what was looked at is read from the one that was there."""
+        """Read the file again on next use; known layers are still read from the old one."""
         self._replaced.append(self._archive)
         self._archive, self._images = ArchiveFile(self._file, GRAMMAR, self._temporary), None

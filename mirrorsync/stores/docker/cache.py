@@ -1,8 +1,8 @@
-"""What earlier runs learned about layers and images of docker's places, so that it need not be computed again.
+"""A cache of facts about layers and images of docker archives and daemons, so that they need not be computed again.
 
-A hint: a damaged, foreign or missing entry makes a run slower, never wrong, and never stops it. Entries are files of
-a few hundred bytes with a checksum, written under another name and renamed, without fsync: what a crash damages is no
-entry. They are facts about content (a layer's compressed digest), so none becomes stale.
+It is a hint: a damaged, foreign or missing entry makes a run slower, but never wrong, and never stops it. Entries are
+files of a few hundred bytes with a checksum, written under another name and renamed, without fsync: an entry that a
+crash has damaged is ignored. They are facts about content (a layer's compressed digest), so none becomes stale.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _UNREADABLE: Final = (OSError, ValueError, TypeError, KeyError, RecursionError, 
 
 
 class KnownImage(NamedTuple):
-    """An image of a daemon: the manifest that was made for it, and its config."""
+    """An image of a daemon: the manifest that was created for it, and its config."""
 
     manifest: Manifest
     config: bytes
 
 
 class LayerCache:
-    """Entries in a directory; with None for it, nothing is remembered. Methods may be called from any thread.
+    """Entries in a directory; None = no cache. Methods may be called from any thread.
 
-    warn: is told, once, when entries cannot be written.
+    warn: called once if entries cannot be written.
     """
 
     def __init__(self, directory: Path | None, warn: Callable[[str], None]) -> None:
@@ -44,18 +44,18 @@ class LayerCache:
         self._warn = warn
 
     def layer(self, diff_id: Digest, compressor: str) -> Descriptor | None:
-        """Return what the layer becomes when `compressor` compresses it."""
+        """Return the descriptor of the layer as compressed by `compressor`."""
         with suppress(*_UNREADABLE):
             entry = self._get(compressor, diff_id)
             return Descriptor(media_types.OCI_LAYER_GZIP, Digest(entry["digest"]), int(entry["size"]))
         return None
 
     def add_layer(self, diff_id: Digest, compressor: str, layer: Descriptor) -> None:
-        """Remember what a layer became."""
+        """Store the descriptor of a compressed layer."""
         self._put(compressor, diff_id, {"digest": layer.digest, "size": layer.size})
 
     def drop_layer(self, diff_id: Digest, compressor: str) -> None:
-        """Forget what a layer became."""
+        """Remove the descriptor of a compressed layer."""
         self._drop(compressor, diff_id)
 
     def diff_id(self, compressed: Digest) -> Digest | None:
@@ -65,22 +65,22 @@ class LayerCache:
         return None
 
     def add_diff_id(self, compressed: Digest, diff_id: Digest) -> None:
-        """Remember what a layer was when it was decompressed."""
+        """Store the diff_id of a compressed layer."""
         self._put("origins", compressed, {"diff_id": diff_id})
 
     def config(self, image_id: Digest) -> Digest | None:
-        """Return the digest of the config of the image that has an id in a daemon."""
+        """Return the digest of the config of the image with an ID in a daemon."""
         with suppress(*_UNREADABLE):
             return Digest(self._get("configs", image_id)["config"])
         return None
 
     def add_config(self, image_id: Digest, config: Digest) -> None:
-        """Remember which config the image has whose id is another digest, as with containerd's image store."""
+        """Store the config's digest of an image whose ID is another digest, as with containerd's image store."""
         if image_id != config:
             self._put("configs", image_id, {"config": config})
 
     def image(self, image_id: Digest) -> KnownImage | None:
-        """Return the image that has an id in a daemon."""
+        """Return the image with an ID in a daemon."""
         with suppress(*_UNREADABLE):
             entry = self._get("images", image_id)
             manifest = Manifest.parse(entry["manifest"].encode(), media_types.OCI_MANIFEST)
@@ -90,7 +90,7 @@ class LayerCache:
         return None
 
     def add_image(self, image_id: Digest, image: KnownImage) -> None:
-        """Remember an image of a daemon. What is not UTF-8 is not remembered."""
+        """Store an image of a daemon. Content that is not UTF-8 is not stored."""
         with suppress(UnicodeDecodeError):
             self._put("images", image_id, {"manifest": image.manifest.raw.decode(), "config": image.config.decode()})
 
@@ -99,7 +99,7 @@ class LayerCache:
         self._drop("images", image_id)
 
     def _get(self, kind: str, key: Digest) -> Mapping[str, Any]:
-        """Return an entry. Raises: one of _UNREADABLE when there is none."""
+        """Return an entry. Raises: one of _UNREADABLE if there is no valid entry."""
         with self._path(kind, key).open("rb") as file:
             checksum, _, data = file.read(_MAX_ENTRY).partition(b"\n")
         if checksum.decode() != _checksum(kind, key, data):
@@ -118,14 +118,14 @@ class LayerCache:
                 file.write(_checksum(kind, key, data).encode() + b"\n" + data)
             os.replace(file.name, path)  # noqa: PTH105 - one name of a file, not a path to look at
         except OSError as error:
-            self._warn_once(f"the layer cache cannot be written and is left alone: {os.strerror(error.errno or 5)}")
+            self._warn_once(f"the layer cache cannot be written: {os.strerror(error.errno or 5)}; going on without it")
 
     def _drop(self, kind: str, key: Digest) -> None:
         with suppress(OSError):
             self._path(kind, key).unlink()
 
     def _path(self, kind: str, key: Digest) -> Path:
-        """Return where an entry is. Raises: FileNotFoundError when nothing is remembered."""
+        """Return the path of an entry. Raises: FileNotFoundError without a cache."""
         if self._root is None:
             raise FileNotFoundError
         return self._root / kind / key.algorithm / key.encoded
@@ -136,5 +136,5 @@ class LayerCache:
 
 
 def _checksum(kind: str, key: Digest, data: bytes) -> str:
-    """Bind an entry to its place, so that a file that was moved is no entry either."""
+    """Return a checksum that includes the key, so that an entry under another name is invalid."""
     return hashlib.sha256(f"{kind} {key}\n".encode() + data).hexdigest()

@@ -1,8 +1,7 @@
-"""A store in a docker daemon: dockerd, or podman's service, over Docker's Engine API.
+"""A docker daemon as a store: dockerd, or podman's service, over Docker's Engine API.
 
-An image is read by exporting it into a temporary file, once for each image and only when its layers are wanted; what
-an image is as a manifest is remembered by its id, so that the second push of it exports nothing. Images are written
-by one load of all of them at the flush.
+An image is read by exporting it into a temporary file, once, and only if its layers are needed; its manifest is cached
+by its ID, so that the second push exports nothing. At the flush, all images are written with one load.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class DockerDaemonStore(DockerStore):
         self._stopped = threading.Event()
 
     def repository(self, name: str) -> DockerRepository:
-        """Return the repository of that name; "" has images by their ids."""
+        """Return the repository of that name; "" has images by their IDs."""
         return DockerRepository(self, name, self.made)
 
     async def repositories(self) -> AsyncIterator[str]:
@@ -78,30 +77,30 @@ class DockerDaemonStore(DockerStore):
             yield name
 
     def _close(self) -> None:
-        self._stopped.set()  # an export that is running holds what is given back
+        self._stopped.set()  # a running export has the lock that `give_back` needs
         super()._close()
 
     def give_back(self) -> None:
-        """Give temporary files back."""
+        """Close temporary files."""
         with self._exporting:
             for archive in self._archives:
                 archive.close()
 
     def find(self, repository: str, ref: Tag | Pick) -> KnownImage | None:
-        """Return an image by its tag; in "" by its id, of which a beginning is enough."""
+        """Return an image by its tag; in "" by its ID or a prefix of it."""
         if isinstance(ref, Tag):
             image = self._api.image(Name(repository, ref).full) if repository else None
             return self._known(image) if image else None
         image_id = ref.id_digits
         if repository or image_id is None:
             return None
-        # podman takes a whole id only with `sha256:` before it, and a part of one only without.
+        # podman accepts a full ID only with the prefix `sha256:`, and a part of an ID only without.
         image = self._api.image(f"sha256:{image_id}" if len(image_id) == _ID_DIGITS else image_id)
-        # The name of an image can look like an id; then it is not the one that is meant.
+        # The name of an image can look like an ID; then it is not the image with that ID.
         return self._known(image) if image and image.id.encoded.startswith(image_id) else None
 
     def _known(self, image: DaemonImage) -> KnownImage:
-        """Return an image from what earlier runs remember, or export it."""
+        """Return an image from the cache, or export it."""
         return self.cache.image(image.id) or self._exported(image)
 
     def _exported(self, image: DaemonImage) -> KnownImage:
@@ -114,7 +113,7 @@ class DockerDaemonStore(DockerStore):
         return known
 
     def _export(self, image: DaemonImage) -> SavedImage:
-        # The file loses its name as soon as it is open for reading, so that nothing is left behind.
+        # The file is unlinked as soon as it is open for reading, so that it is removed however the run ends.
         with (
             translated(f"writing an export to {self._temporary}"),
             NamedTemporaryFile(dir=self._temporary, prefix="mirrorsync-", buffering=0) as file,
@@ -130,18 +129,18 @@ class DockerDaemonStore(DockerStore):
             self._archives.append(archive)
             images = read_images(archive)
         if len(images) != 1:
-            raise IntegrityError(f"the daemon exported {len(images)} images where one was asked for")
+            raise IntegrityError(f"the daemon exported {len(images)} images instead of one")
         found = images[0]
-        # With containerd's image store an id is a manifest's digest; else it is the config's.
+        # With containerd's image store the ID is a manifest's digest; otherwise it is the config's.
         if found.id != image.id and tuple(layer.diff_id for layer in found.layers) != image.layers:
-            raise IntegrityError(f"the daemon exported image {found.id.short} where {image.id.short} was asked for")
+            raise IntegrityError(f"the daemon exported image {found.id.short} instead of {image.id.short}")
         self.cache.add_config(image.id, found.id)
         return found
 
     def search(self, repository: str, wanted: Digest | None) -> Iterator[KnownImage]:
-        """Yield the images of a repository, exported; those that are known not to have `wanted` are left out.
+        """Yield the images of a repository, exported; those that are known not to have `wanted` are skipped.
 
-        None = all that need not be exported. "" stands for all images that were looked at, in this run or before.
+        None = all that need not be exported. "" means all images that were read in this run or are in the cache.
         """
         for image in self._api.images():
             known = self.cache.image(image.id)
@@ -156,7 +155,7 @@ class DockerDaemonStore(DockerStore):
                     yield self._exported(described)
 
     def tags(self, repository: str) -> Sequence[Tag] | None:
-        """Return the tags of a repository, sorted; None when no image has that name."""
+        """Return the tags of a repository, sorted; None if no image has that name."""
         names = {name for image in self._api.images() for name in image.names} | set(self._contents.names())
         return sorted(name.tag for name in names if name.repository == repository) or None
 
@@ -165,54 +164,54 @@ class DockerDaemonStore(DockerStore):
         return [f"{name.repository}:{name.tag}" for image in self._api.images() for name in image.names]
 
     def image_id(self, repository: str, tag: Tag) -> Digest | None:
-        """Return the digest of the config of the image that has a name."""
+        """Return the digest of the config of the image with a name."""
         pending = self._contents.id_of(Name(repository, tag))
         image = None if pending else self._api.image(Name(repository, tag).full)
         return pending or (self._config_of(image) if image else None)
 
     def has_layer(self, diff_id: Digest) -> bool:
-        """Tell whether the layer is in an export. A load has to bring all layers, those that the daemon has too."""
+        """Return whether the layer is in an export. A load must include all layers, even those that the daemon has."""
         return self._export_of(diff_id) is not None
 
     def config(self, image_id: Digest) -> bytes | None:
-        """Return the config of an image that was exported, or is going to be loaded."""
+        """Return the config of an image that was exported or is staged."""
         exported = (saved.config for saved in list(self._exports.values()) if saved.id == image_id)
         return self._contents.config(image_id) or next(exported, None)
 
     def begin(self) -> None:
-        """See that the daemon answers."""
+        """Check that the daemon answers."""
         self._api.ping()
 
     def rename(self, image_id: Digest, name: Name | None) -> bool:
-        """Give an image that the daemon has another name, at once; False when it does not have it."""
+        """Add a name to an image of the daemon, at once; False if it does not have the image."""
         if name is None:
             return False
-        there = next((each for each in self._api.images() if self._config_of(each) == image_id), None)
-        if there is not None:
-            self._api.tag(there.id, name)
+        found = next((each for each in self._api.images() if self._config_of(each) == image_id), None)
+        if found is not None:
+            self._api.tag(found.id, name)
             with self._guard:
                 self._contents.remove(name)
-        return there is not None
+        return found is not None
 
     def _config_of(self, image: DaemonImage) -> Digest:
-        """Return the digest of an image's config, which is its id with all but containerd's image store."""
+        """Return the digest of an image's config, which is its ID except with containerd's image store."""
         return self.cache.config(image.id) or image.id
 
     def keep(self, image: Assembled, name: Name | None) -> None:
-        """Have an image under a name. An image without one is kept when it gets one: a daemon would lose it."""
+        """Stage an image under a name. One without a name is rejected: a daemon would drop it."""
         if name is None:
-            raise Denied("a docker daemon keeps images by their names", remedy="write docker-daemon:NAME:TAG")
+            raise Denied("a docker daemon stores images by name only", remedy="write docker-daemon:NAME:TAG")
         with self._guard:
             self._contents.add(image, name)
 
     def forget(self, name: Name) -> bool:
-        """Take a name away, at once."""
+        """Remove a name, at once."""
         with self._guard:
             pending = self._contents.remove(name)
         return self._api.untag(name.full) or pending
 
     def write_pending(self) -> None:
-        """Load what was tagged into the daemon."""
+        """Load the staged images into the daemon."""
         with self._guard:
             if not self._contents.changed or not self._contents.names():
                 return
@@ -226,7 +225,7 @@ class DockerDaemonStore(DockerStore):
     def _content(self, diff_id: Digest) -> Content:
         content = self.incoming.piece(diff_id) or self._export_of(diff_id)
         if content is None:
-            raise IntegrityError(f"layer {diff_id.short} is not there")  # cannot be: `assembled` has seen it
+            raise IntegrityError(f"layer {diff_id.short} is missing")  # impossible: `assembled` has checked it
         return content
 
     def _export_of(self, diff_id: Digest) -> SavedLayer | None:
@@ -234,11 +233,11 @@ class DockerDaemonStore(DockerStore):
         return next((layer for layer in layers if layer.diff_id == diff_id), None)
 
     def _check(self, name: Name) -> None:
-        """See that the daemon has under a name what was loaded."""
+        """Check that the daemon has the loaded image under its name."""
         wanted = self._contents.id_of(name)
         found = self._api.image(name.full)
         if found is None or wanted is None:
-            raise RegistryFailure(f"the daemon did not keep {name.full}, and did not say why")
+            raise RegistryFailure(f"the daemon did not store {name.full}, and did not report why")
         if found.id != wanted:
             layers = self._contents.layers_of(wanted)
             if tuple(layers) != found.layers:
@@ -257,7 +256,7 @@ def _header(entry: Entry) -> bytes:
 
 
 def _tar(entries: Sequence[Entry]) -> Iterator[bytes]:
-    """Yield an archive that nobody has to store."""
+    """Yield the bytes of an archive, which is not stored anywhere."""
     for entry in entries:
         yield _header(entry)
         yield from entry.chunks

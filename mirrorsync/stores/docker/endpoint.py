@@ -25,7 +25,7 @@ _START_IT: Final = "start it, or name its socket with --daemon-host or DOCKER_HO
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a daemon is. path: of its socket, "" for TCP. tls: for TCP, None for plain."""
+    """The address of a daemon. path: of its socket, "" for TCP. tls: for TCP, None for plain."""
 
     shown: str
     path: str = ""
@@ -34,27 +34,27 @@ class Endpoint:
     tls: ssl.SSLContext | None = None
 
     def connection(self, silence: float) -> http.client.HTTPConnection:
-        """Return a connection that is not open yet. silence: seconds without a byte after which it is given up."""
+        """Return a connection that is not open yet. silence: seconds without a byte after which it times out."""
         return _Connection(self, silence)
 
     def failure(self, error: BaseException) -> MirrorsyncError:
-        """Return what a failed connection or a broken answer means."""
+        """Return the error for a failed connection or a broken answer."""
         if isinstance(error, ssl.SSLError):
             return TlsFailed(
-                f"no TLS connection to the daemon at {self.shown}: {printable(str(error.reason or error), 200)}",
+                f"TLS handshake with the daemon at {self.shown} failed: {printable(str(error.reason or error), 200)}",
                 remedy="check the certificates in DOCKER_CERT_PATH, and whether the daemon speaks TLS",
             )
         if isinstance(error, http.client.HTTPException) and not isinstance(error, http.client.IncompleteRead):
-            return Unreachable(f"what listens at {self.shown} is no docker daemon", remedy=_START_IT)
+            return Unreachable(f"the server at {self.shown} is not a docker daemon", remedy=_START_IT)
         number = error.errno if isinstance(error, OSError) else None
         if number in (errno.EACCES, errno.EPERM):
             return Denied(
-                f"there is no permission to use the daemon's socket {self.shown}",
-                remedy="add this user to the group docker (it makes root of him), or use podman's socket of this user",
+                f"permission denied for the daemon's socket {self.shown}",
+                remedy="add this user to the group docker (which gives root rights), or use this user's podman socket",
             )
         if number in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTSOCK):
             return Unreachable(f"no docker daemon listens at {self.shown}", remedy=_START_IT)
-        reason = os.strerror(number) if number else "the answer broke off or did not come"
+        reason = os.strerror(number) if number else "the answer was cut off or did not arrive"
         return Unreachable(f"the docker daemon at {self.shown}: {reason}", remedy=_START_IT)
 
 
@@ -83,9 +83,9 @@ class _Connection(http.client.HTTPConnection):
 
 
 def find_endpoint(host: str | None, variables: Mapping[str, str]) -> Endpoint:
-    """Return where the daemon is. Nothing is contacted; without a host, sockets are looked for.
+    """Return the daemon's address. Nothing is contacted; without a host, the usual sockets are searched.
 
-    host: as docker's -H has it, None when nothing was said. Raises: UsageError for a host that cannot be used.
+    host: in the format of docker's -H, None if not given. Raises: UsageError for an invalid host.
     """
     named = host or variables.get("DOCKER_HOST")
     if named:
@@ -106,9 +106,9 @@ def _named(text: str, variables: Mapping[str, str]) -> Endpoint:
     scheme, separator, rest = text.partition("://")
     if scheme == "ssh":
         raise UsageError(
-            f"the daemon's host {shown} is reached over ssh, which is not spoken here",
+            f"daemon host {shown}: ssh is not supported",
             remedy="forward its socket, ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST, "
-            "and say --daemon-host unix:///tmp/docker.sock",
+            "and use --daemon-host unix:///tmp/docker.sock",
         )
     if scheme == "unix" and rest.startswith("/"):
         return Endpoint(text, rest)
@@ -116,7 +116,7 @@ def _named(text: str, variables: Mapping[str, str]) -> Endpoint:
         return Endpoint(f"unix://{text}", text)
     if scheme in ("tcp", "http", "https"):
         return _tcp(text, variables)
-    raise UsageError(f"the daemon's host {shown!r} is none", remedy="write unix:///path/of/socket or tcp://host:port")
+    raise UsageError(f"invalid daemon host {shown!r}", remedy="write unix:///path/of/socket or tcp://host:port")
 
 
 def _tcp(text: str, variables: Mapping[str, str]) -> Endpoint:
@@ -126,7 +126,7 @@ def _tcp(text: str, variables: Mapping[str, str]) -> Endpoint:
     except ValueError:
         parts, port = urlsplit(""), None
     if not parts.hostname or parts.path.strip("/") or "@" in parts.netloc:
-        raise UsageError("the daemon's host is none that can be used", remedy="write it as tcp://host:port")
+        raise UsageError("invalid daemon host", remedy="write it as tcp://host:port")
     secure = parts.scheme == "https" or bool(variables.get("DOCKER_TLS_VERIFY"))
     tls = _tls(variables) if secure else None
     return Endpoint(text, host=parts.hostname, port=port or (_TLS_PORT if secure else _PORT), tls=tls)

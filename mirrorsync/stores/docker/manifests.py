@@ -1,4 +1,4 @@
-"""Images of docker's places as a registry knows them: manifests that are made from configs and layers."""
+"""Manifests for images of docker archives and daemons, created from their configs and layers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _ZSTD: Final = "+zstd"
 
 
 def known_image(image: SavedImage, layers: Layers) -> KnownImage:
-    """Return an image with its manifest. Blocking: layers that are not known yet are compressed. Raises: as `layers`.
+    """Return an image with its manifest. Blocking: unknown layers are compressed. Raises: as `layers`.
 
-    The same config and layers make the same bytes of a manifest.
+    The same config and layers give the same bytes of the manifest.
     """
     document = {
         "schemaVersion": 2,
@@ -32,22 +32,22 @@ def known_image(image: SavedImage, layers: Layers) -> KnownImage:
 
 
 def refuse_unfit(image: Manifest, place: str) -> None:
-    """Raise Denied for what docker's places cannot keep. place: what they are called, as in "a docker archive"."""
+    """Raise Denied for an image that docker's formats cannot store. place: for messages, as in "a docker archive"."""
     if image.media_type in media_types.INDEXES:
         raise Denied(
-            f"{place} keeps images of one platform, and this is an index of several",
+            f"{place} stores images of one platform, and this is an index of several",
             remedy="name one: --platform os/arch (platforms: in the spec)",
         )
     if image.media_type not in media_types.IMAGES or image.blobs[0].media_type not in media_types.IMAGE_CONFIGS:
         raise Denied(
-            f"{place} keeps container images, and this is another artifact", remedy="use oci: or oci-archive: for it"
+            f"{place} stores container images, and this is another artifact", remedy="use oci: or oci-archive: for it"
         )
     if image.foreign:
         raise Denied(
-            f"{place} keeps whole images, and layers of this one stay with its publisher",
+            f"{place} stores complete images, and layers of this one stay with its publisher",
             remedy="use oci: or oci-archive: for it",
         )
     if any(blob.media_type.endswith(_ZSTD) for blob in image.blobs):
         raise Denied(
-            f"{place} keeps uncompressed layers, and zstd is not undone here", remedy="use oci: or oci-archive: for it"
+            f"{place} stores uncompressed layers, and zstd is not supported", remedy="use oci: or oci-archive: for it"
         )

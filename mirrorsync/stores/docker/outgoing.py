@@ -1,9 +1,8 @@
-"""The layers of docker's places as a registry wants them: compressed, with a digest that is known before they move.
+"""Compress the layers of docker archives and daemons for a registry, with digests that are known before the copy.
 
-An image's manifest names compressed layers, so that a layer of which the compressed digest is not known has to be
-compressed before anything is planned: once, into an unnamed temporary file, from which it is then read. (To throw the
-bytes away and compress again would cost 2 s of two cores for each GiB; to write and read them costs 0.5 s.) What the
-cache knows is compressed only when somebody wants it, on the way.
+A manifest names compressed layers, so a layer whose compressed digest is unknown must be compressed before the plan:
+once, into an unnamed temporary file, from which it is then read. (Compressing it again would cost 2 s of two cores for
+each GiB; to write and read it costs 0.5 s.) A layer that is in the cache is compressed only while it is copied.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ from mirrorsync.stores.docker.cache import LayerCache
 from mirrorsync.stores.docker.reader import SavedLayer
 
 _LAYERS_AT_ONCE: Final = 2
-_WORTH_A_WORD: Final = 256 * 1024 * 1024  # bytes to compress before anything else happens: about a second
+_WORTH_A_WORD: Final = 256 * 1024 * 1024  # bytes to compress that are worth a notice: about a second
 
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A layer with its compressed descriptor. spooled: the compressed bytes, None when they have to be made."""
+    """A layer with its compressed descriptor. spooled: the compressed bytes, None if they are not stored."""
 
     layer: Descriptor
     origin: SavedLayer
@@ -43,7 +42,7 @@ class _Ready:
 class Layers:
     """Compressed layers by their digests. Methods block, and may be called from any thread.
 
-    where: the store, for messages. temporary: an existing directory for compressed layers.
+    where: the store's address, for messages. temporary: an existing directory for compressed layers.
     """
 
     def __init__(self, where: str, temporary: Path, cache: LayerCache, observer: Observer) -> None:
@@ -58,9 +57,9 @@ class Layers:
         self._deflaters = deflaters()
 
     def described(self, layers: Sequence[SavedLayer]) -> list[Descriptor]:
-        """Return the compressed descriptor of each layer, verified; what is not known yet is computed.
+        """Return the compressed descriptor of each layer, verified; unknown ones are computed.
 
-        Raises: IntegrityError when a layer is not what its diff_id says; StorageError; Interrupted after `close`.
+        Raises: IntegrityError if a layer does not match its diff_id; StorageError; Interrupted after `close`.
         """
         with self._making:
             wanted = {(layer.diff_id, layer.gzipped): layer for layer in layers}
@@ -68,7 +67,7 @@ class Layers:
             size = sum(layer.size for layer in missing)
             if size >= _WORTH_A_WORD:
                 what = "a layer" if len(missing) == 1 else f"{len(missing)} layers"
-                message = f"compressing {what} of {size >> 20} MiB first, to know what the registry may have already"
+                message = f"compressing {what} of {size >> 20} MiB first, to find out what the registry already has"
                 self._observer(Noticed(self._where, message))
             with ThreadPoolExecutor(_LAYERS_AT_ONCE, thread_name_prefix="layer") as threads:
                 making = [threads.submit(self._make, layer) for layer in missing]
@@ -76,11 +75,11 @@ class Layers:
                     for done in making:
                         self._keep(done.result())
                 finally:
-                    threads.shutdown(wait=False, cancel_futures=True)  # after an error, nothing more is begun
+                    threads.shutdown(wait=False, cancel_futures=True)  # after an error, no more layers are started
             return [self._by_origin[layer.diff_id, layer.gzipped] for layer in layers]
 
     def know(self, layers: Sequence[SavedLayer]) -> bool:
-        """Tell whether `described` has nothing to compute for these layers."""
+        """Return whether `described` has nothing to compute for these layers."""
         with self._making:
             return all((layer.diff_id, layer.gzipped) in self._by_origin or self._known(layer) for layer in layers)
 
@@ -106,7 +105,7 @@ class Layers:
             yield _skipped(self._on_the_way(ready), offset)
 
     def close(self) -> None:
-        """Stop what is being compressed, and give files and threads back."""
+        """Stop compressing, and release files and threads."""
         self._stopped.set()
         with self._making:
             self._ready.clear()
@@ -115,7 +114,7 @@ class Layers:
             self._spool.close()
 
     def _known(self, layer: SavedLayer) -> bool:
-        """Take what the cache knows of a layer. A layer that is compressed by others is never in it."""
+        """Look a layer up in the cache. A layer that is gzipped in the archive is never in it."""
         known = None if layer.gzipped else self._cache.layer(layer.diff_id, COMPRESSOR)
         if known is not None:
             self._keep(_Ready(known, layer, None))
@@ -135,7 +134,7 @@ class Layers:
         return _Ready(made, layer, spooled)
 
     def _measured(self, layer: SavedLayer) -> Descriptor:
-        """Return the descriptor of a layer that is compressed in the archive, verified by decompressing it."""
+        """Return the descriptor of a layer that is gzipped in the archive, verified by decompressing it."""
         hasher = hashlib.sha256()
         packed = hashed(self._stoppable(layer.chunks()), hasher)
         for _ in verified_layer(layer.diff_id, decompressed(packed, f"layer {layer.diff_id.short}")):
@@ -148,7 +147,7 @@ class Layers:
         return compressed(verified_layer(layer.diff_id, self._stoppable(layer.chunks())), self._deflaters)
 
     def _on_the_way(self, ready: _Ready) -> Iterator[bytes]:
-        """Compress a layer that the cache knew. Raises: IntegrityError when it had that wrong, and forgets it."""
+        """Compress a cached layer. Raises: IntegrityError if the cached digest is wrong, and removes it."""
         hasher = hashlib.sha256()
         size, held = 0, b""
         for chunk in hashed(self._compressed(ready.origin), hasher):
@@ -157,12 +156,12 @@ class Layers:
                 break
             if held:
                 yield held
-            held = chunk  # the last one goes out when all is proved
+            held = chunk  # the last one is yielded after verification
         if size != ready.layer.size or hasher.hexdigest() != ready.layer.digest.encoded:
             self._cache.drop_layer(ready.origin.diff_id, COMPRESSOR)
             raise IntegrityError(
-                f"layer {ready.origin.diff_id.short} was compressed to other bytes than an earlier run had remembered",
-                remedy="run again: that memory is forgotten now",
+                f"recompressed layer {ready.origin.diff_id.short} does not match the cached digest",
+                remedy="run again: the cache entry was removed",
             )
         yield held
 
@@ -174,7 +173,7 @@ class Layers:
 
 
 def verified_layer(diff_id: Digest, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of an uncompressed layer. Raises: IntegrityError at their end when they are others."""
+    """Yield the bytes of an uncompressed layer. Raises: IntegrityError at the end if they do not match."""
     hasher = diff_id.hasher()
     for chunk in chunks:
         hasher.update(chunk)
@@ -185,7 +184,7 @@ def verified_layer(diff_id: Digest, chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _skipped(chunks: Iterable[bytes], offset: int) -> Iterator[bytes]:
-    """Yield what comes after `offset` bytes."""
+    """Yield the chunks without their first `offset` bytes."""
     for chunk in chunks:
         if offset < len(chunk):
             yield chunk[offset:]

@@ -1,7 +1,7 @@
-"""Reading a docker archive: manifest.json, configs and layers, as every known writer lays them out.
+"""Read a docker archive: manifest.json, configs and layers, in the layout of every known writer.
 
 docker save until 24: `HEX.json`, `HEX/layer.tar` (and links from one of these to another), `HEX/json`, `HEX/VERSION`,
-`repositories`. docker save from 25 on, buildkit and rules_oci: `blobs/sha256/HEX` beside an `oci-layout` and an
+`repositories`. docker save from 25 on, buildkit and rules_oci: `blobs/sha256/HEX` next to an `oci-layout` and an
 `index.json`. containers/image (podman, skopeo, buildah): `HEX.tar`, `HEX.json`, and `HEX/layer.tar -> ../HEX.tar`.
 go-containerregistry (crane, ko, kaniko): `sha256:HEX`, `HEX.tar.gz`. jib: `config.json`. nix, bazel: `NAME/layer.tar`.
 """
@@ -37,7 +37,7 @@ _LINKED: Final = re.compile(rf"\.\./({_NAME}/layer\.tar|{_NAME}\.tar(?:\.gz)?)")
 
 
 def _alias(name: str, target: str) -> str | None:
-    """Return the layer that the link `name` stands for: only layer.tar, only beside or above its directory."""
+    """Return the layer that the link `name` is an alias of: only layer.tar, only in a sibling or parent directory."""
     found = _LINKED.fullmatch(target)
     return found[1] if found and _LINK.fullmatch(name) else None
 
@@ -51,12 +51,12 @@ GRAMMAR: Final = Grammar(
     directories=re.compile(rf"{_NAME}|blobs/sha256"),
     links=_alias,
 )
-# The digest of a config in its member's name, where the writer puts it there.
+# The digest of a config in its member's name, if the writer puts it there.
 _CONFIG_HEX: Final = re.compile(rf"(?:sha256:|blobs/sha256/)?({_HEX})(?:\.json)?")
 
 
 class Name(NamedTuple):
-    """What an image is called: docker's familiar name of the repository, and the tag."""
+    """The name of an image: docker's familiar name of the repository, and the tag."""
 
     repository: str
     tag: Tag
@@ -89,11 +89,11 @@ class SavedLayer:
 
     @property
     def size(self) -> int:
-        """How many bytes the archive has."""
+        """The number of bytes in the archive."""
         return self.member.size
 
     def chunks(self, offset: int = 0) -> Iterator[bytes]:
-        """Read the bytes as they are in the archive. Several threads may. Raises: IntegrityError, StorageError."""
+        """Read the bytes as in the archive, from any thread. Raises: IntegrityError, StorageError."""
         with self.archive.open(self.member, offset) as part, translated(f"reading {self.archive.path}"):
             while chunk := part.read(CHUNK_BYTES):
                 yield chunk
@@ -101,7 +101,7 @@ class SavedLayer:
 
 @dataclass(frozen=True, slots=True)
 class SavedImage:
-    """An image of an archive. config: exact bytes; id: their digest. names: what it is called, () for none."""
+    """An image of an archive. config: exact bytes; id: their digest. names: () for an image without a name."""
 
     id: Digest
     config: bytes = field(repr=False)
@@ -110,10 +110,10 @@ class SavedImage:
 
 
 def read_images(archive: ArchiveFile) -> tuple[SavedImage, ...]:
-    """Return the images of an archive, in the order of its manifest.json; () when there is no file. Blocking.
+    """Return the images of an archive, in the order of its manifest.json; () if there is no file. Blocking.
 
-    Layers are not read yet. Raises: IntegrityError for what is no docker archive, whole and unambiguous; UsageError
-    for zstd; StorageError.
+    Layers are not read yet. Raises: IntegrityError for an archive that is not a docker archive, incomplete or
+    ambiguous; UsageError for zstd; StorageError.
     """
     return _Reader(archive).images() if archive.exists() else ()
 
@@ -132,7 +132,7 @@ def diff_ids(config: bytes) -> tuple[Digest, ...]:
 
 
 def read_json(data: bytes, what: str) -> Any:
-    """Return a JSON document that is read in one way only. Raises: IntegrityError."""
+    """Return a JSON document; duplicate keys are rejected. Raises: IntegrityError."""
     try:
         return json.loads(data.decode("utf-8"), object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
@@ -147,7 +147,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _Reader:
-    """Takes one archive apart."""
+    """Reads one archive."""
 
     def __init__(self, archive: ArchiveFile) -> None:
         self._archive = archive
@@ -157,7 +157,7 @@ class _Reader:
     def images(self) -> tuple[SavedImage, ...]:
         if MANIFEST_FILE not in self._members:
             remedy = "read it as oci-archive:" if "index.json" in self._members else "write it again with docker save"
-            raise IntegrityError(f"the archive has no {MANIFEST_FILE}, so it is no docker archive", remedy=remedy)
+            raise IntegrityError(f"not a docker archive: it has no {MANIFEST_FILE}", remedy=remedy)
         entries = read_json(self._small(MANIFEST_FILE, _MAX_MANIFEST_BYTES), MANIFEST_FILE)
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise IntegrityError(f"{MANIFEST_FILE} of the archive is not a list of images")
@@ -194,7 +194,7 @@ class _Reader:
                 magic = part.read(len(ZSTD_MAGIC))
             if magic == ZSTD_MAGIC:
                 raise UsageError(
-                    f"layer {printable(name, 100)} of the archive is compressed with zstd, which is not read here",
+                    f"layer {printable(name, 100)} of the archive is compressed with zstd, which is not supported",
                     remedy="save the image as an OCI archive and read that as oci-archive:",
                 )
             self._gzipped[member] = magic.startswith(GZIP_MAGIC)
@@ -203,13 +203,15 @@ class _Reader:
     def _member(self, name: str) -> Member:
         member = self._members.get(name.removeprefix("./"))
         if member is None:
-            raise IntegrityError(f"{MANIFEST_FILE} of the archive names {printable(name, 200)!r}, which is not there")
+            raise IntegrityError(f"{MANIFEST_FILE} of the archive names {printable(name, 200)!r}, which is missing")
         return member
 
     def _small(self, name: str, limit: int) -> bytes:
         member = self._member(name)
         if member.size > limit:
-            raise IntegrityError(f"{printable(name, 200)!r} of the archive is larger than {limit} bytes")
+            raise IntegrityError(
+                f"{printable(name, 200)!r} of the archive is {member.size} bytes; the limit is {limit}"
+            )
         return self._archive.read(member, limit)
 
 
@@ -218,7 +220,7 @@ def _names(entry: Mapping[str, Any]) -> tuple[Name, ...]:
     try:
         return tuple(dict.fromkeys(read_name(text) for text in found if text != "<none>:<none>"))
     except GrammarError as error:
-        raise IntegrityError(f"{MANIFEST_FILE} of the archive has a name that is none: {error.message}") from error
+        raise IntegrityError(f"{MANIFEST_FILE} of the archive has an invalid name: {error.message}") from error
 
 
 def _strings(value: object, what: str) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""One repository of a docker place: an archive or a daemon, which differ in where images are and how they get there."""
+"""One repository of a docker archive or daemon; `Place` is what differs between them."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Place(Protocol):
     def search(self, repository: str, wanted: Digest | None) -> Iterator[KnownImage]:
         """Yield the images of a repository, at least all that have the manifest, config or layer `wanted`.
 
-        None = those that are known without computing anything.
+        None = those whose manifests are known without computing anything.
         """
 
     def tags(self, repository: str) -> Sequence[Tag] | None:
-        """Return the tags of a repository, None when there is none of that name."""
+        """Return the tags of a repository, None if there is no repository of that name."""
 
     def names(self) -> Sequence[str]:
         """Return all names with their tags, for people."""
@@ -50,40 +50,40 @@ class Place(Protocol):
         """Return the digest of the config of the image that a tag names; "" has images without tags."""
 
     def has_layer(self, diff_id: Digest) -> bool:
-        """Tell whether a layer of that diff_id is there, to be part of other images too."""
+        """Return whether there is a layer of that diff_id that other images can reuse."""
 
     def config(self, image_id: Digest) -> bytes | None:
-        """Return the config of an image that is there, None when it is not, or would have to be fetched."""
+        """Return the config of an image, None if it is missing or would have to be exported."""
 
     def begin(self) -> None:
-        """Get ready to write."""
+        """Prepare for writing."""
 
     def rename(self, image_id: Digest, name: Name | None) -> bool:
-        """Give an image that is there another name, where that needs none of its content; False when it cannot be."""
+        """Add a name to an existing image without its content; False if that is not possible."""
 
     def keep(self, image: Assembled, name: Name | None) -> None:
-        """Have an image under a name from the next flush on."""
+        """Stage an image under a name; it becomes visible at the next flush."""
 
     def forget(self, name: Name) -> bool:
-        """Take a name away; False when nothing has it."""
+        """Remove a name; False if no image has it."""
 
 
 class DockerRepository:
-    """One repository: the images whose familiar name it is; "" has those without a name.
+    """One repository: the images with its familiar name; "" has those without a name.
 
-    made: the images of the whole place that were looked at, by the digests of their manifests.
+    made: the images of the whole store that were read, by the digests of their manifests.
     """
 
     def __init__(self, place: Place, name: str, made: dict[Digest, KnownImage]) -> None:
         self.name = name
         self._place = place
         self._made = made
-        self._tagged: dict[Tag, Descriptor] = {}  # in this run: what a tag was given, which no place keeps
+        self._tagged: dict[Tag, Descriptor] = {}  # the manifests that were tagged in this run; they are not stored
 
     async def resolve(self, ref: Ref) -> Descriptor | None:
-        """Return what a tag or pick names; or a digest, if it is known.
+        """Return the descriptor of the image that a tag or pick names; of a digest, if it is known.
 
-        The first time this can take as long as compressing the image takes.
+        The first call can take as long as compressing the image takes.
         """
         with self._located(ref):
             if isinstance(ref, Digest):
@@ -110,7 +110,7 @@ class DockerRepository:
         return RepositoryNotFound(f"{self._place.kind} has no such repository", remedy=remedy)
 
     async def has(self, blob: Descriptor) -> bool:
-        """Tell whether the place holds a config or a layer, as far as that is known without computing anything."""
+        """Return whether the store has a config or layer, as far as that is known without computing anything."""
         return await asyncio.to_thread(self._has, blob.digest)
 
     def _has(self, digest: Digest) -> bool:
@@ -121,11 +121,11 @@ class DockerRepository:
             return diff_id is not None and self._place.has_layer(diff_id)
 
     def _diff_id(self, layer: Digest) -> Digest | None:
-        """Return what a layer is without its compression, as far as that is known."""
+        """Return the diff_id of a compressed layer, if it is known."""
         return self._place.layers.diff_id(layer) or self._place.incoming.diff_id(layer)
 
     async def blob(self, digest: Digest) -> Descriptor | None:
-        """Return the descriptor of a config or layer of an image that was looked at, None for another."""
+        """Return the descriptor of a config or layer of an image that was read, None for others."""
         layer = self._place.layers.find(digest)
         config = self._config(digest)
         size = layer.size if layer else len(config) if config is not None else None
@@ -140,7 +140,7 @@ class DockerRepository:
             return known.manifest
 
     async def referrers(self, subject: Digest) -> Sequence[Descriptor]:  # noqa: ARG002 - the protocol's parameter
-        """Return nothing: docker's places keep images alone."""
+        """Return nothing: docker's formats store only images."""
         return ()
 
     async def read(self, blob: Descriptor) -> bytes:
@@ -174,7 +174,7 @@ class DockerRepository:
             yield from chunks
 
     async def mount(self, blob: Descriptor, origin: str) -> bool:  # noqa: ARG002 - the protocol's parameter
-        """Tell whether the blob is there: all repositories share their layers."""
+        """Return whether the store has the blob: all repositories share their layers."""
         return await self.has(blob)
 
     async def write(self, blob: Descriptor, data: bytes) -> None:
@@ -188,15 +188,15 @@ class DockerRepository:
             self._place.incoming.put(blob, chunks)
 
     async def put_manifest(self, manifest: Manifest) -> None:
-        """Keep an image without a name. Raises: Denied for what is no image of one platform; as `tag`."""
+        """Stage an image without a name. Raises: Denied if it is not an image of one platform; as `tag`."""
         with self._located(manifest.digest):
             await asyncio.to_thread(self._keep, manifest, None)
 
     async def tag(self, manifest: Manifest, tag: Tag) -> None:
-        """Keep an image under a name; in repository "" without one. Others see it after the next flush.
+        """Stage an image under a name; in repository "" without one. It becomes visible at the next flush.
 
-        Raises: Denied for what is no image of one platform; ContentNotFound when a part is missing; IntegrityError
-        when the layers are not those of the config.
+        Raises: Denied if it is not an image of one platform; ContentNotFound if content is missing; IntegrityError if
+        the layers are not those of the config.
         """
         with self._located(tag):
             await asyncio.to_thread(self._keep, manifest, Name(self.name, tag) if self.name else None)
@@ -211,7 +211,7 @@ class DockerRepository:
         self._place.keep(image, name)
 
     async def holds_image(self, ref: Tag | Digest, image: Manifest) -> bool:
-        """Tell whether a tag has the config of `image`. Raises: Denied when it is none that can be kept."""
+        """Return whether a tag has the config of `image`. Raises: Denied if such an image cannot be stored."""
         with self._located(ref):
             refuse_unfit(image, self._place.kind)
             digest = image.blobs[0].digest
@@ -233,7 +233,7 @@ class DockerRepository:
             raise ContentNotFound(f"{self._place.kind} has no such {'manifest' if isinstance(ref, Digest) else 'tag'}")
 
     def _tags_of(self, manifest: Digest) -> list[Tag]:
-        """Return the tags of an image by the digest of its manifest: the one made here, or one that was given."""
+        """Return the tags of an image by the digest of its manifest: the one created here, or one that was tagged."""
         given = [tag for tag, descriptor in self._tagged.items() if descriptor.digest == manifest]
         known = self._by_digest(manifest)
         if known is None:
@@ -249,7 +249,7 @@ class DockerRepository:
         return self._made.get(digest)
 
     def _searched(self, digest: Digest) -> KnownImage | None:
-        """Look at images until one has that manifest, config or layer; return it."""
+        """Read images until one has that manifest, config or layer; return it."""
         for known in self._place.search(self.name, digest):
             self._remembered(known)
             if known.manifest.digest == digest or any(blob.digest == digest for blob in known.manifest.blobs):

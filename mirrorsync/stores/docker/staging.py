@@ -1,4 +1,4 @@
-"""What was put into a docker place and belongs to no image there yet: configs, and layers without their compression."""
+"""Staged content of a docker archive or daemon: configs and decompressed layers that are not part of an image yet."""
 
 from __future__ import annotations
 
@@ -33,27 +33,25 @@ class Assembled(NamedTuple):
 class Incoming:
     """Verified content until it is written. Methods block, and may be called from any thread.
 
-    directory: an existing one, for temporary files. cache: remembers which layer is which when it is uncompressed.
+    directory: an existing one, for temporary files. cache: stores the diff_ids of compressed layers.
     """
 
     def __init__(self, directory: Path, cache: LayerCache) -> None:
         self._cache = cache
         self._spool = Spool(directory)
-        self._pieces: dict[Digest, Piece] = {}  # by the digest of the bytes as they are kept
-        self._origins: dict[Digest, Digest] = {}  # of compressed layers: what they are without
+        self._pieces: dict[Digest, Piece] = {}  # by the digest of the uncompressed bytes
+        self._origins: dict[Digest, Digest] = {}  # compressed digest -> uncompressed digest
         self._lock = threading.Lock()
 
     def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
-        """Take a config or layer; what `chunks` raises passes through.
+        """Store a config or layer; exceptions of `chunks` pass through.
 
         Raises: IntegrityError, Denied for zstd, StorageError.
         """
         verified = iter(VerifiedChunks.of(blob, chunks))
         first = next(verified, b"")
         if first.startswith(ZSTD_MAGIC):
-            raise Denied(
-                "the layer is compressed with zstd, which is not undone here", remedy="use oci: or oci-archive:"
-            )
+            raise Denied("the layer is compressed with zstd, which is not supported", remedy="use oci: or oci-archive:")
         content: Iterator[bytes] = itertools.chain([first], verified)
         if first.startswith(GZIP_MAGIC):
             content = decompressed(content, f"layer {blob.digest.short}")
@@ -66,7 +64,7 @@ class Incoming:
         self._cache.add_diff_id(blob.digest, kept)
 
     def holds(self, digest: Digest) -> bool:
-        """Tell whether a blob was put, compressed or not."""
+        """Return whether a blob was stored, compressed or not."""
         return self._origins.get(digest, digest) in self._pieces
 
     def piece(self, digest: Digest) -> Piece | None:
@@ -74,7 +72,7 @@ class Incoming:
         return self._pieces.get(digest)
 
     def diff_id(self, layer: Digest) -> Digest | None:
-        """Return what a layer is without its compression, as far as that is known from now or an earlier run."""
+        """Return the diff_id of a compressed layer, if it is known from this or an earlier run."""
         return self._origins.get(layer) or self._cache.diff_id(layer)
 
     def assembled(
@@ -84,16 +82,16 @@ class Incoming:
         uncompressed: Callable[[Digest], Digest | None],
         there: Callable[[Digest], bool],
     ) -> Assembled:
-        """Return an image of which everything is there, put or held by the place.
+        """Return a complete image, from staged content and content that the store has.
 
-        config: returns a config of the place. uncompressed: the diff_id of a layer. there: tells whether the place
-        has a layer of a diff_id. Raises: ContentNotFound when something is missing, IntegrityError when the layers are
+        config: returns a config of the store. uncompressed: returns the diff_id of a layer. there: returns whether the
+        store has a layer of a diff_id. Raises: ContentNotFound if content is missing, IntegrityError if the layers are
         not those of the config.
         """
         digest = image.blobs[0].digest
         data = self._config(digest) or config(digest)
         if data is None:
-            raise ContentNotFound("the config of the image is not there", place=Where(ref=digest))
+            raise ContentNotFound("the config of the image is missing", place=Where(ref=digest))
         wanted = diff_ids(data)
         layers = image.layers
         if len(layers) != len(wanted):
@@ -101,13 +99,13 @@ class Incoming:
         for layer, diff_id in zip(layers, wanted, strict=True):
             found = uncompressed(layer.digest)
             if found is None or not (found in self._pieces or there(found)):
-                raise ContentNotFound("a layer of the image is not there", place=Where(ref=layer.digest))
+                raise ContentNotFound("a layer of the image is missing", place=Where(ref=layer.digest))
             if found != diff_id:
                 raise IntegrityError(f"layer {layer.digest.short} does not match its diff_id: {diff_id}, got {found}")
         return Assembled(Digest.of(data), data, wanted)
 
     def clear(self) -> None:
-        """Give everything up."""
+        """Delete all staged content."""
         with self._lock:
             self._pieces.clear()
             self._origins.clear()
@@ -118,5 +116,5 @@ class Incoming:
         if piece is None:
             return None
         if piece.size > MAX_CONFIG_BYTES:
-            raise IntegrityError(f"the config of the image is larger than {MAX_CONFIG_BYTES} bytes")
+            raise IntegrityError(f"the config of the image is {piece.size} bytes; the limit is {MAX_CONFIG_BYTES}")
         return b"".join(piece.chunks())

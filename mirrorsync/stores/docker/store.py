@@ -1,4 +1,4 @@
-"""What a docker archive and a daemon have in common as stores: when they begin to write, write, and give back."""
+"""The common part of a docker archive and a daemon as stores: lock, flush and close."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mirrorsync.stores.located import located_at
 
 
 class DockerStore(ABC):
-    """The part of a store that does not depend on where images are.
+    """The part of a store that archives and daemons share.
 
-    temporary: an existing directory for layers on their way. cache_directory: where the digests of layers are
-    remembered for the next run, None for nowhere.
+    temporary: an existing directory for staged layers. cache_directory: for the digests of layers, which the next run
+    uses; None = no cache.
     """
 
     shares_blobs = True
@@ -29,32 +29,32 @@ class DockerStore(ABC):
         self.cache = LayerCache(cache_directory, lambda message: observer(Noticed(address, message)))
         self.layers = Layers(address, temporary, self.cache, observer)
         self.incoming = Incoming(temporary, self.cache)
-        self.made: dict[Digest, KnownImage] = {}  # what was looked at, by the digests of the manifests
+        self.made: dict[Digest, KnownImage] = {}  # the images that were read, by the digests of their manifests
 
     @abstractmethod
     def begin(self) -> None:
-        """Get ready to write. Blocking."""
+        """Prepare for writing. Blocking."""
 
     @abstractmethod
     def write_pending(self) -> None:
-        """Write what was kept and is not written yet. Blocking."""
+        """Write the staged images. Blocking."""
 
     @abstractmethod
     def give_back(self) -> None:
-        """Give back files and locks. Blocking."""
+        """Release files and locks. Blocking."""
 
     def lock(self) -> None:
-        """Get ready to write, and keep other runs out where the place does not do that itself."""
+        """Prepare for writing, and lock the store against other runs, unless it coordinates writers itself."""
         with self.located():
             self.begin()
 
     async def flush(self) -> None:
-        """Write what is new, all of it at once."""
+        """Write the staged images, all at once."""
         with self.located():
             await asyncio.to_thread(self.write_pending)
 
     async def close(self) -> None:
-        """Flush, and give back files and the lock."""
+        """Flush, and release files and the lock."""
         try:
             await self.flush()
         finally:
@@ -66,5 +66,5 @@ class DockerStore(ABC):
         self.give_back()
 
     def located(self) -> AbstractContextManager[None]:
-        """Say in errors that they are this store's."""
+        """Add this store's address to errors."""
         return located_at(self.address)

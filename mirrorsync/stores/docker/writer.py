@@ -1,4 +1,4 @@
-"""The images that an archive is going to have, and its members, in an order that depends on the images alone."""
+"""The images of a new archive, and its members, in an order that depends only on the images."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from mirrorsync.stores.docker.staging import Assembled
 
 
 class Content(Protocol):
-    """Bytes that are somewhere."""
+    """A source of bytes."""
 
     @property
     def size(self) -> int:
-        """How many they are."""
+        """The number of bytes."""
 
     def chunks(self, offset: int = 0) -> Iterator[bytes]:
-        """Read them from `offset` on."""
+        """Yield the bytes from `offset` on."""
 
 
 class Entry(NamedTuple):
-    """A member of the archive that is to be written."""
+    """A member of the new archive."""
 
     name: str
     size: int
@@ -38,7 +38,7 @@ class _Held:
 
 
 class Contents:
-    """Images by their ids, each with its names. An image that loses its last name is dropped."""
+    """Images by their IDs, each with its names. An image that loses its last name is dropped."""
 
     def __init__(self, images: Sequence[SavedImage] = ()) -> None:
         self._images: dict[Digest, _Held] = {}
@@ -52,7 +52,7 @@ class Contents:
         self.changed = False
 
     def add(self, image: Assembled, name: Name | None) -> None:
-        """Add an image, or another name of it; the name is taken from the image that had it."""
+        """Add an image, or another name of it; the name is removed from the image that had it."""
         if image.id in self._images and (name is None or self._owners.get(name) == image.id):
             return
         if name is not None:
@@ -64,14 +64,14 @@ class Contents:
         self.changed = True
 
     def rename(self, image_id: Digest, name: Name | None) -> bool:
-        """Give an image that is there another name (None: it stays as it is); False when it is not there."""
+        """Add a name to an image (None: no change); False if the image is missing."""
         held = self._images.get(image_id)
         if held is not None:
             self.add(held.image, name)
         return held is not None
 
     def remove(self, name: Name) -> bool:
-        """Take a name away; False when nothing has it."""
+        """Remove a name; False if no image has it."""
         owner = self._owners.pop(name, None)
         if owner is None:
             return False
@@ -84,7 +84,7 @@ class Contents:
         return True
 
     def id_of(self, name: Name) -> Digest | None:
-        """Return the id of the image that has a name."""
+        """Return the ID of the image with a name."""
         return self._owners.get(name)
 
     def names(self) -> list[Name]:
@@ -92,12 +92,12 @@ class Contents:
         return list(self._owners)
 
     def config(self, image_id: Digest) -> bytes | None:
-        """Return the config of an image by its id."""
+        """Return the config of an image by its ID."""
         held = self._images.get(image_id)
         return held.image.config if held else None
 
     def layers_of(self, image_id: Digest) -> tuple[Digest, ...]:
-        """Return the diff_ids of an image that is there."""
+        """Return the diff_ids of an existing image."""
         return self._images[image_id].image.layers
 
     def layers(self) -> set[Digest]:
@@ -105,10 +105,10 @@ class Contents:
         return {layer for held in self._images.values() for layer in held.image.layers}
 
     def entries(self, content: Callable[[Digest], Content]) -> Iterator[Entry]:
-        """Yield the members as containers/image names them: layers each once, configs, and manifest.json at the end.
+        """Yield the members, named as by containers/image: each layer once, the configs, and manifest.json last.
 
-        What was there stays in its order, so that `@N` goes on to mean the same; what is new comes after it by name.
-        Only Docker before 1.10 needs `repositories` and a directory for each layer, so they are not written.
+        Old images keep their order, so that `@N` keeps its meaning; new ones follow, sorted by name. Only Docker before
+        1.10 needs `repositories` and a directory for each layer, so they are not written.
         """
         held = list(self._images.values())
         ordered = held[: self._old] + sorted(held[self._old :], key=lambda one: (sorted(one.names), one.image.id))

@@ -102,7 +102,7 @@ READING: dict[str, tuple[Answers, type[MirrorsyncError], str]] = {
     "a web page": ({"/images": (200, b"<html>")}, RegistryFailure, "Docker's API"),
     "an id that is none": ({"/images": (200, b'{"Id":"../../x"}')}, RegistryFailure, "Docker's API"),
     "a number": ({"/images": (200, b"1")}, RegistryFailure, "Docker's API"),
-    "an export that is gone": ({"/images/docker.io": (200, IMAGE_JSON)}, ContentNotFound, "no such image"),
+    "an export that is gone": ({"/images/docker.io": (200, IMAGE_JSON)}, ContentNotFound, "no longer has the image"),
     "an export that is no archive": (
         {"/images/docker.io": (200, IMAGE_JSON), "/images/sha256:": (200, b"junk" * 500)},
         IntegrityError,
@@ -151,7 +151,7 @@ WRITING: dict[str, tuple[Answers, type[MirrorsyncError], str]] = {
         "no space left",
     ),
     "an error": ({"/images/load": (500, b'{"message":"archive is unfit"}')}, RegistryFailure, "archive is unfit"),
-    "success, and nothing there": ({"/images/load": (200, b"{}")}, RegistryFailure, "did not keep"),
+    "success, and nothing there": ({"/images/load": (200, b"{}")}, RegistryFailure, "did not store"),
     "success, and another image there": (
         {"/images/load": (200, b"{}"), "/images/docker.io": (200, json.dumps({**IMAGE, "Id": TWO.id}).encode())},
         RegistryFailure,
@@ -187,7 +187,7 @@ def test_a_load_brings_each_layer_once_and_is_the_same_every_time(tmp_path: Path
 
     with answering({**PING, "/images/load": (200, b"{}")}, bodies=bodies) as host:
         for _ in range(2):
-            with pytest.raises(RegistryFailure, match="did not keep"):
+            with pytest.raises(RegistryFailure, match="did not store"):
                 using(host, tmp_path, write)
     assert len(set(bodies)) == 1
     with tarfile.open(fileobj=io.BytesIO(bodies[0])) as archive:
@@ -200,7 +200,7 @@ def test_a_load_brings_each_layer_once_and_is_the_same_every_time(tmp_path: Path
 
 
 def test_what_is_no_docker_daemon_is_not_written_to(tmp_path: Path) -> None:
-    with answering(PING, version=None) as host, pytest.raises(Unreachable, match="no docker daemon"):
+    with answering(PING, version=None) as host, pytest.raises(Unreachable, match="not a docker daemon"):
         using(host, tmp_path, lambda store: asyncio.to_thread(store.lock))
 
 
@@ -222,7 +222,7 @@ def test_something_else_that_listens_is_told(tmp_path: Path) -> None:
 
         thread = threading.Thread(target=greet)
         thread.start()
-        with pytest.raises(Unreachable, match="no docker daemon"):
+        with pytest.raises(Unreachable, match="not a docker daemon"):
             using(f"tcp://127.0.0.1:{listener.getsockname()[1]}", tmp_path, resolve)
         thread.join()
 
@@ -239,7 +239,7 @@ def test_a_daemon_without_tls_is_told_where_tls_was_asked_for(tmp_path: Path) ->
         thread = threading.Thread(target=answer)
         thread.start()
         variables = {"DOCKER_HOST": f"tcp://127.0.0.1:{listener.getsockname()[1]}", "DOCKER_TLS_VERIFY": "1"}
-        with pytest.raises(TlsFailed, match="no TLS"):
+        with pytest.raises(TlsFailed, match="TLS handshake with the daemon"):
             using(None, tmp_path, resolve, variables)
         thread.join()
 

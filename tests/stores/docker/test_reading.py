@@ -125,7 +125,7 @@ def test_what_is_not_there_is_absent(several: Path, repository: str, reference: 
 def test_the_only_image_needs_no_name_and_several_are_named_in_the_error(several: Path, tmp_path: Path) -> None:
     alone = tarball(tmp_path / "alone.tar", by_nix(ONE, NAMES))
     assert plain(read(alone, "", "")) == ONE
-    with pytest.raises(UsageError, match="holds 3 images") as caught:
+    with pytest.raises(UsageError, match="has 3 images") as caught:
         read(several, "", "")
     assert caught.value.remedy == "name one: app:1, localhost:5000/app:1, @2"
     assert within(tmp_path / "none.tar", lambda store: store.repository("").resolve(THE_ONLY_ONE)) is None
