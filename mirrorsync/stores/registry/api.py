@@ -1,4 +1,4 @@
-"""One repository's part of a registry's API: its URLs, and what its requests have to be allowed."""
+"""One repository's part of a registry's API: its URLs and scopes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mirrorsync.stores.registry.pages import Asks, PageSize
 
 
 class Api:
-    """Where a repository's content is. pull, push: scopes.
+    """The URLs and scopes of a repository. pull, push: scopes.
 
-    asks: what questions are asked of. destination: it will be written, and is asked so; see destination.py.
+    asks: sends requests that read. destination: the repository will be written; see destination.py.
     """
 
     def __init__(self, client: Client, name: str, page_size: PageSize, *, destination: bool = False) -> None:

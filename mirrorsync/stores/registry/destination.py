@@ -1,8 +1,8 @@
-"""Questions to a destination, with the scope it will be written with.
+"""Requests to a destination, with the scope of the later writes.
 
-Quay gives no rights to read what does not exist, and makes it for a token that may push (helm#31567,
-containers/image#1265); a virtual repository of Artifactory says 403 of a tag that it does not have
-(go-containerregistry#1691). Such a refusal counts as absent here, and the write decides.
+Quay grants no rights to read a repository that does not exist, and creates it for a token with push rights (helm#31567,
+containers/image#1265); a virtual repository of Artifactory answers 403 for a missing tag
+(go-containerregistry#1691). Such an answer counts as absent here, and the write decides.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _LIST: Final = "/tags/list"
 
 
 class DestinationQuestions:
-    """Asks as `Client` does, and returns 404 for a repository or tag that the registry hides before it is written.
+    """Sends requests as `Client` does, and returns 404 for a repository or tag that the registry hides until a write.
 
-    name: of the repository. scopes: those that it will be written with.
+    name: of the repository. scopes: those of the later writes.
     """
 
     def __init__(self, client: Client, name: str, scopes: Scopes, page_size: PageSize) -> None:
@@ -46,13 +46,13 @@ class DestinationQuestions:
         return self._client.url
 
     def resolved(self, base: str, location: str) -> str:
-        """Return where a Location or Link leads; see `Client.resolved`."""
+        """Return the absolute URL of a Location or Link; see `Client.resolved`."""
         return self._client.resolved(base, location)
 
     async def ask(self, request: Request, doing: str) -> Answer:
-        """Return the answer to a question; see `Client.ask`.
+        """Return the answer to a request; see `Client.ask`.
 
-        A refusal counts as 404 when the login is known to be good and no other answer of the registry contradicts.
+        401 and 403 count as 404 if the login is known to be valid and no other answer of the registry contradicts.
         """
         answer = await self._client.ask(replace(request, known=request.known | _HIDDEN), doing)
         if answer.status not in _HIDDEN:
@@ -65,17 +65,17 @@ class DestinationQuestions:
 
     async def _may_be_absent(self, answer: Answer) -> bool:
         if answer.media_type == "text/html":
-            return False  # of a firewall or a login page, and not the registry's
+            return False  # from a firewall or a login page, and not from the registry
         if not await self._client.check_login(self._scopes):
             return False
         if answer.status == 401:
             return True
         if answer.url.partition("?")[0].endswith(_LIST):
-            return False  # a registry may answer questions and refuse lists: that says nothing of a repository
+            return False  # a registry may allow reads and deny lists: that says nothing about a repository
         return not await self._is_listed(answer.url)
 
     async def _is_listed(self, url: str) -> bool:
-        """Tell whether the registry lists the tag that a URL names: then it is there, and 403 means what it says."""
+        """Return whether the registry lists the tag in a URL: then the tag exists, and 403 really means denied."""
         _, found, tag = urlsplit(url).path.rpartition("/manifests/")
         if not found or ref_type(tag) is not Tag:
             return False

@@ -1,4 +1,4 @@
-"""Manifests over the distribution API: what a tag names, what a digest is, and how either is written."""
+"""Manifests over the distribution API: resolve, read and write them by tag or digest."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from mirrorsync.stores.registry.referrers import Referrers
 _ACCEPT: Final = {"Accept": media_types.ACCEPT}
 _ABSENT: Final = frozenset({404})
 _ODD_OR_ABSENT: Final = ODD | _ABSENT
-# How often a manifest is read or sent again that was damaged on its way, or that names what the registry says it does
-# not have: three attempts in all, as for blobs.
+# How often a manifest is read or sent again if it was damaged on its way, or if the registry claims that its content is
+# missing: three attempts in all, as for blobs.
 _AGAIN: Final = 2
 _SENT_AGAIN: Final = frozenset({"MANIFEST_BLOB_UNKNOWN", "DIGEST_INVALID", "MANIFEST_INVALID"})
 
 
 class Manifests:
-    """The manifests of one repository. mounted: the blobs that the registry said it mounted there in this run."""
+    """The manifests of one repository. mounted: the blobs that the registry claims to have mounted in this run."""
 
     def __init__(self, api: Api, learned: Learned) -> None:
         self._api = api
@@ -46,18 +46,18 @@ class Manifests:
         self.referrers = Referrers(api.client, api.url, api.pull, self.fetch, self.put)
         self.mounted: set[Digest] = set()
         self._listed: set[Digest] = set()  # manifests that are on their subjects' lists of referrers
-        # What HEADs have said of media types and lengths, which is nobody's promise: the digest is.
-        self._told: dict[Digest, Descriptor] = {}
+        # Media types and lengths from HEADs, which may be wrong: only the digest is certain.
+        self._from_head: dict[Digest, Descriptor] = {}
 
     async def resolve(self, ref: Tag | Digest) -> Descriptor | None:
-        """Return what a tag or digest names, None when it is not there: a HEAD, and a GET where that does not do."""
+        """Return the descriptor that a tag or digest names, None if it is missing: by HEAD, if necessary by GET."""
         if self._learned.heads.trusted:
             answer = await self._head(ref, self._api.pull)
             if answer.status == 404:
                 return None
             described = _described(answer, ref) if answer.ok else None
             if described is not None:
-                self._told[described.digest] = described
+                self._from_head[described.digest] = described
                 return described
         return await self._by_get(ref)
 
@@ -65,10 +65,10 @@ class Manifests:
         self, ref: Tag | Digest, scopes: tuple[str, ...], known: frozenset[int] = _ODD_OR_ABSENT
     ) -> Awaitable[Answer]:
         request = Request("HEAD", self._api.manifest(ref), scopes, _ACCEPT, known=known)
-        return self._api.asks.ask(request, "asking what it is")
+        return self._api.asks.ask(request, "resolving it")
 
     async def confirm(self, ref: Tag | Digest) -> Descriptor | None:
-        """Ask again, by GET, for what `resolve` did not find, unless GETs are counted here. See `Heads`."""
+        """Ask again, by GET, for a ref that `resolve` did not find, unless GETs count as pulls here. See `Heads`."""
         return None if self._learned.heads.counted else await self._by_get(ref)
 
     async def _by_get(self, ref: Tag | Digest) -> Descriptor | None:
@@ -79,9 +79,9 @@ class Manifests:
         return manifest.descriptor
 
     async def kept(self, content: Descriptor) -> bool:
-        """Ask whether a manifest that was just written is there, with all its bytes.
+        """Return whether a manifest that was just written is stored with all its bytes.
 
-        CNCF distribution answers 500 for a manifest whose file is empty, and goes on doing so.
+        CNCF distribution answers 500 for a manifest whose file is empty, every time.
         """
         if self._learned.heads.trusted:
             answer = await self._head(content.digest, self._api.push, _ODD_OR_ABSENT | {500})
@@ -95,7 +95,7 @@ class Manifests:
     async def fetch(
         self, ref: Tag | Digest, content: Descriptor | None = None, scopes: tuple[str, ...] | None = None
     ) -> Manifest | None:
-        """Get a manifest by tag or digest, None when it is not there. content: what it has to be, if that is known.
+        """Get a manifest by tag or digest, None if it is missing. content: the expected descriptor, if it is known.
 
         scopes: None = those for reading. Raises: IntegrityError, RegistryFailure.
         """
@@ -123,24 +123,24 @@ class Manifests:
 
     def _read(self, answer: Answer, digest: Digest | None, content: Descriptor | None) -> Manifest:
         if not answer.whole:
-            raise IntegrityError(f"manifest is larger than {MAX_MANIFEST_BYTES} bytes")
+            raise IntegrityError(f"the manifest exceeds the limit of {MAX_MANIFEST_BYTES} bytes")
         said = answer.media_type
         if said == "text/html":
             raise RegistryFailure(
-                "it answers with a web page and no manifest",
-                remedy="check the host name, and whether a proxy or a login page stands before the registry",
+                "the answer is a web page and not a manifest",
+                remedy="check the host name, and whether a proxy or a login page is in front of the registry",
             )
         if content is None:
             return Manifest.parse(answer.body, said, digest=digest)
-        if self._told.get(content.digest) == content:
-            # Only a HEAD has said what type and length it has, and HEADs are often wrong in both (oras-go#1176).
+        if self._from_head.get(content.digest) == content:
+            # The media type and length are only from a HEAD, and HEADs are often wrong in both (oras-go#1176).
             kind = said if media_types.is_manifest(said) else content.media_type
             manifest = Manifest.parse(answer.body, kind, digest=content.digest)
             if manifest.descriptor != content:
                 self._learned.heads.distrust()
             return manifest
         if media_types.is_manifest(said) and said != content.media_type:
-            raise IntegrityError(f"manifest is sent as {said!r}, and its descriptor says {content.media_type!r}")
+            raise IntegrityError(f"manifest is sent as {said!r}; its descriptor says {content.media_type!r}")
         return Manifest.parse(answer.body, content.media_type, digest=content.digest, size=content.size)
 
     async def put(self, manifest: Manifest, ref: Tag | Digest) -> None:
@@ -151,10 +151,10 @@ class Manifests:
             self._listed.add(manifest.digest)
 
     async def _written(self, manifest: Manifest, ref: Tag | Digest) -> Answer:
-        """Send a manifest, and send it again when it was damaged on its way, or the registry does not find what it has.
+        """Send a manifest, and retry if it was damaged on its way, or if the registry does not find existing content.
 
         distribution truncates a manifest's link before it writes the same again (storage driver "filesystem",
-        PutContent), so that an index is refused when one of its images gets a second tag in that moment.
+        PutContent), so an index is rejected if one of its images gets a second tag at that moment.
         """
         doing = "writing its manifest"
         headers = {"Content-Type": manifest.media_type}
@@ -178,21 +178,21 @@ class Manifests:
 
     def _blobs_unknown(self, answer: Answer, manifest: Manifest, error: MirrorsyncError) -> BlobsUnknown:
         if self.mounted.intersection(blob.digest for blob in manifest.blobs):
-            self._learned.mounts = False  # its HEAD says that it has the blob, and it has not
+            self._learned.mounts = False  # its HEAD confirmed a blob that it does not have
         named = [blob.digest for blob in manifest.blobs if blob.digest.encode() in answer.body]
         return BlobsUnknown(error.message, named=named, remedy=error.remedy)
 
 
 def _described(answer: Answer, ref: Tag | Digest) -> Descriptor | None:
-    """Return what a HEAD says, None when it does not say all: digest, size and a manifest's media type.
+    """Return the descriptor in the answer to a HEAD, None if digest, size or a manifest's media type is missing.
 
-    Raises: IntegrityError when a digest was asked for and another one is answered.
+    Raises: IntegrityError if the answer has another digest than the request.
     """
     asked = ref if isinstance(ref, Digest) else None
-    told = _digest(answer.header("Docker-Content-Digest"))
-    if asked is not None and told is not None and told != asked and told.algorithm == asked.algorithm:
-        raise IntegrityError(f"asked for {asked} and got {told}")
-    digest = asked or told
+    answered = _digest(answer.header("Docker-Content-Digest"))
+    if asked is not None and answered is not None and answered != asked and answered.algorithm == asked.algorithm:
+        raise IntegrityError(f"asked for {asked} and got {answered}")
+    digest = asked or answered
     length = _length(answer)
     if digest is None or not length or not media_types.is_manifest(answer.media_type):
         return None
@@ -200,12 +200,12 @@ def _described(answer: Answer, ref: Tag | Digest) -> Descriptor | None:
 
 
 def _length(answer: Answer) -> int | None:
-    """Return the Content-Length when it is that of the manifest, and not of what a proxy makes of it."""
+    """Return the Content-Length if it is the manifest's, and not that of a compressed form."""
     return None if codings(answer.header("Content-Encoding")) else answer.length
 
 
 def _stored_another(answer: Answer, manifest: Manifest) -> IntegrityError | None:
-    """Return the error for a registry that says it stored another manifest than it was sent."""
+    """Return the error for a registry that reports another digest than that of the manifest it was sent."""
     stored = answer.header("Docker-Content-Digest")
     if not stored or stored == manifest.digest or not stored.startswith(f"{manifest.digest.algorithm}:"):
         return None

@@ -1,4 +1,4 @@
-"""Referrers: the API of distribution spec 1.1, and the tag that stands in for it where a registry has none."""
+"""Referrers: by the API of distribution spec 1.1, or by the fallback tag if a registry does not have that API."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from mirrorsync.stores.registry.http.client import Client
 from mirrorsync.stores.registry.http.messages import MAX_PAGE_BYTES, Request
 from mirrorsync.stores.registry.pages import document, pages
 
-# What stands for "no such API": GHCR answers 404 or redirects to a web page (which is not asked: it has limits of its
-# own, artifacthub#4785), others refuse the method or the path.
+# Answers that mean that the API does not exist: GHCR answers 404 or redirects to a web page (which is not followed: it
+# has rate limits of its own, artifacthub#4785), others reject the method or the path.
 _NO_API: Final = frozenset({301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 406, 501})
 
 ReadTag = Callable[[Tag], Awaitable[Manifest | None]]
@@ -38,11 +38,11 @@ class Referrers:
         self._scopes = scopes
         self._read_tag = read_tag
         self._write_tag = write_tag
-        # Two referrers of one subject that come at once would each write a list without the other.
+        # Two concurrent writers of one subject's list would each write it without the other's entry.
         self._writing: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def of(self, subject: Digest) -> list[Descriptor]:
-        """Return the manifests whose subject has that digest: from the API, else from the tag, each once."""
+        """Return the manifests whose subject has that digest, each once: from the API, otherwise from the tag."""
         listed = await self._from_api(subject)
         if listed is None:
             index = await self._fallback(subject)
@@ -50,7 +50,7 @@ class Referrers:
         return list({descriptor.digest: descriptor for descriptor in listed}.values())
 
     async def add(self, manifest: Manifest) -> None:
-        """Put a manifest on its subject's list by hand: the registry did not (it sent no OCI-Subject header)."""
+        """Add a manifest to the fallback tag of its subject, since the registry sent no OCI-Subject header."""
         if manifest.subject is None:
             return
         subject = manifest.subject.digest
@@ -77,7 +77,7 @@ class Referrers:
         try:
             index = await self._read_tag(fallback_tag(subject))
         except IntegrityError:
-            return None  # something else has that name; it is nobody's list
+            return None  # another kind of content has that tag
         return index if index is not None and index.media_type in media_types.INDEXES else None
 
 
@@ -107,4 +107,4 @@ def _index(manifests: Sequence[Descriptor]) -> Manifest:
     try:
         return Manifest.parse(json.dumps(content, separators=(",", ":")).encode())
     except IntegrityError as error:
-        raise MirrorsyncError(f"the list of referrers became too large: {error.message}") from error
+        raise MirrorsyncError(f"the list of referrers is too large: {error.message}") from error

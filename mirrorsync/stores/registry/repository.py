@@ -41,14 +41,14 @@ from mirrorsync.stores.registry.upload import Upload
 from mirrorsync.stores.registry.writes import Writes, located_with_login
 
 _ABSENT: Final = frozenset({404})
-# Whatever goes wrong with a mount, the blob can be copied (go-containerregistry#1404, #1679; Quay, ECR and others).
+# If a mount fails for any reason, the blob can be copied (go-containerregistry#1404, #1679; Quay, ECR and others).
 _NOT_MOUNTED: Final = frozenset({400, 401, 403, 404, 405, 409, 412, 422, 501})
 
 
 class RegistryRepository:
-    """One repository of a registry. `open` and `put` block; all else runs on the event loop.
+    """One repository of a registry. `open` and `put` block; all other methods run on the event loop.
 
-    destination: it will be written; see destination.py. projects: creates what a write needs, or None.
+    destination: it will be written; see destination.py. projects: creates the project that a write needs, or None.
     """
 
     def __init__(
@@ -72,22 +72,24 @@ class RegistryRepository:
         self._writes = Writes(client, name, self._api.push, projects)
 
     async def resolve(self, ref: Ref) -> Descriptor | None:
-        """Return what a tag or digest names, None when it is not there. One HEAD, which Docker Hub does not count."""
+        """Return the descriptor that a tag or digest names, None if it is missing. One HEAD, which Docker Hub does not
+        count as a pull.
+        """
         if isinstance(ref, Pick):
-            return None  # every image of a registry has a digest, and is not without a name
+            return None  # every image of a registry has a digest
         with self._located(ref):
             return await self._manifests.resolve(ref)
 
     async def confirm(self, ref: Ref) -> Descriptor | None:
-        """Ask again, by GET, for what `resolve` did not find."""
+        """Ask again, by GET, for a ref that `resolve` did not find."""
         if isinstance(ref, Pick):
             return None
         with self._located(ref):
             return await self._manifests.confirm(ref)
 
     async def kept(self, content: Descriptor) -> bool:
-        """Ask whether what was just written is there, with all its bytes: a HEAD, and a GET where that does not do."""
-        # With the scope of the write before it, whose token is there.
+        """Return whether content that was just written is stored with all its bytes: by HEAD, if necessary by GET."""
+        # With the scope of the write, for which there is a token.
         with self._located(content.digest):
             if content.is_manifest:
                 return await self._manifests.kept(content)
@@ -99,7 +101,7 @@ class RegistryRepository:
         return found is not None and found.size in (None, blob.size)
 
     async def tags(self) -> AsyncIterator[Tag]:
-        """Yield every tag, each once; what breaks the grammar is left out, and told. Raises: RepositoryNotFound."""
+        """Yield every tag, each once; invalid tags are skipped and reported. Raises: RepositoryNotFound."""
         doing = "listing its tags"
         request = Request("GET", f"{self._api.url}/tags/list", self._api.pull, limit=MAX_PAGE_BYTES, known=_ABSENT)
         seen = Seen()
@@ -117,12 +119,12 @@ class RegistryRepository:
                     yield tag
 
     async def has(self, blob: Descriptor) -> bool:
-        """Tell whether the repository holds the blob, with the right size."""
+        """Return whether the repository has the blob, with the right size."""
         found = await self._find_blob(blob.digest)
         return found is not None and found.size in (None, blob.size)
 
     async def blob(self, digest: Digest) -> Descriptor | None:
-        """Return a blob's descriptor by its digest, None when it is not there or its size is not told."""
+        """Return a blob's descriptor by its digest, None if it is missing or its size is unknown."""
         found = await self._find_blob(digest)
         if found is None or found.size is None:
             return None
@@ -141,7 +143,7 @@ class RegistryRepository:
             return manifest
 
     async def referrers(self, subject: Digest) -> Sequence[Descriptor]:
-        """Return the manifests whose subject has that digest, by the API or the fallback tag."""
+        """Return the manifests whose subject has that digest, from the API or the fallback tag."""
         with self._located(subject):
             return await self._manifests.referrers.of(subject)
 
@@ -167,7 +169,7 @@ class RegistryRepository:
                 yield chunks
 
     async def mount(self, blob: Descriptor, origin: str) -> bool:
-        """Mount a blob of repository `origin`; False when the registry does not do it, or says so and has not."""
+        """Mount a blob of repository `origin`; False if the registry does not, or only claims to have done it."""
         if not self._learned.mounts:
             return False
         query = urlencode({"mount": blob.digest, "from": origin})
@@ -178,7 +180,7 @@ class RegistryRepository:
             try:
                 answer = await self._client.ask(request, f"mounting blob {blob.digest.short}")
             except (Unauthorized, Denied, RegistryFailure):
-                return False  # Docker Hub refuses the token when it does not know one of the two repositories
+                return False  # Docker Hub denies the token if one of the two repositories does not exist
             if answer.status == 202:
                 await self._cancel(answer)
             if answer.status != 201:
@@ -190,10 +192,10 @@ class RegistryRepository:
         return False
 
     async def _cancel(self, answer: Answer) -> None:
-        """Give back the upload that a registry opens instead of mounting. It may not listen: it cleans up later."""
+        """Cancel the upload that a registry opens instead of mounting. It may ignore that, and cleans up later."""
         try:
             location = self._client.resolved(answer.url, answer.header("Location"))
-            await self._client.once(Request("DELETE", location, self._api.push), "giving an upload back")
+            await self._client.once(Request("DELETE", location, self._api.push), "cancelling an upload")
         except (Transient, MirrorsyncError):
             pass
 
@@ -217,14 +219,14 @@ class RegistryRepository:
             await self._writes.attempt(lambda: self._manifests.put(manifest, manifest.digest))
 
     async def tag(self, manifest: Manifest, tag: Tag) -> None:
-        """Store a manifest under a tag: one request makes both."""
+        """Store a manifest under a tag, in one request."""
         with self._located(tag):
             await self._writes.attempt(lambda: self._manifests.put(manifest, tag))
 
     async def delete(self, ref: Tag | Digest) -> None:
-        """Remove a tag, or a manifest by digest.
+        """Delete a tag, or a manifest by digest.
 
-        Raises: ContentNotFound; TagsNotDeleted; RegistryFailure where nothing is deleted.
+        Raises: ContentNotFound; TagsNotDeleted; RegistryFailure if the registry does not support it.
         """
         with self._located(ref):
             request = Request("DELETE", self._api.manifest(ref), self._api.delete, known=frozenset({400, 404, 405}))
@@ -232,8 +234,8 @@ class RegistryRepository:
             if answer.status == 404:
                 raise ContentNotFound(f"the repository has no such {'manifest' if isinstance(ref, Digest) else 'tag'}")
             if not answer.ok and isinstance(ref, Tag):
-                # distribution 2.8 reads the tag as a digest (DIGEST_INVALID), and says UNSUPPORTED when all deletion is
-                # off; whether it deletes at all, only the digest can tell.
+                # distribution 2.8 reads the tag as a digest (DIGEST_INVALID), and answers UNSUPPORTED if all deletion
+                # is off; only a request by digest shows whether it deletes at all.
                 raise TagsNotDeleted("the registry does not delete single tags")
             if not answer.ok:
                 raise RegistryFailure(
@@ -245,7 +247,7 @@ class RegistryRepository:
     def _tell_of(self, tag: str, number: int) -> None:
         shown = 3
         if number <= shown:
-            message = f"a name in its list of tags is not a tag, and is left out: {printable(tag, 60)!r}"
+            message = f"skipping an invalid tag in its list: {printable(tag, 60)!r}"
             self._observer(Noticed(f"{self._store}/{self.name}", message))
 
     def _located(self, ref: Ref | None = None) -> located_at:

@@ -1,4 +1,4 @@
-"""Writing to a repository: what a refusal means there, and the project that has to be created first."""
+"""Write to a repository: explain denied writes, and create the project that has to exist first."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _GOOD_LOGIN_REMEDY: Final = "the login is good and does not show this: check the
 
 
 class Writes:
-    """Attempts to write to one repository. scopes: those it is written with. projects: makes what is missing, or not.
+    """Attempts to write to one repository. scopes: those of the writes. projects: creates a missing project, or None.
 
-    Attempts raise Denied where the login is good and does not allow it, RepositoryNotFound where it has to be created,
-    and what they raise by themselves.
+    Attempts raise Denied if the login is valid but has no rights, RepositoryNotFound if the repository has to be
+    created, and what they raise themselves.
     """
 
     def __init__(self, client: Client, repository: str, scopes: Scopes, projects: Projects | None) -> None:
@@ -35,7 +35,7 @@ class Writes:
         self._projects = projects
 
     async def attempt(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Return what `work` returns. It is called again when what it needs was made."""
+        """Return what `work` returns. It is retried once if its project was created."""
         made = self._made()
         try:
             return await work()
@@ -49,9 +49,9 @@ class Writes:
 
     @contextmanager
     def blocking(self) -> Iterator[None]:
-        """Attempt the work of the block, which cannot be done again here. Blocking.
+        """Attempt the work of the block, which cannot be retried here. Blocking.
 
-        Raises: RegistryUnavailable when what it needs was made: all of it may be attempted anew.
+        Raises: RegistryUnavailable if its project was created: the caller can retry all of it.
         """
         made = self._made()
         try:
@@ -68,7 +68,7 @@ class Writes:
         return self._projects is not None and self._projects.make(self._repository, after=made_before)
 
     def _explained(self, error: MirrorsyncError) -> MirrorsyncError:
-        """Return what a refusal of a write means."""
+        """Return the error for a denied write, with its cause as far as it is known."""
         if isinstance(error, Unauthorized):
             if not self._client.accepts_login(self._scopes):
                 return error
@@ -79,9 +79,9 @@ class Writes:
 
 
 class located_with_login(located_at):  # noqa: N801 - used as a function is, as `located_at` is
-    """Say where it happened, as `located_at` does, and of a refusal whether it can be the login's fault.
+    """Add to errors where they happened, as `located_at` does, and to Unauthorized whether the login can be the cause.
 
-    scopes: those that were asked with. Who has a login that is known to be good need not check the password.
+    scopes: those of the request. If the login is known to be valid, the remedy is not to check the password.
     """
 
     __slots__ = ("_client", "_scopes")
@@ -92,7 +92,7 @@ class located_with_login(located_at):  # noqa: N801 - used as a function is, as 
         self._scopes = scopes
 
     def placed(self, error: MirrorsyncError) -> MirrorsyncError:
-        """Return the error with where it happened, and with what a refusal means."""
+        """Return the error with where it happened, and with a remedy that fits the login."""
         if isinstance(error, Unauthorized) and error.remedy == error.default_remedy:
             error = error.with_(remedy=_GOOD_LOGIN_REMEDY) if self._client.accepts_login(self._scopes) else error
         return super().placed(error)

@@ -179,7 +179,7 @@ def test_a_manifest_of_the_largest_size_is_read(tiny: TinyRegistry, server: Unru
 
 def test_a_manifest_beyond_it_is_not_read_to_its_end(server: Unruly, shop: Shop) -> None:
     server.fault("answer", "GET", "/manifests/", status=200, body=b" " * (8 * MAX_MANIFEST_BYTES))
-    with pytest.raises(IntegrityError, match=f"larger than {MAX_MANIFEST_BYTES}"):
+    with pytest.raises(IntegrityError, match=f"exceeds the limit of {MAX_MANIFEST_BYTES}"):
         fetch(shop)
 
 
