@@ -59,7 +59,7 @@ def test_filters_are_those_of_a_spec(
     words = [word for one in filters for word in ("--filter", one)]
     done = mirrorsync("list-tags", PLAIN, *words, repository, code=0)
     assert sorted(done.out.split()) == list(tags)
-    assert ("no tag there" in done.err) == (not tags)
+    assert ("no tags match the filters" in done.err) == (not tags)
 
 
 def test_a_spec_with_the_same_filters_wants_the_same_tags(mirrorsync: Mirrorsync, repository: str) -> None:

@@ -123,7 +123,7 @@ def test_plain_http_takes_both_words(verified: bool) -> None:
         username="robot", password=Secret("canary"), insecure_skip_verify=not verified, plain_http_fallback=verified
     )
     with Unruly(holding()) as server:
-        with pytest.raises(TlsFailed, match="does not answer with TLS"):
+        with pytest.raises(TlsFailed, match="does not speak TLS"):
             Shop(server.host, settings).resolve("1")
         assert server.seen.requests == []
 
@@ -150,5 +150,5 @@ def test_a_spec_that_skips_verification_still_wants_tls(mirrorsync: Mirrorsync, 
         (mirrorsync.directory / "secret").write_text("canary")
         done = mirrorsync(verb, code=1)
         assert server.seen.requests == []
-    assert "does not answer with TLS" in done.err
+    assert "does not speak TLS" in done.err
     assert "plain_http: true" in done.err
