@@ -1,4 +1,4 @@
-"""Asking a registry whether it takes a username and a password, without doing anything there."""
+"""Check a username and password at a registry, without any other request."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ async def accepts(host: str, credentials: Credentials, environment: Environment)
 
 
 async def _wanted(client: Client) -> Challenge | None:
-    """Return how a registry wants to be told who asks, None when it does not want to know."""
+    """Return the registry's challenge for authentication, None if it requires no login."""
     answer = await client.ask(Request("GET", f"{client.url}/v2/", known=frozenset({401})), _DOING)
     if not same_origin(answer.url, client.url):
         host = printable(urlsplit(answer.url).netloc)
-        raise RegistryFailure(f"{_DOING}: it leads its clients to {host}", remedy=f"log in to {host}")
+        raise RegistryFailure(f"{_DOING}: it redirects to {host}", remedy=f"log in to {host}")
     if answer.ok:
         return None
     wanted = challenges.choose(answer.all("WWW-Authenticate"))
     if wanted is None:
-        raise RegistryFailure(f"{_DOING}: the registry takes neither Basic authentication nor tokens")
+        raise RegistryFailure(f"{_DOING}: the registry supports neither Basic authentication nor tokens")
     return wanted
 
 
 def _check_realm(url: str, wanted: Challenge, settings: HostSettings) -> None:
-    """See that a token service gets to see the password. Raises: Denied."""
+    """Check that the token service may get the password. Raises: Denied."""
     if wanted.scheme != "bearer":
         return
     realm = resolved(f"{url}/v2/", wanted.get("realm"), url)
@@ -66,7 +66,7 @@ def _check_realm(url: str, wanted: Challenge, settings: HostSettings) -> None:
         # Another port of the registry's own host has to be named with it.
         named = place.netloc if place.hostname == urlsplit(url).hostname else place.hostname or ""
         raise Denied(
-            f"{_DOING}: its token service {printable(place.netloc)} is at another host or port, and was not told the "
-            "password",
-            remedy=f"if it is right, say so: --realm-host {printable(named)}",
+            f"{_DOING}: the password was not sent to its token service {printable(place.netloc)}, which is at another "
+            "host or port",
+            remedy=f"if that is the right token service: --realm-host {printable(named)}",
         )

@@ -57,7 +57,7 @@ class RegistryStore:
         )
 
     async def repositories(self) -> AsyncIterator[str]:
-        """Yield the names of all repositories, as the catalog tells them. Raises: Denied where there is none."""
+        """Yield the names of all repositories, from the catalog. Raises: Denied if there is no catalog."""
         doing = "listing its repositories"
         url = f"{self._client.url}/v2/_catalog"
         request = Request("GET", url, ("registry:catalog:*",), limit=MAX_PAGE_BYTES, known=_NO_CATALOG)
@@ -70,13 +70,13 @@ class RegistryStore:
                     try:
                         yield check_repository(name)
                     except GrammarError:
-                        continue  # no name that could be asked for
+                        continue  # not a valid name
 
     def lock(self) -> None:
-        """Do nothing: a registry sorts its writers out itself."""
+        """Do nothing: a registry coordinates its writers itself."""
 
     async def flush(self) -> None:
-        """Do nothing: what a registry has accepted is there."""
+        """Do nothing: a registry stores content when it accepts it."""
 
     async def close(self) -> None:
         """Close all connections."""

@@ -85,7 +85,7 @@ def test_too_many_requests_for_good_are_a_rate_limit(server: Unruly, shop: Shop,
     assert len(server.seen.of("GET", "/tags/")) == ATTEMPTS
     assert "lower max_connections" in caught.value.remedy
     server.fault("answer", "GET", "/tags/", status=status, body=THROTTLED, headers={"Retry-After": "9999"})
-    with pytest.raises(RateLimited, match="pause of 9999 seconds"):
+    with pytest.raises(RateLimited, match="retry after 9999 seconds"):
         shop.tags("app")
 
 

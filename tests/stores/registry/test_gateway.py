@@ -176,7 +176,7 @@ def test_a_registry_behind_may_know_the_repository_by_another_name(
 def test_a_login_to_a_gateway_says_where_to_log_in(server: Unruly, behind: Unruly) -> None:
     server.app = gateway(behind.url)
     around = Environment({server.host: PLAIN}, clock=Time().clock)
-    with pytest.raises(RegistryFailure, match=f"leads its clients to {behind.host}") as caught:
+    with pytest.raises(RegistryFailure, match=f"redirects to {behind.host}") as caught:
         asyncio.run(accepts(server.host, Credentials(USER, Secret(PASSWORD)), around))
     assert caught.value.remedy == f"log in to {behind.host}"
     assert {asked.authorization for asked in (*server.seen.requests, *behind.seen.requests)} == {""}

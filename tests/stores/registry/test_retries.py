@@ -204,7 +204,7 @@ def test_who_asks_for_more_than_we_wait_is_left_alone_at_once(
 
     async def several(repository: WritableRepository) -> None:
         for _ in range(3):
-            with pytest.raises(RateLimited, match="pause of 3600 seconds") as caught:
+            with pytest.raises(RateLimited, match="retry after 3600 seconds") as caught:
                 await repository.resolve(Tag("1"))
             assert caught.value.where == f"{server.host}/app:1"
         with pytest.raises(RateLimited):

@@ -171,7 +171,7 @@ def test_a_host_that_wants_a_long_pause_ends_its_part_of_the_run_and_no_other(ro
     road.targets[0].fault("answer", "POST", status=429, headers={"Retry-After": "7200"})
     _, report = road.go()
     assert report.exit_code == ExitCode.PARTLY
-    assert "pause of 7200 seconds" in str(report.failures)
+    assert "retry after 7200 seconds" in str(report.failures)
     assert all(road.complete(made, name, target=1) for made, name in WANTED)
     # What was on its way when the first answer came is all that was sent.
     assert len(road.targets[0].seen.of("POST")) <= 20

@@ -1,4 +1,4 @@
-"""One registry to talk to: both engines, its credentials, its limits and its moods."""
+"""The HTTP client of one registry: both engines, authentication, retries and limits."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Client:
             asyncio.run_coroutine_threadsafe(self._settle(), self._loop).result()
 
     async def ask(self, request: Request, doing: str) -> Answer:
-        """Return the answer to a request that may be sent again, trying as long as that can help.
+        """Return the answer to a request that can be sent again, with retries.
 
         doing: what it is for, such as "reading its tags". Raises: MirrorsyncError.
         """
@@ -134,7 +134,7 @@ class Client:
         return plain(await self._questions.send(outgoing), outgoing.request)
 
     async def persist(self, doing: str, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Return what `attempt` returns, trying again when it raises Transient. For requests that belong together."""
+        """Return what `attempt` returns, retrying if it raises Transient. For requests that belong together."""
         return await self._persistence.ask(f"{self.name}: {doing}", attempt)
 
     def ask_blocking(self, request: Request, doing: str) -> Answer:
@@ -151,7 +151,7 @@ class Client:
         return self._persistence.call(f"{self.name}: {doing}", attempt)
 
     def noted(self, error: Transient) -> MirrorsyncError:
-        """Return the failure for who cannot try again here; see `Persistence.noted`."""
+        """Return the error for callers that cannot retry; see `Persistence.noted`."""
         return self._persistence.noted(error)
 
     @contextmanager
@@ -169,7 +169,7 @@ class Client:
                 try:
                     move = conversation.send(header)
                 except StopIteration as end:
-                    # Nothing else to say than what was refused; a refusal's body is in its answer.
+                    # An error answer: its body is in the answer.
                     yield Reply(self._checked(cast("Answer", end.value), request, doing), iter(()))
                     return
                 continue
@@ -195,7 +195,7 @@ class Client:
             answer = reply.answer
         if answer.status == 401 and scopes:
             self._authorization(Authorize(scopes, authorization, answer.all("WWW-Authenticate")))
-            raise TokenRanOut(f"{doing}: the registry did not take a token that it had just given")
+            raise TokenRanOut(f"{doing}: the registry rejected a token that it had just issued")
         if 300 <= answer.status < 400:
             raise RegistryFailure(f"{doing}: the registry redirects an upload")
         refuse_web_page(answer, request)
@@ -206,15 +206,15 @@ class Client:
         return self._clock.monotonic()
 
     async def check_login(self, scopes: tuple[str, ...]) -> bool:
-        """Tell whether the credentials for some scopes are right; may ask once. Raises: Unauthorized."""
+        """Return whether the credentials for some scopes are valid; may ask once. Raises: Unauthorized."""
         return await self._authorizer.check(scopes)
 
     def accepts_login(self, scopes: tuple[str, ...]) -> bool:
-        """Tell whether the credentials for some scopes are known to be right; asks nothing. For any thread."""
+        """Return whether the credentials for some scopes are known to be valid; sends no request. For any thread."""
         return self._authorizer.accepts(scopes)
 
     def resolved(self, base: str, location: str) -> str:
-        """Return where a Location or Link leads, seen from `base`. Raises: RegistryFailure when it may not."""
+        """Return the absolute URL of a Location or Link, relative to `base`. Raises: RegistryFailure if unsafe."""
         return resolved(base, location, self.url)
 
     @cached_property
@@ -252,7 +252,7 @@ class Client:
         return checked(answer, doing, self._clock.now(), request.known)
 
     def _check(self) -> None:
-        """Raise Interrupted when the run was told to stop: no wait, however short, is begun then."""
+        """Raise Interrupted if the run was told to stop: then no wait, however short, is begun."""
         self._clock.sleep(0.0)
 
     async def close(self) -> None:

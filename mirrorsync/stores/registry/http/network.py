@@ -1,4 +1,4 @@
-"""How a host is reached: TLS, proxies, patience and the number of connections; the same for questions and bytes."""
+"""How to connect to a host: TLS, proxies, timeouts and the number of connections; the same for both engines."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ E = TypeVar("E", bound=MirrorsyncError)
 
 CONNECT_SECONDS: Final = 30.0
 # How long an answer may take to begin, in seconds, by method. A pull-through cache fetches a blob before it sends its
-# first byte (75 s and more); a registry on S3 puts the parts of an upload together before it answers the PUT (10
-# minutes: moby#53700, harbor#15729), so that who writes waits for as long as the host's settings say.
+# first byte (75 s and more); a registry on S3 joins the parts of an upload before it answers the PUT (10 minutes:
+# moby#53700, harbor#15729), so writes wait for as long as the host's settings say.
 _PATIENCE: Final = {"GET": 300.0, "POST": 300.0, "DELETE": 120.0, "HEAD": 60.0}
 # A whole question with its answer, which is a few MiB at most.
 QUESTION_SECONDS: Final = 300.0
@@ -63,7 +63,7 @@ class Connections:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How the host of a URL is reached. Exchanges on equal routes can share handles and connections.
+    """How to connect to the host of a URL. Exchanges on equal routes can share handles and connections.
 
     trust: of its TLS, None without. refuses: opens a socket, or does not; None where any address will do.
     """
@@ -119,7 +119,7 @@ class Network:
         )
 
     def _trust(self, url: str) -> Trust:
-        """Return what the TLS of the host of `url` is held against.
+        """Return the trust for the TLS of the host of `url`.
 
         The client certificate is for the registry's own host and its token service, as passwords are; a storage that it
         redirects to does not get to see it.
@@ -131,7 +131,7 @@ class Network:
         return self._trusts[shown]
 
     def _proxy(self, url: str) -> Proxy | None:
-        """Return the proxy that leads to `url`, None when it is reached directly. Raises: UsageError."""
+        """Return the proxy for `url`, None for a direct connection. Raises: UsageError."""
         if not self._proxies:
             return None
         parts = urlsplit(url)
@@ -146,7 +146,7 @@ class Network:
         return min(_PATIENCE.get(method, longest), longest)
 
     def reached(self, route: Route, handle: pycurl.Curl) -> None:
-        """Take note of the address that the registry itself was reached at. handle: after an exchange on `route`."""
+        """Record the IP address of the registry itself. handle: after an exchange on `route`."""
         if not self._located and route.refuses is None and route.proxy is None:
             self._located = True
             self._home_is_inside = self._home_is_inside or leads_inward(str(handle.getinfo(pycurl.PRIMARY_IP)))
@@ -166,9 +166,9 @@ class Network:
         return RegistryFailure(f"the registry points to {host!r}, which is inside this machine or network")
 
     def named(self, failure: E, url: str, route: Route) -> E:
-        """Return a failure that names the host it was met on, where that is not the registry.
+        """Return the error with the name of the host at which it occurred, if that is not the registry.
 
-        A proxy, storage or token service that fails is named: the registry's own name is not where to look.
+        If a proxy, storage or token service fails, the registry's own name would mislead.
         """
         if route.proxy is not None and failure.transient:
             return failure.with_(message=f"through the proxy {printable(route.proxy.host)}: {failure.message}")

@@ -25,12 +25,12 @@ from mirrorsync.stores.registry.http.scopes import Scopes
 from mirrorsync.stores.registry.http.tokens import Token, basic, get_request, oauth_request, read_grant
 
 _FINAL: Final = frozenset(range(300, 600)) - RETRIED_STATUSES
-# When to ask otherwise: not every token service speaks OAuth2 (go-containerregistry, bearer.go), and not every identity
-# token that is given can be used.
+# Answers after which to fall back: not every token service supports OAuth2 (go-containerregistry, bearer.go), and not
+# every identity token that was issued can be used.
 _NO_OAUTH: Final = frozenset({404, 405})
 _NOT_RENEWED: Final = _NO_OAUTH | {400, 401, 403}
-# A token that was given in a refused one's place, and is refused within so many seconds, is refused for what it
-# allows: another one would be no better, and thousands of questions would each ask for one.
+# If a token that replaced a rejected one is rejected within so many seconds, it lacks rights: another one would not be
+# better, and thousands of requests would each ask for one.
 _NEW_SECONDS: Final = 10.0
 _SILENT: Final = frozenset({401, 403, 404, 405}) | REDIRECTS
 T = TypeVar("T")
@@ -64,22 +64,22 @@ class OriginAuthorizer:
         self._observer = observer
         self._realms = realms
         self._found: dict[str, Credentials | None] = {}
-        # Identity tokens that came with a token, for the credentials that it was given for.
+        # Identity tokens that were issued together with a token, by the credentials of that request.
         self._renewed: dict[Credentials, Secret] = {}
         self._refused: dict[Scopes, MirrorsyncError] = {}
         self._told: set[str] = set()
         self._challenge: Challenge | None = None
         self._ready: asyncio.Task[None] | None = None
-        self._asked_api = False  # whether `/v2/` was asked: without a challenge until then, nobody needs a login
-        self._guarded = False  # whether the API itself (`/v2/`) is closed to those without a login
+        self._asked_api = False  # whether `/v2/` was asked: without a challenge then, no login is needed
+        self._guarded = False  # whether the API itself (`/v2/`) requires a login
         self._accepted: set[Credentials] = set()
         self._checks: dict[Credentials, asyncio.Task[None]] = {}
         self._tokens: dict[Scopes, Token] = {}
-        self._instead: dict[Scopes, Scopes] = {}  # what the registry's own words for some scopes are
+        self._instead: dict[Scopes, Scopes] = {}  # the registry's own names for some scopes
         self._fetching: dict[Scopes, asyncio.Task[Token]] = {}
 
     async def header(self, wanted: Authorize) -> str:
-        """Return the Authorization header for some scopes, "" when there is none to send.
+        """Return the Authorization header for some scopes, "" for none.
 
         The registry is asked once (`/v2/`) how it wants to be spoken to, so that thousands of questions do not each
         begin with a 401. Another origin is asked only by the question that led there. Raises: Unauthorized, Denied,
@@ -92,7 +92,7 @@ class OriginAuthorizer:
         if not wanted.elsewhere:
             await self._greeted()
         told = challenges.choose(wanted.challenges) if wanted.rejected is not None else None
-        # gcr.io answers 401 without a challenge on some paths: the one that is known stays.
+        # gcr.io answers 401 without a challenge on some paths: the known one stays.
         self._challenge = told or self._challenge
         if self._challenge is None:
             return ""
@@ -106,14 +106,14 @@ class OriginAuthorizer:
 
     @staticmethod
     def _fixed(challenge: Challenge, credentials: Credentials | None) -> str | None:
-        """Return the header that is the same for every question, None where it is a token for some scopes."""
+        """Return the header that is the same for every request, None if it is a token for some scopes."""
         if challenge.scheme == "basic":
             return basic(credentials)
         registry_token = credentials.registry_token if credentials else None
         return f"Bearer {registry_token.reveal()}" if registry_token else None
 
     async def check(self, scopes: Scopes) -> bool:
-        """Tell whether the credentials for some scopes are right, asking the API where that can tell.
+        """Return whether the credentials for some scopes are valid; asks the API if that can decide it.
 
         Raises: Unauthorized when it refuses them, and what asking raises.
         """
@@ -124,7 +124,7 @@ class OriginAuthorizer:
         return self.accepts(scopes)
 
     def accepts(self, scopes: Scopes) -> bool:
-        """Tell whether the credentials for some scopes are known to be right. For any thread; asks nothing.
+        """Return whether the credentials for some scopes are known to be valid. For any thread; sends no request.
 
         They are when a token was given for them, or when the API (`/v2/`) is closed to others and opened with them.
         """
@@ -132,7 +132,7 @@ class OriginAuthorizer:
         return credentials is not None and credentials in self._accepted
 
     def _known(self, scopes: Scopes) -> str | None:
-        """Return the header when it can be had at once, as for nearly all of thousands of questions."""
+        """Return the header if it is already known, as for nearly all of thousands of requests."""
         if self._challenge is None:
             return "" if self._asked_api else None
         token = self._tokens.get(scopes)
@@ -155,7 +155,7 @@ class OriginAuthorizer:
         """Ask for the API. A gateway may lead to another host here (go-containerregistry#2333); that says nothing."""
 
         async def ask() -> Answer:
-            # Not a word about who asks to where it leads: the conversation has no scopes.
+            # No credentials to where it redirects: the conversation has no scopes.
             conversation = converse(Request("GET", f"{self._url}/v2/", stays=True), self._url)
             move = next(conversation)
             while True:
@@ -169,14 +169,14 @@ class OriginAuthorizer:
         return await self._persistence.ask(f"asking {urlsplit(self._url).netloc} for its API", ask)
 
     async def _credentials(self, scopes: Scopes) -> Credentials | None:
-        """Return the credentials for the repository that the first of the scopes is about."""
+        """Return the credentials for the repository of the first of the scopes."""
         repository = scoping.repository_of(scopes)
         if repository not in self._found:
             self._found[repository] = await asyncio.to_thread(self._find, repository)
         return self._found[repository]
 
     async def _same(self, wanted: Authorize, credentials: Credentials | None, header: str) -> str:
-        """Return a header that is the same for every question. After a 401, find out once what was refused with it.
+        """Return a header that is the same for every request. After a 401, find out once what was rejected.
 
         Whether it is the password or the repository, the API itself can tell where it is closed to others; a password
         that is wrong is then not said again. Raises: Unauthorized.
@@ -211,7 +211,7 @@ class OriginAuthorizer:
         if token is not None and rejected and _is_final(token, wanted, asked, now):
             return token
         if scopes in self._refused:
-            # The same question has the same answer, and accounts are locked for asking it again and again.
+            # A retry would get the same answer, and accounts are locked for repeated failures.
             raise self._refused[scopes].with_()
         if scopes not in self._fetching:
             fetch = self._fetch(challenge, wanted, asked, credentials, again=wanted.rejected is not None)
@@ -221,7 +221,7 @@ class OriginAuthorizer:
     async def _fetch(
         self, challenge: Challenge, wanted: Authorize, asked: Scopes, credentials: Credentials | None, *, again: bool
     ) -> Token:
-        """Get a token for the scopes `asked`, and remember it, or that it was refused, for those that are wanted."""
+        """Get a token for the scopes `asked`, and store it, or the error, for the wanted scopes."""
         scopes = wanted.scopes
         try:
             token = await self._granted(challenge, wanted, asked, credentials, again=again)
@@ -240,8 +240,7 @@ class OriginAuthorizer:
             token = await self._asked(challenge, asked, credentials, again=again)
         except (Unauthorized, Denied) as refused:
             narrowed = scoping.narrowed(asked)
-            # What will be written may be read by more than those who may write it. A password that may be wrong is not
-            # said again.
+            # More accounts may read a repository than write it. A password that may be wrong is not sent again.
             doubtful = isinstance(refused, Unauthorized) and credentials and credentials not in self._accepted
             if not wanted.reads or narrowed == asked or doubtful:
                 raise
@@ -264,7 +263,7 @@ class OriginAuthorizer:
         if answer.status in (401, 403):
             raise _not_given(answer, credentials)
         if 300 <= answer.status < 400:
-            raise RegistryFailure("the token service redirects, and tokens are not fetched across redirects")
+            raise RegistryFailure("the token service redirects; redirects are not followed for tokens")
         if not answer.ok:
             raise RegistryFailure(failure(answer, "getting a token").message)
         grant = read_grant(answer)
@@ -277,7 +276,7 @@ class OriginAuthorizer:
     async def _answered(
         self, realm: str, challenge: Challenge, scopes: Scopes, credentials: Credentials | None
     ) -> Answer:
-        """Ask with an identity token where there is one, and otherwise, or when it does not help, with the password."""
+        """Ask with an identity token if there is one; fall back to the password."""
         if credentials is not None:
             attempts = (
                 (self._renewed.pop(credentials, None), _NOT_RENEWED),
@@ -293,12 +292,12 @@ class OriginAuthorizer:
         return await self._send(get_request(realm, challenge, scopes, credentials))
 
     def _for_realm(self, credentials: Credentials | None, realm: str) -> Credentials | None:
-        """Return the credentials when the token service is the registry's own, or named in the spec."""
+        """Return the credentials if the token service is the registry's own, or named in the spec."""
         if credentials is None or self._realms.trusts(realm):
             return credentials
         message = (
-            f"its token service {printable(urlsplit(realm).netloc)} is at another host or port and gets no "
-            "credentials; name it in realm_hosts of this registry if it is right"
+            f"not sending credentials to its token service {printable(urlsplit(realm).netloc)}, which is at another "
+            "host or port; name it in realm_hosts of this registry if it is right"
         )
         if message not in self._told:
             self._told.add(message)
@@ -307,20 +306,20 @@ class OriginAuthorizer:
 
 
 def _is_final(token: Token, wanted: Authorize, asked: Scopes, now: float) -> bool:
-    """Tell whether there is nothing better to be had than a token that was refused."""
+    """Return whether a new token would not be better than the rejected one."""
     return wanted.reads and token.again and token.asked == asked and now - token.given < _NEW_SECONDS
 
 
 def _not_given(answer: Answer, credentials: Credentials | None) -> MirrorsyncError:
-    """Return the error for a token that was not given: with 401 nobody is believed, with 403 somebody may not."""
-    told = failure(answer, "getting a token")
+    """Return the error for a token that was not issued: with 401 the login is wrong, with 403 it has no rights."""
+    reason = failure(answer, "getting a token")
     who = "" if credentials else " (without credentials)"
     kind = Denied if answer.status == 403 and credentials else Unauthorized
-    return kind(f"{told.message}{who}")
+    return kind(f"{reason.message}{who}")
 
 
 async def _shared(task: asyncio.Task[T]) -> T:
-    """Return what a task returns that many wait for; each gets an error of its own, to say in it what it was for."""
+    """Return the result of a shared task; each waiter gets an error of its own."""
     try:
         return await asyncio.shield(task)
     except MirrorsyncError as error:

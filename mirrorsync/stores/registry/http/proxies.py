@@ -63,12 +63,12 @@ class Proxy:
         """Return the error for a tunnel that the proxy did not make."""
         host = printable(self.host)
         if status == 407:
-            return Unauthorized(f"the proxy {host} wants another login (407)", remedy=PROXY_LOGIN_REMEDY)
-        return Unreachable(f"the proxy {host} makes no connection to it (it answered {status})")
+            return Unauthorized(f"the proxy {host} requires another login (407)", remedy=PROXY_LOGIN_REMEDY)
+        return Unreachable(f"the proxy {host} refused the connection (it answered {status})")
 
 
 def bypasses(netloc: str, direct: str) -> bool:
-    """Tell whether a host (`host` or `host:port`) is reached without a proxy, by what NO_PROXY says (`direct`).
+    """Return whether a host (`host` or `host:port`) is connected to without a proxy, by NO_PROXY (`direct`).
 
     The rules are those of Go's tools (golang.org/x/net/http/httpproxy), so that one environment works for all: names,
     which cover the hosts below them, `.domain` and `*.domain`, addresses, CIDR blocks, `:port` after any of them but a
@@ -107,7 +107,7 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _covers(entry: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Tell whether an address or a CIDR block of NO_PROXY has this address in it."""
+    """Return whether an address or a CIDR block of NO_PROXY includes this address."""
     try:
         return address in ipaddress.ip_network(entry, strict=False)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Trying again: what is worth it, how long to wait, and when a host has had enough.
+"""Retry requests: which errors are retried, how long to wait, and when to stop asking a host.
 
 Retries of single requests happen here and nowhere else; whole blobs are tried again by whoever copies them. The rules
 are those that go-containerregistry, regclient and oras agree on where they agree, and the strictest where they do not:
@@ -23,19 +23,19 @@ T = TypeVar("T")
 ATTEMPTS: Final = 5
 BACKOFF_SECONDS: Final = 0.5  # the first wait is between 0 and this; it doubles each time (full jitter)
 LONGEST_BACKOFF_SECONDS: Final = 30.0
-LONGEST_RETRY_AFTER_SECONDS: Final = 120.0  # who asks for more is believed, and the run goes on without that host
+LONGEST_RETRY_AFTER_SECONDS: Final = 120.0  # if a host asks for more, the run goes on without it
 RETRY_BUDGET_SECONDS: Final = 900.0  # of failing requests, for each host and run
-DOWN_SECONDS: Final = 30.0  # so long nothing is asked of a host that could not be reached at all
+DOWN_SECONDS: Final = 30.0  # how long a host that was unreachable is not asked again
 
-# 408 and 429 by their definition; 499 and 522 are what proxies in front of registries say for "broke off" (the list
-# of go-containerregistry, and 503, which regclient leaves out). Never: other statuses of 4xx.
+# 408 and 429 by their definition; 499 and 522 are answers of proxies in front of registries to a broken connection (the
+# list of go-containerregistry, and 503, which regclient leaves out). Never: other statuses of 4xx.
 RETRIED_STATUSES: Final = frozenset({408, 429, 499, 500, 502, 503, 504, 522})
 
 
 class Transient(Exception):
-    """A failure that may go away; `failure` is what is raised when it does not.
+    """An error that is worth a retry; `failure` is raised if the retries fail too.
 
-    retry_after: seconds that the server asked for, or None. silent: the host gave no answer at all.
+    retry_after: seconds that the server asked for, or None. silent: the host did not answer at all.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ def retry_after(answer: Answer, now: float) -> float | None:
 
 
 def _date(text: str) -> float | None:
-    from email.utils import parsedate_to_datetime  # a few ms, for those who meet a date
+    from email.utils import parsedate_to_datetime  # takes a few ms, and is needed only for a date
 
     try:
         return parsedate_to_datetime(text).timestamp() if text else None
@@ -74,7 +74,7 @@ def _date(text: str) -> float | None:
 
 
 class Gate:
-    """Whether a host may be asked now: everybody waits when it said so, and nobody hammers one that is down."""
+    """Whether a host may be asked now: all requests wait if it asked for a pause, or fail at once if it is down."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -98,11 +98,11 @@ class Gate:
         return self._open_at - now
 
     def pause(self, seconds: float) -> None:
-        """Let nobody ask for so many seconds."""
+        """Delay all requests for so many seconds."""
         self._open_at = max(self._open_at, self._clock.monotonic() + seconds)
 
     def close(self, error: MirrorsyncError, seconds: float) -> None:
-        """Answer every question with a copy of `error` for so many seconds."""
+        """Fail every request with a copy of `error` for so many seconds."""
         self._closed_until = self._clock.monotonic() + seconds
         self._closed_by = error
 
@@ -121,7 +121,7 @@ class Budget:
         self._spent = 0.0
 
     def spend(self, begun: float) -> None:
-        """Take note that a request, begun at that time, has failed now."""
+        """Record that a request, begun at that time, has failed now."""
         now = self._clock.monotonic()
         self._spent += max(0.0, now - max(begun, self._counted_until))
         self._counted_until = max(self._counted_until, now)
@@ -132,7 +132,7 @@ class Budget:
         return self._spent > RETRY_BUDGET_SECONDS + (self._clock.monotonic() - self._opened) / 10
 
     def told(self, failure: MirrorsyncError) -> MirrorsyncError:
-        """Return a failure that says why it is the last one."""
+        """Return the failure, with the reason why it is not retried."""
         minutes = max(1, round(self._spent / 60))
         return failure.with_(
             message=f"{failure.message} (requests to this host have failed for {minutes} minutes: no more retries)"
@@ -140,7 +140,7 @@ class Budget:
 
 
 class Persistence:
-    """Tries again what failed for a moment, for both engines. attempts: how often in all, at least once.
+    """Retries requests, for both engines. attempts: how often in all, at least once.
 
     The first attempt goes without tenacity: its bookkeeping costs 66 microseconds a call, a fifth of a whole HEAD.
     """
@@ -153,7 +153,7 @@ class Persistence:
         self._budget = Budget(clock)
 
     async def ask(self, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Return what `attempt` returns, trying up to `attempts` times while it raises Transient. `what` is for people.
+        """Return what `attempt` returns, retrying while it raises Transient. what: is done, for messages.
 
         Raises: the failure inside the last Transient; RateLimited when a host asks for a longer pause than we take.
         """
@@ -172,7 +172,7 @@ class Persistence:
             except Transient as error:
                 raise self._judged(error, begun) from error.failure
 
-        import tenacity  # a run in which nothing fails starts 4 ms sooner without it
+        import tenacity  # imported late: a run without failures starts 4 ms sooner
 
         try:
             return await tenacity.AsyncRetrying(sleep=self._clock.asleep, **self._policy(what))(again)
@@ -206,7 +206,7 @@ class Persistence:
             raise self._given_up(error) from error.__cause__
 
     def noted(self, error: Transient) -> MirrorsyncError:
-        """Return the failure for who cannot try again here and may begin anew; the host's wish for a pause is kept.
+        """Return the error for callers that cannot retry here but may start over; a Retry-After is respected.
 
         Raises: RateLimited when it asks for a longer one than we take.
         """
@@ -221,7 +221,7 @@ class Persistence:
         return await attempt()
 
     def _judged(self, error: Transient, begun: float) -> Transient:
-        """Return `error`, or raise what ends the trying at once. begun: when the request was sent."""
+        """Return `error`, or raise if it must not be retried. begun: when the request was sent."""
         self._budget.spend(begun)
         if self._budget.exhausted:
             raise self._budget.told(error.failure) from error.failure
@@ -230,7 +230,7 @@ class Persistence:
         failure = error.failure
         if error.status == 429:
             failure = RateLimited(
-                f"the registry asks for a pause of {error.retry_after:.0f} seconds: {failure.message}"
+                f"rate limited: the registry asks to retry after {error.retry_after:.0f} seconds: {failure.message}"
             )
         self._gate.close(failure, error.retry_after)
         raise failure.with_()
@@ -263,7 +263,7 @@ class Persistence:
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """Return the seconds to wait: what the server asked for, with some spread after it, or a full-jitter backoff."""
+    """Return the seconds to wait: the server's Retry-After with some jitter added, or a full-jitter backoff."""
     import tenacity
 
     error = state.outcome.exception() if state.outcome else None

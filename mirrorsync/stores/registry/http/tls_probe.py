@@ -12,7 +12,7 @@ _WANTS_TLS = b"HTTPS"
 
 
 async def answers_with_tls(secure: Questions, url: str) -> bool:
-    """Tell whether a host answers over TLS at all, whatever it says; no credentials are sent. url: of the registry.
+    """Return whether a host answers over TLS at all, with any status; no credentials are sent. url: of the registry.
 
     Raises: TlsFailed for certificates of ours that cannot be used: that says nothing of the host.
     """
@@ -21,7 +21,7 @@ async def answers_with_tls(secure: Questions, url: str) -> bool:
 
 
 async def answers_without_tls(plain: Questions, url: str) -> bool:
-    """Tell whether a host answers in plain HTTP, and not only to say that it wants TLS; no credentials are sent."""
+    """Return whether a host answers over plain HTTP, other than to demand TLS; no credentials are sent."""
     answer = await _answer(plain, url)
     return answer is not None and not (answer.status == 400 and _WANTS_TLS in answer.body)
 
