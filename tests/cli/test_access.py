@@ -34,7 +34,7 @@ from tests.parts.images import image
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
 from tests.parts.wire import Registry
-from tests.stores.registry.asking import Heard, Time
+from tests.stores.registry.asking import RecordedEvents, Time
 
 
 class Came:
@@ -209,19 +209,19 @@ def test_without_options_nothing_is_said_and_nothing_asked() -> None:
     assert (found.output, found.reached.retries) == ("", None)
 
 
-def ask(found: Came, host: str, name: str = "app") -> Heard:
-    """Ask a registry something, reached as the options say; return what was heard meanwhile."""
-    heard = Heard()
+def ask(found: Came, host: str, name: str = "app") -> RecordedEvents:
+    """Ask a registry something, reached as the options say; return what was recorded meanwhile."""
+    recorded = RecordedEvents()
 
     async def run() -> None:
-        store = opener(replace(found.reached, observer=heard, clock=Time().clock))(host)
+        store = opener(replace(found.reached, observer=recorded, clock=Time().clock))(host)
         try:
             await store.repository(name).resolve(Tag("1"))
         finally:
             await store.close()
 
     asyncio.run(run())
-    return heard
+    return recorded
 
 
 @pytest.mark.parametrize("word", ["false", "0", "no"])

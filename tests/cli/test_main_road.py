@@ -15,7 +15,7 @@ from tests.parts.wire import Registry
 def test_what_skopeo_seeds_is_mirrored_and_read_back_by_skopeo_and_podman(
     mirrorsync: Mirrorsync, registry: DockerRegistry, second_registry: DockerRegistry, unique: str, tmp_path: Path
 ) -> None:
-    name = f"{unique}/shop/web"
+    name = f"{unique}/harness/web"
     images = {tag: multi_platform("web", tag) for tag in ("1.0", "1.1", "latest")}
     skopeo_seed(tmp_path / "seed", registry.host, name, images)
     mirrorsync.spec(

@@ -22,11 +22,11 @@ from mirrorsync.oci.ref import Tag
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.open import opener
-from tests.parts.doorman import basic
+from tests.parts.auth_service import basic
 from tests.parts.images import image, layer
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry, refusal
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import PLAIN, Shop
+from tests.stores.registry.asking import PLAIN, ClientHarness
 
 IMAGE = image([layer({"a": b"1"})])
 REPOSITORIES = ("app", "team/app", "team/sub/app", "teamwork/app", "other")
@@ -111,13 +111,13 @@ def user(tmp_path: Path, server: Unruly) -> Home:
 
 def login_sent(user: Home, registry_log: LoginLog, settings: HostSettings = PLAIN, /, **variables: str) -> str:
     """Resolve a tag; return the username and password that were sent."""
-    assert Shop(user.host, settings, {**user.variables, **variables}).resolve("1") is not None
+    assert ClientHarness(user.host, settings, {**user.variables, **variables}).resolve("1") is not None
     return registry_log.logins["app"]
 
 
 def error_of(user: Home, settings: HostSettings = PLAIN, /, **variables: str) -> MirrorsyncError:
     with pytest.raises(MirrorsyncError) as caught:
-        Shop(user.host, settings, {**user.variables, **variables}).resolve("1")
+        ClientHarness(user.host, settings, {**user.variables, **variables}).resolve("1")
     assert caught.value.where == f"{user.host}/app:1"
     return caught.value
 
@@ -342,7 +342,7 @@ def test_the_login_of_the_longest_namespace_is_sent(user: Home, registry_log: Lo
         for name in REPOSITORIES:
             assert await store.repository(name).resolve(Tag("1")) is not None
 
-    Shop(user.host, PLAIN, variables).run(everything)
+    ClientHarness(user.host, PLAIN, variables).run(everything)
     assert registry_log.logins == {
         "app": "all:pw",
         "team/app": "team:pw",
@@ -354,10 +354,10 @@ def test_the_login_of_the_longest_namespace_is_sent(user: Home, registry_log: Lo
 
 def test_a_login_for_one_namespace_is_not_sent_for_another(user: Home, registry_log: LoginLog) -> None:
     user.login(".config/containers/auth.json", "team", key=f"{user.host}/team")
-    shop = Shop(user.host, PLAIN, user.variables)
-    assert shop.resolve("1", "team/app") is not None
+    harness = ClientHarness(user.host, PLAIN, user.variables)
+    assert harness.resolve("1", "team/app") is not None
     with pytest.raises(Unauthorized):
-        shop.resolve("1", "app")
+        harness.resolve("1", "app")
     assert registry_log.logins == {"team/app": "team:pw"}
 
 
@@ -388,7 +388,7 @@ def test_a_credential_helper_is_run_once_for_many_repositories(user: Home) -> No
         for name in REPOSITORIES:
             assert await store.repository(name).resolve(Tag("1")) is not None
 
-    Shop(user.host, PLAIN, user.variables).run(everything)
+    ClientHarness(user.host, PLAIN, user.variables).run(everything)
     assert len(user.helped) == 1
 
 
@@ -531,7 +531,7 @@ def test_auth_files_are_not_read_for_a_registry_that_needs_no_login(tmp_path: Pa
     open_registry = TinyRegistry()
     open_registry.hold("app", IMAGE, "1")
     with Unruly(open_registry) as server:
-        assert Shop(server.host, PLAIN, user.variables).resolve("1") is not None
+        assert ClientHarness(server.host, PLAIN, user.variables).resolve("1") is not None
 
 
 @pytest.mark.parametrize("key", ["docker.io", "https://index.docker.io/v1/", "index.docker.io", "docker.io/library"])
@@ -548,8 +548,8 @@ def test_docker_hub_has_several_names(tmp_path: Path, key: str) -> None:
     tls = authority.issue("hub", "DNS:registry-1.docker.io").server()
     with Unruly(registry, tls=tls) as server, ForwardProxy({"registry-1.docker.io:443": server.host}) as proxy:
         settings = HostSettings(ca_file=str(authority.path))
-        shop = Shop("docker.io", settings, {**user.variables, "HTTPS_PROXY": proxy.url})
-        assert shop.resolve("1", "library/app") is not None
+        harness = ClientHarness("docker.io", settings, {**user.variables, "HTTPS_PROXY": proxy.url})
+        assert harness.resolve("1", "library/app") is not None
     assert registry_log.logins["library/app"] == "hub-user:pw"
 
 

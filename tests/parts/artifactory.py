@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from tests.parts.doorman import Doorman, with_tokens
+from tests.parts.auth_service import AuthService, with_tokens
 from tests.parts.tiny_registry import App, Asked, Reply, TinyRegistry, refusal
 
 
@@ -28,17 +28,17 @@ class Artifactory:
     clock: Callable[[], float] = lambda: 0.0
 
     def __post_init__(self) -> None:
-        self.doorman = Doorman(grants=self._granted, clock=self.clock, tells_why=False)
+        self.auth_service = AuthService(grants=self._granted, clock=self.clock, tells_why=False)
         self.registry = TinyRegistry()
 
     @property
     def app(self) -> App:
         """The registry and its token service."""
-        return with_tokens(self._answer, self.doorman, "/artifactory/token")
+        return with_tokens(self._answer, self.auth_service, "/artifactory/token")
 
     def at(self, url: str) -> None:
         """Set the URL under which it is reachable."""
-        self.doorman.realm = f"{url}/artifactory/token"
+        self.auth_service.realm = f"{url}/artifactory/token"
 
     def _granted(self, scopes: Iterable[str]) -> Iterable[str]:
         for scope in scopes:
@@ -48,7 +48,7 @@ class Artifactory:
                 yield scope.replace(":virtual/", ":")
 
     def _answer(self, asked: Asked) -> Reply:
-        if (refused := self.doorman.guard(asked)) is not None:
+        if (refused := self.auth_service.guard(asked)) is not None:
             return self._named_otherwise(refused) if self.own_scopes else refused
         if not self.pushes and asked.method in ("POST", "PUT", "PATCH"):
             return refusal(403, "DENIED", "not enough permissions to deploy")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.parts.doorman import basic_guard
+from tests.parts.auth_service import basic_guard
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry, refusal
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from tests.parts.doorman import Doorman, basic, with_tokens
+from tests.parts.auth_service import AuthService, basic, with_tokens
 from tests.parts.tiny_registry import App, Asked, Reply, TinyRegistry, refusal
 
 # By version, and by whether the account is one of the system or of a project.
@@ -32,18 +32,18 @@ class Harbor:
     clock: Callable[[], float] = lambda: 0.0
 
     def __post_init__(self) -> None:
-        self.doorman = Doorman(clock=self.clock, grants=self._granted)
+        self.auth_service = AuthService(clock=self.clock, grants=self._granted)
         self.registry = TinyRegistry(guard=self._guard)
 
     @property
     def app(self) -> App:
         """The registry, its token service and its API."""
-        registry = with_tokens(self.registry, self.doorman, "/service/token")
+        registry = with_tokens(self.registry, self.auth_service, "/service/token")
         return lambda asked: self._api(asked) if asked.path.startswith("/api/") else registry(asked)
 
     def at(self, url: str) -> None:
         """Set the URL under which it is reachable."""
-        self.doorman.realm = f"{url}/service/token"
+        self.auth_service.realm = f"{url}/service/token"
 
     def _granted(self, scopes: Iterable[str]) -> Iterable[str]:
         """An account without projects has no rights in them; an administrator has rights before a project exists."""
@@ -53,7 +53,7 @@ class Harbor:
 
     def _guard(self, asked: Asked) -> Reply | None:
         project = asked.path.removeprefix("/v2/").partition("/")[0]
-        refused = self.doorman.guard(asked)
+        refused = self.auth_service.guard(asked)
         if project and project not in self.projects and asked.authorization:
             code, message = MISSING[self.missing]
             reply = refusal(self.missing, code, message.replace("{project}", project))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from tests.parts.doorman import Doorman, needed_scopes, with_tokens
+from tests.parts.auth_service import AuthService, needed_scopes, with_tokens
 from tests.parts.tiny_registry import App, Asked, Reply, TinyRegistry, refusal
 
 LARGEST_PAGE = 100
@@ -28,7 +28,7 @@ class Quay:
     repositories: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.doorman = Doorman(grants=self._granted, clock=self.clock, anonymous=True)
+        self.auth_service = AuthService(grants=self._granted, clock=self.clock, anonymous=True)
         self.registry = TinyRegistry(guard=self._guard)
 
     @property
@@ -38,15 +38,15 @@ class Quay:
 
     def at(self, url: str) -> None:
         """Set the URL under which it is reachable."""
-        self.doorman.realm = f"{url}/v2/auth"
+        self.auth_service.realm = f"{url}/v2/auth"
 
     def _token(self, asked: Asked) -> Reply:
         if "delete" in asked.target:
             return refusal(400, "INVALID_REQUEST", "unable to decode repository and actions")
-        return self.doorman(asked)
+        return self.auth_service(asked)
 
     def _granted(self, scopes: Iterable[str]) -> Iterable[str]:
-        anonymous = self.doorman.asking == "anonymous"
+        anonymous = self.auth_service.asking == "anonymous"
         for scope in scopes:
             kind, name, actions = scope.split(":")
             mine = name.startswith(f"{self.namespace}/") and not anonymous
@@ -56,7 +56,7 @@ class Quay:
                 yield f"{kind}:{name}:{actions}"
 
     def _guard(self, asked: Asked) -> Reply | None:
-        refused = self.doorman.guard(asked)
+        refused = self.auth_service.guard(asked)
         if refused is not None:
             return refused
         for scope in needed_scopes(asked):
@@ -64,7 +64,7 @@ class Quay:
             if asked.method in ("POST", "PUT"):
                 self.repositories.add(name)
             elif name not in self.repositories:
-                return self.doorman.refusal(needed_scopes(asked))
+                return self.auth_service.refusal(needed_scopes(asked))
         return None
 
     def _pages(self, asked: Asked) -> Reply:

@@ -135,17 +135,17 @@ def test_what_is_remembered_is_compressed_only_when_it_is_wanted(
 
 def test_a_large_archive_announces_that_it_takes_a_while(tmp_path: Path) -> None:
     path = tarball(tmp_path / "a.tar", by_nix(Plain((bytes(300 << 20),)), ["app:1"]))
-    heard: list[Event] = []
+    recorded: list[Event] = []
 
     async def look() -> None:
-        async with opened(path, tmp_path / "cache", observer=heard.append) as store:
+        async with opened(path, tmp_path / "cache", observer=recorded.append) as store:
             await store.repository("app").resolve(Tag("1"))
 
     for _ in range(2):
         asyncio.run(look())
-    assert len(heard) == 1  # the second time it is known
-    assert isinstance(heard[0], Noticed)
-    assert "300 MiB" in heard[0].message
+    assert len(recorded) == 1  # the second time it is known
+    assert isinstance(recorded[0], Noticed)
+    assert "300 MiB" in recorded[0].message
 
 
 def _emptied(file: Path) -> None:
@@ -202,14 +202,14 @@ def test_entries_that_changed_places_are_no_entries(tmp_path: Path) -> None:
 def test_a_memory_that_cannot_be_written_is_told_once_and_stops_nothing(tmp_path: Path) -> None:
     path = tarball(tmp_path / "a.tar", by_nix(ONE, ["app:1"]))
     (tmp_path / "cache").write_bytes(b"a file")
-    heard: list[Event] = []
+    recorded: list[Event] = []
 
     async def look() -> None:
-        async with opened(path, tmp_path / "cache", observer=heard.append) as store:
+        async with opened(path, tmp_path / "cache", observer=recorded.append) as store:
             assert await store.repository("app").resolve(Tag("1"))
 
     asyncio.run(look())
-    assert [type(event) for event in heard] == [Noticed]
+    assert [type(event) for event in recorded] == [Noticed]
 
 
 def test_a_memory_that_is_wrong_is_an_error_once_and_then_forgotten(

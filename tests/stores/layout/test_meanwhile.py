@@ -135,8 +135,8 @@ class Scene:
 
     def __init__(self, layout: Path) -> None:
         self.layout = layout
-        self.heard: list[Event] = []
-        self.store = LayoutStore(layout, observer=self.heard.append)
+        self.recorded: list[Event] = []
+        self.store = LayoutStore(layout, observer=self.recorded.append)
         self.repository = self.store.repository("app")
 
     async def tag(self, made: Image, tag: str) -> None:
@@ -144,8 +144,8 @@ class Scene:
 
     @property
     def said(self) -> list[str]:
-        assert all(isinstance(event, Noticed) and event.where == f"oci:{self.layout}" for event in self.heard)
-        return [event.message for event in self.heard if isinstance(event, Noticed)]
+        assert all(isinstance(event, Noticed) and event.where == f"oci:{self.layout}" for event in self.recorded)
+        return [event.message for event in self.recorded if isinstance(event, Noticed)]
 
 
 def play(scene: Scene, *steps: Callable[[Scene], Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Talking to a server of the tests as the engine does: stores that are opened and closed, and time that jumps."""
+"""Helpers to talk to a server of the tests as the engine does: a client, a clock without waiting, recorded events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BYTES = "application/octet-stream"
 
 
 class Time:
-    """Time that passes only when somebody waits; every wait is on record."""
+    """A clock that moves only by waits, which take no time and are recorded."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -32,72 +32,72 @@ class Time:
         self._lock = threading.Lock()
 
     def __call__(self) -> float:
-        """Return the seconds since the beginning."""
+        """Return the seconds since the start."""
         return self.seconds
 
     def pass_by(self, seconds: float) -> None:
-        """Let time pass."""
+        """Move the clock."""
         with self._lock:
             self.seconds += seconds
 
     def sleep(self, seconds: float) -> None:
-        """Wait, in no time."""
+        """Record a wait, and move the clock."""
         with self._lock:
             self.waits.append(seconds)
         self.pass_by(seconds)
 
     async def asleep(self, seconds: float) -> None:
-        """Wait, in no time, and let others run."""
+        """Record a wait, move the clock, and let other tasks run."""
         self.sleep(seconds)
         await asyncio.sleep(0)
 
     @property
     def clock(self) -> Clock:
-        """The clock that the client takes; it began on some day in 2026."""
+        """The clock for the client; it starts on a day in 2026."""
         return Clock(self, lambda: 1_790_000_000.0 + self.seconds, self.sleep, self.asleep)
 
 
 @dataclass
-class Heard:
-    """Everything that was announced."""
+class RecordedEvents:
+    """An observer that records all events."""
 
     events: list[Event] = field(default_factory=list)
 
     def __call__(self, event: Event) -> None:
-        """Take an event."""
+        """Record an event."""
         self.events.append(event)
 
     @property
     def notices(self) -> list[str]:
-        """What the operator is told."""
+        """The notices, with their places."""
         return [f"{event.where}: {event.message}" for event in self.events if isinstance(event, Noticed)]
 
     @property
     def retries(self) -> list[Retrying]:
-        """What was tried again."""
+        """The retries."""
         return [event for event in self.events if isinstance(event, Retrying)]
 
 
 @dataclass
-class Shop:
-    """One registry as the client sees it. time: when it is there, all waiting takes none."""
+class ClientHarness:
+    """A store of one registry, opened for each call. time: if it is set, waits take no time."""
 
     host: str
     settings: HostSettings = PLAIN
     variables: Mapping[str, str] = field(default_factory=dict)
     time: Time | None = field(default_factory=Time)
-    heard: Heard = field(default_factory=Heard)
+    recorded: RecordedEvents = field(default_factory=RecordedEvents)
     attempts: int = ATTEMPTS
 
     def store(self) -> Store:
         """Open the store; on the event loop."""
         clock = self.time.clock if self.time is not None else Clock()
         settings = {self.host: self.settings}
-        around = Environment(settings, self.variables, observer=self.heard, clock=clock, retries=self.attempts - 1)
+        around = Environment(settings, self.variables, observer=self.recorded, clock=clock, retries=self.attempts - 1)
         return opener(around)(self.host)
 
     def run(self, work: Callable[[Store], Awaitable[T]]) -> T:
-        """Do some work with the store, and close it."""
+        """Run some work with the store, and close it."""
 
         async def run() -> T:
             store = self.store()

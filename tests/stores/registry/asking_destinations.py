@@ -9,15 +9,15 @@ from mirrorsync.errors import RepositoryNotFound
 from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.registry.store import RegistryStore
-from tests.parts.doorman import PASSWORD, USER
+from tests.parts.auth_service import PASSWORD, USER
 from tests.parts.images import Image
 from tests.parts.mirrorsync import Mirrorsync, plain
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, described
+from tests.stores.registry.asking import ClientHarness, described
 
 
-def asking(shop: Shop, name: str) -> list[object]:
+def asking(harness: ClientHarness, name: str) -> list[object]:
     """Ask for a tag, a blob (twice) and the tags; None and False are what is absent, and an absent list."""
 
     async def ask(store: Store) -> list[object]:
@@ -32,7 +32,7 @@ def asking(shop: Shop, name: str) -> list[object]:
             found.append(None)
         return found
 
-    return shop.run(ask)
+    return harness.run(ask)
 
 
 def copied(mirrorsync: Mirrorsync, source: Unruly, to: str, password: str = PASSWORD, code: int = 0) -> str:

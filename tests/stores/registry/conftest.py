@@ -8,7 +8,7 @@ import pytest
 
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, Time
+from tests.stores.registry.asking import ClientHarness, Time
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def server(tiny: TinyRegistry, time: Time) -> Iterator[Unruly]:
 
 
 @pytest.fixture
-def shop(server: Unruly, time: Time) -> Shop:
+def harness(server: Unruly, time: Time) -> ClientHarness:
     """The client's side."""
-    return Shop(server.host, time=time)
+    return ClientHarness(server.host, time=time)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from mirrorsync.stores.registry.http.network import Network
 from tests.parts.images import noise
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, described
+from tests.stores.registry.asking import ClientHarness, described
 
 OUTSIDE = "registry.example"
 INSIDE = ("127.0.0.1", "127.9.9.9", "::1", "169.254.169.254", "fe80::1", "0.0.0.0", "::ffff:127.0.0.1")
@@ -56,7 +56,7 @@ def test_a_storage_on_this_machine_is_reached_from_a_registry_on_it() -> None:
     registry.hold_blob("app", data)
     with Unruly(registry) as server, Unruly(lambda _: registry.blob_reply(data, _), name="localhost") as storage:
         server.fault("answer", "GET", "/blobs/", status=307, headers={"Location": f"{storage.url}/blob"})
-        assert Shop(server.host).small(described(data)) == data
+        assert ClientHarness(server.host).small(described(data)) == data
 
 
 def test_it_is_said_which_host_leads_inside() -> None:

@@ -14,12 +14,12 @@ from mirrorsync.secret import Secret
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.registry.store import RegistryStore
 from tests.parts.artifactory import Artifactory
-from tests.parts.doorman import PASSWORD, USER, basic_guard
+from tests.parts.auth_service import PASSWORD, USER, basic_guard
 from tests.parts.images import image, layer, noise
 from tests.parts.mirrorsync import Mirrorsync
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, Time
+from tests.stores.registry.asking import ClientHarness, Time
 from tests.stores.registry.asking_destinations import asking, copied, holds, spec
 
 IMAGE = image([layer({"a": b"1"}), noise("a layer", 1_200_000)])
@@ -87,13 +87,13 @@ def test_a_tag_that_is_listed_and_denied_is_denied(server: Unruly, artifactory: 
         assert await repository.resolve(Tag("2")) is not None
         assert await repository.resolve(Tag("3")) is None
 
-    Shop(server.host, LOGIN, time=time).run(ask)
+    ClientHarness(server.host, LOGIN, time=time).run(ask)
     assert len(server.seen.of("GET", "/tags/list")) == 1, "the list is read once"
 
 
 def test_a_source_that_is_denied_is_denied(server: Unruly, time: Time) -> None:
     with pytest.raises(Denied):
-        Shop(server.host, LOGIN, time=time).resolve("1", "team/app")
+        ClientHarness(server.host, LOGIN, time=time).resolve("1", "team/app")
 
 
 def test_a_push_that_is_denied_is_told_by_the_write(
@@ -113,17 +113,17 @@ def test_with_basic_authentication_the_api_is_asked_once_whether_the_login_is_go
     login = HostSettings(USER, Secret(password), plain_http=True)
     with Unruly(tiny) as basic:
         basic.fault("answer", "*", "/v2/.+", status=403)
-        shop = Shop(basic.host, login, time=time)
+        harness = ClientHarness(basic.host, login, time=time)
 
         async def many(store: Store) -> list[object]:
             assert isinstance(store, RegistryStore)
             return [await store.destination(f"team/{name}").resolve(Tag("1")) for name in ("a", "b", "c")]
 
         if password == PASSWORD:
-            assert shop.run(many) == [None, None, None]
+            assert harness.run(many) == [None, None, None]
         else:
             with pytest.raises(Unauthorized):
-                shop.run(many)
+                harness.run(many)
         assert len([asked for asked in basic.seen.of("GET", "^/v2/$") if asked.authorization]) == 1
 
 
@@ -133,7 +133,7 @@ def test_a_host_that_denies_everything_to_nobody_is_no_empty_one(server: Unruly,
         closed.fault("answer", "*", "/v2/.+", status=403)
         closed.fault("answer", "*", "/v2/$", status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
         with pytest.raises(Denied):
-            asking(Shop(closed.host, HostSettings(plain_http=True), time=time), "team/app")
+            asking(ClientHarness(closed.host, HostSettings(plain_http=True), time=time), "team/app")
 
 
 def test_the_registrys_own_name_of_a_scope_is_taken_once_and_remembered(
@@ -143,7 +143,7 @@ def test_the_registrys_own_name_of_a_scope_is_taken_once_and_remembered(
     file = spec(mirrorsync, source, server)
     mirrorsync("apply", file, code=0)
     assert holds(artifactory.registry, "team/app", IMAGE)
-    asked = [question.scopes for question in artifactory.doorman.questions]
+    asked = [question.scopes for question in artifactory.auth_service.token_requests]
     assert asked[:2] == [("repository:team/app:pull,push",), ("repository:virtual/team/app:pull",)]
     assert len(asked) <= 4
 
@@ -153,11 +153,11 @@ def test_scopes_that_are_no_repositorys_are_taken(server: Unruly, time: Time) ->
     tiny = TinyRegistry()
     tiny.hold("team/app", IMAGE, "1")
     artifactory = Artifactory()
-    artifactory.doorman.challenges = ('Bearer realm="{realm}",service="tests",scope="aws"',)
-    artifactory.doorman.grants = lambda scopes: ["repository:team/app:pull"] if "aws" in scopes else []
-    tiny.guard = artifactory.doorman.guard
-    doorman = artifactory.doorman
-    server.app = lambda asked: doorman(asked) if asked.path == "/artifactory/token" else tiny(asked)
-    doorman.realm = f"{server.url}/artifactory/token"
-    assert Shop(server.host, LOGIN, time=time).resolve("1", "team/app") is not None
-    assert [question.scopes for question in doorman.questions] == [("repository:team/app:pull",), ("aws",)]
+    artifactory.auth_service.challenges = ('Bearer realm="{realm}",service="tests",scope="aws"',)
+    artifactory.auth_service.grants = lambda scopes: ["repository:team/app:pull"] if "aws" in scopes else []
+    tiny.guard = artifactory.auth_service.guard
+    auth_service = artifactory.auth_service
+    server.app = lambda asked: auth_service(asked) if asked.path == "/artifactory/token" else tiny(asked)
+    auth_service.realm = f"{server.url}/artifactory/token"
+    assert ClientHarness(server.host, LOGIN, time=time).resolve("1", "team/app") is not None
+    assert [question.scopes for question in auth_service.token_requests] == [("repository:team/app:pull",), ("aws",)]

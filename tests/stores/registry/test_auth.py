@@ -14,11 +14,11 @@ from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.ref import Tag
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import Store, WritableRepository
-from tests.parts.doorman import PASSWORD, REFRESH, USER, Doorman, basic, basic_guard, with_tokens
+from tests.parts.auth_service import PASSWORD, REFRESH, USER, AuthService, basic, basic_guard, with_tokens
 from tests.parts.images import image, layer, noise
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry, refusal
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import PLAIN, Shop, Time, described, pieces
+from tests.stores.registry.asking import PLAIN, ClientHarness, Time, described, pieces
 
 IMAGE = image([layer({"a": b"1"})])
 LARGE = noise("large", 1_500_000)
@@ -27,28 +27,28 @@ WRONG = HostSettings(username=USER, password=Secret("canary-wrong-password"), pl
 
 
 @pytest.fixture
-def doorman(time: Time) -> Doorman:
-    return Doorman(clock=time)
+def auth_service(time: Time) -> AuthService:
+    return AuthService(clock=time)
 
 
 @pytest.fixture
-def tiny(doorman: Doorman) -> TinyRegistry:
-    registry = TinyRegistry(guard=doorman.guard)
+def tiny(auth_service: AuthService) -> TinyRegistry:
+    registry = TinyRegistry(guard=auth_service.guard)
     for name in ("app", "other", "third"):
         registry.hold(name, IMAGE, "1")
     return registry
 
 
 @pytest.fixture
-def server(tiny: TinyRegistry, doorman: Doorman, time: Time) -> Iterator[Unruly]:
-    with Unruly(with_tokens(tiny, doorman), clock=time) as running:
-        doorman.realm = f"{running.url}/token"
+def server(tiny: TinyRegistry, auth_service: AuthService, time: Time) -> Iterator[Unruly]:
+    with Unruly(with_tokens(tiny, auth_service), clock=time) as running:
+        auth_service.realm = f"{running.url}/token"
         yield running
 
 
 @pytest.fixture
-def shop(server: Unruly, time: Time) -> Shop:
-    return Shop(server.host, LOGIN, time=time)
+def harness(server: Unruly, time: Time) -> ClientHarness:
+    return ClientHarness(server.host, LOGIN, time=time)
 
 
 async def resolve(repository: WritableRepository) -> object:
@@ -56,7 +56,7 @@ async def resolve(repository: WritableRepository) -> object:
 
 
 def test_a_token_is_fetched_once_for_each_scope_and_used_for_all_its_requests(
-    server: Unruly, shop: Shop, doorman: Doorman
+    server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     async def many(store: Store) -> None:
         for name in ("app", "other"):
@@ -64,41 +64,43 @@ def test_a_token_is_fetched_once_for_each_scope_and_used_for_all_its_requests(
             await asyncio.gather(*(repository.resolve(Tag("1")) for _ in range(20)))
             _ = [tag async for tag in repository.tags()]
 
-    shop.run(many)
-    assert [question.scopes for question in doorman.questions] == [
+    harness.run(many)
+    assert [question.scopes for question in auth_service.token_requests] == [
         ("repository:app:pull",),
         ("repository:other:pull",),
     ]
-    assert {question.who for question in doorman.questions} == {"password"}
+    assert {question.grant for question in auth_service.token_requests} == {"password"}
     assert len(server.seen.of("GET", "^/v2/$")) == 1
     for asked in server.seen.requests:
         name = "app" if "/app/" in asked.target else "other"
         if "/token" not in asked.target and asked.path != "/v2/":
-            token = next(one.token for one in doorman.questions if f":{name}:" in one.scopes[0])
+            token = next(one.token for one in auth_service.token_requests if f":{name}:" in one.scopes[0])
             assert asked.authorization == f"Bearer {token}"
 
 
-def test_who_has_no_credentials_gets_an_anonymous_token(server: Unruly, shop: Shop, doorman: Doorman) -> None:
-    doorman.anonymous = True
-    shop.settings = PLAIN
-    assert shop.resolve("1") is not None
-    assert [question.who for question in doorman.questions] == ["anonymous"]
+def test_who_has_no_credentials_gets_an_anonymous_token(
+    server: Unruly, harness: ClientHarness, auth_service: AuthService
+) -> None:
+    auth_service.anonymous = True
+    harness.settings = PLAIN
+    assert harness.resolve("1") is not None
+    assert [question.grant for question in auth_service.token_requests] == ["anonymous"]
 
 
 @pytest.mark.parametrize("member", ["token", "access_token"])
-def test_a_token_has_two_names(server: Unruly, shop: Shop, doorman: Doorman, member: str) -> None:
-    doorman.extra = {"token": None}
+def test_a_token_has_two_names(server: Unruly, harness: ClientHarness, auth_service: AuthService, member: str) -> None:
+    auth_service.extra = {"token": None}
     real = server.app
 
     def renamed(asked: Asked) -> Reply:
         reply = real(asked)
         if asked.path == "/token":
-            document = {member: doorman.questions[-1].token}
+            document = {member: auth_service.token_requests[-1].token}
             reply.body = json.dumps(document).encode()
         return reply
 
     server.app = renamed
-    assert shop.resolve("1") is not None
+    assert harness.resolve("1") is not None
 
 
 BAD_TOKENS = {
@@ -118,16 +120,16 @@ BAD_TOKENS = {
 
 
 @pytest.mark.parametrize("body", BAD_TOKENS.values(), ids=BAD_TOKENS)
-def test_what_is_no_token_is_refused(server: Unruly, shop: Shop, body: bytes) -> None:
+def test_what_is_no_token_is_refused(server: Unruly, harness: ClientHarness, body: bytes) -> None:
     server.fault("answer", "*", "/token", status=200, body=body)
     with pytest.raises(RegistryFailure, match="token") as caught:
-        shop.resolve("1")
+        harness.resolve("1")
     assert caught.value.where == f"{server.host}/app:1"
     assert not server.seen.of("HEAD")
 
 
 @pytest.mark.parametrize("lifetime", ["1e999", "-5", "0", "null", "true", '"300"', "1" + "0" * 400, "[]"])
-def test_an_odd_lifetime_of_a_token_is_none_to_trip_over(server: Unruly, shop: Shop, lifetime: str) -> None:
+def test_an_odd_lifetime_of_a_token_is_none_to_trip_over(server: Unruly, harness: ClientHarness, lifetime: str) -> None:
     real = server.app
 
     def odd(asked: Asked) -> Reply:
@@ -138,14 +140,14 @@ def test_an_odd_lifetime_of_a_token_is_none_to_trip_over(server: Unruly, shop: S
         return reply
 
     server.app = odd
-    assert shop.resolve("1") is not None
+    assert harness.resolve("1") is not None
 
 
 @pytest.mark.parametrize("lifetime", [60, 300, 3600, None])
 def test_a_token_is_renewed_before_it_ends(
-    server: Unruly, shop: Shop, doorman: Doorman, time: Time, lifetime: float | None
+    server: Unruly, harness: ClientHarness, auth_service: AuthService, time: Time, lifetime: float | None
 ) -> None:
-    doorman.lifetime = lifetime
+    auth_service.lifetime = lifetime
     life = lifetime or 60
 
     async def over_time(repository: WritableRepository) -> None:
@@ -153,84 +155,90 @@ def test_a_token_is_renewed_before_it_ends(
             assert await repository.resolve(Tag("1")) is not None
             time.pass_by(life / 7)
 
-    shop.within(over_time)
-    assert 3 <= len(doorman.questions) <= 5
+    harness.within(over_time)
+    assert 3 <= len(auth_service.token_requests) <= 5
     # Nobody ever showed a token that was over: beyond the first question, none was refused.
     assert len(server.seen.of("HEAD")) == 20
 
 
-def test_a_token_is_not_used_in_its_last_moments(server: Unruly, shop: Shop, doorman: Doorman, time: Time) -> None:
+def test_a_token_is_not_used_in_its_last_moments(
+    server: Unruly, harness: ClientHarness, auth_service: AuthService, time: Time
+) -> None:
     async def late(repository: WritableRepository) -> None:
         await repository.resolve(Tag("1"))
         time.pass_by(295)
         await repository.resolve(Tag("1"))
 
-    shop.within(late)
-    assert len(doorman.questions) == 2
+    harness.within(late)
+    assert len(auth_service.token_requests) == 2
 
 
-def test_a_wrong_clock_at_the_token_service_does_no_harm(server: Unruly, shop: Shop, doorman: Doorman) -> None:
-    doorman.extra = {"issued_at": "2001-01-01T00:00:00Z"}
+def test_a_wrong_clock_at_the_token_service_does_no_harm(
+    server: Unruly, harness: ClientHarness, auth_service: AuthService
+) -> None:
+    auth_service.extra = {"issued_at": "2001-01-01T00:00:00Z"}
 
     async def twice(repository: WritableRepository) -> None:
         await repository.resolve(Tag("1"))
         await repository.resolve(Tag("1"))
 
-    shop.within(twice)
-    assert len(doorman.questions) == 1
+    harness.within(twice)
+    assert len(auth_service.token_requests) == 1
 
 
-def test_a_refused_token_is_renewed_once(server: Unruly, shop: Shop, doorman: Doorman) -> None:
+def test_a_refused_token_is_renewed_once(server: Unruly, harness: ClientHarness, auth_service: AuthService) -> None:
     async def revoked(repository: WritableRepository) -> None:
         await repository.resolve(Tag("1"))
-        doorman.tokens.clear()
+        auth_service.tokens.clear()
         assert await repository.resolve(Tag("1")) is not None
 
-    shop.within(revoked)
-    assert len(doorman.questions) == 2
+    harness.within(revoked)
+    assert len(auth_service.token_requests) == 2
     assert len(server.seen.of("HEAD")) == 3
 
 
-def test_many_questions_with_one_refused_token_renew_it_once(server: Unruly, shop: Shop, doorman: Doorman) -> None:
+def test_many_questions_with_one_refused_token_renew_it_once(
+    server: Unruly, harness: ClientHarness, auth_service: AuthService
+) -> None:
     async def revoked(repository: WritableRepository) -> None:
         await repository.resolve(Tag("1"))
-        doorman.tokens.clear()
+        auth_service.tokens.clear()
         await asyncio.gather(*(repository.resolve(Tag("1")) for _ in range(25)))
 
-    shop.within(revoked)
-    assert len(doorman.questions) == 2
+    harness.within(revoked)
+    assert len(auth_service.token_requests) == 2
 
 
 @pytest.mark.parametrize("engine", ["questions", "bytes"])
 def test_a_registry_that_takes_no_token_is_not_asked_for_ever(
-    server: Unruly, shop: Shop, doorman: Doorman, tiny: TinyRegistry, engine: str
+    server: Unruly, harness: ClientHarness, auth_service: AuthService, tiny: TinyRegistry, engine: str
 ) -> None:
-    tiny.guard = lambda asked: doorman.refusal(["repository:app:pull"])
+    tiny.guard = lambda asked: auth_service.refusal(["repository:app:pull"])
     with pytest.raises(Unauthorized) as caught:
-        shop.small(described(LARGE)) if engine == "questions" else shop.large(described(LARGE))
-    assert len(doorman.questions) == 2
+        harness.small(described(LARGE)) if engine == "questions" else harness.large(described(LARGE))
+    assert len(auth_service.token_requests) == 2
     assert len(server.seen.of("GET", "/blobs/")) == 2
     assert caught.value.remedy
 
 
 def test_a_token_with_too_few_rights_is_asked_for_with_what_is_missing(
-    server: Unruly, shop: Shop, doorman: Doorman
+    server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
-    real = doorman.guard
+    real = auth_service.guard
 
     def wants_more(asked: Asked) -> Reply | None:
         if (refused := real(asked)) is not None:
             return refused
-        _, allowed = doorman.tokens[asked.authorization.removeprefix("Bearer ")]
+        _, allowed = auth_service.tokens[asked.authorization.removeprefix("Bearer ")]
         if "/manifests/" in asked.path and "repository:base:pull" not in allowed:
             scope = "repository:app:pull repository:base:pull"
-            challenge = f'Bearer realm="{doorman.realm}",scope="{scope}",error="insufficient_scope"'
+            challenge = f'Bearer realm="{auth_service.realm}",scope="{scope}",error="insufficient_scope"'
             return refusal(401, "DENIED", headers={"WWW-Authenticate": challenge})
         return None
 
-    server.app = with_tokens(lambda asked: wants_more(asked) or tiny_of(server)(asked), doorman)
-    assert shop.resolve("1") is not None
-    assert [set(question.scopes) for question in doorman.questions] == [
+    server.app = with_tokens(lambda asked: wants_more(asked) or tiny_of(server)(asked), auth_service)
+    assert harness.resolve("1") is not None
+    assert [set(question.scopes) for question in auth_service.token_requests] == [
         {"repository:app:pull"},
         {"repository:app:pull", "repository:base:pull"},
     ]
@@ -243,39 +251,43 @@ def tiny_of(server: Unruly) -> TinyRegistry:
 
 
 def test_a_token_service_that_gives_less_than_was_asked_for_makes_no_loop(
-    server: Unruly, shop: Shop, doorman: Doorman
+    server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
-    doorman.grants = lambda scopes: []
+    auth_service.grants = lambda scopes: []
     with pytest.raises(Unauthorized):
-        shop.resolve("1")
-    assert len(doorman.questions) == 2
+        harness.resolve("1")
+    assert len(auth_service.token_requests) == 2
 
 
 def test_a_mount_asks_for_both_repositories_and_the_written_one_first(
-    server: Unruly, shop: Shop, doorman: Doorman
+    server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     blob = described(next(iter(IMAGE.blobs.values())))
 
     async def mounted(repository: WritableRepository) -> bool:
         return await repository.mount(blob, "other")
 
-    assert shop.within(mounted, "new") is True
-    assert [question.scopes for question in doorman.questions] == [
+    assert harness.within(mounted, "new") is True
+    assert [question.scopes for question in auth_service.token_requests] == [
         ("repository:new:pull,push", "repository:other:pull"),
     ]
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
-def test_a_mount_that_gets_no_token_is_a_copy(server: Unruly, shop: Shop, doorman: Doorman, status: int) -> None:
+def test_a_mount_that_gets_no_token_is_a_copy(
+    server: Unruly, harness: ClientHarness, auth_service: AuthService, status: int
+) -> None:
     server.fault("answer", "GET", "/token.*other", status=status)
 
     async def mounted(repository: WritableRepository) -> bool:
         return await repository.mount(described(b"x"), "other")
 
-    assert shop.within(mounted, "new") is False
+    assert harness.within(mounted, "new") is False
 
 
-def test_a_token_is_not_lent_to_another_scope(server: Unruly, shop: Shop, doorman: Doorman) -> None:
+def test_a_token_is_not_lent_to_another_scope(
+    server: Unruly, harness: ClientHarness, auth_service: AuthService
+) -> None:
     async def all_of_it(store: Store) -> None:
         repository = store.repository("app")
         await repository.resolve(Tag("1"))
@@ -283,8 +295,8 @@ def test_a_token_is_not_lent_to_another_scope(server: Unruly, shop: Shop, doorma
         await store.repository("other").resolve(Tag("1"))
         await repository.resolve(Tag("1"))
 
-    shop.run(all_of_it)
-    assert [question.scopes for question in doorman.questions] == [
+    harness.run(all_of_it)
+    assert [question.scopes for question in auth_service.token_requests] == [
         ("repository:app:pull",),
         ("repository:app:pull,push",),
         ("repository:other:pull",),
@@ -298,11 +310,11 @@ def auth_file(tmp_path: Path, host: str, **entry: str) -> dict[str, str]:
 
 
 def test_an_identity_token_is_exchanged_with_post_and_goes_nowhere_else(
-    server: Unruly, time: Time, doorman: Doorman, tmp_path: Path
+    server: Unruly, time: Time, auth_service: AuthService, tmp_path: Path
 ) -> None:
-    shop = Shop(server.host, PLAIN, auth_file(tmp_path, server.host, identitytoken=REFRESH), time)
-    assert shop.resolve("1") is not None
-    assert [(question.method, question.who, question.scopes) for question in doorman.questions] == [
+    harness = ClientHarness(server.host, PLAIN, auth_file(tmp_path, server.host, identitytoken=REFRESH), time)
+    assert harness.resolve("1") is not None
+    assert [(question.method, question.grant, question.scopes) for question in auth_service.token_requests] == [
         ("POST", "refresh token", ("repository:app:pull",))
     ]
     assert all(REFRESH not in f"{asked.target} {asked.headers}" for asked in server.seen.requests)
@@ -310,107 +322,109 @@ def test_an_identity_token_is_exchanged_with_post_and_goes_nowhere_else(
 
 @pytest.mark.parametrize("status", [404, 405])
 def test_a_token_service_that_knows_no_post_is_asked_with_get(
-    server: Unruly, time: Time, doorman: Doorman, tmp_path: Path, status: int
+    server: Unruly, time: Time, auth_service: AuthService, tmp_path: Path, status: int
 ) -> None:
     variables = auth_file(tmp_path, server.host, identitytoken=REFRESH, auth=basic().removeprefix("Basic "))
     server.fault("answer", "POST", "/token", status=status)
-    assert Shop(server.host, PLAIN, variables, time).resolve("1") is not None
-    assert [question.who for question in doorman.questions] == ["password"]
+    assert ClientHarness(server.host, PLAIN, variables, time).resolve("1") is not None
+    assert [question.grant for question in auth_service.token_requests] == ["password"]
 
 
 def test_a_refresh_token_that_comes_with_a_token_is_used_from_then_on(
-    server: Unruly, shop: Shop, doorman: Doorman
+    server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
-    doorman.extra = {"refresh_token": REFRESH}
+    auth_service.extra = {"refresh_token": REFRESH}
 
     async def both(store: Store) -> None:
         await store.repository("app").resolve(Tag("1"))
         await store.repository("other").resolve(Tag("1"))
 
-    shop.run(both)
-    assert [question.who for question in doorman.questions] == ["password", "refresh token"]
+    harness.run(both)
+    assert [question.grant for question in auth_service.token_requests] == ["password", "refresh token"]
 
 
 def test_a_refresh_token_that_is_refused_later_gives_way_to_the_password(
-    server: Unruly, shop: Shop, doorman: Doorman
+    server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
-    doorman.extra = {"refresh_token": "canary-of-no-use"}
+    auth_service.extra = {"refresh_token": "canary-of-no-use"}
 
     async def both(store: Store) -> None:
         await store.repository("app").resolve(Tag("1"))
         await store.repository("other").resolve(Tag("1"))
 
-    shop.run(both)
-    assert [question.who for question in doorman.questions] == ["password", "refresh token", "password"]
+    harness.run(both)
+    assert [question.grant for question in auth_service.token_requests] == ["password", "refresh token", "password"]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_token_service_in_trouble_is_asked_again(server: Unruly, shop: Shop, status: int) -> None:
+def test_a_token_service_in_trouble_is_asked_again(server: Unruly, harness: ClientHarness, status: int) -> None:
     server.fault("answer", "GET", "/token", hits=[1, 2], status=status)
-    assert shop.resolve("1") is not None
+    assert harness.resolve("1") is not None
     assert len(server.seen.of("GET", "/token")) == 3
 
 
-Use = Callable[[Shop], object]
+Use = Callable[[ClientHarness], object]
 USES: dict[str, Use] = {
-    "a question": lambda shop: shop.resolve("1"),
-    "reading": lambda shop: shop.large(described(LARGE)),
-    "writing": lambda shop: shop.put(described(LARGE), pieces(LARGE)),
+    "a question": lambda harness: harness.resolve("1"),
+    "reading": lambda harness: harness.large(described(LARGE)),
+    "writing": lambda harness: harness.put(described(LARGE), pieces(LARGE)),
 }
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 def test_a_wrong_password_is_said_with_what_to_do_and_never_shown(
-    server: Unruly, shop: Shop, doorman: Doorman, use: Use
+    server: Unruly, harness: ClientHarness, auth_service: AuthService, use: Use
 ) -> None:
-    shop.settings = WRONG
+    harness.settings = WRONG
     with pytest.raises(Unauthorized, match="incorrect username or password") as caught:
-        use(shop)
+        use(harness)
     error = caught.value
     assert error.exit_code == 1
     assert "username and password" in error.remedy
     assert error.where.startswith(f"{server.host}/app")
-    assert "canary" not in f"{error} {error!r} {error.remedy} {shop.settings} {shop.settings!r}"
-    assert len(doorman.questions) == 1
+    assert "canary" not in f"{error} {error!r} {error.remedy} {harness.settings} {harness.settings!r}"
+    assert len(auth_service.token_requests) == 1
 
 
-def test_a_wrong_password_is_not_tried_for_every_tag(server: Unruly, shop: Shop, doorman: Doorman) -> None:
-    shop.settings = WRONG
+def test_a_wrong_password_is_not_tried_for_every_tag(
+    server: Unruly, harness: ClientHarness, auth_service: AuthService
+) -> None:
+    harness.settings = WRONG
 
     async def many(repository: WritableRepository) -> None:
         for _ in range(20):
             with pytest.raises(Unauthorized):
                 await repository.resolve(Tag("1"))
 
-    shop.within(many)
-    assert len(doorman.questions) == 1
+    harness.within(many)
+    assert len(auth_service.token_requests) == 1
 
 
 def test_a_wrong_password_for_basic_is_sent_once_for_each_question(
-    server: Unruly, shop: Shop, tiny: TinyRegistry
+    server: Unruly, harness: ClientHarness, tiny: TinyRegistry
 ) -> None:
-    shop.settings = WRONG
+    harness.settings = WRONG
     tiny.guard = basic_guard('Basic realm="x"')
     with pytest.raises(Unauthorized):
-        shop.resolve("1")
+        harness.resolve("1")
     assert len(server.seen.of("HEAD")) == 1
 
 
-def test_who_may_not_is_told_so_and_not_to_check_the_password(server: Unruly, shop: Shop) -> None:
+def test_who_may_not_is_told_so_and_not_to_check_the_password(server: Unruly, harness: ClientHarness) -> None:
     body = b'{"errors": [{"code": "DENIED", "message": "requested access to the resource is denied"}]}'
     server.fault("answer", pattern="/manifests/", status=403, body=body)
     with pytest.raises(Denied, match="requested access") as caught:
-        shop.resolve("1")
+        harness.resolve("1")
     assert "right" in caught.value.remedy
 
 
 def test_a_token_that_runs_out_while_a_blob_is_uploaded_costs_one_more_attempt(
-    server: Unruly, shop: Shop, doorman: Doorman, tiny: TinyRegistry
+    server: Unruly, harness: ClientHarness, auth_service: AuthService, tiny: TinyRegistry
 ) -> None:
     blob = described(LARGE)
 
     def chunks() -> Iterator[bytes]:
-        doorman.tokens.clear()  # after the request was authorised
+        auth_service.tokens.clear()  # after the request was authorised
         yield from pieces(LARGE)
 
     async def written(repository: WritableRepository) -> None:
@@ -419,13 +433,13 @@ def test_a_token_that_runs_out_while_a_blob_is_uploaded_costs_one_more_attempt(
         assert caught.value.transient
         await asyncio.to_thread(repository.put, blob, pieces(LARGE))
 
-    shop.within(written)
+    harness.within(written)
     assert tiny.blobs["app", blob.digest] == LARGE
-    assert len(doorman.questions) == 2
+    assert len(auth_service.token_requests) == 2
 
 
 def test_a_token_that_runs_out_between_parts_is_renewed_and_no_part_is_sent_twice(
-    server: Unruly, shop: Shop, doorman: Doorman, tiny: TinyRegistry
+    server: Unruly, harness: ClientHarness, auth_service: AuthService, tiny: TinyRegistry
 ) -> None:
     data = noise("parts", 3 * 1024 * 1024)
     real = server.app
@@ -434,8 +448,8 @@ def test_a_token_that_runs_out_between_parts_is_renewed_and_no_part_is_sent_twic
     async def written(repository: WritableRepository) -> None:
         with pytest.raises(MirrorsyncError):
             await asyncio.to_thread(repository.put, described(data), pieces(data))
-        doorman.lifetime = 1e-9
+        auth_service.lifetime = 1e-9
         await asyncio.to_thread(repository.put, described(data), pieces(data))
 
-    shop.within(written)
+    harness.within(written)
     assert tiny.blobs["app", described(data).digest] == data

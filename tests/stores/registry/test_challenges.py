@@ -13,11 +13,11 @@ from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.ref import Tag
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import Store, WritableRepository
-from tests.parts.doorman import PASSWORD, REFRESH, USER, Doorman, basic_guard, with_tokens
+from tests.parts.auth_service import PASSWORD, REFRESH, USER, AuthService, basic_guard, with_tokens
 from tests.parts.images import image, layer, noise
 from tests.parts.tiny_registry import Reply, TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import PLAIN, Shop, Time
+from tests.stores.registry.asking import PLAIN, ClientHarness, Time
 
 IMAGE = image([layer({"a": b"1"})])
 LARGE = noise("large", 1_500_000)
@@ -26,28 +26,28 @@ WRONG = HostSettings(username=USER, password=Secret("canary-wrong-password"), pl
 
 
 @pytest.fixture
-def doorman(time: Time) -> Doorman:
-    return Doorman(clock=time)
+def auth_service(time: Time) -> AuthService:
+    return AuthService(clock=time)
 
 
 @pytest.fixture
-def tiny(doorman: Doorman) -> TinyRegistry:
-    registry = TinyRegistry(guard=doorman.guard)
+def tiny(auth_service: AuthService) -> TinyRegistry:
+    registry = TinyRegistry(guard=auth_service.guard)
     for name in ("app", "other", "third"):
         registry.hold(name, IMAGE, "1")
     return registry
 
 
 @pytest.fixture
-def server(tiny: TinyRegistry, doorman: Doorman, time: Time) -> Iterator[Unruly]:
-    with Unruly(with_tokens(tiny, doorman), clock=time) as running:
-        doorman.realm = f"{running.url}/token"
+def server(tiny: TinyRegistry, auth_service: AuthService, time: Time) -> Iterator[Unruly]:
+    with Unruly(with_tokens(tiny, auth_service), clock=time) as running:
+        auth_service.realm = f"{running.url}/token"
         yield running
 
 
 @pytest.fixture
-def shop(server: Unruly, time: Time) -> Shop:
-    return Shop(server.host, LOGIN, time=time)
+def harness(server: Unruly, time: Time) -> ClientHarness:
+    return ClientHarness(server.host, LOGIN, time=time)
 
 
 async def resolve(repository: WritableRepository) -> object:
@@ -75,10 +75,10 @@ CHALLENGES = {
 
 @pytest.mark.parametrize("challenges", CHALLENGES.values(), ids=CHALLENGES)
 def test_basic_is_found_among_other_challenges(
-    server: Unruly, shop: Shop, tiny: TinyRegistry, challenges: tuple[str, ...]
+    server: Unruly, harness: ClientHarness, tiny: TinyRegistry, challenges: tuple[str, ...]
 ) -> None:
     tiny.guard = basic_guard(*challenges)
-    assert shop.resolve("1") is not None
+    assert harness.resolve("1") is not None
 
 
 BEARERS = {
@@ -95,9 +95,11 @@ BEARERS = {
 
 
 @pytest.mark.parametrize("challenge", BEARERS.values(), ids=BEARERS)
-def test_a_bearer_challenge_may_look_many_ways(server: Unruly, shop: Shop, doorman: Doorman, challenge: str) -> None:
-    doorman.challenges = (challenge,)
-    assert shop.resolve("1") is not None
+def test_a_bearer_challenge_may_look_many_ways(
+    server: Unruly, harness: ClientHarness, auth_service: AuthService, challenge: str
+) -> None:
+    auth_service.challenges = (challenge,)
+    assert harness.resolve("1") is not None
     (asked,) = server.seen.of("GET", "/token")
     assert asked.query["scope"] == "repository:app:pull"
     if "account" in challenge:
@@ -119,27 +121,29 @@ def test_a_bearer_challenge_may_look_many_ways(server: Unruly, shop: Shop, doorm
     ids=["none", "negotiate", "bearer alone", "an empty realm", "garbage", "quotes", "commas", "spaces"],
 )
 def test_a_refusal_without_a_challenge_that_can_be_met_is_unauthorized(
-    server: Unruly, shop: Shop, tiny: TinyRegistry, challenges: tuple[str, ...]
+    server: Unruly, harness: ClientHarness, tiny: TinyRegistry, challenges: tuple[str, ...]
 ) -> None:
     tiny.guard = basic_guard(*challenges, password="another")
     with pytest.raises(Unauthorized) as caught:
-        shop.resolve("1")
+        harness.resolve("1")
     assert caught.value.remedy
     assert all(asked.authorization == "" for asked in server.seen.requests)
 
 
-def test_a_challenge_that_only_comes_with_the_api_is_remembered(server: Unruly, shop: Shop, tiny: TinyRegistry) -> None:
+def test_a_challenge_that_only_comes_with_the_api_is_remembered(
+    server: Unruly, harness: ClientHarness, tiny: TinyRegistry
+) -> None:
     guard = basic_guard('Basic realm="here"')
     silent = basic_guard()
     tiny.guard = lambda asked: guard(asked) if asked.path == "/v2/" else silent(asked)
-    assert shop.resolve("1") is not None
+    assert harness.resolve("1") is not None
 
 
 def test_a_challenge_that_only_comes_with_the_question_is_met(
-    server: Unruly, shop: Shop, tiny: TinyRegistry, doorman: Doorman
+    server: Unruly, harness: ClientHarness, tiny: TinyRegistry, auth_service: AuthService
 ) -> None:
-    tiny.guard = lambda asked: None if asked.path == "/v2/" else doorman.guard(asked)
-    assert shop.resolve("1") is not None
+    tiny.guard = lambda asked: None if asked.path == "/v2/" else auth_service.guard(asked)
+    assert harness.resolve("1") is not None
     assert len(server.seen.of("HEAD")) == 2
 
 
@@ -147,39 +151,41 @@ ELSEWHERE = "localhost"  # the same machine under another name is another host
 
 
 def test_a_token_service_elsewhere_gets_no_credentials_and_the_operator_is_told_once(
-    server: Unruly, shop: Shop, doorman: Doorman
+    server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
-    doorman.anonymous = True
-    doorman.realm = f"http://{ELSEWHERE}:{server.port}/token"
+    auth_service.anonymous = True
+    auth_service.realm = f"http://{ELSEWHERE}:{server.port}/token"
 
     async def several(store: Store) -> None:
         for name in ("app", "other", "third"):
             assert await store.repository(name).resolve(Tag("1")) is not None
 
-    shop.run(several)
-    assert {question.who for question in doorman.questions} == {"anonymous"}
-    (notice,) = shop.heard.notices
+    harness.run(several)
+    assert {question.grant for question in auth_service.token_requests} == {"anonymous"}
+    (notice,) = harness.recorded.notices
     assert f"{ELSEWHERE}:{server.port}" in notice
     assert "realm_hosts" in notice
 
 
 def test_a_token_service_elsewhere_gets_no_identity_token(
-    server: Unruly, time: Time, doorman: Doorman, tmp_path: Path
+    server: Unruly, time: Time, auth_service: AuthService, tmp_path: Path
 ) -> None:
-    doorman.anonymous = True
-    doorman.realm = f"http://{ELSEWHERE}:{server.port}/token"
-    shop = Shop(server.host, PLAIN, auth_file(tmp_path, server.host, identitytoken=REFRESH), time)
-    assert shop.resolve("1") is not None
-    assert [(question.method, question.who) for question in doorman.questions] == [("GET", "anonymous")]
+    auth_service.anonymous = True
+    auth_service.realm = f"http://{ELSEWHERE}:{server.port}/token"
+    harness = ClientHarness(server.host, PLAIN, auth_file(tmp_path, server.host, identitytoken=REFRESH), time)
+    assert harness.resolve("1") is not None
+    assert [(question.method, question.grant) for question in auth_service.token_requests] == [("GET", "anonymous")]
 
 
-def test_a_token_service_that_the_spec_names_gets_credentials(server: Unruly, time: Time, doorman: Doorman) -> None:
-    doorman.realm = f"http://{ELSEWHERE}:{server.port}/token"
+def test_a_token_service_that_the_spec_names_gets_credentials(
+    server: Unruly, time: Time, auth_service: AuthService
+) -> None:
+    auth_service.realm = f"http://{ELSEWHERE}:{server.port}/token"
     settings = HostSettings(USER, Secret(PASSWORD), plain_http=True, realm_hosts=(ELSEWHERE,))
-    shop = Shop(server.host, settings, time=time)
-    assert shop.resolve("1") is not None
-    assert [question.who for question in doorman.questions] == ["password"]
-    assert shop.heard.notices == []
+    harness = ClientHarness(server.host, settings, time=time)
+    assert harness.resolve("1") is not None
+    assert [question.grant for question in auth_service.token_requests] == ["password"]
+    assert harness.recorded.notices == []
 
 
 @pytest.mark.parametrize(
@@ -192,26 +198,30 @@ def test_a_token_service_that_the_spec_names_gets_credentials(server: Unruly, ti
         "http://127.0.0.1:99999/token",
     ],
 )
-def test_a_realm_that_leads_nowhere_is_a_failure(server: Unruly, shop: Shop, doorman: Doorman, realm: str) -> None:
-    doorman.realm = realm
+def test_a_realm_that_leads_nowhere_is_a_failure(
+    server: Unruly, harness: ClientHarness, auth_service: AuthService, realm: str
+) -> None:
+    auth_service.realm = realm
     with pytest.raises(RegistryFailure) as caught:
-        shop.resolve("1")
+        harness.resolve("1")
     assert caught.value.where == f"{server.host}/app:1"
     assert "pw" not in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_question_for_a_token_is_not_redirected(server: Unruly, shop: Shop, status: int) -> None:
+def test_a_question_for_a_token_is_not_redirected(server: Unruly, harness: ClientHarness, status: int) -> None:
     with Unruly(lambda asked: Reply(200, {}, b'{"token": "x"}')) as other:
         headers = {"Location": f"{other.url}/token"}
         server.fault("answer", "GET", "/token", status=status, headers=headers)
         with pytest.raises(RegistryFailure, match="redirect"):
-            shop.resolve("1")
+            harness.resolve("1")
         assert not other.seen.requests
 
 
-def test_a_token_service_that_is_down_is_named(server: Unruly, shop: Shop, doorman: Doorman) -> None:
-    doorman.realm = "http://127.0.0.1:1/token?secret=canary"
+def test_a_token_service_that_is_down_is_named(
+    server: Unruly, harness: ClientHarness, auth_service: AuthService
+) -> None:
+    auth_service.realm = "http://127.0.0.1:1/token?secret=canary"
     with pytest.raises(MirrorsyncError, match=r"127\.0\.0\.1:1: Connection refused") as caught:
-        shop.resolve("1")
+        harness.resolve("1")
     assert "canary" not in str(caught.value)

@@ -14,14 +14,14 @@ from mirrorsync.stores.base import WritableRepository
 from tests.parts.images import image, layer, noise
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, described, pieces, streamed
+from tests.stores.registry.asking import ClientHarness, described, pieces, streamed
 
 IMAGE = image([layer({"a": b"1"})])
 DATA = noise("for many readers", 200_000)
 
 
-def crowd(limit: int | None) -> Shop:
-    return Shop("", HostSettings(plain_http=True, max_connections=limit), time=None)
+def crowd(limit: int | None) -> ClientHarness:
+    return ClientHarness("", HostSettings(plain_http=True, max_connections=limit), time=None)
 
 
 @pytest.mark.parametrize(("limit", "questions"), [(3, 1), (4, 2), (8, 4), (16, 8), (None, 32)])
@@ -33,8 +33,8 @@ def test_questions_reading_and_writing_together_stay_within_the_limit(
     # A question is answered when as many are there as may be: fewer at a time would end in a broken barrier.
     together = threading.Barrier(questions, timeout=20)
     server.fault("wait", "HEAD", "/manifests/", arrived=together.wait)
-    shop = crowd(limit)
-    shop.host = server.host
+    harness = crowd(limit)
+    harness.host = server.host
 
     async def everything(repository: WritableRepository) -> None:
         asked = [repository.resolve(Tag("1")) for _ in range(2 * questions)]
@@ -43,15 +43,15 @@ def test_questions_reading_and_writing_together_stay_within_the_limit(
         written = [asyncio.to_thread(repository.put, described(data), pieces(data)) for data in new]
         await asyncio.gather(*asked, *read, *written)
 
-    shop.within(everything)
+    harness.within(everything)
     assert server.seen.most_open <= (limit or 48)
 
 
 def test_connections_are_used_again(tiny: TinyRegistry, server: Unruly) -> None:
     tiny.hold("app", IMAGE, "1")
     tiny.hold_blob("app", DATA)
-    shop = crowd(None)
-    shop.host = server.host
+    harness = crowd(None)
+    harness.host = server.host
 
     async def one_by_one(repository: WritableRepository) -> None:
         for number in range(20):
@@ -60,15 +60,15 @@ def test_connections_are_used_again(tiny: TinyRegistry, server: Unruly) -> None:
             data = noise(f"new {number}", 50_000)
             await asyncio.to_thread(repository.put, described(data), pieces(data))
 
-    shop.within(one_by_one)
+    harness.within(one_by_one)
     assert server.seen.connections == 3
 
 
 def test_a_reader_that_stops_in_the_middle_gives_its_connection_back(tiny: TinyRegistry, server: Unruly) -> None:
     large = noise("large", 5_000_000)
     tiny.hold_blob("app", large)
-    shop = crowd(4)  # one connection for reading
-    shop.host = server.host
+    harness = crowd(4)  # one connection for reading
+    harness.host = server.host
 
     async def several(repository: WritableRepository) -> None:
         def begin() -> bytes:
@@ -78,7 +78,7 @@ def test_a_reader_that_stops_in_the_middle_gives_its_connection_back(tiny: TinyR
         for _ in range(3):
             assert await asyncio.to_thread(begin) == large[:10]
 
-    shop.within(several)
+    harness.within(several)
 
 
 @pytest.mark.parametrize("fault", ["answer", "cut", "hang_up"])
@@ -90,11 +90,11 @@ def test_a_failure_gives_its_connection_back(tiny: TinyRegistry, server: Unruly,
         "hang_up": {},
     }
     server.fault(fault, "GET", "/blobs/", hits=[1, 2, 3], **details[fault])
-    shop = Shop(server.host, HostSettings(plain_http=True, max_connections=4))
+    harness = ClientHarness(server.host, HostSettings(plain_http=True, max_connections=4))
 
     async def several(repository: WritableRepository) -> None:
         for _ in range(5):
             await asyncio.gather(asyncio.to_thread(streamed, repository, described(DATA)), return_exceptions=True)
         assert await asyncio.to_thread(streamed, repository, described(DATA)) == DATA
 
-    shop.within(several)
+    harness.within(several)

@@ -9,13 +9,13 @@ import pytest
 from mirrorsync.errors import RegistryFailure, Unauthorized
 from mirrorsync.hosts import HostSettings
 from mirrorsync.secret import Secret
+from tests.parts.auth_service import PASSWORD, USER, AuthService, with_tokens
 from tests.parts.docker_registry import DockerRegistry
-from tests.parts.doorman import PASSWORD, USER, Doorman, with_tokens
 from tests.parts.images import image, layer, noise
 from tests.parts.mirrorsync import Mirrorsync
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, Time, described, pieces
+from tests.stores.registry.asking import ClientHarness, Time, described, pieces
 from tests.stores.registry.asking_destinations import asking, copied
 
 IMAGE = image([layer({"a": b"1"}), noise("a layer", 1_200_000)])
@@ -44,12 +44,12 @@ def test_a_cache_is_named(mirrorsync: Mirrorsync, source: Unruly, server: Unruly
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 @pytest.mark.parametrize("size", [10, 1_200_000])
 def test_a_web_page_in_the_place_of_an_answer_is_a_firewalls(
-    server: Unruly, shop: Shop, tiny: TinyRegistry, status: int, method: str, size: int
+    server: Unruly, harness: ClientHarness, tiny: TinyRegistry, status: int, method: str, size: int
 ) -> None:
     data = noise("blocked", size)
     server.fault("answer", method, "/uploads/", status=status, headers=HTML, body=PAGE)
     with pytest.raises(RegistryFailure, match="web page") as caught:
-        shop.write(data) if size == 10 else shop.put(described(data), pieces(data))
+        harness.write(data) if size == 10 else harness.put(described(data), pieces(data))
     assert "firewall" in caught.value.remedy
     assert tiny.blobs == {}
 
@@ -72,41 +72,41 @@ def test_a_registry_that_says_html_of_its_empty_answers_is_no_page(
 
 
 @pytest.mark.parametrize("status", [200, 403])
-def test_a_page_in_the_place_of_a_list_is_named(server: Unruly, shop: Shop, status: int) -> None:
+def test_a_page_in_the_place_of_a_list_is_named(server: Unruly, harness: ClientHarness, status: int) -> None:
     server.fault("answer", "GET", "/tags/list", status=status, headers=HTML, body=PAGE)
     with pytest.raises(RegistryFailure, match="web page") as caught:
-        shop.tags()
+        harness.tags()
     assert "firewall" in caught.value.remedy
 
 
 def test_a_page_is_no_word_that_something_is_absent(server: Unruly, tiny: TinyRegistry, time: Time) -> None:
-    doorman = Doorman(realm=f"{server.url}/token")
-    tiny.guard = doorman.guard
-    server.app = with_tokens(tiny, doorman)
+    auth_service = AuthService(realm=f"{server.url}/token")
+    tiny.guard = auth_service.guard
+    server.app = with_tokens(tiny, auth_service)
     server.fault("answer", "*", "/manifests/", status=403, headers=HTML)
     login = HostSettings(USER, Secret(PASSWORD), plain_http=True)
     with pytest.raises(RegistryFailure, match="web page"):
-        asking(Shop(server.host, login, time=time), "app")
+        asking(ClientHarness(server.host, login, time=time), "app")
 
 
 @pytest.mark.parametrize("tells_why", [True, False], ids=["insufficient_scope", "nothing said"])
 def test_a_token_that_may_not_push_is_no_wrong_password(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, tiny: TinyRegistry, tells_why: bool
 ) -> None:
-    doorman = Doorman(realm=f"{server.url}/token", tells_why=tells_why)
-    doorman.grants = lambda scopes: [scope.replace(":pull,push", ":pull") for scope in scopes]
-    tiny.guard = doorman.guard
-    server.app = with_tokens(tiny, doorman)
+    auth_service = AuthService(realm=f"{server.url}/token", tells_why=tells_why)
+    auth_service.grants = lambda scopes: [scope.replace(":pull,push", ":pull") for scope in scopes]
+    tiny.guard = auth_service.guard
+    server.app = with_tokens(tiny, auth_service)
     said = copied(mirrorsync, source, f"{server.host}/app:1", code=1)
     assert "give this account the right to push to this repository" in said
     assert "check username and password" not in said
 
 
 def test_a_good_login_that_may_not_read_is_no_wrong_password(server: Unruly, tiny: TinyRegistry, time: Time) -> None:
-    doorman = Doorman(realm=f"{server.url}/token", grants=lambda scopes: [])
-    tiny.guard = doorman.guard
-    server.app = with_tokens(tiny, doorman)
+    auth_service = AuthService(realm=f"{server.url}/token", grants=lambda scopes: [])
+    tiny.guard = auth_service.guard
+    server.app = with_tokens(tiny, auth_service)
     login = HostSettings(USER, Secret(PASSWORD), plain_http=True)
     with pytest.raises(Unauthorized) as caught:
-        Shop(server.host, login, time=time).resolve("1")
+        ClientHarness(server.host, login, time=time).resolve("1")
     assert "the login is good" in caught.value.remedy

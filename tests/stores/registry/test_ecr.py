@@ -10,12 +10,12 @@ from mirrorsync.errors import RateLimited
 from mirrorsync.hosts import HostSettings
 from mirrorsync.secret import Secret
 from mirrorsync.stores.registry.http.retry import ATTEMPTS
-from tests.parts.doorman import PASSWORD, USER
+from tests.parts.auth_service import PASSWORD, USER
 from tests.parts.ecr import Ecr
 from tests.parts.images import image, layer
 from tests.parts.mirrorsync import Mirrorsync
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, Time, described, pieces
+from tests.stores.registry.asking import ClientHarness, Time, described, pieces
 from tests.stores.registry.asking_destinations import copied, holds, spec
 
 IMAGE = image([layer({"a": b"1"})])
@@ -34,8 +34,8 @@ def server(ecr: Ecr, time: Time) -> Iterator[Unruly]:
 
 
 @pytest.fixture
-def shop(server: Unruly, time: Time) -> Shop:
-    return Shop(server.host, HostSettings(USER, Secret(PASSWORD), plain_http=True), time=time)
+def harness(server: Unruly, time: Time) -> ClientHarness:
+    return ClientHarness(server.host, HostSettings(USER, Secret(PASSWORD), plain_http=True), time=time)
 
 
 def test_a_repository_that_does_not_exist_is_named_with_what_creates_it(
@@ -61,7 +61,9 @@ def test_a_repository_that_exists_is_filled(mirrorsync: Mirrorsync, source: Unru
 
 
 @pytest.mark.parametrize("status", [400, 403, 429])
-def test_too_many_requests_are_made_again_after_a_while(server: Unruly, shop: Shop, ecr: Ecr, status: int) -> None:
+def test_too_many_requests_are_made_again_after_a_while(
+    server: Unruly, harness: ClientHarness, ecr: Ecr, status: int
+) -> None:
     ecr.repositories.add("app")
     ecr.registry.hold("app", IMAGE, "1")
     blob = described(b"a large one" * 200_000)
@@ -69,27 +71,29 @@ def test_too_many_requests_are_made_again_after_a_while(server: Unruly, shop: Sh
     for method, pattern in (("GET", "/manifests/"), ("POST", "/uploads/"), ("PUT", "/manifests/")):
         server.fault("answer", method, pattern, hits=[1, 2], status=status, headers=headers, body=THROTTLED)
     server.fault("headers", "HEAD", "/manifests/", change={"Docker-Content-Digest": None})
-    assert shop.resolve("1", "app") is not None
-    shop.put(blob, pieces(b"a large one" * 200_000), "app")
-    assert shop.time is not None
-    assert len(shop.time.waits) == 4
-    assert min(shop.time.waits) >= 7
+    assert harness.resolve("1", "app") is not None
+    harness.put(blob, pieces(b"a large one" * 200_000), "app")
+    assert harness.time is not None
+    assert len(harness.time.waits) == 4
+    assert min(harness.time.waits) >= 7
 
 
 @pytest.mark.parametrize("status", [400, 403])
-def test_too_many_requests_for_good_are_a_rate_limit(server: Unruly, shop: Shop, ecr: Ecr, status: int) -> None:
+def test_too_many_requests_for_good_are_a_rate_limit(
+    server: Unruly, harness: ClientHarness, ecr: Ecr, status: int
+) -> None:
     ecr.repositories.add("app")
     server.fault("answer", "GET", "/tags/", status=status, body=THROTTLED)
     with pytest.raises(RateLimited) as caught:
-        shop.tags("app")
+        harness.tags("app")
     assert len(server.seen.of("GET", "/tags/")) == ATTEMPTS
     assert "lower max_connections" in caught.value.remedy
     server.fault("answer", "GET", "/tags/", status=status, body=THROTTLED, headers={"Retry-After": "9999"})
     with pytest.raises(RateLimited, match="retry after 9999 seconds"):
-        shop.tags("app")
+        harness.tags("app")
 
 
-def test_too_many_requests_at_a_destination_are_no_absent_tag(server: Unruly, shop: Shop, ecr: Ecr) -> None:
+def test_too_many_requests_at_a_destination_are_no_absent_tag(server: Unruly, harness: ClientHarness, ecr: Ecr) -> None:
     """403 counts as absent there, unless something else is meant."""
     from mirrorsync.stores.base import Store
     from mirrorsync.stores.registry.store import RegistryStore
@@ -102,11 +106,11 @@ def test_too_many_requests_at_a_destination_are_no_absent_tag(server: Unruly, sh
         with pytest.raises(RateLimited):
             _ = [tag async for tag in store.destination("app").tags()]
 
-    shop.run(ask)
+    harness.run(ask)
 
 
 def test_a_list_of_more_than_it_gives_at_once_is_read_without_a_number_and_then_never_with_one(
-    server: Unruly, shop: Shop, ecr: Ecr
+    server: Unruly, harness: ClientHarness, ecr: Ecr
 ) -> None:
     ecr.repositories |= {"app", "other"}
     ecr.registry.hold("app", IMAGE, "1")
@@ -116,6 +120,6 @@ def test_a_list_of_more_than_it_gives_at_once_is_read_without_a_number_and_then_
     async def both(store: Store) -> list[str]:
         return [tag for name in ("app", "other") async for tag in store.repository(name).tags()]
 
-    assert shop.run(both) == ["1", "2"]
+    assert harness.run(both) == ["1", "2"]
     asked = [one.target for one in server.seen.of("GET", "/tags/") if one.authorization]
     assert asked == ["/v2/app/tags/list?n=1000", "/v2/app/tags/list", "/v2/other/tags/list"]

@@ -19,19 +19,19 @@ from mirrorsync.oci.ref import Tag
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import WritableRepository
 from mirrorsync.stores.registry.http.encoding import NotEncodedSo, codings, undone, undone_whole
-from tests.parts.doorman import PASSWORD, USER, Doorman, with_tokens
+from tests.parts.auth_service import PASSWORD, USER, AuthService, with_tokens
 from tests.parts.images import OCI_MANIFEST, artifact, image, layer, noise
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, described, streamed
+from tests.stores.registry.asking import ClientHarness, described, streamed
 
 IMAGE = image([layer({"a": b"1"})])
 ROOT = Manifest.parse(IMAGE.raw, IMAGE.media_type)
 UNDONE = ["gzip", "x-gzip", "deflate", "bare deflate", "two members"]
 TEXT = b"a line that compresses well\n" * 100_000
 LARGE = TEXT + noise("and something that does not", CHUNK_BYTES)
-READERS = (Shop.small, Shop.large)
-Read = Callable[[Shop, Descriptor], bytes]
+READERS = (ClientHarness.small, ClientHarness.large)
+Read = Callable[[ClientHarness, Descriptor], bytes]
 
 
 @pytest.fixture(autouse=True)
@@ -40,34 +40,40 @@ def held(tiny: TinyRegistry) -> None:
 
 
 @pytest.mark.parametrize("coding", UNDONE)
-def test_a_manifest_that_a_cdn_compresses_is_what_is_inside(server: Unruly, shop: Shop, coding: str) -> None:
+def test_a_manifest_that_a_cdn_compresses_is_what_is_inside(
+    server: Unruly, harness: ClientHarness, coding: str
+) -> None:
     server.fault("compress", "*", "/manifests/", coding=coding)
-    assert shop.resolve("1") == ROOT.descriptor
-    assert shop.within(lambda repository: repository.manifest(ROOT.descriptor)).raw == IMAGE.raw
+    assert harness.resolve("1") == ROOT.descriptor
+    assert harness.within(lambda repository: repository.manifest(ROOT.descriptor)).raw == IMAGE.raw
 
 
 @pytest.mark.parametrize("coding", UNDONE)
-def test_lists_that_a_cdn_compresses_are_read(server: Unruly, shop: Shop, tiny: TinyRegistry, coding: str) -> None:
+def test_lists_that_a_cdn_compresses_are_read(
+    server: Unruly, harness: ClientHarness, tiny: TinyRegistry, coding: str
+) -> None:
     signature = tiny.hold("app", artifact(IMAGE, b"signed"))
     server.fault("compress", "GET", "/tags/list|/referrers/", coding=coding)
-    assert shop.tags() == ["1", "2"]
-    (found,) = shop.within(lambda repository: repository.referrers(ROOT.digest))
+    assert harness.tags() == ["1", "2"]
+    (found,) = harness.within(lambda repository: repository.referrers(ROOT.digest))
     assert found.digest == signature.digest
 
 
-def test_a_token_that_a_cdn_compresses_is_read(server: Unruly, tiny: TinyRegistry, shop: Shop) -> None:
-    doorman = Doorman(f"{server.url}/token")
-    tiny.guard = doorman.guard
-    server.app = with_tokens(tiny, doorman)
+def test_a_token_that_a_cdn_compresses_is_read(server: Unruly, tiny: TinyRegistry, harness: ClientHarness) -> None:
+    auth_service = AuthService(f"{server.url}/token")
+    tiny.guard = auth_service.guard
+    server.app = with_tokens(tiny, auth_service)
     server.fault("compress", "GET", "/token", coding="gzip")
-    shop.settings = HostSettings(USER, Secret(PASSWORD), plain_http=True)
-    assert shop.resolve("1") == ROOT.descriptor
+    harness.settings = HostSettings(USER, Secret(PASSWORD), plain_http=True)
+    assert harness.resolve("1") == ROOT.descriptor
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd"])
-def test_a_coding_that_cannot_be_undone_is_refused_by_its_name(server: Unruly, shop: Shop, coding: str) -> None:
+def test_a_coding_that_cannot_be_undone_is_refused_by_its_name(
+    server: Unruly, harness: ClientHarness, coding: str
+) -> None:
     server.fault("compress", "GET", "/manifests/|/tags/", coding=coding)
-    for ask in (shop.tags, lambda: shop.within(lambda repository: repository.manifest(ROOT.descriptor))):
+    for ask in (harness.tags, lambda: harness.within(lambda repository: repository.manifest(ROOT.descriptor))):
         with pytest.raises(RegistryFailure, match=coding) as caught:
             ask()
         assert not isinstance(caught.value, IntegrityError)
@@ -75,23 +81,25 @@ def test_a_coding_that_cannot_be_undone_is_refused_by_its_name(server: Unruly, s
 
 
 @pytest.mark.parametrize("label", ["gzip", "br", "aws-chunked", "utf-8", "identity", "gzip, gzip, gzip", "x" * 5000])
-def test_what_is_called_compressed_and_is_not_is_taken_as_it_is(server: Unruly, shop: Shop, label: str) -> None:
+def test_what_is_called_compressed_and_is_not_is_taken_as_it_is(
+    server: Unruly, harness: ClientHarness, label: str
+) -> None:
     server.fault("headers", "*", "/manifests/|/tags/", change={"Content-Encoding": label})
-    assert shop.resolve("1") == ROOT.descriptor
-    assert shop.within(lambda repository: repository.manifest(ROOT.descriptor)).raw == IMAGE.raw
-    assert shop.tags() == ["1", "2"]
+    assert harness.resolve("1") == ROOT.descriptor
+    assert harness.within(lambda repository: repository.manifest(ROOT.descriptor)).raw == IMAGE.raw
+    assert harness.tags() == ["1", "2"]
 
 
-def test_a_refusal_that_a_cdn_compresses_is_read_too(server: Unruly, shop: Shop) -> None:
+def test_a_refusal_that_a_cdn_compresses_is_read_too(server: Unruly, harness: ClientHarness) -> None:
     body = gzip.compress(json.dumps({"errors": [{"code": "DENIED", "message": "it is so"}]}).encode())
     server.fault("answer", "GET", "/tags/", status=403, headers={"Content-Encoding": "gzip"}, body=body)
     with pytest.raises(MirrorsyncError, match="it is so"):
-        shop.tags()
+        harness.tags()
 
 
 @pytest.mark.parametrize("coding", [*UNDONE, "no coding"])
 def test_a_length_that_a_head_takes_from_the_compressed_form_is_not_the_manifests(
-    server: Unruly, shop: Shop, coding: str
+    server: Unruly, harness: ClientHarness, coding: str
 ) -> None:
     """Harbor behind a compressing proxy (oras-go#1176): no image may fail for it, nor look changed."""
     change = {"Content-Length": str(len(IMAGE.raw) // 2)}
@@ -105,15 +113,15 @@ def test_a_length_that_a_head_takes_from_the_compressed_form_is_not_the_manifest
         assert root is not None
         return await repository.manifest(root)
 
-    assert shop.within(read).descriptor == ROOT.descriptor
+    assert harness.within(read).descriptor == ROOT.descriptor
 
 
-def test_a_manifest_that_becomes_too_large_is_refused_before_it_is(server: Unruly, shop: Shop) -> None:
+def test_a_manifest_that_becomes_too_large_is_refused_before_it_is(server: Unruly, harness: ClientHarness) -> None:
     bomb = gzip.compress(b" " * (64 * MAX_MANIFEST_BYTES), 9)
     headers = {"Content-Type": OCI_MANIFEST, "Content-Encoding": "gzip"}
     server.fault("answer", "GET", "/manifests/", status=200, headers=headers, body=bomb)
     with pytest.raises(IntegrityError, match=f"exceeds the limit of {MAX_MANIFEST_BYTES}"):
-        shop.within(lambda repository: repository.manifest(ROOT.descriptor))
+        harness.within(lambda repository: repository.manifest(ROOT.descriptor))
 
 
 def test_a_bomb_is_undone_no_further_than_it_may_go() -> None:
@@ -160,25 +168,25 @@ def test_which_codings_a_header_names(header: str, expected: tuple[str, ...]) ->
 @pytest.mark.parametrize("coding", UNDONE)
 @pytest.mark.parametrize("data", [b"", b"{}", TEXT[:500], LARGE], ids=["nothing", "tiny", "small", "large"])
 def test_a_blob_that_a_cdn_compresses_is_what_is_inside(
-    tiny: TinyRegistry, server: Unruly, shop: Shop, read: Read, coding: str, data: bytes
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, read: Read, coding: str, data: bytes
 ) -> None:
     tiny.hold_blob("app", data)
     server.fault("compress", "GET", "/blobs/", coding=coding)
-    assert read(shop, described(data)) == data
+    assert read(harness, described(data)) == data
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd"])
 @pytest.mark.parametrize("read", READERS)
 def test_a_blob_in_a_coding_that_cannot_be_undone_is_refused_by_its_name(
-    tiny: TinyRegistry, server: Unruly, shop: Shop, read: Read, coding: str
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, read: Read, coding: str
 ) -> None:
     tiny.hold_blob("app", LARGE)
     server.fault("compress", "GET", "/blobs/", coding=coding)
     with pytest.raises(RegistryFailure, match=coding):
-        read(shop, described(LARGE))
+        read(harness, described(LARGE))
 
 
-def twice(shop: Shop, *blobs: Descriptor) -> list[bytes | str]:
+def twice(harness: ClientHarness, *blobs: Descriptor) -> list[bytes | str]:
     """Read blobs as the engine does: again after content that was wrong."""
 
     async def read(repository: WritableRepository) -> list[bytes | str]:
@@ -195,21 +203,21 @@ def twice(shop: Shop, *blobs: Descriptor) -> list[bytes | str]:
                     break
         return came
 
-    return shop.within(read)
+    return harness.within(read)
 
 
 def test_without_a_length_both_are_tried_and_what_was_right_is_remembered(
-    tiny: TinyRegistry, server: Unruly, shop: Shop
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness
 ) -> None:
     other = TEXT + b"another"
     for data in (LARGE, other):
         tiny.hold_blob("app", data)
     server.fault("compress", "GET", "/blobs/", coding="gzip", sized=False)
-    assert twice(shop, described(LARGE), described(other)) == ["wrong", LARGE, other]
+    assert twice(harness, described(LARGE), described(other)) == ["wrong", LARGE, other]
 
 
 def test_without_a_length_a_layer_that_is_called_compressed_is_found_too(
-    tiny: TinyRegistry, server: Unruly, shop: Shop
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness
 ) -> None:
     layers = [gzip.compress(TEXT, mtime=number) for number in (1, 2)]
     for data in layers:
@@ -220,12 +228,12 @@ def test_without_a_length_a_layer_that_is_called_compressed_is_found_too(
     tiny.hold_blob("app", TEXT)
     mislabelled = [described(data) for data in layers]
     # One host with both habits: what was learned from one blob costs the next one an attempt, and never the blob.
-    assert twice(shop, mislabelled[0], described(TEXT), mislabelled[1])[-1] in (layers[1], "wrong")
+    assert twice(harness, mislabelled[0], described(TEXT), mislabelled[1])[-1] in (layers[1], "wrong")
 
 
 @pytest.mark.parametrize("at", [0, 1, 5000, 100_000])
 def test_a_compressed_blob_that_breaks_off_is_read_on_without_a_byte_twice(
-    tiny: TinyRegistry, server: Unruly, shop: Shop, at: int
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, at: int
 ) -> None:
     tiny.hold_blob("app", LARGE)
     whole = server.app
@@ -240,5 +248,5 @@ def test_a_compressed_blob_that_breaks_off_is_read_on_without_a_byte_twice(
 
     server.app = compressing
     server.fault("cut", "GET", "/blobs/", hits=[1], at=at)
-    assert shop.large(described(LARGE)) == LARGE
-    assert shop.large(described(LARGE), 1000) == LARGE[1000:]
+    assert harness.large(described(LARGE)) == LARGE
+    assert harness.large(described(LARGE), 1000) == LARGE[1000:]

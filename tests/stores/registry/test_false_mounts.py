@@ -10,7 +10,7 @@ from mirrorsync.errors import BlobsUnknown, ExitCode
 from tests.parts.images import digest, image, noise
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Heard
+from tests.stores.registry.asking import RecordedEvents
 from tests.stores.registry.test_whole_road import Road
 
 SHARED = [noise(f"a layer of all, {number}", 3000) for number in range(3)]
@@ -24,7 +24,7 @@ def road(server: Unruly, tiny: TinyRegistry) -> Iterator[Road]:
         tiny.hold(name, IMAGES[name], "1")
     held = TinyRegistry(strict=True)
     with Unruly(held) as target:
-        yield Road(server, [target], [held], Heard(), [f"{server.host}/{name}:1" for name in IMAGES])
+        yield Road(server, [target], [held], RecordedEvents(), [f"{server.host}/{name}:1" for name in IMAGES])
 
 
 def lands(road: Road) -> None:

@@ -16,14 +16,14 @@ from mirrorsync.oci.ref import Tag
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import WritableRepository
 from mirrorsync.stores.registry.login_check import accepts
-from tests.parts.doorman import PASSWORD, USER, Doorman, basic, basic_guard, with_tokens
+from tests.parts.auth_service import PASSWORD, USER, AuthService, basic, basic_guard, with_tokens
 from tests.parts.forward_proxy import ForwardProxy
 from tests.parts.gateway import gateway, recording_gateway
 from tests.parts.images import image, layer, noise
 from tests.parts.mirrorsync import Mirrorsync, plain
 from tests.parts.tiny_registry import Reply, TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import PLAIN, Shop, Time, described
+from tests.stores.registry.asking import PLAIN, ClientHarness, Time, described
 
 LARGE = noise("behind a gateway", 1_500_000)
 IMAGE = image([layer({"a": b"1"}), LARGE])
@@ -31,47 +31,47 @@ OURS = HostSettings("robot-of-the-gateway", Secret("canary-of-the-gateway"), pla
 
 
 @pytest.fixture
-def doorman(time: Time) -> Doorman:
-    return Doorman(clock=time, anonymous=True)
+def auth_service(time: Time) -> AuthService:
+    return AuthService(clock=time, anonymous=True)
 
 
 @pytest.fixture
-def behind(doorman: Doorman) -> Iterator[Unruly]:
+def behind(auth_service: AuthService) -> Iterator[Unruly]:
     """The registry that has the images."""
-    registry = TinyRegistry(guard=doorman.guard)
+    registry = TinyRegistry(guard=auth_service.guard)
     registry.hold("app", IMAGE, "1", "2")
-    with Unruly(with_tokens(registry, doorman)) as running:
-        doorman.realm = f"{running.url}/token"
+    with Unruly(with_tokens(registry, auth_service)) as running:
+        auth_service.realm = f"{running.url}/token"
         yield running
 
 
 @pytest.fixture
-def shop(server: Unruly, behind: Unruly, time: Time) -> Shop:
+def harness(server: Unruly, behind: Unruly, time: Time) -> ClientHarness:
     server.app = gateway(behind.url)
-    return Shop(server.host, OURS, time=time)
+    return ClientHarness(server.host, OURS, time=time)
 
 
-def read_all(shop: Shop) -> None:
-    assert shop.resolve("1") is not None
-    assert shop.tags() == ["1", "2"]
-    assert shop.small(described(LARGE)) == LARGE
-    assert shop.large(described(LARGE)) == LARGE
+def read_all(harness: ClientHarness) -> None:
+    assert harness.resolve("1") is not None
+    assert harness.tags() == ["1", "2"]
+    assert harness.small(described(LARGE)) == LARGE
+    assert harness.large(described(LARGE)) == LARGE
 
 
 @pytest.mark.parametrize("ping", [True, False])
 def test_what_is_behind_a_gateway_is_read_with_tokens_of_its_own(
-    server: Unruly, behind: Unruly, shop: Shop, doorman: Doorman, ping: bool
+    server: Unruly, behind: Unruly, harness: ClientHarness, auth_service: AuthService, ping: bool
 ) -> None:
     server.app = recording_gateway(behind.url, ping=ping)
-    read_all(shop)
-    assert {question.who for question in doorman.questions} == {"anonymous"}
-    assert {question.scopes for question in doorman.questions} == {("repository:app:pull",)}
+    read_all(harness)
+    assert {question.grant for question in auth_service.token_requests} == {"anonymous"}
+    assert {question.scopes for question in auth_service.token_requests} == {("repository:app:pull",)}
 
 
-def test_the_gateways_credentials_stay_at_the_gateway(server: Unruly, behind: Unruly, shop: Shop) -> None:
+def test_the_gateways_credentials_stay_at_the_gateway(server: Unruly, behind: Unruly, harness: ClientHarness) -> None:
     guard = basic_guard('Basic realm="x"', username=OURS.username or "", password="canary-of-the-gateway")
     server.app = lambda asked: guard(asked) or gateway(behind.url)(asked)
-    read_all(shop)
+    read_all(harness)
     assert any(asked.authorization.startswith("Basic ") for asked in server.seen.requests)
     for asked in behind.seen.requests:
         assert not asked.authorization.startswith("Basic ")
@@ -79,36 +79,36 @@ def test_the_gateways_credentials_stay_at_the_gateway(server: Unruly, behind: Un
 
 
 def test_a_token_of_the_registry_behind_is_kept_and_not_shown_to_the_gateway(
-    server: Unruly, behind: Unruly, shop: Shop, doorman: Doorman
+    server: Unruly, behind: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     async def many(repository: WritableRepository) -> None:
         for _ in range(10):
             assert await repository.resolve(Tag("1")) is not None
 
-    shop.within(many)
-    assert len(doorman.questions) == 1
+    harness.within(many)
+    assert len(auth_service.token_requests) == 1
     assert len(behind.seen.of("HEAD")) == 11, "one 401, and then the token is known"
     assert {asked.authorization for asked in server.seen.requests} == {""}
 
 
 def test_credentials_for_the_host_behind_are_used_there_and_nowhere_else(
-    server: Unruly, behind: Unruly, time: Time, doorman: Doorman, tmp_path: Path
+    server: Unruly, behind: Unruly, time: Time, auth_service: AuthService, tmp_path: Path
 ) -> None:
     server.app = gateway(behind.url)
-    doorman.anonymous = False
+    auth_service.anonymous = False
     path = tmp_path / "auth.json"
     path.write_text(json.dumps({"auths": {behind.host: {"auth": basic().removeprefix("Basic ")}}}))
-    read_all(Shop(server.host, PLAIN, {"REGISTRY_AUTH_FILE": str(path)}, time))
-    assert {question.who for question in doorman.questions} == {"password"}
+    read_all(ClientHarness(server.host, PLAIN, {"REGISTRY_AUTH_FILE": str(path)}, time))
+    assert {question.grant for question in auth_service.token_requests} == {"password"}
     assert {asked.authorization for asked in server.seen.requests} == {""}
 
 
 def test_a_spec_has_an_account_for_each(
-    mirrorsync: Mirrorsync, server: Unruly, behind: Unruly, doorman: Doorman
+    mirrorsync: Mirrorsync, server: Unruly, behind: Unruly, auth_service: AuthService
 ) -> None:
     guard = basic_guard('Basic realm="x"', username="at-the-gateway", password="canary-of-the-gateway")
     server.app = lambda asked: guard(asked) or gateway(behind.url)(asked)
-    doorman.anonymous = False
+    auth_service.anonymous = False
     hosts = {
         **plain(server.host, username="at-the-gateway", password="canary-of-the-gateway"),
         **plain(behind.host, username=USER, password=PASSWORD),
@@ -116,7 +116,7 @@ def test_a_spec_has_an_account_for_each(
     mirrors = [{"from": f"{server.host}/app", "tags": {"all": True}}]
     document = {"registries": hosts, "destinations": {"disk": "oci:mirror"}, "mirrors": mirrors}
     mirrorsync("apply", mirrorsync.spec(document), code=0)
-    assert {question.who for question in doorman.questions} == {"password"}
+    assert {question.grant for question in auth_service.token_requests} == {"password"}
     assert {asked.authorization.partition(" ")[0] for asked in server.seen.of("HEAD")} == {"Basic"}
 
 
@@ -131,7 +131,7 @@ def test_credentials_do_not_go_in_the_open_to_a_host_that_somebody_leads_to(time
         with ForwardProxy(routes) as proxy:
             variables = {"REGISTRY_AUTH_FILE": str(path), "http_proxy": proxy.url}
             with pytest.raises(Unauthorized):
-                Shop("gateway.example", PLAIN, variables, time).resolve("1")
+                ClientHarness("gateway.example", PLAIN, variables, time).resolve("1")
         assert behind.seen.of("HEAD")
         assert {asked.authorization for asked in behind.seen.requests} == {""}
 
@@ -146,31 +146,33 @@ def test_a_storage_that_says_401_gets_no_credentials(server: Unruly, time: Time,
         path = tmp_path / "auth.json"
         path.write_text(json.dumps({"auths": {storage.host: {"auth": basic().removeprefix("Basic ")}}}))
         with pytest.raises(Unauthorized):
-            Shop(server.host, PLAIN, {"REGISTRY_AUTH_FILE": str(path)}, time).small(described(LARGE))
+            ClientHarness(server.host, PLAIN, {"REGISTRY_AUTH_FILE": str(path)}, time).small(described(LARGE))
         assert {asked.authorization for asked in storage.seen.requests} == {""}
 
 
-def test_nothing_is_written_behind_a_gateway_with_credentials(server: Unruly, behind: Unruly, shop: Shop) -> None:
+def test_nothing_is_written_behind_a_gateway_with_credentials(
+    server: Unruly, behind: Unruly, harness: ClientHarness
+) -> None:
     with pytest.raises(Unauthorized):
-        shop.write(b"new")
+        harness.write(b"new")
     assert not behind.seen.of("GET", "/token")
 
 
 def test_a_registry_behind_that_takes_no_token_is_not_asked_for_ever(
-    behind: Unruly, shop: Shop, doorman: Doorman
+    behind: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
-    doorman.grants = lambda scopes: []
+    auth_service.grants = lambda scopes: []
     with pytest.raises(Unauthorized):
-        shop.resolve("1")
+        harness.resolve("1")
     assert len(behind.seen.of("HEAD")) == 2
 
 
 def test_a_registry_behind_may_know_the_repository_by_another_name(
-    behind: Unruly, shop: Shop, doorman: Doorman
+    behind: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
-    doorman.challenges = ('Bearer realm="{realm}",service="tests",scope="repository:virtual/app:pull"',)
-    doorman.grants = lambda scopes: ["repository:app:pull"] if "repository:virtual/app:pull" in scopes else []
-    assert shop.resolve("1") is not None
+    auth_service.challenges = ('Bearer realm="{realm}",service="tests",scope="repository:virtual/app:pull"',)
+    auth_service.grants = lambda scopes: ["repository:app:pull"] if "repository:virtual/app:pull" in scopes else []
+    assert harness.resolve("1") is not None
 
 
 def test_a_login_to_a_gateway_says_where_to_log_in(server: Unruly, behind: Unruly) -> None:
@@ -186,5 +188,5 @@ def test_a_gateway_that_leads_inward_is_not_followed(time: Time) -> None:
     with Unruly(lambda asked: Reply()) as inside, Unruly(gateway(inside.url)) as server:
         proxy = ForwardProxy({"gateway.example": server.host})
         with proxy, pytest.raises(RegistryFailure, match="inside this machine"):
-            Shop("gateway.example", PLAIN, {"http_proxy": proxy.url}, time).resolve("1")
+            ClientHarness("gateway.example", PLAIN, {"http_proxy": proxy.url}, time).resolve("1")
         assert inside.seen.requests == []

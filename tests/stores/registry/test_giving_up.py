@@ -16,7 +16,7 @@ from mirrorsync.stores.base import Store, WritableRepository
 from tests.parts.images import image, layer, noise
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, described, streamed
+from tests.stores.registry.asking import ClientHarness, described, streamed
 
 IMAGE = image([layer({"a": b"1"})])
 DATA = noise("given up", 3_000_000)
@@ -44,7 +44,7 @@ async def abandoned(repository: WritableRepository, arrived: threading.Semaphore
     assert all(isinstance(end, BaseException) for end in await asyncio.gather(*tasks, return_exceptions=True))
 
 
-def test_questions_that_are_given_up_leave_the_next_ones_alone(server: Unruly, shop: Shop) -> None:
+def test_questions_that_are_given_up_leave_the_next_ones_alone(server: Unruly, harness: ClientHarness) -> None:
     arrived, leave = threading.Semaphore(0), threading.Event()
 
     def hold() -> None:
@@ -61,12 +61,12 @@ def test_questions_that_are_given_up_leave_the_next_ones_alone(server: Unruly, s
             assert found.digest == IMAGE.digest
 
     try:
-        shop.within(work)
+        harness.within(work)
     finally:
         leave.set()
 
 
-def test_a_run_that_ends_with_questions_under_way_ends_at_once(server: Unruly, shop: Shop) -> None:
+def test_a_run_that_ends_with_questions_under_way_ends_at_once(server: Unruly, harness: ClientHarness) -> None:
     arrived, leave = threading.Semaphore(0), threading.Event()
 
     def hold() -> None:
@@ -80,7 +80,7 @@ def test_a_run_that_ends_with_questions_under_way_ends_at_once(server: Unruly, s
 
     server.fault("wait", "HEAD", arrived=hold)
     try:
-        assert shop.run(work).cancelled()
+        assert harness.run(work).cancelled()
     finally:
         leave.set()
 
@@ -99,5 +99,5 @@ def test_failures_leave_no_descriptor_open(server: Unruly, fault: str) -> None:
                 assert isinstance(end, MirrorsyncError)
 
     for _ in range(3):
-        Shop(server.host, attempts=2).within(work)
+        ClientHarness(server.host, attempts=2).within(work)
     assert descriptors() <= before

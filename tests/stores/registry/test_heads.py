@@ -17,7 +17,7 @@ from mirrorsync.stores.registry.repository import RegistryRepository
 from tests.parts.images import DOCKER_MANIFEST, OCI_INDEX, image, layer, noise
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, described
+from tests.stores.registry.asking import ClientHarness, described
 
 IMAGES = {tag: image([layer({"tag": tag.encode()})]) for tag in ("1", "2", "3")}
 ROOTS = {tag: Manifest.parse(made.raw, made.media_type) for tag, made in IMAGES.items()}
@@ -66,53 +66,53 @@ async def read_all(repository: WritableRepository) -> dict[str, Manifest]:
 
 @pytest.mark.parametrize("misbehave", PLAINLY_WRONG.values(), ids=PLAINLY_WRONG)
 def test_a_get_decides_and_the_host_is_asked_by_get_from_then_on(
-    server: Unruly, shop: Shop, misbehave: Misbehave
+    server: Unruly, harness: ClientHarness, misbehave: Misbehave
 ) -> None:
     misbehave(server)
 
     async def resolve(repository: WritableRepository) -> list[object]:
         return [await repository.resolve(parse_ref(tag)) for tag in IMAGES]
 
-    assert shop.within(resolve) == [root.descriptor for root in ROOTS.values()]
+    assert harness.within(resolve) == [root.descriptor for root in ROOTS.values()]
     asked = [f"{one.method} {one.path.rpartition('/')[2]}" for one in server.seen.requests if one.path != "/v2/"]
     assert asked == ["HEAD 1", "GET 1", "GET 2", "GET 3"]
 
 
 @pytest.mark.parametrize("misbehave", FOUND_OUT_LATER.values(), ids=FOUND_OUT_LATER)
 def test_a_type_or_length_that_only_a_head_has_said_is_not_held_against_the_manifest(
-    server: Unruly, shop: Shop, misbehave: Misbehave
+    server: Unruly, harness: ClientHarness, misbehave: Misbehave
 ) -> None:
     misbehave(server)
-    assert shop.within(read_all) == ROOTS
+    assert harness.within(read_all) == ROOTS
     assert len(server.seen.of("HEAD", "/manifests/")) == 1
 
 
-def test_a_descriptor_that_names_a_wrong_length_is_still_refused(server: Unruly, shop: Shop) -> None:
+def test_a_descriptor_that_names_a_wrong_length_is_still_refused(server: Unruly, harness: ClientHarness) -> None:
     true = ROOTS["1"].descriptor
     lying = Descriptor(true.media_type, true.digest, true.size + 1)
     with pytest.raises(IntegrityError, match="its descriptor says"):
-        shop.within(lambda repository: repository.manifest(lying))
+        harness.within(lambda repository: repository.manifest(lying))
 
 
-def test_what_head_and_get_refuse_is_refused(server: Unruly, shop: Shop) -> None:
+def test_what_head_and_get_refuse_is_refused(server: Unruly, harness: ClientHarness) -> None:
     server.fault("answer", "*", "/manifests/", status=403)
     with pytest.raises(Denied):
-        shop.resolve("1")
+        harness.resolve("1")
     server.fault("answer", "*", "/manifests/", status=501)
     with pytest.raises(RegistryFailure):
-        shop.resolve("1")
+        harness.resolve("1")
 
 
-def test_an_absent_tag_costs_one_head_and_no_get(server: Unruly, shop: Shop) -> None:
+def test_an_absent_tag_costs_one_head_and_no_get(server: Unruly, harness: ClientHarness) -> None:
     async def absent(repository: WritableRepository) -> list[object]:
         return [await repository.resolve(Tag(f"absent{number}")) for number in range(20)]
 
-    assert set(shop.within(absent)) == {None}
+    assert set(harness.within(absent)) == {None}
     assert len(server.seen.of("HEAD", "/manifests/")) == 20
     assert not server.seen.of("GET", "/manifests/")
 
 
-def test_a_head_that_says_404_where_a_get_finds_it_is_confirmed_once(server: Unruly, shop: Shop) -> None:
+def test_a_head_that_says_404_where_a_get_finds_it_is_confirmed_once(server: Unruly, harness: ClientHarness) -> None:
     server.fault("answer", "HEAD", "/manifests/", status=404)
 
     async def work(repository: WritableRepository) -> list[object]:
@@ -121,7 +121,7 @@ def test_a_head_that_says_404_where_a_get_finds_it_is_confirmed_once(server: Unr
         confirmed = await repository.confirm(Tag("1"))
         return [confirmed, await repository.resolve(Tag("2")), await repository.confirm(Tag("absent"))]
 
-    assert shop.within(work) == [ROOTS["1"].descriptor, ROOTS["2"].descriptor, None]
+    assert harness.within(work) == [ROOTS["1"].descriptor, ROOTS["2"].descriptor, None]
     assert len(server.seen.of("HEAD", "/manifests/")) == 1
 
 
@@ -148,35 +148,35 @@ def storage_that_signs_get_alone(tiny: TinyRegistry, status: int) -> Callable[[A
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 501])
 def test_a_registry_that_redirects_has_the_blob_whatever_the_storage_says_to_a_head(
-    server: Unruly, shop: Shop, tiny: TinyRegistry, status: int
+    server: Unruly, harness: ClientHarness, tiny: TinyRegistry, status: int
 ) -> None:
     tiny.hold_blob("app", LAYER)
     with Unruly(storage_that_signs_get_alone(tiny, status)) as storage:
         server.fault("answer", "*", "/blobs/", status=307, headers={"Location": f"{storage.url}/signed?x=1"})
-        assert shop.within(lambda repository: repository.has(described(LAYER))) is True
+        assert harness.within(lambda repository: repository.has(described(LAYER))) is True
         assert {asked.method for asked in storage.seen.requests} == {"HEAD"}
 
         async def kept(repository: WritableRepository) -> list[bool]:
             assert isinstance(repository, RegistryRepository)
             return [await repository.kept(described(LAYER))]
 
-        assert shop.within(kept) == [True]
+        assert harness.within(kept) == [True]
         (byte,) = storage.seen.of("GET")
         assert byte.headers["Range"] == "bytes=0-0"
 
 
-def test_another_registry_that_is_redirected_to_speaks_for_itself(server: Unruly, shop: Shop) -> None:
+def test_another_registry_that_is_redirected_to_speaks_for_itself(server: Unruly, harness: ClientHarness) -> None:
     blob = described(LAYER)
     with Unruly(TinyRegistry()) as other:
         location = f"{other.url}/v2/elsewhere/blobs/{blob.digest}"
         server.fault("answer", "*", "/blobs/", status=307, headers={"Location": location})
-        assert shop.within(lambda repository: repository.has(blob)) is False
+        assert harness.within(lambda repository: repository.has(blob)) is False
 
 
 @pytest.mark.parametrize("ranges", [True, False])
 @pytest.mark.parametrize("status", [400, 403, 405, 501])
 def test_without_a_redirect_a_get_of_one_byte_decides(
-    server: Unruly, shop: Shop, tiny: TinyRegistry, status: int, ranges: bool
+    server: Unruly, harness: ClientHarness, tiny: TinyRegistry, status: int, ranges: bool
 ) -> None:
     tiny.hold_blob("app", LAYER)
     tiny.hold_blob("app", b"")
@@ -188,7 +188,7 @@ def test_without_a_redirect_a_get_of_one_byte_decides(
         blobs = [described(data) for data in (LAYER, b"", b"absent")]
         return [await repository.has(blob) for blob in blobs] + [await repository.blob(blobs[0].digest)]
 
-    *held, found = shop.within(asked)
+    *held, found = harness.within(asked)
     assert held == [True, True, False]
     assert found is not None
     assert found.size == len(LAYER)
@@ -198,7 +198,7 @@ def test_without_a_redirect_a_get_of_one_byte_decides(
 
 @pytest.mark.parametrize("misbehave", ["0", "not told", "of the compressed form"])
 def test_a_length_that_a_head_gets_wrong_is_asked_for_by_get_before_a_write_is_doubted(
-    server: Unruly, shop: Shop, tiny: TinyRegistry, misbehave: str
+    server: Unruly, harness: ClientHarness, tiny: TinyRegistry, misbehave: str
 ) -> None:
     tiny.hold_blob("app", LAYER)
     if misbehave == "0":
@@ -214,4 +214,4 @@ def test_a_length_that_a_head_gets_wrong_is_asked_for_by_get_before_a_write_is_d
         tiny.blobs["app", described(LAYER).digest] = b""
         return [whole, await repository.kept(described(LAYER))]
 
-    assert shop.within(kept) == [True, False]
+    assert harness.within(kept) == [True, False]

@@ -12,7 +12,7 @@ from mirrorsync.oci.manifest import Manifest
 from tests.parts.images import Image, digest, image, index, noise
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Heard
+from tests.stores.registry.asking import RecordedEvents
 from tests.stores.registry.test_whole_road import Road, blob_of
 
 SHARED = noise("a layer of both", 3000)
@@ -28,7 +28,7 @@ def road(server: Unruly, tiny: TinyRegistry) -> Iterator[Road]:
         tiny.hold(name, made, "1")
     held = TinyRegistry(strict=True)
     with Unruly(held) as target:
-        yield Road(server, [target], [held], Heard())
+        yield Road(server, [target], [held], RecordedEvents())
 
 
 def asked(road: Road, name: str) -> list[str]:
@@ -120,7 +120,7 @@ def test_a_blob_that_is_lost_once_is_sent_again_and_the_image_lands(road: Road) 
     assert report.exit_code == ExitCode.DONE
     assert road.complete(FIRST, "app")
     assert len(server.seen.of("HEAD", f"mirror/app{blob_of(LARGE)}")) == 4
-    assert [retry for retry in road.heard.retries if "does not have it" in retry.reason]
+    assert [retry for retry in road.recorded.retries if "does not have it" in retry.reason]
 
 
 def test_a_manifest_that_is_lost_once_is_sent_again_and_the_image_lands(road: Road) -> None:

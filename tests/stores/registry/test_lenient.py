@@ -15,13 +15,16 @@ from mirrorsync.stores.base import WritableRepository
 from tests.parts.images import image, layer, noise
 from tests.parts.tiny_registry import Reply, TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, described, pieces
+from tests.stores.registry.asking import ClientHarness, described, pieces
 
 DATA = noise("odd", 100_000)
 BLOB = described(DATA)
 IMAGE = image([layer({"a": b"1"})])
-Read = Callable[[Shop], bytes]
-READERS: Mapping[str, Read] = {"questions": lambda shop: shop.small(BLOB), "bytes": lambda shop: shop.large(BLOB)}
+Read = Callable[[ClientHarness], bytes]
+READERS: Mapping[str, Read] = {
+    "questions": lambda harness: harness.small(BLOB),
+    "bytes": lambda harness: harness.large(BLOB),
+}
 read_both = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 
 
@@ -62,14 +65,14 @@ ODD: Mapping[str, Callable[[Reply], Iterable[bytes]]] = {
 @read_both
 @pytest.mark.parametrize("answer", ODD.values(), ids=ODD)
 def test_an_odd_answer_is_read(
-    server: Unruly, shop: Shop, read: Read, answer: Callable[[Reply], Iterable[bytes]]
+    server: Unruly, harness: ClientHarness, read: Read, answer: Callable[[Reply], Iterable[bytes]]
 ) -> None:
     server.fault("raw", "GET", "/blobs/", pieces=answer)
-    assert read(shop) == DATA
-    assert shop.heard.retries == []
+    assert read(harness) == DATA
+    assert harness.recorded.retries == []
 
 
-def test_a_body_after_head_is_not_taken_for_the_next_answer(server: Unruly, shop: Shop) -> None:
+def test_a_body_after_head_is_not_taken_for_the_next_answer(server: Unruly, harness: ClientHarness) -> None:
     def with_body(reply: Reply) -> Iterable[bytes]:
         lines = (f"{name}: {value}\r\n" for name, value in reply.headers.items())
         head = f"HTTP/1.1 200 OK\r\n{''.join(lines)}\r\n"
@@ -80,14 +83,14 @@ def test_a_body_after_head_is_not_taken_for_the_next_answer(server: Unruly, shop
     async def twice(repository: WritableRepository) -> list[Descriptor | None]:
         return [await repository.resolve(Tag("1")), await repository.resolve(Tag("1"))]
 
-    found = shop.within(twice)
+    found = harness.within(twice)
     assert [descriptor.digest for descriptor in found if descriptor] == [IMAGE.digest] * 2
-    assert shop.heard.retries == []
+    assert harness.recorded.retries == []
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT"])
 def test_a_kept_connection_that_was_closed_is_a_new_connection_and_no_retry(
-    server: Unruly, shop: Shop, method: str
+    server: Unruly, harness: ClientHarness, method: str
 ) -> None:
     server.fault("close_unsaid", method)
 
@@ -98,19 +101,19 @@ def test_a_kept_connection_that_was_closed_is_a_new_connection_and_no_retry(
             data = noise(f"new {number}", 5000)
             await repository.write(described(data), data)
 
-    shop.within(several)
-    assert shop.heard.retries == []
+    harness.within(several)
+    assert harness.recorded.retries == []
 
 
-def test_what_is_not_http_at_all_is_said(server: Unruly, shop: Shop) -> None:
+def test_what_is_not_http_at_all_is_said(server: Unruly, harness: ClientHarness) -> None:
     server.fault("raw", "GET", "/blobs/", pieces=lambda _: itertools.repeat(b"SSH-2.0-OpenSSH\r\n", 3))
     with pytest.raises(Exception, match="not HTTP"):
-        shop.small(BLOB)
+        harness.small(BLOB)
 
 
-def test_a_large_blob_goes_over_connections_that_are_closed_unsaid(server: Unruly, shop: Shop) -> None:
+def test_a_large_blob_goes_over_connections_that_are_closed_unsaid(server: Unruly, harness: ClientHarness) -> None:
     server.fault("close_unsaid", "POST")
     large = noise("large", 3_000_000)
-    shop.put(described(large), pieces(large))
-    assert shop.large(described(large)) == large
-    assert shop.heard.retries == []
+    harness.put(described(large), pieces(large))
+    assert harness.large(described(large)) == large
+    assert harness.recorded.retries == []

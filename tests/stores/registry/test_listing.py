@@ -12,10 +12,10 @@ from mirrorsync.errors import Denied, RegistryFailure, RepositoryNotFound
 from mirrorsync.hosts import HostSettings
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import Store
-from tests.parts.doorman import PASSWORD, USER, basic_guard
+from tests.parts.auth_service import PASSWORD, USER, basic_guard
 from tests.parts.tiny_registry import App, Asked, Reply
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, Time
+from tests.stores.registry.asking import ClientHarness, Time
 
 JSON = {"Content-Type": "application/json"}
 
@@ -51,9 +51,9 @@ LINKS = {
 
 
 @pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
-def test_every_page_is_read(server: Unruly, shop: Shop, link: str) -> None:
+def test_every_page_is_read(server: Unruly, harness: ClientHarness, link: str) -> None:
     server.app = book([["1", "2"], ["3"], ["4", "2"]], link.replace("{url}", server.url))
-    assert shop.tags() == ["1", "2", "3", "4"]
+    assert harness.tags() == ["1", "2", "3", "4"]
     assert len(server.seen.of("GET", "/tags/")) == 3
 
 
@@ -61,7 +61,7 @@ def test_a_page_carries_credentials_and_so_does_the_next(server: Unruly, time: T
     guarded, guard = book([["1"], ["2"]], LINKS["relative"]), basic_guard('Basic realm="x"')
     server.app = lambda asked: guard(asked) or guarded(asked)
     login = HostSettings(plain_http=True, username=USER, password=Secret(PASSWORD))
-    assert Shop(server.host, login, time=time).tags() == ["1", "2"]
+    assert ClientHarness(server.host, login, time=time).tags() == ["1", "2"]
 
 
 @pytest.mark.parametrize(
@@ -77,36 +77,36 @@ def test_a_page_carries_credentials_and_so_does_the_next(server: Unruly, time: T
         "/v2/app/tags/list?\x01{next}",
     ],
 )
-def test_a_next_page_elsewhere_is_not_read(server: Unruly, shop: Shop, link: str) -> None:
+def test_a_next_page_elsewhere_is_not_read(server: Unruly, harness: ClientHarness, link: str) -> None:
     server.app = book([["1"], ["2"]], f'<{link.replace("{port}", str(server.port))}>; rel="next"')
     with pytest.raises(RegistryFailure) as caught:
-        shop.tags()
+        harness.tags()
     assert caught.value.where == f"{server.host}/app"
     assert len(server.seen.of("GET", "/tags/")) == 1
 
 
 @pytest.mark.parametrize("link", ["</v2/app/tags/list?n=1000>", "</v2/app/tags/list?p=1>"])
-def test_pages_in_a_circle_are_noticed(server: Unruly, shop: Shop, link: str) -> None:
+def test_pages_in_a_circle_are_noticed(server: Unruly, harness: ClientHarness, link: str) -> None:
     server.app = lambda asked: page(["1", "2"], f'{link}; rel="next"')
     with pytest.raises(RegistryFailure, match=r"circle|repeat the same entries"):
-        shop.tags()
+        harness.tags()
     assert len(server.seen.of("GET", "/tags/")) <= 2
 
 
-def test_pages_that_bring_nothing_new_under_ever_new_names_are_noticed(server: Unruly, shop: Shop) -> None:
+def test_pages_that_bring_nothing_new_under_ever_new_names_are_noticed(server: Unruly, harness: ClientHarness) -> None:
     def answer(asked: Asked) -> Reply:
         number = int(asked.query.get("p", "0"))
         return page(["1", "2"], f'</v2/app/tags/list?p={number + 1}>; rel="next"')
 
     server.app = answer
     with pytest.raises(RegistryFailure, match="repeat the same entries"):
-        shop.tags()
+        harness.tags()
     assert len(server.seen.of("GET", "/tags/")) < 100
 
 
-def test_an_empty_page_with_a_next_one_is_not_the_end(server: Unruly, shop: Shop) -> None:
+def test_an_empty_page_with_a_next_one_is_not_the_end(server: Unruly, harness: ClientHarness) -> None:
     server.app = book([["1"], [], [], ["2"]], LINKS["relative"])
-    assert shop.tags() == ["1", "2"]
+    assert harness.tags() == ["1", "2"]
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,11 @@ def test_an_empty_page_with_a_next_one_is_not_the_end(server: Unruly, shop: Shop
         '</v2/app/tags/list?p=1; rel="next"',
     ],
 )
-def test_a_link_that_cannot_be_read_is_no_link_and_takes_no_time(server: Unruly, shop: Shop, header: str) -> None:
+def test_a_link_that_cannot_be_read_is_no_link_and_takes_no_time(
+    server: Unruly, harness: ClientHarness, header: str
+) -> None:
     server.app = lambda asked: page(["1"], header)
-    assert shop.tags() == ["1"]
+    assert harness.tags() == ["1"]
 
 
 NULLS: dict[str, tuple[Any, list[str]]] = {
@@ -136,14 +138,14 @@ NULLS: dict[str, tuple[Any, list[str]]] = {
 
 
 @pytest.mark.parametrize(("tags", "expected"), NULLS.values(), ids=NULLS)
-def test_odd_lists_of_tags_are_read(server: Unruly, shop: Shop, tags: Any, expected: list[str]) -> None:
+def test_odd_lists_of_tags_are_read(server: Unruly, harness: ClientHarness, tags: Any, expected: list[str]) -> None:
     server.app = lambda asked: page(tags)
-    assert shop.tags() == expected
+    assert harness.tags() == expected
 
 
-def test_a_list_without_the_member_is_empty(server: Unruly, shop: Shop) -> None:
+def test_a_list_without_the_member_is_empty(server: Unruly, harness: ClientHarness) -> None:
     server.app = lambda asked: Reply(200, JSON, b'{"name": "app"}')
-    assert shop.tags() == []
+    assert harness.tags() == []
 
 
 BROKEN_LISTS = {
@@ -160,10 +162,10 @@ BROKEN_LISTS = {
 
 
 @pytest.mark.parametrize("body", BROKEN_LISTS.values(), ids=BROKEN_LISTS)
-def test_what_is_no_list_of_tags_is_refused(server: Unruly, shop: Shop, body: bytes) -> None:
+def test_what_is_no_list_of_tags_is_refused(server: Unruly, harness: ClientHarness, body: bytes) -> None:
     server.app = lambda asked: Reply(200, JSON, body)
     with pytest.raises(RegistryFailure) as caught:
-        shop.tags()
+        harness.tags()
     assert caught.value.where == f"{server.host}/app"
     assert "listing its tags" in caught.value.message
 
@@ -175,52 +177,54 @@ NO_TAGS = (
 
 
 @pytest.mark.parametrize("name", NO_TAGS)
-def test_a_name_that_is_no_tag_is_left_out_and_told(server: Unruly, shop: Shop, name: str) -> None:
+def test_a_name_that_is_no_tag_is_left_out_and_told(server: Unruly, harness: ClientHarness, name: str) -> None:
     server.app = lambda asked: page(["good", name, "x" * 128])
-    assert shop.tags() == ["good", "x" * 128]
-    (notice,) = shop.heard.notices
+    assert harness.tags() == ["good", "x" * 128]
+    (notice,) = harness.recorded.notices
     assert notice.startswith(f"{server.host}/app: ")
     assert notice.isprintable()
 
 
-def test_thousands_of_wrong_names_are_not_thousands_of_lines(server: Unruly, shop: Shop) -> None:
+def test_thousands_of_wrong_names_are_not_thousands_of_lines(server: Unruly, harness: ClientHarness) -> None:
     server.app = lambda asked: page([f"../{number}" for number in range(5000)])
-    assert shop.tags() == []
-    assert 1 <= len(shop.heard.notices) <= 10
+    assert harness.tags() == []
+    assert 1 <= len(harness.recorded.notices) <= 10
 
 
-def test_a_repository_that_is_not_there_has_no_list(server: Unruly, shop: Shop) -> None:
+def test_a_repository_that_is_not_there_has_no_list(server: Unruly, harness: ClientHarness) -> None:
     with pytest.raises(RepositoryNotFound):
-        shop.tags("missing")
+        harness.tags("missing")
 
 
-def test_a_page_that_does_not_come_is_asked_for_again_and_not_the_whole_list(server: Unruly, shop: Shop) -> None:
+def test_a_page_that_does_not_come_is_asked_for_again_and_not_the_whole_list(
+    server: Unruly, harness: ClientHarness
+) -> None:
     server.app = book([["1"], ["2"], ["3"]], LINKS["relative"])
     server.fault("answer", "GET", "p=1", hits=[1, 2], status=502)
-    assert shop.tags() == ["1", "2", "3"]
+    assert harness.tags() == ["1", "2", "3"]
     assert len(server.seen.of("GET", "/tags/")) == 5
 
 
-def test_a_list_that_ends_in_an_error_is_no_short_list(server: Unruly, shop: Shop) -> None:
+def test_a_list_that_ends_in_an_error_is_no_short_list(server: Unruly, harness: ClientHarness) -> None:
     server.app = book([["1"], ["2"]], LINKS["relative"])
     server.fault("answer", "GET", "p=1", status=500)
     with pytest.raises(RegistryFailure):
-        shop.tags()
+        harness.tags()
 
 
 async def catalog(store: Store) -> list[str]:
     return [name async for name in store.repositories()]
 
 
-def test_names_of_repositories_are_checked(server: Unruly, shop: Shop) -> None:
+def test_names_of_repositories_are_checked(server: Unruly, harness: ClientHarness) -> None:
     names = ["app", "team/app", "../x", "UPPER", "a//b", "", "/app", None, "a\nb"]
     server.app = lambda asked: Reply(200, JSON, json.dumps({"repositories": names}).encode())
-    assert shop.run(catalog) == ["app", "team/app"]
+    assert harness.run(catalog) == ["app", "team/app"]
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405])
-def test_a_registry_without_a_catalog_says_so(server: Unruly, shop: Shop, status: int) -> None:
+def test_a_registry_without_a_catalog_says_so(server: Unruly, harness: ClientHarness, status: int) -> None:
     server.fault("answer", "GET", "_catalog", status=status)
     with pytest.raises(Denied) as caught:
-        shop.run(catalog)
+        harness.run(catalog)
     assert caught.value.remedy == "name them in the spec"

@@ -16,11 +16,13 @@ from tests.parts.docker_registry import DockerRegistry
 from tests.parts.processes import free_port
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import PLAIN, Heard, Time
+from tests.stores.registry.asking import PLAIN, RecordedEvents, Time
 
 
-def asked(host: str, user: str, password: str, settings: HostSettings = PLAIN, heard: Heard | None = None) -> bool:
-    around = Environment({host: settings}, observer=heard or Heard(), clock=Time().clock)
+def asked(
+    host: str, user: str, password: str, settings: HostSettings = PLAIN, recorded: RecordedEvents | None = None
+) -> bool:
+    around = Environment({host: settings}, observer=recorded or RecordedEvents(), clock=Time().clock)
     return asyncio.run(accepts(host, Credentials(user, Secret(password)), around))
 
 

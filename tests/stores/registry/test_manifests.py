@@ -17,7 +17,7 @@ from mirrorsync.oci.ref import Tag
 from tests.parts.images import OCI_INDEX, OCI_MANIFEST, image, layer
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop
+from tests.stores.registry.asking import ClientHarness
 
 IMAGE = image([layer({"a": b"1"})])
 OTHER = image([layer({"a": b"2"})])
@@ -30,24 +30,24 @@ def held(tiny: TinyRegistry) -> None:
     tiny.hold("app", IMAGE, "1")
 
 
-def fetch(shop: Shop) -> Manifest:
-    return shop.within(lambda repository: repository.manifest(ROOT.descriptor))
+def fetch(harness: ClientHarness) -> Manifest:
+    return harness.within(lambda repository: repository.manifest(ROOT.descriptor))
 
 
-def push(shop: Shop) -> None:
-    shop.within(lambda repository: repository.tag(ROOT, Tag("new")))
+def push(harness: ClientHarness) -> None:
+    harness.within(lambda repository: repository.tag(ROOT, Tag("new")))
 
 
-def test_what_a_head_answers_is_never_fetched(server: Unruly, shop: Shop) -> None:
-    assert shop.resolve("1") == ROOT.descriptor
-    assert shop.resolve(IMAGE.digest) == ROOT.descriptor
-    assert shop.resolve("absent") is None
+def test_what_a_head_answers_is_never_fetched(server: Unruly, harness: ClientHarness) -> None:
+    assert harness.resolve("1") == ROOT.descriptor
+    assert harness.resolve(IMAGE.digest) == ROOT.descriptor
+    assert harness.resolve("absent") is None
     assert {asked.method for asked in server.seen.requests if asked.path != "/v2/"} == {"HEAD"}
 
 
-def test_every_kind_of_manifest_is_accepted_and_no_schema_1(server: Unruly, shop: Shop) -> None:
-    shop.resolve("1")
-    fetch(shop)
+def test_every_kind_of_manifest_is_accepted_and_no_schema_1(server: Unruly, harness: ClientHarness) -> None:
+    harness.resolve("1")
+    fetch(harness)
     for asked in server.seen.requests[1:]:
         if "/manifests/" not in asked.path:
             continue
@@ -69,58 +69,60 @@ LOST: dict[str, dict[str, str | None]] = {
 
 @pytest.mark.parametrize("change", LOST.values(), ids=LOST)
 def test_a_head_that_does_not_tell_all_is_followed_by_a_get(
-    server: Unruly, shop: Shop, change: Mapping[str, str | None]
+    server: Unruly, harness: ClientHarness, change: Mapping[str, str | None]
 ) -> None:
     server.fault("headers", "HEAD", "/manifests/", change=change)
-    assert shop.resolve("1") == ROOT.descriptor
+    assert harness.resolve("1") == ROOT.descriptor
     assert len(server.seen.of("GET", "/manifests/")) == 1
 
 
-def test_a_head_without_a_length_is_followed_by_a_get(server: Unruly, shop: Shop) -> None:
+def test_a_head_without_a_length_is_followed_by_a_get(server: Unruly, harness: ClientHarness) -> None:
     server.fault("unsized", "HEAD", "/manifests/")
-    assert shop.resolve("1") == ROOT.descriptor
+    assert harness.resolve("1") == ROOT.descriptor
 
 
-def test_a_registry_that_knows_no_head_is_asked_with_get(server: Unruly, shop: Shop) -> None:
+def test_a_registry_that_knows_no_head_is_asked_with_get(server: Unruly, harness: ClientHarness) -> None:
     server.fault("answer", "HEAD", "/manifests/", status=405)
-    assert shop.resolve("1") == ROOT.descriptor
-    assert shop.resolve("absent") is None
+    assert harness.resolve("1") == ROOT.descriptor
+    assert harness.resolve("absent") is None
 
 
 @pytest.mark.parametrize("kind", [f"{OCI_MANIFEST}; charset=utf-8", OCI_MANIFEST.upper(), f"  {OCI_MANIFEST} ;x"])
-def test_parameters_and_case_of_a_type_are_no_matter(server: Unruly, shop: Shop, kind: str) -> None:
+def test_parameters_and_case_of_a_type_are_no_matter(server: Unruly, harness: ClientHarness, kind: str) -> None:
     server.fault("headers", "*", "/manifests/", change={"Content-Type": kind})
-    assert shop.resolve("1") == ROOT.descriptor
-    assert fetch(shop).raw == IMAGE.raw
+    assert harness.resolve("1") == ROOT.descriptor
+    assert fetch(harness).raw == IMAGE.raw
 
 
-def test_a_digest_that_lies_about_a_tag_is_found_out(tiny: TinyRegistry, server: Unruly, shop: Shop) -> None:
+def test_a_digest_that_lies_about_a_tag_is_found_out(
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness
+) -> None:
     tiny.hold("app", OTHER)
     server.fault("headers", "HEAD", "/manifests/1", change={"Docker-Content-Digest": OTHER.digest})
-    told = shop.resolve("1")
+    told = harness.resolve("1")
     assert told is not None
     tiny.manifests["app", OTHER.digest] = (OTHER.media_type, IMAGE.raw)
     with pytest.raises(IntegrityError):
-        shop.within(lambda repository: repository.manifest(told))
+        harness.within(lambda repository: repository.manifest(told))
 
 
-def test_another_digest_than_was_asked_for_is_refused(server: Unruly, shop: Shop) -> None:
+def test_another_digest_than_was_asked_for_is_refused(server: Unruly, harness: ClientHarness) -> None:
     server.fault("headers", "HEAD", "/manifests/", change={"Docker-Content-Digest": OTHER.digest})
     with pytest.raises(IntegrityError, match=f"asked for {IMAGE.digest} and got {OTHER.digest}"):
-        shop.resolve(IMAGE.digest)
+        harness.resolve(IMAGE.digest)
 
 
-def test_a_digest_under_another_algorithm_says_nothing_about_ours(server: Unruly, shop: Shop) -> None:
+def test_a_digest_under_another_algorithm_says_nothing_about_ours(server: Unruly, harness: ClientHarness) -> None:
     other = f"sha512:{hashlib.sha512(IMAGE.raw).hexdigest()}"
     server.fault("headers", "*", "/manifests/", change={"Docker-Content-Digest": other})
-    assert shop.resolve(IMAGE.digest) == ROOT.descriptor
-    push(shop)
+    assert harness.resolve(IMAGE.digest) == ROOT.descriptor
+    push(harness)
 
 
-def test_a_length_that_is_not_that_of_the_manifest_does_not_hide_it(server: Unruly, shop: Shop) -> None:
+def test_a_length_that_is_not_that_of_the_manifest_does_not_hide_it(server: Unruly, harness: ClientHarness) -> None:
     """A proxy that compresses tells the length of what it would send; the digest is what counts."""
     server.fault("headers", "HEAD", "/manifests/1", change={"Content-Length": str(len(IMAGE.raw) - 50)})
-    told = shop.resolve("1")
+    told = harness.resolve("1")
     assert told is not None
     assert told.digest == IMAGE.digest
 
@@ -141,23 +143,23 @@ CONTENTS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("body", "kind"), CONTENTS.values(), ids=CONTENTS)
-def test_what_is_not_the_manifest_is_refused(server: Unruly, shop: Shop, body: bytes, kind: str) -> None:
+def test_what_is_not_the_manifest_is_refused(server: Unruly, harness: ClientHarness, body: bytes, kind: str) -> None:
     headers = {"Content-Type": kind or OCI_MANIFEST}
     server.fault("answer", "GET", "/manifests/", status=200, headers=headers, body=body)
     with pytest.raises(RegistryFailure if kind == "text/html" else IntegrityError) as caught:
-        fetch(shop)
+        fetch(harness)
     assert caught.value.where == f"{server.host}/app@{IMAGE.digest}"
     assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize("name", ["a web page", "schema 1", "too large", "nested too deep", "nothing"])
-def test_what_is_no_manifest_is_none_under_a_tag_either(server: Unruly, shop: Shop, name: str) -> None:
+def test_what_is_no_manifest_is_none_under_a_tag_either(server: Unruly, harness: ClientHarness, name: str) -> None:
     body, kind = CONTENTS[name]
     server.fault("answer", "HEAD", "/manifests/", status=405)
     headers = {"Content-Type": kind or OCI_MANIFEST}
     server.fault("answer", "GET", "/manifests/", status=200, headers=headers, body=body)
     with pytest.raises(MirrorsyncError) as caught:
-        shop.resolve("1")
+        harness.resolve("1")
     assert caught.value.where == f"{server.host}/app:1"
     if name == "schema 1":
         assert "schema 1" in caught.value.message
@@ -165,7 +167,7 @@ def test_what_is_no_manifest_is_none_under_a_tag_either(server: Unruly, shop: Sh
         assert "web page" in caught.value.message
 
 
-def test_a_manifest_of_the_largest_size_is_read(tiny: TinyRegistry, server: Unruly, shop: Shop) -> None:
+def test_a_manifest_of_the_largest_size_is_read(tiny: TinyRegistry, server: Unruly, harness: ClientHarness) -> None:
     document = json.loads(IMAGE.raw)
     document["annotations"] = {"filler": ""}
     room = MAX_MANIFEST_BYTES - len(json.dumps(document))
@@ -174,55 +176,59 @@ def test_a_manifest_of_the_largest_size_is_read(tiny: TinyRegistry, server: Unru
     assert len(raw) == MAX_MANIFEST_BYTES
     largest = Manifest.parse(raw)
     tiny.manifests["app", largest.digest] = (OCI_MANIFEST, raw)
-    assert shop.within(lambda repository: repository.manifest(largest.descriptor)).raw == raw
+    assert harness.within(lambda repository: repository.manifest(largest.descriptor)).raw == raw
 
 
-def test_a_manifest_beyond_it_is_not_read_to_its_end(server: Unruly, shop: Shop) -> None:
+def test_a_manifest_beyond_it_is_not_read_to_its_end(server: Unruly, harness: ClientHarness) -> None:
     server.fault("answer", "GET", "/manifests/", status=200, body=b" " * (8 * MAX_MANIFEST_BYTES))
     with pytest.raises(IntegrityError, match=f"exceeds the limit of {MAX_MANIFEST_BYTES}"):
-        fetch(shop)
+        fetch(harness)
 
 
-def test_a_manifest_that_breaks_off_is_fetched_again(server: Unruly, shop: Shop) -> None:
+def test_a_manifest_that_breaks_off_is_fetched_again(server: Unruly, harness: ClientHarness) -> None:
     server.fault("cut", "GET", "/manifests/", hits=[1], at=100)
-    assert fetch(shop).raw == IMAGE.raw
+    assert fetch(harness).raw == IMAGE.raw
 
 
-def test_a_type_that_says_nothing_gives_way_to_the_descriptor(server: Unruly, shop: Shop) -> None:
+def test_a_type_that_says_nothing_gives_way_to_the_descriptor(server: Unruly, harness: ClientHarness) -> None:
     server.fault("headers", "GET", "/manifests/", change={"Content-Type": "application/json"})
-    assert fetch(shop).media_type == OCI_MANIFEST
+    assert fetch(harness).media_type == OCI_MANIFEST
 
 
-def test_a_manifest_that_is_not_there_is_not_found(server: Unruly, shop: Shop) -> None:
+def test_a_manifest_that_is_not_there_is_not_found(server: Unruly, harness: ClientHarness) -> None:
     server.fault("answer", "GET", "/manifests/", status=404)
     with pytest.raises(ContentNotFound):
-        fetch(shop)
+        fetch(harness)
 
 
-def test_a_manifest_is_pushed_byte_for_byte_under_its_type(tiny: TinyRegistry, server: Unruly, shop: Shop) -> None:
-    push(shop)
+def test_a_manifest_is_pushed_byte_for_byte_under_its_type(
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness
+) -> None:
+    push(harness)
     assert tiny.manifests["app", IMAGE.digest] == (OCI_MANIFEST, IMAGE.raw)
     (asked,) = server.seen.of("PUT")
     assert asked.headers["Content-Length"] == str(len(IMAGE.raw))
 
 
-def test_a_registry_that_stores_something_else_is_found_out(server: Unruly, shop: Shop) -> None:
+def test_a_registry_that_stores_something_else_is_found_out(server: Unruly, harness: ClientHarness) -> None:
     server.fault("headers", "PUT", "/manifests/", change={"Docker-Content-Digest": OTHER.digest})
     with pytest.raises(IntegrityError, match="stored manifest"):
-        push(shop)
+        push(harness)
 
 
 @pytest.mark.parametrize("told", [None, "", "nonsense"])
-def test_a_registry_that_does_not_say_what_it_stored_is_believed(server: Unruly, shop: Shop, told: str | None) -> None:
+def test_a_registry_that_does_not_say_what_it_stored_is_believed(
+    server: Unruly, harness: ClientHarness, told: str | None
+) -> None:
     server.fault("headers", "PUT", "/manifests/", change={"Docker-Content-Digest": told})
-    push(shop)
+    push(harness)
 
 
 def test_an_answer_that_is_lost_after_the_manifest_landed_is_no_failure(
-    tiny: TinyRegistry, server: Unruly, shop: Shop
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness
 ) -> None:
     server.fault("lose_answer", "PUT", "/manifests/", hits=[1, 2])
-    push(shop)
+    push(harness)
     assert tiny.tags["app", "new"] == IMAGE.digest
 
 
@@ -239,12 +245,12 @@ REFUSALS: dict[str, tuple[int, str, type[MirrorsyncError], str]] = {
 
 @pytest.mark.parametrize(("status", "code", "kind", "remedy"), REFUSALS.values(), ids=REFUSALS)
 def test_a_push_that_is_refused_says_what_to_do(
-    server: Unruly, shop: Shop, status: int, code: str, kind: type[MirrorsyncError], remedy: str
+    server: Unruly, harness: ClientHarness, status: int, code: str, kind: type[MirrorsyncError], remedy: str
 ) -> None:
     body = json.dumps({"errors": [{"code": code, "message": "it is so"}]}).encode()
     server.fault("answer", "PUT", "/manifests/", status=status, body=body)
     with pytest.raises(kind, match="it is so") as caught:
-        push(shop)
+        push(harness)
     assert remedy in caught.value.remedy
     assert caught.value.remedy
     assert len(server.seen.of("PUT")) == (3 if code == "MANIFEST_BLOB_UNKNOWN" else 1)
@@ -252,13 +258,13 @@ def test_a_push_that_is_refused_says_what_to_do(
 
 @pytest.mark.parametrize("status", [400, 404])
 def test_a_manifest_is_sent_again_when_the_registry_does_not_see_what_it_has_just_stored(
-    server: Unruly, shop: Shop, tiny: TinyRegistry, status: int
+    server: Unruly, harness: ClientHarness, tiny: TinyRegistry, status: int
 ) -> None:
     # distribution says both in one answer, when a link is written in that moment.
     both = ("DIGEST_INVALID", "MANIFEST_BLOB_UNKNOWN")
     body = json.dumps({"errors": [{"code": code, "message": "not yet"} for code in both]}).encode()
     server.fault("answer", "PUT", "/manifests/", hits=[1, 2], status=status, body=body)
-    push(shop)
+    push(harness)
     assert tiny.tags["app", "new"] == IMAGE.digest
     assert len(server.seen.of("PUT")) == 3
 
@@ -278,16 +284,18 @@ BODIES: dict[str, bytes] = {
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 @pytest.mark.parametrize("engine", ["questions", "bytes"])
-def test_any_body_of_a_refusal_makes_one_short_line(server: Unruly, shop: Shop, body: bytes, engine: str) -> None:
+def test_any_body_of_a_refusal_makes_one_short_line(
+    server: Unruly, harness: ClientHarness, body: bytes, engine: str
+) -> None:
     server.fault("answer", "GET", "/blobs/", status=418, body=body)
     blob = ROOT.blobs[0]
     with pytest.raises(RegistryFailure, match="418") as caught:
-        shop.small(blob) if engine == "questions" else shop.large(blob)
+        harness.small(blob) if engine == "questions" else harness.large(blob)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 1000
 
 
-def test_a_warning_of_the_registry_is_told_once(server: Unruly, shop: Shop) -> None:
+def test_a_warning_of_the_registry_is_told_once(server: Unruly, harness: ClientHarness) -> None:
     warning = '299 - "your quota is \x1b[31m nearly used up"'
     server.fault("headers", "*", "", change={"Warning": warning})
 
@@ -295,15 +303,15 @@ def test_a_warning_of_the_registry_is_told_once(server: Unruly, shop: Shop) -> N
         for _ in range(5):
             await repository.resolve(Tag("1"))
 
-    shop.within(often)
-    (notice,) = shop.heard.notices
+    harness.within(often)
+    (notice,) = harness.recorded.notices
     assert "your quota is" in notice
     assert notice.isprintable()
 
 
-def test_a_digest_header_is_checked_by_its_grammar(server: Unruly, shop: Shop) -> None:
+def test_a_digest_header_is_checked_by_its_grammar(server: Unruly, harness: ClientHarness) -> None:
     for told in ("sha256:ABC", f"sha256:{'0' * 64}\n", f"md5:{'0' * 32}", f"{Digest.of(b'x')}x"):
         server.fault("headers", "HEAD", "/manifests/", change={"Docker-Content-Digest": told.replace("\n", "")})
-        found = shop.resolve("1")
+        found = harness.resolve("1")
         assert found is not None
         assert found.digest in (ROOT.digest, f"sha256:{'0' * 64}")

@@ -9,33 +9,35 @@ from mirrorsync.stores.base import WritableRepository
 from tests.parts.images import noise
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, Time, described
+from tests.stores.registry.asking import ClientHarness, Time, described
 
 SMALL = noise("small", 5000)
 
 
-def mount(shop: Shop, data: bytes, origin: str = "other") -> bool:
-    return shop.within(lambda repository: repository.mount(described(data), origin))
+def mount(harness: ClientHarness, data: bytes, origin: str = "other") -> bool:
+    return harness.within(lambda repository: repository.mount(described(data), origin))
 
 
-def test_a_blob_is_mounted_without_moving_it(tiny: TinyRegistry, server: Unruly, shop: Shop) -> None:
+def test_a_blob_is_mounted_without_moving_it(tiny: TinyRegistry, server: Unruly, harness: ClientHarness) -> None:
     key = tiny.hold_blob("other", SMALL)
-    assert mount(shop, SMALL) is True
+    assert mount(harness, SMALL) is True
     assert tiny.blobs["app", key] == SMALL
     (asked,) = server.seen.of("POST")
     assert asked.query == {"mount": key, "from": "other"}
     assert asked.headers["Content-Length"] == "0"
 
 
-def test_an_upload_that_comes_instead_of_a_mount_is_given_back(tiny: TinyRegistry, server: Unruly, shop: Shop) -> None:
-    assert mount(shop, SMALL) is False
+def test_an_upload_that_comes_instead_of_a_mount_is_given_back(
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness
+) -> None:
+    assert mount(harness, SMALL) is False
     assert server.seen.of("DELETE", "/uploads/session1")
     assert not tiny.uploads
 
 
 @pytest.mark.parametrize("fault", ["hang_up", "answer"])
 def test_a_registry_that_does_not_take_an_upload_back_is_not_pressed(
-    server: Unruly, shop: Shop, time: Time, fault: str
+    server: Unruly, harness: ClientHarness, time: Time, fault: str
 ) -> None:
     if fault == "answer":
         server.fault("answer", "DELETE", status=503)
@@ -47,11 +49,11 @@ def test_a_registry_that_does_not_take_an_upload_back_is_not_pressed(
         assert await repository.resolve(Tag("1")) is None
         return mounted
 
-    assert shop.within(both) is False
+    assert harness.within(both) is False
     assert time.waits == []
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 412, 415, 422, 500, 501, 503])
-def test_a_mount_that_is_refused_is_a_copy(server: Unruly, shop: Shop, status: int) -> None:
+def test_a_mount_that_is_refused_is_a_copy(server: Unruly, harness: ClientHarness, status: int) -> None:
     server.fault("answer", "POST", "mount=", status=status)
-    assert mount(shop, SMALL) is False
+    assert mount(harness, SMALL) is False

@@ -8,49 +8,51 @@ from tests.parts.gateway import gateway
 from tests.parts.nexus import LINKS, nexus
 from tests.parts.tiny_registry import Asked, Reply
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import PLAIN, Shop, Time
+from tests.stores.registry.asking import PLAIN, ClientHarness, Time
 
 PATH = "/v2/repository/docker-proxy/app/tags/list"
 
 
 @pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
-def test_the_next_page_is_found_from_the_path_that_was_asked_for(server: Unruly, shop: Shop, link: str) -> None:
+def test_the_next_page_is_found_from_the_path_that_was_asked_for(
+    server: Unruly, harness: ClientHarness, link: str
+) -> None:
     server.app = nexus(PATH, [["1", "2"], ["3"], ["4"]], link)
-    assert shop.tags("repository/docker-proxy/app") == ["1", "2", "3", "4"]
+    assert harness.tags("repository/docker-proxy/app") == ["1", "2", "3", "4"]
     assert {asked.path for asked in server.seen.of("GET", "/tags/")} == {PATH}
 
 
-def test_a_page_further_down_is_asked_for_there(server: Unruly, shop: Shop) -> None:
+def test_a_page_further_down_is_asked_for_there(server: Unruly, harness: ClientHarness) -> None:
     def answer(asked: Asked) -> Reply:
         if asked.path.endswith("/list"):
             return Reply(200, {"Link": '</v2/app/tags/list/2?n=5>; rel="next"'}, b'{"tags": ["1"]}')
         return Reply(200, {}, b'{"tags": ["2"]}' if asked.target == "/v2/app/tags/list/2?n=5" else b"{}")
 
     server.app = answer
-    assert shop.tags() == ["1", "2"]
+    assert harness.tags() == ["1", "2"]
 
 
 def test_the_next_page_behind_a_gateway_is_asked_for_at_the_gateway(server: Unruly, time: Time) -> None:
     server.app = nexus("/v2/app/tags/list", [["1"], ["2"]], "/v2/app/tags/list")
     with Unruly(gateway(server.url)) as front:
-        assert Shop(front.host, PLAIN, time=time).tags() == ["1", "2"]
+        assert ClientHarness(front.host, PLAIN, time=time).tags() == ["1", "2"]
         assert [asked.query.get("last") for asked in front.seen.of("GET", "/tags/")] == [None, "1"]
 
 
 @pytest.mark.parametrize("status", [400, 413, 500])
-def test_a_size_that_is_refused_is_left_out(server: Unruly, shop: Shop, status: int) -> None:
+def test_a_size_that_is_refused_is_left_out(server: Unruly, harness: ClientHarness, status: int) -> None:
     refused = b'{"errors": [{"code": "PAGINATION_NUMBER_INVALID"}]}' if status == 400 else b""
     server.app = nexus("/v2/app/tags/list", [["1"], ["2"]], "/v2/app/tags/list")
     server.fault("answer", "GET", r"list\?n=1000$", status=status, body=refused)
-    assert shop.tags() == ["1", "2"]
+    assert harness.tags() == ["1", "2"]
     assert len(server.seen.of("GET", "/tags/")) == 3
-    assert shop.heard.retries == []
+    assert harness.recorded.retries == []
 
 
-def test_a_list_that_is_refused_with_and_without_a_size_is_a_failure(server: Unruly, shop: Shop) -> None:
+def test_a_list_that_is_refused_with_and_without_a_size_is_a_failure(server: Unruly, harness: ClientHarness) -> None:
     from mirrorsync.errors import RegistryFailure
 
     server.fault("answer", "GET", "/tags/list", status=400)
     with pytest.raises(RegistryFailure, match="400"):
-        shop.tags()
+        harness.tags()
     assert len(server.seen.of("GET", "/tags/")) == 2

@@ -19,7 +19,7 @@ from tests.parts.mirrorsync import Mirrorsync
 from tests.parts.processes import free_port
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import PLAIN, Shop, described
+from tests.stores.registry.asking import PLAIN, ClientHarness, described
 
 ANY = HostSettings(username="robot", password=Secret("canary"), insecure_skip_verify=True, plain_http_fallback=True)
 TOLD = "speaks no TLS: everything, passwords too, can be read on the way"
@@ -45,40 +45,40 @@ def holding() -> TinyRegistry:
 
 def test_a_host_with_tls_is_asked_over_tls_and_nothing_is_told(certificate: Certificate) -> None:
     with Unruly(holding(), tls=certificate.server()) as server:
-        shop = Shop(server.host, ANY)
-        assert shop.resolve("1") is not None
-        assert shop.large(described(DATA)) == DATA
-    assert shop.heard.events == []
+        harness = ClientHarness(server.host, ANY)
+        assert harness.resolve("1") is not None
+        assert harness.large(described(DATA)) == DATA
+    assert harness.recorded.events == []
 
 
 def test_a_host_without_tls_is_probed_once_and_that_is_told_once() -> None:
     """However many questions are the first one."""
     with Unruly(holding()) as server:
-        shop = Shop(server.host, ANY)
+        harness = ClientHarness(server.host, ANY)
 
         async def many(repository: WritableRepository) -> None:
             found = await asyncio.gather(*(repository.resolve(Tag("1")) for _ in range(20)))
             assert None not in found
             assert await repository.resolve(Tag("absent")) is None
 
-        shop.within(many)
+        harness.within(many)
         greetings = [asked for asked in server.seen.requests if asked.path == "/v2/"]
-    assert shop.heard.notices == [f"{server.host}: {TOLD}"]
+    assert harness.recorded.notices == [f"{server.host}: {TOLD}"]
     assert len(greetings) == 2, "one to find out, and one for how it wants to be spoken to"
 
 
 def test_the_first_request_may_be_one_for_bytes(registry: DockerRegistry, unique: str) -> None:
-    shop = Shop(registry.host, ANY)
-    shop.put(described(DATA), [DATA], f"{unique}/app")
-    assert shop.large(described(DATA), name=f"{unique}/app") == DATA
-    assert set(shop.heard.notices) == {f"{registry.host}: {TOLD}"}
+    harness = ClientHarness(registry.host, ANY)
+    harness.put(described(DATA), [DATA], f"{unique}/app")
+    assert harness.large(described(DATA), name=f"{unique}/app") == DATA
+    assert set(harness.recorded.notices) == {f"{registry.host}: {TOLD}"}
 
 
 def test_a_destination_is_asked_and_written_without_tls(registry: DockerRegistry, unique: str) -> None:
-    shop = Shop(registry.host, ANY)
+    harness = ClientHarness(registry.host, ANY)
 
     async def write() -> None:
-        store = shop.store()
+        store = harness.store()
         assert isinstance(store, OpensDestinations)
         try:
             repository = store.destination(f"{unique}/app")
@@ -89,23 +89,23 @@ def test_a_destination_is_asked_and_written_without_tls(registry: DockerRegistry
             await store.close()
 
     asyncio.run(write())
-    assert shop.heard.notices == [f"{registry.host}: {TOLD}"]
+    assert harness.recorded.notices == [f"{registry.host}: {TOLD}"]
 
 
 def test_a_host_that_gives_no_answer_either_way_is_unreachable() -> None:
-    shop = Shop(f"127.0.0.1:{free_port()}", ANY, attempts=1)
+    harness = ClientHarness(f"127.0.0.1:{free_port()}", ANY, attempts=1)
     with pytest.raises(Unreachable):
-        shop.resolve("1")
-    assert shop.heard.notices == []
+        harness.resolve("1")
+    assert harness.recorded.notices == []
 
 
 def test_a_host_whose_tls_rejects_us_gets_no_password_in_clear(authority: Authority, certificate: Certificate) -> None:
     with Unruly(holding(), tls=certificate.server(clients_of=authority.path)) as server:
-        shop = Shop(server.host, ANY, attempts=1)
+        harness = ClientHarness(server.host, ANY, attempts=1)
         with pytest.raises(TlsFailed):
-            shop.resolve("1")
+            harness.resolve("1")
         assert server.seen.requests == []
-    assert shop.heard.notices == []
+    assert harness.recorded.notices == []
 
 
 def test_certificates_of_ours_that_cannot_be_used_are_no_reason_for_plain_http(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_certificates_of_ours_that_cannot_be_used_are_no_reason_for_plain_http(t
     settings = HostSettings(insecure_skip_verify=True, plain_http_fallback=True, cert_dir=str(tmp_path))
     with Unruly(holding()) as server:
         with pytest.raises(TlsFailed, match=r"ca\.crt cannot be used"):
-            Shop(server.host, settings).resolve("1")
+            ClientHarness(server.host, settings).resolve("1")
         assert server.seen.requests == []
 
 
@@ -124,16 +124,16 @@ def test_plain_http_takes_both_words(verified: bool) -> None:
     )
     with Unruly(holding()) as server:
         with pytest.raises(TlsFailed, match="does not speak TLS"):
-            Shop(server.host, settings).resolve("1")
+            ClientHarness(server.host, settings).resolve("1")
         assert server.seen.requests == []
 
 
 def test_a_host_that_is_said_to_speak_plain_http_is_not_probed() -> None:
     with Unruly(holding()) as server:
-        shop = Shop(server.host, PLAIN)
-        assert shop.resolve("1") is not None
+        harness = ClientHarness(server.host, PLAIN)
+        assert harness.resolve("1") is not None
         assert len([asked for asked in server.seen.requests if asked.path == "/v2/"]) == 1
-    assert shop.heard.notices == []
+    assert harness.recorded.notices == []
 
 
 @pytest.mark.parametrize("verb", ["plan", "apply", "verify"])

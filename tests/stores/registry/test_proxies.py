@@ -15,7 +15,7 @@ from tests.parts.images import noise
 from tests.parts.socks_proxy import SocksProxy
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import PLAIN, Shop, Time, described, pieces
+from tests.stores.registry.asking import PLAIN, ClientHarness, Time, described, pieces
 
 DATA = noise("by proxy", 1_100_000)
 BLOB = described(DATA)
@@ -23,16 +23,16 @@ LOGIN = "robot:canary p@ss/word"
 LOGIN_IN_URL = "robot:canary%20p%40ss%2Fword"
 NAME = "registry.example"
 
-Work = Callable[[Shop], object]
+Work = Callable[[ClientHarness], object]
 
 
-def put(shop: Shop) -> None:
-    shop.put(BLOB, pieces(DATA))
+def put(harness: ClientHarness) -> None:
+    harness.put(BLOB, pieces(DATA))
 
 
 WORKS: Mapping[str, Work] = {
-    "questions": lambda shop: shop.small(BLOB),
-    "reading": lambda shop: shop.large(BLOB),
+    "questions": lambda harness: harness.small(BLOB),
+    "reading": lambda harness: harness.large(BLOB),
     "writing": put,
 }
 every_work = pytest.mark.parametrize("work", WORKS.values(), ids=WORKS)
@@ -63,7 +63,7 @@ def secure(authority: Authority) -> Iterator[Unruly]:
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"])
 def test_plain_http_goes_through_the_proxy(server: Unruly, time: Time, work: Work, variable: str) -> None:
     with ForwardProxy({NAME: server.host}) as proxy:
-        work(Shop(NAME, PLAIN, {variable: proxy.url}, time))
+        work(ClientHarness(NAME, PLAIN, {variable: proxy.url}, time))
         assert all(f" http://{NAME}/v2/" in line for line in proxy.asked)
         assert server.seen.requests
 
@@ -73,7 +73,7 @@ def test_plain_http_goes_through_the_proxy(server: Unruly, time: Time, work: Wor
 def test_tls_goes_through_a_tunnel(authority: Authority, secure: Unruly, work: Work, variable: str) -> None:
     with ForwardProxy({f"{NAME}:443": secure.host}) as proxy:
         settings = HostSettings(ca_file=str(authority.path))
-        work(Shop(NAME, settings, {variable: proxy.url}))
+        work(ClientHarness(NAME, settings, {variable: proxy.url}))
         assert set(proxy.asked) == {f"CONNECT {NAME}:443"}
         assert all("authorization" not in headers for headers in proxy.headers)
 
@@ -84,13 +84,13 @@ def test_a_tunnel_does_not_make_a_certificate_good(secure: Unruly, work: Work) -
         ForwardProxy({f"{NAME}:443": secure.host}) as proxy,
         pytest.raises(MirrorsyncError, match="certificate is not trusted"),
     ):
-        work(Shop(NAME, HostSettings(), {"https_proxy": proxy.url}))
+        work(ClientHarness(NAME, HostSettings(), {"https_proxy": proxy.url}))
 
 
 @every_work
 def test_a_proxy_without_a_scheme_is_a_plain_one(server: Unruly, time: Time, work: Work) -> None:
     with ForwardProxy({NAME: server.host}) as proxy:
-        work(Shop(NAME, PLAIN, {"http_proxy": proxy.host}, time))
+        work(ClientHarness(NAME, PLAIN, {"http_proxy": proxy.host}, time))
         assert proxy.asked
 
 
@@ -100,14 +100,14 @@ def test_a_proxy_without_a_scheme_is_a_plain_one(server: Unruly, time: Time, wor
 )
 def test_hosts_that_need_no_proxy_are_asked_directly(server: Unruly, time: Time, work: Work, no_proxy: str) -> None:
     variables = {"http_proxy": "http://127.0.0.1:1", "no_proxy": no_proxy.replace("{port}", str(server.port))}
-    work(Shop(server.host, PLAIN, variables, time))
+    work(ClientHarness(server.host, PLAIN, variables, time))
     assert server.seen.requests
 
 
 def test_a_domain_that_needs_no_proxy_covers_its_hosts_and_no_others(server: Unruly, time: Time) -> None:
     with ForwardProxy({NAME: server.host, "notexample": server.host}) as proxy:
         variables = {"http_proxy": proxy.url, "NO_PROXY": "ample,corp.example"}
-        assert Shop(NAME, PLAIN, variables, time).small(BLOB) == DATA
+        assert ClientHarness(NAME, PLAIN, variables, time).small(BLOB) == DATA
         assert proxy.asked
 
 
@@ -152,7 +152,7 @@ def test_a_socks_proxy_resolves_the_name_and_carries_everything(
     server: Unruly, time: Time, work: Work, variable: str
 ) -> None:
     with SocksProxy({f"{NAME}:80": server.host}) as proxy:
-        work(Shop(NAME, PLAIN, {variable: f"socks5h://{proxy.host}"}, time))
+        work(ClientHarness(NAME, PLAIN, {variable: f"socks5h://{proxy.host}"}, time))
         assert set(proxy.asked) == {f"{NAME}:80"}
 
 
@@ -163,30 +163,30 @@ def test_a_proxy_with_tls_is_spoken_to_with_tls(
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
     monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
     with ForwardProxy({NAME: server.host}, tls=authority.issue("proxy").server()) as proxy:
-        work(Shop(NAME, PLAIN, {"http_proxy": f"https://{proxy.host}"}, time))
+        work(ClientHarness(NAME, PLAIN, {"http_proxy": f"https://{proxy.host}"}, time))
         assert proxy.asked
 
 
 def test_an_empty_variable_is_none(server: Unruly, time: Time) -> None:
     variables = {"HTTP_PROXY": "http://127.0.0.1:1", "http_proxy": ""}
-    assert Shop(server.host, PLAIN, variables, time).small(BLOB) == DATA
+    assert ClientHarness(server.host, PLAIN, variables, time).small(BLOB) == DATA
 
 
 def test_lower_case_wins(server: Unruly, time: Time) -> None:
     with ForwardProxy({NAME: server.host}) as proxy:
         variables = {"HTTP_PROXY": "http://127.0.0.1:1", "http_proxy": proxy.url}
-        assert Shop(NAME, PLAIN, variables, time).small(BLOB) == DATA
+        assert ClientHarness(NAME, PLAIN, variables, time).small(BLOB) == DATA
 
 
 def test_what_a_web_server_could_set_is_not_read(server: Unruly, time: Time) -> None:
     variables = {"HTTP_PROXY": "http://127.0.0.1:1", "REQUEST_METHOD": "GET"}
-    assert Shop(server.host, PLAIN, variables, time).small(BLOB) == DATA
+    assert ClientHarness(server.host, PLAIN, variables, time).small(BLOB) == DATA
 
 
 @every_work
 def test_a_proxy_gets_the_login_in_its_url(server: Unruly, time: Time, work: Work) -> None:
     with ForwardProxy({NAME: server.host}, LOGIN) as proxy:
-        work(Shop(NAME, PLAIN, {"http_proxy": f"http://{LOGIN_IN_URL}@{proxy.host}"}, time))
+        work(ClientHarness(NAME, PLAIN, {"http_proxy": f"http://{LOGIN_IN_URL}@{proxy.host}"}, time))
     assert all("Proxy-Authorization" not in asked.headers for asked in server.seen.requests)
 
 
@@ -197,7 +197,7 @@ def test_a_tunnel_gets_the_login_in_its_url_and_the_registry_does_not(
     before = len(secure.seen.requests)
     with ForwardProxy({f"{NAME}:443": secure.host}, LOGIN) as proxy:
         settings = HostSettings(ca_file=str(authority.path))
-        work(Shop(NAME, settings, {"https_proxy": f"http://{LOGIN_IN_URL}@{proxy.host}"}))
+        work(ClientHarness(NAME, settings, {"https_proxy": f"http://{LOGIN_IN_URL}@{proxy.host}"}))
     assert all("Proxy-Authorization" not in asked.headers for asked in secure.seen.requests[before:])
 
 
@@ -208,11 +208,11 @@ def test_a_proxy_that_wants_another_login_says_so_without_repeating_it(
 ) -> None:
     settings = PLAIN if scheme == "http" else HostSettings(ca_file=str(authority.path))
     with ForwardProxy(login="somebody:else") as proxy:
-        shop = Shop(NAME, settings, {f"{scheme}_proxy": f"http://{LOGIN_IN_URL}@{proxy.host}"}, time)
+        harness = ClientHarness(NAME, settings, {f"{scheme}_proxy": f"http://{LOGIN_IN_URL}@{proxy.host}"}, time)
         with pytest.raises(MirrorsyncError) as caught:
-            work(shop)
+            work(harness)
         error = caught.value
-        said = f"{error} {error!r} {error.remedy} {shop.heard.events}"
+        said = f"{error} {error!r} {error.remedy} {harness.recorded.events}"
         assert "canary" not in said
         assert "proxy" in error.message
         assert "407" in error.message or "login" in error.message
@@ -224,11 +224,11 @@ def test_a_proxy_that_wants_another_login_says_so_without_repeating_it(
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_is_down_is_named_as_the_reason(time: Time, work: Work, scheme: str) -> None:
     settings = PLAIN if scheme == "http" else HostSettings()
-    shop = Shop(NAME, settings, {f"{scheme}_proxy": f"http://{LOGIN_IN_URL}@127.0.0.1:1"}, time)
+    harness = ClientHarness(NAME, settings, {f"{scheme}_proxy": f"http://{LOGIN_IN_URL}@127.0.0.1:1"}, time)
     with pytest.raises(Unreachable) as caught:
-        work(shop)
+        work(harness)
     assert "proxy" in caught.value.message
-    assert "canary" not in f"{caught.value} {caught.value!r} {caught.value.remedy} {shop.heard.events}"
+    assert "canary" not in f"{caught.value} {caught.value!r} {caught.value.remedy} {harness.recorded.events}"
 
 
 @every_work
@@ -236,9 +236,9 @@ def test_a_proxy_that_is_down_is_named_as_the_reason(time: Time, work: Work, sch
     "proxy", ["gopher://127.0.0.1:1", "ftp://127.0.0.1:1", "http://", "http://:99999", "http://a b"]
 )
 def test_a_proxy_of_a_kind_that_is_not_known_is_said_at_once(time: Time, work: Work, proxy: str) -> None:
-    shop = Shop(NAME, PLAIN, {"ALL_PROXY": proxy}, time)
+    harness = ClientHarness(NAME, PLAIN, {"ALL_PROXY": proxy}, time)
     with pytest.raises(UsageError) as caught:
-        work(shop)
+        work(harness)
     assert "proxy" in caught.value.message
     assert caught.value.remedy
     assert time.waits == []

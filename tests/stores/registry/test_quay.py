@@ -13,13 +13,13 @@ from mirrorsync.oci.ref import Tag
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.registry.store import RegistryStore
-from tests.parts.doorman import PASSWORD, USER, basic_guard
+from tests.parts.auth_service import PASSWORD, USER, basic_guard
 from tests.parts.images import image, index, layer, noise
 from tests.parts.mirrorsync import Mirrorsync, plain
 from tests.parts.quay import Quay
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, Time, described
+from tests.stores.registry.asking import ClientHarness, Time, described
 from tests.stores.registry.asking_destinations import asking, copied, holds, spec
 
 LAYERS = [layer({"a": b"1"}), noise("a layer", 1_200_000)]
@@ -63,9 +63,9 @@ def test_a_destination_is_asked_with_the_scope_that_it_is_written_with(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, quay: Quay
 ) -> None:
     mirrorsync("apply", spec(mirrorsync, source, server), code=0)
-    assert {question.scopes for question in quay.doorman.questions} == {("repository:team/app:pull,push",)}
-    assert {question.who for question in quay.doorman.questions} == {"password"}
-    assert len(quay.doorman.questions) <= 3
+    assert {question.scopes for question in quay.auth_service.token_requests} == {("repository:team/app:pull,push",)}
+    assert {question.grant for question in quay.auth_service.token_requests} == {"password"}
+    assert len(quay.auth_service.token_requests) <= 3
 
 
 def test_a_wrong_password_is_told_as_one_and_said_once(
@@ -74,7 +74,7 @@ def test_a_wrong_password_is_told_as_one_and_said_once(
     said = copied(mirrorsync, source, f"{server.host}/team/new:1", password="canary-wrong", code=1)
     assert said.count("incorrect username or password") == 1
     assert "check username and password" in said
-    assert [question.who for question in quay.doorman.questions] == ["password"]
+    assert [question.grant for question in quay.auth_service.token_requests] == ["password"]
     assert quay.repositories == set()
 
 
@@ -89,19 +89,19 @@ def test_a_namespace_of_somebody_else_is_refused_when_it_is_written(
 
 def test_who_has_no_login_is_told_to_have_one(server: Unruly, time: Time) -> None:
     with pytest.raises(Unauthorized) as caught:
-        asking(Shop(server.host, HostSettings(plain_http=True), time=time), "team/new")
+        asking(ClientHarness(server.host, HostSettings(plain_http=True), time=time), "team/new")
     assert "log in" in caught.value.remedy
 
 
 def test_what_does_not_exist_is_absent_by_every_question(server: Unruly, quay: Quay, time: Time) -> None:
     listed: list[str] | None = [] if quay.makes_with_token else None
-    assert asking(Shop(server.host, LOGIN, time=time), "team/new") == [None, False, None, listed]
-    assert asking(Shop(server.host, LOGIN, time=time), "others/new") == [None, False, None, None]
+    assert asking(ClientHarness(server.host, LOGIN, time=time), "team/new") == [None, False, None, listed]
+    assert asking(ClientHarness(server.host, LOGIN, time=time), "others/new") == [None, False, None, None]
 
 
 def test_a_source_that_does_not_exist_is_no_absent_tag(server: Unruly, time: Time) -> None:
     with pytest.raises(Unauthorized):
-        Shop(server.host, LOGIN, time=time).resolve("1", "team/missing")
+        ClientHarness(server.host, LOGIN, time=time).resolve("1", "team/missing")
 
 
 def test_what_is_not_shown_is_not_asked_for_again_and_again(server: Unruly, quay: Quay, time: Time) -> None:
@@ -110,8 +110,8 @@ def test_what_is_not_shown_is_not_asked_for_again_and_again(server: Unruly, quay
         repository = store.destination("others/new")
         await asyncio.gather(*(repository.resolve(Tag(str(number))) for number in range(50)))
 
-    Shop(server.host, LOGIN, time=time).run(ask)
-    assert len(quay.doorman.questions) == 2
+    ClientHarness(server.host, LOGIN, time=time).run(ask)
+    assert len(quay.auth_service.token_requests) == 2
     assert len(server.seen.of("HEAD")) <= 100
 
 
@@ -129,7 +129,7 @@ def test_a_repository_may_be_source_and_destination_of_one_run(
     mirrorsync("apply", mirrorsync.spec(document), code=0)
     assert holds(quay.registry, "team/app", IMAGE)
     assert holds(quay.registry, "team/copy", OTHER, "old")
-    scopes = {scope for question in quay.doorman.questions for scope in question.scopes}
+    scopes = {scope for question in quay.auth_service.token_requests for scope in question.scopes}
     assert scopes >= {"repository:team/app:pull", "repository:team/app:pull,push", "repository:team/copy:pull,push"}
 
 
@@ -142,12 +142,12 @@ def test_with_basic_authentication_the_api_tells_a_hidden_repository_from_a_wron
     tiny = TinyRegistry(guard=lambda asked: guard(asked) or (hidden(asked) if "/new/" in asked.path else None))
     login = HostSettings(USER, Secret(password), plain_http=True)
     with Unruly(tiny) as server:
-        shop = Shop(server.host, login, time=time)
+        harness = ClientHarness(server.host, login, time=time)
         if password == PASSWORD:
-            assert asking(shop, "new") == [None, False, None, None]
+            assert asking(harness, "new") == [None, False, None, None]
         else:
             with pytest.raises(Unauthorized):
-                asking(shop, "new")
+                asking(harness, "new")
         assert len([asked for asked in server.seen.of("GET", "^/v2/$") if asked.authorization]) == 1
 
 
@@ -160,7 +160,7 @@ def test_a_wrong_password_for_basic_is_said_no_more_once_the_api_refused_it(time
                 with pytest.raises(Unauthorized):
                     await store.repository("app").resolve(Tag(str(number)))
 
-        Shop(server.host, HostSettings(USER, Secret("canary-wrong"), plain_http=True), time=time).run(many)
+        ClientHarness(server.host, HostSettings(USER, Secret("canary-wrong"), plain_http=True), time=time).run(many)
         said = [asked for asked in server.seen.requests if asked.authorization]
     assert len(said) == 2, "once for the first tag, and once for the API, which tells what was refused"
 
@@ -181,7 +181,7 @@ def test_who_may_only_read_can_compare(server: Unruly, quay: Quay, time: Time, s
         with pytest.raises(Denied, match="getting a token"):
             await repository.write(described(b"new"), b"new")
 
-    Shop(server.host, LOGIN, time=time).run(compare)
+    ClientHarness(server.host, LOGIN, time=time).run(compare)
 
 
 def test_who_gets_no_token_at_all_is_refused_once(server: Unruly, time: Time) -> None:
@@ -193,7 +193,7 @@ def test_who_gets_no_token_at_all_is_refused_once(server: Unruly, time: Time) ->
             with pytest.raises(Denied):
                 await store.destination("team/app").resolve(Tag(str(number)))
 
-    Shop(server.host, LOGIN, time=time).run(many)
+    ClientHarness(server.host, LOGIN, time=time).run(many)
     assert len(server.seen.of("GET", "/v2/auth")) == 2, "for pushing, and for pulling alone"
 
 

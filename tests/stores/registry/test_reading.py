@@ -17,14 +17,14 @@ from mirrorsync.stores.memory import MemoryStore
 from tests.parts.images import noise
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, described, pieces, streamed
+from tests.stores.registry.asking import ClientHarness, described, pieces, streamed
 
 SIZE = 2 * CHUNK_BYTES + 12345
 DATA = noise("a layer", SIZE)
 BLOB = described(DATA)
 BREAKS = {"0": 0, "1": 1, "half": SIZE // 2, "n-1": SIZE - 1}
-READERS = (Shop.small, Shop.large)
-Read = Callable[[Shop, Descriptor], bytes]
+READERS = (ClientHarness.small, ClientHarness.large)
+Read = Callable[[ClientHarness, Descriptor], bytes]
 
 
 @pytest.fixture(autouse=True)
@@ -34,39 +34,41 @@ def held(tiny: TinyRegistry) -> None:
 
 @pytest.mark.parametrize("sized", [True, False], ids=["with a length", "without a length"])
 @pytest.mark.parametrize("at", BREAKS.values(), ids=BREAKS)
-def test_a_read_that_breaks_off_goes_on_where_it_stopped(server: Unruly, shop: Shop, at: int, sized: bool) -> None:
+def test_a_read_that_breaks_off_goes_on_where_it_stopped(
+    server: Unruly, harness: ClientHarness, at: int, sized: bool
+) -> None:
     server.fault("cut", "GET", "/blobs/", hits=[1], at=at, sized=sized)
-    assert shop.large(BLOB) == DATA
+    assert harness.large(BLOB) == DATA
     assert server.seen.served == SIZE
     ranges = [asked.headers["Range"] for asked in server.seen.of("GET", "/blobs/")]
     assert ranges == [None, f"bytes={at}-" if at else None]
 
 
 def test_a_read_that_breaks_off_again_and_again_ends_all_the_same(
-    tiny: TinyRegistry, server: Unruly, shop: Shop
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness
 ) -> None:
     data = noise("a large layer", 8 * CHUNK_BYTES)
     tiny.hold_blob("app", data)
     server.fault("cut", "GET", "/blobs/", hits=range(1, 8), at=CHUNK_BYTES)
-    assert shop.large(described(data)) == data
+    assert harness.large(described(data)) == data
     assert server.seen.served == len(data)
 
 
-def test_a_read_that_gets_nowhere_is_given_up(server: Unruly, shop: Shop) -> None:
+def test_a_read_that_gets_nowhere_is_given_up(server: Unruly, harness: ClientHarness) -> None:
     server.fault("cut", "GET", "/blobs/", at=0)
     with pytest.raises(Unreachable) as caught:
-        shop.large(BLOB)
+        harness.large(BLOB)
     assert len(server.seen.of("GET", "/blobs/")) < 10
     assert caught.value.where == f"{server.host}/app@{BLOB.digest}"
 
 
 @pytest.mark.parametrize("at", BREAKS.values(), ids=BREAKS)
 def test_a_server_that_knows_no_range_sends_all_again_and_nothing_comes_twice(
-    server: Unruly, shop: Shop, at: int
+    server: Unruly, harness: ClientHarness, at: int
 ) -> None:
     server.fault("ignore_range", "GET", "/blobs/")
     server.fault("cut", "GET", "/blobs/", hits=[1], at=at)
-    assert shop.large(BLOB) == DATA
+    assert harness.large(BLOB) == DATA
 
 
 @pytest.mark.parametrize(
@@ -83,31 +85,31 @@ def test_a_server_that_knows_no_range_sends_all_again_and_nothing_comes_twice(
         None,
     ],
 )
-def test_a_part_that_does_not_fit_is_never_joined(server: Unruly, shop: Shop, told: str | None) -> None:
+def test_a_part_that_does_not_fit_is_never_joined(server: Unruly, harness: ClientHarness, told: str | None) -> None:
     server.fault("headers", "GET", "/blobs/", change={"Content-Range": told})
     server.fault("cut", "GET", "/blobs/", hits=[1], at=SIZE // 2)
     with pytest.raises((RegistryFailure, IntegrityError)):
-        shop.large(BLOB)
+        harness.large(BLOB)
 
 
-def test_a_part_of_unknown_total_is_taken(server: Unruly, shop: Shop) -> None:
+def test_a_part_of_unknown_total_is_taken(server: Unruly, harness: ClientHarness) -> None:
     server.fault("headers", "GET", "/blobs/", change={"Content-Range": f"bytes {SIZE // 2}-{SIZE - 1}/*"})
     server.fault("cut", "GET", "/blobs/", hits=[1], at=SIZE // 2)
-    assert shop.large(BLOB) == DATA
+    assert harness.large(BLOB) == DATA
 
 
-def test_a_read_goes_on_after_the_server_had_to_rest(server: Unruly, shop: Shop) -> None:
+def test_a_read_goes_on_after_the_server_had_to_rest(server: Unruly, harness: ClientHarness) -> None:
     server.fault("answer", "GET", "/blobs/", hits=[2, 3], status=503)
     server.fault("cut", "GET", "/blobs/", hits=[1], at=SIZE // 2)
-    assert shop.large(BLOB) == DATA
+    assert harness.large(BLOB) == DATA
     assert server.seen.served == SIZE
 
 
-def test_a_blob_that_goes_away_while_it_is_read_is_not_there(server: Unruly, shop: Shop) -> None:
+def test_a_blob_that_goes_away_while_it_is_read_is_not_there(server: Unruly, harness: ClientHarness) -> None:
     server.fault("answer", "GET", "/blobs/", status=404)
     server.fault("cut", "GET", "/blobs/", hits=[1], at=SIZE // 2)
     with pytest.raises(ContentNotFound):
-        shop.large(BLOB)
+        harness.large(BLOB)
 
 
 Damage = Callable[[bytes], bytes]
@@ -125,7 +127,7 @@ DAMAGES: dict[str, Damage] = {
 
 @pytest.mark.parametrize("sized", [True, False], ids=["with a length", "without a length"])
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_wrong_bytes_never_land(server: Unruly, shop: Shop, damage: Damage, sized: bool) -> None:
+def test_wrong_bytes_never_land(server: Unruly, harness: ClientHarness, damage: Damage, sized: bool) -> None:
     server.fault("body", "GET", "/blobs/", change=damage, sized=sized)
     target = MemoryStore().repository("copy")
 
@@ -137,75 +139,77 @@ def test_wrong_bytes_never_land(server: Unruly, shop: Shop, damage: Damage, size
         await asyncio.to_thread(stream)
 
     with pytest.raises(IntegrityError):
-        shop.within(copy)
-    assert not shop.within(lambda _: target.has(BLOB))
+        harness.within(copy)
+    assert not harness.within(lambda _: target.has(BLOB))
     with pytest.raises(IntegrityError):
-        shop.small(BLOB)
+        harness.small(BLOB)
 
 
 @pytest.mark.parametrize("read", READERS)
 def test_a_layer_that_a_server_calls_compressed_is_taken_as_it_is(
-    tiny: TinyRegistry, server: Unruly, shop: Shop, read: Read
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, read: Read
 ) -> None:
     layer = gzip.compress(noise("text", 1000), mtime=0)
     tiny.hold_blob("app", layer)
     server.fault("headers", "GET", "/blobs/", change={"Content-Encoding": "gzip"})
-    assert read(shop, described(layer)) == layer
+    assert read(harness, described(layer)) == layer
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_nobody_is_asked_to_compress(server: Unruly, shop: Shop, read: Read) -> None:
-    read(shop, BLOB)
+def test_nobody_is_asked_to_compress(server: Unruly, harness: ClientHarness, read: Read) -> None:
+    read(harness, BLOB)
     for asked in server.seen.requests:
         assert asked.headers["Accept-Encoding"] == "identity"
 
 
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("reset", [True, False])
-def test_a_server_that_hangs_up_is_asked_again(server: Unruly, shop: Shop, read: Read, reset: bool) -> None:
+def test_a_server_that_hangs_up_is_asked_again(server: Unruly, harness: ClientHarness, read: Read, reset: bool) -> None:
     server.fault("hang_up", "GET", "/blobs/", hits=[1, 2], reset=reset)
-    assert read(shop, BLOB) == DATA
+    assert read(harness, BLOB) == DATA
 
 
-def test_a_small_blob_that_breaks_off_is_read_again(server: Unruly, shop: Shop) -> None:
+def test_a_small_blob_that_breaks_off_is_read_again(server: Unruly, harness: ClientHarness) -> None:
     server.fault("cut", "GET", "/blobs/", hits=[1], at=SIZE // 2)
-    assert shop.small(BLOB) == DATA
+    assert harness.small(BLOB) == DATA
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_a_blob_under_sha512_is_verified_too(tiny: TinyRegistry, server: Unruly, shop: Shop, read: Read) -> None:
+def test_a_blob_under_sha512_is_verified_too(
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, read: Read
+) -> None:
     tiny.hold_blob("app", DATA, "sha512")
     blob = described(DATA, "sha512")
-    assert read(shop, blob) == DATA
+    assert read(harness, blob) == DATA
     server.fault("flip", "GET", "/blobs/", at=5)
     with pytest.raises(IntegrityError):
-        shop.small(blob)
+        harness.small(blob)
 
 
-def test_an_offset_is_asked_for_and_not_read_over(server: Unruly, shop: Shop) -> None:
-    assert shop.large(BLOB, SIZE - 3) == DATA[-3:]
+def test_an_offset_is_asked_for_and_not_read_over(server: Unruly, harness: ClientHarness) -> None:
+    assert harness.large(BLOB, SIZE - 3) == DATA[-3:]
     assert server.seen.served == 3
 
 
 @pytest.mark.parametrize("told", [0, SIZE - 1, SIZE + 1])
-def test_a_blob_of_another_size_is_not_the_blob(server: Unruly, shop: Shop, told: int) -> None:
+def test_a_blob_of_another_size_is_not_the_blob(server: Unruly, harness: ClientHarness, told: int) -> None:
     server.fault("headers", "HEAD", "/blobs/", change={"Content-Length": str(told)})
-    assert shop.within(lambda repository: repository.has(BLOB)) is False
+    assert harness.within(lambda repository: repository.has(BLOB)) is False
 
 
-def test_a_blob_whose_size_is_not_told_is_there(server: Unruly, shop: Shop) -> None:
+def test_a_blob_whose_size_is_not_told_is_there(server: Unruly, harness: ClientHarness) -> None:
     server.fault("unsized", "HEAD", "/blobs/")
-    assert shop.within(lambda repository: repository.has(BLOB)) is True
-    assert shop.within(lambda repository: repository.blob(BLOB.digest)) is None
+    assert harness.within(lambda repository: repository.has(BLOB)) is True
+    assert harness.within(lambda repository: repository.blob(BLOB.digest)) is None
 
 
-def test_a_wrong_digest_in_a_header_of_a_blob_is_no_matter(server: Unruly, shop: Shop) -> None:
+def test_a_wrong_digest_in_a_header_of_a_blob_is_no_matter(server: Unruly, harness: ClientHarness) -> None:
     server.fault("headers", "*", "/blobs/", change={"Docker-Content-Digest": str(Digest.of(b"other"))})
-    assert shop.large(BLOB) == DATA
-    assert shop.small(BLOB) == DATA
+    assert harness.large(BLOB) == DATA
+    assert harness.small(BLOB) == DATA
 
 
-def test_cookies_are_neither_kept_nor_sent(tiny: TinyRegistry, server: Unruly, shop: Shop) -> None:
+def test_cookies_are_neither_kept_nor_sent(tiny: TinyRegistry, server: Unruly, harness: ClientHarness) -> None:
     server.fault("headers", "*", "", change={"Set-Cookie": "session=canary; Path=/"})
     other = noise("another", CHUNK_BYTES + 5)
     tiny.hold_blob("app", other)
@@ -216,5 +220,5 @@ def test_cookies_are_neither_kept_nor_sent(tiny: TinyRegistry, server: Unruly, s
             await asyncio.to_thread(streamed, repository, blob)
             await asyncio.to_thread(repository.put, blob, pieces(DATA if blob == BLOB else other))
 
-    shop.within(both)
+    harness.within(both)
     assert all("Cookie" not in asked.headers for asked in server.seen.requests)

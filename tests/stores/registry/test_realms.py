@@ -10,11 +10,11 @@ from mirrorsync.hosts import HostSettings
 from mirrorsync.secret import Secret
 from mirrorsync.stores.registry.http.origins import leads_inward, resolved
 from mirrorsync.stores.registry.http.realms import Realms
-from tests.parts.doorman import PASSWORD, USER, Doorman
+from tests.parts.auth_service import PASSWORD, USER, AuthService
 from tests.parts.images import image, layer
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, Time
+from tests.stores.registry.asking import ClientHarness, Time
 
 IMAGE = image([layer({"a": b"1"})])
 HARBOR = "https://harbor.example"
@@ -53,33 +53,35 @@ def test_a_token_service_that_may_not(registry: str, realm: str, named: tuple[st
 
 
 @pytest.fixture
-def doorman(time: Time) -> Doorman:
-    return Doorman(clock=time, anonymous=True)
+def auth_service(time: Time) -> AuthService:
+    return AuthService(clock=time, anonymous=True)
 
 
 @pytest.fixture
-def service(doorman: Doorman) -> Iterator[Unruly]:
-    with Unruly(doorman) as running:
-        doorman.realm = f"{running.url}/token"
+def service(auth_service: AuthService) -> Iterator[Unruly]:
+    with Unruly(auth_service) as running:
+        auth_service.realm = f"{running.url}/token"
         yield running
 
 
 @pytest.fixture
-def tiny(doorman: Doorman) -> TinyRegistry:
-    registry = TinyRegistry(guard=doorman.guard)
+def tiny(auth_service: AuthService) -> TinyRegistry:
+    registry = TinyRegistry(guard=auth_service.guard)
     registry.hold("app", IMAGE, "1")
     return registry
 
 
 @pytest.mark.parametrize(("named", "who"), [(False, "anonymous"), (True, "password")])
 def test_another_port_of_the_registrys_host_gets_the_password_only_when_it_is_named(
-    server: Unruly, service: Unruly, time: Time, doorman: Doorman, named: bool, who: str
+    server: Unruly, service: Unruly, time: Time, auth_service: AuthService, named: bool, who: str
 ) -> None:
     hosts = (service.host,) if named else ()
-    shop = Shop(server.host, HostSettings(USER, Secret(PASSWORD), plain_http=True, realm_hosts=hosts), time=time)
-    assert shop.resolve("1") is not None
-    assert [question.who for question in doorman.questions] == [who]
-    assert [service.host in notice for notice in shop.heard.notices] == ([] if named else [True])
+    harness = ClientHarness(
+        server.host, HostSettings(USER, Secret(PASSWORD), plain_http=True, realm_hosts=hosts), time=time
+    )
+    assert harness.resolve("1") is not None
+    assert [question.grant for question in auth_service.token_requests] == [who]
+    assert [service.host in notice for notice in harness.recorded.notices] == ([] if named else [True])
 
 
 UPGRADED = {

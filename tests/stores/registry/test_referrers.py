@@ -16,7 +16,7 @@ from mirrorsync.stores.base import WritableRepository
 from tests.parts.images import OCI_INDEX, Image, artifact, image, index, layer
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop
+from tests.stores.registry.asking import ClientHarness
 
 SUBJECT = image([layer({"a": b"1"})])
 SBOM = artifact(SUBJECT, b"sbom")
@@ -24,18 +24,18 @@ SIGNATURE = artifact(SUBJECT, b"signature", "application/vnd.example.signature")
 TAG = SUBJECT.digest.replace(":", "-")
 
 
-def of_subject(shop: Shop) -> list[Descriptor]:
+def of_subject(harness: ClientHarness) -> list[Descriptor]:
     async def asked(repository: WritableRepository) -> list[Descriptor]:
         return list(await repository.referrers(Digest(SUBJECT.digest)))
 
-    return shop.within(asked)
+    return harness.within(asked)
 
 
-def push(shop: Shop, *images: Image) -> None:
+def push(harness: ClientHarness, *images: Image) -> None:
     async def pushed(repository: WritableRepository) -> None:
         await asyncio.gather(*(repository.put_manifest(Manifest.parse(made.raw)) for made in images))
 
-    shop.within(pushed)
+    harness.within(pushed)
 
 
 def listed(tiny: TinyRegistry) -> list[str]:
@@ -44,20 +44,22 @@ def listed(tiny: TinyRegistry) -> list[str]:
     return [entry["digest"] for entry in json.loads(raw)["manifests"]]
 
 
-def test_a_registry_that_knows_subjects_keeps_the_list(tiny: TinyRegistry, server: Unruly, shop: Shop) -> None:
-    push(shop, SUBJECT, SBOM)
-    assert [found.digest for found in of_subject(shop)] == [SBOM.digest]
+def test_a_registry_that_knows_subjects_keeps_the_list(
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness
+) -> None:
+    push(harness, SUBJECT, SBOM)
+    assert [found.digest for found in of_subject(harness)] == [SBOM.digest]
     assert ("app", TAG) not in tiny.tags
     assert not server.seen.of("GET", TAG)
 
 
-def test_a_registry_that_does_not_gets_a_tag(tiny: TinyRegistry, shop: Shop) -> None:
+def test_a_registry_that_does_not_gets_a_tag(tiny: TinyRegistry, harness: ClientHarness) -> None:
     tiny.referrers = False
-    push(shop, SUBJECT, SBOM)
-    push(shop, SIGNATURE)
-    push(shop, SBOM)
+    push(harness, SUBJECT, SBOM)
+    push(harness, SIGNATURE)
+    push(harness, SBOM)
     assert listed(tiny) == [SBOM.digest, SIGNATURE.digest]
-    found = of_subject(shop)
+    found = of_subject(harness)
     assert {one.digest: one.artifact_type for one in found} == {
         SBOM.digest: "application/vnd.example.sbom",
         SIGNATURE.digest: "application/vnd.example.signature",
@@ -65,24 +67,24 @@ def test_a_registry_that_does_not_gets_a_tag(tiny: TinyRegistry, shop: Shop) -> 
     assert found[0].annotations == {"org.example.about": "a test"}
 
 
-def test_many_referrers_at_once_are_all_on_the_list(tiny: TinyRegistry, shop: Shop) -> None:
+def test_many_referrers_at_once_are_all_on_the_list(tiny: TinyRegistry, harness: ClientHarness) -> None:
     tiny.referrers = False
     many = [artifact(SUBJECT, b"%d" % number) for number in range(20)]
-    push(shop, *many)
+    push(harness, *many)
     assert sorted(listed(tiny)) == sorted(made.digest for made in many)
 
 
-def test_what_others_wrote_into_the_tag_stays(tiny: TinyRegistry, shop: Shop) -> None:
+def test_what_others_wrote_into_the_tag_stays(tiny: TinyRegistry, harness: ClientHarness) -> None:
     tiny.referrers = False
     tiny.hold("app", index([SIGNATURE]), TAG)
-    push(shop, SBOM)
+    push(harness, SBOM)
     assert listed(tiny) == [SIGNATURE.digest, SBOM.digest]
 
 
-def test_an_image_that_has_the_name_of_the_tag_is_no_list(tiny: TinyRegistry, shop: Shop) -> None:
+def test_an_image_that_has_the_name_of_the_tag_is_no_list(tiny: TinyRegistry, harness: ClientHarness) -> None:
     tiny.referrers = False
     tiny.hold("app", SUBJECT, TAG)
-    assert of_subject(shop) == []
+    assert of_subject(harness) == []
 
 
 NO_API: dict[str, dict[str, Any]] = {
@@ -100,27 +102,27 @@ NO_API: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("answer", NO_API.values(), ids=NO_API)
 def test_a_registry_without_the_api_is_asked_for_the_tag(
-    tiny: TinyRegistry, server: Unruly, shop: Shop, answer: dict[str, Any]
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, answer: dict[str, Any]
 ) -> None:
     tiny.hold("app", index([SBOM]), TAG)
     server.fault("answer", "GET", "/referrers/", **answer)
-    assert [found.digest for found in of_subject(shop)] == [SBOM.digest]
+    assert [found.digest for found in of_subject(harness)] == [SBOM.digest]
     assert len(server.seen.of("GET", "/referrers/")) == 1
 
 
 def test_a_web_page_elsewhere_that_has_had_enough_does_not_stop_the_run(
-    tiny: TinyRegistry, server: Unruly, shop: Shop
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness
 ) -> None:
     tiny.hold("app", index([SBOM]), TAG)
     with Unruly(lambda asked: Reply(429, {"Retry-After": "3600"})) as page:
         server.fault("answer", "GET", "/referrers/", status=303, headers={"Location": f"{page.url}/packages"})
-        assert [found.digest for found in of_subject(shop)] == [SBOM.digest]
+        assert [found.digest for found in of_subject(harness)] == [SBOM.digest]
         assert not page.seen.requests
-    assert shop.time is not None
-    assert shop.time.waits == []
+    assert harness.time is not None
+    assert harness.time.waits == []
 
 
-def test_all_pages_of_referrers_are_read(server: Unruly, shop: Shop) -> None:
+def test_all_pages_of_referrers_are_read(server: Unruly, harness: ClientHarness) -> None:
     def answer(asked: Asked) -> Reply:
         made = SIGNATURE if "page=2" in asked.target else SBOM
         body = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [made.descriptor]}).encode()
@@ -128,7 +130,7 @@ def test_all_pages_of_referrers_are_read(server: Unruly, shop: Shop) -> None:
         return Reply(200, {"Content-Type": OCI_INDEX}, body, links)
 
     server.app = answer
-    assert [found.digest for found in of_subject(shop)] == [SBOM.digest, SIGNATURE.digest]
+    assert [found.digest for found in of_subject(harness)] == [SBOM.digest, SIGNATURE.digest]
 
 
 GARBAGE = {
@@ -143,15 +145,17 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("body", GARBAGE.values(), ids=GARBAGE)
-def test_a_list_that_cannot_be_read_is_an_error_and_not_an_empty_list(server: Unruly, shop: Shop, body: bytes) -> None:
+def test_a_list_that_cannot_be_read_is_an_error_and_not_an_empty_list(
+    server: Unruly, harness: ClientHarness, body: bytes
+) -> None:
     server.fault("answer", "GET", "/referrers/", status=200, headers={"Content-Type": OCI_INDEX}, body=body)
     with pytest.raises(MirrorsyncError) as caught:
-        of_subject(shop)
+        of_subject(harness)
     assert "asking for referrers" in caught.value.message
     assert caught.value.where == f"{server.host}/app@{SUBJECT.digest}"
 
 
-def test_an_api_that_is_down_is_an_error_and_not_an_empty_list(server: Unruly, shop: Shop) -> None:
+def test_an_api_that_is_down_is_an_error_and_not_an_empty_list(server: Unruly, harness: ClientHarness) -> None:
     server.fault("answer", "GET", "/referrers/", status=503)
     with pytest.raises(MirrorsyncError, match="503"):
-        of_subject(shop)
+        of_subject(harness)

@@ -16,7 +16,7 @@ from mirrorsync.stores.base import Store, WritableRepository
 from tests.parts.images import image, layer, noise
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
 from tests.parts.unruly import HangUp, Unruly
-from tests.stores.registry.asking import PLAIN, Shop, Time, described, pieces
+from tests.stores.registry.asking import PLAIN, ClientHarness, Time, described, pieces
 
 PASSING = (408, 429, 500, 502, 503, 504)
 FINAL = (400, 401, 403, 405, 409, 410, 413, 415, 422, 501)
@@ -34,32 +34,32 @@ def held(tiny: TinyRegistry, server: Unruly) -> None:
     server.fault("answer", "GET", "/tags/list.n=", status=413)
 
 
-def resolve(shop: Shop) -> object:
-    return shop.resolve("1")
+def resolve(harness: ClientHarness) -> object:
+    return harness.resolve("1")
 
 
-def read_small(shop: Shop) -> object:
-    return shop.small(BLOB)
+def read_small(harness: ClientHarness) -> object:
+    return harness.small(BLOB)
 
 
-def read_large(shop: Shop) -> object:
-    return shop.large(BLOB)
+def read_large(harness: ClientHarness) -> object:
+    return harness.large(BLOB)
 
 
-def list_tags(shop: Shop) -> object:
-    return shop.tags()
+def list_tags(harness: ClientHarness) -> object:
+    return harness.tags()
 
 
-def write_small(shop: Shop) -> None:
-    shop.write(DATA + b"new")
+def write_small(harness: ClientHarness) -> None:
+    harness.write(DATA + b"new")
 
 
-def start_large(shop: Shop) -> None:
-    shop.put(described(LARGE), pieces(LARGE))
+def start_large(harness: ClientHarness) -> None:
+    harness.put(described(LARGE), pieces(LARGE))
 
 
 # What is done, and the request that it needs: method and path.
-Work = tuple[Callable[[Shop], object], str, str]
+Work = tuple[Callable[[ClientHarness], object], str, str]
 REPLAYABLE: Mapping[str, Work] = {
     "asking for the API": (resolve, "GET", "/v2/$"),
     "resolving": (resolve, "HEAD", "/manifests/"),
@@ -75,109 +75,117 @@ every_work = pytest.mark.parametrize("work", REPLAYABLE.values(), ids=REPLAYABLE
 
 @every_work
 @pytest.mark.parametrize("status", PASSING)
-def test_what_may_pass_is_asked_again_until_it_has_passed(server: Unruly, shop: Shop, work: Work, status: int) -> None:
+def test_what_may_pass_is_asked_again_until_it_has_passed(
+    server: Unruly, harness: ClientHarness, work: Work, status: int
+) -> None:
     do, method, path = work
     server.fault("answer", method, path, hits=[1, 2, 3, 4], status=status)
-    do(shop)
+    do(harness)
     assert len(server.seen.of(method, path)) == 5
-    assert len(shop.heard.retries) == 4
-    assert all(retry.what.startswith((server.host, f"asking {server.host}")) for retry in shop.heard.retries)
-    assert str(status) in shop.heard.retries[0].reason
+    assert len(harness.recorded.retries) == 4
+    assert all(retry.what.startswith((server.host, f"asking {server.host}")) for retry in harness.recorded.retries)
+    assert str(status) in harness.recorded.retries[0].reason
 
 
 @every_work
 @pytest.mark.parametrize("status", PASSING)
-def test_what_does_not_pass_is_given_up_after_a_while(server: Unruly, shop: Shop, work: Work, status: int) -> None:
+def test_what_does_not_pass_is_given_up_after_a_while(
+    server: Unruly, harness: ClientHarness, work: Work, status: int
+) -> None:
     do, method, path = work
     server.fault("answer", method, path, status=status)
     with pytest.raises(RateLimited if status == 429 else RegistryFailure, match=str(status)):
-        do(shop)
+        do(harness)
     assert len(server.seen.of(method, path)) == 5
 
 
 @every_work
 @pytest.mark.parametrize("status", FINAL)
-def test_what_is_final_is_not_asked_again(server: Unruly, shop: Shop, work: Work, status: int) -> None:
+def test_what_is_final_is_not_asked_again(server: Unruly, harness: ClientHarness, work: Work, status: int) -> None:
     do, method, path = work
     server.fault("answer", method, path, status=status)
     try:
-        do(shop)
+        do(harness)
     except MirrorsyncError as error:
         assert str(status) in error.message  # noqa: PT017 - some of these are answers and no failures
     assert len(server.seen.of(method, path)) <= (2 if status == 401 else 1)
-    assert shop.time is not None
-    assert shop.time.waits == []
+    assert harness.time is not None
+    assert harness.time.waits == []
 
 
 @every_work
-def test_a_connection_that_is_closed_without_an_answer_is_made_again(server: Unruly, shop: Shop, work: Work) -> None:
+def test_a_connection_that_is_closed_without_an_answer_is_made_again(
+    server: Unruly, harness: ClientHarness, work: Work
+) -> None:
     do, method, path = work
     server.fault("hang_up", method, path, hits=[1, 2, 3])
-    do(shop)
+    do(harness)
     assert len(server.seen.of(method, path)) >= 4
 
 
-def test_waits_grow_and_stay_within_bounds(server: Unruly, shop: Shop, time: Time) -> None:
+def test_waits_grow_and_stay_within_bounds(server: Unruly, harness: ClientHarness, time: Time) -> None:
     server.fault("answer", "HEAD", "/manifests/", status=503)
     with pytest.raises(RegistryFailure):
-        shop.resolve("1")
+        harness.resolve("1")
     assert len(time.waits) == 4
     assert all(wait <= bound for wait, bound in zip(time.waits, (0.5, 1, 2, 4), strict=True))
 
 
-def seconds(shop: Shop, wanted: int) -> str:
+def seconds(harness: ClientHarness, wanted: int) -> str:
     return str(wanted)
 
 
-def date(shop: Shop, wanted: int) -> str:
-    assert shop.time is not None
-    return formatdate(shop.time.clock.now() + wanted, usegmt=True)
+def date(harness: ClientHarness, wanted: int) -> str:
+    assert harness.time is not None
+    return formatdate(harness.time.clock.now() + wanted, usegmt=True)
 
 
 FORMS = {"seconds": seconds, "date": date}
-Form = Callable[[Shop, int], str]
+Form = Callable[[ClientHarness, int], str]
 
 
 @every_work
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("status", [429, 503])
 def test_nothing_is_asked_before_the_pause_is_over(
-    server: Unruly, shop: Shop, work: Work, form: Form, status: int
+    server: Unruly, harness: ClientHarness, work: Work, form: Form, status: int
 ) -> None:
     do, method, path = work
-    headers = {"Retry-After": form(shop, 37)}
+    headers = {"Retry-After": form(harness, 37)}
     server.fault("answer", method, path, hits=[1], status=status, headers=headers)
-    do(shop)
+    do(harness)
     first, second = (asked.at for asked in server.seen.of(method, path)[:2])
     assert 37 <= second - first < 40
 
 
-def test_a_date_is_read_against_the_clock_of_who_wrote_it(server: Unruly, shop: Shop, time: Time) -> None:
+def test_a_date_is_read_against_the_clock_of_who_wrote_it(server: Unruly, harness: ClientHarness, time: Time) -> None:
     tomorrow = time.clock.now() + 86400
     headers = {"Date": formatdate(tomorrow, usegmt=True), "Retry-After": formatdate(tomorrow + 20, usegmt=True)}
     server.fault("answer", "HEAD", "/manifests/", hits=[1], status=429, headers=headers)
-    assert shop.resolve("1") is not None
+    assert harness.resolve("1") is not None
     assert 20 <= time.seconds < 22
 
 
 @pytest.mark.parametrize("value", ["", "soon", "-5", "1.5", "Mon, 99 Foo 2026", "9" * 400, "\xb2", "0x10"])
-def test_a_pause_that_cannot_be_read_is_no_pause_or_a_long_one(server: Unruly, shop: Shop, value: str) -> None:
+def test_a_pause_that_cannot_be_read_is_no_pause_or_a_long_one(
+    server: Unruly, harness: ClientHarness, value: str
+) -> None:
     server.fault("answer", "HEAD", "/manifests/", hits=[1], status=429, headers={"Retry-After": value})
     if value.startswith("9"):
         with pytest.raises(RateLimited):
-            shop.resolve("1")
+            harness.resolve("1")
     else:
-        assert shop.resolve("1") is not None
+        assert harness.resolve("1") is not None
 
 
-def test_a_date_in_the_past_is_no_pause(server: Unruly, shop: Shop, time: Time) -> None:
+def test_a_date_in_the_past_is_no_pause(server: Unruly, harness: ClientHarness, time: Time) -> None:
     past = formatdate(time.clock.now() - 3600, usegmt=True)
     server.fault("answer", "HEAD", "/manifests/", hits=[1], status=429, headers={"Retry-After": past})
-    assert shop.resolve("1") is not None
+    assert harness.resolve("1") is not None
     assert time.seconds < 2
 
 
-def test_everybody_waits_when_one_was_told_to(tiny: TinyRegistry, server: Unruly, shop: Shop) -> None:
+def test_everybody_waits_when_one_was_told_to(tiny: TinyRegistry, server: Unruly, harness: ClientHarness) -> None:
     for number in range(40):
         tiny.hold("app", IMAGE, f"v{number}")
     server.fault("answer", "HEAD", "/manifests/", hits=[5], status=429, headers={"Retry-After": "50"})
@@ -190,7 +198,7 @@ def test_everybody_waits_when_one_was_told_to(tiny: TinyRegistry, server: Unruly
             await waiting
         await asyncio.gather(*(repository.resolve(Tag(f"v{number}")) for number in range(40)))
 
-    shop.within(many)
+    harness.within(many)
     asked = server.seen.of("HEAD", "/manifests/")
     told = asked[4].at
     assert all(later.at >= told + 50 for later in asked[5:])
@@ -198,9 +206,9 @@ def test_everybody_waits_when_one_was_told_to(tiny: TinyRegistry, server: Unruly
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_who_asks_for_more_than_we_wait_is_left_alone_at_once(
-    server: Unruly, shop: Shop, time: Time, form: Form
+    server: Unruly, harness: ClientHarness, time: Time, form: Form
 ) -> None:
-    server.fault("answer", "HEAD", "/manifests/", status=429, headers={"Retry-After": form(shop, 3600)})
+    server.fault("answer", "HEAD", "/manifests/", status=429, headers={"Retry-After": form(harness, 3600)})
 
     async def several(repository: WritableRepository) -> None:
         for _ in range(3):
@@ -213,38 +221,40 @@ def test_who_asks_for_more_than_we_wait_is_left_alone_at_once(
         time.pass_by(3601)
         assert await repository.resolve(Tag("1")) is not None
 
-    shop.within(several)
+    harness.within(several)
     assert len(server.seen.of("HEAD", "/manifests/")) == 2
     assert not server.seen.of("POST")
     assert time.waits == []
 
 
 def test_a_host_that_is_left_alone_does_not_stop_another(
-    tiny: TinyRegistry, server: Unruly, shop: Shop, time: Time
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, time: Time
 ) -> None:
     with Unruly(tiny) as other:
         server.fault("answer", "HEAD", "/manifests/", status=429, headers={"Retry-After": "3600"})
         with pytest.raises(RateLimited):
-            shop.resolve("1")
-        assert Shop(other.host, time=time).resolve("1") is not None
+            harness.resolve("1")
+        assert ClientHarness(other.host, time=time).resolve("1") is not None
 
 
 def test_a_host_that_is_down_is_not_hammered(time: Time) -> None:
     with Unruly(TinyRegistry()) as gone:
         host = gone.host
-    shop = Shop(host, time=time)
+    harness = ClientHarness(host, time=time)
 
     async def many(store: Store) -> list[object]:
         asked = [store.repository("app").resolve(Tag(f"v{number}")) for number in range(200)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
-    failures = shop.run(many)
+    failures = harness.run(many)
     assert all(isinstance(failure, Unreachable) for failure in failures)
     assert {str(failure) for failure in failures} >= {f"{host}/app:v7: Connection refused"}
-    assert len(shop.heard.retries) == 4
+    assert len(harness.recorded.retries) == 4
 
 
-def test_a_host_that_stops_answering_is_left_alone_for_a_while(server: Unruly, shop: Shop, time: Time) -> None:
+def test_a_host_that_stops_answering_is_left_alone_for_a_while(
+    server: Unruly, harness: ClientHarness, time: Time
+) -> None:
     server.fault("hang_up", "HEAD", "/manifests/")
 
     async def many(repository: WritableRepository) -> None:
@@ -257,7 +267,7 @@ def test_a_host_that_stops_answering_is_left_alone_for_a_while(server: Unruly, s
         assert await repository.resolve(Tag("1")) is not None
         assert len(server.seen.of("HEAD")) == asked + 1
 
-    shop.within(many)
+    harness.within(many)
 
 
 @pytest.mark.parametrize(
@@ -269,8 +279,8 @@ def test_a_host_that_stops_answering_is_left_alone_for_a_while(server: Unruly, s
 )
 @pytest.mark.parametrize("engine", ["questions", "bytes"])
 def test_why_a_host_cannot_be_reached_is_said_in_plain_words(host: str, message: str, engine: str) -> None:
-    shop = Shop(host, PLAIN)
-    reader: Callable[[Descriptor], bytes] = shop.small if engine == "questions" else shop.large
+    harness = ClientHarness(host, PLAIN)
+    reader: Callable[[Descriptor], bytes] = harness.small if engine == "questions" else harness.large
     with pytest.raises(Unreachable) as caught:
         reader(BLOB)
     assert message in caught.value.message
@@ -287,7 +297,7 @@ def test_retries_share_a_budget_of_time_for_each_host(time: Time) -> None:
         raise HangUp
 
     with Unruly(slow) as server:
-        shop = Shop(server.host, time=time)
+        harness = ClientHarness(server.host, time=time)
         with pytest.raises(Unreachable, match="no more retries"):
-            shop.resolve("1")
+            harness.resolve("1")
         assert len(server.seen.requests) == 3

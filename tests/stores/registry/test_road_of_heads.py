@@ -12,7 +12,7 @@ from mirrorsync.errors import ExitCode
 from tests.parts.images import DOCKER_MANIFEST, digest
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Heard
+from tests.stores.registry.asking import RecordedEvents
 from tests.stores.registry.test_whole_road import IMAGE, OTHER, Road
 
 WRONG: dict[str, dict[str, Any]] = {
@@ -31,7 +31,7 @@ def road(server: Unruly, tiny: TinyRegistry) -> Iterator[Road]:
     tiny.hold("other", OTHER, "1")
     held = TinyRegistry()
     with Unruly(held) as target:
-        yield Road(server, [target], [held], Heard())
+        yield Road(server, [target], [held], RecordedEvents())
 
 
 def misbehave(server: Unruly, detail: dict[str, Any]) -> None:

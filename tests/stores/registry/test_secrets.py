@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Locked
-from tests.parts.doorman import PASSWORD, REFRESH, USER, Doorman, with_tokens
+from tests.parts.auth_service import PASSWORD, REFRESH, USER, AuthService, with_tokens
 from tests.parts.forward_proxy import ForwardProxy
 from tests.parts.images import image, layer, multi_platform, noise
 from tests.parts.mirrorsync import Done, Mirrorsync
@@ -29,7 +29,7 @@ class Site:
     """A registry with a token service, its operator, and everything that was printed and written."""
 
     server: Unruly
-    doorman: Doorman
+    auth_service: AuthService
     mirrorsync: Mirrorsync
     variables: dict[str, str]
 
@@ -64,12 +64,12 @@ class Site:
 
 @pytest.fixture
 def site(mirrorsync: Mirrorsync) -> Iterator[Site]:
-    doorman = Doorman()
-    registry = TinyRegistry(guard=doorman.guard)
+    auth_service = AuthService()
+    registry = TinyRegistry(guard=auth_service.guard)
     registry.hold("app", IMAGE, "1")
-    with Unruly(with_tokens(registry, doorman)) as server:
-        doorman.realm = f"{server.url}/token"
-        made = Site(server, doorman, mirrorsync, {"SECRET": PASSWORD})
+    with Unruly(with_tokens(registry, auth_service)) as server:
+        auth_service.realm = f"{server.url}/token"
+        made = Site(server, auth_service, mirrorsync, {"SECRET": PASSWORD})
         made.spec()
         yield made
 
@@ -82,7 +82,7 @@ def test_a_run_that_goes_well_shows_none(site: Site) -> None:
     site.run("apply", "plan.json", *VERBOSE, code=0)
     site.run("apply", "--json", *VERBOSE, code=0)
     site.run("verify", *VERBOSE, code=0)
-    assert {question.who for question in site.doorman.questions} == {"password"}
+    assert {question.grant for question in site.auth_service.token_requests} == {"password"}
 
 
 FAULTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
@@ -118,7 +118,7 @@ def test_a_wrong_password_says_what_to_do_and_not_what_it_was(site: Site) -> Non
         done = site.run(*words, *VERBOSE, code=1)
         assert "incorrect username or password" in done.out + done.err
         assert "check username and password" in done.out + done.err
-    assert len(site.doorman.questions) <= 9
+    assert len(site.auth_service.token_requests) <= 9
 
 
 def test_a_password_of_a_file_is_not_shown(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -139,7 +139,7 @@ def test_a_proxys_password_is_not_shown(mirrorsync: Mirrorsync) -> None:
     registry = TinyRegistry()
     registry.hold("app", IMAGE, "1")
     with Unruly(registry) as server, ForwardProxy({"registry.example": server.host}, f"{USER}:{PASSWORD}") as proxy:
-        site = Site(server, Doorman(), mirrorsync, {"http_proxy": f"http://{USER}:{PASSWORD}@{proxy.host}"})
+        site = Site(server, AuthService(), mirrorsync, {"http_proxy": f"http://{USER}:{PASSWORD}@{proxy.host}"})
         mirrorsync.spec(
             {
                 "registries": {"registry.example": {"plain_http": True}},
@@ -165,7 +165,7 @@ def test_no_request_for_another_host_carries_any_secret(site: Site) -> None:
 
         def redirecting(asked: Any) -> Reply:
             if asked.method == "GET" and "/blobs/" in asked.path:
-                refused = site.doorman.guard(asked)
+                refused = site.auth_service.guard(asked)
                 return refused or Reply(307, {"Location": f"{storage.url}/{key(asked.path)}"})
             return real(asked)
 

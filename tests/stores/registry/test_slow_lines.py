@@ -15,7 +15,7 @@ from tests.parts.images import noise
 from tests.parts.slow_line import SlowLine
 from tests.parts.tiny_registry import Reply, TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, described, pieces
+from tests.stores.registry.asking import ClientHarness, described, pieces
 
 SMALL = noise("slow", 60_000)
 LARGE = noise("slow and large", 600_000)
@@ -23,15 +23,15 @@ LARGE = noise("slow and large", 600_000)
 HASTY = HostSettings(plain_http=True, stall_seconds=1, answer_seconds=1, min_bytes_per_second=1024)
 PATIENT = replace(HASTY, answer_seconds=30)
 
-Work = Callable[[Shop], object]
+Work = Callable[[ClientHarness], object]
 READERS: Mapping[str, Work] = {
-    "questions": lambda shop: shop.small(described(SMALL)),
-    "bytes": lambda shop: shop.large(described(SMALL)),
+    "questions": lambda harness: harness.small(described(SMALL)),
+    "bytes": lambda harness: harness.large(described(SMALL)),
 }
 read_both = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 WRITERS: Mapping[str, Work] = {
-    "questions": lambda shop: shop.write(SMALL),
-    "bytes": lambda shop: shop.put(described(LARGE), pieces(LARGE)),
+    "questions": lambda harness: harness.write(SMALL),
+    "bytes": lambda harness: harness.put(described(LARGE), pieces(LARGE)),
 }
 write_both = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 
@@ -43,8 +43,8 @@ def tiny() -> TinyRegistry:
     return registry
 
 
-def shop_of(host: str, settings: HostSettings = HASTY) -> Shop:
-    return Shop(host, settings, attempts=1)
+def harness_of(host: str, settings: HostSettings = HASTY) -> ClientHarness:
+    return ClientHarness(host, settings, attempts=1)
 
 
 def held(seconds: float) -> Callable[[], None]:
@@ -60,15 +60,15 @@ def held(seconds: float) -> Callable[[], None]:
 def test_a_steady_uplink_uploads_however_slow_it_is(tiny: TinyRegistry, server: Unruly, write: Work) -> None:
     """What the other side takes counts, not what the socket's buffer takes at once: the rest is 6 s on its way here."""
     with SlowLine(server.host, up=100_000) as line:
-        shop = shop_of(line.host)
-        write(shop)
-        assert shop.heard.retries == []
+        harness = harness_of(line.host)
+        write(harness)
+        assert harness.recorded.retries == []
     assert len(server.seen.of("PUT")) == 1
 
 
 def test_a_registry_that_takes_next_to_nothing_is_given_up(server: Unruly) -> None:
     with SlowLine(server.host, up=1000) as line, pytest.raises(Unreachable) as caught:
-        Shop(line.host, HASTY, attempts=1).put(described(LARGE), pieces(LARGE))
+        ClientHarness(line.host, HASTY, attempts=1).put(described(LARGE), pieces(LARGE))
     assert "the server accepted only" in caught.value.message
 
 
@@ -76,9 +76,9 @@ def test_a_registry_that_takes_next_to_nothing_is_given_up(server: Unruly) -> No
 def test_the_answer_to_a_write_may_take_as_long_as_the_settings_say(server: Unruly, write: Work) -> None:
     """Storages that put an upload together after its last byte (moby#53700, harbor#15729)."""
     server.fault("wait", "PUT", arrived=held(2.5))
-    shop = shop_of(server.host, PATIENT)
-    write(shop)
-    assert shop.heard.retries == []
+    harness = harness_of(server.host, PATIENT)
+    write(harness)
+    assert harness.recorded.retries == []
     assert len(server.seen.of("PUT")) == 1
 
 
@@ -86,16 +86,16 @@ def test_the_answer_to_a_write_may_take_as_long_as_the_settings_say(server: Unru
 def test_a_write_that_is_never_answered_is_given_up(server: Unruly, write: Work) -> None:
     server.fault("wait", "PUT", arrived=held(3.0))
     with pytest.raises(MirrorsyncError) as caught:
-        write(shop_of(server.host))
+        write(harness_of(server.host))
     assert "no answer for 1 seconds" in caught.value.message
 
 
 @read_both
 def test_a_cache_that_fetches_a_blob_before_its_first_byte_is_waited_for(server: Unruly, read: Work) -> None:
     server.fault("wait", "GET", "/blobs/", arrived=held(2.5))
-    shop = shop_of(server.host, PATIENT)
-    assert read(shop) == SMALL
-    assert shop.heard.retries == []
+    harness = harness_of(server.host, PATIENT)
+    assert read(harness) == SMALL
+    assert harness.recorded.retries == []
 
 
 @dataclass(frozen=True)
@@ -134,5 +134,5 @@ ENDLESS = {
 def test_an_answer_that_does_not_end_is_given_up(server: Unruly, read: Work, endless: Endless) -> None:
     server.fault("raw", "GET", "/blobs/", pieces=endless.pieces)
     with pytest.raises(Unreachable) as caught:
-        read(shop_of(server.host))
+        read(harness_of(server.host))
     assert endless.said in caught.value.message

@@ -23,12 +23,15 @@ from tests.parts.mirrorsync import Mirrorsync
 from tests.parts.slow_line import SlowLine
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Heard, Shop, Time, described
+from tests.stores.registry.asking import ClientHarness, RecordedEvents, Time, described
 
 DATA = noise("over tls", 1_200_000)
 BLOB = described(DATA)
-Read = Callable[[Shop], bytes]
-READERS: Mapping[str, Read] = {"questions": lambda shop: shop.small(BLOB), "bytes": lambda shop: shop.large(BLOB)}
+Read = Callable[[ClientHarness], bytes]
+READERS: Mapping[str, Read] = {
+    "questions": lambda harness: harness.small(BLOB),
+    "bytes": lambda harness: harness.large(BLOB),
+}
 read_both = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 
 
@@ -70,7 +73,7 @@ def trusting(papers: Papers) -> HostSettings:
 @read_both
 def test_a_certificate_of_the_authority_in_the_spec_is_trusted(papers: Papers, read: Read) -> None:
     with serving(papers.good.server()) as server:
-        assert read(Shop(server.host, trusting(papers))) == DATA
+        assert read(ClientHarness(server.host, trusting(papers))) == DATA
 
 
 @dataclass(frozen=True)
@@ -91,15 +94,15 @@ DISTRUSTED = {
 @pytest.mark.parametrize("case", DISTRUSTED.values(), ids=DISTRUSTED)
 def test_a_certificate_that_is_not_trusted_ends_it_at_once(papers: Papers, read: Read, case: Distrust) -> None:
     with serving(case.certificate(papers).server()) as server:
-        shop = Shop(server.host, case.settings(papers))
+        harness = ClientHarness(server.host, case.settings(papers))
         with pytest.raises(TlsFailed) as caught:
-            read(shop)
+            read(harness)
         error = caught.value
         assert "its certificate is not trusted" in error.message
         assert case.said in error.message
         assert "ca_file" in error.remedy
         assert error.where == f"{server.host}/app@{BLOB.digest}"
-        assert shop.heard.retries == []
+        assert harness.recorded.retries == []
         assert server.seen.requests == []
 
 
@@ -108,7 +111,7 @@ def test_a_certificate_that_is_not_trusted_ends_it_at_once(papers: Papers, read:
 def test_any_certificate_will_do_where_the_spec_says_so(papers: Papers, read: Read, kind: str) -> None:
     certificate: Certificate = getattr(papers, kind)
     with serving(certificate.server()) as server:
-        assert read(Shop(server.host, HostSettings(insecure_skip_verify=True))) == DATA
+        assert read(ClientHarness(server.host, HostSettings(insecure_skip_verify=True))) == DATA
 
 
 @read_both
@@ -119,9 +122,9 @@ def test_a_server_that_wants_to_know_the_client_gets_its_certificate(papers: Pap
         client_key=str(papers.client.key),
     )
     with serving(papers.good.server(clients_of=papers.authority.path)) as server:
-        assert read(Shop(server.host, settings)) == DATA
+        assert read(ClientHarness(server.host, settings)) == DATA
         with pytest.raises(MirrorsyncError) as caught:
-            read(Shop(server.host, trusting(papers)))
+            read(ClientHarness(server.host, trusting(papers)))
         assert "certificate" in caught.value.message + caught.value.remedy
         assert "client_cert" in caught.value.remedy
 
@@ -147,7 +150,7 @@ def test_a_client_certificate_is_shown_to_nobody_else(papers: Papers, read: Read
         Unruly(storage, tls=curious, name="localhost", peers=shown) as other,
     ):
         server.fault("answer", "GET", "/blobs/", status=307, headers={"Location": f"{other.url}/blob"})
-        assert read(Shop(server.host, settings)) == DATA
+        assert read(ClientHarness(server.host, settings)) == DATA
     assert shown
     assert not any(shown)
 
@@ -167,7 +170,7 @@ def test_a_file_of_the_spec_that_cannot_be_used_is_named(
     if key == "client_cert":
         values["client_key"] = str(path)
     with pytest.raises(MirrorsyncError) as caught:
-        read(Shop("127.0.0.1:1", HostSettings(**values)))  # type: ignore[arg-type]  # tables of values of several types
+        read(ClientHarness("127.0.0.1:1", HostSettings(**values)))  # type: ignore[arg-type]  # tables of values of several types
     assert f"{key} {path} cannot be used" in caught.value.message
     assert key in caught.value.remedy
 
@@ -175,11 +178,11 @@ def test_a_file_of_the_spec_that_cannot_be_used_is_named(
 @read_both
 def test_a_server_without_tls_is_told_from_one_that_is_down(read: Read) -> None:
     with serving(None) as server:
-        shop = Shop(server.host, HostSettings())
+        harness = ClientHarness(server.host, HostSettings())
         with pytest.raises(TlsFailed, match="the host does not speak TLS") as caught:
-            read(shop)
+            read(harness)
         assert "plain_http: true" in caught.value.remedy
-        assert shop.heard.retries == []
+        assert harness.recorded.retries == []
 
 
 @read_both
@@ -187,13 +190,13 @@ def test_nothing_is_ever_said_without_tls_to_a_host_that_should_have_it(read: Re
     with serving(None) as server:
         settings = HostSettings(username="robot", password=Secret("canary"), insecure_skip_verify=True)
         with pytest.raises(TlsFailed):
-            read(Shop(server.host, settings))
+            read(ClientHarness(server.host, settings))
         assert server.seen.requests == []
 
 
 def test_a_real_registry_with_tls_that_is_addressed_without_says_what_to_change(tls_registry: Locked) -> None:
     with pytest.raises(RegistryFailure) as caught:
-        Shop(tls_registry.host).resolve("1")
+        ClientHarness(tls_registry.host).resolve("1")
     assert "plain_http" in caught.value.remedy
 
 
@@ -201,7 +204,7 @@ def test_a_real_registry_with_tls_that_is_addressed_without_says_what_to_change(
 def test_another_server_with_tls_that_is_addressed_without_cannot_be_reached(papers: Papers, read: Read) -> None:
     with serving(papers.good.server()) as server:
         with pytest.raises(Unreachable) as caught:
-            read(Shop(server.host))
+            read(ClientHarness(server.host))
         assert caught.value.where.startswith(server.host)
 
 
@@ -210,7 +213,7 @@ def test_a_redirect_from_tls_to_plain_http_is_not_followed(papers: Papers, read:
     with serving(papers.good.server()) as server, serving(None) as other:
         server.fault("answer", "GET", "/blobs/", status=307, headers={"Location": f"{other.url}/v2/app/blobs/x"})
         with pytest.raises(RegistryFailure, match="from https to http"):
-            read(Shop(server.host, trusting(papers)))
+            read(ClientHarness(server.host, trusting(papers)))
         assert other.seen.requests == []
 
 
@@ -220,7 +223,7 @@ def test_a_token_service_without_tls_is_not_asked(papers: Papers) -> None:
         server.fault("answer", "*", "/v2/", status=401, headers=challenge)
         settings = HostSettings("robot", Secret("canary"), ca_file=str(papers.authority.path))
         with pytest.raises(RegistryFailure, match="from https to http"):
-            Shop(server.host, settings).resolve("1")
+            ClientHarness(server.host, settings).resolve("1")
         assert other.seen.requests == []
 
 
@@ -229,7 +232,7 @@ def test_an_old_version_of_tls_is_not_spoken(papers: Papers) -> None:
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.maximum_version = ssl.TLSVersion.TLSv1_1
     with serving(old) as server, pytest.raises(TlsFailed) as caught:
-        Shop(server.host, trusting(papers)).resolve("1")
+        ClientHarness(server.host, trusting(papers)).resolve("1")
     assert "TLS" in caught.value.message
 
 
@@ -238,22 +241,22 @@ def test_a_connection_that_ends_in_the_handshake_is_made_again(papers: Papers, r
     registry = TinyRegistry()
     registry.hold_blob("app", DATA)
     with Unruly(registry, tls=papers.good.server(), no_handshakes=3) as server:
-        assert read(Shop(server.host, trusting(papers), time=Time())) == DATA
+        assert read(ClientHarness(server.host, trusting(papers), time=Time())) == DATA
 
 
 def test_a_body_that_breaks_off_under_tls_goes_on_where_it_stopped(papers: Papers) -> None:
     with serving(papers.good.server()) as server:
         server.fault("cut", "GET", "/blobs/", hits=[1], at=1_100_000)
-        assert Shop(server.host, trusting(papers), time=Time()).large(BLOB) == DATA
+        assert ClientHarness(server.host, trusting(papers), time=Time()).large(BLOB) == DATA
         assert server.seen.served == len(DATA)
 
 
 @read_both
 def test_a_real_registry_with_tls_and_a_password(tls_registry: Locked, read: Read) -> None:
     settings = HostSettings(tls_registry.username, Secret(tls_registry.password), ca_file=str(tls_registry.ca_file))
-    shop = Shop(tls_registry.host, settings)
-    shop.put(BLOB, [DATA])
-    assert read(shop) == DATA
+    harness = ClientHarness(tls_registry.host, settings)
+    harness.put(BLOB, [DATA])
+    assert read(harness) == DATA
 
 
 def test_without_verification_nothing_but_results_is_printed(papers: Papers, mirrorsync: Mirrorsync) -> None:
@@ -274,20 +277,20 @@ def test_without_verification_nothing_but_results_is_printed(papers: Papers, mir
 
 
 def test_events_say_nothing_of_a_host_that_works(papers: Papers) -> None:
-    heard = Heard()
+    recorded = RecordedEvents()
     with serving(papers.good.server()) as server:
-        Shop(server.host, trusting(papers), heard=heard).small(BLOB)
-    assert heard.events == []
+        ClientHarness(server.host, trusting(papers), recorded=recorded).small(BLOB)
+    assert recorded.events == []
 
 
 def test_questions_share_one_connection_where_the_registry_speaks_http_2(tls_registry: Locked) -> None:
     settings = HostSettings(tls_registry.username, Secret(tls_registry.password), ca_file=str(tls_registry.ca_file))
     with SlowLine(tls_registry.host) as line:
-        shop = Shop(line.host, settings)
+        harness = ClientHarness(line.host, settings)
 
         async def many(repository: WritableRepository) -> None:
             absent = await asyncio.gather(*(repository.resolve(Tag(f"no-{number}")) for number in range(100)))
             assert set(absent) == {None}
 
-        shop.within(many)
+        harness.within(many)
         assert line.connections == 1

@@ -10,12 +10,12 @@ import pytest
 from mirrorsync.errors import RegistryFailure
 from mirrorsync.hosts import HostSettings
 from mirrorsync.secret import Secret
+from tests.parts.auth_service import PASSWORD, USER, AuthService, with_tokens
 from tests.parts.certificates import Authority
-from tests.parts.doorman import PASSWORD, USER, Doorman, with_tokens
 from tests.parts.images import image, layer, noise
 from tests.parts.tiny_registry import App, Asked, Reply, TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Shop, Time, described, pieces
+from tests.stores.registry.asking import ClientHarness, Time, described, pieces
 
 LARGE = noise("through the proxy", 1_500_000)
 IMAGE = image([layer({"a": b"1"})])
@@ -50,31 +50,33 @@ def server(authority: Authority, tiny: TinyRegistry) -> Iterator[Unruly]:
 
 
 @pytest.fixture
-def shop(server: Unruly, authority: Authority, time: Time) -> Shop:
-    return Shop(server.host, HostSettings(USER, Secret(PASSWORD), ca_file=str(authority.path)), time=time)
+def harness(server: Unruly, authority: Authority, time: Time) -> ClientHarness:
+    return ClientHarness(server.host, HostSettings(USER, Secret(PASSWORD), ca_file=str(authority.path)), time=time)
 
 
 @pytest.mark.parametrize("believed", ["http://{host}", "http://127.0.0.1", "http://127.0.0.1:80"])
-def test_an_upload_goes_on_over_tls(server: Unruly, tiny: TinyRegistry, shop: Shop, believed: str) -> None:
+def test_an_upload_goes_on_over_tls(server: Unruly, tiny: TinyRegistry, harness: ClientHarness, believed: str) -> None:
     server.app = without_tls(tiny, believed.replace("{host}", server.host))
-    shop.put(described(LARGE), pieces(LARGE))
-    shop.write(b"small")
+    harness.put(described(LARGE), pieces(LARGE))
+    harness.write(b"small")
     assert set(tiny.blobs.values()) == {LARGE, b"small"}
 
 
-def test_a_redirect_and_a_token_service_are_reached_over_tls(server: Unruly, tiny: TinyRegistry, shop: Shop) -> None:
-    doorman = Doorman(realm=f"http://{server.host}/service/token")
-    tiny.guard = doorman.guard
+def test_a_redirect_and_a_token_service_are_reached_over_tls(
+    server: Unruly, tiny: TinyRegistry, harness: ClientHarness
+) -> None:
+    auth_service = AuthService(realm=f"http://{server.host}/service/token")
+    tiny.guard = auth_service.guard
     tiny.hold("app", IMAGE, "1")
-    server.app = with_tokens(tiny, doorman, "/service/token")
+    server.app = with_tokens(tiny, auth_service, "/service/token")
     server.fault(
         "answer", "HEAD", "/manifests/1$", status=301, headers={"Location": f"http://{server.host}/v2/app/manifests/1?x=1"}
     )  # fmt: skip
-    assert shop.resolve("1") is not None
-    assert [question.who for question in doorman.questions] == ["password"]
+    assert harness.resolve("1") is not None
+    assert [question.grant for question in auth_service.token_requests] == ["password"]
 
 
-def test_the_next_page_is_read_over_tls(server: Unruly, shop: Shop) -> None:
+def test_the_next_page_is_read_over_tls(server: Unruly, harness: ClientHarness) -> None:
     def pages(asked: Asked) -> Reply:
         if "last" in asked.query:
             return Reply(200, {}, b'{"tags": ["2"]}')
@@ -82,12 +84,12 @@ def test_the_next_page_is_read_over_tls(server: Unruly, shop: Shop) -> None:
         return Reply(200, {"Link": link}, b'{"tags": ["1"]}')
 
     server.app = pages
-    assert shop.tags() == ["1", "2"]
+    assert harness.tags() == ["1", "2"]
 
 
-def test_another_host_without_tls_is_not_asked(server: Unruly, shop: Shop) -> None:
+def test_another_host_without_tls_is_not_asked(server: Unruly, harness: ClientHarness) -> None:
     server.fault(
         "answer", "HEAD", status=307, headers={"Location": f"http://localhost:{server.port}/v2/app/manifests/1"}
     )
     with pytest.raises(RegistryFailure, match="from https to http"):
-        shop.resolve("1")
+        harness.resolve("1")

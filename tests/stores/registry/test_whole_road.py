@@ -24,7 +24,7 @@ from mirrorsync.sync.session import Session
 from tests.parts.images import Image, digest, image, index, layer, noise
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry, refusal
 from tests.parts.unruly import Unruly
-from tests.stores.registry.asking import Heard
+from tests.stores.registry.asking import RecordedEvents
 
 LARGE = noise("a large layer", 2_500_000)
 IMAGE = index([image([layer({"a": b"small"}), LARGE], architecture=name) for name in ("amd64", "arm64")])
@@ -38,7 +38,7 @@ class Road:
     source: Unruly
     targets: Sequence[Unruly]
     held: Sequence[TinyRegistry]
-    heard: Heard
+    recorded: RecordedEvents
     mirrors: Sequence[Any] = ()
     deep: bool = False
 
@@ -62,9 +62,9 @@ class Road:
         async def work() -> tuple[Plan, Report]:
             spec = self.spec()
             around = Environment(
-                spec.registries, {}, observer=self.heard, clock=Clock(sleep=lambda _: None, asleep=asleep)
+                spec.registries, {}, observer=self.recorded, clock=Clock(sleep=lambda _: None, asleep=asleep)
             )
-            async with Session(opener(around), observer=self.heard) as session:
+            async with Session(opener(around), observer=self.recorded) as session:
                 plan = await make_plan(spec, session, deep=self.deep)
                 return plan, await apply(plan, session, sleep=asleep)
 
@@ -86,7 +86,7 @@ def road(server: Unruly, tiny: TinyRegistry) -> Iterator[Road]:
     tiny.hold("other", OTHER, "1")
     held = [TinyRegistry(), TinyRegistry()]
     with Unruly(held[0]) as first, Unruly(held[1]) as second:
-        yield Road(server, [first, second], held, Heard())
+        yield Road(server, [first, second], held, RecordedEvents())
 
 
 def blob_of(data: bytes) -> str:
@@ -217,12 +217,12 @@ def test_a_name_of_a_tag_never_becomes_a_path(road: Road, tiny: TinyRegistry, tm
     spec = load(json.dumps(document).encode(), source="mirror.yaml", environment={}, base="/")
 
     async def work() -> Report:
-        around = Environment(spec.registries, observer=road.heard)
-        async with Session(opener(around), observer=road.heard) as session:
+        around = Environment(spec.registries, observer=road.recorded)
+        async with Session(opener(around), observer=road.recorded) as session:
             return await apply(await make_plan(spec, session), session)
 
     report = asyncio.run(work())
     assert report.exit_code == ExitCode.DONE
     names = json.loads((tmp_path / "layout/index.json").read_text())["manifests"]
     assert [one["annotations"]["org.opencontainers.image.ref.name"] for one in names] == ["app:1"]
-    assert len(road.heard.notices) == 2
+    assert len(road.recorded.notices) == 2

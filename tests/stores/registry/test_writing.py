@@ -25,32 +25,32 @@ from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import WritableRepository
-from tests.parts.doorman import PASSWORD, USER, Doorman, basic_guard, with_tokens
+from tests.parts.auth_service import PASSWORD, USER, AuthService, basic_guard, with_tokens
 from tests.parts.images import noise
 from tests.parts.slow_line import SlowLine
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
 from tests.parts.unruly import HangUp, Unruly
-from tests.stores.registry.asking import PLAIN, Shop, Time, described, pieces
+from tests.stores.registry.asking import PLAIN, ClientHarness, Time, described, pieces
 
 SMALL = noise("small", 5000)
 LARGE = noise("large", 3 * CHUNK_BYTES + 17)
 MIB = 1024 * 1024
 
 
-def small(shop: Shop, data: bytes) -> None:
-    shop.write(data)
+def small(harness: ClientHarness, data: bytes) -> None:
+    harness.write(data)
 
 
-def large(shop: Shop, data: bytes) -> None:
-    shop.put(described(data), pieces(data))
+def large(harness: ClientHarness, data: bytes) -> None:
+    harness.put(described(data), pieces(data))
 
 
-Write = Callable[[Shop, bytes], None]
+Write = Callable[[ClientHarness, bytes], None]
 WRITERS: dict[str, Write] = {"questions": small, "bytes": large}
 write_both = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 
 
-def stubborn(shop: Shop, blob: Descriptor, data: bytes, attempts: int = 3) -> list[MirrorsyncError]:
+def stubborn(harness: ClientHarness, blob: Descriptor, data: bytes, attempts: int = 3) -> list[MirrorsyncError]:
     """Write a blob as the engine does: again from the beginning after a failure that may pass. Return the failures."""
 
     async def written(repository: WritableRepository) -> list[MirrorsyncError]:
@@ -66,7 +66,7 @@ def stubborn(shop: Shop, blob: Descriptor, data: bytes, attempts: int = 3) -> li
                 return failures
         raise failures[-1]
 
-    return shop.within(written)
+    return harness.within(written)
 
 
 def holds(tiny: TinyRegistry, data: bytes, algorithm: str = "sha256") -> bool:
@@ -76,9 +76,9 @@ def holds(tiny: TinyRegistry, data: bytes, algorithm: str = "sha256") -> bool:
 @write_both
 @pytest.mark.parametrize("data", [b"", b"x", SMALL, LARGE], ids=["nothing", "one byte", "small", "large"])
 def test_a_blob_is_written_with_two_requests(
-    tiny: TinyRegistry, server: Unruly, shop: Shop, write: Write, data: bytes
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, write: Write, data: bytes
 ) -> None:
-    write(shop, data)
+    write(harness, data)
     assert holds(tiny, data)
     start, end = server.seen.requests[1:]
     assert (start.method, start.target, start.headers["Content-Length"]) == ("POST", "/v2/app/blobs/uploads/", "0")
@@ -87,9 +87,9 @@ def test_a_blob_is_written_with_two_requests(
     assert end.target.startswith("/v2/app/blobs/uploads/session1?_state=0&digest=sha256%3A")
 
 
-def test_a_blob_under_sha512_is_announced(tiny: TinyRegistry, server: Unruly, shop: Shop) -> None:
+def test_a_blob_under_sha512_is_announced(tiny: TinyRegistry, server: Unruly, harness: ClientHarness) -> None:
     blob = described(LARGE, "sha512")
-    shop.put(blob, pieces(LARGE))
+    harness.put(blob, pieces(LARGE))
     assert holds(tiny, LARGE, "sha512")
     assert server.seen.of("POST")[0].target == "/v2/app/blobs/uploads/?digest-algorithm=sha512"
 
@@ -105,11 +105,11 @@ LOCATIONS = {
 @write_both
 @pytest.mark.parametrize("location", LOCATIONS.values(), ids=LOCATIONS)
 def test_the_upload_goes_where_the_registry_says(
-    tiny: TinyRegistry, server: Unruly, shop: Shop, write: Write, location: str
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, write: Write, location: str
 ) -> None:
     told = location.replace("{url}", server.url).replace("{id}", "session1")
     server.fault("headers", "POST", change={"Location": told})
-    write(shop, SMALL)
+    write(harness, SMALL)
     assert holds(tiny, SMALL)
     (end,) = server.seen.of("PUT")
     separator = "&" if "?" in told else "?"
@@ -128,7 +128,7 @@ def test_an_upload_to_another_host_carries_no_credentials(
     with Unruly(elsewhere) as other:
         location = f"{other.url}/v2/app/blobs/uploads/session1?_state=0"
         server.fault("headers", "POST", change={"Location": location})
-        write(Shop(server.host, HostSettings("robot", Secret(PASSWORD), plain_http=True), time=time), SMALL)
+        write(ClientHarness(server.host, HostSettings("robot", Secret(PASSWORD), plain_http=True), time=time), SMALL)
         assert holds(elsewhere, SMALL)
         assert [asked.authorization for asked in other.seen.requests] == [""]
 
@@ -136,20 +136,20 @@ def test_an_upload_to_another_host_carries_no_credentials(
 @write_both
 @pytest.mark.parametrize("location", [None, "", "ftp://127.0.0.1/x", "http://u:p@127.0.0.1/x", "http://[::1/x"])
 def test_an_upload_that_leads_nowhere_is_a_failure(
-    server: Unruly, shop: Shop, write: Write, location: str | None
+    server: Unruly, harness: ClientHarness, write: Write, location: str | None
 ) -> None:
     server.fault("headers", "POST", change={"Location": location})
     with pytest.raises(RegistryFailure) as caught:
-        write(shop, SMALL)
+        write(harness, SMALL)
     assert caught.value.where.startswith(f"{server.host}/app@sha256:")
     assert not server.seen.of("PUT")
 
 
 @write_both
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
-def test_every_kind_of_yes_is_a_yes(server: Unruly, shop: Shop, write: Write, status: int) -> None:
+def test_every_kind_of_yes_is_a_yes(server: Unruly, harness: ClientHarness, write: Write, status: int) -> None:
     server.fault("answer", "PUT", status=status)
-    write(shop, SMALL)
+    write(harness, SMALL)
 
 
 class Proxylike:
@@ -167,11 +167,11 @@ class Proxylike:
 
 @pytest.mark.parametrize("limit", [16 * MIB, 5 * MIB, MIB, 512 * 1024])
 def test_a_blob_too_large_for_one_request_goes_in_parts(
-    tiny: TinyRegistry, server: Unruly, shop: Shop, limit: int
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, limit: int
 ) -> None:
     data = noise("very large", 17 * MIB)
     Proxylike(server, limit)
-    failures = stubborn(shop, described(data), data)
+    failures = stubborn(harness, described(data), data)
     assert len(failures) == 1
     assert holds(tiny, data)
     parts = [asked for asked in server.seen.of("PATCH") if len(asked.body) <= limit]
@@ -187,7 +187,7 @@ def test_a_blob_too_large_for_one_request_goes_in_parts(
     assert f"_state={len(data)}&digest=sha256%3A" in end.target
 
 
-def test_what_was_learned_of_a_host_is_kept_for_the_next_blob(server: Unruly, shop: Shop) -> None:
+def test_what_was_learned_of_a_host_is_kept_for_the_next_blob(server: Unruly, harness: ClientHarness) -> None:
     Proxylike(server, 2 * MIB)
 
     async def both(repository: WritableRepository) -> int:
@@ -199,15 +199,17 @@ def test_what_was_learned_of_a_host_is_kept_for_the_next_blob(server: Unruly, sh
         await asyncio.to_thread(repository.put, described(other), pieces(other))
         return len([asked for asked in server.seen.requests if len(asked.body) > 2 * MIB]) - refused
 
-    assert shop.within(both) == 0
+    assert harness.within(both) == 0
 
 
 @pytest.mark.parametrize(("asked_for", "expected"), [("3145728", 3 * MIB), ("nonsense", MIB), ("9" * 50, MIB)])
-def test_a_registry_says_how_small_a_part_may_be(server: Unruly, shop: Shop, asked_for: str, expected: int) -> None:
+def test_a_registry_says_how_small_a_part_may_be(
+    server: Unruly, harness: ClientHarness, asked_for: str, expected: int
+) -> None:
     data = noise("very large", 8 * MIB + 5)
     server.fault("headers", "POST", change={"OCI-Chunk-Min-Length": asked_for})
     limited = Proxylike(server, MIB)
-    shop.time = Time()
+    harness.time = Time()
 
     async def twice(repository: WritableRepository) -> None:
         for _ in range(4):
@@ -217,28 +219,28 @@ def test_a_registry_says_how_small_a_part_may_be(server: Unruly, shop: Shop, ask
                 limited.limit = max(MIB, expected)  # what it asks for, it also takes
         await asyncio.to_thread(repository.put, described(data), pieces(data))
 
-    shop.within(twice)
+    harness.within(twice)
     sizes = [len(asked.body) for asked in server.seen.of("PATCH")][-8:]
     assert all(size >= expected for size in sizes[-3:-1])
 
 
-def test_a_limit_too_low_for_anything_is_said(server: Unruly, shop: Shop) -> None:
+def test_a_limit_too_low_for_anything_is_said(server: Unruly, harness: ClientHarness) -> None:
     Proxylike(server, 1000)
     with pytest.raises(RegistryFailure) as caught:
-        stubborn(shop, described(LARGE), LARGE)
+        stubborn(harness, described(LARGE), LARGE)
     assert "413" in caught.value.message or "bytes" in caught.value.message
     assert "size limit" in caught.value.remedy
     with pytest.raises(RegistryFailure, match="413") as caught:
-        shop.write(SMALL)
+        harness.write(SMALL)
     assert "size limit" in caught.value.remedy
 
 
 def test_a_proxy_that_refuses_and_hangs_up_before_it_has_read_is_understood(
-    tiny: TinyRegistry, server: Unruly, shop: Shop
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness
 ) -> None:
     data = noise("very large", 20 * MIB)
     server.fault("unread", "PUT", "/uploads/", hits=[1], at=100_000, status=413)
-    assert len(stubborn(shop, described(data), data)) == 1
+    assert len(stubborn(harness, described(data), data)) == 1
     assert holds(tiny, data)
     assert server.seen.of("PATCH")
 
@@ -246,28 +248,30 @@ def test_a_proxy_that_refuses_and_hangs_up_before_it_has_read_is_understood(
 @pytest.mark.parametrize("fault", ["unread", "stop_reading"])
 @pytest.mark.parametrize("at", [0, 1, len(LARGE) // 2, len(LARGE) - 1])
 def test_an_upload_that_breaks_off_begins_again(
-    tiny: TinyRegistry, server: Unruly, shop: Shop, at: int, fault: str
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, at: int, fault: str
 ) -> None:
     server.fault(fault, "PUT", "/uploads/", hits=[1], at=at)
-    (failure,) = stubborn(shop, described(LARGE), LARGE)
+    (failure,) = stubborn(harness, described(LARGE), LARGE)
     assert isinstance(failure, Unreachable)
     assert holds(tiny, LARGE)
 
 
-def test_a_small_upload_that_breaks_off_begins_again_by_itself(tiny: TinyRegistry, server: Unruly, shop: Shop) -> None:
+def test_a_small_upload_that_breaks_off_begins_again_by_itself(
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness
+) -> None:
     server.fault("unread", "PUT", "/uploads/", hits=[1, 2], at=1000)
-    shop.write(SMALL)
+    harness.write(SMALL)
     assert holds(tiny, SMALL)
     assert len(server.seen.of("POST")) >= 2
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_a_large_upload_that_fails_for_a_moment_may_be_tried_again(
-    tiny: TinyRegistry, server: Unruly, shop: Shop, time: Time, status: int
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, time: Time, status: int
 ) -> None:
     headers = {"Retry-After": "30"} if status in (429, 503) else {}
     server.fault("answer", "PUT", "/uploads/", hits=[1], status=status, headers=headers)
-    (failure,) = stubborn(shop, described(LARGE), LARGE)
+    (failure,) = stubborn(harness, described(LARGE), LARGE)
     assert str(status) in failure.message
     assert holds(tiny, LARGE)
     if headers:
@@ -275,23 +279,25 @@ def test_a_large_upload_that_fails_for_a_moment_may_be_tried_again(
         assert second.at - first.at >= 30
 
 
-def test_a_host_that_wants_a_long_pause_at_the_end_of_an_upload_is_left_alone(server: Unruly, shop: Shop) -> None:
+def test_a_host_that_wants_a_long_pause_at_the_end_of_an_upload_is_left_alone(
+    server: Unruly, harness: ClientHarness
+) -> None:
     server.fault("answer", "PUT", "/uploads/", status=429, headers={"Retry-After": "3600"})
     with pytest.raises(MirrorsyncError, match="3600"):
-        stubborn(shop, described(LARGE), LARGE)
+        stubborn(harness, described(LARGE), LARGE)
     assert len(server.seen.of("PUT")) == 1
 
 
 @write_both
 def test_a_session_that_the_registry_forgot_is_begun_again(
-    tiny: TinyRegistry, server: Unruly, shop: Shop, write: Write
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, write: Write
 ) -> None:
     body = b'{"errors": [{"code": "BLOB_UPLOAD_UNKNOWN"}]}'
     server.fault("answer", "PUT", "/uploads/", hits=[1], status=404, body=body)
     if write is small:
-        write(shop, LARGE)
+        write(harness, LARGE)
     else:
-        assert len(stubborn(shop, described(LARGE), LARGE)) == 1
+        assert len(stubborn(harness, described(LARGE), LARGE)) == 1
     assert holds(tiny, LARGE)
 
 
@@ -299,22 +305,22 @@ def test_a_session_that_the_registry_forgot_is_begun_again(
     ("status", "code"), [(404, "BLOB_UPLOAD_UNKNOWN"), (416, "RANGE_INVALID"), (400, "BLOB_UPLOAD_INVALID")]
 )
 def test_a_session_that_is_lost_between_parts_is_begun_again(
-    tiny: TinyRegistry, server: Unruly, shop: Shop, status: int, code: str
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, status: int, code: str
 ) -> None:
     Proxylike(server, MIB)
     body = f'{{"errors": [{{"code": "{code}"}}]}}'.encode()
     server.fault("answer", "PATCH", "_state=[1-9]", hits=[1], status=status, body=body)
-    failures = stubborn(shop, described(LARGE), LARGE)
+    failures = stubborn(harness, described(LARGE), LARGE)
     assert len(failures) == 2
     assert holds(tiny, LARGE)
 
 
 @write_both
 def test_an_answer_that_is_lost_after_the_blob_landed_costs_no_second_blob(
-    tiny: TinyRegistry, server: Unruly, shop: Shop, write: Write
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, write: Write
 ) -> None:
     server.fault("lose_answer", "PUT", "/uploads/", hits=[1])
-    write(shop, LARGE)
+    write(harness, LARGE)
     assert holds(tiny, LARGE)
     if write is large:
         assert len(server.seen.of("PUT")) == 1
@@ -322,24 +328,24 @@ def test_an_answer_that_is_lost_after_the_blob_landed_costs_no_second_blob(
 
 @write_both
 def test_a_registry_that_says_the_content_is_wrong_is_believed(
-    tiny: TinyRegistry, server: Unruly, shop: Shop, write: Write
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, write: Write
 ) -> None:
     body = b'{"errors": [{"code": "DIGEST_INVALID", "message": "provided digest did not match"}]}'
     server.fault("answer", "PUT", "/uploads/", status=400, body=body)
     with pytest.raises(IntegrityError, match="DIGEST_INVALID"):
-        write(shop, LARGE)
+        write(harness, LARGE)
     assert not tiny.blobs
     if write is large:
         assert server.seen.of("DELETE"), "the session is given back"
 
 
-def test_a_reader_that_fails_gives_the_session_back(tiny: TinyRegistry, server: Unruly, shop: Shop) -> None:
+def test_a_reader_that_fails_gives_the_session_back(tiny: TinyRegistry, server: Unruly, harness: ClientHarness) -> None:
     def broken() -> Iterator[bytes]:
         yield LARGE[:CHUNK_BYTES]
         raise IntegrityError("the source is wrong")
 
     with pytest.raises(IntegrityError, match="the source is wrong"):
-        shop.put(described(LARGE), broken())
+        harness.put(described(LARGE), broken())
     assert server.seen.of("DELETE")
     assert not tiny.blobs
 
@@ -354,10 +360,10 @@ WRONG: dict[str, Iterable[bytes]] = {
 
 @pytest.mark.parametrize("chunks", WRONG.values(), ids=WRONG)
 def test_wrong_content_never_reaches_a_registry_whole(
-    tiny: TinyRegistry, server: Unruly, shop: Shop, chunks: Iterable[bytes]
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, chunks: Iterable[bytes]
 ) -> None:
     with pytest.raises(IntegrityError):
-        shop.put(described(LARGE), chunks)
+        harness.put(described(LARGE), chunks)
     assert not tiny.blobs
     assert not [asked for asked in server.seen.of("PUT") if len(asked.body) == len(LARGE)]
 
@@ -365,12 +371,12 @@ def test_wrong_content_never_reaches_a_registry_whole(
 @write_both
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_an_upload_that_is_redirected_fails_clearly_or_follows(
-    tiny: TinyRegistry, server: Unruly, shop: Shop, write: Write, status: int
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, write: Write, status: int
 ) -> None:
     other = f"/v2/app/blobs/uploads/session1?_state=0&moved=1&digest={described(SMALL).digest}"
     server.fault("answer", "PUT", "_state=0&digest", status=status, headers={"Location": other})
     try:
-        write(shop, SMALL)
+        write(harness, SMALL)
     except RegistryFailure as error:
         assert write is large
         assert "redirects" in error.message  # noqa: PT017 - one engine follows
@@ -381,18 +387,18 @@ def test_an_upload_that_is_redirected_fails_clearly_or_follows(
 @write_both
 @pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (403, Denied), (507, RegistryFailure)])
 def test_an_upload_that_is_refused_says_why(
-    server: Unruly, shop: Shop, write: Write, status: int, kind: type[MirrorsyncError]
+    server: Unruly, harness: ClientHarness, write: Write, status: int, kind: type[MirrorsyncError]
 ) -> None:
     body = b'{"errors": [{"message": "quota of the project is used up"}]}'
     server.fault("answer", "POST", "/uploads/", status=status, body=body)
     with pytest.raises(kind, match="quota of the project") as caught:
-        write(shop, SMALL)
+        write(harness, SMALL)
     assert caught.value.remedy
     assert re.match(rf"{server.host}/app@sha256:", caught.value.where)
 
 
 def test_an_upload_that_arrived_whole_is_closed_and_not_sent_again(
-    tiny: TinyRegistry, server: Unruly, shop: Shop
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness
 ) -> None:
     """The answer to the last PUT is lost, and the registry has all bytes and no blob: its status says so."""
 
@@ -407,7 +413,7 @@ def test_an_upload_that_arrived_whole_is_closed_and_not_sent_again(
         return tiny(asked)
 
     server.app = swallow
-    large(shop, LARGE)
+    large(harness, LARGE)
     assert tiny.blobs["app", described(LARGE).digest] == LARGE
     assert sum(len(asked.body) for asked in server.seen.requests) == len(LARGE)
 
@@ -416,18 +422,18 @@ def test_a_token_that_runs_out_on_the_way_makes_the_parts_smaller(tiny: TinyRegi
     """Proxies that take the whole body before the registry sees the token (nginx before GitLab, whose tokens live five
     minutes): the blob goes in parts that fit the line and the token.
     """
-    doorman = Doorman(lifetime=1.5, clock=time.monotonic)
-    tiny.guard = doorman.guard
+    auth_service = AuthService(lifetime=1.5, clock=time.monotonic)
+    tiny.guard = auth_service.guard
     data = noise("slow and large", 3_000_000)
-    with Unruly(with_tokens(tiny, doorman)) as server, SlowLine(server.host, up=1_000_000) as line:
-        shop = Shop(line.host, replace(PLAIN, username=USER, password=Secret(PASSWORD)), time=None)
-        doorman.realm = f"http://{line.host}/token"
+    with Unruly(with_tokens(tiny, auth_service)) as server, SlowLine(server.host, up=1_000_000) as line:
+        harness = ClientHarness(line.host, replace(PLAIN, username=USER, password=Secret(PASSWORD)), time=None)
+        auth_service.realm = f"http://{line.host}/token"
 
         async def twice(repository: WritableRepository) -> None:
             with pytest.raises(TokenRanOut):
                 await asyncio.to_thread(repository.put, described(data), pieces(data))
             await asyncio.to_thread(repository.put, described(data), pieces(data))
 
-        shop.within(twice)
+        harness.within(twice)
         assert tiny.blobs["app", described(data).digest] == data
         assert len(server.seen.of("PATCH")) >= 3

@@ -1,4 +1,4 @@
-"""Who may pass: token services and challenges for the servers of the tests, and every request for a token on record."""
+"""Authentication for the servers of the tests: a token service that records every request, and challenges."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def basic(username: str = USER, password: str = PASSWORD) -> str:
 
 
 def needed_scopes(asked: Asked) -> list[str]:
-    """Return what a request has to be allowed: `repository:name:action`, one for each action."""
+    """Return the scopes that a request needs: `repository:name:action`, one for each action."""
     found = re.match(r"/v2/(.+?)/(?:manifests|blobs|tags|referrers)/", asked.path)
     if found is None:
         return []
@@ -32,22 +32,21 @@ def needed_scopes(asked: Asked) -> list[str]:
 
 
 @dataclass(frozen=True)
-class TokenQuestion:
-    """One request for a token. who: "password", "refresh token" or "anonymous"."""
+class TokenRequest:
+    """One request for a token. grant: "password", "refresh token" or "anonymous"."""
 
     method: str
-    who: str
+    grant: str
     scopes: tuple[str, ...]
     token: str
 
 
 @dataclass
-class Doorman:
-    """A token service (call it with a request) and the guard of the registry that takes its tokens.
+class AuthService:
+    """A token service (call it with a request) and the guard of the registry that accepts its tokens.
 
-    realm: where the service is reached. lifetime: of tokens, seconds, by `clock`. oauth: whether it knows POST.
-    grants: which of the scopes asked for a token really has. challenge: what the guard says, {realm} and {scope} are
-    filled in.
+    realm: the URL of the service. lifetime: of tokens, seconds, by `clock`. oauth: whether it supports POST. grants:
+    returns those of the requested scopes that a token gets. challenges: of the guard, with {realm} and {scope}.
     """
 
     realm: str = "/token"
@@ -57,11 +56,11 @@ class Doorman:
     anonymous: bool = False
     grants: Callable[[Iterable[str]], Iterable[str]] = lambda scopes: scopes
     challenges: tuple[str, ...] = ('Bearer realm="{realm}",service="tests",scope="{scope}"',)
-    questions: list[TokenQuestion] = field(default_factory=list)
+    token_requests: list[TokenRequest] = field(default_factory=list)
     extra: dict[str, object] = field(default_factory=dict)
     tokens: dict[str, tuple[float, frozenset[str]]] = field(default_factory=dict)
-    tells_why: bool = True  # whether a token that allows too little is told from none
-    asking: str = ""  # who asks, while `grants` is called: as in TokenQuestion
+    tells_why: bool = True  # whether a lack of rights gets error="insufficient_scope"
+    asking: str = ""  # the grant of the request, while `grants` is called: as in TokenRequest
 
     def __call__(self, asked: Asked) -> Reply:
         """Answer a request for a token."""
@@ -82,7 +81,7 @@ class Doorman:
         if not known:
             self._note(asked, who, scopes, "")
             return Reply(401, {"Content-Type": "application/json"}, b'{"details": "incorrect username or password"}')
-        token = f"canary-token-{len(self.questions)}"
+        token = f"canary-token-{len(self.token_requests)}"
         actions = set()
         self.asking = who
         for scope in self.grants(scopes):
@@ -95,10 +94,10 @@ class Doorman:
         return Reply(200, {"Content-Type": "application/json"}, json.dumps(document).encode())
 
     def _note(self, asked: Asked, who: str, scopes: tuple[str, ...], token: str) -> None:
-        self.questions.append(TokenQuestion(asked.method, who, scopes, token))
+        self.token_requests.append(TokenRequest(asked.method, who, scopes, token))
 
     def guard(self, asked: Asked) -> Reply | None:
-        """Let a request with a token of the right scopes pass; return the refusal of any other."""
+        """Return None for a request with a token of the right scopes, the error answer for any other."""
         needed = needed_scopes(asked)
         token = asked.authorization.removeprefix("Bearer ")
         ends, allowed = self.tokens.get(token, (0.0, frozenset()))
@@ -109,7 +108,7 @@ class Doorman:
         return self.refusal(needed)
 
     def refusal(self, needed: list[str], ending: str = "") -> Reply:
-        """Return the refusal of a request that has to be allowed something."""
+        """Return the error answer, with a challenge, for a request that needs rights."""
         reply = refusal(401, "UNAUTHORIZED", "authentication required")
         scope = " ".join(needed)
         for challenge in self.challenges:
@@ -119,7 +118,7 @@ class Doorman:
 
 
 def basic_guard(*challenges: str, username: str = USER, password: str = PASSWORD) -> Callable[[Asked], Reply | None]:
-    """Return a guard that wants Basic authentication."""
+    """Return a guard that requires Basic authentication."""
 
     def guard(asked: Asked) -> Reply | None:
         if asked.authorization == basic(username, password):
@@ -132,5 +131,5 @@ def basic_guard(*challenges: str, username: str = USER, password: str = PASSWORD
 
 
 def with_tokens(registry: App, service: App, path: str = "/token") -> App:
-    """Return an app that is both: a registry, and its token service under a path."""
+    """Return an app of a registry and its token service, which is under a path."""
     return lambda asked: service(asked) if asked.path == path else registry(asked)
