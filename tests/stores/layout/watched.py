@@ -81,7 +81,7 @@ def _forked(layout: str, arguments: list[str], output: str, trace: str = "", kil
 
 if __name__ == "__main__":
     # Loaded here, so that no child has to.
-    for module in ("cli.commands.apply", "cli.output.logs", "stores.layout.store", "library", "sync.road"):
+    for module in ("cli.commands.apply", "cli.output.logs", "stores.layout.store", "app", "sync.road"):
         importlib.import_module(f"mirrorsync.{module}")
     # What to do comes as JSON: run after run. The exit codes go back the same way.
     print(json.dumps([_forked(**one) for one in json.load(sys.stdin)]))
