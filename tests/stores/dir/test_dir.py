@@ -124,7 +124,7 @@ def test_podman_runs_what_we_write(tmp_path: Path) -> None:
         podman("image", "unmount", pulled)
 
 
-def test_an_image_without_a_media_type_of_its_own_is_what_it_looks_like(tmp_path: Path) -> None:
+def test_the_media_type_of_an_image_without_one_is_inferred(tmp_path: Path) -> None:
     for made in (ONE, NESTED):
         raw = made.raw.replace(f'"mediaType": "{made.media_type}",'.encode(), b"", 1)
         bare = Image(made.media_type, raw, made.blobs, made.children)
@@ -157,7 +157,7 @@ def test_nothing_is_there_before_anything_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("again", [NESTED, ONE, DOCKER], ids=["nested", "single", "docker"])
-def test_another_image_takes_the_place_of_the_one_that_was_there(tmp_path: Path, again: Image) -> None:
+def test_a_new_image_replaces_the_old_one(tmp_path: Path, again: Image) -> None:
     written(tmp_path, multi_platform("app"))
     (tmp_path / "signature-1").write_bytes(b"of the old image")
     (tmp_path / "README").write_bytes(b"mine")
@@ -165,7 +165,7 @@ def test_another_image_takes_the_place_of_the_one_that_was_there(tmp_path: Path,
     assert files(tmp_path) == {**expected(again), "README": b"mine"}
 
 
-def test_a_second_image_in_one_run_is_refused_and_the_same_one_is_not(tmp_path: Path) -> None:
+def test_a_second_image_in_one_run_is_rejected_and_the_same_one_is_not(tmp_path: Path) -> None:
     async def scenario(repository: DirRepository, _: DirStore) -> None:
         await store_image(repository, ONE, "1")
         await repository.tag(parsed(ONE), Tag("latest"))
@@ -177,7 +177,7 @@ def test_a_second_image_in_one_run_is_refused_and_the_same_one_is_not(tmp_path: 
     assert files(tmp_path) == expected(ONE)
 
 
-def test_what_is_stored_without_a_tag_does_not_become_the_image(tmp_path: Path) -> None:
+def test_a_manifest_stored_without_a_tag_does_not_become_the_image(tmp_path: Path) -> None:
     """A run that ended before the index came has stored one platform, and may not show that one as the image."""
     written(tmp_path, OLD)
 
@@ -194,7 +194,7 @@ def test_what_is_stored_without_a_tag_does_not_become_the_image(tmp_path: Path) 
     assert files(tmp_path) == expected(NEW)
 
 
-def test_what_refers_to_the_image_is_kept_and_found_and_goes_with_it(tmp_path: Path) -> None:
+def test_referrers_of_the_image_are_stored_and_removed_with_it(tmp_path: Path) -> None:
     made = index([ONE, TWO])
     about, child = artifact(made, b"sbom"), artifact(ONE, b"signature", "application/vnd.example.signature")
     about_about = artifact(about, b"about the sbom")
@@ -230,7 +230,7 @@ FOREIGN: dict[str, dict[str, bytes]] = {
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_a_directory_of_something_else_is_refused_and_left_alone(tmp_path: Path, kind: str) -> None:
+def test_a_directory_with_other_content_is_rejected_and_left_unchanged(tmp_path: Path, kind: str) -> None:
     for name, data in FOREIGN[kind].items():
         (tmp_path / name).write_bytes(data)
 
@@ -246,7 +246,7 @@ def test_a_directory_of_something_else_is_refused_and_left_alone(tmp_path: Path,
     assert files(tmp_path) == FOREIGN[kind]
 
 
-def test_a_file_is_no_directory(tmp_path: Path) -> None:
+def test_a_file_instead_of_a_directory_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"")
 
     async def scenario(repository: DirRepository, _: DirStore) -> None:
@@ -259,7 +259,7 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["outside", "directory", "fifo"])
-def test_what_is_no_file_is_not_read(tmp_path: Path, target: str) -> None:
+def test_a_blob_that_is_not_a_regular_file_is_not_read_from_a_dir(tmp_path: Path, target: str) -> None:
     """A directory from a stranger may hold links to files of this machine."""
     written(tmp_path / "d", ONE)
     name, data = next(iter(ONE.all_blobs().items()))
@@ -284,7 +284,7 @@ def test_what_is_no_file_is_not_read(tmp_path: Path, target: str) -> None:
     within(tmp_path / "d", scenario)
 
 
-def test_content_that_is_not_its_digest_is_told(tmp_path: Path) -> None:
+def test_content_that_does_not_match_its_digest_is_reported(tmp_path: Path) -> None:
     made = index([ONE, TWO])
     written(tmp_path, made)
     child = tmp_path / f"{ONE.digest.partition(':')[2]}.manifest.json"

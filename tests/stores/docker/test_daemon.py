@@ -94,7 +94,9 @@ def test_what_is_not_there_is_absent(ask: Asking, unique: str) -> None:
     assert ask(look) == [None, None]
 
 
-def test_an_unknown_name_is_told_with_what_is_close(daemon: Daemon, ask: Asking, tmp_path: Path, unique: str) -> None:
+def test_an_unknown_name_is_reported_with_similar_names(
+    daemon: Daemon, ask: Asking, tmp_path: Path, unique: str
+) -> None:
     load(daemon, tmp_path, Plain(label=unique), f"docker.io/library/{unique}-webserver:1")
 
     async def tags(store: Store) -> None:
@@ -137,14 +139,14 @@ def test_it_knows_what_it_holds_and_a_tag_is_deleted_alone(ask: Asking, unique: 
         ask(lambda store: store.repository(unique).delete(Tag("1")))
 
 
-def test_an_index_is_refused_with_what_to_do(ask: Asking, unique: str) -> None:
+def test_an_index_is_rejected_with_a_remedy(ask: Asking, unique: str) -> None:
     made = multi_platform(unique)
     with pytest.raises(Denied) as caught:
         ask(lambda store: store.repository(unique).tag(Manifest.parse(made.raw, made.media_type), Tag("1")))
     assert "--platform" in caught.value.remedy
 
 
-def test_an_image_of_the_daemon_gets_another_name_there(daemon: Daemon, tmp_path: Path, unique: str) -> None:
+def test_an_image_of_the_daemon_is_renamed_without_a_load(daemon: Daemon, tmp_path: Path, unique: str) -> None:
     load(daemon, tmp_path, Plain(label=unique), f"docker.io/library/{unique}:1")
     runs = Runs(tmp_path, daemon.host)
     for _ in range(2):

@@ -112,7 +112,7 @@ READING: dict[str, tuple[Answers, type[MirrorsyncError], str]] = {
 
 
 @pytest.mark.parametrize("what", READING)
-def test_answers_that_are_wrong_are_told(tmp_path: Path, what: str) -> None:
+def test_invalid_answers_of_the_daemon_are_reported(tmp_path: Path, what: str) -> None:
     answers, kind, said = READING[what]
     with answering(answers) as host, pytest.raises(kind) as caught:
         using(host, tmp_path, resolve)
@@ -121,7 +121,7 @@ def test_answers_that_are_wrong_are_told(tmp_path: Path, what: str) -> None:
     assert caught.value.store == "docker-daemon:"
 
 
-def test_an_export_of_another_image_is_refused(tmp_path: Path) -> None:
+def test_an_export_of_another_image_is_rejected(tmp_path: Path) -> None:
     other = tarball(tmp_path / "other.tar", by_nix(TWO, ["app:1"])).read_bytes()
     answers = {"/images/docker.io/": (200, IMAGE_JSON), "/images/sha256:": (200, other)}
     with answering(answers) as host, pytest.raises(IntegrityError, match="exported image"):
@@ -161,7 +161,7 @@ WRITING: dict[str, tuple[Answers, type[MirrorsyncError], str]] = {
 
 
 @pytest.mark.parametrize("what", WRITING)
-def test_a_load_that_fails_is_told(tmp_path: Path, what: str) -> None:
+def test_a_failed_load_is_reported(tmp_path: Path, what: str) -> None:
     answers, kind, said = WRITING[what]
     failures: list[MirrorsyncError] = []
 
@@ -199,19 +199,19 @@ def test_a_load_brings_each_layer_once_and_is_the_same_every_time(tmp_path: Path
     assert sorted(layers) == sorted(digest(data) for data in {*TWICE.layers, *TWO.layers})
 
 
-def test_what_is_no_docker_daemon_is_not_written_to(tmp_path: Path) -> None:
+def test_a_server_that_is_not_a_docker_daemon_is_not_written_to(tmp_path: Path) -> None:
     with answering(PING, version=None) as host, pytest.raises(Unreachable, match="not a docker daemon"):
         using(host, tmp_path, lambda store: asyncio.to_thread(store.lock))
 
 
-def test_no_daemon_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_daemon_is_reported_with_a_remedy(tmp_path: Path) -> None:
     for host in (f"unix://{tmp_path}/none.sock", f"unix://{tmp_path}", f"tcp://127.0.0.1:{free_port()}"):
         with pytest.raises(Unreachable) as caught:
             using(host, tmp_path, resolve)
         assert "--daemon-host" in caught.value.remedy
 
 
-def test_something_else_that_listens_is_told(tmp_path: Path) -> None:
+def test_another_kind_of_server_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def greet() -> None:
@@ -227,7 +227,7 @@ def test_something_else_that_listens_is_told(tmp_path: Path) -> None:
         thread.join()
 
 
-def test_a_daemon_without_tls_is_told_where_tls_was_asked_for(tmp_path: Path) -> None:
+def test_a_daemon_without_tls_is_reported_if_tls_is_required(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
@@ -256,7 +256,7 @@ def test_a_daemon_without_tls_is_told_where_tls_was_asked_for(tmp_path: Path) ->
         ("docker", "unix:///"),
     ],
 )
-def test_a_host_that_cannot_be_used_is_refused_with_what_to_do(tmp_path: Path, host: str, remedy: str) -> None:
+def test_an_invalid_daemon_host_is_rejected_with_a_remedy(tmp_path: Path, host: str, remedy: str) -> None:
     with pytest.raises(UsageError) as caught:
         DockerDaemonStore(host, {}, temporary=tmp_path)
     assert remedy in caught.value.remedy

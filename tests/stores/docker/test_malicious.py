@@ -90,7 +90,7 @@ def refused(path: Path, kind: type[MirrorsyncError] = IntegrityError) -> Mirrors
 
 
 @pytest.mark.parametrize("what", SAYS)
-def test_an_archive_that_is_not_what_it_should_be_is_refused(tmp_path: Path, what: str) -> None:
+def test_an_invalid_or_ambiguous_archive_is_rejected(tmp_path: Path, what: str) -> None:
     members, said = SAYS[what]
     error = refused(tarball(tmp_path / "a.tar", members))
     assert re.search(said, error.message), error.message
@@ -109,7 +109,7 @@ SPECIAL = {
 
 
 @pytest.mark.parametrize("kind", SPECIAL)
-def test_members_that_are_no_files_are_refused(tmp_path: Path, kind: str) -> None:
+def test_members_that_are_not_regular_files_are_rejected(tmp_path: Path, kind: str) -> None:
     path = tarball(tmp_path / "a.tar", GOOD)
     with tarfile.open(path, "a") as archive:
         info = tarfile.TarInfo("x.tar")
@@ -119,13 +119,13 @@ def test_members_that_are_no_files_are_refused(tmp_path: Path, kind: str) -> Non
 
 
 @pytest.mark.parametrize("cut", [0.2, 0.9])
-def test_a_truncated_archive_is_refused(tmp_path: Path, cut: float) -> None:
+def test_a_truncated_archive_is_rejected(tmp_path: Path, cut: float) -> None:
     path = tarball(tmp_path / "a.tar", GOOD)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * cut)])
     refused(path)
 
 
-def test_a_member_with_a_lying_size_is_refused(tmp_path: Path) -> None:
+def test_a_member_with_a_wrong_size_is_rejected(tmp_path: Path) -> None:
     path = tarball(tmp_path / "a.tar", GOOD)
     data = bytearray(path.read_bytes())
     info = tarfile.TarInfo(LAYERS[0])
@@ -135,25 +135,25 @@ def test_a_member_with_a_lying_size_is_refused(tmp_path: Path) -> None:
     assert "ends before" in refused(path).message
 
 
-def test_one_name_for_two_images_is_refused(tmp_path: Path) -> None:
+def test_one_name_for_two_images_is_rejected(tmp_path: Path) -> None:
     other = json.dumps({"rootfs": {"type": "layers", "diff_ids": []}}).encode()
     name = f"{hexes(other)}.json"
     entries = manifest((CONFIG, ["app:1"], LAYERS), (name, ["docker.io/library/app:1"], []))
     assert "two images" in refused(tarball(tmp_path / "a.tar", [*GOOD[:-1], (name, other), entries])).message
 
 
-def test_layers_of_zstd_are_refused_by_name(tmp_path: Path) -> None:
+def test_zstd_layers_are_rejected_by_name(tmp_path: Path) -> None:
     members = but(LAYERS[0], b"\x28\xb5\x2f\xfd" + bytes(600))
     assert "zstd" in refused(tarball(tmp_path / "a.tar", members), UsageError).message
 
 
-def test_an_oci_archive_is_told_to_be_one(tmp_path: Path) -> None:
+def test_an_oci_archive_is_rejected_with_its_transport(tmp_path: Path) -> None:
     error = refused(tarball(tmp_path / "a.tar", [("oci-layout", b"{}"), ("index.json", b"{}")]))
     assert "oci-archive:" in error.remedy
 
 
 @pytest.mark.parametrize("data", [b"hello, world" * 100, bytes(100), b"\x1f\x8b\x08garbage", b""])
-def test_what_is_no_archive_at_all_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_a_file_that_is_not_an_archive_is_rejected(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(data)
     refused(path, MirrorsyncError)

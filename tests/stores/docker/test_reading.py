@@ -139,7 +139,7 @@ def test_repositories_and_tags_are_listed(several: Path) -> None:
     assert within(several, listed) == (["", "app", "localhost:5000/app"], ["1", "latest"])
 
 
-def test_an_unknown_repository_is_told_with_what_there_is(several: Path) -> None:
+def test_an_unknown_repository_is_reported_with_the_available_names(several: Path) -> None:
     async def tags(store: Store) -> None:
         _ = [tag async for tag in store.repository("apq").tags()]
 

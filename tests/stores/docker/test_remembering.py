@@ -118,7 +118,7 @@ def test_an_image_goes_through_a_registry_into_the_archive_that_it_came_from(
     assert found.blobs[0].digest == LARGE.id
 
 
-def test_what_is_remembered_is_compressed_only_when_it_is_wanted(
+def test_a_cached_layer_is_compressed_only_when_it_is_copied(
     runs: Runs, fresh_registry: DockerRegistry, registry: DockerRegistry, unique: str
 ) -> None:
     path = tarball(runs.directory / "a.tar", by_nix(LARGE, ["app:1"]))
@@ -199,7 +199,7 @@ def test_entries_that_changed_places_are_no_entries(tmp_path: Path) -> None:
     assert read() == first
 
 
-def test_a_memory_that_cannot_be_written_is_told_once_and_stops_nothing(tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_reported_once_and_stops_nothing(tmp_path: Path) -> None:
     path = tarball(tmp_path / "a.tar", by_nix(ONE, ["app:1"]))
     (tmp_path / "cache").write_bytes(b"a file")
     recorded: list[Event] = []

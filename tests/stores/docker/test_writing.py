@@ -100,7 +100,7 @@ def test_the_same_images_make_the_same_file_in_whatever_order_they_come(tmp_path
     assert one.read_bytes() == other.read_bytes()
 
 
-def test_what_comes_back_has_the_config_and_the_layers_that_went_in(tmp_path: Path) -> None:
+def test_an_image_that_is_read_again_has_the_written_config_and_layers(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     write(path, ("app:1", ONE))
     found, blobs = within(path, lambda store: pulled(store.repository("app"), "1"))
@@ -228,7 +228,7 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("what", UNFIT)
-def test_what_cannot_be_kept_is_refused_before_anything_is_written(tmp_path: Path, what: str) -> None:
+def test_an_image_that_cannot_be_stored_is_rejected_before_a_write(tmp_path: Path, what: str) -> None:
     made, remedy = UNFIT[what]
     image = Manifest.parse(made.raw, made.media_type)
 
@@ -247,7 +247,7 @@ def test_what_cannot_be_kept_is_refused_before_anything_is_written(tmp_path: Pat
     assert not (tmp_path / "a.tar").exists()
 
 
-def test_zstd_that_is_not_announced_is_refused(tmp_path: Path) -> None:
+def test_zstd_without_its_media_type_is_rejected(tmp_path: Path) -> None:
     data = b"\x28\xb5\x2f\xfd" + bytes(100)
 
     async def put(store: Store) -> None:
@@ -257,7 +257,7 @@ def test_zstd_that_is_not_announced_is_refused(tmp_path: Path) -> None:
         within(tmp_path / "a.tar", put)
 
 
-def test_an_image_of_which_a_part_is_missing_is_refused(tmp_path: Path) -> None:
+def test_an_image_with_missing_content_is_rejected(tmp_path: Path) -> None:
     made = packed(ONE)
 
     async def tag(store: Store) -> None:
@@ -270,7 +270,7 @@ def test_an_image_of_which_a_part_is_missing_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "a.tar").exists()
 
 
-def test_layers_that_are_not_those_of_the_config_are_refused(tmp_path: Path) -> None:
+def test_layers_that_are_not_those_of_the_config_are_rejected(tmp_path: Path) -> None:
     one, two = packed(ONE), packed(TWO)
     document = {**json.loads(one.raw), "layers": json.loads(two.raw)["layers"]}
     made = Image(one.media_type, json.dumps(document).encode(), {**one.blobs, **two.blobs})
@@ -280,7 +280,7 @@ def test_layers_that_are_not_those_of_the_config_are_refused(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("damage", [lambda d: d[:-1], lambda d: d + b"x", lambda d: bytes([d[0] ^ 1]) + d[1:]])
-def test_content_that_is_not_what_its_digest_says_is_refused(tmp_path: Path, damage: object) -> None:
+def test_content_that_does_not_match_its_digest_is_rejected(tmp_path: Path, damage: object) -> None:
     data = next(iter(list(packed(ONE).blobs.values())[1:]))
     blob = Descriptor.of(data, "application/octet-stream")
 
@@ -322,7 +322,7 @@ def test_an_archive_that_another_program_replaces_meanwhile_is_left_alone(tmp_pa
     assert listed(path) == [(hexes(TWO.config), ["other:1"])]
 
 
-def test_what_is_no_archive_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(b"a letter" * 1000)
     with pytest.raises(MirrorsyncError):

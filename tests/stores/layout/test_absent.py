@@ -20,7 +20,7 @@ from tests.parts.mirrorsync import Mirrorsync
         ("oci:source:app:1.", "there is 1"),
     ],
 )
-def test_a_source_that_is_not_there_is_told_by_what_is(
+def test_a_missing_source_is_reported_with_similar_names(
     mirrorsync: Mirrorsync, tmp_path: Path, source: str, says: str
 ) -> None:
     write_layout(tmp_path / "source", {"app:1": multi_platform("app")})

@@ -177,7 +177,7 @@ def test_an_archive_of_docker_is_read_and_its_own_files_are_passed_over(tmp_path
     assert "manifest.json" not in members(tmp_path / "a.tar")  # it would tell of one of two images
 
 
-def test_writing_keeps_what_is_there_and_drops_what_nothing_needs(tmp_path: Path) -> None:
+def test_writing_an_archive_keeps_reachable_content_and_drops_the_rest(tmp_path: Path) -> None:
     files = layout({"app:1": ONE, "": OLD}, tmp_path / "seed")
     files |= {"blobs/sha256/" + "0" * 64: b"nothing needs it", "blobs/blake3/abc": b"unknown"}
     path = packed(files, tmp_path / "a.tar")
@@ -206,7 +206,7 @@ def test_a_run_that_changes_nothing_writes_nothing(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["a.tar"]
 
 
-def test_what_came_for_an_image_that_failed_has_no_place_in_the_archive(tmp_path: Path) -> None:
+def test_content_of_a_failed_image_is_not_in_the_archive(tmp_path: Path) -> None:
     async def scenario(store: LayoutPlaceStore) -> None:
         repository = store.repository("app")
         await repository.write(described(b"alone"), b"alone")
@@ -232,7 +232,7 @@ def test_one_run_writes_the_archive_once_however_long_it_takes(tmp_path: Path) -
     assert set(names(tmp_path / "a.tar")) == {"app:v0", "app:v1", "app:v2"}
 
 
-def test_a_flush_shows_what_is_there_and_more_can_follow(tmp_path: Path) -> None:
+def test_a_flush_publishes_the_archive_and_writing_can_go_on(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
 
     async def scenario(store: LayoutPlaceStore) -> None:
@@ -254,7 +254,7 @@ def test_a_flush_shows_what_is_there_and_more_can_follow(tmp_path: Path) -> None
     assert held(path) == blobs(ONE, TWO)
 
 
-def test_an_archive_that_somebody_replaces_meanwhile_is_merged_with(tmp_path: Path) -> None:
+def test_an_archive_that_is_replaced_during_a_run_is_merged(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     written(path, {"app:1": ONE})
 
@@ -285,7 +285,7 @@ def test_blobs_are_put_by_many_threads(tmp_path: Path) -> None:
     )
 
 
-def test_a_blob_that_is_damaged_is_told_and_written_again(tmp_path: Path) -> None:
+def test_a_damaged_blob_is_reported_and_written_again(tmp_path: Path) -> None:
     files = layout({"app:1": ONE}, tmp_path / "seed")
     digest, data = next(iter(ONE.all_blobs().items()))
     files[f"blobs/{digest.replace(':', '/')}"] = data[:-1] + b"!"
@@ -325,7 +325,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, bytes]], Any], type[MirrorsyncError],
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_an_archive_that_is_wrong_is_told_and_left_as_it_is(tmp_path: Path, wrong: str) -> None:
+def test_an_invalid_archive_is_reported_and_left_unchanged(tmp_path: Path, wrong: str) -> None:
     spoil, kind, message = WRONG[wrong]
     files = layout({"app:1": ONE}, tmp_path / "seed")
     spoil(files)
@@ -348,7 +348,7 @@ def test_an_archive_that_is_wrong_is_told_and_left_as_it_is(tmp_path: Path, wron
     assert [one.name for one in path.parent.iterdir()] == ["a.tar"]
 
 
-def test_a_full_disk_is_told_and_the_old_archive_stays(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_the_old_archive_stays(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     written(path, {"app:1": ONE})
     before = path.read_bytes()

@@ -126,7 +126,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_a_layout_is_refused_and_left_as_it_is(tmp_path: Path, case: str) -> None:
+def test_a_path_that_is_not_a_layout_is_rejected_and_left_unchanged(tmp_path: Path, case: str) -> None:
     make, message, remedy = REFUSED[case]
     target = tmp_path / "target"
     make(target)
@@ -192,7 +192,7 @@ POWERLESS = () if os.getuid() else ("setpriv", "--bounding-set", "-dac_override,
 
 
 @pytest.mark.parametrize("where", ["parent", "directory", "blobs", "index"])
-def test_a_directory_without_permission_is_told(mirrorsync: Mirrorsync, where: str) -> None:
+def test_a_directory_without_permission_is_reported(mirrorsync: Mirrorsync, where: str) -> None:
     specify(mirrorsync, {"app:1": MADE}, "area/target")
     target = mirrorsync.directory / "area/target"
     if where == "parent":
@@ -218,7 +218,7 @@ def test_a_directory_without_permission_is_told(mirrorsync: Mirrorsync, where: s
 MOUNTED = ("unshare", *(() if os.getuid() == 0 else ("--map-root-user",)), "--mount", "sh", "-ec")
 
 
-def test_a_read_only_file_system_is_told_and_can_be_read(mirrorsync: Mirrorsync) -> None:
+def test_a_read_only_file_system_is_reported_and_can_be_read(mirrorsync: Mirrorsync) -> None:
     specify(mirrorsync, {"app:1": MADE})
     mirrorsync("apply", code=0)
     specify(mirrorsync, {"app:1": MADE, "app:2": LARGE})
@@ -229,7 +229,7 @@ def test_a_read_only_file_system_is_told_and_can_be_read(mirrorsync: Mirrorsync)
     assert "nothing to do" in under(mirrorsync, *MOUNTED, frozen, "sh", code=0).out
 
 
-def test_a_full_disk_is_told_and_what_fitted_is_kept_for_the_next_run(mirrorsync: Mirrorsync) -> None:
+def test_a_full_disk_is_reported_and_complete_blobs_are_kept_for_the_next_run(mirrorsync: Mirrorsync) -> None:
     specify(mirrorsync, {"app:1": MADE})
     (mirrorsync.directory / "mirror.yaml").rename(mirrorsync.directory / "first.yaml")
     specify(mirrorsync, {"app:1": MADE, "app:2": LARGE})
@@ -248,7 +248,7 @@ def test_a_full_disk_is_told_and_what_fitted_is_kept_for_the_next_run(mirrorsync
     assert holds(later, "app:2", LARGE)
 
 
-def test_a_disk_that_takes_nothing_is_told(mirrorsync: Mirrorsync) -> None:
+def test_a_disk_without_any_space_is_reported(mirrorsync: Mirrorsync) -> None:
     specify(mirrorsync, {"app:1": MADE})
     (mirrorsync.directory / "target").mkdir()
     # A file system with room for so few files that not even the layout itself can be made.
@@ -258,7 +258,7 @@ def test_a_disk_that_takes_nothing_is_told(mirrorsync: Mirrorsync) -> None:
     assert wrong_files(mirrorsync.directory / "after") == []
 
 
-def test_a_file_size_limit_is_told_and_leaves_no_part_of_a_blob(mirrorsync: Mirrorsync) -> None:
+def test_a_file_size_limit_is_reported_and_leaves_no_incomplete_blob(mirrorsync: Mirrorsync) -> None:
     specify(mirrorsync, {"app:1": MADE, "app:2": LARGE})
     done = under(mirrorsync, "prlimit", "--fsize=2000000", code=3)
     assert_told(done, "the file would exceed the size limit", "ulimit -f")

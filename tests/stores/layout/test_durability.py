@@ -142,7 +142,7 @@ def test_a_run_that_is_killed_at_any_point_leaves_a_good_layout_that_the_next_on
     assert wrong_files(runs.directory / names[-1]) == []
 
 
-def test_what_a_killed_run_stored_is_made_durable_by_the_next(tmp_path: Path) -> None:
+def test_content_of_a_killed_run_is_made_durable_by_the_next_run(tmp_path: Path) -> None:
     """Its blobs are there and are not stored again, but nobody has synced the directory that names them."""
     runs = Runs(tmp_path, NEW)
     whole = runs.trace("whole")

@@ -85,7 +85,7 @@ def test_it_is_written_now_and_then_and_not_once_for_each_tag(tmp_path: Path) ->
     asyncio.run(scenario())
 
 
-def test_what_this_run_has_tagged_is_there_for_it_at_once(tmp_path: Path) -> None:
+def test_a_tag_is_visible_to_its_own_run_before_the_flush(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = LayoutStore(tmp_path, clock=Time())
         repository = store.repository("app")
@@ -101,7 +101,7 @@ def test_what_this_run_has_tagged_is_there_for_it_at_once(tmp_path: Path) -> Non
     asyncio.run(scenario())
 
 
-def test_what_others_wrote_survives_untouched(tmp_path: Path) -> None:
+def test_entries_of_other_tools_are_kept_unchanged(tmp_path: Path) -> None:
     write_layout(tmp_path, {"app:1": MADE})
     before = {**index_of(tmp_path), "annotations": {"a": "b"}, "org.example.own": [1, None, {"x": 2.5}]}
     before["manifests"] = [*OTHERS, *before["manifests"]]
@@ -124,7 +124,7 @@ def test_what_others_wrote_survives_untouched(tmp_path: Path) -> None:
     assert "app:1" not in names_of(tmp_path)
 
 
-def test_what_others_write_meanwhile_survives_too(tmp_path: Path) -> None:
+def test_entries_that_other_tools_write_during_a_run_are_kept(tmp_path: Path) -> None:
     theirs = {**MADE.descriptor, "annotations": {REF_NAME: "theirs/app:9"}}
 
     async def scenario() -> None:
@@ -174,7 +174,7 @@ def test_a_moved_tag_leaves_the_old_image_its_digest_as_a_name(tmp_path: Path) -
     assert names_of(tmp_path) == {"app:latest": old.digest, f"app@{new.digest}": new.digest}
 
 
-def test_what_an_index_leads_to_gets_no_name_of_its_own(tmp_path: Path) -> None:
+def test_children_of_an_index_get_no_entry_of_their_own(tmp_path: Path) -> None:
     made = index([multi_platform("inner"), MADE])
 
     async def scenario() -> None:

@@ -83,7 +83,7 @@ def _race(base: Path, barrier: Barrier, won: multiprocessing.SimpleQueue[int]) -
             store.files.close()
 
 
-def test_of_many_who_begin_a_layout_together_one_gets_it(tmp_path: Path) -> None:
+def test_of_many_runs_that_create_a_layout_at_once_one_gets_the_lock(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, won = context.Barrier(PROCESSES, timeout=60), context.SimpleQueue()
     processes = [context.Process(target=_race, args=(tmp_path, barrier, won)) for _ in range(PROCESSES)]

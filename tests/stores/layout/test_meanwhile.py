@@ -81,7 +81,7 @@ def slow_skopeo(layout: Path, name: str, made: Image) -> Iterator[Callable[[], N
             go_on()
 
 
-def test_what_a_server_wrote_while_skopeo_copied_is_written_again(tmp_path: Path) -> None:
+def test_entries_that_skopeo_reverted_during_its_copy_are_written_again(tmp_path: Path) -> None:
     layout = tmp_path / "layout"
     with Serve(layout) as served:
         server = Registry(served.host)
@@ -98,7 +98,7 @@ def test_what_a_server_wrote_while_skopeo_copied_is_written_again(tmp_path: Path
     assert "writing them again: app:2" in served.log.read_text()
 
 
-def test_what_a_server_wrote_is_there_after_it_ended_too(tmp_path: Path) -> None:
+def test_entries_of_the_server_are_kept_after_it_has_ended(tmp_path: Path) -> None:
     layout = tmp_path / "layout"
     with Serve(layout) as served:
         Registry(served.host).push("app", ONE, "1")
@@ -225,7 +225,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_hook)  # it stays for the life of the process, and does nothing when nobody waits
 
 
-def test_what_another_program_writes_in_the_moment_of_our_own_writing_is_taken_up(tmp_path: Path) -> None:
+def test_entries_written_at_the_moment_of_our_rename_are_merged(tmp_path: Path) -> None:
     """Between the last look at index.json and the rename that replaces it there is always a moment."""
     scene = Scene(tmp_path / "layout")
 
@@ -238,7 +238,7 @@ def test_what_another_program_writes_in_the_moment_of_our_own_writing_is_taken_u
     assert scene.said == []
 
 
-def test_what_another_program_writes_while_ours_is_prepared_is_taken_up(tmp_path: Path) -> None:
+def test_entries_written_while_ours_are_prepared_are_merged(tmp_path: Path) -> None:
     scene = Scene(tmp_path / "layout")
 
     async def work() -> None:

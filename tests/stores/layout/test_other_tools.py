@@ -105,7 +105,7 @@ def test_skopeo_and_mirrorsync_write_to_one_layout_in_turn(mirrorsync: Mirrorsyn
 
 
 @pytest.mark.parametrize("target", ["inside", "outside", "nowhere", "directory", "fifo"])
-def test_what_stands_under_a_digest_and_is_no_file_is_not_read(tmp_path: Path, target: str) -> None:
+def test_a_blob_that_is_not_a_regular_file_is_not_read(tmp_path: Path, target: str) -> None:
     """A layout from a stranger may hold links to files of this machine."""
     made = multi_platform("app")
     write_layout(tmp_path / "layout", {"app:1": made})
@@ -158,7 +158,7 @@ def test_a_link_under_a_digest_is_replaced_and_not_followed_when_the_blob_is_sto
     assert victim.read_bytes() == b"precious"
 
 
-def test_a_tag_whose_manifest_is_gone_is_not_there(tmp_path: Path) -> None:
+def test_a_tag_without_its_manifest_counts_as_missing(tmp_path: Path) -> None:
     made = multi_platform("app")
     write_layout(tmp_path / "layout", {"app:1": made})
     blob_file(tmp_path / "layout", made.digest).unlink()

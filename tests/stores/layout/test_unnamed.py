@@ -203,7 +203,7 @@ def test_an_image_without_a_name_is_deleted_by_its_digest_and_others_stay(place:
     assert place.entries() == [entry(THREE), entry(ONE, "app:1")]
 
 
-def test_a_deleted_image_goes_with_what_it_alone_had(place: Place) -> None:
+def test_content_of_a_deleted_image_that_no_other_needs_is_removed(place: Place) -> None:
     nested = index([BOTH, THREE])
     place.make([entry(nested, "app:1"), entry(ONE), entry(TWO, "app:2")], [nested])
     before = place.blobs()
@@ -224,7 +224,7 @@ def test_a_deleted_image_goes_with_what_it_alone_had(place: Place) -> None:
     assert place.blobs() == content(ONE, TWO)
 
 
-def test_what_was_never_needed_is_dropped_without_a_change_of_names(place: Place) -> None:
+def test_unreferenced_content_is_removed_without_a_change_of_names(place: Place) -> None:
     loose = noise("loose", 1000)
     place.make([entry(ONE, "app:1")], [ONE, TWO], {digest(loose): loose})
 
@@ -238,7 +238,7 @@ def test_what_was_never_needed_is_dropped_without_a_change_of_names(place: Place
     assert place.entries() == [entry(ONE, "app:1")]
 
 
-def test_what_is_referenced_stays_though_nobody_here_knows_what_it_is(place: Place) -> None:
+def test_referenced_content_of_an_unknown_type_is_kept(place: Place) -> None:
     """A type of tomorrow names blobs in a way of its own; buildkit's caches are indexes of layers."""
     blobs = {digest(data): data for data in (noise(f"part {number}", 900) for number in range(4))}
     first, second, third, fourth = blobs
@@ -270,7 +270,7 @@ UNREADABLE: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("case", UNREADABLE)
-def test_where_it_cannot_be_told_what_is_needed_nothing_is_removed(place: Place, case: str) -> None:
+def test_nothing_is_removed_if_the_needed_content_cannot_be_determined(place: Place, case: str) -> None:
     wrong, message = UNREADABLE[case]
     loose = noise("loose", 1000)
     damaged = {ONE.digest: ONE.raw[:-1] + b" "} if case == "a damaged manifest" else {}
@@ -290,7 +290,7 @@ def test_where_it_cannot_be_told_what_is_needed_nothing_is_removed(place: Place,
     assert wrong in place.entries()
 
 
-def test_a_platform_that_is_not_there_is_not_missed(place: Place) -> None:
+def test_a_missing_platform_of_an_index_is_not_an_error(place: Place) -> None:
     place.make([entry(BOTH, "app:1")], [TWO])
     place.make([entry(BOTH, "app:1")], [TWO], {BOTH.digest: BOTH.raw, digest(b"loose"): b"loose"})
 
