@@ -134,7 +134,10 @@ def _nothing_included(error: ValidationError, pointer: str, source: Source) -> I
     words = [str(alternative["required"][0]) for alternative in alternatives]
     if _suggested(error, words).isdisjoint(words):
         listed = f"{', '.join(words[:-1])} or {words[-1]}"
-        remedy = f"add {listed}; exclude and newest only narrow what these choose"
+        narrowing = " and ".join(
+            word for word in load_schema("mirror")["$defs"]["tags"]["properties"] if word not in words
+        )
+        remedy = f"add {listed}; {narrowing} only narrow what these choose"
         yield source.problem(pointer, "nothing says which tags to include", remedy)
 
 

@@ -17,7 +17,7 @@ _TYPES: Final[Mapping[str, Callable[[Any], bool]]] = {
     "boolean": lambda value: isinstance(value, bool),
 }
 # Keywords that say nothing about values.
-_NOTES: Final = frozenset({"$schema", "$id", "$defs", "title", "description", "writeOnly", "then"})
+_NOTES: Final = frozenset({"$schema", "$id", "$defs", "title", "description", "examples", "writeOnly", "then"})
 
 
 def fits(schema: Mapping[str, Any], value: Any) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from mirrorsync.errors import SpecError
+from mirrorsync.spec.filters import FILTERS
 from mirrorsync.spec.load import load
 from mirrorsync.spec.model import Spec
 
@@ -28,11 +29,27 @@ class Case:
     says: list[str]
 
 
+def _words(*, narrows: bool) -> list[str]:
+    return [word for word, kind in FILTERS.items() if kind.narrows == narrows]
+
+
+# What cases write for all words of `tags:` of one kind, so that a new word does not change them.
+*_FIRST, _LAST = ["exact", *_words(narrows=False)]
+WORDS = {"{including}": f"{', '.join(_FIRST)} or {_LAST}", "{narrowing}": " and ".join(_words(narrows=True))}
+
+
+def said(lines: str) -> list[str]:
+    """Return the lines of a case as they have to be said."""
+    for name, words in WORDS.items():
+        lines = lines.replace(name, words)
+    return lines.splitlines()
+
+
 def wrong_specs() -> Iterator[Case]:
     """Yield every case of every file."""
     for file in sorted(CASES.glob("*.yaml")):
         for case in yaml.safe_load_all(file.read_text("utf-8")):
-            yield Case(f"{file.stem}: {case['name']}", case["spec"], case["says"].splitlines())
+            yield Case(f"{file.stem}: {case['name']}", case["spec"], said(case["says"]))
 
 
 def read(text: str | bytes) -> Spec:
