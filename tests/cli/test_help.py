@@ -31,6 +31,11 @@ def test_the_help_lists_every_verb_and_the_exit_codes(mirrorsync: Mirrorsync) ->
     assert done.out == mirrorsync("-h", code=0).out
 
 
+def test_every_command_is_a_verb() -> None:
+    files = (Path(package.__file__).parent / "cli/commands").glob("*.py")
+    assert {path.stem.replace("_", "-") for path in files} - {"--init--"} == set(VERBS)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_what_the_help_of_a_verb_and_the_readme_tell_is_true(mirrorsync: Mirrorsync, verb: str) -> None:
     told = mirrorsync(verb, "--help", code=0).out
