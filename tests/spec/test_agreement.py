@@ -31,6 +31,7 @@ from mirrorsync.stores.open import _KINDS, opener
 from mirrorsync.stores.registry.store import RegistryStore
 from tests.parts.mirrorsync import Mirrorsync
 from tests.spec.reader import mirror, read
+from tests.stores import test_contract, test_contract_of_forms
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "mirror.example.yaml"
@@ -78,6 +79,11 @@ def test_every_setting_of_a_registry_has_a_field_and_a_property() -> None:
 
 def test_every_transport_opens_a_store() -> None:
     assert set(_KINDS) == set(TRANSPORTS)
+
+
+def test_every_kind_of_store_is_held_to_a_contract() -> None:
+    held = {*test_contract.KINDS, *test_contract_of_forms.KINDS}
+    assert {"layout" if prefix == "oci:" else prefix.removesuffix(":") for prefix in _KINDS} <= held
 
 
 @pytest.mark.parametrize("prefix", _KINDS)
