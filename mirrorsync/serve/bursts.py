@@ -1,8 +1,8 @@
 """Send a file to a socket, as fast as the client reads, in a thread while the event loop serves others.
 
 Measured on loopback with curl, 64 MiB: sendfile 2.0 GB/s, and CNCF distribution, which reads and writes 32 KiB at a
-time, 2.6 GB/s: with sendfile the receiver copies pages that are not in the CPU's cache. Pieces that stay in the cache
-from the read to the receiver's copy, and a socket that does not queue megabytes (TCP_NOTSENT_LOWAT), give 4 GB/s. It
+time, 2.6 GB/s: with sendfile the receiver copies pages that are not in the CPU's cache. Pieces that are in the cache
+still when the receiver copies them, and a socket that does not queue megabytes (TCP_NOTSENT_LOWAT), give 4 GB/s. It
 runs in a thread, since a read may wait for the disk, and returning to the event loop for every piece costs as much as
 the piece.
 """
