@@ -1,7 +1,7 @@
 """The exceptions of mirrorsync, each with its exit code and its remedy.
 
-What the world does wrong (a registry, a network, a disk, an operator's file) is translated into one of these where it
-enters, and rendered once, by the command line. Nothing else reaches the user.
+Errors from outside (a registry, the network, a disk, an operator's file) are translated into one of these where they
+enter, and rendered once, by the command line. No other exception reaches the user.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SHOWN_LIMIT = 400  # characters of foreign text in one message; error bodies of
 
 
 class ExitCode(IntEnum):
-    """What the process says to cron, systemd and scripts."""
+    """The exit code of the process, for cron, systemd and scripts."""
 
     DONE = 0
     FAILED = 1
@@ -34,10 +34,10 @@ class ExitCode(IntEnum):
 
 
 def printable(text: str, limit: int = _SHOWN_LIMIT) -> str:
-    """Return foreign `text` fit for a terminal or a log: at most `limit` characters, on one line, nothing active.
+    """Return foreign `text` safe for a terminal or a log: at most `limit` characters, on one line, without controls.
 
-    Control characters (C0, C1, DEL), bidirectional overrides and line separators are shown as escapes: a registry
-    chooses tags and error messages, and must not be able to repaint the operator's screen or forge log lines.
+    Control characters (C0, C1, DEL), bidirectional overrides and line separators are escaped: a registry chooses tags
+    and error messages, and must not be able to repaint the operator's screen or forge log lines.
     """
     shown: list[str] = []
     length = 0
@@ -52,7 +52,7 @@ def printable(text: str, limit: int = _SHOWN_LIMIT) -> str:
 
 
 class Whereabouts(Protocol):
-    """Where something went wrong, as far as that is known, and `str` as people write it. See `oci.reference.Where`."""
+    """Where an error occurred, as far as it is known; `str` writes it for people. See `oci.reference.Where`."""
 
     @property
     def store(self) -> str | None:
@@ -67,19 +67,19 @@ class Whereabouts(Protocol):
         """The tag or digest (of a manifest or blob), or how an image without a name is picked."""
 
     def within(self, outer: Self) -> Self:
-        """Return the place with what it does not say filled in from `outer`."""
+        """Return the same with unknown fields filled in from `outer`."""
 
 
 class MirrorsyncError(Exception):
-    """Something went wrong that the user can be told about in one line. A value: its fields cannot be set.
+    """An error that is reported to the user in one line. A value: its fields cannot be set.
 
-    message: what happened; remedy: what to do about it; exit_code: what the process exits with, given by the kind; the
-    rest says where. `with_` and `at` return copies, with what an outer layer knows better or in addition.
+    message: what happened; remedy: what to do about it; exit_code: of the process, given by the kind; place, side and
+    step: where it happened. `with_` and `at` return copies, in which an outer layer replaces or adds fields.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
     default_remedy: ClassVar[str] = ""
-    transient: ClassVar[bool] = False  # the same thing may work a moment later, so a whole blob is tried again
+    transient: ClassVar[bool] = False  # the same may succeed a moment later, so a whole blob is retried
 
     def __init__(
         self,
@@ -98,27 +98,27 @@ class MirrorsyncError(Exception):
         self.step: Final = step
 
     def __setattr__(self, name: str, value: object) -> None:
-        # One error is raised in many tasks and kept by those that remember answers. Python's own `__cause__`,
-        # `__traceback__` and `__notes__` stay as they are for every exception.
+        # One error is raised in many tasks and kept in caches of answers. Python's own `__cause__`, `__traceback__`
+        # and `__notes__` can be set, as for every exception.
         if not name.startswith("__") and (name in self.__dict__ or hasattr(type(self), name)):
             raise AttributeError(f"{name} of an error cannot be set; with_() and at() return copies")
         super().__setattr__(name, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Python would call the class with `args` alone, which not every kind takes.
+        # Python would call the class with only `args`, which not every kind accepts.
         return _rebuilt, (type(self), self.__dict__)
 
     def with_(
         self, *, message: str | None = None, remedy: str | None = None, exit_code: ExitCode | None = None
     ) -> Self:
-        """Return a copy with other fields where they are given: of the same kind, with the same cause and traceback."""
+        """Return a copy with the given fields replaced: of the same kind, with the same cause and traceback."""
         given = {"message": message, "remedy": remedy, "exit_code": exit_code}
         return self._copy({name: value for name, value in given.items() if value is not None})
 
     def at(self, place: Whereabouts | None = None, *, side: Side | None = None, step: str | None = None) -> Self:
-        """Return a copy that says where it happened, and self if it says all of it already.
+        """Return a copy with these fields where its own are missing, or self if it has all of them.
 
-        What it says itself stays: the innermost layer knows best.
+        Its own fields are kept: the innermost layer knows best.
         """
         if place is not None and self.place is not None:
             place = self.place.within(place)
@@ -134,22 +134,22 @@ class MirrorsyncError(Exception):
 
     @property
     def store(self) -> str | None:
-        """The address of the store, None when it is not known."""
+        """The address of the store, None if it is not known."""
         return self.place.store if self.place else None
 
     @property
     def repository(self) -> str | None:
-        """The name of the repository in its store, None when it is not known."""
+        """The name of the repository in its store, None if it is not known."""
         return self.place.repository if self.place else None
 
     @property
     def reference(self) -> str | None:
-        """The tag, digest or pick, None when it is not known."""
+        """The tag, digest or pick, None if it is not known."""
         return self.place.ref if self.place else None
 
     @property
     def where(self) -> str:
-        """The place as people write it: `store/repository:tag`, as far as it is known; empty when nothing is."""
+        """The location as people write it: `store/repository:tag`, as far as it is known; "" if it is not."""
         return "" if self.place is None else str(self.place)
 
     def __str__(self) -> str:
@@ -171,14 +171,14 @@ class UsageError(MirrorsyncError):
 
 
 class GrammarError(MirrorsyncError, ValueError):
-    """A digest, tag, repository name, reference or platform is not written as its specification says."""
+    """A digest, tag, repository name, reference or platform breaks the grammar of its specification."""
 
     exit_code = ExitCode.USAGE
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in a spec: where (line and column from 1, JSON pointer), what, and what to write instead."""
+    """One mistake in a spec: message, JSON pointer, line and column (from 1), and what to write instead."""
 
     message: str
     pointer: str = ""
@@ -188,7 +188,7 @@ class Problem:
 
 
 class SpecError(MirrorsyncError):
-    """The spec cannot be used; `problems` lists all that was found, in the order of the file."""
+    """The spec is invalid; `problems` lists all its mistakes, in the order of the file."""
 
     exit_code = ExitCode.USAGE
 
@@ -198,7 +198,7 @@ class SpecError(MirrorsyncError):
         super().__init__("\n".join(self.lines()))
 
     def lines(self) -> list[str]:
-        """One line for each problem: `file:line:column: pointer: what; remedy`."""
+        """One line for each problem: `file:line:column: pointer: message; remedy`."""
         rendered = []
         for problem in self.problems:
             place = ":".join(str(part) for part in (self.source, problem.line, problem.column) if part is not None)
@@ -209,7 +209,7 @@ class SpecError(MirrorsyncError):
 
 
 class NotFound(MirrorsyncError):
-    """Something that was asked for by name is not there."""
+    """A named repository, image or file does not exist."""
 
 
 class RepositoryNotFound(NotFound):
@@ -223,19 +223,19 @@ class ContentNotFound(NotFound):
 
 
 class Unauthorized(MirrorsyncError):
-    """The registry does not accept the credentials, or wants some."""
+    """The registry rejects the credentials, or requires some."""
 
     default_remedy = "check username and password of this host in the spec, or log in with `mirrorsync login`"
 
 
 class Denied(MirrorsyncError):
-    """The credentials are accepted, and do not allow this."""
+    """The credentials are accepted, but do not allow this."""
 
     default_remedy = "give this account the right to do it"
 
 
 class Unreachable(MirrorsyncError):
-    """No answer from the host: name, route, refused connection, timeout, or an answer that broke off."""
+    """No answer from the host: name resolution, route, refused connection, timeout, or an answer that was cut off."""
 
     transient = True
     default_remedy = "check the host name, the port, the network and the proxy settings"
@@ -248,34 +248,34 @@ class TlsFailed(MirrorsyncError):
 
 
 class RateLimited(MirrorsyncError):
-    """The registry asks to be left alone for longer than this run is willing to wait."""
+    """The registry limits the rate of requests, for longer than this run waits."""
 
     default_remedy = "log in for a higher limit, lower max_connections, or run later"
 
 
 class RegistryFailure(MirrorsyncError):
-    """The registry answered with an error of its own, or with something the distribution spec does not allow."""
+    """The registry answered with an error of its own, or with an answer that the distribution spec does not allow."""
 
 
 class TagsNotDeleted(RegistryFailure):
-    """The registry does not take a tag away from an image; it may delete the image by its digest, with all its tags."""
+    """The registry does not delete single tags; it may delete the image by its digest, with all its tags."""
 
-    default_remedy = "delete the image by its digest, which takes all its tags away"
+    default_remedy = "delete the image by its digest, which deletes all its tags"
 
 
 class RegistryUnavailable(RegistryFailure):
-    """The registry keeps answering with errors that pass (500, 502, 503, 504), after its requests were retried."""
+    """The registry keeps answering with transient errors (500, 502, 503, 504), after its requests were retried."""
 
     transient = True
-    default_remedy = "the registry is in trouble; run again later"
+    default_remedy = "check the registry, or run again later"
 
 
 class TokenRanOut(RegistryUnavailable):
-    """The registry did not take a token that was good when the request began: it took longer than the token lives."""
+    """The registry rejected a token that expired during the request: the request took longer than that."""
 
 
 class BlobsUnknown(RegistryFailure):
-    """The registry refuses a manifest, since it does not have what that names. named: the digests, if it says which."""
+    """The registry rejects a manifest, since blobs or children of it are missing. named: their digests, if reported."""
 
     def __init__(self, message: str, *, named: Sequence[str] = (), remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
@@ -283,26 +283,26 @@ class BlobsUnknown(RegistryFailure):
 
 
 class NotKept(RegistryFailure):
-    """The registry said that it stored something, and has it not, or not all of it."""
+    """The registry confirmed an upload, but lacks the content or a part of it."""
 
     default_remedy = (
-        "the registry's disk may have been full; if this stays so, remove the damaged file from its storage "
-        "(CNCF distribution keeps the first copy of a blob that it was given, whatever became of it), and run again"
+        "the registry's disk may have been full; if this happens again, remove the damaged file from its storage "
+        "(CNCF distribution keeps the first copy of a blob, even if it is damaged), and run again"
     )
 
 
 class PolicyRefused(MirrorsyncError):
-    """A policy of the spec forbids what the source has. What the destination has stays."""
+    """A policy of the spec forbids the image at the source. The destination is not changed."""
 
     default_remedy = "find out why the tag was changed at its source; to take the new image, delete the tag here"
 
 
 class StillUsed(MirrorsyncError):
-    """To delete this would take away or break more than was asked for. Nothing was done."""
+    """Deleting this would delete or break more than requested. Nothing was deleted."""
 
 
 class IntegrityError(MirrorsyncError):
-    """Content is not what its digest, size, media type or schema says. Nothing of it was kept."""
+    """Content does not match its digest, size, media type or schema. It was discarded."""
 
     exit_code = ExitCode.INTEGRITY
     default_remedy = "the content was discarded; if it happens again, the source is damaged or is being tampered with"
@@ -319,7 +319,7 @@ class Locked(MirrorsyncError):
     """Another run works on the same spec or destination."""
 
     exit_code = ExitCode.LOCKED
-    default_remedy = "wait for it to end; the lock goes away with its process"
+    default_remedy = "wait for it to end; the lock is released with its process"
 
 
 class StorageError(MirrorsyncError):
@@ -327,9 +327,9 @@ class StorageError(MirrorsyncError):
 
 
 class StoreChanged(StorageError):
-    """A local store was removed, replaced or damaged by somebody else while it was in use. Nothing was made again."""
+    """Another process removed, replaced or damaged a local store while it was in use. Nothing was created anew."""
 
-    default_remedy = "put back what was there, or begin again with what is there now"
+    default_remedy = "restore the store, or run again with it as it is now"
 
 
 class OutOfFiles(StorageError):
@@ -340,13 +340,13 @@ class OutOfFiles(StorageError):
 
 
 class Interrupted(MirrorsyncError):
-    """The run was told to stop (SIGINT, SIGTERM) before this was done."""
+    """The run was stopped by a signal (SIGINT, SIGTERM) before this was done."""
 
     exit_code = ExitCode.INTERRUPTED
 
 
 class DeadlinePassed(Interrupted):
-    """The time that the run was given is over before this was done."""
+    """The deadline of the run passed before this was done."""
 
     exit_code = ExitCode.FAILED
-    default_remedy = "run again, or give it a longer --deadline: what is done already is not done twice"
+    default_remedy = "run again, or set a longer --deadline: finished steps are not repeated"

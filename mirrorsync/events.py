@@ -1,4 +1,4 @@
-"""Facts that the engine announces while it works; whoever shows progress listens.
+"""Events that a run reports while it works, for progress and logs.
 
 Events are values; an observer is any callable that takes one. It is called from the event loop and from worker
 threads, so it must be thread-safe, quick, and must not raise.
@@ -15,7 +15,7 @@ Phase = Literal["resolve", "observe", "apply"]
 
 @dataclass(frozen=True, slots=True)
 class PhaseStarted:
-    """A part of the run begins; total: how many items it has (tags, images, steps)."""
+    """A phase of the run begins; total: its number of items (tags, images, steps)."""
 
     phase: Phase
     total: int
@@ -30,14 +30,14 @@ class PhaseAdvanced:
 
 @dataclass(frozen=True, slots=True)
 class TransferPlanned:
-    """All bytes that the run is going to read from sources, before the first is read."""
+    """All bytes that the run will read from sources, reported before the first is read."""
 
     size: int
 
 
 @dataclass(frozen=True, slots=True)
 class BlobStarted:
-    """A blob's bytes begin to move; size in bytes."""
+    """The transfer of a blob begins; size in bytes."""
 
     digest: str
     size: int
@@ -46,7 +46,7 @@ class BlobStarted:
 
 @dataclass(frozen=True, slots=True)
 class BytesMoved:
-    """So many more bytes of a blob were read (negative when a copy starts again from nothing)."""
+    """`size` more bytes of a blob were read (negative if its transfer starts again from the beginning)."""
 
     digest: str
     size: int
@@ -54,14 +54,14 @@ class BytesMoved:
 
 @dataclass(frozen=True, slots=True)
 class BlobEnded:
-    """A blob's copy is over, well or not."""
+    """The transfer of a blob is over, finished or failed."""
 
     digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class StepFailed:
-    """A step could not be done; what depends on it is skipped."""
+    """A step failed; the steps that depend on it are skipped."""
 
     step: str
     error: Exception
@@ -69,7 +69,7 @@ class StepFailed:
 
 @dataclass(frozen=True, slots=True)
 class TagSet:
-    """An image is complete at a destination and its tag (or digest) stands there."""
+    """An image is complete at a destination, under its tag (or digest)."""
 
     image: str
     digest: str
@@ -77,7 +77,7 @@ class TagSet:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """A tag or manifest is gone. by_digest: the manifest went, with every tag that it had."""
+    """A tag or manifest was deleted. by_digest: the manifest was deleted, with all its tags."""
 
     image: str
     digest: str
@@ -86,7 +86,7 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """A request or a blob is tried again after `delay` seconds."""
+    """A request or a blob is retried after `delay` seconds."""
 
     what: str
     attempt: int
@@ -96,7 +96,7 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
-    """Something the operator should know that stops nothing: a registry's Warning header, a skipped foreign layer."""
+    """A notice for the operator, not an error: a registry's Warning header, a skipped foreign layer."""
 
     where: str
     message: str
@@ -129,4 +129,4 @@ Observer = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """Take an event and do nothing: the observer of those who want none."""
+    """Ignore an event: the observer for callers that do not need events."""

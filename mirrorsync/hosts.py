@@ -1,4 +1,4 @@
-"""How a host is talked to, and with which credentials: values, from a spec, from options or from a program."""
+"""Host settings, credentials and access: values, independent of where they are read from."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ _NONE: Final = Secret("")
 class HostSettings:
     """How to talk to one registry. Paths are absolute; max_connections is per run and host.
 
-    cert_dir: a directory of certificates as containers-certs.d(5) has them. realm_hosts: `host` or `host:port` of token
-    services that may get its credentials besides one at the registry's own host and port. answer_seconds: how long an
-    answer may take to begin. min_bytes_per_second: what has to move at least, counted over stall_seconds.
-    create_repository: whether what a push needs may be made by the registry's own API: a project of Harbor.
+    cert_dir: a directory of certificates in the format of containers-certs.d(5). realm_hosts: `host` or `host:port` of
+    token services that may get its credentials, in addition to one at the registry's own host and port.
+    answer_seconds: the longest wait for the beginning of an answer. min_bytes_per_second: the lowest rate of a
+    transfer, measured over stall_seconds. create_repository: whether a push may create a missing project by the
+    registry's own API (Harbor).
 
-    insecure_skip_verify takes any certificate, and still wants TLS. With plain_http_fallback beside it, a host without
-    TLS is spoken to in plain HTTP, passwords too: that is what `--tls-verify=false` says for one command. A spec has no
-    such key: an attacker who breaks TLS on the way would get the passwords of every run to come.
+    insecure_skip_verify accepts any certificate, but still requires TLS. With plain_http_fallback too, a host without
+    TLS is accessed over plain HTTP, passwords included: `--tls-verify=false` means this, for one command. A spec has no
+    such key: an attacker who breaks TLS on the way would get the passwords of all later runs.
     """
 
     username: str | None = None
@@ -45,9 +46,9 @@ class HostSettings:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A username and password, or an identity token that the token service takes instead.
+    """A username and password, or an identity token that the token service accepts instead.
 
-    registry_token: a token that the registry itself takes; with it no token service is asked.
+    registry_token: a token that the registry itself accepts, without a token service.
     """
 
     username: str = ""
@@ -58,10 +59,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What the command line says about who asks at one place; it comes before the spec and all files.
+    """The command line's access options for one host; they override the spec and all auth files.
 
-    credentials: those that were given. auth_file: the only file to look into. anonymous: ask without credentials. With
-    none of the three, credentials are found as if nothing had been said.
+    credentials: given directly. auth_file: the only file to look into. anonymous: send no credentials. Without any of
+    the three, credentials are found as usual.
     """
 
     credentials: Credentials | None = None

@@ -1,4 +1,4 @@
-"""The JSON Schemas of the spec and of our documents: inside the package, or beside it in a checkout."""
+"""The JSON Schemas of the spec and of our documents: inside the package, or next to it in a checkout."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# The wheel carries them inside the package; in a checkout they stand at the top, where editors are pointed to.
+# The wheel has them inside the package; a checkout has them at its top, where editors look for them.
 _HERE = Path(__file__).parent
-_PLACES = (_HERE / "schemas", _HERE.parent / "schemas")
+_DIRECTORIES = (_HERE / "schemas", _HERE.parent / "schemas")
 
 
 @cache
 def load_schema(name: str) -> dict[str, Any]:
     """Return a schema (JSON Schema 2020-12). name: `mirror` for the spec, a document's kind, or `common`."""
-    directory = next(place for place in _PLACES if place.is_dir())
+    directory = next(path for path in _DIRECTORIES if path.is_dir())
     schema: dict[str, Any] = json.loads((directory / f"{name}.schema.json").read_text("utf-8"))
     return schema

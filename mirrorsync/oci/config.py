@@ -1,4 +1,4 @@
-"""The config of an image: what its creator says about it, and which layers it unpacks to."""
+"""Image configs: the JSON blob that says how an image runs, and which layers it unpacks to."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MAX_CONFIG_BYTES = 8 * 1024 * 1024
 class ImageConfig:
     """An image's config (OCI image spec, config.md; Docker's has the same members).
 
-    platform: what it runs on, None when it does not say. created: an RFC 3339 time, as it is written; "" for none.
-    diff_ids: the digests of the uncompressed layers, lowest first. env: `NAME=value`. entrypoint and cmd: what is run,
-    cmd after entrypoint.
+    platform: what it runs on, None if it does not say. created: an RFC 3339 time, as it is written; "" if not set.
+    diff_ids: the digests of the uncompressed layers, lowest first. env: `NAME=value`. entrypoint and cmd: the command
+    to run, cmd after entrypoint.
     """
 
     platform: Platform | None = None
@@ -38,16 +38,16 @@ class ImageConfig:
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """Read a config, whose digest was checked. Raises: IntegrityError when it is not what a config should be.
+        """Read a config whose digest is verified already. Raises: IntegrityError if it is not a valid config.
 
-        A member that is null is not there: Docker writes them so.
+        A member that is null counts as missing: Docker writes missing members so.
         """
         if len(raw) > MAX_CONFIG_BYTES:
             raise IntegrityError(f"the image's config is larger than {MAX_CONFIG_BYTES} bytes")
         try:
             # As UTF-8, for the same reason as in manifest.py.
             if json_weight(raw) > MAX_WEIGHT:
-                raise IntegrityError("the image's config has more in it than any real one")
+                raise IntegrityError("the image's config has too many members: it would take too much memory")
             return cls._read(json.loads(raw.decode("utf-8")))
         except GrammarError as error:
             raise IntegrityError(f"the image's config is malformed: {error.message}") from error
@@ -95,7 +95,7 @@ def _text(members: Mapping[str, Any], key: str) -> str:
 def _texts(members: Mapping[str, Any], key: str) -> tuple[str, ...]:
     value = members.get(key)
     if isinstance(value, str):
-        return (value,)  # Docker before 1.0 wrote a command as one string, and images of then are still pulled
+        return (value,)  # Docker before 1.0 wrote a command as one string, and such images are still pulled
     if value is not None and not (isinstance(value, list) and all(isinstance(text, str) for text in value)):
         raise GrammarError(f"{key} is not a list of strings")
     return tuple(value or ())

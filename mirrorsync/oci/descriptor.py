@@ -1,4 +1,4 @@
-"""Descriptors: how one piece of content names another."""
+"""Descriptors: references from one piece of content to another, by media type, digest and size."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MEMBERS = frozenset({"mediaType", "digest", "size", "platform", "annotations", 
 class Descriptor:
     """Media type, digest and size in bytes of some content (OCI image spec, descriptor.md).
 
-    Two descriptors are equal when those three are; the rest is what the place that names it says about it.
+    Two descriptors are equal if those three are; the other fields are what the document that contains it says.
     """
 
     media_type: str
@@ -40,7 +40,7 @@ class Descriptor:
 
     @classmethod
     def from_json(cls, value: object) -> Self:
-        """Read a descriptor object that a registry or a file gave. Raises: GrammarError for anything malformed."""
+        """Read a descriptor object of a document from outside. Raises: GrammarError if it is malformed."""
         if not isinstance(value, Mapping):
             raise GrammarError("a descriptor is not an object")
         check_spelling(value, _MEMBERS)
@@ -81,7 +81,7 @@ class Descriptor:
         return media_types.is_manifest(self.media_type)
 
     def bare(self) -> Descriptor:
-        """Return the same descriptor with nothing but media type, digest and size."""
+        """Return the same descriptor with only media type, digest and size."""
         return Descriptor(self.media_type, self.digest, self.size)
 
     def annotated(self, annotations: Mapping[str, str]) -> Descriptor:
@@ -90,14 +90,14 @@ class Descriptor:
 
 
 def check_spelling(document: Mapping[str, Any], members: frozenset[str]) -> None:
-    """Refuse a member whose name is one of `members` in another case. Raises: GrammarError.
+    """Reject a member whose name is one of `members` in another case. Raises: GrammarError.
 
-    Go's decoder, which most registries and clients have, takes `Layers` for `layers`; others do not. One document
-    must not be two things.
+    Go's decoder, which most registries and clients use, reads `Layers` as `layers`; others do not. Every client must
+    read the same from one document.
     """
     for key in document:
         if key not in members and key.casefold() in {member.casefold() for member in members}:
-            raise GrammarError(f"it has a member {printable(key, 40)!r}, in the wrong case")
+            raise GrammarError(f"member {printable(key, 40)!r} is in the wrong case")
 
 
 def _string(value: object, key: str) -> str:

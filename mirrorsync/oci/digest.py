@@ -1,4 +1,4 @@
-"""Digests: the names of content, and the proof of it."""
+"""Digests: content is named by them and verified against them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 # Algorithms that the OCI image spec registers ("descriptor.md", registered algorithms) with the length of their
-# lower-case hex. Anything else is refused by name: content that cannot be verified is not mirrored.
+# lower-case hex. Other algorithms are rejected by name: content that cannot be verified is not mirrored.
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
 ALGORITHMS = tuple(_HEX_LENGTH)
 _SHAPE = re.compile(r"([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)")
 _HEX = re.compile(r"[0-9a-f]+")
-# What nearly all of them are, told with one look; there are thousands in each run.
+# Nearly all digests match this, so it is tried first: a run reads thousands of them.
 _PLAIN = re.compile(r"sha256:[0-9a-f]{64}")
 _HASHERS = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
 
@@ -25,10 +25,10 @@ _HASHERS = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
 class Digest(str):
     """A digest as the OCI image spec writes it, `sha256:` or `sha512:` and lower-case hex; always valid.
 
-    It is a `str`, so it prints, sorts and compares as one; what makes it more is that no invalid one exists, so that
-    it can stand in a URL or a file name (CVE-2024-3727 is what happens without).
+    It is a `str`, so it prints, sorts and compares as one. An invalid one cannot be made, so that it is safe in a URL
+    or a file name (CVE-2024-3727 shows what happens otherwise).
 
-    Raises: GrammarError when the text is not a digest of a known algorithm.
+    Raises: GrammarError if the text is not a digest of a known algorithm.
     """
 
     __slots__ = ()
@@ -77,5 +77,5 @@ class Digest(str):
         return _HASHERS[self.algorithm]()
 
     def matches(self, data: bytes) -> bool:
-        """Tell whether `data` is the content that this digest names."""
+        """Return whether `data` hashes to this digest."""
         return _HASHERS[self.algorithm](data).hexdigest() == self.encoded

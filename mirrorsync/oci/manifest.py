@@ -1,4 +1,4 @@
-"""Manifests and indexes: verified when they are made, and carried byte for byte."""
+"""Manifests and indexes: verified when they are parsed, and kept byte for byte."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mirrorsync.oci.json_weight import MAX_WEIGHT, json_weight
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
 # The members that belong to another kind of manifest. One document that reads as an index for one client and as an
-# image for the next is an attack (CVE-2021-41190), so it is refused.
+# image for the next is an attack (CVE-2021-41190), so it is rejected.
 _FOREIGN_MEMBERS = {
     media_types.OCI_INDEX: ("layers", "config", "fsLayers", "history", "blobs"),
     media_types.DOCKER_LIST: ("layers", "config", "fsLayers", "history", "blobs"),
@@ -25,7 +25,7 @@ _FOREIGN_MEMBERS = {
     media_types.DOCKER_MANIFEST: ("manifests", "fsLayers", "history"),
     media_types.OCI_ARTIFACT: ("manifests", "layers", "fsLayers", "history"),
 }
-# The members of all kinds together, which may not stand there in another case.
+# The members of all kinds together; each is rejected in another case (`check_spelling`).
 _MEMBERS = frozenset(
     {"mediaType", "schemaVersion", "artifactType", "config", "layers", "manifests", "blobs", "subject", "annotations"}
     | {"fsLayers", "history"}
@@ -34,7 +34,7 @@ _MEMBERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What a manifest names: enough to walk an image. Members as those of `Manifest`."""
+    """The descriptors in a manifest: enough to walk an image. Fields as in `Manifest`."""
 
     descriptor: Descriptor
     children: tuple[Descriptor, ...] = ()
@@ -50,9 +50,10 @@ class Outline:
 class Manifest:
     """An image manifest, index, Docker schema 2 manifest or list, or artifact manifest, with its exact bytes.
 
-    descriptor: media type, digest and size of `raw`. children: the manifests that an index names. blobs: config and
-    layers, each once, in order (and what an index names that is no manifest: buildkit's caches are made so).
-    foreign: layers that may not be distributed and stay where their URLs say. subject: what it refers to, or None.
+    descriptor: media type, digest and size of `raw`. children: the manifests that an index lists. blobs: config and
+    layers, each once, in order (and entries of an index that are not manifests: buildkit writes its caches so).
+    foreign: layers that may not be distributed and are fetched from their URLs. subject: the manifest that it is
+    about, or None.
     """
 
     descriptor: Descriptor
@@ -66,12 +67,12 @@ class Manifest:
 
     @classmethod
     def parse(cls, raw: bytes, media_type: str = "", *, digest: Digest | None = None, size: int | None = None) -> Self:
-        """Verify `raw` and read what it names.
+        """Verify `raw` and read its descriptors.
 
-        media_type: what the Content-Type or descriptor said ("" when nothing did; then the document must say).
-        digest: what the bytes must hash to, None when only a tag was asked for. size: bytes expected, None if unknown.
-        Raises: IntegrityError when digest, size or media type disagree, and for anything that is not one unambiguous
-        manifest of at most 4 MiB.
+        media_type: from the Content-Type or descriptor ("" if neither gives one; then the document must).
+        digest: what the bytes must hash to, None if only a tag was requested. size: bytes expected, None if unknown.
+        Raises: IntegrityError if digest, size or media type disagree, or if `raw` is not one unambiguous manifest of
+        at most 4 MiB.
         """
         _check_content(raw, digest, size)
         document = _load(raw)
@@ -103,7 +104,7 @@ class Manifest:
         subject = document.get("subject")
         artifact_type = document.get("artifactType")
         if not artifact_type and kind in media_types.IMAGES:
-            # Image spec 1.1: the referrers API shows the config's media type where no artifactType is set.
+            # Image spec 1.1: the referrers API shows the config's media type if artifactType is not set.
             artifact_type = blobs[0].media_type
         annotations = document.get("annotations")
         return cls(
@@ -114,7 +115,7 @@ class Manifest:
             foreign=_distinct(foreign),
             subject=Descriptor.from_json(subject) if subject is not None else None,
             artifact_type=artifact_type if isinstance(artifact_type, str) else "",
-            # What is no text cannot be repeated in a list of referrers, which others read by the specification.
+            # Values that are not strings would break the list of referrers for clients that follow the spec.
             annotations={key: text for key, text in annotations.items() if isinstance(text, str)}
             if isinstance(annotations, dict)
             else {},
@@ -127,25 +128,25 @@ class Manifest:
 
     @property
     def outline(self) -> Outline:
-        """What it names, and nothing else: its bytes and annotations may be thousands of times as much."""
+        """Only its descriptors: its bytes and annotations may be thousands of times as large."""
         children = tuple(child.bare() for child in self.children)
         return Outline(self.descriptor, children, tuple(blob.bare() for blob in self.blobs))
 
     @property
     def entries(self) -> tuple[Descriptor, ...]:
-        """What an index names, in order and as often as it does: one image can stand there for two platforms."""
+        """The entries of an index, in order, with repeats: one image can be listed for two platforms."""
         return self._listed("manifests")
 
     @property
     def layers(self) -> tuple[Descriptor, ...]:
-        """The layers of an image, or the blobs of an artifact, in order and as often as they are named."""
+        """The layers of an image, or the blobs of an artifact, in order, with repeats."""
         return self._listed("blobs" if self.media_type == media_types.OCI_ARTIFACT else "layers")
 
     def _listed(self, member: str) -> tuple[Descriptor, ...]:
         return tuple(_descriptors(json.loads(self.raw), member))
 
     def as_referrer(self) -> Descriptor:
-        """Return how a list of referrers shows it (distribution spec 1.1, "Listing Referrers")."""
+        """Return its descriptor in a list of referrers (distribution spec 1.1, "Listing Referrers")."""
         return replace(self.descriptor, artifact_type=self.artifact_type, annotations=self.annotations)
 
     @property
@@ -155,7 +156,7 @@ class Manifest:
 
 
 def refuse_schema_1(media_type: str, *, version: object = None) -> None:
-    """Raise IntegrityError when a media type, or a document's schemaVersion, is that of Docker's schema 1."""
+    """Raise IntegrityError if a media type, or a document's schemaVersion, is that of Docker's schema 1."""
     if media_type in media_types.SCHEMA_1 or version == 1:
         raise IntegrityError(
             "image is in Docker's schema 1 format, which no current registry accepts",
@@ -167,14 +168,14 @@ def _check_content(raw: bytes, digest: Digest | None, size: int | None) -> None:
     if len(raw) > MAX_MANIFEST_BYTES:
         raise IntegrityError(f"manifest is larger than {MAX_MANIFEST_BYTES} bytes")
     if size is not None and size != len(raw):
-        raise IntegrityError(f"manifest has {len(raw)} bytes, and its descriptor says {size}")
+        raise IntegrityError(f"manifest is {len(raw)} bytes; its descriptor says {size}")
     if digest is not None and not digest.matches(raw):
         raise IntegrityError(f"manifest does not match its digest: expected {digest}, got {Digest.of(raw)}")
 
 
 def _load(raw: bytes) -> dict[str, Any]:
     if json_weight(raw) > MAX_WEIGHT:
-        raise IntegrityError("manifest has more in it than any real one: it would take too much memory")
+        raise IntegrityError("manifest has too many members: it would take too much memory")
     try:
         # Decoded here, as UTF-8: the json module would guess UTF-16 and others, which no other client reads.
         document = json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct_keys, parse_constant=_refuse_constant)
@@ -198,17 +199,17 @@ def _refuse_constant(name: str) -> None:
 
 
 def _kind(document: dict[str, Any], said: str) -> str:
-    """Return the media type, after what was said and what the document says were held against each other."""
+    """Return the media type, after comparing the Content-Type or descriptor (`said`) with the document's own."""
     inner = document.get("mediaType")
     if inner is not None and not isinstance(inner, str):
-        raise IntegrityError("manifest has a mediaType that is no string")
+        raise IntegrityError("manifest has a mediaType that is not a string")
     for name in (said, inner):
         refuse_schema_1(name or "", version=document.get("schemaVersion"))
     if inner and media_types.is_manifest(said) and inner != said:
-        raise IntegrityError(f"manifest says it is {printable(inner, 80)!r} and was announced as {said!r}")
+        raise IntegrityError(f"manifest has mediaType {printable(inner, 80)!r}, but was sent as {said!r}")
     kind = inner or said
     if not media_types.is_manifest(kind):
-        raise IntegrityError(f"{printable(kind, 80)!r} is not a known type of manifest")
+        raise IntegrityError(f"{printable(kind, 80)!r} is not a known manifest type")
     ambiguous = [member for member in _FOREIGN_MEMBERS[kind] if document.get(member) is not None]
     if ambiguous:
         raise IntegrityError(f"manifest is ambiguous: {kind} with {', '.join(ambiguous)}")
@@ -229,5 +230,5 @@ def _distinct(descriptors: list[Descriptor]) -> tuple[Descriptor, ...]:
     for descriptor in descriptors:
         known = first.setdefault(descriptor.digest, descriptor)
         if known.size != descriptor.size:
-            raise GrammarError(f"{descriptor.digest} is named with two sizes")
+            raise GrammarError(f"{descriptor.digest} is listed with two sizes")
     return tuple(first.values())

@@ -1,4 +1,4 @@
-"""Media types of the OCI image spec 1.1 and of Docker's schema 2, and what each kind of content is."""
+"""Media types of the OCI image spec 1.1 and of Docker's schema 2, by kind of content."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INDEXES: Final = frozenset({OCI_INDEX, DOCKER_LIST})
 IMAGES: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 MANIFESTS: Final = INDEXES | IMAGES | {OCI_ARTIFACT}
 
-# Docker's schema 1 signs its bytes and names layers without sizes; no destination of today accepts it.
+# Docker's schema 1 signs its bytes and lists layers without sizes; no current registry accepts it.
 SCHEMA_1: Final = frozenset(
     {
         "application/vnd.docker.distribution.manifest.v1+json",
@@ -31,16 +31,16 @@ SCHEMA_1: Final = frozenset(
     }
 )
 
-# What a client accepts, in one comma-joined header: a type that is left out is answered with 404 or, for a tag of a
+# The types that a client accepts, in one comma-joined header: a missing type is answered with 404 or, for a tag of a
 # list, with another image (distribution's handlers/manifests.go); `*/*` gets schema 1 from old registries.
 ACCEPT: Final = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST, OCI_ARTIFACT))
 
 
 def is_manifest(media_type: str) -> bool:
-    """Tell whether content of this type is a manifest or index, which lives under /manifests/ and not /blobs/."""
+    """Return whether content of this type is a manifest or index, served at /manifests/ and not at /blobs/."""
     return media_type in MANIFESTS
 
 
 def is_foreign_layer(media_type: str) -> bool:
-    """Tell whether a layer of this type may not be distributed, and is fetched from its own URLs (Windows bases)."""
+    """Return whether a layer of this type may not be distributed, and is fetched from its own URLs (Windows bases)."""
     return ".nondistributable." in media_type or ".foreign." in media_type

@@ -1,4 +1,4 @@
-"""The grammar of names: hosts, repositories, and the names that images have in an index.json and in a daemon."""
+"""The grammar of names: hosts, repositories, and names of images in an index.json and in a daemon."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HUB_ALIASES = {
     "registry.hub.docker.com": DOCKER_HUB,
 }
 
-# What cosign appends to the tag that it makes of a digest: signature, attestation, SBOM (cosign, SIGNATURE_SPEC.md).
+# The suffixes of cosign's tags, after the digest of the subject: signature, attestation, SBOM (SIGNATURE_SPEC.md).
 COSIGN_SUFFIXES: Final = (".sig", ".att", ".sbom")
 
 # Distribution spec 1.1, "Pulling manifests": <name>.
@@ -30,11 +30,11 @@ _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1
 
 
 def check_repository(text: str) -> str:
-    """Return `text` when it is a repository name by the distribution spec's grammar. Raises: GrammarError."""
+    """Return `text` if it is a repository name by the distribution spec's grammar. Raises: GrammarError."""
     if _REPOSITORY.fullmatch(text) is None or len(text) > _MAX_REPOSITORY:
         raise GrammarError(
             f"{printable(text)!r} is not a repository name",
-            remedy="it is lower-case letters and digits, with single '.', '_', '__', '-' or '/' between them",
+            remedy="use lower-case letters and digits, with single '.', '_', '__', '-' or '/' between them",
         )
     return text
 
@@ -52,10 +52,10 @@ def check_host(text: str) -> str:
 
 
 def split_ref_name(name: str) -> tuple[str, Tag | None, Digest | None]:
-    """Read the name that an image has in index.json: (repository, tag, digest).
+    """Read the name of an image in index.json: (repository, tag, digest).
 
     mirrorsync writes `repository:tag` and `repository@digest`; see `oci.ref.written`. A name without a colon, as other
-    tools write it, is a tag of the unnamed repository (""). Raises: GrammarError when it is none of these.
+    tools write it, is a tag of the unnamed repository (""). Raises: GrammarError.
     """
     before, at, encoded = name.partition("@")
     digest = Digest(encoded) if at else None
@@ -70,14 +70,14 @@ def split_ref_name(name: str) -> tuple[str, Tag | None, Digest | None]:
 
 
 def cosign_tag(digest: Digest, suffix: str) -> Tag:
-    """Return the tag under which cosign stores what it makes for a manifest; see COSIGN_SUFFIXES."""
+    """Return the tag of cosign's signature, attestation or SBOM of a manifest; suffix: one of COSIGN_SUFFIXES."""
     return Tag(f"{digest.algorithm}-{digest.encoded}{suffix}")
 
 
 def split_image_name(text: str) -> tuple[str, str, Tag | None, Digest | None]:
     """Read `[host/]repository[:tag][@digest]` by docker's rules: (host, repository, tag, digest).
 
-    Docker Hub's short names are completed; neither tag nor digest is made up. Raises: GrammarError.
+    Docker Hub's short names are completed; a missing tag or digest stays missing. Raises: GrammarError.
     """
     rest, at, encoded = text.partition("@")
     if "://" in rest or "/" in encoded:
@@ -107,23 +107,23 @@ def familiar_name(host: str, repository: str) -> str:
 
 
 def split_familiar_name(name: str) -> tuple[str, str]:
-    """Return the host of a familiar name ("docker.io" where none is written), and the rest of the name."""
+    """Return the host of a familiar name ("docker.io" if it has no host), and the rest of the name."""
     host, slash, rest = name.partition("/")
     return (host, rest) if slash and looks_like_host(host) else (DOCKER_HUB, name)
 
 
 def refuse_url(text: str) -> None:
-    """Raise GrammarError, which does not repeat what could be a password, for a URL or what begins like one."""
+    """Reject a URL, and text with an '@' before the host. Raises: GrammarError, without a possible password."""
     scheme, separator, _ = text.partition("://")
     if separator:
-        raise GrammarError(f"it begins with {printable(scheme, 40)}://, as a URL", remedy="leave that out")
+        raise GrammarError(f"this is a URL: it begins with {printable(scheme, 40)}://", remedy="leave that out")
     if "@" in text:
         raise GrammarError(
             "there is an '@' before the host",
-            remedy="write username and password of a host under registries:",
+            remedy="set the host's username and password under registries:",
         )
 
 
 def looks_like_host(text: str) -> bool:
-    """Tell a host from the first part of a Docker Hub name, by docker's own rule (distribution/reference)."""
+    """Return whether the first part of a name is a host, by docker's rule (distribution/reference)."""
     return "." in text or ":" in text or text == "localhost" or text.lower() != text

@@ -1,4 +1,4 @@
-"""Platforms: what an image of an index runs on."""
+"""Platforms: operating system, architecture and variant that an image is for."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from mirrorsync.errors import GrammarError, printable
 _FIELDS = {"os": "os", "architecture": "architecture", "variant": "variant", "os.version": "os_version"}
 
 
-# The variant that is meant where none is written.
+# The variant that is meant if it is not written.
 _DEFAULT_VARIANTS = {"arm64": "v8", "arm": "v7", "amd64": "v1"}
-# What uname says, and what images say.
+# uname's names of architectures -> those of images
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm/v6", "i686": "386", "i386": "386"}
 
 
@@ -56,14 +56,14 @@ class Platform:
 
     @classmethod
     def of_machine(cls, system: str, machine: str) -> Self:
-        """Return the platform of a machine by what `uname -s` and `uname -m` say there."""
+        """Return the platform of a machine. system: from `uname -s`. machine: from `uname -m`."""
         return cls.parse(f"{system.lower()}/{_MACHINES.get(machine, machine)}")
 
     def runs(self, other: Platform) -> bool:
-        """Tell whether an image for `other` is what this platform asks for, by containerd's defaults for variants.
+        """Return whether an image for `other` matches this platform, by containerd's defaults for variants.
 
-        `linux/arm64` and `linux/arm64/v8` are one, so are `linux/arm` and `linux/arm/v7`, and `linux/amd64` and its
-        v1 (containerd/platforms, normalizeArch). Versions of Windows are told apart only where this one has one.
+        `linux/arm64` and `linux/arm64/v8` are equal, so are `linux/arm` and `linux/arm/v7`, and `linux/amd64` and its
+        v1 (containerd/platforms, normalizeArch). Versions of Windows are compared only if this platform has one.
         """
         return _normal(self) == _normal(other) and self.os_version in ("", other.os_version)
 

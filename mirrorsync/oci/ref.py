@@ -1,4 +1,4 @@
-"""Which image of a repository is meant: by a tag, by a digest, or, where it has no name, by how it is picked."""
+"""Refs: which image of a repository is meant, by a tag, a digest, or a pick if it has no name."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _BY_ID: Final = "@sha256:"
 
 
 class Tag(str):
-    """A tag by the distribution spec's grammar; always valid, so that it can stand in a URL.
+    """A tag by the distribution spec's grammar; always valid, so that it is safe in a URL.
 
     It is a `str`, as `Digest` is: it prints, sorts and compares as one.
 
-    Raises: GrammarError when the text is not a tag.
+    Raises: GrammarError if the text is not a tag.
     """
 
     __slots__ = ()
@@ -37,11 +37,11 @@ class Tag(str):
 
 
 class Pick(str):
-    """How an image without a name is picked: "" is the only one of its place, and `@N` number N of a docker archive.
+    """How an image without a name is picked: "" is the only one of its store, and `@N` number N of a docker archive.
 
-    `@sha256:ID` is an image by its id in a daemon: the digest of its config, of which twelve digits are enough.
+    `@sha256:ID` is an image by its ID in a daemon: the digest of its config, of which twelve digits are enough.
 
-    Raises: GrammarError when the text is none of these.
+    Raises: GrammarError if the text is not a pick.
     """
 
     __slots__ = ()
@@ -51,7 +51,7 @@ class Pick(str):
         if type(text) is cls:
             return text
         if _PICK.fullmatch(text) is None:
-            raise GrammarError(f"{printable(text, 140)!r} picks no image", remedy="write @NUMBER or @sha256:ID")
+            raise GrammarError(f"{printable(text, 140)!r} does not pick an image", remedy="write @NUMBER or @sha256:ID")
         return super().__new__(cls, text)
 
     @classmethod
@@ -61,18 +61,18 @@ class Pick(str):
 
     @classmethod
     def by_id(cls, digits: str) -> Self:
-        """Return the pick of a daemon's image by its id, or at least twelve digits of it."""
+        """Return the pick of a daemon's image by its ID, or at least twelve digits of it."""
         return cls(f"{_BY_ID}{digits}")
 
     @property
     def position(self) -> int | None:
-        """The image's number in its archive, None when it is not picked by one."""
+        """The image's number in its archive, None if it is not picked by number."""
         found = _PICK.fullmatch(self)
         return int(found["position"]) if found and found["position"] else None
 
     @property
     def id_digits(self) -> str | None:
-        """The hex digits of the image's id, or the first of them; None when it is not picked by its id."""
+        """The hex digits of the image's ID, or the first of them; None if it is not picked by its ID."""
         found = _PICK.fullmatch(self)
         return found["id"] if found else None
 
@@ -83,21 +83,21 @@ THE_ONLY_ONE: Final = Pick("")
 
 
 def ref_type(text: str) -> type[Tag | Digest | Pick]:
-    """Return what `text` is written like: an `@` begins a pick, and only digests have a colon. It need not be valid."""
+    """Return which type `text` is written as: a pick begins with `@`, a digest has a colon. `text` may be invalid."""
     if not text or text.startswith("@"):
         return Pick
     return Digest if ":" in text else Tag
 
 
 def parse_ref(text: str) -> Ref:
-    """Read what `str` writes: a tag, a digest or a pick. Raises: GrammarError."""
+    """Read a tag, a digest or a pick, as `str` writes it. Raises: GrammarError."""
     return ref_type(text)(text)
 
 
 def written(repository: str, ref: Ref | None) -> str:
-    """Return how a place's image is named inside it: `repository:tag`, `repository@digest`, a tag alone, or a pick.
+    """Return the name of an image inside its store: `repository:tag`, `repository@digest`, a tag alone, or a pick.
 
-    repository: "" for what has no repository in its name. ref: None for the repository as a whole.
+    repository: "" for an image without a repository name. ref: None for the repository as a whole.
     """
     if isinstance(ref, Tag):
         return f"{repository}:{ref}" if repository else ref

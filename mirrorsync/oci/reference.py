@@ -1,4 +1,4 @@
-"""References: how people write where an image is."""
+"""References: locations of images as people write them, and their canonical form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mirrorsync.oci.names import check_host, check_repository, looks_like_host, 
 from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Ref, Tag, written
 from mirrorsync.oci.transports import REGISTRY_PREFIX, Transport, place_of, transport_of
 
-# The tag that a name without one means to docker, and so to skopeo and podman.
+# The tag that docker, skopeo and podman use for a name without one.
 LATEST: Final = Tag("latest")
 
 
@@ -22,8 +22,8 @@ class Location:
     """A repository in a store.
 
     store: its canonical address, which is a host with its port for a registry (`docker.io`, `localhost:5000`), and a
-    transport with an absolute path for what is on disk (`oci:/srv/mirror`). repository: its name there, in the
-    transport's canonical spelling; "" stands for images without a repository name.
+    transport with an absolute path for a store on disk (`oci:/srv/mirror`). repository: its name in that store, in the
+    transport's canonical spelling; "" for images without a repository name.
     """
 
     store: str
@@ -34,24 +34,24 @@ class Location:
 
     @property
     def transport(self) -> Transport:
-        """What kind of place the store is, and what it can do."""
+        """The kind of the store, and what it can do."""
         return transport_of(self.store)
 
     def at(self, ref: Ref | None = None) -> Where:
-        """Return the repository, or one of its images or blobs, as the place of an error."""
+        """Return the repository, or one of its images or blobs, as the location of an error."""
         return Where(self.store, self.repository, ref)
 
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where something went wrong, as far as it is known (`errors.Whereabouts`). repository "" is a known one."""
+    """Where an error occurred (`errors.Whereabouts`). None if unknown; a repository "" is known."""
 
     store: str | None = None
     repository: str | None = None
     ref: Ref | None = None
 
     def within(self, outer: Where) -> Where:
-        """Return the place with what it does not say filled in from `outer`."""
+        """Return the same with unknown fields filled in from `outer`."""
         return Where(
             self.store if self.store is not None else outer.store,
             self.repository if self.repository is not None else outer.repository,
@@ -66,7 +66,7 @@ class Where:
 class Reference:
     """One image: a location, and a tag, a digest, both (the tag must have that digest), or neither.
 
-    pick: how an image is found that has no name; None where it has one.
+    pick: how an image without a name is picked; None if it has a name.
     """
 
     location: Location
@@ -87,40 +87,40 @@ class Reference:
 
     @property
     def names_one(self) -> bool:
-        """Whether it says which image is meant; otherwise it is a repository's name."""
+        """Whether it names one image; otherwise it is only a repository."""
         return self.tag is not None or self.digest is not None or self.pick is not None
 
     @property
     def asked(self) -> Ref:
-        """What `Repository.resolve` takes for it: the digest before the tag. Only where it names one image."""
+        """The ref to give to `Repository.resolve`: the digest before the tag. Only if `names_one`."""
         return self.digest or self.tag or self.pick or THE_ONLY_ONE
 
     def or_latest(self) -> Reference:
-        """Return the reference with docker's tag where it names nothing inside its repository, as docker does it."""
+        """Return the reference, with the tag `latest` if it has no tag, digest or pick, as docker does."""
         return self if self.names_one else replace(self, tag=LATEST)
 
 
 def canonical_repository(store: str, name: str) -> str:
-    """Return a repository's name as the store at that address spells it. Raises: GrammarError when it is none."""
+    """Return a repository's name in the store's canonical spelling. Raises: GrammarError if it is not a valid name."""
     return transport_of(store).canonical(name)
 
 
 def host_and_path(location: Location) -> tuple[str, str]:
-    """Return the host that a repository is from, and its name without it.
+    """Return the host that a repository is from, and its name without the host.
 
-    The host is fit for a repository's name (see `host_in_name`). For a place on disk whose names have no host, it is
-    the last part of its path, and so is the name of what has none.
+    The host is valid inside a repository's name (see `host_in_name`). For a store on disk whose names have no host, it
+    is the last part of the store's path, and so is the name of an image without one.
     """
     transport = location.transport
-    place = posixpath.basename(location.store).lower() if transport.has_path else ""
+    file_name = posixpath.basename(location.store).lower() if transport.has_path else ""
     host, path = transport.split_host(location.store, location.repository)
-    return (host_in_name(host) or place), (path or place)
+    return (host_in_name(host) or file_name), (path or file_name)
 
 
 def host_in_name(host: str) -> str:
-    """Return a host as it can stand in a repository's name: `h.example:5000` is h.example-5000.
+    """Return a host in a form that is valid inside a repository's name: `h.example:5000` is h.example-5000.
 
-    An IPv6 address is written out, since a name begins with a letter or digit and "::" is many zeros:
+    An IPv6 address is written in full, since a name begins with a letter or digit and "::" is many zeros:
     [2001:db8::1]:5000 is 2001-0db8-0000-0000-0000-0000-0000-0001-5000.
     """
     address, bracket, port = host.partition("]")
@@ -138,8 +138,7 @@ def parse_repository(text: str, base: str = "") -> Location:
     """Read a repository without tag or digest: `host/repository`, `oci:DIR:REPOSITORY`, or `oci:DIR` for all of it.
 
     base: the directory (a path) that relative paths start from. Docker Hub's short names are completed. The other
-    transports that have room for several images are read as `oci:` is. Raises: GrammarError, also when there is a tag
-    or digest.
+    transports for several images are read as `oci:` is. Raises: GrammarError, also for a tag or digest.
     """
     transport = transport_of(text)
     if not transport.is_registry:
@@ -148,7 +147,7 @@ def parse_repository(text: str, base: str = "") -> Location:
     reference = parse_image(text)
     if reference.tag or reference.digest:
         raise GrammarError(
-            f"{printable(text)!r} names one image where a repository is expected",
+            f"{printable(text)!r} is one image, not a repository",
             remedy=f"write {reference.location}, and the tag or digest under tags",
         )
     return reference.location
@@ -157,8 +156,8 @@ def parse_repository(text: str, base: str = "") -> Location:
 def parse_image(text: str, base: str = "") -> Reference:
     """Read one image of any transport: `host/repository[:tag][@digest]`, `oci:DIR[:NAME]`, `docker-daemon:NAME`...
 
-    base: the directory (a path) that relative paths start from. Neither tag nor digest is made up: a name that has
-    none is a repository's. Raises: GrammarError.
+    base: the directory (a path) that relative paths start from. A missing tag or digest stays missing: then the result
+    names a repository. Raises: GrammarError.
     """
     transport = transport_of(text)
     address, name = transport.split(text, base)
@@ -167,7 +166,7 @@ def parse_image(text: str, base: str = "") -> Reference:
 
 
 def parse_destination(text: str, base: str = "") -> Location:
-    """Read where mirrors go: `host[/prefix]`, or `oci:DIR[:PREFIX]`; the repository of the result is the prefix.
+    """Read a destination: `host[/prefix]`, or `oci:DIR[:PREFIX]`; the repository of the result is the prefix.
 
     base: the directory (a path) that relative paths start from. Raises: GrammarError.
     """

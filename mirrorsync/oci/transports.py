@@ -1,7 +1,7 @@
-"""The transports: every kind of place, by the prefix that references to it have, what follows it, and what it can do.
+"""Transports: the kinds of stores, by the prefix of their addresses, with the grammar after it and what each can do.
 
-A new kind of place is an entry here, a module with its store and its line in stores/open.py, and a word in the
-descriptions of schemas/mirror.schema.json. Nothing else asks an address what kind of place it is.
+A new kind of store is an entry here, a module with its store and its line in stores/open.py, and a word in the
+descriptions of schemas/mirror.schema.json. Only this module looks at an address for the kind of its store.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from mirrorsync.oci.names import (
 )
 from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Tag
 
-# Docker's ids are the digests of configs; short ones have twelve digits (`docker images`).
+# Docker's IDs are the digests of configs; short ones have twelve digits (`docker images`).
 _IMAGE_ID = re.compile(r"@?(?:sha256:)?(?P<id>[0-9a-f]{12,64})")
 _POSITION = re.compile(r"@[0-9]{1,5}")
-# What skopeo writes before the name of a registry's image, and docker does not.
+# skopeo writes it before the name of an image in a registry; docker does not.
 REGISTRY_PREFIX: Final = "docker://"
 
 
 class Within(NamedTuple):
-    """What names an image inside its place. pick: how it is picked when it has no name, None when it has one."""
+    """The name of an image inside its store. pick: how it is picked if it has no name, None if it has one."""
 
     repository: str
     tag: Tag | None = None
@@ -41,15 +41,15 @@ class Within(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """One kind of place.
+    """One kind of store.
 
-    scheme: what its addresses begin with, "" for registries. has_path: whether a path follows, which ends at the next
-    colon. image: reads what is written behind that. canonical: returns the one spelling of a repository's name there;
-    both raise GrammarError. split_host: returns the host that a repository is from and the rest of its name; it gets
-    the place's address and the name. separator: what stands between the address and a name inside the place.
+    scheme: the prefix of its addresses, "" for registries. has_path: whether a path follows, which ends at the next
+    colon. image: reads the name after that. canonical: returns the canonical spelling of a repository's name; both
+    raise GrammarError. split_host: takes the store's address and a repository's name, and returns the host that the
+    repository is from and the rest of its name. separator: is written between the address and a name in the store.
 
-    many: whether it has room for several images. keeps_manifests: whether an image keeps its manifest there, and with
-    it its digest. deletes: whether an image can be deleted there by its name.
+    many: whether a store can have several images. keeps_manifests: whether an image keeps its manifest, and with it
+    its digest. deletes: whether an image can be deleted by its name.
     """
 
     scheme: str
@@ -64,17 +64,17 @@ class Transport:
 
     @property
     def is_registry(self) -> bool:
-        """Whether it is reached over the network at a host, with logins and TLS."""
+        """Whether it is a registry: on the network at a host, with logins and TLS."""
         return not self.scheme
 
     def address(self, path: str, base: str) -> str:
-        """Return the address of the place at `path`, which relative paths make from the directory `base`."""
+        """Return the address of the store at `path`; a relative path starts from the directory `base`."""
         if not self.has_path:
             return self.scheme
         return self.scheme + posixpath.normpath(posixpath.join(base, path))
 
     def split(self, text: str, base: str) -> tuple[str, str]:
-        """Split a reference into its place's address, absolute where `base` is, and the rest, which `image` reads.
+        """Split a reference into its store's address, absolute if `base` is, and the rest, which `image` reads.
 
         Raises: GrammarError.
         """
@@ -87,7 +87,7 @@ class Transport:
         path, rest = (rest, "") if not self.many else (rest.partition(":")[0], rest.partition(":")[2])
         if not path or not path.isprintable():
             what = f"{self.scheme}PATH or {self.scheme}PATH:NAME" if self.many else f"{self.scheme}PATH"
-            raise GrammarError(f"{printable(text)!r} names no path", remedy=f"write {what}")
+            raise GrammarError(f"{printable(text)!r} has no valid path", remedy=f"write {what}")
         if path.startswith("//"):
             raise GrammarError(
                 f"{printable(text)!r} could be a path or a URL",
@@ -97,7 +97,7 @@ class Transport:
 
 
 def _by_ref_name(text: str) -> Within:
-    """Read a name as it stands in index.json."""
+    """Read a name in index.json."""
     return Within(*split_ref_name(text)) if text else Within("", pick=THE_ONLY_ONE)
 
 
@@ -109,9 +109,9 @@ def _in_archive(text: str) -> Within:
 
 
 def _in_daemon(text: str) -> Within:
-    """Read a name that a daemon knows, or an image's id."""
+    """Read a name in a daemon, or an image's ID."""
     if not text:
-        raise GrammarError("docker-daemon: names no image", remedy="write docker-daemon:NAME:TAG or docker-daemon:ID")
+        raise GrammarError("docker-daemon: has no image name", remedy="write docker-daemon:NAME:TAG or :ID")
     found = _IMAGE_ID.fullmatch(text)
     return Within("", pick=Pick.by_id(found["id"])) if found else _by_docker_name(text)
 
@@ -120,8 +120,8 @@ def _by_docker_name(text: str) -> Within:
     host, repository, tag, digest = split_image_name(text)
     if digest is not None:
         raise GrammarError(
-            f"{printable(text)!r} has a digest, which is not kept there",
-            remedy="write its name and tag, or its id where the daemon has it",
+            f"{printable(text)!r} has a digest, which docker archives and daemons do not keep",
+            remedy="write its name and tag, or for a daemon its ID",
         )
     return Within(familiar_name(host, repository), tag)
 
@@ -167,7 +167,7 @@ TRANSPORTS: Final[Mapping[str, Transport]] = {
 }
 
 
-# Whatever begins with no other scheme: a registry's address is its host, and a host can have a port.
+# An address without a known scheme is a registry's: its host, which can have a port.
 REGISTRY: Final = Transport(
     "", _in_registry, split_host=lambda host, name: (host, name), has_path=False, separator="/", deletes=True
 )
@@ -180,8 +180,8 @@ def transport_of(text: str) -> Transport:
 
 
 def place_of(store: str, inside: str = "") -> str:
-    """Return a place as people write it: `host/repository:tag@digest`, `oci:/srv/mirror:repository:tag`.
+    """Return a location as people write it: `host/repository:tag@digest`, `oci:/srv/mirror:repository:tag`.
 
-    store: an address as `Location.store` has it. inside: what is named there (`oci.ref.written`).
+    store: its address, as in `Location.store`. inside: the name in the store (`oci.ref.written`).
     """
     return f"{store}{transport_of(store).separator}{inside}" if inside else store

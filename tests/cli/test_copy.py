@@ -142,10 +142,10 @@ def test_a_platform_that_is_not_there_is_refused_with_those_that_are(mirrorsync:
         mirrorsync.directory / "source", {"app:1": multi_platform("app"), "one:1": image([layer({"a": b"1"})])}
     )
     refused = mirrorsync("copy", "--platform", "linux/s390x", "oci:source:app:1", "oci:disk", code=1)
-    assert "nothing for linux/s390x" in refused.err
-    assert "there is linux/amd64, linux/arm64" in refused.err
+    assert "no image for platform linux/s390x" in refused.err
+    assert "available: linux/amd64, linux/arm64" in refused.err
     single = mirrorsync("copy", "--platform", "linux/arm64", "oci:source:one:1", "oci:disk", code=1)
-    assert "there is linux/amd64" in single.err
+    assert "available: linux/amd64" in single.err
     mirrorsync("copy", "--platform", "linux/amd64", "oci:source:one:1", "oci:disk", code=0)
     assert "'arm' is not a platform" in mirrorsync("copy", "--platform", "arm", "oci:a:b", "oci:c", code=2).err
 
@@ -295,7 +295,7 @@ def test_quiet_says_nothing_and_json_is_a_report(mirrorsync: Mirrorsync) -> None
     ("words", "says"),
     [
         (("oci:a:b", "docker://r.example/A:1"), "not a repository name"),
-        (("oci:a:b", "https://r.example/a"), "as a URL"),
+        (("oci:a:b", "https://r.example/a"), "this is a URL"),
         (("oci:a:b", "docker-archive:x.tar:@1"), "has no name to give"),
         (("oci:a", "oci:b"), "has no name"),
         (("oci:a:b", "dir:x", "--additional-tag", "1"), "has no tags"),

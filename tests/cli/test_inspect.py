@@ -131,7 +131,7 @@ def test_an_index_without_this_machines_platform_is_shown(
     assert found["image"]["digest"] == only.digest
     refused = mirrorsync("inspect", PLAIN, "--platform", "linux/riscv64", reference, code=1)
     assert "linux/riscv64" in refused.err
-    assert "there is linux/s390x" in refused.err
+    assert "available: linux/s390x" in refused.err
 
 
 def test_raw_and_config_are_the_bytes_that_are_there(mirrorsync: Mirrorsync, app: str, unique: str) -> None:

@@ -44,7 +44,7 @@ def held(site: Mirrorsync, request: pytest.FixtureRequest) -> Iterator[Path]:
 def test_a_second_run_at_the_same_spec_or_directory_ends_at_once(site: Mirrorsync, held: Path, named: str) -> None:
     refused = site("apply", code=6)
     assert f"another run is working on {site.directory}/{named}" in refused.err
-    assert "the lock goes away with its process" in refused.err
+    assert "the lock is released with its process" in refused.err
     assert site("apply", "--json", code=6).json()["error"]["exit_code"] == 6
     site("plan", code=0)  # asking needs no lock
 

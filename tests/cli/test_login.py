@@ -241,7 +241,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str, str]] = {
     "a line break alone": (("quay.io", "-u", "me", "--password-stdin"), "\n", "there is no password on stdin"),
     "a colon in the name": (("quay.io", "-u", "me:you", "--password-stdin"), "pw", "is no username"),
     "an empty name": (("quay.io", "-u", "", "--password-stdin"), "pw", "is no username"),
-    "a URL": (("https://quay.io", "-u", "me", "--password-stdin"), "pw", "as a URL"),
+    "a URL": (("https://quay.io", "-u", "me", "--password-stdin"), "pw", "this is a URL"),
     "no host": (("quay io", "-u", "me", "--password-stdin"), "pw", "is not a host name"),
     "an image": (("quay.io/app:1", "-u", "me", "--password-stdin"), "pw", "is not a repository name"),
     "a certificate directory that is none": (

@@ -1,4 +1,4 @@
-"""The config of an image, as docker, podman and buildkit write it, and as an attacker could."""
+"""Image configs, as docker, podman and buildkit write them, and as an attacker could."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def parsed(document: Any) -> ImageConfig:
     return ImageConfig.parse(json.dumps(document).encode())
 
 
-def test_a_config_says_what_its_creator_wrote() -> None:
+def test_all_members_of_a_config_are_read() -> None:
     config = parsed(
         {
             "created": "2024-01-02T03:04:05.678Z",
-            "author": "somebody",
+            "author": "an author",
             "os": "linux",
             "architecture": "arm",
             "variant": "v7",
@@ -40,7 +40,7 @@ def test_a_config_says_what_its_creator_wrote() -> None:
         }
     )
     assert config.platform == Platform("linux", "arm", "v7")
-    assert (config.created, config.author) == ("2024-01-02T03:04:05.678Z", "somebody")
+    assert (config.created, config.author) == ("2024-01-02T03:04:05.678Z", "an author")
     assert config.labels == {"org.example": "yes"}
     assert config.env == ("PATH=/bin", "EMPTY=")
     assert (config.entrypoint, config.cmd) == (("/init",), ("run", "it"))
@@ -57,11 +57,11 @@ def test_a_config_says_what_its_creator_wrote() -> None:
         {"os": "", "architecture": ""},
     ],
 )
-def test_what_is_null_or_missing_is_not_there(document: Any) -> None:
+def test_null_and_missing_members_are_the_same(document: Any) -> None:
     assert parsed(document) == ImageConfig()
 
 
-def test_a_command_of_old_images_is_one_string() -> None:
+def test_a_command_that_is_one_string_is_accepted_from_old_images() -> None:
     assert parsed({"config": {"Cmd": "run it"}}).cmd == ("run it",)
 
 
@@ -85,6 +85,6 @@ def test_a_command_of_old_images_is_one_string() -> None:
         (b" " * (MAX_CONFIG_BYTES + 1), "larger than"),
     ],
 )
-def test_what_is_no_config_is_refused_with_a_reason(raw: bytes, said: str) -> None:
+def test_an_invalid_config_is_rejected_with_the_reason(raw: bytes, said: str) -> None:
     with pytest.raises(IntegrityError, match=said):
         ImageConfig.parse(raw)

@@ -1,4 +1,4 @@
-"""Descriptors: read strictly, written back as they were."""
+"""Descriptors: read strictly, written unchanged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_descriptor_is_written_as_it_was_read(document: dict[str, Any]) -> Non
     assert Descriptor.from_json(document).to_json() == document
 
 
-def test_members_that_are_unknown_or_null_do_no_harm() -> None:
+def test_unknown_and_null_members_are_ignored() -> None:
     read = Descriptor.from_json({**PLAIN, "data": "eA==", "x": {}, "platform": None, "urls": None, "annotations": None})
     assert read.to_json() == PLAIN
 
@@ -69,18 +69,18 @@ def test_members_that_are_unknown_or_null_do_no_harm() -> None:
     ],
     ids=str,
 )
-def test_a_malformed_descriptor_is_refused(change: dict[str, Any]) -> None:
+def test_a_malformed_descriptor_is_rejected(change: dict[str, Any]) -> None:
     with pytest.raises(GrammarError):
         Descriptor.from_json({**PLAIN, **change})
 
 
 @pytest.mark.parametrize("value", [None, [], "x", 1])
-def test_what_is_no_object_is_no_descriptor(value: object) -> None:
+def test_a_descriptor_that_is_not_an_object_is_rejected(value: object) -> None:
     with pytest.raises(GrammarError):
         Descriptor.from_json(value)
 
 
-def test_descriptors_of_the_same_content_are_equal_whatever_is_said_of_it() -> None:
+def test_descriptors_with_equal_type_digest_and_size_are_equal() -> None:
     plain, full = Descriptor.from_json(PLAIN), Descriptor.from_json(FULL)
     assert plain == full
     assert len({plain, full}) == 1
@@ -89,7 +89,7 @@ def test_descriptors_of_the_same_content_are_equal_whatever_is_said_of_it() -> N
     assert plain != Descriptor.from_json({**PLAIN, "mediaType": "x"})
 
 
-def test_annotations_can_be_put_in_place_of_others() -> None:
+def test_annotations_can_be_replaced() -> None:
     read = Descriptor.from_json(FULL).annotated({"a": "b"})
     assert read.to_json() == {**FULL, "annotations": {"a": "b"}}
 
@@ -111,14 +111,16 @@ def test_annotations_can_be_put_in_place_of_others() -> None:
         ("application/vnd.cncf.helm.chart.content.v1.tar+gzip", False, False),
     ],
 )
-def test_a_media_type_tells_manifests_and_foreign_layers(media_type: str, is_manifest: bool, is_foreign: bool) -> None:
+def test_manifests_and_foreign_layers_are_recognised_by_media_type(
+    media_type: str, is_manifest: bool, is_foreign: bool
+) -> None:
     descriptor = Descriptor.of(b"x", media_type)
     assert (descriptor.digest, descriptor.size) == (DIGEST, 1)
     assert descriptor.is_manifest is is_manifest
     assert media_types.is_foreign_layer(media_type) is is_foreign
 
 
-def test_a_client_accepts_every_kind_of_manifest_and_never_anything() -> None:
+def test_the_accept_header_has_every_manifest_type_and_not_schema_1() -> None:
     accepted = set(media_types.ACCEPT.split(", "))
     assert accepted == media_types.MANIFESTS
     assert not accepted & media_types.SCHEMA_1
@@ -139,7 +141,7 @@ def test_a_platform_is_written_as_it_was_read(text: str, platform: Platform) -> 
 
 
 @pytest.mark.parametrize("text", ["", "linux", "linux/", "/amd64", "linux//v8", "linux/arm/v7/x", "a/b/"])
-def test_what_is_no_platform_is_refused_with_a_remedy(text: str) -> None:
+def test_an_invalid_platform_is_rejected_with_a_remedy(text: str) -> None:
     with pytest.raises(GrammarError) as caught:
         Platform.parse(text)
     assert caught.value.remedy

@@ -1,4 +1,4 @@
-"""Digests: only valid ones exist, and they tell whether content is theirs."""
+"""Digests: always valid, and content is verified against them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONG = hashlib.sha512(b"content").hexdigest()
 
 
 @pytest.mark.parametrize("text", [f"sha256:{HEX}", f"sha512:{LONG}"])
-def test_a_digest_is_its_text_and_knows_its_content(text: str) -> None:
+def test_a_digest_is_its_text_and_matches_only_its_content(text: str) -> None:
     digest = Digest(text)
     assert digest == text
     assert f"{digest.algorithm}:{digest.encoded}" == text
@@ -27,7 +27,7 @@ def test_a_digest_is_its_text_and_knows_its_content(text: str) -> None:
     assert hasher.hexdigest() == digest.encoded
 
 
-def test_a_digest_is_made_with_sha256_unless_told_otherwise() -> None:
+def test_sha256_is_the_default_algorithm() -> None:
     assert Digest.of(b"content") == f"sha256:{HEX}"
 
 
@@ -57,14 +57,14 @@ def test_a_digest_is_made_with_sha256_unless_told_otherwise() -> None:
         f"sha256:{HEX}:sha256:{HEX}",
     ],
 )
-def test_what_is_no_digest_is_refused_with_a_remedy(text: str) -> None:
+def test_an_invalid_digest_is_rejected_with_a_remedy(text: str) -> None:
     with pytest.raises(GrammarError) as caught:
         Digest(text)
     assert caught.value.remedy
     assert caught.value.exit_code is ExitCode.USAGE
 
 
-def test_a_refusal_is_short_and_printable_whatever_was_given() -> None:
+def test_the_message_for_an_invalid_digest_is_short_and_printable() -> None:
     with pytest.raises(GrammarError) as caught:
         Digest("sha256:\x1b[31m\u202e\n" + "x" * 100_000)
     assert len(str(caught.value)) < 250

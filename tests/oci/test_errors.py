@@ -1,4 +1,4 @@
-"""Errors: fit for a terminal whatever they quote, and they say where."""
+"""Errors: safe on a terminal, and with the location of what failed."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ A = Digest.of(b"a")
         ("", ""),
     ],
 )
-def test_foreign_text_is_shown_with_nothing_active_in_it(text: str, shown: str) -> None:
+def test_control_characters_in_foreign_text_are_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
     assert printable(text).isprintable()
 
 
-def test_every_character_that_is_not_printable_is_shown_as_an_escape() -> None:
+def test_every_unprintable_character_is_escaped() -> None:
     for code in range(0x110000):
         assert printable(chr(code)).isprintable(), hex(code)
 
 
-def test_foreign_text_is_cut() -> None:
+def test_long_foreign_text_is_truncated() -> None:
     assert printable("x" * 400) == "x" * 400
     assert printable("x" * 401) == "x" * 400 + "..."
     assert printable("abc", 2) == "ab..."
@@ -72,14 +72,14 @@ def test_foreign_text_is_cut() -> None:
         ({"place": Where("h"), "side": "destination"}, "h", "destination h: it broke"),
     ],
 )
-def test_an_error_says_where(place: dict[str, Any], where: str, text: str) -> None:
+def test_an_error_names_its_location(place: dict[str, Any], where: str, text: str) -> None:
     error = MirrorsyncError("it broke", **place)
     assert error.where == where
     assert str(error) == text
     assert MirrorsyncError("it broke").at(**place).where == where
 
 
-def test_the_innermost_layer_knows_best_where_it_was() -> None:
+def test_the_innermost_location_is_kept() -> None:
     inner = MirrorsyncError("it broke", place=Where("inner", "", Tag("1")))
     error = inner.at(Where("outer", "outer", Tag("2")), side="source", step="copy:x")
     assert (error.side, error.store, error.repository) == ("source", "inner", "")
@@ -102,7 +102,7 @@ def raised() -> errors.BlobsUnknown:
         return caught
 
 
-def test_a_copy_with_other_fields_is_the_same_error_in_all_else() -> None:
+def test_a_copy_with_other_fields_keeps_kind_cause_and_traceback() -> None:
     error = raised()
     copies = [error.with_(message="it fell", exit_code=ExitCode.LOCKED), error.at(Where("h"))]
     for copied in copies:
@@ -118,7 +118,7 @@ def test_a_copy_with_other_fields_is_the_same_error_in_all_else() -> None:
     assert (str(error), error.args, error.exit_code) == ("it broke", ("it broke",), ExitCode.FAILED)
 
 
-def test_an_error_that_says_all_of_it_already_is_not_copied() -> None:
+def test_an_error_with_nothing_to_add_is_not_copied() -> None:
     error = MirrorsyncError("it broke", side="source", place=Where("h", ""))
     assert error.at(Where("i", "a"), side="destination") is error
     assert error.at() is error
@@ -149,7 +149,7 @@ def test_a_field_of_an_error_cannot_be_set() -> None:
         SpecError("m.yaml", [Problem("this is wrong", "/a", 3)]).at(step="copy:x"),
     ],
 )
-def test_an_error_can_be_copied_and_sent_to_another_process(
+def test_an_error_can_be_copied_and_pickled(
     again: Callable[[MirrorsyncError], MirrorsyncError], error: MirrorsyncError
 ) -> None:
     assert again(error) is not error
@@ -157,7 +157,7 @@ def test_an_error_can_be_copied_and_sent_to_another_process(
     assert (str(again(error)), again(error).args) == (str(error), error.args)
 
 
-def test_a_remedy_of_its_own_goes_before_that_of_the_kind() -> None:
+def test_a_given_remedy_replaces_the_default_of_the_kind() -> None:
     assert errors.TlsFailed("x").remedy == errors.TlsFailed.default_remedy
     assert errors.TlsFailed("x", remedy="y").remedy == "y"
 
@@ -199,7 +199,7 @@ def test_a_kind_of_error_has_its_exit_code(kind: type[MirrorsyncError], code: in
     assert kind.exit_code in ExitCode
 
 
-def test_every_kind_of_error_is_told_apart_above() -> None:
+def test_every_kind_of_error_is_in_the_table_above() -> None:
     kinds = {
         kind
         for _, kind in inspect.getmembers(errors, inspect.isclass)
@@ -214,7 +214,7 @@ def pytestmarks(function: Any) -> list[pytest.Mark]:
     return marks
 
 
-def test_a_spec_error_tells_one_line_for_each_problem() -> None:
+def test_a_spec_error_has_one_line_for_each_problem() -> None:
     error = SpecError(
         "m.yaml",
         [

@@ -1,4 +1,4 @@
-"""Manifests: one document that reads in one way only, with the bytes that it came in."""
+"""Manifests: read in one unambiguous way, and kept byte for byte."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def digests(*names: str) -> list[Digest]:
 
 
 @pytest.mark.parametrize("media_type", KINDS)
-def test_every_kind_is_read_by_what_it_says_or_by_what_was_said_of_it(media_type: str) -> None:
+def test_the_kind_is_read_from_the_document_or_from_its_content_type(media_type: str) -> None:
     document = KINDS[media_type]
     silent = {key: value for key, value in document.items() if key != "mediaType"}
     assert parse(document).media_type == media_type
@@ -81,26 +81,26 @@ def test_every_kind_is_read_by_what_it_says_or_by_what_was_said_of_it(media_type
     assert parse(document, "application/json").media_type == media_type
     assert parse(silent, media_type).media_type == media_type
     assert parse(silent, f"{media_type} ; charset=utf-8").media_type == media_type
-    assert "not a known type" in refusal(raw(silent))
-    assert "not a known type" in refusal(raw(silent), "application/json")
+    assert "not a known manifest type" in refusal(raw(silent))
+    assert "not a known manifest type" in refusal(raw(silent), "application/json")
 
 
 @pytest.mark.parametrize(
     ("inner", "said"), [(inner, said) for inner in KINDS for said in [*KINDS, *sorted(SCHEMA_1)] if said != inner]
 )
-def test_a_manifest_that_was_announced_as_another_kind_is_refused(inner: str, said: str) -> None:
+def test_a_manifest_that_was_sent_as_another_kind_is_rejected(inner: str, said: str) -> None:
     refusal(raw(KINDS[inner]), said)
 
 
 @pytest.mark.parametrize("inner", ["", OCI_LAYER_GZIP, "application/json", "text/\x1b[31mhtml"])
-def test_a_manifest_that_says_it_is_none_is_refused(inner: str) -> None:
+def test_a_manifest_whose_media_type_is_not_of_manifests_is_rejected(inner: str) -> None:
     document = {**IMAGE, "mediaType": inner}
     if inner:
         refusal(raw(document), OCI_MANIFEST)
     refusal(raw(document), "application/json")
 
 
-def test_the_bytes_are_kept_as_they_came() -> None:
+def test_the_bytes_are_kept_unchanged() -> None:
     data = b'{ "config":' + raw(CONFIG) + b',\n\n "layers" : [ ] , "unknown":1.50, "schemaVersion":2}\n'
     manifest = Manifest.parse(data, OCI_MANIFEST)
     assert manifest.raw == data
@@ -108,14 +108,14 @@ def test_the_bytes_are_kept_as_they_came() -> None:
     assert manifest.descriptor.size == len(data)
 
 
-def test_an_image_names_its_config_and_layers_each_once() -> None:
+def test_config_and_layers_of_an_image_are_listed_once_each() -> None:
     manifest = parse({**IMAGE, "layers": [named("a"), named("b"), named("a")]})
     assert [blob.digest for blob in manifest.blobs] == digests("config", "a", "b")
     assert manifest.children == ()
     assert manifest.artifact_type == OCI_CONFIG
 
 
-def test_an_image_may_have_no_layers_and_one_blob_for_both() -> None:
+def test_an_image_may_have_no_layers_or_one_blob_as_config_and_layer() -> None:
     empty = named("{}", OCI_EMPTY, 2)
     manifest = parse({**IMAGE, "config": empty, "layers": [empty], "artifactType": "application/example"})
     assert [blob.digest for blob in manifest.blobs] == digests("{}")
@@ -126,14 +126,14 @@ def test_an_image_may_have_no_layers_and_one_blob_for_both() -> None:
     assert len(parse({key: value for key, value in IMAGE.items() if key != "layers"}).blobs) == 1
 
 
-def test_foreign_layers_are_no_blobs_to_copy() -> None:
+def test_foreign_layers_are_not_among_the_blobs() -> None:
     manifest = parse({**DOCKER, "layers": [named("base", FOREIGN, urls=["https://example/base"]), named("a")]})
     assert [blob.digest for blob in manifest.blobs] == digests("config", "a")
     assert [blob.digest for blob in manifest.foreign] == digests("base")
     assert manifest.foreign[0].urls == ("https://example/base",)
 
 
-def test_an_index_names_images_indexes_and_blobs() -> None:
+def test_an_index_can_list_images_indexes_and_blobs() -> None:
     children = [
         named("amd64", OCI_MANIFEST, platform={"os": "linux", "architecture": "amd64"}),
         named("nested", OCI_INDEX),
@@ -149,7 +149,7 @@ def test_an_index_names_images_indexes_and_blobs() -> None:
     assert parse({**INDEX, "manifests": None}).children == ()
 
 
-def test_an_artifact_names_its_blobs_and_subject() -> None:
+def test_blobs_and_subject_of_an_artifact_are_read() -> None:
     manifest = parse({**ARTIFACT, "subject": named("image", OCI_MANIFEST), "annotations": {"a": "b"}})
     assert [blob.digest for blob in manifest.blobs] == digests("a")
     assert manifest.subject is not None
@@ -159,7 +159,7 @@ def test_an_artifact_names_its_blobs_and_subject() -> None:
 
 
 @pytest.mark.parametrize("document", [IMAGE, INDEX])
-def test_images_and_indexes_have_a_subject_too_which_is_no_part_of_them(document: dict[str, Any]) -> None:
+def test_a_subject_is_not_among_children_and_blobs(document: dict[str, Any]) -> None:
     plain, referrer = parse(document), parse({**document, "subject": named("image", OCI_MANIFEST)})
     assert plain.subject is None
     assert referrer.subject is not None
@@ -180,7 +180,7 @@ AMBIGUOUS = [
 
 
 @pytest.mark.parametrize(("media_type", "member"), AMBIGUOUS)
-def test_a_manifest_that_could_be_of_two_kinds_is_refused(media_type: str, member: str) -> None:
+def test_a_manifest_with_members_of_two_kinds_is_rejected(media_type: str, member: str) -> None:
     document = {**KINDS[media_type], member: CONFIG if member == "config" else []}
     assert f"ambiguous: {media_type} with {member}" in refusal(raw(document))
     assert parse({**KINDS[media_type], member: None}).media_type == media_type
@@ -189,12 +189,12 @@ def test_a_manifest_that_could_be_of_two_kinds_is_refused(media_type: str, membe
 @pytest.mark.parametrize(
     "member", ["Manifests", "LAYERS", "mediatype", "fslayers", "manife\u017fts", "Config", "Subject"]
 )
-def test_a_member_that_go_would_read_and_others_would_not_is_refused(member: str) -> None:
+def test_a_member_in_the_wrong_case_is_rejected(member: str) -> None:
     assert "wrong case" in refusal(raw({**IMAGE, member: []}))
 
 
 @pytest.mark.parametrize("media_type", sorted(SCHEMA_1))
-def test_schema_1_is_refused_by_name(media_type: str) -> None:
+def test_schema_1_is_rejected_by_name(media_type: str) -> None:
     document = {"schemaVersion": 1, "name": "a", "tag": "1", "fsLayers": [], "history": []}
     for said in (media_type, "application/json", "", OCI_MANIFEST, f"{media_type}; charset=utf-8"):
         assert "schema 1" in refusal(raw(document), said)
@@ -229,12 +229,12 @@ def test_schema_1_is_refused_by_name(media_type: str) -> None:
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_what_is_no_strict_json_is_refused(data: bytes, reason: str) -> None:
+def test_json_that_is_not_strict_is_rejected(data: bytes, reason: str) -> None:
     assert reason in refusal(data, OCI_MANIFEST)
 
 
 @pytest.mark.parametrize("depth", [*range(5, 400, 79), *range(900, 1000, 9)])
-def test_nesting_of_any_depth_is_never_more_than_a_refusal(depth: int) -> None:
+def test_deep_nesting_is_rejected_and_never_a_crash(depth: int) -> None:
     size = b"[" * depth + b"]" * depth
     data = raw(IMAGE).replace(b'"size": 1', b'"size": ' + size)
     refusal(data)
@@ -260,7 +260,7 @@ def test_nesting_of_any_depth_is_never_more_than_a_refusal(depth: int) -> None:
         {"mediaType": OCI_INDEX, "errors": []},
     ],
 )
-def test_a_malformed_manifest_is_refused(document: dict[str, Any]) -> None:
+def test_a_malformed_manifest_is_rejected(document: dict[str, Any]) -> None:
     refusal(raw(document))
 
 
@@ -273,7 +273,7 @@ def test_a_malformed_manifest_is_refused(document: dict[str, Any]) -> None:
         {**ARTIFACT, "blobs": [named("a", size=1), named("a", size=2)]},
     ],
 )
-def test_one_digest_with_two_sizes_is_refused(document: dict[str, Any]) -> None:
+def test_one_digest_with_two_sizes_is_rejected(document: dict[str, Any]) -> None:
     assert "two sizes" in refusal(raw(document))
 
 
@@ -283,7 +283,7 @@ def test_a_manifest_has_at_most_4_mib() -> None:
     assert "larger than 4194304 bytes" in refusal(data + b" " * (MAX_MANIFEST_BYTES - len(data) + 1))
 
 
-def test_the_bytes_are_held_against_digest_and_size() -> None:
+def test_the_bytes_are_verified_against_digest_and_size() -> None:
     data = raw(IMAGE)
     for algorithm in ("sha256", "sha512"):
         digest = Digest.of(data, algorithm)
@@ -292,12 +292,12 @@ def test_the_bytes_are_held_against_digest_and_size() -> None:
     assert "its descriptor says 7" in refusal(data, size=7)
 
 
-def test_a_manifest_never_shows_its_bytes() -> None:
+def test_repr_of_a_manifest_has_neither_bytes_nor_annotations() -> None:
     assert "config" not in repr(parse({**IMAGE, "annotations": {"secret": "x"}})).replace(OCI_CONFIG, "")
     assert "secret" not in repr(parse({**IMAGE, "annotations": {"secret": "x"}}))
 
 
-def test_annotations_that_are_no_text_are_carried_and_not_repeated() -> None:
+def test_annotations_that_are_not_strings_stay_only_in_the_bytes() -> None:
     odd = {**IMAGE, "annotations": {"a": "b", "number": 1, "nothing": None}}
     assert parse(odd).annotations == {"a": "b"}
     assert parse(odd).raw == raw(odd)

@@ -1,4 +1,4 @@
-"""Some platforms of an index: which images are meant, and what the index of them is."""
+"""Selected platforms of an index: the images for them, and the index of only those."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ FULL = index(
         (("linux/amd64", "linux/amd64/v1"), ["amd64"]),
     ],
 )
-def test_a_platform_means_these_images_in_the_order_of_the_index(wanted: tuple[str, ...], names: list[str]) -> None:
+def test_images_of_platforms_are_chosen_in_the_order_of_the_index(wanted: tuple[str, ...], names: list[str]) -> None:
     found = chosen(FULL, platforms(*wanted))
     assert [image.digest for image in found] == [Digest.of(name.encode()) for name in names]
 
 
 @pytest.mark.parametrize("wanted", ["linux/s390x", "linux/amd64/v3", "windows/amd64", "linux/arm/v5"])
-def test_a_platform_that_is_missing_is_told_with_those_that_are_there(wanted: str) -> None:
+def test_a_missing_platform_is_reported_with_the_available_ones(wanted: str) -> None:
     with pytest.raises(ContentNotFound) as caught:
         chosen(FULL, platforms("linux/amd64", wanted))
     assert wanted in caught.value.message
-    assert caught.value.remedy == "there is linux/amd64, linux/arm64/v8, linux/arm/v6, linux/arm/v7"
+    assert caught.value.remedy == "available: linux/amd64, linux/arm64/v8, linux/arm/v6, linux/arm/v7"
 
 
 def test_an_image_that_is_listed_for_two_platforms_is_found_for_both() -> None:
@@ -76,14 +76,14 @@ def test_an_image_that_is_listed_for_two_platforms_is_found_for_both() -> None:
     assert narrowed(twice, chosen(twice, platforms("linux/arm/v6", "linux/amd64"))) is twice
 
 
-def test_versions_of_windows_are_told_apart_only_where_one_is_named() -> None:
+def test_windows_versions_are_compared_only_if_one_is_given() -> None:
     old, new = Platform("windows", "amd64", os_version="10.0.1"), Platform("windows", "amd64", os_version="10.0.2")
     entries = [{**entry(one.os_version, None), "platform": one.to_json()} for one in (old, new)]
     assert len(chosen(index(*entries), platforms("windows/amd64"))) == 2
     assert [image.platform for image in chosen(index(*entries), [new])] == [new]
 
 
-def test_the_index_of_some_images_keeps_their_entries_their_attestations_and_all_else() -> None:
+def test_a_narrowed_index_keeps_entries_attestations_and_all_other_members() -> None:
     part = narrowed(FULL, chosen(FULL, platforms("linux/arm64", "linux/arm/v6")))
     before, after = json.loads(FULL.raw), json.loads(part.raw)
     assert after["manifests"] == [before["manifests"][number] for number in (1, 2, 5)]
@@ -92,7 +92,7 @@ def test_the_index_of_some_images_keeps_their_entries_their_attestations_and_all
     assert narrowed(FULL, chosen(FULL, platforms("linux/arm/v6", "linux/arm64"))).raw == part.raw
 
 
-def test_an_index_of_which_nothing_is_left_out_is_itself() -> None:
+def test_an_index_from_which_nothing_is_left_out_is_unchanged() -> None:
     whole = index(entry("amd64", "linux/amd64"), entry("arm64", "linux/arm64"))
     assert narrowed(whole, chosen(whole, platforms("linux/amd64", "linux/arm64"))) is whole
 
@@ -108,5 +108,5 @@ def test_an_index_of_which_nothing_is_left_out_is_itself() -> None:
         ("Linux", "s390x", "linux/s390x"),
     ],
 )
-def test_a_machine_has_a_platform(system: str, machine: str, platform: str) -> None:
+def test_the_platform_of_a_machine_is_from_uname(system: str, machine: str, platform: str) -> None:
     assert str(Platform.of_machine(system, machine)) == platform

@@ -21,7 +21,7 @@ def test_a_tag_by_the_grammar_is_a_tag(tag: str) -> None:
 @pytest.mark.parametrize(
     "tag", ["", ".", "..", "-", ".a", "-a", "a/b", "../a", "a:b", "a b", "a\n", "a\0", "é", "A" * 129, "@0", A]
 )
-def test_text_that_breaks_the_grammar_of_tags_is_refused(tag: str) -> None:
+def test_an_invalid_tag_is_rejected(tag: str) -> None:
     with pytest.raises(GrammarError, match="is not a tag"):
         Tag(tag)
 
@@ -56,20 +56,20 @@ def test_a_pick_is_the_only_image_a_number_or_an_id(text: str, position: int | N
     "text",
     ["@", "@-1", "@123456", "@٣", "@1\n", "@a", "@sha256:", "@sha256:0123", f"@{A}0", "@sha512:" + "0" * 64, "1"],
 )
-def test_text_that_picks_no_image_is_refused(text: str) -> None:
-    with pytest.raises(GrammarError, match="picks no image"):
+def test_an_invalid_pick_is_rejected(text: str) -> None:
+    with pytest.raises(GrammarError, match="does not pick an image"):
         Pick(text)
 
 
 @pytest.mark.parametrize("text", ["a b", "sha256:0", "a:b", "@x", "..", "A" * 129])
-def test_text_that_is_not_a_ref_is_refused_with_a_remedy(text: str) -> None:
+def test_an_invalid_ref_is_rejected_with_a_remedy(text: str) -> None:
     with pytest.raises(GrammarError) as caught:
         parse_ref(text)
     assert caught.value.remedy
 
 
 @pytest.mark.parametrize("ref", [Tag("1.0"), A, THE_ONLY_ONE, Pick.at(3), Pick.by_id("0123456789ab")])
-def test_a_ref_is_read_back_as_what_it_was(ref: Ref) -> None:
+def test_a_written_ref_is_read_as_the_same_type(ref: Ref) -> None:
     read = parse_ref(str(ref))
     assert read == ref
     assert type(read) is type(ref) is ref_type(ref)

@@ -1,4 +1,4 @@
-"""References: where an image is, in every way that people write it, and in one way that the rest of the code sees."""
+"""References: every spelling of an image's location, and the one canonical form."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_an_image_of_another_transport_is_read_as(
 
 
 @pytest.mark.parametrize(
-    ("place", "host", "path"),
+    ("location", "host", "path"),
     [
         (Location("localhost:5000", "a/b"), "localhost-5000", "a/b"),
         (Location("oci:/srv/Mirror", "a/b"), "mirror", "a/b"),
@@ -114,8 +114,8 @@ def test_an_image_of_another_transport_is_read_as(
         (Location("docker-daemon:", "quay.io/x/y"), "quay.io", "x/y"),
     ],
 )
-def test_a_place_has_a_host_and_a_name_for_templates(place: Location, host: str, path: str) -> None:
-    assert host_and_path(place) == (host, path)
+def test_a_location_has_a_host_and_a_name_for_templates(location: Location, host: str, path: str) -> None:
+    assert host_and_path(location) == (host, path)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_place_has_a_host_and_a_name_for_templates(place: Location, host: str,
         "dir:/m\n",
     ],
 )
-def test_what_is_no_image_is_refused_with_a_remedy(text: str) -> None:
+def test_an_invalid_image_is_rejected_with_a_remedy(text: str) -> None:
     with pytest.raises(GrammarError) as caught:
         parse_image(text, "/base")
     assert caught.value.remedy
@@ -241,13 +241,13 @@ def test_a_repository_is_read_as(text: str, location: Location) -> None:
 
 
 @pytest.mark.parametrize("text", ["nginx:1", f"nginx@{A}", f"h:5000/a:1@{A}", "nginx:", "oci:/m:a:1", "oci:/m:A", "A"])
-def test_a_repository_has_no_tag_and_no_digest(text: str) -> None:
+def test_a_repository_with_a_tag_or_digest_is_rejected(text: str) -> None:
     with pytest.raises(GrammarError) as caught:
         parse_repository(text)
     assert caught.value.remedy
 
 
-def test_a_tag_in_place_of_a_repository_is_told_where_it_belongs() -> None:
+def test_the_remedy_for_an_image_instead_of_a_repository_names_the_key_tags() -> None:
     with pytest.raises(GrammarError) as caught:
         parse_repository("nginx:1")
     assert caught.value.remedy == "write docker.io/library/nginx, and the tag or digest under tags"
@@ -290,7 +290,7 @@ def test_a_destination_is_read_as(text: str, location: Location) -> None:
         "oci:",
     ],
 )
-def test_what_is_no_destination_is_refused_with_a_remedy(text: str) -> None:
+def test_an_invalid_destination_is_rejected_with_a_remedy(text: str) -> None:
     with pytest.raises(GrammarError) as caught:
         parse_destination(text)
     assert caught.value.remedy
@@ -315,25 +315,25 @@ def test_a_name_in_a_layout_is_read_as(name: str, repository: str, tag: str | No
 @pytest.mark.parametrize(
     "name", ["", "a b", "docker.io/a:1:2", "A:1", "a:", "../a:1", "a/../b:1", "a:1\n", "a@x", ".x"]
 )
-def test_a_name_in_a_layout_that_is_none_of_ours_is_refused(name: str) -> None:
+def test_an_invalid_name_in_a_layout_is_rejected(name: str) -> None:
     with pytest.raises(GrammarError):
         split_ref_name(name)
 
 
 @pytest.mark.parametrize("name", ["a", "0", "a/b", "a.b_c__d-e---f/0", "a" * 255])
-def test_a_repository_name_is_one(name: str) -> None:
+def test_a_valid_repository_name_is_accepted(name: str) -> None:
     assert check_repository(name) == name
 
 
 @pytest.mark.parametrize(
     "name", ["", "/", "a/", "/a", "a//b", "A", "..", "a/../b", ".a", "a_", "a\n", "a b", "a" * 256]
 )
-def test_a_repository_name_is_none(name: str) -> None:
+def test_an_invalid_repository_name_is_rejected(name: str) -> None:
     with pytest.raises(GrammarError):
         check_repository(name)
 
 
-def test_a_long_refusal_is_cut() -> None:
+def test_a_long_message_is_truncated() -> None:
     for check in (Tag, Pick, parse_ref, check_repository, check_host, parse_image, parse_repository, parse_destination):
         with pytest.raises(GrammarError) as caught:
             check("\x1b]0;owned\x07" * 100_000)

@@ -1,4 +1,4 @@
-"""The table of transports: what an address says of its place is in one entry, and read nowhere else."""
+"""The table of transports: how an address is read and what its store can do is one entry."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_an_address_leads_to_its_transport(transport: Transport) -> None:
 
 
 @pytest.mark.parametrize("transport", ALL, ids=lambda transport: transport.scheme)
-def test_an_image_is_read_from_what_is_written_of_it(transport: Transport) -> None:
+def test_an_image_is_read_as_it_is_written(transport: Transport) -> None:
     location = Location(address(transport), "a/b" if transport.many else "")
     image = Reference.of(location, Tag("1") if transport.many else THE_ONLY_ONE)
     assert parse_image(str(image)) == image
@@ -30,5 +30,5 @@ def test_an_image_is_read_from_what_is_written_of_it(transport: Transport) -> No
 
 
 @pytest.mark.parametrize("text", ["localhost:5000", "docker.io", "[::1]:5000", "docker:5000", "h"])
-def test_an_address_without_a_scheme_of_the_table_is_a_registrys(text: str) -> None:
+def test_an_address_without_a_known_scheme_is_a_registrys(text: str) -> None:
     assert transport_of(text) is REGISTRY

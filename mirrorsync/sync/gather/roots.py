@@ -57,4 +57,4 @@ async def _check_platform(
         return
     if not any(platform.runs(found) for platform in platforms):
         named = " or ".join(map(str, platforms))
-        raise ContentNotFound(f"the image has nothing for {named}", remedy=f"there is {found}")
+        raise ContentNotFound(f"no image for platform {named}", remedy=f"available: {found}")

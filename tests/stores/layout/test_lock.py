@@ -58,7 +58,7 @@ def test_a_second_writer_is_sent_away_and_changes_nothing(mirrorsync: Mirrorsync
         before = files_at_rest(target)
         done = mirrorsync("apply", code=6)
         assert f"another run is working on {target}" in done.err
-        assert "the lock goes away with its process" in done.err
+        assert "the lock is released with its process" in done.err
         assert files_at_rest(target) == before  # what the other one has growing is still there
         mirrorsync("plan", "--exit-code", code=10)  # who only reads needs no lock
         process.send_signal(signal.SIGKILL)

@@ -58,7 +58,7 @@ def _damage_index(layout: Path) -> None:
     (layout / "index.json").write_bytes(b"garbage")
 
 
-REMEDY = "put back what was there, or begin again with what is there now"
+REMEDY = "restore the store, or run again with it as it is now"
 CASES: Mapping[str, tuple[Callable[[Path], None], str, str]] = {
     "removed": (_remove, "it was removed or moved while it was in use", REMEDY),
     "moved": (_move, "it was removed or moved while it was in use", REMEDY),
