@@ -1,4 +1,4 @@
-"""A spec of the right shape, made into the model: references, destinations, filters, and how they go together."""
+"""Build the model from a spec that fits the schema: references, destinations, filters, and checks across entries."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from mirrorsync.spec.selection import Wanted
 from mirrorsync.spec.yaml_source import Source, join
 
 _PATHS = ("password_file", "ca_file", "client_cert", "client_key", "cert_dir")
-# Settings that do nothing beside another one: what would be ignored is refused.
-_POINTLESS = (
+# Settings that have no effect together with another one: a setting that would be ignored is rejected.
+_WITHOUT_EFFECT = (
     (
         "plain_http",
         ("insecure_skip_verify", "ca_file", "client_cert", "client_key", "cert_dir"),
@@ -36,7 +36,7 @@ _POINTLESS = (
 def build(
     source_file: Source, value: Mapping[str, Any], *, source: str, digest: Digest, base: str
 ) -> tuple[Spec | None, list[Problem]]:
-    """Return the spec (None when it cannot be made) and the problems that were found, in no order."""
+    """Return the spec (None if it is invalid) and its problems, in no particular order."""
     builder = _Builder(source_file, base, frozenset(value.get("destinations", {})))
     registries = builder.registries(value.get("registries", {}))
     destinations = builder.destinations(value.get("destinations", {}))
@@ -50,37 +50,37 @@ def build(
 class _Builder:
     source: Source
     base: str
-    named: frozenset[str]  # destinations, also those whose text is wrong, which is told once and not at each mirror
+    named: frozenset[str]  # destinations, also invalid ones, which are reported once and not at each mirror
     problems: list[Problem] = field(default_factory=list)
-    _full: dict[str, str] = field(default_factory=dict)  # places with one image, and the mirror that fills them
-    _claimed: dict[Where, tuple[Location, Wanted, str]] = field(default_factory=dict)
+    _single_image_stores: dict[str, str] = field(default_factory=dict)  # address -> pointer of the mirror that fills it
+    _targets: dict[Where, tuple[Location, Wanted, str]] = field(default_factory=dict)
 
-    def _say(self, pointer: str, message: str, remedy: str = "", *, at_key: bool = False) -> None:
+    def _add_problem(self, pointer: str, message: str, remedy: str = "", *, at_key: bool = False) -> None:
         self.problems.append(self.source.problem(pointer, message, remedy, at_key=at_key))
 
     @contextmanager
-    def _at(self, pointer: str, *, at_key: bool = False) -> Iterator[None]:
-        """Turn what breaks a grammar into a problem at a pointer."""
+    def _problems_at(self, pointer: str, *, at_key: bool = False) -> Iterator[None]:
+        """Turn a GrammarError into a problem at a pointer."""
         try:
             yield
         except GrammarError as error:
-            self._say(pointer, error.message, error.remedy, at_key=at_key)
+            self._add_problem(pointer, error.message, error.remedy, at_key=at_key)
 
     def registries(self, value: Mapping[str, Mapping[str, Any]]) -> dict[str, HostSettings]:
         """Read the settings of each host; a host has one canonical spelling."""
         settings: dict[str, HostSettings] = {}
         for written, members in value.items():
-            # What stands before an '@' may be a password.
+            # The text before an '@' may be a password.
             pointer = join("/registries", written) if "@" not in written else "/registries"
-            with self._at(pointer, at_key=True):
+            with self._problems_at(pointer, at_key=True):
                 host = check_host(written)
                 if host in settings:
-                    message = f"{host} has settings already, under another spelling"
-                    self._say(pointer, message, "join the two", at_key=True)
+                    message = f"{host} already has settings, under another spelling"
+                    self._add_problem(pointer, message, "merge the two entries", at_key=True)
                 self._check_registry(pointer, members)
                 settings[host] = self._settings(members)
             for number, realm in enumerate(members.get("realm_hosts", ())):
-                with self._at(join(join(pointer, "realm_hosts"), number)):
+                with self._problems_at(join(join(pointer, "realm_hosts"), number)):
                     check_host(realm)
         return settings
 
@@ -97,38 +97,38 @@ class _Builder:
     def _check_registry(self, pointer: str, members: Mapping[str, Any]) -> None:
         secrets = [key for key in ("password", "password_file") if key in members]
         if len(secrets) == 2:
-            self._say(join(pointer, "password_file"), "there is a password already", "write only one of the two")
+            self._add_problem(join(pointer, "password_file"), "password is set too", "set only one of the two")
         if secrets and "username" not in members:
-            self._say(join(pointer, secrets[0]), "there is no username for it", "add username:")
+            self._add_problem(join(pointer, secrets[0]), "missing username", "add username:")
         if "username" in members and not secrets:
-            self._say(join(pointer, "username"), "there is no password for it", "add password: or password_file:")
+            self._add_problem(join(pointer, "username"), "missing password", "add password: or password_file:")
         if "client_key" in members and "client_cert" not in members:
-            self._say(join(pointer, "client_key"), "there is no client_cert for it", "add client_cert:")
-        for word, others, why in _POINTLESS:
+            self._add_problem(join(pointer, "client_key"), "missing client_cert", "add client_cert:")
+        for word, others, why in _WITHOUT_EFFECT:
             for other in others:
                 if members.get(word) and members.get(other):
-                    self._say(join(pointer, other), f"this would do nothing: {why}", "remove one of them")
+                    self._add_problem(join(pointer, other), f"this has no effect: {why}", "remove one of them")
 
     def destinations(self, value: Mapping[str, str]) -> dict[str, Destination]:
         """Read the destinations."""
         made = {}
         for name, text in value.items():
-            with self._at(join("/destinations", name)):
+            with self._problems_at(join("/destinations", name)):
                 made[name] = Destination(name, parse_destination(text, self.base))
         return made
 
     def mirrors(
         self, value: list[Any], defaults: Mapping[str, Any], destinations: Mapping[str, Destination]
     ) -> Iterator[Mirror]:
-        """Read the mirrors, and see that no two of them write the same tag."""
+        """Read the mirrors, and check that no two of them write the same tag."""
         made = []
         for number, entry in enumerate(value):
             pointer = join("/mirrors", number)
             members = entry if isinstance(entry, dict) else {}
-            to = self._to(pointer, members, defaults, destinations)
+            to = self._destinations_of(pointer, members, defaults, destinations)
             name = self._name(pointer, members, defaults)
-            with self._at(join(pointer, "from") if members else pointer):
-                source, selection, whole_store = read_source(entry, pointer, self.base, self._say)
+            with self._problems_at(join(pointer, "from") if members else pointer):
+                source, selection, whole_store = read_source(entry, pointer, self.base, self._add_problem)
                 mirror = Mirror(
                     pointer,
                     source,
@@ -145,40 +145,40 @@ class _Builder:
         return iter(made)
 
     def _name(self, pointer: str, members: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
-        """Return the template of a mirror's name; what it has wrong for every mirror is told where it is written."""
+        """Return the template of a mirror's name; a mistake in the default is reported once, under defaults."""
         name: str = members.get("name", defaults.get("name", DEFAULT_TEMPLATE))
         try:
             check_template(name)
         except GrammarError as error:
-            place = join(pointer, "name") if "name" in members else "/defaults/name"
-            self._say_once(place, error.message, error.remedy)
+            at = join(pointer, "name") if "name" in members else "/defaults/name"
+            self._add_problem_once(at, error.message, error.remedy)
             return DEFAULT_TEMPLATE
         return name
 
     def _platforms(self, pointer: str, members: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[Platform, ...]:
-        place, written = pointer, members
+        entry, written = pointer, members
         if "platforms" not in members:
-            place, written = "/defaults", defaults
+            entry, written = "/defaults", defaults
         platforms = []
         for number, text in enumerate(written.get("platforms", ())):
             try:
                 platforms.append(Platform.parse(text))
             except GrammarError as error:
-                self._say_once(join(join(place, "platforms"), number), error.message, error.remedy)
+                self._add_problem_once(join(join(entry, "platforms"), number), error.message, error.remedy)
         return tuple(platforms)
 
     def _policies(self, pointer: str, members: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[Policy, ...]:
         made = []
         for key, kind in POLICIES.items():
-            place, written = (pointer, members) if key in members else ("/defaults", defaults)
+            entry, written = (pointer, members) if key in members else ("/defaults", defaults)
             if key in written:
                 try:
                     made.append(kind.parse(written[key]))
                 except GrammarError as error:
-                    self._say_once(join(place, key), error.message, error.remedy)
+                    self._add_problem_once(join(entry, key), error.message, error.remedy)
         return tuple(made)
 
-    def _to(
+    def _destinations_of(
         self,
         pointer: str,
         members: Mapping[str, Any],
@@ -186,77 +186,77 @@ class _Builder:
         destinations: Mapping[str, Destination],
     ) -> tuple[Destination, ...]:
         wanted = members.get("to", defaults.get("to"))
-        place = join(pointer, "to") if "to" in members else "/defaults/to"
+        at = join(pointer, "to") if "to" in members else "/defaults/to"
         if wanted is None:
             if len(self.named) != 1:
-                remedy = "add to:, or to: under defaults:" if self.named else "name a place under destinations:"
-                self._say(pointer, "nothing says where it goes", remedy)
+                remedy = "add to:, or to: under defaults:" if self.named else "add one under destinations:"
+                self._add_problem(pointer, "no destination", remedy)
                 return ()
             return tuple(destinations.values())
         names = [wanted] if isinstance(wanted, str) else wanted
         unknown = [name for name in names if name not in self.named]
         for name in unknown:
-            known = f"known: {', '.join(sorted(self.named))}" if self.named else "name it under destinations:"
-            self._say_once(place, f"there is no destination {printable(name, 80)!r}", printable(known))
+            known = f"known: {', '.join(sorted(self.named))}" if self.named else "add it under destinations:"
+            self._add_problem_once(at, f"unknown destination {printable(name, 80)!r}", printable(known))
         return tuple(destinations[name] for name in names if name in destinations)
 
-    def _say_once(self, pointer: str, message: str, remedy: str) -> None:
+    def _add_problem_once(self, pointer: str, message: str, remedy: str) -> None:
         problem = self.source.problem(pointer, message, remedy)
         if problem not in self.problems:
             self.problems.append(problem)
 
     def _check_targets(self, mirror: Mirror, members: Mapping[str, Any]) -> None:
-        """See that the destination's names are names, and that nothing else writes there."""
-        place = join(mirror.pointer, "name") if "name" in members else mirror.pointer
-        places: dict[Location, str] = {}
+        """Check that the destination repositories have valid names, and that no other mirror writes the same tags."""
+        pointer = join(mirror.pointer, "name") if "name" in members else mirror.pointer
+        names: dict[Location, str] = {}
         for destination in mirror.destinations:
-            other = places.setdefault(destination.place, destination.name)
+            other = names.setdefault(destination.location, destination.name)
             if other != destination.name:
-                message = f"destinations {printable(other)} and {printable(destination.name)} are the same place"
-                self._say(mirror.pointer, message, "remove one of them")
-            elif mirror.selection.digests and not destination.place.transport.many:
-                message = f"{destination.place} takes an image by its tag, though it does not keep it"
-                self._say(mirror.pointer, message, "write it as {from: ..., tag: latest}")
+                message = f"destinations {printable(other)} and {printable(destination.name)} are the same location"
+                self._add_problem(mirror.pointer, message, "remove one of them")
+            elif mirror.selection.digests and not destination.location.transport.many:
+                message = f"{destination.location} cannot take an image by its digest alone"
+                self._add_problem(mirror.pointer, message, "write it as {from: ..., tag: latest}")
             elif not self._has_room(destination, mirror):
-                message = f"{destination.place} holds one image, and this would be more"
-                self._say(mirror.pointer, message, "use oci: or oci-archive:")
+                message = f"{destination.location} has room for one image; the spec wants more"
+                self._add_problem(mirror.pointer, message, "use oci: or oci-archive:")
             elif mirror.whole_store:
-                if destination.place.store == mirror.source.store:
-                    self._say(
+                if destination.location.store == mirror.source.store:
+                    self._add_problem(
                         mirror.pointer, f"{mirror.source} would be mirrored into itself", "choose another destination"
                     )
             else:
-                with self._at(place):
+                with self._problems_at(pointer):
                     self._check_target(mirror, mirror.target(destination, mirror.source.repository))
 
     def _has_room(self, destination: Destination, mirror: Mirror) -> bool:
-        """Tell whether a place that holds one image gets no more than that from the spec."""
-        if destination.place.transport.many:
+        """Return whether a store for one image gets at most one image from the spec."""
+        if destination.location.transport.many:
             return True
         selection = mirror.selection
         several = mirror.whole_store or selection.lists or len(selection.exact) > 1
-        first = self._full.setdefault(destination.place.store, mirror.pointer)
+        first = self._single_image_stores.setdefault(destination.location.store, mirror.pointer)
         return not several and first == mirror.pointer
 
     def _check_target(self, mirror: Mirror, target: Location) -> None:
         if target == mirror.source:
             message = f"{target} would be mirrored onto itself"
-            self._say(mirror.pointer, message, "choose another destination or name")
+            self._add_problem(mirror.pointer, message, "choose another destination or name")
         for wanted in mirror.selection.exact:
-            self._claim(mirror, target.at(wanted.tag or wanted.ref), wanted)
+            self._check_unique(mirror, target.at(wanted.tag or wanted.ref), wanted)
 
-    def _claim(self, mirror: Mirror, what: Where, wanted: Wanted) -> None:
-        first = self._claimed.setdefault(what, (mirror.source, wanted, mirror.pointer))
+    def _check_unique(self, mirror: Mirror, target: Where, wanted: Wanted) -> None:
+        first = self._targets.setdefault(target, (mirror.source, wanted, mirror.pointer))
         source, other, pointer = first
         if other is wanted:
             return
-        line = self.source.places[pointer].line
+        line = self.source.positions[pointer].line
         if other == wanted and (source == mirror.source or isinstance(wanted.ref, Digest)):
-            self._say(mirror.pointer, f"{what} is wanted twice, first in line {line}", "remove one of them")
+            self._add_problem(mirror.pointer, f"{target} is wanted twice, first in line {line}", "remove one of them")
         else:
-            self._say(
+            self._add_problem(
                 mirror.pointer,
-                f"{what} would be two different images: line {line} wants {other.at(source)} there, "
-                f"and this is {wanted.at(mirror.source)}",
+                f"{target} would be two different images: {other.at(source)} (line {line}) "
+                f"and {wanted.at(mirror.source)}",
                 "give one of them another name or destination",
             )

@@ -9,12 +9,12 @@ from mirrorsync.errors import GrammarError, printable
 
 _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SHAPE = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII)
-# A century is as good as for ever, and fits every clock and timer.
+# A century is as good as unlimited, and fits every clock and timer.
 _LONGEST: Final = 100 * 365 * 86400.0
 
 
 def seconds(text: str) -> float:
-    """Return a duration in seconds. Raises: GrammarError when it is not written as one, or longer than a century."""
+    """Return a duration in seconds. Raises: GrammarError if it is malformed, or longer than a century."""
     found = _SHAPE.fullmatch(text.strip())
     if found is None or not any(found.groups()):
         raise GrammarError(

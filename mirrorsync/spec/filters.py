@@ -1,6 +1,6 @@
-"""Which tags are wanted: one class for each word that `tags:` knows. See selection.py for how they go together.
+"""Tag filters: one class for each key of `tags:`. See selection.py for how they are combined.
 
-A new word is a class here, an entry in FILTERS, and a property in schemas/mirror.schema.json.
+A new key is a class here, an entry in FILTERS, and a property in schemas/mirror.schema.json.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import fnmatch
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Final, Protocol, Self
 
 import re2
 
@@ -17,25 +17,35 @@ from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.ref import Tag
 from mirrorsync.spec.versions import Key, VersionRange, parse_version
 
+_NOT_A_VERSION: Final = "not a version"
+
 
 class TagFilter(Protocol):
-    """Chooses among tags. narrows: whether it takes away from what others chose, instead of adding to it."""
+    """Selects tags. key: its key in `tags:`. narrows: whether it drops tags that others chose, instead of adding."""
 
+    key: ClassVar[str]
     narrows: ClassVar[bool]
 
     @classmethod
     def parse(cls, value: Any) -> Self:
-        """Read the value that the spec gives the word; its shape was checked by the schema. Raises: GrammarError."""
+        """Read the key's value in the spec; its shape was checked by the schema. Raises: GrammarError."""
 
     def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
-        """Return those of `tags` that are wanted, in their order."""
+        """Return the selected ones of `tags`, in their order."""
+
+    def why(self, tag: Tag, *, selected: bool) -> Sequence[str]:
+        """Return why a tag was selected or not, in the words of the spec: `glob 1.*`; empty if it just did not match.
+
+        selected: what `select` decided about this tag among others.
+        """
 
 
 @dataclass(frozen=True, slots=True)
-class Globs:
+class Glob:
     """`glob`: shell patterns (`*`, `?`, `[abc]`), of which one must match the whole tag."""
 
     patterns: tuple[str, ...]
+    key: ClassVar[str] = "glob"
     narrows: ClassVar[bool] = False
 
     @classmethod
@@ -44,39 +54,50 @@ class Globs:
         return cls(tuple(value))
 
     def matches(self, tag: str) -> bool:
-        """Tell whether one of the patterns matches."""
+        """Return whether one of the patterns matches."""
         return any(fnmatch.fnmatchcase(tag, pattern) for pattern in self.patterns)
 
     def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return the tags that match."""
         return [tag for tag in tags if self.matches(tag)]
 
+    def why(self, tag: Tag, *, selected: bool) -> Sequence[str]:  # noqa: ARG002 - the patterns tell
+        """Return the patterns that match."""
+        return [f"{self.key} {pattern}" for pattern in self.patterns if fnmatch.fnmatchcase(tag, pattern)]
+
 
 @dataclass(frozen=True, slots=True)
-class Excluded(Globs):
+class Exclude(Glob):
     """`exclude`: shell patterns; a tag that matches one is not wanted."""
 
+    key: ClassVar[str] = "exclude"
     narrows: ClassVar[bool] = True
 
     def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return the tags that do not match."""
         return [tag for tag in tags if not self.matches(tag)]
 
+    def why(self, tag: Tag, *, selected: bool) -> Sequence[str]:
+        """Return the patterns that excluded a tag, as one reason."""
+        patterns = Glob.why(self, tag, selected=selected)
+        return [f"excluded by {', '.join(patterns)}"] if patterns else []
+
 
 @dataclass(frozen=True, slots=True)
-class Expression:
+class Regex:
     """`regex`: an RE2 expression that must match the whole tag.
 
-    RE2 and not Python's `re`: the tags are the registry's, and an expression that backtracks could be made to run for
-    ever. Its syntax is that of regsync and skopeo (Go), without look-around and back-references.
+    RE2 and not Python's `re`: the tags are the registry's, and an expression that backtracks could be made to run
+    without end. Its syntax is that of regsync and skopeo (Go), without look-around and back-references.
     """
 
     pattern: str
+    key: ClassVar[str] = "regex"
     narrows: ClassVar[bool] = False
 
     @classmethod
     def parse(cls, value: str) -> Self:
-        """Read an expression, and see that it compiles. Raises: GrammarError."""
+        """Read an expression, and check that it compiles. Raises: GrammarError."""
         options = re2.Options()
         options.log_errors = False
         try:
@@ -94,12 +115,17 @@ class Expression:
         compiled = re2.compile(self.pattern)
         return [tag for tag in tags if compiled.fullmatch(tag)]
 
+    def why(self, tag: Tag, *, selected: bool) -> Sequence[str]:  # noqa: ARG002 - the same for every tag
+        """Return the expression, for a tag that matches."""
+        return [f"{self.key} {self.pattern}"] if selected else []
+
 
 @dataclass(frozen=True, slots=True)
-class Versions:
-    """`semver`: a range of versions, as `versions` reads them."""
+class Semver:
+    """`semver`: a range of versions (see versions.py)."""
 
     range: VersionRange
+    key: ClassVar[str] = "semver"
     narrows: ClassVar[bool] = False
 
     @classmethod
@@ -110,13 +136,20 @@ class Versions:
     def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return the tags that are versions in the range."""
         versions = ((tag, parse_version(tag)) for tag in tags)
-        return [tag for tag, version in versions if version is not None and self.range.holds(version)]
+        return [tag for tag, version in versions if version is not None and version in self.range]
+
+    def why(self, tag: Tag, *, selected: bool) -> Sequence[str]:
+        """Return the range, or that the tag is not a version."""
+        if selected:
+            return [f"{self.key} {self.range.text}"]
+        return [] if parse_version(tag) else [_NOT_A_VERSION]
 
 
 @dataclass(frozen=True, slots=True)
-class Everything:
+class All:
     """`all: true`: every tag."""
 
+    key: ClassVar[str] = "all"
     narrows: ClassVar[bool] = False
 
     @classmethod
@@ -128,15 +161,20 @@ class Everything:
         """Return all tags."""
         return tags
 
+    def why(self, tag: Tag, *, selected: bool) -> Sequence[str]:  # noqa: ARG002 - it selects every tag
+        """Return the key."""
+        return [self.key]
+
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """`newest: N`: the N highest versions of each variant; a tag that is no version is not among them.
+    """`newest: N`: the N highest versions of each variant; a tag that is not a version is dropped.
 
     Tags of equal version (`3.18` and `3.18.0`) count as one and stay together.
     """
 
     count: int
+    key: ClassVar[str] = "newest"
     narrows: ClassVar[bool] = True
 
     @classmethod
@@ -153,13 +191,13 @@ class Newest:
         newest = {variant: set(sorted(known, reverse=True)[: self.count]) for variant, known in keys.items()}
         return [tag for tag, version in versions.items() if version.key in newest[version.variant]]
 
+    def why(self, tag: Tag, *, selected: bool) -> Sequence[str]:
+        """Return why a tag was dropped."""
+        if selected:
+            return [f"{self.key} {self.count}"]
+        return [f"not among newest {self.count}"] if parse_version(tag) else [_NOT_A_VERSION]
 
-# In the order in which those that narrow are applied: what is excluded does not count as newest.
-FILTERS: Mapping[str, type[TagFilter]] = {
-    "glob": Globs,
-    "regex": Expression,
-    "semver": Versions,
-    "all": Everything,
-    "exclude": Excluded,
-    "newest": Newest,
-}
+
+_KINDS: tuple[type[TagFilter], ...] = (Glob, Regex, Semver, All, Exclude, Newest)
+# By key, in the order in which narrowing filters are applied: excluded tags do not count as newest.
+FILTERS: Mapping[str, type[TagFilter]] = {kind.key: kind for kind in _KINDS}

@@ -1,4 +1,4 @@
-"""`${VARIABLE}` in the fields that are declared for it: after parsing, so that no value can become YAML."""
+"""Expand `${VARIABLE}` in the fields that allow it: after parsing, so that a value cannot become YAML."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _VARIABLE = re.compile(r"(?P<escaped>\$\$\{)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*
 
 
 def interpolate(source: Source, environment: Mapping[str, str]) -> Any:
-    """Return the source's value with variables expanded once; `$${` stands for `${`.
+    """Return the source's value with variables expanded once; `$${` is written for a literal `${`.
 
-    What is wrong (an unset variable, a `${` without end) is added to the source's problems, which never hold a value.
+    Mistakes (an unset variable, a `${` without end) are added to the source's problems, which never contain a value.
     """
     return _expand(source.value, (), "", source, environment)
 
@@ -63,7 +63,7 @@ def _replacement(match: re.Match[str], pointer: str, source: Source, environment
     name = match["name"]
     if name is None:
         source.problems.append(
-            source.problem(pointer, "'${' without a variable and '}'", "write ${NAME}, or $${ for itself")
+            source.problem(pointer, "'${' without a variable and '}'", "write ${NAME}, or $${ for a literal ${")
         )
         return match[0]
     if name not in environment:

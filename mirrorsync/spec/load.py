@@ -1,4 +1,4 @@
-"""From the text of mirror.yaml to a Spec, or to everything that is wrong with it, each with its line."""
+"""Load the text of mirror.yaml as a Spec, or report all its mistakes, each with its line."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def load(text: bytes, *, source: str, environment: Mapping[str, str], base: str)
     """Read a spec.
 
     source: the file's name, for messages and plans. environment: what `${VARIABLE}` may name. base: the absolute
-    directory that relative paths in the spec start from. Raises: SpecError with all problems that were found.
+    directory that relative paths in the spec start from. Raises: SpecError with all problems.
     """
     try:
         document = read(text)
     except YamlProblem as error:
         raise SpecError(source, [error.problem]) from error
     value = interpolate(document, environment)
-    told = {problem.pointer for problem in document.problems}
+    reported = {problem.pointer for problem in document.problems}
     shape = check_shape(document, value)
-    # What could not be read has the wrong shape too, which is nothing new.
-    problems = document.problems + [problem for problem in shape if problem.pointer not in told]
+    # A value that could not be read does not fit the schema either; it is reported once.
+    problems = document.problems + [problem for problem in shape if problem.pointer not in reported]
     spec = None
     if not problems:
         spec, problems = build(document, value, source=source, digest=Digest.of(text), base=base)

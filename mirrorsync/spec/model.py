@@ -1,4 +1,4 @@
-"""The spec as a value: what mirror.yaml says, checked, with every default and reference filled in."""
+"""The spec as a value: mirror.yaml, checked, with all defaults and references filled in."""
 
 from __future__ import annotations
 
@@ -24,27 +24,26 @@ _FIELD = re.compile(r"\{([^{}]*)\}|[{}]")
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A place that mirrors go to, under the name that the spec gives it; `place.repository` is a prefix or ""."""
+    """An entry of `destinations:`, under its name in the spec; `location.repository` is a prefix or ""."""
 
     name: str
-    place: Location
+    location: Location
 
     def repository(self, name: str) -> Location:
-        """Return where the repository `name` stands at this destination. Raises: GrammarError when it is no name."""
-        whole = "/".join(part for part in (self.place.repository, name) if part)
-        return Location(self.place.store, canonical_repository(self.place.store, whole) if whole else "")
+        """Return the location of the repository `name` at this destination. Raises: GrammarError if it is not valid."""
+        whole = "/".join(part for part in (self.location.repository, name) if part)
+        return Location(self.location.store, canonical_repository(self.location.store, whole) if whole else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
     """One entry of the spec: images of one source repository that are wanted at some destinations.
 
-    pointer: where the entry stands in the file (JSON pointer, such as `/mirrors/3`), for messages and reports.
-    source: the repository; its name is "" and whole_store True when all repositories of a place on disk are meant.
-    template: the destination repository's name with `{repository}`, `{host}` and `{basename}` to fill in; checked.
-    platforms: what is wanted of an index, all of it when there are none. referrers: whether what refers to an image
-    (signatures, SBOMs, attestations) comes with it. policies: what may become of its images, in the order in which
-    they are asked.
+    pointer: JSON pointer of the entry in the file, such as `/mirrors/3`, for messages and reports. source: the
+    repository; its name is "" and whole_store True if all repositories of a store on disk are meant. template: the
+    destination repository's name with `{repository}`, `{host}` and `{basename}` to fill in; checked. platforms: those
+    wanted of an index, () for all. referrers: whether the referrers of an image (signatures, SBOMs, attestations) are
+    mirrored too. policies: its rules for updates, in the order in which they are applied.
     """
 
     pointer: str
@@ -58,24 +57,24 @@ class Mirror:
     policies: tuple[Policy, ...] = ()
 
     def target(self, destination: Destination, repository: str) -> Location:
-        """Return where `repository` of the source stands at `destination`. Raises: GrammarError when it is no name."""
+        """Return the location of the source's `repository` at `destination`. Raises: GrammarError for a bad name."""
         name = _render(self.template, Location(self.source.store, repository))
         if not name and self.template:
-            raise GrammarError("the image has no name to take over", remedy="give it one with name:")
+            raise GrammarError("the image has no name at its source", remedy="give it one with name:")
         return destination.repository(name)
 
     def followed(self, wanted: Wanted) -> Ref | None:
-        """Return what the source is asked again before a saved plan of this mirror runs.
+        """Return the ref that is resolved again at the source before a saved plan of this mirror runs.
 
-        That is a tag or a pick, the digest of what platforms are taken from, or None where the spec names the root
-        itself.
+        A tag or a pick, the digest of the index that platforms are chosen from, or None if the spec names the root by
+        its digest.
         """
         return None if isinstance(wanted.ref, Digest) and not self.platforms else wanted.ref
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A whole spec. source: the file's name as given; digest: of its bytes, so that a plan can tell it changed."""
+    """A whole spec. source: the file's name as given; digest: of its bytes, by which a saved plan detects changes."""
 
     source: str
     digest: Digest
@@ -85,11 +84,11 @@ class Spec:
 
 
 def check_template(template: str) -> None:
-    """See that a template names only what there is. Raises: GrammarError."""
+    """Check that a template has only known fields. Raises: GrammarError."""
     for match in _FIELD.finditer(template):
         if match[1] not in _FIELDS:
             raise GrammarError(
-                f"{printable(match[0])!r} in the name {printable(template)!r} stands for nothing",
+                f"{printable(match[0])!r} in the name {printable(template)!r} is not a known field",
                 remedy="use {repository}, {host} or {basename}",
             )
 

@@ -1,4 +1,4 @@
-"""The spec's shape against its JSON Schema, told in words that say what to write."""
+"""Check a spec against its JSON Schema, with messages that say what to write instead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mirrorsync.spec.yaml_source import Source, join
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
-    Tell = Callable[[ValidationError, str, Source], Iterator[Problem]]
+    Report = Callable[[ValidationError, str, Source], Iterator[Problem]]
 
 _KINDS = {
     "object": "a mapping",
@@ -24,7 +24,7 @@ _KINDS = {
     "boolean": "true or false",
 }
 
-# The remedy for a value of another type, by the first type that is wanted.
+# The remedy for a value of the wrong type, by the first expected type.
 _FORMS = {
     "object": "write its keys below it, indented",
     "array": "write a list in [ ], or one item in each line after '- '",
@@ -35,14 +35,14 @@ _FORMS = {
 
 
 def check_shape(source: Source, value: Any) -> list[Problem]:
-    """Return what is wrong with the shape of a spec, in the order of the file; empty when it fits the schema."""
+    """Return where a spec does not fit the schema, in the order of the file; empty if it does."""
     schema = load_schema("mirror")
     if fits(schema, value):
         return []
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
-    # 3.0 is a whole number in JSON, and would be one that counts nothing in Python.
+    # 3.0 is a whole number in JSON Schema, but a float in Python.
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, number: type(number) is int)
     strict = extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]  # types-jsonschema leaves it untyped
     errors: Iterable[ValidationError] = strict(schema).iter_errors(value)
@@ -53,11 +53,11 @@ def _problems(error: ValidationError, source: Source) -> Iterator[Problem]:
     pointer = ""
     for key in error.absolute_path:
         pointer = join(pointer, key)
-    tell = _TOLD.get(str(error.validator))
-    if tell is None:
+    report = _REPORTS.get(str(error.validator))
+    if report is None:
         yield source.problem(pointer, f"does not fit the schema ({error.validator})")
         return
-    yield from tell(error, pointer, source)
+    yield from report(error, pointer, source)
 
 
 def _type(error: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
@@ -67,7 +67,7 @@ def _type(error: ValidationError, pointer: str, source: Source) -> Iterator[Prob
     written = source.written.get(pointer)
     if written == "" or (error.instance is None and "string" not in wanted):
         needed = _MISSING.get(pointer.rpartition("/")[2])
-        yield source.problem(pointer, "there is no value", needed or f"write {expected}, or remove the key")
+        yield source.problem(pointer, "missing value", needed or f"write {expected}, or remove the key")
     elif "string" in wanted and written is not None:
         yield source.problem(pointer, *_unquoted(written, error))
     elif "array" in wanted and written is not None:
@@ -79,7 +79,7 @@ def _type(error: ValidationError, pointer: str, source: Source) -> Iterator[Prob
 
 
 def _unquoted(written: str, error: ValidationError) -> tuple[str, str]:
-    """Return message and remedy for a scalar that YAML does not read as text; a secret is not repeated."""
+    """Return message and remedy for a scalar that YAML does not read as a string; a secret is not repeated."""
     schema: Any = error.schema
     if schema.get("writeOnly"):
         return "without quotes this is not a string in YAML", "put it in quotes"
@@ -103,7 +103,7 @@ def _close(key: str, known: Iterable[str]) -> str:
 
 
 def _suggested(error: ValidationError, known: Iterable[str]) -> set[str]:
-    """Return the keys that the unknown ones of a mapping are probably meant to be."""
+    """Return the known keys that are closest to the unknown keys of a mapping."""
     instance: Any = error.instance
     return {_close(key, known) for key in instance if key not in known}
 
@@ -117,7 +117,7 @@ def _missing(error: ValidationError, pointer: str, source: Source) -> Iterator[P
         # jsonschema reports each missing key as an error of its own, and names it only in the message.
         if key in present or not error.message.startswith(f"{key!r} "):
             continue
-        if key not in suggested:  # a misspelt key is one mistake, and is told as an unknown one
+        if key not in suggested:  # a misspelt key is one mistake, reported as an unknown key
             yield source.problem(pointer, f"{key!r} is missing", _MISSING.get(key, f"add {key}:"))
 
 
@@ -125,11 +125,11 @@ _MISSING = {
     "version": "begin the file with version: 1",
     "mirrors": "list what to mirror under mirrors:",
     "from": "write the source repository, such as from: docker.io/library/nginx",
-    "tags": 'say which tags are wanted, such as tags: ["1.27"] or tags: {all: true}',
+    "tags": 'list the wanted tags, such as tags: ["1.27"] or tags: {all: true}',
 }
 
 
-def _nothing_included(error: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
+def _includes_no_tags(error: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
     alternatives: Any = error.validator_value
     words = [str(alternative["required"][0]) for alternative in alternatives]
     if _suggested(error, words).isdisjoint(words):
@@ -137,8 +137,8 @@ def _nothing_included(error: ValidationError, pointer: str, source: Source) -> I
         narrowing = " and ".join(
             word for word in load_schema("mirror")["$defs"]["tags"]["properties"] if word not in words
         )
-        remedy = f"add {listed}; {narrowing} only narrow what these choose"
-        yield source.problem(pointer, "nothing says which tags to include", remedy)
+        remedy = f"add {listed}; {narrowing} only narrow these"
+        yield source.problem(pointer, "no filter includes tags", remedy)
 
 
 def _constant(error: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
@@ -161,30 +161,31 @@ def _low(error: ValidationError, pointer: str, source: Source) -> Iterator[Probl
 
 def _empty(_: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
     if "${" in source.written.get(pointer, ""):
-        yield source.problem(pointer, "the variable is set and empty", "give it a value, or remove the key")
+        yield source.problem(pointer, "the variable is empty", "set it to a value, or remove the key")
     else:
-        yield source.problem(pointer, "this is empty", "write something here, or remove it")
+        yield source.problem(pointer, "this is empty", "add a value, or remove it")
 
 
-def _always(message: str, remedy: str) -> Tell:
-    """Return what says the same of every error of one kind."""
+def _fixed(message: str, remedy: str) -> Report:
+    """Return a report with the same message for every error."""
 
-    def tell(_: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
+    def report(_: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
         yield source.problem(pointer, message, remedy)
 
-    return tell
+    return report
 
 
-_TOLD: Mapping[str, Tell] = {
+# By keyword of JSON Schema: yields the problems of one of its errors.
+_REPORTS: Mapping[str, Report] = {
     "type": _type,
     "additionalProperties": _unknown,
     "required": _missing,
-    "anyOf": _nothing_included,
+    "anyOf": _includes_no_tags,
     "const": _constant,
     "enum": _one_of,
     "minItems": _empty,
     "minLength": _empty,
     "minProperties": _empty,
     "minimum": _low,
-    "uniqueItems": _always("an item stands here twice", "remove one of them"),
+    "uniqueItems": _fixed("duplicate item", "remove one of them"),
 }

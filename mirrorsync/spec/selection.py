@@ -1,4 +1,4 @@
-"""What a mirror wants of a repository: images by their names, and what filters choose from its list of tags."""
+"""Selection: the images wanted of a repository, by exact names and by filters over its list of tags."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from mirrorsync.spec.filters import TagFilter
 class Wanted:
     """One image that is wanted.
 
-    tag: its tag at the destination, None when it is wanted by its digest alone. ref: what the source is asked for; a
-    digest when the spec says which image it must be. beside: the source's tag that the spec writes beside a digest; it
-    is not asked for, as docker does it, and only repeated to people.
+    tag: its tag at the destination, None if it is wanted by its digest alone. ref: the ref to resolve at the source; a
+    digest if the spec pins the image. written_tag: the source's tag that the spec writes before a digest; it is not
+    resolved, as in docker, and only shown in messages.
     """
 
     tag: Tag | None
     ref: Ref
-    beside: Tag | None = field(default=None, compare=False)
+    written_tag: Tag | None = field(default=None, compare=False)
 
     def at(self, source: Location) -> Reference:
-        """Return the image at its source, as the spec writes it."""
+        """Return the reference of the image at its source, as the spec writes it."""
         if isinstance(self.ref, Digest):
-            return Reference(source, self.beside, self.ref)
+            return Reference(source, self.written_tag, self.ref)
         return Reference.of(source, self.ref)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a mirror wants of a repository: exact images, and what filters choose from its list."""
+    """The images wanted of a repository: exact ones, and those that filters choose from its list of tags."""
 
     exact: tuple[Wanted, ...] = ()
     includes: tuple[TagFilter, ...] = ()
@@ -41,9 +41,9 @@ class Selection:
 
     @classmethod
     def of(cls, reference: Reference, tag: Tag | None) -> Selection:
-        """Return the selection of one image: under `tag` at the destination, or by its digest when `tag` is None.
+        """Return the selection of one image: under `tag` at the destination, or by its digest if `tag` is None.
 
-        It is empty when neither says how the destination could name it.
+        It is empty if there is neither a tag nor a digest to name the image at the destination.
         """
         if tag is not None:
             return cls((Wanted(tag, reference.asked, reference.tag),))
@@ -56,11 +56,11 @@ class Selection:
 
     @property
     def digests(self) -> tuple[Wanted, ...]:
-        """What is wanted by its digest alone."""
+        """The images that are wanted by digest alone."""
         return tuple(wanted for wanted in self.exact if wanted.tag is None)
 
     def choose(self, listed: Iterable[Tag]) -> tuple[Wanted, ...]:
-        """Return what is wanted: exact tags and what is included of `listed`, narrowed; then what has no tag."""
+        """Return the wanted images: exact tags and included tags of `listed`, narrowed; then those without a tag."""
         named = {wanted.tag: wanted for wanted in self.exact if wanted.tag is not None}
         tags = list(listed)
         included = {tag for including in self.includes for tag in including.select(tags)}

@@ -1,4 +1,4 @@
-"""The `tags:` of a mirror, read into a selection."""
+"""The `tags:` of a mirror, as a selection."""
 
 from __future__ import annotations
 
@@ -8,46 +8,44 @@ from typing import Any
 from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.digest import ALGORITHMS, Digest
 from mirrorsync.oci.ref import Ref, Tag
-from mirrorsync.spec.filters import FILTERS, Newest, TagFilter
+from mirrorsync.spec.filters import FILTERS, TagFilter
 from mirrorsync.spec.selection import Selection, Wanted
-from mirrorsync.spec.versions import parse_version
 from mirrorsync.spec.yaml_source import join
 
-# Called with a JSON pointer, what is wrong there, and what to write instead.
-Say = Callable[[str, str, str], None]
+# Called with a JSON pointer, a message, and a remedy.
+AddProblem = Callable[[str, str, str], None]
 _DIGESTS = tuple(f"{algorithm}:" for algorithm in ALGORITHMS)
 
 
-def read_tags(value: Sequence[str] | Mapping[str, Any], pointer: str, say: Say) -> Selection:
-    """Read a list of exact tags, or a mapping of filters; what is wrong is said, and left out of the result."""
+def read_tags(value: Sequence[str] | Mapping[str, Any], pointer: str, add_problem: AddProblem) -> Selection:
+    """Read a list of exact tags, or a mapping of filters; invalid ones are reported and left out of the result."""
     if not isinstance(value, Mapping):
-        return Selection(_exact(value, pointer, say))
-    place = join(pointer, "exact")
-    exact = _exact(value.get("exact", ()), place, say)
+        return Selection(_exact(value, pointer, add_problem))
+    exact_pointer = join(pointer, "exact")
+    exact = _exact(value.get("exact", ()), exact_pointer, add_problem)
     filters: list[TagFilter] = []
     for word, kind in FILTERS.items():
         if word in value:
             try:
                 filters.append(kind.parse(value[word]))
             except GrammarError as error:
-                say(join(pointer, word), error.message, error.remedy)
+                add_problem(join(pointer, word), error.message, error.remedy)
     narrows = tuple(chosen for chosen in filters if chosen.narrows)
-    _check_narrowing(exact, narrows, place, say)
+    _check_narrowing(exact, narrows, exact_pointer, add_problem)
     includes = tuple(chosen for chosen in filters if not chosen.narrows)
     return Selection(exact, includes, narrows)
 
 
-def _exact(items: Sequence[str], pointer: str, say: Say) -> tuple[Wanted, ...]:
+def _exact(items: Sequence[str], pointer: str, add_problem: AddProblem) -> tuple[Wanted, ...]:
     found: dict[Tag | Ref, Wanted] = {}
     for number, item in enumerate(items):
-        place = join(pointer, number)
         try:
             wanted = _wanted(item)
         except GrammarError as error:
-            say(place, error.message, error.remedy)
+            add_problem(join(pointer, number), error.message, error.remedy)
             continue
         if found.setdefault(wanted.tag or wanted.ref, wanted) is not wanted:
-            say(place, f"{printable(item)!r} is wanted twice", "remove one of them")
+            add_problem(join(pointer, number), f"{printable(item)!r} is wanted twice", "remove one of them")
     return tuple(found.values())
 
 
@@ -60,13 +58,13 @@ def _wanted(item: str) -> Wanted:
     return Wanted(tag, Digest(digest), tag) if at else Wanted(tag, tag)
 
 
-def _check_narrowing(exact: Sequence[Wanted], narrows: Sequence[TagFilter], pointer: str, say: Say) -> None:
-    """An exact tag that the same mapping takes away again is a mistake, and would be a silent one."""
+def _check_narrowing(
+    exact: Sequence[Wanted], narrows: Sequence[TagFilter], pointer: str, add_problem: AddProblem
+) -> None:
+    """Report exact tags that the same mapping always drops: they would be missing without a message."""
     for number, tag in ((number, wanted.tag) for number, wanted in enumerate(exact) if wanted.tag is not None):
         for narrowing in narrows:
-            if isinstance(narrowing, Newest):
-                if parse_version(tag) is None:
-                    message = f"{tag!r} is no version, and newest: keeps only versions"
-                    say(join(pointer, number), message, "give it an entry of its own")
-            elif not narrowing.select([tag]):
-                say(join(pointer, number), f"{tag!r} is excluded again", "remove one of them")
+            if not narrowing.select([tag]):
+                reasons = ", ".join(narrowing.why(tag, selected=False))
+                message = f"{tag!r} is dropped by {narrowing.key}: {reasons}"
+                add_problem(join(pointer, number), message, "give it an entry of its own, or remove it")

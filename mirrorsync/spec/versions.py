@@ -1,14 +1,14 @@
-"""Versions as people write them in tags, and ranges of them.
+"""Versions as people write them in tags, and ranges of versions.
 
-A tag is a version when it has one to four numbers (`3`, `3.19`, `v1.27.3`, `2024.01.02`, as a date also `2024-01-02`),
-then perhaps a pre-release (`-rc1`, `-beta.2`, `b3`), then perhaps a variant (`-alpine`, `-alpine3.20`,
-`-slim-bookworm`). A suffix that is no word for "not finished yet" is a variant: `1.27.3-alpine` is the same version as
+A tag is a version if it has one to four numbers (`3`, `3.19`, `v1.27.3`, `2024.01.02`, as a date also `2024-01-02`),
+then optionally a pre-release (`-rc1`, `-beta.2`, `b3`), then optionally a variant (`-alpine`, `-alpine3.20`,
+`-slim-bookworm`). A suffix that is not a known pre-release word is a variant: `1.27.3-alpine` is the same version as
 `1.27.3`, built another way.
 
 Ranges are written as for npm, Helm and regsync (Masterminds/semver): `>=3.18`, `1.2.x`, `~1.2`, `^1.2`, `1.2 - 1.4`,
-with commas or spaces for "and" and `||` for "or". A number that is left out stands for all: `<=1.2` takes 1.2.9. A
-range takes tags without a variant; `>=1.27-alpine` takes those of variant `alpine`. It takes pre-releases when it
-names one; Helm's `>=1.2-0` for that is the variant `0` here, as registry.k8s.io/etcd has it.
+with commas or spaces for "and" and `||` for "or". A missing number matches any: `<=1.2` includes 1.2.9. A range
+includes tags without a variant; `>=1.27-alpine` includes those of variant `alpine`. It includes pre-releases if it
+names one; Helm's `>=1.2-0` for that is the variant `0` here, as in the tags of registry.k8s.io/etcd.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from mirrorsync.errors import GrammarError, printable
 
-# What comes before a release, earliest first; words in one row mean the same.
+# The stages before a release, earliest first; words in one row mean the same.
 _STAGES = (
     ("dev", "snapshot", "nightly", "canary", "edge", "unstable", "experimental"),
     ("alpha", "a"),
@@ -29,7 +29,7 @@ _STAGES = (
 )
 _STAGE_RANKS = {word: rank for rank, words in enumerate(_STAGES) for word in words}
 _RELEASED = len(_STAGES)
-_FIRST = -1  # before every stage: where the versions of some numbers begin
+_FIRST = -1  # before every stage: the lower bound of all versions with the same numbers
 _PARTS = 4
 
 _NUMBER = r"\d{1,18}"
@@ -41,7 +41,7 @@ _SUFFIX = (
 _VERSION = re.compile(rf"[vV]?(?P<parts>{_NUMBER}(?:\.{_NUMBER}){{0,{_PARTS - 1}}}){_SUFFIX}")
 _WILD = rf"(?:{_NUMBER}|[xX*])"
 _OPERAND = re.compile(rf"[vV]?(?P<parts>{_WILD}(?:\.{_WILD}){{0,{_PARTS - 1}}}){_SUFFIX}")
-# A date as ISO 8601 writes it, which is three numbers, and not the version 2024 in a variant of its own.
+# A date in ISO 8601 is read as three numbers, and not as version 2024 with a variant.
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?![0-9])")
 _NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9._-]")
 _COMPARATOR = re.compile(r"\s*(?P<operator>>=|<=|!=|==|=|>|<|~>|~|\^)?\s*(?P<operand>[^\s,|<>=!~^]+)\s*,?")
@@ -59,12 +59,12 @@ class Version:
 
     @property
     def released(self) -> bool:
-        """Whether it is no pre-release."""
+        """Whether it is not a pre-release."""
         return self.key[1] == _RELEASED
 
 
 def parse_version(tag: str) -> Version | None:
-    """Return the version that a tag is, None when it is none."""
+    """Return the version of a tag, None if it is not a version."""
     match = _VERSION.fullmatch(_dotted(tag))
     if match is None:
         return None
@@ -85,7 +85,7 @@ def _key(numbers: list[int], match: re.Match[str]) -> Key:
 
 @dataclass(frozen=True, slots=True)
 class _Operand:
-    """A version in a range. It stands for all versions from `low` up to, without it, `high` (None = no end)."""
+    """A version in a range. It matches all versions from `low` up to `high`, exclusive (None = unbounded)."""
 
     low: Key
     high: Key | None
@@ -106,10 +106,13 @@ def _operand(text: str) -> _Operand:
     if parts[: len(known)] != known:
         raise GrammarError(f"{printable(text)!r} has a number after a wildcard", remedy="write 1.x, not 1.x.3")
     if len(known) < len(parts) and match["stage"] is not None:
-        raise GrammarError(f"{printable(text)!r} is a pre-release of no version", remedy="write its numbers out")
+        raise GrammarError(
+            f"{printable(text)!r} is a pre-release with a wildcard", remedy="write its numbers without a wildcard"
+        )
     if _NOT_IN_TAGS.search(match["variant"] or ""):
         raise GrammarError(
-            f"{printable(text)!r} has a suffix that no tag has", remedy="write the suffix out, or use glob or regex"
+            f"{printable(text)!r} has a suffix with characters that are not allowed in tags",
+            remedy="write the whole suffix, or use glob or regex",
         )
     numbers = [int(part) for part in known]
     low = _key(numbers, match)
@@ -124,19 +127,19 @@ def _next(numbers: list[int] | tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _start(numbers: tuple[int, ...]) -> Key:
-    """Return the key below which nothing of these numbers sorts, pre-releases neither."""
+    """Return the lowest key of versions with these numbers, pre-releases included."""
     return tuple(numbers) + (0,) * (_PARTS - len(numbers)), _FIRST, ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """Versions from `low` up to `high`, or all others when `outside`; None = without end."""
+    """Versions from `low` up to `high`, or all others if `outside`; None = unbounded."""
 
     low: Key | None = None
     high: Key | None = None
     outside: bool = False
 
-    def holds(self, key: Key) -> bool:
+    def __contains__(self, key: Key) -> bool:
         inside = (self.low is None or key >= self.low) and (self.high is None or key < self.high)
         return inside is not self.outside
 
@@ -147,10 +150,10 @@ def _tilde(operand: _Operand) -> _Span:
 
 
 def _caret(operand: _Operand) -> _Span:
-    """`^1.2`: 1.2 and later of 1; before 1.0 the first number that is not 0 is the one that must stay."""
+    """`^1.2`: 1.2 and later of 1; before 1.0 the first number that is not 0 must be equal."""
     if not operand.numbers:
         return _Span()
-    leading = next((place for place, number in enumerate(operand.numbers) if number), len(operand.numbers) - 1)
+    leading = next((index for index, number in enumerate(operand.numbers) if number), len(operand.numbers) - 1)
     return _Span(operand.low, _start(_next(operand.numbers[: leading + 1])))
 
 
@@ -170,21 +173,21 @@ _OPERATORS = {
 
 @dataclass(frozen=True, slots=True)
 class _Alternative:
-    """Spans that must all hold, for one variant."""
+    """Spans that a version must all be in, for one variant."""
 
     spans: tuple[_Span, ...]
     variant: str
     prereleases: bool
 
-    def holds(self, version: Version) -> bool:
+    def __contains__(self, version: Version) -> bool:
         if version.variant != self.variant or not (version.released or self.prereleases):
             return False
-        return all(span.holds(version.key) for span in self.spans)
+        return all(version.key in span for span in self.spans)
 
 
 @dataclass(frozen=True, slots=True)
 class VersionRange:
-    """A range of versions; `text` is how it was written."""
+    """A range of versions; text: as written."""
 
     text: str
     alternatives: tuple[_Alternative, ...]
@@ -194,9 +197,8 @@ class VersionRange:
         """Read a range. Raises: GrammarError."""
         return cls(text, tuple(_alternative(part) for part in text.split("||")))
 
-    def holds(self, version: Version) -> bool:
-        """Tell whether a version is in the range."""
-        return any(alternative.holds(version) for alternative in self.alternatives)
+    def __contains__(self, version: Version) -> bool:
+        return any(version in alternative for alternative in self.alternatives)
 
 
 def _alternative(text: str) -> _Alternative:
@@ -211,7 +213,7 @@ def _alternative(text: str) -> _Alternative:
         named = ", ".join(sorted(repr(printable(variant)) for variant in variants))
         raise GrammarError(
             f"range {printable(text.strip())!r} names different variants: {named}",
-            remedy="give every version of it the same suffix, or join two ranges with ||",
+            remedy="give all its versions the same suffix, or join two ranges with ||",
         )
     return _Alternative(tuple(spans), variants.pop(), any(operand.names_prerelease for operand in operands))
 

@@ -1,7 +1,7 @@
-"""YAML with places: plain values, and where in the file each of them stands.
+"""YAML with positions: plain values, and the line and column of each.
 
 Strict on purpose: no anchors and aliases (a few lines of them expand to gigabytes), no merge keys, no tags, no second
-document, no duplicate keys. A mistake is a problem with its line, not a surprise at night.
+document, no duplicate keys. A mistake is reported with its line when the spec is read, and not by a run at night.
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ _ALIAS_REMEDY = "write it out, or use defaults; a text that begins with '*' or '
 _MERGE_REMEDY = "write it out, or use defaults"
 _TAG_REMEDY = "remove it; a text that begins with '!' needs quotes"
 _UNPRINTABLE = yaml.reader.Reader.NON_PRINTABLE
-# What plain YAML comes to without a tag being written, and `!!str`, which does no harm.
+_ARTICLES = {"int": "an"}
+# The tags that values have without writing one, and `!!str`, which is harmless.
 _TAGS = frozenset(_CORE + kind for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp"))
-# What libyaml says of frequent mistakes (a part of it), and what to do about them.
+# Parts of libyaml's messages about frequent mistakes, with the remedy.
 _SYNTAX_REMEDIES = {
     "tab character": "indent with spaces",
     "cannot start any token": "put a text that begins with '@', '`' or '%' in quotes",
     "alphabetic or numeric": "put a text that begins with '*' or '&' in quotes",
-    "mapping values are not allowed": "put a text that holds ': ' in quotes, and indent keys of one mapping alike",
-    "unexpected end of stream": "a quote that is opened there is not closed",
+    "mapping values are not allowed": "put a text with ': ' in quotes, and indent the keys of one mapping alike",
+    "unexpected end of stream": "close the quote that is opened there",
 }
 _SYNTAX_REMEDY = "check the quotes, brackets and indentation there"
 
 
 class YamlProblem(Exception):
-    """The file is not such YAML; `problem` tells."""
+    """The file is not valid YAML, or not allowed YAML; `problem` has the message."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -48,8 +49,8 @@ class YamlProblem(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where something stands; line and column from 1."""
+class Position:
+    """A position in the file; line and column from 1."""
 
     line: int
     column: int
@@ -57,25 +58,25 @@ class Place:
 
 @dataclass(slots=True)
 class Source:
-    """A file, read. values: dicts, lists, strings, numbers; places and written: by JSON pointer."""
+    """A parsed file. value: of dicts, lists, strings, numbers; positions and written (scalars as text): by pointer."""
 
     value: Any = None
-    places: dict[str, Place] = field(default_factory=dict)
-    key_places: dict[str, Place] = field(default_factory=dict)
+    positions: dict[str, Position] = field(default_factory=dict)
+    key_positions: dict[str, Position] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def problem(self, pointer: str, message: str, remedy: str = "", *, at_key: bool = False) -> Problem:
-        """Return a problem at a pointer, with the place of the nearest thing that has one."""
-        places = [self.key_places, self.places] if at_key else [self.places]
-        for known in places:
+        """Return a problem at a pointer, with the position of the nearest value around it."""
+        candidates = [self.key_positions, self.positions] if at_key else [self.positions]
+        for known in candidates:
             if pointer in known:
                 return Problem(message, pointer, known[pointer].line, known[pointer].column, remedy)
         parent = pointer
-        while parent and parent not in self.places:
+        while parent and parent not in self.positions:
             parent = parent.rpartition("/")[0]
-        place = self.places.get(parent)
-        return Problem(message, pointer, place.line if place else None, place.column if place else None, remedy)
+        found = self.positions.get(parent)
+        return Problem(message, pointer, found.line if found else None, found.column if found else None, remedy)
 
 
 def join(pointer: str, key: str | int) -> str:
@@ -84,7 +85,7 @@ def join(pointer: str, key: str | int) -> str:
 
 
 def read(text: bytes) -> Source:
-    """Read one YAML document. Raises: YamlProblem when it cannot be read at all; other problems are in the result."""
+    """Read one YAML document. Raises: YamlProblem if it cannot be read at all; other problems are in the result."""
     if len(text) > MAX_BYTES:
         raise YamlProblem(Problem(f"the file is larger than {MAX_BYTES} bytes", remedy="split it into several specs"))
     try:
@@ -118,7 +119,7 @@ def _check_characters(text: str) -> None:
 
 
 def _check_events(text: str) -> None:
-    """Refuse aliases and depth before anything is built of them."""
+    """Reject aliases and deep nesting before any value is built."""
     depth = documents = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
@@ -145,12 +146,12 @@ def _syntax(error: yaml.MarkedYAMLError) -> Problem:
     begun = error.context_mark
     if begun and mark and begun.line != mark.line:
         message += f" ({error.context}, which begins in line {begun.line + 1})"
-    place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
-    return Problem(f"not valid YAML: {printable(message, 200)}", "", place.line, place.column, remedy)
+    position = Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
+    return Problem(f"not valid YAML: {printable(message, 200)}", "", position.line, position.column, remedy)
 
 
 def _value(node: yaml.Node, pointer: str, source: Source) -> Any:
-    source.places[pointer] = Place(node.start_mark.line + 1, node.start_mark.column + 1)
+    source.positions[pointer] = Position(node.start_mark.line + 1, node.start_mark.column + 1)
     if node.tag not in _TAGS:
         # The tag is not shown: it could be a password that begins with '!'.
         source.problems.append(source.problem(pointer, "tags (!...) are not supported", _TAG_REMEDY))
@@ -165,21 +166,21 @@ def _value(node: yaml.Node, pointer: str, source: Source) -> Any:
 def _members(node: yaml.MappingNode, pointer: str, source: Source) -> Iterator[tuple[str, yaml.Node]]:
     seen: set[str] = set()
     for key_node, child in node.value:
-        place = Place(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+        position = Position(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
         where = pointer
         if key_node.tag == f"{_CORE}merge":
             message, remedy = "merge keys (<<) are not supported", _MERGE_REMEDY
         elif not isinstance(key_node, yaml.ScalarNode) or key_node.tag != f"{_CORE}str":
             message, remedy = "a key is not a string", "write it in quotes"
         elif key_node.value in seen:
-            message, remedy = f"{printable(key_node.value, 80)!r} stands here twice", "remove one of them"
+            message, remedy = f"duplicate key {printable(key_node.value, 80)!r}", "remove one of them"
             where = join(pointer, key_node.value)
         else:
             seen.add(key_node.value)
-            source.key_places[join(pointer, key_node.value)] = place
+            source.key_positions[join(pointer, key_node.value)] = position
             yield key_node.value, child
             continue
-        source.problems.append(Problem(message, where, place.line, place.column, remedy))
+        source.problems.append(Problem(message, where, position.line, position.column, remedy))
 
 
 def _scalar(node: yaml.Node, pointer: str, source: Source) -> Any:
@@ -190,7 +191,8 @@ def _scalar(node: yaml.Node, pointer: str, source: Source) -> Any:
         return loader.construct_object(node)
     except (yaml.YAMLError, ValueError, OverflowError):
         kind = node.tag.removeprefix(_CORE)
-        source.problems.append(source.problem(pointer, f"it reads as a {kind}, and is none", "write it in quotes"))
+        message = f"this looks like {_ARTICLES.get(kind, 'a')} {kind}, but is not one"
+        source.problems.append(source.problem(pointer, message, "write it in quotes"))
         return str(node.value)
     finally:
         loader.dispose()

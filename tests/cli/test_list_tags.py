@@ -79,11 +79,11 @@ def test_each_tag_is_explained(mirrorsync: Mirrorsync, repository: str) -> None:
     assert said == {
         "1.0": ("dropped", "not among newest 1"),
         "1.1": ("dropped", "excluded by exclude *.1"),
-        "1.2-rc1": ("dropped", "chosen by no filter"),
+        "1.2-rc1": ("dropped", "matches no filter"),
         "2.0": ("kept", "semver >=1"),
-        "2.0-alpine": ("dropped", "chosen by no filter"),
-        "edge": ("dropped", "chosen by no filter (no version)"),
-        "latest": ("dropped", "chosen by no filter (no version)"),
+        "2.0-alpine": ("dropped", "matches no filter"),
+        "edge": ("dropped", "matches no filter (not a version)"),
+        "latest": ("dropped", "matches no filter (not a version)"),
     }
     document = valid(mirrorsync("list-tags", PLAIN, "--json", *words, repository, code=0).json(), "tags")
     assert document["tags"] == ["2.0"]

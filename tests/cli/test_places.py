@@ -140,7 +140,7 @@ def test_a_directory_has_room_for_one_image(mirrorsync: Mirrorsync) -> None:
     mirrorsync.spec(
         {"destinations": {"there": "dir:there"}, "mirrors": [{"from": "oci:source:app", "tags": ["1", "2"]}]}
     )
-    assert "holds one image" in mirrorsync("apply", code=2).err
+    assert "has room for one image" in mirrorsync("apply", code=2).err
     mirrorsync.spec({"destinations": {"there": "dir:there"}, "mirrors": ["oci:source:app:2"]})
     mirrorsync("plan", "-o", "plan.json", code=0)
     mirrorsync("apply", "plan.json", code=0)

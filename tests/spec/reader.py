@@ -1,4 +1,4 @@
-"""Specs as the tests write them, and the case files: a spec that is wrong, and the lines that have to be said of it."""
+"""Specs as the tests write them, and the case files: an invalid spec, and the lines of the error for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENVIRONMENT = {"USER": "robot", "TOKEN": SECRET, "EMPTY": "", "BAD": "no host/x"
 
 @dataclass(frozen=True)
 class Case:
-    """A spec that is wrong, and all that has to be said of it, without the file's name."""
+    """An invalid spec, and the lines of its error, without the file's name."""
 
     name: str
     spec: str
@@ -59,7 +59,7 @@ def read(text: str | bytes) -> Spec:
 
 
 def refusal(text: str | bytes) -> SpecError:
-    """Return the error that a spec comes to; fail when it is valid."""
+    """Return the error of an invalid spec; fail if it is valid."""
     try:
         spec = read(text)
     except SpecError as error:

@@ -1,4 +1,4 @@
-"""What stands in several places agrees: filter words, kinds of stores, the schema, the model, and the example."""
+"""Lists that are kept in several files agree: filter keys, kinds of stores, the schema, the model, and the example."""
 
 from __future__ import annotations
 
@@ -44,30 +44,30 @@ VALUES: Mapping[str, Any] = {
 }
 
 
-def test_every_word_of_tags_has_a_class_and_a_property() -> None:
+def test_every_key_of_tags_has_a_class_and_a_property() -> None:
     assert set(TAGS["properties"]) == {"exact", *FILTERS}
 
 
-def test_every_word_shows_an_editor_how_it_is_written() -> None:
+def test_every_key_has_an_example_in_the_schema() -> None:
     assert set(VALUES) == set(FILTERS)
 
 
-def test_every_filter_class_has_a_word() -> None:
+def test_every_filter_class_has_a_key() -> None:
     classes = {kind for _, kind in inspect.getmembers(filters, inspect.isclass)}
     assert {kind for kind in classes if type(getattr(kind, "narrows", None)) is bool} == set(FILTERS.values())
     assert len(set(FILTERS.values())) == len(FILTERS)
 
 
-def test_one_including_word_is_needed_and_the_schema_knows_them_all() -> None:
-    needed = {word for alternative in TAGS["then"]["anyOf"] for word in alternative["required"]}
-    assert needed == {"exact"} | {word for word, kind in FILTERS.items() if not kind.narrows}
+def test_the_schema_requires_one_of_the_including_keys() -> None:
+    needed = {key for alternative in TAGS["then"]["anyOf"] for key in alternative["required"]}
+    assert needed == {"exact"} | {key for key, kind in FILTERS.items() if not kind.narrows}
 
 
-@pytest.mark.parametrize("word", FILTERS)
-def test_every_word_is_taken_from_a_spec(word: str) -> None:
-    tags = {"exact": ["1.0"], word: VALUES[word]}
+@pytest.mark.parametrize("key", FILTERS)
+def test_every_key_is_read_from_a_spec(key: str) -> None:
+    tags = {"exact": ["1.0"], key: VALUES[key]}
     found = read_tags(tags, "/tags", lambda *problem: pytest.fail(str(problem)))
-    assert [type(chosen) for chosen in (*found.includes, *found.narrows)] == [FILTERS[word]]
+    assert [type(chosen) for chosen in (*found.includes, *found.narrows)] == [FILTERS[key]]
     (entry,) = read(mirror(f"{{from: nginx, tags: {yaml.safe_dump(tags, default_flow_style=True).strip()}}}")).mirrors
     assert entry.selection == found
 
@@ -88,7 +88,7 @@ def test_every_kind_of_store_is_held_to_a_contract() -> None:
 
 
 @pytest.mark.parametrize("prefix", _KINDS)
-def test_every_kind_of_store_is_known_to_the_grammar_and_the_schema(prefix: str) -> None:
+def test_every_kind_of_store_is_in_the_grammar_and_the_schema(prefix: str) -> None:
     path = "/srv/x" if TRANSPORTS[prefix].has_path else ""
     address = parse_destination(f"{prefix}{path}").store
     assert address == f"{prefix}{path}"
@@ -115,22 +115,22 @@ def test_every_kind_of_store_is_known_to_the_grammar_and_the_schema(prefix: str)
         ("docker.io/team", RegistryStore),
     ],
 )
-def test_every_address_of_the_grammar_opens_as_its_kind(text: str, kind: type[Store]) -> None:
+def test_an_address_opens_the_store_of_its_transport(text: str, kind: type[Store]) -> None:
     async def opened() -> Store:
         return opener(Environment())(parse_destination(text).store)
 
     assert isinstance(asyncio.run(opened()), kind)
 
 
-def _properties(schema: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def _properties(schema: Any, pointer: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(schema, dict):
         for key, value in schema.items():
             if key == "properties":
-                yield from ((f"{place}/{name}", found) for name, found in value.items())
-            yield from _properties(value, f"{place}/{key}")
+                yield from ((f"{pointer}/{name}", found) for name, found in value.items())
+            yield from _properties(value, f"{pointer}/{key}")
     elif isinstance(schema, list):
         for number, value in enumerate(schema):
-            yield from _properties(value, f"{place}/{number}")
+            yield from _properties(value, f"{pointer}/{number}")
 
 
 def _resolved(found: dict[str, Any]) -> dict[str, Any]:
@@ -147,26 +147,26 @@ def test_the_schema_is_json_schema_2020_12() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
-def test_every_property_tells_an_editor_what_it_is() -> None:
-    told = {place: _resolved(found).get("description", "") for place, found in _properties(SCHEMA)}
-    assert len(told) > 20
-    assert [place for place, text in told.items() if not text.endswith(".")] == []
+def test_every_property_has_a_description() -> None:
+    descriptions = {pointer: _resolved(found).get("description", "") for pointer, found in _properties(SCHEMA)}
+    assert len(descriptions) > 20
+    assert [pointer for pointer, text in descriptions.items() if not text.endswith(".")] == []
 
 
-def test_every_field_that_takes_variables_says_so_and_no_other_does() -> None:
+def test_exactly_the_fields_with_variables_are_described_so() -> None:
     """An editor's user reads the schema, and not our code."""
     registry = SCHEMA["$defs"]["registry"]["properties"]
-    told = {name for name, found in registry.items() if "${" in found["description"]}
+    described = {name for name, found in registry.items() if "${" in found["description"]}
     declared = {pointer[-1] for pointer in interpolate._DECLARED if pointer[0] == "registries"}
-    assert told == declared
+    assert described == declared
     assert "${VARIABLE} is expanded" in SCHEMA["properties"]["destinations"]["description"]
     assert "${VARIABLE} is expanded" in SCHEMA["$defs"]["mirror"]["properties"]["from"]["description"]
 
 
-def test_nothing_of_the_schema_takes_unknown_keys_by_silence() -> None:
-    for place, found in _properties({"properties": {"spec": SCHEMA}, "$defs": SCHEMA["$defs"]}):
+def test_every_object_of_the_schema_restricts_its_keys() -> None:
+    for pointer, found in _properties({"properties": {"spec": SCHEMA}, "$defs": SCHEMA["$defs"]}):
         if "object" in _resolved(found).get("type", ()):
-            assert "additionalProperties" in _resolved(found), place
+            assert "additionalProperties" in _resolved(found), pointer
 
 
 def test_the_example_is_valid_for_the_schema_and_for_the_loader() -> None:
@@ -176,7 +176,7 @@ def test_the_example_is_valid_for_the_schema_and_for_the_loader() -> None:
     assert len(spec.mirrors) == len(yaml.safe_load(text)["mirrors"])
 
 
-def test_the_example_shows_every_word() -> None:
+def test_the_example_shows_every_key() -> None:
     document = yaml.safe_load(EXAMPLE.read_bytes())
     assert set(document) == set(SCHEMA["properties"])
     shown = {word for entry in document["mirrors"] if isinstance(entry, dict) for word in entry.get("tags", ())}
@@ -194,6 +194,6 @@ def test_the_example_points_editors_to_the_schema() -> None:
 def test_the_example_passes_validate_and_needs_its_variables(mirrorsync: Mirrorsync) -> None:
     (mirrorsync.directory / "mirror.yaml").write_bytes(EXAMPLE.read_bytes())
     assert mirrorsync("validate", env=VARIABLES, code=0).out.startswith("mirror.yaml is valid: 12 mirrors")
-    told = mirrorsync("validate", env={"HUB_USER": "robot"}, code=2).err
-    assert "the variable HUB_TOKEN is not set" in told
-    assert len(told.splitlines()) == 1
+    error = mirrorsync("validate", env={"HUB_USER": "robot"}, code=2).err
+    assert "the variable HUB_TOKEN is not set" in error
+    assert len(error.splitlines()) == 1

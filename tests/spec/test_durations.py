@@ -1,4 +1,4 @@
-"""Lengths of time as people write them."""
+"""Durations as people write them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from mirrorsync.spec.durations import seconds
         (" 5m ", 300),
     ],
 )
-def test_a_length_of_time_in_seconds(text: str, expected: float) -> None:
+def test_a_duration_is_read_in_seconds(text: str, expected: float) -> None:
     assert seconds(text) == expected
 
 
 @pytest.mark.parametrize(
     "text", ["", " ", "90", "h", "-5m", "5 m", "1.5h", "5M", "30m1h", "5m5m", "٣s", "2h\n3m", "x" * 1000, "999999999d"]
 )
-def test_what_is_no_length_of_time_is_refused_in_one_line(text: str) -> None:
+def test_an_invalid_duration_is_rejected_in_one_line(text: str) -> None:
     with pytest.raises(GrammarError) as caught:
         seconds(text)
     assert caught.value.remedy

@@ -15,7 +15,7 @@ from mirrorsync.spec.selection import Selection
 from mirrorsync.spec.tags import read_tags
 
 LISTED = [Tag(tag) for tag in ("1.0", "1.1", "1.2-rc1", "2.0", "2.0-alpine", "edge", "latest")]
-NO, NO_VERSION = "chosen by no filter", "chosen by no filter (no version)"
+NO, NOT_A_VERSION = "matches no filter", "matches no filter (not a version)"
 
 
 def selection(tags: Mapping[str, Any]) -> Selection:
@@ -46,7 +46,7 @@ def selection(tags: Mapping[str, Any]) -> Selection:
                 "1.2-rc1": NO,
                 "2.0": "+semver >=1.1 <3",
                 "2.0-alpine": NO,
-                "edge": NO_VERSION,
+                "edge": NOT_A_VERSION,
                 "latest": "+exact",
             },
         ),
@@ -58,7 +58,7 @@ def selection(tags: Mapping[str, Any]) -> Selection:
                 "1.2-rc1": "excluded by exclude *-rc*",
                 "2.0": r"+regex \d.*",
                 "2.0-alpine": r"+regex \d.*",
-                "edge": "no version",
+                "edge": "not a version",
                 "latest": NO,
             },
         ),
@@ -80,25 +80,25 @@ def test_each_tag_has_its_reasons(tags: Mapping[str, Any], reasons: Mapping[str,
         {"exact": ["2.0", "edge"], "regex": "1.*"},
     ],
 )
-def test_what_is_wanted_is_what_the_spec_would_choose(tags: Mapping[str, Any]) -> None:
+def test_wanted_tags_are_those_that_the_selection_chooses(tags: Mapping[str, Any]) -> None:
     chosen = selection(tags)
     wanted = {one.tag for one in explain(chosen, LISTED) if one.wanted}
     assert wanted == {exact.tag for exact in chosen.choose(LISTED)}
 
 
-def test_an_exact_tag_that_is_not_there_is_said_not_to_be() -> None:
+def test_an_exact_tag_that_is_missing_is_reported() -> None:
     (*_, absent) = explain(selection({"exact": ["1.0", "3.0"]}), LISTED)
     assert (absent.tag, absent.wanted, absent.reasons) == ("3.0", False, ("not in the repository",))
 
 
-def test_every_word_of_the_spec_is_explained_by_its_name() -> None:
+def test_reasons_name_the_key_of_the_filter() -> None:
     examples = load_schema("mirror")["$defs"]["tags"]["properties"]
     listed = [*LISTED, Tag("v3.0")]
-    for word in FILTERS:
-        value = examples[word]["examples"][0]
-        include = {} if not FILTERS[word].narrows else {"all": True}
-        said = {reason for one in explain(selection({**include, word: value}), listed) for reason in one.reasons}
-        assert any(word in reason for reason in said), word
+    for key in FILTERS:
+        value = examples[key]["examples"][0]
+        include = {} if not FILTERS[key].narrows else {"all": True}
+        said = {reason for one in explain(selection({**include, key: value}), listed) for reason in one.reasons}
+        assert any(key in reason for reason in said), key
 
 
 def test_a_thousand_tags_and_patterns_are_explained_at_once() -> None:

@@ -1,4 +1,4 @@
-"""Which of a repository's tags are wanted: each word of `tags:`, and how they go together."""
+"""Which of a repository's tags are wanted: each key of `tags:`, and how they are combined."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def chosen(tags: Any, listed: Sequence[str] = TAGS) -> str:
         ({"semver": ">=4-slim"}, ""),
     ],
 )
-def test_a_word_includes(tags: dict[str, Any], expected: str) -> None:
+def test_a_filter_includes(tags: dict[str, Any], expected: str) -> None:
     assert chosen(tags) == expected
 
 
@@ -66,7 +66,7 @@ def test_a_word_includes(tags: dict[str, Any], expected: str) -> None:
         ({"all": True, "exclude": ["*-*", "*_*", "[!3]*"]}, "3 3.18 3.18.0 3.18.4 3.19 3.19.1 3.20 3.20.0"),
         ({"exact": ["3.18"], "glob": ["3.19*"], "exclude": ["*-*"]}, "3.18 3.19 3.19.1"),
         ({"all": True, "exclude": ["*"]}, ""),
-        # the newest of each variant, equal versions together, and what is no version not at all
+        # the newest of each variant, equal versions together, without tags that are not versions
         ({"semver": "3.x", "newest": 1}, "3.20 3.20.0"),
         ({"semver": "3.x", "newest": 2}, "3.19.1 3.20 3.20.0"),
         ({"glob": ["3.*"], "newest": 1}, "3.20 3.20.0 3.20-alpine 3.19-slim"),
@@ -81,7 +81,7 @@ def test_a_word_includes(tags: dict[str, Any], expected: str) -> None:
         ({"exact": ["3.18", "9.9"], "semver": "3.x", "newest": 1}, "9.9"),
     ],
 )
-def test_words_unite_and_then_narrow(tags: dict[str, Any], expected: str) -> None:
+def test_including_filters_are_united_and_then_narrowed(tags: dict[str, Any], expected: str) -> None:
     assert chosen(tags) == expected
 
 
@@ -91,7 +91,7 @@ def test_exact_tags_are_wanted_whether_or_not_they_are_listed() -> None:
     assert wanted.choose(()) == (Wanted(Tag("9.9"), Tag("9.9")), Wanted(Tag("latest"), Tag("latest")))
 
 
-def test_only_filters_list_the_repository() -> None:
+def test_exact_tags_need_no_list_of_tags() -> None:
     assert not selection({"exact": ["1", "2", "3"], "newest": 2, "exclude": ["x"]}).lists
     assert selection({"exact": ["1"], "glob": ["x"]}).lists
 
@@ -101,7 +101,7 @@ def test_an_exact_tag_keeps_its_digest_when_a_filter_finds_it_too() -> None:
     assert found.choose(TAGS) == (Wanted(Tag("3.20"), PIN), Wanted(Tag("3.20.0"), Tag("3.20.0")))
 
 
-def test_digests_are_no_tags_and_are_not_narrowed() -> None:
+def test_digests_are_not_narrowed() -> None:
     found = selection({"exact": [str(PIN), "1"], "exclude": ["sha256*"], "newest": 1})
     assert found.exact == (Wanted(None, PIN), Wanted(Tag("1"), Tag("1")))
     assert found.choose(()) == (Wanted(Tag("1"), Tag("1")), Wanted(None, PIN))
@@ -114,11 +114,11 @@ def test_a_tag_that_is_listed_twice_is_wanted_once_under_newest() -> None:
 @pytest.mark.parametrize(
     "tags", [{"regex": "(a+)+b"}, {"glob": ["*a*a*a*a*a*a*a*a*b"]}, {"all": True, "exclude": ["*a*a*a*a*b"]}]
 )
-def test_no_pattern_can_be_made_to_run_for_ever(tags: dict[str, Any]) -> None:
+def test_patterns_run_in_linear_time(tags: dict[str, Any]) -> None:
     # An engine that backtracks would need longer than the age of the earth, and this test would never end.
     assert chosen(tags, ["a" * 128] * 100) in ("", " ".join(["a" * 128] * 100))
 
 
-def test_100_000_tags_are_chosen_from_in_one_go() -> None:
+def test_tags_are_chosen_among_100_000() -> None:
     listed = [f"{major}.{minor}.{patch}" for major in range(10) for minor in range(100) for patch in range(100)]
     assert chosen({"semver": ">=3", "exclude": ["*.9*"], "newest": 2}, listed) == "9.89.88 9.89.89"

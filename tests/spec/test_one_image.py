@@ -1,4 +1,4 @@
-"""Mirrors whose `from:` names one image, of any transport, and what they ask the source for."""
+"""Mirrors whose `from:` names one image, of any transport, and the ref that is resolved at the source."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def exact(tag: str, ref: str | None = None) -> Wanted:
         ("{from: 'dir:img', tag: a}", "dir:/base/img", exact("a", ""), "img"),
     ],
 )  # fmt: skip
-def test_one_image_is_asked_for_as(entry: str, source: str, wanted: Wanted, target: str) -> None:
+def test_one_image_is_selected_as(entry: str, source: str, wanted: Wanted, target: str) -> None:
     (found,) = read(mirror(entry)).mirrors
     assert str(found.source) == source
     assert found.selection == Selection(exact=(wanted,))
@@ -47,9 +47,9 @@ def test_one_image_is_asked_for_as(entry: str, source: str, wanted: Wanted, targ
     assert found.target(found.destinations[0], found.source.repository) == Location("oci:/srv/mirror", target)
 
 
-@pytest.mark.parametrize("place", ["oci:disk", "oci-archive:a.tar", "docker-archive:a.tar", "docker-daemon:"])
-def test_all_repositories_of_a_place_can_be_wanted(place: str) -> None:
-    (found,) = read(mirror(f"{{from: '{place}', tags: {{all: true}}}}")).mirrors
+@pytest.mark.parametrize("address", ["oci:disk", "oci-archive:a.tar", "docker-archive:a.tar", "docker-daemon:"])
+def test_all_repositories_of_a_store_can_be_wanted(address: str) -> None:
+    (found,) = read(mirror(f"{{from: '{address}', tags: {{all: true}}}}")).mirrors
     assert found.whole_store
     assert found.source.repository == ""
 
@@ -65,7 +65,9 @@ def test_all_repositories_of_a_place_can_be_wanted(place: str) -> None:
         ("dir:img", Location("dir:/base/img", "")),
     ],
 )
-def test_a_destination_spells_names_in_its_own_way(destination: str, location: Location) -> None:
+def test_repository_names_are_in_the_canonical_spelling_of_the_destination(
+    destination: str, location: Location
+) -> None:
     text = f"version: 1\ndestinations: {{there: '{destination}'}}\nmirrors: [nginx:1]\n"
     (found,) = read(text).mirrors
     assert found.target(found.destinations[0], found.source.repository) == location
@@ -83,7 +85,7 @@ def test_platforms_and_referrers_come_from_the_mirror_or_the_defaults() -> None:
     assert second.referrers is False
 
 
-def test_what_is_followed_is_asked_again_before_a_saved_plan_runs() -> None:
+def test_the_followed_ref_of_a_mirror_is_its_tag_or_pick() -> None:
     def followed(entry: str) -> str | None:
         (found,) = read(mirror(entry)).mirrors
         (wanted,) = found.selection.exact

@@ -20,11 +20,11 @@ TWO = "version: 1\ndestinations: {corp: harbor.example/mirror, disk: oci:m}\n"
 
 
 def words(mirror: Mirror) -> str:
-    """Return a mirror in one line: source, what is wanted by name, targets."""
+    """Return a mirror in one line: source, exact tags and filters, targets."""
     selection = mirror.selection
     exact = ["@".join(dict.fromkeys(filter(None, (wanted.tag, wanted.ref)))) for wanted in selection.exact]
     wanted = [*exact, *(type(chosen).__name__ for chosen in selection.includes)]
-    targets = [str(mirror.target(place, mirror.source.repository)) for place in mirror.destinations]
+    targets = [str(mirror.target(destination, mirror.source.repository)) for destination in mirror.destinations]
     return f"{mirror.source} [{' '.join(wanted)}] {' '.join(targets)}"
 
 
@@ -45,9 +45,9 @@ SHORT = {
 LONG = {
     '{from: nginx, tags: ["1.20", latest]}': "docker.io/library/nginx [1.20 latest] oci:/srv/mirror:library/nginx",
     f'{{from: nginx, tags: ["1@{A}", "{A}"]}}': f"docker.io/library/nginx [1@{A} {A}] oci:/srv/mirror:library/nginx",
-    "{from: nginx, tags: {all: yes}}": "docker.io/library/nginx [Everything] oci:/srv/mirror:library/nginx",
+    "{from: nginx, tags: {all: yes}}": "docker.io/library/nginx [All] oci:/srv/mirror:library/nginx",
     '{from: nginx, tags: {exact: ["1"], glob: ["2*"], regex: "3", semver: "4", all: true, exclude: [x], newest: 1}}': (
-        "docker.io/library/nginx [1 Globs Expression Versions Everything] oci:/srv/mirror:library/nginx"
+        "docker.io/library/nginx [1 Glob Regex Semver All] oci:/srv/mirror:library/nginx"
     ),
     '{from: "${USER}.example/x", tags: [!!str 1.20]}': "robot.example/x [1.20] oci:/srv/mirror:x",
     '{from: quay.io/a/b, tags: [v1], name: "{host}/{repository}"}': "quay.io/a/b [v1] oci:/srv/mirror:quay.io/a/b",
@@ -90,13 +90,13 @@ def test_a_mirror_is_read_as(entry: str, expected: str) -> None:
         ),
     ],
 )
-def test_defaults_hold_where_a_mirror_says_nothing(rest: str, expected: str) -> None:
+def test_defaults_are_used_if_a_mirror_has_no_value(rest: str, expected: str) -> None:
     (found,) = read(TWO + rest).mirrors
     assert words(found) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "location"),
     [
         ("harbor.example", Location("harbor.example", "")),
         ("harbor.example/", Location("harbor.example", "")),
@@ -110,9 +110,9 @@ def test_defaults_hold_where_a_mirror_says_nothing(rest: str, expected: str) -> 
         ('"oci:/srv/ä b"', Location("oci:/srv/ä b", "")),
     ],
 )
-def test_a_destination_is_read_as(text: str, place: Location) -> None:
+def test_a_destination_is_read_as(text: str, location: Location) -> None:
     spec = read(f"version: 1\ndestinations: {{d: {text}}}\nmirrors: [nginx:1]\n")
-    assert spec.destinations["d"].place == place
+    assert spec.destinations["d"].location == location
 
 
 def test_all_of_a_layout_can_be_a_source() -> None:
@@ -124,12 +124,12 @@ def test_all_of_a_layout_can_be_a_source() -> None:
     assert found.target(disk, "") == Location("oci:/srv/mirror", "usb/in")
 
 
-def test_the_same_tag_may_go_to_two_places() -> None:
+def test_the_same_tag_may_go_to_two_destinations() -> None:
     spec = read(TWO + 'mirrors:\n- {from: nginx, tags: ["1"], to: corp}\n- {from: nginx, tags: ["1"], to: disk}\n')
     assert len(spec.mirrors) == 2
 
 
-def test_settings_are_those_of_one_canonical_host_with_paths_from_the_specs_directory() -> None:
+def test_host_settings_have_canonical_hosts_and_absolute_paths() -> None:
     settings = """\
   Index.Docker.io:
     username: ${USER}
@@ -185,7 +185,7 @@ def test_settings_are_those_of_one_canonical_host_with_paths_from_the_specs_dire
         ("${USER}${TOKEN}", f"robot{SECRET}"),
     ],
 )
-def test_variables_are_filled_in_once(written: str, password: str) -> None:
+def test_variables_are_expanded_once(written: str, password: str) -> None:
     spec = read(mirror("nginx:1") + f"registries: {{h.example: {{username: u, password: '{written}'}}}}\n")
     found = spec.registries["h.example"].password
     assert found is not None
@@ -219,11 +219,11 @@ def vars_of(spec: Spec) -> str:
 
 
 @pytest.mark.parametrize("text", ["---\n{}", "{}...\n", "\ufeff{}", "# first\n{}# last\n"])
-def test_markers_byte_order_mark_and_comments_do_no_harm(text: str) -> None:
+def test_markers_byte_order_mark_and_comments_are_ignored(text: str) -> None:
     assert len(read(text.replace("{}", mirror("nginx:1"))).mirrors) == 1
 
 
-def test_a_spec_knows_its_source_and_the_digest_of_its_bytes() -> None:
+def test_a_spec_has_its_source_and_the_digest_of_its_bytes() -> None:
     text = mirror("nginx:1")
     assert read(text).source == "mirror.yaml"
     assert read(text).digest == Digest.of(text.encode())
@@ -231,13 +231,13 @@ def test_a_spec_knows_its_source_and_the_digest_of_its_bytes() -> None:
     assert read(text).digest != read(text + "# changed\n").digest
 
 
-def test_a_tag_of_any_case_and_128_characters_is_one() -> None:
+def test_a_tag_of_128_characters_in_any_case_is_valid() -> None:
     tag = "_" + "Aa.9-_" * 21 + "z"
     (found,) = read(mirror(f'{{from: nginx, tags: ["{tag}"]}}')).mirrors
     assert found.selection.exact == (Wanted(Tag(tag), Tag(tag)),)
 
 
-def test_paths_start_from_the_directory_of_the_spec_and_not_from_that_of_the_process(mirrorsync: Mirrorsync) -> None:
+def test_relative_paths_start_from_the_directory_of_the_spec(mirrorsync: Mirrorsync) -> None:
     elsewhere = mirrorsync.directory / "etc"
     elsewhere.mkdir()
     (elsewhere / "m.yaml").write_text(

@@ -1,4 +1,4 @@
-"""Every kind of mistake in a spec is told with its line, its place, and what to write instead."""
+"""Every kind of mistake in a spec is reported with its line, its pointer, and what to write instead."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PROBLEM = re.compile(r"mirror\.yaml:\d+(:\d+)?:( (/\S*):)? [^;]+; \S.*")
 
 
 @pytest.mark.parametrize("case", WRONG, ids=lambda case: case.name)
-def test_a_mistake_is_told_in_these_words(case: Case) -> None:
+def test_a_mistake_has_this_message(case: Case) -> None:
     error = refusal(case.spec)
     assert error.lines() == [f"mirror.yaml:{line}" for line in case.says]
     assert error.exit_code is ExitCode.USAGE
 
 
 @pytest.mark.parametrize("case", WRONG, ids=lambda case: case.name)
-def test_a_mistake_is_one_printable_line_with_place_and_remedy(case: Case) -> None:
+def test_a_mistake_is_one_printable_line_with_position_and_remedy(case: Case) -> None:
     for line in refusal(case.spec).lines():
         assert PROBLEM.fullmatch(line), line
         assert line.isprintable()
@@ -38,7 +38,7 @@ def test_a_mistake_never_shows_a_secret(case: Case) -> None:
     assert "12345678" not in shown
 
 
-def test_there_are_cases_of_every_kind() -> None:
+def test_there_are_enough_cases_with_distinct_names() -> None:
     assert len(WRONG) > 150
     assert len({case.name for case in WRONG}) == len(WRONG)
 
@@ -57,7 +57,7 @@ def test_there_are_cases_of_every_kind() -> None:
     ],
     ids=["Latin-1", "UTF-16", "NUL", "escape", "large", "deep lists", "deep mappings"],
 )
-def test_bytes_that_are_no_spec_are_refused(text: bytes, line: str) -> None:
+def test_bytes_that_are_not_a_spec_are_rejected(text: bytes, line: str) -> None:
     assert refusal(text).lines() == [f"mirror.yaml:{line}"]
 
 
@@ -67,13 +67,13 @@ def test_a_file_of_the_largest_size_is_read() -> None:
     refusal(text + b"#" * (MAX_BYTES - len(text) + 1))
 
 
-def test_problems_come_in_the_order_of_the_file() -> None:
+def test_problems_are_in_the_order_of_the_file() -> None:
     lines = [problem.line for problem in refusal("mirrors:\n- 1\n- {tags: [a]}\n- 3\nfoo: 1\n").problems]
     assert lines == sorted(lines, key=lambda line: line or 0)
     assert lines == [1, 2, 3, 4, 5]
 
 
-def test_validate_tells_them_all_and_exits_2(mirrorsync: Mirrorsync) -> None:
+def test_validate_reports_all_problems_and_exits_2(mirrorsync: Mirrorsync) -> None:
     case = next(case for case in WRONG if case.name == "yaml: several mistakes at once")
     (mirrorsync.directory / "mirror.yaml").write_text(case.spec)
     done = mirrorsync("validate", env=ENVIRONMENT, code=2)
@@ -82,7 +82,7 @@ def test_validate_tells_them_all_and_exits_2(mirrorsync: Mirrorsync) -> None:
     assert lines == case.says
 
 
-def test_validate_tells_them_as_json_too(mirrorsync: Mirrorsync) -> None:
+def test_validate_reports_problems_as_json(mirrorsync: Mirrorsync) -> None:
     (mirrorsync.directory / "mirror.yaml").write_text(mirror("{from: nginx, tags: [1.20]}"))
     (problem,) = mirrorsync("validate", "--json", code=2).json()["problems"]
     assert problem == {
