@@ -1,4 +1,4 @@
-"""The documents of commands with a short answer: list-tags, login, logout, serve."""
+"""The documents of list-tags, login, logout and serve."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mirrorsync.documents.envelope import document
 
-if TYPE_CHECKING:  # `login --get` starts without what these need
+if TYPE_CHECKING:  # `login --get` starts faster without these imports
     from mirrorsync.credentials import Kept
     from mirrorsync.oci.reference import Location
     from mirrorsync.spec.explain import Verdict
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # `login --get` starts without what these need
 def tags_document(
     place: Location, names: Iterable[str], verdicts: Iterable[tuple[str, Verdict]] | None = None
 ) -> dict[str, Any]:
-    """Return a list of tags as a document. verdicts: every name with what the filters say of it, if they are told."""
+    """Return a list of tags as a document. verdicts: every name with the filters' verdict on it, for `--explain`."""
     members: dict[str, Any] = {"store": place.store, "repository": place.repository, "tags": list(names)}
     if verdicts is not None:
         members["explained"] = [
@@ -28,7 +28,7 @@ def tags_document(
 def login_document(
     host: str, namespace: str, username: str, kept: Kept | None = None, *, checked: bool = False
 ) -> dict[str, Any]:
-    """Return a login as a document. kept: where it was put, None if it was only looked up. checked: with the host."""
+    """Return a login as a document. kept: where it was stored, None if only looked up. checked: by the host."""
     members: dict[str, Any] = {"host": host, "namespace": namespace, "username": username}
     if kept is not None:
         members |= {"checked": checked, "file": str(kept.path), "helper": kept.helper or None}

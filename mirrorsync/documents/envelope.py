@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 Kind = Literal["error", "images", "inspection", "login", "logout", "plan", "report", "serving", "tags", "validation"]
 
-# The version of a kind goes up when its readers have to change. The schema of each is schemas/KIND.schema.json.
+# The version of a kind is raised if its readers have to change. The schema of each is schemas/KIND.schema.json.
 VERSIONS: Final[Mapping[Kind, int]] = {
     "error": 1,
     "images": 1,
@@ -23,7 +23,7 @@ VERSIONS: Final[Mapping[Kind, int]] = {
 
 
 def full_name(kind: Kind) -> str:
-    """Return a kind as documents say it: `mirrorsync.plan`."""
+    """Return a kind as it is written in documents: `mirrorsync.plan`."""
     return f"mirrorsync.{kind}"
 
 

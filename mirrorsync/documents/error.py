@@ -26,7 +26,7 @@ def error_json(error: MirrorsyncError) -> dict[str, Any]:
 
 
 def error_document(error: MirrorsyncError) -> dict[str, Any]:
-    """Return the document that stands on stdout when there is no result to give."""
+    """Return the document that is written to stdout if a command fails without a result."""
     shown = error_json(error)
     if isinstance(error, SpecError):
         shown["problems"] = _problems_json(error.problems)
@@ -34,7 +34,7 @@ def error_document(error: MirrorsyncError) -> dict[str, Any]:
 
 
 def validation_document(source: str, problems: Sequence[Problem] = ()) -> dict[str, Any]:
-    """Return what a check of a spec found. source: the path of its file."""
+    """Return the problems of a spec as a document. source: the path of its file."""
     return document("validation", {"spec": source, "problems": _problems_json(problems)})
 
 

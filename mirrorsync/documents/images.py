@@ -1,4 +1,4 @@
-"""The images that a spec comes to now, as a JSON document (schemas/images.schema.json)."""
+"""The images that a spec wants now, as a JSON document (schemas/images.schema.json)."""
 
 from __future__ import annotations
 

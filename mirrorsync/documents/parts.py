@@ -1,4 +1,4 @@
-"""The objects that several documents have: locations, the spec's stamp, images, their changes, failures, amounts."""
+"""Objects that several documents share: locations, the spec's stamp, images, their changes, failures, amounts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def location_json(location: Location) -> dict[str, str]:
 
 
 def bare_json(content: Descriptor | None) -> dict[str, Any] | None:
-    """Return media type, digest and size of some content, null for none."""
+    """Return media type, digest and size of a descriptor, or null."""
     return content.bare().to_json() if content else None
 
 

@@ -1,4 +1,4 @@
-"""Plans as JSON documents, to be saved, looked at, and carried out exactly; schemas/plan.schema.json describes them."""
+"""Plans as JSON documents, to save, show, and apply exactly (schemas/plan.schema.json)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob
 
 KIND: Final = full_name("plan")
 VERSION: Final = VERSIONS["plan"]
-# A plan, whole or cut off, is told from a spec (which is YAML, and so may be JSON) by these.
+# These tell a plan, whole or truncated, from a spec (which is YAML, and so may be JSON).
 _OBJECT = re.compile(rb"\s*\{")
 _KIND = re.compile(rb'"kind"\s*:\s*"%s"' % re.escape(KIND.encode()))
 
@@ -69,32 +69,32 @@ def plan_text(plan: Plan) -> Iterator[str]:
 
 
 def read_plan(data: bytes, name: str) -> Plan | None:
-    """Return the plan that a file holds, None if it is something else (a spec). name: the file's, for errors.
+    """Return the plan in a file, None if the file is not a plan (but a spec). name: the file's, for errors.
 
-    The file may have been edited: every value in it is checked, also those that do not become part of the plan.
-    Failures do not, but for what policies refuse: what failed when the plan was made is no part of what it does.
-    Raises: UsageError for a damaged plan, with the place of the damage, and for a plan of another version.
+    The file may have been edited: every value is checked, including those that do not become part of the plan.
+    Failures are not read, except refusals of policies: what failed when the plan was made is not a part of it.
+    Raises: UsageError for a damaged plan, with the JSON pointer of the damage, and for a plan of another version.
     """
     if _OBJECT.match(data) is None or _KIND.search(data) is None:
         return None
     try:
         source = data.decode("utf-8")
-        del data  # a plan of 20,000 images has 30 MB, and the text has them again
+        del data  # a plan of 20,000 images has 30 MB, and its text as many again
         return _Reader().plan(Document(source))
     except Damaged as error:
-        if error.place[:1] in (("kind",), ("version",)):
+        if error.path[:1] in (("kind",), ("version",)):
             message = f"{printable(name)} is not a plan of version {VERSION}"
             raise UsageError(message, remedy="make one with `mirrorsync plan --output`") from error
         where, reason = printable(error.pointer), error.reason
     except json.JSONDecodeError as error:
-        where, reason = f"line {error.lineno}, column {error.colno}", "it is not JSON"
+        where, reason = f"line {error.lineno}, column {error.colno}", "not JSON"
     except (ValueError, RecursionError):  # not UTF-8, a number of thousands of digits, nested thousands deep
-        where, reason = "/", "it is not JSON that a plan can be"
+        where, reason = "/", "not the JSON of a plan"
     raise UsageError(f"{printable(name)} is a damaged plan (at {where}): {reason}", remedy="make a new plan")
 
 
 def _head(plan: Plan) -> dict[str, Any]:
-    """Return all of the document but what there are thousands of."""
+    """Return the document without its long lists, images and steps."""
     return document(
         "plan",
         {
@@ -172,7 +172,7 @@ class _Reader(Values):
 
     def __init__(self) -> None:
         super().__init__()
-        self._done: set[str] = set()  # the steps so far
+        self._done: set[str] = set()  # the ids of the steps read so far
         self._members: Mapping[str, Read[Any]] = {
             "kind": one_of({KIND: KIND}),
             "version": self._version,
@@ -202,39 +202,39 @@ class _Reader(Values):
                 elif key in self._members:
                     read[key] = self._members[key](found.value())
                 else:
-                    raise Damaged("it is not a member of this object")
+                    raise Damaged("unknown member")
         check_names(read, (*self._members, *self._lists))
         refused = tuple(refusal(change) for change in read["images"] if change.state == State.REFUSED)
         plan = Plan(read["created"], read["spec"], read["images"], read["steps"], refused, read["totals"])
         for number, change in enumerate(plan.changes):
             if change.step and change.step not in self._done:
-                raise Damaged("no step has this id", "images", number, "step")
+                raise Damaged("not the id of a step", "images", number, "step")
         if read["read_bytes"] != plan.read_bytes:
-            raise Damaged("it is not what the steps read", "read_bytes")
+            raise Damaged("not the sum of the steps", "read_bytes")
         return plan
 
     def needs(self, value: Any) -> tuple[str, ...]:
-        """Return the ids of steps that came before."""
+        """Return the ids of earlier steps."""
         return items(value, self._need)
 
     def _need(self, value: Any) -> str:
         name = self.shared(value)
-        if name not in self._done:  # it would be waited for without end
-            raise Damaged("no step before this one has this id")
+        if name not in self._done:  # the run would wait for it without end
+            raise Damaged("not the id of an earlier step")
         return name
 
     def _step(self, value: Any) -> Step:
         word = value.get("do") if type(value) is dict else None
         if type(word) is not str or word not in self._kinds:
-            raise Damaged(f"it is not one of {', '.join(_STEPS)}", "do")
+            raise Damaged(f"not one of {', '.join(_STEPS)}", "do")
         read = members(value, self._kinds[word])
         name = read.pop("id")
         del read["do"]
         step: Step = _STEPS[word](**read)
         if name != step.id:
-            raise Damaged("it is not the id of this step", "id")
+            raise Damaged("not the id of this step", "id")
         if name in self._done:
-            raise Damaged("another step has it", "id")
+            raise Damaged("duplicate id", "id")
         self._done.add(name)
         return step
 
@@ -249,9 +249,9 @@ class _Reader(Values):
         read = members(value, self._image)
         source, followed, platforms = read.pop("source"), read.pop("followed"), read.pop("platforms")
         if source is None and (followed is not None or platforms):
-            raise Damaged("it is missing for what is followed there", "source")
+            raise Damaged("missing, but followed or platforms are set", "source")
         if read["before"] is None and read["after"] is None:
-            raise Damaged("nothing was there, and nothing will be", "after")
+            raise Damaged("before and after are both null", "after")
         return Change(origin=Origin(source, followed, platforms) if source is not None else None, **read)
 
     def _stamp(self, value: Any) -> SpecStamp:
@@ -259,7 +259,7 @@ class _Reader(Values):
 
     def _all_totals(self, value: Any) -> dict[str, Totals]:
         if type(value) is not dict:
-            raise Damaged("it is not an object")
+            raise Damaged("not an object")
         stores = {}
         for store, totals in value.items():
             with inside(store):
@@ -268,7 +268,7 @@ class _Reader(Values):
 
     def _version(self, value: Any) -> int:
         if type(value) is not int or value != VERSION:
-            raise Damaged("it is another version")
+            raise Damaged("another version")
         return value
 
 
@@ -281,7 +281,7 @@ def _locations_json(locations: Iterable[Location]) -> list[dict[str, str]]:
     return [location_json(location) for location in locations]
 
 
-# Every field of a step is one of few kinds, and a field's name tells which: how it is written, and how it is read.
+# By field name of steps: how it is written, and how it is read.
 _FIELDS: Final[Mapping[str, _Field]] = {
     "blob": _Field(bare_json, _Reader.content),
     "manifest": _Field(bare_json, _Reader.content),

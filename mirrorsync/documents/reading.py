@@ -1,4 +1,4 @@
-"""Reading JSON that may be damaged: values are checked while they are read, and every complaint has its place."""
+"""Read JSON that may be damaged: values are checked while they are read, and each error has a JSON pointer."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from typing import Any, Final, TypeVar
 from mirrorsync.errors import GrammarError
 
 T = TypeVar("T")
-# Takes a value as `json` has it, returns what it stands for. Raises: Damaged, GrammarError.
+# Takes a value as `json` returns it, and returns our value for it. Raises: Damaged, GrammarError.
 Read = Callable[[Any], T]
 
-MAX_COUNT: Final = 2**63 - 1  # int64, as sizes are in the image spec
+MAX_COUNT: Final = 2**63 - 1  # int64, as for sizes in the image spec
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 class Damaged(Exception):
-    """A value is not what it should be. place: the keys and numbers that lead to it, from the outside in."""
+    """A value is not valid. path: the keys and indexes that lead to it, from the outside in."""
 
-    def __init__(self, reason: str, *place: str | int) -> None:
+    def __init__(self, reason: str, *path: str | int) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.place = place
+        self.path = path
 
     def inside(self, key: str | int) -> Damaged:
-        """Return the same complaint as the object or list has it that holds the value under `key`."""
-        return Damaged(self.reason, key, *self.place)
+        """Return the same error for the object or list that has the value under `key`."""
+        return Damaged(self.reason, key, *self.path)
 
     @property
     def pointer(self) -> str:
-        """The place as a JSON pointer (RFC 6901)."""
-        return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in self.place) or "/"
+        """The path as a JSON pointer (RFC 6901)."""
+        return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in self.path) or "/"
 
 
 def members(value: Any, fields: Mapping[str, Read[Any]], optional: Collection[str] = ()) -> dict[str, Any]:
-    """Return the members of an object, each read by its entry in `fields`. Raises: Damaged, also for other members."""
+    """Return the members of an object, each read by its entry in `fields`. Raises: Damaged, also for unknown ones."""
     if type(value) is not dict:
-        raise Damaged("it is not an object")
+        raise Damaged("not an object")
     if value.keys() != fields.keys():
         check_names(value, fields, optional)
     key, read = "", {}
@@ -54,20 +54,20 @@ def members(value: Any, fields: Mapping[str, Read[Any]], optional: Collection[st
 
 
 def check_names(found: Iterable[str], known: Iterable[str], optional: Collection[str] = ()) -> None:
-    """See that the members that were found are the known ones. Raises: Damaged."""
+    """Check that the members that were found are the known ones. Raises: Damaged."""
     found, known = list(found), list(known)
     for key in known:
         if key not in found and key not in optional:
-            raise Damaged("it is missing", key)
+            raise Damaged("missing", key)
     for key in found:
         if key not in known:
-            raise Damaged("it is not a member of this object", key)
+            raise Damaged("unknown member", key)
 
 
 def items(value: Any, read: Read[T]) -> tuple[T, ...]:
     """Return the elements of a list. Raises: Damaged."""
     if type(value) is not list:
-        raise Damaged("it is not a list")
+        raise Damaged("not a list")
     return tuple(numbered(value, read))
 
 
@@ -98,76 +98,76 @@ def inside(key: str | int) -> Iterator[None]:
 def text(value: Any) -> str:
     """Return a string."""
     if type(value) is not str:
-        raise Damaged("it is not a string")
+        raise Damaged("not a string")
     return value
 
 
 def some_text(value: Any) -> str:
     """Return a string that is not empty."""
     if not text(value):
-        raise Damaged("it is empty")
+        raise Damaged("empty")
     return str(value)
 
 
 def integer(value: Any) -> int:
-    """Return an integer; true is none."""
+    """Return an integer; true is not one."""
     if type(value) is not int:
-        raise Damaged("it is not an integer")
+        raise Damaged("not an integer")
     return value
 
 
 def count(value: Any) -> int:
-    """Return an integer that can be a size or a number of things."""
+    """Return an integer that is valid as a size or a count."""
     if not 0 <= integer(value) <= MAX_COUNT:
-        raise Damaged("it is negative or too large")
+        raise Damaged("negative or too large")
     return int(value)
 
 
 def at_least_one(value: Any) -> int:
-    """Return a number of things that are there."""
+    """Return a count that is not 0."""
     if not count(value):
-        raise Damaged("it is 0")
+        raise Damaged("must not be 0")
     return int(value)
 
 
 def one_of(options: Mapping[str, T]) -> Read[T]:
-    """Return a reader for one of a few words, which gives what the word stands for."""
+    """Return a reader for one of a few words, which returns the option of that word."""
 
     def read(value: Any) -> T:
         if type(value) is not str or value not in options:
-            raise Damaged(f"it is not one of {', '.join(options)}")
+            raise Damaged(f"not one of {', '.join(options)}")
         return options[value]
 
     return read
 
 
 def or_null(read: Read[T]) -> Read[T | None]:
-    """Return a reader that also takes null, for None."""
+    """Return a reader that also accepts null, as None."""
     return lambda value: None if value is None else read(value)
 
 
 class Document:
-    """One object in a JSON text, taken apart from front to back.
+    """One object in a JSON text, read as a stream from front to back.
 
-    Nothing of it is kept: of a list with many elements there is one at a time. Methods raise json.JSONDecodeError for
-    what is not JSON, and Damaged for what is, but ambiguous or beyond it (a member that is there twice, NaN).
+    Of a list with many elements only one is in memory at a time. Methods raise json.JSONDecodeError for text that is
+    not JSON, and Damaged for ambiguous members (duplicate keys) and extensions of JSON (NaN).
     """
 
     def __init__(self, source: str) -> None:
         self._source = source
         self._at = 0
-        self._decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_number)
+        self._decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_reject_constant)
 
     def members(self) -> Iterator[str]:
-        """Yield the name of each member; its value or its elements have to be taken before the next."""
+        """Yield the name of each member; its value or its elements have to be read before the next name."""
         if not self._took("{"):
-            raise Damaged("it is not an object")
+            raise Damaged("not an object")
         seen: set[str] = set()
         more = not self._took("}")
         while more:
             key = text(self.value())
             if key in seen:
-                raise Damaged("it stands there twice", key)
+                raise Damaged("duplicate member", key)
             seen.add(key)
             self._take(":")
             yield key
@@ -178,14 +178,14 @@ class Document:
             raise self._broken("Extra data")
 
     def value(self) -> Any:
-        """Take a value, whole."""
+        """Read a whole value."""
         value, self._at = self._decoder.raw_decode(self._source, self._next())
         return value
 
     def elements(self) -> Iterator[Any]:
-        """Take a list, element by element. Raises: Damaged."""
+        """Read a list, element by element. Raises: Damaged."""
         if not self._took("["):
-            raise Damaged("it is not a list")
+            raise Damaged("not a list")
         return self._elements()
 
     def _elements(self) -> Iterator[Any]:
@@ -219,9 +219,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
         names = [name for name, _ in pairs]
-        raise Damaged("it stands there twice", next(name for name in names if names.count(name) > 1))
+        raise Damaged("duplicate member", next(name for name in names if names.count(name) > 1))
     return made
 
 
-def _no_number(word: str) -> Any:
+def _reject_constant(word: str) -> Any:
     raise Damaged(f"{word} is not JSON")

@@ -12,7 +12,7 @@ from mirrorsync.sync.run.report import Report
 def report_document(report: Report, code: int | None = None) -> dict[str, Any]:
     """Return a report as a document.
 
-    code: what the process exits with, where it knows more than the report (which signal told it to stop).
+    code: the exit code of the process, if it is not that of the report (by the signal that stopped it).
     """
     counts = report.counts
     return document(

@@ -1,4 +1,4 @@
-"""Locations, descriptors and names as they are read from a document: each checked, and equal ones made once."""
+"""Locations, descriptors and names, read from a document: each is checked, and equal ones share one object."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
 class Values:
-    """Reads values, and remembers them: many thousands of images have few places, and their steps name them again.
+    """Reads values and remembers them: thousands of images have few locations, and their steps repeat them.
 
-    Methods take a value as `json` has it, and raise Damaged or GrammarError.
+    Methods take a value as `json` returns it, and raise Damaged or GrammarError.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Values:
         self._location = {"store": self.store, "repository": text}
 
     def shared(self, value: Any) -> str:
-        """Return a string that others may be equal to."""
+        """Return a string; equal strings share one object."""
         return self._texts.setdefault(text(value), value)
 
     def content(self, value: Any) -> Descriptor:
@@ -48,27 +48,27 @@ class Values:
     def _known(self, value: dict[str, Any]) -> Descriptor | None:
         digest, size = value.get("digest"), value.get("size")
         known = self._contents.get(digest) if type(digest) is str else None
-        # Types are looked at, since 1.0 and true are equal to 1.
+        # Types are compared too, since 1.0 and true are equal to 1.
         if known is None or type(size) is not int or len(value) != len(self._content):
             return None
         return known if (value.get("mediaType"), size) == (known.media_type, known.size) else None
 
     def location(self, value: Any) -> Location:
-        """Return a location, spelled as its store spells it."""
+        """Return a location in the canonical spelling of its store."""
         read = members(value, self._location)
         key = (read["store"], read["repository"])
         known = self._locations.get(key)
         if known is None:
             with inside("repository"):
                 if read["repository"] and canonical_repository(*key) != read["repository"]:
-                    raise Damaged("it is not spelled as the store spells it")
+                    raise Damaged("not the canonical spelling of a repository")
             known = self._locations[key] = Location(*key)
         return known
 
     def locations(self, value: Any) -> tuple[Location, ...]:
         """Return locations, at least one."""
         if value == []:
-            raise Damaged("it is empty")
+            raise Damaged("empty")
         return items(value, self.location)
 
     def store(self, value: Any) -> str:
@@ -82,7 +82,7 @@ class Values:
         else:
             canonical = transport.address(self.path(address).removeprefix(transport.scheme), "/")
         if canonical != address:
-            raise Damaged("it is not the address of a store")
+            raise Damaged("not the address of a store")
         return self._stores.setdefault(address, address)
 
     def digest(self, value: Any) -> Digest:
@@ -102,7 +102,7 @@ class Values:
         return self.shared(check_repository(text(value)))
 
     def followed(self, value: Any) -> Ref:
-        """Return what a source is asked for."""
+        """Return the ref that is followed at a source."""
         return parse_ref(text(value))
 
     def platforms(self, value: Any) -> tuple[Platform, ...]:
@@ -115,18 +115,18 @@ class Values:
         try:
             name.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError as error:
-            raise Damaged("it is not a path") from error
+            raise Damaged("not a path") from error
         if not name or "\0" in name:
-            raise Damaged("it is not a path")
+            raise Damaged("not a path")
         return name
 
     def time(self, value: Any) -> str:
         """Return a time: UTC, ISO 8601."""
         if _TIME.fullmatch(text(value)) is None:
-            raise Damaged("it is not a time such as 2026-01-31T12:00:00Z")
+            raise Damaged("not a time such as 2026-01-31T12:00:00Z")
         return str(value)
 
     def _media_type(self, value: Any) -> str:
         if not 0 < len(text(value)) <= _MAX_MEDIA_TYPE:
-            raise Damaged("it is not a media type")
+            raise Damaged("not a media type")
         return self.shared(value)

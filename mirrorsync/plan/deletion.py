@@ -1,4 +1,4 @@
-"""Deleting one image, as a plan: a tag alone, or a manifest with the tags that it has, never more than was asked."""
+"""Plan the deletion of one image: a single tag, or a manifest with all its tags; never more than requested."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _SHOWN: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """What has the digest of an image in its repository: tags, and indexes (by their tags) that name it."""
+    """What shares the digest of an image in its repository: tags, and indexes (by their tags) that list it."""
 
     tags: tuple[Tag, ...] = ()
     indexes: tuple[Tag, ...] = ()
 
-    def beside(self, *tags: Tag | None) -> Sharing:
-        """Return what has it beside these tags."""
+    def without(self, *tags: Tag | None) -> Sharing:
+        """Return the same without these tags."""
         return Sharing(tuple(tag for tag in self.tags if tag not in tags), self.indexes)
 
 
 @dataclass(frozen=True, slots=True)
-class Doomed:
-    """What is known of an image that is to be deleted.
+class DeletionTarget:
+    """An image that is to be deleted.
 
-    tag: the one that was named, None if the digest was. content: its root. sharing: None if it was not looked for.
-    stays: what goes on without it, such as signatures.
+    tag: the tag to delete, None if the image was given by its digest. content: its root. sharing: None if it was not
+    looked up. stays: what is not deleted with it, such as signatures.
     """
 
     target: Location
@@ -44,46 +44,44 @@ class Doomed:
     stays: tuple[Related, ...] = ()
 
 
-def plan_deletion(doomed: Doomed, *, all_tags: bool, spec: SpecStamp, created: str) -> Plan:
+def plan_deletion(image: DeletionTarget, *, all_tags: bool, spec: SpecStamp, created: str) -> Plan:
     """Return the plan that deletes an image.
 
-    all_tags: the image with every tag that it has. spec: what stands for the spec, since there is none. created: UTC,
-    ISO 8601. Raises: StillUsed if more would go than was asked for, or an index would be broken.
+    all_tags: delete the image with all its tags. spec: a stamp in place of a spec's, since no spec is involved.
+    created: UTC, ISO 8601. Raises: StillUsed if more would be deleted than requested, or an index would be broken.
     """
     step: DeleteTag | DeleteManifest
-    tag = doomed.tag
+    tag = image.tag
     if tag is not None and not all_tags:
-        beside = (doomed.sharing or Sharing()).beside(tag)
-        step = DeleteTag(doomed.target, tag, doomed.content)
+        others = (image.sharing or Sharing()).without(tag)
+        step = DeleteTag(image.target, tag, image.content)
         sharing = (
-            *(Related("tag", name) for name in beside.tags),
-            *(Related("index", name) for name in beside.indexes),
+            *(Related("tag", name) for name in others.tags),
+            *(Related("index", name) for name in others.indexes),
         )
     else:
-        shared = doomed.sharing or Sharing()
-        check_deletable(doomed, shared, all_tags=all_tags)
+        shared = image.sharing or Sharing()
+        check_deletable(image, shared, all_tags=all_tags)
         tags = tuple(dict.fromkeys((*((tag,) if tag is not None else ()), *shared.tags)))
-        step = DeleteManifest(doomed.target, doomed.content, tags)
+        step = DeleteManifest(image.target, image.content, tags)
         tag, sharing = None, ()
-    change = Change(
-        doomed.target, tag, doomed.content, None, State.DELETED, step=step.id, stays=(*sharing, *doomed.stays)
-    )
+    change = Change(image.target, tag, image.content, None, State.DELETED, step=step.id, stays=(*sharing, *image.stays))
     return Plan(created, spec, (change,), (step,), totals=totals_of([change], {}))
 
 
-def check_deletable(doomed: Doomed, sharing: Sharing, *, all_tags: bool) -> None:
-    """Refuse to delete by digest what more depends on. sharing: as it is now. Raises: StillUsed."""
-    others = sharing.beside(doomed.tag)
+def check_deletable(image: DeletionTarget, sharing: Sharing, *, all_tags: bool) -> None:
+    """Refuse to delete by digest if other tags or indexes use the image. sharing: as it is now. Raises: StillUsed."""
+    others = sharing.without(image.tag)
     if others.indexes:
-        # Not even with all tags: an index whose image is gone is a broken image for whoever pulls it.
+        # Not even with all tags: an index without one of its images is broken for every client that pulls it.
         raise StillUsed(
-            f"it is part of {_listed(others.indexes)}, which would be broken without it; nothing was deleted",
-            remedy="delete what it is part of first",
+            f"the image is part of {_listed(others.indexes)}, which would be broken without it; nothing was deleted",
+            remedy="delete the index first",
         )
     if others.tags and not all_tags:
-        by = "the registry deletes only by digest, and " if doomed.tag is not None else ""
+        by = "the registry deletes only by digest, and " if image.tag is not None else ""
         raise StillUsed(
-            f"{by}{doomed.content.digest} also has {_tags(others.tags)}; nothing was deleted",
+            f"{by}{image.content.digest} also has {_tags(others.tags)}; nothing was deleted",
             remedy="--all-tags-of-digest deletes it with all of them",
         )
 

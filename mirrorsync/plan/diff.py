@@ -1,4 +1,4 @@
-"""The difference between what is wanted and what is held, as a plan. Pure: a decision, no I/O."""
+"""The difference between the wanted images and those at the destinations, as a plan. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from mirrorsync.plan.steps import CopyBlob, DeleteTag, MountBlob, PutManifest, S
 
 
 def diff(desired: Desired, observed: Observed, *, spec: SpecStamp, created: str) -> Plan:
-    """Return the plan that makes `observed` into `desired`.
+    """Return the plan that brings the destinations from `observed` to `desired`.
 
-    Equal work has an equal id, so a layer that many images share is one copy and then mounts. created: UTC, ISO 8601.
+    Equal work has an equal id, so a layer that many images share is copied once and then mounted. created: UTC,
+    ISO 8601.
     """
     builder = _Builder(observed)
     changes, refused = [], []
     for image in desired.images:
-        if image not in observed.broken and not _is_gone_already(image, observed):
+        if image not in observed.broken and not _is_deleted_already(image, observed):
             changes.append(change := _change(image, observed))
             if change.state == State.REFUSED:
                 refused.append(refusal(change, observed.decisions[image].remedy))
@@ -40,7 +41,7 @@ def diff(desired: Desired, observed: Observed, *, spec: SpecStamp, created: str)
 
 
 def totals_of(changes: Iterable[Change], blobs: Mapping[tuple[str, BlobFate], Amount]) -> dict[str, Totals]:
-    """Return what changes come to at each store. blobs: what happens to blobs, by store."""
+    """Return the totals of changes at each store. blobs: the amount of blobs by store and fate."""
     states: defaultdict[str, Counter[State]] = defaultdict(Counter)
     for change in changes:
         states[change.target.store][change.state] += 1
@@ -51,7 +52,7 @@ def totals_of(changes: Iterable[Change], blobs: Mapping[tuple[str, BlobFate], Am
 
 
 def refusal(change: Change, remedy: str = "") -> Failure:
-    """Return a change that a policy refuses as a failure of the run."""
+    """Return a change that a policy refuses, as a failure of the run."""
     return Failure(str(change), PolicyRefused(change.reason, remedy=remedy, place=change.target.at(change.tag)))
 
 
@@ -78,13 +79,13 @@ def _change(image: Image, observed: Observed) -> Change:
     )
 
 
-def _is_gone_already(image: Image, observed: Observed) -> bool:
+def _is_deleted_already(image: Image, observed: Observed) -> bool:
     decision = observed.decisions.get(image)
     return decision is not None and decision.verdict == "delete" and observed.roots.get(image) is None
 
 
 def _decided(image: Image, observed: Observed, decision: Decision) -> State:
-    """Return the state that a policy's decision leaves an image in."""
+    """Return the state of an image after a policy's decision."""
     before = observed.roots.get(image)
     if decision.verdict == "refuse":
         return State.REFUSED
@@ -96,16 +97,16 @@ def _decided(image: Image, observed: Observed, decision: Decision) -> State:
 
 
 def _as_read(root: Descriptor, observed: Observed) -> Descriptor:
-    """Return a root as its manifest says it: a HEAD, which gave it, may be wrong in type and length."""
+    """Return the descriptor of a root from its manifest: that of a HEAD may be wrong in type and length."""
     manifest = observed.manifests.get(root.digest)
     return root if manifest is None else manifest.descriptor.bare()
 
 
 def _state(image: Image, observed: Observed) -> State:
-    held = observed.roots.get(image)
-    if held is None:
+    present = observed.roots.get(image)
+    if present is None:
         return State.NEW
-    if held.digest != image.root.digest:
+    if present.digest != image.root.digest:
         return State.MOVED
     if not observed.deep:
         return State.UNCHANGED
@@ -117,7 +118,7 @@ def _state(image: Image, observed: Observed) -> State:
 
 
 class _Builder:
-    """Collects the steps of many images, and merges what they share."""
+    """Collects the steps of many images, and merges equal ones."""
 
     def __init__(self, observed: Observed) -> None:
         self._observed = observed
@@ -125,14 +126,15 @@ class _Builder:
         self._mounts: dict[str, MountBlob] = {}
         self._manifests: dict[str, PutManifest | SetTag] = {}
         self._deletions: dict[str, DeleteTag] = {}
-        # Which step brings a blob (or child manifest) to a place, "" when it is there already.
+        # The step that writes a blob (or child manifest) to a location, "" if it is present already.
         self._blob_steps: dict[tuple[Location, Digest], str] = {}
         self._child_steps: dict[tuple[Location, Digest], str] = {}
-        self._origins: dict[tuple[str, Digest], tuple[str, str]] = {}
+        # By store and blob: the repository to mount it from, and the step that writes it there.
+        self._mount_sources: dict[tuple[str, Digest], tuple[str, str]] = {}
         self.blobs: defaultdict[tuple[str, BlobFate], Amount] = defaultdict(Amount)
 
     def steps(self) -> tuple[Step, ...]:
-        """Return all steps; what a step needs stands before it."""
+        """Return all steps, each after the steps that it needs."""
         return (*self._copies.values(), *self._mounts.values(), *self._manifests.values(), *self._deletions.values())
 
     def add(self, image: Image, change: Change) -> None:
@@ -141,12 +143,12 @@ class _Builder:
             step = DeleteTag(change.target, change.tag, change.before.bare())
             self._deletions[step.id] = step
         elif change.state.changes:
-            self._bring_image(image, change)
+            self._add_image(image, change)
 
-    def _bring_image(self, image: Image, change: Change) -> None:
+    def _add_image(self, image: Image, change: Change) -> None:
         needs: tuple[str, ...] = ()
         root = change.after or image.root
-        for manifest in closure(root, self._manifest, skip=lambda child: self._vouched(child, image.target)):
+        for manifest in closure(root, self._manifest, skip=lambda child: self._is_complete(child, image.target)):
             needs = self._needs(manifest, image)
             if manifest.digest != root.digest or image.tag is None:
                 self._put_manifest(manifest.descriptor, image, needs)
@@ -154,7 +156,7 @@ class _Builder:
             step = SetTag(root.bare(), image.source, image.target, image.tag, change.before, needs)
             self._manifests[step.id] = step
 
-    def _vouched(self, manifest: Descriptor, target: Location) -> bool:
+    def _is_complete(self, manifest: Descriptor, target: Location) -> bool:
         return not self._observed.deep and self._present(manifest.digest, target)
 
     def _manifest(self, descriptor: Descriptor) -> Outlined:
@@ -162,7 +164,7 @@ class _Builder:
 
     def _needs(self, manifest: Outlined, image: Image) -> tuple[str, ...]:
         steps = [self._child_steps.get((image.target, child.digest), "") for child in manifest.children]
-        steps += [self._bring(blob, image) for blob in manifest.blobs]
+        steps += [self._blob_step(blob, image) for blob in manifest.blobs]
         return tuple(dict.fromkeys(step for step in steps if step))
 
     def _put_manifest(self, manifest: Descriptor, image: Image, needs: tuple[str, ...]) -> None:
@@ -173,8 +175,8 @@ class _Builder:
         self._child_steps[key] = step.id
         self._manifests[step.id] = step
 
-    def _bring(self, blob: Descriptor, image: Image) -> str:
-        """Return the id of the step that brings a blob to an image's repository, "" when none is needed."""
+    def _blob_step(self, blob: Descriptor, image: Image) -> str:
+        """Return the id of the step that writes a blob to an image's repository, "" if no step is needed."""
         key = (image.target, blob.digest)
         known = self._blob_steps.get(key)
         if known is None:
@@ -186,11 +188,11 @@ class _Builder:
         if self._present(blob.digest, image.target):
             self._count(store, "present", blob)
             return ""
-        origin, step = self._origin(store, blob.digest)
+        origin, step = self._mount_source(store, blob.digest)
         if not origin:
             return self._copy(blob, image)
         if store in self._observed.shared:
-            # The copy that another repository of this store needs brings the blob here too.
+            # Repositories of this store share their blobs: the copy for another repository serves this one too.
             return step
         mount = MountBlob(blob, origin, image.target, image.source, (step,) if step else ())
         self._mounts[mount.id] = mount
@@ -202,16 +204,16 @@ class _Builder:
         copy = self._copies.get(blob.digest) or CopyBlob(blob, image.source, ())
         copy = replace(copy, targets=(*copy.targets, image.target))
         self._copies[blob.digest] = copy
-        self._origins[store, blob.digest] = (image.target.repository, copy.id)
+        self._mount_sources[store, blob.digest] = (image.target.repository, copy.id)
         self._count(store, "copy", blob)
         return copy.id
 
     def _present(self, digest: Digest, target: Location) -> bool:
         return digest in self._observed.contents.get(target, frozenset())
 
-    def _origin(self, store: str, digest: Digest) -> tuple[str, str]:
-        """Return a repository of `store` that has or will have the blob, and the step that brings it there."""
-        planned = self._origins.get((store, digest))
+    def _mount_source(self, store: str, digest: Digest) -> tuple[str, str]:
+        """Return a repository of `store` to mount the blob from, and the step that writes the blob there."""
+        planned = self._mount_sources.get((store, digest))
         if planned is not None:
             return planned
         return self._observed.elsewhere.get(store, {}).get(digest, ""), ""

@@ -1,4 +1,4 @@
-"""Inventories: what is wanted and what is held, in the same words."""
+"""Inventories: the images wanted by the spec, and the content observed at the destinations."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Failure, Image
 from mirrorsync.plan.policies import Decision
 
-# Legal images come nowhere near these; a hostile index could otherwise make a walk endless (oras GHSA-298f-872v-2rcx),
-# or fill the memory with what its images name.
+# Real images stay far below these limits; a hostile index could otherwise make a walk endless (oras
+# GHSA-298f-872v-2rcx), or fill the memory with descriptors.
 MAX_DEPTH = 8
 MAX_MANIFESTS = 10_000
 MAX_BLOBS = 50_000
 
 
 class Outlined(Protocol):
-    """What is needed of a manifest to walk an image: a `Manifest`, or its `Outline`."""
+    """The part of a manifest that a walk over an image needs: a `Manifest`, or its `Outline`."""
 
     @property
     def descriptor(self) -> Descriptor:
@@ -33,11 +33,11 @@ class Outlined(Protocol):
 
     @property
     def children(self) -> tuple[Descriptor, ...]:
-        """The manifests that it names."""
+        """The manifests that it lists."""
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
-        """The blobs that it names."""
+        """The blobs that it lists."""
 
 
 M = TypeVar("M", bound=Outlined)
@@ -45,7 +45,7 @@ M = TypeVar("M", bound=Outlined)
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What the spec comes to today: the wanted images, and what could not be found out."""
+    """The images that the spec wants now, and the failures to resolve some of them."""
 
     images: tuple[Image, ...]
     failures: tuple[Failure, ...] = ()
@@ -53,15 +53,14 @@ class Desired:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the destinations hold of it.
+    """The wanted images as they are at the destinations now.
 
-    roots: what each wanted image's tag (or digest) names now, None when nothing. decisions: what policies say of it, if
-    they mind. contents: the digests of manifests
-    and blobs known to be in a repository, as far as it was asked. elsewhere: by store, in which repository a blob is
-    known to be, from which it can be mounted. shared: the stores whose repositories all hold the same blobs.
-    manifests: all that is needed to walk the images that changed. deep: whether every member of every image was asked
-    for, so that what is not in `contents` is not there; otherwise a manifest that is there vouches for what it names,
-    as registries refuse it before its content.
+    roots: the root that each wanted image's tag (or digest) resolves to, None if there is no such tag. decisions: those
+    of policies, for images that a policy decides on. contents: the digests of manifests and blobs that are known to be
+    in a repository. elsewhere: by store, the repository that a blob can be mounted from. shared: the stores whose
+    repositories share all blobs. manifests: those needed to walk the changed images. deep: whether the presence of
+    every manifest and blob was checked, so that one that is not in `contents` is missing; otherwise a manifest that is
+    present counts as complete, since registries reject a manifest before its content.
     """
 
     roots: Mapping[Image, Descriptor | None]
@@ -71,7 +70,7 @@ class Observed:
     manifests: Mapping[Digest, Outlined] = field(default_factory=dict)
     deep: bool = False
     failures: tuple[Failure, ...] = ()
-    broken: frozenset[Image] = frozenset()  # images of which a question failed, so that nothing is planned for them
+    broken: frozenset[Image] = frozenset()  # images for which a request failed; nothing is planned for them
     decisions: Mapping[Image, Decision] = field(default_factory=dict)
 
 
@@ -83,9 +82,8 @@ def closure(
 ) -> Iterator[M]:
     """Yield every manifest of an image once, children before parents, the root last.
 
-    manifest: returns the manifest that a descriptor names. skip: tells which manifests are left out with all they
-    name. Raises: IntegrityError beyond MAX_DEPTH, MAX_MANIFESTS or MAX_BLOBS, and what `manifest`
-    raises.
+    manifest: returns the manifest of a descriptor. skip: returns whether to leave out a manifest with all its content.
+    Raises: IntegrityError beyond MAX_DEPTH, MAX_MANIFESTS or MAX_BLOBS, and the errors of `manifest`.
     """
     seen: set[Digest] = set()
     blobs: set[Digest] = set()
@@ -106,7 +104,7 @@ def closure(
 
 
 def check_bounds(depth: int, manifests: int, blobs: int = 0) -> None:
-    """Raise IntegrityError when an image nests deeper, or has more manifests or blobs, than any real one does."""
+    """Raise IntegrityError if an image nests deeper, or has more manifests or blobs, than the limits."""
     if depth > MAX_DEPTH or manifests > MAX_MANIFESTS:
         raise IntegrityError(f"image nests deeper than {MAX_DEPTH} indexes or has more than {MAX_MANIFESTS} manifests")
     if blobs > MAX_BLOBS:
@@ -114,7 +112,7 @@ def check_bounds(depth: int, manifests: int, blobs: int = 0) -> None:
 
 
 def conflicts(images: Iterable[Image]) -> dict[Image, Image]:
-    """Return the images that would write a tag differently from one before them, each with that other image."""
+    """Return the images that would set a tag to another root than an earlier image, each with that image."""
     first: dict[tuple[Location, str], Image] = {}
     found = {}
     for image in images:

@@ -1,4 +1,4 @@
-"""The plan: what would change, as data. It is printed, saved as JSON, and executed; nothing else is executed."""
+"""The plan: all changes and steps, as data. It is printed, saved as JSON, and applied; only plans are applied."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.plan.steps import Step
 
-# What happens to a blob that an image needs: it is copied, shared with another repository, or there already.
+# How a blob that an image needs is provided: copied, mounted from another repository, or present already.
 BlobFate = Literal["copy", "mount", "present"]
 
 
 class State(StrEnum):
-    """What becomes of an image at its destination."""
+    """The class of a change to an image at its destination."""
 
-    NEW = "new"  # the tag is not there yet
+    NEW = "new"  # there is no such tag yet
     MOVED = "moved"  # the tag names another image
-    INCOMPLETE = "incomplete"  # the tag names the right image, of which something is missing
+    INCOMPLETE = "incomplete"  # the tag names the right image, but content is missing
     UNCHANGED = "unchanged"
-    KEPT = "kept"  # a policy keeps what is there, whatever the source has
-    REFUSED = "refused"  # a policy forbids what the source has, and says so as a failure
+    KEPT = "kept"  # a policy keeps the present image, although the source has another one
+    REFUSED = "refused"  # a policy forbids the image of the source; this is reported as a failure
     DELETED = "deleted"
 
     @property
     def changes(self) -> bool:
-        """Whether something has to be done."""
+        """Whether steps are needed."""
         return self in _CHANGING
 
 
@@ -41,11 +41,10 @@ _CHANGING: Final = frozenset({State.NEW, State.MOVED, State.INCOMPLETE, State.DE
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an image is read: a repository, what is followed there, and the platforms that its root is narrowed to.
+    """Where an image is read: a repository, the ref that is followed in it, and the selected platforms.
 
-    followed: the tag, pick or digest that gave the root, which is resolved again before a saved plan runs; None if the
-    spec names the root's digest, so that no tag of the source can change what is wanted. platforms: none for an image
-    that is wanted as the source has it.
+    followed: the tag, pick or digest that resolved to the root, and is resolved again before a saved plan is applied;
+    None if the spec names the root's digest, so that no tag of the source can change it. platforms: () for all of them.
     """
 
     location: Location
@@ -53,13 +52,13 @@ class Origin:
     platforms: tuple[Platform, ...] = ()
 
     def reference(self, root: Digest) -> Reference:
-        """Return what is followed, or the digest that is wanted, as a reference. root: the image's digest."""
+        """Return the followed ref, or else the wanted digest, as a reference. root: the image's digest."""
         return Reference.of(self.location, root if self.followed is None else self.followed)
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image that is wanted at one place. tag None: it is wanted by digest alone and gets no tag.
+    """One image that is wanted at one location. tag None: it is wanted by digest alone and gets no tag.
 
     mirror: the entry of the spec that wants it, as a JSON pointer into the file: `/mirrors/3`.
     """
@@ -83,7 +82,7 @@ class Image:
 class Related:
     """Something that stays if an image is deleted. kind: `tag`, `index`, `image` (of an index), `signature`, `sbom`...
 
-    name: the tag or digest, and what else tells which.
+    name: the tag or digest, with details that identify it.
     """
 
     kind: str
@@ -92,13 +91,13 @@ class Related:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One name at a destination, before and after.
+    """One tag (or digest) at a destination, before and after.
 
-    tag: None if the image is known by its digest alone. before: what the name stands for now, None = nothing. after:
-    what it will stand for, None = nothing. state: what that comes to. reason: the sentence of the policy that decided,
-    "" if none did. mirror: the entry of the spec that wants it (`/mirrors/3`), "" if no spec does. origin: where it is
-    read, None for what is deleted. step: the id of the step that completes it, "" if nothing is done. stays: what is
-    left of it, or goes on beside it.
+    tag: None if the image is wanted by its digest alone. before: the image under the tag now, None if there is no such
+    tag. after: the image under it once the plan is applied, None if the tag is deleted. state: the class of the
+    change. reason: the sentence of the policy that decided, "" if no policy did. mirror: the entry of the spec that
+    wants it (`/mirrors/3`), "" without a spec. origin: where it is read, None for a deletion. step: the id of the step
+    that completes it, "" if no step is needed. stays: what a deletion leaves.
     """
 
     target: Location
@@ -114,7 +113,7 @@ class Change:
 
     @property
     def digest(self) -> Digest:
-        """The digest that it is about: the new one, or the old one of what goes."""
+        """The digest of the image: the new one, or for a deletion the old one."""
         content = self.after or self.before
         assert content is not None  # noqa: S101 - there is no change from nothing to nothing
         return content.digest
@@ -125,34 +124,34 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What could not even be planned, or later not be done: the image or repository, and why."""
+    """An image or repository that could not be planned or applied, and the error."""
 
     subject: str
     error: MirrorsyncError
 
     @property
     def side(self) -> Side | None:
-        """Where it went wrong, when that is known."""
+        """The side on which it failed, None if it is not known."""
         return self.error.side
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """So many blobs and the bytes they have together."""
+    """A number of blobs, and their bytes together."""
 
     blobs: int = 0
     size: int = 0
 
     def plus(self, blob: Descriptor) -> Amount:
-        """Return the amount with one blob more."""
+        """Return the amount with one more blob."""
         return Amount(self.blobs + 1, self.size + blob.size)
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a plan does at one destination store.
+    """The totals of a plan at one destination store.
 
-    states: images by state. blobs: what happens to blobs, each counted once for a repository.
+    states: number of images by state. blobs: amount of blobs by fate, each counted once for a repository.
     """
 
     states: Mapping[State, int] = field(default_factory=dict)
@@ -160,13 +159,13 @@ class Totals:
 
     @property
     def changed(self) -> int:
-        """How many images are not yet as they should be."""
+        """The number of images with steps."""
         return sum(number for state, number in self.states.items() if state.changes)
 
 
 @dataclass(frozen=True, slots=True)
 class SpecStamp:
-    """Which spec a plan was made of: its absolute path, the digest of its bytes, and what `--only` left of it."""
+    """The spec that a plan was made from: its absolute path, the digest of its bytes, and the globs of `--only`."""
 
     path: str
     digest: Digest
@@ -175,10 +174,10 @@ class SpecStamp:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that is wanted, how it stands, and the steps that make it so.
+    """All changes, and the steps that make them.
 
-    created: UTC time, ISO 8601. changes: every wanted image, also the unchanged. steps: in an order in which they can
-    be done one after the other. totals: by address of the destination store.
+    created: UTC time, ISO 8601. changes: of every wanted image, unchanged ones included. steps: in an order in which
+    they can be performed one after the other. totals: by address of the destination store.
     """
 
     created: str
@@ -189,10 +188,10 @@ class Plan:
     totals: Mapping[str, Totals] = field(default_factory=dict)
 
     def changed(self) -> Iterator[Change]:
-        """Yield what is not yet as it should be, and is going to be."""
+        """Yield the changes with steps."""
         return (change for change in self.changes if change.state.changes)
 
     @property
     def read_bytes(self) -> int:
-        """How many bytes of blobs are read from sources; each blob once, however many destinations want it."""
+        """The bytes of blobs that are read from sources; each blob is read once for all destinations."""
         return sum(step.size for step in self.steps)

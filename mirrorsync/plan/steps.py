@@ -1,4 +1,4 @@
-"""Steps: the pieces of work that a plan consists of, as data. Each says all that is needed to carry it out."""
+"""Steps: the units of work of a plan, as data. Each has all that is needed to perform it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mirrorsync.oci.reference import Location
 
 
 class Step(Protocol):
-    """One piece of work. Equal work has an equal id, so that it is done once."""
+    """One unit of work. Equal work has an equal id, so that it is performed once."""
 
     # Whether the step is skipped if one of its needs failed. A mount is not: it falls back to a copy.
     fails_with_needs: ClassVar[bool]
@@ -27,7 +27,7 @@ class Step(Protocol):
 
     @property
     def size(self) -> int:
-        """How many bytes of blobs it reads from a source, if all goes well."""
+        """The bytes of blobs that it reads from a source, if it needs no fallback."""
 
     @property
     def reads(self) -> tuple[Location, ...]:
@@ -104,7 +104,7 @@ class MountBlob:
 
 @dataclass(frozen=True, slots=True)
 class PutManifest:
-    """Store a manifest at `target` by its digest, after everything that it names."""
+    """Put a manifest to `target` by its digest, after all its children and blobs."""
 
     fails_with_needs: ClassVar[bool] = True
     size: ClassVar[int] = 0
@@ -132,7 +132,7 @@ class PutManifest:
 
 @dataclass(frozen=True, slots=True)
 class SetTag:
-    """Store a root manifest at `target` under `tag`. before: what the tag must still name then, None = nothing."""
+    """Put a root manifest to `target` under `tag`. before: the image that the tag must still name, None for no tag."""
 
     fails_with_needs: ClassVar[bool] = True
     size: ClassVar[int] = 0
@@ -162,9 +162,9 @@ class SetTag:
 
 @dataclass(frozen=True, slots=True)
 class DeleteTag:
-    """Delete one tag and nothing else. before: what it must still name then.
+    """Delete one tag only. before: the image that it must still name.
 
-    A registry that deletes by digest alone loses the manifest with it, and only if no other tag and no index names it.
+    At a registry that deletes only by digest this deletes the manifest, and only if no other tag or index uses it.
     """
 
     fails_with_needs: ClassVar[bool] = True
@@ -193,7 +193,7 @@ class DeleteTag:
 
 @dataclass(frozen=True, slots=True)
 class DeleteManifest:
-    """Delete a manifest by its digest. tags: those that go with it; if another tag or an index has it, it stays."""
+    """Delete a manifest by its digest. tags: deleted with it; if another tag or an index uses it, it is kept."""
 
     fails_with_needs: ClassVar[bool] = True
     size: ClassVar[int] = 0

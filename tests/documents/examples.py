@@ -1,4 +1,4 @@
-"""A document of every kind, with all that it can say, as the writers make it."""
+"""A document of every kind, with all its members, as the writers make it."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _examination() -> Examination:
         Inspected(image, ImageConfig.parse(json.dumps(config).encode()), (LAYER,)),
         (_attachment(image.digest),),
         (Tag("1.0"), Tag("2.0")),
-        ("something could not be found out",),
+        ("its tags could not be listed",),
     )
 
 

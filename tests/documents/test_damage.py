@@ -1,4 +1,4 @@
-"""Damaged plans: each member in turn is taken away, gets another type, or a value that it must not have."""
+"""Damaged plans: each member in turn is removed, gets another type, or an invalid value."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mirrorsync.errors import UsageError
 from tests.documents import examples
 from tests.parts.documents import problems
 
-Place = tuple[str | int, ...]
+Path = tuple[str | int, ...]
 
 WHOLE: dict[str, Any] = json.loads(json.dumps(plan_document(examples.plan())))
 TEXT = "".join(plan_text(examples.plan())).encode()
@@ -25,7 +25,7 @@ OTHER_TYPES: tuple[Any, ...] = (None, True, 7, 1.5, 1.0, "text", [], ["text"], {
 NAMES = ("../x", "", ".x", "-", "a b", "a\n", "a\0", "ä", "a/b:c", "x" * 300)
 DIGESTS = ("", "sha256:", "sha256:../../etc/passwd", "sha256:" + "0" * 63, "sha256:" + "A" * 64, "md5:" + "0" * 32,
            "sha256:" + "0" * 64 + "\n")  # fmt: skip
-# What a member must never be, by its name: it would be a path, a host or an option somewhere.
+# Invalid values by the member's name: they would become a path, a host or an option.
 WRONG: dict[str, tuple[Any, ...]] = {
     "created": ("", "yesterday", "2026-01-01", "2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00Z\n"),
     "path": ("", "a\0b", "\ud800"),
@@ -55,56 +55,56 @@ WRONG_ELEMENTS: dict[str, tuple[Any, ...]] = {
 }
 
 
-def places(value: Any, place: Place = ()) -> Iterator[Place]:
-    """Yield the places of everything in a document."""
-    yield place
+def paths(value: Any, path: Path = ()) -> Iterator[Path]:
+    """Yield the paths of all values in a document."""
+    yield path
     if isinstance(value, dict | list):
         for key, child in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from places(child, (*place, key))
+            yield from paths(child, (*path, key))
 
 
-def shape(place: Place) -> Place:
-    """Return a place without what is alike: images and steps are told apart by what they are."""
-    kinds: Place = ()
-    if len(place) > 1 and place[0] == "steps":
-        kinds = (WHOLE["steps"][place[1]]["do"],)
-    if len(place) > 1 and place[0] == "images":
-        kinds = tuple(type(value).__name__ for value in WHOLE["images"][place[1]].values())
-    return (*kinds, *("*" if isinstance(key, int) else key for key in place))
+def shape(path: Path) -> Path:
+    """Return a path without indexes: images and steps are distinguished by their kind."""
+    kinds: Path = ()
+    if len(path) > 1 and path[0] == "steps":
+        kinds = (WHOLE["steps"][path[1]]["do"],)
+    if len(path) > 1 and path[0] == "images":
+        kinds = tuple(type(value).__name__ for value in WHOLE["images"][path[1]].values())
+    return (*kinds, *("*" if isinstance(key, int) else key for key in path))
 
 
-# One of each shape: an image of every kind, a step of every kind, all that they have, and the head. What makes it a
-# plan of this version at all is tested where plans are told from other files.
-PLACES = list({shape(place): place for place in places(WHOLE) if place and place[-1] != "version"}.values())
-PLACES = [place for place in PLACES if place != ("kind",)]
+# One of each shape: an image of every kind, a step of every kind, all their members, and the head. The members that
+# identify a plan of this version are tested in test_plan.py.
+PATHS = list({shape(path): path for path in paths(WHOLE) if path and path[-1] != "version"}.values())
+PATHS = [path for path in PATHS if path != ("kind",)]
 
 
-def at(document: Any, place: Place) -> Any:
-    for key in place:
+def at(document: Any, path: Path) -> Any:
+    for key in path:
         document = document[key]
     return document
 
 
-def replaced(place: Place, value: Any) -> dict[str, Any]:
-    """Return the document with another value at a place."""
+def replaced(path: Path, value: Any) -> dict[str, Any]:
+    """Return the document with another value at a path."""
     damaged = copy.deepcopy(WHOLE)
-    at(damaged, place[:-1])[place[-1]] = value
+    at(damaged, path[:-1])[path[-1]] = value
     return damaged
 
 
-def without(place: Place) -> dict[str, Any]:
-    """Return the document without what is at a place."""
+def without(path: Path) -> dict[str, Any]:
+    """Return the document without the value at a path."""
     damaged = copy.deepcopy(WHOLE)
-    del at(damaged, place[:-1])[place[-1]]
+    del at(damaged, path[:-1])[path[-1]]
     return damaged
 
 
-def pointer(place: Place) -> str:
-    return "".join(f"/{str(key).replace('~', '~0').replace('/', '~1')}" for key in place)
+def pointer(path: Path) -> str:
+    return "".join(f"/{str(key).replace('~', '~0').replace('/', '~1')}" for key in path)
 
 
-def complaint(document: Any) -> str | None:
-    """Return where the reader says that a document is damaged, None when it takes it."""
+def damage_at(document: Any) -> str | None:
+    """Return the pointer at which the reader reports damage, None if it accepts the document."""
     try:
         plan = read_plan(json.dumps(document).encode(), "plan.json")
     except UsageError as error:
@@ -118,95 +118,95 @@ def complaint(document: Any) -> str | None:
     return found[1]
 
 
-def named(place: Place) -> str:
-    return pointer(place) or "/"
+def named(path: Path) -> str:
+    return pointer(path) or "/"
 
 
-@pytest.mark.parametrize("place", [place for place in PLACES if isinstance(place[-1], str)], ids=named)
-def test_a_member_that_is_missing_is_named(place: Place) -> None:
-    optional = "error" in place[:-1] and place[-1] not in ("message", "exit_code")
-    damaged = without(place)
-    counted = place[0] == "totals" and len(place) in (2, 4)  # stores, states, and what becomes of blobs
+@pytest.mark.parametrize("path", [path for path in PATHS if isinstance(path[-1], str)], ids=named)
+def test_a_member_that_is_missing_is_named(path: Path) -> None:
+    optional = "error" in path[:-1] and path[-1] not in ("message", "exit_code")
+    damaged = without(path)
+    counted = path[0] == "totals" and len(path) in (2, 4)  # stores, states, and fates of blobs
     if optional or counted:
         assert problems(damaged, "plan") == []
-        assert complaint(damaged) is None
+        assert damage_at(damaged) is None
     else:
         assert problems(damaged, "plan") != []
-        assert complaint(damaged) == pointer(place)
+        assert damage_at(damaged) == pointer(path)
 
 
-@pytest.mark.parametrize("place", [place for place in [(), *PLACES] if isinstance(at(WHOLE, place), dict)], ids=named)
-def test_a_member_that_is_unknown_is_named(place: Place) -> None:
+@pytest.mark.parametrize("path", [path for path in [(), *PATHS] if isinstance(at(WHOLE, path), dict)], ids=named)
+def test_a_member_that_is_unknown_is_named(path: Path) -> None:
     damaged = copy.deepcopy(WHOLE)
-    at(damaged, place)["shell"] = "rm -rf /"
+    at(damaged, path)["shell"] = "rm -rf /"
     assert problems(damaged, "plan") != []
-    assert complaint(damaged) == pointer((*place, "shell"))
+    assert damage_at(damaged) == pointer((*path, "shell"))
 
 
-@pytest.mark.parametrize("place", PLACES, ids=named)
-def test_a_value_of_another_type_is_refused_at_its_place(place: Place) -> None:
-    own = type(at(WHOLE, place))
+@pytest.mark.parametrize("path", PATHS, ids=named)
+def test_a_value_of_another_type_is_rejected_with_its_pointer(path: Path) -> None:
+    own = type(at(WHOLE, path))
     for value in OTHER_TYPES:
         if type(value) is own:
             continue
-        damaged = replaced(place, value)
-        # Null can stand for a value, and a value for null: the schema knows where.
-        if None not in (value, at(WHOLE, place)) or problems(damaged, "plan"):
-            assert f"{complaint(damaged)}/".startswith(f"{pointer(place)}/"), f"{value!r}"
+        damaged = replaced(path, value)
+        # Some members can be null: the schema knows which.
+        if None not in (value, at(WHOLE, path)) or problems(damaged, "plan"):
+            assert f"{damage_at(damaged)}/".startswith(f"{pointer(path)}/"), f"{value!r}"
 
 
-def wrong_values(place: Place) -> tuple[Any, ...]:
-    """Return the values that what is at a place must not have."""
-    *outer, last = place
+def wrong_values(path: Path) -> tuple[Any, ...]:
+    """Return the invalid values for a path."""
+    *outer, last = path
     if isinstance(last, int):
         return WRONG_ELEMENTS.get(str(outer[-1]), ())
-    if ("error" in outer and last != "side") or "stays" in outer or isinstance(at(WHOLE, place), dict | list):
+    if ("error" in outer and last != "side") or "stays" in outer or isinstance(at(WHOLE, path), dict | list):
         return ()  # foreign text
     return WRONG.get(last, ())
 
 
-@pytest.mark.parametrize("place", [place for place in PLACES if wrong_values(place)], ids=named)
-def test_a_value_that_must_not_be_is_refused_at_its_place(place: Place) -> None:
-    for value in wrong_values(place):
-        found = complaint(replaced(place, value))
-        assert found == pointer(place), f"{value!r}"
+@pytest.mark.parametrize("path", [path for path in PATHS if wrong_values(path)], ids=named)
+def test_an_invalid_value_is_rejected_with_its_pointer(path: Path) -> None:
+    for value in wrong_values(path):
+        found = damage_at(replaced(path, value))
+        assert found == pointer(path), f"{value!r}"
 
 
-def test_every_wrong_value_is_tried_somewhere() -> None:
-    assert {place[-1] for place in PLACES if isinstance(place[-1], str) and wrong_values(place)} == set(WRONG)
-    lists = {str(place[-2]) for place in PLACES if isinstance(place[-1], int) and wrong_values(place)}
+def test_every_invalid_value_is_tried() -> None:
+    assert {path[-1] for path in PATHS if isinstance(path[-1], str) and wrong_values(path)} == set(WRONG)
+    lists = {str(path[-2]) for path in PATHS if isinstance(path[-1], int) and wrong_values(path)}
     assert lists == set(WRONG_ELEMENTS)
 
 
 @pytest.mark.parametrize("kind", [step["do"] for step in WHOLE["steps"]])
-def test_a_step_that_was_edited_has_the_id_of_another(kind: str) -> None:
+def test_an_edited_step_does_not_match_its_id(kind: str) -> None:
     number, step = next((number, step) for number, step in enumerate(WHOLE["steps"]) if step["do"] == kind)
     for key, value in step.items():
         if key == "tag":
-            assert complaint(replaced(("steps", number, key), "other")) == f"/steps/{number}/id"
+            assert damage_at(replaced(("steps", number, key), "other")) == f"/steps/{number}/id"
         if key in ("target", "targets"):
-            inside: Place = (0,) if key == "targets" else ()
+            inside: Path = (0,) if key == "targets" else ()
             damaged = replaced(("steps", number, key, *inside, "repository"), "other/name")
-            # A copy is known by its blob alone; where it writes to is checked against the plan's images.
-            assert complaint(damaged) == (None if key == "targets" else f"/steps/{number}/id"), value
+            # A copy's id has only its blob; its targets are checked against the plan's images.
+            assert damage_at(damaged) == (None if key == "targets" else f"/steps/{number}/id"), value
         if key == "blob" or (key == "manifest" and kind != "tag"):
             damaged = replaced(("steps", number, key, "digest"), "sha256:" + "0" * 64)
-            assert complaint(damaged) == f"/steps/{number}/id"
+            assert damage_at(damaged) == f"/steps/{number}/id"
 
 
-def test_steps_in_another_order_are_refused() -> None:
+def test_steps_in_another_order_are_rejected() -> None:
     damaged = copy.deepcopy(WHOLE)
     damaged["steps"].reverse()
-    assert re.match(r"/steps/\d+/needs/0", str(complaint(damaged)))
+    assert re.match(r"/steps/\d+/needs/0", str(damage_at(damaged)))
     twice = copy.deepcopy(WHOLE)
     twice["steps"].append(twice["steps"][-1])
-    assert complaint(twice) == f"/steps/{len(WHOLE['steps'])}/id"
+    assert damage_at(twice) == f"/steps/{len(WHOLE['steps'])}/id"
 
 
 AMBIGUOUS = {
     "a member twice": (TEXT.replace(b'"created":', b'"read_bytes":1,"created":'), "/read_bytes"),
     "a member of a step twice": (TEXT.replace(b'"do":"mount"', b'"do":"copy","do":"mount"'), "/steps/1/do"),
-    "a number that is none": (TEXT.replace(b'"read_bytes":5', b'"read_bytes":NaN'), "/read_bytes"),
+    "not a number": (TEXT.replace(b'"read_bytes":5', b'"read_bytes":NaN'), "/read_bytes"),
     "a number that never ends": (TEXT.replace(b'"read_bytes":5', b'"read_bytes":' + b"5" * 10_000), "/"),
     "lists in lists": (TEXT.replace(b'"images":[', b'"images":[' + b"[" * 100_000), "/"),
     "no UTF-8": (TEXT.replace(b"not there", b"\xff\xfe"), "/"),
@@ -215,21 +215,21 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("what", AMBIGUOUS)
-def test_what_other_readers_may_read_otherwise_is_refused(what: str) -> None:
-    data, place = AMBIGUOUS[what]
+def test_ambiguous_json_is_rejected(what: str) -> None:
+    data, path = AMBIGUOUS[what]
     assert data != TEXT
-    with pytest.raises(UsageError, match=re.escape(f"plan.json is a damaged plan (at {place}): ")):
+    with pytest.raises(UsageError, match=re.escape(f"plan.json is a damaged plan (at {path}): ")):
         read_plan(data, "plan.json")
 
 
-def test_a_plan_that_was_cut_off_is_refused_wherever_that_is() -> None:
+def test_a_truncated_plan_is_rejected() -> None:
     for end in range(40, len(TEXT) - 2, 3):
         with pytest.raises(UsageError, match="is a damaged plan"):
             read_plan(TEXT[:end], "plan.json")
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_whatever_becomes_of_its_bytes_it_is_a_plan_or_refused(seed: int) -> None:
+def test_random_damage_is_rejected_or_harmless(seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(100):
         data = bytearray(TEXT)

@@ -1,4 +1,4 @@
-"""Every kind of document has its schema, and the schema says all of it."""
+"""Every kind of document has its schema, and the schema has all its members."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from tests.documents.examples import documents
 from tests.parts.documents import COMMON, SCHEMAS, problems, valid
 
 NAMES = {path.name.removesuffix(".schema.json") for path in SCHEMAS.iterdir()}
-# Objects whose members have names of others: labels, annotations, platforms with their own fields.
+# Objects whose members are not named by us: labels, annotations, platforms with their own fields.
 MAPS = {"annotations", "labels", "platform"}
 
 
-def objects(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Yield the places of all objects in a document."""
+def objects(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yield the paths of all objects in a document."""
     if isinstance(value, dict):
-        yield place
+        yield path
     if isinstance(value, dict | list):
         for key, child in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from objects(child, (*place, key))
+            yield from objects(child, (*path, key))
 
 
 def test_every_kind_has_a_schema_and_every_schema_a_kind() -> None:
@@ -56,25 +56,25 @@ def test_a_schema_has_the_kind_and_the_version_of_its_documents(kind: Kind) -> N
 
 
 @pytest.mark.parametrize("kind", VERSIONS)
-def test_what_is_written_is_as_its_schema_says(kind: Kind) -> None:
+def test_a_document_is_valid_by_its_schema(kind: Kind) -> None:
     valid(json.loads(json.dumps(documents()[kind])), kind)
 
 
 @pytest.mark.parametrize("kind", VERSIONS)
-def test_a_schema_refuses_a_member_that_it_does_not_name(kind: Kind) -> None:
+def test_a_schema_rejects_unknown_members(kind: Kind) -> None:
     whole = json.loads(json.dumps(documents()[kind]))
-    for place in objects(whole):
-        if MAPS.intersection(place):
+    for path in objects(whole):
+        if MAPS.intersection(path):
             continue
         damaged = copy.deepcopy(whole)
         inside = damaged
-        for key in place:
+        for key in path:
             inside = inside[key]
         inside["unknown"] = {}
-        assert problems(damaged, kind), f"a member that the schema does not know, at {place}"
+        assert problems(damaged, kind), f"a member that the schema does not know, at {path}"
 
 
-def test_a_definition_stands_in_one_file_and_is_used() -> None:
+def test_a_definition_is_in_one_file_and_is_used() -> None:
     kinds = NAMES - {"mirror"}
     defined = [(name, what) for name in kinds for what in load_schema(name).get("$defs", {})]
     assert len({what for _, what in defined}) == len(defined)

@@ -1,4 +1,4 @@
-"""Plans as documents: what is written can be read, and what is damaged or edited cannot."""
+"""Plans as documents: a written plan can be read, and a damaged or edited one is rejected."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read(document: Any) -> Plan | None:
 
 
 def refusal(data: bytes) -> str:
-    """Return what is said of a damaged plan."""
+    """Return the error message for a damaged plan."""
     with pytest.raises(UsageError) as refused:
         read_plan(data, "plan.json")
     assert refused.value.remedy
@@ -37,12 +37,12 @@ def refusal(data: bytes) -> str:
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_what_is_written_is_read_as_it_was(path: Path) -> None:
+def test_a_written_plan_is_read_as_the_same_plan(path: Path) -> None:
     plan = plan_of(path)
     assert read_plan("".join(plan_text(plan)).encode(), "plan.json") == plan
 
 
-def test_a_plan_with_all_that_it_can_say_is_read_as_it_was_but_for_its_failures() -> None:
+def test_a_plan_with_all_members_is_read_as_the_same_plan_without_its_failures() -> None:
     plan = examples.plan()
     found = read_plan("".join(plan_text(plan)).encode(), "plan.json")
     assert found is not None
@@ -61,7 +61,7 @@ def test_the_text_is_the_document_with_a_line_for_each_image_and_step() -> None:
 
 @pytest.mark.parametrize("indent", [None, 1, "\t"])
 @pytest.mark.parametrize("sort", [False, True])
-def test_a_plan_is_read_however_it_was_written_again(indent: Any, sort: bool) -> None:
+def test_a_plan_is_read_in_any_format_and_order_of_members(indent: Any, sort: bool) -> None:
     plan = examples.plan()
     text = json.dumps(plan_document(plan), indent=indent, sort_keys=sort)
     found = read_plan(f"\n {text}\n\n".encode(), "plan.json")
@@ -77,10 +77,10 @@ def test_a_plan_is_read_however_it_was_written_again(indent: Any, sort: bool) ->
         ("docker-daemon:", "library/a/b"), ("dir:/srv/a:b", ""),
     ],
 )  # fmt: skip
-def test_a_plan_for_every_kind_of_place_is_read_as_it_was(store: str, repository: str) -> None:
-    place = Location(store, repository)
-    step = SetTag(examples.CHILD, examples.SOURCE, place, Tag("1"))
-    change = Change(place, Tag("1"), None, examples.CHILD, State.NEW, "", "/mirrors/0", examples.TAGGED, step.id)
+def test_a_plan_for_every_kind_of_store_is_read_as_the_same_plan(store: str, repository: str) -> None:
+    target = Location(store, repository)
+    step = SetTag(examples.CHILD, examples.SOURCE, target, Tag("1"))
+    change = Change(target, Tag("1"), None, examples.CHILD, State.NEW, "", "/mirrors/0", examples.TAGGED, step.id)
     plan = Plan(examples.TIME, STAMP, (change,), (step,), (), {store: Totals({State.NEW: 1})})
     assert read_plan("".join(plan_text(plan)).encode(), "plan.json") == plan
 
@@ -94,5 +94,5 @@ def test_only_plans_of_this_version_are_read(version: Any) -> None:
 @pytest.mark.parametrize(
     "text", [b"version: 1\nmirrors: []\n", b"{", b'{"kind": "other"}', b"[1]", b"{" * 100_000, b'{"version": 1}', b""]
 )
-def test_what_is_not_a_plan_is_left_to_others(text: bytes) -> None:
+def test_a_file_that_is_not_a_plan_is_not_read(text: bytes) -> None:
     assert read_plan(text, "plan.json") is None

@@ -1,6 +1,6 @@
-"""Plan cases as files: what is wanted and held, in few words, and the steps that must come of it.
+"""Plan cases as files: wanted images, the content of the destinations, and the steps of the plan.
 
-A case names blobs by letters with their sizes, and images by words; digests are real, made from those names.
+A case names blobs and images by words, blobs with their sizes; digests are real, made from those names.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class Case:
     def desired(self) -> Desired:
         images = []
         for line in self.document["wanted"]:
-            name, _, place = line.partition(" -> ")
-            target, _, tag = place.partition(":")
+            name, _, written = line.partition(" -> ")
+            target, _, tag = written.partition(":")
             root = self.manifests[name].descriptor
             named = Tag(tag) if tag else None
             images.append(Image(Origin(location(f"src/{name}"), named), location(target), named, root))
@@ -79,17 +79,17 @@ class Case:
 
     def observed(self) -> Observed:
         document = self.document
-        held = document.get("held", {})
+        present = document.get("present", {})
         images = self.desired().images
         names = [line.partition(" -> ")[2] for line in document["wanted"]]
         return Observed(
             roots={
-                image: self.manifests[held[name]].descriptor if name in held else None
+                image: self.manifests[present[name]].descriptor if name in present else None
                 for image, name in zip(images, names, strict=True)
             },
             contents={
-                location(place): frozenset(map(self._digest, members))
-                for place, members in document.get("contents", {}).items()
+                location(written): frozenset(map(self._digest, members))
+                for written, members in document.get("contents", {}).items()
             },
             elsewhere={
                 store: {self._digest(name): repository for name, repository in blobs.items()}
@@ -100,8 +100,8 @@ class Case:
             deep=document.get("deep", False),
         )
 
-    def tell(self, step: Step) -> str:
-        """Say a step in the words of the case files."""
+    def words(self, step: Step) -> str:
+        """Return a step as the case files write it."""
         if isinstance(step, CopyBlob):
             targets = " ".join(sorted(map(str, step.targets)))
             return f"copy {self.names[step.blob.digest]} -> {targets}"
@@ -114,7 +114,7 @@ class Case:
         return f"tag {self.names[step.manifest.digest]} -> {step.target}:{step.tag}{was}"
 
     def needs(self, steps: tuple[Step, ...]) -> dict[str, list[str]]:
-        """Return what each step needs, both in words."""
-        told = {step.id: self.tell(step) for step in steps}
+        """Return the needs of each step, as the case files write them."""
+        words = {step.id: self.words(step) for step in steps}
         assert all(isinstance(step, SetTag | PutManifest | MountBlob | CopyBlob) for step in steps)
-        return {told[step.id]: sorted(told[need] for need in step.needs) for step in steps if step.needs}
+        return {words[step.id]: sorted(words[need] for need in step.needs) for step in steps if step.needs}

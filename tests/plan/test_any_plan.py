@@ -1,4 +1,5 @@
-"""Whatever is wanted and held: a plan, done step by step, leaves every image whole at its place, and plans no more."""
+"""Properties of plans for random images and destinations: applied step by step, a plan completes every image, and the
+next plan is empty."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from tests.plan.reader import STAMP
 
 SOURCE = Origin(Location("source.example", "from/here"))
 TAGS = [Tag("1"), Tag("2"), Tag("3")]
-PLACES = [Location(store, name) for store in ("r.example", "oci:/disk") for name in ("a", "b", "c")]
+LOCATIONS = [Location(store, name) for store in ("r.example", "oci:/disk") for name in ("a", "b", "c")]
 SHARED = frozenset({"oci:/disk"})
 
 
@@ -34,11 +35,11 @@ def descriptor(name: str, media_type: str = media_types.OCI_LAYER_GZIP) -> Descr
 
 @dataclass
 class World:
-    """Images of a source, and what the destinations hold of them: content by place, and tags."""
+    """Images of a source, and the destinations: content by location, and tags."""
 
     chance: random.Random
     manifests: dict[Digest, Manifest] = field(default_factory=dict)
-    held: defaultdict[Location, set[Digest]] = field(default_factory=lambda: defaultdict(set))
+    contents: defaultdict[Location, set[Digest]] = field(default_factory=lambda: defaultdict(set))
     tags: dict[tuple[Location, str], Descriptor] = field(default_factory=dict)
 
     def manifest(self, wanted: Descriptor) -> Manifest:
@@ -65,44 +66,46 @@ class World:
         found = list(closure(root, self.manifest))
         return {manifest.digest for manifest in found} | {blob.digest for one in found for blob in one.blobs}
 
-    def put(self, place: Location, digests: Iterable[Digest]) -> None:
-        places = [other for other in PLACES if other.store == place.store] if place.store in SHARED else [place]
-        for other in places:
-            self.held[other] |= set(digests)
+    def put(self, location: Location, digests: Iterable[Digest]) -> None:
+        locations = (
+            [other for other in LOCATIONS if other.store == location.store] if location.store in SHARED else [location]
+        )
+        for other in locations:
+            self.contents[other] |= set(digests)
 
     def root(self, image: Image) -> Descriptor | None:
-        """Return what an image's tag (or digest) names at its place now."""
+        """Return the manifest that an image's tag (or digest) names at its location now."""
         if image.tag is not None:
             return self.tags.get((image.target, image.tag))
-        return image.root if image.root.digest in self.held[image.target] else None
+        return image.root if image.root.digest in self.contents[image.target] else None
 
     def observed(self, images: list[Image], *, deep: bool) -> Observed:
-        """Return what a look at the destinations finds: all of it when deep, else no more than a part."""
+        """Return the content that is observed at the destinations: all of it if deep, otherwise a random part."""
         seen = {
-            place: frozenset(held if deep else (one for one in sorted(held) if self.chance.random() < 0.5))
-            for place, held in self.held.items()
+            location: frozenset(contents if deep else (one for one in sorted(contents) if self.chance.random() < 0.5))
+            for location, contents in self.contents.items()
         }
         elsewhere: dict[str, dict[Digest, str]] = defaultdict(dict)
-        for place, held in self.held.items():
-            for digest in sorted(held):
+        for location, contents in self.contents.items():
+            for digest in sorted(contents):
                 if self.chance.random() < 0.2:
-                    elsewhere[place.store][digest] = place.repository
+                    elsewhere[location.store][digest] = location.repository
         roots = {image: self.root(image) for image in images}
         return Observed(roots, seen, elsewhere, SHARED, self.manifests, deep)
 
-    def do(self, step: Step) -> None:
-        """Do one step as a registry would have it done: nothing is put before what it names is there."""
+    def perform(self, step: Step) -> None:
+        """Perform one step, and check as a registry does that a manifest comes after its content."""
         if isinstance(step, CopyBlob):
             for target in step.targets:
                 self.put(target, [step.blob.digest])
         elif isinstance(step, MountBlob):
-            assert step.blob.digest in self.held[Location(step.target.store, step.origin)]
+            assert step.blob.digest in self.contents[Location(step.target.store, step.origin)]
             self.put(step.target, [step.blob.digest])
         else:
             assert isinstance(step, PutManifest | SetTag)
             manifest = self.manifest(step.manifest)
             for named in (*manifest.blobs, *manifest.children):
-                assert named.digest in self.held[step.target], f"{step.id} comes before {named.digest}"
+                assert named.digest in self.contents[step.target], f"{step.id} comes before {named.digest}"
             self.put(step.target, [manifest.digest])
             if isinstance(step, SetTag):
                 assert self.tags.get((step.target, step.tag)) == step.before
@@ -110,20 +113,20 @@ class World:
 
 
 def start(seed: int) -> tuple[World, list[Image]]:
-    """Return a world that holds some images whole, some tags of them, and one lonely blob; and what is wanted."""
+    """Return a world with some complete images, some tags of them, and one single blob; and the wanted images."""
     chance = random.Random(seed)
     world = World(chance)
     roots = world.make_images()
-    for place in PLACES:
+    for location in LOCATIONS:
         for root in chance.sample(roots, chance.randint(0, 3)):
-            world.put(place, world.members(root))
+            world.put(location, world.members(root))
             if chance.random() < 0.5:
-                world.tags[place, chance.choice(TAGS)] = root
-    world.put(chance.choice(PLACES), [descriptor("blob 0").digest])
+                world.tags[location, chance.choice(TAGS)] = root
+    world.put(chance.choice(LOCATIONS), [descriptor("blob 0").digest])
     wanted: dict[tuple[Location, str], Image] = {}
     for _ in range(chance.randint(1, 12)):
-        place, tag, root = chance.choice(PLACES), chance.choice([*TAGS, None]), chance.choice(roots)
-        wanted.setdefault((place, tag or root.digest), Image(SOURCE, place, tag, root))
+        location, tag, root = chance.choice(LOCATIONS), chance.choice([*TAGS, None]), chance.choice(roots)
+        wanted.setdefault((location, tag or root.digest), Image(SOURCE, location, tag, root))
     return world, list(wanted.values())
 
 
@@ -133,53 +136,57 @@ def planned(world: World, images: list[Image], *, deep: bool) -> Plan:
 
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("seed", range(100))
-def test_a_plan_that_is_done_leaves_every_image_whole_and_nothing_to_plan(seed: int, deep: bool) -> None:
+def test_an_applied_plan_completes_every_image_and_the_next_plan_is_empty(seed: int, deep: bool) -> None:
     world, images = start(seed)
     plan = planned(world, images, deep=deep)
     assert [str(change) for change in plan.changes] == [str(image) for image in images]
     for step in plan.steps:
-        world.do(step)
+        world.perform(step)
     for image in images:
         assert world.root(image) == image.root
-        assert world.members(image.root) <= world.held[image.target]
+        assert world.members(image.root) <= world.contents[image.target]
     again = planned(world, images, deep=True)
     assert again.steps == ()
     assert {change.state for change in again.changes} == {"unchanged"}
 
 
 @pytest.mark.parametrize("seed", range(100))
-def test_a_deep_plan_copies_and_mounts_nothing_that_is_there(seed: int) -> None:
+def test_a_deep_plan_does_not_copy_or_mount_present_blobs(seed: int) -> None:
     world, images = start(seed)
     for step in planned(world, images, deep=True).steps:
         if isinstance(step, CopyBlob):
-            assert all(step.blob.digest not in world.held[target] for target in step.targets)
+            assert all(step.blob.digest not in world.contents[target] for target in step.targets)
         elif isinstance(step, MountBlob):
-            assert step.blob.digest not in world.held[step.target]
-        world.do(step)
+            assert step.blob.digest not in world.contents[step.target]
+        world.perform(step)
 
 
 @pytest.mark.parametrize("seed", range(100))
-def test_a_deep_plan_mends_what_was_lost_behind_a_tag(seed: int) -> None:
+def test_a_deep_plan_repairs_missing_content_of_a_tag(seed: int) -> None:
     world, images = start(seed)
     for step in planned(world, images, deep=True).steps:
-        world.do(step)
-    for place in PLACES:
-        world.held[place] = {digest for digest in sorted(world.held[place]) if world.chance.random() < 0.7}
+        world.perform(step)
+    for location in LOCATIONS:
+        world.contents[location] = {
+            digest for digest in sorted(world.contents[location]) if world.chance.random() < 0.7
+        }
     for store in SHARED:  # the repositories of such a store lose the same blobs
-        places = [place for place in PLACES if place.store == store]
-        for place in places:
-            world.held[place] = set.intersection(*(world.held[other] for other in places))
+        locations = [location for location in LOCATIONS if location.store == store]
+        for location in locations:
+            world.contents[location] = set.intersection(*(world.contents[other] for other in locations))
     for step in planned(world, images, deep=True).steps:
-        world.do(step)
+        world.perform(step)
     for image in images:
-        assert world.members(image.root) <= world.held[image.target]
+        assert world.members(image.root) <= world.contents[image.target]
 
 
 @pytest.mark.parametrize("seed", range(100))
-def test_the_last_step_of_an_image_waits_for_everything_that_is_brought_to_it(seed: int) -> None:
+def test_the_last_step_of_an_image_needs_all_steps_that_write_its_content(seed: int) -> None:
     world, images = start(seed)
-    for place in PLACES:  # what a deep look finds missing behind a manifest that is there
-        world.held[place] -= {digest for digest in sorted(world.held[place]) if world.chance.random() < 0.3}
+    for location in LOCATIONS:  # what a deep look finds missing behind a manifest that is there
+        world.contents[location] -= {
+            digest for digest in sorted(world.contents[location]) if world.chance.random() < 0.3
+        }
     steps = {step.id: step for step in planned(world, images, deep=True).steps}
     for image in images:
         last = steps.get(end_of(image.target, image.tag, image.root.digest))
@@ -190,18 +197,18 @@ def test_the_last_step_of_an_image_waits_for_everything_that_is_brought_to_it(se
             waits.add(step := steps[ahead.pop()])
             ahead += step.needs
         members = world.members(image.root) - {image.root.digest}
-        brought = {step.id for step in steps.values() if _brings(step, image) & members}
+        brought = {step.id for step in steps.values() if _content_of(step, image) & members}
         assert brought <= {step.id for step in waits}
 
 
-def _brings(step: Step, image: Image) -> set[Digest]:
-    """Return what a step, other than one that sets a tag, brings to an image's place."""
+def _content_of(step: Step, image: Image) -> set[Digest]:
+    """Return the content that a step, other than one that sets a tag, writes to an image's location."""
     if image.target not in step.writes or not isinstance(step, PutManifest | CopyBlob | MountBlob):
         return set()
     return {step.manifest.digest if isinstance(step, PutManifest) else step.blob.digest}
 
 
-def test_an_image_with_more_manifests_than_any_real_one_is_refused() -> None:
+def test_an_image_with_too_many_manifests_is_rejected() -> None:
     children = tuple(descriptor(f"image {number}", media_types.OCI_MANIFEST) for number in range(MAX_MANIFESTS))
     root = descriptor("root", media_types.OCI_INDEX)
 
@@ -213,7 +220,7 @@ def test_an_image_with_more_manifests_than_any_real_one_is_refused() -> None:
     assert len(list(closure(children[0], manifest))) == 1
 
 
-def test_a_manifest_that_many_indexes_name_is_walked_once() -> None:
+def test_a_manifest_in_many_indexes_is_walked_once() -> None:
     levels = [descriptor(f"level {number}", media_types.OCI_INDEX) for number in range(8)]
 
     def manifest(wanted: Descriptor) -> Manifest:
@@ -223,12 +230,12 @@ def test_a_manifest_that_many_indexes_name_is_walked_once() -> None:
     assert [found.descriptor for found in closure(levels[0], manifest)] == levels[::-1]
 
 
-def test_two_images_that_would_write_one_tag_differently_are_told() -> None:
+def test_two_images_for_the_same_tag_are_a_conflict() -> None:
     one, other = descriptor("one", media_types.OCI_MANIFEST), descriptor("other", media_types.OCI_MANIFEST)
-    first = Image(SOURCE, PLACES[0], Tag("1"), one)
-    same = Image(Origin(Location("mirror.example", "x")), PLACES[0], Tag("1"), one)
-    different = Image(SOURCE, PLACES[0], Tag("1"), other)
-    free = [Image(SOURCE, PLACES[0], Tag("2"), other), Image(SOURCE, PLACES[1], Tag("1"), other)]
-    by_digest = [Image(SOURCE, PLACES[0], None, one), Image(SOURCE, PLACES[0], None, other)]
+    first = Image(SOURCE, LOCATIONS[0], Tag("1"), one)
+    same = Image(Origin(Location("mirror.example", "x")), LOCATIONS[0], Tag("1"), one)
+    different = Image(SOURCE, LOCATIONS[0], Tag("1"), other)
+    free = [Image(SOURCE, LOCATIONS[0], Tag("2"), other), Image(SOURCE, LOCATIONS[1], Tag("1"), other)]
+    by_digest = [Image(SOURCE, LOCATIONS[0], None, one), Image(SOURCE, LOCATIONS[0], None, other)]
     assert conflicts([first, same, *free, *by_digest]) == {}
     assert conflicts([first, different, same]) == {different: first}

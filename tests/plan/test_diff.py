@@ -1,4 +1,4 @@
-"""The difference between wanted and held: case files, and what must hold for every plan."""
+"""The difference between wanted and present images: case files, and invariants of every plan."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ def plan_of(case: Case) -> Plan:
 def test_case(path: Path) -> None:
     case = Case.load(path)
     plan = plan_of(case)
-    assert [case.tell(step) for step in plan.steps] == case.document["steps"]
+    assert [case.words(step) for step in plan.steps] == case.document["steps"]
     assert [change.state for change in plan.changes] == case.document["states"]
     if "needs" in case.document:
         assert case.needs(plan.steps) == case.document["needs"]
-    told = {store: _brief(totals) for store, totals in plan.totals.items()}
-    assert told == case.document["totals"]
+    assert {store: _brief(totals) for store, totals in plan.totals.items()} == case.document["totals"]
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_what_a_step_needs_stands_before_it(path: Path) -> None:
+def test_steps_come_after_the_steps_that_they_need(path: Path) -> None:
     done: set[str] = set()
     for step in plan_of(Case.load(path)).steps:
         assert set(step.needs) <= done
@@ -51,7 +50,7 @@ def test_there_are_cases() -> None:
     assert len(CASES) > 10
 
 
-def test_an_endless_nesting_is_refused() -> None:
+def test_an_image_that_nests_too_deep_is_rejected() -> None:
     case = Case({"images": {}})
     case._add_image("level0", ["config", "layer"])
     for level in range(MAX_DEPTH):

@@ -1,4 +1,4 @@
-"""Policies: what each decides of what is known, and what a plan makes of a decision."""
+"""Policies: the decision of each on given facts, and the plan for a decision."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_every_policy_has_a_module_an_entry_and_a_branch_of_the_schema() -> None
 
 
 @pytest.mark.parametrize("key", POLICIES)
-def test_every_policy_says_in_its_first_line_how_it_is_written(key: str) -> None:
+def test_the_first_line_of_a_policy_module_shows_its_key(key: str) -> None:
     module = inspect.getmodule(POLICIES[key])
     assert module is not None
     assert str(module.__doc__).startswith(f"`{key}: ")
@@ -65,7 +65,7 @@ def test_every_policy_says_in_its_first_line_how_it_is_written(key: str) -> None
         (None, OLD, None, None),
     ],
 )
-def test_an_immutable_tag_is_copied_once_and_never_again(
+def test_an_immutable_tag_is_copied_only_once(
     tag: str | None, before: Descriptor | None, found: Descriptor | None, verdict: Verdict | None
 ) -> None:
     decision = IMMUTABLE.decide(Facts(Tag(tag) if tag else None, before, found))
@@ -89,11 +89,11 @@ def test_on_change_decides_on_tags_that_moved(word: str, verdict: Verdict) -> No
     ],
 )
 @pytest.mark.parametrize("word", ["update", "keep", "fail"])
-def test_on_change_does_not_mind_the_rest(word: str, facts: Facts) -> None:
+def test_on_change_does_not_decide_on_other_tags(word: str, facts: Facts) -> None:
     assert on_change(word).decide(facts) is None
 
 
-def test_the_first_policy_that_decides_has_decided() -> None:
+def test_the_first_decision_counts() -> None:
     both = (IMMUTABLE, on_change("update"))
     moved = decide(both, Facts(Tag("v1"), OLD, NEW))
     assert moved is not None
@@ -104,7 +104,7 @@ def test_the_first_policy_that_decides_has_decided() -> None:
     assert decide(both, Facts(Tag("edge"), OLD, OLD)) is None
 
 
-def test_only_policies_that_need_no_source_are_asked_before_it() -> None:
+def test_policies_that_need_the_source_do_not_decide_without_it() -> None:
     facts = Facts(Tag("v1"), OLD, None)
     assert decide_without_source((on_change("keep"),), facts) is None
     found = decide_without_source((on_change("keep"), IMMUTABLE), facts)
@@ -115,7 +115,7 @@ def test_only_policies_that_need_no_source_are_asked_before_it() -> None:
 def planned(verdict: Verdict, before: Descriptor | None) -> Plan:
     image = Image(Origin(Location("src.example", "app"), Tag("1")), TARGET, Tag("1"), NEW, "/mirrors/0")
     outline: Mapping[Digest, Any] = {NEW.digest: _Outline()}
-    decisions = {image: Decision(verdict, "since a policy says so", "ask the one who wrote it")}
+    decisions = {image: Decision(verdict, "since a policy says so", "ask its author")}
     observed = Observed({image: before}, manifests=outline, decisions=decisions)
     return diff(Desired((image,)), observed, spec=STAMP, created="2026-01-01T00:00:00Z")
 
@@ -135,7 +135,7 @@ class _Outline:
         ("delete", OLD, "deleted", None, ["delete:harbor.example/app:1"]),
     ],
 )
-def test_what_a_plan_makes_of_a_decision(
+def test_the_plan_for_a_decision(
     verdict: Verdict, before: Descriptor | None, state: str, after: Descriptor | None, steps: list[str]
 ) -> None:
     plan = planned(verdict, before)
@@ -148,14 +148,14 @@ def test_what_a_plan_makes_of_a_decision(
     assert all(isinstance(step, DeleteTag) for step in plan.steps if verdict == "delete")
 
 
-def test_what_is_to_be_deleted_and_is_not_there_is_no_change() -> None:
+def test_deleting_a_tag_that_does_not_exist_is_not_a_change() -> None:
     plan = planned("delete", None)
     assert (plan.changes, plan.steps, plan.totals) == ((), (), {})
 
 
-def test_a_refusal_is_a_failure_with_place_reason_and_remedy() -> None:
+def test_a_refusal_is_a_failure_with_location_reason_and_remedy() -> None:
     (failure,) = planned("refuse", OLD).failures
     error = failure.error
     assert (failure.subject, error.where) == ("harbor.example/app:1", "harbor.example/app:1")
-    assert (error.message, error.remedy) == ("since a policy says so", "ask the one who wrote it")
+    assert (error.message, error.remedy) == ("since a policy says so", "ask its author")
     assert error.exit_code == 1

@@ -119,7 +119,7 @@ def test_an_index_goes_by_its_digest_and_its_images_stay(store: MemoryStore, ref
 
 @pytest.mark.parametrize("all_tags", [True, False])
 def test_what_an_index_needs_is_never_deleted_by_digest(store: MemoryStore, all_tags: bool) -> None:
-    with pytest.raises(StillUsed, match=rf"source\.example/app@{TWO.digest}: it is part of all"):
+    with pytest.raises(StillUsed, match=rf"source\.example/app@{TWO.digest}: the image is part of all"):
         deleted(store, f"app@{TWO.digest}", all_tags=all_tags)
     assert tags(store) == ["a", "all", "b", "c", "solo"]
 

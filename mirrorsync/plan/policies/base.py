@@ -1,4 +1,4 @@
-"""What a policy is: facts about one image in, a decision out. Pure, and without a word about how facts are found."""
+"""The protocol of a policy: facts about one image in, a decision out. Pure: it does not gather facts."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.ref import Tag
 
-# keep: what the destination has stays. update: it becomes what the source has, and no other policy is asked. refuse:
-# it stays, and that is a failure of the run. delete: the tag goes.
+# keep: the destination's image stays. update: it is replaced by the source's, and later policies are not applied.
+# refuse: it stays, and this is a failure of the run. delete: the tag is deleted.
 Verdict = Literal["keep", "update", "refuse", "delete"]
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of one wanted image at one destination.
+    """The facts about one wanted image at one destination.
 
-    tag: its tag at the destination, None if it is wanted by digest alone. before: what that names now, None for
-    nothing. found: what the source has for it, None if the source was not asked.
+    tag: its tag at the destination, None if it is wanted by digest alone. before: the image under it now, None if there
+    is no such tag. found: the image at the source, None if the source was not asked.
     """
 
     tag: Tag | None
@@ -33,7 +33,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of an image, and why: a sentence for people. remedy: what to do about a refusal."""
+    """The verdict on an image, and the reason: a sentence for people. remedy: for a refusal."""
 
     verdict: Verdict
     reason: str
@@ -45,10 +45,10 @@ class Policy(Protocol):
 
     @classmethod
     def parse(cls, value: Any) -> Self:
-        """Read the value that the spec gives the key; its shape was checked by the schema. Raises: GrammarError."""
+        """Read the key's value in the spec; its shape was checked by the schema. Raises: GrammarError."""
 
-    # Whether it can decide before the source is asked, which spares the source a request for each image it keeps.
+    # Whether it can decide without a request to the source, which saves a request for each image that it keeps.
     decides_without_source: ClassVar[bool]
 
     def decide(self, facts: Facts) -> Decision | None:
-        """Return what becomes of an image, None if this policy does not mind."""
+        """Return the decision on an image, None if this policy does not apply to it."""

@@ -12,11 +12,11 @@ from mirrorsync.plan.policies.base import Decision, Facts
 
 @dataclass(frozen=True, slots=True)
 class Immutable:
-    """Shell patterns (`*`, `?`, `[abc]`). A tag that one of them matches is copied once.
+    """Shell patterns (`*`, `?`, `[abc]`). A tag that matches one of them is copied once.
 
-    As long as it is there, its source is not asked for it. If the source is asked all the same (`verify`, `--deep`, or
-    since another destination lacks the tag) and has another image, somebody published a version again: an alarm, and
-    never an update.
+    As long as the destination has it, it costs its source no request. If the source is asked anyway (`verify`,
+    `--deep`, or because another destination lacks the tag) and has another image, a published version was changed:
+    this is a failure, and never an update.
     """
 
     patterns: tuple[str, ...]
@@ -28,7 +28,7 @@ class Immutable:
         return cls(tuple(value))
 
     def decide(self, facts: Facts) -> Decision | None:
-        """Keep what is present and matches; refuse it if the source is known to have moved it."""
+        """Keep a present tag that matches; refuse it if the source is known to have moved it."""
         pattern = self._pattern(facts.tag)
         if pattern is None or facts.before is None:
             return None

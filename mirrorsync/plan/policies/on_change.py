@@ -13,7 +13,7 @@ _VERDICTS: dict[Answer, Verdict] = {"update": "update", "keep": "keep", "fail": 
 
 @dataclass(frozen=True, slots=True)
 class OnChange:
-    """What to do when the source has another image under a tag than the destination. Without it, tags are updated."""
+    """The action for a tag that the source has moved to another image. Without it, tags are updated."""
 
     answer: Answer
     decides_without_source: ClassVar[bool] = False
@@ -24,7 +24,7 @@ class OnChange:
         return cls(value)
 
     def decide(self, facts: Facts) -> Decision | None:
-        """Decide on tags that moved, and on nothing else."""
+        """Decide on tags that moved, and only on those."""
         if not facts.moved or facts.tag is None or facts.found is None:
             return None
         remedy = "set on_change: update to take the new image, or keep to stay without an error"

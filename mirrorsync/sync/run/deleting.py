@@ -9,7 +9,7 @@ from mirrorsync.events import Deleted
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location, Where
-from mirrorsync.plan.deletion import Doomed, check_deletable
+from mirrorsync.plan.deletion import DeletionTarget, check_deletable
 from mirrorsync.plan.steps import DeleteManifest, DeleteTag
 from mirrorsync.stores.base import Sweeping
 from mirrorsync.sync.gather.sharing import sharing_of
@@ -33,7 +33,7 @@ async def delete_tag(session: Session, step: DeleteTag) -> None:
         await repository.delete(step.tag)
     except TagsNotDeleted:
         sharing = await sharing_of(session, step.target, step.before.digest)
-        check_deletable(Doomed(step.target, step.tag, step.before, sharing), sharing, all_tags=False)
+        check_deletable(DeletionTarget(step.target, step.tag, step.before, sharing), sharing, all_tags=False)
         await repository.delete(step.before.digest)
         gone.append(step.before.digest)
     await _check_gone(session, step.target, gone)

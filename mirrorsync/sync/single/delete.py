@@ -10,7 +10,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import refuse_schema_1
 from mirrorsync.oci.reference import Location, Reference
-from mirrorsync.plan.deletion import Doomed, plan_deletion
+from mirrorsync.plan.deletion import DeletionTarget, plan_deletion
 from mirrorsync.plan.model import Plan, Related, SpecStamp
 from mirrorsync.stores.base import Sweeping
 from mirrorsync.sync.clock import now
@@ -54,8 +54,8 @@ async def plan_delete(
             stays = (*stays, *await _parts(session, target, found))
         text = f"delete {reference}"
         spec = SpecStamp(text, Digest.of(text.encode()))
-        doomed = Doomed(target, reference.tag, found.bare(), sharing, stays)
-        return plan_deletion(doomed, all_tags=all_tags, spec=spec, created=created)
+        image = DeletionTarget(target, reference.tag, found.bare(), sharing, stays)
+        return plan_deletion(image, all_tags=all_tags, spec=spec, created=created)
 
 
 def check_reference(reference: Reference) -> None:
