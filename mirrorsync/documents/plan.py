@@ -204,7 +204,7 @@ class _Reader(Values):
                 else:
                     raise Damaged("unknown member")
         check_names(read, (*self._members, *self._lists))
-        refused = tuple(refusal(change) for change in read["images"] if change.state == State.REFUSED)
+        refused = tuple(refusal(change, change.reason) for change in read["images"] if change.state == State.REFUSED)
         plan = Plan(read["created"], read["spec"], read["images"], read["steps"], refused, read["totals"])
         for number, change in enumerate(plan.changes):
             if change.step and change.step not in self._done:

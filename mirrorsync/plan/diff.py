@@ -25,10 +25,14 @@ def diff(desired: Desired, observed: Observed, *, spec: SpecStamp, created: str)
     builder = _Builder(observed)
     changes, refused = [], []
     for image in desired.images:
-        if image not in observed.broken and not _is_deleted_already(image, observed):
+        if image in observed.broken:
+            continue
+        decision = observed.decisions.get(image)
+        if decision is not None and decision.verdict == "refuse":
+            refused.append(refusal(image, decision.reason, decision.remedy))
+        if decision is None or decision.verdict == "update" or observed.roots.get(image) is not None:
+            # Otherwise the tag is absent and stays absent, which is not a change.
             changes.append(change := _change(image, observed))
-            if change.state == State.REFUSED:
-                refused.append(refusal(change, observed.decisions[image].remedy))
             builder.add(image, change)
     return Plan(
         created=created,
@@ -51,9 +55,9 @@ def totals_of(changes: Iterable[Change], blobs: Mapping[tuple[str, BlobFate], Am
     return {store: Totals(states[store], amounts[store]) for store in sorted(states.keys() | amounts.keys())}
 
 
-def refusal(change: Change, remedy: str = "") -> Failure:
-    """Return a change that a policy refuses, as a failure of the run."""
-    return Failure(str(change), PolicyRefused(change.reason, remedy=remedy, place=change.target.at(change.tag)))
+def refusal(image: Image | Change, reason: str, remedy: str = "") -> Failure:
+    """Return an image that a policy refuses as a failure of the run."""
+    return Failure(str(image), PolicyRefused(reason, remedy=remedy, place=image.target.at(image.tag)))
 
 
 def _change(image: Image, observed: Observed) -> Change:
@@ -77,11 +81,6 @@ def _change(image: Image, observed: Observed) -> Change:
         origin=image.origin,
         step=step,
     )
-
-
-def _is_deleted_already(image: Image, observed: Observed) -> bool:
-    decision = observed.decisions.get(image)
-    return decision is not None and decision.verdict == "delete" and observed.roots.get(image) is None
 
 
 def _decided(image: Image, observed: Observed, decision: Decision) -> State:

@@ -148,9 +148,11 @@ def test_the_plan_for_a_decision(
     assert all(isinstance(step, DeleteTag) for step in plan.steps if verdict == "delete")
 
 
-def test_deleting_a_tag_that_does_not_exist_is_not_a_change() -> None:
-    plan = planned("delete", None)
+@pytest.mark.parametrize("verdict", ["delete", "keep", "refuse"])
+def test_an_absent_tag_that_stays_absent_is_not_a_change(verdict: Verdict) -> None:
+    plan = planned(verdict, None)
     assert (plan.changes, plan.steps, plan.totals) == ((), (), {})
+    assert [failure.subject for failure in plan.failures] == (["harbor.example/app:1"] if verdict == "refuse" else [])
 
 
 def test_a_refusal_is_a_failure_with_location_reason_and_remedy() -> None:
