@@ -73,7 +73,7 @@ def test_every_key_is_read_from_a_spec(key: str) -> None:
 
 
 def test_every_setting_of_a_registry_has_a_field_and_a_property() -> None:
-    # Plain HTTP to a host that was thought to speak TLS is for --tls-verify=false alone: a spec has to say plain_http.
+    # Plain HTTP to a host without TLS is only for --tls-verify=false; a spec has to set plain_http.
     fields = {field.name for field in dataclasses.fields(HostSettings)} - {"plain_http_fallback"}
     assert fields == set(SCHEMA["$defs"]["registry"]["properties"])
 
