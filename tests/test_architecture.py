@@ -40,6 +40,8 @@ VALUES = {
     "plan/model", "plan/steps", "spec/model", "sync/run/report",
     "spec/filters", "spec/selection", "spec/tags", "spec/explain", "spec/durations",
 }  # fmt: skip
+# Parts of one folder that do not know each other: the facts for a plan are gathered without the code that applies it.
+INDEPENDENT = {"sync/gather": ("sync/run", "sync/single"), "sync/run": ("sync/single",), "sync/single": ("sync/run",)}
 # Storeys inside a package: the lower one imports nothing from the rest of it.
 STOREYS = {"stores/registry/http": "stores/registry"}
 # Packages and modules that have one home; whoever else wants them asks there.
@@ -138,6 +140,17 @@ def test_a_lower_storey_knows_nothing_of_the_upper_one(storey: str) -> None:
             for name in imports(path):
                 assert not f"{name}.".startswith(f"{whole}.") or f"{name}.".startswith(f"{own}."), (
                     f"{module(path)}: {name}"
+                )
+
+
+@pytest.mark.parametrize("part", INDEPENDENT)
+def test_a_part_imports_nothing_from_the_parts_that_it_is_independent_of(part: str) -> None:
+    for path in FILES:
+        if module(path).startswith(f"{part}/"):
+            for name in imports(path):
+                target = name.removeprefix("mirrorsync.").replace(".", "/")
+                assert not f"{target}/".startswith(tuple(f"{other}/" for other in INDEPENDENT[part])), (
+                    f"{module(path)} imports {name}"
                 )
 
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 from mirrorsync.errors import MirrorsyncError
+from mirrorsync.files.chunks import CHUNK_BYTES
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -16,8 +17,13 @@ V = TypeVar("V")
 # Enough to hide 100 ms of round trip behind one event loop's work, where a connection carries many questions at a time.
 # The registry client holds the limit of each host.
 QUESTIONS_AT_ONCE = 128
-# Steps of a plan hold small blobs in memory, and what one of them learns of a host comes too late for those beside it.
+# Steps have small blobs in memory, and a step that learns of a host's limit learns it too late for those that run now.
 STEPS_AT_ONCE = 64
+# Two cores are busy with four streams: one waits for the network or the disk while the other one hashes.
+STREAMS_AT_ONCE = 4
+# Up to this size a blob is transferred as a whole, on the event loop, with thousands of its kind. A larger one is
+# streamed: a thread reads, hashes and writes it without the event loop.
+SMALL_BYTES = CHUNK_BYTES
 
 
 async def for_each(items: Iterable[V], work: Callable[[V], Awaitable[None]], limit: int = QUESTIONS_AT_ONCE) -> None:

@@ -36,7 +36,7 @@ def test_a_missing_tag_fails_alone_and_names_those_that_are_nearly_it(
         done = mirrorsync(verb, code=3)
         assert f"failed: source {registry.host}/{unique}/app:1.27.5: " in done.err
         assert "has no such tag" in done.err
-        assert "there is 1.27.4, 1.27.3" in done.err or "there is 1.27.3, 1.27.4" in done.err
+        assert "did you mean 1.27.4 or 1.27.3?" in done.err or "did you mean 1.27.3 or 1.27.4?" in done.err
         assert "edge" not in done.err.partition("failed: ")[2]
     assert landed(mirrorsync) == {"1.27.3", "edge"}
     assert "2 unchanged, 1 failed" in mirrorsync("apply", code=3).out

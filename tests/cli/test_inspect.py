@@ -304,7 +304,7 @@ def test_every_other_place_is_looked_into_as_skopeo_does(mirrorsync: Mirrorsync,
 
 
 @pytest.mark.parametrize(
-    ("tag", "close"), [("onne", "there is one"), ("zzzzzz", "`mirrorsync list-tags` shows those that are there")]
+    ("tag", "close"), [("onne", "did you mean one?"), ("zzzzzz", "`mirrorsync list-tags` shows the available ones")]
 )
 def test_what_is_not_there_is_named_with_what_is_written_like_it(
     mirrorsync: Mirrorsync, app: str, tag: str, close: str

@@ -231,4 +231,4 @@ def test_what_is_not_there_is_named(reference: str, options: dict[str, Any], sai
         look(holding(v1=ONE, v2=TWO), reference, **options)
     assert caught.value.exit_code == 1
     if reference == "app:v11":
-        assert caught.value.remedy == "there is v1"
+        assert caught.value.remedy == "did you mean v1?"

@@ -20,8 +20,7 @@ from mirrorsync.plan.policies import Decision, Facts, Policy, decide
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.held import held_at
 from mirrorsync.sync.gather.referring import comes_along
-from mirrorsync.sync.pool import QUESTIONS_AT_ONCE, Answers, for_each
-from mirrorsync.sync.run.transfer import SMALL_BYTES
+from mirrorsync.sync.pool import QUESTIONS_AT_ONCE, SMALL_BYTES, Answers, for_each
 from mirrorsync.sync.session import Session, located
 
 

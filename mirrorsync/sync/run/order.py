@@ -11,8 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from mirrorsync.errors import Interrupted, MirrorsyncError
 from mirrorsync.events import Observer, PhaseAdvanced, PhaseStarted, StepFailed, TransferPlanned
 from mirrorsync.plan.steps import Step, stores_of
-from mirrorsync.sync.pool import STEPS_AT_ONCE
-from mirrorsync.sync.run.transfer import SMALL_BYTES, STREAMS_AT_ONCE
+from mirrorsync.sync.pool import SMALL_BYTES, STEPS_AT_ONCE, STREAMS_AT_ONCE
 
 # Why a step was not done, by its id and the store where it was not.
 Failed = Mapping[tuple[str, str], MirrorsyncError]

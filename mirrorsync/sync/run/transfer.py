@@ -12,19 +12,15 @@ from typing import Final
 
 from mirrorsync.errors import IntegrityError, Interrupted, MirrorsyncError, NotKept
 from mirrorsync.events import BlobEnded, BlobStarted, BytesMoved, Retrying
-from mirrorsync.files.chunks import CHUNK_BYTES, VerifiedChunks
+from mirrorsync.files.chunks import VerifiedChunks
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location, Where
 from mirrorsync.plan.model import Amount
+from mirrorsync.sync.pool import SMALL_BYTES, STREAMS_AT_ONCE
 from mirrorsync.sync.run.relay import relay
 from mirrorsync.sync.session import Session, located
 
-# Up to this size a blob moves like a question: whole, on the event loop, with thousands of its kind. Above it, a
-# thread reads, hashes and writes without the event loop in the path.
-SMALL_BYTES = CHUNK_BYTES
-# Two cores are busy with four streams: one waits for the network or the disk while the other one hashes.
-STREAMS_AT_ONCE = 4
 _ATTEMPTS = 3  # of a whole blob; its requests, and reads that break off, are retried inside the store
 _LONGEST_PAUSE_SECONDS = 30.0  # between attempts; the first is of a second at most
 _SETTLE_SECONDS = 1.0  # how long a registry has before it is believed not to have what it took

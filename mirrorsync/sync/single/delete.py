@@ -18,7 +18,7 @@ from mirrorsync.sync.gather.attached import attached
 from mirrorsync.sync.gather.named import named_at
 from mirrorsync.sync.gather.sharing import sharing_of
 from mirrorsync.sync.session import Session, located
-from mirrorsync.sync.single.inspect import absent
+from mirrorsync.sync.suggest import absent
 
 
 async def plan_delete(

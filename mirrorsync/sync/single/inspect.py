@@ -11,7 +11,6 @@ from mirrorsync.errors import (
     Denied,
     GrammarError,
     IntegrityError,
-    MirrorsyncError,
     NotFound,
     RegistryFailure,
     RepositoryNotFound,
@@ -31,7 +30,7 @@ from mirrorsync.sync.gather.attached import Attachment, attached
 from mirrorsync.sync.gather.named import named_at
 from mirrorsync.sync.gather.roots import narrow
 from mirrorsync.sync.session import Session
-from mirrorsync.sync.suggest import missing
+from mirrorsync.sync.suggest import absent
 
 _DEPTH: Final = 8  # indexes in indexes; nobody makes more than two
 # What is refused of the extras (tags, referrers) is told beside the image, and does not hide it (skopeo#726, #1230).
@@ -141,15 +140,6 @@ async def read_config(session: Session, source: Location, image: Manifest) -> by
     if config.size > MAX_CONFIG_BYTES:
         raise IntegrityError(f"the image's config is larger than {MAX_CONFIG_BYTES} bytes")
     return await session.repository(source).read(config)
-
-
-async def absent(session: Session, reference: Reference) -> MirrorsyncError:
-    """Return the error for what is not there."""
-
-    async def list_tags() -> list[Tag]:
-        return [tag async for tag in session.repository(reference.location).tags()]
-
-    return await missing(reference.location, reference.asked, list_tags)
 
 
 def members_of(index: Manifest) -> tuple[Member, ...]:

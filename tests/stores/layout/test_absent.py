@@ -17,7 +17,7 @@ from tests.parts.mirrorsync import Mirrorsync
         ("oci-archive:nowhere.tar:app:1", "the path does not exist or is empty"),
         ("docker-archive:nowhere.tar:app:1", "the path does not exist or is empty"),
         ("oci:source:ap:1", "available: app"),
-        ("oci:source:app:1.", "there is 1"),
+        ("oci:source:app:1.", "did you mean 1?"),
     ],
 )
 def test_a_missing_source_is_reported_with_similar_names(
