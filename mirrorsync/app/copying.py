@@ -82,14 +82,16 @@ def _target(target: Reference, source: Reference, written: str) -> Reference:
     transport = target.location.transport
     if target.pick != THE_ONLY_ONE:
         if target.pick is not None:
-            raise GrammarError(f"{printable(written)!r} has no name to give", remedy="write NAME:TAG after the place")
+            raise GrammarError(
+                f"{printable(written)!r} has a pick where a destination needs a name", remedy="write NAME:TAG instead"
+            )
         return target.or_latest()
     if not transport.many:
         return replace(target, tag=LATEST, pick=None)
     name = _inherited(source, by_docker=not transport.keeps_manifests)
     if name is None:
         raise UsageError(
-            f"{source} has no name, and {printable(written)} gives it none",
+            f"missing name for the image: neither {source} nor {printable(written)} has one",
             remedy=f"write {printable(written)}:NAME:TAG",
         )
     location = Location(target.location.store, transport.canonical(name) if name else "")
@@ -113,10 +115,10 @@ def _beside(target: Reference, text: str) -> Reference:
     """Return another name for what goes to `target`: a tag beside its own, or NAME:TAG of the same place."""
     transport = target.location.transport
     if not transport.many:
-        raise UsageError(f"{target.location} has no tags", remedy="leave out --additional-tag")
+        raise UsageError(f"{target.location} cannot have tags", remedy="leave out --additional-tag")
     if transport.is_registry or ref_type(text) is Tag:
         return Reference(target.location, Tag(text))
     within = transport.image(text)
     if within.tag is None:
-        raise GrammarError(f"{printable(text)!r} has no tag", remedy="write TAG or NAME:TAG")
+        raise GrammarError(f"missing tag in {printable(text)!r}", remedy="write TAG or NAME:TAG")
     return Reference(Location(target.location.store, within.repository), within.tag)

@@ -97,7 +97,9 @@ async def _bytes(session: Session, reference: Reference, platform: Platform | No
         return root.raw
     image = await select(session, reference, root, platform)
     if image is None:
-        raise UsageError(f"{reference} is an index of several images", remedy=f"--platform {_platforms(root)}")
+        raise UsageError(
+            f"{reference} is an index of several images", remedy=f"choose one: --platform {_platforms(root)}"
+        )
     return await read_config(session, reference.location, image) if config else image.raw
 
 

@@ -20,7 +20,7 @@ def absolute(path: str | os.PathLike[str]) -> Path:
     try:
         return Path(path).absolute()
     except FileNotFoundError as error:
-        raise UsageError("the current directory was removed", remedy="change to one that is there") from error
+        raise UsageError("the current directory was removed", remedy="change to a directory that exists") from error
 
 
 def read_file(path: Path, limit: int, what: str) -> bytes:
@@ -29,7 +29,9 @@ def read_file(path: Path, limit: int, what: str) -> bytes:
         with path.open("rb") as file:
             data = file.read(limit + 1)
     except FileNotFoundError as error:
-        raise UsageError(f"there is no {what} {path}", remedy="name the file, or run this where it is") from error
+        raise UsageError(
+            f"{what} {path} does not exist", remedy="give the path of the file, or run this in its directory"
+        ) from error
     except OSError as error:
         raise StorageError(f"{what} {path} cannot be read: {error.strerror}") from error
     if len(data) > limit:
@@ -60,9 +62,7 @@ def read_place(written: str | Location) -> Location:
         return written
     base = str(absolute("."))
     if not transport_of(written).many:
-        raise UsageError(
-            f"{printable(written)} holds one image, which has no tag", remedy="`mirrorsync inspect` shows it"
-        )
+        raise UsageError(f"{printable(written)} is one image without tags", remedy="`mirrorsync inspect` shows it")
     try:
         return parse_repository(written, base)
     except GrammarError:
@@ -70,6 +70,6 @@ def read_place(written: str | Location) -> Location:
         if not reference.names_one:
             raise
     raise UsageError(
-        f"{printable(written)} names one image, and a list is of a repository's tags",
-        remedy=f"list-tags {reference.location}, or inspect {reference}",
+        f"{printable(written)} is one image; list-tags takes a repository",
+        remedy=f"`mirrorsync list-tags {reference.location}` or `mirrorsync inspect {reference}`",
     )

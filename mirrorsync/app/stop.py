@@ -104,8 +104,8 @@ class Stop:
     def interrupted(self) -> Interrupted:
         """Return the error for work that was given up."""
         if self._passed:
-            return DeadlinePassed(f"the deadline came after {self._deadline:g} seconds")
-        return Interrupted("the run was told to stop")
+            return DeadlinePassed(f"the deadline of {self._deadline:g} seconds passed")
+        return Interrupted("the run was interrupted")
 
     def reported(self, report: Report) -> Report:
         """Return a run's report with whether it was the deadline that stopped it."""

@@ -18,19 +18,19 @@ from mirrorsync.version import __version__
 
 # The verbs, in the order in which they are used; their modules are imported when they are: a start costs what it needs.
 _VERBS: Final = {
-    "validate": "Check a spec; nothing is contacted.",
-    "plan": "Show what would change; nothing is changed.",
-    "apply": "Make the destinations hold what the spec wants.",
-    "verify": "Ask the destinations for every blob and manifest.",
-    "images": "List the images that the spec comes to now.",
-    "copy": "Copy one image, whatever place it is in.",
-    "inspect": "Look into an image without fetching it.",
-    "list-tags": "List the tags of a repository, a layout or an archive.",
-    "delete": "Delete an image.",
+    "validate": "Check a spec, without contacting anything.",
+    "plan": "Show what would change, without changing it.",
+    "apply": "Make the destinations match the spec.",
+    "verify": "Check every blob and manifest at the destinations.",
+    "images": "List the images that a spec resolves to.",
+    "copy": "Copy one image from any store to any other.",
+    "inspect": "Show an image without downloading its layers.",
+    "list-tags": "List the tags of a repository, layout or archive.",
+    "delete": "Delete a tag or an image.",
     "login": "Log in to a registry.",
-    "logout": "Forget a login.",
-    "serve": "Be a registry over an OCI layout directory.",
-    "demo": "See all of it at work, without network or registry.",
+    "logout": "Remove a login.",
+    "serve": "Serve an OCI layout as a read/write registry.",
+    "demo": "Try it all, without network or another registry.",
 }
 
 
@@ -56,11 +56,11 @@ class _Verbs(click.Group):
     cls=_Verbs,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 failed, 2 usage or spec, 3 partly done, 4 integrity, 5 stale plan, 6 locked, "
-    "10 plan --exit-code and there are changes, 130 and 143 interrupted.",
+    "10 changes (plan --exit-code), 130 and 143 interrupted.",
 )
 @click.version_option(__version__, message="mirrorsync %(version)s")
 def cli() -> None:
-    """Keep a mirror of container images as one YAML file says."""
+    """Mirror container images as one YAML file describes."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -17,9 +17,9 @@ NOT_FOUND: Final = ExitCode.USAGE  # skopeo's number; here it means something el
 
 def skopeo_option(function: Callable[..., R]) -> Callable[..., R]:
     """Give a command `--skopeo-exit-codes`; it gets `skopeo_exit_codes`, and says `NOT_FOUND` itself."""
-    return click.option("--skopeo-exit-codes", is_flag=True, help="Exit with 2, as skopeo, for what is not there.")(
-        function
-    )
+    return click.option(
+        "--skopeo-exit-codes", is_flag=True, help="Exit with 2, as skopeo does, if the image is not found."
+    )(function)
 
 
 def skopeo_codes(function: Callable[..., R]) -> Callable[..., R]:

@@ -61,9 +61,9 @@ class Stop(RunStop):
         super()._heard()
         # Said on the event loop: a signal may come in the middle of writing another line to the same stream.
         if self._passed:
-            self._say("the deadline has come: stopping; a signal stops at once")
+            self._say("deadline passed: stopping in order; send a signal to stop at once")
         else:
-            self._say("stopping; once more to stop at once")
+            self._say("stopping in order; send the signal again to stop at once")
 
     def code_of(self, report: Report) -> ExitCode:
         """Return what the process says of a run: the signal if that stopped it."""

@@ -108,7 +108,7 @@ def test_what_is_wrong_is_raised_with_all_its_problems(tmp_path: Path) -> None:
     with pytest.raises(mirrorsync.SpecError) as wrong:
         mirrorsync.load_spec(tmp_path / "wrong.yaml")
     assert [problem.line for problem in wrong.value.problems] == [3, 3]
-    with pytest.raises(mirrorsync.MirrorsyncError, match="there is no spec"):
+    with pytest.raises(mirrorsync.MirrorsyncError, match="does not exist"):
         mirrorsync.load_spec(tmp_path / "missing.yaml")
     with pytest.raises(mirrorsync.MirrorsyncError, match="is not a plan"):
         mirrorsync.load_plan(tmp_path / "wrong.yaml")

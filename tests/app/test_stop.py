@@ -91,7 +91,7 @@ def test_a_program_may_give_a_deadline(tmp_path: Path) -> None:
     with Unruly(holding()) as server:
         spec = spec_of(server, tmp_path, "small")
         server.fault("wait", "*", "/v2/")
-        with pytest.raises(mirrorsync.Interrupted, match="the deadline came after 0 seconds"):
+        with pytest.raises(mirrorsync.Interrupted, match="the deadline of 0 seconds passed"):
             mirrorsync.apply_spec(spec, stop=mirrorsync.Stop(deadline=0))
 
 

@@ -123,7 +123,7 @@ def test_a_password_on_the_command_line_is_taken_and_warned_of_once() -> None:
 def test_the_password_of_one_end_is_not_said_at_the_other() -> None:
     error = Came("--dcreds", "two", MIRRORSYNC_SRC_PASSWORD="canary", MIRRORSYNC_PASSWORD="canary").error
     assert isinstance(error, UsageError)
-    assert "no password for two at b.example" in error.message
+    assert "missing password for two at b.example" in error.message
     assert "MIRRORSYNC_DEST_PASSWORD" in error.remedy
 
 
@@ -164,13 +164,16 @@ WRONG: Mapping[str, tuple[tuple[str, ...], str]] = {
     "an account and none": (("--screds", "a:canary", "--src-no-creds"), "--src-creds and --src-no-creds contradict"),
     "an account twice": (("--screds", "a:canary", "--src-username", "b"), "--src-creds and --src-username contradict"),
     "an account and a token": (("--screds", "a:canary", "--src-registry-token", "canary"), "contradict"),
-    "a token with a line break": (("--src-registry-token", "canary\nX: y"), "holds what no token can"),
+    "a token with a line break": (
+        ("--src-registry-token", "canary\nX: y"),
+        "contains characters that a token cannot have",
+    ),
     "an empty token": (("--src-registry-token", ""), "--src-registry-token is empty"),
-    "a file that is not there": (("--src-authfile", "none.json"), "there is no file none.json"),
-    "certificates that are not there": (("--dest-cert-dir", "none"), "--dest-cert-dir none is no directory"),
-    "no name": (("--screds", ":canary"), "no username before"),
-    "a name with a line break": (("--screds", "a\nb:canary"), "is no username"),
-    "a password by itself": (("--src-password", "canary"), "there is no --src-password"),
+    "a file that is not there": (("--src-authfile", "none.json"), "auth file none.json does not exist"),
+    "certificates that are not there": (("--dest-cert-dir", "none"), "--dest-cert-dir none is not a directory"),
+    "no name": (("--screds", ":canary"), "missing username before"),
+    "a name with a line break": (("--screds", "a\nb:canary"), "is not a username"),
+    "a password by itself": (("--src-password", "canary"), "--src-password is not supported"),
     "neither true nor false": (("--src-tls-verify", "perhaps"), "--src-tls-verify"),
     "too many times": (("--retry-times", "1000"), "--retry-times"),
 }
@@ -194,7 +197,7 @@ def test_two_ends_at_one_place_must_agree() -> None:
 
 def test_options_for_a_registry_say_that_they_do_nothing_elsewhere() -> None:
     found = came("--screds", "a:1", "--src-tls-verify=false", places=("oci:/srv/app", "b.example/app"))
-    assert "--src-creds, --src-tls-verify: of no use, since oci:/srv/app is no registry" in found.output
+    assert "--src-creds, --src-tls-verify: ignored, since oci:/srv/app is not a registry" in found.output
     assert (found.reached.hosts, found.reached.access) == ({}, {})
 
 

@@ -275,7 +275,7 @@ def test_digests_are_kept_and_what_would_not_keep_them_is_refused(mirrorsync: Mi
     refused = mirrorsync("copy", "--preserve-digests", *two, "oci:source:app:1", "oci:disk", code=2)
     assert "a new index" in refused.err
     archive = mirrorsync("copy", "--preserve-digests", "oci:source:app:1", "docker-archive:a.tar", code=2)
-    assert "a form without manifests" in archive.err
+    assert "does not keep manifests" in archive.err
 
 
 def test_quiet_says_nothing_and_json_is_a_report(mirrorsync: Mirrorsync) -> None:
@@ -296,9 +296,9 @@ def test_quiet_says_nothing_and_json_is_a_report(mirrorsync: Mirrorsync) -> None
     [
         (("oci:a:b", "docker://r.example/A:1"), "not a repository name"),
         (("oci:a:b", "https://r.example/a"), "this is a URL"),
-        (("oci:a:b", "docker-archive:x.tar:@1"), "has no name to give"),
-        (("oci:a", "oci:b"), "has no name"),
-        (("oci:a:b", "dir:x", "--additional-tag", "1"), "has no tags"),
+        (("oci:a:b", "docker-archive:x.tar:@1"), "has a pick where a destination needs a name"),
+        (("oci:a", "oci:b"), "missing name for the image"),
+        (("oci:a:b", "dir:x", "--additional-tag", "1"), "cannot have tags"),
         (("oci:a:b", "oci:c", "--all", "--platform", "host"), "contradict each other"),
         (("oci:a:b", "oci:c", "--src-cert-dir", "nowhere"), ""),
     ],

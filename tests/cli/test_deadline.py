@@ -173,7 +173,7 @@ def test_a_deadline_that_comes_before_anything_is_done_fails_and_names_it(
             "copy": ("copy", "--src-tls-verify=false", f"docker://{server.host}/app:1", "oci:disk:app:1"),
         }[verb]
         done = mirrorsync(*words, "--json", "--deadline", "0s", code=1)
-        assert "the deadline came after 0 seconds" in done.json()["error"]["message"]
+        assert "the deadline of 0 seconds passed" in done.json()["error"]["message"]
         assert done.json()["error"]["exit_code"] == 1
         assert "deadline" in done.err
         assert not (tmp_path / "disk").exists()

@@ -128,7 +128,7 @@ def test_where_nobody_can_be_asked_nothing_is_done_without_yes(
 ) -> None:
     done = mirrorsync("delete", PLAIN, f"docker://{fresh_registry.host}/app:1", code=2)
     assert "--yes" in done.err
-    assert "nothing was deleted" in done.err
+    assert "refusing to delete without confirmation: stdin is not a terminal" in done.err
     assert not [each for each in fresh_registry.requests() if "app" in each.path]
 
 

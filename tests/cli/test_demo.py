@@ -50,8 +50,8 @@ def test_the_demo_leaves_the_files_of_others_alone(mirrorsync: Mirrorsync, tmp_p
         (home / "mirror").mkdir(exist_ok=True)
         (home / "mirror/precious").write_text("data")
         refused = mirrorsync("demo", "mine", code=2)
-        assert "is not the demo's" in refused.err
-        assert "name another directory" in refused.err
+        assert "was not written by the demo" in refused.err
+        assert "choose another directory" in refused.err
         assert (home / "mirror.yaml").read_bytes() == text
     (home / "mirror.yaml").unlink()
     assert "not an OCI layout" in mirrorsync("demo", "mine").err, "a directory `mirror` of somebody is none of ours"

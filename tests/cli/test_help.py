@@ -26,7 +26,12 @@ def test_the_help_lists_every_verb_and_the_exit_codes(mirrorsync: Mirrorsync) ->
     done = mirrorsync("--help", code=0)
     assert re.findall(r"^  ([\w-]+)  +\S", done.out.partition("Commands:")[2], re.MULTILINE) == list(VERBS)
     text = " ".join(done.out.split())
-    for code, meaning in (("3", "partly done"), ("5", "stale plan"), ("6", "locked"), ("10", "plan --exit-code")):
+    for code, meaning in (
+        ("3", "partly done"),
+        ("5", "stale plan"),
+        ("6", "locked"),
+        ("10", "changes (plan --exit-code)"),
+    ):
         assert f"{code} {meaning}" in text
     assert done.out == mirrorsync("-h", code=0).out
 

@@ -95,18 +95,18 @@ def test_each_tag_is_explained(mirrorsync: Mirrorsync, repository: str) -> None:
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("semvre=1", "no such filter"),
+        ("semvre=1", "unknown filter"),
         ("glob", "--filter glob"),
         ("regex=(", "does not compile"),
         ("semver=x..y", "--filter semver"),
         ("newest=0", "--filter newest"),
         ("newest=two", "not a number"),
         ("newest=²", "not a number"),
-        ("all=no", "no value for it"),
+        ("all=no", "not a valid value"),
         ("all=false", "--filter all"),
         ("exact=-bad", "not a tag"),
-        ("exact=a@sha256:" + "a" * 64, "no digests"),
-        ("\x1b[2J=1", "no such filter"),
+        ("exact=a@sha256:" + "a" * 64, "expected a tag"),
+        ("\x1b[2J=1", "unknown filter"),
     ],
 )
 def test_a_wrong_filter_is_said_before_anything_is_asked(mirrorsync: Mirrorsync, word: str, said: str) -> None:

@@ -78,7 +78,7 @@ def test_a_saved_plan_runs_from_any_directory_and_with_a_spec_that_was_carried_e
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (site.run.directory / "mirror.yaml").rename(elsewhere / "carried.yaml")
-    assert "there is no spec" in site.run("apply", "plan.json", code=2).err
+    assert "does not exist" in site.run("apply", "plan.json", code=2).err
     site.run("apply", "plan.json", "--spec", "elsewhere/carried.yaml", code=0)
     assert site.there.holds(site.target, NEW, "stable")
 
@@ -259,9 +259,9 @@ def test_a_plan_that_was_cut_off_is_refused(site: Site, keep: float) -> None:
 
 
 def test_a_saved_plan_takes_no_options_that_would_change_it(site: Site) -> None:
-    assert "done as it is" in site.run("apply", "plan.json", "--deep", code=2).err
-    assert "done as it is" in site.run("apply", "plan.json", "--only", "*", code=2).err
-    assert "goes with a saved plan" in site.run("apply", "--spec", "mirror.yaml", code=2).err
+    assert "applied as it is" in site.run("apply", "plan.json", "--deep", code=2).err
+    assert "applied as it is" in site.run("apply", "plan.json", "--only", "*", code=2).err
+    assert "--spec needs a saved plan" in site.run("apply", "--spec", "mirror.yaml", code=2).err
 
 
 def test_a_plan_that_cannot_be_saved_is_one_line_and_no_half_file(site: Site) -> None:

@@ -126,7 +126,7 @@ def test_a_run_that_is_told_to_stop_reports_and_the_next_one_goes_on(
     running = Running(mirrorsync, "apply", "--json", "-vv")
     read_until_held(running, proxy, site)
     running.tell(number)
-    running.until("stopping; once more to stop at once")
+    running.until("stopping in order; send the signal again")
     proxy.release()
     code, out, err = running.ended()
 
@@ -246,7 +246,7 @@ def test_a_run_that_waits_before_it_tries_again_stops_at_once(
     )
     for verb in ("plan", "apply"):
         running = Running(mirrorsync, verb)
-        running.until("trying again")
+        running.until("retrying")
         running.tell(signal.SIGINT)
         assert running.ended()[0] == 130
 
@@ -273,7 +273,7 @@ def test_a_copy_that_is_told_to_stop_says_which_signal_it_was(
     running.until(*['event="blob ended"'] * 2)  # the config, and the layer that comes
     assert proxy.held.wait(30)
     running.tell(number)
-    running.until("stopping; once more to stop at once")
+    running.until("stopping in order; send the signal again")
     proxy.release()
     code, out, err = running.ended()
     assert code == EXIT[number], err

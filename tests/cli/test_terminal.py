@@ -114,7 +114,7 @@ def test_a_run_that_is_stopped_gives_the_cursor_back(
     terminal = Terminal(mirrorsync, "apply")
     terminal.until("4.2/21.0 MB")
     terminal.process.send_signal(signal.SIGINT)
-    terminal.until("stopping; once more to stop at once")
+    terminal.until("stopping in order; send the signal again")
     if signals == 2:
         terminal.process.send_signal(signal.SIGINT)
     else:

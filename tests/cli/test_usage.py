@@ -66,8 +66,8 @@ def test_a_file_that_is_not_there_or_no_file_is_one_line(mirrorsync: Mirrorsync)
     (mirrorsync.directory / "directory").mkdir()
     for verb in ("validate", "apply"):
         missing = mirrorsync(verb, "other.yaml", code=2)
-        assert re.search(r"there is no spec (/.*/)?other\.yaml\n", missing.err)
-        assert "name the file" in missing.err
+        assert re.search(r"spec (/.*/)?other\.yaml does not exist\n", missing.err)
+        assert "give the path of the file" in missing.err
         assert "Is a directory" in mirrorsync(verb, "directory", code=1).err
 
 
@@ -142,7 +142,7 @@ STREAMS: dict[str, tuple[str, int, str]] = {
     "stderr is closed": ("$M plan missing.yaml 2>&-", 2, ""),
     "stderr is full": ("$M plan missing.yaml 2>/dev/full", 2, ""),
     "everything is closed": ("$M plan missing.yaml <&- >&- 2>&-", 2, ""),
-    "the reader of stdout left": ("$M images missing.yaml | true", 2, "there is no spec"),
+    "the reader of stdout left": ("$M images missing.yaml | true", 2, "missing.yaml does not exist"),
 }
 
 
@@ -178,7 +178,7 @@ def test_a_file_name_cannot_repaint_the_terminal(mirrorsync: Mirrorsync) -> None
 def test_a_current_directory_that_was_removed_is_one_line(mirrorsync: Mirrorsync, words: str) -> None:
     done = shell(mirrorsync, f"mkdir gone && cd gone && rmdir ../gone && $M {words}")
     assert done.returncode == 2
-    assert ("there is no spec" if words == "apply" else "the current directory was removed") in done.stderr
+    assert ("does not exist" if words == "apply" else "the current directory was removed") in done.stderr
 
 
 def test_it_runs_with_no_environment_at_all(valid: Mirrorsync) -> None:

@@ -62,7 +62,7 @@ def test_what_a_registry_lost_below_its_tag_is_found_and_repaired(
     assert mirrorsync("plan", "--exit-code", code=0).out.startswith("nothing to do")
     found = mirrorsync("verify", code=1).out.splitlines()
     assert found[0].startswith(f"incomplete  {fresh_registry.host}/{name}:1 ")
-    assert found[1:] == ["1 image complete, 1 not as wanted"]
+    assert found[1:] == ["1 image complete, 1 missing or different"]
     report = mirrorsync("apply", "--deep", "--json", code=0).json()
     assert [image["outcome"] for image in report["images"]] == ["done", "unchanged"]
     assert report["counts"]["read"]["blobs"] <= 1

@@ -20,23 +20,25 @@ from mirrorsync.errors import UsageError
 
 @click.command()
 @click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC|PLAN]")
-@click.option("--spec", "spec_of_plan", type=click.Path(), help="The spec of PLAN, where it is not at its old place.")
-@click.option("--deep", is_flag=True, help="Ask for every blob and manifest, and repair what is missing.")
+@click.option("--spec", "spec_of_plan", type=click.Path(), help="The spec of PLAN, if it has been moved since.")
+@click.option("--deep", is_flag=True, help="Check every blob and manifest, and repair what is missing.")
 @click.option("--only", multiple=True, metavar="GLOB", help="Only mirrors whose source matches. Repeatable.")
 @deadline_option
 @verb
 def command(
     console: Console, spec: str, spec_of_plan: str | None, deep: bool, only: tuple[str, ...], deadline: float | None
 ) -> int:
-    """Make the destinations hold what SPEC (mirror.yaml) wants, or do exactly what a saved PLAN says.
+    """Make the destinations match SPEC (mirror.yaml), or apply a saved PLAN exactly.
 
-    A saved plan is refused with exit code 5 when a tag of the source or the destination has moved since.
+    A saved plan is rejected with exit code 5 if a tag at the source or the destination has moved since.
     """
     plan = find_plan(spec)
     if plan is not None and (only or deep):
-        raise UsageError("a saved plan is done as it is", remedy="leave --only and --deep to `mirrorsync plan`")
+        raise UsageError("a saved plan is applied as it is", remedy="pass --only and --deep to `mirrorsync plan`")
     if plan is None and spec_of_plan is not None:
-        raise UsageError("--spec goes with a saved plan", remedy="name the spec alone")
+        raise UsageError(
+            f"--spec needs a saved plan, and {spec} is not one", remedy="pass only the spec, without --spec"
+        )
     stop = Stop(console.say, deadline)
     if plan is None:
         report = run(console, partial(apply_spec, load_spec(spec), only=only, deep=deep), stop=stop)

@@ -46,23 +46,23 @@ from mirrorsync.sync.run.report import exit_code as code_of
     "platforms",
     multiple=True,
     metavar="OS/ARCH[/VARIANT]",
-    help="Only this platform of an index (`host`: this machine's). Repeatable; everything without it.",
+    help="Copy only this platform of an index (`host`: this machine's). Repeatable; default: all.",
 )
-@click.option("-a", "--all", "everything", is_flag=True, help="All platforms: what happens anyway.")
-@click.option("--referrers", is_flag=True, help="Also signatures, SBOMs and attestations that refer to it.")
-@click.option("--additional-tag", multiple=True, metavar="TAG", help="One more tag (or NAME:TAG). Repeatable.")
-@click.option("--digestfile", type=click.Path(dir_okay=False), metavar="FILE", help="Write the digest there.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Copy all platforms, which is the default.")
+@click.option("--referrers", is_flag=True, help="Also copy its signatures, SBOMs and attestations.")
+@click.option("--additional-tag", multiple=True, metavar="TAG", help="Also set this tag (or NAME:TAG). Repeatable.")
+@click.option("--digestfile", type=click.Path(dir_okay=False), metavar="FILE", help="Write the digest to FILE.")
 @click.option(
     "--preserve-digests/--no-preserve-digests",
     "preserve",
     default=None,
-    help="Refuse what would change a digest; nothing is ever converted between registries and OCI layouts.",
+    help="Reject options that would change a digest. Images are never converted between registries and OCI layouts.",
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would be copied.")
 @access_options(DESTINATION, "destination_access")
 @access_options(SOURCE, "source_access")
 @retry_option
-@click.option("--daemon-host", metavar="URL", help="Where docker-daemon: is, at either end.")
+@click.option("--daemon-host", metavar="URL", help="The daemon of docker-daemon:, at either end.")
 @deadline_option
 @skopeo_option
 @verb
@@ -84,9 +84,9 @@ def command(
     skopeo_exit_codes: bool,
     deadline: float | None,
 ) -> int:
-    """Copy the image SRC to DST: what is missing there, byte for byte, with all its platforms.
+    """Copy the image SRC to DST: only what is missing there, byte for byte, with all its platforms.
 
-    Both are a transport and a name: docker://host/repository:tag, oci:DIR:NAME, oci-archive:FILE:NAME,
+    Both are written with their transport: docker://host/repository:tag, oci:DIR:NAME, oci-archive:FILE:NAME,
     docker-archive:FILE:NAME:TAG, docker-daemon:NAME:TAG, dir:DIR.
     """
     if everything and platforms:
@@ -153,20 +153,21 @@ def _with_daemon(access: AccessOptions, host: str | None) -> AccessOptions:
 
 
 def _check_preserving(wanted: Copy, preserve: bool | None) -> None:
-    """See that what was asked for digests can be held. Raises: UsageError."""
+    """Reject options that would change digests. Raises: UsageError."""
     if preserve is False:
         raise UsageError("images are never converted", remedy="leave out --no-preserve-digests")
     if not preserve:
         return
     if len(wanted.platforms) > 1:
         raise UsageError(
-            "several platforms of an index are a new index, whose digest is another",
-            remedy="leave out --preserve-digests, or name one platform or none",
+            "several platforms of an index make a new index with another digest",
+            remedy="leave out --preserve-digests, or choose one platform or all",
         )
     for end in (wanted.source, wanted.targets[0]):
         if not end.location.transport.keeps_manifests:
             raise UsageError(
-                f"{printable(str(end))} is in a form without manifests", remedy="leave out --preserve-digests"
+                f"{printable(str(end))} does not keep manifests, and so not their digests",
+                remedy="leave out --preserve-digests",
             )
 
 

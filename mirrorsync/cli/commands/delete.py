@@ -30,9 +30,9 @@ from mirrorsync.sync.run.report import Report
 
 @click.command()
 @click.argument("reference", metavar="REF")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask. Needed where nobody can be asked.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation. Needed if stdin is not a terminal.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
-@click.option("--all-tags-of-digest", "all_tags", is_flag=True, help="Delete the image with every tag that it has.")
+@click.option("--all-tags-of-digest", "all_tags", is_flag=True, help="Delete the image with all of its tags.")
 @access_options()
 @retry_option
 @verb
@@ -46,16 +46,19 @@ def command(
     access: AccessOptions,
     retry_times: int | None,
 ) -> int:
-    """Delete the image REF: a tag alone, or by its digest.
+    """Delete REF: one tag, or an image by its digest.
 
-    Where a registry deletes only by digest and other tags have the same one, they are told and nothing is deleted,
-    unless --all-tags-of-digest says so. A layout gives back the space of what nothing names any more. Signatures and
-    whatever else refers to the image stay.
+    If a registry deletes only by digest and other tags have the same digest, they are reported and nothing is deleted,
+    unless --all-tags-of-digest is given. In a layout, blobs that no image needs any more are deleted too. Signatures
+    and other referrers of the image stay.
     """
     image = read_reference(reference)
     check_reference(image)
     if not (yes or dry_run or sys.stdin.isatty()):
-        raise UsageError("nobody can be asked here, and nothing was deleted", remedy="--yes deletes, --dry-run shows")
+        raise UsageError(
+            "refusing to delete without confirmation: stdin is not a terminal",
+            remedy="--yes deletes without asking, --dry-run only shows",
+        )
     environment = environment_of(console, [(image.location, access)], retry_times)
     if dry_run:
         planned = run(console, partial(plan_delete, image, all_tags=all_tags, look_around=True), environment)
@@ -80,7 +83,8 @@ def _agreed(console: Console, environment: Environment, image: Reference, *, all
     for line in _plan_lines(planned):
         tell(line)
     if not click.confirm("Delete this?", err=True):
-        raise UsageError("nothing was deleted").with_(exit_code=ExitCode.FAILED)  # to say no is not a usage error
+        # Declining the prompt is not a usage error.
+        raise UsageError("nothing was deleted").with_(exit_code=ExitCode.FAILED)
     return planned
 
 
@@ -92,7 +96,7 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
         if beside:
             yield printable(f"stays: the image, which is also in {', '.join(beside)}")
             if change.target.transport.is_registry:
-                yield "where the registry deletes only by digest, nothing is deleted because of that"
+                yield "if the registry deletes only by digest, it therefore deletes nothing"
         yield from _left_lines(change.stays)
 
 
@@ -111,7 +115,7 @@ def _left_lines(stays: Iterable[Related]) -> Iterator[str]:
         elif one.kind not in ("tag", "index"):
             yield printable(f"stays: {one.kind} {one.name}, which refers to it")
     if parts:
-        yield f"stays: {count(parts, 'image')} of the index, until the registry collects its garbage"
+        yield f"stays: {count(parts, 'image')} of the index, until the registry's garbage collection"
 
 
 def _done_lines(plan: Plan, report: Report) -> Iterator[str]:

@@ -13,19 +13,19 @@ from mirrorsync.app.demo import demo_upstream
 from mirrorsync.app.reading import absolute
 from mirrorsync.errors import ExitCode, StorageError, UsageError
 
-_MARK: Final = "# Written by `mirrorsync demo`; it is written again each time."
-_SPEC: Final = """{mark}
+_MARK: Final = "# Written by `mirrorsync demo`"
+_SPEC: Final = """{mark}, which overwrites it each time.
 version: 1
 
 registries:
-  {host}: {{plain_http: true}} # the demo's own upstream; never assumed
+  {host}: {{plain_http: true}} # the demo's own source registry; plain HTTP is never assumed
 
 destinations:
   disk: oci:mirror # an OCI image layout, in the directory of this file
 
 mirrors:
   - from: {host}/demo/web
-    tags: {{semver: ">=1.27", newest: 2}} # the two newest releases; 1.28.0-rc1 is none yet
+    tags: {{semver: ">=1.27", newest: 2}} # the two newest releases; 1.28.0-rc1 is not one
   - {host}/demo/worker:latest
 """
 
@@ -33,9 +33,9 @@ mirrors:
 @click.command()
 @click.argument("directory", default="mirrorsync-demo", metavar="[DIRECTORY]")
 def command(directory: str) -> None:
-    """Start a registry with a few images on a free loopback port, and mirror from it into DIRECTORY.
+    """Start a registry with a few images on a free loopback port, and mirror them into DIRECTORY.
 
-    Runs validate, plan, apply and plan again, as you would. It needs no network and no other registry.
+    Runs validate, plan, apply and plan again, as you would. Needs neither network nor another registry.
     """
     home = absolute(directory)
     spec = home / "mirror.yaml"
@@ -44,13 +44,13 @@ def command(directory: str) -> None:
         host = f"127.0.0.1:{port}"
         spec.write_text(_SPEC.format(mark=_MARK, host=host), "utf-8")
         shown = os.path.relpath(spec)
-        click.echo(f"\nAn upstream registry with two repositories runs at http://{host} now.")
-        click.echo(f"{shown} says what we want of it:\n\n{_indented(spec.read_text('utf-8'))}")
+        click.echo(f"\nA source registry with two repositories is now running at http://{host}.")
+        click.echo(f"{shown} describes what to mirror from it:\n\n{_indented(spec.read_text('utf-8'))}")
         for words, told in (
-            (["validate"], "Is the file right? Nothing is contacted."),
-            (["plan"], "What would change? Nothing is changed."),
+            (["validate"], "Is the spec valid? This contacts nothing."),
+            (["plan"], "What would change? This changes nothing."),
             (["apply"], "Do it. Layers that images share are read once."),
-            (["plan"], "Is anything left to do? One question for each tag."),
+            (["plan"], "Is anything left to do? This takes one request for each tag."),
         ):
             _run([*words, shown], told)
     _farewell(shown, home, port)
@@ -61,7 +61,9 @@ def _prepare(home: Path, spec: Path) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True)
         if spec.exists() and not spec.read_bytes().startswith(_MARK.encode()):
-            raise UsageError(f"{spec} is not the demo's", remedy="name another directory: mirrorsync demo DIRECTORY")
+            raise UsageError(
+                f"{spec} was not written by the demo", remedy="choose another directory: mirrorsync demo DIRECTORY"
+            )
         for part in ("upstream", "mirror"):
             # What an earlier demo left; everything in it was made by the demo.
             if spec.exists() and (home / part).exists():
@@ -91,10 +93,10 @@ def _indented(text: str) -> str:
 def _farewell(spec: str, home: Path, port: int) -> None:
     place = os.path.relpath(home)
     click.echo(
-        f"The images are in {place}/mirror, a plain OCI layout. What you can try now:\n\n"
+        f"The images are in {place}/mirror, a plain OCI layout. Try next:\n\n"
         f"  skopeo inspect --raw oci:{place}/mirror:demo/worker:latest\n"
-        f"  mirrorsync serve oci:{place}/mirror      # it is a registry now: podman pull --tls-verify=false ...\n\n"
-        f"The upstream has ended with the demo. To go on with {spec}, start it again in another terminal:\n\n"
+        f"  mirrorsync serve oci:{place}/mirror  # podman pull --tls-verify=false localhost:5000/demo/worker\n\n"
+        f"The source registry ended with the demo. To go on with {spec}, start it again in another terminal:\n\n"
         f"  mirrorsync serve oci:{place}/upstream --listen 127.0.0.1:{port}\n\n"
-        "Then change the file, and see what `mirrorsync plan` makes of it."
+        f"Then edit the file and run: mirrorsync plan {spec}"
     )

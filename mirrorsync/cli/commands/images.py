@@ -23,7 +23,7 @@ from mirrorsync.sync.run.report import exit_code
 @click.option("--only", multiple=True, metavar="GLOB", help="Only mirrors whose source matches. Repeatable.")
 @verb
 def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
-    """List the images that SPEC (mirror.yaml) comes to now: source, tag and digest. Only sources are asked."""
+    """List the images that SPEC (mirror.yaml) resolves to now: source, tag and digest. Only sources are contacted."""
     loaded = load_spec(spec)
     found = run(console, partial(list_images, loaded, only=only))
     rows = [

@@ -21,10 +21,10 @@ from mirrorsync.errors import ExitCode, IntegrityError, UsageError, printable
 
 @click.command()
 @click.argument("reference", metavar="REF")
-@click.option("--raw", is_flag=True, help="Print the manifest's bytes, exactly; with --config those of the config.")
+@click.option("--raw", is_flag=True, help="Print the exact bytes of the manifest; with --config, of the config.")
 @click.option("--config", is_flag=True, help="Print the image's config as JSON.")
 @click.option(
-    "--platform", "wanted", metavar="OS/ARCH[/VARIANT]", help="Which image of an index (`host`: this machine's)."
+    "--platform", "wanted", metavar="OS/ARCH[/VARIANT]", help="The image of an index to show (`host`: this machine's)."
 )
 @click.option("-n", "--no-tags", is_flag=True, help="Do not list the repository's tags.")
 @access_options()
@@ -41,14 +41,14 @@ def command(
     access: AccessOptions,
     retry_times: int | None,
 ) -> int:
-    """Look into the image REF where it is; no layer is fetched.
+    """Show the image REF without downloading its layers.
 
-    REF is a transport and a name, such as docker://host/repository:tag or oci:DIR:NAME; a repository alone is its
-    `latest` and its tags. Of an index every platform is shown; the layers are those of --platform, or of its only
-    image.
+    REF is written with its transport, such as docker://host/repository:tag or oci:DIR:NAME; a repository alone means
+    its `latest`, with the list of its tags. For an index, all platforms are listed; the layers shown are those of
+    --platform, or of its only image.
     """
     if raw and console.as_json:
-        raise UsageError("--raw and --json contradict each other", remedy="--raw gives the bytes as they are")
+        raise UsageError("--raw and --json contradict each other", remedy="choose one: --raw prints the exact bytes")
     image = read_reference(reference)
     platform = read_platform(wanted) if wanted is not None else None
     environment = environment_of(console, [(image.location, access)], retry_times)

@@ -27,10 +27,10 @@ _STYLES = {"kept": "green", "dropped": "dim"}
 @click.command()
 @click.argument("reference", metavar="REPO|ARCHIVE|LAYOUT")
 @click.option(
-    "--filter", "words", multiple=True, metavar="WORD=VALUE", help=f"A filter of the spec: {', '.join(FILTERS)}; "
-    "glob and exclude repeat. What only narrows does so with all tags.",
+    "--filter", "words", multiple=True, metavar="WORD=VALUE", help=f"A filter as in the spec: {', '.join(FILTERS)}. "
+    "Repeatable; glob and exclude take several values.",
 )  # fmt: skip
-@click.option("--explain", "explained", is_flag=True, help="Say for each tag which filter kept or dropped it.")
+@click.option("--explain", "explained", is_flag=True, help="Show for each tag which filter kept or dropped it.")
 @access_options()
 @retry_option
 @verb
@@ -43,9 +43,10 @@ def command(
     access: AccessOptions,
     retry_times: int | None,
 ) -> int:
-    """List the tags of a repository, one a line, or the names of all images of an archive or layout.
+    """List the tags of a repository, one per line, or the names of all images in an archive or layout.
 
-    Images without a name are listed as they are picked: @0, or @sha256:... Filters do not touch them.
+    An image without a name is listed as its pick, @0 or @sha256:..., unless there is a filter. Filters that only narrow
+    (newest, exclude) start from all tags.
     """
     place = read_place(reference)
     selection = read_filters(words)

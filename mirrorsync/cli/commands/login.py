@@ -30,10 +30,10 @@ PASSWORD_VARIABLE = "MIRRORSYNC_PASSWORD"  # noqa: S105 - a variable's name
 
 @click.command()
 @click.argument("registry", metavar="HOST[/NAMESPACE]")
-@click.option("-u", "--username", metavar="USER", help="Whose login it is; asked for on a terminal.")
-@click.option("--password-stdin", is_flag=True, help="Take the password from stdin.")
-@click.option("--authfile", metavar="FILE", help="Where to keep the login.")
-@click.option("--get", "--get-login", "get", is_flag=True, help="Only print who is logged in; exit with 1 if nobody.")
+@click.option("-u", "--username", metavar="USER", help="Username; asked for on a terminal.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
+@click.option("--authfile", metavar="FILE", help="File to store the login in.")
+@click.option("--get", "--get-login", "get", is_flag=True, help="Print the username and exit; with 1 if not logged in.")
 @no_password_option("", "-p")
 @tls_options()
 @retry_option
@@ -48,11 +48,11 @@ def command(
     access: AccessOptions,
     retry_times: int | None,
 ) -> None:
-    """Log in to HOST, or to a part of it, and keep the login where podman and skopeo read it too.
+    """Log in to HOST, or to a namespace of it, and store the login where podman and skopeo read it too.
 
-    The password comes from stdin (--password-stdin), from MIRRORSYNC_PASSWORD, or from the terminal; it is checked with
-    the host before it is kept, in --authfile, REGISTRY_AUTH_FILE, or podman's own file. Credential helpers that this
-    file names are used.
+    The password comes from stdin (--password-stdin), from MIRRORSYNC_PASSWORD, or from the terminal. It is checked with
+    the registry, then stored in --authfile, REGISTRY_AUTH_FILE, or podman's own file, or in the credential helper that
+    this file names.
     """
     host, namespace = parse_registry(registry)
     if get:
@@ -64,10 +64,10 @@ def command(
     kept = keep_login(host, namespace, credentials, authfile=authfile)
     document = login_document(host, namespace, credentials.username, kept, checked=checked)
     place = kept.helper or kept.path
-    line = f"logged in to {registry} as {credentials.username}; kept in {place}"
+    line = f"logged in to {registry} as {credentials.username}; stored in {place}"
     console.result(lambda: document, line if console.level >= 0 else "")
     if not checked:
-        console.say(f"{host} asks for no login, so nobody checked this one")
+        console.say(f"{host} does not ask for a login, so this one was not checked")
     _tell_about(console, kept)
 
 
@@ -84,7 +84,7 @@ def print_login(console: Console, host: str, namespace: str, authfile: str | Non
     found = find_login(host, namespace, authfile=authfile)
     if found is None:
         where = f"{host}/{namespace}" if namespace else host
-        raise NotFound(f"not logged in to {where}", remedy=f"mirrorsync login {where}")
+        raise NotFound(f"not logged in to {where}", remedy=f"log in: mirrorsync login {where}")
     name = found.username or "<token>"
     console.result(lambda: login_document(host, namespace, name), name)
 
@@ -94,7 +94,7 @@ def _asked(registry: str, username: str | None, password_stdin: bool, authfile: 
     host, namespace = parse_registry(registry)
     if username is None:
         if password_stdin or not sys.stdin.isatty():
-            raise UsageError("whose login is it?", remedy="--username USER")
+            raise UsageError("missing username", remedy="pass --username USER")
         present = find_login(host, namespace, authfile=authfile)
         username = click.prompt(f"Username at {host}", default=present.username if present else None, err=True)
     check_username(username)
@@ -105,9 +105,9 @@ def _asked(registry: str, username: str | None, password_stdin: bool, authfile: 
 
 def _tell_about(console: Console, kept: Kept) -> None:
     if kept.tightened:
-        console.say(f"{kept.path} could be read by others; now it cannot")
+        console.say(f"{kept.path} was readable by other users; it is now readable only by its owner")
     if will_be_lost(kept):
         console.say(
-            f"{kept.path} is gone after a reboot, and cron may not find it; to keep the login, name a --authfile FILE, "
-            "and set REGISTRY_AUTH_FILE to it where mirrorsync runs"
+            f"{kept.path} is deleted at reboot, and cron may not find it; to keep the login, use --authfile FILE, and "
+            "set REGISTRY_AUTH_FILE=FILE for the runs of mirrorsync"
         )

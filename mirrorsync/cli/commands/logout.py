@@ -13,26 +13,28 @@ from mirrorsync.errors import NotFound, UsageError
 
 @click.command()
 @click.argument("registry", metavar="HOST[/NAMESPACE]", required=False)
-@click.option("--authfile", metavar="FILE", help="The only file to look into.")
+@click.option("--authfile", metavar="FILE", help="Remove the login from this file only.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Remove all logins.")
 @verb
 def command(console: Console, registry: str | None, authfile: str | None, everything: bool) -> None:
-    """Remove the login to HOST, or to a part of it, from where `mirrorsync login` and podman keep it.
+    """Remove the login to HOST, or to a namespace of it, from the files of `mirrorsync login` and podman.
 
-    Credential helpers that the files name forget it too. Exits with 1 when there was none.
+    It is also removed from the credential helpers that these files name. Exits with 1 if not logged in.
     """
     if (registry is None) is not everything:
-        raise UsageError("name a host, or --all, and not both" if everything else "which host?", remedy="HOST or --all")
+        raise UsageError(
+            "HOST and --all contradict each other" if everything else "missing HOST", remedy="pass a host, or --all"
+        )
     if registry is None:
         removed = remove_all_logins(authfile=authfile)
-        shown = ", ".join(removed) or "nobody was logged in"
+        shown = ", ".join(removed) or "no logins to remove"
         _result(console, f"removed: {shown}" if removed else shown, list(removed))
         return
     host, namespace = parse_registry(registry)
     done = remove_login(host, namespace, authfile=authfile)
     elsewhere = None if authfile or namespace else other_login_file(host)
     if not done:
-        remedy = f"docker keeps a login in {elsewhere}: --authfile {elsewhere} removes it" if elsewhere else ""
+        remedy = f"docker stores a login in {elsewhere}: --authfile {elsewhere} removes it" if elsewhere else ""
         raise NotFound(f"not logged in to {registry}", remedy=remedy)
     _result(console, f"logged out of {registry}", [registry])
     if elsewhere:

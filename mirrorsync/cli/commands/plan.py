@@ -19,19 +19,19 @@ from mirrorsync.sync.run.report import exit_code
 
 @click.command()
 @click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]")
-@click.option("--output", "-o", type=click.Path(dir_okay=False), help="Save the plan, for `apply FILE`.")
-@click.option("--exit-code", "tell_changes", is_flag=True, help="Exit with 10 when something would change.")
-@click.option("--deep", is_flag=True, help="Ask for every blob and manifest, not only for the tags.")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), help="Save the plan, for `mirrorsync apply FILE`.")
+@click.option("--exit-code", "tell_changes", is_flag=True, help="Exit with 10 if anything would change.")
+@click.option("--deep", is_flag=True, help="Check every blob and manifest, not only the tags.")
 @click.option("--only", multiple=True, metavar="GLOB", help="Only mirrors whose source matches. Repeatable.")
 @verb
 def command(
     console: Console, spec: str, output: str | None, tell_changes: bool, deep: bool, only: tuple[str, ...]
 ) -> int:
-    """Show what would change at each destination of SPEC (mirror.yaml). Nothing is changed."""
+    """Show what would change at each destination of SPEC (mirror.yaml), without changing it."""
     made = run(console, partial(make_plan, load_spec(spec), only=only, deep=deep))
     if output is not None:
         save_plan(made, output)
-        console.say(f"saved as {output}; run it with: mirrorsync apply {output}")
+        console.say(f"saved to {output}; apply it with: mirrorsync apply {output}")
     quiet = console.level < 0 and not any(made.changed())
     console.result(lambda: plan_document(made), changes_table(made.changes), "" if quiet else plan_summary(made))
     for line in failure_lines(made.failures):

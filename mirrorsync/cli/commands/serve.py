@@ -17,14 +17,16 @@ from mirrorsync.oci.reference import parse_destination
 
 @click.command()
 @click.argument("store", metavar="oci:DIRECTORY")
-@click.option("--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT", help="Port 0 is any free.")
-@click.option("--read-only", is_flag=True, help="Refuse pushes and deletes.")
+@click.option(
+    "--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT", help="Port 0: any free port."
+)
+@click.option("--read-only", is_flag=True, help="Reject pushes and deletes.")
 @verb
 def command(console: Console, store: str, listen: str, read_only: bool) -> None:
-    """Be a registry over an OCI layout DIRECTORY, until told to stop.
+    """Serve the OCI layout in DIRECTORY as a read/write registry, until SIGINT or SIGTERM.
 
-    There is no password and no TLS: listen on other addresses than loopback only where everybody may read, and with
-    --read-only or behind a proxy that asks who it is.
+    It has no passwords and no TLS. Listen on an address other than loopback only if everyone there may read the images,
+    and then use --read-only or a proxy that authenticates.
     """
     host, port = _address(listen)
     place = parse_destination(store, str(absolute(".")))

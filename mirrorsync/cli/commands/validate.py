@@ -19,7 +19,7 @@ from mirrorsync.errors import SpecError
 @click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]")
 @verb
 def command(console: Console, spec: str) -> None:
-    """Check SPEC (mirror.yaml): every problem with its line, and what to write instead. Nothing is contacted."""
+    """Check SPEC (mirror.yaml) without contacting anything; report every problem with its line and a remedy."""
     try:
         found = load_spec(spec)
     except SpecError as error:

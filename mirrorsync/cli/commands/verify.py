@@ -22,14 +22,14 @@ from mirrorsync.sync.run.report import exit_code
 @click.option("--only", multiple=True, metavar="GLOB", help="Only mirrors whose source matches. Repeatable.")
 @verb
 def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
-    """Ask the destinations of SPEC (mirror.yaml) for every blob and manifest of every image that is wanted.
+    """Check that the destinations of SPEC (mirror.yaml) have every blob and manifest of every wanted image.
 
-    Exits with 1 when something is missing; `mirrorsync apply --deep` repairs it.
+    Exits with 1 if something is missing; `mirrorsync apply --deep` repairs it.
     """
     found = run(console, partial(verify_spec, load_spec(spec), only=only))
     missing = list(found.changed())
     whole = len(found.changes) - len(missing)
-    summary = f"{count(whole, 'image')} complete" + (f", {len(missing)} not as wanted" if missing else "")
+    summary = f"{count(whole, 'image')} complete" + (f", {len(missing)} missing or different" if missing else "")
     quiet = console.level < 0 and not missing
     console.result(lambda: plan_document(found), changes_table(missing), "" if quiet else summary)
     for line in failure_lines(found.failures):

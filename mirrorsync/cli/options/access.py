@@ -68,7 +68,7 @@ def _creds(text: str) -> tuple[str, Secret]:
     """Read USER[:PASSWORD], and hide the password from here on."""
     username, _, password = text.partition(":")
     if not username:
-        raise click.BadParameter("there is no username before the ':'")  # click would repeat what was given
+        raise click.BadParameter("missing username before ':'")  # click would repeat what was given
     return username, Secret(password)
 
 
@@ -83,15 +83,15 @@ def access_options(prefix: str = "", parameter: str = "access") -> Callable[[Cal
     who = {
         "creds": click.option(
             f"--{prefix}creds", *_ALIASES.get(prefix, ()), _name(prefix, "creds"), type=_creds,
-            metavar="USER[:PASSWORD]", help=f"Account{end}; asks for a PASSWORD that is left out, which is better.",
+            metavar="USER[:PASSWORD]", help=f"Credentials{end}; leave out PASSWORD to be asked for it, which is safer.",
         ),
         "username": click.option(f"--{prefix}username", metavar="USER", help="The same without a password."),
-        "no_creds": click.option(f"--{prefix}no-creds", is_flag=True, help="Ask without any login."),
+        "no_creds": click.option(f"--{prefix}no-creds", is_flag=True, help="Send no credentials."),
         "registry_token": click.option(
-            f"--{prefix}registry-token", type=Secret, metavar="TOKEN", help="Bearer token to send as it is."
+            f"--{prefix}registry-token", type=Secret, metavar="TOKEN", help="Bearer token, sent as it is."
         ),
-        "authfile": click.option(f"--{prefix}authfile", metavar="FILE", help="The only file to take logins from."),
-        "daemon_host": click.option(f"--{prefix}daemon-host", metavar="URL", help="Where docker-daemon: is."),
+        "authfile": click.option(f"--{prefix}authfile", metavar="FILE", help="Read logins from this file only."),
+        "daemon_host": click.option(f"--{prefix}daemon-host", metavar="URL", help="The daemon of docker-daemon:."),
     }  # fmt: skip
     collect = _collected(prefix, parameter, {**who, **_tls(prefix)})
 
@@ -104,7 +104,7 @@ def access_options(prefix: str = "", parameter: str = "access") -> Callable[[Cal
 def retry_option(function: Callable[..., R]) -> Callable[..., R]:
     """Give a command `--retry-times`; it gets `retry_times`, None when it was not given."""
     return click.option(
-        "--retry-times", type=click.IntRange(0, 100), metavar="N", help="How often to try a request again (default 4)."
+        "--retry-times", type=click.IntRange(0, 100), metavar="N", help="How often to retry a request (default 4)."
     )(function)
 
 
@@ -137,7 +137,10 @@ def environment_of(
         if wanted != HostSettings():
             _agree(hosts, location.store, wanted)
     if len(daemon) > 1:
-        raise UsageError("both ends are daemons, and only one can be spoken to", remedy="copy by way of an archive")
+        raise UsageError(
+            "source and destination are different daemons, and only one can be used",
+            remedy="copy to an archive first, then from it",
+        )
     return replace(process, hosts=hosts, access=access, daemon_host=next(iter(daemon), None), retries=retries)
 
 
@@ -175,7 +178,7 @@ def settings_of(options: AccessOptions) -> HostSettings:
     if options.cert_dir is not None:
         directory = absolute(options.cert_dir)
         if not directory.is_dir():
-            raise UsageError(f"{options.option('cert_dir')} {printable(options.cert_dir)} is no directory")
+            raise UsageError(f"{options.option('cert_dir')} {printable(options.cert_dir)} is not a directory")
         changes["cert_dir"] = str(directory)
     if options.realm_host:
         changes["realm_hosts"] = tuple(check_host(host) for host in options.realm_host)
@@ -185,7 +188,7 @@ def settings_of(options: AccessOptions) -> HostSettings:
 def check_username(username: str) -> None:
     """See that a username can be sent (RFC 7617 has no way to write a colon). Raises: UsageError."""
     if not username or ":" in username or not username.isprintable():
-        raise UsageError(f"{printable(username, 60)!r} is no username: it may not be empty or hold a ':'")
+        raise UsageError(f"{printable(username, 60)!r} is not a username: it must not be empty or contain ':'")
 
 
 def _name(prefix: str, name: str) -> str:
@@ -196,14 +199,15 @@ def _tls(prefix: str) -> dict[str, Callable[[Callable[..., Any]], Callable[..., 
     return {
         "tls_verify": click.option(
             f"--{prefix}tls-verify", type=bool, metavar="BOOLEAN",
-            help="false: take any certificate, and plain HTTP where there is no TLS.",
+            help="false: accept any certificate, and plain HTTP if the host has no TLS.",
         ),
         "cert_dir": click.option(
-            f"--{prefix}cert-dir", metavar="DIR", help="Holds *.crt of authorities, and NAME.cert with NAME.key."
+            f"--{prefix}cert-dir", metavar="DIR",
+            help="Directory of CA certificates (*.crt) and client certificates (NAME.cert, NAME.key).",
         ),
         "realm_host": click.option(
             f"--{prefix}realm-host", metavar="HOST[:PORT]", multiple=True,
-            help="A token service at another host or port that may get the login. Repeatable.",
+            help="Also send credentials to a token service at this host or port. Repeatable.",
         ),
     }  # fmt: skip
 
@@ -227,7 +231,7 @@ def _collected(
 
 def _agree(known: dict[str, Any], key: str, value: object) -> None:
     if known.setdefault(key, value) != value:
-        raise UsageError(f"the options for both ends say different things about {key}")
+        raise UsageError(f"the options of source and destination contradict each other for {key}")
 
 
 def _existing(options: AccessOptions) -> Path | None:
@@ -236,7 +240,7 @@ def _existing(options: AccessOptions) -> Path | None:
     path = absolute(options.authfile)
     if not path.exists():
         raise UsageError(
-            f"there is no file {printable(options.authfile)}", remedy="`mirrorsync login --authfile` makes it"
+            f"auth file {printable(options.authfile)} does not exist", remedy="`mirrorsync login --authfile` creates it"
         )
     return path
 
@@ -244,7 +248,7 @@ def _existing(options: AccessOptions) -> Path | None:
 def _sendable(token: Secret, options: AccessOptions) -> Secret:
     text = token.reveal()
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise UsageError(f"{options.option('registry_token')} holds what no token can")
+        raise UsageError(f"{options.option('registry_token')} contains characters that a token cannot have")
     return token
 
 
@@ -252,4 +256,4 @@ def _note_useless(console: Console, location: Location, options: AccessOptions) 
     """Say which options do nothing; skopeo takes them, and so scripts have them."""
     useless = [name for name in options.given() if name != options.option("daemon_host")]
     if useless:
-        console.say(f"{', '.join(useless)}: of no use, since {location} is no registry")
+        console.say(f"{', '.join(useless)}: ignored, since {location} is not a registry")

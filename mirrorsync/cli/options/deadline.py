@@ -22,5 +22,5 @@ def deadline_option(function: Callable[..., R]) -> Callable[..., R]:
         "--deadline",
         metavar="DURATION",
         callback=read,
-        help="Stop in order after so long (90s, 30m, 2h): what is done stays, the report says what is left.",
+        help="Stop in order after this time (90s, 30m, 2h): what is done stays, and the report lists the rest.",
     )(function)

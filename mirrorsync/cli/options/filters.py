@@ -34,7 +34,7 @@ def read_filters(words: Sequence[str]) -> Selection:
     if wrong:
         raise wrong[0]
     if any(isinstance(wanted.ref, Digest) for wanted in selection.exact):
-        raise UsageError("--filter exact: a list of tags has no digests", remedy="write the tag alone")
+        raise UsageError("--filter exact: expected a tag, not a digest", remedy="leave out the digest")
     return selection
 
 
@@ -44,13 +44,13 @@ def _gathered(words: Sequence[str]) -> dict[str, Any]:
     for text in words:
         word, _, given = text.partition("=")
         if word not in shapes or (word not in FILTERS and word != _EXACT):
-            raise UsageError(f"--filter {printable(text, 80)}: no such filter", remedy=f"there is {', '.join(shapes)}")
+            raise UsageError(f"--filter {printable(text, 80)}: unknown filter", remedy=f"known: {', '.join(shapes)}")
         kind = shapes[word].get("type")
         if kind == "array":
             value.setdefault(word, []).append(given)
             continue
         if word in value:
-            raise UsageError(f"--filter {word} stands twice", remedy="write it once")
+            raise UsageError(f"--filter {word} is given twice", remedy="give it once")
         value[word] = _scalar(word, given, kind)
     return value
 
@@ -63,7 +63,7 @@ def _scalar(word: str, given: str, kind: str | None) -> Any:
     if kind == "string":
         return given
     if given not in _TRUTH:
-        raise UsageError(f"--filter {word}: {printable(given, 40)!r} is no value for it", remedy=f"write {word}=true")
+        raise UsageError(f"--filter {word}: {printable(given, 40)!r} is not a valid value", remedy=f"write {word}=true")
     return _TRUTH[given]
 
 

@@ -28,7 +28,7 @@ def password_of(username: str, host: str, variable: str, environment: Mapping[st
         return Secret(given)
     if not sys.stdin.isatty():
         raise UsageError(
-            f"there is no password for {username} at {host}",
+            f"missing password for {username} at {host}",
             remedy=f"set {variable}, or use `mirrorsync login --password-stdin {host}` once",
         )
     # getpass speaks to the terminal itself, also when stdout and stderr go elsewhere.
@@ -37,9 +37,9 @@ def password_of(username: str, host: str, variable: str, environment: Mapping[st
     try:
         password = getpass(f"Password of {username} at {host}: ")
     except EOFError:
-        raise UsageError("no password was typed") from None
+        raise UsageError("no password was entered") from None
     if not password:
-        raise UsageError("no password was typed")
+        raise UsageError("no password was entered")
     return Secret(password)
 
 
@@ -51,7 +51,7 @@ def password_from_stdin() -> Secret:
     except UnicodeDecodeError:
         raise UsageError("the password on stdin is not text") from None
     if not password or len(data) > _MAX_BYTES:
-        raise UsageError("there is no password on stdin" if not password else "the password on stdin is too long")
+        raise UsageError("no password on stdin" if not password else "the password on stdin is too long")
     return Secret(password)
 
 
@@ -63,7 +63,7 @@ def no_password_option(prefix: str = "", *short: str) -> Callable[[F], F]:
         if value is not None:
             ways = "--password-stdin, or the prompt" if not prefix and short else "the prompt, or the environment"
             raise click.UsageError(
-                f"there is no {name}: every user of this machine could read it; use {ways} (see README, Passwords)"
+                f"{name} is not supported: every user of this machine could read it; use {ways} (see README, Passwords)"
             )
 
     return click.option(

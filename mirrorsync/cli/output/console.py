@@ -83,9 +83,9 @@ def verb(function: Callable[..., R]) -> Callable[..., R]:
 
     command: Callable[..., R] = run
     for option in (
-        click.option("--log-format", type=click.Choice(["text", "json"]), help="Log lines instead of bars, and how."),
-        click.option("-q", "--quiet", is_flag=True, help="Say nothing when all is well."),
-        click.option("-v", "--verbose", count=True, help="Say more; twice also for every blob."),
+        click.option("--log-format", type=click.Choice(["text", "json"]), help="Log lines of this format, not bars."),
+        click.option("-q", "--quiet", is_flag=True, help="Print nothing if all is well."),
+        click.option("-v", "--verbose", count=True, help="Show more; -vv also shows every blob."),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout."),
     ):
         command = option(command)

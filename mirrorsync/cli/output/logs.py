@@ -51,7 +51,7 @@ _LINES: Final[Mapping[type[Any], _Line]] = {
     Retrying: _Line(
         0,
         "warning",
-        "trying again",
+        "retrying",
         lambda event: {
             "what": event.what,
             "attempt": event.attempt,

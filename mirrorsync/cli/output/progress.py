@@ -36,7 +36,7 @@ from mirrorsync.events import (
     TransferPlanned,
 )
 
-_PHASES: Final = {"resolve": "asking sources", "observe": "asking destinations", "apply": "steps"}
+_PHASES: Final = {"resolve": "resolving sources", "observe": "checking destinations", "apply": "steps"}
 # A bar for a blob that is there for the blink of an eye only flickers.
 _SHOWN_BYTES: Final = 16 * 1024 * 1024
 
@@ -123,7 +123,7 @@ class Bars:
             case StepFailed(step, error):
                 line = _text(f"failed: {step}: {error}", "red")
             case Retrying(what, _, delay, reason):
-                line = _text(f"{what}: {reason}; again in {delay:.0f} s", "yellow")
+                line = _text(f"{what}: {reason}; retrying in {delay:.0f} s", "yellow")
             case Noticed(where, message):
                 line = _text(f"{where}: {message}", "yellow")
             case TagSet(image, _) if self._verbose:
