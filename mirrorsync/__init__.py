@@ -1,14 +1,14 @@
 """A declarative, offline-first mirror synchronizer for container images.
 
-The command line is one way in; this is the other:
+The command line is one interface; this is the other:
 
     spec = mirrorsync.load_spec("mirror.yaml")
     plan = mirrorsync.make_plan(spec)
     report = mirrorsync.apply_plan(plan, spec)
 
 Every function blocks, also inside a running event loop; `mirrorsync.app` has the same ones as coroutines. They take
-`environment` (see `process_environment`: variables, accounts, an observer of `mirrorsync.events`) and `stop` (`Stop`),
-and raise MirrorsyncError, or a subclass that says more, for what the world does wrong.
+`environment` (see `process_environment`: variables, credentials, an observer of `mirrorsync.events`) and `stop`
+(`Stop`), and raise MirrorsyncError or one of its subclasses for bad input and for errors of hosts and disks.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ __all__ = [
     "verify_spec",
 ]
 
-# Where each name is. They are imported when they are asked for: `mirrorsync --version` needs none of them.
+# The module of each name. They are imported on first use: `mirrorsync --version` does not need them.
 _HOMES = {
     "mirrorsync.app.blocking": (
         "apply_plan", "apply_spec", "check_login", "copy_image", "delete_image", "inspect_image", "list_images",

@@ -105,7 +105,7 @@ def test_what_the_service_starts_mirrors_with_the_logins_of_its_credentials(
 
     assert start().startswith("2 done")
     assert (tmp_path / "cache/manifests.sqlite").exists()
-    assert start() == "nothing to do: 2 images at 2 destinations as wanted\n"
+    assert start() == "nothing to do: 2 images up to date at 2 destinations\n"
     assert run("skopeo", "inspect", "--raw", f"oci:{tmp_path / 'mirror'}:{unique}/app:1").encode() == made.raw
 
 

@@ -1,8 +1,8 @@
-"""What mirrorsync does, as coroutines; the command line and `import mirrorsync` both come in here.
+"""Every operation of mirrorsync, as a coroutine; the face for the command line and for `import mirrorsync`.
 
     plan = await app.make_plan(app.load_spec("mirror.yaml"))
 
-Reading specs, plans and logins needs no network, and blocks. `mirrorsync` has the same names, all of them blocking.
+Functions that read specs, plans and logins use no network, and block. `mirrorsync` has the same names, all blocking.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
     "verify_spec",
 ]
 
-# Where each name is; imported when it is asked for. The command line imports from these modules themselves.
+# The module of each name, imported on first use. The command line imports from these modules directly.
 _HOMES = {
     "mirrorsync.app.images": ("delete_image", "inspect_image", "list_tags", "plan_delete", "read_manifest"),
     "mirrorsync.app.logins": ("check_login", "find_login", "keep_login", "remove_login"),

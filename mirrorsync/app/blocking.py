@@ -1,4 +1,4 @@
-"""The coroutines of this package for callers that block. They work inside a running event loop too; see loops.py."""
+"""The coroutines of this package as blocking functions, which also work inside a running event loop; see loops.py."""
 
 from __future__ import annotations
 

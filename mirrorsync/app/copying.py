@@ -1,4 +1,4 @@
-"""A copy as a spec of one entry: what `mirrorsync copy SRC DST` wants, in the words of the engine."""
+"""A copy as a spec with one entry: `mirrorsync copy SRC DST` in the terms of the engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DESTINATION: Final = "destination"
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One image and all the names that it gets: whole references, of one place."""
+    """One image and all the references that it gets, all of one store."""
 
     source: Reference
     targets: tuple[Reference, ...]
@@ -37,23 +37,23 @@ def read_copy(
     platforms: Sequence[Platform] = (),
     referrers: bool = False,
 ) -> Copy:
-    """Read the two ends of a copy. additional: more tags (or `NAME:TAG`) at the destination.
+    """Read source and destination of a copy. additional: more tags (or `NAME:TAG`) at the destination.
 
     Raises: GrammarError, UsageError.
     """
-    whence = read_reference(source).or_latest()
-    target = _target(read_reference(destination), whence, str(destination))
+    image = read_reference(source).or_latest()
+    target = _target(read_reference(destination), image, str(destination))
     if target.tag is None and target.digest is not None:
-        if whence.digest not in (None, target.digest):
-            raise UsageError(f"{whence} cannot become {target}: the digests differ", remedy="leave out one of them")
-        whence = Reference(whence.location, None, target.digest)
-    targets = tuple(dict.fromkeys((target, *(_beside(target, text) for text in additional))))
-    return Copy(whence, targets, tuple(dict.fromkeys(platforms)), referrers)
+        if image.digest not in (None, target.digest):
+            raise UsageError(f"cannot copy {image} to {target}: the digests differ", remedy="leave out one digest")
+        image = Reference(image.location, None, target.digest)
+    targets = tuple(dict.fromkeys((target, *(_additional(target, text) for text in additional))))
+    return Copy(image, targets, tuple(dict.fromkeys(platforms)), referrers)
 
 
 def spec_of(copy: Copy) -> Spec:
-    """Return the spec that wants just this copy."""
-    place = Destination(_DESTINATION, Location(copy.targets[0].location.store, ""))
+    """Return the spec of only this copy."""
+    destination = Destination(_DESTINATION, Location(copy.targets[0].location.store, ""))
     by_name: dict[str, list[Selection]] = {}
     for target in copy.targets:
         by_name.setdefault(target.location.repository, []).append(Selection.of(copy.source, target.tag))
@@ -62,7 +62,7 @@ def spec_of(copy: Copy) -> Spec:
             f"/mirrors/{number}",
             copy.source.location,
             _joined(selections),
-            (place,),
+            (destination,),
             name,
             platforms=copy.platforms,
             referrers=copy.referrers,
@@ -70,7 +70,7 @@ def spec_of(copy: Copy) -> Spec:
         for number, (name, selections) in enumerate(by_name.items())
     )
     text = " ".join(map(str, (copy.source, *copy.targets)))
-    return Spec(f"copy {text}", Digest.of(text.encode()), mirrors, {_DESTINATION: place}, {})
+    return Spec(f"copy {text}", Digest.of(text.encode()), mirrors, {_DESTINATION: destination}, {})
 
 
 def _joined(selections: Sequence[Selection]) -> Selection:
@@ -78,7 +78,7 @@ def _joined(selections: Sequence[Selection]) -> Selection:
 
 
 def _target(target: Reference, source: Reference, written: str) -> Reference:
-    """Return where the image goes, with all that was left out: the source's names on disk, docker's tag elsewhere."""
+    """Return the complete target. A missing name is that of the source (in stores on disk), a missing tag `latest`."""
     transport = target.location.transport
     if target.pick != THE_ONLY_ONE:
         if target.pick is not None:
@@ -99,9 +99,9 @@ def _target(target: Reference, source: Reference, written: str) -> Reference:
 
 
 def _inherited(source: Reference, *, by_docker: bool) -> str | None:
-    """Return the repository's name that a place on disk takes from the source, None when that has none.
+    """Return the repository name that a store on disk takes from the source, None if the source has no name.
 
-    by_docker: whether the place has names as docker writes them, with the host.
+    by_docker: whether the store has names as docker writes them, with the host.
     """
     location = source.location
     if source.pick is not None or (by_docker and not location.repository):
@@ -111,8 +111,8 @@ def _inherited(source: Reference, *, by_docker: bool) -> str | None:
     return location.repository if by_docker or not location.repository else host_and_path(location)[1]
 
 
-def _beside(target: Reference, text: str) -> Reference:
-    """Return another name for what goes to `target`: a tag beside its own, or NAME:TAG of the same place."""
+def _additional(target: Reference, text: str) -> Reference:
+    """Return an additional target: TAG in the repository of `target`, or NAME:TAG in its store."""
     transport = target.location.transport
     if not transport.many:
         raise UsageError(f"{target.location} cannot have tags", remedy="leave out --additional-tag")

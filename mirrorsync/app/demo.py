@@ -1,4 +1,4 @@
-"""The demo's upstream: a registry on a free loopback port, with a few images."""
+"""The demo's source: a registry on a free loopback port, with a few images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mirrorsync.stores.layout import LayoutStore
 
 
 @contextmanager
-def demo_upstream(directory: Path) -> Iterator[int]:
+def demo_source(directory: Path) -> Iterator[int]:
     """Serve the demo's images from a thread while the block runs; yields the port."""
     ready = threading.Event()
     started: list[int] = []
@@ -33,7 +33,7 @@ def demo_upstream(directory: Path) -> Iterator[int]:
     def run() -> None:
         try:
             loop.run_until_complete(serve())
-        except BaseException as error:  # noqa: BLE001 - raised where it is seen, in the main thread
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             failed.append(error)
         finally:
             ready.set()

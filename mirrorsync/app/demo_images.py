@@ -1,4 +1,4 @@
-"""The demo's upstream: a few small multi-platform images, made of nothing, the same bytes every time."""
+"""The demo's images: a few small multi-platform images, generated, the same bytes every time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.base import Store, WritableRepository
 
-# repository -> its tags; the tags of `web` are what people's tags look like, for the filters to choose among.
+# repository -> its tags; `web` has the mix of tags that filters are for.
 IMAGES: Final = {
     "demo/web": ("1.26.2", "1.27.0", "1.27.1", "1.27.1-alpine", "1.28.0-rc1"),
     "demo/worker": ("2024.10", "latest"),
@@ -29,7 +29,7 @@ _TOP_BYTES: Final = 200_000
 
 
 async def fill(store: Store) -> None:
-    """Put all images into a store."""
+    """Write all images to a store."""
     for name, tags in IMAGES.items():
         repository = store.repository(name)
         for tag in tags:
@@ -38,7 +38,7 @@ async def fill(store: Store) -> None:
 
 
 async def _index(repository: WritableRepository, name: str, tag: str) -> Manifest:
-    """Store an image for every platform, and return the index that names them."""
+    """Store an image for every platform, and return their index."""
     children = []
     for platform in _PLATFORMS:
         manifest = await _image(repository, name, tag, platform)
@@ -48,7 +48,7 @@ async def _index(repository: WritableRepository, name: str, tag: str) -> Manifes
 
 async def _image(repository: WritableRepository, name: str, tag: str, platform: Platform) -> Manifest:
     files = {
-        "usr/lib/base": _bytes(f"base {platform}", _BASE_BYTES),  # the same in every image: one blob for all
+        "usr/lib/base": _bytes(f"base {platform}", _BASE_BYTES),  # the same in every image: one shared blob
         f"opt/{name}": _bytes(f"{name} {tag} {platform}", _TOP_BYTES),
     }
     layers, diff_ids = [], []

@@ -1,6 +1,6 @@
-"""Inspect, list and delete: the verbs that look at one place instead of a spec, as coroutines.
+"""Inspect, list and delete: the verbs on one image or repository instead of a spec, as coroutines.
 
-environment: None = the process's. stop: tells the run to stop, None = it is not told; Interrupted is raised then.
+environment: None = the process's. stop: stops the run, which then raises Interrupted; None = it is not stopped.
 References are written with their transport, such as `docker://host/repository:tag` or `oci:DIR:NAME`.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mirrorsync.app.reading import read_place, read_platform, read_reference
-from mirrorsync.app.session import Run, asked, carried_out, opened
+from mirrorsync.app.reading import read_location, read_platform, read_reference
+from mirrorsync.app.session import Run, apply_until_stopped, open_session, query
 from mirrorsync.app.stop import Stop
 from mirrorsync.environment import Environment
 from mirrorsync.errors import UsageError, printable
@@ -63,14 +63,14 @@ async def inspect_image(
     environment: Environment | None = None,
     stop: Stop | None = None,
 ) -> Examination:
-    """Look into an image where it is; no layer is fetched.
+    """Return the description of an image, without reading its layers.
 
-    reference: a repository alone is its `latest` and its tags. platform: which image of an index (`linux/arm64`,
-    `host`). tags: also list those of its repository. Raises: GrammarError, NotFound, UsageError.
+    reference: a repository alone means its `latest` and the list of its tags. platform: which image of an index
+    (`linux/arm64`, `host`). tags: also list the tags of its repository. Raises: GrammarError, NotFound, UsageError.
     """
     image = read_reference(reference)
     wanted = None if platform is None else read_platform(platform)
-    return await asked(lambda session: examine(session, image, platform=wanted, tags=tags), environment, stop)
+    return await query(lambda session: examine(session, image, platform=wanted, tags=tags), environment, stop)
 
 
 async def read_manifest(
@@ -81,14 +81,14 @@ async def read_manifest(
     environment: Environment | None = None,
     stop: Stop | None = None,
 ) -> bytes:
-    """Return the bytes of an image's manifest as they are, or of its config.
+    """Return the exact bytes of an image's manifest, or of its config.
 
-    platform: which image of an index; without one it is the index itself, which has no config. Raises: GrammarError,
-    NotFound, UsageError.
+    platform: which image of an index; None = the index itself, which has no config. Raises: GrammarError, NotFound,
+    UsageError.
     """
     image = read_reference(reference)
     wanted = None if platform is None else read_platform(platform)
-    return await asked(lambda session: _bytes(session, image, wanted, config=config), environment, stop)
+    return await query(lambda session: _bytes(session, image, wanted, config=config), environment, stop)
 
 
 async def _bytes(session: Session, reference: Reference, platform: Platform | None, *, config: bool) -> bytes:
@@ -110,9 +110,9 @@ def _platforms(root: Manifest) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """The tags of a place. repositories: each with its tags, in the order in which they are listed.
+    """The tags of a repository or store. repositories: each with its tags, in the order in which they are listed.
 
-    unnamed: the images of a place on disk that have no name, as they are picked: `@0`, `@sha256:...`.
+    unnamed: the picks of images without a name, in a store on disk: `@0`, `@sha256:...`.
     """
 
     place: Location
@@ -121,25 +121,25 @@ class Tags:
 
     @property
     def whole(self) -> bool:
-        """Whether it is a whole place on disk, whose tags are told with their repositories."""
+        """Whether it is a whole store on disk, whose tags are listed with their repositories."""
         return not self.place.repository
 
     def name(self, repository: str, tag: Tag) -> str:
-        """Return a tag as it is told: alone, or with its repository in a whole place on disk."""
+        """Return a tag as it is listed: alone, or with its repository in a whole store on disk."""
         return written(repository, tag) if self.whole else tag
 
     def __iter__(self) -> Iterator[str]:
-        """Yield every tag as it is told."""
+        """Yield every tag as it is listed."""
         return (self.name(named.repository, tag) for named in self.repositories for tag in named.tags)
 
 
 async def list_tags(place: str | Location, *, environment: Environment | None = None, stop: Stop | None = None) -> Tags:
-    """Return the tags of a repository, or the names of all images of an archive or layout.
+    """Return the tags of a repository, or the names of all images in an archive or layout.
 
-    Raises: GrammarError, UsageError when it is one image, RepositoryNotFound, ContentNotFound.
+    Raises: GrammarError, UsageError if it is one image, RepositoryNotFound, ContentNotFound.
     """
-    location = read_place(place)
-    listed, unnamed = await asked(lambda session: list_names(session, location), environment, stop)
+    location = read_location(place)
+    listed, unnamed = await query(lambda session: list_names(session, location), environment, stop)
     return Tags(location, tuple(listed), tuple(unnamed))
 
 
@@ -151,13 +151,13 @@ async def plan_delete(
     environment: Environment | None = None,
     stop: Stop | None = None,
 ) -> Plan:
-    """Return the plan that deletes an image: a tag alone, or by its digest. Nothing is changed.
+    """Return the plan that deletes one tag, or an image by its digest. Nothing is changed.
 
-    all_tags: delete the image with every tag that it has. look_around: find out what shares its digest even if that
-    does not matter. Raises: GrammarError, NotFound, StillUsed, UsageError.
+    all_tags: delete the image with all of its tags. look_around: find the tags and indexes with the same digest even if
+    they do not prevent it. Raises: GrammarError, NotFound, StillUsed, UsageError.
     """
     image = read_reference(reference)
-    return await asked(
+    return await query(
         lambda session: single.plan_delete(session, image, all_tags=all_tags, look_around=look_around),
         environment,
         stop,
@@ -172,19 +172,19 @@ async def delete_image(
     environment: Environment | None = None,
     stop: Stop | None = None,
 ) -> Run:
-    """Delete an image: a tag alone, or by its digest; never more than that says.
+    """Delete one tag, or an image by its digest, and nothing more.
 
-    all_tags: as for `plan_delete`. agreed: what `plan_delete` returned before; nothing else is done. What failed is in
-    `report.failures`. Raises: as `plan_delete`; StalePlan when it is not as `agreed` any more.
+    all_tags: as for `plan_delete`. agreed: the plan from `plan_delete` to apply, exactly. Failures are in
+    `report.failures`. Raises: as `plan_delete`; StalePlan if the image or its tags have changed since `agreed`.
     """
     image, stop = read_reference(reference), stop or Stop()
 
-    async def ready(session: Session) -> Plan:
+    async def prepare(session: Session) -> Plan:
         if agreed is None:
             return await single.plan_delete(session, image, all_tags=all_tags)
         await check_fresh(agreed, session)
         return agreed
 
-    async with opened(environment, stop) as session:
-        plan = await stop.unless(ready(session))
-        return Run(plan, await carried_out(plan, session, stop))
+    async with open_session(environment, stop) as session:
+        plan = await stop.interruptible(prepare(session))
+        return Run(plan, await apply_until_stopped(plan, session, stop))

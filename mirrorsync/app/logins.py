@@ -1,6 +1,7 @@
-"""Logins: checking one with its registry, and finding, keeping and removing it where podman and docker look.
+"""Logins: check them with their registry, and find, store and remove them in the files of podman and docker.
 
-environment: None = the process's; its variables say where the files are. authfile: the only file, None = the usual.
+environment: None = the process's; its variables name the files. authfile: the only file to use, None = the default
+files.
 """
 
 from __future__ import annotations
@@ -41,20 +42,20 @@ __all__ = [
 async def check_login(
     host: str, credentials: Credentials, *, environment: Environment | None = None, stop: Stop | None = None
 ) -> bool:
-    """Return True when a registry takes these credentials, False when it asks for none, so that it cannot tell.
+    """Return True if a registry accepts these credentials, False if it does not ask for any and so cannot check them.
 
-    Raises: Unauthorized or Denied when it does not take them; Interrupted.
+    Raises: Unauthorized or Denied if it rejects them; Interrupted.
     """
-    # Imported here: finding and removing a login need no HTTP.
+    # Imported here: finding and removing logins take no HTTP.
     from dataclasses import replace
 
     from mirrorsync.stores.registry import accepts
 
     given, stop = environment or process_environment(), stop or Stop()
-    around = replace(given, clock=replace(given.clock, sleep=stop.sleep, asleep=stop.asleep))
+    settings = replace(given, clock=replace(given.clock, sleep=stop.sleep, asleep=stop.asleep))
     try:
-        async with stop.watched():
-            return await stop.unless(accepts(host, credentials, around))
+        async with stop.listening():
+            return await stop.interruptible(accepts(host, credentials, settings))
     except BaseExceptionGroup as group:
         raise_one(group)
 
@@ -66,7 +67,7 @@ def find_login(
     authfile: str | os.PathLike[str] | None = None,
     environment: Environment | None = None,
 ) -> Credentials | None:
-    """Return the login to a host, or to a part of it; None without one. May run a credential helper.
+    """Return the login to a host, or to a namespace of it; None if not logged in. May run a credential helper.
 
     Raises: UsageError, StorageError for files and helpers that cannot be used.
     """
@@ -83,14 +84,14 @@ def keep_login(
     authfile: str | os.PathLike[str] | None = None,
     environment: Environment | None = None,
 ) -> Kept:
-    """Keep a login where podman and skopeo find it too; return where that is. Raises: StorageError, UsageError."""
+    """Store a login where podman and skopeo find it too; return where. Raises: StorageError, UsageError."""
     variables = (environment or process_environment()).variables
     path = absolute(authfile) if authfile else first_writable(files_written(variables))
     return AuthFile(path, variables).keep(host, namespace, credentials)
 
 
 def will_be_lost(kept: Kept, *, environment: Environment | None = None) -> bool:
-    """Tell whether a login is in a file that is gone after a reboot."""
+    """Return whether a login is in a file that is deleted at reboot."""
     return not kept.helper and is_lost_at_reboot(kept.path, (environment or process_environment()).variables)
 
 
@@ -101,7 +102,7 @@ def remove_login(
     authfile: str | os.PathLike[str] | None = None,
     environment: Environment | None = None,
 ) -> bool:
-    """Remove a login from all files that `keep_login` may write, and from their helpers; tell whether there was one.
+    """Remove a login from all files that `keep_login` can write, and from their helpers; return whether it was found.
 
     Raises: StorageError, UsageError.
     """
@@ -112,12 +113,12 @@ def remove_login(
 def remove_all_logins(
     *, authfile: str | os.PathLike[str] | None = None, environment: Environment | None = None
 ) -> tuple[str, ...]:
-    """Remove all logins; return the hosts (with their namespaces) that they were for. Raises: as `remove_login`."""
+    """Remove all logins; return their hosts (with namespaces). Raises: as `remove_login`."""
     return tuple(dict.fromkeys(key for file in _files(authfile, environment) for key in file.remove_all()))
 
 
 def other_login_file(host: str, *, environment: Environment | None = None) -> Path | None:
-    """Return the file of another tool that has a login to a host and that `remove_login` leaves alone, None without."""
+    """Return another tool's file with a login to a host, which `remove_login` does not change; None if not found."""
     variables = (environment or process_environment()).variables
     own = tuple(files_written(variables))
     for path in files_read(variables):

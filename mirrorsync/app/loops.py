@@ -1,4 +1,4 @@
-"""Coroutines for callers that block, whether or not an event loop runs already; errors come out as themselves."""
+"""Run coroutines from blocking code, whether or not an event loop is running; errors are raised unchanged."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 
 def blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """Return the function that waits for what `function` returns; inside a running event loop it waits there too.
+    """Return the blocking form of a coroutine function; it also blocks inside a running event loop.
 
-    The coroutine runs on a loop of its own, in a thread if this one has a loop. What it raises is raised as it is, and
-    an interruption (KeyboardInterrupt) gives it up before it goes on.
+    The coroutine runs on its own event loop, in a thread if this thread has one. Its errors are raised unchanged, and
+    an interruption (KeyboardInterrupt) cancels it first.
     """
 
     @wraps(function)
@@ -35,12 +35,12 @@ def blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
 
 
 def run_once(work: Awaitable[T]) -> T:
-    """Run a coroutine on a fresh event loop; an error that several tasks raised together comes out as one."""
+    """Run a coroutine on a new event loop; of errors that several tasks raised together, raise one."""
     results: list[T] = []
 
     async def awaited() -> None:
         asyncio.get_running_loop().set_exception_handler(_abandoned)
-        # Not returned: asyncio's runner makes a text of the finished task on its way out, with all of a result in it.
+        # Not returned: asyncio's runner formats the finished task at its end, including the whole result.
         results.append(await work)
 
     try:
@@ -51,7 +51,7 @@ def run_once(work: Awaitable[T]) -> T:
 
 
 def raise_one(group: BaseExceptionGroup[BaseException]) -> NoReturn:
-    """Raise the first of our errors among several; the whole group if there is a bug among them."""
+    """Raise the first of our errors in a group; the whole group if it contains a bug."""
     ours, others = group.split(MirrorsyncError)
     error: BaseException | None = ours
     while isinstance(error, BaseExceptionGroup):
@@ -63,7 +63,7 @@ def raise_one(group: BaseExceptionGroup[BaseException]) -> NoReturn:
 
 def _run_in_thread(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     done: Future[T] = Future()
-    began: Future[Callable[[], object]] = Future()  # what gives the work up
+    began: Future[Callable[[], object]] = Future()  # cancels the work
 
     async def cancellable() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work())
@@ -90,6 +90,6 @@ def _run_in_thread(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 def _abandoned(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Drop a failure that no task waits for: of a question that others shared, and that was given up with them."""
+    """Drop an error that no task awaits: of a request that several tasks shared and that was cancelled with them."""
     if not isinstance(context.get("exception"), MirrorsyncError):
         loop.default_exception_handler(context)

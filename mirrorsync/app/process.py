@@ -1,4 +1,4 @@
-"""The environment of this process, as the one value that everything below takes."""
+"""The environment of this process, as one value for the floors below."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def process_environment(
 ) -> Environment:
     """Return an environment with the variables and the cache directory of this process.
 
-    variables: instead of the process's own. hosts: settings of hosts that a spec says nothing of. access: accounts that
-    come before all others, by host or `host/repository`. observer: is called with events (mirrorsync.events), also from
-    threads. daemon_host: of `docker-daemon:`. retries: how often a request to a registry is tried again, None = 4.
+    variables: instead of the process's. hosts: settings of hosts that are not in the spec. access: credentials that
+    override all others, by host or `host/repository`. observer: called with events (mirrorsync.events), also from
+    threads. daemon_host: of `docker-daemon:`. retries: how often a request to a registry is retried, None = 4.
     """
     known = os.environ if variables is None else variables
     return Environment(
@@ -39,7 +39,7 @@ def process_environment(
 
 
 def _caches(variables: Mapping[str, str]) -> Path | None:
-    """Return the directory of caches: systemd's CACHE_DIRECTORY, else XDG's, which takes a home; None without."""
+    """Return the cache directory: systemd's CACHE_DIRECTORY, else XDG's, which depends on HOME; None without these."""
     home = variables.get("HOME")
     xdg = variables.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else "")
     directory = variables.get("CACHE_DIRECTORY") or (f"{xdg}/mirrorsync" if xdg else "")

@@ -1,4 +1,4 @@
-"""What people and programs write: paths, and the references of images and places, from the current directory on."""
+"""Read what users and programs write: paths, references and locations, relative to the current directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOST_PLATFORM: Final = "host"
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
-    """Return a path from the root on. Raises: UsageError when it starts from a directory that was removed."""
+    """Return an absolute path. Raises: UsageError if the current directory was removed."""
     try:
         return Path(path).absolute()
     except FileNotFoundError as error:
@@ -40,12 +40,12 @@ def read_file(path: Path, limit: int, what: str) -> bytes:
 
 
 def read_reference(written: str | Reference) -> Reference:
-    """Return the image (or the repository) that is written there. Raises: GrammarError, UsageError."""
+    """Read the reference of an image or a repository. Raises: GrammarError, UsageError."""
     return written if isinstance(written, Reference) else parse_image(written, str(absolute(".")))
 
 
 def read_platform(written: str | Platform) -> Platform:
-    """Return the platform `os/architecture[/variant]`, or this machine's for `host`. Raises: GrammarError."""
+    """Read a platform: `os/architecture[/variant]`, or `host` for this machine's. Raises: GrammarError."""
     if isinstance(written, Platform):
         return written
     if written == HOST_PLATFORM:
@@ -53,10 +53,10 @@ def read_platform(written: str | Platform) -> Platform:
     return Platform.parse(written)
 
 
-def read_place(written: str | Location) -> Location:
-    """Return the repository, or the place on disk, whose tags are to be listed.
+def read_location(written: str | Location) -> Location:
+    """Read the repository, or the store on disk, whose tags are to be listed.
 
-    Raises: GrammarError; UsageError when it is one image.
+    Raises: GrammarError; UsageError if it is one image.
     """
     if isinstance(written, Location):
         return written
@@ -66,7 +66,7 @@ def read_place(written: str | Location) -> Location:
     try:
         return parse_repository(written, base)
     except GrammarError:
-        reference = parse_image(written, base)  # raises for what is neither
+        reference = parse_image(written, base)  # raises if it is neither
         if not reference.names_one:
             raise
     raise UsageError(

@@ -1,4 +1,4 @@
-"""Being a registry over an OCI layout."""
+"""Serve an OCI layout as a registry."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mirrorsync.stores.open import opener
 
 @asynccontextmanager
 async def serving_layout(
-    place: Location, host: str, port: int, *, read_only: bool, environment: Environment
+    location: Location, host: str, port: int, *, read_only: bool, environment: Environment
 ) -> AsyncIterator[int]:
-    """Serve a layout while the block runs; yields the port. port: 0 = any free one.
+    """Serve a layout while the block runs; yields the port. port: 0 = any free port.
 
-    Raises: StorageError when it is no layout, or the address cannot be listened on; IntegrityError.
+    Raises: StorageError if it is not a layout, or the address cannot be listened on; IntegrityError.
     """
-    store = opener(environment)(place.store)
+    store = opener(environment)(location.store)
     async for _ in store.repositories():
-        break  # what is no layout is refused now, and not to whoever asks it for something
+        break  # reject a directory that is not a layout now, and not at the first request
     async with serving(store, host, port, read_only=read_only, observer=environment.observer) as actual:
         yield actual

@@ -1,4 +1,4 @@
-"""The one way into a session: its stores, caches and clock come from an environment and from who may stop it."""
+"""Open sessions: stores, caches and clock come from an environment and a stop."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ _NO_HOSTS: Final[Mapping[str, HostSettings]] = {}
 
 
 @asynccontextmanager
-async def opened(
+async def open_session(
     environment: Environment | None, stop: Stop, hosts: Mapping[str, HostSettings] = _NO_HOSTS
 ) -> AsyncIterator[Session]:
-    """Open a session while the block runs. environment: None = the process's. hosts: the settings that a spec has.
+    """Open a session while the block runs. environment: None = the process's. hosts: host settings of the spec.
 
-    An error that several tasks of the block raised together comes out as one.
+    Of errors that several tasks of the block raise together, one is raised.
     """
     given = environment or process_environment()
     clock = replace(given.clock, sleep=stop.sleep, asleep=stop.asleep)
-    around = replace(given, hosts={**given.hosts, **hosts}, clock=clock)
+    settings = replace(given, hosts={**given.hosts, **hosts}, clock=clock)
 
     def warn(message: str) -> None:
-        around.observer(Noticed("cache", message))
+        settings.observer(Noticed("cache", message))
 
-    directory = around.cache_directory
+    directory = settings.cache_directory
     try:
-        async with stop.watched():
+        async with stop.listening():
             cache = DiskCache(directory / _CACHE_FILE if directory else None, warn)
-            async with Session(opener(around), cache=cache, observer=around.observer) as session:
+            async with Session(opener(settings), cache=cache, observer=settings.observer) as session:
                 yield session
     except BaseExceptionGroup as group:
         raise_one(group)
@@ -53,24 +53,24 @@ async def opened(
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A plan, and what became of it. report: None if it was only planned."""
+    """A plan and its report. report: None if it was only planned."""
 
     plan: Plan
     report: Report | None
 
 
-async def carried_out(plan: Plan, session: Session, stop: Stop) -> Report:
-    """Carry out a plan; return what became of every change, also if it is told to stop. Raises: as `apply`."""
-    return stop.reported(await apply(plan, session, stop=stop.event, sleep=stop.asleep))
+async def apply_until_stopped(plan: Plan, session: Session, stop: Stop) -> Report:
+    """Apply a plan; return the outcome of every change, also if it is stopped. Raises: as `apply`."""
+    return stop.mark_deadline(await apply(plan, session, stop=stop.event, sleep=stop.asleep))
 
 
-async def asked(
+async def query(
     work: Callable[[Session], Coroutine[Any, Any, T]],
     environment: Environment | None,
     stop: Stop | None,
     hosts: Mapping[str, HostSettings] = _NO_HOSTS,
 ) -> T:
-    """Return what `work` finds out in a session; it only asks, and is given up as it is. Raises: Interrupted."""
+    """Return the result of `work` in a session. It changes nothing, so a stop just cancels it. Raises: Interrupted."""
     stop = stop or Stop()
-    async with opened(environment, stop, hosts) as session:
-        return await stop.unless(work(session))
+    async with open_session(environment, stop, hosts) as session:
+        return await stop.interruptible(work(session))

@@ -1,4 +1,4 @@
-"""Reading specs, and reading and writing saved plans."""
+"""Read specs, and read and write saved plans."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _MAX_PLAN_BYTES: Final = 1024 * 1024 * 1024
 def load_spec(path: str | os.PathLike[str], variables: Mapping[str, str] | None = None) -> Spec:
     """Read a spec.
 
-    path: of the YAML file; relative paths in it start from its directory. variables: what `${VARIABLE}` in it may
-    name; None = the process's. Raises: SpecError with all its problems, StorageError when it cannot be read.
+    path: of the YAML file; paths in it are relative to its directory. variables: for `${VARIABLE}` in it; None = the
+    process's. Raises: SpecError with all problems, UsageError if it does not exist, StorageError if it cannot be read.
     """
     file = absolute(path)
     text = read_file(file, _MAX_SPEC_BYTES, "spec")
@@ -32,8 +32,8 @@ def load_spec(path: str | os.PathLike[str], variables: Mapping[str, str] | None 
 
 
 def save_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
-    """Write a plan as JSON (schemas/plan.schema.json), whole or not at all. Raises: StorageError."""
-    from mirrorsync.documents.plan import plan_text  # only a saved plan is worth its time
+    """Write a plan as JSON (schemas/plan.schema.json), completely or not at all. Raises: StorageError."""
+    from mirrorsync.documents.plan import plan_text  # imported here: only saved plans need it
 
     file = Path(path)
     partial = file.with_name(f".{file.name}.{os.getpid()}")
@@ -55,9 +55,9 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
 
 
 def find_plan(path: str | os.PathLike[str], what: str = "spec") -> Plan | None:
-    """Return the saved plan in a file, None when the file is something else, such as a spec.
+    """Return the saved plan in a file, None if the file is not one, but for example a spec.
 
-    what: the noun for the file in messages. Raises: UsageError when it is a damaged plan, StorageError.
+    what: the noun for the file in messages. Raises: UsageError if it is a damaged plan, StorageError.
     """
     from mirrorsync.documents.plan import read_plan
 

@@ -1,4 +1,4 @@
-"""Telling a run to stop, in order: from a signal handler, from any thread, or when its time is over."""
+"""Stop a run in order: from a signal handler, from any thread, or at its deadline."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Cancel = Callable[[], object]
 
 
 def on_loop(seconds: float, call: Callable[[], None]) -> Cancel:
-    """Call something on the running event loop after so many seconds; return what prevents it."""
+    """Schedule a call on the running event loop; return a function that cancels it."""
     return asyncio.get_running_loop().call_later(seconds, call).cancel
 
 
 class Stop:
-    """Tells one run to stop: no more work is begun, streams are given up within seconds, what is done stays.
+    """Stops one run: no new work is started, transfers are aborted within seconds, what is done stays.
 
-    A run that only asks raises Interrupted then; one that changes something returns its report. deadline: after how
-    many seconds the run is told so anyway, None = never. later: the timer for that. event: whether it was told, for
-    the engine.
+    A run that changes nothing then raises Interrupted; others return their report. deadline: seconds after which the
+    run is stopped anyway, None = never. later: the timer for the deadline. event: set once the run is to stop, for the
+    engine.
     """
 
     def __init__(
@@ -39,42 +39,42 @@ class Stop:
         self._deadline = deadline
         self._later = later
         self._passed = False
-        self._asked: asyncio.Event | None = None
+        self._stopped: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def stop(self) -> None:
-        """Tell the run to stop; for any thread, and for signal handlers. Does nothing the second time."""
+        """Stop the run. Can be called from any thread and from signal handlers; the second call does nothing."""
         loop = self._loop
         if not self.event.is_set():
             self.event.set()
             if loop is not None:
                 with suppress(RuntimeError):  # it was closed meanwhile
-                    loop.call_soon_threadsafe(self._heard)
+                    loop.call_soon_threadsafe(self._on_stop)
 
     @asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
-        """Listen while the block runs, on its event loop, and count the time. Another one inside does nothing."""
-        if self._asked is not None:
+    async def listening(self) -> AsyncIterator[None]:
+        """React to `stop` and to the deadline while the block runs, on its event loop. Nested calls do nothing."""
+        if self._stopped is not None:
             yield
             return
-        self._asked, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        self._stopped, self._loop = asyncio.Event(), asyncio.get_running_loop()
         if self.event.is_set():
-            self._asked.set()
-        cancel = self._later(self._deadline, self._pass) if self._deadline is not None else None
+            self._stopped.set()
+        cancel = self._later(self._deadline, self._on_deadline) if self._deadline is not None else None
         try:
             yield
         finally:
             if cancel is not None:
                 cancel()
-            self._asked = self._loop = None
+            self._stopped = self._loop = None
 
     async def wait(self) -> None:
-        """Wait until the run is told to stop."""
-        if self._asked is not None:
-            await self._asked.wait()
+        """Wait until the run is stopped."""
+        if self._stopped is not None:
+            await self._stopped.wait()
 
-    async def unless(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await `work`, or give it up when the run is told to stop. Raises: Interrupted."""
+    async def interruptible(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work`, and cancel it if the run is stopped. Raises: Interrupted."""
         task = asyncio.ensure_future(work)
         waiter = asyncio.ensure_future(self.wait())
         try:
@@ -89,12 +89,12 @@ class Stop:
         return task.result()
 
     def sleep(self, seconds: float) -> None:
-        """Wait so many seconds in a thread. Raises: Interrupted as soon as the run is told to stop."""
+        """Sleep in a thread. Raises: Interrupted as soon as the run is stopped."""
         if self.event.wait(seconds):
             raise self.interrupted()
 
     async def asleep(self, seconds: float) -> None:
-        """Wait so many seconds on the event loop. Raises: Interrupted as soon as the run is told to stop."""
+        """Sleep on the event loop. Raises: Interrupted as soon as the run is stopped."""
         try:
             await asyncio.wait_for(self.wait(), seconds)
         except TimeoutError:
@@ -102,23 +102,23 @@ class Stop:
         raise self.interrupted()
 
     def interrupted(self) -> Interrupted:
-        """Return the error for work that was given up."""
+        """Return the error for cancelled work."""
         if self._passed:
             return DeadlinePassed(f"the deadline of {self._deadline:g} seconds passed")
         return Interrupted("the run was interrupted")
 
-    def reported(self, report: Report) -> Report:
-        """Return a run's report with whether it was the deadline that stopped it."""
+    def mark_deadline(self, report: Report) -> Report:
+        """Return the report, marked if the deadline stopped the run."""
         return replace(report, deadline=True) if report.interrupted and self._passed else report
 
-    def _heard(self) -> None:
-        """Wake up what waits; on the event loop."""
-        if self._asked is not None:
-            self._asked.set()
+    def _on_stop(self) -> None:
+        """Wake up `wait`; on the event loop."""
+        if self._stopped is not None:
+            self._stopped.set()
 
-    def _pass(self) -> None:
-        """Stop since the time is over; on the event loop."""
+    def _on_deadline(self) -> None:
+        """Stop at the deadline; on the event loop."""
         if not self.event.is_set():
             self._passed = True
             self.event.set()
-            self._heard()
+            self._on_stop()

@@ -1,1 +1,1 @@
-"""Floor 4: people. Arguments, rendering, progress, logs; alone reads argv, environment, terminal and directory."""
+"""The command line: arguments, rendering, progress, logs. Only this floor reads argv and uses the terminal."""

@@ -1,4 +1,4 @@
-"""The command `mirrorsync`: finds the verb, and turns every error into one clear line and an exit code."""
+"""The command `mirrorsync`: runs a verb, and turns every error into one line, a remedy and an exit code."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Final, NoReturn
 
 import click
 
-from mirrorsync.cli.output.stdio import LINE_LIMIT, give, prepare_streams, release_streams, tell
+from mirrorsync.cli.output.stdio import LINE_LIMIT, prepare_streams, release_streams, write_stderr, write_stdout
 from mirrorsync.errors import ExitCode, MirrorsyncError, SpecError, UsageError, printable
 from mirrorsync.version import __version__
 
-# The verbs, in the order in which they are used; their modules are imported when they are: a start costs what it needs.
+# The verbs, in the order in which they are used. Their modules are imported on use, so that a start loads only one.
 _VERBS: Final = {
     "validate": "Check a spec, without contacting anything.",
     "plan": "Show what would change, without changing it.",
@@ -55,8 +55,8 @@ class _Verbs(click.Group):
 @click.group(
     cls=_Verbs,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 failed, 2 usage or spec, 3 partly done, 4 integrity, 5 stale plan, 6 locked, "
-    "10 changes (plan --exit-code), 130 and 143 interrupted.",
+    epilog="\b\nExit codes: 0 done, 1 failed, 2 usage or spec, 3 partly done, 4 integrity,\n"
+    "5 stale plan, 6 locked, 10 changes (plan --exit-code), 130 and 143 interrupted.",
 )
 @click.version_option(__version__, message="mirrorsync %(version)s")
 def cli() -> None:
@@ -68,43 +68,43 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     prepare_streams()
     code = _run(arguments)
     release_streams()
-    # What is alive now ends with the process: without this the interpreter's last collections walk all of it (35 ms).
+    # Without this, the interpreter's last garbage collections walk all live objects before the process ends (35 ms).
     gc.freeze()
     raise SystemExit(code)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    """Run a command; return its exit code, after telling what went wrong."""
+    """Run a command; report its error; return its exit code."""
     try:
         code = cli.main(arguments, prog_name="mirrorsync", standalone_mode=False)
         return int(code) if isinstance(code, int) else ExitCode.DONE
     except click.ClickException as error:
         with suppress(OSError):
             error.show()
-        return _refused(error, sys.argv[1:] if arguments is None else arguments)
+        return _usage_error(error, sys.argv[1:] if arguments is None else arguments)
     except MirrorsyncError as error:
         for line in error_lines(error):
-            tell(line)
+            write_stderr(line)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return ExitCode.INTERRUPTED
-    except OSError as error:  # the help could not be written; all else is translated where it happens
-        tell(f"mirrorsync: {error.strerror}")
+    except OSError as error:  # writing the help failed; other OSErrors are translated where they occur
+        write_stderr(f"mirrorsync: {error.strerror}")
         return ExitCode.FAILED
 
 
-def _refused(error: click.ClickException, arguments: Sequence[str]) -> int:
-    """Give a program that asked for JSON its document also when the command line itself is wrong."""
+def _usage_error(error: click.ClickException, arguments: Sequence[str]) -> int:
+    """Print the error document if the wrong command line has --json; return the exit code."""
     if "--json" in arguments:
         from mirrorsync.documents.error import error_document
 
         with suppress(MirrorsyncError):
-            give(json.dumps(error_document(UsageError(error.format_message())), indent=1))
+            write_stdout(json.dumps(error_document(UsageError(error.format_message())), indent=1))
     return ExitCode.USAGE
 
 
 def error_lines(error: MirrorsyncError) -> list[str]:
-    """Return what a person is told about an error: where, what, and what to do."""
+    """Return the lines that report an error: where, what, and the remedy."""
     if isinstance(error, SpecError):
         lines = error.lines()
     else:

@@ -1,4 +1,4 @@
-"""The one way from a command into the engine: the work is shown, and can be told to stop."""
+"""Run a coroutine of `mirrorsync.app` for a command: show its events, and stop it at a signal."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ DEFAULT_SPEC: Final = "mirror.yaml"
 
 
 class Work(Protocol[T_co]):
-    """A coroutine of `mirrorsync.app` whose other arguments are given already."""
+    """A coroutine function of `mirrorsync.app` with its other arguments bound."""
 
     def __call__(self, *, environment: Environment, stop: Stop) -> Coroutine[Any, Any, T_co]:
-        """Begin it."""
+        """Start the work."""
 
 
 def run(
@@ -31,12 +31,12 @@ def run(
     *,
     ready: bool = False,
 ) -> T_co:
-    """Return what `work` returns, show what happens meanwhile, and listen for signals.
+    """Run `work` and return its result; show its events, and handle signals.
 
-    environment: None = the process's. stop: one whose exit code is wanted, or that has a deadline. ready: as
-    `Console.watching` takes it. Raises: Interrupted where `work` does.
+    environment: None = the process's. stop: passed if the caller needs its exit code, or a deadline. ready: as for
+    `Console.watching`. Raises: Interrupted if `work` does.
     """
-    stop = stop or Stop(console.say)
+    stop = stop or Stop(console.notice)
     with console.watching(ready=ready) as observer:
-        around = replace(environment or process_environment(), observer=observer)
-        return stop.run(lambda: work(environment=around, stop=stop))
+        settings = replace(environment or process_environment(), observer=observer)
+        return stop.run(lambda: work(environment=settings, stop=stop))

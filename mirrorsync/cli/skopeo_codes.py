@@ -12,20 +12,20 @@ from mirrorsync.errors import ExitCode, NotFound
 
 R = TypeVar("R")
 
-NOT_FOUND: Final = ExitCode.USAGE  # skopeo's number; here it means something else
+NOT_FOUND: Final = ExitCode.USAGE  # skopeo's exit code; elsewhere 2 means a usage error
 
 
 def skopeo_option(function: Callable[..., R]) -> Callable[..., R]:
-    """Give a command `--skopeo-exit-codes`; it gets `skopeo_exit_codes`, and says `NOT_FOUND` itself."""
+    """Add `--skopeo-exit-codes` to a command, which gets `skopeo_exit_codes` and returns `NOT_FOUND` itself."""
     return click.option(
         "--skopeo-exit-codes", is_flag=True, help="Exit with 2, as skopeo does, if the image is not found."
     )(function)
 
 
 def skopeo_codes(function: Callable[..., R]) -> Callable[..., R]:
-    """Give a command `--skopeo-exit-codes`, with which an image that is not there is 2 as skopeo has it, and not 1.
+    """Add `--skopeo-exit-codes` to a command: exit code 2, as skopeo, instead of 1 if an image is not found.
 
-    It stands below `@verb`, which writes the error's document.
+    Goes below `@verb`, which prints the error document.
     """
 
     @wraps(function)
@@ -33,7 +33,7 @@ def skopeo_codes(function: Callable[..., R]) -> Callable[..., R]:
         try:
             return function(*words, **options)
         except NotFound as error:
-            if skopeo_exit_codes:  # the class says 1; only the option can tell
+            if skopeo_exit_codes:  # the class has 1
                 raise error.with_(exit_code=NOT_FOUND) from error.__cause__
             raise
 

@@ -16,7 +16,7 @@ import pytest
 
 import mirrorsync
 from mirrorsync.app.loops import blocking
-from mirrorsync.app.session import opened
+from mirrorsync.app.session import open_session
 from mirrorsync.errors import Unreachable, UsageError
 from tests.parts.images import multi_platform, write_layout
 from tests.parts.processes import free_port
@@ -86,7 +86,7 @@ def test_what_several_tasks_raise_comes_out_as_one_error(called: Call[Any]) -> N
 
 def test_what_several_tasks_of_a_session_raise_comes_out_as_one_error_of_the_coroutine() -> None:
     async def work() -> None:
-        async with opened(mirrorsync.process_environment({}), mirrorsync.Stop()):
+        async with open_session(mirrorsync.process_environment({}), mirrorsync.Stop()):
             await _several()
 
     with pytest.raises(UsageError, match="first"):

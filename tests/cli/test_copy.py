@@ -42,7 +42,7 @@ def test_everything_that_the_reference_points_at_is_copied_once(
     assert Registry(second_registry.host).holds(f"{unique}/b", made, "2")
     second_registry.new_requests()
     again = mirrorsync(*words, code=0)
-    assert again.out == "nothing to do: 1 image at 1 destination as wanted\n"
+    assert again.out == "nothing to do: 1 image up to date at 1 destination\n"
     assert [request.method for request in second_registry.new_requests() if "/v2/t" in request.path] == ["HEAD"]
 
 

@@ -21,7 +21,7 @@ def test_the_demo_shows_the_whole_road_and_can_be_run_again(mirrorsync: Mirrorsy
         assert verbs == ["validate", "plan", "apply", "plan"]
         assert "3 new; copy" in done.out
         assert "3 done; read" in done.out
-        assert "nothing to do: 3 images at 1 destination as wanted" in done.out
+        assert "nothing to do: 3 images up to date at 1 destination" in done.out
         digests = [skopeo_digest(f"oci:{home}/mirror:demo/{name}") for name in ("web:1.27.1", "worker:latest")]
         assert len(set(digests)) == 2
 

@@ -44,7 +44,7 @@ def test_an_image_goes_from_every_kind_of_place_to_every_kind_of_place(
         }
     )
     mirrorsync("apply", code=0)
-    assert mirrorsync("plan", "--exit-code", code=0).out == "nothing to do: 1 image at 1 destination as wanted\n"
+    assert mirrorsync("plan", "--exit-code", code=0).out == "nothing to do: 1 image up to date at 1 destination\n"
     if destination == "layout":
         assert skopeo_digest(f"oci:{tmp_path}/there:{name}:1") == made.digest
         for key, data in {**made.all_blobs(), **{child.digest: child.raw for child in made.manifests()}}.items():

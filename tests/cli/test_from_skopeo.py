@@ -124,7 +124,7 @@ def test_an_image_of_the_daemon_goes_to_a_registry(site: Site, daemon: Daemon) -
     assert configs[0] == configs[1]
     assert configs[0]["rootfs"]["diff_ids"] == [key for key in made.blobs if key != _config(made)]
     again = site.ours(ours.replace("copy ", f"copy --daemon-host {daemon.host} "))
-    assert again.out == "nothing to do: 1 image at 1 destination as wanted\n"
+    assert again.out == "nothing to do: 1 image up to date at 1 destination\n"
 
 
 def _config(made: Image) -> str:

@@ -35,7 +35,7 @@ def test_what_skopeo_seeds_is_mirrored_and_read_back_by_skopeo_and_podman(
 
     mirrorsync("apply", code=0)
     again = mirrorsync("plan", "--exit-code", code=0)
-    assert (again.out, again.err) == ("nothing to do: 6 images at 2 destinations as wanted\n", "")
+    assert (again.out, again.err) == ("nothing to do: 6 images up to date at 2 destinations\n", "")
     assert mirrorsync("apply", code=0).out == again.out
 
     for tag, made in images.items():

@@ -16,7 +16,7 @@ from tests.parts.mirrorsync import Mirrorsync, plain
 from tests.parts.processes import run
 from tests.parts.wire import Registry
 
-UNCHANGED = "nothing to do: {} at 1 destination as wanted\n"
+UNCHANGED = "nothing to do: {} up to date at 1 destination\n"
 
 
 def single(name: str) -> Image:

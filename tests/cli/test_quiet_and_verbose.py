@@ -57,7 +57,7 @@ def test_quiet_still_says_what_failed(site: Mirrorsync, registry: DockerRegistry
 def test_a_run_without_changes_is_one_line(site: Mirrorsync) -> None:
     site("apply", code=0)
     done = site("apply", code=0)
-    assert (done.out, done.err) == ("nothing to do: 1 image at 1 destination as wanted\n", "")
+    assert (done.out, done.err) == ("nothing to do: 1 image up to date at 1 destination\n", "")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from mirrorsync.app.specs import find_plan, load_spec
 from mirrorsync.cli.options.deadline import deadline_option
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import failure_lines, report_summary
-from mirrorsync.cli.output.stdio import tell
+from mirrorsync.cli.output.stdio import write_stderr
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
 from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.report import report_document
@@ -39,7 +39,7 @@ def command(
         raise UsageError(
             f"--spec needs a saved plan, and {spec} is not one", remedy="pass only the spec, without --spec"
         )
-    stop = Stop(console.say, deadline)
+    stop = Stop(console.notice, deadline)
     if plan is None:
         report = run(console, partial(apply_spec, load_spec(spec), only=only, deep=deep), stop=stop)
     else:
@@ -48,5 +48,5 @@ def command(
     quiet = console.level < 0 and not (report.failures or report.interrupted)
     console.result(lambda: report_document(report, code), "" if quiet else report_summary(report))
     for line in failure_lines(report.failures):
-        tell(line)
+        write_stderr(line)
     return code

@@ -24,7 +24,7 @@ from mirrorsync.cli.options.access import (
 from mirrorsync.cli.options.deadline import deadline_option
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import changes_table, failure_lines, plan_summary, report_summary
-from mirrorsync.cli.output.stdio import tell
+from mirrorsync.cli.output.stdio import write_stderr
 from mirrorsync.cli.output.tables import Table
 from mirrorsync.cli.sessions import run
 from mirrorsync.cli.skopeo_codes import NOT_FOUND, skopeo_option
@@ -86,8 +86,12 @@ def command(
 ) -> int:
     """Copy the image SRC to DST: only what is missing there, byte for byte, with all its platforms.
 
-    Both are written with their transport: docker://host/repository:tag, oci:DIR:NAME, oci-archive:FILE:NAME,
-    docker-archive:FILE:NAME:TAG, docker-daemon:NAME:TAG, dir:DIR.
+    Both are written with their transport:
+
+    \b
+      docker://host/repository:tag    docker-archive:FILE:NAME:TAG
+      oci:DIR:NAME                    docker-daemon:NAME:TAG
+      oci-archive:FILE:NAME           dir:DIR
     """
     if everything and platforms:
         raise UsageError("--all and --platform contradict each other")
@@ -95,16 +99,16 @@ def command(
     wanted = read_copy(source, destination, additional_tag, platforms=only, referrers=referrers)
     _check_preserving(wanted, preserve)
     ends = _with_daemon(source_access, daemon_host), _with_daemon(destination_access, daemon_host)
-    places = [(wanted.source.location, ends[0]), *((target.location, ends[1]) for target in wanted.targets)]
-    environment = environment_of(console, places, retry_times)
-    done = _copied(console, wanted, environment, deadline, dry_run=dry_run)
+    locations = [(wanted.source.location, ends[0]), *((target.location, ends[1]) for target in wanted.targets)]
+    environment = environment_of(console, locations, retry_times)
+    done = _copy(console, wanted, environment, deadline, dry_run=dry_run)
     code = done.code
     if skopeo_exit_codes and done.failures and all(isinstance(one.error, NotFound) for one in done.failures):
         code = NOT_FOUND
     quiet = console.level < 0 and not done.failures
     console.result(lambda: done.document(code), *(() if quiet else done.parts()))
     for line in failure_lines(done.failures):
-        tell(line)
+        write_stderr(line)
     if digestfile is not None and done.report is not None and code == ExitCode.DONE:
         _write_digest(digestfile, done.plan)
     return code
@@ -112,7 +116,7 @@ def command(
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What a copy came to. report: None when it was only planned, and `applied`, its exit code, means nothing."""
+    """The result of a copy. report: None if it was only planned; `applied`, its exit code, is unused then."""
 
     plan: Plan
     report: Report | None
@@ -129,20 +133,18 @@ class _Done:
         return self.applied
 
     def parts(self) -> tuple[str | Table, ...]:
-        """Return what people are told: what changes, how much that is, and what became of it."""
+        """Return the output for people: the changes, their amount, and their outcome."""
         planned = plan_summary(self.plan) if self.report is None or any(self.plan.changed()) else ""
         return changes_table(self.plan.changes), planned, report_summary(self.report) if self.report else ""
 
     def document(self, code: int) -> dict[str, Any]:
-        """Return the report, or the plan of a dry run."""
+        """Return the report document, or the plan document of a dry run."""
         return report_document(self.report, code) if self.report else plan_document(self.plan)
 
 
-def _copied(
-    console: Console, wanted: Copy, environment: Environment, deadline: float | None, *, dry_run: bool
-) -> _Done:
-    """Plan and, unless it is a dry run, apply."""
-    stop = Stop(console.say, deadline)
+def _copy(console: Console, wanted: Copy, environment: Environment, deadline: float | None, *, dry_run: bool) -> _Done:
+    """Plan, and apply unless it is a dry run."""
+    stop = Stop(console.notice, deadline)
     copied = run(console, partial(run_copy, wanted, dry_run=dry_run), environment, stop)
     code = stop.code_of(copied.report) if copied.report else ExitCode.DONE
     return _Done(copied.plan, copied.report, code)

@@ -14,7 +14,7 @@ from mirrorsync.app.reading import read_reference
 from mirrorsync.cli.options.access import AccessOptions, access_options, environment_of, retry_option
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import count
-from mirrorsync.cli.output.stdio import tell
+from mirrorsync.cli.output.stdio import write_stderr
 from mirrorsync.cli.sessions import run
 from mirrorsync.cli.skopeo_codes import skopeo_codes
 from mirrorsync.cli.stop import Stop
@@ -57,15 +57,15 @@ def command(
     if not (yes or dry_run or sys.stdin.isatty()):
         raise UsageError(
             "refusing to delete without confirmation: stdin is not a terminal",
-            remedy="--yes deletes without asking, --dry-run only shows",
+            remedy="pass --yes to delete without asking, or --dry-run to see what would be deleted",
         )
     environment = environment_of(console, [(image.location, access)], retry_times)
     if dry_run:
         planned = run(console, partial(plan_delete, image, all_tags=all_tags, look_around=True), environment)
         console.result(lambda: plan_document(planned), "\n".join(_plan_lines(planned)))
         return ExitCode.DONE
-    agreed = None if yes else _agreed(console, environment, image, all_tags=all_tags)
-    stop = Stop(console.say)
+    agreed = None if yes else _confirm(console, environment, image, all_tags=all_tags)
+    stop = Stop(console.notice)
     done = run(console, partial(delete_image, image, all_tags=all_tags, agreed=agreed), environment, stop)
     plan, report = done.plan, done.report
     if report is None or report.interrupted:
@@ -77,11 +77,11 @@ def command(
     return ExitCode.DONE
 
 
-def _agreed(console: Console, environment: Environment, image: Reference, *, all_tags: bool) -> Plan:
-    """Show a person what goes, and ask. Raises: UsageError when the answer is no."""
+def _confirm(console: Console, environment: Environment, image: Reference, *, all_tags: bool) -> Plan:
+    """Show the plan and ask for confirmation. Raises: UsageError if it is declined."""
     planned = run(console, partial(plan_delete, image, all_tags=all_tags), environment)
     for line in _plan_lines(planned):
-        tell(line)
+        write_stderr(line)
     if not click.confirm("Delete this?", err=True):
         # Declining the prompt is not a usage error.
         raise UsageError("nothing was deleted").with_(exit_code=ExitCode.FAILED)
@@ -89,12 +89,12 @@ def _agreed(console: Console, environment: Environment, image: Reference, *, all
 
 
 def _plan_lines(plan: Plan) -> Iterator[str]:
-    """Say what goes and what stays."""
+    """Yield what will be deleted and what stays."""
     for change in plan.changes:
         yield printable(f"to be deleted: {_what(plan, change)}")
-        beside = [one.name for one in change.stays if one.kind in ("tag", "index")]
-        if beside:
-            yield printable(f"stays: the image, which is also in {', '.join(beside)}")
+        users = [one.name for one in change.stays if one.kind in ("tag", "index")]
+        if users:
+            yield printable(f"stays: the image, which is also in {', '.join(users)}")
             if change.target.transport.is_registry:
                 yield "if the registry deletes only by digest, it therefore deletes nothing"
         yield from _left_lines(change.stays)

@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from mirrorsync.app.demo import demo_upstream
+from mirrorsync.app.demo import demo_source
 from mirrorsync.app.reading import absolute
 from mirrorsync.errors import ExitCode, StorageError, UsageError
 
@@ -40,24 +40,24 @@ def command(directory: str) -> None:
     home = absolute(directory)
     spec = home / "mirror.yaml"
     _prepare(home, spec)
-    with demo_upstream(home / "upstream") as port:
+    with demo_source(home / "upstream") as port:
         host = f"127.0.0.1:{port}"
         spec.write_text(_SPEC.format(mark=_MARK, host=host), "utf-8")
         shown = os.path.relpath(spec)
         click.echo(f"\nA source registry with two repositories is now running at http://{host}.")
         click.echo(f"{shown} describes what to mirror from it:\n\n{_indented(spec.read_text('utf-8'))}")
-        for words, told in (
+        for words, comment in (
             (["validate"], "Is the spec valid? This contacts nothing."),
             (["plan"], "What would change? This changes nothing."),
             (["apply"], "Do it. Layers that images share are read once."),
             (["plan"], "Is anything left to do? This takes one request for each tag."),
         ):
-            _run([*words, shown], told)
-    _farewell(shown, home, port)
+            _run([*words, shown], comment)
+    _print_next_steps(shown, home, port)
 
 
 def _prepare(home: Path, spec: Path) -> None:
-    """Make the directory, and see that no other mirror.yaml of somebody is overwritten."""
+    """Create the directory, and reject one with a mirror.yaml that the demo did not write."""
     try:
         home.mkdir(parents=True, exist_ok=True)
         if spec.exists() and not spec.read_bytes().startswith(_MARK.encode()):
@@ -65,18 +65,18 @@ def _prepare(home: Path, spec: Path) -> None:
                 f"{spec} was not written by the demo", remedy="choose another directory: mirrorsync demo DIRECTORY"
             )
         for part in ("upstream", "mirror"):
-            # What an earlier demo left; everything in it was made by the demo.
+            # Left by an earlier demo, which wrote everything in it.
             if spec.exists() and (home / part).exists():
                 shutil.rmtree(home / part)
     except OSError as error:
         raise StorageError(f"{home} cannot be used: {error.strerror}") from error
 
 
-def _run(words: list[str], told: str) -> None:
-    """Run a verb as the command line does, after showing what is run."""
+def _run(words: list[str], comment: str) -> None:
+    """Run a verb as the command line does, after printing its command."""
     from mirrorsync.cli.main import cli
 
-    click.echo(f"{told}\n")
+    click.echo(f"{comment}\n")
     click.echo(click.style(f"$ mirrorsync {' '.join(words)}", bold=True))
     code = cli.main(words, prog_name="mirrorsync", standalone_mode=False)
     click.echo()
@@ -90,13 +90,13 @@ def _indented(text: str) -> str:
     return "".join(f"    {line}\n" for line in text.splitlines())
 
 
-def _farewell(spec: str, home: Path, port: int) -> None:
-    place = os.path.relpath(home)
+def _print_next_steps(spec: str, home: Path, port: int) -> None:
+    directory = os.path.relpath(home)
     click.echo(
-        f"The images are in {place}/mirror, a plain OCI layout. Try next:\n\n"
-        f"  skopeo inspect --raw oci:{place}/mirror:demo/worker:latest\n"
-        f"  mirrorsync serve oci:{place}/mirror  # podman pull --tls-verify=false localhost:5000/demo/worker\n\n"
+        f"The images are in {directory}/mirror, a plain OCI layout. Try next:\n\n"
+        f"  skopeo inspect --raw oci:{directory}/mirror:demo/worker:latest\n"
+        f"  mirrorsync serve oci:{directory}/mirror  # podman pull --tls-verify=false localhost:5000/demo/worker\n\n"
         f"The source registry ended with the demo. To go on with {spec}, start it again in another terminal:\n\n"
-        f"  mirrorsync serve oci:{place}/upstream --listen 127.0.0.1:{port}\n\n"
+        f"  mirrorsync serve oci:{directory}/upstream --listen 127.0.0.1:{port}\n\n"
         f"Then edit the file and run: mirrorsync plan {spec}"
     )

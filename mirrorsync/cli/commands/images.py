@@ -10,7 +10,7 @@ from mirrorsync.app.runs import list_images
 from mirrorsync.app.specs import load_spec
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import failure_lines
-from mirrorsync.cli.output.stdio import tell
+from mirrorsync.cli.output.stdio import write_stderr
 from mirrorsync.cli.output.tables import Table
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
 from mirrorsync.documents.images import images_document
@@ -35,5 +35,5 @@ def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
         Table(("image", "digest", "destination"), rows, {}),
     )
     for line in failure_lines(found.failures):
-        tell(line)
+        write_stderr(line)
     return exit_code(found.failures, landed=bool(found.images))

@@ -58,7 +58,7 @@ def command(
         return ExitCode.DONE
     found = run(console, partial(inspect_image, image, platform=platform, tags=not no_tags), environment)
     for notice in found.notices:
-        console.say(printable(f"note: {notice}"))
+        console.notice(printable(f"note: {notice}"))
     if console.as_json:
         console.result(lambda: inspection_document(found))
     else:
@@ -67,11 +67,11 @@ def command(
 
 
 def _print_bytes(data: bytes, *, raw: bool) -> None:
-    """Print bytes exactly, or as JSON that is fit for a terminal. Raises: IntegrityError when they are no JSON."""
+    """Print exact bytes, or JSON that is safe for a terminal. Raises: IntegrityError if they are not JSON."""
     if not raw:
         try:
             data = json.dumps(json.loads(data), indent=1, allow_nan=False).encode() + b"\n"
         except (ValueError, RecursionError) as error:
             raise IntegrityError("the config is not JSON", remedy="--config --raw prints its bytes") from error
-    with suppress(BrokenPipeError):  # whoever read it has enough
+    with suppress(BrokenPipeError):  # the reader (head, less) has closed the pipe
         click.echo(data, nl=False)

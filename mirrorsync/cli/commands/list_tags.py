@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mirrorsync.app.images import Tags, list_tags
-from mirrorsync.app.reading import read_place
+from mirrorsync.app.reading import read_location
 from mirrorsync.cli.options.access import AccessOptions, access_options, environment_of, retry_option
 from mirrorsync.cli.options.filters import read_filters
 from mirrorsync.cli.output.console import Console, verb
@@ -48,15 +48,15 @@ def command(
     An image without a name is listed as its pick, @0 or @sha256:..., unless there is a filter. Filters that only narrow
     (newest, exclude) start from all tags.
     """
-    place = read_place(reference)
+    location = read_location(reference)
     selection = read_filters(words)
-    environment = environment_of(console, [(place, access)], retry_times)
-    listed = run(console, partial(list_tags, place), environment)
+    environment = environment_of(console, [(location, access)], retry_times)
+    listed = run(console, partial(list_tags, location), environment)
     verdicts = _verdicts(listed, selection)
     names = [name for name, verdict in verdicts if verdict.wanted] + ([] if words else list(listed.unnamed))
 
     def document() -> dict[str, Any]:
-        return tags_document(place, names, verdicts if explained else None)
+        return tags_document(location, names, verdicts if explained else None)
 
     if explained:
         rows = [_row(name, verdict) for name, verdict in verdicts]
@@ -64,12 +64,12 @@ def command(
     else:
         console.result(document, *names)
     if words and not names:
-        console.say("no tags match the filters")
+        console.notice("no tags match the filters")
     return ExitCode.DONE
 
 
 def _verdicts(listed: Tags, selection: Selection) -> list[tuple[str, Verdict]]:
-    """Return every name with what the filters make of its tag; each repository's tags are filtered by themselves."""
+    """Return every name with the verdict of the filters on its tag; each repository is filtered separately."""
     return [
         (listed.name(named.repository, verdict.tag), verdict)
         for named in listed.repositories

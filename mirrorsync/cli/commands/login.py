@@ -58,29 +58,29 @@ def command(
     if get:
         print_login(console, host, namespace, authfile)
         return
-    credentials = _asked(registry, username, password_stdin, authfile)
+    credentials = _ask_credentials(registry, username, password_stdin, authfile)
     environment = process_environment(hosts={host: settings_of(access)}, retries=retry_times)
     checked = run(console, partial(check_login, host, credentials), environment)
     kept = keep_login(host, namespace, credentials, authfile=authfile)
     document = login_document(host, namespace, credentials.username, kept, checked=checked)
-    place = kept.helper or kept.path
-    line = f"logged in to {registry} as {credentials.username}; stored in {place}"
+    stored_in = kept.helper or kept.path
+    line = f"logged in to {registry} as {credentials.username}; stored in {stored_in}"
     console.result(lambda: document, line if console.level >= 0 else "")
     if not checked:
-        console.say(f"{host} does not ask for a login, so this one was not checked")
-    _tell_about(console, kept)
+        console.notice(f"{host} does not ask for a login, so this one was not checked")
+    _notice_storage(console, kept)
 
 
 def parse_registry(text: str) -> tuple[str, str]:
     """Read HOST[/NAMESPACE]. Raises: GrammarError."""
     host, slash, namespace = text.partition("/")
     if "://" in text:
-        host = text  # refused, with the reason
+        host = text  # check_host rejects it, with the reason
     return check_host(host), check_repository(namespace) if slash else ""
 
 
 def print_login(console: Console, host: str, namespace: str, authfile: str | None) -> None:
-    """Print who is logged in. Raises: NotFound."""
+    """Print the username of a login. Raises: NotFound."""
     found = find_login(host, namespace, authfile=authfile)
     if found is None:
         where = f"{host}/{namespace}" if namespace else host
@@ -89,8 +89,8 @@ def print_login(console: Console, host: str, namespace: str, authfile: str | Non
     console.result(lambda: login_document(host, namespace, name), name)
 
 
-def _asked(registry: str, username: str | None, password_stdin: bool, authfile: str | None) -> Credentials:
-    """Return the account to log in with, asking for what was not said."""
+def _ask_credentials(registry: str, username: str | None, password_stdin: bool, authfile: str | None) -> Credentials:
+    """Return the credentials to log in with; prompt for what the options lack."""
     host, namespace = parse_registry(registry)
     if username is None:
         if password_stdin or not sys.stdin.isatty():
@@ -103,11 +103,11 @@ def _asked(registry: str, username: str | None, password_stdin: bool, authfile: 
     return Credentials(username, password_of(username, host, PASSWORD_VARIABLE, os.environ))
 
 
-def _tell_about(console: Console, kept: Kept) -> None:
+def _notice_storage(console: Console, kept: Kept) -> None:
     if kept.tightened:
-        console.say(f"{kept.path} was readable by other users; it is now readable only by its owner")
+        console.notice(f"{kept.path} was readable by other users; it is now readable only by its owner")
     if will_be_lost(kept):
-        console.say(
+        console.notice(
             f"{kept.path} is deleted at reboot, and cron may not find it; to keep the login, use --authfile FILE, and "
             "set REGISTRY_AUTH_FILE=FILE for the runs of mirrorsync"
         )

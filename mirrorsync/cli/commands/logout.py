@@ -38,7 +38,7 @@ def command(console: Console, registry: str | None, authfile: str | None, everyt
         raise NotFound(f"not logged in to {registry}", remedy=remedy)
     _result(console, f"logged out of {registry}", [registry])
     if elsewhere:
-        console.say(f"{elsewhere} still has a login to {host}; --authfile {elsewhere} removes it")
+        console.notice(f"{elsewhere} still has a login to {host}; --authfile {elsewhere} removes it")
 
 
 def _result(console: Console, line: str, removed: list[str]) -> None:

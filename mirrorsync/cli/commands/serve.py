@@ -29,15 +29,15 @@ def command(console: Console, store: str, listen: str, read_only: bool) -> None:
     and then use --read-only or a proxy that authenticates.
     """
     host, port = _address(listen)
-    place = parse_destination(store, str(absolute(".")))
-    if place.repository:
-        raise UsageError(f"{store} names a repository", remedy=f"serve the whole layout: {place.store}")
+    location = parse_destination(store, str(absolute(".")))
+    if location.repository:
+        raise UsageError(f"{store} names a repository", remedy=f"serve the whole layout: {location.store}")
 
     async def work(*, environment: Environment, stop: Stop) -> None:
-        async with serving_layout(place, host, port, read_only=read_only, environment=environment) as actual:
+        async with serving_layout(location, host, port, read_only=read_only, environment=environment) as actual:
             shown = f"[{host}]" if ":" in host else host
             document = serving_document(shown, actual)
-            console.result(lambda: document, f"serving {place.store} at http://{shown}:{actual}")
+            console.result(lambda: document, f"serving {location.store} at http://{shown}:{actual}")
             await stop.wait()
 
     run(console, work, stop=Stop(lambda _: None), ready=True)

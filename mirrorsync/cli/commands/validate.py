@@ -9,7 +9,7 @@ import click
 from mirrorsync.app.specs import load_spec
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import spec_summary
-from mirrorsync.cli.output.stdio import give
+from mirrorsync.cli.output.stdio import write_stdout
 from mirrorsync.cli.sessions import DEFAULT_SPEC
 from mirrorsync.documents.error import validation_document
 from mirrorsync.errors import SpecError
@@ -25,7 +25,7 @@ def command(console: Console, spec: str) -> None:
     except SpecError as error:
         if not console.as_json:
             raise
-        give(json.dumps(validation_document(error.source, error.problems), indent=1))
+        write_stdout(json.dumps(validation_document(error.source, error.problems), indent=1))
         raise SystemExit(error.exit_code) from error
     if console.level < 0 and not console.as_json:
         return

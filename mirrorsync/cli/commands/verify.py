@@ -10,7 +10,7 @@ from mirrorsync.app.runs import verify_spec
 from mirrorsync.app.specs import load_spec
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import changes_table, count, failure_lines
-from mirrorsync.cli.output.stdio import tell
+from mirrorsync.cli.output.stdio import write_stderr
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.errors import ExitCode
@@ -33,7 +33,7 @@ def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
     quiet = console.level < 0 and not missing
     console.result(lambda: plan_document(found), changes_table(missing), "" if quiet else summary)
     for line in failure_lines(found.failures):
-        tell(line)
+        write_stderr(line)
     if found.failures:
         return exit_code(found.failures, landed=bool(found.changes))
     return ExitCode.FAILED if missing else ExitCode.DONE

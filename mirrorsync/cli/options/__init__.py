@@ -1,1 +1,1 @@
-"""What the options of several verbs mean."""
+"""Options that several verbs share."""

@@ -1,7 +1,7 @@
-"""Who asks and how a host is reached, by options: for one place, or for each end of a copy with a prefix of its own.
+"""Options for credentials and host settings: for one location, or with the prefixes src- and dest- for a copy.
 
-The names are skopeo's. A password that is left out comes from the environment (MIRRORSYNC_PASSWORD,
-MIRRORSYNC_SRC_PASSWORD, MIRRORSYNC_DEST_PASSWORD) or from the terminal.
+The names are skopeo's. A missing password comes from the environment (MIRRORSYNC_PASSWORD, MIRRORSYNC_SRC_PASSWORD,
+MIRRORSYNC_DEST_PASSWORD) or from the terminal.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ R = TypeVar("R")
 
 SOURCE: Final = "src-"
 DESTINATION: Final = "dest-"
-# skopeo's own short names for the ends of a copy.
+# skopeo's short names for the credentials of a copy.
 _ALIASES: Final = {SOURCE: ("--screds",), DESTINATION: ("--dcreds",)}
 
 
 @dataclass(frozen=True, slots=True)
 class AccessOptions:
-    """What the options say about one place. prefix: what their names begin with, such as `src-`.
+    """The options for one location. prefix: of their names, such as `src-`.
 
-    creds: the username, and the password if it was given there. tls_verify, and all others: None or empty = not said.
+    creds: the username, and the password if it was given there. All options: None or empty = not given.
     """
 
     prefix: str = ""
@@ -52,11 +52,11 @@ class AccessOptions:
     daemon_host: str | None = None
 
     def option(self, name: str) -> str:
-        """Return an option as it is written."""
+        """Return an option as it is written on the command line."""
         return f"--{self.prefix}{name.replace('_', '-')}"
 
     def variable(self, name: str) -> str:
-        """Return the environment variable that stands for an option."""
+        """Return the environment variable that can be set instead of an option."""
         return f"MIRRORSYNC_{self.prefix}{name}".replace("-", "_").upper()
 
     def given(self) -> list[str]:
@@ -65,35 +65,40 @@ class AccessOptions:
 
 
 def _creds(text: str) -> tuple[str, Secret]:
-    """Read USER[:PASSWORD], and hide the password from here on."""
+    """Read USER[:PASSWORD], with the password as a Secret."""
     username, _, password = text.partition(":")
     if not username:
-        raise click.BadParameter("missing username before ':'")  # click would repeat what was given
+        raise click.BadParameter("missing username before ':'")  # click's own message would repeat the value
     return username, Secret(password)
 
 
 def tls_options(prefix: str = "", parameter: str = "access") -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Give a command the options for how a host is reached; it gets them as AccessOptions named `parameter`."""
+    """Add the options for TLS and token services to a command, which gets them as AccessOptions named `parameter`."""
     return _collected(prefix, parameter, _tls(prefix))
 
 
 def access_options(prefix: str = "", parameter: str = "access") -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Give a command the options for who asks and how a host is reached; it gets AccessOptions named `parameter`."""
+    """Add the options for credentials and TLS to a command, which gets them as AccessOptions named `parameter`."""
     end = {SOURCE: " of the source", DESTINATION: " of the destination"}.get(prefix, "")
-    who = {
+    variable = AccessOptions(prefix).variable
+    credentials = {
         "creds": click.option(
             f"--{prefix}creds", *_ALIASES.get(prefix, ()), _name(prefix, "creds"), type=_creds,
             metavar="USER[:PASSWORD]", help=f"Credentials{end}; leave out PASSWORD to be asked for it, which is safer.",
         ),
-        "username": click.option(f"--{prefix}username", metavar="USER", help="The same without a password."),
+        "username": click.option(
+            f"--{prefix}username", metavar="USER",
+            help=f"Username; the password comes from {variable('password')} or a prompt.",
+        ),
         "no_creds": click.option(f"--{prefix}no-creds", is_flag=True, help="Send no credentials."),
         "registry_token": click.option(
-            f"--{prefix}registry-token", type=Secret, metavar="TOKEN", help="Bearer token, sent as it is."
+            f"--{prefix}registry-token", type=Secret, metavar="TOKEN",
+            help=f"Bearer token, sent as it is; also from {variable('registry_token')}.",
         ),
         "authfile": click.option(f"--{prefix}authfile", metavar="FILE", help="Read logins from this file only."),
         "daemon_host": click.option(f"--{prefix}daemon-host", metavar="URL", help="The daemon of docker-daemon:."),
     }  # fmt: skip
-    collect = _collected(prefix, parameter, {**who, **_tls(prefix)})
+    collect = _collected(prefix, parameter, {**credentials, **_tls(prefix)})
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
         return no_password_option(prefix)(collect(function))
@@ -102,7 +107,7 @@ def access_options(prefix: str = "", parameter: str = "access") -> Callable[[Cal
 
 
 def retry_option(function: Callable[..., R]) -> Callable[..., R]:
-    """Give a command `--retry-times`; it gets `retry_times`, None when it was not given."""
+    """Add `--retry-times` to a command, which gets `retry_times`, None if it was not given."""
     return click.option(
         "--retry-times", type=click.IntRange(0, 100), metavar="N", help="How often to retry a request (default 4)."
     )(function)
@@ -110,32 +115,32 @@ def retry_option(function: Callable[..., R]) -> Callable[..., R]:
 
 def environment_of(
     console: Console,
-    places: Sequence[tuple[Location, AccessOptions]],
+    locations: Sequence[tuple[Location, AccessOptions]],
     retries: int | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> Environment:
-    """Return the environment of a command, with how its places are reached. Blocks: it may ask for a password.
+    """Return the environment of a command, with the options for its locations. Blocks: it may prompt for a password.
 
-    retries: how often a request is tried again. variables: the environment's, None = the process's.
-    Raises: UsageError for options that contradict each other or name what is not there.
+    retries: how often a request is retried. variables: environment variables, None = the process's.
+    Raises: UsageError for options that contradict each other, or whose files do not exist.
     """
     process = process_environment(variables)
     hosts: dict[str, HostSettings] = {}
     access: dict[str, Access] = {}
     daemon: dict[str, None] = {}
-    for location, options in places:
+    for location, options in locations:
         if options.daemon_host:
             daemon[options.daemon_host] = None
         if not location.transport.is_registry:
-            _note_useless(console, location, options)
+            _report_ignored(console, location, options)
             continue
-        said = access_of(console, options, location.store, process.variables)
-        if said != Access():
+        chosen = access_of(console, options, location.store, process.variables)
+        if chosen != Access():
             key = f"{location.store}/{location.repository}" if location.repository else location.store
-            _agree(access, key, said)
+            _set_once(access, key, chosen)
         wanted = settings_of(options)
         if wanted != HostSettings():
-            _agree(hosts, location.store, wanted)
+            _set_once(hosts, location.store, wanted)
     if len(daemon) > 1:
         raise UsageError(
             "source and destination are different daemons, and only one can be used",
@@ -145,7 +150,7 @@ def environment_of(
 
 
 def access_of(console: Console, options: AccessOptions, host: str, environment: Mapping[str, str]) -> Access:
-    """Return who asks at one host. Blocks where a password is typed. Raises: UsageError."""
+    """Return the credentials, auth file or anonymous access for one host. May prompt. Raises: UsageError."""
     ways = [name for name in ("creds", "username", "no_creds", "registry_token") if getattr(options, name)]
     if len(ways) > 1:
         raise UsageError(f"{options.option(ways[0])} and {options.option(ways[1])} contradict each other")
@@ -153,15 +158,15 @@ def access_of(console: Console, options: AccessOptions, host: str, environment: 
         return Access(anonymous=True)
     token = options.registry_token or Secret("" if ways else environment.get(options.variable("registry_token"), ""))
     if token:
-        return Access(Credentials(registry_token=_sendable(token, options)))
+        return Access(Credentials(registry_token=_checked_token(token, options)))
     if options.registry_token is not None:
         raise UsageError(f"{options.option('registry_token')} is empty")
     username, password = options.creds or (options.username, Secret(""))
     if username is None:
-        return Access(auth_file=_existing(options))
+        return Access(auth_file=_existing_file(options))
     check_username(username)
     if password:
-        console.say(
+        console.notice(
             f"{options.option('creds')}: a password on the command line can be read by every user of this machine; "
             f"leave it out to be asked for it, or set {options.variable('password')}"
         )
@@ -171,7 +176,7 @@ def access_of(console: Console, options: AccessOptions, host: str, environment: 
 
 
 def settings_of(options: AccessOptions) -> HostSettings:
-    """Return the settings that options come to. Raises: GrammarError, UsageError."""
+    """Return the host settings of options. Raises: GrammarError, UsageError."""
     changes: dict[str, Any] = {}
     if options.tls_verify is False:
         changes["insecure_skip_verify"] = changes["plain_http_fallback"] = True
@@ -186,7 +191,7 @@ def settings_of(options: AccessOptions) -> HostSettings:
 
 
 def check_username(username: str) -> None:
-    """See that a username can be sent (RFC 7617 has no way to write a colon). Raises: UsageError."""
+    """Reject usernames that cannot be sent (RFC 7617 cannot express a colon). Raises: UsageError."""
     if not username or ":" in username or not username.isprintable():
         raise UsageError(f"{printable(username, 60)!r} is not a username: it must not be empty or contain ':'")
 
@@ -229,12 +234,12 @@ def _collected(
     return decorate
 
 
-def _agree(known: dict[str, Any], key: str, value: object) -> None:
+def _set_once(known: dict[str, Any], key: str, value: object) -> None:
     if known.setdefault(key, value) != value:
         raise UsageError(f"the options of source and destination contradict each other for {key}")
 
 
-def _existing(options: AccessOptions) -> Path | None:
+def _existing_file(options: AccessOptions) -> Path | None:
     if options.authfile is None:
         return None
     path = absolute(options.authfile)
@@ -245,15 +250,15 @@ def _existing(options: AccessOptions) -> Path | None:
     return path
 
 
-def _sendable(token: Secret, options: AccessOptions) -> Secret:
+def _checked_token(token: Secret, options: AccessOptions) -> Secret:
     text = token.reveal()
     if not text.isascii() or not text.isprintable() or " " in text:
         raise UsageError(f"{options.option('registry_token')} contains characters that a token cannot have")
     return token
 
 
-def _note_useless(console: Console, location: Location, options: AccessOptions) -> None:
-    """Say which options do nothing; skopeo takes them, and so scripts have them."""
-    useless = [name for name in options.given() if name != options.option("daemon_host")]
-    if useless:
-        console.say(f"{', '.join(useless)}: ignored, since {location} is not a registry")
+def _report_ignored(console: Console, location: Location, options: AccessOptions) -> None:
+    """Report options that have no effect. They are not an error, since skopeo accepts them and scripts pass them."""
+    ignored = [name for name in options.given() if name != options.option("daemon_host")]
+    if ignored:
+        console.notice(f"{', '.join(ignored)}: ignored, since {location} is not a registry")

@@ -1,4 +1,4 @@
-"""The option --deadline of the verbs that change something."""
+"""The option --deadline of the verbs that write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 def deadline_option(function: Callable[..., R]) -> Callable[..., R]:
-    """Give a command `--deadline`; it gets `deadline`: seconds, None without one."""
+    """Add `--deadline` to a command, which gets `deadline` in seconds, None if it was not given."""
 
     def read(_: click.Context, __: click.Parameter, value: str | None) -> Any:
         return None if value is None else seconds(value)

@@ -1,4 +1,4 @@
-"""`--filter WORD=VALUE`: the words of a spec's `tags:`, on the command line."""
+"""`--filter WORD=VALUE`: the filters of a spec's `tags:`, on the command line."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _TRUTH: Final = {"": True, "true": True, "false": False}
 
 
 def read_filters(words: Sequence[str]) -> Selection:
-    """Read `WORD=VALUE` as the spec reads `WORD: VALUE`; without a word that includes tags, all are included.
+    """Read `WORD=VALUE` as the spec reads `WORD: VALUE`; without a filter that includes tags, all are included.
 
-    Which words there are and what their values look like is the schema's matter. Raises: UsageError.
+    The words and the form of their values come from the spec's schema. Raises: UsageError.
     """
-    value = _gathered(words)
+    value = _collect(words)
     if not any(word == _EXACT or not FILTERS[word].narrows for word in value):
         value["all"] = True
     _check_shape(value)
-    wrong: list[UsageError] = []
+    problems: list[UsageError] = []
 
-    def say(pointer: str, message: str, remedy: str) -> None:
-        wrong.append(UsageError(f"--filter {pointer.split('/')[1]}: {message}", remedy=remedy))
+    def report(pointer: str, message: str, remedy: str) -> None:
+        problems.append(UsageError(f"--filter {pointer.split('/')[1]}: {message}", remedy=remedy))
 
-    selection = read_tags(value, "", say)
-    if wrong:
-        raise wrong[0]
+    selection = read_tags(value, "", report)
+    if problems:
+        raise problems[0]
     if any(isinstance(wanted.ref, Digest) for wanted in selection.exact):
         raise UsageError("--filter exact: expected a tag, not a digest", remedy="leave out the digest")
     return selection
 
 
-def _gathered(words: Sequence[str]) -> dict[str, Any]:
+def _collect(words: Sequence[str]) -> dict[str, Any]:
     shapes = _shapes()
     value: dict[str, Any] = {}
     for text in words:
@@ -83,7 +83,9 @@ def _check_shape(value: Mapping[str, Any]) -> None:
     validator = Draft202012Validator({**load_schema("mirror"), **_ONLY_TAGS})
     for error in validator.iter_errors(value):
         word = str(next(iter(error.absolute_path), "")) or "WORD=VALUE"
-        raise UsageError(f"--filter {word}: {printable(error.message, 200)}", remedy="write it as in a spec's tags:")
+        raise UsageError(
+            f"--filter {word}: {printable(error.message, 200)}", remedy="write it as under `tags:` in a spec"
+        )
 
 
 # The definitions of the spec's schema, and nothing of the spec itself.

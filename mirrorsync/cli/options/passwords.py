@@ -1,6 +1,6 @@
-"""Where passwords come from: a terminal without echo, the environment, stdin; rather not from the command line.
+"""Read passwords: from a terminal without echo, the environment, or stdin; not from the command line.
 
-A command line is shown by `ps` to every user of the machine, and kept in the shell's history.
+`ps` shows command lines to every user of the machine, and the shell keeps them in its history.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _MAX_BYTES: Final = 1024 * 1024
 
 
 def password_of(username: str, host: str, variable: str, environment: Mapping[str, str]) -> Secret:
-    """Return the password of an account: from the environment `variable`, else asked for on a terminal.
+    """Return the password of a user: from the environment variable `variable`, else from a prompt on the terminal.
 
-    Raises: UsageError when there is neither.
+    Raises: UsageError if it can be read from neither.
     """
     if given := environment.get(variable):
         return Secret(given)
@@ -31,7 +31,7 @@ def password_of(username: str, host: str, variable: str, environment: Mapping[st
             f"missing password for {username} at {host}",
             remedy=f"set {variable}, or use `mirrorsync login --password-stdin {host}` once",
         )
-    # getpass speaks to the terminal itself, also when stdout and stderr go elsewhere.
+    # getpass uses the terminal itself, also if stdout and stderr are redirected.
     from getpass import getpass
 
     try:
@@ -44,7 +44,7 @@ def password_of(username: str, host: str, variable: str, environment: Mapping[st
 
 
 def password_from_stdin() -> Secret:
-    """Return the password on stdin; a line break at its end is none of it. Raises: UsageError."""
+    """Return the password on stdin, without line breaks at its end. Raises: UsageError."""
     data = sys.stdin.buffer.read(_MAX_BYTES + 1)
     try:
         password = data.decode().rstrip("\r\n")
@@ -56,7 +56,7 @@ def password_from_stdin() -> Secret:
 
 
 def no_password_option(prefix: str = "", *short: str) -> Callable[[F], F]:
-    """Take an option that other tools have for a password, and say what to use here; the password is not repeated."""
+    """Reject the password option of other tools, and report what to use instead, without repeating the password."""
     name = f"--{prefix}password"
 
     def refuse(ctx: click.Context, param: click.Parameter, value: str | None) -> None:  # noqa: ARG001 - click's

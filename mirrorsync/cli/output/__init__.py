@@ -1,1 +1,1 @@
-"""What people and logs get to see."""
+"""Output for people and for logs."""

@@ -1,4 +1,4 @@
-"""Where output goes: results to stdout, everything else to stderr, bars on a terminal, log lines elsewhere."""
+"""Where output goes: results to stdout; notices, progress bars (on a terminal) and log lines (elsewhere) to stderr."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from mirrorsync.cli.output.stdio import LogFormat, give, tell
+from mirrorsync.cli.output.stdio import LogFormat, write_stderr, write_stdout
 from mirrorsync.cli.output.tables import Table, print_table
 from mirrorsync.errors import MirrorsyncError
 from mirrorsync.events import Observer
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """How one command speaks. as_json: one document on stdout. level: -1 quiet, 0 normal, 1 and more verbose."""
+    """The output of one command. as_json: one document on stdout. level: -1 quiet, 0 normal, 1 and more verbose."""
 
     as_json: bool = False
     level: int = 0
@@ -30,30 +30,30 @@ class Console:
 
     @property
     def terminal(self) -> bool:
-        """Whether a person watches stderr."""
+        """Whether stderr is a terminal, and log lines are not asked for."""
         return sys.stderr.isatty() and self.log_format is None
 
     def result(self, document: Callable[[], dict[str, Any]], *parts: str | Table) -> None:
-        """Give the result: the document with --json, the parts for people without; `""` is left out."""
+        """Print the result: the document with --json, else the parts for people; `""` is left out."""
         if self.as_json:
-            give(json.dumps(document(), indent=1))
+            write_stdout(json.dumps(document(), indent=1))
             return
         for part in parts:
             if isinstance(part, Table):
                 print_table(part)
             elif part:
-                give(part)
+                write_stdout(part)
 
-    def say(self, text: str) -> None:
-        """Tell people something on stderr, unless they want quiet."""
+    def notice(self, text: str) -> None:
+        """Print a notice on stderr, unless the command is quiet."""
         if self.level >= 0:
-            tell(text)
+            write_stderr(text)
 
     @contextmanager
     def watching(self, *, ready: bool = False) -> Iterator[Observer]:
         """Show events while the block runs: as progress bars on a terminal, as log lines elsewhere.
 
-        ready: so that a line can be written whatever state the process is in.
+        ready: load everything now, so that a line can be logged even without free file descriptors.
         """
         if self.terminal and self.level >= 0:
             from mirrorsync.cli.output.progress import Bars
@@ -67,7 +67,7 @@ class Console:
 
 
 def verb(function: Callable[..., R]) -> Callable[..., R]:
-    """Give a command the options that every verb has; it gets a Console as its first argument."""
+    """Add the options of every verb to a command, which gets a Console as its first argument."""
 
     @wraps(function)
     def run(*, as_json: bool, verbose: int, quiet: bool, log_format: LogFormat | None, **options: Any) -> R:
@@ -78,13 +78,13 @@ def verb(function: Callable[..., R]) -> Callable[..., R]:
             if as_json:
                 from mirrorsync.documents.error import error_document
 
-                give(json.dumps(error_document(error), indent=1))
+                write_stdout(json.dumps(error_document(error), indent=1))
             raise
 
     command: Callable[..., R] = run
     for option in (
         click.option("--log-format", type=click.Choice(["text", "json"]), help="Log lines of this format, not bars."),
-        click.option("-q", "--quiet", is_flag=True, help="Print nothing if all is well."),
+        click.option("-q", "--quiet", is_flag=True, help="No progress or summary if all is well."),
         click.option("-v", "--verbose", count=True, help="Show more; -vv also shows every blob."),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout."),
     ):

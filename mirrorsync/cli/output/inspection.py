@@ -1,4 +1,4 @@
-"""The page that `mirrorsync inspect` shows: headings with facts and rows, in colour on a terminal, plain elsewhere."""
+"""The page of `mirrorsync inspect`: labels with values and rows, in colour on a terminal, plain elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from rich.filesize import decimal
 
 from mirrorsync.app.images import Attachment, Examination, Inspected, Member, is_image
-from mirrorsync.cli.output.stdio import LINE_LIMIT, give
+from mirrorsync.cli.output.stdio import LINE_LIMIT, write_stdout
 from mirrorsync.errors import printable
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
@@ -31,10 +31,10 @@ _VALUE_LIMIT: Final = 400
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A label with its fact, "" for none, and the rows below it. Their cells are aligned; all is foreign text."""
+    """A label with its value (which can be "") and the rows below it. Cells are aligned; all is untrusted text."""
 
     label: str
-    fact: str = ""
+    value: str = ""
     rows: Sequence[tuple[str, ...]] = ()
 
 
@@ -44,7 +44,7 @@ def print_page(found: Examination) -> None:
     if not sys.stdout.isatty():
         for section in sections:
             for line in _lines(section):
-                give(line)
+                write_stdout(line)
         return
     from mirrorsync.cli.output.rich_page import print_sections
 
@@ -52,7 +52,7 @@ def print_page(found: Examination) -> None:
 
 
 def sections_of(found: Examination) -> Iterator[Section]:
-    """Yield what the page says, from the top."""
+    """Yield the sections of the page, from the top."""
     where = found.reference.location
     yield Section("name", str(where))
     if found.reference.tag is not None:
@@ -101,7 +101,7 @@ def _platform(content: Descriptor) -> str:
 
 
 def _image(image: Inspected, *, is_root: bool) -> Iterator[Section]:
-    """Yield what one image is made of. is_root: its digest and type were told already."""
+    """Yield the sections of one image. is_root: its digest and type are already on the page."""
     config, manifest = image.config, image.manifest
     if not is_root:
         platform = f"{config.platform} " if config and config.platform else ""
@@ -114,7 +114,7 @@ def _image(image: Inspected, *, is_root: bool) -> Iterator[Section]:
     if config is not None:
         facts = {"created": config.created, "author": config.author, "user": config.user}
         facts |= {"entrypoint": " ".join(config.entrypoint), "command": " ".join(config.cmd)}
-        yield from (Section(label, fact) for label, fact in facts.items() if fact)
+        yield from (Section(label, value) for label, value in facts.items() if value)
         yield from _texts("environment", [tuple(text.split("=", 1)) for text in config.env])
         yield from _texts("labels", list(config.labels.items()))
     yield from _texts("annotations", list(manifest.annotations.items()))
@@ -145,13 +145,13 @@ def _tags(tags: Sequence[str]) -> Section:
 
 
 def _lines(section: Section) -> Iterator[str]:
-    label, fact = _head(section)
-    yield f"{label.ljust(_LABEL_WIDTH)}  {fact}".rstrip()
+    label, value = _head(section)
+    yield f"{label.ljust(_LABEL_WIDTH)}  {value}".rstrip()
     yield from map(_row, _aligned(section.rows))
 
 
 def _head(section: Section) -> tuple[str, str]:
-    return section.label, printable(section.fact, LINE_LIMIT)
+    return section.label, printable(section.value, LINE_LIMIT)
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -159,7 +159,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[list[str]]:
-    """Return rows of equal columns; a cell that is longer than a line says no more, and is cut."""
+    """Return rows with aligned columns; cells that are longer than a line are cut."""
     shown = [[printable(cell, _VALUE_LIMIT) for cell in row] for row in rows]
     columns = max((len(row) for row in shown), default=0)
     widths = [max((len(row[number]) for row in shown if number < len(row)), default=0) for number in range(columns)]

@@ -34,7 +34,7 @@ _RENDERERS: Final[Mapping[LogFormat, Callable[[Any], Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """How an event is logged. verbosity: from which on it is (-1 is --quiet, 0 nothing said, 1 -v, 2 -vv)."""
+    """How an event is logged. verbosity: the lowest one that logs it (-1 is --quiet, 0 the default, 1 -v, 2 -vv)."""
 
     verbosity: int
     level: str
@@ -42,10 +42,13 @@ class _Line:
     fields: Callable[[Any], dict[str, Any]]
 
 
-# Failures are told even with --quiet, as cron mails every line; by itself a run tells what it did and what it met.
+# Failures are logged even with --quiet, so that cron mails them; by default, also changes, notices and retries.
 _LINES: Final[Mapping[type[Any], _Line]] = {
     StepFailed: _Line(
-        -1, "error", "step failed", lambda event: {"step": event.step, "error": str(event.error), **_help(event.error)}
+        -1,
+        "error",
+        "step failed",
+        lambda event: {"step": event.step, "error": str(event.error), **_remedy(event.error)},
     ),
     Noticed: _Line(0, "warning", "notice", lambda event: {"where": event.where, "message": event.message}),
     Retrying: _Line(
@@ -79,9 +82,9 @@ _LINES: Final[Mapping[type[Any], _Line]] = {
 
 
 def event_logger(log_format: LogFormat, verbosity: int, *, ready: bool = False) -> Observer:
-    """Return the observer that writes a line for each event worth one. verbosity: -1 quiet, 0 normal, 1 and more.
+    """Return an observer that logs events. verbosity: -1 quiet, 0 normal, 1 and more.
 
-    ready: what it takes is loaded now, since it might be impossible later: there may be no file descriptors left.
+    ready: load the logger now, since that can be impossible later, without free file descriptors.
     """
     if ready:
         _logger(log_format)
@@ -90,7 +93,7 @@ def event_logger(log_format: LogFormat, verbosity: int, *, ready: bool = False) 
         line = _LINES.get(type(event))
         if line is None or line.verbosity > verbosity:
             return
-        # A full disk or a reader that left (`2>&1 | head`) must not end a run: an observer never raises.
+        # A full disk or a closed pipe (`2>&1 | head`) must not end a run: an observer never raises.
         with suppress(OSError):
             getattr(_logger(log_format), line.level)(line.text, **line.fields(event))
 
@@ -100,14 +103,14 @@ def event_logger(log_format: LogFormat, verbosity: int, *, ready: bool = False) 
 @cache
 def _logger(log_format: LogFormat) -> Any:
     """Return a structlog logger that writes to stderr."""
-    # Imported when the first line is written: a run from cron that has nothing to say starts 50 ms sooner.
+    # Imported at the first line: a run from cron that logs nothing starts 50 ms sooner.
     import structlog
 
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _fit,
+            _printable,
             _RENDERERS[log_format](structlog.processors),
         ],
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
@@ -115,9 +118,9 @@ def _logger(log_format: LogFormat) -> Any:
     return structlog.get_logger()
 
 
-def _fit(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _printable(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return {key: printable(value, LINE_LIMIT) if isinstance(value, str) else value for key, value in line.items()}
 
 
-def _help(error: Exception) -> dict[str, str]:
+def _remedy(error: Exception) -> dict[str, str]:
     return {"remedy": error.remedy} if isinstance(error, MirrorsyncError) and error.remedy else {}

@@ -1,4 +1,4 @@
-"""Progress bars on a terminal: one for the phase, one for all bytes, one for each large blob in flight."""
+"""Progress bars on a terminal: one for the phase, one for all bytes, one for each large blob being copied."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from mirrorsync.events import (
 )
 
 _PHASES: Final = {"resolve": "resolving sources", "observe": "checking destinations", "apply": "steps"}
-# A bar for a blob that is there for the blink of an eye only flickers.
+# Bars for smaller blobs would only flicker.
 _SHOWN_BYTES: Final = 16 * 1024 * 1024
 
 
 class Bars:
-    """An observer with bars on stderr while it is entered. Events come from several threads."""
+    """An observer that shows bars on stderr while its context is active. Events come from several threads."""
 
     def __init__(self, *, verbose: bool) -> None:
         self._verbose = verbose
@@ -75,12 +75,12 @@ class Bars:
     def __call__(self, event: Event) -> None:
         """Show an event."""
         with self._lock:
-            self._take(event)
+            self._handle(event)
 
-    def _take(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         match event:
             case PhaseStarted():
-                self._begin(event)
+                self._start_phase(event)
             case PhaseAdvanced() if self._phase is not None:
                 self._steps.advance(self._phase)
             case TransferPlanned(size) if size:
@@ -89,22 +89,22 @@ class Bars:
             case BlobStarted(digest, size, _) if size >= _SHOWN_BYTES:
                 self._blobs[digest] = self._bytes.add_task(f"  {digest.partition(':')[2][:12]}", total=size)
             case BytesMoved(digest, size):
-                self._move(digest, size)
+                self._advance(digest, size)
             case BlobEnded(digest) if digest in self._blobs:
                 self._bytes.remove_task(self._blobs.pop(digest))
             case StepFailed() | Retrying() | Noticed() | TagSet() | Served():
-                self._tell(event)
+                self._print(event)
             case _:
                 pass
 
-    def _begin(self, event: PhaseStarted) -> None:
+    def _start_phase(self, event: PhaseStarted) -> None:
         if self._phase is not None:
             self._steps.remove_task(self._phase)
         self._phase = self._steps.add_task(_PHASES[event.phase], total=event.total)
         if self._shown is None and event.total:
             self._show(self._steps)
 
-    def _move(self, digest: str, size: int) -> None:
+    def _advance(self, digest: str, size: int) -> None:
         if self._total is not None:
             self._bytes.advance(self._total, size)
         if digest in self._blobs:
@@ -117,8 +117,8 @@ class Bars:
         if progress is not None:
             progress.start()
 
-    def _tell(self, event: StepFailed | Retrying | Noticed | TagSet | Served) -> None:
-        """Print a line above the bars. It is text, never markup: messages come from elsewhere."""
+    def _print(self, event: StepFailed | Retrying | Noticed | TagSet | Served) -> None:
+        """Print a line above the bars. It is text, never markup: messages contain text from servers."""
         match event:
             case StepFailed(step, error):
                 line = _text(f"failed: {step}: {error}", "red")

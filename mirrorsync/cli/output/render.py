@@ -1,4 +1,4 @@
-"""Plans, reports and inventories in words."""
+"""Specs, plans and reports as text."""
 
 from __future__ import annotations
 
@@ -36,13 +36,15 @@ def spec_summary(spec: Spec) -> str:
     exact = sum(len(mirror.selection.exact) for mirror in spec.mirrors)
     filtered = sum(mirror.selection.lists for mirror in spec.mirrors)
     wanted = f"{count(exact, 'exact image')}, {count(filtered, 'mirror')} with filters"
-    places = {destination.name for mirror in spec.mirrors for destination in mirror.destinations}
+    destinations = {destination.name for mirror in spec.mirrors for destination in mirror.destinations}
     name = PurePath(spec.source).name
-    return f"{name} is valid: {count(len(spec.mirrors), 'mirror')} ({wanted}) to {count(len(places), 'destination')}"
+    return (
+        f"{name} is valid: {count(len(spec.mirrors), 'mirror')} ({wanted}) to {count(len(destinations), 'destination')}"
+    )
 
 
 def changes_table(changes: Iterable[Change]) -> Table:
-    """Return the changed images: state, place, digest (or old and new), source, and what a policy says of it."""
+    """Return the changed images: state, target, digest (or old and new), source, and the reason of a policy."""
     rows = [
         (change.state.value, str(change), _digests(change), _source(change))
         for change in changes
@@ -63,7 +65,7 @@ def _source(change: Change) -> str:
 
 
 def plan_summary(plan: Plan) -> str:
-    """Return what a plan comes to: one line when there is nothing to do, else one for each destination."""
+    """Return the totals of a plan: one line if there is nothing to do, else one for each destination."""
     if not any(totals.changed or totals.states.get(State.KEPT) for totals in plan.totals.values()):
         return "" if plan.failures else _nothing(len(plan.changes), len(plan.totals))
     lines = [f"{store.rstrip(':')}: {_totals(totals)}" for store, totals in plan.totals.items()]
@@ -71,7 +73,7 @@ def plan_summary(plan: Plan) -> str:
 
 
 def _nothing(images: int, destinations: int) -> str:
-    return f"nothing to do: {count(images, 'image')} at {count(destinations, 'destination')} as wanted"
+    return f"nothing to do: {count(images, 'image')} up to date at {count(destinations, 'destination')}"
 
 
 def _totals(totals: Totals) -> str:
@@ -85,10 +87,10 @@ def _totals(totals: Totals) -> str:
 
 
 def failure_lines(failures: Iterable[Failure]) -> list[str]:
-    """Return two lines for each failure: what and where, and what to do."""
+    """Return two lines for each failure: what failed where, and the remedy."""
     lines = []
     for failure in failures:
-        # What failed is mostly the place that the error tells anyway.
+        # The error mostly names the failed target anyway.
         subject = "" if failure.error.where == failure.subject else f"{failure.subject}: "
         lines.append(f"failed: {subject}{failure.error}")
         if failure.error.remedy:
@@ -97,7 +99,7 @@ def failure_lines(failures: Iterable[Failure]) -> list[str]:
 
 
 def report_summary(report: Report) -> str:
-    """Return what a run did, in one or two lines."""
+    """Return one line about what a run did."""
     outcomes, counts = report.outcomes, report.counts
     destinations = len({result.change.target.store for result in report.results})
     if not report.failures and not any(outcomes[name] for name in ("done", "kept", "skipped")):

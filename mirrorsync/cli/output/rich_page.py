@@ -11,11 +11,11 @@ _LABEL_WIDTH = 11
 
 
 def print_sections(sections: Iterable[tuple[tuple[str, str], Sequence[str]]]) -> None:
-    """Print labels with their facts and rows. They are text, never markup: names and messages come from elsewhere."""
+    """Print labels with values and rows. They are text, never markup: names and messages come from servers."""
     console = RichConsole(highlight=False)
-    for (label, fact), rows in sections:
-        head = Text.assemble((label.ljust(_LABEL_WIDTH), "bold cyan"), "  ", fact)
-        # Lines are left to the terminal to wrap: a digest that is broken by us cannot be copied.
+    for (label, value), rows in sections:
+        head = Text.assemble((label.ljust(_LABEL_WIDTH), "bold cyan"), "  ", value)
+        # The terminal wraps long lines: a digest that is broken into two lines by us could not be copied.
         console.print(head, soft_wrap=True)
         for row in rows:
             console.print(Text(row), soft_wrap=True)

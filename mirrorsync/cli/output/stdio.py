@@ -1,4 +1,4 @@
-"""stdout and stderr as they come: closed, full, or left by their reader. None of that changes what a run does."""
+"""Write to stdout and stderr even if they are closed, full, or a closed pipe: that must not change what a run does."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import click
 
 from mirrorsync.errors import StorageError
 
-# Names and messages come from elsewhere; longer lines than this tell nobody anything. Whoever shows one sends it
-# through `printable`, although foreign text was sent through it where it came in: once forgotten must not be enough.
+# Names and messages come from servers; longer lines are of no use. All output goes through `printable`, although
+# untrusted text passed it on input already: forgetting it once must not be enough for an escape sequence.
 LINE_LIMIT: Final = 4000
 
 LogFormat = Literal["text", "json"]
 
 
 def prepare_streams() -> None:
-    """Make all three standard streams usable."""
+    """Make stdin, stdout and stderr usable."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
-            # Closed by whoever started us. Its number must not go to the next file that is opened.
+            # Closed by the parent process. Its file descriptor must not go to the next file that is opened.
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - open until the end
         elif mode == "w":
-            # A name that the terminal's encoding does not know is shown with escapes.
+            # Characters that the terminal's encoding lacks are shown as escapes.
             stream.reconfigure(errors="backslashreplace")
 
 
 def release_streams() -> None:
-    """Write what is left; what cannot be written any more must not make Python complain at the end."""
+    """Flush stdout and stderr; if that fails, do not let Python report it at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -39,18 +39,18 @@ def release_streams() -> None:
             _silence(stream)
 
 
-def tell(text: str) -> None:
-    """Say something on stderr. That nobody can hear it is no reason to stop."""
+def write_stderr(text: str) -> None:
+    """Write a line to stderr. An error of the stream is ignored."""
     with suppress(OSError):
         click.echo(text, err=True)
 
 
-def give(text: str) -> None:
-    """Write a result to stdout. Raises: StorageError when it cannot be written, unless the reader left."""
+def write_stdout(text: str) -> None:
+    """Write a result to stdout. Raises: StorageError if it cannot be written, except to a closed pipe."""
     try:
         click.echo(text)
     except BrokenPipeError:
-        _silence(sys.stdout)  # whoever read it (head, less) has enough; the exit code stays the command's
+        _silence(sys.stdout)  # the reader (head, less) has finished; the exit code stays the command's
     except OSError as error:
         _silence(sys.stdout)
         raise StorageError(f"the result cannot be written to stdout: {error.strerror}") from error

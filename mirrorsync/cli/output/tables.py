@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mirrorsync.cli.output.stdio import give
+from mirrorsync.cli.output.stdio import write_stdout
 
 _ANY_WIDTH: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows for people. style: how a row is coloured on a terminal, by its first cell."""
+    """Rows for people. styles: the colour of a row's first cell on a terminal, by its text."""
 
     heading: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
@@ -22,7 +22,7 @@ class Table:
 
 
 def print_table(table: Table) -> None:
-    """Print a table to stdout. Cells are text, never markup: names and messages come from elsewhere."""
+    """Print a table to stdout. Cells are text, never markup: names and messages come from servers."""
     if not table.rows:
         return
     if sys.stdout.isatty():
@@ -31,11 +31,11 @@ def print_table(table: Table) -> None:
     widths = [max(map(len, column)) for column in zip(*table.rows, strict=True)]
     for row in table.rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        give("  ".join(cells).rstrip())
+        write_stdout("  ".join(cells).rstrip())
 
 
 def _print_rich(table: Table) -> None:
-    # Imported here: what goes into a pipe or to cron needs no rich, which takes 40 ms.
+    # Imported here: output to a pipe or to cron does not need rich, which takes 40 ms to import.
     from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
@@ -48,7 +48,7 @@ def _print_rich(table: Table) -> None:
         style = table.styles.get(row[0], "")
         shown.add_row(*(Text(cell, style=style if number == 0 else "") for number, cell in enumerate(row)))
     console = Console(highlight=False)
-    # At its natural width, as kubectl does: a name that the table breaks in two cannot be copied.
+    # At its natural width, as kubectl does: a name that is broken into two lines could not be copied.
     wanted = console.measure(shown, options=console.options.update(max_width=_ANY_WIDTH)).maximum
     console.width = max(console.width, wanted)
     console.print(shown)
