@@ -201,10 +201,10 @@ class SpecError(MirrorsyncError):
         """One line for each problem: `file:line:column: pointer: message; remedy`."""
         rendered = []
         for problem in self.problems:
-            place = ":".join(str(part) for part in (self.source, problem.line, problem.column) if part is not None)
+            position = ":".join(str(part) for part in (self.source, problem.line, problem.column) if part is not None)
             pointer = f" {printable(problem.pointer)}:" if problem.pointer else ""
             remedy = f"; {problem.remedy}" if problem.remedy else ""
-            rendered.append(f"{place}:{pointer} {problem.message}{remedy}")
+            rendered.append(f"{position}:{pointer} {problem.message}{remedy}")
         return rendered
 
 

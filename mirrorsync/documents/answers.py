@@ -14,10 +14,10 @@ if TYPE_CHECKING:  # `login --get` starts faster without these imports
 
 
 def tags_document(
-    place: Location, names: Iterable[str], verdicts: Iterable[tuple[str, Verdict]] | None = None
+    location: Location, names: Iterable[str], verdicts: Iterable[tuple[str, Verdict]] | None = None
 ) -> dict[str, Any]:
     """Return a list of tags as a document. verdicts: every name with the filters' verdict on it, for `--explain`."""
-    members: dict[str, Any] = {"store": place.store, "repository": place.repository, "tags": list(names)}
+    members: dict[str, Any] = {"store": location.store, "repository": location.repository, "tags": list(names)}
     if verdicts is not None:
         members["explained"] = [
             {"name": name, "wanted": verdict.wanted, "reasons": list(verdict.reasons)} for name, verdict in verdicts

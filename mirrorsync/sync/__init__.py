@@ -1,1 +1,1 @@
-"""The engine: resolve what is wanted, observe what is there, apply the difference, transfer, verify."""
+"""The engine: resolve the wanted images, observe the destinations, apply the difference, transfer, verify."""

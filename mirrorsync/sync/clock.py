@@ -1,4 +1,4 @@
-"""The time, as documents say it."""
+"""The time, in the format of documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Manifests on disk: they are immutable, so that none needs to be asked for twice, in this run or the next."""
+"""Manifests on disk: they are immutable, so each is fetched only once, in this run and later ones."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class ManifestCache(Protocol):
         """Remember a manifest."""
 
     def close(self) -> None:
-        """Write what is not written yet."""
+        """Write all added manifests."""
 
 
 class DiskCache:
-    """A SQLite file of manifests. It is a hint: a damaged one makes a run slower, never wrong, and never stops it.
+    """A SQLite file of manifests. It is a hint: a damaged file makes a run slower, never wrong, and never stops it.
 
-    One file and no fsync: what a crash loses is asked for again, and what it damages does not match its digest.
+    One file and no fsync: manifests that a crash loses are fetched again, and damaged ones do not match their digest.
     """
 
     def __init__(self, path: Path | None, warn: Callable[[str], None]) -> None:
-        """Open or create the file at `path`; `warn` is told, once, when it cannot be used.
+        """Open or create the file at `path`; `warn` is called once if it cannot be used.
 
-        path: None = a temporary file that goes away with `close`, made when the manifests are more than a few MiB. That
-        is also what is used where `path` cannot be.
+        path: None = a temporary file that is removed by `close`, and created only for more than a few MiB of manifests.
+        A temporary file is also the fallback if `path` cannot be used.
         """
         self._warn = warn
         self._path = path
@@ -50,12 +50,12 @@ class DiskCache:
         try:
             if self._path is not None:
                 self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # The empty name is SQLite's for a temporary database on disk (sqlite.org/inmemorydb.html).
+            # SQLite's name of a temporary database on disk is empty (sqlite.org/inmemorydb.html).
             self._connection = sqlite3.connect(self._path or "", timeout=1, isolation_level="DEFERRED")
             journal = "OFF" if self._path is None else "WAL"
             self._connection.executescript(f"PRAGMA journal_mode={journal}; PRAGMA synchronous=OFF; {_SCHEMA};")
         except (sqlite3.Error, OSError) as error:
-            self._give_up(error)
+            self._fall_back(error)
 
     def get(self, content: Descriptor) -> Manifest | None:
         """Return the manifest, verified against its descriptor, or None."""
@@ -65,9 +65,9 @@ class DiskCache:
             row = self._connection.execute("SELECT raw FROM manifests WHERE digest = ?", (content.digest,)).fetchone()
             return Manifest.parse(row[0], content.media_type, digest=content.digest, size=content.size) if row else None
         except sqlite3.Error as error:
-            self._give_up(error)
+            self._fall_back(error)
         except (IntegrityError, TypeError):
-            pass  # a damaged row is no row: the manifest is asked for again and replaces it
+            pass  # a damaged row is ignored: the manifest is fetched again and replaces it
         return None
 
     def add(self, manifest: Manifest) -> None:
@@ -77,7 +77,7 @@ class DiskCache:
         try:
             self._connection.execute("INSERT OR REPLACE INTO manifests VALUES (?, ?)", (manifest.digest, manifest.raw))
         except sqlite3.Error as error:
-            self._give_up(error)
+            self._fall_back(error)
 
     def close(self) -> None:
         """Commit and close the file."""
@@ -87,13 +87,13 @@ class DiskCache:
             self._connection.commit()
             self._connection.close()
         except sqlite3.Error as error:
-            self._path = None  # nobody needs another one now
-            self._give_up(error)
+            self._path = None  # no fallback is needed any more
+            self._fall_back(error)
         self._connection = None
 
-    def _give_up(self, error: Exception) -> None:
-        """Go on with a temporary file, and without one where that cannot be used either."""
-        self._warn(f"the manifest cache cannot be used and is left alone: {error}")
+    def _fall_back(self, error: Exception) -> None:
+        """Fall back to a temporary file, or to no cache if that cannot be used either."""
+        self._warn(f"the manifest cache cannot be used, and is skipped: {error}")
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -103,27 +103,27 @@ class DiskCache:
 
 
 class Recent:
-    """The manifests that were used last, as far as so many of their bytes go."""
+    """The most recently used manifests, up to a number of bytes."""
 
     def __init__(self, limit: int) -> None:
-        """limit: bytes of manifests as they are sent; parsed, they take about six times that."""
+        """limit: bytes of manifests as they are sent; parsed manifests take about six times as much memory."""
         self._limit = limit
         self._size = 0
         self._manifests: OrderedDict[Digest, Manifest] = OrderedDict()
 
     def get(self, digest: Digest) -> Manifest | None:
-        """Return a manifest when it is still there."""
+        """Return a manifest, None if it is not among the recent ones."""
         found = self._manifests.get(digest)
         if found is not None:
             self._manifests.move_to_end(digest)
         return found
 
     def add(self, manifest: Manifest) -> None:
-        """Remember a manifest, and forget others for it."""
+        """Remember a manifest, and evict others to stay below the limit."""
         if manifest.digest in self._manifests:
             return
         self._manifests[manifest.digest] = manifest
         self._size += len(manifest.raw)
         while self._size > self._limit:
-            _, forgotten = self._manifests.popitem(last=False)
-            self._size -= len(forgotten.raw)
+            _, evicted = self._manifests.popitem(last=False)
+            self._size -= len(evicted.raw)

@@ -1,10 +1,10 @@
-"""The one road up to the plan, in passes. Each adds to what is known, and asks only for what the next ones need.
+"""Make a plan, in passes. Each pass adds facts, and makes only the requests that the next passes need.
 
-1. Choose names: what the spec wants by tag or digest, with the filters applied to lists of tags.
-2. What needs no source: the destinations are asked for these names; what a policy keeps by that alone is settled.
-3. Resolve the rest: the sources are asked what the other names stand for.
-4. Evidence: what the destinations have for each image, and what the policies decide by it.
-5. Contents: of images that are to change, which blobs and manifests the destinations have.
+1. Choose names: the tags and digests that the spec wants, with the filters applied to lists of tags.
+2. Without the source: the destinations resolve these names; images that a policy keeps by that alone are settled.
+3. Resolve the rest: the sources resolve the other names.
+4. Evidence: the image of each name at the destinations, and the decisions of policies on it.
+5. Contents: the blobs and manifests of changed images that the destinations have.
 6. The difference (`plan.diff`): changes, and the steps that make them.
 """
 
@@ -33,11 +33,11 @@ from mirrorsync.sync.session import Session
 async def make_plan(
     spec: Spec, session: Session, *, only: Sequence[str] = (), deep: bool = False, clock: Callable[[], str] = now
 ) -> Plan:
-    """Return what would have to change for the destinations to hold what `spec` wants today.
+    """Return the plan that brings the destinations to the images that `spec` wants now.
 
-    only: globs on the source repository; when there are any, the other mirrors are left out. deep: ask for every blob
-    and manifest, instead of believing that a tag with the right digest is complete. Raises: UsageError when `only`
-    matches nothing; what fails for single images is in the plan.
+    only: globs on the source repository; if given, the other mirrors are left out. deep: check every blob and manifest,
+    instead of trusting that a tag with the right digest is complete. Raises: UsageError if `only` matches no mirror;
+    failures of single images are in the plan.
     """
     created = clock()
     mirrors = select(spec, only)
@@ -50,32 +50,33 @@ async def make_plan(
 
 
 async def _resolve(chosen: Chosen, tags: DestinationTags, session: Session, *, deep: bool) -> Desired:
-    """Ask both sides at the same time, since one of them is often far; wait only where a policy might spare a source.
+    """Resolve names at both sides at the same time, since one of them is often far away.
 
-    deep: nothing is settled without its source, so that a tag that was moved there is noticed.
+    Only if a policy may save the request to the source is the destination asked first. deep: every source is asked, so
+    that a tag that was moved at its source is noticed.
     """
     resolver, settled = Resolver(chosen, session), Settled(session, tags)
-    waiting = [] if deep else [question for question in chosen.questions if may_settle(question)]
+    waiting = [] if deep else [lookup for lookup in chosen.lookups if may_settle(lookup)]
     spared = set(waiting)
 
     async def ask_destinations() -> None:
         await tags.ask(chosen.tags())
         await resolver.ask(await settled.settle(waiting))
 
-    resolver.announce(chosen.questions)
+    resolver.announce(chosen.lookups)
     async with asyncio.TaskGroup() as group:
         group.create_task(ask_destinations())
-        group.create_task(resolver.ask(question for question in chosen.questions if question not in spared))
+        group.create_task(resolver.ask(lookup for lookup in chosen.lookups if lookup not in spared))
     return resolver.desired(settled.roots)
 
 
 def stamp(spec: Spec, only: Sequence[str] = ()) -> SpecStamp:
-    """Return what a plan says about the spec it was made of."""
+    """Return the stamp of a spec, for a plan made from it."""
     return SpecStamp(spec.source, spec.digest, tuple(only))
 
 
 def select(spec: Spec, only: Sequence[str]) -> tuple[Mirror, ...]:
-    """Return the mirrors whose source matches one of the globs; all of them when there are none. Raises: UsageError."""
+    """Return the mirrors whose source matches one of the globs; all of them without globs. Raises: UsageError."""
     if not only:
         return spec.mirrors
     chosen = tuple(mirror for mirror in spec.mirrors if any(_matches(mirror.source, glob) for glob in only))

@@ -1,4 +1,4 @@
-"""The way back in for a saved plan: does it do what its spec asks for, and is what it found still so?"""
+"""Checks before a saved plan is applied: it does only what its spec asks for, and no tag has moved since."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from mirrorsync.plan.policies import Facts, decide
 from mirrorsync.plan.steps import PutManifest, SetTag, Step, end_of
 from mirrorsync.spec.model import Mirror, Spec
 from mirrorsync.spec.selection import Wanted
-from mirrorsync.sync.gather.held import held_at
-from mirrorsync.sync.gather.referring import comes_along
+from mirrorsync.sync.gather.present import present_at
+from mirrorsync.sync.gather.referring import may_be_referrer
 from mirrorsync.sync.gather.roots import root_of
 from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session, located
 
-_SHOWN: Final = 5  # how many moved tags a refusal names
+_SHOWN: Final = 5  # of moved tags in one message
 
 
 def check_against(plan: Plan, spec: Spec) -> None:
-    """Make sure that a saved plan does only what its spec asks for. Takes time in proportion to the plan.
+    """Check that a saved plan does only what its spec asks for. Takes time in proportion to the plan.
 
-    Raises: StalePlan if the spec has changed since; UsageError if the plan has a change or a step that it should not,
-    or lacks one that it should, which no plan that mirrorsync wrote does.
+    Raises: StalePlan if the spec has changed since; UsageError if the plan has a change or a step too many or too few,
+    which is not the case for a plan that mirrorsync wrote.
     """
     if plan.spec.digest != spec.digest:
         raise StalePlan(f"{spec.source} was changed after the plan was made")
-    asking = {mirror.pointer: _Asking(mirror) for mirror in spec.mirrors}
+    mirrors = {mirror.pointer: _MirrorCheck(mirror) for mirror in spec.mirrors}
     for change in plan.changes:
-        mirror = asking.get(change.mirror)
+        mirror = mirrors.get(change.mirror)
         if mirror is None or change.origin is None or not mirror.asks_for(change, change.origin):
             raise _tampered(f"its spec does not ask for {change}")
-    _check_places(plan)
+    _check_locations(plan)
     _check_ends(plan)
 
 
-class _Asking:
-    """What one mirror can ask for; what many of its images share is worked out once."""
+class _MirrorCheck:
+    """Checks changes against their mirror; computes targets once for all its images."""
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
         self._targets: dict[Location, frozenset[Location]] = {}
 
     def asks_for(self, change: Change, origin: Origin) -> bool:
-        """Tell whether the mirror can come to this image, with its source followed or pinned as the mirror says."""
+        """Return whether the mirror can want this image, with its source followed or pinned as in the mirror."""
         mirror = self._mirror
         if change.after is None or change.target not in self._targets_of(origin.location):
             return False
-        if mirror.referrers and comes_along(change.tag, origin):
+        if mirror.referrers and may_be_referrer(change.tag, origin):
             return True
         if change.state.changes and _is_forbidden(mirror, change):
             return False
@@ -65,8 +65,8 @@ class _Asking:
         if found is None:
             mirror = self._mirror
             own = source.store == mirror.source.store if mirror.whole_store else source == mirror.source
-            places = [mirror.target(place, source.repository) for place in mirror.destinations] if own else []
-            found = self._targets[source] = frozenset(places)
+            targets = [mirror.target(one, source.repository) for one in mirror.destinations] if own else []
+            found = self._targets[source] = frozenset(targets)
         return found
 
 
@@ -76,33 +76,33 @@ def _is_forbidden(mirror: Mirror, change: Change) -> bool:
 
 
 def _is_wanted(mirror: Mirror, origin: Origin, change: Change, choice: Wanted) -> bool:
-    """Tell whether an image follows, or is, what was chosen. What is followed is resolved again anyway."""
+    """Return whether an image follows the chosen ref, or has the chosen digest. A followed ref is resolved anyway."""
     if origin.followed != mirror.followed(choice):
         return False
-    # What a policy keeps may be any image: nothing is done about it.
+    # An image that a policy keeps may be any image: it gets no steps.
     return origin.followed is not None or not _follows(change) or change.digest == choice.ref
 
 
-def _check_places(plan: Plan) -> None:
-    """See that steps read where the plan's images are, and write where they should be. Raises: UsageError."""
+def _check_locations(plan: Plan) -> None:
+    """Check that steps read from sources and write to targets of the plan's images only. Raises: UsageError."""
     written_to = {change.target for change in plan.changes}
     read_from = written_to | {change.origin.location for change in plan.changes if change.origin is not None}
     stores = {target.store for target in written_to}
     for step in plan.steps:
-        # A mount reads in another repository of the store that it writes to.
-        reads = all(place in read_from or place.store in stores for place in step.reads)
+        # A mount reads from another repository of the store that it writes to.
+        reads = all(location in read_from or location.store in stores for location in step.reads)
         if not reads or not written_to.issuperset(step.writes):
-            raise _tampered(f"step {step.id} is at a place where none of its images is")
+            raise _tampered(f"step {step.id} reads or writes a location of no image")
 
 
 def _check_ends(plan: Plan) -> None:
-    """See that every image that changes has its last step, and that all others lead to one. Raises: UsageError."""
+    """Check that every changed image has its last step, and that these need all other steps. Raises: UsageError."""
     steps = {step.id: step for step in plan.steps}
     pending: list[Step] = []
     for change in plan.changes:
         last = steps.get(change.step)
         if not _completes(last, change):
-            raise _tampered(f"nothing in it makes {change} what it should be")
+            raise _tampered(f"no step completes {change}")
         pending += [last] if last is not None else []
     needed = set()
     while pending:
@@ -111,11 +111,11 @@ def _check_ends(plan: Plan) -> None:
             needed.add(step.id)
             pending += (steps[need] for need in step.needs)
     for extra in steps.keys() - needed:
-        raise _tampered(f"step {extra} is needed by none of its images")
+        raise _tampered(f"step {extra} is not needed by any image")
 
 
 def _completes(last: Step | None, change: Change) -> bool:
-    """Tell whether a step makes of an image what its change says; a change that is none has no step."""
+    """Return whether a step completes a change; an unchanged image has no step."""
     if not change.state.changes:
         return change.step == ""
     if change.after is None or change.step != end_of(change.target, change.tag, change.after.digest):
@@ -138,9 +138,9 @@ def _tampered(message: str) -> UsageError:
 
 
 async def check_fresh(plan: Plan, session: Session) -> None:
-    """Ask again for every tag of a plan, on both sides.
+    """Resolve every tag of a plan again, at the source and the destination.
 
-    Raises: StalePlan when any of them is not what it was, before anything is changed.
+    Raises: StalePlan if any of them has moved, before anything is changed.
     """
     moved: list[str] = []
 
@@ -151,7 +151,7 @@ async def check_fresh(plan: Plan, session: Session) -> None:
                 found = await root_of(session, origin.location, origin.followed, origin.platforms)
             if _digest(found) != after.digest:
                 moved.append(str(origin.reference(after.digest)))
-        if _digest(await _now(change, session)) != _digest(change.before):
+        if _digest(await _present(change, session)) != _digest(change.before):
             moved.append(str(change))
 
     await for_each(plan.changes, check)
@@ -162,14 +162,14 @@ async def check_fresh(plan: Plan, session: Session) -> None:
 
 
 def _follows(change: Change) -> bool:
-    """Tell whether an image is what its source has. What a policy keeps is not, or its source was not asked."""
+    """Return whether an image is that of its source. One that a policy keeps is not, or its source was not asked."""
     return change.state.changes or not change.reason
 
 
-async def _now(change: Change, session: Session) -> Descriptor | None:
-    """Return what a change's name stands for at its destination now."""
+async def _present(change: Change, session: Session) -> Descriptor | None:
+    """Return the image under a change's tag or digest at its destination now."""
     ref = change.tag or change.digest
     with located("destination", change.target, ref):
         if change.origin is None or change.after is None:
             return await session.repository(change.target).resolve(ref)
-        return await held_at(session, change.target, ref, change.after, change.origin.location)
+        return await present_at(session, change.target, ref, change.after, change.origin.location)

@@ -1,4 +1,4 @@
-"""A session: the stores of one run, opened once, and the manifests it has seen."""
+"""A session: the stores of one run, each opened once, and the manifests that it has fetched."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mirrorsync.oci.reference import Location
 from mirrorsync.stores.base import Confirming, Converting, OpensDestinations, Store, WritableRepository
 from mirrorsync.stores.located import located_at
 from mirrorsync.sync.manifest_cache import DiskCache, ManifestCache, Recent
-from mirrorsync.sync.pool import Answers, Room
+from mirrorsync.sync.pool import Answers, MemoryBudget
 
-# A hostile index may name thousands of manifests of 4 MiB. Those that were used last are in memory, in bytes as they
-# are sent, the rest is on disk; and so much is fetched at a time.
+# A hostile index may list thousands of manifests of 4 MiB. Only the most recent ones are in memory, in bytes as they
+# are sent; the others are on disk. The second limit is for manifests that are being fetched at a time.
 _RECENT_BYTES: Final = 4 * 1024 * 1024
 _FETCHED_BYTES: Final = 16 * 1024 * 1024
 
 
 class Session:
-    """Everything that the engine's verbs share while they work on one spec. Use it as `async with Session(...)`.
+    """The stores and manifests that the engine's verbs share in one run. Use it as `async with Session(...)`.
 
-    opener: returns the store of an address, called once for each. cache: manifests of earlier runs, None = of this one
-    alone. observer: takes the events.
+    opener: returns the store of an address; called once for each. cache: manifests of earlier runs; None = only those
+    of this run. observer: is called with the events.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Session:
         self._cache = cache or DiskCache(None, lambda message: observer(Noticed("cache", message)))
         self._recent = Recent(_RECENT_BYTES)
         self._made: dict[Digest, Manifest] = {}
-        self._room = Room(_FETCHED_BYTES)
+        self._fetch_budget = MemoryBudget(_FETCHED_BYTES)
         self._asked: Answers[Digest, Manifest] = Answers()
         self.announce = observer
 
@@ -64,7 +64,7 @@ class Session:
             raise failures[0]
 
     def store(self, address: str) -> Store:
-        """Return the store at `address`. Raises: what opening it raises, such as StorageError."""
+        """Return the store at `address`. Raises: the errors of opening it, such as StorageError."""
         if address not in self._stores:
             self._stores[address] = self._opener(address)
         return self._stores[address]
@@ -76,7 +76,7 @@ class Session:
         return self._repositories[location]
 
     def destination(self, location: Location) -> WritableRepository:
-        """Return the repository at `location`, to be written; it may be a source of the same run too."""
+        """Return the repository at `location` for writing; it may also be a source of the same run."""
         if location not in self._destinations:
             store = self.store(location.store)
             if isinstance(store, OpensDestinations):
@@ -86,32 +86,32 @@ class Session:
         return self._destinations[location]
 
     def converting(self, location: Location) -> Converting | None:
-        """Return the destination at `location` when it keeps images in another form, None otherwise."""
-        # Kept: to ask a class for a protocol's methods takes a tenth of a whole question, for each tag.
+        """Return the destination at `location` if it keeps images in another form, otherwise None."""
+        # Cached: a check for a protocol takes a tenth of the time of a request, for each tag.
         if location not in self._converting:
             repository = self.destination(location)
             self._converting[location] = repository if isinstance(repository, Converting) else None
         return self._converting[location]
 
     def confirming(self, location: Location) -> Confirming | None:
-        """Return the destination at `location` when its answers can be wrong and it can be asked again, else None."""
+        """Return the destination at `location` if its answers can be wrong and can be confirmed, otherwise None."""
         if location not in self._confirming:
             repository = self.destination(location)
             self._confirming[location] = repository if isinstance(repository, Confirming) else None
         return self._confirming[location]
 
     def known(self, content: Descriptor) -> Manifest | None:
-        """Return a manifest when it can be had without asking any store."""
+        """Return a manifest that is available without a request, otherwise None."""
         found = self._recent.get(content.digest) or self._made.get(content.digest) or self._cache.get(content)
         if found is not None:
             self._recent.add(found)
         return found
 
     def remember(self, manifest: Manifest) -> None:
-        """Know a manifest that no source has: one that was made here."""
+        """Remember a manifest that was made here, and that no source has."""
         self._cache.add(manifest)
         if self._cache.get(manifest.descriptor) is None:
-            self._made[manifest.digest] = manifest  # the cache could not be used, and it cannot be asked for again
+            self._made[manifest.digest] = manifest  # the cache cannot be used, and no source can send it again
 
     async def manifest(self, source: Location, content: Descriptor) -> Manifest:
         """Return a manifest: from memory, from the cache, or from `source`. Raises: MirrorsyncError."""
@@ -120,10 +120,10 @@ class Session:
 
     async def _fetch(self, source: Location, content: Descriptor) -> Manifest:
         try:
-            async with self._room.of(content.size):
+            async with self._fetch_budget.reserve(content.size):
                 manifest = await self.repository(source).manifest(content)
         except ContentNotFound as error:
-            remedy = error.remedy or "the source does not have all that this image names; its publisher can tell"
+            remedy = error.remedy or "the image is incomplete at its source; report this to its publisher"
             raise error.with_(remedy=remedy) from error.__cause__
         self._cache.add(manifest)
         self._recent.add(manifest)

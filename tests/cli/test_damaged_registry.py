@@ -54,7 +54,7 @@ def test_an_image_over_an_empty_file_gets_no_tag_and_is_named_and_lands_once_the
     done = mirrorsync("apply", code=3)
     assert "1 done, 1 failed" in done.out
     assert f"{fresh_registry.host}/{mirrored}/bad" in done.err
-    assert f"took {'manifest' if which == 'manifest' else 'blob'} {key[7:19]} and does not have it" in done.err
+    assert f"accepted {'manifest' if which == 'manifest' else 'blob'} {key[7:19]}, but does not have it" in done.err
     assert "remove the damaged file from its storage" in done.err
     assert Registry(fresh_registry.host).tags(f"{mirrored}/bad") == []
     assert pulls(fresh_registry, f"{mirrored}/good", GOOD, tmp_path)
@@ -70,7 +70,7 @@ def test_a_layer_that_is_emptied_afterwards_is_found_by_a_deep_run_and_said(
     path = fresh_registry.blob_file(list(BAD.blobs)[1])
     path.write_bytes(b"")
     done = mirrorsync("apply", "--deep", code=3)
-    assert "does not have it, or not all of it" in done.err
+    assert "but does not have it, or not all of it" in done.err
     path.unlink()
     mirrorsync("apply", "--deep", code=0)
     assert pulls(fresh_registry, f"{mirrored}/bad", BAD, tmp_path)

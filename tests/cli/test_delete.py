@@ -270,7 +270,7 @@ def test_a_damaged_neighbour_keeps_every_blob_and_the_tag_goes(mirrorsync: Mirro
     (tmp_path / "layout/blobs/sha256" / other.digest.partition(":")[2]).write_bytes(b"{}".ljust(len(other.raw)))
     before = blobs(tmp_path / "layout")
     done = mirrorsync("delete", "--yes", "oci:layout:app:a", code=0)
-    assert "stays: all blobs" in done.out
+    assert "no blobs were removed" in done.out
     assert blobs(tmp_path / "layout") == before
     assert "app:a" not in mirrorsync("list-tags", "oci:layout", code=0).out.split()
 

@@ -1,4 +1,4 @@
-"""A store that passes everything through to a real one, writes down what was written in which order, and may fail."""
+"""A store that passes all calls to a real one, logs them in order, and can fail on demand."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.stores.base import Store, WritableRepository
 
-# Told what is about to happen (`put`, `manifest`, `tag`, `mount`, `read`) and to what; it may raise instead.
-Guard = Callable[[str, str], None]
+# Called before an operation (`put`, `manifest`, `tag`, `mount`, `read`) with its name and object; can raise an error.
+FaultHook = Callable[[str, str], None]
 
 
-def allow(what: str, name: str) -> None:
-    """Let everything happen."""
+def no_faults(what: str, name: str) -> None:
+    """Let every operation succeed."""
 
 
 class RecordingStore:
-    """A store around another one. done: what happened, `what repository name`, in order."""
+    """A store around another one. done: its finished operations, `operation repository object`, in order."""
 
-    def __init__(self, inner: Store, address: str, guard: Guard = allow) -> None:
+    def __init__(self, inner: Store, address: str, fault: FaultHook = no_faults) -> None:
         self.inner = inner
         self.address = address
-        self.guard = guard
+        self.fault = fault
         self.done: list[str] = []
         self.flushed_after: list[int] = []
         self._lock = threading.Lock()
@@ -51,12 +51,12 @@ class RecordingStore:
     async def close(self) -> None:
         await self.inner.close()
 
-    def about(self, what: str, repository: str, name: str) -> None:
-        """Ask the guard, before something happens."""
-        self.guard(what, name)
+    def before(self, what: str, repository: str, name: str) -> None:
+        """Call the fault hook before an operation."""
+        self.fault(what, name)
 
-    def happened(self, what: str, repository: str, name: str) -> None:
-        """Write down what has happened."""
+    def record(self, what: str, repository: str, name: str) -> None:
+        """Log a finished operation."""
         with self._lock:
             self.done.append(f"{what} {repository} {name}")
 
@@ -70,7 +70,7 @@ class RecordingRepository:
         self._inner = inner
 
     async def resolve(self, ref: Ref) -> Descriptor | None:
-        self._store.about("resolve", self.name, ref)
+        self._store.before("resolve", self.name, ref)
         return await self._inner.resolve(ref)
 
     def tags(self) -> AsyncIterator[Tag]:
@@ -83,49 +83,49 @@ class RecordingRepository:
         return await self._inner.blob(digest)
 
     async def manifest(self, content: Descriptor) -> Manifest:
-        self._store.about("read", self.name, content.digest)
+        self._store.before("read", self.name, content.digest)
         found = await self._inner.manifest(content)
-        self._store.happened("read", self.name, content.digest)
+        self._store.record("read", self.name, content.digest)
         return found
 
     async def referrers(self, subject: Digest) -> Sequence[Descriptor]:
         return await self._inner.referrers(subject)
 
     async def read(self, blob: Descriptor) -> bytes:
-        self._store.about("read", self.name, blob.digest)
-        self._store.happened("read", self.name, blob.digest)
+        self._store.before("read", self.name, blob.digest)
+        self._store.record("read", self.name, blob.digest)
         return await self._inner.read(blob)
 
     def open(self, blob: Descriptor, offset: int = 0) -> AbstractContextManager[Iterator[bytes]]:
-        self._store.about("read", self.name, blob.digest)
-        self._store.happened("read", self.name, blob.digest)
+        self._store.before("read", self.name, blob.digest)
+        self._store.record("read", self.name, blob.digest)
         return self._inner.open(blob, offset)
 
     async def mount(self, blob: Descriptor, origin: str) -> bool:
-        self._store.about("mount", self.name, blob.digest)
+        self._store.before("mount", self.name, blob.digest)
         mounted = await self._inner.mount(blob, origin)
-        self._store.happened("mount" if mounted else "no mount", self.name, blob.digest)
+        self._store.record("mount" if mounted else "no mount", self.name, blob.digest)
         return mounted
 
     async def write(self, blob: Descriptor, data: bytes) -> None:
-        self._store.about("put", self.name, blob.digest)
+        self._store.before("put", self.name, blob.digest)
         await self._inner.write(blob, data)
-        self._store.happened("put", self.name, blob.digest)
+        self._store.record("put", self.name, blob.digest)
 
     def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
-        self._store.about("put", self.name, blob.digest)
+        self._store.before("put", self.name, blob.digest)
         self._inner.put(blob, chunks)
-        self._store.happened("put", self.name, blob.digest)
+        self._store.record("put", self.name, blob.digest)
 
     async def put_manifest(self, manifest: Manifest) -> None:
-        self._store.about("manifest", self.name, manifest.digest)
+        self._store.before("manifest", self.name, manifest.digest)
         await self._inner.put_manifest(manifest)
-        self._store.happened("manifest", self.name, manifest.digest)
+        self._store.record("manifest", self.name, manifest.digest)
 
     async def tag(self, manifest: Manifest, tag: Tag) -> None:
-        self._store.about("tag", self.name, tag)
+        self._store.before("tag", self.name, tag)
         await self._inner.tag(manifest, tag)
-        self._store.happened("tag", self.name, tag)
+        self._store.record("tag", self.name, tag)
 
     async def delete(self, ref: Tag | Digest) -> None:
         await self._inner.delete(ref)

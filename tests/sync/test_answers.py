@@ -1,4 +1,4 @@
-"""Answers that many wait for: asked once, and an error that is remembered is each waiter's own."""
+"""Answers for several waiters: requested once, and each waiter gets its own copy of an error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mirrorsync.errors import MirrorsyncError, Unreachable
 from mirrorsync.sync.pool import Answers
 
 
-def test_each_waiter_of_a_failed_question_gets_an_error_of_its_own() -> None:
+def test_each_waiter_of_a_failed_request_gets_its_own_error() -> None:
     asyncio.run(wait_together_and_later())
 
 
@@ -35,4 +35,4 @@ async def wait_together_and_later() -> None:
     assert len({id(error) for error in (*errors, *asked)}) == 7
     assert {str(error.__cause__) for error in errors} == {"cause"}
     lengths = [len(traceback.extract_tb(error.__traceback__)) for error in later]
-    assert lengths[-1] <= lengths[0]  # what is remembered does not grow with each waiter
+    assert lengths[-1] <= lengths[0]  # the remembered traceback does not grow with each waiter

@@ -1,4 +1,4 @@
-"""What is attached to an image, in both ways there are, and what it is called."""
+"""Attachments of an image: found by both ways, and their kinds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.memory import MemoryStore
 from mirrorsync.sync.gather.attached import Attachment, attached, kind_of
 from tests.parts.images import artifact, image
-from tests.sync.world import fill
+from tests.sync.in_memory import fill
 
 
 @pytest.mark.parametrize(
@@ -31,14 +31,14 @@ from tests.sync.world import fill
         ("", "other"),
     ],
 )
-def test_an_artifact_type_is_known_by_its_words(artifact_type: str, kind: str) -> None:
+def test_the_kind_is_read_from_the_artifact_type(artifact_type: str, kind: str) -> None:
     assert kind_of(Descriptor("a/b", Digest.of(b""), 0, artifact_type=artifact_type)) == kind
 
 
 @pytest.mark.parametrize(
     ("content", "kind"), [("dsse-envelope", "attestation"), ("message-signature", "signature"), ("", "other")]
 )
-def test_a_bundle_of_sigstore_says_which_it_is_in_its_annotations(content: str, kind: str) -> None:
+def test_the_kind_of_a_sigstore_bundle_is_read_from_its_annotations(content: str, kind: str) -> None:
     bundle = Descriptor(
         "a/b",
         Digest.of(b""),
@@ -54,7 +54,7 @@ NAME = SIGNED.digest.replace(":", "-")
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_referrers_and_cosigns_tags_are_found_whether_the_tags_are_known_or_not(known: bool) -> None:
+def test_referrers_and_cosigns_tags_are_found_with_and_without_a_list_of_tags(known: bool) -> None:
     store = MemoryStore()
     fill(store, "app", "1", SIGNED)
     sbom = artifact(SIGNED, b"sbom")

@@ -1,4 +1,4 @@
-"""Deleting takes what was asked for, sees that it is gone, and never more."""
+"""Delete what was requested and no more, and verify the deletion."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mirrorsync.sync.single.delete import plan_delete
 from tests.parts.images import artifact, image, index
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
-from tests.sync.world import fill, no_wait
+from tests.sync.in_memory import fill, no_wait
 
 T = TypeVar("T")
 STORE = "source.example"
@@ -83,14 +83,14 @@ def tags(store: MemoryStore) -> list[str]:
 
 @pytest.fixture
 def store() -> MemoryStore:
-    """Return a store where `a` and `b` are one image, and `all` is an index that has it too."""
+    """Return a store in which `a` and `b` are one image, and `all` is an index with this image."""
     made = MemoryStore(STORE)
     for tag, root in {"a": ONE, "b": ONE, "all": index([ONE, TWO]), "c": TWO, "solo": image([b"solo"])}.items():
         fill(made, "app", tag, root)
     return made
 
 
-def test_a_tag_goes_alone_where_the_place_can(store: MemoryStore) -> None:
+def test_only_the_tag_is_deleted_if_the_store_supports_it(store: MemoryStore) -> None:
     step = only_step(deleted(store, "app:a"))
     assert isinstance(step, DeleteTag)
     assert (step.tag, str(step.before.digest)) == ("a", ONE.digest)
@@ -98,12 +98,12 @@ def test_a_tag_goes_alone_where_the_place_can(store: MemoryStore) -> None:
 
 
 @pytest.mark.parametrize("reference", [f"app@{image([b'solo']).digest}", "app:solo"])
-def test_an_image_goes_with_its_tag(store: MemoryStore, reference: str) -> None:
+def test_an_image_is_deleted_with_its_tag(store: MemoryStore, reference: str) -> None:
     assert tags_that_go(deleted(store, reference, all_tags=True)) == ("solo",)
     assert tags(store) == ["a", "all", "b", "c"]
 
 
-def test_an_image_without_a_tag_goes_by_its_digest(store: MemoryStore) -> None:
+def test_an_image_without_a_tag_is_deleted_by_its_digest(store: MemoryStore) -> None:
     deleted(store, "app:solo")
     assert tags_that_go(deleted(store, f"app@{image([b'solo']).digest}")) == ()
     with pytest.raises(MirrorsyncError, match="no image with this digest"):
@@ -111,26 +111,26 @@ def test_an_image_without_a_tag_goes_by_its_digest(store: MemoryStore) -> None:
 
 
 @pytest.mark.parametrize("reference", [f"app@{index([ONE, TWO]).digest}", "app:all"])
-def test_an_index_goes_by_its_digest_and_its_images_stay(store: MemoryStore, reference: str) -> None:
+def test_an_index_is_deleted_by_its_digest_and_its_images_stay(store: MemoryStore, reference: str) -> None:
     done = deleted(store, reference, all_tags=True)
     assert stays(done, "image") == [ONE.digest, TWO.digest]
     assert tags(store) == ["a", "b", "c", "solo"]
 
 
 @pytest.mark.parametrize("all_tags", [True, False])
-def test_what_an_index_needs_is_never_deleted_by_digest(store: MemoryStore, all_tags: bool) -> None:
+def test_an_image_of_an_index_is_never_deleted_by_digest(store: MemoryStore, all_tags: bool) -> None:
     with pytest.raises(StillUsed, match=rf"source\.example/app@{TWO.digest}: the image is part of all"):
         deleted(store, f"app@{TWO.digest}", all_tags=all_tags)
     assert tags(store) == ["a", "all", "b", "c", "solo"]
 
 
-def test_what_an_index_of_an_index_needs_is_not_deleted_either(store: MemoryStore) -> None:
+def test_an_image_of_a_nested_index_is_never_deleted_by_digest(store: MemoryStore) -> None:
     fill(store, "app", "outer", index([index([image([b"inner"])])]))
     with pytest.raises(StillUsed, match="part of outer"):
         deleted(store, f"app@{image([b'inner']).digest}", all_tags=True)
 
 
-def test_several_tags_of_one_digest_are_told_and_go_only_when_all_are_meant(store: MemoryStore) -> None:
+def test_several_tags_of_one_digest_are_deleted_only_with_all_tags(store: MemoryStore) -> None:
     deleted(store, "app:all", all_tags=True)
     with pytest.raises(StillUsed, match="also has the tags a, b; nothing was deleted"):
         deleted(store, f"app@{ONE.digest}")
@@ -139,13 +139,13 @@ def test_several_tags_of_one_digest_are_told_and_go_only_when_all_are_meant(stor
     assert tags(store) == ["c", "solo"]
 
 
-def test_a_dry_run_tells_what_shares_the_digest(store: MemoryStore) -> None:
+def test_look_around_lists_what_shares_the_digest(store: MemoryStore) -> None:
     plan = planned(store, "app:a", look_around=True)
     assert (stays(plan, "tag"), stays(plan, "index")) == (["b"], ["all"])
     assert only_step(plan).id == f"delete:{STORE}/app:a"
 
 
-def test_what_refers_to_the_image_is_told_and_stays(store: MemoryStore) -> None:
+def test_referrers_of_a_deleted_image_are_listed_and_stay(store: MemoryStore) -> None:
     sbom = artifact(ONE, b"sbom")
     fill(store, "app", "sbom", sbom)
     done = deleted(store, "app:a")
@@ -153,7 +153,7 @@ def test_what_refers_to_the_image_is_told_and_stays(store: MemoryStore) -> None:
     assert "sbom" in tags(store)
 
 
-def test_tag_and_digest_that_part_delete_nothing(store: MemoryStore) -> None:
+def test_a_tag_that_does_not_match_the_given_digest_is_not_deleted(store: MemoryStore) -> None:
     with pytest.raises(StalePlan, match="the tag names another image"):
         deleted(store, f"app:a@{TWO.digest}")
     assert "a" in tags(store)
@@ -170,7 +170,7 @@ def test_tag_and_digest_that_part_delete_nothing(store: MemoryStore) -> None:
     ],
     ids=["nothing", "moved", "one more tag"],
 )
-def test_what_a_person_agreed_to_is_what_is_done(
+def test_a_confirmed_plan_is_applied_only_if_nothing_has_changed(
     store: MemoryStore, change: Callable[[MemoryStore], None], unchanged: bool
 ) -> None:
     agreed = planned(store, "app:solo", all_tags=True)
@@ -191,28 +191,28 @@ def test_what_a_person_agreed_to_is_what_is_done(
 
 
 @pytest.mark.parametrize("reference", ["docker-archive:/x.tar:app:1", "docker-daemon:app:1", "dir:/x"])
-def test_places_that_do_not_delete_say_so_before_anything_is_asked(reference: str) -> None:
+def test_stores_without_deletion_are_rejected_before_they_are_opened(reference: str) -> None:
     async def work() -> None:
         async with Session(lambda address: pytest.fail(f"{address} was opened")) as session:
             await plan_delete(session, parse_image(reference))
 
-    with pytest.raises(UsageError, match="nothing can be deleted from d"):
+    with pytest.raises(UsageError, match=r"deleting from d.* is not supported"):
         asyncio.run(work())
 
 
 @pytest.mark.parametrize("reference", ["source.example/app", "oci:/x"])
-def test_a_reference_has_to_say_which_image(reference: str) -> None:
+def test_a_reference_without_tag_and_digest_is_rejected(reference: str) -> None:
     async def work() -> None:
         async with Session(lambda address: pytest.fail(f"{address} was opened")) as session:
             await plan_delete(session, parse_image(reference))
 
-    with pytest.raises(UsageError, match="does not say which image"):
+    with pytest.raises(UsageError, match="has no tag or digest"):
         asyncio.run(work())
 
 
 @pytest.fixture
 def unruly() -> Iterator[Unruly]:
-    """Return a registry that answers 202 to every DELETE, and does nothing."""
+    """Return a registry that answers 202 to every DELETE, and deletes nothing."""
     tiny = TinyRegistry()
     tiny.hold("app", ONE, "a", "b")
     tiny.hold("app", TWO, "c")
@@ -232,20 +232,20 @@ def at_registry(server: Unruly, reference: str, **options: Any) -> Report:
 
 
 @pytest.mark.parametrize("reference", ["app:c", f"app@{TWO.digest}"])
-def test_a_registry_that_says_yes_and_keeps_it_is_found_out(unruly: Unruly, reference: str) -> None:
-    with pytest.raises(RegistryFailure, match="still there"):
+def test_a_deletion_that_is_accepted_but_not_done_is_an_error(unruly: Unruly, reference: str) -> None:
+    with pytest.raises(RegistryFailure, match="still has the image"):
         at_registry(unruly, reference, all_tags="@" in reference)
 
 
 @pytest.mark.parametrize("status", [400, 405])
-def test_where_tags_are_not_deleted_the_others_are_told_and_nothing_is_done(unruly: Unruly, status: int) -> None:
+def test_a_registry_without_tag_deletion_lists_the_other_tags_and_deletes_nothing(unruly: Unruly, status: int) -> None:
     unruly.fault("answer", "DELETE", "/manifests/a$", status=status)
     with pytest.raises(StillUsed, match=r"the registry deletes only by digest, and .* also has the tag b"):
         at_registry(unruly, "app:a")
     assert [asked.path for asked in unruly.seen.of("DELETE")] == ["/v2/app/manifests/a"]
 
 
-def test_where_nothing_is_deleted_the_registrys_switch_is_told(unruly: Unruly) -> None:
+def test_a_registry_with_deletion_disabled_is_reported_with_its_setting(unruly: Unruly) -> None:
     unruly.fault("answer", "DELETE", status=405)
     with pytest.raises(RegistryFailure, match="does not delete images") as caught:
         at_registry(unruly, "app:c")
@@ -253,7 +253,7 @@ def test_where_nothing_is_deleted_the_registrys_switch_is_told(unruly: Unruly) -
 
 
 @pytest.mark.parametrize("pattern", ["GET /tags/list", "* /manifests/b$"], ids=["the list of tags", "what a tag names"])
-def test_when_it_cannot_be_told_what_has_the_digest_nothing_is_deleted(unruly: Unruly, pattern: str) -> None:
+def test_nothing_is_deleted_if_the_tags_of_the_digest_are_unknown(unruly: Unruly, pattern: str) -> None:
     method, _, path = pattern.partition(" ")
     unruly.fault("answer", method, path, status=403)
     with pytest.raises(Denied, match="403"):
@@ -261,7 +261,7 @@ def test_when_it_cannot_be_told_what_has_the_digest_nothing_is_deleted(unruly: U
     assert unruly.seen.of("DELETE") == []
 
 
-def test_a_tag_that_a_head_hides_protects_what_it_names_all_the_same(unruly: Unruly) -> None:
+def test_a_tag_that_a_head_request_hides_still_protects_its_image(unruly: Unruly) -> None:
     """Nexus answers a HEAD with 404 for what a GET finds (diun#1614); the list of tags has it."""
     unruly.fault("answer", "HEAD", "/manifests/b$", status=404)
     unruly.fault("answer", "DELETE", "/manifests/a$", status=405)

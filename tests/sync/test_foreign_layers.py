@@ -1,4 +1,4 @@
-"""Layers that may not be distributed: they stay where their publisher has put them, and people are told."""
+"""Foreign layers, which may not be distributed: they are not mirrored, and a notice reports it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
 
 
 def windows_image() -> Image:
-    """Return an image whose base layer is to be fetched from its publisher, where nobody answers."""
+    """Return an image whose base layer has the URL of a server that does not answer."""
     config, top, base = b'{"os":"windows","architecture":"amd64"}', layer({"app.exe": b"MZ"}), noise("base", 1000)
     document = {
         "schemaVersion": 2,
@@ -40,6 +40,6 @@ def test_an_image_with_foreign_layers_is_mirrored_without_them(
         }
     )
     done = mirrorsync("apply", code=0)
-    assert "1 layer stays with the publisher" in done.err
+    assert "1 foreign layer is not mirrored" in done.err
     assert source.holds(f"{unique}/copy/{unique}/app", made, "1")
     assert mirrorsync("verify", code=0).out == "1 image complete\n"

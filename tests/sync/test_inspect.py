@@ -1,4 +1,4 @@
-"""What an examination finds: never one image's layers under another image's digest."""
+"""Inspect an image: never one image's layers under another image's digest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mirrorsync.sync.session import Session
 from mirrorsync.sync.single.inspect import Examination, examine
 from tests.parts.documents import valid
 from tests.parts.images import OCI_INDEX, OCI_MANIFEST, Image, artifact, digest, image, index, layer
-from tests.sync.world import fill
+from tests.sync.in_memory import fill
 
 STORE = "source.example"
 HELM = "application/vnd.cncf.helm.config.v1+json"
@@ -27,7 +27,7 @@ UNKNOWN = {"os": "unknown", "architecture": "unknown"}
 
 
 def look(store: MemoryStore, reference: str, **options: Any) -> Examination:
-    """Examine, and see that the document is as its schema says."""
+    """Inspect a reference, and validate the document against its schema."""
 
     async def work() -> Examination:
         async with Session(lambda _: store) as session:
@@ -53,7 +53,7 @@ def entries(*pairs: tuple[Image, dict[str, Any]]) -> Image:
 
 
 def attestation(of: Image) -> tuple[Image, dict[str, Any]]:
-    """Return an attestation manifest as buildkit puts it beside an image."""
+    """Return an attestation manifest as buildkit adds it to the index of an image."""
     annotations = {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": of.digest}
     return image([b"attests " + of.digest.encode()]), {"platform": UNKNOWN, "annotations": annotations}
 
@@ -62,7 +62,7 @@ ONE = image([layer({"a": b"one"}), layer({"b": b"one"})])
 TWO = image([layer({"a": b"two"})], architecture="arm64")
 
 
-def test_an_index_of_several_platforms_shows_them_all_and_the_layers_of_none() -> None:
+def test_an_index_of_several_platforms_is_shown_without_layers() -> None:
     found = look(holding(one=index([ONE, TWO])), "app:one")
     assert [(str(each.content.platform), str(each.content.digest)) for each in found.members] == [
         ("linux/amd64", ONE.digest),
@@ -84,7 +84,7 @@ def test_a_platform_is_shown_under_its_own_digest(architecture: str, made: Image
     assert found.image.config.platform == Platform("linux", architecture)
 
 
-def test_what_buildkit_makes_of_one_platform_is_one_image_with_its_attestation() -> None:
+def test_a_buildkit_index_of_one_platform_is_one_image_with_its_attestation() -> None:
     root = entries((ONE, {"platform": AMD64}), attestation(ONE))
     found = look(holding(one=root), "app:one")
     assert [each.kind for each in found.members] == ["image", "attestation"]
@@ -101,7 +101,7 @@ def test_an_index_in_an_index_is_followed_to_the_image() -> None:
     assert found.image.manifest.digest == ONE.digest
 
 
-def test_indexes_in_indexes_end_somewhere() -> None:
+def test_deeply_nested_indexes_are_rejected() -> None:
     root = ONE
     for _ in range(12):
         root = entries((root, {"platform": AMD64}))
@@ -115,22 +115,22 @@ def test_one_image_for_two_platforms_is_listed_for_both() -> None:
     assert found.image is not None, "it is one image all the same"
 
 
-def test_images_that_a_platform_does_not_tell_apart_are_told_with_their_digests() -> None:
+def test_several_images_for_a_platform_are_reported_with_their_digests() -> None:
     pairs = [(made, {"platform": {"os": "windows", "architecture": "amd64", "os.version": version}})
              for made, version in ((ONE, "10.0.1"), (TWO, "10.0.2"))]  # fmt: skip
-    with pytest.raises(UsageError, match="2 images for windows/amd64") as caught:
+    with pytest.raises(UsageError, match="2 images for platform windows/amd64") as caught:
         look(holding(one=entries(*pairs)), "app:one", platform=Platform("windows", "amd64"))
     assert f"@{TWO.digest} (10.0.2)" in caught.value.remedy
 
 
 @pytest.mark.parametrize("root", [index([ONE, TWO]), ONE], ids=["index", "image"])
-def test_a_platform_that_is_not_there_is_not_found_and_those_that_are_there_are_told(root: Image) -> None:
+def test_a_missing_platform_is_reported_with_the_available_ones(root: Image) -> None:
     with pytest.raises(ContentNotFound, match=r"source\.example/app:one.*linux/s390x") as caught:
         look(holding(one=root), "app:one", platform=Platform("linux", "s390x"))
     assert "linux/amd64" in caught.value.remedy
 
 
-def test_layers_stand_as_often_as_the_manifest_names_them_and_are_counted_once() -> None:
+def test_repeated_layers_are_listed_each_time_and_counted_once() -> None:
     base, top = layer({"a": b"base"}), layer({"b": b"top"})
     found = look(holding(one=image([base, top, base])), "app:one")
     assert found.image is not None
@@ -138,7 +138,7 @@ def test_layers_stand_as_often_as_the_manifest_names_them_and_are_counted_once()
     assert found.image.size == len(base) + len(top)
 
 
-def test_what_is_attached_to_the_index_and_to_the_image_that_is_shown_is_told_apart() -> None:
+def test_attachments_of_the_index_and_of_its_image_are_distinguished() -> None:
     root = index([ONE, TWO])
     store = holding(one=root)
     for subject in (root, ONE, TWO):
@@ -149,7 +149,7 @@ def test_what_is_attached_to_the_index_and_to_the_image_that_is_shown_is_told_ap
     assert [str(each.subject) for each in named.attached] == [root.digest, ONE.digest]
 
 
-def test_a_chart_is_shown_as_what_it_is_and_its_config_is_not_taken_for_an_images() -> None:
+def test_a_chart_is_shown_without_an_image_config() -> None:
     config, chart = b'{"name": "chart", "created": 5}', b"chart"
     document = {
         "schemaVersion": 2,
@@ -169,7 +169,7 @@ def test_a_chart_is_shown_as_what_it_is_and_its_config_is_not_taken_for_an_image
     assert len(found.image.layers) == 1
 
 
-def test_a_config_that_is_none_is_a_notice_and_the_rest_is_shown() -> None:
+def test_an_invalid_config_is_a_notice_and_the_rest_is_shown() -> None:
     made = image([layer({"a": b"x"})])
     config = b'{"os": 5}'
     document = json.loads(made.raw)
@@ -182,16 +182,16 @@ def test_a_config_that_is_none_is_a_notice_and_the_rest_is_shown() -> None:
     assert any("os is not a string" in notice for notice in found.notices)
 
 
-def test_an_index_whose_only_image_was_left_behind_is_shown_without_it() -> None:
+def test_an_index_without_its_only_image_is_shown_with_a_notice() -> None:
     store = holding(one=entries((ONE, {"platform": AMD64})))
     asyncio.run(store.repository("app").delete(Digest(ONE.digest)))
     found = look(store, "app:one")
     assert [str(each.content.digest) for each in found.members] == [ONE.digest]
     assert found.image is None
-    assert any("not shown" in notice for notice in found.notices)
+    assert any("cannot be shown" in notice for notice in found.notices)
 
 
-def test_tag_and_digest_mean_the_digest_and_that_the_tag_moved_is_told() -> None:
+def test_a_reference_with_tag_and_digest_shows_the_digest_and_notices_a_moved_tag() -> None:
     store = holding(one=ONE, two=TWO)
     same = look(store, f"app:one@{ONE.digest}")
     moved = look(store, f"app:two@{ONE.digest}")
@@ -199,17 +199,17 @@ def test_tag_and_digest_mean_the_digest_and_that_the_tag_moved_is_told() -> None
     assert {str(each.root.digest) for each in (same, moved, gone) if each.root} == {ONE.digest}
     assert same.notices == ()
     assert f"the tag two names another image now: {TWO.digest}" in moved.notices
-    assert "the tag three is not there; the digest is" in gone.notices
+    assert "the tag three does not exist; showing the digest" in gone.notices
 
 
-def test_a_repository_is_its_latest_and_its_tags() -> None:
+def test_a_repository_is_shown_with_latest_and_its_tags() -> None:
     found = look(holding(latest=ONE, old=TWO), "app")
     assert found.root is not None
     assert found.root.digest == ONE.digest
     assert found.tags == ("latest", "old")
 
 
-def test_a_repository_without_latest_is_its_tags() -> None:
+def test_a_repository_without_latest_is_shown_with_its_tags() -> None:
     found = look(holding(v1=ONE, v2=TWO), "app")
     assert (found.root, found.tags) == (None, ("v1", "v2"))
     assert any("latest" in notice for notice in found.notices)
@@ -226,7 +226,7 @@ def test_a_repository_without_latest_is_its_tags() -> None:
         ("none:1", {}, r"source\.example/none:1: .*no such repository"),
     ],
 )
-def test_what_is_not_there_is_named(reference: str, options: dict[str, Any], said: str) -> None:
+def test_a_missing_image_is_reported(reference: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(MirrorsyncError, match=said) as caught:
         look(holding(v1=ONE, v2=TWO), reference, **options)
     assert caught.value.exit_code == 1

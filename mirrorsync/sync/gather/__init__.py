@@ -1,1 +1,1 @@
-"""What is wanted and what is held: the questions that come before the difference."""
+"""Gather the facts for a plan: the wanted images, and the content of the destinations."""

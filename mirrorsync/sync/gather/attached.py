@@ -1,4 +1,4 @@
-"""What is attached to an image: signatures, SBOMs and attestations that stand beside it in its repository."""
+"""Attachments of an image: signatures, SBOMs and attestations in the same repository."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mirrorsync.stores.base import Repository
 Kind = Literal["signature", "sbom", "attestation", "other"]
 
 _BY_SUFFIX: Final[dict[str, Kind]] = {".sig": "signature", ".att": "attestation", ".sbom": "sbom"}
-# What artifact types are made of, in the order in which they are tried: an attestation may be about an SBOM.
+# Parts of artifact types, in the order in which they are tried: an attestation may be about an SBOM.
 _BY_WORD: Final[tuple[tuple[str, Kind], ...]] = (
     ("in-toto", "attestation"),
     ("attestation", "attestation"),
@@ -29,7 +29,7 @@ _BY_WORD: Final[tuple[tuple[str, Kind], ...]] = (
     ("signature", "signature"),
     ("cosign.artifact.sig", "signature"),
 )
-# sigstore's bundles hold either; cosign writes which into the referrer's annotations (sigstore/cosign, BUNDLE_SPEC.md).
+# A sigstore bundle is either; cosign writes which into the referrer's annotations (sigstore/cosign, BUNDLE_SPEC.md).
 _BUNDLE: Final = "vnd.dev.sigstore.bundle"
 _BUNDLE_CONTENT: Final = "dev.sigstore.bundle.content"
 _BY_BUNDLE_CONTENT: Final[dict[str, Kind]] = {"message-signature": "signature", "dsse-envelope": "attestation"}
@@ -37,7 +37,7 @@ _BY_BUNDLE_CONTENT: Final[dict[str, Kind]] = {"message-signature": "signature", 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """Something that is attached to `subject`. tag: cosign's name for it, None when it refers to its subject itself."""
+    """Something that is attached to `subject`. tag: cosign's tag for it, None for a referrer."""
 
     kind: Kind
     content: Descriptor
@@ -46,16 +46,16 @@ class Attachment:
 
     @property
     def artifact_type(self) -> str:
-        """What it is in its maker's words, "" when the repository does not say."""
+        """Its artifact type, "" if the repository does not report one."""
         return self.content.artifact_type
 
 
 async def attached(
     repository: Repository, subject: Digest, tags: Collection[Tag] | None = None
 ) -> tuple[Attachment, ...]:
-    """Return what is attached to a manifest: what names it as its subject, and what cosign stores under its tags.
+    """Return the attachments of a manifest: its referrers, and the manifests under cosign's tags for it.
 
-    tags: those of the repository, when they are known; None = cosign's are asked for. Raises: MirrorsyncError.
+    tags: those of the repository, if they are known; None = resolve cosign's tags. Raises: MirrorsyncError.
     """
     named = [(suffix, cosign_tag(subject, suffix)) for suffix in COSIGN_SUFFIXES]
     asked = [(suffix, tag) for suffix, tag in named if tags is None or tag in tags]
@@ -70,7 +70,7 @@ async def attached(
 
 
 def kind_of(referrer: Descriptor) -> Kind:
-    """Return what a referrer is, by its artifact type."""
+    """Return the kind of a referrer, by its artifact type."""
     artifact_type = referrer.artifact_type.lower()
     if _BUNDLE in artifact_type:
         return _BY_BUNDLE_CONTENT.get(referrer.annotations.get(_BUNDLE_CONTENT, ""), "other")

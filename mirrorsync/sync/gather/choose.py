@@ -1,4 +1,4 @@
-"""From the spec to names: which tags of which sources are wanted. Only what filters ask for is listed."""
+"""From the spec to names: the wanted tags and digests of each source. Only filters need a list of tags."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mirrorsync.spec.selection import Wanted
 from mirrorsync.sync.pool import Answers, for_each
 from mirrorsync.sync.session import Session, located
 
-# What makes two questions the same one: mirrors that want the same image of a source share the answer.
+# Lookups with an equal key share the answer: the same image of a source may be wanted by several mirrors.
 Key = tuple[Location, Ref, tuple[Platform, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What one image's source can be asked. source: a repository of the mirror's source."""
+class Lookup:
+    """One wanted image, to be resolved at its source. source: a repository of the mirror's source."""
 
     mirror: Mirror
     source: Location
@@ -32,7 +32,7 @@ class Question:
 
     @property
     def key(self) -> Key:
-        """What makes two questions the same one."""
+        """The same for lookups with the same answer."""
         return self.source, self.wanted.ref, self.mirror.platforms
 
     @property
@@ -47,29 +47,29 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The names that are wanted, in the order of the spec, and what could not be found out."""
+    """The wanted names, in the order of the spec, and the failures to list tags."""
 
-    questions: tuple[Question, ...]
+    lookups: tuple[Lookup, ...]
     failures: tuple[Failure, ...]
     lists: Lists
 
     def tags(self) -> dict[Location, list[Tag | Digest]]:
-        """Return the tags that will be wanted at the destinations, by repository."""
+        """Return the tags that are wanted at the destinations, by repository."""
         wanted: defaultdict[Location, list[Tag | Digest]] = defaultdict(list)
-        for question in self.questions:
-            if question.wanted.tag is not None:
-                for target in question.targets:
-                    wanted[target].append(question.wanted.tag)
+        for lookup in self.lookups:
+            if lookup.wanted.tag is not None:
+                for target in lookup.targets:
+                    wanted[target].append(lookup.wanted.tag)
         return wanted
 
 
 async def choose(mirrors: Iterable[Mirror], session: Session) -> Chosen:
-    """Return what `mirrors` want today by name. What cannot be found out is a failure, and the others go on."""
+    """Return the names that `mirrors` want now. A source that cannot be listed is a failure of its mirror only."""
     chooser = _Chooser(session)
     mirrors = tuple(mirrors)
     await for_each(mirrors, chooser.choose)
-    questions = tuple(question for mirror in mirrors for question in chooser.questions.get(mirror.pointer, ()))
-    return Chosen(questions, tuple(chooser.failures.values()), chooser.lists)
+    lookups = tuple(lookup for mirror in mirrors for lookup in chooser.lookups.get(mirror.pointer, ()))
+    return Chosen(lookups, tuple(chooser.failures.values()), chooser.lists)
 
 
 class Lists:
@@ -93,10 +93,10 @@ class _Chooser:
         self._session = session
         self.lists = Lists(session)
         self.failures: dict[str, Failure] = {}
-        self.questions: defaultdict[str, list[Question]] = defaultdict(list)
+        self.lookups: defaultdict[str, list[Lookup]] = defaultdict(list)
 
     async def choose(self, mirror: Mirror) -> None:
-        """Find out which questions one mirror comes to; they are in `questions`, by the mirror's pointer."""
+        """Add the lookups of one mirror to `lookups`, under the mirror's pointer."""
         try:
             sources = await self._sources(mirror)
         except MirrorsyncError as error:
@@ -107,8 +107,8 @@ class _Chooser:
                 await self._choose_in(mirror, source)
             except MirrorsyncError as error:
                 self._fail(source, error)
-        if mirror.selection.lists and sources and not self.questions[mirror.pointer]:
-            # A typing error in a filter must not look like a mirror that is up to date.
+        if mirror.selection.lists and sources and not self.lookups[mirror.pointer]:
+            # A mistyped filter must not look like a mirror that is up to date.
             self._session.announce(Noticed(str(mirror.source), "no tags match the filters"))
 
     async def _sources(self, mirror: Mirror) -> Sequence[Location]:
@@ -118,16 +118,16 @@ class _Chooser:
             store = self._session.store(mirror.source.store)
             sources = [Location(mirror.source.store, name) async for name in store.repositories()]
             if not sources:
-                raise RepositoryNotFound("there is no image in this place", remedy="check its path")
+                raise RepositoryNotFound("the store has no images", remedy="check its path")
             return sources
 
     async def _choose_in(self, mirror: Mirror, source: Location) -> None:
         selection = mirror.selection
         with located("source", source):
             for destination in mirror.destinations:
-                mirror.target(destination, source.repository)  # raises for a name that cannot stand there
+                mirror.target(destination, source.repository)  # raises for a name that is not valid there
             tags = await self.lists.of(source) if selection.lists else ()
-        self.questions[mirror.pointer] += [Question(mirror, source, wanted) for wanted in selection.choose(tags)]
+        self.lookups[mirror.pointer] += [Lookup(mirror, source, wanted) for wanted in selection.choose(tags)]
 
     def _fail(self, source: Location, error: MirrorsyncError) -> None:
         self.failures.setdefault(str(source), Failure(str(source), error))

@@ -1,4 +1,4 @@
-"""What a reference names where an image is read from."""
+"""Resolve a ref where an image is read from."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from mirrorsync.sync.session import Session
 
 
 async def named_at(session: Session, source: Location, ref: Ref) -> Descriptor | None:
-    """Return what `ref` names at `source`, None when it is not there.
+    """Return the manifest that `ref` names at `source`, None if there is no such tag or digest.
 
-    Without it an image fails, so that an absence which may be a wrong answer is asked about again. At a destination
-    that would cost a question for each tag of a first copy, and a tag that is set again does no harm.
+    A missing ref fails the image, so an answer that may be wrong is confirmed. At a destination this would cost a
+    request for each tag of a first copy, and setting a tag again is harmless.
     """
     repository = session.repository(source)
     found = await repository.resolve(ref)

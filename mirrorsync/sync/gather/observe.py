@@ -1,4 +1,4 @@
-"""What the destinations hold of what is wanted: one question for each tag, more only where something changed."""
+"""Observe the destinations of wanted images: one request for each tag, more only for changed images."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from mirrorsync.plan.inventory import Desired, Observed, check_bounds, closure
 from mirrorsync.plan.model import Failure, Image
 from mirrorsync.plan.policies import Decision, Facts, Policy, decide
 from mirrorsync.sync.gather.destination_tags import DestinationTags
-from mirrorsync.sync.gather.held import held_at
-from mirrorsync.sync.gather.referring import comes_along
-from mirrorsync.sync.pool import QUESTIONS_AT_ONCE, SMALL_BYTES, Answers, for_each
+from mirrorsync.sync.gather.present import present_at
+from mirrorsync.sync.gather.referring import may_be_referrer
+from mirrorsync.sync.pool import REQUESTS_AT_ONCE, SMALL_BYTES, Answers, for_each
 from mirrorsync.sync.session import Session, located
 
 
@@ -32,11 +32,12 @@ async def observe(
     policies: Mapping[str, Sequence[Policy]] | None = None,
     deep: bool = False,
 ) -> Observed:
-    """Return what the destinations hold of `desired`, and what policies decide about it.
+    """Return the content of the destinations for `desired`, and the decisions of policies.
 
-    tags: what was asked of the destinations before. policies: by mirror. Without `deep`, an image whose tag names the
-    right digest is done, at one question each; of the others every member is asked for, unless the repository does not
-    exist. With `deep`, every member of every image is asked for. Of what a policy keeps or refuses, nothing is.
+    tags: those that were resolved before. policies: by mirror. Without `deep`, an image whose tag names the right
+    digest is complete, at one request each; for other images every manifest and blob is checked, unless the repository
+    does not exist. With `deep`, this is done for every image. The content of an image that a policy keeps or refuses is
+    not checked.
     """
     tags = tags or DestinationTags(session)
     observer = _Observer(session, tags, policies or {}, deep)
@@ -63,60 +64,60 @@ class _Observer:
         self._roots: dict[Image, Descriptor | None] = {}
         self._failures: list[Failure] = []
         self._broken: set[Image] = set()
-        self._held: Answers[tuple[Location, Digest], bool] = Answers()
+        self._has: Answers[tuple[Location, Digest], bool] = Answers()
         self._contents: defaultdict[Location, set[Digest]] = defaultdict(set)
         self._manifests: dict[Digest, Outline] = {}
 
     async def root(self, image: Image) -> None:
-        """Ask what an image's tag names at its destination, and what policies decide of that."""
-        policies = () if comes_along(image.tag, image.origin) else self._policies.get(image.mirror, ())
+        """Resolve an image's tag at its destination, and let policies decide."""
+        policies = () if may_be_referrer(image.tag, image.origin) else self._policies.get(image.mirror, ())
         try:
             with located("destination", image.target, _ref(image)):
-                held = await self._held_root(image)
-                if held is None and policies:
-                    held = await self._held_in_another_form(image)
-            self._set_root(image, held, policies)
+                present = await self._present_root(image)
+                if present is None and policies:
+                    present = await self._present_in_another_form(image)
+            self._set_root(image, present, policies)
         except MirrorsyncError as error:
             self._fail(image, error)
         self._session.announce(PhaseAdvanced("observe"))
 
-    async def _held_root(self, image: Image) -> Descriptor | None:
+    async def _present_root(self, image: Image) -> Descriptor | None:
         if self._session.converting(image.target) is None:
             return await self._tags.named(image.target, _ref(image))
         if self._tags.lacks(image.target, _ref(image)):
             return None
-        return await held_at(self._session, image.target, _ref(image), image.root, image.source)
+        return await present_at(self._session, image.target, _ref(image), image.root, image.source)
 
-    async def _held_in_another_form(self, image: Image) -> Descriptor | None:
-        """Return what a place without manifests has under the tag of another image than the wanted one.
+    async def _present_in_another_form(self, image: Image) -> Descriptor | None:
+        """Return the present image of a store without manifests, if it is not the wanted one.
 
-        To find out its digest there, layers may have to be compressed: it is asked for only where a policy may keep it.
+        Its digest may need layers to be compressed, so it is computed only if a policy may keep the image.
         """
         ref = _ref(image)
         if self._session.converting(image.target) is None or self._tags.lacks(image.target, ref):
             return None
         return await self._session.destination(image.target).resolve(ref)
 
-    def _set_root(self, image: Image, held: Descriptor | None, policies: Iterable[Policy]) -> None:
-        self._roots[image] = held
-        if held is not None and not self._deep:
-            self._contents[image.target].add(held.digest)
-        decision = decide(policies, Facts(image.tag, held, image.root))
+    def _set_root(self, image: Image, present: Descriptor | None, policies: Iterable[Policy]) -> None:
+        self._roots[image] = present
+        if present is not None and not self._deep:
+            self._contents[image.target].add(present.digest)
+        decision = decide(policies, Facts(image.tag, present, image.root))
         if decision is not None:
             self._decisions[image] = decision
 
     def wants_contents(self, image: Image) -> bool:
-        """Tell whether the members of an image must be known."""
+        """Return whether the manifests and blobs of an image have to be checked."""
         if image in self._broken:
             return False
-        held, decision = self._roots.get(image), self._decisions.get(image)
-        unchanged = held is not None and held.digest == image.root.digest
+        present, decision = self._roots.get(image), self._decisions.get(image)
+        unchanged = present is not None and present.digest == image.root.digest
         if decision is not None and decision.verdict != "update" and not unchanged:
             return False
         return self._deep or not unchanged
 
     async def members(self, image: Image) -> None:
-        """Find out which manifests and blobs of an image its destination holds."""
+        """Check which manifests and blobs of an image its destination has."""
         try:
             await self._walk(image, image.root, 1, _Walked())
         except MirrorsyncError as error:
@@ -127,29 +128,29 @@ class _Observer:
             return
         walked.manifests.add(content.digest)
         check_bounds(depth, len(walked.manifests))
-        if await self._holds(image.target, content, is_manifest=True) and not self._deep:
-            return  # a registry takes a manifest only after what it names
+        if await self._is_present(image.target, content, is_manifest=True) and not self._deep:
+            return  # a registry accepts a manifest only after its content
         with located("source", image.source, image.origin.reference(image.root.digest).asked):
-            manifest = self._kept(await self._session.manifest(image.source, content), image)
+            manifest = self._outline(await self._session.manifest(image.source, content), image)
         walked.blobs.update(blob.digest for blob in manifest.blobs)
         check_bounds(depth, len(walked.manifests), len(walked.blobs))
-        # Of a repository that does not exist, little is worth a question: only large blobs, which a run may have left.
+        # In a repository that does not exist only large blobs are worth a request: an earlier run may have left them.
         absent = image.target in self._tags.absent
         blobs = [blob for blob in manifest.blobs if not absent or blob.size > SMALL_BYTES]
         await _all_of(self._walk(image, child, depth + 1, walked) for child in manifest.children)
-        await _all_of(self._holds(image.target, blob, is_manifest=False) for blob in blobs)
+        await _all_of(self._is_present(image.target, blob, is_manifest=False) for blob in blobs)
 
-    def _kept(self, manifest: Manifest, image: Image) -> Outline:
+    def _outline(self, manifest: Manifest, image: Image) -> Outline:
         if manifest.foreign and manifest.digest not in self._manifests:
-            # They may not be distributed (Windows base layers), so they are neither fetched nor pushed; who pulls the
-            # image gets them from where their URLs say.
+            # They may not be distributed (Windows base layers), so they are neither fetched nor pushed; clients that
+            # pull the image fetch them from their URLs.
             count = len(manifest.foreign)
-            message = "1 layer stays" if count == 1 else f"{count} layers stay"
-            message = f"{message} with the publisher, who does not let others distribute them"
+            layers = "1 foreign layer is" if count == 1 else f"{count} foreign layers are"
+            message = f"{layers} not mirrored: the publisher does not allow others to distribute it"
             self._session.announce(Noticed(str(image), message))
         return self._manifests.setdefault(manifest.digest, manifest.outline)
 
-    async def _holds(self, target: Location, content: Descriptor, *, is_manifest: bool) -> bool:
+    async def _is_present(self, target: Location, content: Descriptor, *, is_manifest: bool) -> bool:
         if is_manifest and target in self._tags.absent:
             return False
         if content.digest in self._contents[target]:
@@ -162,10 +163,10 @@ class _Observer:
             return await repository.has(content)
 
         with located("destination", target):
-            held = await self._held.get((target, content.digest), ask)
-        if held:
+            present = await self._has.get((target, content.digest), ask)
+        if present:
             self._contents[target].add(content.digest)
-        return held
+        return present
 
     def _fail(self, image: Image, error: MirrorsyncError) -> None:
         self._broken.add(image)
@@ -187,11 +188,11 @@ class _Observer:
         )
 
     def _elsewhere(self, images: Sequence[Image]) -> dict[str, dict[Digest, str]]:
-        """Return where at each store a blob is known to be, as far as that costs no question.
+        """Return known repositories of blobs by store, without extra requests.
 
-        It is known from what was asked, and from the manifests of images that are in place, as far as this run or an
-        earlier one has seen them. These are not believed where every blob was asked for: with `deep`, and where
-        repositories share their blobs.
+        They are known from the checks of this run, and from the manifests of unchanged images that this run or an
+        earlier one has fetched. The manifests are not trusted if every blob is checked anyway: with `deep`, and for
+        stores whose repositories share their blobs.
         """
         found: defaultdict[str, dict[Digest, str]] = defaultdict(dict)
         for target, digests in self._contents.items():
@@ -200,8 +201,8 @@ class _Observer:
         stores = {image.target.store for image in images}
         asked = {store for store in stores if self._deep or self._session.store(store).shares_blobs}
         for image in images:
-            held = self._roots.get(image)
-            if held is None or held.digest != image.root.digest or image.target.store in asked:
+            present = self._roots.get(image)
+            if present is None or present.digest != image.root.digest or image.target.store in asked:
                 continue
             for manifest in self._known_parts(image.root):
                 for blob in manifest.blobs:
@@ -209,7 +210,7 @@ class _Observer:
         return found
 
     def _known_parts(self, root: Descriptor) -> Iterator[Outline]:
-        """Yield the manifests of an image that are known without a question."""
+        """Yield the manifests of an image that are available without a request."""
         known: dict[Digest, Outline] = {}
 
         def unknown(content: Descriptor) -> bool:
@@ -226,16 +227,16 @@ def _ref(image: Image) -> Tag | Digest:
 
 
 class _Walked:
-    """What of an image was looked at so far."""
+    """The manifests and blobs of an image that were visited so far."""
 
     def __init__(self) -> None:
         self.manifests: set[Digest] = set()
         self.blobs: set[Digest] = set()
 
 
-async def _all_of(questions: Iterator[Awaitable[object]]) -> None:
-    """Await all questions, so many at a time that a list of thousands takes no memory; raise the first failure."""
-    while some := list(islice(questions, QUESTIONS_AT_ONCE)):
+async def _all_of(requests: Iterator[Awaitable[object]]) -> None:
+    """Await all requests, in groups, so that thousands need little memory; raise the first failure."""
+    while some := list(islice(requests, REQUESTS_AT_ONCE)):
         for answer in await asyncio.gather(*some, return_exceptions=True):
             if isinstance(answer, BaseException):
                 raise answer

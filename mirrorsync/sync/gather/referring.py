@@ -1,4 +1,4 @@
-"""What refers to an image and comes along with it: signatures, SBOMs and attestations, found in both ways there are."""
+"""Referrers that are mirrored with an image: signatures, SBOMs and attestations."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from mirrorsync.plan.model import Origin
 from mirrorsync.sync.gather.attached import attached
 from mirrorsync.sync.session import Session
 
-_DEPTH: Final = 4  # an SBOM that is signed, with an attestation of the signature: nobody goes further
+_DEPTH: Final = 4  # an SBOM that is signed, with an attestation of the signature: deeper ones are not known
 
 
 async def referring(
     session: Session, source: Location, root: Descriptor
 ) -> AsyncIterator[tuple[Tag | None, Descriptor]]:
-    """Yield what refers to an image or one of its parts, each once: its tag, None where it has none, and its root.
+    """Yield the referrers of an image and its children, each once: its tag (None without one) and its root.
 
-    Referrers are asked for by the API of the distribution spec 1.1 (or its fallback tag); cosign's older signatures
-    are images under tags that are made of the digest they are for.
+    They are listed by the referrers API of the distribution spec 1.1 (or its fallback tag); cosign's older signatures
+    are images under tags that contain the digest of their subject.
     """
     repository = session.repository(source)
     seen: set[Digest] = set()
@@ -43,8 +43,8 @@ async def referring(
                 yield attachment.tag, attachment.content.bare()
 
 
-def comes_along(tag: str | None, origin: Origin) -> bool:
-    """Tell whether an image can be one that refers to another: it has no tag, or one of cosign's."""
+def may_be_referrer(tag: str | None, origin: Origin) -> bool:
+    """Return whether an image may be a referrer of another: it has no tag, or one of cosign's."""
     if tag is None:
         return origin.followed is None
     return tag == origin.followed and tag.endswith(COSIGN_SUFFIXES)

@@ -1,4 +1,4 @@
-"""From names to images: one question to the source for each, and what refers to it where that is wanted too."""
+"""From names to images: one request to the source for each, and its referrers if they are wanted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, conflicts
 from mirrorsync.plan.model import Failure, Image, Origin
 from mirrorsync.spec.model import Mirror
-from mirrorsync.sync.gather.choose import Chosen, Key, Question, choose
+from mirrorsync.sync.gather.choose import Chosen, Key, Lookup, choose
 from mirrorsync.sync.gather.named import named_at
 from mirrorsync.sync.gather.referring import referring
 from mirrorsync.sync.gather.roots import narrow
@@ -25,106 +25,105 @@ from mirrorsync.sync.suggest import missing
 
 
 async def resolve(mirrors: Iterable[Mirror], session: Session) -> Desired:
-    """Return every image that `mirrors` want today, with its root descriptor and each of its destinations.
+    """Return every image that `mirrors` want now, with its root descriptor, at each of its destinations.
 
-    Exact tags cost one question each and never list a repository. What cannot be resolved is a failure in the result,
-    and the others go on.
+    Exact tags cost one request each and no list of tags. An image that cannot be resolved is a failure in the result.
     """
     chosen = await choose(mirrors, session)
     resolver = Resolver(chosen, session)
-    resolver.announce(chosen.questions)
-    await resolver.ask(chosen.questions)
+    resolver.announce(chosen.lookups)
+    await resolver.ask(chosen.lookups)
     return resolver.desired()
 
 
 class Resolver:
-    """Asks sources what the chosen names stand for, in as many passes as its user needs."""
+    """Resolves the chosen names at their sources, in as many passes as the caller needs."""
 
     def __init__(self, chosen: Chosen, session: Session) -> None:
         self._chosen = chosen
         self._session = session
         self._roots: dict[Key, Descriptor] = {}
-        self._referring: dict[Key, list[tuple[Tag | None, Descriptor]]] = {}
+        self._referrers: dict[Key, list[tuple[Tag | None, Descriptor]]] = {}
         self._failures = {failure.subject: failure for failure in chosen.failures}
 
-    def announce(self, questions: Collection[Question]) -> None:
-        """Say how many questions there will be."""
-        self._session.announce(PhaseStarted("resolve", len({question.key for question in questions})))
+    def announce(self, lookups: Collection[Lookup]) -> None:
+        """Report the start of the phase, with the number of lookups."""
+        self._session.announce(PhaseStarted("resolve", len({lookup.key for lookup in lookups})))
 
-    async def ask(self, questions: Iterable[Question]) -> None:
-        """Resolve some of the chosen names; equal ones are asked for once, and what was asked before is not."""
-        different = {question.key: question for question in questions if question.key not in self._roots}
-        await for_each(different.values(), self._ask)
-        await for_each(different.values(), self._ask_what_refers)
+    async def ask(self, lookups: Iterable[Lookup]) -> None:
+        """Resolve some of the chosen names; each is resolved once, also over several calls."""
+        different = {lookup.key: lookup for lookup in lookups if lookup.key not in self._roots}
+        await for_each(different.values(), self._resolve)
+        await for_each(different.values(), self._list_referrers)
 
-    async def _ask(self, question: Question) -> None:
+    async def _resolve(self, lookup: Lookup) -> None:
         try:
-            with located("source", question.source, question.wanted.ref):
-                self._roots[question.key] = await self._root(question)
+            with located("source", lookup.source, lookup.wanted.ref):
+                self._roots[lookup.key] = await self._root(lookup)
         except MirrorsyncError as error:
-            self._fail(str(question), error)
+            self._fail(str(lookup), error)
         self._session.announce(PhaseAdvanced("resolve"))
 
-    async def _ask_what_refers(self, question: Question) -> None:
-        root = self._roots.get(question.key)
-        if root is None or not question.mirror.referrers:
+    async def _list_referrers(self, lookup: Lookup) -> None:
+        root = self._roots.get(lookup.key)
+        if root is None or not lookup.mirror.referrers:
             return
         try:
-            with located("source", question.source, question.wanted.ref):
-                found = referring(self._session, question.source, root)
-                self._referring[question.key] = [one async for one in found]
+            with located("source", lookup.source, lookup.wanted.ref):
+                found = referring(self._session, lookup.source, root)
+                self._referrers[lookup.key] = [one async for one in found]
         except MirrorsyncError as error:
-            self._fail(f"what refers to {question}", error)
+            self._fail(f"referrers of {lookup}", error)
 
-    async def _root(self, question: Question) -> Descriptor:
-        source, ref = question.source, question.wanted.ref
+    async def _root(self, lookup: Lookup) -> Descriptor:
+        source, ref = lookup.source, lookup.wanted.ref
         root = await named_at(self._session, source, ref)
         if root is None:
             raise await missing(source, ref, lambda: self._chosen.lists.of(source))
         refuse_schema_1(root.media_type)
         if isinstance(ref, Digest) and root.digest != ref:
-            raise IntegrityError(f"asked for {ref} and got {root.digest}")
-        platforms = question.mirror.platforms
+            raise IntegrityError(f"requested {ref}, but got {root.digest}")
+        platforms = lookup.mirror.platforms
         return (await narrow(self._session, source, root, platforms) if platforms else root).bare()
 
     def _fail(self, subject: str, error: MirrorsyncError) -> None:
         self._failures.setdefault(subject, Failure(subject, error))
 
     def desired(self, settled: Mapping[tuple[Location, Tag | None], Descriptor] | None = None) -> Desired:
-        """Return the images in the order of the spec, without those that two mirrors want to be different things.
+        """Return the images in the order of the spec, without those in conflict.
 
-        settled: what the destinations have of images whose sources were not asked, and what therefore is wanted there.
+        settled: the roots at the destinations of images whose sources were not asked; they are the wanted roots.
         """
         images: dict[tuple[Location, Tag | Digest], Image] = {}
-        wanted = [image for question in self._chosen.questions for image in self._images(question, settled or {})]
-        clashing = self._clashes(wanted)
+        wanted = [image for lookup in self._chosen.lookups for image in self._images(lookup, settled or {})]
+        conflicting = self._conflicts(wanted)
         for image in wanted:
             key = (image.target, image.tag or image.root.digest)
-            if key not in clashing:
+            if key not in conflicting:
                 images.setdefault(key, image)
         return Desired(tuple(images.values()), tuple(self._failures.values()))
 
-    def _images(self, question: Question, settled: Mapping[tuple[Location, Tag | None], Descriptor]) -> Iterator[Image]:
-        mirror, tag = question.mirror, question.wanted.tag
-        found = self._roots.get(question.key)
-        origin = Origin(question.source, mirror.followed(question.wanted), mirror.platforms)
-        for target in question.targets:
+    def _images(self, lookup: Lookup, settled: Mapping[tuple[Location, Tag | None], Descriptor]) -> Iterator[Image]:
+        mirror, tag = lookup.mirror, lookup.wanted.tag
+        found = self._roots.get(lookup.key)
+        origin = Origin(lookup.source, mirror.followed(lookup.wanted), mirror.platforms)
+        for target in lookup.targets:
             root = settled.get((target, tag)) if found is None else found
             if root is not None:
                 yield Image(origin, target, tag, root, mirror.pointer)
-        for target in question.targets:
-            for tag, root in self._referring.get(question.key, ()):
-                yield Image(Origin(question.source, tag), target, tag, root, mirror.pointer)
+        for target in lookup.targets:
+            for tag, root in self._referrers.get(lookup.key, ()):
+                yield Image(Origin(lookup.source, tag), target, tag, root, mirror.pointer)
 
-    def _clashes(self, wanted: Iterable[Image]) -> set[tuple[Location, Tag | Digest]]:
-        """Neither of two different images may win by its place in the file, so both fail."""
+    def _conflicts(self, wanted: Iterable[Image]) -> set[tuple[Location, Tag | Digest]]:
+        """Fail both of two different images with the same tag: their order in the file must not decide."""
         sources: defaultdict[tuple[Location, Tag | Digest], list[str]] = defaultdict(list)
         for image, other in conflicts(wanted).items():
             sources[image.target, image.tag or image.root.digest] += [_written(other), _written(image)]
         for (target, ref), names in sources.items():
             several = " and ".join(dict.fromkeys(names))
             error = UsageError(
-                f"{several} are different images and both would be this tag",
+                f"{several} are different images for the same tag",
                 remedy="give one of them another name, destination or tag filter",
                 side="destination",
                 place=target.at(ref),

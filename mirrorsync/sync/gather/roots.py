@@ -1,4 +1,4 @@
-"""The root of an image: what a reference names at its source, narrowed to the platforms that are wanted."""
+"""The root of an image: resolved at its source, and narrowed to the wanted platforms."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from mirrorsync.sync.session import Session
 async def root_of(
     session: Session, source: Location, ref: Ref, platforms: Sequence[Platform] = ()
 ) -> Descriptor | None:
-    """Return what `ref` names, None when it is not there.
+    """Return the root that `ref` resolves to, None if there is no such tag or digest.
 
-    Of an index, one platform's image stands for itself; several make an index of their own, which the session
-    remembers, since no store has it. Raises: ContentNotFound when there is nothing for a platform.
+    For one platform of an index this is its image; for several it is a new index, which the session remembers, since
+    no store has it. Raises: ContentNotFound if there is no image for a platform.
     """
     root = await named_at(session, source, ref)
     return root if root is None or not platforms else await narrow(session, source, root, platforms)
@@ -46,7 +46,7 @@ async def narrow(session: Session, source: Location, root: Descriptor, platforms
 async def _check_platform(
     session: Session, source: Location, manifest: Manifest, platforms: Sequence[Platform]
 ) -> None:
-    """See that an image that is no index is for one of the platforms. What is no image (a chart) is for all."""
+    """Check that a single image is for one of the platforms. Artifacts (a chart) are for all platforms."""
     config = manifest.blobs[0] if manifest.media_type in media_types.IMAGES else None
     if config is None or config.media_type not in media_types.IMAGE_CONFIGS:
         return

@@ -1,4 +1,4 @@
-"""What needs no source: images of which a policy decides by what the destinations have."""
+"""Settle images without their source: those that a policy keeps by the destinations' content alone."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.policies import Facts, decide_without_source
-from mirrorsync.sync.gather.choose import Question
+from mirrorsync.sync.gather.choose import Lookup
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session
 
 
-def may_settle(question: Question) -> bool:
-    """Tell whether a policy might decide on an image before its source is asked."""
-    return question.wanted.tag is not None and any(one.decides_without_source for one in question.mirror.policies)
+def may_settle(lookup: Lookup) -> bool:
+    """Return whether a policy may decide on an image without its source."""
+    return lookup.wanted.tag is not None and any(one.decides_without_source for one in lookup.mirror.policies)
 
 
-def _is_pinned_elsewhere(question: Question, before: Descriptor | None) -> bool:
-    pin = question.wanted.ref
-    # A digest that platforms are taken from is not that of the image at the destination.
-    return isinstance(pin, Digest) and not question.mirror.platforms and before is not None and before.digest != pin
+def _is_pinned_elsewhere(lookup: Lookup, before: Descriptor | None) -> bool:
+    pin = lookup.wanted.ref
+    # The digest of an index that platforms are chosen from is not that of the image at the destination.
+    return isinstance(pin, Digest) and not lookup.mirror.platforms and before is not None and before.digest != pin
 
 
 class Settled:
-    """What the destinations have of images that policies keep as they are.
+    """The images at the destinations that policies keep.
 
-    roots: by destination and tag, what the tag names there.
+    roots: by destination and tag, the root of the present image.
     """
 
     def __init__(self, session: Session, tags: DestinationTags) -> None:
@@ -38,23 +38,23 @@ class Settled:
         self._tags = tags
         self.roots: dict[tuple[Location, Tag | None], Descriptor] = {}
 
-    async def settle(self, questions: Iterable[Question]) -> list[Question]:
-        """Return the questions that have to be asked: those whose images are not kept at every destination."""
-        asked = tuple(questions)
+    async def settle(self, lookups: Iterable[Lookup]) -> list[Lookup]:
+        """Return the lookups that are still needed: those whose images are not kept at every destination."""
+        asked = tuple(lookups)
         await for_each(asked, self._settle)
         return [one for one in asked if any((target, one.wanted.tag) not in self.roots for target in one.targets)]
 
-    async def _settle(self, question: Question) -> None:
-        tag = question.wanted.tag
-        for target in question.targets:
+    async def _settle(self, lookup: Lookup) -> None:
+        tag = lookup.wanted.tag
+        for target in lookup.targets:
             if tag is None or self._session.converting(target) is not None:
-                continue  # a place that keeps images in another form cannot tell what its tags name
+                continue  # a store that keeps images in another form cannot resolve a tag to a digest
             try:
                 before = await self._tags.named(target, tag)
             except MirrorsyncError:
-                continue  # it is told where the destination is looked at
-            if _is_pinned_elsewhere(question, before):
-                continue  # the spec itself says that it should be another image
-            decision = decide_without_source(question.mirror.policies, Facts(tag, before, None))
+                continue  # reported when the destination is observed
+            if _is_pinned_elsewhere(lookup, before):
+                continue  # the spec pins another digest
+            decision = decide_without_source(lookup.mirror.policies, Facts(tag, before, None))
             if decision is not None and decision.verdict == "keep" and before is not None:
                 self.roots[target, tag] = before.bare()

@@ -1,4 +1,4 @@
-"""What else has the digest of an image in its repository: found out before anything is deleted by its digest."""
+"""Other tags and indexes that share the digest of an image: looked up before a deletion by digest."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mirrorsync.sync.session import Session
 
 
 async def sharing_of(session: Session, location: Location, digest: Digest) -> Sharing:
-    """Return the tags that name a digest, and the tags of the indexes that lead to it.
+    """Return the tags with a digest, and the tags of the indexes that it is reachable from.
 
-    Every tag of the repository is asked for. A list that breaks off is an error: what is not known is not deleted.
+    Every tag of the repository is resolved. An incomplete list is an error: without it nothing is deleted.
     """
     tags = [tag async for tag in session.repository(location).tags()]
     named: dict[Tag, Descriptor] = {}
@@ -42,7 +42,7 @@ async def sharing_of(session: Session, location: Location, digest: Digest) -> Sh
 
 
 async def _leads_to(session: Session, location: Location, root: Descriptor, digest: Digest) -> bool:
-    """Tell whether an index names a manifest, itself or by an index that it names."""
+    """Return whether an index lists a manifest, directly or through other indexes."""
     waiting, seen = [root], {root.digest}
     while waiting:
         content = waiting.pop()
@@ -52,7 +52,7 @@ async def _leads_to(session: Session, location: Location, root: Descriptor, dige
         try:
             children = (await session.manifest(location, content.bare())).children
         except NotFound:
-            continue  # an index that is not there cannot be broken
+            continue  # a missing index cannot be broken by the deletion
         if any(child.digest == digest for child in children):
             return True
         waiting += [child for child in children if child.digest not in seen]

@@ -1,1 +1,1 @@
-"""A plan carried out: steps, blobs and the report."""
+"""Apply a plan: its steps, the blobs, and the report."""

@@ -1,4 +1,4 @@
-"""Carrying out a plan: lock the destinations, perform the steps in order, make it durable, and report."""
+"""Apply a plan: lock the destinations, perform the steps in order, make the result durable, and report."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ async def apply(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     clock: Callable[[], str] = now,
 ) -> Report:
-    """Do what the plan says, and return what became of every change.
+    """Perform the steps of a plan, and return the outcome of every change.
 
-    A failure stops what depends on it and nothing else. stop: when it is set, no more work is started, streams in
-    flight are given up, and the report says interrupted. sleep: waits so many seconds before something is tried again.
-    Raises: Locked when another run writes to one of the destinations, StorageError when one cannot be written at all.
+    If a step fails, only the steps that need it are skipped. stop: once it is set, no step is started, streams in
+    flight are aborted, and the report says interrupted. sleep: waits a number of seconds before a retry. Raises: Locked
+    if another run writes to one of the destinations, StorageError if one cannot be written at all.
     """
     started = clock()
     stores = sorted({store for step in plan.steps for store in stores_of(step)})
@@ -45,17 +45,17 @@ async def apply(
     for store in stores:
         try:
             with located("destination", Location(store, "")):
-                notices += await _settle(performer, store, sweep=store in shrunk)
+                notices += await _flush(performer, store, sweep=store in shrunk)
         except MirrorsyncError as error:
-            # A store that cannot make it durable has none of its images done.
+            # If a store cannot make its content durable, all its images have failed.
             for step in plan.steps:
                 if store in stores_of(step):
                     failed.setdefault((step.id, store), error)
     return report_of(plan, failed, performer.transfer.tally.counts, tuple(notices), started, clock())
 
 
-async def _settle(performer: Performer, address: str, *, sweep: bool) -> list[Noticed]:
-    """Make durable what a store defers, and let it drop what nothing names any more if something was deleted."""
+async def _flush(performer: Performer, address: str, *, sweep: bool) -> list[Noticed]:
+    """Make a store's content durable, and after a deletion let it drop blobs that are not used any more."""
     store = performer.session.store(address)
     if not sweep or not isinstance(store, Sweeping):
         await store.flush()
@@ -63,7 +63,7 @@ async def _settle(performer: Performer, address: str, *, sweep: bool) -> list[No
     try:
         performer.transfer.tally.freed(*await store.drop_unreferenced())
     except (IntegrityError, NotFound) as error:
-        # Another image is damaged, so that nothing tells what it needs. What was deleted is deleted all the same.
+        # Another image is damaged, so that the blobs it needs are unknown. The deletion itself is done.
         performer.transfer.tally.freed(0, 0)
-        return [Noticed(address, f"stays: all blobs, since it cannot be told which are needed: {error}")]
+        return [Noticed(address, f"no blobs were removed, since it is unknown which are needed: {error}")]
     return []

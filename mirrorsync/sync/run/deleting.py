@@ -1,4 +1,4 @@
-"""Deleting a tag or a manifest: what it names is asked for once more just before, and whether it is gone just after."""
+"""Delete a tag or a manifest: resolved once more just before, and verified to be deleted just after."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from mirrorsync.sync.session import Session
 
 
 async def delete_tag(session: Session, step: DeleteTag) -> None:
-    """Delete one tag, unless it is gone already.
+    """Delete one tag, unless it is deleted already.
 
-    A registry that deletes by digest alone loses the manifest, if nothing else there needs it. Raises: StalePlan if the
-    tag names another image by now; StillUsed, and nothing was done; RegistryFailure; MirrorsyncError.
+    If the registry deletes only by digest, the manifest is deleted, unless other tags or indexes use it. Raises:
+    StalePlan if the tag names another image now; StillUsed if nothing was deleted; RegistryFailure; MirrorsyncError.
     """
     repository = session.repository(step.target)
     found = await repository.resolve(step.tag)
     if found is None:
         return
     if found.digest != step.before.digest:
-        raise StalePlan(f"the tag names {found.digest.short} by now; nothing was deleted")
-    gone: list[Tag | Digest] = [step.tag]
+        raise StalePlan(f"the tag names {found.digest.short} now; nothing was deleted")
+    deleted: list[Tag | Digest] = [step.tag]
     try:
         await repository.delete(step.tag)
     except TagsNotDeleted:
         sharing = await sharing_of(session, step.target, step.before.digest)
         check_deletable(DeletionTarget(step.target, step.tag, step.before, sharing), sharing, all_tags=False)
         await repository.delete(step.before.digest)
-        gone.append(step.before.digest)
-    await _check_gone(session, step.target, gone)
-    session.announce(Deleted(f"{step.target}:{step.tag}", str(step.before.digest), len(gone) > 1))
+        deleted.append(step.before.digest)
+    await _check_deleted(session, step.target, deleted)
+    session.announce(Deleted(f"{step.target}:{step.tag}", str(step.before.digest), len(deleted) > 1))
 
 
 async def delete_manifest(session: Session, step: DeleteManifest) -> None:
-    """Delete a manifest by its digest, with the tags that the plan says and no other.
+    """Delete a manifest by its digest, with exactly the tags in the step.
 
-    Raises: StalePlan if other tags, or an index, have it by now; RegistryFailure; MirrorsyncError.
+    Raises: StalePlan if other tags or an index use it now; RegistryFailure; MirrorsyncError.
     """
     digest = step.manifest.digest
     sharing = await sharing_of(session, step.target, digest)
@@ -51,18 +51,18 @@ async def delete_manifest(session: Session, step: DeleteManifest) -> None:
     if changed:
         raise StalePlan(f"{', '.join(changed)} changed after the plan was made; nothing was deleted")
     await session.repository(step.target).delete(digest)
-    # What a layout deletes may stay as part of an image without a tag, until it is swept.
+    # A layout may keep a deleted manifest as part of an image without a tag, until it is swept.
     swept = isinstance(session.store(step.target.store), Sweeping)
-    await _check_gone(session, step.target, (*step.tags, *([] if swept else [digest])))
+    await _check_deleted(session, step.target, (*step.tags, *([] if swept else [digest])))
     session.announce(Deleted(f"{step.target}@{digest}", str(digest), True))
 
 
-async def _check_gone(session: Session, target: Location, refs: Iterable[Tag | Digest]) -> None:
-    """A registry that accepts a deletion and keeps the image (a cache, a replica) has not deleted it."""
+async def _check_deleted(session: Session, target: Location, refs: Iterable[Tag | Digest]) -> None:
+    """Verify a deletion: a registry may accept it and keep the image (a cache, a replica). Raises: RegistryFailure."""
     for ref in refs:
         if await session.repository(target).resolve(ref) is not None:
             raise RegistryFailure(
-                "it was accepted to be deleted, and is still there",
-                remedy="look again later: a cache may still have it",
+                "the registry accepted the deletion, but still has the image",
+                remedy="check again later: a cache may still have it",
                 place=Where(ref=ref),
             )

@@ -1,4 +1,4 @@
-"""Steps in the order of their needs, as many at a time as is useful. What a step does is not known here."""
+"""Run steps in the order of their needs, many at a time. This module does not know what a step does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mirrorsync.events import Observer, PhaseAdvanced, PhaseStarted, StepFailed,
 from mirrorsync.plan.steps import Step, stores_of
 from mirrorsync.sync.pool import SMALL_BYTES, STEPS_AT_ONCE, STREAMS_AT_ONCE
 
-# Why a step was not done, by its id and the store where it was not.
+# The error of a step that failed or was skipped, by its id and the address of the store.
 Failed = Mapping[tuple[str, str], MirrorsyncError]
 
 
@@ -23,10 +23,11 @@ async def in_order(
     stop: threading.Event,
     announce: Observer,
 ) -> Failed:
-    """Perform every step after those that it needs, and return what failed.
+    """Perform every step after the steps that it needs, and return the failures.
 
-    steps: what a step needs comes before it. perform: does one step, and returns what failed, by the store's address.
-    A failure stops what depends on it at the same store, and nothing else. stop: when it is set, no step is begun.
+    steps: each after the steps that it needs. perform: performs one step, and returns its errors by store address. If
+    a step fails at a store, only the steps that need it at the same store are skipped. stop: once it is set, no step
+    is started.
     """
     order = _Order(steps, perform, stop, announce)
     await order.work()
@@ -34,7 +35,7 @@ async def in_order(
 
 
 class _Order:
-    """One execution: which steps wait, are ready, and have failed."""
+    """One execution: the steps that wait, are ready, and have failed."""
 
     def __init__(
         self,
@@ -53,12 +54,12 @@ class _Order:
             for need in step.needs:
                 self._dependents[need].append(step)
         self._left = len(steps)
-        self._questions = _Lane()
-        self._streams = _Lane()
+        self._small = _StepQueue()
+        self._streams = _StepQueue()
         self.failed: dict[tuple[str, str], MirrorsyncError] = {}
 
     async def work(self) -> None:
-        """Do every step."""
+        """Perform every step."""
         self._announce(PhaseStarted("apply", self._left))
         self._announce(TransferPlanned(sum(step.size for step in self._steps)))
         for step in self._steps:
@@ -67,13 +68,13 @@ class _Order:
         self._close_when_done()
         async with asyncio.TaskGroup() as group:
             for _ in range(min(STEPS_AT_ONCE, self._left)):
-                group.create_task(self._serve(self._questions))
+                group.create_task(self._work_off(self._small))
             for _ in range(min(STREAMS_AT_ONCE, self._left)):
-                group.create_task(self._serve(self._streams))
+                group.create_task(self._work_off(self._streams))
 
-    async def _serve(self, lane: _Lane) -> None:
-        while (step := await lane.take()) is not None:
-            for store, error in (await self._do(step)).items():
+    async def _work_off(self, ready: _StepQueue) -> None:
+        while (step := await ready.take()) is not None:
+            for store, error in (await self._run(step)).items():
                 self.failed[step.id, store] = error
             self._announce(PhaseAdvanced("apply"))
             self._left -= 1
@@ -85,20 +86,20 @@ class _Order:
 
     def _ready(self, step: Step) -> None:
         if step.size > SMALL_BYTES:
-            self._streams.put(step, -step.size)  # the largest first, so that none is left alone at the end
+            self._streams.put(step, -step.size)  # the largest first, so that it is not the last one to run alone
         else:
-            # What completes an image goes before what begins one: a run that is cut off has whole images to show.
-            self._questions.put(step, 0 if step.size else -1)
+            # Steps that complete an image run before steps that begin one: a run that is stopped has complete images.
+            self._small.put(step, 0 if step.size else -1)
 
     def _close_when_done(self) -> None:
         if not self._left:
-            self._questions.close()
+            self._small.close()
             self._streams.close()
 
-    async def _do(self, step: Step) -> Mapping[str, MirrorsyncError]:
-        """Do a step; return what failed, by store."""
+    async def _run(self, step: Step) -> Mapping[str, MirrorsyncError]:
+        """Perform a step; return its errors by store."""
         if self._stop.is_set():
-            return dict.fromkeys(stores_of(step), Interrupted("the run was told to stop before this"))
+            return dict.fromkeys(stores_of(step), Interrupted("the run was stopped before this step"))
         if step.fails_with_needs and (blocked := self._blocked(step)):
             return blocked
         failures = {store: error.at(step=step.id) for store, error in (await self._perform(step)).items()}
@@ -108,7 +109,7 @@ class _Order:
         return failures
 
     def _blocked(self, step: Step) -> dict[str, MirrorsyncError]:
-        """Return what stops a step at each of its stores: the first failure of what it needs there."""
+        """Return the error that blocks a step at each of its stores: the first failure of the steps that it needs."""
         found: dict[str, MirrorsyncError] = {}
         for store in stores_of(step):
             failures = (self.failed.get((need, store)) for need in step.needs)
@@ -117,7 +118,7 @@ class _Order:
         return found
 
 
-class _Lane:
+class _StepQueue:
     """Steps that are ready, for workers of one kind; the smallest rank comes first."""
 
     def __init__(self) -> None:
@@ -133,12 +134,12 @@ class _Lane:
         self._changed.set()
 
     def close(self) -> None:
-        """Send the workers home when no step is left."""
+        """End the workers once no step is left."""
         self._closed = True
         self._changed.set()
 
     async def take(self) -> Step | None:
-        """Return the next step, None when there will be none."""
+        """Return the next step, None if the queue is closed and empty."""
         while not self._steps:
             if self._closed:
                 return None

@@ -1,4 +1,4 @@
-"""One step carried out. A step says all that is needed, so that nothing here knows of other steps or of their order."""
+"""Perform one step. A step has all that is needed, so this module does not know other steps or their order."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from mirrorsync.errors import MirrorsyncError, StalePlan
 from mirrorsync.events import TagSet
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step, stores_of
-from mirrorsync.sync.gather.held import held_at
-from mirrorsync.sync.pool import Room
+from mirrorsync.sync.gather.present import present_at
+from mirrorsync.sync.pool import MemoryBudget
 from mirrorsync.sync.run.deleting import delete_manifest, delete_tag
 from mirrorsync.sync.run.storing import Storing
 from mirrorsync.sync.run.transfer import Transfer
 from mirrorsync.sync.session import Session, located
 
-# Of manifests that are being written at a time, in bytes as they are sent.
+# The limit for manifests that are being written at a time, in bytes as they are sent.
 _MANIFEST_BYTES: Final = 16 * 1024 * 1024
 
 
 class Performer:
-    """Carries out steps over the stores of a session. Use it as `async with Performer(...)`.
+    """Performs steps over the stores of a session. Use it as `async with Performer(...)`.
 
-    stop: when it is set, streams in flight end with Interrupted. sleep: waits so many seconds between attempts.
+    stop: once it is set, streams in flight end with Interrupted. sleep: waits a number of seconds before a retry.
     """
 
     def __init__(self, session: Session, stop: threading.Event, sleep: Callable[[float], Awaitable[None]]) -> None:
@@ -33,7 +33,7 @@ class Performer:
         self.stop = stop
         self.transfer = Transfer(session, stop, sleep)
         self.storing = Storing(session, self.transfer)
-        self.room = Room(_MANIFEST_BYTES)
+        self.manifest_budget = MemoryBudget(_MANIFEST_BYTES)
 
     async def __aenter__(self) -> Self:
         return self
@@ -42,9 +42,9 @@ class Performer:
         await asyncio.to_thread(self.transfer.close)
 
     async def perform(self, step: Step) -> Mapping[str, MirrorsyncError]:
-        """Do one step; return why it was not done, by the address of the store where it was not."""
+        """Perform one step; return its errors by the address of the store."""
         try:
-            return await _WAYS[type(step)](self, step) or {}
+            return await _PERFORM[type(step)](self, step) or {}
         except MirrorsyncError as error:
             return dict.fromkeys(stores_of(step), error)
 
@@ -58,7 +58,7 @@ async def _mount_blob(performer: Performer, step: MountBlob) -> None:
     with located("destination", step.target):
         if await performer.transfer.mount(step.blob, step.origin, step.target):
             return
-    # The destination's own copy is nearer than the source, and was verified when it was written.
+    # The copy at the destination is nearer than the source, and was verified when it was written.
     for source in (Location(step.target.store, step.origin), step.source):
         failures = await performer.transfer.copy(step.blob, source, [step.target])
         if not failures:
@@ -67,7 +67,7 @@ async def _mount_blob(performer: Performer, step: MountBlob) -> None:
 
 
 async def _put_manifest(performer: Performer, step: PutManifest) -> None:
-    async with performer.room.of(step.manifest.size):
+    async with performer.manifest_budget.reserve(step.manifest.size):
         with located("source", step.source):
             manifest = await performer.session.manifest(step.source, step.manifest)
         with located("destination", step.target, manifest.digest):
@@ -76,15 +76,15 @@ async def _put_manifest(performer: Performer, step: PutManifest) -> None:
 
 async def _set_tag(performer: Performer, step: SetTag) -> None:
     session = performer.session
-    async with performer.room.of(step.manifest.size):
+    async with performer.manifest_budget.reserve(step.manifest.size):
         with located("source", step.source):
             manifest = await session.manifest(step.source, step.manifest)
         with located("destination", step.target, step.tag):
             await performer.storing.prepare(manifest, step.source, step.target)
-            held = await held_at(session, step.target, step.tag, step.manifest, step.source)
+            present = await present_at(session, step.target, step.tag, step.manifest, step.source)
             expected = {known.digest for known in (step.manifest, step.before) if known is not None}
-            if held is not None and held.digest not in expected:
-                raise StalePlan(f"the tag names {held.digest.short} by now; somebody else has set it")
+            if present is not None and present.digest not in expected:
+                raise StalePlan(f"the tag names {present.digest.short} now; another client has set it")
             await performer.storing.tag(manifest, step.source, step.target, step.tag)
     session.announce(TagSet(f"{step.target}:{step.tag}", str(manifest.digest)))
 
@@ -100,7 +100,7 @@ async def _delete_manifest(performer: Performer, step: DeleteManifest) -> None:
 
 
 # A new kind of step is a class of plan/steps.py, an entry here, and one in the reader of saved plans.
-_WAYS: Final[Mapping[type[Any], Callable[[Performer, Any], Awaitable[Mapping[str, MirrorsyncError] | None]]]] = {
+_PERFORM: Final[Mapping[type[Any], Callable[[Performer, Any], Awaitable[Mapping[str, MirrorsyncError] | None]]]] = {
     CopyBlob: _copy_blob,
     MountBlob: _mount_blob,
     PutManifest: _put_manifest,

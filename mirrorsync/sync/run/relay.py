@@ -1,4 +1,4 @@
-"""One stream of bytes to several writers: what is read once is written everywhere."""
+"""One stream of bytes to several writers: a blob is read once and written to all its targets."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from mirrorsync.oci.reference import Location
 from mirrorsync.stores.base import WritableRepository
 from mirrorsync.sync.session import located
 
-# Chunks of CHUNK_BYTES that wait for a slow writer before the reading waits too: memory stays flat.
+# Chunks of CHUNK_BYTES that are queued for a slow writer before the reader waits too: this bounds memory.
 _AHEAD = 4
 
 
 def relay(
     blob: Descriptor, content: VerifiedChunks, targets: Mapping[Location, WritableRepository]
 ) -> dict[Location, MirrorsyncError]:
-    """Write `content` to every target at the pace of the slowest; return the targets that failed, and why.
+    """Write `content` to every target at the pace of the slowest; return the errors of the targets that failed.
 
-    One target's failure does not stop the others. When reading fails, no target keeps anything. Blocking.
+    If one target fails, the others go on. If reading fails, no target keeps the blob. Blocking.
     """
     if len(targets) == 1:
         ((target, repository),) = targets.items()
         error = _put(blob, content, target, repository)
         return {target: error} if error else {}
-    lanes = [_Lane(blob, target, repository) for target, repository in targets.items()]
-    ending: MirrorsyncError | None = Interrupted("reading was given up")
+    writers = [_Writer(blob, target, repository) for target, repository in targets.items()]
+    ending: MirrorsyncError | None = Interrupted("reading was aborted")
     try:
         for chunk in content:
-            for lane in lanes:
-                lane.send(chunk)
-            if not any(lane.open for lane in lanes):
+            for writer in writers:
+                writer.send(chunk)
+            if not any(writer.open for writer in writers):
                 break
         ending = None
     except MirrorsyncError as error:
         ending = error
     finally:
-        for lane in lanes:
-            lane.send(ending)
-    outcomes = {lane.target: lane.join() for lane in lanes}
+        for writer in writers:
+            writer.send(ending)
+    outcomes = {writer.target: writer.join() for writer in writers}
     return {target: failure for target, failure in outcomes.items() if failure is not None}
 
 
@@ -51,7 +51,7 @@ def _put(
     blob: Descriptor, content: VerifiedChunks, target: Location, repository: WritableRepository
 ) -> MirrorsyncError | None:
     try:
-        # An error of the source passes through `put` and has its place already; the rest is the destination's.
+        # An error of the source passes through `put` and has its location already; other errors are the destination's.
         with located("destination", target):
             repository.put(blob, content)
     except MirrorsyncError as error:
@@ -59,7 +59,7 @@ def _put(
     return None
 
 
-class _Lane:
+class _Writer:
     """One target's writer in its own thread, fed through a short queue."""
 
     def __init__(self, blob: Descriptor, target: Location, repository: WritableRepository) -> None:
@@ -72,7 +72,7 @@ class _Lane:
 
     def _write(self, blob: Descriptor, repository: WritableRepository) -> None:
         try:
-            # The reader verifies, once for all lanes, and ends the queue only after it has.
+            # The reader verifies, once for all writers, and ends the queue only after that.
             verified = VerifiedChunks.elsewhere(blob, self._received())
             self._outcome.set_result(_put(blob, verified, self.target, repository))
         except BaseException as crash:  # noqa: BLE001 - a bug in a thread: `join` raises it where it is seen
@@ -81,7 +81,7 @@ class _Lane:
             self.open = False
 
     def send(self, item: bytes | MirrorsyncError | None) -> None:
-        """Hand over a chunk, the reader's error, or None at the end; waits while the queue is full."""
+        """Queue a chunk, the reader's error, or None at the end; waits while the queue is full."""
         while self.open:
             try:
                 self._queue.put(item, timeout=0.2)

@@ -1,4 +1,4 @@
-"""The report: what a run did, left, and failed to do."""
+"""The report of a run: what it did, skipped, and failed to do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mirrorsync.sync.run.order import Failed
 from mirrorsync.sync.run.transfer import NOTHING_MOVED, Counts
 
 Outcome = Literal["done", "unchanged", "kept", "refused", "failed", "skipped"]
-# What becomes of a change that needs no step.
+# The outcome of a change without steps.
 _AS_PLANNED: Final[dict[State, Outcome]] = {
     State.UNCHANGED: "unchanged",
     State.KEPT: "kept",
@@ -24,7 +24,7 @@ _AS_PLANNED: Final[dict[State, Outcome]] = {
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one change: done, unchanged, kept or refused by a policy, failed, or skipped by a stopped run."""
+    """The outcome of one change: done, unchanged, kept or refused by a policy, failed, or skipped by a stopped run."""
 
     change: Change
     outcome: Outcome
@@ -32,10 +32,9 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run did. started and finished: UTC, ISO 8601. failures: everything that failed, and why.
+    """The report of a run. started and finished: UTC, ISO 8601. failures: all failures, with their errors.
 
-    notices: what the operator should know of a store. deadline: whether the run was stopped because its time was over,
-    and not by a signal.
+    notices: about stores, for the operator. deadline: whether the run was stopped by its deadline, and not by a signal.
     """
 
     started: str
@@ -49,17 +48,17 @@ class Report:
 
     @property
     def outcomes(self) -> Counter[Outcome]:
-        """How many changes ended how."""
+        """The number of changes by outcome."""
         return Counter(result.outcome for result in self.results)
 
     @property
     def interrupted(self) -> bool:
-        """Whether the run was told to stop before everything was done."""
+        """Whether the run was stopped before all steps were done."""
         return self.outcomes["skipped"] > 0
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the process should say: 0 when all is as wanted, 3 when some of it is, else what went wrong."""
+        """The exit code of the process: 0 if every image is as wanted, 3 if some are, otherwise that of the errors."""
         outcomes = self.outcomes
         landed = any(outcomes[outcome] for outcome in ("done", "unchanged", "kept"))
         if self.interrupted and self.deadline:
@@ -72,7 +71,7 @@ class Report:
 def report_of(
     plan: Plan, failed: Failed, counts: Counts, notices: Sequence[Noticed], started: str, finished: str
 ) -> Report:
-    """Return what became of every change of a plan. failed: why a step was not done, by its id and its store."""
+    """Return the outcome of every change of a plan. failed: the errors of steps, by id and store."""
     results, failures = [], list(plan.failures)
     for change in plan.changes:
         outcome, error = _outcome(change, failed)
@@ -92,7 +91,7 @@ def _outcome(change: Change, failed: Failed) -> tuple[Outcome, MirrorsyncError |
 
 
 def exit_code(failures: tuple[Failure, ...], *, landed: bool) -> ExitCode:
-    """Return the exit code of some failures; landed: whether anything that was wanted is in place."""
+    """Return the exit code for failures; landed: whether at least one wanted image is at its destination."""
     if not failures:
         return ExitCode.DONE
     if landed:

@@ -1,8 +1,8 @@
-"""Manifests on their way to a destination: by digest first, asked for, and then under their tags.
+"""Write manifests to a destination: by digest first, verified there, and then under their tags.
 
-CNCF distribution whose disk was full once answers 201 over empty files, and an image made of them can never be pulled.
-So what a registry was given is asked for before a tag names it; and what is damaged on its way to a digest is refused,
-where under a tag it would stand. Layouts, archives and daemons verify what they write themselves.
+CNCF distribution after a full disk answers 201 over empty files, and an image made of them can never be pulled. So
+the content of an image is verified to be at the registry before a tag names it. A manifest that is damaged in transit
+is rejected under its digest; under a tag it would be accepted. Layouts, archives and daemons verify their own writes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mirrorsync.sync.session import Session
 
 
 class Storing:
-    """Stores the manifests of one run, each once in a repository, and brings what they turn out to miss."""
+    """Writes the manifests of one run, each once to a repository, and copies blobs that turn out to be missing."""
 
     def __init__(self, session: Session, transfer: Transfer) -> None:
         self._session = session
@@ -31,7 +31,7 @@ class Storing:
         self._seen: set[tuple[Location, Digest]] = set()
 
     async def put(self, manifest: Manifest, source: Location, target: Location) -> None:
-        """Store a manifest under its digest, and see that it is there. Raises: NotKept, MirrorsyncError."""
+        """Put a manifest by its digest, and verify that the registry has it. Raises: NotKept, MirrorsyncError."""
 
         async def store() -> None:
             repository = self._session.destination(target)
@@ -40,9 +40,9 @@ class Storing:
         await self._stored.get((target, manifest.digest), store)
 
     async def prepare(self, manifest: Manifest, source: Location, target: Location) -> None:
-        """Store a manifest under its digest where `tag` is going to name it, unless its place verifies tags itself.
+        """Put a manifest by its digest before `tag` names it, unless the store verifies its writes itself.
 
-        A registry that takes no manifest by digest gets it by its tag alone. Raises: as `put`.
+        If a registry rejects manifests by digest, only the tag is put. Raises: as `put`.
         """
         if self._session.confirming(target) is None:
             return
@@ -53,7 +53,7 @@ class Storing:
                 raise
 
     async def tag(self, manifest: Manifest, source: Location, target: Location, tag: Tag) -> None:
-        """Let a tag name a manifest that was prepared. Raises: NotKept, MirrorsyncError."""
+        """Set a tag to a manifest that was prepared. Raises: NotKept, MirrorsyncError."""
         repository = self._session.destination(target)
         if (target, manifest.digest) in self._seen:
             await repository.tag(manifest, tag)
@@ -75,26 +75,27 @@ class Storing:
     async def _complete(
         self, write: Callable[[], Awaitable[None]], manifest: Manifest, source: Location, target: Location
     ) -> None:
-        """Write a manifest, and copy what the registry then says it does not have, each blob once.
+        """Write a manifest, and copy the blobs that the registry then reports as missing, each once.
 
-        It mounted it without doing so, or collected it as garbage. Where it does not say what is missing, all is copied
-        that this run has not copied there. Raises: BlobsUnknown when that does not help, MirrorsyncError.
+        It confirmed a mount without making it, or collected the blob as garbage. If it does not report which blobs are
+        missing, all blobs are copied that this run has not copied there. Raises: BlobsUnknown if this does not help,
+        MirrorsyncError.
         """
-        brought: set[Digest] = set()
+        copied: set[Digest] = set()
         while True:
             try:
                 await write()
             except BlobsUnknown as refusal:
                 missing = [blob for blob in manifest.blobs if self._is_missing(blob, refusal, target)]
-                missing = [blob for blob in missing if blob.digest not in brought]
+                missing = [blob for blob in missing if blob.digest not in copied]
                 if not missing:
                     raise
-                await self._bring(missing, source, target)
-                brought.update(blob.digest for blob in missing)
+                await self._copy(missing, source, target)
+                copied.update(blob.digest for blob in missing)
             else:
                 return
 
-    async def _bring(self, missing: Iterable[Descriptor], source: Location, target: Location) -> None:
+    async def _copy(self, missing: Iterable[Descriptor], source: Location, target: Location) -> None:
         for blob in missing:
             failures = await self._transfer.copy(blob.bare(), source, [target])
             if failures:

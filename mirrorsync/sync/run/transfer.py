@@ -1,4 +1,4 @@
-"""One blob: read once from its source, verified on the way, and written to every destination that lacks it."""
+"""Transfer one blob: read once from its source, verified while it is read, and written to every destination."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from mirrorsync.sync.pool import SMALL_BYTES, STREAMS_AT_ONCE
 from mirrorsync.sync.run.relay import relay
 from mirrorsync.sync.session import Session, located
 
-_ATTEMPTS = 3  # of a whole blob; its requests, and reads that break off, are retried inside the store
-_LONGEST_PAUSE_SECONDS = 30.0  # between attempts; the first is of a second at most
-_SETTLE_SECONDS = 1.0  # how long a registry has before it is believed not to have what it took
-_ATTEMPTS_UNKEPT = 2  # of a blob that a registry takes and has not: most say so for ever
+_ATTEMPTS = 3  # of a whole blob; its requests, and reads that are cut off, are retried inside the store
+_LONGEST_PAUSE_SECONDS = 30.0  # between attempts; the first is a second at most
+_SETTLE_SECONDS = 1.0  # before a registry is asked a second time for content that it accepted
+_ATTEMPTS_UNKEPT = 2  # of a blob that a registry accepts but does not have: most never have it
 
 Failures = Mapping[Location, MirrorsyncError]
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What was moved: blobs, and their bytes. freed: what layouts gave back, None if no store had to be swept."""
+    """The transferred blobs, and their bytes. freed: blobs removed from layouts, None if no store was swept."""
 
     blobs_read: int = 0
     bytes_read: int = 0
@@ -46,7 +46,7 @@ NOTHING_MOVED: Final = Counts()
 
 
 class Tally:
-    """The counts of a run that goes on. Threads count too."""
+    """The counts of a run while it works. Thread-safe."""
 
     def __init__(self) -> None:
         self.counts = Counts()
@@ -58,7 +58,7 @@ class Tally:
             self.counts = replace(self.counts, bytes_read=self.counts.bytes_read + size)
 
     def copied(self, blob: Descriptor, targets: int) -> None:
-        """Count a blob that was read once and written to so many targets."""
+        """Count a blob that was read once and written to a number of targets."""
         with self._lock:
             counts = self.counts
             self.counts = replace(
@@ -77,16 +77,16 @@ class Tally:
             )
 
     def freed(self, blobs: int, size: int) -> None:
-        """Count what a store gave back."""
+        """Count blobs that a store has removed."""
         with self._lock:
             before = self.counts.freed or Amount()
             self.counts = replace(self.counts, freed=Amount(before.blobs + blobs, before.size + size))
 
 
 class Transfer:
-    """Moves blobs between the stores of a session.
+    """Transfers blobs between the stores of a session.
 
-    stop: when it is set, streams in flight end with Interrupted. sleep: waits so many seconds between attempts.
+    stop: once it is set, streams in flight end with Interrupted. sleep: waits a number of seconds before a retry.
     """
 
     def __init__(self, session: Session, stop: threading.Event, sleep: Callable[[float], Awaitable[None]]) -> None:
@@ -98,28 +98,28 @@ class Transfer:
         self.tally = Tally()
 
     def close(self) -> None:
-        """Give the threads back, after the streams in flight."""
+        """Release the threads, after the streams in flight."""
         self._threads.shutdown()
 
     async def mount(self, blob: Descriptor, origin: str, target: Location) -> bool:
-        """Mount a blob from repository `origin` of the target's store. False: it has to be copied."""
+        """Mount a blob from repository `origin` of the target's store. Return False if it has to be copied."""
         if not await self._session.destination(target).mount(blob, origin):
             return False
         self.tally.mounted(blob)
         return True
 
     async def copy(self, blob: Descriptor, source: Location, targets: Sequence[Location]) -> Failures:
-        """Copy a blob to all targets; return those that do not have it now, and why.
+        """Copy a blob to all targets; return the errors of those that failed.
 
-        What failed for a reason that may pass is tried again, `_ATTEMPTS` times in all, for the targets that need it.
-        A target that is a registry is asked for the blob afterwards: see storing.py.
+        Transient failures are retried, up to `_ATTEMPTS` attempts in all, for the targets that failed. A registry is
+        asked for the blob afterwards: see storing.py.
         """
         failures: dict[Location, MirrorsyncError] = {}
         pending = targets
         for attempt in range(1, _ATTEMPTS + 1):
             failures = dict(await self._copy_once(blob, source, pending))
             failures.update(await self._not_kept(blob, [target for target in pending if target not in failures]))
-            if attempt == _ATTEMPTS or not self._may_pass(failures, attempt):
+            if attempt == _ATTEMPTS or not self._is_worth_retrying(failures, attempt):
                 break
             pending = list(failures)
             try:
@@ -132,25 +132,25 @@ class Transfer:
         return failures
 
     def has_written(self, blob: Descriptor, target: Location) -> bool:
-        """Tell whether this run has copied a blob to a repository."""
+        """Return whether this run has copied a blob to a repository."""
         return (target, blob.digest) in self._written
 
-    def _may_pass(self, failures: Failures, attempt: int) -> bool:
+    def _is_worth_retrying(self, failures: Failures, attempt: int) -> bool:
         again = attempt < _ATTEMPTS_UNKEPT
-        return not self._stop.is_set() and any(_passes(error, unkept=again) for error in failures.values())
+        return not self._stop.is_set() and any(_is_transient(error, unkept=again) for error in failures.values())
 
     async def _pause(self, blob: Descriptor, failures: Failures, attempt: int) -> None:
-        """Wait before a blob is tried again, longer each time. Raises: Interrupted."""
+        """Wait before a blob is retried, longer each time. Raises: Interrupted."""
         delay = random.uniform(0, min(_LONGEST_PAUSE_SECONDS, 2.0 ** (attempt - 1)))  # noqa: S311 - no secret
         reason = "; ".join(dict.fromkeys(error.message for error in failures.values()))
         self._session.announce(Retrying(f"blob {blob.digest.short}", attempt, delay, reason))
         await self._sleep(delay)
 
     async def check_kept(self, content: Descriptor, target: Location) -> None:
-        """See that a registry has what it has just taken. Raises: NotKept when it has not, MirrorsyncError.
+        """Verify that a registry has the content that it has just accepted. Raises: NotKept, MirrorsyncError.
 
-        It is asked again a moment later: a registry that keeps several copies, or remembers what was absent, may not
-        know of a write at once.
+        It is asked a second time after a moment: a registry with several replicas, or with a cache of missing content,
+        may not know of a write at once.
         """
         repository = self._session.confirming(target)
         if repository is None or await repository.kept(content):
@@ -160,7 +160,7 @@ class Transfer:
             return
         what = "manifest" if content.is_manifest else "blob"
         raise NotKept(
-            f"the registry took {what} {content.digest.short} and does not have it, or not all of it",
+            f"the registry accepted {what} {content.digest.short}, but does not have it, or not all of it",
             place=Where(ref=content.digest),
         )
 
@@ -216,7 +216,7 @@ class Transfer:
             return dict.fromkeys(targets, error)
 
     def _verified(self, blob: Descriptor, source: Location, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Verify on the source's side: the destination, which takes the chunks, is not to blame for wrong ones."""
+        """Verify with errors located at the source: the destination, which reads the chunks, did not cause them."""
         with located("source", source):
             yield from VerifiedChunks(blob, self._watched(blob, chunks))
 
@@ -225,13 +225,13 @@ class Transfer:
         try:
             for chunk in chunks:
                 if self._stop.is_set():
-                    raise Interrupted("the run was told to stop")
+                    raise Interrupted("the run was stopped")
                 moved += len(chunk)
                 self._moved(blob, len(chunk))
                 yield chunk
         finally:
             if moved < blob.size:
-                # The next attempt starts from nothing, and progress must not count these bytes twice.
+                # The next attempt starts from the beginning, and progress must not count these bytes twice.
                 self._session.announce(BytesMoved(blob.digest, -moved))
 
     def _moved(self, blob: Descriptor, size: int) -> None:
@@ -239,6 +239,6 @@ class Transfer:
         self._session.announce(BytesMoved(blob.digest, size))
 
 
-def _passes(error: MirrorsyncError, *, unkept: bool) -> bool:
-    # Wrong content can be the work of something between here and the registry; a second reading tells.
+def _is_transient(error: MirrorsyncError, *, unkept: bool) -> bool:
+    # Wrong content may be caused by a proxy on the way; a second read tells.
     return error.transient or isinstance(error, IntegrityError) or (unkept and isinstance(error, NotKept))

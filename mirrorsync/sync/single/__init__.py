@@ -1,1 +1,1 @@
-"""What is done with one image or repository."""
+"""Verbs on one image or repository: inspect, list tags, delete."""

@@ -1,4 +1,4 @@
-"""Deleting one image: what is to be known before its plan can be made."""
+"""Delete one image: gather the facts for its plan."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ async def plan_delete(
     look_around: bool = False,
     clock: Callable[[], str] = now,
 ) -> Plan:
-    """Return the plan that deletes what a reference names; nothing is changed.
+    """Return the plan that deletes the tag or image of a reference; nothing is changed.
 
-    all_tags: delete the image with every tag that it has. look_around: find out what shares its digest even where that
-    does not matter. Raises: UsageError for a place that does not delete or a reference that names no image, NotFound,
-    StillUsed if more would go than was asked for.
+    all_tags: delete the image with all its tags. look_around: look up the tags and indexes that share its digest, even
+    if the deletion does not affect them. Raises: UsageError for a store that does not delete, or a reference without
+    tag and digest; NotFound; StillUsed if more would be deleted than requested.
     """
     check_reference(reference)
     created = clock()
@@ -51,7 +51,7 @@ async def plan_delete(
         sharing = await sharing_of(session, target, found.digest) if by_digest or look_around else None
         stays = await _attached(session, target, found.digest)
         if not isinstance(session.store(target.store), Sweeping):
-            stays = (*stays, *await _parts(session, target, found))
+            stays = (*stays, *await _children(session, target, found))
         text = f"delete {reference}"
         spec = SpecStamp(text, Digest.of(text.encode()))
         image = DeletionTarget(target, reference.tag, found.bare(), sharing, stays)
@@ -59,18 +59,18 @@ async def plan_delete(
 
 
 def check_reference(reference: Reference) -> None:
-    """See that a place deletes, and that the reference says what. Raises: UsageError."""
+    """Check that a store supports deletion, and that the reference names one image. Raises: UsageError."""
     transport = reference.location.transport
     if not transport.deletes:
         raise UsageError(
-            f"nothing can be deleted from {transport.scheme.rstrip(':')}",
-            remedy="a registry, an oci: layout and an oci-archive: delete; remove a file or directory with rm, and a "
-            "daemon's image with its own rmi",
+            f"deleting from {transport.scheme.rstrip(':')} is not supported",
+            remedy="it is for registries, oci: and oci-archive:; remove a file or directory with rm, and a daemon's "
+            "image with docker rmi or podman rmi",
         )
     if reference.tag is None and reference.digest is None:
         raise UsageError(
-            f"{reference} does not say which image",
-            remedy="name its tag or digest; `mirrorsync list-tags` shows the tags that are there",
+            f"{reference} has no tag or digest",
+            remedy="add the tag or digest of the image; `mirrorsync list-tags` shows the tags",
         )
 
 
@@ -78,11 +78,11 @@ async def _attached(session: Session, location: Location, digest: Digest) -> tup
     try:
         found = await attached(session.repository(location), digest)
     except (Denied, Unauthorized, NotFound, RegistryFailure):
-        return ()  # they stay in any case, and are told as far as they are known
+        return ()  # they stay in any case, and are reported as far as they are known
     return tuple(Related(one.kind, one.tag or f"{one.content.digest} {one.artifact_type}".rstrip()) for one in found)
 
 
-async def _parts(session: Session, location: Location, found: Descriptor) -> tuple[Related, ...]:
+async def _children(session: Session, location: Location, found: Descriptor) -> tuple[Related, ...]:
     if found.media_type not in media_types.INDEXES:
         return ()
     try:

@@ -1,4 +1,4 @@
-"""A look at one image where it is: what its reference names, without reading any layer."""
+"""Inspect one image: its manifest, config, layers, attachments and tags, without reading any layer."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from mirrorsync.sync.gather.roots import narrow
 from mirrorsync.sync.session import Session
 from mirrorsync.sync.suggest import absent
 
-_DEPTH: Final = 8  # indexes in indexes; nobody makes more than two
-# What is refused of the extras (tags, referrers) is told beside the image, and does not hide it (skopeo#726, #1230).
+_DEPTH: Final = 8  # indexes in indexes; real ones have two at most
+# If tags or referrers cannot be listed, this is a notice, and the image is still shown (skopeo#726, #1230).
 _ONLY_NOTICED: Final = (Denied, Unauthorized, NotFound, RegistryFailure)
 
 MemberKind = Literal["image", "index", "attestation", "other"]
@@ -41,7 +41,7 @@ MemberKind = Literal["image", "index", "attestation", "other"]
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One entry of an index. attests: the image that an attestation of buildkit is about, None for all others."""
+    """One entry of an index. attests: the image that an attestation of buildkit is about, None for other entries."""
 
     content: Descriptor
     kind: MemberKind
@@ -50,9 +50,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """One image, or an artifact that is kept like one.
+    """One image, or an artifact with an image manifest.
 
-    config: None when it is no image's, or cannot be read. layers: in order, as often as they are named.
+    config: None if it is not that of an image, or cannot be read. layers: in order, with repeats.
     """
 
     manifest: Manifest
@@ -61,17 +61,18 @@ class Inspected:
 
     @property
     def size(self) -> int:
-        """Bytes of its layers as they are stored, each counted once: what a pull has to read."""
+        """Bytes of its layers as they are stored, each counted once: the size of a pull."""
         return sum({layer.digest: layer.size for layer in self.layers}.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What there is at a reference.
+    """The result of inspecting a reference.
 
-    root: the manifest that it names, None when it names a repository without `latest`. members: the root's, when it is
-    an index. image: what is one image of it, None when it stands for several. attached: to the root and the image.
-    tags: of the repository, None when they were not asked for or are not told. notices: what could not be found out.
+    root: the manifest that it resolves to, None for a repository without `latest`. members: the entries of an index.
+    image: the selected image, None if the root is an index of several. attached: attachments of the root and the image.
+    tags: of the repository, None if they were not requested or could not be listed. notices: information that is
+    missing, and why.
     """
 
     reference: Reference
@@ -86,10 +87,10 @@ class Examination:
 async def examine(
     session: Session, reference: Reference, *, platform: Platform | None = None, tags: bool = True
 ) -> Examination:
-    """Look at an image, or at a repository's `latest` and its tags when the reference names no image.
+    """Inspect an image, or a repository's `latest` and its tags if the reference has no tag or digest.
 
-    platform: which image of an index is meant. tags: whether to list the repository's. Raises: NotFound when it is not
-    there, or has nothing for the platform; MirrorsyncError.
+    platform: of the image of an index. tags: whether to list the repository's tags. Raises: NotFound if the image does
+    not exist, or has no image for the platform; MirrorsyncError.
     """
     asked = reference.or_latest()
     notices: list[str] = []
@@ -102,9 +103,9 @@ async def examine(
     if root is None:
         if not listed:
             raise await absent(session, asked)
-        notices.append(f"there is no tag {LATEST}, so only the tags are shown")
+        notices.append(f"no tag {LATEST}; showing only the tags")
         return Examination(reference, None, tags=listed, notices=tuple(notices))
-    image = await _meant(session, asked, root, platform, notices)
+    image = await _selected(session, asked, root, platform, notices)
     inspected = await _inspect(session, asked.location, image, notices) if image is not None else None
     subjects = dict.fromkeys((root.digest, *((image.digest,) if image is not None else ())))
     found = [one for subject in subjects for one in await _attached(session, asked, subject, listed, notices)]
@@ -112,7 +113,7 @@ async def examine(
 
 
 async def find(session: Session, reference: Reference) -> Manifest:
-    """Return the manifest that a reference names; a repository stands for its `latest`. Raises: NotFound."""
+    """Return the manifest that a reference resolves to; the default tag is `latest`. Raises: NotFound."""
     asked = reference.or_latest()
     root = await _lookup(session, asked)
     if root is None:
@@ -121,10 +122,10 @@ async def find(session: Session, reference: Reference) -> Manifest:
 
 
 async def select(session: Session, reference: Reference, root: Manifest, platform: Platform | None) -> Manifest | None:
-    """Return the one image that is meant: the root, or that of an index for `platform`, or its only one.
+    """Return the selected image: the root, or that of an index for `platform`, or the only one of an index.
 
-    None when the root is an index of several and nothing says which. Raises: ContentNotFound when there is nothing for
-    the platform, UsageError when there are several images for it.
+    None if the root is an index of several and no platform is given. Raises: ContentNotFound if there is no image for
+    the platform, UsageError if there are several.
     """
     try:
         return await _select(session, reference.location, root, platform)
@@ -133,7 +134,7 @@ async def select(session: Session, reference: Reference, root: Manifest, platfor
 
 
 async def read_config(session: Session, source: Location, image: Manifest) -> bytes:
-    """Return the bytes of an image's config, verified. Raises: UsageError when it has none, IntegrityError."""
+    """Return the bytes of an image's config, verified. Raises: UsageError if it has no config, IntegrityError."""
     if image.media_type not in media_types.IMAGES:
         raise UsageError(f"a {image.media_type} has no config")
     config = image.blobs[0]
@@ -143,12 +144,12 @@ async def read_config(session: Session, source: Location, image: Manifest) -> by
 
 
 def members_of(index: Manifest) -> tuple[Member, ...]:
-    """Return the entries of an index, in order, as often as they stand there; none for what is no index."""
+    """Return the entries of an index, in order, with repeats; () for other manifests."""
     return tuple(_member(entry) for entry in index.entries)
 
 
 def is_image(manifest: Manifest) -> bool:
-    """Tell whether a manifest is that of a runnable image: its config is one. Charts and other artifacts are not."""
+    """Return whether a manifest is that of a runnable image, by its config. Charts and other artifacts are not."""
     return manifest.media_type in media_types.IMAGES and manifest.blobs[0].media_type in media_types.IMAGE_CONFIGS
 
 
@@ -161,10 +162,10 @@ async def _lookup(session: Session, reference: Reference) -> Manifest | None:
 
 
 async def _note_moved(session: Session, where: Location, tag: Tag, digest: Digest, notices: list[str]) -> None:
-    """A reference with tag and digest means the digest, as docker has it; who wrote it may not know that they part."""
+    """Notice if the tag of a reference with tag and digest differs: it means the digest, as in docker."""
     now = await session.repository(where).resolve(tag)
     if now is None:
-        notices.append(f"the tag {tag} is not there; the digest is")
+        notices.append(f"the tag {tag} does not exist; showing the digest")
     elif now.digest != digest:
         notices.append(f"the tag {tag} names another image now: {now.digest}")
 
@@ -174,16 +175,16 @@ async def _tags(session: Session, reference: Reference, notices: list[str]) -> t
         return tuple([tag async for tag in session.repository(reference.location).tags()])
     except RepositoryNotFound as error:
         if not reference.location.repository:
-            return ()  # what was found has no name, and so no tags
-        notices.append(f"its tags are not shown: {error.message}")
+            return ()  # the image has no name, and so no tags
+        notices.append(f"its tags cannot be listed: {error.message}")
     except _ONLY_NOTICED as error:
-        notices.append(f"its tags are not shown: {error.message}")
+        notices.append(f"its tags cannot be listed: {error.message}")
     return None
 
 
 async def _select(session: Session, source: Location, root: Manifest, platform: Platform | None) -> Manifest | None:
     if platform is not None and root.media_type not in media_types.INDEXES:
-        await narrow(session, source, root.descriptor, [platform])  # only sees that it is for this platform
+        await narrow(session, source, root.descriptor, [platform])  # only checks that it is for this platform
     for _ in range(_DEPTH):
         if root.media_type not in media_types.INDEXES:
             return root
@@ -194,7 +195,7 @@ async def _select(session: Session, source: Location, root: Manifest, platform: 
     raise IntegrityError(f"indexes are nested more than {_DEPTH} deep")
 
 
-async def _meant(
+async def _selected(
     session: Session, reference: Reference, root: Manifest, platform: Platform | None, notices: list[str]
 ) -> Manifest | None:
     try:
@@ -202,7 +203,7 @@ async def _meant(
     except ContentNotFound as error:
         if platform is not None:
             raise
-        notices.append(f"its only image is not shown: {error.message}")  # an index may stand alone (sparse)
+        notices.append(f"its only image cannot be shown: {error.message}")  # an index may be sparse
         return None
 
 
@@ -213,7 +214,7 @@ async def _inspect(session: Session, source: Location, image: Manifest, notices:
     raw = await read_config(session, source, image)
     try:
         return Inspected(image, ImageConfig.parse(raw), layers)
-    except IntegrityError as error:  # it is what its digest says, and was made so; the rest is worth showing
+    except IntegrityError as error:  # the config matches its digest but is invalid; the rest is still shown
         notices.append(error.message)
         return Inspected(image, None, layers)
 
@@ -224,19 +225,19 @@ async def _attached(
     try:
         return await attached(session.repository(reference.location), subject, None if tags is None else set(tags))
     except _ONLY_NOTICED as error:
-        notices.append(f"what refers to {subject.short} is not shown: {error.message}")
+        notices.append(f"the referrers of {subject.short} cannot be listed: {error.message}")
         return ()
 
 
 def _candidates(index: Manifest, platform: Platform | None) -> Sequence[Descriptor]:
-    """Return the images of an index that can be meant."""
+    """Return the images of an index for a platform, or all of them."""
     if platform is None:
         real = [member.content for member in members_of(index) if member.kind in ("image", "index")]
         return list({content.digest: content for content in real}.values())
     images = chosen(index, [platform])
     if len(images) > 1:
         digests = ", ".join(f"@{image.digest} ({_version(image)})" for image in images)
-        raise UsageError(f"there are {len(images)} images for {platform}", remedy=f"name one by its digest: {digests}")
+        raise UsageError(f"{len(images)} images for platform {platform}", remedy=f"name one by its digest: {digests}")
     return images
 
 

@@ -1,4 +1,4 @@
-"""The names of a place: the tags of a repository, or of all of them where several stand in one file or directory."""
+"""List the tags of a repository, or of all repositories of a store on disk."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Named(NamedTuple):
     tags: Sequence[Tag]
 
 
-async def list_names(session: Session, place: Location) -> tuple[list[Named], list[str]]:
-    """Return the tags of a repository, or of every repository of a place on disk, and its images without a name.
+async def list_names(session: Session, location: Location) -> tuple[list[Named], list[str]]:
+    """Return the tags of a repository, or of every repository of a store on disk, and its images without a name.
 
-    Raises: RepositoryNotFound when there is no such repository, ContentNotFound when there is no such file.
+    Raises: RepositoryNotFound if there is no such repository, ContentNotFound if the store has no images.
     """
-    store = session.store(place.store)
-    whole = not place.repository
-    names = [name async for name in store.repositories()] if whole else [place.repository]
+    store = session.store(location.store)
+    whole = not location.repository
+    names = [name async for name in store.repositories()] if whole else [location.repository]
     listed = []
     for name in names:
         try:
@@ -38,5 +38,5 @@ async def list_names(session: Session, place: Location) -> tuple[list[Named], li
         listed.append(Named(name, tags))
     unnamed = [written("", ref) for ref in await store.unnamed()] if whole and isinstance(store, HoldsUnnamed) else []
     if whole and not names and not unnamed:
-        raise ContentNotFound("there is no image in this place", place=Where(place.store), remedy="check its path")
+        raise ContentNotFound("the store has no images", place=Where(location.store), remedy="check its path")
     return listed, unnamed

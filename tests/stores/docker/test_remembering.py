@@ -29,7 +29,7 @@ from mirrorsync.sync.session import Session
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import noise
 from tests.stores.docker.parts import ONE, Plain, by_nix, opened, pulled, tarball, within
-from tests.sync.world import no_wait
+from tests.sync.in_memory import no_wait
 
 ARCHIVE, DAEMON = "docker-archive:", "docker-daemon:"
 LARGE = Plain((noise("large", 2_000_000) + bytes(1_000_000), *ONE.layers))

@@ -1,4 +1,4 @@
-"""What a destination holds under the name of an image that is wanted there."""
+"""The image at a destination under a wanted tag or digest."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from mirrorsync.oci.reference import Location
 from mirrorsync.sync.session import Session
 
 
-async def held_at(
+async def present_at(
     session: Session, target: Location, ref: Tag | Digest, root: Descriptor, source: Location
 ) -> Descriptor | None:
-    """Return what `ref` names at `target`, None when nothing.
+    """Return the manifest that `ref` names at `target`, None if there is no such tag or digest.
 
-    A place that keeps images in another form is asked whether it has the config of `root`, the wanted image of
-    `source`: it then counts as the same, and what else it may be is not known there.
+    A store that keeps images in another form is asked whether it has the config of `root`, the wanted image of
+    `source`: if so, its image counts as `root`; a different image there has no known digest.
     """
     converting = session.converting(target)
     if converting is None:

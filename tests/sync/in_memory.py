@@ -27,24 +27,24 @@ SOURCE, FIRST, SECOND = "source.example", "first.example", "second.example"
 
 
 def fill(store: MemoryStore, repository: str, tag: str, made: Image) -> None:
-    async def store_it() -> None:
-        there = store.repository(repository)
+    async def push() -> None:
+        target = store.repository(repository)
         for data in made.all_blobs().values():
-            await there.write(Descriptor.of(data, "application/octet-stream"), data)
+            await target.write(Descriptor.of(data, "application/octet-stream"), data)
         for manifest in made.manifests():
-            await there.put_manifest(Manifest.parse(manifest.raw, manifest.media_type))
-        await there.tag(Manifest.parse(made.raw, made.media_type), Tag(tag))
+            await target.put_manifest(Manifest.parse(manifest.raw, manifest.media_type))
+        await target.tag(Manifest.parse(made.raw, made.media_type), Tag(tag))
 
-    asyncio.run(store_it())
+    asyncio.run(push())
 
 
 async def no_wait(seconds: float) -> None:
-    """Wait for nothing."""
+    """Return at once, in place of a sleep."""
 
 
 @dataclass
-class World:
-    """A source and two destinations in memory, each with its record."""
+class InMemorySetup:
+    """A source and two destinations in memory, each with a log of its operations."""
 
     wanted: Mapping[str, Image]  # `repository:tag` at the source
     stores: dict[str, RecordingStore] = field(init=False)
@@ -93,16 +93,16 @@ class World:
 
         return asyncio.run(listed())
 
-    def holds(self, address: str, repository: str, made: Image) -> bool:
-        async def found() -> bool:
-            there = self.stores[address].inner.repository(repository)
+    def has_image(self, address: str, repository: str, made: Image) -> bool:
+        async def is_complete() -> bool:
+            target = self.stores[address].inner.repository(repository)
             blobs = [Descriptor.of(data, "application/octet-stream") for data in made.all_blobs().values()]
             manifests = [Manifest.parse(each.raw, each.media_type) for each in made.manifests()]
-            return all([await there.has(blob) for blob in blobs]) and all(
-                [await there.resolve(each.digest) for each in manifests]
+            return all([await target.has(blob) for blob in blobs]) and all(
+                [await target.resolve(each.digest) for each in manifests]
             )
 
-        return asyncio.run(found())
+        return asyncio.run(is_complete())
 
 
 GOOD, BAD = image([noise("good", 100)]), image([noise("bad", 100), noise("bad, and large", 1_500_000)])
