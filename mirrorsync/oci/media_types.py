@@ -10,7 +10,6 @@ OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 OCI_LAYER_GZIP: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 ANY_BYTES: Final = "application/octet-stream"
-OCI_EMPTY: Final = "application/vnd.oci.empty.v1+json"
 # The artifact manifest was withdrawn before image spec 1.1 was final; images made with the release candidates exist.
 OCI_ARTIFACT: Final = "application/vnd.oci.artifact.manifest.v1+json"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"

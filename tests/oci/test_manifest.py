@@ -16,13 +16,13 @@ from mirrorsync.oci.media_types import (
     DOCKER_MANIFEST,
     OCI_ARTIFACT,
     OCI_CONFIG,
-    OCI_EMPTY,
     OCI_INDEX,
     OCI_LAYER_GZIP,
     OCI_MANIFEST,
     SCHEMA_1,
 )
 
+EMPTY = "application/vnd.oci.empty.v1+json"
 FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 
 
@@ -116,7 +116,7 @@ def test_config_and_layers_of_an_image_are_listed_once_each() -> None:
 
 
 def test_an_image_may_have_no_layers_or_one_blob_as_config_and_layer() -> None:
-    empty = named("{}", OCI_EMPTY, 2)
+    empty = named("{}", EMPTY, 2)
     manifest = parse({**IMAGE, "config": empty, "layers": [empty], "artifactType": "application/example"})
     assert [blob.digest for blob in manifest.blobs] == digests("{}")
     assert manifest.artifact_type == "application/example"

@@ -94,10 +94,6 @@ class LayerCache:
         with suppress(UnicodeDecodeError):
             self._put("images", image_id, {"manifest": image.manifest.raw.decode(), "config": image.config.decode()})
 
-    def drop_image(self, image_id: Digest) -> None:
-        """Forget an image of a daemon."""
-        self._drop("images", image_id)
-
     def _get(self, kind: str, key: Digest) -> Mapping[str, Any]:
         """Return an entry. Raises: one of _UNREADABLE if there is no valid entry."""
         with self._path(kind, key).open("rb") as file:
