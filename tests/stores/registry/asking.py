@@ -69,7 +69,7 @@ class RecordedEvents:
 
     @property
     def notices(self) -> list[str]:
-        """The notices, with their places."""
+        """The notices, with the stores that they are about."""
         return [f"{event.where}: {event.message}" for event in self.events if isinstance(event, Noticed)]
 
     @property
@@ -109,11 +109,11 @@ class ClientHarness:
         return asyncio.run(run())
 
     def within(self, work: Callable[[WritableRepository], Awaitable[T]], name: str = "app") -> T:
-        """Do some work with a repository."""
+        """Run some work with a repository."""
         return self.run(lambda store: work(store.repository(name)))
 
     def resolve(self, reference: str, name: str = "app") -> Descriptor | None:
-        """Ask what a tag or digest is."""
+        """Resolve a tag or digest."""
         return self.within(lambda repository: repository.resolve(parse_ref(reference)), name)
 
     def tags(self, name: str = "app") -> list[str]:
@@ -125,7 +125,7 @@ class ClientHarness:
         return self.within(listed, name)
 
     def small(self, blob: Descriptor, name: str = "app") -> bytes:
-        """Read a blob as a question: the engine for questions."""
+        """Read a blob in one request: the engine for small requests."""
         return self.within(lambda repository: repository.read(blob), name)
 
     def large(self, blob: Descriptor, offset: int = 0, name: str = "app") -> bytes:
@@ -137,7 +137,7 @@ class ClientHarness:
         self.within(lambda repository: asyncio.to_thread(repository.put, blob, chunks), name)
 
     def write(self, data: bytes, name: str = "app") -> None:
-        """Write a blob as a question."""
+        """Write a blob in one request."""
         self.within(lambda repository: repository.write(described(data), data), name)
 
 

@@ -1,4 +1,4 @@
-"""Asking a destination everything that a plan may ask, and copying to it as people do."""
+"""Send a destination every request that a plan may need, and copy to it with the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.stores.registry.asking import ClientHarness, described
 
 
 def asking(harness: ClientHarness, name: str) -> list[object]:
-    """Ask for a tag, a blob (twice) and the tags; None and False are what is absent, and an absent list."""
+    """Ask for a tag, a blob (twice) and the tags; None and False mean absent, also for the list."""
 
     async def ask(store: Store) -> list[object]:
         assert isinstance(store, RegistryStore)
@@ -36,7 +36,7 @@ def asking(harness: ClientHarness, name: str) -> list[object]:
 
 
 def copied(mirrorsync: Mirrorsync, source: Unruly, to: str, password: str = PASSWORD, code: int = 0) -> str:
-    """Copy app:1 to an image, with a login of the environment; return what was said."""
+    """Copy app:1 to an image, with a login of the environment; return the output."""
     places = (f"docker://{source.host}/app:1", f"docker://{to}")
     words = ("--src-tls-verify=false", "--dest-tls-verify=false", "--dest-creds", USER)
     done = mirrorsync("copy", *words, *places, env={"MIRRORSYNC_DEST_PASSWORD": password}, code=code)
@@ -56,7 +56,7 @@ def spec(mirrorsync: Mirrorsync, source: Unruly, server: Unruly, prefix: str = "
 
 
 def holds(registry: TinyRegistry, name: str, made: Image, tag: str = "1") -> bool:
-    """Tell whether a registry has an image, every byte of it, under a tag."""
+    """Return whether a registry has every byte of an image, under a tag."""
     manifests = all(registry.manifests.get((name, one.digest), ("", b""))[1] == one.raw for one in made.manifests())
     blobs = all(registry.blobs.get((name, key)) == data for key, data in made.all_blobs().items())
     return manifests and blobs and registry.tags.get((name, tag)) == made.digest

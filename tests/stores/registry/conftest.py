@@ -13,13 +13,13 @@ from tests.stores.registry.asking import ClientHarness, Time
 
 @pytest.fixture
 def time() -> Time:
-    """Time that the client and the server share."""
+    """The clock that client and server share."""
     return Time()
 
 
 @pytest.fixture
 def tiny() -> TinyRegistry:
-    """What the server holds."""
+    """The registry behind the server."""
     return TinyRegistry()
 
 
@@ -38,7 +38,7 @@ def harness(server: Unruly, time: Time) -> ClientHarness:
 
 @pytest.fixture
 def source(request: pytest.FixtureRequest) -> Iterator[Unruly]:
-    """Another registry, which holds the IMAGE of the test's module as app:1."""
+    """Another registry, which has the IMAGE of the test's module as app:1."""
     registry = TinyRegistry()
     registry.hold("app", request.module.IMAGE, "1")
     with Unruly(registry) as running:

@@ -1,4 +1,4 @@
-"""Names can stand for any address: where a registry outside leads inside by a name, nothing is opened."""
+"""A name can resolve to any address: no connection to an internal one that an external registry leads to."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ELSEWHERE = ("203.0.113.5", "10.1.2.3", "2001:db8::1")
 
 
 def opened(home: str, url: str, address: str) -> bool:
-    """Tell whether a socket to an address is opened for a URL that the registry at `home` leads to."""
+    """Return whether a socket to an address is opened for a URL that the registry at `home` leads to."""
     refuses = Network(home, HostSettings(), {}).route(url).refuses
     assert refuses is not None
     family = 10 if ":" in address else 2
@@ -32,25 +32,25 @@ def opened(home: str, url: str, address: str) -> bool:
 
 
 @pytest.mark.parametrize("address", INSIDE)
-def test_a_name_that_leads_inside_opens_no_socket(address: str) -> None:
+def test_no_connection_to_an_internal_address_that_a_name_resolves_to(address: str) -> None:
     assert not opened(OUTSIDE, "https://storage.example/blob", address)
 
 
 @pytest.mark.parametrize("address", ELSEWHERE)
-def test_a_name_that_leads_anywhere_else_does(address: str) -> None:
+def test_external_addresses_are_connected_to(address: str) -> None:
     assert opened(OUTSIDE, "https://storage.example/blob", address)
 
 
 @pytest.mark.parametrize("address", INSIDE)
-def test_a_registry_that_is_inside_itself_may_lead_there(address: str) -> None:
+def test_an_internal_registry_may_redirect_to_internal_addresses(address: str) -> None:
     assert opened("127.0.0.1:5000", "https://storage.example/blob", address)
 
 
-def test_the_registrys_own_host_may_be_anywhere() -> None:
+def test_the_registrys_own_host_may_have_an_internal_address() -> None:
     assert Network(OUTSIDE, HostSettings(), {}).route(f"https://{OUTSIDE}/v2/").refuses is None
 
 
-def test_a_storage_on_this_machine_is_reached_from_a_registry_on_it() -> None:
+def test_a_registry_on_this_machine_may_redirect_to_a_storage_on_it() -> None:
     data = noise("inside", 1000)
     registry = TinyRegistry()
     registry.hold_blob("app", data)
@@ -59,7 +59,7 @@ def test_a_storage_on_this_machine_is_reached_from_a_registry_on_it() -> None:
         assert ClientHarness(server.host).small(described(data)) == data
 
 
-def test_it_is_said_which_host_leads_inside() -> None:
+def test_the_error_names_the_host_with_the_internal_address() -> None:
     network = Network(OUTSIDE, HostSettings(), {})
     error = network.inward("https://storage.example/blob?secret")
     assert isinstance(error, RegistryFailure)

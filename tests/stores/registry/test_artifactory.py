@@ -40,7 +40,7 @@ def server(artifactory: Artifactory) -> Iterator[Unruly]:
 
 
 @pytest.mark.parametrize("lists", [True, False], ids=["with a list", "without a list"])
-def test_a_tag_that_is_not_there_is_copied(
+def test_a_missing_tag_that_is_answered_with_403_is_copied(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, artifactory: Artifactory, lists: bool
 ) -> None:
     artifactory.lists = lists
@@ -49,7 +49,7 @@ def test_a_tag_that_is_not_there_is_copied(
     assert holds(artifactory.registry, "team/app", IMAGE)
 
 
-def test_a_spec_is_applied_and_then_nothing_is_to_do(
+def test_apply_copies_the_image_and_the_next_plan_is_empty(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, artifactory: Artifactory
 ) -> None:
     file = spec(mirrorsync, source, server)
@@ -58,10 +58,10 @@ def test_a_spec_is_applied_and_then_nothing_is_to_do(
     mirrorsync("plan", "--exit-code", file, code=0)
 
 
-def test_a_list_that_is_refused_is_no_word_that_there_are_no_tags(
+def test_a_denied_tag_list_does_not_mean_that_there_are_no_tags(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, artifactory: Artifactory
 ) -> None:
-    """A tag that has moved, beside one that is new, is seen at its destination all the same."""
+    """A moved tag next to a new one is still found at its destination."""
     assert isinstance(source.app, TinyRegistry)
     source.app.hold("app", IMAGE, "0", "1")
     artifactory.lists = False
@@ -73,8 +73,10 @@ def test_a_list_that_is_refused_is_no_word_that_there_are_no_tags(
     assert holds(artifactory.registry, "team/app", IMAGE, "1")
 
 
-def test_a_tag_that_is_listed_and_denied_is_denied(server: Unruly, artifactory: Artifactory, time: Time) -> None:
-    """Its list contradicts: the tag is there, and a policy keeps it back."""
+def test_a_denied_tag_that_is_in_the_tag_list_is_reported_as_denied(
+    server: Unruly, artifactory: Artifactory, time: Time
+) -> None:
+    """The tag list contradicts: the tag exists, and a policy of the registry denies it."""
     artifactory.registry.hold("team/app", OTHER, "1", "2")
     artifactory.denied = {"1"}
 
@@ -91,12 +93,12 @@ def test_a_tag_that_is_listed_and_denied_is_denied(server: Unruly, artifactory: 
     assert len(server.seen.of("GET", "/tags/list")) == 1, "the list is read once"
 
 
-def test_a_source_that_is_denied_is_denied(server: Unruly, time: Time) -> None:
+def test_a_denied_source_is_reported_as_denied(server: Unruly, time: Time) -> None:
     with pytest.raises(Denied):
         ClientHarness(server.host, LOGIN, time=time).resolve("1", "team/app")
 
 
-def test_a_push_that_is_denied_is_told_by_the_write(
+def test_a_denied_push_is_reported_by_the_write(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, artifactory: Artifactory
 ) -> None:
     artifactory.pushes = False
@@ -107,8 +109,8 @@ def test_a_push_that_is_denied_is_told_by_the_write(
 
 
 @pytest.mark.parametrize("password", [PASSWORD, "canary-wrong"], ids=["right", "wrong"])
-def test_with_basic_authentication_the_api_is_asked_once_whether_the_login_is_good(time: Time, password: str) -> None:
-    """A wrong password may be 403 too, where accounts are locked."""
+def test_with_basic_authentication_the_login_is_checked_once_at_the_api(time: Time, password: str) -> None:
+    """A wrong password can be answered with 403 too, if accounts are locked."""
     tiny = TinyRegistry(guard=basic_guard('Basic realm="Artifactory Realm"'))
     login = HostSettings(USER, Secret(password), plain_http=True)
     with Unruly(tiny) as basic:
@@ -127,8 +129,8 @@ def test_with_basic_authentication_the_api_is_asked_once_whether_the_login_is_go
         assert len([asked for asked in basic.seen.of("GET", "^/v2/$") if asked.authorization]) == 1
 
 
-def test_a_host_that_denies_everything_to_nobody_is_no_empty_one(server: Unruly, time: Time) -> None:
-    """Without a login that is known to be good, 403 means what it says."""
+def test_403_without_a_login_does_not_count_as_absent(server: Unruly, time: Time) -> None:
+    """Without a login that is known to be valid, 403 means denied."""
     with Unruly(TinyRegistry()) as closed:
         closed.fault("answer", "*", "/v2/.+", status=403)
         closed.fault("answer", "*", "/v2/$", status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
@@ -136,7 +138,7 @@ def test_a_host_that_denies_everything_to_nobody_is_no_empty_one(server: Unruly,
             asking(ClientHarness(closed.host, HostSettings(plain_http=True), time=time), "team/app")
 
 
-def test_the_registrys_own_name_of_a_scope_is_taken_once_and_remembered(
+def test_the_scope_of_the_challenge_is_requested_once_and_then_reused(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, artifactory: Artifactory
 ) -> None:
     artifactory.own_scopes = True
@@ -148,7 +150,7 @@ def test_the_registrys_own_name_of_a_scope_is_taken_once_and_remembered(
     assert len(asked) <= 4
 
 
-def test_scopes_that_are_no_repositorys_are_taken(server: Unruly, time: Time) -> None:
+def test_a_scope_that_does_not_name_a_repository_is_requested(server: Unruly, time: Time) -> None:
     """ECR public: the scope of every token is `aws`."""
     tiny = TinyRegistry()
     tiny.hold("team/app", IMAGE, "1")

@@ -1,4 +1,4 @@
-"""Who we are to a registry: challenges, tokens, and who gets to see credentials."""
+"""Authentication: challenges, tokens, and which hosts get credentials."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_token_is_fetched_once_for_each_scope_and_used_for_all_its_requests(
             assert asked.authorization == f"Bearer {token}"
 
 
-def test_who_has_no_credentials_gets_an_anonymous_token(
+def test_without_credentials_an_anonymous_token_is_used(
     server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     auth_service.anonymous = True
@@ -88,7 +88,9 @@ def test_who_has_no_credentials_gets_an_anonymous_token(
 
 
 @pytest.mark.parametrize("member", ["token", "access_token"])
-def test_a_token_has_two_names(server: Unruly, harness: ClientHarness, auth_service: AuthService, member: str) -> None:
+def test_a_token_is_read_from_either_of_its_two_fields(
+    server: Unruly, harness: ClientHarness, auth_service: AuthService, member: str
+) -> None:
     auth_service.extra = {"token": None}
     real = server.app
 
@@ -104,23 +106,23 @@ def test_a_token_has_two_names(server: Unruly, harness: ClientHarness, auth_serv
 
 
 BAD_TOKENS = {
-    "no json": b"<html>log in</html>",
-    "nothing": b"",
+    "not JSON": b"<html>log in</html>",
+    "empty body": b"",
     "a list": b"[]",
     "no token": b"{}",
     "an empty token": b'{"token": ""}',
     "two empty tokens": b'{"token": "", "access_token": ""}',
     "a number": b'{"token": 5}',
     "a line break": b'{"token": "a\\r\\nX-Evil: 1"}',
-    "beyond ascii": '{"token": "\u00e4"}'.encode(),
+    "not ASCII": '{"token": "\u00e4"}'.encode(),
     "a space": b'{"token": "a b"}',
-    "nested too deep": b'{"token": ' + b"[" * 100_000,
+    "nested too deeply": b'{"token": ' + b"[" * 100_000,
     "too large": b'{"token": "' + b"a" * 200_000 + b'"}',
 }
 
 
 @pytest.mark.parametrize("body", BAD_TOKENS.values(), ids=BAD_TOKENS)
-def test_what_is_no_token_is_refused(server: Unruly, harness: ClientHarness, body: bytes) -> None:
+def test_an_invalid_token_answer_is_rejected(server: Unruly, harness: ClientHarness, body: bytes) -> None:
     server.fault("answer", "*", "/token", status=200, body=body)
     with pytest.raises(RegistryFailure, match="token") as caught:
         harness.resolve("1")
@@ -129,7 +131,7 @@ def test_what_is_no_token_is_refused(server: Unruly, harness: ClientHarness, bod
 
 
 @pytest.mark.parametrize("lifetime", ["1e999", "-5", "0", "null", "true", '"300"', "1" + "0" * 400, "[]"])
-def test_an_odd_lifetime_of_a_token_is_none_to_trip_over(server: Unruly, harness: ClientHarness, lifetime: str) -> None:
+def test_an_invalid_token_lifetime_is_ignored(server: Unruly, harness: ClientHarness, lifetime: str) -> None:
     real = server.app
 
     def odd(asked: Asked) -> Reply:
@@ -144,7 +146,7 @@ def test_an_odd_lifetime_of_a_token_is_none_to_trip_over(server: Unruly, harness
 
 
 @pytest.mark.parametrize("lifetime", [60, 300, 3600, None])
-def test_a_token_is_renewed_before_it_ends(
+def test_a_token_is_renewed_before_it_expires(
     server: Unruly, harness: ClientHarness, auth_service: AuthService, time: Time, lifetime: float | None
 ) -> None:
     auth_service.lifetime = lifetime
@@ -157,11 +159,11 @@ def test_a_token_is_renewed_before_it_ends(
 
     harness.within(over_time)
     assert 3 <= len(auth_service.token_requests) <= 5
-    # Nobody ever showed a token that was over: beyond the first question, none was refused.
+    # No expired token was ever sent: after the first request, no token was rejected.
     assert len(server.seen.of("HEAD")) == 20
 
 
-def test_a_token_is_not_used_in_its_last_moments(
+def test_a_token_that_is_about_to_expire_is_not_used(
     server: Unruly, harness: ClientHarness, auth_service: AuthService, time: Time
 ) -> None:
     async def late(repository: WritableRepository) -> None:
@@ -173,7 +175,7 @@ def test_a_token_is_not_used_in_its_last_moments(
     assert len(auth_service.token_requests) == 2
 
 
-def test_a_wrong_clock_at_the_token_service_does_no_harm(
+def test_a_wrong_clock_of_the_token_service_is_ignored(
     server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     auth_service.extra = {"issued_at": "2001-01-01T00:00:00Z"}
@@ -186,7 +188,7 @@ def test_a_wrong_clock_at_the_token_service_does_no_harm(
     assert len(auth_service.token_requests) == 1
 
 
-def test_a_refused_token_is_renewed_once(server: Unruly, harness: ClientHarness, auth_service: AuthService) -> None:
+def test_a_rejected_token_is_renewed_once(server: Unruly, harness: ClientHarness, auth_service: AuthService) -> None:
     async def revoked(repository: WritableRepository) -> None:
         await repository.resolve(Tag("1"))
         auth_service.tokens.clear()
@@ -197,7 +199,7 @@ def test_a_refused_token_is_renewed_once(server: Unruly, harness: ClientHarness,
     assert len(server.seen.of("HEAD")) == 3
 
 
-def test_many_questions_with_one_refused_token_renew_it_once(
+def test_concurrent_requests_with_a_rejected_token_renew_it_once(
     server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     async def revoked(repository: WritableRepository) -> None:
@@ -210,7 +212,7 @@ def test_many_questions_with_one_refused_token_renew_it_once(
 
 
 @pytest.mark.parametrize("engine", ["questions", "bytes"])
-def test_a_registry_that_takes_no_token_is_not_asked_for_ever(
+def test_requests_end_if_the_registry_rejects_every_token(
     server: Unruly, harness: ClientHarness, auth_service: AuthService, tiny: TinyRegistry, engine: str
 ) -> None:
     tiny.guard = lambda asked: auth_service.refusal(["repository:app:pull"])
@@ -221,7 +223,7 @@ def test_a_registry_that_takes_no_token_is_not_asked_for_ever(
     assert caught.value.remedy
 
 
-def test_a_token_with_too_few_rights_is_asked_for_with_what_is_missing(
+def test_the_missing_scope_is_requested_after_insufficient_scope(
     server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     real = auth_service.guard
@@ -250,7 +252,7 @@ def tiny_of(server: Unruly) -> TinyRegistry:
     return open_registry
 
 
-def test_a_token_service_that_gives_less_than_was_asked_for_makes_no_loop(
+def test_a_token_service_that_grants_less_than_requested_causes_no_loop(
     server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     auth_service.grants = lambda scopes: []
@@ -259,7 +261,7 @@ def test_a_token_service_that_gives_less_than_was_asked_for_makes_no_loop(
     assert len(auth_service.token_requests) == 2
 
 
-def test_a_mount_asks_for_both_repositories_and_the_written_one_first(
+def test_a_mount_requests_scopes_for_both_repositories_and_the_written_one_first(
     server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     blob = described(next(iter(IMAGE.blobs.values())))
@@ -274,7 +276,7 @@ def test_a_mount_asks_for_both_repositories_and_the_written_one_first(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
-def test_a_mount_that_gets_no_token_is_a_copy(
+def test_a_mount_falls_back_to_a_copy_if_the_token_is_denied(
     server: Unruly, harness: ClientHarness, auth_service: AuthService, status: int
 ) -> None:
     server.fault("answer", "GET", "/token.*other", status=status)
@@ -285,7 +287,7 @@ def test_a_mount_that_gets_no_token_is_a_copy(
     assert harness.within(mounted, "new") is False
 
 
-def test_a_token_is_not_lent_to_another_scope(
+def test_a_token_is_not_used_for_another_scope(
     server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     async def all_of_it(store: Store) -> None:
@@ -309,7 +311,7 @@ def auth_file(tmp_path: Path, host: str, **entry: str) -> dict[str, str]:
     return {"REGISTRY_AUTH_FILE": str(path)}
 
 
-def test_an_identity_token_is_exchanged_with_post_and_goes_nowhere_else(
+def test_an_identity_token_is_exchanged_with_post_and_sent_only_to_the_token_service(
     server: Unruly, time: Time, auth_service: AuthService, tmp_path: Path
 ) -> None:
     harness = ClientHarness(server.host, PLAIN, auth_file(tmp_path, server.host, identitytoken=REFRESH), time)
@@ -321,7 +323,7 @@ def test_an_identity_token_is_exchanged_with_post_and_goes_nowhere_else(
 
 
 @pytest.mark.parametrize("status", [404, 405])
-def test_a_token_service_that_knows_no_post_is_asked_with_get(
+def test_a_token_service_without_post_is_asked_with_get(
     server: Unruly, time: Time, auth_service: AuthService, tmp_path: Path, status: int
 ) -> None:
     variables = auth_file(tmp_path, server.host, identitytoken=REFRESH, auth=basic().removeprefix("Basic "))
@@ -330,7 +332,7 @@ def test_a_token_service_that_knows_no_post_is_asked_with_get(
     assert [question.grant for question in auth_service.token_requests] == ["password"]
 
 
-def test_a_refresh_token_that_comes_with_a_token_is_used_from_then_on(
+def test_a_refresh_token_in_a_token_answer_is_used_from_then_on(
     server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     auth_service.extra = {"refresh_token": REFRESH}
@@ -343,7 +345,7 @@ def test_a_refresh_token_that_comes_with_a_token_is_used_from_then_on(
     assert [question.grant for question in auth_service.token_requests] == ["password", "refresh token"]
 
 
-def test_a_refresh_token_that_is_refused_later_gives_way_to_the_password(
+def test_falls_back_to_the_password_if_the_refresh_token_is_rejected(
     server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     auth_service.extra = {"refresh_token": "canary-of-no-use"}
@@ -357,7 +359,7 @@ def test_a_refresh_token_that_is_refused_later_gives_way_to_the_password(
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_token_service_in_trouble_is_asked_again(server: Unruly, harness: ClientHarness, status: int) -> None:
+def test_a_failing_token_service_is_retried(server: Unruly, harness: ClientHarness, status: int) -> None:
     server.fault("answer", "GET", "/token", hits=[1, 2], status=status)
     assert harness.resolve("1") is not None
     assert len(server.seen.of("GET", "/token")) == 3
@@ -365,14 +367,14 @@ def test_a_token_service_in_trouble_is_asked_again(server: Unruly, harness: Clie
 
 Use = Callable[[ClientHarness], object]
 USES: dict[str, Use] = {
-    "a question": lambda harness: harness.resolve("1"),
+    "a request": lambda harness: harness.resolve("1"),
     "reading": lambda harness: harness.large(described(LARGE)),
     "writing": lambda harness: harness.put(described(LARGE), pieces(LARGE)),
 }
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_a_wrong_password_is_said_with_what_to_do_and_never_shown(
+def test_a_wrong_password_is_reported_with_a_remedy_and_never_shown(
     server: Unruly, harness: ClientHarness, auth_service: AuthService, use: Use
 ) -> None:
     harness.settings = WRONG
@@ -386,7 +388,7 @@ def test_a_wrong_password_is_said_with_what_to_do_and_never_shown(
     assert len(auth_service.token_requests) == 1
 
 
-def test_a_wrong_password_is_not_tried_for_every_tag(
+def test_a_wrong_password_is_not_sent_for_every_tag(
     server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     harness.settings = WRONG
@@ -400,7 +402,7 @@ def test_a_wrong_password_is_not_tried_for_every_tag(
     assert len(auth_service.token_requests) == 1
 
 
-def test_a_wrong_password_for_basic_is_sent_once_for_each_question(
+def test_with_basic_authentication_a_wrong_password_is_sent_once_for_each_request(
     server: Unruly, harness: ClientHarness, tiny: TinyRegistry
 ) -> None:
     harness.settings = WRONG
@@ -410,7 +412,9 @@ def test_a_wrong_password_for_basic_is_sent_once_for_each_question(
     assert len(server.seen.of("HEAD")) == 1
 
 
-def test_who_may_not_is_told_so_and_not_to_check_the_password(server: Unruly, harness: ClientHarness) -> None:
+def test_missing_rights_are_reported_without_the_remedy_to_check_the_password(
+    server: Unruly, harness: ClientHarness
+) -> None:
     body = b'{"errors": [{"code": "DENIED", "message": "requested access to the resource is denied"}]}'
     server.fault("answer", pattern="/manifests/", status=403, body=body)
     with pytest.raises(Denied, match="requested access") as caught:
@@ -418,13 +422,13 @@ def test_who_may_not_is_told_so_and_not_to_check_the_password(server: Unruly, ha
     assert "right" in caught.value.remedy
 
 
-def test_a_token_that_runs_out_while_a_blob_is_uploaded_costs_one_more_attempt(
+def test_a_token_that_expires_during_an_upload_costs_one_more_attempt(
     server: Unruly, harness: ClientHarness, auth_service: AuthService, tiny: TinyRegistry
 ) -> None:
     blob = described(LARGE)
 
     def chunks() -> Iterator[bytes]:
-        auth_service.tokens.clear()  # after the request was authorised
+        auth_service.tokens.clear()  # after the Authorization header was determined
         yield from pieces(LARGE)
 
     async def written(repository: WritableRepository) -> None:
@@ -438,7 +442,7 @@ def test_a_token_that_runs_out_while_a_blob_is_uploaded_costs_one_more_attempt(
     assert len(auth_service.token_requests) == 2
 
 
-def test_a_token_that_runs_out_between_parts_is_renewed_and_no_part_is_sent_twice(
+def test_a_token_that_expires_between_parts_is_renewed_and_no_part_is_sent_twice(
     server: Unruly, harness: ClientHarness, auth_service: AuthService, tiny: TinyRegistry
 ) -> None:
     data = noise("parts", 3 * 1024 * 1024)

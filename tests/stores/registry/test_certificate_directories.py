@@ -1,4 +1,4 @@
-"""certs.d: a directory for each host with the authorities to trust and the certificate to show, as podman reads it."""
+"""certs.d: a directory for each host, with authorities and the client certificate, as podman reads it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def fill(directory: Path, papers: Papers, *, client: bool = False) -> Path:
     return directory
 
 
-def test_an_authority_in_the_directory_of_the_host_is_trusted(tmp_path: Path, papers: Papers) -> None:
+def test_an_authority_in_the_hosts_directory_is_trusted(tmp_path: Path, papers: Papers) -> None:
     with Unruly(holding(), tls=papers.server.server()) as server:
         with pytest.raises(TlsFailed, match="not trusted"):
             ask(server.host, HostSettings(), tmp_path)
@@ -75,15 +75,15 @@ def test_an_authority_in_the_directory_of_the_host_is_trusted(tmp_path: Path, pa
         ask(server.host, HostSettings(), tmp_path)
 
 
-def test_the_first_directory_that_is_there_is_the_one(tmp_path: Path, papers: Papers) -> None:
-    """As in containers/image: they are not put together."""
+def test_only_the_first_existing_directory_is_used(tmp_path: Path, papers: Papers) -> None:
+    """As in containers/image: directories are not merged."""
     (tmp_path / "a" / "h.example").mkdir(parents=True)
     fill(tmp_path / "b" / "h.example", papers)
     roots = (tmp_path / "none", tmp_path / "a", tmp_path / "b")
     assert directory_for("h.example", None, roots) == tmp_path / "a" / "h.example"
 
 
-def test_the_directory_of_another_port_is_another_hosts(tmp_path: Path, papers: Papers) -> None:
+def test_the_directory_of_another_port_is_not_used(tmp_path: Path, papers: Papers) -> None:
     with Unruly(holding(), tls=papers.server.server()) as server:
         fill(tmp_path / ROOT / "127.0.0.1", papers)
         fill(tmp_path / ROOT / f"{server.host}0", papers)
@@ -91,7 +91,7 @@ def test_the_directory_of_another_port_is_another_hosts(tmp_path: Path, papers: 
             ask(server.host, HostSettings(), tmp_path)
 
 
-def test_a_directory_that_is_chosen_takes_the_place_of_the_others(tmp_path: Path, papers: Papers) -> None:
+def test_a_chosen_directory_replaces_the_others(tmp_path: Path, papers: Papers) -> None:
     with Unruly(holding(), tls=papers.server.server()) as server:
         fill(tmp_path / ROOT / server.host, papers)
         (tmp_path / "empty").mkdir()
@@ -100,7 +100,7 @@ def test_a_directory_that_is_chosen_takes_the_place_of_the_others(tmp_path: Path
         ask(server.host, HostSettings(cert_dir=str(fill(tmp_path / "mine", papers))))
 
 
-def test_a_client_certificate_in_the_directory_is_shown(tmp_path: Path, papers: Papers) -> None:
+def test_a_client_certificate_in_the_directory_is_sent(tmp_path: Path, papers: Papers) -> None:
     with Unruly(holding(), tls=papers.server.server(clients_of=papers.authority.path)) as server:
         ask(server.host, HostSettings(cert_dir=str(fill(tmp_path / "both", papers, client=True))))
         with pytest.raises(TlsFailed) as caught:
@@ -109,7 +109,7 @@ def test_a_client_certificate_in_the_directory_is_shown(tmp_path: Path, papers: 
 
 
 @pytest.mark.parametrize("missing", ["client.key", "client.cert"])
-def test_half_of_a_pair_is_named(tmp_path: Path, papers: Papers, missing: str) -> None:
+def test_half_of_a_certificate_and_key_pair_is_reported(tmp_path: Path, papers: Papers, missing: str) -> None:
     directory = fill(tmp_path / "certs", papers, client=True)
     (directory / missing).unlink()
     with pytest.raises(TlsFailed, match=f"has no {missing}"):
@@ -117,19 +117,19 @@ def test_half_of_a_pair_is_named(tmp_path: Path, papers: Papers, missing: str) -
 
 
 @pytest.mark.parametrize("name", ["ca.crt", "client.cert"])
-def test_a_file_that_is_no_certificate_is_named(tmp_path: Path, papers: Papers, name: str) -> None:
+def test_a_file_that_is_not_a_certificate_is_reported(tmp_path: Path, papers: Papers, name: str) -> None:
     directory = fill(tmp_path / "certs", papers, client=True)
     (directory / name).write_text("no certificate")
     with pytest.raises(TlsFailed, match=f"{directory / name} cannot be used"):
         ask("127.0.0.1:1", HostSettings(cert_dir=str(directory)))
 
 
-def test_a_chosen_directory_that_is_gone_is_named(tmp_path: Path) -> None:
+def test_a_missing_chosen_directory_is_reported(tmp_path: Path) -> None:
     with pytest.raises(TlsFailed, match="gone: No such file"):
         ask("127.0.0.1:1", HostSettings(cert_dir=str(tmp_path / "gone")))
 
 
-def test_what_else_is_in_the_directory_does_not_matter(tmp_path: Path, papers: Papers) -> None:
+def test_other_files_in_the_directory_are_ignored(tmp_path: Path, papers: Papers) -> None:
     directory = fill(tmp_path / "certs", papers)
     for name in ("README", "old.crt.bak", "ca.pem", ".cert.swp"):
         (directory / name).write_text("no certificate")
@@ -137,7 +137,7 @@ def test_what_else_is_in_the_directory_does_not_matter(tmp_path: Path, papers: P
         ask(server.host, HostSettings(cert_dir=str(directory)))
 
 
-def test_every_store_finds_the_directories_of_the_home(tmp_path: Path, papers: Papers) -> None:
+def test_directories_below_the_home_are_found(tmp_path: Path, papers: Papers) -> None:
     with Unruly(holding(), tls=papers.server.server()) as server:
         fill(tmp_path / ROOT / server.host, papers)
 
@@ -147,5 +147,5 @@ def test_every_store_finds_the_directories_of_the_home(tmp_path: Path, papers: P
         asyncio.run(run())
 
 
-def test_the_systems_directories_are_podmans_and_dockers() -> None:
+def test_the_system_directories_are_those_of_podman_and_docker() -> None:
     assert certificate_roots({}) == (Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))

@@ -64,17 +64,17 @@ CHALLENGES = {
     "usual": ('Basic realm="here"',),
     "upper case": ('BASIC realm="here"',),
     "without a realm": ("Basic",),
-    "behind another, in one header": ('Negotiate, Basic realm="here"',),
-    "behind another, in another header": ("Negotiate", 'Basic realm="here"'),
-    "behind a token": ("Negotiate YII=, Basic realm=here",),
+    "after another, in one header": ('Negotiate, Basic realm="here"',),
+    "after another, in another header": ("Negotiate", 'Basic realm="here"'),
+    "after a token": ("Negotiate YII=, Basic realm=here",),
     "with a comma in its realm": ('Digest realm="a, Basic b", nonce="x", Basic realm="c"',),
     "before another": ('Basic realm="here", charset="UTF-8", NTLM',),
-    "beside a Bearer without a realm": ('Bearer service="x"', "Basic realm=x"),
+    "next to a Bearer without a realm": ('Bearer service="x"', "Basic realm=x"),
 }
 
 
 @pytest.mark.parametrize("challenges", CHALLENGES.values(), ids=CHALLENGES)
-def test_basic_is_found_among_other_challenges(
+def test_a_basic_challenge_is_found_among_other_challenges(
     server: Unruly, harness: ClientHarness, tiny: TinyRegistry, challenges: tuple[str, ...]
 ) -> None:
     tiny.guard = basic_guard(*challenges)
@@ -84,18 +84,18 @@ def test_basic_is_found_among_other_challenges(
 BEARERS = {
     "lower case": 'bearer realm="{realm}",service="tests",scope="{scope}"',
     "spaces": 'Bearer   realm = "{realm}" , service = "tests" , scope="{scope}"',
-    "names in capitals": 'Bearer REALM="{realm}",Service="tests",SCOPE="{scope}"',
+    "upper-case names": 'Bearer REALM="{realm}",Service="tests",SCOPE="{scope}"',
     "escaped": 'Bearer realm="{realm}",service="the \\"tests\\"",scope="{scope}"',
     "no scope": 'Bearer realm="{realm}",service="tests"',
     "no service": 'Bearer realm="{realm}"',
-    "beside Basic": 'Basic realm="x", Bearer realm="{realm}",service="tests",scope="{scope}"',
+    "next to Basic": 'Basic realm="x", Bearer realm="{realm}",service="tests",scope="{scope}"',
     "relative": 'Bearer realm="/token",service="tests"',
     "with a query": 'Bearer realm="{realm}?account=robot",service="tests"',
 }
 
 
 @pytest.mark.parametrize("challenge", BEARERS.values(), ids=BEARERS)
-def test_a_bearer_challenge_may_look_many_ways(
+def test_every_valid_form_of_a_bearer_challenge_is_parsed(
     server: Unruly, harness: ClientHarness, auth_service: AuthService, challenge: str
 ) -> None:
     auth_service.challenges = (challenge,)
@@ -118,9 +118,9 @@ def test_a_bearer_challenge_may_look_many_ways(
         ("Digest " + "a," * 3000,),
         ("Bearer a" + " " * 7900,),
     ],
-    ids=["none", "negotiate", "bearer alone", "an empty realm", "garbage", "quotes", "commas", "spaces"],
+    ids=["none", "negotiate", "only bearer", "an empty realm", "garbage", "quotes", "commas", "spaces"],
 )
-def test_a_refusal_without_a_challenge_that_can_be_met_is_unauthorized(
+def test_a_401_without_a_supported_challenge_is_reported_as_unauthorized(
     server: Unruly, harness: ClientHarness, tiny: TinyRegistry, challenges: tuple[str, ...]
 ) -> None:
     tiny.guard = basic_guard(*challenges, password="another")
@@ -130,7 +130,7 @@ def test_a_refusal_without_a_challenge_that_can_be_met_is_unauthorized(
     assert all(asked.authorization == "" for asked in server.seen.requests)
 
 
-def test_a_challenge_that_only_comes_with_the_api_is_remembered(
+def test_a_challenge_that_only_the_api_sends_is_used_for_other_requests(
     server: Unruly, harness: ClientHarness, tiny: TinyRegistry
 ) -> None:
     guard = basic_guard('Basic realm="here"')
@@ -139,7 +139,7 @@ def test_a_challenge_that_only_comes_with_the_api_is_remembered(
     assert harness.resolve("1") is not None
 
 
-def test_a_challenge_that_only_comes_with_the_question_is_met(
+def test_a_challenge_that_only_the_request_gets_is_answered(
     server: Unruly, harness: ClientHarness, tiny: TinyRegistry, auth_service: AuthService
 ) -> None:
     tiny.guard = lambda asked: None if asked.path == "/v2/" else auth_service.guard(asked)
@@ -150,7 +150,7 @@ def test_a_challenge_that_only_comes_with_the_question_is_met(
 ELSEWHERE = "localhost"  # the same machine under another name is another host
 
 
-def test_a_token_service_elsewhere_gets_no_credentials_and_the_operator_is_told_once(
+def test_a_token_service_on_another_host_gets_no_credentials_and_one_notice_says_so(
     server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     auth_service.anonymous = True
@@ -167,7 +167,7 @@ def test_a_token_service_elsewhere_gets_no_credentials_and_the_operator_is_told_
     assert "realm_hosts" in notice
 
 
-def test_a_token_service_elsewhere_gets_no_identity_token(
+def test_a_token_service_on_another_host_gets_no_identity_token(
     server: Unruly, time: Time, auth_service: AuthService, tmp_path: Path
 ) -> None:
     auth_service.anonymous = True
@@ -177,7 +177,7 @@ def test_a_token_service_elsewhere_gets_no_identity_token(
     assert [(question.method, question.grant) for question in auth_service.token_requests] == [("GET", "anonymous")]
 
 
-def test_a_token_service_that_the_spec_names_gets_credentials(
+def test_a_token_service_named_in_realm_hosts_gets_credentials(
     server: Unruly, time: Time, auth_service: AuthService
 ) -> None:
     auth_service.realm = f"http://{ELSEWHERE}:{server.port}/token"
@@ -198,7 +198,7 @@ def test_a_token_service_that_the_spec_names_gets_credentials(
         "http://127.0.0.1:99999/token",
     ],
 )
-def test_a_realm_that_leads_nowhere_is_a_failure(
+def test_an_invalid_realm_is_reported(
     server: Unruly, harness: ClientHarness, auth_service: AuthService, realm: str
 ) -> None:
     auth_service.realm = realm
@@ -209,7 +209,7 @@ def test_a_realm_that_leads_nowhere_is_a_failure(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_question_for_a_token_is_not_redirected(server: Unruly, harness: ClientHarness, status: int) -> None:
+def test_redirects_of_a_token_request_are_not_followed(server: Unruly, harness: ClientHarness, status: int) -> None:
     with Unruly(lambda asked: Reply(200, {}, b'{"token": "x"}')) as other:
         headers = {"Location": f"{other.url}/token"}
         server.fault("answer", "GET", "/token", status=status, headers=headers)
@@ -218,7 +218,7 @@ def test_a_question_for_a_token_is_not_redirected(server: Unruly, harness: Clien
         assert not other.seen.requests
 
 
-def test_a_token_service_that_is_down_is_named(
+def test_the_error_names_an_unreachable_token_service(
     server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     auth_service.realm = "http://127.0.0.1:1/token?secret=canary"

@@ -1,4 +1,4 @@
-"""How many connections are open at a time, and that none is left behind."""
+"""The number of open connections, and that all are released."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def crowd(limit: int | None) -> ClientHarness:
 
 
 @pytest.mark.parametrize(("limit", "questions"), [(3, 1), (4, 2), (8, 4), (16, 8), (None, 32)])
-def test_questions_reading_and_writing_together_stay_within_the_limit(
+def test_all_requests_together_stay_within_the_connection_limit(
     tiny: TinyRegistry, server: Unruly, limit: int | None, questions: int
 ) -> None:
     tiny.hold("app", IMAGE, "1")
     tiny.hold_blob("app", DATA)
-    # A question is answered when as many are there as may be: fewer at a time would end in a broken barrier.
+    # A request is answered once the limit is reached: fewer at a time would end in a broken barrier.
     together = threading.Barrier(questions, timeout=20)
     server.fault("wait", "HEAD", "/manifests/", arrived=together.wait)
     harness = crowd(limit)
@@ -47,7 +47,7 @@ def test_questions_reading_and_writing_together_stay_within_the_limit(
     assert server.seen.most_open <= (limit or 48)
 
 
-def test_connections_are_used_again(tiny: TinyRegistry, server: Unruly) -> None:
+def test_connections_are_reused(tiny: TinyRegistry, server: Unruly) -> None:
     tiny.hold("app", IMAGE, "1")
     tiny.hold_blob("app", DATA)
     harness = crowd(None)
@@ -64,7 +64,7 @@ def test_connections_are_used_again(tiny: TinyRegistry, server: Unruly) -> None:
     assert server.seen.connections == 3
 
 
-def test_a_reader_that_stops_in_the_middle_gives_its_connection_back(tiny: TinyRegistry, server: Unruly) -> None:
+def test_a_reader_that_stops_in_the_middle_releases_its_connection(tiny: TinyRegistry, server: Unruly) -> None:
     large = noise("large", 5_000_000)
     tiny.hold_blob("app", large)
     harness = crowd(4)  # one connection for reading
@@ -82,7 +82,7 @@ def test_a_reader_that_stops_in_the_middle_gives_its_connection_back(tiny: TinyR
 
 
 @pytest.mark.parametrize("fault", ["answer", "cut", "hang_up"])
-def test_a_failure_gives_its_connection_back(tiny: TinyRegistry, server: Unruly, fault: str) -> None:
+def test_a_failed_request_releases_its_connection(tiny: TinyRegistry, server: Unruly, fault: str) -> None:
     tiny.hold_blob("app", DATA)
     details: dict[str, dict[str, Any]] = {
         "answer": {"status": 403, "body": b"x" * 300_000},

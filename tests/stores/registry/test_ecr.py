@@ -1,4 +1,4 @@
-"""ECR: repositories that have to be created by hand, and limits that it tells in statuses of its own."""
+"""ECR: repositories that must be created by hand, and rate limits in unusual statuses."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def harness(server: Unruly, time: Time) -> ClientHarness:
     return ClientHarness(server.host, HostSettings(USER, Secret(PASSWORD), plain_http=True), time=time)
 
 
-def test_a_repository_that_does_not_exist_is_named_with_what_creates_it(
+def test_a_missing_repository_is_reported_with_the_command_that_creates_it(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly
 ) -> None:
-    said = copied(mirrorsync, source, f"{server.host}/new:1", code=1)
-    assert "does not exist in the registry with id" in said
-    assert "aws ecr create-repository --repository-name NAME" in said
+    output = copied(mirrorsync, source, f"{server.host}/new:1", code=1)
+    assert "does not exist in the registry with id" in output
+    assert "aws ecr create-repository --repository-name NAME" in output
 
 
-def test_create_repository_says_that_it_cannot_do_it(mirrorsync: Mirrorsync, source: Unruly, server: Unruly) -> None:
+def test_create_repository_is_reported_as_unsupported(mirrorsync: Mirrorsync, source: Unruly, server: Unruly) -> None:
     server.fault("answer", "POST", "/api/", status=404)
     done = mirrorsync("apply", spec(mirrorsync, source, server, create_repository=True), code=1)
     assert "create_repository uses the API of Harbor" in done.err
@@ -54,16 +54,16 @@ def test_create_repository_says_that_it_cannot_do_it(mirrorsync: Mirrorsync, sou
     assert len(server.seen.of("POST", "/api/")) == 1
 
 
-def test_a_repository_that_exists_is_filled(mirrorsync: Mirrorsync, source: Unruly, server: Unruly, ecr: Ecr) -> None:
+def test_an_image_is_copied_to_an_existing_repository(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, ecr: Ecr
+) -> None:
     ecr.repositories.add("new")
     copied(mirrorsync, source, f"{server.host}/new:1")
     assert holds(ecr.registry, "new", IMAGE)
 
 
 @pytest.mark.parametrize("status", [400, 403, 429])
-def test_too_many_requests_are_made_again_after_a_while(
-    server: Unruly, harness: ClientHarness, ecr: Ecr, status: int
-) -> None:
+def test_toomanyrequests_is_retried_after_a_wait(server: Unruly, harness: ClientHarness, ecr: Ecr, status: int) -> None:
     ecr.repositories.add("app")
     ecr.registry.hold("app", IMAGE, "1")
     blob = described(b"a large one" * 200_000)
@@ -79,7 +79,7 @@ def test_too_many_requests_are_made_again_after_a_while(
 
 
 @pytest.mark.parametrize("status", [400, 403])
-def test_too_many_requests_for_good_are_a_rate_limit(
+def test_endless_toomanyrequests_is_reported_as_a_rate_limit(
     server: Unruly, harness: ClientHarness, ecr: Ecr, status: int
 ) -> None:
     ecr.repositories.add("app")
@@ -93,8 +93,10 @@ def test_too_many_requests_for_good_are_a_rate_limit(
         harness.tags("app")
 
 
-def test_too_many_requests_at_a_destination_are_no_absent_tag(server: Unruly, harness: ClientHarness, ecr: Ecr) -> None:
-    """403 counts as absent there, unless something else is meant."""
+def test_toomanyrequests_at_a_destination_does_not_count_as_absent(
+    server: Unruly, harness: ClientHarness, ecr: Ecr
+) -> None:
+    """403 counts as absent there, unless its code has another meaning."""
     from mirrorsync.stores.base import Store
     from mirrorsync.stores.registry.store import RegistryStore
 
@@ -109,7 +111,7 @@ def test_too_many_requests_at_a_destination_are_no_absent_tag(server: Unruly, ha
     harness.run(ask)
 
 
-def test_a_list_of_more_than_it_gives_at_once_is_read_without_a_number_and_then_never_with_one(
+def test_a_list_is_requested_without_a_page_size_after_one_was_rejected(
     server: Unruly, harness: ClientHarness, ecr: Ecr
 ) -> None:
     ecr.repositories |= {"app", "other"}

@@ -1,4 +1,4 @@
-"""Proxies and CDNs that compress what was asked for as it is: what is inside is read, and no more than it may be."""
+"""Proxies and CDNs that compress although identity was requested: content is decoded, up to its limit."""
 
 from __future__ import annotations
 
@@ -40,16 +40,14 @@ def held(tiny: TinyRegistry) -> None:
 
 
 @pytest.mark.parametrize("coding", UNDONE)
-def test_a_manifest_that_a_cdn_compresses_is_what_is_inside(
-    server: Unruly, harness: ClientHarness, coding: str
-) -> None:
+def test_a_manifest_that_a_cdn_compresses_is_decoded(server: Unruly, harness: ClientHarness, coding: str) -> None:
     server.fault("compress", "*", "/manifests/", coding=coding)
     assert harness.resolve("1") == ROOT.descriptor
     assert harness.within(lambda repository: repository.manifest(ROOT.descriptor)).raw == IMAGE.raw
 
 
 @pytest.mark.parametrize("coding", UNDONE)
-def test_lists_that_a_cdn_compresses_are_read(
+def test_lists_that_a_cdn_compresses_are_decoded(
     server: Unruly, harness: ClientHarness, tiny: TinyRegistry, coding: str
 ) -> None:
     signature = tiny.hold("app", artifact(IMAGE, b"signed"))
@@ -59,7 +57,7 @@ def test_lists_that_a_cdn_compresses_are_read(
     assert found.digest == signature.digest
 
 
-def test_a_token_that_a_cdn_compresses_is_read(server: Unruly, tiny: TinyRegistry, harness: ClientHarness) -> None:
+def test_a_token_that_a_cdn_compresses_is_decoded(server: Unruly, tiny: TinyRegistry, harness: ClientHarness) -> None:
     auth_service = AuthService(f"{server.url}/token")
     tiny.guard = auth_service.guard
     server.app = with_tokens(tiny, auth_service)
@@ -69,9 +67,7 @@ def test_a_token_that_a_cdn_compresses_is_read(server: Unruly, tiny: TinyRegistr
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd"])
-def test_a_coding_that_cannot_be_undone_is_refused_by_its_name(
-    server: Unruly, harness: ClientHarness, coding: str
-) -> None:
+def test_an_unsupported_coding_is_rejected_by_name(server: Unruly, harness: ClientHarness, coding: str) -> None:
     server.fault("compress", "GET", "/manifests/|/tags/", coding=coding)
     for ask in (harness.tags, lambda: harness.within(lambda repository: repository.manifest(ROOT.descriptor))):
         with pytest.raises(RegistryFailure, match=coding) as caught:
@@ -81,7 +77,7 @@ def test_a_coding_that_cannot_be_undone_is_refused_by_its_name(
 
 
 @pytest.mark.parametrize("label", ["gzip", "br", "aws-chunked", "utf-8", "identity", "gzip, gzip, gzip", "x" * 5000])
-def test_what_is_called_compressed_and_is_not_is_taken_as_it_is(
+def test_an_uncompressed_answer_that_is_declared_compressed_is_read_unchanged(
     server: Unruly, harness: ClientHarness, label: str
 ) -> None:
     server.fault("headers", "*", "/manifests/|/tags/", change={"Content-Encoding": label})
@@ -90,7 +86,7 @@ def test_what_is_called_compressed_and_is_not_is_taken_as_it_is(
     assert harness.tags() == ["1", "2"]
 
 
-def test_a_refusal_that_a_cdn_compresses_is_read_too(server: Unruly, harness: ClientHarness) -> None:
+def test_an_error_answer_that_a_cdn_compresses_is_decoded(server: Unruly, harness: ClientHarness) -> None:
     body = gzip.compress(json.dumps({"errors": [{"code": "DENIED", "message": "it is so"}]}).encode())
     server.fault("answer", "GET", "/tags/", status=403, headers={"Content-Encoding": "gzip"}, body=body)
     with pytest.raises(MirrorsyncError, match="it is so"):
@@ -98,10 +94,10 @@ def test_a_refusal_that_a_cdn_compresses_is_read_too(server: Unruly, harness: Cl
 
 
 @pytest.mark.parametrize("coding", [*UNDONE, "no coding"])
-def test_a_length_that_a_head_takes_from_the_compressed_form_is_not_the_manifests(
+def test_the_compressed_length_in_a_head_is_not_used_as_the_size_of_the_manifest(
     server: Unruly, harness: ClientHarness, coding: str
 ) -> None:
-    """Harbor behind a compressing proxy (oras-go#1176): no image may fail for it, nor look changed."""
+    """Harbor behind a compressing proxy (oras-go#1176): no image may fail for that, or look changed."""
     change = {"Content-Length": str(len(IMAGE.raw) // 2)}
     if coding == "no coding":
         server.fault("headers", "HEAD", "/manifests/", change=change)
@@ -116,7 +112,7 @@ def test_a_length_that_a_head_takes_from_the_compressed_form_is_not_the_manifest
     assert harness.within(read).descriptor == ROOT.descriptor
 
 
-def test_a_manifest_that_becomes_too_large_is_refused_before_it_is(server: Unruly, harness: ClientHarness) -> None:
+def test_a_manifest_that_decodes_to_too_many_bytes_is_rejected(server: Unruly, harness: ClientHarness) -> None:
     bomb = gzip.compress(b" " * (64 * MAX_MANIFEST_BYTES), 9)
     headers = {"Content-Type": OCI_MANIFEST, "Content-Encoding": "gzip"}
     server.fault("answer", "GET", "/manifests/", status=200, headers=headers, body=bomb)
@@ -124,7 +120,7 @@ def test_a_manifest_that_becomes_too_large_is_refused_before_it_is(server: Unrul
         harness.within(lambda repository: repository.manifest(ROOT.descriptor))
 
 
-def test_a_bomb_is_undone_no_further_than_it_may_go() -> None:
+def test_a_decompression_bomb_is_decoded_up_to_the_limit() -> None:
     bomb = gzip.compress(gzip.compress(b"\0" * 2**28, 9), 9)
     assert undone_whole(bomb, ("gzip", "gzip"), 1000) == (b"\0" * 1000, False)
     assert max(len(piece) for piece in undone([bomb], ("gzip", "gzip"))) <= 256 * 1024
@@ -132,7 +128,7 @@ def test_a_bomb_is_undone_no_further_than_it_may_go() -> None:
 
 @pytest.mark.parametrize("size", [1, 7, 4096])
 @pytest.mark.parametrize("coded", [("gzip",), ("deflate",), ("deflate", "gzip")])
-def test_pieces_of_any_size_come_to_the_same(size: int, coded: tuple[str, ...]) -> None:
+def test_pieces_of_any_size_decode_to_the_same_content(size: int, coded: tuple[str, ...]) -> None:
     data = TEXT[:50_000] + noise("rest", 5000)
     body = data
     for coding in coded:
@@ -141,7 +137,7 @@ def test_pieces_of_any_size_come_to_the_same(size: int, coded: tuple[str, ...]) 
     assert b"".join(undone(pieces, coded)) == data
 
 
-def test_what_is_cut_or_is_no_such_coding_is_told_apart() -> None:
+def test_truncated_and_wrongly_declared_content_are_distinguished() -> None:
     body = gzip.compress(TEXT)
     with pytest.raises(EOFError):
         list(undone([body[:-9]], ("gzip",)))
@@ -160,14 +156,14 @@ def test_what_is_cut_or_is_no_such_coding_is_told_apart() -> None:
         ("deflate, br", ("deflate", "br")),
     ],
 )
-def test_which_codings_a_header_names(header: str, expected: tuple[str, ...]) -> None:
+def test_the_codings_of_a_header_are_parsed(header: str, expected: tuple[str, ...]) -> None:
     assert codings(header) == expected
 
 
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("coding", UNDONE)
-@pytest.mark.parametrize("data", [b"", b"{}", TEXT[:500], LARGE], ids=["nothing", "tiny", "small", "large"])
-def test_a_blob_that_a_cdn_compresses_is_what_is_inside(
+@pytest.mark.parametrize("data", [b"", b"{}", TEXT[:500], LARGE], ids=["empty", "tiny", "small", "large"])
+def test_a_blob_that_a_cdn_compresses_is_decoded(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness, read: Read, coding: str, data: bytes
 ) -> None:
     tiny.hold_blob("app", data)
@@ -177,7 +173,7 @@ def test_a_blob_that_a_cdn_compresses_is_what_is_inside(
 
 @pytest.mark.parametrize("coding", ["br", "zstd"])
 @pytest.mark.parametrize("read", READERS)
-def test_a_blob_in_a_coding_that_cannot_be_undone_is_refused_by_its_name(
+def test_a_blob_in_an_unsupported_coding_is_rejected_by_name(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness, read: Read, coding: str
 ) -> None:
     tiny.hold_blob("app", LARGE)
@@ -187,7 +183,7 @@ def test_a_blob_in_a_coding_that_cannot_be_undone_is_refused_by_its_name(
 
 
 def twice(harness: ClientHarness, *blobs: Descriptor) -> list[bytes | str]:
-    """Read blobs as the engine does: again after content that was wrong."""
+    """Read blobs as the engine does: again after wrong content."""
 
     async def read(repository: WritableRepository) -> list[bytes | str]:
         came: list[bytes | str] = []
@@ -206,7 +202,7 @@ def twice(harness: ClientHarness, *blobs: Descriptor) -> list[bytes | str]:
     return harness.within(read)
 
 
-def test_without_a_length_both_are_tried_and_what_was_right_is_remembered(
+def test_without_a_length_both_forms_are_tried_and_the_right_one_is_remembered(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness
 ) -> None:
     other = TEXT + b"another"
@@ -216,7 +212,7 @@ def test_without_a_length_both_are_tried_and_what_was_right_is_remembered(
     assert twice(harness, described(LARGE), described(other)) == ["wrong", LARGE, other]
 
 
-def test_without_a_length_a_layer_that_is_called_compressed_is_found_too(
+def test_without_a_length_a_layer_that_is_declared_compressed_is_read(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness
 ) -> None:
     layers = [gzip.compress(TEXT, mtime=number) for number in (1, 2)]
@@ -227,12 +223,12 @@ def test_without_a_length_a_layer_that_is_called_compressed_is_found_too(
     server.fault("compress", "GET", f"/blobs/{described(TEXT).digest}", coding="gzip", sized=False)
     tiny.hold_blob("app", TEXT)
     mislabelled = [described(data) for data in layers]
-    # One host with both habits: what was learned from one blob costs the next one an attempt, and never the blob.
+    # One host that does both: the form of one blob costs the next one an attempt, and never fails it.
     assert twice(harness, mislabelled[0], described(TEXT), mislabelled[1])[-1] in (layers[1], "wrong")
 
 
 @pytest.mark.parametrize("at", [0, 1, 5000, 100_000])
-def test_a_compressed_blob_that_breaks_off_is_read_on_without_a_byte_twice(
+def test_an_interrupted_compressed_blob_is_resumed_without_duplicate_bytes(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness, at: int
 ) -> None:
     tiny.hold_blob("app", LARGE)

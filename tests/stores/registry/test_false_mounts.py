@@ -1,4 +1,4 @@
-"""Registries that say they mounted a blob and have not (manifest-tool#98), or that lose one: it is copied."""
+"""Registries that claim to have mounted a blob (manifest-tool#98), or that lose one: it is copied."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.parts.images import digest, image, noise
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
 from tests.parts.unruly import Unruly
 from tests.stores.registry.asking import RecordedEvents
-from tests.stores.registry.test_whole_road import Road
+from tests.stores.registry.test_misbehaving_registries import Road
 
 SHARED = [noise(f"a layer of all, {number}", 3000) for number in range(3)]
 IMAGES = {name: image([*SHARED, noise(name, 500)]) for name in ("app", "other", "third", "fourth")}
@@ -38,7 +38,7 @@ def mounts(road: Road) -> int:
     return len(road.targets[0].seen.of("POST", "mount="))
 
 
-def test_a_mount_that_was_made_is_asked_for_once(road: Road) -> None:
+def test_a_successful_mount_is_requested_once(road: Road) -> None:
     lands(road)
     assert mounts(road) == 3 * len(SHARED)
     for name in list(IMAGES)[1:]:
@@ -47,18 +47,18 @@ def test_a_mount_that_was_made_is_asked_for_once(road: Road) -> None:
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_a_mount_that_was_not_made_is_a_copy_and_the_host_is_asked_for_no_more_of_them(road: Road, deep: bool) -> None:
+def test_a_false_mount_falls_back_to_a_copy_and_mounts_are_disabled_for_the_host(road: Road, deep: bool) -> None:
     road.targets[0].fault("answer", "POST", "mount=", status=201)
     road.deep = deep
     lands(road)
-    # Those that are on their way already when the first turns out to be none.
+    # Mounts that are in flight when the first turns out to be false.
     assert 1 <= mounts(road) <= 3 * len(SHARED)
     plan, _ = road.go()
     assert plan.steps == ()
 
 
-def test_after_one_false_mount_no_other_is_tried(road: Road) -> None:
-    """The images come one after the other, each in a repository of its own."""
+def test_after_a_false_mount_no_other_mount_is_tried(road: Road) -> None:
+    """The images are copied one after the other, each to a repository of its own."""
     road.targets[0].fault("answer", "POST", "mount=", status=201)
     source, target = road.source.app, road.held[0]
     assert isinstance(source, TinyRegistry)
@@ -70,13 +70,13 @@ def test_after_one_false_mount_no_other_is_tried(road: Road) -> None:
     road.mirrors = [f"{road.source.host}/app:1", *(f"{road.source.host}/many{number}:1" for number in range(len(many)))]
     _, report = road.go()
     assert report.exit_code == ExitCode.DONE
-    # 64 questions are under way at a time; the rest of 160 is copied without asking.
+    # 64 requests are in flight at a time; the rest of 160 is copied without a mount.
     assert mounts(road) <= 64
 
 
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("deep", [False, True])
-def test_a_blob_that_is_mounted_for_a_head_and_not_for_a_manifest_is_copied(
+def test_a_mounted_blob_that_head_confirms_and_the_manifest_put_rejects_is_copied(
     road: Road, deep: bool, named: bool
 ) -> None:
     server, held = road.targets[0], road.held[0]
@@ -96,7 +96,7 @@ def test_a_blob_that_is_mounted_for_a_head_and_not_for_a_manifest_is_copied(
         lands(road)
 
 
-def test_a_blob_that_is_collected_as_garbage_while_the_run_goes_on_is_copied_again(road: Road) -> None:
+def test_a_blob_that_is_garbage_collected_during_the_run_is_copied_again(road: Road) -> None:
     held = road.held[0]
     key = digest(SHARED[0])
     for data in SHARED:
@@ -116,7 +116,7 @@ def test_a_blob_that_is_collected_as_garbage_while_the_run_goes_on_is_copied_aga
     assert road.complete(IMAGES["app"], "app")
 
 
-def test_a_registry_that_misses_what_it_cannot_be_given_fails_the_image(road: Road) -> None:
+def test_a_blob_that_the_registry_reports_missing_every_time_fails_the_image(road: Road) -> None:
     road.targets[0].fault("answer", "PUT", "mirror/app/manifests/", status=400, body=UNKNOWN)
     _, report = road.go()
     (failure,) = report.failures

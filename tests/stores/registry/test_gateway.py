@@ -1,4 +1,4 @@
-"""A gateway that leads to another registry, which wants to know who asks (go-containerregistry#2333)."""
+"""A gateway that redirects to another registry, which requires a login (go-containerregistry#2333)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def read_all(harness: ClientHarness) -> None:
 
 
 @pytest.mark.parametrize("ping", [True, False])
-def test_what_is_behind_a_gateway_is_read_with_tokens_of_its_own(
+def test_a_registry_behind_a_gateway_is_read_with_its_own_tokens(
     server: Unruly, behind: Unruly, harness: ClientHarness, auth_service: AuthService, ping: bool
 ) -> None:
     server.app = recording_gateway(behind.url, ping=ping)
@@ -68,7 +68,9 @@ def test_what_is_behind_a_gateway_is_read_with_tokens_of_its_own(
     assert {question.scopes for question in auth_service.token_requests} == {("repository:app:pull",)}
 
 
-def test_the_gateways_credentials_stay_at_the_gateway(server: Unruly, behind: Unruly, harness: ClientHarness) -> None:
+def test_the_gateways_credentials_are_sent_only_to_the_gateway(
+    server: Unruly, behind: Unruly, harness: ClientHarness
+) -> None:
     guard = basic_guard('Basic realm="x"', username=OURS.username or "", password="canary-of-the-gateway")
     server.app = lambda asked: guard(asked) or gateway(behind.url)(asked)
     read_all(harness)
@@ -78,7 +80,7 @@ def test_the_gateways_credentials_stay_at_the_gateway(server: Unruly, behind: Un
         assert "canary-of-the-gateway" not in f"{asked.target}{asked.headers}"
 
 
-def test_a_token_of_the_registry_behind_is_kept_and_not_shown_to_the_gateway(
+def test_a_token_of_the_registry_behind_is_reused_and_not_sent_to_the_gateway(
     server: Unruly, behind: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     async def many(repository: WritableRepository) -> None:
@@ -91,7 +93,7 @@ def test_a_token_of_the_registry_behind_is_kept_and_not_shown_to_the_gateway(
     assert {asked.authorization for asked in server.seen.requests} == {""}
 
 
-def test_credentials_for_the_host_behind_are_used_there_and_nowhere_else(
+def test_credentials_for_the_registry_behind_are_sent_only_to_it(
     server: Unruly, behind: Unruly, time: Time, auth_service: AuthService, tmp_path: Path
 ) -> None:
     server.app = gateway(behind.url)
@@ -103,7 +105,7 @@ def test_credentials_for_the_host_behind_are_used_there_and_nowhere_else(
     assert {asked.authorization for asked in server.seen.requests} == {""}
 
 
-def test_a_spec_has_an_account_for_each(
+def test_the_spec_can_have_credentials_for_gateway_and_registry(
     mirrorsync: Mirrorsync, server: Unruly, behind: Unruly, auth_service: AuthService
 ) -> None:
     guard = basic_guard('Basic realm="x"', username="at-the-gateway", password="canary-of-the-gateway")
@@ -120,8 +122,8 @@ def test_a_spec_has_an_account_for_each(
     assert {asked.authorization.partition(" ")[0] for asked in server.seen.of("HEAD")} == {"Basic"}
 
 
-def test_credentials_do_not_go_in_the_open_to_a_host_that_somebody_leads_to(time: Time, tmp_path: Path) -> None:
-    """Who can change what a registry without TLS says could have every host's password sent to him."""
+def test_credentials_are_not_sent_over_plain_http_to_a_redirect_target(time: Time, tmp_path: Path) -> None:
+    """An attacker who can change the answers of a registry without TLS could collect every host's password."""
     guarded = TinyRegistry(guard=basic_guard('Basic realm="x"'))
     guarded.hold("app", IMAGE, "1")
     path = tmp_path / "auth.json"
@@ -136,11 +138,11 @@ def test_credentials_do_not_go_in_the_open_to_a_host_that_somebody_leads_to(time
         assert {asked.authorization for asked in behind.seen.requests} == {""}
 
 
-def test_a_storage_that_says_401_gets_no_credentials(server: Unruly, time: Time, tmp_path: Path) -> None:
-    """CVE-2020-15157: where a blob is kept, nobody asks who we are and is told."""
+def test_a_storage_that_answers_401_gets_no_credentials(server: Unruly, time: Time, tmp_path: Path) -> None:
+    """CVE-2020-15157: a storage of blobs that requests a login does not get one."""
     registry = TinyRegistry()
     registry.hold("app", IMAGE, "1")
-    with Unruly(basic_guard('Basic realm="x"')) as storage:  # type: ignore[arg-type]  # it refuses everything
+    with Unruly(basic_guard('Basic realm="x"')) as storage:  # type: ignore[arg-type]  # it rejects everything
         server.app = registry
         server.fault("answer", "GET", "/blobs/", status=307, headers={"Location": f"{storage.url}/bucket/blob"})
         path = tmp_path / "auth.json"
@@ -150,7 +152,7 @@ def test_a_storage_that_says_401_gets_no_credentials(server: Unruly, time: Time,
         assert {asked.authorization for asked in storage.seen.requests} == {""}
 
 
-def test_nothing_is_written_behind_a_gateway_with_credentials(
+def test_no_write_is_sent_with_credentials_behind_a_gateway(
     server: Unruly, behind: Unruly, harness: ClientHarness
 ) -> None:
     with pytest.raises(Unauthorized):
@@ -158,7 +160,7 @@ def test_nothing_is_written_behind_a_gateway_with_credentials(
     assert not behind.seen.of("GET", "/token")
 
 
-def test_a_registry_behind_that_takes_no_token_is_not_asked_for_ever(
+def test_requests_end_if_the_registry_behind_rejects_every_token(
     behind: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     auth_service.grants = lambda scopes: []
@@ -167,7 +169,7 @@ def test_a_registry_behind_that_takes_no_token_is_not_asked_for_ever(
     assert len(behind.seen.of("HEAD")) == 2
 
 
-def test_a_registry_behind_may_know_the_repository_by_another_name(
+def test_the_registry_behind_may_use_another_name_for_the_repository(
     behind: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:
     auth_service.challenges = ('Bearer realm="{realm}",service="tests",scope="repository:virtual/app:pull"',)
@@ -175,7 +177,7 @@ def test_a_registry_behind_may_know_the_repository_by_another_name(
     assert harness.resolve("1") is not None
 
 
-def test_a_login_to_a_gateway_says_where_to_log_in(server: Unruly, behind: Unruly) -> None:
+def test_a_login_to_a_gateway_fails_with_the_host_to_log_in_to(server: Unruly, behind: Unruly) -> None:
     server.app = gateway(behind.url)
     around = Environment({server.host: PLAIN}, clock=Time().clock)
     with pytest.raises(RegistryFailure, match=f"redirects to {behind.host}") as caught:
@@ -184,7 +186,7 @@ def test_a_login_to_a_gateway_says_where_to_log_in(server: Unruly, behind: Unrul
     assert {asked.authorization for asked in (*server.seen.requests, *behind.seen.requests)} == {""}
 
 
-def test_a_gateway_that_leads_inward_is_not_followed(time: Time) -> None:
+def test_a_gateway_that_redirects_to_an_internal_address_is_not_followed(time: Time) -> None:
     with Unruly(lambda asked: Reply()) as inside, Unruly(gateway(inside.url)) as server:
         proxy = ForwardProxy({"gateway.example": server.host})
         with proxy, pytest.raises(RegistryFailure, match="inside this machine"):

@@ -1,4 +1,4 @@
-"""Harbor's projects: what is said of one that is missing or full, and how one is created."""
+"""Harbor's projects: errors about a missing or full one, and how one is created."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ def server(harbor: Harbor) -> Iterator[Unruly]:
 
 
 @pytest.mark.parametrize("status", MISSING)
-def test_a_project_that_is_missing_is_named_with_what_to_do(
+def test_a_missing_project_is_reported_with_a_remedy(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, harbor: Harbor, status: int
 ) -> None:
     harbor.missing = status
-    said = copied(mirrorsync, source, f"{server.host}/team/app:1", code=1)
-    assert "project team not found" in said
-    assert "create the project at the registry first, or set create_repository: true" in said
-    assert "check username and password" not in said
+    output = copied(mirrorsync, source, f"{server.host}/team/app:1", code=1)
+    assert "project team not found" in output
+    assert "create the project at the registry first, or set create_repository: true" in output
+    assert "check username and password" not in output
     assert harbor.posts == []
 
 
 @pytest.mark.parametrize("status", MISSING)
 @pytest.mark.parametrize("made", [SMALL, LARGE], ids=["small", "large"])
-def test_a_project_is_created_where_the_spec_says_so(
+def test_a_project_is_created_if_create_repository_is_set(
     mirrorsync: Mirrorsync,
     source: Unruly,
     server: Unruly,
@@ -78,7 +78,7 @@ def test_a_project_is_created_where_the_spec_says_so(
     assert "created the missing project team" in done.err
 
 
-def test_a_project_that_is_there_is_not_created(
+def test_an_existing_project_is_not_created(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, harbor: Harbor
 ) -> None:
     harbor.projects.add("team")
@@ -86,10 +86,10 @@ def test_a_project_that_is_there_is_not_created(
     assert harbor.posts == []
 
 
-def test_a_push_that_is_denied_creates_nothing_twice(
+def test_a_denied_push_does_not_create_the_project_twice(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, harbor: Harbor
 ) -> None:
-    """The project is there: it is the account that may not."""
+    """The project exists: the account has no rights."""
     harbor.projects.add("team")
     server.fault("answer", "POST", "/uploads/", status=403, body=b'{"errors": [{"code": "DENIED"}]}')
     done = mirrorsync("apply", spec(mirrorsync, source, server, create_repository=True), code=1)
@@ -97,7 +97,7 @@ def test_a_push_that_is_denied_creates_nothing_twice(
     assert len(harbor.posts) == 1
 
 
-def test_an_account_that_may_create_no_project_is_told_so(
+def test_missing_rights_to_create_a_project_are_reported(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, harbor: Harbor
 ) -> None:
     harbor.may_create = False
@@ -107,7 +107,7 @@ def test_an_account_that_may_create_no_project_is_told_so(
     assert len(server.seen.of("POST", "/api/")) == 1
 
 
-def test_the_password_goes_to_the_api_of_the_registry_alone(
+def test_the_password_is_sent_only_to_the_api_of_the_registry(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly
 ) -> None:
     with Unruly(TinyRegistry()) as other:
@@ -119,13 +119,13 @@ def test_the_password_goes_to_the_api_of_the_registry_alone(
 
 
 @pytest.mark.parametrize("made", [SMALL, LARGE], ids=["small", "large"])
-def test_a_quota_that_is_used_up_is_named(
+def test_an_exceeded_quota_is_reported(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, harbor: Harbor, tiny: TinyRegistry, made: object
 ) -> None:
     tiny.hold("app", SMALL if made is SMALL else LARGE, "1")
     harbor.projects.add("team")
     harbor.quota = 10
-    said = copied(mirrorsync, source, f"{server.host}/team/app:1", code=1)
-    assert "exceed the configured upper limit" in said
-    assert "no space left at the registry: raise the quota" in said
-    assert "give this account the right" not in said
+    output = copied(mirrorsync, source, f"{server.host}/team/app:1", code=1)
+    assert "exceed the configured upper limit" in output
+    assert "no space left at the registry: raise the quota" in output
+    assert "give this account the right" not in output

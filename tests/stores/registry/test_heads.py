@@ -1,4 +1,4 @@
-"""HEADs that are wrong in their ways: GET decides, and a host that does it once is asked by GET from then on."""
+"""Wrong answers to HEAD: a GET decides, and from then on the host is asked by GET."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def head(name: str, **detail: Any) -> Misbehave:
     return lambda server: server.fault(name, "HEAD", "/manifests/", **detail)
 
 
-# What a HEAD says where a GET is right; the first group shows at once, the second only when the manifest is read.
+# Wrong answers to HEAD with a right GET; the first group shows at once, the second only if the manifest is read.
 PLAINLY_WRONG: dict[str, Misbehave] = {
     **{str(status): head("answer", status=status) for status in (400, 403, 405, 501)},
     "no digest": head("headers", change={"Docker-Content-Digest": None}),
     "no length": head("unsized"),
-    "a length of nothing": head("headers", change={"Content-Length": "0"}),
+    "length 0": head("headers", change={"Content-Length": "0"}),
     "no type": head("headers", change={"Content-Type": None}),
     "schema 1": head("headers", change={"Content-Type": SCHEMA_1}),
     "JSON": head("headers", change={"Content-Type": "application/json"}),
@@ -65,7 +65,7 @@ async def read_all(repository: WritableRepository) -> dict[str, Manifest]:
 
 
 @pytest.mark.parametrize("misbehave", PLAINLY_WRONG.values(), ids=PLAINLY_WRONG)
-def test_a_get_decides_and_the_host_is_asked_by_get_from_then_on(
+def test_after_an_incomplete_head_get_is_used_for_the_host(
     server: Unruly, harness: ClientHarness, misbehave: Misbehave
 ) -> None:
     misbehave(server)
@@ -79,7 +79,7 @@ def test_a_get_decides_and_the_host_is_asked_by_get_from_then_on(
 
 
 @pytest.mark.parametrize("misbehave", FOUND_OUT_LATER.values(), ids=FOUND_OUT_LATER)
-def test_a_type_or_length_that_only_a_head_has_said_is_not_held_against_the_manifest(
+def test_a_wrong_type_or_length_in_a_head_does_not_fail_the_manifest(
     server: Unruly, harness: ClientHarness, misbehave: Misbehave
 ) -> None:
     misbehave(server)
@@ -87,14 +87,14 @@ def test_a_type_or_length_that_only_a_head_has_said_is_not_held_against_the_mani
     assert len(server.seen.of("HEAD", "/manifests/")) == 1
 
 
-def test_a_descriptor_that_names_a_wrong_length_is_still_refused(server: Unruly, harness: ClientHarness) -> None:
+def test_a_wrong_length_in_a_descriptor_is_rejected(server: Unruly, harness: ClientHarness) -> None:
     true = ROOTS["1"].descriptor
     lying = Descriptor(true.media_type, true.digest, true.size + 1)
     with pytest.raises(IntegrityError, match="its descriptor says"):
         harness.within(lambda repository: repository.manifest(lying))
 
 
-def test_what_head_and_get_refuse_is_refused(server: Unruly, harness: ClientHarness) -> None:
+def test_an_error_of_both_head_and_get_is_reported(server: Unruly, harness: ClientHarness) -> None:
     server.fault("answer", "*", "/manifests/", status=403)
     with pytest.raises(Denied):
         harness.resolve("1")
@@ -112,7 +112,7 @@ def test_an_absent_tag_costs_one_head_and_no_get(server: Unruly, harness: Client
     assert not server.seen.of("GET", "/manifests/")
 
 
-def test_a_head_that_says_404_where_a_get_finds_it_is_confirmed_once(server: Unruly, harness: ClientHarness) -> None:
+def test_a_404_to_a_head_is_confirmed_by_get_once(server: Unruly, harness: ClientHarness) -> None:
     server.fault("answer", "HEAD", "/manifests/", status=404)
 
     async def work(repository: WritableRepository) -> list[object]:
@@ -125,7 +125,7 @@ def test_a_head_that_says_404_where_a_get_finds_it_is_confirmed_once(server: Unr
     assert len(server.seen.of("HEAD", "/manifests/")) == 1
 
 
-def test_where_gets_are_counted_as_pulls_a_head_is_always_tried_first() -> None:
+def test_head_is_always_tried_first_if_a_get_counts_as_a_pull() -> None:
     hub, other = Heads("registry-1.docker.io"), Heads("registry.example:5000")
     for heads in (hub, other):
         assert heads.trusted
@@ -147,7 +147,7 @@ def storage_that_signs_get_alone(tiny: TinyRegistry, status: int) -> Callable[[A
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 501])
-def test_a_registry_that_redirects_has_the_blob_whatever_the_storage_says_to_a_head(
+def test_a_redirected_head_means_the_blob_exists_whatever_the_storage_answers(
     server: Unruly, harness: ClientHarness, tiny: TinyRegistry, status: int
 ) -> None:
     tiny.hold_blob("app", LAYER)
@@ -165,7 +165,7 @@ def test_a_registry_that_redirects_has_the_blob_whatever_the_storage_says_to_a_h
         assert byte.headers["Range"] == "bytes=0-0"
 
 
-def test_another_registry_that_is_redirected_to_speaks_for_itself(server: Unruly, harness: ClientHarness) -> None:
+def test_the_answer_of_a_registry_that_a_head_is_redirected_to_is_final(server: Unruly, harness: ClientHarness) -> None:
     blob = described(LAYER)
     with Unruly(TinyRegistry()) as other:
         location = f"{other.url}/v2/elsewhere/blobs/{blob.digest}"
@@ -175,7 +175,7 @@ def test_another_registry_that_is_redirected_to_speaks_for_itself(server: Unruly
 
 @pytest.mark.parametrize("ranges", [True, False])
 @pytest.mark.parametrize("status", [400, 403, 405, 501])
-def test_without_a_redirect_a_get_of_one_byte_decides(
+def test_without_a_redirect_a_get_of_one_byte_shows_if_the_blob_exists(
     server: Unruly, harness: ClientHarness, tiny: TinyRegistry, status: int, ranges: bool
 ) -> None:
     tiny.hold_blob("app", LAYER)
@@ -196,14 +196,14 @@ def test_without_a_redirect_a_get_of_one_byte_decides(
         assert {asked.headers["Range"] for asked in server.seen.of("GET", "/blobs/")} == {"bytes=0-0"}
 
 
-@pytest.mark.parametrize("misbehave", ["0", "not told", "of the compressed form"])
-def test_a_length_that_a_head_gets_wrong_is_asked_for_by_get_before_a_write_is_doubted(
+@pytest.mark.parametrize("misbehave", ["0", "missing", "of the compressed form"])
+def test_a_wrong_length_in_a_head_is_checked_by_get_after_a_write(
     server: Unruly, harness: ClientHarness, tiny: TinyRegistry, misbehave: str
 ) -> None:
     tiny.hold_blob("app", LAYER)
     if misbehave == "0":
         server.fault("headers", "HEAD", "/blobs/", change={"Content-Length": "0"})
-    elif misbehave == "not told":
+    elif misbehave == "missing":
         server.fault("unsized", "HEAD", "/blobs/")
     else:
         server.fault("headers", "HEAD", "/blobs/", change={"Content-Encoding": "gzip", "Content-Length": "77"})

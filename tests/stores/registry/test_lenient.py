@@ -1,4 +1,4 @@
-"""Answers that are not quite HTTP, as registries and what stands before them send them: read as Go's and curl's
+"""Slightly malformed HTTP, as registries and the proxies in front of them send it: read as Go's and curl's
 clients read them.
 """
 
@@ -22,8 +22,8 @@ BLOB = described(DATA)
 IMAGE = image([layer({"a": b"1"})])
 Read = Callable[[ClientHarness], bytes]
 READERS: Mapping[str, Read] = {
-    "questions": lambda harness: harness.small(BLOB),
-    "bytes": lambda harness: harness.large(BLOB),
+    "requests": lambda harness: harness.small(BLOB),
+    "streams": lambda harness: harness.large(BLOB),
 }
 read_both = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 
@@ -37,7 +37,7 @@ def tiny() -> TinyRegistry:
 
 
 def with_headers(*lines: str) -> Callable[[Reply], Iterable[bytes]]:
-    """Return what sends the body under other headers."""
+    """Return an answer with the body and other headers."""
     return lambda reply: ["".join(f"{line}\r\n" for line in ("HTTP/1.1 200 OK", *lines, "")).encode(), reply.body]
 
 
@@ -52,19 +52,19 @@ ODD: Mapping[str, Callable[[Reply], Iterable[bytes]]] = {
     "many cookies": with_headers(SIZED, *(f"Set-Cookie: a{number}={'y' * 500}" for number in range(200))),
     "a length and chunks": chunked_and_sized,
     "a space in a header's name": with_headers(SIZED, "X Odd Name: 1"),
-    "a status without words": lambda reply: [f"HTTP/1.1 200\r\n{SIZED}\r\n\r\n".encode(), reply.body],
-    "lines that end in a newline alone": lambda reply: [f"HTTP/1.1 200 OK\n{SIZED}\n\n".encode(), reply.body],
-    "an answer that says that more is to come": lambda reply: [
+    "a status without a reason phrase": lambda reply: [f"HTTP/1.1 200\r\n{SIZED}\r\n\r\n".encode(), reply.body],
+    "lines that end in LF": lambda reply: [f"HTTP/1.1 200 OK\n{SIZED}\n\n".encode(), reply.body],
+    "an informational answer before the final one": lambda reply: [
         f"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n{SIZED}\r\n\r\n".encode(),
         reply.body,
     ],
-    "a byte that is not ASCII": with_headers(SIZED, "X-Name: caf\xe9"),
+    "a non-ASCII byte": with_headers(SIZED, "X-Name: caf\xe9"),
 }
 
 
 @read_both
 @pytest.mark.parametrize("answer", ODD.values(), ids=ODD)
-def test_an_odd_answer_is_read(
+def test_a_slightly_malformed_answer_is_read(
     server: Unruly, harness: ClientHarness, read: Read, answer: Callable[[Reply], Iterable[bytes]]
 ) -> None:
     server.fault("raw", "GET", "/blobs/", pieces=answer)
@@ -72,7 +72,7 @@ def test_an_odd_answer_is_read(
     assert harness.recorded.retries == []
 
 
-def test_a_body_after_head_is_not_taken_for_the_next_answer(server: Unruly, harness: ClientHarness) -> None:
+def test_a_body_after_a_head_is_not_read_as_the_next_answer(server: Unruly, harness: ClientHarness) -> None:
     def with_body(reply: Reply) -> Iterable[bytes]:
         lines = (f"{name}: {value}\r\n" for name, value in reply.headers.items())
         head = f"HTTP/1.1 200 OK\r\n{''.join(lines)}\r\n"
@@ -89,7 +89,7 @@ def test_a_body_after_head_is_not_taken_for_the_next_answer(server: Unruly, harn
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT"])
-def test_a_kept_connection_that_was_closed_is_a_new_connection_and_no_retry(
+def test_a_closed_kept_connection_is_replaced_without_a_retry(
     server: Unruly, harness: ClientHarness, method: str
 ) -> None:
     server.fault("close_unsaid", method)
@@ -105,13 +105,15 @@ def test_a_kept_connection_that_was_closed_is_a_new_connection_and_no_retry(
     assert harness.recorded.retries == []
 
 
-def test_what_is_not_http_at_all_is_said(server: Unruly, harness: ClientHarness) -> None:
+def test_an_answer_that_is_not_http_is_reported(server: Unruly, harness: ClientHarness) -> None:
     server.fault("raw", "GET", "/blobs/", pieces=lambda _: itertools.repeat(b"SSH-2.0-OpenSSH\r\n", 3))
     with pytest.raises(Exception, match="not HTTP"):
         harness.small(BLOB)
 
 
-def test_a_large_blob_goes_over_connections_that_are_closed_unsaid(server: Unruly, harness: ClientHarness) -> None:
+def test_a_large_blob_is_sent_although_connections_are_closed_without_notice(
+    server: Unruly, harness: ClientHarness
+) -> None:
     server.fault("close_unsaid", "POST")
     large = noise("large", 3_000_000)
     harness.put(described(large), pieces(large))

@@ -43,9 +43,9 @@ LINKS = {
     "only a query": '<?{next}>; rel="next"',
     "absolute": '<{url}/v2/app/tags/list?{next}>; rel="next"',
     "rel without quotes": "</v2/app/tags/list?{next}>; rel=next",
-    "in capitals": '</v2/app/tags/list?{next}>; REL="NEXT"',
-    "behind another parameter": '</v2/app/tags/list?{next}>; title="a, b; c"; rel="next"',
-    "behind another link": '</v2/app/tags/list>; rel="first", </v2/app/tags/list?{next}>; rel="next"',
+    "upper case": '</v2/app/tags/list?{next}>; REL="NEXT"',
+    "after another parameter": '</v2/app/tags/list?{next}>; title="a, b; c"; rel="next"',
+    "after another link": '</v2/app/tags/list>; rel="first", </v2/app/tags/list?{next}>; rel="next"',
     "one of two relations": '</v2/app/tags/list?{next}>; rel="next last"',
 }
 
@@ -57,7 +57,7 @@ def test_every_page_is_read(server: Unruly, harness: ClientHarness, link: str) -
     assert len(server.seen.of("GET", "/tags/")) == 3
 
 
-def test_a_page_carries_credentials_and_so_does_the_next(server: Unruly, time: Time) -> None:
+def test_credentials_are_sent_for_every_page(server: Unruly, time: Time) -> None:
     guarded, guard = book([["1"], ["2"]], LINKS["relative"]), basic_guard('Basic realm="x"')
     server.app = lambda asked: guard(asked) or guarded(asked)
     login = HostSettings(plain_http=True, username=USER, password=Secret(PASSWORD))
@@ -77,7 +77,7 @@ def test_a_page_carries_credentials_and_so_does_the_next(server: Unruly, time: T
         "/v2/app/tags/list?\x01{next}",
     ],
 )
-def test_a_next_page_elsewhere_is_not_read(server: Unruly, harness: ClientHarness, link: str) -> None:
+def test_a_link_to_another_host_is_not_followed(server: Unruly, harness: ClientHarness, link: str) -> None:
     server.app = book([["1"], ["2"]], f'<{link.replace("{port}", str(server.port))}>; rel="next"')
     with pytest.raises(RegistryFailure) as caught:
         harness.tags()
@@ -85,15 +85,21 @@ def test_a_next_page_elsewhere_is_not_read(server: Unruly, harness: ClientHarnes
     assert len(server.seen.of("GET", "/tags/")) == 1
 
 
-@pytest.mark.parametrize("link", ["</v2/app/tags/list?n=1000>", "</v2/app/tags/list?p=1>"])
-def test_pages_in_a_circle_are_noticed(server: Unruly, harness: ClientHarness, link: str) -> None:
+@pytest.mark.parametrize(
+    ("link", "message"),
+    [
+        ("</v2/app/tags/list?n=1000>", "the links of the pages form a circle"),
+        ("</v2/app/tags/list?p=1>", "the pages repeat the same entries"),
+    ],
+)
+def test_pages_in_a_circle_are_rejected(server: Unruly, harness: ClientHarness, link: str, message: str) -> None:
     server.app = lambda asked: page(["1", "2"], f'{link}; rel="next"')
-    with pytest.raises(RegistryFailure, match=r"circle|repeat the same entries"):
+    with pytest.raises(RegistryFailure, match=message):
         harness.tags()
     assert len(server.seen.of("GET", "/tags/")) <= 2
 
 
-def test_pages_that_bring_nothing_new_under_ever_new_names_are_noticed(server: Unruly, harness: ClientHarness) -> None:
+def test_endless_pages_with_the_same_entries_are_rejected(server: Unruly, harness: ClientHarness) -> None:
     def answer(asked: Asked) -> Reply:
         number = int(asked.query.get("p", "0"))
         return page(["1", "2"], f'</v2/app/tags/list?p={number + 1}>; rel="next"')
@@ -104,7 +110,7 @@ def test_pages_that_bring_nothing_new_under_ever_new_names_are_noticed(server: U
     assert len(server.seen.of("GET", "/tags/")) < 100
 
 
-def test_an_empty_page_with_a_next_one_is_not_the_end(server: Unruly, harness: ClientHarness) -> None:
+def test_an_empty_page_with_a_link_is_not_the_end(server: Unruly, harness: ClientHarness) -> None:
     server.app = book([["1"], [], [], ["2"]], LINKS["relative"])
     assert harness.tags() == ["1", "2"]
 
@@ -122,47 +128,47 @@ def test_an_empty_page_with_a_next_one_is_not_the_end(server: Unruly, harness: C
         '</v2/app/tags/list?p=1; rel="next"',
     ],
 )
-def test_a_link_that_cannot_be_read_is_no_link_and_takes_no_time(
-    server: Unruly, harness: ClientHarness, header: str
-) -> None:
+def test_a_malformed_link_is_ignored_in_linear_time(server: Unruly, harness: ClientHarness, header: str) -> None:
     server.app = lambda asked: page(["1"], header)
     assert harness.tags() == ["1"]
 
 
 NULLS: dict[str, tuple[Any, list[str]]] = {
-    "no tags": (None, []),
+    "tags is null": (None, []),
     "an empty list": ([], []),
-    "null among them": (["1", None, "2", None], ["1", "2"]),
-    "twice the same": (["1", "1", "2"], ["1", "2"]),
+    "null in the list": (["1", None, "2", None], ["1", "2"]),
+    "a duplicate": (["1", "1", "2"], ["1", "2"]),
 }
 
 
 @pytest.mark.parametrize(("tags", "expected"), NULLS.values(), ids=NULLS)
-def test_odd_lists_of_tags_are_read(server: Unruly, harness: ClientHarness, tags: Any, expected: list[str]) -> None:
+def test_tag_lists_with_null_entries_are_read(
+    server: Unruly, harness: ClientHarness, tags: Any, expected: list[str]
+) -> None:
     server.app = lambda asked: page(tags)
     assert harness.tags() == expected
 
 
-def test_a_list_without_the_member_is_empty(server: Unruly, harness: ClientHarness) -> None:
+def test_a_list_without_the_tags_field_is_empty(server: Unruly, harness: ClientHarness) -> None:
     server.app = lambda asked: Reply(200, JSON, b'{"name": "app"}')
     assert harness.tags() == []
 
 
 BROKEN_LISTS = {
     "a web page": b"<html><title>Log in</title></html>",
-    "nothing": b"",
+    "empty body": b"",
     "a list": b'["1"]',
-    "half of it": b'{"tags": ["1"',
-    "a number among them": b'{"tags": ["1", 2]}',
+    "truncated": b'{"tags": ["1"',
+    "a number in the list": b'{"tags": ["1", 2]}',
     "a string": b'{"tags": "1"}',
-    "nested too deep": b'{"tags": ' + b"[" * 100_000,
-    "not utf-8": b'{"tags": ["\xff"]}',
+    "nested too deeply": b'{"tags": ' + b"[" * 100_000,
+    "not UTF-8": b'{"tags": ["\xff"]}',
     "a number too long": b'{"tags": ' + b"9" * 10_000 + b"}",
 }
 
 
 @pytest.mark.parametrize("body", BROKEN_LISTS.values(), ids=BROKEN_LISTS)
-def test_what_is_no_list_of_tags_is_refused(server: Unruly, harness: ClientHarness, body: bytes) -> None:
+def test_an_invalid_tag_list_is_rejected(server: Unruly, harness: ClientHarness, body: bytes) -> None:
     server.app = lambda asked: Reply(200, JSON, body)
     with pytest.raises(RegistryFailure) as caught:
         harness.tags()
@@ -177,7 +183,7 @@ NO_TAGS = (
 
 
 @pytest.mark.parametrize("name", NO_TAGS)
-def test_a_name_that_is_no_tag_is_left_out_and_told(server: Unruly, harness: ClientHarness, name: str) -> None:
+def test_an_invalid_tag_is_skipped_and_reported(server: Unruly, harness: ClientHarness, name: str) -> None:
     server.app = lambda asked: page(["good", name, "x" * 128])
     assert harness.tags() == ["good", "x" * 128]
     (notice,) = harness.recorded.notices
@@ -185,27 +191,25 @@ def test_a_name_that_is_no_tag_is_left_out_and_told(server: Unruly, harness: Cli
     assert notice.isprintable()
 
 
-def test_thousands_of_wrong_names_are_not_thousands_of_lines(server: Unruly, harness: ClientHarness) -> None:
+def test_thousands_of_invalid_tags_are_reported_in_a_few_lines(server: Unruly, harness: ClientHarness) -> None:
     server.app = lambda asked: page([f"../{number}" for number in range(5000)])
     assert harness.tags() == []
     assert 1 <= len(harness.recorded.notices) <= 10
 
 
-def test_a_repository_that_is_not_there_has_no_list(server: Unruly, harness: ClientHarness) -> None:
+def test_listing_a_missing_repository_fails(server: Unruly, harness: ClientHarness) -> None:
     with pytest.raises(RepositoryNotFound):
         harness.tags("missing")
 
 
-def test_a_page_that_does_not_come_is_asked_for_again_and_not_the_whole_list(
-    server: Unruly, harness: ClientHarness
-) -> None:
+def test_a_failed_page_is_retried_without_the_pages_before_it(server: Unruly, harness: ClientHarness) -> None:
     server.app = book([["1"], ["2"], ["3"]], LINKS["relative"])
     server.fault("answer", "GET", "p=1", hits=[1, 2], status=502)
     assert harness.tags() == ["1", "2", "3"]
     assert len(server.seen.of("GET", "/tags/")) == 5
 
 
-def test_a_list_that_ends_in_an_error_is_no_short_list(server: Unruly, harness: ClientHarness) -> None:
+def test_an_error_on_a_later_page_fails_the_whole_list(server: Unruly, harness: ClientHarness) -> None:
     server.app = book([["1"], ["2"]], LINKS["relative"])
     server.fault("answer", "GET", "p=1", status=500)
     with pytest.raises(RegistryFailure):
@@ -216,14 +220,14 @@ async def catalog(store: Store) -> list[str]:
     return [name async for name in store.repositories()]
 
 
-def test_names_of_repositories_are_checked(server: Unruly, harness: ClientHarness) -> None:
+def test_invalid_repository_names_in_the_catalog_are_skipped(server: Unruly, harness: ClientHarness) -> None:
     names = ["app", "team/app", "../x", "UPPER", "a//b", "", "/app", None, "a\nb"]
     server.app = lambda asked: Reply(200, JSON, json.dumps({"repositories": names}).encode())
     assert harness.run(catalog) == ["app", "team/app"]
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405])
-def test_a_registry_without_a_catalog_says_so(server: Unruly, harness: ClientHarness, status: int) -> None:
+def test_a_missing_catalog_is_reported_with_a_remedy(server: Unruly, harness: ClientHarness, status: int) -> None:
     server.fault("answer", "GET", "_catalog", status=status)
     with pytest.raises(Denied) as caught:
         harness.run(catalog)

@@ -1,4 +1,4 @@
-"""Whether a registry takes a login: asked of real ones, with Basic authentication and with tokens."""
+"""Check a login at real registries, with Basic authentication and with tokens."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def refused(host: str, user: str, password: str, settings: HostSettings = PLAIN)
     return caught.value
 
 
-def test_basic_authentication_with_the_right_and_with_a_wrong_password(tls_registry: Locked) -> None:
+def test_a_login_with_basic_authentication_is_checked(tls_registry: Locked) -> None:
     settings = HostSettings(ca_file=str(tls_registry.ca_file))
     assert asked(tls_registry.host, tls_registry.username, tls_registry.password, settings)
     for user, password in ((tls_registry.username, "canary-wrong"), ("nobody", tls_registry.password)):
@@ -43,8 +43,8 @@ def test_basic_authentication_with_the_right_and_with_a_wrong_password(tls_regis
         assert "check username and password" in error.remedy
 
 
-def test_tokens_with_the_right_and_with_a_wrong_password(token_registry: Locked) -> None:
-    """An anonymous token would be given too: it must not be taken for a login."""
+def test_a_login_with_tokens_is_checked(token_registry: Locked) -> None:
+    """An anonymous token would be granted too: it must not count as a login."""
     assert token_registry.tokens is not None
     before = len(token_registry.tokens.asked)
     assert asked(token_registry.host, token_registry.username, token_registry.password)
@@ -54,20 +54,20 @@ def test_tokens_with_the_right_and_with_a_wrong_password(token_registry: Locked)
     assert {how for how, _ in token_registry.tokens.asked[before:]} == {"password"}
 
 
-def test_a_registry_that_asks_for_nothing_cannot_tell(registry: DockerRegistry) -> None:
+def test_a_registry_that_requires_no_login_cannot_check_one(registry: DockerRegistry) -> None:
     assert not asked(registry.host, "me", "canary")
 
 
-def test_a_wrong_password_is_said_once() -> None:
-    """Accounts are locked for saying it again and again."""
+def test_a_wrong_password_is_sent_once() -> None:
+    """Accounts are locked for repeated failures."""
     with Unruly(TinyRegistry()) as server:
         server.fault("answer", "*", "/v2/", status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
         refused(server.host, "me", "canary")
-        said = [one for one in server.seen.requests if one.authorization]
-    assert len(said) == 1
+        sent = [one for one in server.seen.requests if one.authorization]
+    assert len(sent) == 1
 
 
-def test_a_token_service_on_another_host_is_not_told_the_password_unless_it_is_named() -> None:
+def test_a_token_service_on_another_host_gets_the_password_only_if_it_is_named() -> None:
     token = b'{"token": "t"}'
     with Unruly(TinyRegistry(), name="localhost") as service, Unruly(TinyRegistry()) as server:
         service.fault("answer", "GET", "/token", status=200, body=token)
@@ -80,7 +80,7 @@ def test_a_token_service_on_another_host_is_not_told_the_password_unless_it_is_n
         assert service.seen.requests == []
 
 
-def test_a_token_service_at_another_port_has_to_be_named_with_it() -> None:
+def test_a_token_service_at_another_port_must_be_named_with_its_port() -> None:
     with Unruly(TinyRegistry()) as service, Unruly(TinyRegistry()) as server:
         challenge = {"WWW-Authenticate": f'Bearer realm="{service.url}/token",service="s"'}
         server.fault("answer", "*", "/v2/", status=401, headers=challenge)
@@ -90,8 +90,8 @@ def test_a_token_service_at_another_port_has_to_be_named_with_it() -> None:
         assert service.seen.requests == []
 
 
-def test_the_token_that_is_asked_for_is_for_nothing() -> None:
-    """As docker does it: an empty scope is no scope, and some token services refuse it."""
+def test_a_token_without_scope_is_requested() -> None:
+    """As docker does: some token services reject an empty scope."""
     with Unruly(TinyRegistry()) as server:
         server.fault("answer", "GET", "/token", status=200, body=b'{"token": "t"}')
         challenge = {"WWW-Authenticate": f'Bearer realm="{server.url}/token",service="s"'}
@@ -101,7 +101,7 @@ def test_the_token_that_is_asked_for_is_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("challenge", [{}, {"WWW-Authenticate": "Negotiate"}, {"WWW-Authenticate": "Bearer"}])
-def test_a_kind_of_login_that_is_not_spoken_is_told(challenge: dict[str, str]) -> None:
+def test_an_unsupported_authentication_scheme_is_reported(challenge: dict[str, str]) -> None:
     with Unruly(TinyRegistry()) as server:
         server.fault("answer", "*", "/v2/", status=401, headers=challenge)
         error = refused(server.host, "me", "canary")
@@ -110,11 +110,11 @@ def test_a_kind_of_login_that_is_not_spoken_is_told(challenge: dict[str, str]) -
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_a_host_that_has_no_such_api_is_not_logged_in_to(status: int) -> None:
+def test_a_login_fails_if_the_host_has_no_registry_api(status: int) -> None:
     with Unruly(TinyRegistry()) as server:
         server.fault("answer", "*", "/v2/", status=status)
         assert str(status) in refused(server.host, "me", "canary").message
 
 
-def test_a_host_that_is_not_there_is_named() -> None:
+def test_an_unreachable_host_is_named() -> None:
     assert isinstance(refused(f"127.0.0.1:{free_port()}", "me", "canary"), Unreachable)

@@ -1,4 +1,4 @@
-"""Mounting a blob from another repository, and what is done where a registry does not."""
+"""Mount blobs from another repository, and fall back to a copy if the registry does not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def mount(harness: ClientHarness, data: bytes, origin: str = "other") -> bool:
     return harness.within(lambda repository: repository.mount(described(data), origin))
 
 
-def test_a_blob_is_mounted_without_moving_it(tiny: TinyRegistry, server: Unruly, harness: ClientHarness) -> None:
+def test_a_blob_is_mounted_without_a_transfer(tiny: TinyRegistry, server: Unruly, harness: ClientHarness) -> None:
     key = tiny.hold_blob("other", SMALL)
     assert mount(harness, SMALL) is True
     assert tiny.blobs["app", key] == SMALL
@@ -27,7 +27,7 @@ def test_a_blob_is_mounted_without_moving_it(tiny: TinyRegistry, server: Unruly,
     assert asked.headers["Content-Length"] == "0"
 
 
-def test_an_upload_that_comes_instead_of_a_mount_is_given_back(
+def test_an_upload_opened_instead_of_a_mount_is_cancelled(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness
 ) -> None:
     assert mount(harness, SMALL) is False
@@ -36,7 +36,7 @@ def test_an_upload_that_comes_instead_of_a_mount_is_given_back(
 
 
 @pytest.mark.parametrize("fault", ["hang_up", "answer"])
-def test_a_registry_that_does_not_take_an_upload_back_is_not_pressed(
+def test_a_failed_cancel_of_an_upload_is_not_retried(
     server: Unruly, harness: ClientHarness, time: Time, fault: str
 ) -> None:
     if fault == "answer":
@@ -54,6 +54,6 @@ def test_a_registry_that_does_not_take_an_upload_back_is_not_pressed(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 412, 415, 422, 500, 501, 503])
-def test_a_mount_that_is_refused_is_a_copy(server: Unruly, harness: ClientHarness, status: int) -> None:
+def test_a_rejected_mount_falls_back_to_a_copy(server: Unruly, harness: ClientHarness, status: int) -> None:
     server.fault("answer", "POST", "mount=", status=status)
     assert mount(harness, SMALL) is False

@@ -1,4 +1,4 @@
-"""Lists whose next page is not where their Link says (Nexus, Artifactory), and lists that refuse a size."""
+"""Lists with a wrong Link to the next page (Nexus, Artifactory), and lists that reject a page size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PATH = "/v2/repository/docker-proxy/app/tags/list"
 
 
 @pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
-def test_the_next_page_is_found_from_the_path_that_was_asked_for(
+def test_the_next_page_is_requested_under_the_path_of_the_first(
     server: Unruly, harness: ClientHarness, link: str
 ) -> None:
     server.app = nexus(PATH, [["1", "2"], ["3"], ["4"]], link)
@@ -22,7 +22,7 @@ def test_the_next_page_is_found_from_the_path_that_was_asked_for(
     assert {asked.path for asked in server.seen.of("GET", "/tags/")} == {PATH}
 
 
-def test_a_page_further_down_is_asked_for_there(server: Unruly, harness: ClientHarness) -> None:
+def test_a_link_to_a_path_below_is_followed(server: Unruly, harness: ClientHarness) -> None:
     def answer(asked: Asked) -> Reply:
         if asked.path.endswith("/list"):
             return Reply(200, {"Link": '</v2/app/tags/list/2?n=5>; rel="next"'}, b'{"tags": ["1"]}')
@@ -32,7 +32,7 @@ def test_a_page_further_down_is_asked_for_there(server: Unruly, harness: ClientH
     assert harness.tags() == ["1", "2"]
 
 
-def test_the_next_page_behind_a_gateway_is_asked_for_at_the_gateway(server: Unruly, time: Time) -> None:
+def test_the_next_page_behind_a_gateway_is_requested_at_the_gateway(server: Unruly, time: Time) -> None:
     server.app = nexus("/v2/app/tags/list", [["1"], ["2"]], "/v2/app/tags/list")
     with Unruly(gateway(server.url)) as front:
         assert ClientHarness(front.host, PLAIN, time=time).tags() == ["1", "2"]
@@ -40,7 +40,7 @@ def test_the_next_page_behind_a_gateway_is_asked_for_at_the_gateway(server: Unru
 
 
 @pytest.mark.parametrize("status", [400, 413, 500])
-def test_a_size_that_is_refused_is_left_out(server: Unruly, harness: ClientHarness, status: int) -> None:
+def test_a_rejected_page_size_is_left_out(server: Unruly, harness: ClientHarness, status: int) -> None:
     refused = b'{"errors": [{"code": "PAGINATION_NUMBER_INVALID"}]}' if status == 400 else b""
     server.app = nexus("/v2/app/tags/list", [["1"], ["2"]], "/v2/app/tags/list")
     server.fault("answer", "GET", r"list\?n=1000$", status=status, body=refused)
@@ -49,7 +49,7 @@ def test_a_size_that_is_refused_is_left_out(server: Unruly, harness: ClientHarne
     assert harness.recorded.retries == []
 
 
-def test_a_list_that_is_refused_with_and_without_a_size_is_a_failure(server: Unruly, harness: ClientHarness) -> None:
+def test_a_list_that_is_rejected_with_and_without_a_page_size_fails(server: Unruly, harness: ClientHarness) -> None:
     from mirrorsync.errors import RegistryFailure
 
     server.fault("answer", "GET", "/tags/list", status=400)

@@ -43,7 +43,7 @@ def holding() -> TinyRegistry:
     return registry
 
 
-def test_a_host_with_tls_is_asked_over_tls_and_nothing_is_told(certificate: Certificate) -> None:
+def test_a_host_with_tls_is_asked_over_tls_without_a_notice(certificate: Certificate) -> None:
     with Unruly(holding(), tls=certificate.server()) as server:
         harness = ClientHarness(server.host, ANY)
         assert harness.resolve("1") is not None
@@ -51,8 +51,8 @@ def test_a_host_with_tls_is_asked_over_tls_and_nothing_is_told(certificate: Cert
     assert harness.recorded.events == []
 
 
-def test_a_host_without_tls_is_probed_once_and_that_is_told_once() -> None:
-    """However many questions are the first one."""
+def test_a_host_without_tls_is_probed_and_reported_once() -> None:
+    """Even if many requests are sent first at the same time."""
     with Unruly(holding()) as server:
         harness = ClientHarness(server.host, ANY)
 
@@ -67,7 +67,7 @@ def test_a_host_without_tls_is_probed_once_and_that_is_told_once() -> None:
     assert len(greetings) == 2, "one to find out, and one for how it wants to be spoken to"
 
 
-def test_the_first_request_may_be_one_for_bytes(registry: DockerRegistry, unique: str) -> None:
+def test_the_first_request_may_be_a_stream(registry: DockerRegistry, unique: str) -> None:
     harness = ClientHarness(registry.host, ANY)
     harness.put(described(DATA), [DATA], f"{unique}/app")
     assert harness.large(described(DATA), name=f"{unique}/app") == DATA
@@ -92,14 +92,16 @@ def test_a_destination_is_asked_and_written_without_tls(registry: DockerRegistry
     assert harness.recorded.notices == [f"{registry.host}: {TOLD}"]
 
 
-def test_a_host_that_gives_no_answer_either_way_is_unreachable() -> None:
+def test_a_host_that_answers_neither_way_is_unreachable() -> None:
     harness = ClientHarness(f"127.0.0.1:{free_port()}", ANY, attempts=1)
     with pytest.raises(Unreachable):
         harness.resolve("1")
     assert harness.recorded.notices == []
 
 
-def test_a_host_whose_tls_rejects_us_gets_no_password_in_clear(authority: Authority, certificate: Certificate) -> None:
+def test_no_password_is_sent_over_plain_http_if_tls_rejects_the_client(
+    authority: Authority, certificate: Certificate
+) -> None:
     with Unruly(holding(), tls=certificate.server(clients_of=authority.path)) as server:
         harness = ClientHarness(server.host, ANY, attempts=1)
         with pytest.raises(TlsFailed):
@@ -108,7 +110,7 @@ def test_a_host_whose_tls_rejects_us_gets_no_password_in_clear(authority: Author
     assert harness.recorded.notices == []
 
 
-def test_certificates_of_ours_that_cannot_be_used_are_no_reason_for_plain_http(tmp_path: Path) -> None:
+def test_unusable_client_certificates_do_not_fall_back_to_plain_http(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_text("no certificate")
     settings = HostSettings(insecure_skip_verify=True, plain_http_fallback=True, cert_dir=str(tmp_path))
     with Unruly(holding()) as server:
@@ -118,7 +120,7 @@ def test_certificates_of_ours_that_cannot_be_used_are_no_reason_for_plain_http(t
 
 
 @pytest.mark.parametrize("verified", [True, False])
-def test_plain_http_takes_both_words(verified: bool) -> None:
+def test_plain_http_fallback_requires_both_settings(verified: bool) -> None:
     settings = HostSettings(
         username="robot", password=Secret("canary"), insecure_skip_verify=not verified, plain_http_fallback=verified
     )
@@ -128,7 +130,7 @@ def test_plain_http_takes_both_words(verified: bool) -> None:
         assert server.seen.requests == []
 
 
-def test_a_host_that_is_said_to_speak_plain_http_is_not_probed() -> None:
+def test_a_host_with_plain_http_set_is_not_probed() -> None:
     with Unruly(holding()) as server:
         harness = ClientHarness(server.host, PLAIN)
         assert harness.resolve("1") is not None
@@ -137,7 +139,7 @@ def test_a_host_that_is_said_to_speak_plain_http_is_not_probed() -> None:
 
 
 @pytest.mark.parametrize("verb", ["plan", "apply", "verify"])
-def test_a_spec_that_skips_verification_still_wants_tls(mirrorsync: Mirrorsync, verb: str) -> None:
+def test_insecure_skip_verify_in_a_spec_still_requires_tls(mirrorsync: Mirrorsync, verb: str) -> None:
     with Unruly(holding()) as server:
         settings = {"insecure_skip_verify": True, "username": "robot", "password_file": "secret"}
         mirrorsync.spec(

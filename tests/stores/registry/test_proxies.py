@@ -1,4 +1,4 @@
-"""Proxies: both engines go through them, and what they are told stays with them."""
+"""Proxies: both engines use them, and their logins are sent only to them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def put(harness: ClientHarness) -> None:
 
 
 WORKS: Mapping[str, Work] = {
-    "questions": lambda harness: harness.small(BLOB),
+    "requests": lambda harness: harness.small(BLOB),
     "reading": lambda harness: harness.large(BLOB),
     "writing": put,
 }
@@ -79,7 +79,7 @@ def test_tls_goes_through_a_tunnel(authority: Authority, secure: Unruly, work: W
 
 
 @every_work
-def test_a_tunnel_does_not_make_a_certificate_good(secure: Unruly, work: Work) -> None:
+def test_certificates_are_verified_through_a_tunnel(secure: Unruly, work: Work) -> None:
     with (
         ForwardProxy({f"{NAME}:443": secure.host}) as proxy,
         pytest.raises(MirrorsyncError, match="certificate is not trusted"),
@@ -88,7 +88,7 @@ def test_a_tunnel_does_not_make_a_certificate_good(secure: Unruly, work: Work) -
 
 
 @every_work
-def test_a_proxy_without_a_scheme_is_a_plain_one(server: Unruly, time: Time, work: Work) -> None:
+def test_a_proxy_without_a_scheme_is_a_plain_http_proxy(server: Unruly, time: Time, work: Work) -> None:
     with ForwardProxy({NAME: server.host}) as proxy:
         work(ClientHarness(NAME, PLAIN, {"http_proxy": proxy.host}, time))
         assert proxy.asked
@@ -98,13 +98,13 @@ def test_a_proxy_without_a_scheme_is_a_plain_one(server: Unruly, time: Time, wor
 @pytest.mark.parametrize(
     "no_proxy", ["127.0.0.1", "*", "other.example,127.0.0.1", " 127.0.0.1 , x", "127.0.0.1:{port}"]
 )
-def test_hosts_that_need_no_proxy_are_asked_directly(server: Unruly, time: Time, work: Work, no_proxy: str) -> None:
+def test_hosts_in_no_proxy_are_connected_to_directly(server: Unruly, time: Time, work: Work, no_proxy: str) -> None:
     variables = {"http_proxy": "http://127.0.0.1:1", "no_proxy": no_proxy.replace("{port}", str(server.port))}
     work(ClientHarness(server.host, PLAIN, variables, time))
     assert server.seen.requests
 
 
-def test_a_domain_that_needs_no_proxy_covers_its_hosts_and_no_others(server: Unruly, time: Time) -> None:
+def test_a_domain_in_no_proxy_covers_its_hosts_and_no_others(server: Unruly, time: Time) -> None:
     with ForwardProxy({NAME: server.host, "notexample": server.host}) as proxy:
         variables = {"http_proxy": proxy.url, "NO_PROXY": "ample,corp.example"}
         assert ClientHarness(NAME, PLAIN, variables, time).small(BLOB) == DATA
@@ -142,13 +142,13 @@ def test_no_proxy_is_read_as_go_reads_it(direct: str, host: str) -> None:
 
 
 @pytest.mark.parametrize(("direct", "host"), [(one, host) for one, hosts in PROXIED.items() for host in hosts])
-def test_no_proxy_covers_nothing_else(direct: str, host: str) -> None:
+def test_no_proxy_does_not_cover_other_hosts(direct: str, host: str) -> None:
     assert not bypasses(host, direct)
 
 
 @every_work
 @pytest.mark.parametrize("variable", ["ALL_PROXY", "http_proxy"])
-def test_a_socks_proxy_resolves_the_name_and_carries_everything(
+def test_a_socks_proxy_resolves_names_and_carries_all_requests(
     server: Unruly, time: Time, work: Work, variable: str
 ) -> None:
     with SocksProxy({f"{NAME}:80": server.host}) as proxy:
@@ -157,7 +157,7 @@ def test_a_socks_proxy_resolves_the_name_and_carries_everything(
 
 
 @every_work
-def test_a_proxy_with_tls_is_spoken_to_with_tls(
+def test_an_https_proxy_is_connected_to_over_tls(
     server: Unruly, time: Time, authority: Authority, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
@@ -167,31 +167,31 @@ def test_a_proxy_with_tls_is_spoken_to_with_tls(
         assert proxy.asked
 
 
-def test_an_empty_variable_is_none(server: Unruly, time: Time) -> None:
+def test_an_empty_variable_means_no_proxy(server: Unruly, time: Time) -> None:
     variables = {"HTTP_PROXY": "http://127.0.0.1:1", "http_proxy": ""}
     assert ClientHarness(server.host, PLAIN, variables, time).small(BLOB) == DATA
 
 
-def test_lower_case_wins(server: Unruly, time: Time) -> None:
+def test_lower_case_variables_take_precedence(server: Unruly, time: Time) -> None:
     with ForwardProxy({NAME: server.host}) as proxy:
         variables = {"HTTP_PROXY": "http://127.0.0.1:1", "http_proxy": proxy.url}
         assert ClientHarness(NAME, PLAIN, variables, time).small(BLOB) == DATA
 
 
-def test_what_a_web_server_could_set_is_not_read(server: Unruly, time: Time) -> None:
+def test_http_proxy_is_not_read_in_a_cgi_environment(server: Unruly, time: Time) -> None:
     variables = {"HTTP_PROXY": "http://127.0.0.1:1", "REQUEST_METHOD": "GET"}
     assert ClientHarness(server.host, PLAIN, variables, time).small(BLOB) == DATA
 
 
 @every_work
-def test_a_proxy_gets_the_login_in_its_url(server: Unruly, time: Time, work: Work) -> None:
+def test_a_proxy_gets_the_login_of_its_url(server: Unruly, time: Time, work: Work) -> None:
     with ForwardProxy({NAME: server.host}, LOGIN) as proxy:
         work(ClientHarness(NAME, PLAIN, {"http_proxy": f"http://{LOGIN_IN_URL}@{proxy.host}"}, time))
     assert all("Proxy-Authorization" not in asked.headers for asked in server.seen.requests)
 
 
 @every_work
-def test_a_tunnel_gets_the_login_in_its_url_and_the_registry_does_not(
+def test_a_tunnel_gets_the_login_of_its_url_and_the_registry_does_not(
     authority: Authority, secure: Unruly, work: Work
 ) -> None:
     before = len(secure.seen.requests)
@@ -203,7 +203,7 @@ def test_a_tunnel_gets_the_login_in_its_url_and_the_registry_does_not(
 
 @every_work
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_wants_another_login_says_so_without_repeating_it(
+def test_a_login_that_the_proxy_rejects_is_reported_without_showing_it(
     authority: Authority, time: Time, work: Work, scheme: str
 ) -> None:
     settings = PLAIN if scheme == "http" else HostSettings(ca_file=str(authority.path))
@@ -212,8 +212,8 @@ def test_a_proxy_that_wants_another_login_says_so_without_repeating_it(
         with pytest.raises(MirrorsyncError) as caught:
             work(harness)
         error = caught.value
-        said = f"{error} {error!r} {error.remedy} {harness.recorded.events}"
-        assert "canary" not in said
+        shown = f"{error} {error!r} {error.remedy} {harness.recorded.events}"
+        assert "canary" not in shown
         assert "proxy" in error.message
         assert "407" in error.message or "login" in error.message
         assert "proxy" in error.remedy.lower()
@@ -222,7 +222,7 @@ def test_a_proxy_that_wants_another_login_says_so_without_repeating_it(
 
 @every_work
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_is_down_is_named_as_the_reason(time: Time, work: Work, scheme: str) -> None:
+def test_an_unreachable_proxy_is_reported_as_the_reason(time: Time, work: Work, scheme: str) -> None:
     settings = PLAIN if scheme == "http" else HostSettings()
     harness = ClientHarness(NAME, settings, {f"{scheme}_proxy": f"http://{LOGIN_IN_URL}@127.0.0.1:1"}, time)
     with pytest.raises(Unreachable) as caught:
@@ -235,7 +235,7 @@ def test_a_proxy_that_is_down_is_named_as_the_reason(time: Time, work: Work, sch
 @pytest.mark.parametrize(
     "proxy", ["gopher://127.0.0.1:1", "ftp://127.0.0.1:1", "http://", "http://:99999", "http://a b"]
 )
-def test_a_proxy_of_a_kind_that_is_not_known_is_said_at_once(time: Time, work: Work, proxy: str) -> None:
+def test_an_unsupported_proxy_scheme_is_rejected(time: Time, work: Work, proxy: str) -> None:
     harness = ClientHarness(NAME, PLAIN, {"ALL_PROXY": proxy}, time)
     with pytest.raises(UsageError) as caught:
         work(harness)

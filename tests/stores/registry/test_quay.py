@@ -1,4 +1,4 @@
-"""A repository of Quay that does not exist yet: planned, made and filled, with a login that is never said in vain."""
+"""A repository of Quay that does not exist yet: plan, create and copy, with no login sent more often than needed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OTHER = image([layer({"b": b"2"})])
 LOGIN = HostSettings(USER, Secret(PASSWORD), plain_http=True)
 
 
-@pytest.fixture(params=[True, False], ids=["made with the token", "made with the first upload"])
+@pytest.fixture(params=[True, False], ids=["created with the token", "created with the first upload"])
 def quay(request: pytest.FixtureRequest) -> Quay:
     return Quay(makes_with_token=request.param)
 
@@ -40,13 +40,13 @@ def server(quay: Quay) -> Iterator[Unruly]:
         yield running
 
 
-def test_copy_makes_the_repository(mirrorsync: Mirrorsync, source: Unruly, server: Unruly, quay: Quay) -> None:
+def test_copy_creates_the_repository(mirrorsync: Mirrorsync, source: Unruly, server: Unruly, quay: Quay) -> None:
     copied(mirrorsync, source, f"{server.host}/team/new:1")
     assert holds(quay.registry, "team/new", IMAGE)
     assert "team/new" in quay.repositories
 
 
-def test_apply_makes_the_repository_and_the_second_run_finds_it(
+def test_apply_creates_the_repository_and_the_second_run_finds_it(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, quay: Quay
 ) -> None:
     file = spec(mirrorsync, source, server)
@@ -59,7 +59,7 @@ def test_apply_makes_the_repository_and_the_second_run_finds_it(
     assert [asked.method for asked in server.seen.requests[before:]] == ["GET", "GET", "HEAD"], "ping, token, tag"
 
 
-def test_a_destination_is_asked_with_the_scope_that_it_is_written_with(
+def test_a_destination_is_read_with_the_scope_of_the_later_writes(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, quay: Quay
 ) -> None:
     mirrorsync("apply", spec(mirrorsync, source, server), code=0)
@@ -68,43 +68,43 @@ def test_a_destination_is_asked_with_the_scope_that_it_is_written_with(
     assert len(quay.auth_service.token_requests) <= 3
 
 
-def test_a_wrong_password_is_told_as_one_and_said_once(
+def test_a_wrong_password_is_reported_as_such_and_sent_once(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, quay: Quay
 ) -> None:
-    said = copied(mirrorsync, source, f"{server.host}/team/new:1", password="canary-wrong", code=1)
-    assert said.count("incorrect username or password") == 1
-    assert "check username and password" in said
+    output = copied(mirrorsync, source, f"{server.host}/team/new:1", password="canary-wrong", code=1)
+    assert output.count("incorrect username or password") == 1
+    assert "check username and password" in output
     assert [question.grant for question in quay.auth_service.token_requests] == ["password"]
     assert quay.repositories == set()
 
 
-def test_a_namespace_of_somebody_else_is_refused_when_it_is_written(
+def test_a_namespace_without_push_rights_is_reported_by_the_write(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly
 ) -> None:
-    """Nothing told the two apart before: the login is good, and the repository is not seen."""
-    said = copied(mirrorsync, source, f"{server.host}/others/new:1", code=1)
-    assert "give this account the right to push to this repository" in said
-    assert "check username and password" not in said
+    """Until then both look the same: the login is valid, and the repository is hidden."""
+    output = copied(mirrorsync, source, f"{server.host}/others/new:1", code=1)
+    assert "give this account the right to push to this repository" in output
+    assert "check username and password" not in output
 
 
-def test_who_has_no_login_is_told_to_have_one(server: Unruly, time: Time) -> None:
+def test_a_missing_login_is_reported_with_a_remedy(server: Unruly, time: Time) -> None:
     with pytest.raises(Unauthorized) as caught:
         asking(ClientHarness(server.host, HostSettings(plain_http=True), time=time), "team/new")
     assert "log in" in caught.value.remedy
 
 
-def test_what_does_not_exist_is_absent_by_every_question(server: Unruly, quay: Quay, time: Time) -> None:
+def test_a_missing_repository_counts_as_absent_for_every_request(server: Unruly, quay: Quay, time: Time) -> None:
     listed: list[str] | None = [] if quay.makes_with_token else None
     assert asking(ClientHarness(server.host, LOGIN, time=time), "team/new") == [None, False, None, listed]
     assert asking(ClientHarness(server.host, LOGIN, time=time), "others/new") == [None, False, None, None]
 
 
-def test_a_source_that_does_not_exist_is_no_absent_tag(server: Unruly, time: Time) -> None:
+def test_a_missing_source_repository_is_an_error(server: Unruly, time: Time) -> None:
     with pytest.raises(Unauthorized):
         ClientHarness(server.host, LOGIN, time=time).resolve("1", "team/missing")
 
 
-def test_what_is_not_shown_is_not_asked_for_again_and_again(server: Unruly, quay: Quay, time: Time) -> None:
+def test_a_hidden_repository_is_not_requested_repeatedly(server: Unruly, quay: Quay, time: Time) -> None:
     async def ask(store: Store) -> None:
         assert isinstance(store, RegistryStore)
         repository = store.destination("others/new")
@@ -115,7 +115,7 @@ def test_what_is_not_shown_is_not_asked_for_again_and_again(server: Unruly, quay
     assert len(server.seen.of("HEAD")) <= 100
 
 
-def test_a_repository_may_be_source_and_destination_of_one_run(
+def test_a_repository_can_be_source_and_destination_of_one_run(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, quay: Quay
 ) -> None:
     quay.repositories.add("team/app")
@@ -134,7 +134,7 @@ def test_a_repository_may_be_source_and_destination_of_one_run(
 
 
 @pytest.mark.parametrize("password", [PASSWORD, "canary-wrong"], ids=["right", "wrong"])
-def test_with_basic_authentication_the_api_tells_a_hidden_repository_from_a_wrong_password(
+def test_with_basic_authentication_the_api_distinguishes_a_hidden_repository_from_a_wrong_password(
     time: Time, password: str
 ) -> None:
     guard = basic_guard('Basic realm="x"')
@@ -151,7 +151,7 @@ def test_with_basic_authentication_the_api_tells_a_hidden_repository_from_a_wron
         assert len([asked for asked in server.seen.of("GET", "^/v2/$") if asked.authorization]) == 1
 
 
-def test_a_wrong_password_for_basic_is_said_no_more_once_the_api_refused_it(time: Time) -> None:
+def test_a_basic_password_is_not_sent_again_after_the_api_rejected_it(time: Time) -> None:
     tiny = TinyRegistry(guard=basic_guard('Basic realm="x"'))
     with Unruly(tiny) as server:
 
@@ -161,13 +161,13 @@ def test_a_wrong_password_for_basic_is_said_no_more_once_the_api_refused_it(time
                     await store.repository("app").resolve(Tag(str(number)))
 
         ClientHarness(server.host, HostSettings(USER, Secret("canary-wrong"), plain_http=True), time=time).run(many)
-        said = [asked for asked in server.seen.requests if asked.authorization]
-    assert len(said) == 2, "once for the first tag, and once for the API, which tells what was refused"
+        sent = [asked for asked in server.seen.requests if asked.authorization]
+    assert len(sent) == 2, "once for the first tag, and once for the API, which shows what was rejected"
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_who_may_only_read_can_compare(server: Unruly, quay: Quay, time: Time, status: int) -> None:
-    """Some token services refuse more than an account has, and do not give less."""
+def test_an_account_with_read_rights_can_compare(server: Unruly, quay: Quay, time: Time, status: int) -> None:
+    """Some token services deny a request for more rights than an account has, instead of granting fewer."""
     server.fault("answer", "GET", "auth.*push", status=status, body=b'{"errors": [{"code": "DENIED"}]}')
     quay.repositories.add("team/app")
     quay.registry.hold("team/app", IMAGE, "1")
@@ -184,7 +184,7 @@ def test_who_may_only_read_can_compare(server: Unruly, quay: Quay, time: Time, s
     ClientHarness(server.host, LOGIN, time=time).run(compare)
 
 
-def test_who_gets_no_token_at_all_is_refused_once(server: Unruly, time: Time) -> None:
+def test_a_denied_token_is_not_requested_again(server: Unruly, time: Time) -> None:
     server.fault("answer", "GET", "auth.*scope", status=403, body=b'{"errors": [{"code": "DENIED"}]}')
 
     async def many(store: Store) -> None:
@@ -197,7 +197,7 @@ def test_who_gets_no_token_at_all_is_refused_once(server: Unruly, time: Time) ->
     assert len(server.seen.of("GET", "/v2/auth")) == 2, "for pushing, and for pulling alone"
 
 
-def test_an_unchanged_mirror_costs_one_question_for_each_tag_and_side(
+def test_an_unchanged_mirror_costs_one_request_for_each_tag_and_side(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, quay: Quay
 ) -> None:
     count = 2000

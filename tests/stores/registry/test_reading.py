@@ -1,4 +1,4 @@
-"""Reading blobs from servers that break off, lie about lengths, or send something else."""
+"""Read blobs from servers that close connections, send wrong lengths, or send other content."""
 
 from __future__ import annotations
 
@@ -34,9 +34,7 @@ def held(tiny: TinyRegistry) -> None:
 
 @pytest.mark.parametrize("sized", [True, False], ids=["with a length", "without a length"])
 @pytest.mark.parametrize("at", BREAKS.values(), ids=BREAKS)
-def test_a_read_that_breaks_off_goes_on_where_it_stopped(
-    server: Unruly, harness: ClientHarness, at: int, sized: bool
-) -> None:
+def test_an_interrupted_read_is_resumed(server: Unruly, harness: ClientHarness, at: int, sized: bool) -> None:
     server.fault("cut", "GET", "/blobs/", hits=[1], at=at, sized=sized)
     assert harness.large(BLOB) == DATA
     assert server.seen.served == SIZE
@@ -44,7 +42,7 @@ def test_a_read_that_breaks_off_goes_on_where_it_stopped(
     assert ranges == [None, f"bytes={at}-" if at else None]
 
 
-def test_a_read_that_breaks_off_again_and_again_ends_all_the_same(
+def test_a_read_that_is_interrupted_repeatedly_completes(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness
 ) -> None:
     data = noise("a large layer", 8 * CHUNK_BYTES)
@@ -54,7 +52,7 @@ def test_a_read_that_breaks_off_again_and_again_ends_all_the_same(
     assert server.seen.served == len(data)
 
 
-def test_a_read_that_gets_nowhere_is_given_up(server: Unruly, harness: ClientHarness) -> None:
+def test_a_read_without_progress_fails(server: Unruly, harness: ClientHarness) -> None:
     server.fault("cut", "GET", "/blobs/", at=0)
     with pytest.raises(Unreachable) as caught:
         harness.large(BLOB)
@@ -63,7 +61,7 @@ def test_a_read_that_gets_nowhere_is_given_up(server: Unruly, harness: ClientHar
 
 
 @pytest.mark.parametrize("at", BREAKS.values(), ids=BREAKS)
-def test_a_server_that_knows_no_range_sends_all_again_and_nothing_comes_twice(
+def test_a_read_resumes_without_duplicate_bytes_if_range_is_ignored(
     server: Unruly, harness: ClientHarness, at: int
 ) -> None:
     server.fault("ignore_range", "GET", "/blobs/")
@@ -72,7 +70,7 @@ def test_a_server_that_knows_no_range_sends_all_again_and_nothing_comes_twice(
 
 
 @pytest.mark.parametrize(
-    "told",
+    "header",
     [
         f"bytes 0-{SIZE - 1}/{SIZE}",
         f"bytes {SIZE // 2 + 1}-{SIZE - 1}/{SIZE}",
@@ -85,27 +83,27 @@ def test_a_server_that_knows_no_range_sends_all_again_and_nothing_comes_twice(
         None,
     ],
 )
-def test_a_part_that_does_not_fit_is_never_joined(server: Unruly, harness: ClientHarness, told: str | None) -> None:
-    server.fault("headers", "GET", "/blobs/", change={"Content-Range": told})
+def test_a_range_that_does_not_fit_is_rejected(server: Unruly, harness: ClientHarness, header: str | None) -> None:
+    server.fault("headers", "GET", "/blobs/", change={"Content-Range": header})
     server.fault("cut", "GET", "/blobs/", hits=[1], at=SIZE // 2)
     with pytest.raises((RegistryFailure, IntegrityError)):
         harness.large(BLOB)
 
 
-def test_a_part_of_unknown_total_is_taken(server: Unruly, harness: ClientHarness) -> None:
+def test_a_range_of_unknown_total_size_is_accepted(server: Unruly, harness: ClientHarness) -> None:
     server.fault("headers", "GET", "/blobs/", change={"Content-Range": f"bytes {SIZE // 2}-{SIZE - 1}/*"})
     server.fault("cut", "GET", "/blobs/", hits=[1], at=SIZE // 2)
     assert harness.large(BLOB) == DATA
 
 
-def test_a_read_goes_on_after_the_server_had_to_rest(server: Unruly, harness: ClientHarness) -> None:
+def test_a_read_is_resumed_after_errors_of_the_server(server: Unruly, harness: ClientHarness) -> None:
     server.fault("answer", "GET", "/blobs/", hits=[2, 3], status=503)
     server.fault("cut", "GET", "/blobs/", hits=[1], at=SIZE // 2)
     assert harness.large(BLOB) == DATA
     assert server.seen.served == SIZE
 
 
-def test_a_blob_that_goes_away_while_it_is_read_is_not_there(server: Unruly, harness: ClientHarness) -> None:
+def test_a_blob_that_is_deleted_while_it_is_read_is_not_found(server: Unruly, harness: ClientHarness) -> None:
     server.fault("answer", "GET", "/blobs/", status=404)
     server.fault("cut", "GET", "/blobs/", hits=[1], at=SIZE // 2)
     with pytest.raises(ContentNotFound):
@@ -117,17 +115,17 @@ DAMAGES: dict[str, Damage] = {
     "one bit of the first byte": lambda body: bytes([body[0] ^ 1]) + body[1:],
     "one bit in the middle": lambda body: body[: SIZE // 2] + bytes([body[SIZE // 2] ^ 128]) + body[SIZE // 2 + 1 :],
     "one bit of the last byte": lambda body: body[:-1] + bytes([body[-1] ^ 1]),
-    "a byte more": lambda body: body + b"x",
-    "a byte less": lambda body: body[:-1],
-    "twice": lambda body: body + body,
-    "nothing": lambda body: b"",
+    "one byte more": lambda body: body + b"x",
+    "one byte less": lambda body: body[:-1],
+    "sent twice": lambda body: body + body,
+    "empty body": lambda body: b"",
     "a web page": lambda body: b"<html>please log in</html>",
 }
 
 
 @pytest.mark.parametrize("sized", [True, False], ids=["with a length", "without a length"])
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_wrong_bytes_never_land(server: Unruly, harness: ClientHarness, damage: Damage, sized: bool) -> None:
+def test_damaged_bytes_are_never_stored(server: Unruly, harness: ClientHarness, damage: Damage, sized: bool) -> None:
     server.fault("body", "GET", "/blobs/", change=damage, sized=sized)
     target = MemoryStore().repository("copy")
 
@@ -146,7 +144,7 @@ def test_wrong_bytes_never_land(server: Unruly, harness: ClientHarness, damage: 
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_a_layer_that_a_server_calls_compressed_is_taken_as_it_is(
+def test_a_layer_with_a_content_encoding_header_is_read_unchanged(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness, read: Read
 ) -> None:
     layer = gzip.compress(noise("text", 1000), mtime=0)
@@ -156,7 +154,7 @@ def test_a_layer_that_a_server_calls_compressed_is_taken_as_it_is(
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_nobody_is_asked_to_compress(server: Unruly, harness: ClientHarness, read: Read) -> None:
+def test_requests_accept_only_the_identity_encoding(server: Unruly, harness: ClientHarness, read: Read) -> None:
     read(harness, BLOB)
     for asked in server.seen.requests:
         assert asked.headers["Accept-Encoding"] == "identity"
@@ -164,20 +162,20 @@ def test_nobody_is_asked_to_compress(server: Unruly, harness: ClientHarness, rea
 
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("reset", [True, False])
-def test_a_server_that_hangs_up_is_asked_again(server: Unruly, harness: ClientHarness, read: Read, reset: bool) -> None:
+def test_a_request_is_retried_if_the_server_hangs_up(
+    server: Unruly, harness: ClientHarness, read: Read, reset: bool
+) -> None:
     server.fault("hang_up", "GET", "/blobs/", hits=[1, 2], reset=reset)
     assert read(harness, BLOB) == DATA
 
 
-def test_a_small_blob_that_breaks_off_is_read_again(server: Unruly, harness: ClientHarness) -> None:
+def test_an_interrupted_small_blob_is_read_again(server: Unruly, harness: ClientHarness) -> None:
     server.fault("cut", "GET", "/blobs/", hits=[1], at=SIZE // 2)
     assert harness.small(BLOB) == DATA
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_a_blob_under_sha512_is_verified_too(
-    tiny: TinyRegistry, server: Unruly, harness: ClientHarness, read: Read
-) -> None:
+def test_a_sha512_blob_is_verified(tiny: TinyRegistry, server: Unruly, harness: ClientHarness, read: Read) -> None:
     tiny.hold_blob("app", DATA, "sha512")
     blob = described(DATA, "sha512")
     assert read(harness, blob) == DATA
@@ -186,30 +184,30 @@ def test_a_blob_under_sha512_is_verified_too(
         harness.small(blob)
 
 
-def test_an_offset_is_asked_for_and_not_read_over(server: Unruly, harness: ClientHarness) -> None:
+def test_an_offset_is_requested_by_range(server: Unruly, harness: ClientHarness) -> None:
     assert harness.large(BLOB, SIZE - 3) == DATA[-3:]
     assert server.seen.served == 3
 
 
-@pytest.mark.parametrize("told", [0, SIZE - 1, SIZE + 1])
-def test_a_blob_of_another_size_is_not_the_blob(server: Unruly, harness: ClientHarness, told: int) -> None:
-    server.fault("headers", "HEAD", "/blobs/", change={"Content-Length": str(told)})
+@pytest.mark.parametrize("size", [0, SIZE - 1, SIZE + 1])
+def test_a_blob_with_another_size_counts_as_missing(server: Unruly, harness: ClientHarness, size: int) -> None:
+    server.fault("headers", "HEAD", "/blobs/", change={"Content-Length": str(size)})
     assert harness.within(lambda repository: repository.has(BLOB)) is False
 
 
-def test_a_blob_whose_size_is_not_told_is_there(server: Unruly, harness: ClientHarness) -> None:
+def test_a_blob_without_a_size_in_the_answer_exists(server: Unruly, harness: ClientHarness) -> None:
     server.fault("unsized", "HEAD", "/blobs/")
     assert harness.within(lambda repository: repository.has(BLOB)) is True
     assert harness.within(lambda repository: repository.blob(BLOB.digest)) is None
 
 
-def test_a_wrong_digest_in_a_header_of_a_blob_is_no_matter(server: Unruly, harness: ClientHarness) -> None:
+def test_a_wrong_digest_header_of_a_blob_is_ignored(server: Unruly, harness: ClientHarness) -> None:
     server.fault("headers", "*", "/blobs/", change={"Docker-Content-Digest": str(Digest.of(b"other"))})
     assert harness.large(BLOB) == DATA
     assert harness.small(BLOB) == DATA
 
 
-def test_cookies_are_neither_kept_nor_sent(tiny: TinyRegistry, server: Unruly, harness: ClientHarness) -> None:
+def test_cookies_are_not_stored_or_sent(tiny: TinyRegistry, server: Unruly, harness: ClientHarness) -> None:
     server.fault("headers", "*", "", change={"Set-Cookie": "session=canary; Path=/"})
     other = noise("another", CHUNK_BYTES + 5)
     tiny.hold_blob("app", other)

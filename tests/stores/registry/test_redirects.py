@@ -1,4 +1,4 @@
-"""Redirects: followed by hand, and never with credentials to another place."""
+"""Redirects: followed by our own code, and never with credentials to another origin."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.stores.registry.asking import ClientHarness, Time, described
 DATA = noise("redirected", 3000)
 BLOB = described(DATA)
 Read = Callable[[ClientHarness, Descriptor], bytes]
-READERS: Mapping[str, Read] = {"questions": ClientHarness.small, "bytes": ClientHarness.large}
-# Every character that may stand in a query: a signature is over it.
+READERS: Mapping[str, Read] = {"requests": ClientHarness.small, "streams": ClientHarness.large}
+# Every character that a query may have: the signature covers it.
 PRESIGNED = "/blob?X-Amz-Signature=abc%2Fdef%2Bghi&Expires=1700&a=b+c&d=%20~!$'()*,;:@/?-._%3D%C3%A9&empty=&bare"
 LOGIN = HostSettings(plain_http=True, username=USER, password=Secret(PASSWORD))
 
@@ -43,7 +43,7 @@ def harness(server: Unruly, time: Time) -> ClientHarness:
 
 @pytest.fixture
 def storage() -> Iterator[Unruly]:
-    """What blobs are kept in: another port of the same address is another place."""
+    """The storage of blobs: another port of the same address is another origin."""
     with Unruly(lambda asked: Reply(200, {}, DATA)) as running:
         yield running
 
@@ -56,7 +56,7 @@ def redirect(
 
 @read_both
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_blob_is_fetched_elsewhere_without_credentials(
+def test_a_blob_is_fetched_from_a_storage_without_credentials(
     server: Unruly, storage: Unruly, harness: ClientHarness, read: Read, status: int
 ) -> None:
     redirect(server, f"{storage.url}/blob", status=status)
@@ -66,23 +66,23 @@ def test_a_blob_is_fetched_elsewhere_without_credentials(
 
 
 @read_both
-def test_a_presigned_url_is_sent_as_it_was_written(
-    server: Unruly, storage: Unruly, harness: ClientHarness, read: Read
-) -> None:
+def test_a_presigned_url_is_sent_unchanged(server: Unruly, storage: Unruly, harness: ClientHarness, read: Read) -> None:
     redirect(server, f"{storage.url}{PRESIGNED}")
     assert read(harness, BLOB) == DATA
     assert [asked.target for asked in storage.seen.requests] == [PRESIGNED]
 
 
 @read_both
-def test_a_redirect_at_home_keeps_the_credentials(server: Unruly, harness: ClientHarness, read: Read) -> None:
+def test_a_redirect_to_the_same_origin_keeps_the_credentials(
+    server: Unruly, harness: ClientHarness, read: Read
+) -> None:
     redirect(server, f"/v2/app/blobs/{BLOB.digest}?again=1", hits=[1])
     assert read(harness, BLOB) == DATA
     assert server.seen.of("GET", "again=1")[0].authorization == basic()
 
 
 @read_both
-def test_who_comes_back_from_elsewhere_shows_credentials_at_home_only(
+def test_a_redirect_back_to_the_registry_sends_credentials_to_the_registry_only(
     server: Unruly, storage: Unruly, harness: ClientHarness, read: Read
 ) -> None:
     redirect(server, f"{storage.url}/away", hits=[1])
@@ -92,15 +92,13 @@ def test_who_comes_back_from_elsewhere_shows_credentials_at_home_only(
 
 
 @read_both
-def test_a_head_is_redirected_too(server: Unruly, storage: Unruly, harness: ClientHarness, read: Read) -> None:
+def test_redirects_of_a_head_are_followed(server: Unruly, storage: Unruly, harness: ClientHarness, read: Read) -> None:
     redirect(server, f"{storage.url}/blob", method="HEAD")
     assert harness.within(lambda repository: repository.has(BLOB)) is True
     assert [(asked.method, asked.authorization) for asked in storage.seen.requests] == [("HEAD", "")]
 
 
-def test_a_storage_that_lets_nobody_ask_for_a_head_has_the_blob(
-    server: Unruly, storage: Unruly, harness: ClientHarness
-) -> None:
+def test_a_blob_exists_if_its_storage_rejects_head(server: Unruly, storage: Unruly, harness: ClientHarness) -> None:
     redirect(server, f"{storage.url}/blob", method="HEAD")
     storage.fault("answer", "HEAD", status=403)
     assert harness.within(lambda repository: repository.has(BLOB)) is True
@@ -111,10 +109,10 @@ EXPIRED = b"<Error><Code>AccessDenied</Code><Message>Request has expired</Messag
 
 @read_both
 @pytest.mark.parametrize("status", [400, 403])
-def test_a_presigned_url_that_ran_out_before_it_was_used_is_asked_for_again(
+def test_an_expired_presigned_url_is_requested_again(
     server: Unruly, storage: Unruly, harness: ClientHarness, read: Read, status: int
 ) -> None:
-    """As often as a fault that passes: a line that is slow once may be slow twice."""
+    """As often as a transient failure: a line that is slow once may be slow twice."""
     redirect(server, f"{storage.url}/old", hits=[1, 2, 3])
     redirect(server, f"{storage.url}/new", hits=[4])
     storage.fault("answer", "GET", "/old", status=status, body=EXPIRED)
@@ -123,7 +121,7 @@ def test_a_presigned_url_that_ran_out_before_it_was_used_is_asked_for_again(
 
 
 @read_both
-def test_a_storage_that_refuses_is_not_asked_for_ever(
+def test_requests_end_if_the_storage_rejects_every_url(
     server: Unruly, storage: Unruly, harness: ClientHarness, read: Read
 ) -> None:
     redirect(server, f"{storage.url}/blob?X-Amz-Signature=canary")
@@ -136,14 +134,14 @@ def test_a_storage_that_refuses_is_not_asked_for_ever(
 
 
 @read_both
-def test_redirects_that_do_not_end_are_left_after_a_few(server: Unruly, harness: ClientHarness, read: Read) -> None:
+def test_endless_redirects_are_aborted(server: Unruly, harness: ClientHarness, read: Read) -> None:
     redirect(server, f"/v2/app/blobs/{BLOB.digest}")
     with pytest.raises(RegistryFailure, match="redirects more than 5 times"):
         read(harness, BLOB)
     assert len(server.seen.of("GET", "/blobs/")) == 6
 
 
-def test_a_read_that_breaks_off_elsewhere_goes_on_from_the_registry(
+def test_a_read_that_the_storage_interrupts_is_resumed_from_the_registry(
     server: Unruly, storage: Unruly, harness: ClientHarness
 ) -> None:
     def with_range(asked: Asked) -> Reply:
@@ -162,7 +160,9 @@ def test_a_read_that_breaks_off_elsewhere_goes_on_from_the_registry(
 
 
 @read_both
-def test_a_storage_that_is_down_is_named(server: Unruly, storage: Unruly, harness: ClientHarness, read: Read) -> None:
+def test_the_error_names_an_unreachable_storage(
+    server: Unruly, storage: Unruly, harness: ClientHarness, read: Read
+) -> None:
     redirect(server, "http://127.0.0.1:1/blob?X-Amz-Signature=canary")
     with pytest.raises(Unreachable) as caught:
         read(harness, BLOB)
@@ -174,31 +174,29 @@ BAD_LOCATIONS = {
     "another scheme": "ftp://127.0.0.1/blob",
     "a file": "file:///etc/passwd",
     "no host": "http:///blob",
-    "half an address": "http://[::1/blob",
+    "a truncated address": "http://[::1/blob",
     "a port too high": "http://127.0.0.1:99999/blob",
-    "a port of letters": "http://127.0.0.1:port/blob",
+    "a port that is not a number": "http://127.0.0.1:port/blob",
     "a control character": "http://127.0.0.1:1/\x01blob",
     "a control character in the query": "http://127.0.0.1:1/blob?\x7f",
-    "a bad host": "http://exa mple/blob",
-    "a bad label": "http://xn--/blob",
+    "an invalid host": "http://exa mple/blob",
+    "an invalid label": "http://xn--/blob",
     "an empty label": "http://a..b/blob",
     "a label too long": f"http://{'a' * 70}.example/blob",
-    "beyond ascii": "http://127.0.0.1:1/bl\xf6b",
-    "a host beyond ascii": "http://bl\xf6b\u2028.example/blob",
+    "not ASCII": "http://127.0.0.1:1/bl\xf6b",
+    "a host that is not ASCII": "http://bl\xf6b\u2028.example/blob",
     "very long": f"http://127.0.0.1:1/{'a' * 60_000}",
     "credentials": "http://user:canary@127.0.0.1:1/blob",
     "a space": "http://127.0.0.1:1/a blob HTTP/1.1",
     "only a colon": ":",
     "a backslash": "http://127.0.0.1:1\\@elsewhere/blob",
-    "a bad escape": "http://127.0.0.1:1/%zz%",
+    "an invalid escape": "http://127.0.0.1:1/%zz%",
 }
 
 
 @read_both
 @pytest.mark.parametrize("location", BAD_LOCATIONS.values(), ids=BAD_LOCATIONS)
-def test_a_location_that_leads_nowhere_is_one_clear_error(
-    server: Unruly, harness: ClientHarness, read: Read, location: str
-) -> None:
+def test_an_invalid_location_is_reported(server: Unruly, harness: ClientHarness, read: Read, location: str) -> None:
     server.fault(
         "answer", "GET", "/blobs/", status=307,
         headers={"Location": location.encode("utf-8").decode("latin-1")},
@@ -211,7 +209,7 @@ def test_a_location_that_leads_nowhere_is_one_clear_error(
 
 
 @read_both
-def test_a_redirect_without_a_location_is_a_failure(server: Unruly, harness: ClientHarness, read: Read) -> None:
+def test_a_redirect_without_a_location_fails(server: Unruly, harness: ClientHarness, read: Read) -> None:
     server.fault("answer", "GET", "/blobs/", status=307)
     with pytest.raises(RegistryFailure, match="307"):
         read(harness, BLOB)
@@ -227,7 +225,7 @@ INWARD = (
 
 @read_both
 @pytest.mark.parametrize("inside", INWARD)
-def test_a_registry_outside_leads_nobody_inside(
+def test_an_external_registry_cannot_redirect_to_internal_addresses(
     server: Unruly, storage: Unruly, time: Time, read: Read, inside: str
 ) -> None:
     redirect(server, f"http://{inside}:{storage.port}/blob")
@@ -240,7 +238,7 @@ def test_a_registry_outside_leads_nobody_inside(
 
 
 @read_both
-def test_a_subdomain_is_another_place(server: Unruly, storage: Unruly, time: Time, read: Read) -> None:
+def test_a_subdomain_is_another_origin(server: Unruly, storage: Unruly, time: Time, read: Read) -> None:
     redirect(server, "http://cdn.registry.example/blob")
     routes = {"registry.example": server.host, "cdn.registry.example": storage.host}
     with ForwardProxy(routes) as proxy:

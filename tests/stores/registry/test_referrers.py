@@ -1,4 +1,4 @@
-"""Referrers: by the API of distribution spec 1.1, and by the tag that stands in for it."""
+"""Referrers: by the API of distribution spec 1.1, and by the fallback tag."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def push(harness: ClientHarness, *images: Image) -> None:
 
 
 def listed(tiny: TinyRegistry) -> list[str]:
-    """What the fallback tag names."""
+    """Return the digests that the fallback tag lists."""
     _, raw = tiny.manifests["app", tiny.tags["app", TAG]]
     return [entry["digest"] for entry in json.loads(raw)["manifests"]]
 
 
-def test_a_registry_that_knows_subjects_keeps_the_list(
+def test_a_registry_with_the_referrers_api_keeps_the_list(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness
 ) -> None:
     push(harness, SUBJECT, SBOM)
@@ -53,7 +53,7 @@ def test_a_registry_that_knows_subjects_keeps_the_list(
     assert not server.seen.of("GET", TAG)
 
 
-def test_a_registry_that_does_not_gets_a_tag(tiny: TinyRegistry, harness: ClientHarness) -> None:
+def test_a_registry_without_the_referrers_api_gets_a_fallback_tag(tiny: TinyRegistry, harness: ClientHarness) -> None:
     tiny.referrers = False
     push(harness, SUBJECT, SBOM)
     push(harness, SIGNATURE)
@@ -67,21 +67,21 @@ def test_a_registry_that_does_not_gets_a_tag(tiny: TinyRegistry, harness: Client
     assert found[0].annotations == {"org.example.about": "a test"}
 
 
-def test_many_referrers_at_once_are_all_on_the_list(tiny: TinyRegistry, harness: ClientHarness) -> None:
+def test_concurrent_referrers_are_all_listed(tiny: TinyRegistry, harness: ClientHarness) -> None:
     tiny.referrers = False
     many = [artifact(SUBJECT, b"%d" % number) for number in range(20)]
     push(harness, *many)
     assert sorted(listed(tiny)) == sorted(made.digest for made in many)
 
 
-def test_what_others_wrote_into_the_tag_stays(tiny: TinyRegistry, harness: ClientHarness) -> None:
+def test_entries_of_other_tools_in_the_fallback_tag_are_kept(tiny: TinyRegistry, harness: ClientHarness) -> None:
     tiny.referrers = False
     tiny.hold("app", index([SIGNATURE]), TAG)
     push(harness, SBOM)
     assert listed(tiny) == [SIGNATURE.digest, SBOM.digest]
 
 
-def test_an_image_that_has_the_name_of_the_tag_is_no_list(tiny: TinyRegistry, harness: ClientHarness) -> None:
+def test_an_image_with_the_name_of_the_fallback_tag_is_not_a_list(tiny: TinyRegistry, harness: ClientHarness) -> None:
     tiny.referrers = False
     tiny.hold("app", SUBJECT, TAG)
     assert of_subject(harness) == []
@@ -92,16 +92,16 @@ NO_API: dict[str, dict[str, Any]] = {
     "a bad request": {"status": 400},
     "not allowed": {"status": 405},
     "forbidden": {"status": 403},
-    "not built": {"status": 501},
+    "not implemented": {"status": 501},
     "a web page": {"status": 200, "headers": {"Content-Type": "text/html"}, "body": b"<html>"},
-    "nothing": {"status": 204},
-    "a redirect to a page": {"status": 303, "headers": {"Location": "http://localhost:1/orgs/app/packages"}},
-    "a redirect to an address inside": {"status": 302, "headers": {"Location": "http://169.254.169.254/"}},
+    "empty body": {"status": 204},
+    "a redirect to a web page": {"status": 303, "headers": {"Location": "http://localhost:1/orgs/app/packages"}},
+    "a redirect to an internal address": {"status": 302, "headers": {"Location": "http://169.254.169.254/"}},
 }
 
 
 @pytest.mark.parametrize("answer", NO_API.values(), ids=NO_API)
-def test_a_registry_without_the_api_is_asked_for_the_tag(
+def test_a_registry_without_the_api_is_asked_for_the_fallback_tag(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness, answer: dict[str, Any]
 ) -> None:
     tiny.hold("app", index([SBOM]), TAG)
@@ -110,7 +110,7 @@ def test_a_registry_without_the_api_is_asked_for_the_tag(
     assert len(server.seen.of("GET", "/referrers/")) == 1
 
 
-def test_a_web_page_elsewhere_that_has_had_enough_does_not_stop_the_run(
+def test_a_redirect_of_the_referrers_api_to_a_web_page_is_not_followed(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness
 ) -> None:
     tiny.hold("app", index([SBOM]), TAG)
@@ -134,18 +134,18 @@ def test_all_pages_of_referrers_are_read(server: Unruly, harness: ClientHarness)
 
 
 GARBAGE = {
-    "no json": b"<html>",
+    "not JSON": b"<html>",
     "a list": b"[]",
-    "no list of manifests": b'{"manifests": {}}',
+    "manifests is not a list": b'{"manifests": {}}',
     "no digest": b'{"manifests": [{"mediaType": "a/b", "size": 1}]}',
-    "a digest that is none": b'{"manifests": [{"mediaType": "a/b", "size": 1, "digest": "../x"}]}',
-    "an entry that is none": b'{"manifests": [null]}',
-    "nested too deep": b'{"manifests": ' + b"[" * 100_000,
+    "a malformed digest": b'{"manifests": [{"mediaType": "a/b", "size": 1, "digest": "../x"}]}',
+    "a malformed entry": b'{"manifests": [null]}',
+    "nested too deeply": b'{"manifests": ' + b"[" * 100_000,
 }
 
 
 @pytest.mark.parametrize("body", GARBAGE.values(), ids=GARBAGE)
-def test_a_list_that_cannot_be_read_is_an_error_and_not_an_empty_list(
+def test_an_invalid_referrers_list_is_an_error_and_not_an_empty_list(
     server: Unruly, harness: ClientHarness, body: bytes
 ) -> None:
     server.fault("answer", "GET", "/referrers/", status=200, headers={"Content-Type": OCI_INDEX}, body=body)
@@ -155,7 +155,7 @@ def test_a_list_that_cannot_be_read_is_an_error_and_not_an_empty_list(
     assert caught.value.where == f"{server.host}/app@{SUBJECT.digest}"
 
 
-def test_an_api_that_is_down_is_an_error_and_not_an_empty_list(server: Unruly, harness: ClientHarness) -> None:
+def test_a_failing_referrers_api_is_an_error_and_not_an_empty_list(server: Unruly, harness: ClientHarness) -> None:
     server.fault("answer", "GET", "/referrers/", status=503)
     with pytest.raises(MirrorsyncError, match="503"):
         of_subject(harness)

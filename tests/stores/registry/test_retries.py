@@ -1,4 +1,4 @@
-"""Trying again: what, how often, how long after, and when a host is left alone."""
+"""Retries: of which failures, how often, after how long, and when requests to a host stop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BLOB = described(DATA)
 def held(tiny: TinyRegistry, server: Unruly) -> None:
     tiny.hold("app", IMAGE, "1")
     tiny.hold_blob("app", DATA)
-    # A list is asked for with a size first, and without one where that is refused: two questions.
+    # A list is requested with a page size first, and without one if that is rejected: two requests.
     server.fault("answer", "GET", "/tags/list.n=", status=413)
 
 
@@ -58,7 +58,7 @@ def start_large(harness: ClientHarness) -> None:
     harness.put(described(LARGE), pieces(LARGE))
 
 
-# What is done, and the request that it needs: method and path.
+# The work, and the request that it sends: method and path.
 Work = tuple[Callable[[ClientHarness], object], str, str]
 REPLAYABLE: Mapping[str, Work] = {
     "asking for the API": (resolve, "GET", "/v2/$"),
@@ -66,16 +66,16 @@ REPLAYABLE: Mapping[str, Work] = {
     "reading a small blob": (read_small, "GET", "/blobs/"),
     "reading a large blob": (read_large, "GET", "/blobs/"),
     "listing": (list_tags, "GET", "/tags/list$"),
-    "beginning a small upload": (write_small, "POST", "/uploads/"),
-    "ending a small upload": (write_small, "PUT", "/uploads/"),
-    "beginning a large upload": (start_large, "POST", "/uploads/"),
+    "starting a small upload": (write_small, "POST", "/uploads/"),
+    "finishing a small upload": (write_small, "PUT", "/uploads/"),
+    "starting a large upload": (start_large, "POST", "/uploads/"),
 }
 every_work = pytest.mark.parametrize("work", REPLAYABLE.values(), ids=REPLAYABLE)
 
 
 @every_work
 @pytest.mark.parametrize("status", PASSING)
-def test_what_may_pass_is_asked_again_until_it_has_passed(
+def test_transient_failures_are_retried_until_they_succeed(
     server: Unruly, harness: ClientHarness, work: Work, status: int
 ) -> None:
     do, method, path = work
@@ -89,7 +89,7 @@ def test_what_may_pass_is_asked_again_until_it_has_passed(
 
 @every_work
 @pytest.mark.parametrize("status", PASSING)
-def test_what_does_not_pass_is_given_up_after_a_while(
+def test_transient_failures_that_persist_fail_after_five_attempts(
     server: Unruly, harness: ClientHarness, work: Work, status: int
 ) -> None:
     do, method, path = work
@@ -101,7 +101,7 @@ def test_what_does_not_pass_is_given_up_after_a_while(
 
 @every_work
 @pytest.mark.parametrize("status", FINAL)
-def test_what_is_final_is_not_asked_again(server: Unruly, harness: ClientHarness, work: Work, status: int) -> None:
+def test_permanent_failures_are_not_retried(server: Unruly, harness: ClientHarness, work: Work, status: int) -> None:
     do, method, path = work
     server.fault("answer", method, path, status=status)
     try:
@@ -114,16 +114,14 @@ def test_what_is_final_is_not_asked_again(server: Unruly, harness: ClientHarness
 
 
 @every_work
-def test_a_connection_that_is_closed_without_an_answer_is_made_again(
-    server: Unruly, harness: ClientHarness, work: Work
-) -> None:
+def test_a_connection_closed_without_an_answer_is_retried(server: Unruly, harness: ClientHarness, work: Work) -> None:
     do, method, path = work
     server.fault("hang_up", method, path, hits=[1, 2, 3])
     do(harness)
     assert len(server.seen.of(method, path)) >= 4
 
 
-def test_waits_grow_and_stay_within_bounds(server: Unruly, harness: ClientHarness, time: Time) -> None:
+def test_waits_between_retries_grow_and_stay_within_bounds(server: Unruly, harness: ClientHarness, time: Time) -> None:
     server.fault("answer", "HEAD", "/manifests/", status=503)
     with pytest.raises(RegistryFailure):
         harness.resolve("1")
@@ -147,7 +145,7 @@ Form = Callable[[ClientHarness, int], str]
 @every_work
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("status", [429, 503])
-def test_nothing_is_asked_before_the_pause_is_over(
+def test_no_request_is_sent_before_retry_after_is_over(
     server: Unruly, harness: ClientHarness, work: Work, form: Form, status: int
 ) -> None:
     do, method, path = work
@@ -158,7 +156,9 @@ def test_nothing_is_asked_before_the_pause_is_over(
     assert 37 <= second - first < 40
 
 
-def test_a_date_is_read_against_the_clock_of_who_wrote_it(server: Unruly, harness: ClientHarness, time: Time) -> None:
+def test_a_retry_after_date_is_relative_to_the_servers_clock(
+    server: Unruly, harness: ClientHarness, time: Time
+) -> None:
     tomorrow = time.clock.now() + 86400
     headers = {"Date": formatdate(tomorrow, usegmt=True), "Retry-After": formatdate(tomorrow + 20, usegmt=True)}
     server.fault("answer", "HEAD", "/manifests/", hits=[1], status=429, headers=headers)
@@ -167,7 +167,7 @@ def test_a_date_is_read_against_the_clock_of_who_wrote_it(server: Unruly, harnes
 
 
 @pytest.mark.parametrize("value", ["", "soon", "-5", "1.5", "Mon, 99 Foo 2026", "9" * 400, "\xb2", "0x10"])
-def test_a_pause_that_cannot_be_read_is_no_pause_or_a_long_one(
+def test_an_invalid_retry_after_is_ignored_and_a_huge_one_is_a_rate_limit(
     server: Unruly, harness: ClientHarness, value: str
 ) -> None:
     server.fault("answer", "HEAD", "/manifests/", hits=[1], status=429, headers={"Retry-After": value})
@@ -178,20 +178,22 @@ def test_a_pause_that_cannot_be_read_is_no_pause_or_a_long_one(
         assert harness.resolve("1") is not None
 
 
-def test_a_date_in_the_past_is_no_pause(server: Unruly, harness: ClientHarness, time: Time) -> None:
+def test_a_retry_after_date_in_the_past_is_ignored(server: Unruly, harness: ClientHarness, time: Time) -> None:
     past = formatdate(time.clock.now() - 3600, usegmt=True)
     server.fault("answer", "HEAD", "/manifests/", hits=[1], status=429, headers={"Retry-After": past})
     assert harness.resolve("1") is not None
     assert time.seconds < 2
 
 
-def test_everybody_waits_when_one_was_told_to(tiny: TinyRegistry, server: Unruly, harness: ClientHarness) -> None:
+def test_retry_after_delays_all_requests_to_the_host(
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness
+) -> None:
     for number in range(40):
         tiny.hold("app", IMAGE, f"v{number}")
     server.fault("answer", "HEAD", "/manifests/", hits=[5], status=429, headers={"Retry-After": "50"})
 
     async def many(repository: WritableRepository) -> None:
-        # One by one first, so that the pause is known before the rest begins.
+        # One at a time first, so that the pause is known before the rest begins.
         for number in range(5):
             waiting = asyncio.create_task(repository.resolve(Tag(f"v{number}")))
             await asyncio.sleep(0)
@@ -200,12 +202,12 @@ def test_everybody_waits_when_one_was_told_to(tiny: TinyRegistry, server: Unruly
 
     harness.within(many)
     asked = server.seen.of("HEAD", "/manifests/")
-    told = asked[4].at
-    assert all(later.at >= told + 50 for later in asked[5:])
+    answered = asked[4].at
+    assert all(later.at >= answered + 50 for later in asked[5:])
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_who_asks_for_more_than_we_wait_is_left_alone_at_once(
+def test_a_retry_after_over_the_limit_stops_requests_to_the_host(
     server: Unruly, harness: ClientHarness, time: Time, form: Form
 ) -> None:
     server.fault("answer", "HEAD", "/manifests/", status=429, headers={"Retry-After": form(harness, 3600)})
@@ -227,7 +229,7 @@ def test_who_asks_for_more_than_we_wait_is_left_alone_at_once(
     assert time.waits == []
 
 
-def test_a_host_that_is_left_alone_does_not_stop_another(
+def test_a_rate_limited_host_does_not_affect_another(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness, time: Time
 ) -> None:
     with Unruly(tiny) as other:
@@ -237,7 +239,7 @@ def test_a_host_that_is_left_alone_does_not_stop_another(
         assert ClientHarness(other.host, time=time).resolve("1") is not None
 
 
-def test_a_host_that_is_down_is_not_hammered(time: Time) -> None:
+def test_an_unreachable_host_is_not_retried_for_each_request(time: Time) -> None:
     with Unruly(TinyRegistry()) as gone:
         host = gone.host
     harness = ClientHarness(host, time=time)
@@ -252,7 +254,7 @@ def test_a_host_that_is_down_is_not_hammered(time: Time) -> None:
     assert len(harness.recorded.retries) == 4
 
 
-def test_a_host_that_stops_answering_is_left_alone_for_a_while(
+def test_a_host_that_stops_answering_is_not_asked_for_a_while(
     server: Unruly, harness: ClientHarness, time: Time
 ) -> None:
     server.fault("hang_up", "HEAD", "/manifests/")
@@ -274,13 +276,13 @@ def test_a_host_that_stops_answering_is_left_alone_for_a_while(
     ("host", "message"),
     [
         ("127.0.0.1:1", "Connection refused"),
-        ("registry.invalid", "ame"),  # "Name or service not known", or the resolver's other words for it
+        ("registry.invalid", "ame"),  # "Name or service not known", or another message of the resolver
     ],
 )
-@pytest.mark.parametrize("engine", ["questions", "bytes"])
-def test_why_a_host_cannot_be_reached_is_said_in_plain_words(host: str, message: str, engine: str) -> None:
+@pytest.mark.parametrize("engine", ["requests", "streams"])
+def test_the_reason_for_an_unreachable_host_is_in_plain_words(host: str, message: str, engine: str) -> None:
     harness = ClientHarness(host, PLAIN)
-    reader: Callable[[Descriptor], bytes] = harness.small if engine == "questions" else harness.large
+    reader: Callable[[Descriptor], bytes] = harness.small if engine == "requests" else harness.large
     with pytest.raises(Unreachable) as caught:
         reader(BLOB)
     assert message in caught.value.message
@@ -289,8 +291,8 @@ def test_why_a_host_cannot_be_reached_is_said_in_plain_words(host: str, message:
     assert caught.value.where == f"{host}/app@{BLOB.digest}"
 
 
-def test_retries_share_a_budget_of_time_for_each_host(time: Time) -> None:
-    """A host that takes minutes for each failure does not keep a run for days."""
+def test_retries_share_a_time_budget_for_each_host(time: Time) -> None:
+    """A host that takes minutes for each failure does not delay a run for days."""
 
     def slow(asked: Asked) -> Reply:
         time.pass_by(400)

@@ -1,4 +1,4 @@
-"""Secrets are sent where they belong and shown nowhere: not on a screen, not in a log, not in a file."""
+"""Secrets are sent only to their own host, and never appear in output, logs or files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Site:
         return done
 
     def check(self, done: Done) -> None:
-        """See that no secret is in what was printed, or in any file that was written."""
+        """Check that no secret is in the output, or in any file that was written."""
         for secret in SECRETS:
             assert secret not in done.out
             assert secret not in done.err
@@ -77,7 +77,7 @@ def site(mirrorsync: Mirrorsync) -> Iterator[Site]:
 VERBOSE = ("-vv", "--log-format", "text")
 
 
-def test_a_run_that_goes_well_shows_none(site: Site) -> None:
+def test_a_successful_run_shows_no_secret(site: Site) -> None:
     site.run("plan", "--output", "plan.json", *VERBOSE, code=0)
     site.run("apply", "plan.json", *VERBOSE, code=0)
     site.run("apply", "--json", *VERBOSE, code=0)
@@ -86,33 +86,31 @@ def test_a_run_that_goes_well_shows_none(site: Site) -> None:
 
 
 FAULTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
-    "a token that is refused": ("answer", "HEAD", "", {"status": 401}),
-    "a right that is missing": ("answer", "GET", "/blobs/", {"status": 403}),
-    "a token service that says nonsense": ("answer", "*", "/token", {"status": 200, "body": b"<html>"}),
-    "a token service that refuses": ("answer", "*", "/token", {"status": 403}),
+    "a rejected token": ("answer", "HEAD", "", {"status": 401}),
+    "missing rights": ("answer", "GET", "/blobs/", {"status": 403}),
+    "a malformed token answer": ("answer", "*", "/token", {"status": 200, "body": b"<html>"}),
+    "a denied token": ("answer", "*", "/token", {"status": 403}),
     "a token service that redirects": (
         "answer", "*", "/token", {"status": 302, "headers": {"Location": "/x?canary=1"}},
     ),
-    "a presigned url that is refused": (
+    "a rejected presigned URL": (
         "answer", "GET", "/blobs/", {"status": 307, "headers": {"Location": "/x?sig=canary"}},
     ),
-    "an upload that is lost": ("answer", "PUT", "/uploads/", {"status": 400}),
-    "an upload that leads away": (
+    "a lost upload": ("answer", "PUT", "/uploads/", {"status": 400}),
+    "an upload location on another host": (
         "headers", "POST", "/uploads/", {"change": {"Location": "http://u:canary@127.0.0.1:1/x?_state=canary"}},
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "method", "pattern", "detail"), FAULTS.values(), ids=FAULTS)
-def test_a_run_that_goes_wrong_shows_none(
-    site: Site, name: str, method: str, pattern: str, detail: dict[str, Any]
-) -> None:
+def test_a_failed_run_shows_no_secret(site: Site, name: str, method: str, pattern: str, detail: dict[str, Any]) -> None:
     site.server.fault(name, method, pattern, **detail)
     done = site.run("apply", "--json", *VERBOSE)
     assert done.code in (1, 3)
 
 
-def test_a_wrong_password_says_what_to_do_and_not_what_it_was(site: Site) -> None:
+def test_a_wrong_password_is_reported_with_a_remedy_and_not_shown(site: Site) -> None:
     site.variables["SECRET"] = "canary-of-the-wrong-password"
     for words in (("plan",), ("apply", "--json")):
         done = site.run(*words, *VERBOSE, code=1)
@@ -121,7 +119,7 @@ def test_a_wrong_password_says_what_to_do_and_not_what_it_was(site: Site) -> Non
     assert len(site.auth_service.token_requests) <= 9
 
 
-def test_a_password_of_a_file_is_not_shown(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_password_from_a_file_is_not_shown(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("secret") / "password"
     path.write_text(PASSWORD)
     site.mirrorsync.spec(
@@ -135,7 +133,7 @@ def test_a_password_of_a_file_is_not_shown(site: Site, tmp_path_factory: pytest.
     site.run("apply", *VERBOSE, code=0)
 
 
-def test_a_proxys_password_is_not_shown(mirrorsync: Mirrorsync) -> None:
+def test_a_password_of_a_proxy_is_not_shown(mirrorsync: Mirrorsync) -> None:
     registry = TinyRegistry()
     registry.hold("app", IMAGE, "1")
     with Unruly(registry) as server, ForwardProxy({"registry.example": server.host}, f"{USER}:{PASSWORD}") as proxy:
@@ -155,7 +153,7 @@ def test_a_proxys_password_is_not_shown(mirrorsync: Mirrorsync) -> None:
         assert "proxy" in done.err + done.out
 
 
-def test_no_request_for_another_host_carries_any_secret(site: Site) -> None:
+def test_no_request_to_another_host_has_a_secret(site: Site) -> None:
     with Unruly(lambda asked: Reply(200, {}, IMAGE.all_blobs()[key(asked.path)])) as storage:
 
         def key(path: str) -> str:
@@ -178,10 +176,10 @@ def test_no_request_for_another_host_carries_any_secret(site: Site) -> None:
 
 
 @pytest.mark.parametrize("login", ["password", "refresh token", "spec"])
-def test_a_real_registry_takes_our_tokens(
+def test_docker_registry_accepts_our_tokens(
     token_registry: Locked, registry: Any, unique: str, mirrorsync: Mirrorsync, login: str
 ) -> None:
-    """Source an open docker-registry, destination one that wants tokens, read back with another tool's words."""
+    """From a docker-registry without a login to one with tokens, read back by another tool."""
     from tests.parts.token_server import REFRESH as REAL_REFRESH
 
     made = multi_platform(unique)
@@ -209,8 +207,8 @@ def test_a_real_registry_takes_our_tokens(
     assert token_registry.tokens is not None
     before = len(token_registry.tokens.asked)
     mirrorsync("apply", env={"REGISTRY_AUTH_FILE": str(auth)}, code=0)
-    who = {who for who, _ in token_registry.tokens.asked[before:]}
-    assert who == {"password" if login == "spec" else login}
+    logins = {logins for logins, _ in token_registry.tokens.asked[before:]}
+    assert logins == {"password" if login == "spec" else login}
     done = mirrorsync("verify", env={"REGISTRY_AUTH_FILE": str(auth)}, code=0)
     assert token_registry.password not in done.out + done.err
     assert Path(auth).exists()

@@ -1,4 +1,4 @@
-"""Slow, silent and endless lines: what moves is waited for, and what does not is given up."""
+"""Slow, silent and endless lines: progress is waited for, and stalls are aborted."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ PATIENT = replace(HASTY, answer_seconds=30)
 
 Work = Callable[[ClientHarness], object]
 READERS: Mapping[str, Work] = {
-    "questions": lambda harness: harness.small(described(SMALL)),
-    "bytes": lambda harness: harness.large(described(SMALL)),
+    "requests": lambda harness: harness.small(described(SMALL)),
+    "streams": lambda harness: harness.large(described(SMALL)),
 }
 read_both = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 WRITERS: Mapping[str, Work] = {
-    "questions": lambda harness: harness.write(SMALL),
-    "bytes": lambda harness: harness.put(described(LARGE), pieces(LARGE)),
+    "requests": lambda harness: harness.write(SMALL),
+    "streams": lambda harness: harness.put(described(LARGE), pieces(LARGE)),
 }
 write_both = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 
@@ -48,7 +48,7 @@ def harness_of(host: str, settings: HostSettings = HASTY) -> ClientHarness:
 
 
 def held(seconds: float) -> Callable[[], None]:
-    """Return what holds a request at the server for so long."""
+    """Return a function that delays a request at the server."""
 
     def wait() -> None:
         threading.Event().wait(seconds)
@@ -57,8 +57,8 @@ def held(seconds: float) -> Callable[[], None]:
 
 
 @write_both
-def test_a_steady_uplink_uploads_however_slow_it_is(tiny: TinyRegistry, server: Unruly, write: Work) -> None:
-    """What the other side takes counts, not what the socket's buffer takes at once: the rest is 6 s on its way here."""
+def test_an_upload_over_a_slow_but_steady_line_completes(tiny: TinyRegistry, server: Unruly, write: Work) -> None:
+    """Bytes that the server has accepted count, not those in the socket's buffer: the rest takes 6 s here."""
     with SlowLine(server.host, up=100_000) as line:
         harness = harness_of(line.host)
         write(harness)
@@ -66,15 +66,15 @@ def test_a_steady_uplink_uploads_however_slow_it_is(tiny: TinyRegistry, server: 
     assert len(server.seen.of("PUT")) == 1
 
 
-def test_a_registry_that_takes_next_to_nothing_is_given_up(server: Unruly) -> None:
+def test_a_stalled_upload_is_aborted(server: Unruly) -> None:
     with SlowLine(server.host, up=1000) as line, pytest.raises(Unreachable) as caught:
         ClientHarness(line.host, HASTY, attempts=1).put(described(LARGE), pieces(LARGE))
     assert "the server accepted only" in caught.value.message
 
 
 @write_both
-def test_the_answer_to_a_write_may_take_as_long_as_the_settings_say(server: Unruly, write: Work) -> None:
-    """Storages that put an upload together after its last byte (moby#53700, harbor#15729)."""
+def test_the_answer_to_a_write_is_waited_for_as_long_as_answer_seconds(server: Unruly, write: Work) -> None:
+    """Storages that assemble an upload after its last byte (moby#53700, harbor#15729)."""
     server.fault("wait", "PUT", arrived=held(2.5))
     harness = harness_of(server.host, PATIENT)
     write(harness)
@@ -83,7 +83,7 @@ def test_the_answer_to_a_write_may_take_as_long_as_the_settings_say(server: Unru
 
 
 @write_both
-def test_a_write_that_is_never_answered_is_given_up(server: Unruly, write: Work) -> None:
+def test_a_write_without_an_answer_times_out(server: Unruly, write: Work) -> None:
     server.fault("wait", "PUT", arrived=held(3.0))
     with pytest.raises(MirrorsyncError) as caught:
         write(harness_of(server.host))
@@ -91,7 +91,7 @@ def test_a_write_that_is_never_answered_is_given_up(server: Unruly, write: Work)
 
 
 @read_both
-def test_a_cache_that_fetches_a_blob_before_its_first_byte_is_waited_for(server: Unruly, read: Work) -> None:
+def test_the_slow_first_byte_of_a_pull_through_cache_is_waited_for(server: Unruly, read: Work) -> None:
     server.fault("wait", "GET", "/blobs/", arrived=held(2.5))
     harness = harness_of(server.host, PATIENT)
     assert read(harness) == SMALL
@@ -100,14 +100,14 @@ def test_a_cache_that_fetches_a_blob_before_its_first_byte_is_waited_for(server:
 
 @dataclass(frozen=True)
 class Endless:
-    """An answer that does not end by itself."""
+    """An endless answer."""
 
     pieces: Callable[[Reply], Iterable[bytes]]
-    said: str
+    message: str
 
 
 def every(seconds: float, piece: bytes) -> Iterator[bytes]:
-    """Yield the same piece again and again; the server's own pause, which nobody waits for."""
+    """Yield the same piece for ever, with the server's own pauses, which no test waits for."""
     for _ in range(int(30 / seconds)):
         yield piece
         threading.Event().wait(seconds)
@@ -131,8 +131,8 @@ ENDLESS = {
 
 @read_both
 @pytest.mark.parametrize("endless", ENDLESS.values(), ids=ENDLESS)
-def test_an_answer_that_does_not_end_is_given_up(server: Unruly, read: Work, endless: Endless) -> None:
+def test_an_endless_answer_is_aborted(server: Unruly, read: Work, endless: Endless) -> None:
     server.fault("raw", "GET", "/blobs/", pieces=endless.pieces)
     with pytest.raises(Unreachable) as caught:
         read(harness_of(server.host))
-    assert endless.said in caught.value.message
+    assert endless.message in caught.value.message

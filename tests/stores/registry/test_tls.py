@@ -1,4 +1,4 @@
-"""TLS: whom we trust, whom we show a certificate, and what is said when it does not work."""
+"""TLS: trusted authorities, client certificates, and errors."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ DATA = noise("over tls", 1_200_000)
 BLOB = described(DATA)
 Read = Callable[[ClientHarness], bytes]
 READERS: Mapping[str, Read] = {
-    "questions": lambda harness: harness.small(BLOB),
-    "bytes": lambda harness: harness.large(BLOB),
+    "requests": lambda harness: harness.small(BLOB),
+    "streams": lambda harness: harness.large(BLOB),
 }
 read_both = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 
@@ -71,7 +71,7 @@ def trusting(papers: Papers) -> HostSettings:
 
 
 @read_both
-def test_a_certificate_of_the_authority_in_the_spec_is_trusted(papers: Papers, read: Read) -> None:
+def test_a_certificate_of_an_authority_in_the_spec_is_trusted(papers: Papers, read: Read) -> None:
     with serving(papers.good.server()) as server:
         assert read(ClientHarness(server.host, trusting(papers))) == DATA
 
@@ -80,26 +80,26 @@ def test_a_certificate_of_the_authority_in_the_spec_is_trusted(papers: Papers, r
 class Distrust:
     certificate: Callable[[Papers], Certificate]
     settings: Callable[[Papers], HostSettings]
-    said: str
+    message: str
 
 
 DISTRUSTED = {
     "an unknown authority": Distrust(lambda papers: papers.good, lambda papers: HostSettings(), "certificate"),
-    "it has expired": Distrust(lambda papers: papers.expired, trusting, "certificate has expired"),
-    "it is for another host": Distrust(lambda papers: papers.elsewhere, trusting, "127.0.0.1"),
+    "an expired certificate": Distrust(lambda papers: papers.expired, trusting, "certificate has expired"),
+    "a certificate of another host": Distrust(lambda papers: papers.elsewhere, trusting, "127.0.0.1"),
 }
 
 
 @read_both
 @pytest.mark.parametrize("case", DISTRUSTED.values(), ids=DISTRUSTED)
-def test_a_certificate_that_is_not_trusted_ends_it_at_once(papers: Papers, read: Read, case: Distrust) -> None:
+def test_an_untrusted_certificate_is_not_retried(papers: Papers, read: Read, case: Distrust) -> None:
     with serving(case.certificate(papers).server()) as server:
         harness = ClientHarness(server.host, case.settings(papers))
         with pytest.raises(TlsFailed) as caught:
             read(harness)
         error = caught.value
         assert "its certificate is not trusted" in error.message
-        assert case.said in error.message
+        assert case.message in error.message
         assert "ca_file" in error.remedy
         assert error.where == f"{server.host}/app@{BLOB.digest}"
         assert harness.recorded.retries == []
@@ -108,14 +108,14 @@ def test_a_certificate_that_is_not_trusted_ends_it_at_once(papers: Papers, read:
 
 @read_both
 @pytest.mark.parametrize("kind", ["expired", "elsewhere", "good"])
-def test_any_certificate_will_do_where_the_spec_says_so(papers: Papers, read: Read, kind: str) -> None:
+def test_insecure_skip_verify_accepts_any_certificate(papers: Papers, read: Read, kind: str) -> None:
     certificate: Certificate = getattr(papers, kind)
     with serving(certificate.server()) as server:
         assert read(ClientHarness(server.host, HostSettings(insecure_skip_verify=True))) == DATA
 
 
 @read_both
-def test_a_server_that_wants_to_know_the_client_gets_its_certificate(papers: Papers, read: Read) -> None:
+def test_a_server_that_requests_a_client_certificate_gets_it(papers: Papers, read: Read) -> None:
     settings = HostSettings(
         ca_file=str(papers.authority.path),
         client_cert=str(papers.client.path),
@@ -130,8 +130,8 @@ def test_a_server_that_wants_to_know_the_client_gets_its_certificate(papers: Pap
 
 
 @read_both
-def test_a_client_certificate_is_shown_to_nobody_else(papers: Papers, read: Read) -> None:
-    """A storage that asks for one must not learn who we are to the registry."""
+def test_a_client_certificate_is_not_sent_to_other_hosts(papers: Papers, read: Read) -> None:
+    """A storage that requests one must not learn our identity at the registry."""
     shown: list[object] = []
     settings = HostSettings(
         ca_file=str(papers.authority.path),
@@ -158,7 +158,7 @@ def test_a_client_certificate_is_shown_to_nobody_else(papers: Papers, read: Read
 @read_both
 @pytest.mark.parametrize("key", ["ca_file", "client_cert"])
 @pytest.mark.parametrize("content", [None, b"", b"no certificate", b"\x00\xff", "a directory"])
-def test_a_file_of_the_spec_that_cannot_be_used_is_named(
+def test_an_unusable_certificate_file_of_the_spec_is_reported(
     tmp_path: Path, read: Read, key: str, content: bytes | str | None
 ) -> None:
     path = tmp_path / "file.pem"
@@ -176,7 +176,7 @@ def test_a_file_of_the_spec_that_cannot_be_used_is_named(
 
 
 @read_both
-def test_a_server_without_tls_is_told_from_one_that_is_down(read: Read) -> None:
+def test_a_server_without_tls_is_distinguished_from_an_unreachable_one(read: Read) -> None:
     with serving(None) as server:
         harness = ClientHarness(server.host, HostSettings())
         with pytest.raises(TlsFailed, match="the host does not speak TLS") as caught:
@@ -186,7 +186,7 @@ def test_a_server_without_tls_is_told_from_one_that_is_down(read: Read) -> None:
 
 
 @read_both
-def test_nothing_is_ever_said_without_tls_to_a_host_that_should_have_it(read: Read) -> None:
+def test_no_plain_http_request_is_sent_to_a_host_that_should_have_tls(read: Read) -> None:
     with serving(None) as server:
         settings = HostSettings(username="robot", password=Secret("canary"), insecure_skip_verify=True)
         with pytest.raises(TlsFailed):
@@ -194,14 +194,14 @@ def test_nothing_is_ever_said_without_tls_to_a_host_that_should_have_it(read: Re
         assert server.seen.requests == []
 
 
-def test_a_real_registry_with_tls_that_is_addressed_without_says_what_to_change(tls_registry: Locked) -> None:
+def test_docker_registry_with_tls_that_is_asked_over_plain_http_is_reported_with_a_remedy(tls_registry: Locked) -> None:
     with pytest.raises(RegistryFailure) as caught:
         ClientHarness(tls_registry.host).resolve("1")
     assert "plain_http" in caught.value.remedy
 
 
 @read_both
-def test_another_server_with_tls_that_is_addressed_without_cannot_be_reached(papers: Papers, read: Read) -> None:
+def test_another_server_with_tls_that_is_asked_over_plain_http_is_unreachable(papers: Papers, read: Read) -> None:
     with serving(papers.good.server()) as server:
         with pytest.raises(Unreachable) as caught:
             read(ClientHarness(server.host))
@@ -227,7 +227,7 @@ def test_a_token_service_without_tls_is_not_asked(papers: Papers) -> None:
         assert other.seen.requests == []
 
 
-def test_an_old_version_of_tls_is_not_spoken(papers: Papers) -> None:
+def test_tls_1_1_is_not_used(papers: Papers) -> None:
     old = papers.good.server()
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.maximum_version = ssl.TLSVersion.TLSv1_1
@@ -237,14 +237,14 @@ def test_an_old_version_of_tls_is_not_spoken(papers: Papers) -> None:
 
 
 @read_both
-def test_a_connection_that_ends_in_the_handshake_is_made_again(papers: Papers, read: Read) -> None:
+def test_a_connection_closed_in_the_handshake_is_retried(papers: Papers, read: Read) -> None:
     registry = TinyRegistry()
     registry.hold_blob("app", DATA)
     with Unruly(registry, tls=papers.good.server(), no_handshakes=3) as server:
         assert read(ClientHarness(server.host, trusting(papers), time=Time())) == DATA
 
 
-def test_a_body_that_breaks_off_under_tls_goes_on_where_it_stopped(papers: Papers) -> None:
+def test_an_interrupted_body_over_tls_is_resumed(papers: Papers) -> None:
     with serving(papers.good.server()) as server:
         server.fault("cut", "GET", "/blobs/", hits=[1], at=1_100_000)
         assert ClientHarness(server.host, trusting(papers), time=Time()).large(BLOB) == DATA
@@ -252,14 +252,14 @@ def test_a_body_that_breaks_off_under_tls_goes_on_where_it_stopped(papers: Paper
 
 
 @read_both
-def test_a_real_registry_with_tls_and_a_password(tls_registry: Locked, read: Read) -> None:
+def test_docker_registry_with_tls_and_a_password_is_read(tls_registry: Locked, read: Read) -> None:
     settings = HostSettings(tls_registry.username, Secret(tls_registry.password), ca_file=str(tls_registry.ca_file))
     harness = ClientHarness(tls_registry.host, settings)
     harness.put(BLOB, [DATA])
     assert read(harness) == DATA
 
 
-def test_without_verification_nothing_but_results_is_printed(papers: Papers, mirrorsync: Mirrorsync) -> None:
+def test_without_verification_only_results_are_printed(papers: Papers, mirrorsync: Mirrorsync) -> None:
     registry = TinyRegistry()
     registry.hold("app", image([layer({"a": noise("large layer", 1_500_000)})]), "1")
     with Unruly(registry, tls=papers.expired.server()) as server:
@@ -276,14 +276,14 @@ def test_without_verification_nothing_but_results_is_printed(papers: Papers, mir
     assert "urllib3" not in done.err
 
 
-def test_events_say_nothing_of_a_host_that_works(papers: Papers) -> None:
+def test_a_working_host_causes_no_notices(papers: Papers) -> None:
     recorded = RecordedEvents()
     with serving(papers.good.server()) as server:
         ClientHarness(server.host, trusting(papers), recorded=recorded).small(BLOB)
     assert recorded.events == []
 
 
-def test_questions_share_one_connection_where_the_registry_speaks_http_2(tls_registry: Locked) -> None:
+def test_requests_share_one_connection_over_http_2(tls_registry: Locked) -> None:
     settings = HostSettings(tls_registry.username, Secret(tls_registry.password), ca_file=str(tls_registry.ca_file))
     with SlowLine(tls_registry.host) as line:
         harness = ClientHarness(line.host, settings)

@@ -22,7 +22,7 @@ IMAGE = image([layer({"a": b"1"})])
 
 
 def without_tls(app: App, url: str) -> App:
-    """Return what an app answers that does not know of the TLS before it. url: its own, as it believes."""
+    """Return the answers of an app that does not know of the TLS in front of it. url: the one that it assumes."""
 
     def answer(asked: Asked) -> Reply:
         reply = app(asked)
@@ -55,14 +55,16 @@ def harness(server: Unruly, authority: Authority, time: Time) -> ClientHarness:
 
 
 @pytest.mark.parametrize("believed", ["http://{host}", "http://127.0.0.1", "http://127.0.0.1:80"])
-def test_an_upload_goes_on_over_tls(server: Unruly, tiny: TinyRegistry, harness: ClientHarness, believed: str) -> None:
+def test_an_upload_continues_over_tls_if_the_location_is_http(
+    server: Unruly, tiny: TinyRegistry, harness: ClientHarness, believed: str
+) -> None:
     server.app = without_tls(tiny, believed.replace("{host}", server.host))
     harness.put(described(LARGE), pieces(LARGE))
     harness.write(b"small")
     assert set(tiny.blobs.values()) == {LARGE, b"small"}
 
 
-def test_a_redirect_and_a_token_service_are_reached_over_tls(
+def test_an_http_redirect_and_realm_of_the_same_host_are_requested_over_tls(
     server: Unruly, tiny: TinyRegistry, harness: ClientHarness
 ) -> None:
     auth_service = AuthService(realm=f"http://{server.host}/service/token")
@@ -76,7 +78,7 @@ def test_a_redirect_and_a_token_service_are_reached_over_tls(
     assert [question.grant for question in auth_service.token_requests] == ["password"]
 
 
-def test_the_next_page_is_read_over_tls(server: Unruly, harness: ClientHarness) -> None:
+def test_the_next_page_is_requested_over_tls_if_the_link_is_http(server: Unruly, harness: ClientHarness) -> None:
     def pages(asked: Asked) -> Reply:
         if "last" in asked.query:
             return Reply(200, {}, b'{"tags": ["2"]}')
@@ -87,7 +89,7 @@ def test_the_next_page_is_read_over_tls(server: Unruly, harness: ClientHarness) 
     assert harness.tags() == ["1", "2"]
 
 
-def test_another_host_without_tls_is_not_asked(server: Unruly, harness: ClientHarness) -> None:
+def test_an_http_url_of_another_host_is_rejected(server: Unruly, harness: ClientHarness) -> None:
     server.fault(
         "answer", "HEAD", status=307, headers={"Location": f"http://localhost:{server.port}/v2/app/manifests/1"}
     )

@@ -1,4 +1,4 @@
-"""Writing blobs to registries that refuse, forget, break off, or lose their answer."""
+"""Write blobs to registries that reject, lose or interrupt uploads, or lose an answer."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def large(harness: ClientHarness, data: bytes) -> None:
 
 
 Write = Callable[[ClientHarness, bytes], None]
-WRITERS: dict[str, Write] = {"questions": small, "bytes": large}
+WRITERS: dict[str, Write] = {"requests": small, "streams": large}
 write_both = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 
 
 def stubborn(harness: ClientHarness, blob: Descriptor, data: bytes, attempts: int = 3) -> list[MirrorsyncError]:
-    """Write a blob as the engine does: again from the beginning after a failure that may pass. Return the failures."""
+    """Write a blob as the engine does: from the beginning after a transient failure. Return the failures."""
 
     async def written(repository: WritableRepository) -> list[MirrorsyncError]:
         failures: list[MirrorsyncError] = []
@@ -74,7 +74,7 @@ def holds(tiny: TinyRegistry, data: bytes, algorithm: str = "sha256") -> bool:
 
 
 @write_both
-@pytest.mark.parametrize("data", [b"", b"x", SMALL, LARGE], ids=["nothing", "one byte", "small", "large"])
+@pytest.mark.parametrize("data", [b"", b"x", SMALL, LARGE], ids=["empty", "one byte", "small", "large"])
 def test_a_blob_is_written_with_two_requests(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness, write: Write, data: bytes
 ) -> None:
@@ -87,7 +87,7 @@ def test_a_blob_is_written_with_two_requests(
     assert end.target.startswith("/v2/app/blobs/uploads/session1?_state=0&digest=sha256%3A")
 
 
-def test_a_blob_under_sha512_is_announced(tiny: TinyRegistry, server: Unruly, harness: ClientHarness) -> None:
+def test_a_sha512_upload_is_announced(tiny: TinyRegistry, server: Unruly, harness: ClientHarness) -> None:
     blob = described(LARGE, "sha512")
     harness.put(blob, pieces(LARGE))
     assert holds(tiny, LARGE, "sha512")
@@ -98,22 +98,22 @@ LOCATIONS = {
     "absolute": "{url}/v2/app/blobs/uploads/{id}?_state=0",
     "relative": "/v2/app/blobs/uploads/{id}?_state=0",
     "relative to the request": "{id}?_state=0",
-    "with more in its query": "/v2/app/blobs/uploads/{id}?a=%2F%3D&b=c+d~&_state=0&signature=x%3D%3D",
+    "with a longer query": "/v2/app/blobs/uploads/{id}?a=%2F%3D&b=c+d~&_state=0&signature=x%3D%3D",
 }
 
 
 @write_both
 @pytest.mark.parametrize("location", LOCATIONS.values(), ids=LOCATIONS)
-def test_the_upload_goes_where_the_registry_says(
+def test_the_upload_is_sent_to_the_location(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness, write: Write, location: str
 ) -> None:
-    told = location.replace("{url}", server.url).replace("{id}", "session1")
-    server.fault("headers", "POST", change={"Location": told})
+    sent = location.replace("{url}", server.url).replace("{id}", "session1")
+    server.fault("headers", "POST", change={"Location": sent})
     write(harness, SMALL)
     assert holds(tiny, SMALL)
     (end,) = server.seen.of("PUT")
-    separator = "&" if "?" in told else "?"
-    path = told.removeprefix(server.url)
+    separator = "&" if "?" in sent else "?"
+    path = sent.removeprefix(server.url)
     path = path if path.startswith("/") else f"/v2/app/blobs/uploads/{path}"
     assert end.target == f"{path}{separator}digest=sha256%3A{hashlib.sha256(SMALL).hexdigest()}"
 
@@ -135,7 +135,7 @@ def test_an_upload_to_another_host_carries_no_credentials(
 
 @write_both
 @pytest.mark.parametrize("location", [None, "", "ftp://127.0.0.1/x", "http://u:p@127.0.0.1/x", "http://[::1/x"])
-def test_an_upload_that_leads_nowhere_is_a_failure(
+def test_an_invalid_upload_location_is_reported(
     server: Unruly, harness: ClientHarness, write: Write, location: str | None
 ) -> None:
     server.fault("headers", "POST", change={"Location": location})
@@ -147,13 +147,13 @@ def test_an_upload_that_leads_nowhere_is_a_failure(
 
 @write_both
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
-def test_every_kind_of_yes_is_a_yes(server: Unruly, harness: ClientHarness, write: Write, status: int) -> None:
+def test_every_success_status_is_accepted(server: Unruly, harness: ClientHarness, write: Write, status: int) -> None:
     server.fault("answer", "PUT", status=status)
     write(harness, SMALL)
 
 
 class Proxylike:
-    """A registry behind something that takes only so many bytes at once."""
+    """A registry behind a proxy that limits the size of requests."""
 
     def __init__(self, server: Unruly, limit: int) -> None:
         self.app, self.limit = server.app, limit
@@ -166,7 +166,7 @@ class Proxylike:
 
 
 @pytest.mark.parametrize("limit", [16 * MIB, 5 * MIB, MIB, 512 * 1024])
-def test_a_blob_too_large_for_one_request_goes_in_parts(
+def test_a_blob_too_large_for_one_request_is_sent_in_parts(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness, limit: int
 ) -> None:
     data = noise("very large", 17 * MIB)
@@ -187,7 +187,7 @@ def test_a_blob_too_large_for_one_request_goes_in_parts(
     assert f"_state={len(data)}&digest=sha256%3A" in end.target
 
 
-def test_what_was_learned_of_a_host_is_kept_for_the_next_blob(server: Unruly, harness: ClientHarness) -> None:
+def test_the_part_size_of_a_host_is_remembered_for_the_next_blob(server: Unruly, harness: ClientHarness) -> None:
     Proxylike(server, 2 * MIB)
 
     async def both(repository: WritableRepository) -> int:
@@ -203,7 +203,7 @@ def test_what_was_learned_of_a_host_is_kept_for_the_next_blob(server: Unruly, ha
 
 
 @pytest.mark.parametrize(("asked_for", "expected"), [("3145728", 3 * MIB), ("nonsense", MIB), ("9" * 50, MIB)])
-def test_a_registry_says_how_small_a_part_may_be(
+def test_the_minimum_part_size_of_a_registry_is_respected(
     server: Unruly, harness: ClientHarness, asked_for: str, expected: int
 ) -> None:
     data = noise("very large", 8 * MIB + 5)
@@ -216,7 +216,7 @@ def test_a_registry_says_how_small_a_part_may_be(
             try:
                 await asyncio.to_thread(repository.put, described(data), pieces(data))
             except MirrorsyncError:
-                limited.limit = max(MIB, expected)  # what it asks for, it also takes
+                limited.limit = max(MIB, expected)  # it accepts the size that it requires
         await asyncio.to_thread(repository.put, described(data), pieces(data))
 
     harness.within(twice)
@@ -224,7 +224,7 @@ def test_a_registry_says_how_small_a_part_may_be(
     assert all(size >= expected for size in sizes[-3:-1])
 
 
-def test_a_limit_too_low_for_anything_is_said(server: Unruly, harness: ClientHarness) -> None:
+def test_a_size_limit_below_the_smallest_part_is_reported(server: Unruly, harness: ClientHarness) -> None:
     Proxylike(server, 1000)
     with pytest.raises(RegistryFailure) as caught:
         stubborn(harness, described(LARGE), LARGE)
@@ -235,7 +235,7 @@ def test_a_limit_too_low_for_anything_is_said(server: Unruly, harness: ClientHar
     assert "size limit" in caught.value.remedy
 
 
-def test_a_proxy_that_refuses_and_hangs_up_before_it_has_read_is_understood(
+def test_a_proxy_that_rejects_and_hangs_up_before_reading_the_body_is_detected(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness
 ) -> None:
     data = noise("very large", 20 * MIB)
@@ -247,7 +247,7 @@ def test_a_proxy_that_refuses_and_hangs_up_before_it_has_read_is_understood(
 
 @pytest.mark.parametrize("fault", ["unread", "stop_reading"])
 @pytest.mark.parametrize("at", [0, 1, len(LARGE) // 2, len(LARGE) - 1])
-def test_an_upload_that_breaks_off_begins_again(
+def test_an_interrupted_upload_is_restarted(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness, at: int, fault: str
 ) -> None:
     server.fault(fault, "PUT", "/uploads/", hits=[1], at=at)
@@ -256,7 +256,7 @@ def test_an_upload_that_breaks_off_begins_again(
     assert holds(tiny, LARGE)
 
 
-def test_a_small_upload_that_breaks_off_begins_again_by_itself(
+def test_an_interrupted_small_upload_is_restarted_by_the_client(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness
 ) -> None:
     server.fault("unread", "PUT", "/uploads/", hits=[1, 2], at=1000)
@@ -266,7 +266,7 @@ def test_a_small_upload_that_breaks_off_begins_again_by_itself(
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_a_large_upload_that_fails_for_a_moment_may_be_tried_again(
+def test_a_large_upload_with_a_transient_failure_can_be_retried(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness, time: Time, status: int
 ) -> None:
     headers = {"Retry-After": "30"} if status in (429, 503) else {}
@@ -279,9 +279,7 @@ def test_a_large_upload_that_fails_for_a_moment_may_be_tried_again(
         assert second.at - first.at >= 30
 
 
-def test_a_host_that_wants_a_long_pause_at_the_end_of_an_upload_is_left_alone(
-    server: Unruly, harness: ClientHarness
-) -> None:
+def test_a_long_retry_after_at_the_end_of_an_upload_is_respected(server: Unruly, harness: ClientHarness) -> None:
     server.fault("answer", "PUT", "/uploads/", status=429, headers={"Retry-After": "3600"})
     with pytest.raises(MirrorsyncError, match="3600"):
         stubborn(harness, described(LARGE), LARGE)
@@ -289,7 +287,7 @@ def test_a_host_that_wants_a_long_pause_at_the_end_of_an_upload_is_left_alone(
 
 
 @write_both
-def test_a_session_that_the_registry_forgot_is_begun_again(
+def test_an_upload_that_the_registry_lost_is_restarted(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness, write: Write
 ) -> None:
     body = b'{"errors": [{"code": "BLOB_UPLOAD_UNKNOWN"}]}'
@@ -304,7 +302,7 @@ def test_a_session_that_the_registry_forgot_is_begun_again(
 @pytest.mark.parametrize(
     ("status", "code"), [(404, "BLOB_UPLOAD_UNKNOWN"), (416, "RANGE_INVALID"), (400, "BLOB_UPLOAD_INVALID")]
 )
-def test_a_session_that_is_lost_between_parts_is_begun_again(
+def test_an_upload_that_is_lost_between_parts_is_restarted(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness, status: int, code: str
 ) -> None:
     Proxylike(server, MIB)
@@ -316,7 +314,7 @@ def test_a_session_that_is_lost_between_parts_is_begun_again(
 
 
 @write_both
-def test_an_answer_that_is_lost_after_the_blob_landed_costs_no_second_blob(
+def test_a_lost_answer_after_the_blob_was_stored_causes_no_second_upload(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness, write: Write
 ) -> None:
     server.fault("lose_answer", "PUT", "/uploads/", hits=[1])
@@ -327,7 +325,7 @@ def test_an_answer_that_is_lost_after_the_blob_landed_costs_no_second_blob(
 
 
 @write_both
-def test_a_registry_that_says_the_content_is_wrong_is_believed(
+def test_a_digest_invalid_answer_is_reported_as_an_integrity_error(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness, write: Write
 ) -> None:
     body = b'{"errors": [{"code": "DIGEST_INVALID", "message": "provided digest did not match"}]}'
@@ -336,10 +334,10 @@ def test_a_registry_that_says_the_content_is_wrong_is_believed(
         write(harness, LARGE)
     assert not tiny.blobs
     if write is large:
-        assert server.seen.of("DELETE"), "the session is given back"
+        assert server.seen.of("DELETE"), "the upload is cancelled"
 
 
-def test_a_reader_that_fails_gives_the_session_back(tiny: TinyRegistry, server: Unruly, harness: ClientHarness) -> None:
+def test_a_failing_reader_cancels_the_upload(tiny: TinyRegistry, server: Unruly, harness: ClientHarness) -> None:
     def broken() -> Iterator[bytes]:
         yield LARGE[:CHUNK_BYTES]
         raise IntegrityError("the source is wrong")
@@ -353,13 +351,13 @@ def test_a_reader_that_fails_gives_the_session_back(tiny: TinyRegistry, server: 
 WRONG: dict[str, Iterable[bytes]] = {
     "too long": [LARGE, b"x"],
     "too short": [LARGE[:-1]],
-    "one bit": [LARGE[:-1], bytes([LARGE[-1] ^ 1])],
-    "nothing": [],
+    "one bit flipped": [LARGE[:-1], bytes([LARGE[-1] ^ 1])],
+    "empty": [],
 }
 
 
 @pytest.mark.parametrize("chunks", WRONG.values(), ids=WRONG)
-def test_wrong_content_never_reaches_a_registry_whole(
+def test_content_with_a_wrong_digest_is_never_sent_completely(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness, chunks: Iterable[bytes]
 ) -> None:
     with pytest.raises(IntegrityError):
@@ -370,7 +368,7 @@ def test_wrong_content_never_reaches_a_registry_whole(
 
 @write_both
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_an_upload_that_is_redirected_fails_clearly_or_follows(
+def test_a_redirected_upload_is_followed_or_fails_with_a_clear_error(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness, write: Write, status: int
 ) -> None:
     other = f"/v2/app/blobs/uploads/session1?_state=0&moved=1&digest={described(SMALL).digest}"
@@ -386,7 +384,7 @@ def test_an_upload_that_is_redirected_fails_clearly_or_follows(
 
 @write_both
 @pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (403, Denied), (507, RegistryFailure)])
-def test_an_upload_that_is_refused_says_why(
+def test_a_rejected_upload_is_reported_with_the_reason(
     server: Unruly, harness: ClientHarness, write: Write, status: int, kind: type[MirrorsyncError]
 ) -> None:
     body = b'{"errors": [{"message": "quota of the project is used up"}]}'
@@ -397,10 +395,10 @@ def test_an_upload_that_is_refused_says_why(
     assert re.match(rf"{server.host}/app@sha256:", caught.value.where)
 
 
-def test_an_upload_that_arrived_whole_is_closed_and_not_sent_again(
+def test_an_upload_that_arrived_completely_is_closed_and_not_sent_again(
     tiny: TinyRegistry, server: Unruly, harness: ClientHarness
 ) -> None:
-    """The answer to the last PUT is lost, and the registry has all bytes and no blob: its status says so."""
+    """The answer to the last PUT is lost, and the registry has all bytes but no blob, as the upload's status shows."""
 
     def swallow(asked: Asked) -> Reply:
         if asked.method == "PUT" and "/uploads/" in asked.path and asked.body:
@@ -418,9 +416,9 @@ def test_an_upload_that_arrived_whole_is_closed_and_not_sent_again(
     assert sum(len(asked.body) for asked in server.seen.requests) == len(LARGE)
 
 
-def test_a_token_that_runs_out_on_the_way_makes_the_parts_smaller(tiny: TinyRegistry) -> None:
-    """Proxies that take the whole body before the registry sees the token (nginx before GitLab, whose tokens live five
-    minutes): the blob goes in parts that fit the line and the token.
+def test_a_token_that_expires_during_an_upload_reduces_the_part_size(tiny: TinyRegistry) -> None:
+    """Proxies that read the whole body before the registry gets the token (nginx before GitLab, whose tokens live five
+    minutes): the blob is sent in parts that fit the line and the token.
     """
     auth_service = AuthService(lifetime=1.5, clock=time.monotonic)
     tiny.guard = auth_service.guard

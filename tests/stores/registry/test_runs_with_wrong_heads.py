@@ -1,4 +1,4 @@
-"""The engine over registries whose HEADs are wrong: every image lands, and the second run finds nothing to do."""
+"""The engine with registries whose answers to HEAD are wrong: all images are copied, and the second run is empty."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.parts.images import DOCKER_MANIFEST, digest
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
 from tests.stores.registry.asking import RecordedEvents
-from tests.stores.registry.test_whole_road import IMAGE, OTHER, Road
+from tests.stores.registry.test_misbehaving_registries import IMAGE, OTHER, Road
 
 WRONG: dict[str, dict[str, Any]] = {
     "404": {"name": "answer", "status": 404},
@@ -40,7 +40,7 @@ def misbehave(server: Unruly, detail: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("side", ["source", "destination", "both"])
 @pytest.mark.parametrize("detail", WRONG.values(), ids=WRONG)
-def test_a_mirror_is_made_and_then_left_alone(road: Road, detail: dict[str, Any], side: str) -> None:
+def test_a_mirror_is_copied_and_the_second_run_changes_nothing(road: Road, detail: dict[str, Any], side: str) -> None:
     if side != "destination":
         misbehave(road.source, detail)
     if side != "source":
@@ -61,7 +61,7 @@ def test_a_mirror_is_made_and_then_left_alone(road: Road, detail: dict[str, Any]
     assert not [asked for asked in road.targets[0].seen.requests[before:] if asked.method not in ("GET", "HEAD")]
 
 
-def test_a_tag_that_is_absent_at_the_source_is_asked_about_twice_and_then_missing(road: Road) -> None:
+def test_a_tag_that_is_missing_at_the_source_is_requested_twice_and_reported(road: Road) -> None:
     del road.source.app.tags["other", "1"]  # type: ignore[attr-defined]
     _, report = road.go()
     assert report.exit_code == ExitCode.PARTLY

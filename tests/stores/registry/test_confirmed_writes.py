@@ -1,4 +1,4 @@
-"""What a registry says it stored is asked for before a tag names it, and what arrived wrong is sent again."""
+"""Stored content is confirmed before a tag names it, and sent again if it is damaged or lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.parts.images import Image, digest, image, index, noise
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
 from tests.stores.registry.asking import RecordedEvents
-from tests.stores.registry.test_whole_road import Road, blob_of
+from tests.stores.registry.test_misbehaving_registries import Road, blob_of
 
 SHARED = noise("a layer of both", 3000)
 LARGE = noise("a large layer", 2_500_000)
@@ -32,7 +32,7 @@ def road(server: Unruly, tiny: TinyRegistry) -> Iterator[Road]:
 
 
 def asked(road: Road, name: str) -> list[str]:
-    """Return what the destination was asked about a repository, in order, without the uploads' details."""
+    """Return the requests to the destination about a repository, in order, without the uploads' details."""
     lines = []
     for one in road.targets[0].seen.requests:
         if f"/mirror/{name}/" in one.path:
@@ -41,7 +41,7 @@ def asked(road: Road, name: str) -> list[str]:
     return lines
 
 
-def test_everything_is_asked_for_once_before_the_tag_names_it(road: Road) -> None:
+def test_all_content_is_confirmed_once_before_the_tag_is_set(road: Road) -> None:
     _, report = road.go()
     assert report.exit_code == ExitCode.DONE
     for name, made in BOTH.items():
@@ -52,14 +52,14 @@ def test_everything_is_asked_for_once_before_the_tag_names_it(road: Road) -> Non
         assert by_digest < lines.index(f"HEAD manifests/{made.digest}", by_digest) < tagged
         for key in made.blobs:
             heads = [place for place, line in enumerate(lines) if line == f"HEAD blobs/{key}"]
-            # Large blobs are asked for while the plan is made, too.
+            # Large blobs are also asked for during planning.
             assert 1 <= len(heads) <= 2
             assert heads[-1] < by_digest
 
 
-def test_a_first_copy_costs_as_many_requests_as_it_has_to(road: Road) -> None:
-    """Of one image: three for each blob of its own, and for the manifest one each to store it, to ask for it, to see
-    what its tag is, and to set that.
+def test_a_first_copy_sends_no_more_requests_than_needed(road: Road) -> None:
+    """For one image: three for each of its blobs, and for the manifest one each to store it, to confirm it, to get
+    its tag, and to set the tag.
     """
     tiny = road.source.app
     assert isinstance(tiny, TinyRegistry)
@@ -75,7 +75,7 @@ def test_a_first_copy_costs_as_many_requests_as_it_has_to(road: Road) -> None:
     assert counts[1] - counts[0] == 9 * (3 * 3 + 4)
 
 
-def test_several_tags_of_one_image_store_and_ask_for_it_once(road: Road) -> None:
+def test_several_tags_of_one_image_store_and_confirm_it_once(road: Road) -> None:
     tiny = road.source.app
     assert isinstance(tiny, TinyRegistry)
     for tag in ("2", "3"):
@@ -89,8 +89,8 @@ def test_several_tags_of_one_image_store_and_ask_for_it_once(road: Road) -> None
 
 
 @pytest.mark.parametrize("which", ["config", "small", "large", "manifest"])
-def test_a_full_disk_behind_201_is_found_out_and_costs_one_image(road: Road, which: str) -> None:
-    """CNCF distribution keeps the first copy of what it was given while its disk was full: an empty file."""
+def test_an_empty_file_behind_201_is_detected_and_fails_one_image(road: Road, which: str) -> None:
+    """CNCF distribution keeps the first copy of content that was written to a full disk: an empty file."""
     held = road.held[0]
     digests = {"config": next(iter(FIRST.blobs)), "small": digest(SHARED), "large": digest(LARGE)}
     broken = digests.get(which, FIRST.digest)
@@ -113,7 +113,7 @@ def test_a_full_disk_behind_201_is_found_out_and_costs_one_image(road: Road, whi
         assert len(ends) == 2, "it is sent again once"
 
 
-def test_a_blob_that_is_lost_once_is_sent_again_and_the_image_lands(road: Road) -> None:
+def test_a_blob_that_is_lost_once_is_sent_again(road: Road) -> None:
     server = road.targets[0]
     server.fault("answer", "HEAD", f"mirror/app{blob_of(LARGE)}", hits=[2, 3], status=404)
     _, report = road.go()
@@ -123,7 +123,7 @@ def test_a_blob_that_is_lost_once_is_sent_again_and_the_image_lands(road: Road) 
     assert [retry for retry in road.recorded.retries if "does not have it" in retry.reason]
 
 
-def test_a_manifest_that_is_lost_once_is_sent_again_and_the_image_lands(road: Road) -> None:
+def test_a_manifest_that_is_lost_once_is_sent_again(road: Road) -> None:
     server = road.targets[0]
     server.fault("answer", "*", f"mirror/app/manifests/{FIRST.digest}", hits=[2, 3, 4, 5], status=404)
     _, report = road.go()
@@ -132,7 +132,7 @@ def test_a_manifest_that_is_lost_once_is_sent_again_and_the_image_lands(road: Ro
     assert len(server.seen.of("PUT", f"mirror/app/manifests/{FIRST.digest}")) == 2
 
 
-def test_what_a_registry_knows_of_a_moment_later_is_not_sent_again(road: Road) -> None:
+def test_content_that_appears_a_moment_later_is_not_sent_again(road: Road) -> None:
     server = road.targets[0]
     server.fault("answer", "HEAD", f"mirror/app{blob_of(LARGE)}", hits=[2], status=404)
     server.fault("answer", "*", f"mirror/app/manifests/{FIRST.digest}", hits=[2, 3], status=404)
@@ -142,11 +142,11 @@ def test_what_a_registry_knows_of_a_moment_later_is_not_sent_again(road: Road) -
     assert len([one for one in server.seen.of("PUT", "mirror/app/blobs") if digest(LARGE)[7:] in one.target]) == 1
 
 
-# What is damaged on its way.
+# Content that is damaged in transit.
 
 
 def flipping(server: Unruly, pattern: str, times: int) -> None:
-    """Let something between here and the registry flip a bit of what is sent."""
+    """Flip a bit of the content between client and registry."""
     whole, left = server.app, [times]
 
     def app(one: Any) -> Any:
@@ -160,7 +160,7 @@ def flipping(server: Unruly, pattern: str, times: int) -> None:
     server.app = app
 
 
-def test_a_manifest_that_is_damaged_on_its_way_is_sent_again_and_never_stands_under_a_tag(road: Road) -> None:
+def test_a_manifest_that_is_damaged_in_transit_is_sent_again_and_never_tagged(road: Road) -> None:
     flipping(road.targets[0], f"mirror/app/manifests/{FIRST.digest}", 2)
     _, report = road.go()
     assert report.exit_code == ExitCode.DONE
@@ -170,7 +170,7 @@ def test_a_manifest_that_is_damaged_on_its_way_is_sent_again_and_never_stands_un
     assert lines.count("PUT manifests/1") == 1
 
 
-def test_a_manifest_that_is_damaged_every_time_fails_its_image_and_sets_no_tag(road: Road) -> None:
+def test_a_manifest_that_is_damaged_every_time_fails_its_image_without_a_tag(road: Road) -> None:
     flipping(road.targets[0], "mirror/app/manifests/", 1000)
     _, report = road.go()
     (failure,) = report.failures
@@ -179,7 +179,7 @@ def test_a_manifest_that_is_damaged_every_time_fails_its_image_and_sets_no_tag(r
     assert road.complete(SECOND, "other")
 
 
-def test_a_registry_that_says_it_stored_another_manifest_is_given_it_again(road: Road) -> None:
+def test_a_manifest_is_sent_again_if_the_registry_reports_another_digest(road: Road) -> None:
     change = {"Docker-Content-Digest": SECOND.digest}
     road.targets[0].fault("headers", "PUT", "mirror/app/manifests/", hits=[1, 3], change=change)
     _, report = road.go()
@@ -188,7 +188,7 @@ def test_a_registry_that_says_it_stored_another_manifest_is_given_it_again(road:
 
 
 @pytest.mark.parametrize("hits", [[1], [1, 2]])
-def test_a_manifest_that_is_read_wrong_is_read_again(road: Road, hits: list[int]) -> None:
+def test_a_manifest_with_a_wrong_digest_is_read_again(road: Road, hits: list[int]) -> None:
     road.source.fault("flip", "GET", f"/app/manifests/{FIRST.digest}", hits=hits, at=40)
     _, report = road.go()
     assert report.exit_code == ExitCode.DONE
@@ -196,7 +196,7 @@ def test_a_manifest_that_is_read_wrong_is_read_again(road: Road, hits: list[int]
     assert len(road.source.seen.of("GET", f"/app/manifests/{FIRST.digest}")) == len(hits) + 1
 
 
-def test_a_manifest_that_is_wrong_every_time_is_given_up_after_three_attempts(road: Road) -> None:
+def test_a_manifest_with_a_wrong_digest_every_time_fails_after_three_attempts(road: Road) -> None:
     road.source.fault("flip", "GET", f"/app/manifests/{FIRST.digest}", at=40)
     _, report = road.go()
     (failure,) = report.failures
@@ -205,7 +205,7 @@ def test_a_manifest_that_is_wrong_every_time_is_given_up_after_three_attempts(ro
 
 
 @pytest.mark.parametrize("status", [400, 404, 405])
-def test_a_registry_that_takes_no_manifest_by_digest_gets_it_by_its_tag(road: Road, status: int) -> None:
+def test_falls_back_to_a_put_by_tag_if_a_put_by_digest_is_rejected(road: Road, status: int) -> None:
     body = b'{"errors": [{"code": "UNSUPPORTED"}]}'
     road.targets[0].fault("answer", "PUT", "/manifests/sha256:", status=status, body=body)
     _, report = road.go()
@@ -215,7 +215,7 @@ def test_a_registry_that_takes_no_manifest_by_digest_gets_it_by_its_tag(road: Ro
     assert f"HEAD manifests/{FIRST.digest}" in lines[lines.index("PUT manifests/1") :]
 
 
-def test_the_parts_of_an_index_are_asked_for_too(road: Road, tiny: TinyRegistry) -> None:
+def test_the_children_of_an_index_are_confirmed_too(road: Road, tiny: TinyRegistry) -> None:
     parts: list[Image] = [image([noise(name, 100)], architecture=name) for name in ("amd64", "arm64")]
     whole = index(parts)
     tiny.hold("app", whole, "1")

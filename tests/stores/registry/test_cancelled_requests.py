@@ -1,4 +1,4 @@
-"""Questions that are given up, or fail in every way: nothing of them is left behind."""
+"""Requests that are cancelled or fail: they leave nothing open."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def descriptors() -> int:
 
 
 async def abandoned(repository: WritableRepository, arrived: threading.Semaphore) -> None:
-    """Ask twenty questions, and give them up when some have reached the server."""
+    """Send twenty requests, and cancel them once some have arrived at the server."""
     tasks = [asyncio.create_task(repository.resolve(Tag("1"))) for _ in range(20)]
     await asyncio.to_thread(arrived.acquire)
     for task in tasks:
@@ -44,7 +44,7 @@ async def abandoned(repository: WritableRepository, arrived: threading.Semaphore
     assert all(isinstance(end, BaseException) for end in await asyncio.gather(*tasks, return_exceptions=True))
 
 
-def test_questions_that_are_given_up_leave_the_next_ones_alone(server: Unruly, harness: ClientHarness) -> None:
+def test_cancelled_requests_do_not_affect_later_ones(server: Unruly, harness: ClientHarness) -> None:
     arrived, leave = threading.Semaphore(0), threading.Event()
 
     def hold() -> None:
@@ -66,7 +66,7 @@ def test_questions_that_are_given_up_leave_the_next_ones_alone(server: Unruly, h
         leave.set()
 
 
-def test_a_run_that_ends_with_questions_under_way_ends_at_once(server: Unruly, harness: ClientHarness) -> None:
+def test_a_run_ends_at_once_with_requests_in_flight(server: Unruly, harness: ClientHarness) -> None:
     arrived, leave = threading.Semaphore(0), threading.Event()
 
     def hold() -> None:
@@ -86,7 +86,7 @@ def test_a_run_that_ends_with_questions_under_way_ends_at_once(server: Unruly, h
 
 
 @pytest.mark.parametrize("fault", ["hang_up", "cut", "answer"])
-def test_failures_leave_no_descriptor_open(server: Unruly, fault: str) -> None:
+def test_failed_requests_leave_no_descriptor_open(server: Unruly, fault: str) -> None:
     details: dict[str, dict[str, Any]] = {"cut": {"at": 10}, "answer": {"status": 500}}
     server.fault(fault, "*", "/(blobs|manifests)/", **details.get(fault, {}))
     before = descriptors()

@@ -1,4 +1,4 @@
-"""The engine over registries that misbehave: what it takes in its stride, what it reports, and what it never does."""
+"""The engine with registries that misbehave: what it tolerates, what it reports, and what it never does."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Road:
         return asyncio.run(work())
 
     def complete(self, made: Image, name: str, tag: str = "1", target: int = 0) -> bool:
-        """Tell whether an image is at a destination, every byte of it."""
+        """Return whether a destination has every byte of an image."""
         held = self.held[target]
         manifests = all(
             held.manifests.get((f"mirror/{name}", one.digest), ("", b""))[1] == one.raw for one in made.manifests()
@@ -93,7 +93,7 @@ def blob_of(data: bytes) -> str:
     return f"/blobs/{digest(data)}"
 
 
-def test_all_goes_well_without_faults_and_the_second_time_nothing_goes(road: Road) -> None:
+def test_without_faults_everything_is_copied_and_the_second_run_copies_nothing(road: Road) -> None:
     _, report = road.go()
     assert report.exit_code == ExitCode.DONE
     assert all(road.complete(IMAGE, "app", target=number) for number in range(2))
@@ -106,22 +106,22 @@ def test_all_goes_well_without_faults_and_the_second_time_nothing_goes(road: Roa
 
 
 FAULTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
-    "the source breaks off": ("source", "cut", "GET", {"at": 1_200_000, "hits": [1]}),
+    "the source closes the connection": ("source", "cut", "GET", {"at": 1_200_000, "hits": [1]}),
     "the source flips a bit once": ("source", "flip", "GET", {"at": 1_234_567, "hits": [1]}),
-    "the source is down for a moment": ("source", "hang_up", "GET", {"hits": [1, 2]}),
-    "the source has trouble": ("source", "answer", "GET", {"status": 502, "hits": [1, 2, 3]}),
-    "the destination breaks off": ("target", "unread", "PUT", {"at": 1_000_000, "hits": [1]}),
-    "the destination resets": ("target", "stop_reading", "PUT", {"at": 1_000_000, "hits": [1]}),
-    "the destination has trouble at the end": ("target", "answer", "PUT", {"status": 503, "hits": [1]}),
-    "the destination has trouble twice": ("target", "answer", "PUT", {"status": 500, "hits": [1, 2]}),
+    "the source is unavailable once": ("source", "hang_up", "GET", {"hits": [1, 2]}),
+    "the source answers errors": ("source", "answer", "GET", {"status": 502, "hits": [1, 2, 3]}),
+    "the destination closes the connection": ("target", "unread", "PUT", {"at": 1_000_000, "hits": [1]}),
+    "the destination resets the connection": ("target", "stop_reading", "PUT", {"at": 1_000_000, "hits": [1]}),
+    "the destination fails at the end of an upload": ("target", "answer", "PUT", {"status": 503, "hits": [1]}),
+    "the destination fails twice": ("target", "answer", "PUT", {"status": 500, "hits": [1, 2]}),
     "the destination loses its answer": ("target", "lose_answer", "PUT", {"hits": [1]}),
-    "the destination forgets the upload": ("target", "answer", "PUT", {"status": 404, "hits": [1]}),
-    "the destination finds it too large": ("target", "answer", "PUT", {"status": 413, "hits": [1]}),
+    "the destination loses the upload": ("target", "answer", "PUT", {"status": 404, "hits": [1]}),
+    "the destination rejects the size": ("target", "answer", "PUT", {"status": 413, "hits": [1]}),
 }
 
 
 @pytest.mark.parametrize(("side", "fault", "method", "detail"), FAULTS.values(), ids=FAULTS)
-def test_a_fault_that_passes_costs_no_image(
+def test_a_transient_fault_fails_no_image(
     road: Road, side: str, fault: str, method: str, detail: dict[str, Any]
 ) -> None:
     server = road.source if side == "source" else road.targets[0]
@@ -135,10 +135,10 @@ def test_a_fault_that_passes_costs_no_image(
 WANTED = ((IMAGE, "app"), (OTHER, "other"))
 
 
-def test_a_blob_that_is_wrong_every_time_never_lands_and_stops_nothing_else(road: Road) -> None:
+def test_a_blob_that_is_damaged_every_time_is_not_stored_and_fails_only_its_image(road: Road) -> None:
     road.source.fault("flip", "GET", blob_of(LARGE), at=1_234_567)
     _, report = road.go()
-    assert report.exit_code == ExitCode.PARTLY  # the other image is in place
+    assert report.exit_code == ExitCode.PARTLY  # the other image is complete
     for number in range(2):
         assert not any("app" in name for name, _ in road.held[number].tags)
         assert LARGE not in road.held[number].blobs.values()
@@ -149,7 +149,7 @@ def test_a_blob_that_is_wrong_every_time_never_lands_and_stops_nothing_else(road
     assert len(road.source.seen.of("GET", blob_of(LARGE))) == 3
 
 
-def test_a_manifest_that_is_wrong_is_never_tagged(road: Road) -> None:
+def test_a_damaged_manifest_is_never_tagged(road: Road) -> None:
     child = IMAGE.children[0]
     road.source.fault("body", "GET", f"/manifests/{child.digest}", change=lambda raw: raw + b" ")
     plan, report = road.go()
@@ -158,7 +158,7 @@ def test_a_manifest_that_is_wrong_is_never_tagged(road: Road) -> None:
     assert road.complete(OTHER, "other")
 
 
-def test_one_destination_that_is_down_does_not_stop_the_other(road: Road) -> None:
+def test_an_unreachable_destination_does_not_affect_another(road: Road) -> None:
     road.targets[0].fault("answer", "POST", status=403)
     _, report = road.go()
     assert report.exit_code == ExitCode.PARTLY
@@ -167,17 +167,17 @@ def test_one_destination_that_is_down_does_not_stop_the_other(road: Road) -> Non
     assert len(road.source.seen.of("GET", blob_of(LARGE))) == 1
 
 
-def test_a_host_that_wants_a_long_pause_ends_its_part_of_the_run_and_no_other(road: Road) -> None:
+def test_a_long_retry_after_of_one_host_does_not_affect_others(road: Road) -> None:
     road.targets[0].fault("answer", "POST", status=429, headers={"Retry-After": "7200"})
     _, report = road.go()
     assert report.exit_code == ExitCode.PARTLY
     assert "retry after 7200 seconds" in str(report.failures)
     assert all(road.complete(made, name, target=1) for made, name in WANTED)
-    # What was on its way when the first answer came is all that was sent.
+    # Only requests that were in flight at the first answer were sent.
     assert len(road.targets[0].seen.of("POST")) <= 20
 
 
-def test_a_refused_write_is_not_tried_again(road: Road) -> None:
+def test_a_rejected_write_is_not_retried(road: Road) -> None:
     road.targets[0].fault("answer", "PUT", "/manifests/", status=403)
     _, report = road.go()
     assert report.exit_code == ExitCode.PARTLY
@@ -185,7 +185,7 @@ def test_a_refused_write_is_not_tried_again(road: Road) -> None:
     assert len(tried) == len(set(tried))
 
 
-def test_two_images_that_fail_are_named_each_by_its_own_name(road: Road) -> None:
+def test_each_failed_image_is_reported_under_its_own_name(road: Road) -> None:
     road.source.fault("answer", "*", "/v2/$", status=500)
     plan, _ = road.go()
     assert {failure.error.where for failure in plan.failures} == {
@@ -195,7 +195,7 @@ def test_two_images_that_fail_are_named_each_by_its_own_name(road: Road) -> None
 
 
 def tampering(app: TinyRegistry) -> Any:
-    """A registry that lists a tag whose name leads out of it."""
+    """A registry that lists a tag with a path in its name."""
 
     def answer(asked: Asked) -> Reply:
         if asked.path.endswith("/tags/list"):
@@ -205,7 +205,7 @@ def tampering(app: TinyRegistry) -> Any:
     return answer
 
 
-def test_a_name_of_a_tag_never_becomes_a_path(road: Road, tiny: TinyRegistry, tmp_path: Path) -> None:
+def test_an_invalid_tag_never_becomes_a_path(road: Road, tiny: TinyRegistry, tmp_path: Path) -> None:
     road.source.app = tampering(tiny)
     document = {
         "version": 1,
