@@ -1,4 +1,4 @@
-"""Filling and reading layouts: what the tests of this folder share."""
+"""Write and read layouts: helpers of the tests of this folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def described(data: bytes) -> Descriptor:
 
 
 async def store_image(repository: WritableRepository, made: Image, tag: str | None = None) -> None:
-    """Write an image with everything below it, through the store."""
+    """Write an image with all content that it leads to, through the store."""
     for data in made.all_blobs().values():
         await repository.write(described(data), data)
     for manifest in made.manifests():
@@ -53,7 +53,7 @@ def blob_file(layout: Path, digest: str) -> Path:
 
 
 def wrong_files(layout: Path) -> list[Path]:
-    """Return the files under blobs/ whose content is not what their name says."""
+    """Return the files under blobs/ whose content does not match their name."""
     return [
         path
         for path in layout.glob("blobs/*/*")
@@ -62,7 +62,7 @@ def wrong_files(layout: Path) -> list[Path]:
 
 
 def holds(layout: Path, name: str, made: Image) -> bool:
-    """Tell whether a name stands for an image of which every byte is there."""
+    """Return whether a name has an image whose content is complete and correct."""
     contents = {one.digest: one.raw for one in made.manifests()} | made.all_blobs()
     return names_of(layout).get(name) == made.digest and all(
         blob_file(layout, digest).read_bytes() == data for digest, data in contents.items()

@@ -1,4 +1,4 @@
-"""What a layout says when what is asked for is not there: that, and what is."""
+"""Errors about missing tags and repositories of a layout: with the similar names that it has."""
 
 from __future__ import annotations
 

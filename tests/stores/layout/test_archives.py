@@ -100,13 +100,13 @@ def layout(images: Mapping[str, Image], directory: Path) -> dict[str, bytes]:
 
 
 async def whole(repository: LayoutRepository, made: Image) -> bool:
-    """Tell whether a repository has every byte of an image."""
+    """Return whether a repository has every byte of an image."""
     for one in made.manifests():
         assert (await repository.manifest(parsed(one).descriptor)).raw == one.raw
     return all([await repository.read(described(data)) == data for data in made.all_blobs().values()])
 
 
-def test_skopeo_and_podman_read_what_we_write(tmp_path: Path) -> None:
+def test_skopeo_and_podman_read_our_archive(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     images = {"app:1": multi_platform("app", "1"), "docker.io/library/app:2": multi_platform("app", "2")}
     written(path, images)
@@ -124,7 +124,7 @@ def test_skopeo_and_podman_read_what_we_write(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "app:1", "plain"])
-def test_we_read_what_skopeo_and_podman_write(tmp_path: Path, name: str) -> None:
+def test_archives_of_skopeo_and_podman_are_read(tmp_path: Path, name: str) -> None:
     made = multi_platform("app")
     write_layout(tmp_path / "seed", {"app:1": made})
     there = f"oci-archive:{tmp_path}/a.tar" + (f":{name}" if name else "")
@@ -142,7 +142,7 @@ def test_we_read_what_skopeo_and_podman_write(tmp_path: Path, name: str) -> None
     within(tmp_path / "a.tar", scenario)
 
 
-def test_we_read_what_podman_saves(tmp_path: Path) -> None:
+def test_an_archive_of_podman_save_is_read(tmp_path: Path) -> None:
     write_layout(tmp_path / "seed", {"app:1": ONE})
     with Podman() as podman:
         pulled = podman("pull", "--quiet", f"oci:{tmp_path}/seed:app:1").split()[-1]
@@ -159,8 +159,8 @@ def test_we_read_what_podman_saves(tmp_path: Path) -> None:
     within(tmp_path / "a.tar", scenario)
 
 
-def test_an_archive_of_docker_is_read_and_its_own_files_are_passed_over(tmp_path: Path) -> None:
-    """As `docker save` of version 25 and newer writes it, and gzipped on the way."""
+def test_an_archive_of_docker_save_is_read_and_its_own_files_are_ignored(tmp_path: Path) -> None:
+    """In the format of `docker save` 25 and newer, and gzipped."""
     files = layout({"docker.io/library/app:1": ONE}, tmp_path / "seed")
     docker = [{"Config": "blobs/sha256/none", "RepoTags": ["app:1"], "Layers": ["blobs/sha256/none"]}]
     files |= {"manifest.json": json.dumps(docker).encode(), "repositories": b'{"app": {"1": "none"}}'}
@@ -174,7 +174,7 @@ def test_an_archive_of_docker_is_read_and_its_own_files_are_passed_over(tmp_path
     within(tmp_path / "a.tar", scenario)
     written(tmp_path / "a.tar", {"other:1": TWO})
     assert held(tmp_path / "a.tar") == blobs(ONE, TWO)
-    assert "manifest.json" not in members(tmp_path / "a.tar")  # it would tell of one of two images
+    assert "manifest.json" not in members(tmp_path / "a.tar")  # it would describe one of two images
 
 
 def test_writing_an_archive_keeps_reachable_content_and_drops_the_rest(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_content_of_a_failed_image_is_not_in_the_archive(tmp_path: Path) -> None
     assert held(tmp_path / "a.tar") == blobs(ONE)
 
 
-def test_one_run_writes_the_archive_once_however_long_it_takes(tmp_path: Path) -> None:
+def test_a_run_writes_the_archive_once_however_long_it_takes(tmp_path: Path) -> None:
     async def scenario() -> None:
         now = 0.0
         store = LayoutPlaceStore(LayoutArchive(tmp_path / "a.tar", tmp_path), clock=lambda: now)
@@ -243,7 +243,7 @@ def test_a_flush_publishes_the_archive_and_writing_can_go_on(tmp_path: Path) -> 
         await store_image(repository, TWO, "2")
         assert await repository.resolve(Tag("1")) == parsed(ONE).descriptor
         assert await whole(repository, ONE)
-        assert await whole(repository, TWO)  # which nobody else sees yet
+        assert await whole(repository, TWO)  # which is not visible to others yet
         assert names(path) == {"app:1": ONE.digest}
         other = opened(path)
         with pytest.raises(Locked):
@@ -268,7 +268,7 @@ def test_an_archive_that_is_replaced_during_a_run_is_merged(tmp_path: Path) -> N
     assert held(path) == blobs(OLD, TWO)
 
 
-def test_blobs_are_put_by_many_threads(tmp_path: Path) -> None:
+def test_many_threads_can_write_blobs(tmp_path: Path) -> None:
     parts = [noise(f"part {number}", 200_000 + number) for number in range(20)]
     made = image(parts)
 
@@ -315,7 +315,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, bytes]], Any], type[MirrorsyncError],
     ),
     "a damaged index": (lambda files: files.update({"index.json": b"{"}), StorageError, "index.json of .* is not JSON"),
     "a foreign file": (lambda files: files.update({"etc/passwd": b""}), IntegrityError, "'etc/passwd'"),
-    "a path that climbs": (lambda files: files.update({"../x": b""}), IntegrityError, r"'../x'.*\.\."),
+    "a path with ..": (lambda files: files.update({"../x": b""}), IntegrityError, r"'../x'.*\.\."),
     "a blob in a folder": (
         lambda files: files.update({"blobs/sha256/a/b": b""}),
         IntegrityError,
@@ -342,13 +342,13 @@ def test_an_invalid_archive_is_reported_and_left_unchanged(tmp_path: Path, wrong
         with pytest.raises(kind):
             await store_image(store.repository("app"), TWO, "2")
 
-    with suppress(kind):  # what was taken up before the index was read cannot be written
+    with suppress(kind):  # content that was stored before the index was read cannot be written
         within(path, scenario)
     assert path.read_bytes() == before
     assert [one.name for one in path.parent.iterdir()] == ["a.tar"]
 
 
-def test_a_full_disk_is_reported_and_the_old_archive_stays(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_the_old_archive_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     written(path, {"app:1": ONE})
     before = path.read_bytes()
@@ -369,8 +369,8 @@ def test_a_full_disk_is_reported_and_the_old_archive_stays(tmp_path: Path) -> No
     assert [one.name for one in tmp_path.iterdir()] == ["a.tar"]
 
 
-def test_a_disk_that_is_full_when_the_archive_is_completed_leaves_the_old_one(tmp_path: Path) -> None:
-    """What is new fits, and what is carried over does not."""
+def test_a_disk_that_is_full_at_completion_keeps_the_old_archive(tmp_path: Path) -> None:
+    """The new content fits, and the old content that is kept does not."""
     (tmp_path / "disk").mkdir()
     script = (
         "import asyncio, sys; from pathlib import Path\n"
@@ -394,7 +394,7 @@ def test_a_disk_that_is_full_when_the_archive_is_completed_leaves_the_old_one(tm
 
 
 @pytest.mark.parametrize("begin", ["fresh", "update"])
-def test_a_run_that_is_killed_anywhere_leaves_the_old_archive_or_the_new(tmp_path: Path, begin: str) -> None:
+def test_a_run_that_is_killed_at_any_point_leaves_the_old_or_the_new_archive(tmp_path: Path, begin: str) -> None:
     (tmp_path / "before").mkdir()
     if begin == "update":
         asyncio.run(write("oci-archive", tmp_path / "before", OLD))
@@ -414,19 +414,19 @@ def test_a_run_that_is_killed_anywhere_leaves_the_old_archive_or_the_new(tmp_pat
     assert set(states) == {OLD.digest if begin == "update" else "", NEW.digest}
 
 
-def test_an_archive_is_no_directory_of_files_for_a_server(tmp_path: Path) -> None:
+def test_an_archive_is_not_a_store_with_blob_files(tmp_path: Path) -> None:
     assert not isinstance(opened(tmp_path / "a.tar").repository("app"), BlobFiles)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_nested_index_and_referrers_are_carried_over(tmp_path: Path) -> None:
+def test_a_nested_index_and_referrers_are_kept(tmp_path: Path) -> None:
     nested = index([index([ONE, TWO]), OLD])
     packed(layout({"app:1": nested}, tmp_path / "seed"), tmp_path / "a.tar")
     written(tmp_path / "a.tar", {"app:2": NEW})
     assert held(tmp_path / "a.tar") == blobs(nested, NEW)
 
 
-def test_a_mirror_goes_into_an_archive_and_out_of_it_again(mirrorsync: Mirrorsync) -> None:
+def test_images_are_mirrored_to_an_archive_and_back(mirrorsync: Mirrorsync) -> None:
     directory = mirrorsync.directory
     images = {"app:1": NEW, "app:2": TWO}
     write_layout(directory / "source", images)
@@ -441,10 +441,8 @@ def test_a_mirror_goes_into_an_archive_and_out_of_it_again(mirrorsync: Mirrorsyn
     assert all(holds(directory / "back", name, made) for name, made in images.items())
 
 
-@pytest.mark.parametrize("wrong", ["a foreign file", "a path that climbs", "cut off", "a wrong digest"])
-def test_an_archive_of_a_stranger_that_is_wrong_leaves_nothing_at_the_destination(
-    mirrorsync: Mirrorsync, wrong: str
-) -> None:
+@pytest.mark.parametrize("wrong", ["a foreign file", "a path with ..", "cut off", "a wrong digest"])
+def test_an_invalid_archive_as_source_leaves_no_file_at_the_destination(mirrorsync: Mirrorsync, wrong: str) -> None:
     directory = mirrorsync.directory
     files = layout({"app:1": ONE}, directory / "seed")
     if wrong in WRONG:

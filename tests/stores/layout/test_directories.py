@@ -1,4 +1,4 @@
-"""Directories that cannot be a layout, and disks that cannot take one: a clear line each, and nothing half-written."""
+"""Directories that are not layouts, and disks that cannot store one: a clear error, and no incomplete file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def specify(mirrorsync: Mirrorsync, images: dict[str, Image], target: str = "tar
 
 
 def under(mirrorsync: Mirrorsync, *wrapper: str, code: int) -> Done:
-    """Run `mirrorsync apply` under another program, such as one that takes rights away."""
+    """Run `mirrorsync apply` under another program, such as one that drops rights."""
     words = [*wrapper, *COMMAND, "apply"]
     environment = mirrorsync.environment()
     done = subprocess.run(words, capture_output=True, text=True, cwd=mirrorsync.directory, env=environment, timeout=120)
@@ -39,8 +39,8 @@ def under(mirrorsync: Mirrorsync, *wrapper: str, code: int) -> Done:
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-def assert_told(done: Done, message: str, remedy: str) -> None:
-    """Look for a line with the message, and for the remedy on the next."""
+def assert_reported(done: Done, message: str, remedy: str) -> None:
+    """Check that one line has the message, and the next one the remedy."""
     lines = done.err.splitlines()
     numbers = [number for number, line in enumerate(lines) if message in line]
     assert numbers, done.err
@@ -97,7 +97,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "a foreign directory": (_photos, "is not empty and not an OCI layout", NEW),
     "a directory with hidden files": (_hidden, "is not empty and not an OCI layout", NEW),
     "an empty oci-layout": (_layout(oci_layout=""), DAMAGED, "name a new directory"),
-    "an oci-layout that is no JSON": (_layout(oci_layout="{"), DAMAGED, "name a new directory"),
+    "an oci-layout that is not JSON": (_layout(oci_layout="{"), DAMAGED, "name a new directory"),
     "an oci-layout that is a list": (_layout(oci_layout="[]"), DAMAGED, "name a new directory"),
     "an oci-layout without version": (_layout(oci_layout="{}"), DAMAGED, "name a new directory"),
     "another version": (
@@ -111,16 +111,16 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str, str]] = {
         "new directory",
     ),
     "an empty index": (_layout(index_json=""), "index.json is not JSON", RESTORE),
-    "half an index": (_layout(index_json='{"schemaVersion": 2, "manif'), "index.json is not JSON", RESTORE),
+    "a truncated index": (_layout(index_json='{"schemaVersion": 2, "manif'), "index.json is not JSON", RESTORE),
     "an index that is a list": (_layout(index_json="[]"), "index.json is not an image index", RESTORE),
     "an index without manifests": (_layout(index_json="{}"), "index.json is not an image index", RESTORE),
-    "manifests that are no list": (_layout(index_json='{"manifests": {}}'), "is not an image index", RESTORE),
+    "manifests that are not a list": (_layout(index_json='{"manifests": {}}'), "is not an image index", RESTORE),
     "an index that is a manifest": (
         _layout(index_json='{"mediaType": "application/vnd.oci.image.manifest.v1+json", "manifests": []}'),
         "is not an image index",
         RESTORE,
     ),
-    "an index nested too deep": (_layout(index_json="[" * 200_000), "index.json is not JSON", RESTORE),
+    "an index nested too deeply": (_layout(index_json="[" * 200_000), "index.json is not JSON", RESTORE),
     "a pipe as index": (_pipe_as_index, "index.json is not JSON", RESTORE),
 }
 
@@ -138,7 +138,7 @@ def test_a_path_that_is_not_a_layout_is_rejected_and_left_unchanged(tmp_path: Pa
 
     async def write() -> None:
         store = LayoutStore(target)
-        store.lock()  # refuses what is no layout at all
+        store.lock()  # rejects a path that is not a layout
         await store.repository("app").tag(parsed(MADE), Tag("1"))
 
     for use in (read, write):
@@ -153,8 +153,8 @@ def test_a_path_that_is_not_a_layout_is_rejected_and_left_unchanged(tmp_path: Pa
     assert kept == before
 
 
-@pytest.mark.parametrize("case", ["a file", "a foreign directory", "another version", "half an index"])
-def test_a_run_that_is_given_no_layout_says_so_and_touches_nothing(mirrorsync: Mirrorsync, case: str) -> None:
+@pytest.mark.parametrize("case", ["a file", "a foreign directory", "another version", "a truncated index"])
+def test_a_run_into_a_directory_that_is_not_a_layout_changes_nothing(mirrorsync: Mirrorsync, case: str) -> None:
     make, message, remedy = REFUSED[case]
     target = mirrorsync.directory / "target"
     make(target)
@@ -162,7 +162,7 @@ def test_a_run_that_is_given_no_layout_says_so_and_touches_nothing(mirrorsync: M
     specify(mirrorsync, {"app:1": MADE})
     for verb in ("plan", "apply"):
         done = mirrorsync(verb, code=1)
-        assert_told(done, message, remedy)
+        assert_reported(done, message, remedy)
         assert str(target) in done.err
     assert (files_of(target) or target.is_file()) == before
 
@@ -178,7 +178,7 @@ def test_an_empty_directory_becomes_a_layout(mirrorsync: Mirrorsync, content: st
     assert holds(target, "app:1", MADE)
 
 
-def test_a_layout_without_index_is_an_empty_one(mirrorsync: Mirrorsync) -> None:
+def test_a_layout_without_index_json_is_empty(mirrorsync: Mirrorsync) -> None:
     target = mirrorsync.directory / "target"
     _layout()(target)
     (target / "index.json").unlink()
@@ -187,7 +187,7 @@ def test_a_layout_without_index_is_an_empty_one(mirrorsync: Mirrorsync) -> None:
     assert holds(target, "app:1", MADE)
 
 
-# root may write everywhere; without these capabilities it is asked as anybody else is.
+# root may write everywhere; without these capabilities permissions apply to it.
 POWERLESS = () if os.getuid() else ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 
 
@@ -207,24 +207,24 @@ def test_a_directory_without_permission_is_reported(mirrorsync: Mirrorsync, wher
         (target / "index.json").chmod(0)
     before = files_of(target)
     done = under(mirrorsync, *POWERLESS, code=1)
-    assert_told(done, "permission denied", "give this user the right")
+    assert_reported(done, "permission denied", "give this user the right")
     assert str(target) in done.err
     if closed is not None:
         closed.chmod(0o755)
     assert files_of(target) == before
 
 
-# A mount that only this command and its children see; it goes away with them.
+# A mount that only this command and its children see; it ends with them.
 MOUNTED = ("unshare", *(() if os.getuid() == 0 else ("--map-root-user",)), "--mount", "sh", "-ec")
 
 
-def test_a_read_only_file_system_is_reported_and_can_be_read(mirrorsync: Mirrorsync) -> None:
+def test_a_read_only_file_system_is_readable_and_a_write_is_reported(mirrorsync: Mirrorsync) -> None:
     specify(mirrorsync, {"app:1": MADE})
     mirrorsync("apply", code=0)
     specify(mirrorsync, {"app:1": MADE, "app:2": LARGE})
     frozen = 'mount --bind target target; mount -o remount,ro,bind target; exec "$@"'
     done = under(mirrorsync, *MOUNTED, frozen, "sh", code=1)
-    assert_told(done, "the file system is read-only", "mount it writable, or choose another directory")
+    assert_reported(done, "the file system is read-only", "mount it writable, or choose another directory")
     specify(mirrorsync, {"app:1": MADE})
     assert "nothing to do" in under(mirrorsync, *MOUNTED, frozen, "sh", code=0).out
 
@@ -239,7 +239,7 @@ def test_a_full_disk_is_reported_and_complete_blobs_are_kept_for_the_next_run(mi
         'mount -o remount,size=64m target; "$@"; cp -r target later; exit $code'
     )
     done = under(mirrorsync, *MOUNTED, small, "sh", code=3)
-    assert_told(done, "the disk is full", "free some space, and run again")
+    assert_reported(done, "the disk is full", "free some space, and run again")
     after, later = mirrorsync.directory / "after", mirrorsync.directory / "later"
     assert names_of(after) == {"app:1": MADE.digest}
     assert holds(after, "app:1", MADE)
@@ -251,17 +251,17 @@ def test_a_full_disk_is_reported_and_complete_blobs_are_kept_for_the_next_run(mi
 def test_a_disk_without_any_space_is_reported(mirrorsync: Mirrorsync) -> None:
     specify(mirrorsync, {"app:1": MADE})
     (mirrorsync.directory / "target").mkdir()
-    # A file system with room for so few files that not even the layout itself can be made.
+    # A file system with room for so few files that not even an empty layout can be created.
     none = 'mount -t tmpfs -o nr_inodes=3 tmpfs target; "$@" || code=$?; cp -r target after; exit $code'
     done = under(mirrorsync, *MOUNTED, none, "sh", code=1)
-    assert_told(done, "the disk is full", "free some space, and run again")
+    assert_reported(done, "the disk is full", "free some space, and run again")
     assert wrong_files(mirrorsync.directory / "after") == []
 
 
 def test_a_file_size_limit_is_reported_and_leaves_no_incomplete_blob(mirrorsync: Mirrorsync) -> None:
     specify(mirrorsync, {"app:1": MADE, "app:2": LARGE})
     done = under(mirrorsync, "prlimit", "--fsize=2000000", code=3)
-    assert_told(done, "the file would exceed the size limit", "ulimit -f")
+    assert_reported(done, "the file would exceed the size limit", "ulimit -f")
     target = mirrorsync.directory / "target"
     assert holds(target, "app:1", MADE)
     assert names_of(target) == {"app:1": MADE.digest}
@@ -271,7 +271,7 @@ def test_a_file_size_limit_is_reported_and_leaves_no_incomplete_blob(mirrorsync:
     assert holds(target, "app:2", LARGE)
 
 
-def test_an_index_that_cannot_be_written_leaves_the_one_before(mirrorsync: Mirrorsync) -> None:
+def test_a_failed_write_of_index_json_keeps_the_old_one(mirrorsync: Mirrorsync) -> None:
     specify(mirrorsync, {"app:1": MADE})
     mirrorsync("apply", code=0)
     target = mirrorsync.directory / "target"
@@ -282,7 +282,7 @@ def test_an_index_that_cannot_be_written_leaves_the_one_before(mirrorsync: Mirro
     specify(mirrorsync, {"app:1": MADE, "app:2": other})
     # The blobs fit, and index.json does not.
     done = under(mirrorsync, "prlimit", "--fsize=50000", code=1)
-    assert_told(done, "index.json: the file would exceed the size limit", "ulimit -f")
+    assert_reported(done, "index.json: the file would exceed the size limit", "ulimit -f")
     assert (target / "index.json").read_bytes() == before
     mirrorsync("apply", code=0)
     assert holds(target, "app:2", other)

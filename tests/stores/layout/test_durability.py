@@ -1,4 +1,4 @@
-"""What a killed run, or a machine without power, leaves of a layout: the old or the new, and no wrong file."""
+"""A run that is killed, or a power failure, leaves the old layout or the new one, and no incomplete file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIGKILL = -9
 
 
 class Runs:
-    """`mirrorsync apply` from one layout to another, again and again, each time into a directory of its own."""
+    """`mirrorsync apply` from one layout to another, repeatedly, each time into a directory of its own."""
 
     def __init__(self, directory: Path, images: dict[str, Image], before: Path | None = None) -> None:
         self.directory = directory
@@ -64,7 +64,7 @@ class Runs:
         return path
 
     def trace(self, name: str) -> list[list[str]]:
-        """Run once to the end; return what was done, in order: [event, path, ...]."""
+        """Run once to the end; return the events in order: [event, path, ...]."""
         trace = self.directory / f"{name}.trace"
         assert self.run([{"name": name, "trace": str(trace)}]) == [0], (self.directory / f"{name}.log").read_text()
         return [json.loads(line) for line in trace.read_text().splitlines()]
@@ -76,7 +76,7 @@ def files(layout: Path) -> set[str]:
 
 @pytest.fixture(params=("fresh", "update"))
 def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
-    """Runs that make a layout, and runs that bring one up to date."""
+    """Runs that create a layout, and runs that update one."""
     if request.param == "fresh":
         return Runs(tmp_path, NEW)
     (tmp_path / "before").mkdir()
@@ -85,7 +85,7 @@ def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
     return Runs(tmp_path, NEW, tmp_path / "before/old")
 
 
-def test_content_is_synced_before_it_gets_its_name_and_named_before_the_index_says_so(runs: Runs) -> None:
+def test_content_is_synced_before_its_rename_and_renamed_before_the_index_names_it(runs: Runs) -> None:
     trace = runs.trace("layout")
     synced: set[str] = set()
     named = 0
@@ -114,16 +114,16 @@ def test_content_is_synced_before_it_gets_its_name_and_named_before_the_index_sa
     assert len(index_writes) <= 2
 
 
-def test_a_run_that_is_killed_at_any_point_leaves_a_good_layout_that_the_next_one_completes(runs: Runs) -> None:
+def test_a_run_that_is_killed_at_any_point_leaves_a_valid_layout_that_the_next_one_completes(runs: Runs) -> None:
     events = len(runs.trace("whole"))
     assert events > 30
     expected = files(runs.directory / "whole")
-    # Every one of those that make the layout and that end the run, and many of those that bring the content.
+    # All events that create the layout and that end the run, and many of those that write the content.
     begin = 13 if runs.fresh else 1
     numbers = [*range(1, begin + 1), *range(begin + 5, events - 6, 10), *range(events - 6, events + 1)]
     names = [f"killed{number}" for number in numbers]
     codes = runs.run([{"name": name, "kill_at": number} for number, name in zip(numbers, names, strict=True)])
-    # Threads take turns as they like, and so a run has a few events more or less than another.
+    # The order of threads varies, so a run has a few events more or less than another.
     assert codes[:-3] == [SIGKILL] * (len(codes) - 3)
     for name in names:
         layout = runs.directory / name
@@ -143,7 +143,7 @@ def test_a_run_that_is_killed_at_any_point_leaves_a_good_layout_that_the_next_on
 
 
 def test_content_of_a_killed_run_is_made_durable_by_the_next_run(tmp_path: Path) -> None:
-    """Its blobs are there and are not stored again, but nobody has synced the directory that names them."""
+    """Its blobs exist and are not stored again, but the directory of their names was not synced."""
     runs = Runs(tmp_path, NEW)
     whole = runs.trace("whole")
     last = max(number for number, (event, *paths) in enumerate(whole, 1) if paths[-1].startswith("blobs/sha256/"))

@@ -1,4 +1,4 @@
-"""index.json: written seldom and whole, with what others put into it left as it was."""
+"""index.json: written rarely and as a whole; entries of other tools are kept unchanged."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ OTHERS: list[dict[str, Any]] = [
 
 
 class Time:
-    """A clock that stands until somebody moves it."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -54,7 +54,7 @@ def version(layout: Path) -> tuple[int, int]:
     return status.st_ino, status.st_mtime_ns
 
 
-def test_it_is_written_now_and_then_and_not_once_for_each_tag(tmp_path: Path) -> None:
+def test_index_json_is_written_periodically_and_not_for_each_tag(tmp_path: Path) -> None:
     time = Time()
 
     async def scenario() -> None:
@@ -80,7 +80,7 @@ def test_it_is_written_now_and_then_and_not_once_for_each_tag(tmp_path: Path) ->
         assert len(names_of(tmp_path)) == 102
         await store.flush()
         await store.close()
-        assert version(tmp_path) == second  # there was nothing new to say
+        assert version(tmp_path) == second  # nothing had changed
 
     asyncio.run(scenario())
 
@@ -146,7 +146,7 @@ def test_entries_that_other_tools_write_during_a_run_are_kept(tmp_path: Path) ->
     assert index_of(tmp_path)["note"] == "theirs"
 
 
-def test_equal_content_is_equal_bytes_whatever_the_order_it_came_in(tmp_path: Path) -> None:
+def test_equal_content_gives_equal_bytes_in_any_order(tmp_path: Path) -> None:
     async def fill(directory: Path, tags: list[str]) -> None:
         store = LayoutStore(directory)
         for tag in tags:
@@ -158,7 +158,7 @@ def test_equal_content_is_equal_bytes_whatever_the_order_it_came_in(tmp_path: Pa
     assert (tmp_path / "one/index.json").read_bytes() == (tmp_path / "other/index.json").read_bytes()
 
 
-def test_a_moved_tag_leaves_the_old_image_its_digest_as_a_name(tmp_path: Path) -> None:
+def test_a_moved_tag_leaves_the_old_image_under_its_digest(tmp_path: Path) -> None:
     old, new = multi_platform("app", "old"), multi_platform("app", "new")
 
     async def move(made: Any) -> None:
@@ -170,7 +170,7 @@ def test_a_moved_tag_leaves_the_old_image_its_digest_as_a_name(tmp_path: Path) -
         asyncio.run(move(made))
     assert names_of(tmp_path) == {"app:latest": new.digest, f"app@{old.digest}": old.digest}
     assert holds(tmp_path, f"app@{old.digest}", old)
-    asyncio.run(move(old))  # and back: what has a tag needs no other name
+    asyncio.run(move(old))  # and back: a manifest with a tag needs no other name
     assert names_of(tmp_path) == {"app:latest": old.digest, f"app@{new.digest}": new.digest}
 
 

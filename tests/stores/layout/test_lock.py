@@ -1,4 +1,4 @@
-"""The lock of a layout: one writer at a time, from the first moment of the directory to the last of the process."""
+"""The lock of a layout: one writer at a time, from the creation of the directory to the end of the process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ sys.stdin.read()
 
 @contextmanager
 def holder(layout: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the lock, and has a file growing."""
+    """Another process that has the lock and is writing a file."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, layout], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -50,7 +50,7 @@ def holder(layout: Path) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def test_a_second_writer_is_sent_away_and_changes_nothing(mirrorsync: Mirrorsync) -> None:
+def test_a_second_writer_gets_an_error_and_changes_nothing(mirrorsync: Mirrorsync) -> None:
     target = mirrorsync.directory / "target"
     write_layout(mirrorsync.directory / "source", {"app:1": MADE})
     mirrorsync.spec({"destinations": {"disk": "oci:target"}, "mirrors": ["oci:source:app:1"]})
@@ -59,8 +59,8 @@ def test_a_second_writer_is_sent_away_and_changes_nothing(mirrorsync: Mirrorsync
         done = mirrorsync("apply", code=6)
         assert f"another run is working on {target}" in done.err
         assert "the lock is released with its process" in done.err
-        assert files_at_rest(target) == before  # what the other one has growing is still there
-        mirrorsync("plan", "--exit-code", code=10)  # who only reads needs no lock
+        assert files_at_rest(target) == before  # the incomplete file of the other process still exists
+        mirrorsync("plan", "--exit-code", code=10)  # a reader needs no lock
         process.send_signal(signal.SIGKILL)
         process.wait()
         mirrorsync("apply", code=0)

@@ -52,7 +52,7 @@ def test_skopeo_and_podman_read_every_name_of_a_layout(tmp_path: Path, served: S
         podman("image", "unmount", pulled)
 
 
-def test_a_layout_has_what_the_image_spec_names_and_nothing_else(tmp_path: Path) -> None:
+def test_a_layout_has_only_the_files_of_the_image_spec(tmp_path: Path) -> None:
     written(tmp_path / "layout", {"app:1": multi_platform("app")})
     assert sorted(path.name for path in (tmp_path / "layout").iterdir()) == ["blobs", "index.json", "oci-layout"]
     assert json.loads((tmp_path / "layout/oci-layout").read_bytes()) == {"imageLayoutVersion": "1.0.0"}
@@ -106,7 +106,7 @@ def test_skopeo_and_mirrorsync_write_to_one_layout_in_turn(mirrorsync: Mirrorsyn
 
 @pytest.mark.parametrize("target", ["inside", "outside", "nowhere", "directory", "fifo"])
 def test_a_blob_that_is_not_a_regular_file_is_not_read(tmp_path: Path, target: str) -> None:
-    """A layout from a stranger may hold links to files of this machine."""
+    """An untrusted layout can contain links to files of this machine."""
     made = multi_platform("app")
     write_layout(tmp_path / "layout", {"app:1": made})
     name, data = next(iter(made.all_blobs().items()))

@@ -1,4 +1,4 @@
-"""Other programs that write index.json while a run or a server holds the layout: merged, or said; with real skopeo."""
+"""Other programs that write index.json during a run or a server: merged, or reported; with real skopeo."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def skopeo(source: str, layout: Path, name: str) -> None:
 
 
 def add(layout: Path, name: str, made: Image | None) -> None:
-    """Let a name stand for an image, or for nothing, as another program does it: in place."""
+    """Set or remove a name as other programs do: by writing index.json in place."""
     document = index_of(layout)
     entries = [entry for entry in document["manifests"] if entry.get("annotations", {}).get(REF_NAME) != name]
     if made is not None:
@@ -40,7 +40,7 @@ def add(layout: Path, name: str, made: Image | None) -> None:
     (layout / "index.json").write_text(json.dumps({**document, "manifests": entries}))
 
 
-def test_skopeo_copies_into_the_layout_that_a_server_holds(tmp_path: Path) -> None:
+def test_skopeo_copies_into_a_layout_that_is_being_served(tmp_path: Path) -> None:
     layout = tmp_path / "layout"
     write_layout(tmp_path / "seed", {"app:1": THREE})
     with Serve(layout) as served:
@@ -57,7 +57,7 @@ def test_skopeo_copies_into_the_layout_that_a_server_holds(tmp_path: Path) -> No
 
 @contextmanager
 def slow_skopeo(layout: Path, name: str, made: Image) -> Iterator[Callable[[], None]]:
-    """Let skopeo begin to copy an image into a layout; yields what lets it go on to its end."""
+    """Let skopeo begin to copy an image into a layout; yields the function that lets it finish."""
     registry, began, on = TinyRegistry(), threading.Event(), threading.Event()
     registry.hold("app", made, "1")
 
@@ -102,7 +102,7 @@ def test_entries_of_the_server_are_kept_after_it_has_ended(tmp_path: Path) -> No
     layout = tmp_path / "layout"
     with Serve(layout) as served:
         Registry(served.host).push("app", ONE, "1")
-        add(layout, "app:1", None)  # a stale copy of index.json comes back, and nobody writes after it
+        add(layout, "app:1", None)  # a stale copy of index.json is written back, and no write follows it
         served.process.terminate()
         assert served.process.wait(60) == 0
     assert holds(layout, "app:1", ONE)
@@ -131,7 +131,7 @@ def test_skopeo_copies_into_the_layout_that_a_run_writes_to(mirrorsync: Mirrorsy
 
 
 class Scene:
-    """A store over a layout that others write to, and what it has said of it."""
+    """A store over a layout that others write to, and its notices."""
 
     def __init__(self, layout: Path) -> None:
         self.layout = layout
@@ -143,13 +143,13 @@ class Scene:
         await store_image(self.repository, made, tag)
 
     @property
-    def said(self) -> list[str]:
+    def notices(self) -> list[str]:
         assert all(isinstance(event, Noticed) and event.where == f"oci:{self.layout}" for event in self.recorded)
         return [event.message for event in self.recorded if isinstance(event, Noticed)]
 
 
 def play(scene: Scene, *steps: Callable[[Scene], Any]) -> dict[str, str]:
-    """Do one thing after the other; flush and close in the end. Return the names that the layout has then."""
+    """Carry out the steps in order, flush and close; return the names that the layout has then."""
 
     async def work() -> None:
         for step in steps:
@@ -180,7 +180,7 @@ REPLACED = "another program has set the same name in index.json; replacing its v
 
 
 @pytest.mark.parametrize(
-    ("steps", "result", "said"),
+    ("steps", "result", "notices"),
     [
         ([ours(ONE), flush, theirs(TWO)], TWO, [STAYS]),
         ([ours(ONE), flush, theirs(TWO), ours(THREE)], THREE, [STAYS]),
@@ -194,14 +194,16 @@ REPLACED = "another program has set the same name in index.json; replacing its v
         ([ours(ONE), flush, lambda scene: scene.repository.delete(Tag("1")), flush, theirs(TWO)], TWO, [STAYS]),
     ],
 )
-def test_a_name_that_two_programs_write(tmp_path: Path, steps: Any, result: Image | None, said: list[str]) -> None:
+def test_a_name_written_by_two_programs_is_merged_and_reported(
+    tmp_path: Path, steps: Any, result: Image | None, notices: list[str]
+) -> None:
     scene = Scene(tmp_path / "layout")
     names = play(scene, *steps)
     assert names.get("app:1") == (result.digest if result else None)
-    assert scene.said == said
+    assert scene.notices == notices
 
 
-def test_many_names_that_were_taken_away_are_one_line(tmp_path: Path) -> None:
+def test_many_removed_names_are_reported_in_one_line(tmp_path: Path) -> None:
     scene = Scene(tmp_path / "layout")
     tags = [ours(ONE, f"v{number}") for number in range(10, 30)]
 
@@ -210,7 +212,7 @@ def test_many_names_that_were_taken_away_are_one_line(tmp_path: Path) -> None:
 
     names = play(scene, *tags, flush, empty)
     assert len(names) == 20
-    assert scene.said == [f"{AGAIN.removesuffix('app:1')}app:v10, app:v11, app:v12, app:v13, app:v14 and 15 more"]
+    assert scene.notices == [f"{AGAIN.removesuffix('app:1')}app:v10, app:v11, app:v12, app:v13, app:v14 and 15 more"]
 
 
 # What happens next before a call: its name, its path, and what to do then.
@@ -222,11 +224,11 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         _BEFORE.pop(0)[2]()
 
 
-sys.addaudithook(_hook)  # it stays for the life of the process, and does nothing when nobody waits
+sys.addaudithook(_hook)  # it stays for the life of the process, and does nothing unless a test waits
 
 
 def test_entries_written_at_the_moment_of_our_rename_are_merged(tmp_path: Path) -> None:
-    """Between the last look at index.json and the rename that replaces it there is always a moment."""
+    """Another program can write between our last check of index.json and the rename that replaces it."""
     scene = Scene(tmp_path / "layout")
 
     def arm(scene: Scene) -> None:
@@ -235,7 +237,7 @@ def test_entries_written_at_the_moment_of_our_rename_are_merged(tmp_path: Path) 
     names = play(scene, ours(ONE), flush, ours(THREE, "3"), arm, flush)
     assert not _BEFORE
     assert names == {"app:1": ONE.digest, "app:3": THREE.digest, "theirs:1": TWO.digest}
-    assert scene.said == []
+    assert scene.notices == []
 
 
 def test_entries_written_while_ours_are_prepared_are_merged(tmp_path: Path) -> None:
@@ -254,7 +256,7 @@ def test_entries_written_while_ours_are_prepared_are_merged(tmp_path: Path) -> N
     assert sorted(names_of(scene.layout)) == ["app:1", "app:2", "theirs:1"]
 
 
-def test_an_index_that_another_program_is_just_writing_is_read_when_it_is_whole(tmp_path: Path) -> None:
+def test_an_index_that_another_program_is_writing_is_read_once_it_is_complete(tmp_path: Path) -> None:
     scene = Scene(tmp_path / "layout")
     index = scene.layout / "index.json"
 

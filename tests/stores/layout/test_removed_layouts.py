@@ -1,4 +1,4 @@
-"""A layout that is removed, replaced or damaged under a run or a server: an error, and nothing is made again."""
+"""A layout that is removed, replaced or damaged during a run or a server: an error, and it is not recreated."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ CASES: Mapping[str, tuple[Callable[[Path], None], str, str]] = {
     "removed": (_remove, "it was removed or moved while it was in use", REMEDY),
     "moved": (_move, "it was removed or moved while it was in use", REMEDY),
     "replaced": (_replace, "it was replaced by another directory while it was in use", REMEDY),
-    "made anew": (_remake, "it was replaced by another directory while it was in use", REMEDY),
+    "recreated": (_remake, "it was replaced by another directory while it was in use", REMEDY),
     "empty": (_empty, "it was replaced by another directory while it was in use", REMEDY),
     "marker replaced": (_replace_marker, "its oci-layout file was removed or replaced while it was in use", REMEDY),
     "index removed": (_remove_index, "index.json was removed while the layout was in use", "restore it"),
@@ -73,9 +73,9 @@ OF_A_READER = [case for case in CASES if case != "marker replaced"]
 
 
 def visible(layout: Path) -> dict[str, bytes | None]:
-    """Return the files and directories of a layout that tell whether somebody has made it again; {} for no layout.
+    """Return the files and directories of a layout that show whether it was recreated; {} for no layout.
 
-    What a run has under way comes and goes meanwhile, and is not looked at.
+    Staged files of a run come and go meanwhile, and are left out.
     """
     paths = [path for path in layout.glob("*") if path.name != ".incoming"]
     return {path.name: path.read_bytes() if path.is_file() else None for path in paths}
@@ -83,7 +83,7 @@ def visible(layout: Path) -> dict[str, bytes | None]:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("moment", ["first blob", "last blob"])
-def test_a_run_ends_with_an_error_and_makes_nothing_again(mirrorsync: Mirrorsync, case: str, moment: str) -> None:
+def test_a_run_fails_and_does_not_recreate_the_layout(mirrorsync: Mirrorsync, case: str, moment: str) -> None:
     harm, message, remedy = CASES[case]
     layout, registry = mirrorsync.directory / "layout", TinyRegistry()
     registry.hold("app", OLD, "1")
@@ -113,13 +113,13 @@ def test_a_run_ends_with_an_error_and_makes_nothing_again(mirrorsync: Mirrorsync
     assert visible(layout) == left[0]
     if case in ("removed", "moved"):
         assert not layout.exists()
-    if case in ("replaced", "made anew"):
+    if case in ("replaced", "recreated"):
         assert holds(layout, "other:1", OTHER)
         assert not (layout / ".incoming").exists()
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_server_that_writes_refuses_until_it_is_put_right(tmp_path: Path, case: str) -> None:
+def test_a_writing_server_rejects_requests_until_the_layout_is_restored(tmp_path: Path, case: str) -> None:
     harm, _, _ = CASES[case]
     layout = tmp_path / "layout"
     with Serve(layout) as served:
@@ -145,13 +145,13 @@ def test_a_server_that_writes_refuses_until_it_is_put_right(tmp_path: Path, case
         assert visible(layout) == left
         log = served.log.read_text()
         assert "Traceback" not in log
-        assert CASES[case][1] in log  # the operator is told, once
+        assert CASES[case][1] in log  # the operator gets one notice
         assert log.count(CASES[case][1]) == 1
     assert visible(layout) == left
 
 
 @pytest.mark.parametrize("case", OF_A_READER)
-def test_a_server_that_only_reads_says_so_and_not_that_images_are_unknown(tmp_path: Path, case: str) -> None:
+def test_a_read_only_server_reports_it_and_does_not_answer_that_images_are_unknown(tmp_path: Path, case: str) -> None:
     layout = tmp_path / "layout"
     write_layout(layout, {"app:1": OLD})
     blob = next(iter(OLD.all_blobs()))
@@ -169,7 +169,7 @@ def test_a_server_that_only_reads_says_so_and_not_that_images_are_unknown(tmp_pa
             assert server.holds("app", OLD, "1")
 
 
-def test_an_index_that_is_put_right_is_read_again(tmp_path: Path) -> None:
+def test_a_repaired_index_json_is_read_again(tmp_path: Path) -> None:
     layout = tmp_path / "layout"
     with Serve(layout) as served:
         server = Registry(served.host)

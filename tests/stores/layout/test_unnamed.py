@@ -1,4 +1,4 @@
-"""Images without a name, the only image there is, and dropping what nothing leads to: in both kinds of layout."""
+"""Images without a name, the only image, and removing unreferenced content: in both kinds of layout."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BOTH = index([ONE, TWO])
 
 
 class Place:
-    """A layout of one kind, made of entries and files, and looked into without our code."""
+    """A layout of one kind, created from entries and files, and read without our code."""
 
     def __init__(self, kind: str, directory: Path) -> None:
         self.kind = kind
@@ -91,9 +91,7 @@ FOREIGN = "localhost:5000/Team/app:1"
 
 
 @pytest.mark.parametrize("name", [None, FOREIGN, "a b", "app:1@" + ONE.digest])
-def test_an_image_without_a_name_that_we_read_is_the_only_one_and_has_its_digest(
-    place: Place, name: str | None
-) -> None:
+def test_the_only_image_is_read_without_a_name_and_by_digest(place: Place, name: str | None) -> None:
     place.make([entry(BOTH, name, extra="kept")], [BOTH])
 
     async def scenario(store: LayoutPlaceStore) -> None:
@@ -112,7 +110,7 @@ def test_an_image_without_a_name_that_we_read_is_the_only_one_and_has_its_digest
     assert place.blobs() == content(BOTH, THREE)
 
 
-def test_skopeo_writes_an_image_without_a_name_and_we_read_it(place: Place, tmp_path: Path) -> None:
+def test_an_image_without_a_name_written_by_skopeo_is_read(place: Place, tmp_path: Path) -> None:
     write_layout(tmp_path / "seed", {"app:1": BOTH})
     run("skopeo", "copy", "-q", "--all", f"oci:{tmp_path}/seed:app:1", f"{place.kind}:{place.path}")
 
@@ -124,11 +122,11 @@ def test_skopeo_writes_an_image_without_a_name_and_we_read_it(place: Place, tmp_
 
 SIGNATURE = artifact(ONE, b"signature")
 ONLY: dict[str, tuple[list[Any], Image | None]] = {
-    "nothing": ([], None),
+    "no image": ([], None),
     "one by its tag": ([entry(ONE, "app:1")], ONE),
     "one by two names": ([entry(ONE, "app:1"), entry(ONE, "other:2")], ONE),
-    "one by a name and none": ([entry(ONE, "app:1"), entry(ONE)], ONE),
-    "one, and what was there before": ([entry(ONE, "app:1"), entry(TWO, f"app@{TWO.digest}")], ONE),
+    "one with a name and one entry without": ([entry(ONE, "app:1"), entry(ONE)], ONE),
+    "one, and an older one by digest": ([entry(ONE, "app:1"), entry(TWO, f"app@{TWO.digest}")], ONE),
     "one by its digest": ([entry(TWO, f"app@{TWO.digest}")], TWO),
     "one, and its signature by digest": ([entry(ONE, "app:1"), entry(SIGNATURE, f"app@{SIGNATURE.digest}")], ONE),
     "one by its digest, and its signature": (
@@ -136,13 +134,13 @@ ONLY: dict[str, tuple[list[Any], Image | None]] = {
         ONE,
     ),
     "one, and a signature without a name": ([entry(ONE, "app:1"), entry(SIGNATURE)], ONE),
-    "one whose manifest is gone": ([entry(THREE, "app:1")], None),
-    "what is no image": ([{**entry(ONE), "mediaType": "text/plain"}, 7, {}, {"digest": 5}], None),
+    "one with a missing manifest": ([entry(THREE, "app:1")], None),
+    "entries that are not images": ([{**entry(ONE), "mediaType": "text/plain"}, 7, {}, {"digest": 5}], None),
 }
 
 
 @pytest.mark.parametrize("case", ONLY)
-def test_the_only_image_is_found_whatever_its_name(place: Place, case: str) -> None:
+def test_the_only_image_is_picked_whatever_its_name(place: Place, case: str) -> None:
     entries, expected = ONLY[case]
     place.make(entries, [ONE, TWO, SIGNATURE])
 
@@ -153,7 +151,7 @@ def test_the_only_image_is_found_whatever_its_name(place: Place, case: str) -> N
     place.within(scenario)
 
 
-def test_of_several_images_one_has_to_be_named(place: Place) -> None:
+def test_with_several_images_a_name_is_required(place: Place) -> None:
     place.make([entry(ONE, "b:1"), entry(TWO, "a/b:1"), entry(THREE, FOREIGN)], [ONE, TWO, THREE])
 
     async def several(store: LayoutPlaceStore) -> None:
@@ -176,7 +174,7 @@ def test_of_several_images_one_has_to_be_named(place: Place) -> None:
     place.within(many)
 
 
-def test_nothing_is_there_before_anything_is(place: Place) -> None:
+def test_a_missing_layout_has_no_image(place: Place) -> None:
     async def scenario(store: LayoutPlaceStore) -> None:
         assert await store.repository("").resolve(THE_ONLY_ONE) is None
         assert [one async for one in store.repositories()] == []
@@ -187,7 +185,7 @@ def test_nothing_is_there_before_anything_is(place: Place) -> None:
     assert not place.path.exists()
 
 
-def test_an_image_without_a_name_is_deleted_by_its_digest_and_others_stay(place: Place) -> None:
+def test_an_image_without_a_name_is_deleted_by_digest_and_others_are_kept(place: Place) -> None:
     place.make([entry(ONE), entry(TWO, FOREIGN), entry(THREE), entry(ONE, "app:1")], [ONE, TWO, THREE])
 
     async def scenario(store: LayoutPlaceStore) -> None:
@@ -203,7 +201,7 @@ def test_an_image_without_a_name_is_deleted_by_its_digest_and_others_stay(place:
     assert place.entries() == [entry(THREE), entry(ONE, "app:1")]
 
 
-def test_content_of_a_deleted_image_that_no_other_needs_is_removed(place: Place) -> None:
+def test_content_that_only_a_deleted_image_needed_is_removed(place: Place) -> None:
     nested = index([BOTH, THREE])
     place.make([entry(nested, "app:1"), entry(ONE), entry(TWO, "app:2")], [nested])
     before = place.blobs()
@@ -239,7 +237,7 @@ def test_unreferenced_content_is_removed_without_a_change_of_names(place: Place)
 
 
 def test_referenced_content_of_an_unknown_type_is_kept(place: Place) -> None:
-    """A type of tomorrow names blobs in a way of its own; buildkit's caches are indexes of layers."""
+    """A future media type may name blobs in its own way; buildkit's caches are indexes of layers."""
     blobs = {digest(data): data for data in (noise(f"part {number}", 900) for number in range(4))}
     first, second, third, fourth = blobs
     inner = json.dumps({"next": [{"name": second}]}).encode()
@@ -260,8 +258,8 @@ def test_referenced_content_of_an_unknown_type_is_kept(place: Place) -> None:
 
 UNREADABLE: dict[str, tuple[Any, str]] = {
     "a damaged manifest": (entry(ONE, "app:1"), "does not match its digest"),
-    "an entry that is no descriptor": ({"mediaType": "x"}, "a descriptor has no digest"),
-    "an entry that is no object": ("x", "a descriptor is not an object"),
+    "an entry that is not a descriptor": ({"mediaType": "x"}, "a descriptor has no digest"),
+    "an entry that is not an object": ("x", "a descriptor is not an object"),
     "Docker's first format": (
         {**entry(TWO), "mediaType": "application/vnd.docker.distribution.manifest.v1+json"},
         "schema 1",
@@ -282,7 +280,7 @@ def test_nothing_is_removed_if_the_needed_content_cannot_be_determined(place: Pl
             await store.drop_unreferenced()
         assert caught.value.message.startswith("no blob was removed, because the needed ones cannot be determined: ")
         assert message in caught.value.message
-        # Something else is written all the same, and what cannot be told is carried over.
+        # Another image is still written, and content that may be needed is kept.
         await store_image(store.repository("app"), THREE, "3")
 
     place.within(scenario)
@@ -301,7 +299,7 @@ def test_a_missing_platform_of_an_index_is_not_an_error(place: Place) -> None:
     assert place.blobs() == content(TWO) | {BOTH.digest}
 
 
-def test_files_that_are_no_blobs_are_left_alone(tmp_path: Path) -> None:
+def test_files_that_are_not_blobs_are_kept(tmp_path: Path) -> None:
     write_layout(tmp_path, {"app:1": ONE})
     strange = tmp_path / "blobs/sha256/README"
     strange.write_text("mine")
@@ -323,7 +321,7 @@ def test_files_that_are_no_blobs_are_left_alone(tmp_path: Path) -> None:
     assert victim.read_bytes() == b"precious"
 
 
-def test_another_writer_keeps_blobs_from_being_dropped(tmp_path: Path) -> None:
+def test_blobs_are_not_removed_while_another_writer_has_the_lock(tmp_path: Path) -> None:
     write_layout(tmp_path, {"app:1": ONE})
     holder = LayoutStore(tmp_path)
     holder.lock()

@@ -1,6 +1,6 @@
 """mirrorsync in a process that is watched at its system calls, and killed at any one of them.
 
-The audit hooks of Python tell of every open, mkdir, link, rename and unlink; `os.fsync`, which has none, is wrapped and
+The audit hooks of Python report every open, mkdir, link, rename and unlink; `os.fsync`, which has none, is wrapped and
 calls through. A child is forked for each run, so that a sweep over all events costs no start of an interpreter each.
 """
 
@@ -21,7 +21,7 @@ _PATHS = {"open": 1, "os.mkdir": 1, "os.rmdir": 1, "os.remove": 1, "os.link": 2,
 
 
 def _watch(layout: str, saw: Callable[[str, list[str]], None]) -> None:
-    """Call `saw` before every event in a layout, with its name and paths."""
+    """Call `saw` before each event in a layout, with its name and paths."""
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event not in _PATHS:
@@ -83,5 +83,5 @@ if __name__ == "__main__":
     # Loaded here, so that no child has to.
     for module in ("cli.commands.apply", "cli.output.logs", "stores.layout.store", "app", "sync.road"):
         importlib.import_module(f"mirrorsync.{module}")
-    # What to do comes as JSON: run after run. The exit codes go back the same way.
+    # The runs are read as JSON, and their exit codes are written as JSON.
     print(json.dumps([_forked(**one) for one in json.load(sys.stdin)]))

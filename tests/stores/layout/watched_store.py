@@ -1,7 +1,7 @@
-"""A store that is written in a process which is killed at any one of its system calls, each time anew.
+"""A store that is written by a process, which is killed at each of its system calls in turn.
 
 As in `watched`, a child is forked for each run. `python -m tests.stores.layout.watched_store KIND DIRECTORY` copies
-DIRECTORY/before to DIRECTORY/1, 2, 3... and brings the place in it up to date, killed one event later each time, until
+DIRECTORY/before to DIRECTORY/1, 2, 3... and updates the store in it, killed one event later each time, until
 a run ends by itself. KIND is oci-archive or dir.
 """
 
