@@ -138,7 +138,7 @@ def test_the_media_type_of_an_image_without_one_is_inferred(tmp_path: Path) -> N
         within(directory, scenario)
 
 
-def test_nothing_is_there_before_anything_is(tmp_path: Path) -> None:
+def test_a_missing_directory_has_no_image(tmp_path: Path) -> None:
     async def scenario(repository: DirRepository, store: DirStore) -> None:
         assert await repository.resolve(THE_ONLY_ONE) is None
         assert await repository.resolve(Digest(ONE.digest)) is None
@@ -178,7 +178,7 @@ def test_a_second_image_in_one_run_is_rejected_and_the_same_one_is_not(tmp_path:
 
 
 def test_a_manifest_stored_without_a_tag_does_not_become_the_image(tmp_path: Path) -> None:
-    """A run that ended before the index came has stored one platform, and may not show that one as the image."""
+    """A run that ended before the index was written has stored one platform, which must not be shown as the image."""
     written(tmp_path, OLD)
 
     async def scenario(repository: DirRepository, store: DirStore) -> None:
@@ -186,7 +186,7 @@ def test_a_manifest_stored_without_a_tag_does_not_become_the_image(tmp_path: Pat
         with pytest.raises(Denied, match="by digest alone") as caught:
             await store.flush()
         assert caught.value.store == f"dir:{tmp_path}"
-        await store.flush()  # it was told
+        await store.flush()  # the error is raised only once
 
     within(tmp_path, scenario)
     assert files(tmp_path).items() >= expected(OLD).items()
@@ -224,7 +224,7 @@ FOREIGN: dict[str, dict[str, bytes]] = {
     "photos": {"holiday.jpg": b"precious"},
     "a layout": {"oci-layout": b'{"imageLayoutVersion": "1.0.0"}'},
     "another version": {"version": b"Directory Transport Version: 2.0\n"},
-    "somebody else's version": {"version": b"1.0.3\n"},
+    "a version of another program": {"version": b"1.0.3\n"},
     "an empty version": {"version": b""},
 }
 
@@ -260,7 +260,7 @@ def test_a_file_instead_of_a_directory_is_rejected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["outside", "directory", "fifo"])
 def test_a_blob_that_is_not_a_regular_file_is_not_read_from_a_dir(tmp_path: Path, target: str) -> None:
-    """A directory from a stranger may hold links to files of this machine."""
+    """An untrusted directory can contain links to files of this machine."""
     written(tmp_path / "d", ONE)
     name, data = next(iter(ONE.all_blobs().items()))
     for path, content in ((tmp_path / "d" / name.partition(":")[2], data), (tmp_path / "d/manifest.json", ONE.raw)):
@@ -300,13 +300,13 @@ def test_content_that_does_not_match_its_digest_is_reported(tmp_path: Path) -> N
             await repository.read(described(data))
         with pytest.raises(IntegrityError):
             repository.put(described(noise("a", 5000)), [noise("b", 5000)])
-        await store_image(repository, made, "1")  # mends it
+        await store_image(repository, made, "1")  # repairs it
 
     within(tmp_path, scenario)
     assert files(tmp_path) == expected(made)
 
 
-def test_one_run_at_a_time_writes(tmp_path: Path) -> None:
+def test_only_one_run_at_a_time_can_write(tmp_path: Path) -> None:
     first, second, other = DirStore(tmp_path / "d"), DirStore(tmp_path / "d"), DirStore(tmp_path / "e")
     first.lock()
     first.lock()
@@ -320,7 +320,7 @@ def test_one_run_at_a_time_writes(tmp_path: Path) -> None:
     assert files(tmp_path / "d") == {"version": b"Directory Transport Version: 1.1\n"}
 
 
-def test_blobs_are_put_by_many_threads(tmp_path: Path) -> None:
+def test_many_threads_can_write_blobs(tmp_path: Path) -> None:
     parts = [noise(f"part {number}", 300_000 + number) for number in range(12)]
     made = image(parts)
 
@@ -345,7 +345,7 @@ def test_an_image_is_deleted_with_its_directory(tmp_path: Path) -> None:
     assert files(tmp_path) == expected(ONE)
 
 
-def test_a_full_disk_leaves_the_old_image(tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_old_image(tmp_path: Path) -> None:
     written(tmp_path, ONE)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
@@ -359,7 +359,7 @@ def test_a_full_disk_leaves_the_old_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("begin", ["fresh", "update"])
-def test_a_run_that_is_killed_anywhere_shows_a_whole_image_or_none(tmp_path: Path, begin: str) -> None:
+def test_a_run_that_is_killed_at_any_point_leaves_a_whole_image_or_none(tmp_path: Path, begin: str) -> None:
     (tmp_path / "before").mkdir()
     if begin == "update":
         asyncio.run(write("dir", tmp_path / "before", OLD))

@@ -1,4 +1,4 @@
-"""Docker archives as their writers lay them out, made without code of the product; and short ways to ask a store."""
+"""Docker archives in the layouts of all tools, made without code of the product; and helpers to call a store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OTHER = layer({"etc/v": b"2"}, compress=False)
 
 @dataclass(frozen=True)
 class Plain:
-    """An image as docker has it: a config and uncompressed layers."""
+    """An image in docker's format: a config and uncompressed layers."""
 
     layers: tuple[bytes, ...] = (BASE, TOP)
     label: str = "one"
@@ -147,7 +147,7 @@ WRITERS: Mapping[str, Callable[[Plain, Sequence[str]], list[tuple[str, bytes | s
 
 @asynccontextmanager
 async def opened(path: Path, cache: Path | None = None, **members: Any) -> AsyncIterator[DockerArchiveStore]:
-    """A store of the archive at a path, with its temporary files beside it."""
+    """A store of the archive at a path, with its temporary files next to it."""
     temporary = path.parent / "temporary"
     temporary.mkdir(exist_ok=True)
     store = DockerArchiveStore(path, temporary=temporary, cache_directory=cache, **members)
@@ -162,7 +162,7 @@ Result = TypeVar("Result")
 
 
 def within(path: Path, work: Callable[[Store], Awaitable[Result]], cache: Path | None = None) -> Result:
-    """Run something with the store of an archive."""
+    """Run a scenario with the store of an archive."""
 
     async def run() -> Result:
         async with opened(path, cache) as store:
@@ -194,7 +194,7 @@ async def pushed(repository: WritableRepository, made: Image, tag: str) -> list[
 
 
 def packed(made: Plain, **members: Any) -> Image:
-    """Return a plain image as a registry has it. members: of the manifest, instead of its own."""
+    """Return an uncompressed image in a registry's format. members: of the manifest, instead of its own."""
     layers = [gzip.compress(data, 1, mtime=0) for data in made.layers]
     document = {
         "schemaVersion": 2,
@@ -213,7 +213,7 @@ def using(
     work: Callable[[Store], Awaitable[Result]],
     variables: Mapping[str, str] | None = None,
 ) -> Result:
-    """Run something with the store of a daemon; what it remembers and its temporary files are in a directory."""
+    """Run a scenario with the store of a daemon; its cache and its temporary files are in a directory."""
     temporary = directory / "temporary"
     temporary.mkdir(exist_ok=True)
 

@@ -1,4 +1,4 @@
-"""What a run remembers for the next one, and what becomes of it when that is damaged; with the whole engine."""
+"""The cache that a run leaves for the next one, and what happens if it is damaged; with the whole engine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LARGE = Plain((noise("large", 2_000_000) + bytes(1_000_000), *ONE.layers))
 
 
 class Runs:
-    """Runs of the engine with all of docker's places, on one memory."""
+    """Runs of the engine with all of docker's stores, on one cache."""
 
     def __init__(self, directory: Path, daemon: str | None = None) -> None:
         self.directory = directory
@@ -103,7 +103,7 @@ def test_a_second_push_of_an_archive_copies_nothing(
 
 
 @pytest.mark.parametrize("memory", ["remembered", "forgotten"])
-def test_an_image_goes_through_a_registry_into_the_archive_that_it_came_from(
+def test_an_image_returns_unchanged_from_a_registry_to_its_archive(
     runs: Runs, registry: DockerRegistry, unique: str, memory: str
 ) -> None:
     path = tarball(runs.directory / "a.tar", by_nix(LARGE, [f"{unique}:1"]))
@@ -125,7 +125,7 @@ def test_a_cached_layer_is_compressed_only_when_it_is_copied(
     source, host = f"{ARCHIVE}{path}:app:1", registry.host
     runs(source, f"{host}/{unique}", host)
     data = bytearray(path.read_bytes())
-    data[2000] ^= 1  # nobody reads the layer of an image that is there
+    data[2000] ^= 1  # the layer of an image that the destination has is not read
     path.write_bytes(data)
     assert not runs(source, f"{host}/{unique}", host)[1].failures
     failed = runs(source, f"{fresh_registry.host}/{unique}", fresh_registry.host)[1]
@@ -133,7 +133,7 @@ def test_a_cached_layer_is_compressed_only_when_it_is_copied(
     assert "diff_id" in str(failed.failures[0].error)
 
 
-def test_a_large_archive_announces_that_it_takes_a_while(tmp_path: Path) -> None:
+def test_compressing_a_large_archive_is_announced(tmp_path: Path) -> None:
     path = tarball(tmp_path / "a.tar", by_nix(Plain((bytes(300 << 20),)), ["app:1"]))
     recorded: list[Event] = []
 
@@ -170,7 +170,7 @@ def _directory(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_emptied, _other, _garbage, _cut, _directory])
-def test_a_damaged_memory_changes_nothing(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+def test_a_damaged_cache_changes_nothing(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     path, cache = tarball(tmp_path / "a.tar", by_nix(ONE, ["app:1"])), tmp_path / "cache"
 
     def read() -> bytes:
@@ -185,7 +185,7 @@ def test_a_damaged_memory_changes_nothing(tmp_path: Path, damage: Callable[[Path
     assert read() == first
 
 
-def test_entries_that_changed_places_are_no_entries(tmp_path: Path) -> None:
+def test_cache_entries_under_another_name_are_ignored(tmp_path: Path) -> None:
     path, cache = tarball(tmp_path / "a.tar", by_nix(ONE, ["app:1"])), tmp_path / "cache"
 
     def read() -> bytes:
@@ -199,7 +199,7 @@ def test_entries_that_changed_places_are_no_entries(tmp_path: Path) -> None:
     assert read() == first
 
 
-def test_an_unwritable_cache_is_reported_once_and_stops_nothing(tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_reported_once_and_fails_nothing(tmp_path: Path) -> None:
     path = tarball(tmp_path / "a.tar", by_nix(ONE, ["app:1"]))
     (tmp_path / "cache").write_bytes(b"a file")
     recorded: list[Event] = []
@@ -212,10 +212,10 @@ def test_an_unwritable_cache_is_reported_once_and_stops_nothing(tmp_path: Path) 
     assert [type(event) for event in recorded] == [Noticed]
 
 
-def test_a_memory_that_is_wrong_is_an_error_once_and_then_forgotten(
+def test_a_wrong_cache_entry_is_an_error_once_and_then_removed(
     runs: Runs, registry: DockerRegistry, unique: str
 ) -> None:
-    """Another compressor under the same name: it cannot be, but if it were, nothing wrong may get anywhere."""
+    """Another compressor under the same name: impossible, but if it happens, no wrong content may be published."""
     path = tarball(runs.directory / "a.tar", by_nix(LARGE, ["app:1"]))
     source, to, host = f"{ARCHIVE}{path}:app:1", f"{registry.host}/{unique}", registry.host
 
@@ -234,6 +234,6 @@ def test_a_memory_that_is_wrong_is_an_error_once_and_then_forgotten(
     assert [type(failure.error) for failure in failed.failures] == [IntegrityError]
     assert "run again" in failed.failures[0].error.remedy
     assert not [access for access in registry.new_requests() if access.method == "PUT" and "manifests" in access.path]
-    for _ in range(3):  # each run meets at least one entry that is wrong
+    for _ in range(3):  # each run finds at least one wrong entry
         report = runs(source, to, host)[1]
     assert not report.failures

@@ -34,7 +34,7 @@ from tests.stores.docker.parts import (
     using,
     within,
 )
-from tests.stores.docker.test_remembering import DAEMON, Runs
+from tests.stores.docker.test_cache import DAEMON, Runs
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def daemon() -> Iterator[Daemon]:
 
 @pytest.fixture
 def ask(daemon: Daemon, tmp_path: Path) -> Callable[[Callable[[Store], Awaitable[Any]]], Any]:
-    """Return what runs something with a store of the daemon."""
+    """Return the function that runs a scenario with a store of the daemon."""
     return lambda work: using(daemon.host, tmp_path, work)
 
 
@@ -74,7 +74,9 @@ def test_an_image_of_the_daemon_is_read_by_name_and_by_id(
 
 
 @pytest.mark.parametrize("name", ["quay.io/corp/{}:1", "localhost/{}:1", "docker.io/user/{}:1", "localhost:5000/{}:1"])
-def test_names_are_familiar_ones(daemon: Daemon, ask: Asking, tmp_path: Path, unique: str, name: str) -> None:
+def test_repositories_have_dockers_familiar_names(
+    daemon: Daemon, ask: Asking, tmp_path: Path, unique: str, name: str
+) -> None:
     load(daemon, tmp_path, Plain(label=unique), name.format(unique))
     repository = name.format(unique).removeprefix("docker.io/").removesuffix(":1")
 
@@ -86,7 +88,7 @@ def test_names_are_familiar_ones(daemon: Daemon, ask: Asking, tmp_path: Path, un
     assert ask(look) == (["1"], True)
 
 
-def test_what_is_not_there_is_absent(ask: Asking, unique: str) -> None:
+def test_a_missing_image_is_absent(ask: Asking, unique: str) -> None:
     async def look(store: Store) -> list[object]:
         named, by_id = store.repository(unique), store.repository("")
         return [await named.resolve(Tag("1")), await by_id.resolve(Pick.by_id("a" * 64))]
@@ -107,7 +109,7 @@ def test_an_unknown_name_is_reported_with_similar_names(
     assert f"{unique}-webserver:1" in caught.value.remedy
 
 
-def test_images_are_written_and_their_ids_stay(daemon: Daemon, ask: Asking, unique: str) -> None:
+def test_images_are_written_with_their_ids(daemon: Daemon, ask: Asking, unique: str) -> None:
     async def write(store: Store) -> None:
         store.lock()
         for repository, tag, made in ((unique, "1", ONE), (f"quay.io/{unique}", "2", TWO), (unique, "3", ONE)):
@@ -118,7 +120,7 @@ def test_images_are_written_and_their_ids_stay(daemon: Daemon, ask: Asking, uniq
         assert daemon("inspect", "--format", "{{.Id}}", name) == made.id.removeprefix("sha256:")
 
 
-def test_it_knows_what_it_holds_and_a_tag_is_deleted_alone(ask: Asking, unique: str) -> None:
+def test_an_image_is_recognised_by_its_config_and_a_tag_is_deleted_alone(ask: Asking, unique: str) -> None:
     image = packed(ONE)
 
     async def write(store: Store) -> None:
@@ -146,7 +148,7 @@ def test_an_index_is_rejected_with_a_remedy(ask: Asking, unique: str) -> None:
     assert "--platform" in caught.value.remedy
 
 
-def test_an_image_of_the_daemon_is_renamed_without_a_load(daemon: Daemon, tmp_path: Path, unique: str) -> None:
+def test_an_image_of_the_daemon_gets_another_name_without_a_load(daemon: Daemon, tmp_path: Path, unique: str) -> None:
     load(daemon, tmp_path, Plain(label=unique), f"docker.io/library/{unique}:1")
     runs = Runs(tmp_path, daemon.host)
     for _ in range(2):
@@ -167,12 +169,12 @@ def test_a_second_push_exports_and_copies_nothing(
     assert not report.failures
     assert not plan.steps
     assert daemon.log.count("Copying config") == exports
-    runs.cache = None  # what is not remembered is exported again, and is the same
+    runs.cache = None  # an image that is not cached is exported again, with the same result
     assert not runs(source, to, registry.host)[0].steps
     assert daemon.log.count("Copying config") == exports + 1
 
 
-def test_an_image_that_the_daemon_has_gets_another_tag_without_its_content(
+def test_an_image_of_the_daemon_gets_another_tag_without_a_copy(
     daemon: Daemon, ask: Asking, tmp_path: Path, unique: str
 ) -> None:
     made = Plain((BASE,), unique)
@@ -188,7 +190,7 @@ def test_an_image_that_the_daemon_has_gets_another_tag_without_its_content(
     assert daemon("inspect", "--format", "{{.Id}}", f"quay.io/{unique}:2") == made.id.removeprefix("sha256:")
 
 
-def test_the_daemon_is_found_by_host_by_docker_host_and_by_podmans_socket(daemon: Daemon, tmp_path: Path) -> None:
+def test_the_daemon_is_found_by_host_docker_host_or_podmans_socket(daemon: Daemon, tmp_path: Path) -> None:
     async def ping(store: Store) -> None:
         await asyncio.to_thread(store.lock)
 

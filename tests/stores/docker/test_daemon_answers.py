@@ -1,4 +1,4 @@
-"""A docker daemon that is not there, or not what it should be: sockets of the tests' own."""
+"""Missing daemons, and daemons with invalid answers: sockets of the tests' own."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from tests.stores.docker.parts import (
     using,
 )
 
-# What a daemon should not answer: by the beginning of a path, status and body.
+# Invalid answers of a daemon: status and body by the prefix of a path.
 Answers = Mapping[str, tuple[int, bytes]]
 PING: Answers = {"/_ping": (200, b"OK"), "/images/json": (200, b"[]")}
 IMAGE = {"Id": ONE.id, "RepoTags": ["app:1"], "RootFS": {"Layers": []}}
@@ -55,7 +55,7 @@ IMAGE_JSON = json.dumps(IMAGE).encode()
 
 @contextmanager
 def answering(answers: Answers, *, version: str | None = "1.41", bodies: list[bytes] | None = None) -> Iterator[str]:
-    """Run a server on a unix socket; return its address. bodies: gets what is sent to it."""
+    """Run a server on a unix socket; return its address. bodies: gets the bodies of requests."""
 
     class Handler(BaseHTTPRequestHandler):
         def _any(self) -> None:
@@ -96,14 +96,14 @@ def resolve(store: Store) -> Awaitable[object]:
 
 READING: dict[str, tuple[Answers, type[MirrorsyncError], str]] = {
     "an error": ({"/images": (500, b'{"message":"disk on fire"}')}, RegistryFailure, "disk on fire"),
-    "an error that is no JSON": ({"/images": (500, b"oops\x1b[31m")}, RegistryFailure, "oops"),
+    "an error that is not JSON": ({"/images": (500, b"oops\x1b[31m")}, RegistryFailure, "oops"),
     "refused by a policy": ({"/images": (403, b'{"message":"by policy"}')}, Denied, "by policy"),
-    "no docker daemon": ({"/images": (404, b"<html>")}, RegistryFailure, "Docker's API"),
+    "not a docker daemon, by its header": ({"/images": (404, b"<html>")}, RegistryFailure, "Docker's API"),
     "a web page": ({"/images": (200, b"<html>")}, RegistryFailure, "Docker's API"),
-    "an id that is none": ({"/images": (200, b'{"Id":"../../x"}')}, RegistryFailure, "Docker's API"),
+    "a malformed ID": ({"/images": (200, b'{"Id":"../../x"}')}, RegistryFailure, "Docker's API"),
     "a number": ({"/images": (200, b"1")}, RegistryFailure, "Docker's API"),
-    "an export that is gone": ({"/images/docker.io": (200, IMAGE_JSON)}, ContentNotFound, "no longer has the image"),
-    "an export that is no archive": (
+    "a missing export": ({"/images/docker.io": (200, IMAGE_JSON)}, ContentNotFound, "no longer has the image"),
+    "an export that is not an archive": (
         {"/images/docker.io": (200, IMAGE_JSON), "/images/sha256:": (200, b"junk" * 500)},
         IntegrityError,
         "archive",
@@ -113,10 +113,10 @@ READING: dict[str, tuple[Answers, type[MirrorsyncError], str]] = {
 
 @pytest.mark.parametrize("what", READING)
 def test_invalid_answers_of_the_daemon_are_reported(tmp_path: Path, what: str) -> None:
-    answers, kind, said = READING[what]
+    answers, kind, message = READING[what]
     with answering(answers) as host, pytest.raises(kind) as caught:
         using(host, tmp_path, resolve)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\x1b" not in str(caught.value)
     assert caught.value.store == "docker-daemon:"
 
@@ -128,7 +128,7 @@ def test_an_export_of_another_image_is_rejected(tmp_path: Path) -> None:
         using(host, tmp_path, resolve)
 
 
-def test_containerds_image_store_whose_ids_are_not_configs_is_understood(tmp_path: Path) -> None:
+def test_ids_of_containerds_image_store_which_are_not_configs_are_supported(tmp_path: Path) -> None:
     layers = json.loads(ONE.config)["rootfs"]["diff_ids"]
     image = {"Id": TWO.id, "RepoTags": ["app:1"], "RootFS": {"Layers": layers}}
     exported = tarball(tmp_path / "other.tar", by_nix(ONE, ["app:1"])).read_bytes()
@@ -145,14 +145,14 @@ def test_containerds_image_store_whose_ids_are_not_configs_is_understood(tmp_pat
 
 
 WRITING: dict[str, tuple[Answers, type[MirrorsyncError], str]] = {
-    "an error inside of a 200": (
+    "an error in a 200": (
         {"/images/load": (200, b'{"stream":"Loading"}\r\n{"errorDetail":{"message":"x"},"error":"no space left"}\r\n')},
         RegistryFailure,
         "no space left",
     ),
     "an error": ({"/images/load": (500, b'{"message":"archive is unfit"}')}, RegistryFailure, "archive is unfit"),
-    "success, and nothing there": ({"/images/load": (200, b"{}")}, RegistryFailure, "did not store"),
-    "success, and another image there": (
+    "success without an image": ({"/images/load": (200, b"{}")}, RegistryFailure, "did not store"),
+    "success with another image": (
         {"/images/load": (200, b"{}"), "/images/docker.io": (200, json.dumps({**IMAGE, "Id": TWO.id}).encode())},
         RegistryFailure,
         "another image",
@@ -162,7 +162,7 @@ WRITING: dict[str, tuple[Answers, type[MirrorsyncError], str]] = {
 
 @pytest.mark.parametrize("what", WRITING)
 def test_a_failed_load_is_reported(tmp_path: Path, what: str) -> None:
-    answers, kind, said = WRITING[what]
+    answers, kind, message = WRITING[what]
     failures: list[MirrorsyncError] = []
 
     async def write(store: Store) -> None:
@@ -172,13 +172,13 @@ def test_a_failed_load_is_reported(tmp_path: Path, what: str) -> None:
         except MirrorsyncError as error:
             failures.append(error)
 
-    with answering({**PING, **answers}) as host, pytest.raises(kind):  # closing tries once more
+    with answering({**PING, **answers}) as host, pytest.raises(kind):  # closing retries once
         using(host, tmp_path, write)
     assert [type(error) for error in failures] == [kind]
-    assert said in failures[0].message
+    assert message in failures[0].message
 
 
-def test_a_load_brings_each_layer_once_and_is_the_same_every_time(tmp_path: Path) -> None:
+def test_a_load_has_each_layer_once_and_is_deterministic(tmp_path: Path) -> None:
     bodies: list[bytes] = []
 
     async def write(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Archives that nobody honest wrote: each is refused before anything of it goes anywhere."""
+"""Malicious archives: each is rejected before any of its content is copied."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GOOD: Members = by_containers_image(ONE, ["app:1"])
 
 
 def but(name: str, content: bytes | str | None) -> Members:
-    """Return the good archive with another content of one member, None for none."""
+    """Return the valid archive with other content of one member; None removes the member."""
     rest: Members = [member for member in GOOD if member[0] != name]
     return rest if content is None else [*rest, (name, content)]
 
@@ -44,41 +44,41 @@ def config(**members: object) -> Members:
 
 SAYS: dict[str, tuple[Members, str]] = {
     "an absolute path": ([*GOOD, ("/etc/passwd", b"x")], "absolute path"),
-    "a path upwards": ([*GOOD, ("a/../../x", b"x")], r"\.\."),
+    "a path with ..": ([*GOOD, ("a/../../x", b"x")], r"\.\."),
     "a link out": ([*GOOD, ("x/layer.tar", "../../../etc/shadow")], "symbolic link"),
     "an absolute link": ([*GOOD, ("x/layer.tar", "/etc/shadow")], "symbolic link"),
     "a link as manifest.json": (but("manifest.json", "../x.tar"), "symbolic link"),
     "a link to a missing member": ([*GOOD, ("x/layer.tar", "../y/layer.tar")], "missing"),
-    "a member twice": ([*GOOD, (CONFIG, ONE.config)], "twice"),
+    "a duplicate member": ([*GOOD, (CONFIG, ONE.config)], "twice"),
     "another manifest.json": ([*GOOD, GOOD[-1]], "twice"),
     "a member that does not belong": ([*GOOD, ("run.sh", b"x")], "does not belong"),
     "no manifest.json": (but("manifest.json", None), r"no manifest\.json"),
-    "manifest.json is no JSON": (but("manifest.json", b"[{"), "not JSON"),
-    "manifest.json is no list": (but("manifest.json", b"{}"), "not a list"),
+    "manifest.json is not JSON": (but("manifest.json", b"[{"), "not JSON"),
+    "manifest.json is not a list": (but("manifest.json", b"{}"), "not a list"),
     "a list of numbers": (but("manifest.json", b"[1]"), "not a list"),
     "deeply nested": (but("manifest.json", b"[" * 200_000), "not JSON"),
-    "a key twice": (but("manifest.json", b'[{"Config":"a","Config":"b"}]'), "twice"),
+    "a duplicate key": (but("manifest.json", b'[{"Config":"a","Config":"b"}]'), "twice"),
     "no config": (described(image(Config=None)), "without a config"),
-    "a config that is not there": (described(image(Config="x.json")), "missing"),
+    "a missing config": (described(image(Config="x.json")), "missing"),
     "a config outside": (described(image(Config="../../etc/passwd")), "missing"),
-    "a layer that is not there": (described(image(Layers=[*LAYERS[:1], "no.tar"])), "missing"),
-    "layers of another kind": (described(image(Layers="x")), "not a list"),
-    "names of another kind": (described(image(RepoTags=[1])), "not a list"),
-    "a name that is none": (described(image(RepoTags=["../../x:1"])), "name"),
+    "a missing layer": (described(image(Layers=[*LAYERS[:1], "no.tar"])), "missing"),
+    "layers of another type": (described(image(Layers="x")), "not a list"),
+    "names of another type": (described(image(RepoTags=[1])), "not a list"),
+    "a malformed name": (described(image(RepoTags=["../../x:1"])), "name"),
     "a name without a tag": (described(image(RepoTags=["app"])), "name"),
     "one layer too few": (described(image(Layers=LAYERS[:1])), "1 layers, and its config names 2"),
     "one layer too many": (described(image(Layers=[*LAYERS, LAYERS[0]])), "3 layers, and its config names 2"),
     "layers swapped": (described(image(Layers=LAYERS[::-1])), "does not match its diff_id"),
-    "a config that is not what its name says": (but(CONFIG, ONE.config + b" "), "does not match its digest"),
+    "a config that does not match its name": (but(CONFIG, ONE.config + b" "), "does not match its digest"),
     "a config without layers": (config(rootfs={}), "names no layers"),
-    "a config that is no object": ([("c.json", b"[]"), manifest(("c.json", ["app:1"], []))], "names no layers"),
-    "a diff_id that is none": (config(rootfs={"diff_ids": ["sha256:x", "y"]}), "malformed"),
+    "a config that is not an object": ([("c.json", b"[]"), manifest(("c.json", ["app:1"], []))], "names no layers"),
+    "a malformed diff_id": (config(rootfs={"diff_ids": ["sha256:x", "y"]}), "malformed"),
     "a config that is too large": ([("c.json", bytes(9 << 20)), manifest(("c.json", ["app:1"], []))], "limit|more"),
-    "another layer than the config says": (but(LAYERS[1], BASE[:-1] + b"!"), "does not match its diff_id"),
-    "a layer that is cut off": (but(LAYERS[0], BASE[:-512]), "does not match its diff_id"),
-    "a gzipped layer that is cut off": (but(LAYERS[0], gzip.compress(BASE)[:-9]), "truncated"),
-    "a gzipped layer with a tail": (but(LAYERS[0], gzip.compress(BASE) + b"tail" * 10), "not valid gzip"),
-    "a gzipped layer that is another": (but(LAYERS[0], gzip.compress(TOP)), "does not match its diff_id"),
+    "a layer that does not match the config": (but(LAYERS[1], BASE[:-1] + b"!"), "does not match its diff_id"),
+    "a truncated layer": (but(LAYERS[0], BASE[:-512]), "does not match its diff_id"),
+    "a truncated gzipped layer": (but(LAYERS[0], gzip.compress(BASE)[:-9]), "truncated"),
+    "a gzipped layer with trailing data": (but(LAYERS[0], gzip.compress(BASE) + b"tail" * 10), "not valid gzip"),
+    "another gzipped layer than in the config": (but(LAYERS[0], gzip.compress(TOP)), "does not match its diff_id"),
 }  # fmt: skip
 
 
@@ -91,12 +91,12 @@ def refused(path: Path, kind: type[MirrorsyncError] = IntegrityError) -> Mirrors
 
 @pytest.mark.parametrize("what", SAYS)
 def test_an_invalid_or_ambiguous_archive_is_rejected(tmp_path: Path, what: str) -> None:
-    members, said = SAYS[what]
+    members, message = SAYS[what]
     error = refused(tarball(tmp_path / "a.tar", members))
-    assert re.search(said, error.message), error.message
+    assert re.search(message, error.message), error.message
 
 
-def test_the_archive_that_all_these_come_from_is_good(tmp_path: Path) -> None:
+def test_the_unmodified_archive_is_accepted(tmp_path: Path) -> None:
     assert within(tarball(tmp_path / "a.tar", GOOD), lambda store: pulled(store.repository("app"), "1"))[0].blobs
 
 

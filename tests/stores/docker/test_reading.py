@@ -1,4 +1,4 @@
-"""What is read of a docker archive, whoever wrote it."""
+"""Read docker archives of all tools."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read(path: Path, repository: str = "quay.io/corp/app", tag: str = "1") -> tu
 
 
 def plain(found: tuple[Manifest, dict[str, bytes]]) -> Plain | None:
-    """Return the plain image that was read, with its layers decompressed by the standard library."""
+    """Return the image that was read, with its layers decompressed by the standard library."""
     blobs = list(found[1].values())
     layers = {digest(gzip.decompress(data)): gzip.decompress(data) for data in blobs[1:]}
     config = json.loads(blobs[0])
@@ -49,23 +49,23 @@ def plain(found: tuple[Manifest, dict[str, bytes]]) -> Plain | None:
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_every_writers_archive_is_read_with_its_exact_config_and_layers(tmp_path: Path, writer: str) -> None:
+def test_the_archive_of_every_tool_is_read_with_exact_config_and_layers(tmp_path: Path, writer: str) -> None:
     twice = Plain((BASE, *ONE.layers, BASE))
     assert plain(read(tarball(tmp_path / "a.tar", WRITERS[writer](twice, NAMES)))) == twice
 
 
-def test_the_same_image_has_the_same_digest_out_of_every_archive_with_plain_layers(tmp_path: Path) -> None:
+def test_the_same_image_has_the_same_digest_in_every_archive_with_uncompressed_layers(tmp_path: Path) -> None:
     plainly = [name for name in WRITERS if name not in ("crane", "jib", "docker save with containerd")]
     found = {read(tarball(tmp_path / f"{name[:3]}.tar", WRITERS[name](ONE, NAMES)))[0].digest for name in plainly}
     assert len(found) == 1
 
 
-def test_layers_that_are_gzipped_already_are_used_as_they_are(tmp_path: Path) -> None:
+def test_gzipped_layers_are_used_unchanged(tmp_path: Path) -> None:
     found = read(tarball(tmp_path / "a.tar", WRITERS["crane"](ONE, NAMES)))[0]
     assert [blob.digest for blob in found.blobs[1:]] == [digest(gzip.compress(data, mtime=0)) for data in ONE.layers]
 
 
-def test_archives_that_podman_and_skopeo_wrote_are_read(tmp_path: Path) -> None:
+def test_archives_written_by_podman_and_skopeo_are_read(tmp_path: Path) -> None:
     write_layout(tmp_path / "layout", {"x": packed(ONE)})
     by_skopeo, by_podman = tmp_path / "skopeo.tar", tmp_path / "podman.tar"
     run("skopeo", "copy", "-q", f"oci:{tmp_path}/layout:x", f"docker-archive:{by_skopeo}:{NAMES[0]}")
@@ -84,7 +84,7 @@ def test_an_archive_that_is_gzipped_as_a_whole_is_read(tmp_path: Path) -> None:
 
 @pytest.fixture
 def several(tmp_path: Path) -> Path:
-    """An archive of two images, of which one has two names, and one without any."""
+    """An archive of two images with names, one of them with two, and one image without a name."""
     nameless = Plain((BASE,), "three")
     layers = {f"{hexes(data)}.tar": data for made in (ONE, TWO, nameless) for data in made.layers}
     configs = {f"{hexes(made.config)}.json": made.config for made in (ONE, TWO, nameless)}
@@ -118,7 +118,7 @@ def test_one_of_several_images_is_found_by_familiar_name_and_by_position(
 @pytest.mark.parametrize(
     ("repository", "reference"), [("app", "2"), ("corp/app", "1"), ("", "@3"), ("", "@99999"), ("", "1")]
 )
-def test_what_is_not_there_is_absent(several: Path, repository: str, reference: str) -> None:
+def test_a_missing_image_is_absent(several: Path, repository: str, reference: str) -> None:
     assert within(several, lambda store: store.repository(repository).resolve(parse_ref(reference))) is None
 
 
@@ -148,7 +148,7 @@ def test_an_unknown_repository_is_reported_with_the_available_names(several: Pat
     assert "app:1" in caught.value.remedy
 
 
-def test_a_blob_is_read_from_any_offset_by_a_store_that_was_just_opened(several: Path) -> None:
+def test_a_new_store_reads_a_blob_from_any_offset(several: Path) -> None:
     found, blobs = read(several, "app", "1")
 
     async def tail(store: Store, digest_: str, offset: int) -> bytes:
@@ -165,7 +165,7 @@ def test_a_blob_is_read_from_any_offset_by_a_store_that_was_just_opened(several:
             assert within(several, work) == data[offset:]  # type: ignore[arg-type]
 
 
-def test_two_equal_archives_in_any_order_of_members_are_one_image(tmp_path: Path) -> None:
+def test_the_order_of_members_does_not_change_the_image(tmp_path: Path) -> None:
     members = by_containers_image(ONE, NAMES)
     one, other = tarball(tmp_path / "1.tar", members), tarball(tmp_path / "2.tar", members[::-1])
     assert read(one)[0].raw == read(other)[0].raw

@@ -1,4 +1,4 @@
-"""What is written into a docker archive, and what other programs and other runs find there."""
+"""Write docker archives, for other programs and other runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NEW = Plain((BASE, b"no tar, and nobody minds"), "new")
 
 
 def write(path: Path, *images: tuple[str, Plain], cache: Path | None = None) -> list[list[str]]:
-    """Write images as `repository:tag`; return which blobs had to be brought for each."""
+    """Write images as `repository:tag`; return which blobs had to be copied for each."""
 
     async def work(store: Store) -> list[list[str]]:
         store.lock()
@@ -65,7 +65,7 @@ def listed(path: Path) -> list[tuple[str, list[str] | None]]:
         return [(entry["Config"].removesuffix(".json"), entry["RepoTags"]) for entry in json.load(file)]
 
 
-def test_podman_and_skopeo_read_what_was_written(tmp_path: Path) -> None:
+def test_podman_and_skopeo_read_our_archive(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     write(path, ("quay.io/corp/app:1", ONE), ("app:2", TWO), ("user/app:3", ONE))
     run("skopeo", "copy", "-q", f"docker-archive:{path}:docker.io/library/app:2", f"dir:{tmp_path}/dir")
@@ -93,14 +93,14 @@ def test_layers_are_written_uncompressed_and_shared_ones_once(tmp_path: Path) ->
             assert f"{hexes(file.read())}.tar" == name
 
 
-def test_the_same_images_make_the_same_file_in_whatever_order_they_come(tmp_path: Path) -> None:
+def test_the_file_does_not_depend_on_the_order_of_the_images(tmp_path: Path) -> None:
     one, other = tmp_path / "1.tar", tmp_path / "2.tar"
     write(one, ("app:1", ONE), ("b/app:2", TWO), ("app:3", ONE))
     write(other, ("app:3", ONE), ("b/app:2", TWO), ("app:1", ONE))
     assert one.read_bytes() == other.read_bytes()
 
 
-def test_an_image_that_is_read_again_has_the_written_config_and_layers(tmp_path: Path) -> None:
+def test_an_image_is_read_back_with_its_config_and_layers(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     write(path, ("app:1", ONE))
     found, blobs = within(path, lambda store: pulled(store.repository("app"), "1"))
@@ -109,7 +109,7 @@ def test_an_image_that_is_read_again_has_the_written_config_and_layers(tmp_path:
 
 
 @pytest.mark.parametrize("writer", [by_docker_24, by_crane])
-def test_images_are_added_to_an_archive_of_any_origin(tmp_path: Path, writer: object) -> None:
+def test_images_are_added_to_an_archive_of_any_tool(tmp_path: Path, writer: object) -> None:
     path = tarball(tmp_path / "a.tar", writer(ONE, ["old:1"]))  # type: ignore[operator]
     write(path, ("app:2", TWO))
     assert listed(path) == [
@@ -121,14 +121,14 @@ def test_images_are_added_to_an_archive_of_any_origin(tmp_path: Path, writer: ob
         assert found.blobs[0].digest == made.id
 
 
-def test_positions_go_on_to_mean_the_same_when_images_are_added(tmp_path: Path) -> None:
+def test_positions_stay_valid_if_images_are_added(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     write(path, ("z:1", ONE))
     write(path, ("a:1", TWO))
     assert [image for image, _ in listed(path)] == [hexes(ONE.config), hexes(TWO.config)]
 
 
-def test_an_archive_in_which_nothing_changes_is_not_written(tmp_path: Path) -> None:
+def test_an_unchanged_archive_is_not_written(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     write(path, ("app:1", ONE))
     before = path.stat()
@@ -148,7 +148,7 @@ def test_an_image_that_loses_its_last_name_is_dropped_with_its_layers(tmp_path: 
     assert f"{hexes(ONE.layers[1])}.tar" not in members(path)
 
 
-def test_images_without_a_name_are_carried_over(tmp_path: Path) -> None:
+def test_images_without_a_name_are_kept(tmp_path: Path) -> None:
     config = f"{hexes(ONE.config)}.json"
     layers = {f"{hexes(data)}.tar": data for data in ONE.layers}
     path = tarball(tmp_path / "a.tar", [*layers.items(), (config, ONE.config), manifest((config, None, list(layers)))])
@@ -178,15 +178,15 @@ def test_an_image_is_deleted_by_the_digest_of_its_manifest_with_all_its_tags(tmp
     assert [names for _, names in listed(path)] == [["docker.io/library/app:3"]]
 
 
-def test_a_layer_that_the_archive_has_is_not_brought_again(tmp_path: Path) -> None:
+def test_a_layer_in_the_archive_is_not_copied_again(tmp_path: Path) -> None:
     path, cache = tmp_path / "a.tar", tmp_path / "cache"
     first = write(path, ("app:1", ONE), ("app:2", TWO), cache=cache)
-    assert [len(lacking) for lacking in first] == [3, 2]  # the base comes once
+    assert [len(lacking) for lacking in first] == [3, 2]  # the base layer is stored once
     assert write(path, ("app:1", ONE), ("app:3", NEW), cache=cache)[0] == []
     assert write(path, ("app:4", TWO), ("app:5", NEW), cache=cache) == [[], []]
 
 
-def test_a_layer_that_is_damaged_in_the_archive_gets_into_no_other_image(tmp_path: Path) -> None:
+def test_a_damaged_layer_of_the_archive_is_not_reused(tmp_path: Path) -> None:
     path, cache = tmp_path / "a.tar", tmp_path / "cache"
     write(path, ("app:1", ONE), cache=cache)
     data = bytearray(path.read_bytes())
@@ -198,7 +198,7 @@ def test_a_layer_that_is_damaged_in_the_archive_gets_into_no_other_image(tmp_pat
 
 
 @pytest.mark.parametrize("tag", ["1", "2"])
-def test_it_knows_which_image_it_holds_by_the_config(tmp_path: Path, tag: str) -> None:
+def test_an_image_is_recognised_by_its_config(tmp_path: Path, tag: str) -> None:
     path = tmp_path / "a.tar"
     write(path, ("app:1", ONE))
     image = packed(ONE)
@@ -270,7 +270,7 @@ def test_an_image_with_missing_content_is_rejected(tmp_path: Path) -> None:
     assert not (tmp_path / "a.tar").exists()
 
 
-def test_layers_that_are_not_those_of_the_config_are_rejected(tmp_path: Path) -> None:
+def test_layers_that_do_not_match_the_config_are_rejected(tmp_path: Path) -> None:
     one, two = packed(ONE), packed(TWO)
     document = {**json.loads(one.raw), "layers": json.loads(two.raw)["layers"]}
     made = Image(one.media_type, json.dumps(document).encode(), {**one.blobs, **two.blobs})
@@ -293,7 +293,7 @@ def test_content_that_does_not_match_its_digest_is_rejected(tmp_path: Path, dama
     within(tmp_path / "a.tar", put)
 
 
-def test_two_runs_do_not_write_one_archive(tmp_path: Path) -> None:
+def test_a_second_run_cannot_write_the_same_archive(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
 
     async def both() -> None:
@@ -305,7 +305,7 @@ def test_two_runs_do_not_write_one_archive(tmp_path: Path) -> None:
     asyncio.run(both())
 
 
-def test_an_archive_that_another_program_replaces_meanwhile_is_left_alone(tmp_path: Path) -> None:
+def test_an_archive_that_another_program_replaces_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     write(path, ("app:1", ONE))
 
@@ -317,7 +317,7 @@ def test_an_archive_that_another_program_replaces_meanwhile_is_left_alone(tmp_pa
             with pytest.raises(StorageError, match="changed by another program"):
                 await store.flush()
 
-    with pytest.raises(StorageError):  # closing tries once more
+    with pytest.raises(StorageError):  # closing retries once
         asyncio.run(work())
     assert listed(path) == [(hexes(TWO.config), ["other:1"])]
 
@@ -330,7 +330,7 @@ def test_a_file_that_is_not_an_archive_is_not_overwritten(tmp_path: Path) -> Non
     assert path.read_bytes() == b"a letter" * 1000
 
 
-def test_an_archive_of_skopeo_is_added_to(tmp_path: Path) -> None:
+def test_images_are_added_to_an_archive_of_skopeo(tmp_path: Path) -> None:
     write_layout(tmp_path / "layout", {"x": packed(ONE)})
     path = tmp_path / "a.tar"
     run("skopeo", "copy", "-q", f"oci:{tmp_path}/layout:x", f"docker-archive:{path}:app:1")
