@@ -1,4 +1,4 @@
-"""What every store has to do, asked of each: memory, layout and its archive, our own server, docker-registry."""
+"""The contract of stores, tested for each: memory, layout and its archive, our own server, docker-registry."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BYTES = "application/octet-stream"
 
 @dataclass(frozen=True)
 class Place:
-    """One kind of store, to be opened anew as often as needed."""
+    """One kind of store, which can be reopened."""
 
     kind: str
     address: str
@@ -63,7 +63,7 @@ Scenario = Callable[[WritableRepository, Store], Awaitable[None]]
 
 @pytest.fixture
 def within(place: Place, unique: str) -> Callable[[Scenario], None]:
-    """Return what runs a scenario with a fresh repository of the store."""
+    """Return the function that runs a scenario with a new repository of the store."""
 
     async def run(scenario: Scenario) -> None:
         if place.kind == "memory":
@@ -98,7 +98,7 @@ def chunks(data: bytes, size: int = 300_000) -> Iterator[bytes]:
     return (data[start : start + size] for start in range(0, len(data), size))
 
 
-def test_what_is_not_there_is_absent_and_no_error(within: Callable[[Scenario], None]) -> None:
+def test_missing_content_is_absent_and_not_an_error(within: Callable[[Scenario], None]) -> None:
     async def scenario(repository: WritableRepository, store: Store) -> None:
         nothing = described(b"nothing")
         assert await repository.resolve(Tag("latest")) is None
@@ -118,7 +118,7 @@ def test_what_is_not_there_is_absent_and_no_error(within: Callable[[Scenario], N
     within(scenario)
 
 
-def test_a_multi_platform_image_comes_back_byte_for_byte(within: Callable[[Scenario], None]) -> None:
+def test_a_multi_platform_image_is_read_back_byte_for_byte(within: Callable[[Scenario], None]) -> None:
     made = multi_platform("app")
 
     async def scenario(repository: WritableRepository, _: Store) -> None:
@@ -149,7 +149,7 @@ def test_a_tag_moves_and_the_old_image_stays_by_digest(within: Callable[[Scenari
     within(scenario)
 
 
-def test_a_large_blob_is_streamed_in_and_out_from_any_offset(within: Callable[[Scenario], None]) -> None:
+def test_a_large_blob_is_written_and_read_from_any_offset(within: Callable[[Scenario], None]) -> None:
     data = noise("large", 5_000_001)
     blob = described(data)
 
@@ -168,7 +168,7 @@ def test_a_large_blob_is_streamed_in_and_out_from_any_offset(within: Callable[[S
 
 
 @pytest.mark.parametrize("size", [0, 1])
-def test_the_smallest_blobs_are_blobs(within: Callable[[Scenario], None], size: int) -> None:
+def test_empty_and_one_byte_blobs_are_stored(within: Callable[[Scenario], None], size: int) -> None:
     data = bytes(size)
 
     async def scenario(repository: WritableRepository, _: Store) -> None:
@@ -194,7 +194,7 @@ def _other(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("damage", [_longer, _shorter, _other])
 @pytest.mark.parametrize("size", [100, 3_000_000])
-def test_wrong_content_never_becomes_a_blob(
+def test_content_that_does_not_match_its_digest_never_becomes_a_blob(
     within: Callable[[Scenario], None], damage: Callable[[bytes], bytes], size: int
 ) -> None:
     data = random.Random(f"{damage} {size}").randbytes(size)
@@ -210,7 +210,7 @@ def test_wrong_content_never_becomes_a_blob(
     within(scenario)
 
 
-def test_an_error_of_the_reader_leaves_nothing(within: Callable[[Scenario], None]) -> None:
+def test_an_error_of_the_reader_leaves_no_blob(within: Callable[[Scenario], None]) -> None:
     data = noise("cut", 3_000_000)
     blob = described(data)
 
@@ -285,7 +285,7 @@ def test_a_tag_is_deleted_alone_and_a_manifest_with_its_tags(within: Callable[[S
     within(scenario)
 
 
-def test_what_was_written_is_there_for_the_next_who_opens_the_store(place: Place, unique: str) -> None:
+def test_written_content_is_present_after_the_store_is_reopened(place: Place, unique: str) -> None:
     if place.kind == "memory":
         return
     made = index([multi_platform("inner"), image([layer({"b": b"2"})])])  # an index in an index
@@ -308,7 +308,7 @@ def test_what_was_written_is_there_for_the_next_who_opens_the_store(place: Place
     assert names == [f"{unique}/by-digest", f"{unique}/nested"]
 
 
-def test_many_tags_are_listed_once_each(within: Callable[[Scenario], None], place: Place) -> None:
+def test_each_of_many_tags_is_listed_once(within: Callable[[Scenario], None], place: Place) -> None:
     count = 1200 if place.kind != "docker-registry" else 120  # more than a page
 
     async def scenario(repository: WritableRepository, _: Store) -> None:

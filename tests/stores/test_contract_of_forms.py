@@ -1,6 +1,6 @@
-"""What a place has to do that keeps images in a form of its own: a directory, docker's archives, a daemon.
+"""The contract of stores with a format of their own for images: a directory, docker's archives, a daemon.
 
-They hold single images, some of them without a manifest; all else is as the contract of every store has it.
+They have single images, some of them without a manifest; otherwise the contract of all stores applies.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DOCKER = ("docker-archive", "docker-daemon")
 
 @dataclass(frozen=True)
 class Place:
-    """A place of one kind, to be opened anew as often as needed; repository: one that no other test uses."""
+    """A store of one kind, which can be reopened; repository: one that no other test uses."""
 
     kind: str
     address: str
@@ -100,7 +100,7 @@ def expected(made: Image) -> tuple[bytes, list[bytes]]:
     return made.blobs[document["config"]["digest"]], [gzip.decompress(data) for data in layers]
 
 
-def test_what_is_not_there_is_absent_and_no_error(place: Place) -> None:
+def test_missing_content_is_absent_and_not_an_error(place: Place) -> None:
     async def scenario() -> None:
         nothing = described(b"nothing")
         async with place.opened() as (_, repository):
@@ -120,7 +120,7 @@ def test_what_is_not_there_is_absent_and_no_error(place: Place) -> None:
     asyncio.run(scenario())
 
 
-def test_an_image_comes_back_with_its_config_and_its_layers(place: Place) -> None:
+def test_an_image_is_read_back_with_its_config_and_layers(place: Place) -> None:
     made = image([layer({"a": noise("first", 2_000_000)}), layer({"b": b"second"})])
 
     async def scenario() -> None:
@@ -178,7 +178,7 @@ def test_a_tag_moves(place: Place) -> None:
 
 
 @pytest.mark.parametrize("damage", [lambda data: data + b"!", lambda data: data[:-1], lambda data: b"x" + data[1:]])
-def test_wrong_content_never_becomes_a_blob(place: Place, damage: object) -> None:
+def test_content_that_does_not_match_its_digest_never_becomes_a_blob(place: Place, damage: object) -> None:
     data = layer({"a": noise("wrong", 2_000_000)})
     blob = described(data)
     assert callable(damage)
@@ -194,7 +194,7 @@ def test_wrong_content_never_becomes_a_blob(place: Place, damage: object) -> Non
     asyncio.run(scenario())
 
 
-def test_an_error_of_the_reader_leaves_nothing(place: Place) -> None:
+def test_an_error_of_the_reader_leaves_no_blob(place: Place) -> None:
     data = layer({"a": noise("cut", 3_000_000)})
 
     class Cut(Exception):
@@ -219,7 +219,7 @@ async def holds(repository: WritableRepository, tag: str, made: Image) -> bool:
 
 
 @pytest.mark.parametrize("place", DOCKER, indirect=True)
-def test_docker_knows_an_image_by_its_config_and_takes_no_index(place: Place) -> None:
+def test_docker_formats_identify_an_image_by_its_config_and_reject_an_index(place: Place) -> None:
     made, other = image([layer({"a": b"1"})]), image([layer({"a": b"2"})])
 
     async def scenario() -> None:
@@ -238,7 +238,7 @@ def test_docker_knows_an_image_by_its_config_and_takes_no_index(place: Place) ->
 
 
 @pytest.mark.parametrize("place", DOCKER, indirect=True)
-def test_a_layer_that_is_not_what_the_config_says_is_refused(place: Place) -> None:
+def test_a_layer_that_does_not_match_the_config_is_rejected(place: Place) -> None:
     made = image([layer({"a": b"said"})])
     document = json.loads(made.raw)
     other = layer({"a": b"given"})
@@ -259,7 +259,7 @@ def test_a_layer_that_is_not_what_the_config_says_is_refused(place: Place) -> No
 
 
 @pytest.mark.parametrize("place", DOCKER, indirect=True)
-def test_docker_loses_a_tag_and_keeps_the_others(place: Place) -> None:
+def test_deleting_a_tag_in_docker_formats_keeps_the_others(place: Place) -> None:
     made = image([layer({"a": b"tags"})])
 
     async def scenario() -> None:

@@ -1,4 +1,4 @@
-"""Where an error happened is added to a copy, by the innermost block that knows it."""
+"""The location of an error is added to a copy of it, by the innermost block that knows it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mirrorsync.stores.located import located_at
 from mirrorsync.sync.session import located
 
 
-def test_the_error_is_copied_and_the_original_stays_as_it_was() -> None:
+def test_the_error_is_copied_and_the_original_is_unchanged() -> None:
     error = ContentNotFound("there is no such tag")
     with pytest.raises(ContentNotFound) as caught, located_at("h:5000", "team/app", Tag("1")):
         raise error
@@ -21,7 +21,7 @@ def test_the_error_is_copied_and_the_original_stays_as_it_was() -> None:
     assert str(error) == "there is no such tag"
 
 
-def test_the_innermost_block_says_where_and_outer_ones_add_what_it_leaves_out() -> None:
+def test_outer_blocks_only_add_what_the_innermost_leaves_out() -> None:
     with (
         pytest.raises(MirrorsyncError) as caught,
         located("destination", Location("outer", "other"), Tag("2")),
@@ -31,7 +31,7 @@ def test_the_innermost_block_says_where_and_outer_ones_add_what_it_leaves_out() 
     assert str(caught.value) == "destination inner/team/app:2: it broke"
 
 
-def test_an_error_that_says_where_passes_as_it_is() -> None:
+def test_an_error_with_a_complete_location_passes_unchanged() -> None:
     error = MirrorsyncError("it broke", side="source", place=Where("h", "a", Tag("1")))
     with pytest.raises(MirrorsyncError) as caught, located("destination", Location("i", "b"), Tag("2")):
         raise error
@@ -50,6 +50,6 @@ def test_a_traceback_shows_the_error_and_its_cause_once() -> None:
     assert "raise MirrorsyncError" in shown  # where it was raised, and not only where it was copied
 
 
-def test_other_exceptions_pass() -> None:
+def test_other_exceptions_pass_unchanged() -> None:
     with pytest.raises(KeyError), located_at("h"):
         raise KeyError
