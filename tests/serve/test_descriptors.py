@@ -44,7 +44,7 @@ def first_free(server: Serve, connections: int) -> int:
     for _ in range(600):
         with suppress(FileNotFoundError):  # one that is just closed
             used = {int(path.name): str(path.readlink()) for path in descriptors.iterdir()}
-            # Beside its connections, the server has a socket that listens, and the two of its event loop.
+            # Next to its connections, the server has a socket that listens, and the two of its event loop.
             if sum(target.startswith("socket:") for target in used.values()) == 3 + connections:
                 return next(number for number in range(len(used) + 1) if number not in used)
         pause.wait(0.05)
@@ -60,7 +60,7 @@ def notices(server: Serve) -> list[str]:
 
 
 def serves_again(server: Serve) -> bool:
-    """Tell whether a new connection is served, by now or after those that are closed have been seen to be."""
+    """Return whether a new connection is served, now or after closed ones were detected."""
     return any(ask("GET", f"http://{server.host}/v2/").status == 200 for _ in range(1000))
 
 
@@ -75,7 +75,7 @@ def test_connections_beyond_the_descriptor_limit_get_503_and_others_are_served(s
             assert (answer.status, code_of(answer), answer.headers["Retry-After"]) == (503, "UNAVAILABLE", "1")
         assert len(notices(server)) == 1
         assert "ulimit -n" in notices(server)[0]
-        # Who is connected has the descriptors for what it asks for.
+        # A connected client has the descriptors that its request needs.
         for line in lines:
             for name, data in MADE.all_blobs().items():
                 assert line.ask("GET", f"/v2/app/blobs/{name}").body == data

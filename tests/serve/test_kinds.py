@@ -92,7 +92,7 @@ KINDS: dict[str, Callable[[], Image]] = {
     "sha512": _sha512,
     "no media type": lambda: _thing("untyped", [], [], mediaType=None),
 }
-# CNCF distribution 2.8 takes no manifest that names something missing.
+# CNCF distribution 2.8 rejects a manifest that names missing content.
 NOT_AT_DISTRIBUTION = {"sparse index", "non-distributable layer"}
 
 

@@ -58,7 +58,7 @@ def test_tags_are_listed_in_pages(server: Registry, unique: str, size: int) -> N
         ("last=latest", ["z"]),
         ("last=z", []),
         ("last=zzz", []),
-        ("last=Q", ["Z", "_x", "a", "b-c", "latest", "z"]),  # which is no tag
+        ("last=Q", ["Z", "_x", "a", "b-c", "latest", "z"]),  # which is not a tag
         ("last=", TAGS),
         ("n=", TAGS),
         ("n=2&last=A", ["Z", "_x"]),

@@ -18,7 +18,7 @@ from tests.serve.harness import Connection, InProcessServer, code_of, path_of
 from tests.serve.test_push import begin, close, where
 
 SHORT = Patience(head_seconds=0.3, stall_seconds=0.3, stall_bytes=1000)
-LARGE = noise("large", 40_000_000)  # more than the kernel's buffers of both sides hold
+LARGE = noise("large", 40_000_000)  # more than fits into the kernel's buffers of both sides
 
 
 @pytest.fixture(scope="module", params=["files", "chunks"])
@@ -31,7 +31,7 @@ def hasty(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def ended(line: Connection) -> bool:
-    """Wait until the server ends the connection; tell whether it did without an answer."""
+    """Wait until the server ends the connection; return whether it did so without an answer."""
     try:
         return line.socket.recv(1) == b""
     except ConnectionResetError:

@@ -143,7 +143,7 @@ def test_pushed_content_survives_a_kill_and_restart(tmp_path: Path) -> None:
         registry = Registry(server.host)
         assert registry.holds("app", made, "1")
         registry.push("app", SMALL, "2")
-        assert list((tmp_path / "layout/.incoming").iterdir()) == []  # what the killed one left is gone
+        assert list((tmp_path / "layout/.incoming").iterdir()) == []  # incomplete files of the killed one are removed
         assert registry.tags("app") == ["1", "2"]
 
 

@@ -178,7 +178,7 @@ def test_several_requests_are_served_on_one_connection(server: Registry, unique:
 
 
 def test_a_client_that_hangs_up_does_not_affect_others(server: Registry, served: Serve, unique: str) -> None:
-    data = noise(f"hang {unique}", 20_000_000)  # more than sockets hold
+    data = noise(f"hang {unique}", 20_000_000)  # more than fits into the sockets' buffers
     server.push_blob(f"{unique}/app", data)
     for _ in range(5):
         with Connection(server.host) as line:
@@ -189,7 +189,7 @@ def test_a_client_that_hangs_up_does_not_affect_others(server: Registry, served:
 
 
 class _Breaking(MemoryStore):
-    """A store whose blobs break off in the middle, as those of a registry may."""
+    """A store that fails in the middle of a blob, as a registry can."""
 
     def repository(self, name: str) -> MemoryRepository:
         return _BreakingRepository(self, name)

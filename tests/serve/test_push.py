@@ -136,7 +136,7 @@ def test_an_interrupted_chunk_is_kept_and_continued(server: Registry, unique: st
     with Connection(server.host) as line:
         line.begin("PATCH", path_of(upload), {"Content-Range": f"0-{size - 1}", "Content-Length": size})
         line.send(data[:sent])
-    # This waits for the chunk that broke off, and says where to go on.
+    # This waits for the interrupted chunk, and returns where to continue.
     answer = patch(upload, size, b"?")
     assert (answer.status, answer.headers["Range"]) == (416, f"0-{sent - 1}")
     assert where(upload) == f"0-{sent - 1}"
