@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mirrorsync.app.demo_images import fill
 from mirrorsync.serve import serving
-from mirrorsync.stores.layout import LayoutStore
+from mirrorsync.stores.layout import LayoutDirectoryStore
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def demo_source(directory: Path) -> Iterator[int]:
     done = asyncio.Event()
 
     async def serve() -> None:
-        store = LayoutStore(directory)
+        store = LayoutDirectoryStore(directory)
         await fill(store)
         async with serving(store, "127.0.0.1", 0, read_only=True) as port:
             started.append(port)

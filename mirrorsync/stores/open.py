@@ -1,4 +1,4 @@
-"""Opening a store by its address: the one table of the kinds of places there are."""
+"""Open a store by its address: the table of all kinds of stores."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ from mirrorsync.stores.base import Store
 def opener(environment: Environment) -> Callable[[str], Store]:
     """Return the function that opens a store by its address (`Location.store`); call it on the event loop.
 
-    Nothing is contacted yet. A new kind of store is one entry of `_KINDS`, and one of `oci.transports`.
+    No connection is opened yet. A new kind of store is one entry of `_KINDS`, and one of `oci.transports`.
     """
     registries = _registries(environment)
 
     def open_store(address: str) -> Store:
-        scheme, colon, place = address.partition(":")
+        scheme, colon, path = address.partition(":")
         kind = _KINDS.get(scheme + colon)
-        return kind(place, environment) if kind else registries(address)
+        return kind(path, environment) if kind else registries(address)
 
     return open_store
 
 
-def _layout(place: str, environment: Environment) -> Store:
-    from mirrorsync.stores.layout import LayoutStore
+def _layout(path: str, environment: Environment) -> Store:
+    from mirrorsync.stores.layout import LayoutDirectoryStore
 
-    return LayoutStore(Path(place), observer=environment.observer)
-
-
-def _layout_archive(place: str, environment: Environment) -> Store:
-    from mirrorsync.stores.layout import LayoutArchive, LayoutPlaceStore
-
-    return LayoutPlaceStore(LayoutArchive(Path(place), environment.temporary), observer=environment.observer)
+    return LayoutDirectoryStore(Path(path), observer=environment.observer)
 
 
-def _directory(place: str, environment: Environment) -> Store:  # noqa: ARG001 - a directory needs nothing from outside
+def _layout_archive(path: str, environment: Environment) -> Store:
+    from mirrorsync.stores.layout import LayoutArchive, LayoutStore
+
+    return LayoutStore(LayoutArchive(Path(path), environment.temporary), observer=environment.observer)
+
+
+def _directory(path: str, environment: Environment) -> Store:  # noqa: ARG001 - a directory needs no environment
     from mirrorsync.stores.directory import DirStore
 
-    return DirStore(Path(place))
+    return DirStore(Path(path))
 
 
-def _docker_archive(place: str, environment: Environment) -> Store:
+def _docker_archive(path: str, environment: Environment) -> Store:
     from mirrorsync.stores.docker import DockerArchiveStore
 
     return DockerArchiveStore(
-        Path(place),
+        Path(path),
         temporary=environment.temporary,
         cache_directory=environment.cache_directory,
         observer=environment.observer,
     )
 
 
-def _docker_daemon(place: str, environment: Environment) -> Store:  # noqa: ARG001 - there is one daemon
+def _docker_daemon(path: str, environment: Environment) -> Store:  # noqa: ARG001 - there is one daemon
     from mirrorsync.stores.docker import DockerDaemonStore
 
     return DockerDaemonStore(
@@ -66,7 +66,7 @@ def _docker_daemon(place: str, environment: Environment) -> Store:  # noqa: ARG0
     )
 
 
-# By what an address begins with; all other addresses are hosts of registries.
+# By the prefix of an address; all other addresses are hosts of registries.
 _KINDS: Final[Mapping[str, Callable[[str, Environment], Store]]] = {
     "oci:": _layout,
     "oci-archive:": _layout_archive,

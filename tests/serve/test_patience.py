@@ -10,7 +10,7 @@ import pytest
 
 from mirrorsync.serve.patience import Patience
 from mirrorsync.stores.base import Store
-from mirrorsync.stores.layout.store import LayoutStore
+from mirrorsync.stores.layout.store import LayoutDirectoryStore
 from mirrorsync.stores.memory import MemoryStore
 from tests.parts.images import digest, noise
 from tests.parts.wire import Registry, ask
@@ -25,7 +25,7 @@ LARGE = noise("large", 40_000_000)  # more than fits into the kernel's buffers o
 def hasty(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """Our server, with little patience, over files and over chunks."""
     layout = tmp_path_factory.mktemp("hasty") / "layout"
-    store: Store = LayoutStore(layout) if request.param == "files" else MemoryStore()
+    store: Store = LayoutDirectoryStore(layout) if request.param == "files" else MemoryStore()
     with InProcessServer(store, patience=SHORT) as server:
         yield Registry(server.host)
 

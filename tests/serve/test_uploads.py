@@ -11,7 +11,7 @@ import pytest
 from mirrorsync.oci.digest import Digest
 from mirrorsync.serve.refusals import Refusal
 from mirrorsync.serve.uploads import Upload, Uploads, owner_of
-from mirrorsync.stores.layout.store import LayoutStore
+from mirrorsync.stores.layout.store import LayoutDirectoryStore
 from tests.parts.mirrorsync import Serve
 from tests.parts.wire import Registry, ask
 from tests.serve.harness import Connection
@@ -35,7 +35,7 @@ async def _bytes(*pieces: bytes) -> AsyncIterator[bytes]:
 
 def test_an_idle_upload_ends_after_an_hour(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store, time = LayoutStore(tmp_path / "layout"), Time()
+        store, time = LayoutDirectoryStore(tmp_path / "layout"), Time()
         uploads, repository = Uploads(time), store.repository("app")
         store.lock()
         silent, busy = uploads.begin(repository), uploads.begin(repository)
@@ -56,7 +56,7 @@ def test_an_idle_upload_ends_after_an_hour(tmp_path: Path) -> None:
 
 def test_an_upload_does_not_end_while_bytes_arrive_slowly(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store, time = LayoutStore(tmp_path / "layout"), Time()
+        store, time = LayoutDirectoryStore(tmp_path / "layout"), Time()
         uploads, repository = Uploads(time), store.repository("app")
         store.lock()
         slow = uploads.begin(repository)
@@ -87,7 +87,7 @@ async def send_for_ever(uploads: Uploads, upload: Upload, sending: asyncio.Event
 
 def test_a_client_with_too_many_uploads_loses_the_least_recently_used(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store = LayoutStore(tmp_path / "layout")
+        store = LayoutDirectoryStore(tmp_path / "layout")
         uploads, repository = Uploads(most=100, most_of_one=3), store.repository("app")
         store.lock()
         other = uploads.begin(repository, client="192.0.2.2")
@@ -112,7 +112,7 @@ def test_a_client_with_too_many_uploads_loses_the_least_recently_used(tmp_path: 
 
 def test_a_busy_upload_does_not_end_and_only_its_client_gets_429(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store = LayoutStore(tmp_path / "layout")
+        store = LayoutDirectoryStore(tmp_path / "layout")
         uploads, repository = Uploads(most=100, most_of_one=3), store.repository("app")
         store.lock()
         sent = [uploads.begin(repository, client="192.0.2.1") for _ in range(2)]
@@ -144,7 +144,7 @@ def test_a_busy_upload_does_not_end_and_only_its_client_gets_429(tmp_path: Path)
 
 def test_the_number_of_all_uploads_is_limited_and_the_least_recently_used_ends(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store = LayoutStore(tmp_path / "layout")
+        store = LayoutDirectoryStore(tmp_path / "layout")
         uploads, repository = Uploads(), store.repository("app")
         store.lock()
         opened = [uploads.begin(repository, client=f"192.0.2.{number % 100}") for number in range(1000)]
@@ -187,7 +187,7 @@ def test_uploads_are_counted_for_each_client_address(served: Serve, unique: str)
 
 def test_the_second_of_two_requests_that_finish_an_upload_gets_404(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store = LayoutStore(tmp_path / "layout")
+        store = LayoutDirectoryStore(tmp_path / "layout")
         uploads, repository = Uploads(), store.repository("app")
         store.lock()
         upload = uploads.begin(repository)

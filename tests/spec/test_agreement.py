@@ -26,7 +26,7 @@ from mirrorsync.stores.base import Store
 from mirrorsync.stores.directory import DirStore
 from mirrorsync.stores.docker.archive_store import DockerArchiveStore
 from mirrorsync.stores.docker.daemon_store import DockerDaemonStore
-from mirrorsync.stores.layout.store import LayoutPlaceStore, LayoutStore
+from mirrorsync.stores.layout.store import LayoutDirectoryStore, LayoutStore
 from mirrorsync.stores.open import _KINDS, opener
 from mirrorsync.stores.registry.store import RegistryStore
 from tests.parts.mirrorsync import Mirrorsync
@@ -104,8 +104,8 @@ def test_every_kind_of_store_is_in_the_grammar_and_the_schema(prefix: str) -> No
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("oci:/srv/x:a", LayoutStore),
-        ("oci-archive:/srv/x:a", LayoutPlaceStore),
+        ("oci:/srv/x:a", LayoutDirectoryStore),
+        ("oci-archive:/srv/x:a", LayoutStore),
         ("docker-archive:/srv/x:a", DockerArchiveStore),
         ("docker-daemon:", DockerDaemonStore),
         ("dir:/srv/x", DirStore),

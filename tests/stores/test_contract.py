@@ -29,7 +29,7 @@ BYTES = "application/octet-stream"
 
 
 @dataclass(frozen=True)
-class Place:
+class StoreUnderTest:
     """One kind of store, which can be reopened."""
 
     kind: str
@@ -46,7 +46,7 @@ class Place:
 
 
 @pytest.fixture(params=KINDS)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:
     kind = request.param
     addresses: dict[str, Callable[[], str]] = {
         "memory": lambda: "",
@@ -55,22 +55,22 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         "serve": lambda: str(request.getfixturevalue("served").host),
         "docker-registry": lambda: str(request.getfixturevalue("registry").host),
     }
-    return Place(kind, addresses[kind]())
+    return StoreUnderTest(kind, addresses[kind]())
 
 
 Scenario = Callable[[WritableRepository, Store], Awaitable[None]]
 
 
 @pytest.fixture
-def within(place: Place, unique: str) -> Callable[[Scenario], None]:
+def within(target: StoreUnderTest, unique: str) -> Callable[[Scenario], None]:
     """Return the function that runs a scenario with a new repository of the store."""
 
     async def run(scenario: Scenario) -> None:
-        if place.kind == "memory":
+        if target.kind == "memory":
             store: Store = MemoryStore()
             await scenario(store.repository(f"{unique}/app"), store)
             return
-        async with place.opened() as store:
+        async with target.opened() as store:
             await scenario(store.repository(f"{unique}/app"), store)
 
     return lambda scenario: asyncio.run(run(scenario))
@@ -232,7 +232,7 @@ def test_an_error_of_the_reader_leaves_no_blob(within: Callable[[Scenario], None
 
 
 def test_a_blob_is_mounted_from_a_repository_that_has_it(
-    within: Callable[[Scenario], None], unique: str, place: Place
+    within: Callable[[Scenario], None], unique: str, target: StoreUnderTest
 ) -> None:
     data = noise(f"mounted {unique}", 1000)
     blob = described(data)
@@ -266,11 +266,13 @@ def test_referrers_are_found_by_their_subject(within: Callable[[Scenario], None]
     within(scenario)
 
 
-def test_a_tag_is_deleted_alone_and_a_manifest_with_its_tags(within: Callable[[Scenario], None], place: Place) -> None:
+def test_a_tag_is_deleted_alone_and_a_manifest_with_its_tags(
+    within: Callable[[Scenario], None], target: StoreUnderTest
+) -> None:
     async def scenario(repository: WritableRepository, _: Store) -> None:
         made = await store_image(repository, image([layer({"a": b"1"})]), "one")
         await repository.tag(made, Tag("two"))
-        if place.kind != "docker-registry":  # distribution 2.8 deletes by digest only
+        if target.kind != "docker-registry":  # distribution 2.8 deletes by digest only
             await repository.delete(Tag("one"))
             assert await repository.resolve(Tag("one")) is None
             with pytest.raises(ContentNotFound):
@@ -285,16 +287,16 @@ def test_a_tag_is_deleted_alone_and_a_manifest_with_its_tags(within: Callable[[S
     within(scenario)
 
 
-def test_written_content_is_present_after_the_store_is_reopened(place: Place, unique: str) -> None:
-    if place.kind == "memory":
+def test_written_content_is_present_after_the_store_is_reopened(target: StoreUnderTest, unique: str) -> None:
+    if target.kind == "memory":
         return
     made = index([multi_platform("inner"), image([layer({"b": b"2"})])])  # an index in an index
 
     async def scenario() -> tuple[Any, ...]:
-        async with place.opened() as store:
+        async with target.opened() as store:
             await store_image(store.repository(f"{unique}/nested"), made, "1")
             await store_image(store.repository(f"{unique}/by-digest"), multi_platform("untagged"))
-        async with place.opened() as store:
+        async with target.opened() as store:
             nested, untagged = store.repository(f"{unique}/nested"), store.repository(f"{unique}/by-digest")
             names = [name async for name in store.repositories() if name.startswith(f"{unique}/")]
             root = await nested.resolve(Tag("1"))
@@ -308,8 +310,8 @@ def test_written_content_is_present_after_the_store_is_reopened(place: Place, un
     assert names == [f"{unique}/by-digest", f"{unique}/nested"]
 
 
-def test_each_of_many_tags_is_listed_once(within: Callable[[Scenario], None], place: Place) -> None:
-    count = 1200 if place.kind != "docker-registry" else 120  # more than a page
+def test_each_of_many_tags_is_listed_once(within: Callable[[Scenario], None], target: StoreUnderTest) -> None:
+    count = 1200 if target.kind != "docker-registry" else 120  # more than a page
 
     async def scenario(repository: WritableRepository, _: Store) -> None:
         made = await store_image(repository, image([layer({"c": b"3"})]))

@@ -32,7 +32,7 @@ DOCKER = ("docker-archive", "docker-daemon")
 
 
 @dataclass(frozen=True)
-class Place:
+class StoreUnderTest:
     """A store of one kind, which can be reopened; repository: one that no other test uses."""
 
     kind: str
@@ -50,12 +50,12 @@ class Place:
 
 
 @pytest.fixture(params=KINDS)
-def place(request: pytest.FixtureRequest, tmp_path: Path, unique: str) -> Place:
+def target(request: pytest.FixtureRequest, tmp_path: Path, unique: str) -> StoreUnderTest:
     kind = request.param
     if kind == "docker-daemon":
         daemon: Daemon = request.getfixturevalue("daemon")
-        return Place(kind, "docker-daemon:", f"{unique}/app", daemon.host)
-    return Place(kind, f"{kind}:{tmp_path / 'place'}", "" if kind == "dir" else f"{unique}/app")
+        return StoreUnderTest(kind, "docker-daemon:", f"{unique}/app", daemon.host)
+    return StoreUnderTest(kind, f"{kind}:{tmp_path / 'target'}", "" if kind == "dir" else f"{unique}/app")
 
 
 def described(data: bytes) -> Descriptor:
@@ -100,10 +100,10 @@ def expected(made: Image) -> tuple[bytes, list[bytes]]:
     return made.blobs[document["config"]["digest"]], [gzip.decompress(data) for data in layers]
 
 
-def test_missing_content_is_absent_and_not_an_error(place: Place) -> None:
+def test_missing_content_is_absent_and_not_an_error(target: StoreUnderTest) -> None:
     async def scenario() -> None:
         nothing = described(b"nothing")
-        async with place.opened() as (_, repository):
+        async with target.opened() as (_, repository):
             assert await repository.resolve(Tag("latest")) is None
             assert await repository.resolve(nothing.digest) is None
             assert await repository.has(nothing) is False
@@ -113,41 +113,41 @@ def test_missing_content_is_absent_and_not_an_error(place: Place) -> None:
                 await repository.manifest(parsed(image([])).descriptor)
             with pytest.raises(ContentNotFound):
                 await repository.read(nothing)
-            if place.kind != "dir":
+            if target.kind != "dir":
                 with pytest.raises(RepositoryNotFound):
                     _ = [tag async for tag in repository.tags()]
 
     asyncio.run(scenario())
 
 
-def test_an_image_is_read_back_with_its_config_and_layers(place: Place) -> None:
+def test_an_image_is_read_back_with_its_config_and_layers(target: StoreUnderTest) -> None:
     made = image([layer({"a": noise("first", 2_000_000)}), layer({"b": b"second"})])
 
     async def scenario() -> None:
-        async with place.opened() as (_, repository):
+        async with target.opened() as (_, repository):
             await store_image(repository, made, "1.0")
-        async with place.opened() as (_, repository):
+        async with target.opened() as (_, repository):
             assert await content(repository, "1.0") == expected(made)
             first = await repository.resolve(Tag("1.0"))
             assert first is not None
             assert await repository.resolve(first.digest) == first
-            if place.kind == "dir":
+            if target.kind == "dir":
                 assert first == parsed(made).descriptor
             else:
                 assert [tag async for tag in repository.tags()] == ["1.0"]
-        async with place.opened() as (_, repository):
+        async with target.opened() as (_, repository):
             assert await repository.resolve(Tag("1.0")) == first  # compressed once more, to the same bytes
 
     asyncio.run(scenario())
 
 
-def test_a_blob_is_read_from_any_offset(place: Place) -> None:
+def test_a_blob_is_read_from_any_offset(target: StoreUnderTest) -> None:
     made = image([layer({"a": noise("offset", 3_000_000)})])
 
     async def scenario() -> None:
-        async with place.opened() as (_, repository):
+        async with target.opened() as (_, repository):
             await store_image(repository, made, "1")
-        async with place.opened() as (_, repository):
+        async with target.opened() as (_, repository):
             root = await repository.resolve(Tag("1"))
             assert root is not None
             blob = (await repository.manifest(root)).blobs[1]
@@ -164,27 +164,27 @@ def test_a_blob_is_read_from_any_offset(place: Place) -> None:
     asyncio.run(scenario())
 
 
-def test_a_tag_moves(place: Place) -> None:
+def test_a_tag_moves(target: StoreUnderTest) -> None:
     old, new = image([layer({"a": b"old"})]), image([layer({"a": b"new"})])
 
     async def scenario() -> None:
         for made in (old, new):
-            async with place.opened() as (_, repository):
+            async with target.opened() as (_, repository):
                 await store_image(repository, made, "latest")
-        async with place.opened() as (_, repository):
+        async with target.opened() as (_, repository):
             assert await content(repository, "latest") == expected(new)
 
     asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("damage", [lambda data: data + b"!", lambda data: data[:-1], lambda data: b"x" + data[1:]])
-def test_content_that_does_not_match_its_digest_never_becomes_a_blob(place: Place, damage: object) -> None:
+def test_content_that_does_not_match_its_digest_never_becomes_a_blob(target: StoreUnderTest, damage: object) -> None:
     data = layer({"a": noise("wrong", 2_000_000)})
     blob = described(data)
     assert callable(damage)
 
     async def scenario() -> None:
-        async with place.opened() as (_, repository):
+        async with target.opened() as (_, repository):
             with pytest.raises(MirrorsyncError):
                 await asyncio.to_thread(repository.put, blob, chunks(damage(data)))
             assert not await repository.has(blob)
@@ -194,7 +194,7 @@ def test_content_that_does_not_match_its_digest_never_becomes_a_blob(place: Plac
     asyncio.run(scenario())
 
 
-def test_an_error_of_the_reader_leaves_no_blob(place: Place) -> None:
+def test_an_error_of_the_reader_leaves_no_blob(target: StoreUnderTest) -> None:
     data = layer({"a": noise("cut", 3_000_000)})
 
     class Cut(Exception):
@@ -205,7 +205,7 @@ def test_an_error_of_the_reader_leaves_no_blob(place: Place) -> None:
         raise Cut
 
     async def scenario() -> None:
-        async with place.opened() as (_, repository):
+        async with target.opened() as (_, repository):
             with pytest.raises(Cut):
                 await asyncio.to_thread(repository.put, described(data), breaking())
             assert not await repository.has(described(data))
@@ -218,15 +218,15 @@ async def holds(repository: WritableRepository, tag: str, made: Image) -> bool:
     return await repository.holds_image(Tag(tag), parsed(made))
 
 
-@pytest.mark.parametrize("place", DOCKER, indirect=True)
-def test_docker_formats_identify_an_image_by_its_config_and_reject_an_index(place: Place) -> None:
+@pytest.mark.parametrize("target", DOCKER, indirect=True)
+def test_docker_formats_identify_an_image_by_its_config_and_reject_an_index(target: StoreUnderTest) -> None:
     made, other = image([layer({"a": b"1"})]), image([layer({"a": b"2"})])
 
     async def scenario() -> None:
-        async with place.opened() as (_, repository):
+        async with target.opened() as (_, repository):
             assert not await holds(repository, "1", made)
             await store_image(repository, made, "1")
-        async with place.opened() as (_, repository):
+        async with target.opened() as (_, repository):
             assert await holds(repository, "1", made)
             assert not await holds(repository, "1", other)
             assert not await holds(repository, "2", made)
@@ -237,8 +237,8 @@ def test_docker_formats_identify_an_image_by_its_config_and_reject_an_index(plac
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("place", DOCKER, indirect=True)
-def test_a_layer_that_does_not_match_the_config_is_rejected(place: Place) -> None:
+@pytest.mark.parametrize("target", DOCKER, indirect=True)
+def test_a_layer_that_does_not_match_the_config_is_rejected(target: StoreUnderTest) -> None:
     made = image([layer({"a": b"said"})])
     document = json.loads(made.raw)
     other = layer({"a": b"given"})
@@ -249,30 +249,30 @@ def test_a_layer_that_does_not_match_the_config_is_rejected(place: Place) -> Non
     )
 
     async def scenario() -> None:
-        async with place.opened() as (_, repository):
+        async with target.opened() as (_, repository):
             with pytest.raises(IntegrityError):
                 await store_image(repository, lying, "1")
-        async with place.opened() as (_, repository):
+        async with target.opened() as (_, repository):
             assert await repository.resolve(Tag("1")) is None
 
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("place", DOCKER, indirect=True)
-def test_deleting_a_tag_in_docker_formats_keeps_the_others(place: Place) -> None:
+@pytest.mark.parametrize("target", DOCKER, indirect=True)
+def test_deleting_a_tag_in_docker_formats_keeps_the_others(target: StoreUnderTest) -> None:
     made = image([layer({"a": b"tags"})])
 
     async def scenario() -> None:
-        async with place.opened() as (_, repository):
+        async with target.opened() as (_, repository):
             await store_image(repository, made, "one")
             await repository.tag(parsed(made), Tag("two"))
-        async with place.opened() as (_, repository):
+        async with target.opened() as (_, repository):
             await repository.delete(Tag("one"))
-        async with place.opened() as (store, repository):
+        async with target.opened() as (store, repository):
             assert [tag async for tag in repository.tags()] == ["two"]
             with pytest.raises(ContentNotFound):
                 await repository.delete(Tag("one"))
-            assert place.repository in [name async for name in store.repositories()]
+            assert target.repository in [name async for name in store.repositories()]
             assert await content(repository, "two") == expected(made)
 
     asyncio.run(scenario())

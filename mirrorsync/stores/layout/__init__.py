@@ -1,6 +1,6 @@
 """OCI image layouts: directories, and archives of them. The face of the package."""
 
 from mirrorsync.stores.layout.archive import LayoutArchive
-from mirrorsync.stores.layout.store import LayoutPlaceStore, LayoutStore
+from mirrorsync.stores.layout.store import LayoutDirectoryStore, LayoutStore
 
-__all__ = ["LayoutArchive", "LayoutPlaceStore", "LayoutStore"]
+__all__ = ["LayoutArchive", "LayoutDirectoryStore", "LayoutStore"]

@@ -17,8 +17,8 @@ from mirrorsync.files.tar.writer import ArchiveLock, ArchiveWriter
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Where
+from mirrorsync.stores.layout.backend import NOTHING, Dropped, Written
 from mirrorsync.stores.layout.files import INDEX_FILE, LAYOUT_CONTENT, LAYOUT_FILE, MAX_SMALL_FILE, check_version
-from mirrorsync.stores.layout.places import NOTHING, Dropped, Written
 
 _BLOBS: Final = "blobs"
 # Image spec 1.1, image-layout.md and descriptor.md ("Digests"). docker save (25 and newer) adds its own manifest.json
@@ -31,7 +31,7 @@ OCI_ARCHIVE: Final = Grammar(
 
 
 class LayoutArchive:
-    """The archive of a layout, by its path: a LayoutPlace that is written as a whole.
+    """The archive of a layout, by its path: a LayoutBackend that is written as a whole.
 
     path: absolute. temporary: a directory for content that cannot be read in place.
     """
@@ -41,7 +41,7 @@ class LayoutArchive:
     def __init__(self, path: Path, temporary: Path) -> None:
         self.path = path
         self.address = f"oci-archive:{path}"
-        self.index_place = f"{INDEX_FILE} of {path}"
+        self.index_path = f"{INDEX_FILE} of {path}"
         self._archive = ArchiveFile(path, OCI_ARCHIVE, temporary)
         self._lock: ArchiveLock | None = None
         self._writer: ArchiveWriter | None = None

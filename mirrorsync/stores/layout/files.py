@@ -32,7 +32,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Where
 from mirrorsync.stores.layout.anchor import Anchor
-from mirrorsync.stores.layout.places import NOTHING, Dropped, IndexChanged, Written
+from mirrorsync.stores.layout.backend import NOTHING, Dropped, IndexChanged, Written
 
 LAYOUT_FILE: Final = "oci-layout"
 INDEX_FILE: Final = "index.json"
@@ -43,23 +43,23 @@ _INCOMING: Final = ".incoming"
 MAX_SMALL_FILE: Final = 256 * 1024 * 1024  # index.json of 100,000 tags has 40 MiB
 
 
-def check_version(raw: bytes, place: str) -> None:
-    """Check the content of an oci-layout file. place: the layout's path, for messages. Raises: StorageError."""
+def check_version(raw: bytes, path: str) -> None:
+    """Check the content of an oci-layout file. path: of the layout, for messages. Raises: StorageError."""
     try:
         version = json.loads(raw)["imageLayoutVersion"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise StorageError(
-            f"{place} is not an OCI layout: its {LAYOUT_FILE} file is damaged",
+            f"{path} is not an OCI layout: its {LAYOUT_FILE} file is damaged",
             remedy=f'write {{"imageLayoutVersion": "{LAYOUT_VERSION}"}} into it, or name a new directory',
         ) from error
     if version != LAYOUT_VERSION:
         raise StorageError(
-            f"{place} is an OCI layout of an unsupported version (not {LAYOUT_VERSION})", remedy="name a new directory"
+            f"{path} is an OCI layout of an unsupported version (not {LAYOUT_VERSION})", remedy="name a new directory"
         )
 
 
 class LayoutFiles:
-    """The directory of a layout, by its path: a LayoutPlace whose content is in files of its own."""
+    """The directory of a layout, by its path: a LayoutBackend with a file for each blob."""
 
     # index.json is written at the end of a run, and this often in between: a killed run then keeps most of its tags.
     flush_seconds = 10.0
@@ -67,7 +67,7 @@ class LayoutFiles:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.address = f"oci:{root}"
-        self.index_place = str(root / INDEX_FILE)
+        self.index_path = str(root / INDEX_FILE)
         self._new_directories: set[Path] = set()
         self._lock: FileLock | None = None
         self._anchor: Anchor | None = None  # from the moment that there is a layout
@@ -97,17 +97,17 @@ class LayoutFiles:
         try:
             raw = self._read_small(LAYOUT_FILE)
         except FileNotFoundError:
-            self._refuse_foreign()
+            self._reject_foreign()
             return False
         except NotADirectoryError as error:
             raise StorageError(f"{self.root} is not a directory", remedy="name a new or an empty directory") from error
         except OSError as error:
             raise storage_error(error, f"reading {self.root / LAYOUT_FILE}") from error
         check_version(raw, str(self.root))
-        self._hold()
+        self._open_anchor()
         return True
 
-    def _hold(self) -> None:
+    def _open_anchor(self) -> None:
         if self._anchor is None:
             with translated(f"opening {self.root}"):
                 self._anchor = Anchor(self.root)
@@ -130,7 +130,7 @@ class LayoutFiles:
             self.check()
             raise
 
-    def _refuse_foreign(self) -> None:
+    def _reject_foreign(self) -> None:
         with translated(f"reading {self.root}"), suppress(FileNotFoundError), os.scandir(self.root) as entries:
             foreign = any(entry.name not in ("lost+found", _INCOMING) for entry in entries)
             # Another run may have made it a layout since; its first file comes before all others.
@@ -147,8 +147,8 @@ class LayoutFiles:
                 self.check()
                 return
             if not self.exists():
-                self._found()
-                self._hold()
+                self._create()
+                self._open_anchor()
             lock = FileLock(self.root / LAYOUT_FILE, str(self.root))
             try:
                 self.check()
@@ -158,7 +158,7 @@ class LayoutFiles:
                 raise
             self._lock = lock
 
-    def _found(self) -> None:
+    def _create(self) -> None:
         """Create the directory with its oci-layout file, if it is not a layout yet, so that it can be locked.
 
         The rest is created under the lock, so that a run that is killed at any moment leaves a valid layout for the
@@ -168,7 +168,7 @@ class LayoutFiles:
             make_directory(self.root)
             if not (self.root / LAYOUT_FILE).exists():
                 self.incoming.mkdir(exist_ok=True)
-                self._place(LAYOUT_FILE, LAYOUT_CONTENT, _keep_first)
+                self._publish(LAYOUT_FILE, LAYOUT_CONTENT, _keep_first)
 
     def _complete(self) -> None:
         """Create what a layout needs, and remove incomplete files of a killed run. Only the holder of the lock may."""
@@ -181,9 +181,9 @@ class LayoutFiles:
             # A killed run may have stored blobs whose names are not durable yet; they are not stored again.
             self._new_directories.update(self.blobs.iterdir())
             if not (self.root / INDEX_FILE).exists():
-                self._refuse_lost_index()
+                self._reject_lost_index()
                 empty = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}
-                self._place(INDEX_FILE, json.dumps(empty).encode())
+                self._publish(INDEX_FILE, json.dumps(empty).encode())
             sync_directory(self.root)
 
     def holds(self, content: Descriptor) -> bool:
@@ -245,14 +245,14 @@ class LayoutFiles:
         try:
             data = self._read_small(INDEX_FILE)
         except FileNotFoundError:
-            self._refuse_lost_index()
+            self._reject_lost_index()
             return None
         except OSError as error:
             raise storage_error(error, f"reading {self.root / INDEX_FILE}") from error
         self._index_seen = True
         return data
 
-    def _refuse_lost_index(self) -> None:
+    def _reject_lost_index(self) -> None:
         if self._index_seen or self._lock is not None:
             raise StoreChanged(
                 f"{INDEX_FILE} was removed while the layout was in use",
@@ -268,9 +268,9 @@ class LayoutFiles:
         """Replace index.json, after all content that it names is durable. Raises: IndexChanged."""
         with self._writing():
             self._sync()
-            path = grow_file(self.incoming, [data], f"writing {self.index_place}")
+            path = grow_file(self.incoming, [data], f"writing {self.index_path}")
             try:
-                with translated(f"writing {self.index_place}"):
+                with translated(f"writing {self.index_path}"):
                     return Written(self._replace_index(path, based_on))
             except BaseException:
                 discard_file(path)
@@ -315,7 +315,7 @@ class LayoutFiles:
             raise StorageError(f"{self.root / name} exceeds the limit of {MAX_SMALL_FILE} bytes")
         return data
 
-    def _place(self, name: str, data: bytes, move: Callable[[Path, Path], object] = Path.rename) -> None:
+    def _publish(self, name: str, data: bytes, move: Callable[[Path, Path], object] = Path.rename) -> None:
         """Write a file of the layout itself, durably, and publish it when it is complete."""
         path = grow_file(self.incoming, [data], f"writing {self.root / name}")
         try:

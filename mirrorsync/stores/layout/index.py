@@ -38,15 +38,15 @@ class Index:
     others: list[Mapping[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def load(cls, raw: bytes, place: str) -> Index:
-        """Read index.json. place: its path, for messages. Raises: StorageError if it is not an image index."""
+    def load(cls, raw: bytes, path: str) -> Index:
+        """Read index.json. path: of the file, for messages. Raises: StorageError if it is not an image index."""
         try:
             document = json.loads(raw)
         except (ValueError, RecursionError) as error:
-            raise StorageError(f"{place} is not JSON", remedy="restore it, or mirror into a new directory") from error
+            raise StorageError(f"{path} is not JSON", remedy="restore it, or mirror into a new directory") from error
         entries = document.get("manifests") if isinstance(document, dict) else None
         if not isinstance(entries, list) or document.get("mediaType", media_types.OCI_INDEX) != media_types.OCI_INDEX:
-            raise StorageError(f"{place} is not an image index", remedy="restore it, or mirror into a new directory")
+            raise StorageError(f"{path} is not an image index", remedy="restore it, or mirror into a new directory")
         index = cls(head={key: value for key, value in document.items() if key != "manifests"})
         for entry in entries:
             name = _name(entry)

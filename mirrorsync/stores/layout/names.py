@@ -13,10 +13,10 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import Tag
+from mirrorsync.stores.layout.backend import LayoutBackend
 from mirrorsync.stores.layout.index import Index, Name
-from mirrorsync.stores.layout.ours import Ours
-from mirrorsync.stores.layout.places import LayoutPlace
-from mirrorsync.stores.layout.reach import reachable, read_manifest
+from mirrorsync.stores.layout.own_changes import OwnChanges
+from mirrorsync.stores.layout.reachable import reachable, read_manifest
 
 _NAMES_SHOWN = 10
 # How often reading a damaged index.json is retried, and after how long: other tools truncate it and then write it.
@@ -42,10 +42,10 @@ class LayoutNames:
     another tool removes ours (skopeo writes back what it read when its copy began), `notice` is called.
     """
 
-    def __init__(self, files: LayoutPlace, notice: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, files: LayoutBackend, notice: Callable[[str], None] = lambda _: None) -> None:
         self._files = files
         self._notice = notice
-        self._ours = Ours()
+        self._own = OwnChanges()
         self._index = Index()
         self._signature: Hashable | None = None
         self._damaged: Hashable | None = None  # the signature of an index.json that could not be read
@@ -60,7 +60,7 @@ class LayoutNames:
         """Return the index with our changes, read again if another program wrote it. Raises: StorageError."""
         signature = self._files.index_signature()
         if signature != self._signature:
-            self._take_up(self._read(signature) if self._files.exists() else Index())
+            self._merge(self._read(signature) if self._files.exists() else Index())
             self._signature = signature
         elif signature is None:
             self._files.exists()  # rejects a directory with other content
@@ -77,13 +77,13 @@ class LayoutNames:
 
     def _read_once(self) -> Index:
         raw = self._files.read_index()
-        return Index.load(raw, self._files.index_place) if raw is not None else Index()
+        return Index.load(raw, self._files.index_path) if raw is not None else Index()
 
-    def _take_up(self, index: Index) -> None:
+    def _merge(self, index: Index) -> None:
         """Apply our changes to an index that another program wrote."""
-        laid = self._ours.lay_over(index, self._changes)
-        self._changes.update(laid.again)
-        for message in laid.messages:
+        merge = self._own.merge(index, self._changes)
+        self._changes.update(merge.again)
+        for message in merge.messages:
             self._notice(message)
         for name, content in self._changes.items():
             _apply(index, name, content)
@@ -97,7 +97,7 @@ class LayoutNames:
 
         Its entries have to be written again, since no file has them any more.
         """
-        self._take_up(Index.load(raw, self._files.index_place))
+        self._merge(Index.load(raw, self._files.index_path))
         self._signature = signature
         self._unwritten = True
 
@@ -118,7 +118,7 @@ class LayoutNames:
         index = self.current()
         return index.repositories.keys() | ({""} if any(index.unnamed()) else set())
 
-    def the_only_one(self) -> Descriptor | None:
+    def only_image(self) -> Descriptor | None:
         """Return the only image, whatever its name, None if there is no image.
 
         Images without a tag count only if there are no others, and referrers do not count. Raises: UsageError if there
@@ -235,7 +235,7 @@ class LayoutNames:
 
     def _change(self, name: Name, content: Descriptor | None) -> None:
         index = self.current()
-        self._ours.change(name, index.get(name), content)
+        self._own.change(name, index.get(name), content)
         _apply(index, name, content)
         self._changes[name] = content
 

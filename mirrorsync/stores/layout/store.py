@@ -20,25 +20,25 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import THE_ONLY_ONE, Ref, Tag
+from mirrorsync.stores.layout.backend import NOTHING, Dropped, IndexChanged, LayoutBackend
 from mirrorsync.stores.layout.files import LayoutFiles
 from mirrorsync.stores.layout.names import LayoutNames
-from mirrorsync.stores.layout.places import NOTHING, Dropped, IndexChanged, LayoutPlace
 from mirrorsync.stores.located import located_at
 
 _ATTEMPTS = 100  # to replace an index.json that other programs write, too
 
 
-class LayoutPlaceStore:
+class LayoutStore:
     """A layout as a store, in a directory or an archive.
 
-    The layout need not exist, and nothing is written, until content is stored; then it is created and locked. clock:
+    Nothing is written until content is stored; then the layout is created if it does not exist, and locked. clock:
     monotonic seconds. observer: gets a notice if other programs write the same names.
     """
 
     shares_blobs = True
 
     def __init__(
-        self, files: LayoutPlace, *, clock: Callable[[], float] = time.monotonic, observer: Observer = ignore
+        self, files: LayoutBackend, *, clock: Callable[[], float] = time.monotonic, observer: Observer = ignore
     ) -> None:
         self.address = files.address
         self.files = files
@@ -121,7 +121,7 @@ class LayoutPlaceStore:
             needed = await asyncio.to_thread(self.names.reachable)
             return dropped.plus(await asyncio.to_thread(self.files.drop, needed))
 
-    async def flush_now_and_then(self) -> None:
+    async def flush_if_due(self) -> None:
         """Flush if the last flush is long enough ago."""
         if self._clock() - self._flushed_at >= self.files.flush_seconds:
             self._flushed_at = self._clock()
@@ -140,7 +140,7 @@ class LayoutPlaceStore:
         return located_at(self.address, repository, ref)
 
 
-class LayoutStore(LayoutPlaceStore):
+class LayoutDirectoryStore(LayoutStore):
     """An `oci:` directory as a store. directory: absolute."""
 
     def __init__(
@@ -157,7 +157,7 @@ class LayoutStore(LayoutPlaceStore):
 class LayoutRepository:
     """One repository of a layout: the entries of index.json whose name begins with its name."""
 
-    def __init__(self, store: LayoutPlaceStore, name: str) -> None:
+    def __init__(self, store: LayoutStore, name: str) -> None:
         self.name = name
         self._store = store
         self._files = store.files
@@ -174,7 +174,7 @@ class LayoutRepository:
                 return self._names.tagged(self.name, ref)
             if isinstance(ref, Digest):
                 return self._names.member(self.name, ref)
-            return self._names.the_only_one() if ref == THE_ONLY_ONE and not self.name else None
+            return self._names.only_image() if ref == THE_ONLY_ONE and not self.name else None
 
     async def tags(self) -> AsyncIterator[Tag]:
         """Yield every tag, sorted. Raises: RepositoryNotFound."""
@@ -254,14 +254,14 @@ class LayoutRepository:
         await self._store_manifest(manifest)
         with self._store.located(self.name):
             self._names.add(self.name, manifest)
-        await self._store.flush_now_and_then()
+        await self._store.flush_if_due()
 
     async def tag(self, manifest: Manifest, tag: Tag) -> None:
         """Store a manifest and set `tag` to it; other programs see it after the next flush."""
         await self._store_manifest(manifest)
         with self._store.located(self.name, tag):
             self._names.set_tag(self.name, tag, manifest)
-        await self._store.flush_now_and_then()
+        await self._store.flush_if_due()
 
     async def _store_manifest(self, manifest: Manifest) -> None:
         if self._files.holds(manifest.descriptor):
@@ -278,7 +278,7 @@ class LayoutRepository:
                 self._delete_manifest(ref)
             elif not self._names.remove_tag(self.name, ref):
                 raise ContentNotFound("the layout has no such tag")
-        await self._store.flush_now_and_then()
+        await self._store.flush_if_due()
 
     def _delete_manifest(self, digest: Digest) -> None:
         if self._names.remove_digest(self.name, digest):
@@ -291,7 +291,7 @@ class LayoutRepository:
 class LayoutDirectoryRepository(LayoutRepository):
     """One repository of a layout directory, whose blobs are files of their own (BlobFiles)."""
 
-    def __init__(self, store: LayoutStore, name: str) -> None:
+    def __init__(self, store: LayoutDirectoryStore, name: str) -> None:
         super().__init__(store, name)
         self._directory = store.files
 

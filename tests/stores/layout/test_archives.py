@@ -23,7 +23,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import THE_ONLY_ONE, Tag, parse_ref
 from mirrorsync.stores.base import BlobFiles
 from mirrorsync.stores.layout.archive import LayoutArchive
-from mirrorsync.stores.layout.store import LayoutPlaceStore, LayoutRepository
+from mirrorsync.stores.layout.store import LayoutRepository, LayoutStore
 from tests.cli.tools import Podman, skopeo_digest
 from tests.parts.images import BUSYBOX, Image, image, index, layer, multi_platform, noise, write_layout
 from tests.parts.mirrorsync import Mirrorsync
@@ -35,11 +35,11 @@ ONE = image([layer({"etc/one": b"1"})])
 TWO = image([layer({"etc/two": b"2"}), layer({"etc/one": b"1"})])
 
 
-def opened(path: Path) -> LayoutPlaceStore:
-    return LayoutPlaceStore(LayoutArchive(path, path.parent))
+def opened(path: Path) -> LayoutStore:
+    return LayoutStore(LayoutArchive(path, path.parent))
 
 
-def within(path: Path, scenario: Callable[[LayoutPlaceStore], Awaitable[None]]) -> None:
+def within(path: Path, scenario: Callable[[LayoutStore], Awaitable[None]]) -> None:
     async def work() -> None:
         store = opened(path)
         try:
@@ -53,7 +53,7 @@ def within(path: Path, scenario: Callable[[LayoutPlaceStore], Awaitable[None]]) 
 def written(path: Path, images: Mapping[str, Image]) -> None:
     """Write images into an archive with our store, in one run."""
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         for name, made in images.items():
             repository, _, tag = name.rpartition(":")
             await store_image(store.repository(repository), made, tag)
@@ -131,7 +131,7 @@ def test_archives_of_skopeo_and_podman_are_read(tmp_path: Path, name: str) -> No
     run("skopeo", "copy", "-q", "--all", f"oci:{tmp_path}/seed:app:1", there)
     repository, _, tag = name.rpartition(":")
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         assert [one async for one in store.repositories()] == [repository]
         assert await store.repository("").resolve(THE_ONLY_ONE) == parsed(made).descriptor
         if tag:
@@ -149,7 +149,7 @@ def test_an_archive_of_podman_save_is_read(tmp_path: Path) -> None:
         podman("tag", pulled, "localhost:5000/team/app:1")
         podman("save", "--quiet", "--format", "oci-archive", "-o", f"{tmp_path}/a.tar", "localhost:5000/team/app:1")
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         repository = store.repository("")
         found = await repository.resolve(THE_ONLY_ONE)
         assert found is not None
@@ -167,7 +167,7 @@ def test_an_archive_of_docker_save_is_read_and_its_own_files_are_ignored(tmp_pat
     packed(files, tmp_path / "plain.tar")
     (tmp_path / "a.tar").write_bytes(gzip.compress((tmp_path / "plain.tar").read_bytes()))
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         assert await store.repository("docker.io/library/app").resolve(Tag("1")) == parsed(ONE).descriptor
         assert await whole(store.repository("docker.io/library/app"), ONE)
 
@@ -195,7 +195,7 @@ def test_a_run_that_changes_nothing_writes_nothing(tmp_path: Path) -> None:
     written(path, {"app:1": ONE})
     before = path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         assert await store.repository("app").resolve(Tag("1")) is not None
         store.lock()
         await store.flush()
@@ -207,7 +207,7 @@ def test_a_run_that_changes_nothing_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_content_of_a_failed_image_is_not_in_the_archive(tmp_path: Path) -> None:
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         repository = store.repository("app")
         await repository.write(described(b"alone"), b"alone")
         with pytest.raises(IntegrityError):
@@ -221,7 +221,7 @@ def test_content_of_a_failed_image_is_not_in_the_archive(tmp_path: Path) -> None
 def test_a_run_writes_the_archive_once_however_long_it_takes(tmp_path: Path) -> None:
     async def scenario() -> None:
         now = 0.0
-        store = LayoutPlaceStore(LayoutArchive(tmp_path / "a.tar", tmp_path), clock=lambda: now)
+        store = LayoutStore(LayoutArchive(tmp_path / "a.tar", tmp_path), clock=lambda: now)
         for number in range(3):
             await store_image(store.repository("app"), ONE, f"v{number}")
             now += 3600
@@ -235,7 +235,7 @@ def test_a_run_writes_the_archive_once_however_long_it_takes(tmp_path: Path) -> 
 def test_a_flush_publishes_the_archive_and_writing_can_go_on(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         repository = store.repository("app")
         await store_image(repository, ONE, "1")
         await store.flush()
@@ -258,7 +258,7 @@ def test_an_archive_that_is_replaced_during_a_run_is_merged(tmp_path: Path) -> N
     path = tmp_path / "a.tar"
     written(path, {"app:1": ONE})
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         await store_image(store.repository("app"), TWO, "2")
         packed(layout({"theirs:1": OLD}, tmp_path / "seed"), tmp_path / "theirs.tar").rename(path)
         assert await store.repository("theirs").resolve(Tag("1")) == parsed(OLD).descriptor
@@ -272,7 +272,7 @@ def test_many_threads_can_write_blobs(tmp_path: Path) -> None:
     parts = [noise(f"part {number}", 200_000 + number) for number in range(20)]
     made = image(parts)
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         repository = store.repository("app")
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda data: repository.put(described(data), [data[:70_000], data[70_000:]]), parts * 2))
@@ -291,7 +291,7 @@ def test_a_damaged_blob_is_reported_and_written_again(tmp_path: Path) -> None:
     files[f"blobs/{digest.replace(':', '/')}"] = data[:-1] + b"!"
     path = packed(files, tmp_path / "a.tar")
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         with pytest.raises(IntegrityError) as caught:
             await store.repository("app").read(described(data))
         assert caught.value.store == f"oci-archive:{path}"
@@ -333,7 +333,7 @@ def test_an_invalid_archive_is_reported_and_left_unchanged(tmp_path: Path, wrong
     path = packed(files, tmp_path / "place/a.tar")
     before = path.read_bytes()
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         with pytest.raises(kind, match=message) as caught:
             await store.repository("app").resolve(Tag("1"))
         assert caught.value.store == f"oci-archive:{path}"
@@ -355,7 +355,7 @@ def test_a_full_disk_is_reported_and_the_old_archive_is_kept(tmp_path: Path) -> 
     large = image([noise("large", 400_000), noise("larger", 2_000_000)])
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
         with pytest.raises(StorageError, match="exceed the size limit") as caught:
             await store_image(store.repository("app"), large, "2")

@@ -14,7 +14,7 @@ import pytest
 
 from mirrorsync.errors import StorageError
 from mirrorsync.oci.ref import Tag
-from mirrorsync.stores.layout.store import LayoutStore
+from mirrorsync.stores.layout.store import LayoutDirectoryStore
 from tests.parts.images import Image, image, layer, noise, write_layout
 from tests.parts.mirrorsync import COMMAND, Done, Mirrorsync
 from tests.stores.layout.parts import holds, names_of, parsed, wrong_files
@@ -133,11 +133,11 @@ def test_a_path_that_is_not_a_layout_is_rejected_and_left_unchanged(tmp_path: Pa
     before = files_of(target) or target.is_file()
 
     async def read() -> None:
-        async for _ in LayoutStore(target).repositories():
+        async for _ in LayoutDirectoryStore(target).repositories():
             pass
 
     async def write() -> None:
-        store = LayoutStore(target)
+        store = LayoutDirectoryStore(target)
         store.lock()  # rejects a path that is not a layout
         await store.repository("app").tag(parsed(MADE), Tag("1"))
 

@@ -12,7 +12,7 @@ import pytest
 from mirrorsync.errors import ContentNotFound
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
-from mirrorsync.stores.layout.store import LayoutStore
+from mirrorsync.stores.layout.store import LayoutDirectoryStore
 from tests.parts.images import OCI_MANIFEST, digest, image, index, layer, multi_platform, write_layout
 from tests.stores.layout.parts import REF_NAME, holds, index_of, names_of, parsed, store_image
 
@@ -58,7 +58,7 @@ def test_index_json_is_written_periodically_and_not_for_each_tag(tmp_path: Path)
     time = Time()
 
     async def scenario() -> None:
-        store = LayoutStore(tmp_path, clock=time)
+        store = LayoutDirectoryStore(tmp_path, clock=time)
         repository = store.repository("app")
         await store_image(repository, MADE)
         empty = version(tmp_path)
@@ -87,7 +87,7 @@ def test_index_json_is_written_periodically_and_not_for_each_tag(tmp_path: Path)
 
 def test_a_tag_is_visible_to_its_own_run_before_the_flush(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store = LayoutStore(tmp_path, clock=Time())
+        store = LayoutDirectoryStore(tmp_path, clock=Time())
         repository = store.repository("app")
         await store_image(repository, MADE, "1")
         assert names_of(tmp_path) == {}
@@ -108,7 +108,7 @@ def test_entries_of_other_tools_are_kept_unchanged(tmp_path: Path) -> None:
     (tmp_path / "index.json").write_text(json.dumps(before))
 
     async def scenario() -> None:
-        store = LayoutStore(tmp_path)
+        store = LayoutDirectoryStore(tmp_path)
         await store_image(store.repository("app"), multi_platform("new"), "2")
         await store.repository("app").delete(Tag("1"))
         await store.close()
@@ -128,7 +128,7 @@ def test_entries_that_other_tools_write_during_a_run_are_kept(tmp_path: Path) ->
     theirs = {**MADE.descriptor, "annotations": {REF_NAME: "theirs/app:9"}}
 
     async def scenario() -> None:
-        store = LayoutStore(tmp_path, clock=Time())
+        store = LayoutDirectoryStore(tmp_path, clock=Time())
         ours = store.repository("ours/app")
         await store_image(ours, MADE, "1")
         await store.flush()
@@ -148,7 +148,7 @@ def test_entries_that_other_tools_write_during_a_run_are_kept(tmp_path: Path) ->
 
 def test_equal_content_gives_equal_bytes_in_any_order(tmp_path: Path) -> None:
     async def fill(directory: Path, tags: list[str]) -> None:
-        store = LayoutStore(directory)
+        store = LayoutDirectoryStore(directory)
         for tag in tags:
             await store_image(store.repository(f"app/{tag}"), MADE, tag)
         await store.close()
@@ -162,7 +162,7 @@ def test_a_moved_tag_leaves_the_old_image_under_its_digest(tmp_path: Path) -> No
     old, new = multi_platform("app", "old"), multi_platform("app", "new")
 
     async def move(made: Any) -> None:
-        store = LayoutStore(tmp_path)
+        store = LayoutDirectoryStore(tmp_path)
         await store_image(store.repository("app"), made, "latest")
         await store.close()
 
@@ -178,7 +178,7 @@ def test_children_of_an_index_get_no_entry_of_their_own(tmp_path: Path) -> None:
     made = index([multi_platform("inner"), MADE])
 
     async def scenario() -> None:
-        store = LayoutStore(tmp_path)
+        store = LayoutDirectoryStore(tmp_path)
         repository = store.repository("app")
         await store_image(repository, made.children[0])
         await store.flush()

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mirrorsync.errors import Locked
-from mirrorsync.stores.layout.store import LayoutStore
+from mirrorsync.stores.layout.store import LayoutDirectoryStore
 from tests.parts.images import image, layer, write_layout
 from tests.parts.mirrorsync import Mirrorsync
 from tests.stores.layout.parts import described, files_at_rest, holds
@@ -26,8 +26,8 @@ PROCESSES, ROUNDS = 4, 30
 HOLD = """
 import sys
 from pathlib import Path
-from mirrorsync.stores.layout.store import LayoutStore
-store = LayoutStore(Path(sys.argv[1]))
+from mirrorsync.stores.layout.store import LayoutDirectoryStore
+store = LayoutDirectoryStore(Path(sys.argv[1]))
 store.lock()
 store.files.incoming.joinpath("half").write_bytes(b"half a blob")
 print("held", flush=True)
@@ -70,7 +70,7 @@ def test_a_second_writer_gets_an_error_and_changes_nothing(mirrorsync: Mirrorsyn
 
 def _race(base: Path, barrier: Barrier, won: multiprocessing.SimpleQueue[int]) -> None:
     for number in range(ROUNDS):
-        store = LayoutStore(base / str(number))
+        store = LayoutDirectoryStore(base / str(number))
         barrier.wait()
         try:
             store.lock()
@@ -101,7 +101,7 @@ def test_of_many_runs_that_create_a_layout_at_once_one_gets_the_lock(tmp_path: P
 def test_threads_of_one_run_do_not_lock_each_other_out(tmp_path: Path) -> None:
     count = 16
     for number in range(10):
-        store = LayoutStore(tmp_path / str(number))
+        store = LayoutDirectoryStore(tmp_path / str(number))
         repository = store.repository("app")
         barrier = threading.Barrier(count)
 
@@ -116,7 +116,7 @@ def test_threads_of_one_run_do_not_lock_each_other_out(tmp_path: Path) -> None:
 
 
 def test_two_stores_of_one_process_lock_each_other_out_too(tmp_path: Path) -> None:
-    first, second = LayoutStore(tmp_path / "layout"), LayoutStore(tmp_path / "layout")
+    first, second = LayoutDirectoryStore(tmp_path / "layout"), LayoutDirectoryStore(tmp_path / "layout")
     first.lock()
     first.lock()  # twice is once
     with pytest.raises(Locked) as caught:

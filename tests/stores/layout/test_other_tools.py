@@ -11,7 +11,7 @@ import pytest
 from mirrorsync.errors import ContentNotFound, MirrorsyncError
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
-from mirrorsync.stores.layout.store import LayoutStore
+from mirrorsync.stores.layout.store import LayoutDirectoryStore
 from tests.cli.tools import Podman, skopeo_digest
 from tests.parts.images import BUSYBOX, Image, multi_platform, write_layout
 from tests.parts.mirrorsync import Mirrorsync, Serve, plain
@@ -26,7 +26,7 @@ def written(layout: Path, images: dict[str, Image]) -> None:
     """Write a layout with our store."""
 
     async def work() -> None:
-        store = LayoutStore(layout)
+        store = LayoutDirectoryStore(layout)
         for name, made in images.items():
             repository, _, tag = name.rpartition(":")
             await store_image(store.repository(repository), made, tag)
@@ -126,7 +126,7 @@ def test_a_blob_that_is_not_a_regular_file_is_not_read(tmp_path: Path, target: s
         run("mkfifo", path)
 
     async def scenario() -> None:
-        repository = LayoutStore(tmp_path / "layout").repository("app")
+        repository = LayoutDirectoryStore(tmp_path / "layout").repository("app")
         blob = described(data)
         assert not await repository.has(blob)
         assert await repository.blob(blob.digest) is None
@@ -145,7 +145,7 @@ def test_a_link_under_a_digest_is_replaced_and_not_followed_when_the_blob_is_sto
     victim.write_bytes(b"precious")
 
     async def scenario() -> None:
-        store = LayoutStore(tmp_path / "layout")
+        store = LayoutDirectoryStore(tmp_path / "layout")
         store.lock()
         path = blob_file(tmp_path / "layout", described(data).digest)
         path.symlink_to(victim)
@@ -164,7 +164,7 @@ def test_a_tag_without_its_manifest_counts_as_missing(tmp_path: Path) -> None:
     blob_file(tmp_path / "layout", made.digest).unlink()
 
     async def scenario() -> None:
-        repository = LayoutStore(tmp_path / "layout").repository("app")
+        repository = LayoutDirectoryStore(tmp_path / "layout").repository("app")
         assert await repository.resolve(Tag("1")) is None
         assert await repository.resolve(Digest(made.digest)) is None
         with pytest.raises(ContentNotFound):

@@ -15,7 +15,7 @@ import pytest
 
 from mirrorsync.events import Event, Noticed
 from mirrorsync.oci.ref import Tag
-from mirrorsync.stores.layout.store import LayoutStore
+from mirrorsync.stores.layout.store import LayoutDirectoryStore
 from tests.parts.images import Image, multi_platform, write_layout
 from tests.parts.mirrorsync import Mirrorsync, Serve, plain
 from tests.parts.processes import run
@@ -136,7 +136,7 @@ class Scene:
     def __init__(self, layout: Path) -> None:
         self.layout = layout
         self.recorded: list[Event] = []
-        self.store = LayoutStore(layout, observer=self.recorded.append)
+        self.store = LayoutDirectoryStore(layout, observer=self.recorded.append)
         self.repository = self.store.repository("app")
 
     async def tag(self, made: Image, tag: str) -> None:

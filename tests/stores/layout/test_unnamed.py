@@ -15,7 +15,7 @@ from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError, 
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import THE_ONLY_ONE, Tag
 from mirrorsync.stores.layout.archive import LayoutArchive
-from mirrorsync.stores.layout.store import LayoutPlaceStore, LayoutStore
+from mirrorsync.stores.layout.store import LayoutDirectoryStore, LayoutStore
 from tests.parts.images import Image, artifact, digest, image, index, layer, noise, write_layout
 from tests.parts.processes import run
 from tests.stores.layout.parts import REF_NAME, parsed, store_image
@@ -26,7 +26,7 @@ THREE = image([layer({"etc/three": b"3"})])
 BOTH = index([ONE, TWO])
 
 
-class Place:
+class LayoutUnderTest:
     """A layout of one kind, created from entries and files, and read without our code."""
 
     def __init__(self, kind: str, directory: Path) -> None:
@@ -34,9 +34,11 @@ class Place:
         self.directory = directory
         self.path = directory / ("layout" if kind == "oci" else "a.tar")
 
-    def opened(self) -> LayoutPlaceStore:
+    def opened(self) -> LayoutStore:
         return (
-            LayoutStore(self.path) if self.kind == "oci" else LayoutPlaceStore(LayoutArchive(self.path, self.directory))
+            LayoutDirectoryStore(self.path)
+            if self.kind == "oci"
+            else LayoutStore(LayoutArchive(self.path, self.directory))
         )
 
     def make(self, entries: list[Any], images: list[Image], blobs: Mapping[str, bytes] | None = None) -> None:
@@ -62,7 +64,7 @@ class Place:
         with tarfile.open(self.path) as tar:
             return {f"sha256:{Path(one.name).name}" for one in tar if one.isfile() and one.name.startswith("blobs/")}
 
-    def within(self, scenario: Callable[[LayoutPlaceStore], Awaitable[None]]) -> None:
+    def within(self, scenario: Callable[[LayoutStore], Awaitable[None]]) -> None:
         async def work() -> None:
             store = self.opened()
             try:
@@ -74,8 +76,8 @@ class Place:
 
 
 @pytest.fixture(params=["oci", "oci-archive"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return Place(request.param, tmp_path)
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> LayoutUnderTest:
+    return LayoutUnderTest(request.param, tmp_path)
 
 
 def entry(made: Image, name: str | None = None, **members: Any) -> dict[str, Any]:
@@ -91,10 +93,10 @@ FOREIGN = "localhost:5000/Team/app:1"
 
 
 @pytest.mark.parametrize("name", [None, FOREIGN, "a b", "app:1@" + ONE.digest])
-def test_the_only_image_is_read_without_a_name_and_by_digest(place: Place, name: str | None) -> None:
-    place.make([entry(BOTH, name, extra="kept")], [BOTH])
+def test_the_only_image_is_read_without_a_name_and_by_digest(target: LayoutUnderTest, name: str | None) -> None:
+    target.make([entry(BOTH, name, extra="kept")], [BOTH])
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         repository = store.repository("")
         assert [one async for one in store.repositories()] == [""]
         assert [tag async for tag in repository.tags()] == []
@@ -105,19 +107,19 @@ def test_the_only_image_is_read_without_a_name_and_by_digest(place: Place, name:
         assert await store.repository("app").resolve(THE_ONLY_ONE) is None
         await store_image(store.repository("app"), THREE, "3")
 
-    place.within(scenario)
-    assert place.entries() == [entry(BOTH, name, extra="kept"), entry(THREE, "app:3")]
-    assert place.blobs() == content(BOTH, THREE)
+    target.within(scenario)
+    assert target.entries() == [entry(BOTH, name, extra="kept"), entry(THREE, "app:3")]
+    assert target.blobs() == content(BOTH, THREE)
 
 
-def test_an_image_without_a_name_written_by_skopeo_is_read(place: Place, tmp_path: Path) -> None:
+def test_an_image_without_a_name_written_by_skopeo_is_read(target: LayoutUnderTest, tmp_path: Path) -> None:
     write_layout(tmp_path / "seed", {"app:1": BOTH})
-    run("skopeo", "copy", "-q", "--all", f"oci:{tmp_path}/seed:app:1", f"{place.kind}:{place.path}")
+    run("skopeo", "copy", "-q", "--all", f"oci:{tmp_path}/seed:app:1", f"{target.kind}:{target.path}")
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         assert await store.repository("").resolve(THE_ONLY_ONE) == parsed(BOTH).descriptor
 
-    place.within(scenario)
+    target.within(scenario)
 
 
 SIGNATURE = artifact(ONE, b"signature")
@@ -140,30 +142,30 @@ ONLY: dict[str, tuple[list[Any], Image | None]] = {
 
 
 @pytest.mark.parametrize("case", ONLY)
-def test_the_only_image_is_picked_whatever_its_name(place: Place, case: str) -> None:
+def test_the_only_image_is_picked_whatever_its_name(target: LayoutUnderTest, case: str) -> None:
     entries, expected = ONLY[case]
-    place.make(entries, [ONE, TWO, SIGNATURE])
+    target.make(entries, [ONE, TWO, SIGNATURE])
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         found = await store.repository("").resolve(THE_ONLY_ONE)
         assert found == (parsed(expected).descriptor if expected else None)
 
-    place.within(scenario)
+    target.within(scenario)
 
 
-def test_with_several_images_a_name_is_required(place: Place) -> None:
-    place.make([entry(ONE, "b:1"), entry(TWO, "a/b:1"), entry(THREE, FOREIGN)], [ONE, TWO, THREE])
+def test_with_several_images_a_name_is_required(target: LayoutUnderTest) -> None:
+    target.make([entry(ONE, "b:1"), entry(TWO, "a/b:1"), entry(THREE, FOREIGN)], [ONE, TWO, THREE])
 
-    async def several(store: LayoutPlaceStore) -> None:
+    async def several(store: LayoutStore) -> None:
         with pytest.raises(UsageError) as caught:
             await store.repository("").resolve(THE_ONLY_ONE)
         assert caught.value.message == "it has 3 images"
         assert caught.value.remedy == f"name one: a/b:1, b:1, @{THREE.digest}"
         assert caught.value.store == store.address
 
-    place.within(several)
+    target.within(several)
 
-    async def many(store: LayoutPlaceStore) -> None:
+    async def many(store: LayoutStore) -> None:
         for number in range(12):
             await store_image(store.repository("app"), ONE if number % 2 else TWO, f"v{number:02}")
         with pytest.raises(UsageError) as caught:
@@ -171,24 +173,24 @@ def test_with_several_images_a_name_is_required(place: Place) -> None:
         assert caught.value.remedy.count(", ") == 10
         assert caught.value.remedy.endswith(", ...")
 
-    place.within(many)
+    target.within(many)
 
 
-def test_a_missing_layout_has_no_image(place: Place) -> None:
-    async def scenario(store: LayoutPlaceStore) -> None:
+def test_a_missing_layout_has_no_image(target: LayoutUnderTest) -> None:
+    async def scenario(store: LayoutStore) -> None:
         assert await store.repository("").resolve(THE_ONLY_ONE) is None
         assert [one async for one in store.repositories()] == []
         with pytest.raises(RepositoryNotFound):
             _ = [tag async for tag in store.repository("").tags()]
 
-    place.within(scenario)
-    assert not place.path.exists()
+    target.within(scenario)
+    assert not target.path.exists()
 
 
-def test_an_image_without_a_name_is_deleted_by_digest_and_others_are_kept(place: Place) -> None:
-    place.make([entry(ONE), entry(TWO, FOREIGN), entry(THREE), entry(ONE, "app:1")], [ONE, TWO, THREE])
+def test_an_image_without_a_name_is_deleted_by_digest_and_others_are_kept(target: LayoutUnderTest) -> None:
+    target.make([entry(ONE), entry(TWO, FOREIGN), entry(THREE), entry(ONE, "app:1")], [ONE, TWO, THREE])
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         repository = store.repository("")
         for made in (ONE, TWO):
             await repository.delete(Digest(made.digest))
@@ -197,46 +199,46 @@ def test_an_image_without_a_name_is_deleted_by_digest_and_others_are_kept(place:
                 await repository.delete(Digest(made.digest))
         assert await store.repository("app").resolve(Tag("1")) == parsed(ONE).descriptor
 
-    place.within(scenario)
-    assert place.entries() == [entry(THREE), entry(ONE, "app:1")]
+    target.within(scenario)
+    assert target.entries() == [entry(THREE), entry(ONE, "app:1")]
 
 
-def test_content_that_only_a_deleted_image_needed_is_removed(place: Place) -> None:
+def test_content_that_only_a_deleted_image_needed_is_removed(target: LayoutUnderTest) -> None:
     nested = index([BOTH, THREE])
-    place.make([entry(nested, "app:1"), entry(ONE), entry(TWO, "app:2")], [nested])
-    before = place.blobs()
+    target.make([entry(nested, "app:1"), entry(ONE), entry(TWO, "app:2")], [nested])
+    before = target.blobs()
     unneeded = content(nested) - content(ONE, TWO)
     sizes = {below.digest: len(below.raw) for below in nested.manifests()} | {
         key: len(data) for key, data in nested.all_blobs().items()
     }
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         await store.repository("app").delete(Tag("1"))
         dropped = await store.drop_unreferenced()
         assert dropped == (len(unneeded), sum(sizes[one] for one in unneeded))
         assert await store.drop_unreferenced() == (0, 0)
         assert await store.repository("app").resolve(Tag("2")) == parsed(TWO).descriptor
 
-    place.within(scenario)
+    target.within(scenario)
     assert before == content(nested)
-    assert place.blobs() == content(ONE, TWO)
+    assert target.blobs() == content(ONE, TWO)
 
 
-def test_unreferenced_content_is_removed_without_a_change_of_names(place: Place) -> None:
+def test_unreferenced_content_is_removed_without_a_change_of_names(target: LayoutUnderTest) -> None:
     loose = noise("loose", 1000)
-    place.make([entry(ONE, "app:1")], [ONE, TWO], {digest(loose): loose})
+    target.make([entry(ONE, "app:1")], [ONE, TWO], {digest(loose): loose})
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         count, size = await store.drop_unreferenced()
         assert count == len(content(TWO) - content(ONE)) + 1
         assert size > 1000
 
-    place.within(scenario)
-    assert place.blobs() == content(ONE)
-    assert place.entries() == [entry(ONE, "app:1")]
+    target.within(scenario)
+    assert target.blobs() == content(ONE)
+    assert target.entries() == [entry(ONE, "app:1")]
 
 
-def test_referenced_content_of_an_unknown_type_is_kept(place: Place) -> None:
+def test_referenced_content_of_an_unknown_type_is_kept(target: LayoutUnderTest) -> None:
     """A future media type may name blobs in its own way; buildkit's caches are indexes of layers."""
     blobs = {digest(data): data for data in (noise(f"part {number}", 900) for number in range(4))}
     first, second, third, fourth = blobs
@@ -246,14 +248,14 @@ def test_referenced_content_of_an_unknown_type_is_kept(place: Place) -> None:
     cache = Image(index([]).media_type, json.dumps({"schemaVersion": 2, "manifests": [cached]}).encode())
     blobs |= {digest(inner): inner, digest(outer): outer}
     strange = {"mediaType": "application/vnd.example.tree+json", "digest": digest(outer), "size": len(outer)}
-    place.make([strange, entry(cache, "cache:1")], [cache], blobs)
+    target.make([strange, entry(cache, "cache:1")], [cache], blobs)
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         assert await store.drop_unreferenced() == (1, 900)
 
-    place.within(scenario)
-    assert place.blobs() == {*blobs, cache.digest} - {fourth}
-    assert strange in place.entries()
+    target.within(scenario)
+    assert target.blobs() == {*blobs, cache.digest} - {fourth}
+    assert strange in target.entries()
 
 
 UNREADABLE: dict[str, tuple[Any, str]] = {
@@ -268,14 +270,14 @@ UNREADABLE: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("case", UNREADABLE)
-def test_nothing_is_removed_if_the_needed_content_cannot_be_determined(place: Place, case: str) -> None:
+def test_nothing_is_removed_if_the_needed_content_cannot_be_determined(target: LayoutUnderTest, case: str) -> None:
     wrong, message = UNREADABLE[case]
     loose = noise("loose", 1000)
     damaged = {ONE.digest: ONE.raw[:-1] + b" "} if case == "a damaged manifest" else {}
-    place.make([wrong, entry(TWO, "app:2")], [ONE, TWO], {digest(loose): loose, **damaged})
-    before = place.blobs()
+    target.make([wrong, entry(TWO, "app:2")], [ONE, TWO], {digest(loose): loose, **damaged})
+    before = target.blobs()
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         with pytest.raises(IntegrityError) as caught:
             await store.drop_unreferenced()
         assert caught.value.message.startswith("no blob was removed, because the needed ones cannot be determined: ")
@@ -283,20 +285,20 @@ def test_nothing_is_removed_if_the_needed_content_cannot_be_determined(place: Pl
         # Another image is still written, and content that may be needed is kept.
         await store_image(store.repository("app"), THREE, "3")
 
-    place.within(scenario)
-    assert place.blobs() == before | content(THREE)
-    assert wrong in place.entries()
+    target.within(scenario)
+    assert target.blobs() == before | content(THREE)
+    assert wrong in target.entries()
 
 
-def test_a_missing_platform_of_an_index_is_not_an_error(place: Place) -> None:
-    place.make([entry(BOTH, "app:1")], [TWO])
-    place.make([entry(BOTH, "app:1")], [TWO], {BOTH.digest: BOTH.raw, digest(b"loose"): b"loose"})
+def test_a_missing_platform_of_an_index_is_not_an_error(target: LayoutUnderTest) -> None:
+    target.make([entry(BOTH, "app:1")], [TWO])
+    target.make([entry(BOTH, "app:1")], [TWO], {BOTH.digest: BOTH.raw, digest(b"loose"): b"loose"})
 
-    async def scenario(store: LayoutPlaceStore) -> None:
+    async def scenario(store: LayoutStore) -> None:
         assert await store.drop_unreferenced() == (1, 5)
 
-    place.within(scenario)
-    assert place.blobs() == content(TWO) | {BOTH.digest}
+    target.within(scenario)
+    assert target.blobs() == content(TWO) | {BOTH.digest}
 
 
 def test_files_that_are_not_blobs_are_kept(tmp_path: Path) -> None:
@@ -310,7 +312,7 @@ def test_files_that_are_not_blobs_are_kept(tmp_path: Path) -> None:
     (tmp_path / "blobs/sha256" / ("0" * 64)).symlink_to(victim)
 
     async def scenario() -> None:
-        store = LayoutStore(tmp_path)
+        store = LayoutDirectoryStore(tmp_path)
         count, _ = await store.drop_unreferenced()
         assert count == 1
         await store.close()
@@ -323,11 +325,11 @@ def test_files_that_are_not_blobs_are_kept(tmp_path: Path) -> None:
 
 def test_blobs_are_not_removed_while_another_writer_has_the_lock(tmp_path: Path) -> None:
     write_layout(tmp_path, {"app:1": ONE})
-    holder = LayoutStore(tmp_path)
+    holder = LayoutDirectoryStore(tmp_path)
     holder.lock()
 
     async def scenario() -> None:
-        store = LayoutStore(tmp_path)
+        store = LayoutDirectoryStore(tmp_path)
         with pytest.raises(MirrorsyncError, match="another run"):
             await store.drop_unreferenced()
         await store.close()

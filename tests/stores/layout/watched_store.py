@@ -17,7 +17,7 @@ from pathlib import Path
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.directory import DirStore
 from mirrorsync.stores.layout.archive import LayoutArchive
-from mirrorsync.stores.layout.store import LayoutPlaceStore
+from mirrorsync.stores.layout.store import LayoutStore
 from tests.parts.images import Image, index, layer
 from tests.parts.images import image as single
 from tests.stores.layout.parts import store_image
@@ -36,7 +36,7 @@ OLD, NEW = made("old"), made("new")
 def opened(kind: str, directory: Path) -> Store:
     if kind == "dir":
         return DirStore(directory / "place")
-    return LayoutPlaceStore(LayoutArchive(directory / "place", directory))
+    return LayoutStore(LayoutArchive(directory / "place", directory))
 
 
 async def write(kind: str, directory: Path, image: Image) -> None:

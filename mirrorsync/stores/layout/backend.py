@@ -1,4 +1,4 @@
-"""The protocol of a layout's files, which are in a directory or in an archive."""
+"""The protocol of a layout's files: the backend of a layout store, a directory or an archive."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class Written(NamedTuple):
     dropped: Dropped = NOTHING
 
 
-class LayoutPlace(Protocol):
+class LayoutBackend(Protocol):
     """The files of one layout. Methods block, may be called from several threads, and raise StorageError.
 
-    address: as in `Location.store`. index_place: the path of index.json, for messages. flush_seconds: how often
+    address: as in `Location.store`. index_path: the path of index.json, for messages. flush_seconds: how often
     index.json is written during a run.
     """
 
     address: str
-    index_place: str
+    index_path: str
     flush_seconds: float
 
     def exists(self) -> bool:

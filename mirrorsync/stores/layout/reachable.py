@@ -12,12 +12,12 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import ALGORITHMS, Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest, refuse_schema_1
-from mirrorsync.stores.layout.places import LayoutPlace
+from mirrorsync.stores.layout.backend import LayoutBackend
 
 _DIGEST: Final = re.compile(rf"(?:{'|'.join(ALGORITHMS)}):[0-9a-f]{{64,128}}".encode())
 
 
-def reachable(entries: Iterable[object], files: LayoutPlace) -> set[Digest]:
+def reachable(entries: Iterable[object], files: LayoutBackend) -> set[Digest]:
     """Return the digests of all content that is reachable from the entries (descriptor objects), including their own.
 
     Manifests are followed to their children, configs and layers; in small content of an unknown type, everything that
@@ -41,12 +41,12 @@ def reachable(entries: Iterable[object], files: LayoutPlace) -> set[Digest]:
     return found
 
 
-def read_manifest(files: LayoutPlace, content: Descriptor) -> Manifest:
+def read_manifest(files: LayoutBackend, content: Descriptor) -> Manifest:
     """Return a manifest of a layout. Raises: ContentNotFound, IntegrityError, StorageError."""
     return Manifest.parse(_read(files, content), content.media_type, digest=content.digest, size=content.size)
 
 
-def _below(content: Descriptor, files: LayoutPlace) -> Iterator[Descriptor]:
+def _below(content: Descriptor, files: LayoutBackend) -> Iterator[Descriptor]:
     refuse_schema_1(content.media_type)
     size = files.size(content.digest)
     if size is None:
@@ -68,6 +68,6 @@ def _below(content: Descriptor, files: LayoutPlace) -> Iterator[Descriptor]:
             yield Descriptor(content.media_type, digest, files.size(digest) or 0)
 
 
-def _read(files: LayoutPlace, content: Descriptor) -> bytes:
+def _read(files: LayoutBackend, content: Descriptor) -> bytes:
     with files.open(content) as file, translated(f"reading {content.digest.short}"):
         return file.read(MAX_MANIFEST_BYTES + 1)

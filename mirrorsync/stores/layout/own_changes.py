@@ -15,7 +15,7 @@ _NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Laid:
+class Merge:
     """The result of merging another program's index: the changes to write again, and the notices for the operator."""
 
     again: Mapping[Name, Descriptor | None] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class _Changed(NamedTuple):
 _NEW: frozenset[Digest | None] = frozenset({None})  # one for all names that are new: there may be 100,000
 
 
-class Ours:
+class OwnChanges:
     """The names that this run has changed, with old and new content.
 
     A tool that copies into a layout reads index.json when it begins and writes it when it ends (containers/image does),
@@ -49,31 +49,31 @@ class Ours:
         # Setting a name back to earlier content is a change like any other.
         self._changed[name] = _Changed(after, seen - {_digest(after)})
 
-    def lay_over(self, index: Index, unwritten: Container[Name]) -> Laid:
+    def merge(self, index: Index, unwritten: Container[Name]) -> Merge:
         """Compare an index with the changes of this run. unwritten: names that will be written in any case."""
         again: dict[Name, Descriptor | None] = {}
-        theirs: list[Name] = []
+        kept: list[Name] = []
         replaced: list[Name] = []
-        for name, (ours, before) in list(self._changed.items()):
+        for name, (own, before) in list(self._changed.items()):
             found = _digest(index.get(name))
-            if found == _digest(ours):
+            if found == _digest(own):
                 continue
             if found in before:
-                again[name] = ours
+                again[name] = own
             elif name in unwritten:
-                self._changed[name] = _Changed(ours, before | {found})
+                self._changed[name] = _Changed(own, before | {found})
                 replaced.append(name)
             else:
-                theirs.append(name)
+                kept.append(name)
                 del self._changed[name]
         reverted = [name for name in again if name not in unwritten]
-        return Laid({name: again[name] for name in reverted}, tuple(_messages(reverted, theirs, replaced)))
+        return Merge({name: again[name] for name in reverted}, tuple(_messages(reverted, kept, replaced)))
 
 
-def _messages(reverted: list[Name], theirs: list[Name], replaced: list[Name]) -> list[str]:
+def _messages(reverted: list[Name], kept: list[Name], replaced: list[Name]) -> list[str]:
     notices = (
         ("another program removed names that this run had written to index.json; writing them again", reverted),
-        ("another program has set the same name in index.json; keeping its value", theirs),
+        ("another program has set the same name in index.json; keeping its value", kept),
         ("another program has set the same name in index.json; replacing its value", replaced),
     )
     return [f"{what}: {_shown(names)}" for what, names in notices if names]
