@@ -70,14 +70,14 @@ class DaemonApi:
         with self._answer("GET", path, silence=_BULK_SECONDS) as answer:
             if answer.status == 404:
                 raise ContentNotFound("the daemon no longer has the image")
-            self._refuse(answer, "reading an image")
+            self._raise_error(answer, "reading an image")
             yield self._chunks(answer)
 
     def load(self, size: int, archive: Iterable[bytes]) -> None:
         """Load images from an archive of `docker save` of so many bytes; exceptions of `archive` pass through."""
         headers = {"Content-Type": "application/x-tar", "Content-Length": str(size)}
         with self._answer("POST", "/images/load?quiet=1", archive, headers, _BULK_SECONDS) as answer:
-            self._refuse(answer, "loading images")
+            self._raise_error(answer, "loading images")
             for line in self._body(answer).splitlines():
                 said = _parsed(line) if line.startswith(b"{") else {}
                 # Errors after the start of the answer are reported in its body.
@@ -89,14 +89,14 @@ class DaemonApi:
         repository, _, tag = name.full.rpartition(":")
         query = urlencode({"repo": repository, "tag": tag})
         with self._answer("POST", f"/images/{quote(image_id, safe=':')}/tag?{query}") as answer:
-            self._refuse(answer, "setting a tag")
+            self._raise_error(answer, "setting a tag")
 
     def untag(self, name: str) -> bool:
         """Remove a full name with its tag; False if it does not exist. An image is removed with its last name."""
         with self._answer("DELETE", f"/images/{quote(name, safe='/:')}?noprune=1") as answer:
             if answer.status == 404:
                 return False
-            self._refuse(answer, "removing a tag")
+            self._raise_error(answer, "removing a tag")
             return True
 
     def _json(self, path: str) -> Any:
@@ -106,7 +106,7 @@ class DaemonApi:
                 if not isinstance(_parsed(self._body(answer, _MAX_ERROR)), dict):
                     raise _strange()
                 return None
-            self._refuse(answer, "asking for images")
+            self._raise_error(answer, "asking for images")
             found = _parsed(self._body(answer))
             if found is None:
                 raise _strange()
@@ -169,7 +169,7 @@ class DaemonApi:
             raise RegistryFailure(f"the daemon's answer exceeds the limit of {limit} bytes")
         return body
 
-    def _refuse(self, answer: http.client.HTTPResponse, doing: str) -> None:
+    def _raise_error(self, answer: http.client.HTTPResponse, doing: str) -> None:
         """Raise the error for an error answer."""
         if answer.status < 300:
             return

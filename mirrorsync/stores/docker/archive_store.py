@@ -72,7 +72,7 @@ class DockerArchiveStore(DockerStore):
             images = await asyncio.to_thread(self._load)
         return [Pick.at(number) for number, image in enumerate(images) if not image.names]
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Release files and the lock."""
         for archive in (*self._replaced, self._archive):
             archive.close()
@@ -109,7 +109,7 @@ class DockerArchiveStore(DockerStore):
         """Yield the images of a repository; "" means all, since `@N` can name each. None = those already known."""
         for image in self._load():
             inside = not repository or any(name.repository == repository for name in image.names)
-            if inside and (wanted or self.layers.know(image.layers)):
+            if inside and (wanted or self.layers.knows(image.layers)):
                 yield known_image(image, self.layers)
 
     def tags(self, repository: str) -> Sequence[Tag] | None:

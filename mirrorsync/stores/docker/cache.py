@@ -2,7 +2,7 @@
 
 It is a hint: a damaged, foreign or missing entry makes a run slower, but never wrong, and never stops it. Entries are
 files of a few hundred bytes with a checksum, written under another name and renamed, without fsync: an entry that a
-crash has damaged is ignored. They are facts about content (a layer's compressed digest), so none becomes stale.
+crash has damaged is ignored. They are facts about content (a layer's compressed digest), so they never become stale.
 """
 
 from __future__ import annotations

@@ -37,11 +37,11 @@ _END: Final = bytes(2 * BLOCK)
 
 
 class DockerDaemonStore(DockerStore):
-    """A daemon as a store. Nothing is contacted until something is asked.
+    """A daemon as a store. No connection is opened before the first request.
 
-    host: where it listens, as docker's -H has it; None = DOCKER_HOST, docker's socket, or podman's. variables: the
-    environment. temporary: an existing directory for exports and layers on their way. cache_directory: where images
-    and digests are remembered for the next run, None for nowhere. Raises: UsageError for a host that cannot be used.
+    host: its address, in the format of docker's -H; None = DOCKER_HOST, docker's socket, or podman's. variables: the
+    environment. temporary: an existing directory for exports and staged layers. cache_directory: of images and digests
+    for the next run, None = no cache. Raises: UsageError for an invalid host.
     """
 
     kind = "a docker daemon"
@@ -77,10 +77,10 @@ class DockerDaemonStore(DockerStore):
             yield name
 
     def _close(self) -> None:
-        self._stopped.set()  # a running export has the lock that `give_back` needs
+        self._stopped.set()  # a running export has the lock that `release` needs
         super()._close()
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Close temporary files."""
         with self._exporting:
             for archive in self._archives:

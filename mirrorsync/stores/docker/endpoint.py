@@ -1,4 +1,4 @@
-"""Where the daemon listens: an explicit host, DOCKER_HOST, docker's socket, or podman's; and a connection to it."""
+"""The address of the daemon: an explicit host, DOCKER_HOST, docker's socket, or podman's; and a connection to it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 def find_endpoint(host: str | None, variables: Mapping[str, str]) -> Endpoint:
-    """Return the daemon's address. Nothing is contacted; without a host, the usual sockets are searched.
+    """Return the daemon's address. No connection is opened; without a host, the usual sockets are searched.
 
     host: in the format of docker's -H, None if not given. Raises: UsageError for an invalid host.
     """

@@ -31,23 +31,23 @@ def known_image(image: SavedImage, layers: Layers) -> KnownImage:
     return KnownImage(Manifest.parse(raw, media_types.OCI_MANIFEST), image.config)
 
 
-def refuse_unfit(image: Manifest, place: str) -> None:
-    """Raise Denied for an image that docker's formats cannot store. place: for messages, as in "a docker archive"."""
+def reject_unfit(image: Manifest, kind: str) -> None:
+    """Raise Denied for an image that docker's formats cannot store. kind: for messages, as in "a docker archive"."""
     if image.media_type in media_types.INDEXES:
         raise Denied(
-            f"{place} stores images of one platform, and this is an index of several",
+            f"{kind} stores images of one platform, and this is an index of several",
             remedy="name one: --platform os/arch (platforms: in the spec)",
         )
     if image.media_type not in media_types.IMAGES or image.blobs[0].media_type not in media_types.IMAGE_CONFIGS:
         raise Denied(
-            f"{place} stores container images, and this is another artifact", remedy="use oci: or oci-archive: for it"
+            f"{kind} stores container images, and this is another artifact", remedy="use oci: or oci-archive: for it"
         )
     if image.foreign:
         raise Denied(
-            f"{place} stores complete images, and layers of this one stay with its publisher",
+            f"{kind} stores complete images, and layers of this one stay with its publisher",
             remedy="use oci: or oci-archive: for it",
         )
     if any(blob.media_type.endswith(_ZSTD) for blob in image.blobs):
         raise Denied(
-            f"{place} stores uncompressed layers, and zstd is not supported", remedy="use oci: or oci-archive: for it"
+            f"{kind} stores uncompressed layers, and zstd is not supported", remedy="use oci: or oci-archive: for it"
         )

@@ -78,7 +78,7 @@ class Layers:
                     threads.shutdown(wait=False, cancel_futures=True)  # after an error, no more layers are started
             return [self._by_origin[layer.diff_id, layer.gzipped] for layer in layers]
 
-    def know(self, layers: Sequence[SavedLayer]) -> bool:
+    def knows(self, layers: Sequence[SavedLayer]) -> bool:
         """Return whether `described` has nothing to compute for these layers."""
         with self._making:
             return all((layer.diff_id, layer.gzipped) in self._by_origin or self._known(layer) for layer in layers)
@@ -102,7 +102,7 @@ class Layers:
         elif ready.origin.gzipped:
             yield ready.origin.chunks(offset)
         else:
-            yield _skipped(self._on_the_way(ready), offset)
+            yield _skipped(self._compressed_again(ready), offset)
 
     def close(self) -> None:
         """Stop compressing, and release files and threads."""
@@ -146,24 +146,24 @@ class Layers:
     def _compressed(self, layer: SavedLayer) -> Iterator[bytes]:
         return compressed(verified_layer(layer.diff_id, self._stoppable(layer.chunks())), self._deflaters)
 
-    def _on_the_way(self, ready: _Ready) -> Iterator[bytes]:
+    def _compressed_again(self, ready: _Ready) -> Iterator[bytes]:
         """Compress a cached layer. Raises: IntegrityError if the cached digest is wrong, and removes it."""
         hasher = hashlib.sha256()
-        size, held = 0, b""
+        size, last = 0, b""
         for chunk in hashed(self._compressed(ready.origin), hasher):
             size += len(chunk)
             if size > ready.layer.size:
                 break
-            if held:
-                yield held
-            held = chunk  # the last one is yielded after verification
+            if last:
+                yield last
+            last = chunk  # yielded after verification
         if size != ready.layer.size or hasher.hexdigest() != ready.layer.digest.encoded:
             self._cache.drop_layer(ready.origin.diff_id, COMPRESSOR)
             raise IntegrityError(
                 f"recompressed layer {ready.origin.diff_id.short} does not match the cached digest",
                 remedy="run again: the cache entry was removed",
             )
-        yield held
+        yield last
 
     def _stoppable(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:

@@ -1,4 +1,4 @@
-"""One repository of a docker archive or daemon; `Place` is what differs between them."""
+"""One repository of a docker archive or daemon; `Backend` is the part that differs between them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import Pick, Ref, Tag
 from mirrorsync.stores.docker.cache import KnownImage
-from mirrorsync.stores.docker.manifests import refuse_unfit
+from mirrorsync.stores.docker.manifests import reject_unfit
 from mirrorsync.stores.docker.outgoing import Layers
 from mirrorsync.stores.docker.reader import Name
 from mirrorsync.stores.docker.staging import Assembled, Incoming
 from mirrorsync.stores.located import located_at
 
 
-class Place(Protocol):
+class Backend(Protocol):
     """What an archive and a daemon have in common. All methods block, and may be called from any thread."""
 
     address: str
@@ -74,9 +74,9 @@ class DockerRepository:
     made: the images of the whole store that were read, by the digests of their manifests.
     """
 
-    def __init__(self, place: Place, name: str, made: dict[Digest, KnownImage]) -> None:
+    def __init__(self, backend: Backend, name: str, made: dict[Digest, KnownImage]) -> None:
         self.name = name
-        self._place = place
+        self._backend = backend
         self._made = made
         self._tagged: dict[Tag, Descriptor] = {}  # the manifests that were tagged in this run; they are not stored
 
@@ -91,23 +91,23 @@ class DockerRepository:
             elif isinstance(ref, Tag) and ref in self._tagged:
                 return self._tagged[ref]
             else:
-                known = await asyncio.to_thread(self._place.find, self.name, ref)
+                known = await asyncio.to_thread(self._backend.find, self.name, ref)
             return self._remembered(known).manifest.descriptor if known else None
 
     async def tags(self) -> AsyncIterator[Tag]:
         """Yield every tag, sorted. Raises: RepositoryNotFound."""
         with self._located():
-            tags = await asyncio.to_thread(self._place.tags, self.name)
+            tags = await asyncio.to_thread(self._backend.tags, self.name)
             if tags is None:
                 raise await asyncio.to_thread(self._unknown)
         for tag in tags:
             yield tag
 
     def _unknown(self) -> RepositoryNotFound:
-        known = self._place.names()
+        known = self._backend.names()
         close = difflib.get_close_matches(self.name, known, 3, 0.5) or known[:3]
         remedy = f"available: {', '.join(map(printable, close))}" if close else "it has no images with names"
-        return RepositoryNotFound(f"{self._place.kind} has no such repository", remedy=remedy)
+        return RepositoryNotFound(f"{self._backend.kind} has no such repository", remedy=remedy)
 
     async def has(self, blob: Descriptor) -> bool:
         """Return whether the store has a config or layer, as far as that is known without computing anything."""
@@ -115,18 +115,18 @@ class DockerRepository:
 
     def _has(self, digest: Digest) -> bool:
         with self._located(digest):
-            if self._place.incoming.holds(digest) or self._place.config(digest) is not None:
+            if self._backend.incoming.holds(digest) or self._backend.config(digest) is not None:
                 return True
             diff_id = self._diff_id(digest)
-            return diff_id is not None and self._place.has_layer(diff_id)
+            return diff_id is not None and self._backend.has_layer(diff_id)
 
     def _diff_id(self, layer: Digest) -> Digest | None:
         """Return the diff_id of a compressed layer, if it is known."""
-        return self._place.layers.diff_id(layer) or self._place.incoming.diff_id(layer)
+        return self._backend.layers.diff_id(layer) or self._backend.incoming.diff_id(layer)
 
     async def blob(self, digest: Digest) -> Descriptor | None:
         """Return the descriptor of a config or layer of an image that was read, None for others."""
-        layer = self._place.layers.find(digest)
+        layer = self._backend.layers.find(digest)
         config = self._config(digest)
         size = layer.size if layer else len(config) if config is not None else None
         return Descriptor(media_types.ANY_BYTES, digest, size) if size is not None else None
@@ -136,7 +136,7 @@ class DockerRepository:
         with self._located(content.digest):
             known = self._made.get(content.digest) or await asyncio.to_thread(self._searched, content.digest)
             if known is None:
-                raise ContentNotFound(f"{self._place.kind} has no image with this manifest")
+                raise ContentNotFound(f"{self._backend.kind} has no image with this manifest")
             return known.manifest
 
     async def referrers(self, subject: Digest) -> Sequence[Descriptor]:  # noqa: ARG002 - the protocol's parameter
@@ -158,15 +158,15 @@ class DockerRepository:
         Raises: ContentNotFound, IntegrityError, StorageError.
         """
         with self._located(blob.digest):
-            if self._config(blob.digest) is None and self._place.layers.find(blob.digest) is None:
+            if self._config(blob.digest) is None and self._backend.layers.find(blob.digest) is None:
                 self._searched(blob.digest)
             config = self._config(blob.digest)
             if config is not None:
                 yield (config[start : start + CHUNK_BYTES] for start in range(offset, len(config), CHUNK_BYTES))
                 return
-            if self._place.layers.find(blob.digest) is None:
-                raise ContentNotFound(f"{self._place.kind} has no such blob")
-            with self._place.layers.open(blob, offset) as chunks:
+            if self._backend.layers.find(blob.digest) is None:
+                raise ContentNotFound(f"{self._backend.kind} has no such blob")
+            with self._backend.layers.open(blob, offset) as chunks:
                 yield self._located_chunks(chunks, blob)
 
     def _located_chunks(self, chunks: Iterator[bytes], blob: Descriptor) -> Iterator[bytes]:
@@ -184,8 +184,8 @@ class DockerRepository:
     def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
         """Store a config or layer, which is decompressed. Raises: IntegrityError, Denied for zstd, StorageError."""
         with self._located(blob.digest):
-            self._place.begin()
-            self._place.incoming.put(blob, chunks)
+            self._backend.begin()
+            self._backend.incoming.put(blob, chunks)
 
     async def put_manifest(self, manifest: Manifest) -> None:
         """Stage an image without a name. Raises: Denied if it is not an image of one platform; as `tag`."""
@@ -203,21 +203,21 @@ class DockerRepository:
             self._tagged[tag] = manifest.descriptor
 
     def _keep(self, manifest: Manifest, name: Name | None) -> None:
-        refuse_unfit(manifest, self._place.kind)
-        self._place.begin()
-        if self._place.rename(manifest.blobs[0].digest, name):
+        reject_unfit(manifest, self._backend.kind)
+        self._backend.begin()
+        if self._backend.rename(manifest.blobs[0].digest, name):
             return
-        image = self._place.incoming.assembled(manifest, self._place.config, self._diff_id, self._place.has_layer)
-        self._place.keep(image, name)
+        image = self._backend.incoming.assembled(manifest, self._backend.config, self._diff_id, self._backend.has_layer)
+        self._backend.keep(image, name)
 
     async def holds_image(self, ref: Tag | Digest, image: Manifest) -> bool:
         """Return whether a tag has the config of `image`. Raises: Denied if such an image cannot be stored."""
         with self._located(ref):
-            refuse_unfit(image, self._place.kind)
+            reject_unfit(image, self._backend.kind)
             digest = image.blobs[0].digest
             if not self.name:
-                return await asyncio.to_thread(self._place.config, digest) is not None
-            return isinstance(ref, Tag) and await asyncio.to_thread(self._place.image_id, self.name, ref) == digest
+                return await asyncio.to_thread(self._backend.config, digest) is not None
+            return isinstance(ref, Tag) and await asyncio.to_thread(self._backend.image_id, self.name, ref) == digest
 
     async def delete(self, ref: Tag | Digest) -> None:
         """Remove a tag, or all tags of a manifest by its digest. Raises: ContentNotFound."""
@@ -226,11 +226,13 @@ class DockerRepository:
             self._tagged.clear()
 
     def _delete(self, ref: Tag | Digest) -> None:
-        self._place.begin()
+        self._backend.begin()
         tags = self._tags_of(ref) if isinstance(ref, Digest) else [ref]
-        gone = [tag for tag in tags if self._place.forget(Name(self.name, tag))]
+        gone = [tag for tag in tags if self._backend.forget(Name(self.name, tag))]
         if not gone:
-            raise ContentNotFound(f"{self._place.kind} has no such {'manifest' if isinstance(ref, Digest) else 'tag'}")
+            raise ContentNotFound(
+                f"{self._backend.kind} has no such {'manifest' if isinstance(ref, Digest) else 'tag'}"
+            )
 
     def _tags_of(self, manifest: Digest) -> list[Tag]:
         """Return the tags of an image by the digest of its manifest: the one created here, or one that was tagged."""
@@ -239,18 +241,18 @@ class DockerRepository:
         if known is None:
             return given
         config = known.manifest.blobs[0].digest
-        tags = self._place.tags(self.name) or ()
-        return [tag for tag in tags if tag in given or self._place.image_id(self.name, tag) == config]
+        tags = self._backend.tags(self.name) or ()
+        return [tag for tag in tags if tag in given or self._backend.image_id(self.name, tag) == config]
 
     def _by_digest(self, digest: Digest) -> KnownImage | None:
         if digest not in self._made:
-            for known in self._place.search(self.name, None):
+            for known in self._backend.search(self.name, None):
                 self._remembered(known)
         return self._made.get(digest)
 
     def _searched(self, digest: Digest) -> KnownImage | None:
         """Read images until one has that manifest, config or layer; return it."""
-        for known in self._place.search(self.name, digest):
+        for known in self._backend.search(self.name, digest):
             self._remembered(known)
             if known.manifest.digest == digest or any(blob.digest == digest for blob in known.manifest.blobs):
                 return known
@@ -266,4 +268,4 @@ class DockerRepository:
         return None
 
     def _located(self, ref: Ref | None = None) -> AbstractContextManager[None]:
-        return located_at(self._place.address, self.name, ref)
+        return located_at(self._backend.address, self.name, ref)

@@ -40,7 +40,7 @@ class DockerStore(ABC):
         """Write the staged images. Blocking."""
 
     @abstractmethod
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Release files and locks. Blocking."""
 
     def lock(self) -> None:
@@ -63,7 +63,7 @@ class DockerStore(ABC):
     def _close(self) -> None:
         self.layers.close()
         self.incoming.clear()
-        self.give_back()
+        self.release()
 
     def located(self) -> AbstractContextManager[None]:
         """Add this store's address to errors."""

@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Held:
+class _NamedImage:
     image: Assembled
     names: list[Name] = field(default_factory=list)
 
@@ -41,13 +41,13 @@ class Contents:
     """Images by their IDs, each with its names. An image that loses its last name is dropped."""
 
     def __init__(self, images: Sequence[SavedImage] = ()) -> None:
-        self._images: dict[Digest, _Held] = {}
+        self._images: dict[Digest, _NamedImage] = {}
         self._owners: dict[Name, Digest] = {}
         self._old = 0
         for image in images:
-            held = Assembled(image.id, image.config, tuple(layer.diff_id for layer in image.layers))
+            assembled = Assembled(image.id, image.config, tuple(layer.diff_id for layer in image.layers))
             for name in image.names or (None,):
-                self.add(held, name)
+                self.add(assembled, name)
         self._old = len(self._images)
         self.changed = False
 
@@ -57,27 +57,27 @@ class Contents:
             return
         if name is not None:
             self.remove(name)
-        held = self._images.setdefault(image.id, _Held(image))
+        named = self._images.setdefault(image.id, _NamedImage(image))
         if name is not None:
-            held.names.append(name)
+            named.names.append(name)
             self._owners[name] = image.id
         self.changed = True
 
     def rename(self, image_id: Digest, name: Name | None) -> bool:
         """Add a name to an image (None: no change); False if the image is missing."""
-        held = self._images.get(image_id)
-        if held is not None:
-            self.add(held.image, name)
-        return held is not None
+        named = self._images.get(image_id)
+        if named is not None:
+            self.add(named.image, name)
+        return named is not None
 
     def remove(self, name: Name) -> bool:
         """Remove a name; False if no image has it."""
         owner = self._owners.pop(name, None)
         if owner is None:
             return False
-        held = self._images[owner]
-        held.names.remove(name)
-        if not held.names:
+        named = self._images[owner]
+        named.names.remove(name)
+        if not named.names:
             self._old -= list(self._images).index(owner) < self._old
             del self._images[owner]
         self.changed = True
@@ -93,8 +93,8 @@ class Contents:
 
     def config(self, image_id: Digest) -> bytes | None:
         """Return the config of an image by its ID."""
-        held = self._images.get(image_id)
-        return held.image.config if held else None
+        named = self._images.get(image_id)
+        return named.image.config if named else None
 
     def layers_of(self, image_id: Digest) -> tuple[Digest, ...]:
         """Return the diff_ids of an existing image."""
@@ -102,7 +102,7 @@ class Contents:
 
     def layers(self) -> set[Digest]:
         """Return the diff_ids of all layers."""
-        return {layer for held in self._images.values() for layer in held.image.layers}
+        return {layer for named in self._images.values() for layer in named.image.layers}
 
     def entries(self, content: Callable[[Digest], Content]) -> Iterator[Entry]:
         """Yield the members, named as by containers/image: each layer once, the configs, and manifest.json last.
@@ -110,8 +110,8 @@ class Contents:
         Old images keep their order, so that `@N` keeps its meaning; new ones follow, sorted by name. Only Docker before
         1.10 needs `repositories` and a directory for each layer, so they are not written.
         """
-        held = list(self._images.values())
-        ordered = held[: self._old] + sorted(held[self._old :], key=lambda one: (sorted(one.names), one.image.id))
+        images = list(self._images.values())
+        ordered = images[: self._old] + sorted(images[self._old :], key=lambda one: (sorted(one.names), one.image.id))
         written: set[Digest] = set()
         for one in ordered:
             for layer in one.image.layers:
