@@ -1,1 +1,1 @@
-"""Places that hold images; all image I/O is here. `base` has the protocols, the others implement them."""
+"""Stores of images: all image I/O. `base` has the protocols, the other modules implement them."""

@@ -49,7 +49,7 @@ _OURS: Final = re.compile(r"[0-9a-f]{64,128}(?:\.manifest\.json)?|(?:[0-9a-f]{64
 class DirStore:
     """A `dir:` as a store with the one repository "".
 
-    The directory need not exist, and nothing is written, until content is stored. directory: absolute.
+    Nothing is written until content is stored; then the directory is created if it does not exist. directory: absolute.
     """
 
     shares_blobs = True
@@ -99,7 +99,7 @@ class DirStore:
             for path in list(self.incoming.iterdir()):
                 path.unlink()
             if not self.exists():
-                self._place(_VERSION_FILE, [_VERSION])
+                self._publish(_VERSION_FILE, [_VERSION])
                 sync_directory(self.directory)
 
     def exists(self) -> bool:
@@ -171,12 +171,12 @@ class DirStore:
     def store(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
         """Write a blob that is verified by its chunks, durably; after an error no file is left."""
         self.lock()
-        self._place(blob.digest.encoded, chunks)
+        self._publish(blob.digest.encoded, chunks)
 
     def put(self, manifest: Manifest) -> None:
         """Store a manifest next to the image's own."""
         self.lock()
-        self._place(manifest.digest.encoded + _BELOW, [manifest.raw])
+        self._publish(manifest.digest.encoded + _BELOW, [manifest.raw])
         self._put[manifest.digest] = manifest
 
     def choose(self, manifest: Manifest) -> None:
@@ -186,12 +186,12 @@ class DirStore:
             raise Denied("a dir: has room for one image only", remedy="use oci:DIRECTORY for several")
         with translated(f"writing to {self.directory}"):
             sync_directory(self.directory)  # the names of its blobs must be durable before the manifest
-            self._place(_ROOT_FILE, [manifest.raw])
+            self._publish(_ROOT_FILE, [manifest.raw])
             sync_directory(self.directory)
         self._put[manifest.digest] = manifest
         self._chosen = manifest.digest
 
-    def _place(self, name: str, chunks: Iterable[bytes]) -> None:
+    def _publish(self, name: str, chunks: Iterable[bytes]) -> None:
         doing = f"writing {name[:12]} to {self.directory}"
         path = grow_file(self.incoming, chunks, doing)
         try:

@@ -1,4 +1,4 @@
-"""Add to errors where they happened: used by every store, and by the engine above them."""
+"""Add the location to errors: used by every store, and by the engine above them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from mirrorsync.oci.reference import Where
 
 
 class located_at:  # noqa: N801 - used as a function is; a generator would cost three times as much, four times for each tag
-    """Raise each MirrorsyncError of the block as a copy that says where: the store's address, and what was asked for.
+    """Raise each MirrorsyncError of the block as a copy with its location: the store's address, repository and ref.
 
-    What the error says itself stays, and one that says everything passes as it is. side: what the store is in this run,
-    if that is known. The copy has the cause of the error and not the error as its cause: a traceback shows it once.
+    Parts that the error already has are kept, and an error with all of them passes unchanged. side: the role of the
+    store in this run, if it is known. The copy has the cause of the error and not the error as its cause: a traceback
+    shows it once.
     """
 
     __slots__ = ("_ref", "_repository", "_side", "_store")
@@ -32,9 +33,9 @@ class located_at:  # noqa: N801 - used as a function is; a generator would cost 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, MirrorsyncError) and (placed := self.placed(error)) is not error:
-            raise placed from error.__cause__
+        if isinstance(error, MirrorsyncError) and (located := self.located(error)) is not error:
+            raise located from error.__cause__
 
-    def placed(self, error: MirrorsyncError) -> MirrorsyncError:
-        """Return the error with where it happened, itself if it says so already."""
+    def located(self, error: MirrorsyncError) -> MirrorsyncError:
+        """Return the error with its location, or the same error if it already has one."""
         return error.at(Where(self._store, self._repository, self._ref), side=self._side)

@@ -71,7 +71,7 @@ class MemoryRepository:
         return self._store.contents(self.name) or _Contents()
 
     async def resolve(self, ref: Ref) -> Descriptor | None:
-        """Return the descriptor that a tag or digest names, None if there is none."""
+        """Return the descriptor that a tag or digest names, None if it is missing."""
         if isinstance(ref, Pick):
             return None  # every image has a name in this store
         digest = ref if isinstance(ref, Digest) else self._contents.tags.get(ref)

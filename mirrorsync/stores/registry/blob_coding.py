@@ -9,7 +9,7 @@ from typing import Final
 from mirrorsync.errors import IntegrityError, Unreachable
 from mirrorsync.files.chunks import verified
 from mirrorsync.oci.descriptor import Descriptor
-from mirrorsync.stores.registry.http.encoding import NotEncodedSo, check_known, codings, undone, undone_whole
+from mirrorsync.stores.registry.http.encoding import WrongCoding, check_known, codings, decoded, decoded_whole
 from mirrorsync.stores.registry.http.messages import Answer
 from mirrorsync.stores.registry.http.retry import Transient
 
@@ -30,7 +30,7 @@ class BlobCoding:
     def __init__(self) -> None:
         self._inside = False
 
-    def to_undo(self, answer: Answer, blob: Descriptor, doing: str) -> tuple[str, ...]:
+    def to_decode(self, answer: Answer, blob: Descriptor, doing: str) -> tuple[str, ...]:
         """Return the codings to decode in this answer, () if its bytes are the blob. Raises: RegistryFailure."""
         coded = codings(answer.header("Content-Encoding"))
         if not coded:
@@ -48,7 +48,7 @@ class BlobCoding:
         """
         if not codings(answer.header("Content-Encoding")):
             return chunks
-        coded = self.to_undo(answer, blob, doing)
+        coded = self.to_decode(answer, blob, doing)
         if answer.status != 200:
             return chunks
         return self._counted(_checked(chunks, coded) if coded else chunks, blob, inside=bool(coded))
@@ -76,16 +76,16 @@ def blob_of(answer: Answer, blob: Descriptor) -> bytes:
         return verified(blob, answer.body)
     check_known(coded, f"reading blob {blob.digest.short}")
     try:
-        data, _ = undone_whole(answer.body, coded, blob.size + 1)
-    except (NotEncodedSo, EOFError):
+        data, _ = decoded_whole(answer.body, coded, blob.size + 1)
+    except (WrongCoding, EOFError):
         data = answer.body
     return verified(blob, data)
 
 
 def _checked(chunks: Iterator[bytes], coded: Sequence[str]) -> Iterator[bytes]:
     try:
-        yield from undone(chunks, coded)
-    except NotEncodedSo as error:
+        yield from decoded(chunks, coded)
+    except WrongCoding as error:
         raise IntegrityError(f"the blob does not match its Content-Encoding: {error}") from error
     except EOFError as error:
         raise Transient(Unreachable("the answer ended before the end of the blob")) from error

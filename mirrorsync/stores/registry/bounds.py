@@ -29,7 +29,7 @@ class Seen(set[str]):
         self._left = memory
 
     def take(self, entries: Iterable[str], doing: str) -> None:
-        """Add entries. doing: what is done, for messages. Raises: RegistryFailure."""
+        """Add entries. doing: the action, for messages. Raises: RegistryFailure."""
         for entry in entries:
             self._left -= _ENTRY + len(entry)
             if self._left < 0:

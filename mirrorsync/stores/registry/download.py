@@ -53,8 +53,8 @@ class Download:
             raise ContentNotFound("the repository has no such blob")
         if answer.status == 416:
             raise IntegrityError(f"blob {self._blob.digest} ends after {self._offset} of {self._blob.size} bytes")
-        undo = self._coding.to_undo(answer, self._blob, self._doing)
-        if undo and not self._whole:
+        coded = self._coding.to_decode(answer, self._blob, self._doing)
+        if coded and not self._whole:
             self._whole = True
             if answer.status == 206:
                 return self._enter(open_now)

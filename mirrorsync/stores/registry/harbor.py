@@ -25,31 +25,31 @@ class Projects:
         self._client = client
         self._host = host
         self._observer = observer
-        self._settled: dict[str, bool | MirrorsyncError] = {}  # by project: whether it was created, or the error
+        self._outcomes: dict[str, bool | MirrorsyncError] = {}  # by project: whether it was created, or the error
         self._lock = threading.Lock()
 
-    def made(self, repository: str) -> bool:
+    def created(self, repository: str) -> bool:
         """Return whether this run has created the project of a repository."""
-        return self._settled.get(_project(repository)) is True
+        return self._outcomes.get(_project(repository)) is True
 
-    def make(self, repository: str, *, after: bool) -> bool:
+    def create(self, repository: str, *, after: bool) -> bool:
         """Create the project of a repository, private; return whether a rejected write may be retried now. Blocking.
 
-        Each project is created once in a run, however many repositories need it. after: the result of `made` before the
-        write. False: it already existed, and the write was rejected for another reason. Raises: Denied, RegistryFailure
-        if it cannot be created.
+        Each project is created once in a run, however many repositories need it. after: the result of `created` before
+        the write. False: it already existed, and the write was rejected for another reason. Raises: Denied,
+        RegistryFailure if it cannot be created.
         """
         project = _project(repository)
         with self._lock:
-            if project not in self._settled:
+            if project not in self._outcomes:
                 try:
-                    self._settled[project] = self._post(project, repository)
+                    self._outcomes[project] = self._post(project, repository)
                 except (Denied, RegistryFailure) as error:
-                    self._settled[project] = error
-            settled = self._settled[project]
-        if isinstance(settled, MirrorsyncError):
-            raise settled.with_()
-        return settled and not after
+                    self._outcomes[project] = error
+            outcome = self._outcomes[project]
+        if isinstance(outcome, MirrorsyncError):
+            raise outcome.with_()
+        return outcome and not after
 
     def _post(self, project: str, repository: str) -> bool:
         doing = f"creating project {project}"

@@ -1,4 +1,4 @@
-"""What a run learns about one host, shared by all its repositories."""
+"""The behaviour of one host, as learned in a run and shared by all its repositories."""
 
 from __future__ import annotations
 

@@ -20,10 +20,10 @@ _DOING = "logging in"
 
 
 async def accepts(host: str, credentials: Credentials, environment: Environment) -> bool:
-    """Return True when a registry takes these credentials, False when it asks for none, so that nobody can tell.
+    """Return True if a registry accepts these credentials, False if it requires no login, so that they are not checked.
 
-    It is asked for its API (`GET /v2/`, distribution spec "Determining Support") with Basic authentication or a token,
-    whichever it wants. Raises: Unauthorized or Denied when it does not take them, and what asking raises.
+    The request is `GET /v2/` (distribution spec "Determining Support"), with Basic authentication or a token, as the
+    registry requires. Raises: Unauthorized or Denied if it rejects them; the errors of the request.
     """
     client = Client(host, environment, lambda *_: credentials)
     try:
@@ -62,11 +62,11 @@ def _check_realm(url: str, wanted: Challenge, settings: HostSettings) -> None:
         return
     realm = resolved(f"{url}/v2/", wanted.get("realm"), url)
     if not Realms(url, settings.realm_hosts).trusts(realm):
-        place = urlsplit(realm)
-        # Another port of the registry's own host has to be named with it.
-        named = place.netloc if place.hostname == urlsplit(url).hostname else place.hostname or ""
+        target = urlsplit(realm)
+        # Another port of the registry's own host must be named with the port.
+        named = target.netloc if target.hostname == urlsplit(url).hostname else target.hostname or ""
         raise Denied(
-            f"{_DOING}: the password was not sent to its token service {printable(place.netloc)}, which is at another "
+            f"{_DOING}: the password was not sent to its token service {printable(target.netloc)}, which is at another "
             "host or port",
             remedy=f"if that is the right token service: --realm-host {printable(named)}",
         )

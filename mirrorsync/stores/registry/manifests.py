@@ -169,10 +169,10 @@ class Manifests:
             if error is None:
                 return answer
             refused += 1
-            told = set(codes(answer))
-            if refused <= _AGAIN and (answer.ok or told & _SENT_AGAIN):
+            found = set(codes(answer))
+            if refused <= _AGAIN and (answer.ok or found & _SENT_AGAIN):
                 raise Transient(error, status=answer.status)
-            raise self._blobs_unknown(answer, manifest, error) if "MANIFEST_BLOB_UNKNOWN" in told else error
+            raise self._blobs_unknown(answer, manifest, error) if "MANIFEST_BLOB_UNKNOWN" in found else error
 
         return await self._client.persist(doing, attempt)
 

@@ -1,4 +1,4 @@
-"""One repository of a registry: the distribution spec's questions, and its blobs."""
+"""One repository of a registry: the requests of the distribution spec, and its blobs."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class RegistryRepository:
         doing = "listing its tags"
         request = Request("GET", f"{self._api.url}/tags/list", self._api.pull, limit=MAX_PAGE_BYTES, known=_ABSENT)
         seen = Seen()
-        refused = 0
+        invalid = 0
         with self._located():
             async for answer in pages(self._api.asks, request, doing, self._learned.page_size):
                 if answer.status == 404:
@@ -113,8 +113,8 @@ class RegistryRepository:
                 for text in fresh(answer, "tags", seen, doing):
                     tag = _tag(text)
                     if tag is None:
-                        refused += 1
-                        self._tell_of(text, refused)
+                        invalid += 1
+                        self._report_invalid(text, invalid)
                         continue
                     yield tag
 
@@ -244,7 +244,7 @@ class RegistryRepository:
                     "docker-registry)",
                 )
 
-    def _tell_of(self, tag: str, number: int) -> None:
+    def _report_invalid(self, tag: str, number: int) -> None:
         shown = 3
         if number <= shown:
             message = f"skipping an invalid tag in its list: {printable(tag, 60)!r}"

@@ -124,8 +124,8 @@ class Upload:
         if answer.ok or answer.status in _TOO_LARGE:
             return answer
         error = failure(answer, self._doing)
-        told = set(codes(answer))
-        if (answer.status != 400 and "NAME_UNKNOWN" not in told) or told & _LOST_CODES:
+        found = set(codes(answer))
+        if (answer.status != 400 and "NAME_UNKNOWN" not in found) or found & _LOST_CODES:
             raise Transient(RegistryUnavailable(error.message), status=answer.status)
         raise error
 

@@ -36,11 +36,11 @@ class Writes:
 
     async def attempt(self, work: Callable[[], Awaitable[T]]) -> T:
         """Return what `work` returns. It is retried once if its project was created."""
-        made = self._made()
+        created = self._was_created()
         try:
             return await work()
         except _REFUSALS as error:
-            if not await asyncio.to_thread(self._make, made):
+            if not await asyncio.to_thread(self._create, created):
                 raise self._explained(error) from error.__cause__
         try:
             return await work()
@@ -53,19 +53,19 @@ class Writes:
 
         Raises: RegistryUnavailable if its project was created: the caller can retry all of it.
         """
-        made = self._made()
+        created = self._was_created()
         try:
             yield
         except _REFUSALS as error:
-            if self._make(made):
+            if self._create(created):
                 raise RegistryUnavailable("created the missing project: retry the push") from error
             raise self._explained(error) from error.__cause__
 
-    def _made(self) -> bool:
-        return self._projects is not None and self._projects.made(self._repository)
+    def _was_created(self) -> bool:
+        return self._projects is not None and self._projects.created(self._repository)
 
-    def _make(self, made_before: bool) -> bool:
-        return self._projects is not None and self._projects.make(self._repository, after=made_before)
+    def _create(self, created_before: bool) -> bool:
+        return self._projects is not None and self._projects.create(self._repository, after=created_before)
 
     def _explained(self, error: MirrorsyncError) -> MirrorsyncError:
         """Return the error for a denied write, with its cause as far as it is known."""
@@ -79,7 +79,7 @@ class Writes:
 
 
 class located_with_login(located_at):  # noqa: N801 - used as a function is, as `located_at` is
-    """Add to errors where they happened, as `located_at` does, and to Unauthorized whether the login can be the cause.
+    """Add the location to errors, as `located_at` does, and to Unauthorized whether the login can be the cause.
 
     scopes: those of the request. If the login is known to be valid, the remedy is not to check the password.
     """
@@ -91,8 +91,8 @@ class located_with_login(located_at):  # noqa: N801 - used as a function is, as 
         self._client = client
         self._scopes = scopes
 
-    def placed(self, error: MirrorsyncError) -> MirrorsyncError:
-        """Return the error with where it happened, and with a remedy that fits the login."""
+    def located(self, error: MirrorsyncError) -> MirrorsyncError:
+        """Return the error with its location, and with a remedy that fits the login."""
         if isinstance(error, Unauthorized) and error.remedy == error.default_remedy:
             error = error.with_(remedy=_GOOD_LOGIN_REMEDY) if self._client.accepts_login(self._scopes) else error
-        return super().placed(error)
+        return super().located(error)

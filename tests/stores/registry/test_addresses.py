@@ -22,10 +22,10 @@ ELSEWHERE = ("203.0.113.5", "10.1.2.3", "2001:db8::1")
 
 def opened(home: str, url: str, address: str) -> bool:
     """Return whether a socket to an address is opened for a URL that the registry at `home` leads to."""
-    refuses = Network(home, HostSettings(), {}).route(url).refuses
-    assert refuses is not None
+    open_socket = Network(home, HostSettings(), {}).route(url).open_socket
+    assert open_socket is not None
     family = 10 if ":" in address else 2
-    descriptor = refuses(0, SimpleNamespace(family=family, socktype=1, protocol=6, addr=(address, 443)))
+    descriptor = open_socket(0, SimpleNamespace(family=family, socktype=1, protocol=6, addr=(address, 443)))
     if descriptor >= 0:
         os.close(descriptor)
     return descriptor >= 0
@@ -47,7 +47,7 @@ def test_an_internal_registry_may_redirect_to_internal_addresses(address: str) -
 
 
 def test_the_registrys_own_host_may_have_an_internal_address() -> None:
-    assert Network(OUTSIDE, HostSettings(), {}).route(f"https://{OUTSIDE}/v2/").refuses is None
+    assert Network(OUTSIDE, HostSettings(), {}).route(f"https://{OUTSIDE}/v2/").open_socket is None
 
 
 def test_a_registry_on_this_machine_may_redirect_to_a_storage_on_it() -> None:

@@ -18,7 +18,7 @@ from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.secret import Secret
 from mirrorsync.stores.base import WritableRepository
-from mirrorsync.stores.registry.http.encoding import NotEncodedSo, codings, undone, undone_whole
+from mirrorsync.stores.registry.http.encoding import WrongCoding, codings, decoded, decoded_whole
 from tests.parts.auth_service import PASSWORD, USER, AuthService, with_tokens
 from tests.parts.images import OCI_MANIFEST, artifact, image, layer, noise
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
@@ -122,8 +122,8 @@ def test_a_manifest_that_decodes_to_too_many_bytes_is_rejected(server: Unruly, h
 
 def test_a_decompression_bomb_is_decoded_up_to_the_limit() -> None:
     bomb = gzip.compress(gzip.compress(b"\0" * 2**28, 9), 9)
-    assert undone_whole(bomb, ("gzip", "gzip"), 1000) == (b"\0" * 1000, False)
-    assert max(len(piece) for piece in undone([bomb], ("gzip", "gzip"))) <= 256 * 1024
+    assert decoded_whole(bomb, ("gzip", "gzip"), 1000) == (b"\0" * 1000, False)
+    assert max(len(piece) for piece in decoded([bomb], ("gzip", "gzip"))) <= 256 * 1024
 
 
 @pytest.mark.parametrize("size", [1, 7, 4096])
@@ -134,16 +134,16 @@ def test_pieces_of_any_size_decode_to_the_same_content(size: int, coded: tuple[s
     for coding in coded:
         body = gzip.compress(body) if coding == "gzip" else zlib.compress(body)
     pieces = (body[start : start + size] for start in range(0, len(body), size))
-    assert b"".join(undone(pieces, coded)) == data
+    assert b"".join(decoded(pieces, coded)) == data
 
 
 def test_truncated_and_wrongly_declared_content_are_distinguished() -> None:
     body = gzip.compress(TEXT)
     with pytest.raises(EOFError):
-        list(undone([body[:-9]], ("gzip",)))
+        list(decoded([body[:-9]], ("gzip",)))
     for wrong in (b"plain text", body[:20] + b"\xff" * 50 + body[70:]):
-        with pytest.raises(NotEncodedSo):
-            list(undone([wrong], ("gzip",)))
+        with pytest.raises(WrongCoding):
+            list(decoded([wrong], ("gzip",)))
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from mirrorsync.stores.registry.http.scopes import Scopes
 
 # Returns the credentials for a repository of a host; the host "" is the registry itself. It may block.
 Find = Callable[[str, str], Credentials | None]
-# To how many other registries one may lead its clients.
-_MOST_PLACES: Final = 32
+# To how many other registries one may redirect its clients.
+_MAX_OTHER_REGISTRIES: Final = 32
 
 
 class Authorizer:
@@ -51,36 +51,36 @@ class Authorizer:
         self._elsewhere: dict[str, OriginAuthorizer] = {}
 
     def header(self, wanted: Authorize) -> Coroutine[Any, Any, str]:
-        """Return the Authorization header for some scopes, "" when there is none to send.
+        """Return the Authorization header for some scopes, "" without one.
 
-        Raises: Unauthorized, Denied, and what asking raises.
+        Raises: Unauthorized, Denied, and the errors of the requests.
         """
-        # Without a coroutine of its own: it is asked for each of thousands of questions.
+        # Not a coroutine itself: it is called for each of thousands of requests.
         return self._header_elsewhere(wanted) if wanted.elsewhere else self._home.header(wanted)
 
     async def _header_elsewhere(self, wanted: Authorize) -> str:
         account = self._elsewhere.get(wanted.elsewhere)
         if account is None:
-            # A host that did not ask for a login is most often a storage, whose URL holds all that it needs.
-            if wanted.rejected is None or len(self._elsewhere) >= _MOST_PLACES:
+            # A host that did not require a login is usually a storage, whose URL has the signature that it needs.
+            if wanted.rejected is None or len(self._elsewhere) >= _MAX_OTHER_REGISTRIES:
                 return ""
             account = self._make(wanted.elsewhere, (), self._finder(wanted.elsewhere))
             self._elsewhere[wanted.elsewhere] = account
         return await account.header(wanted)
 
     async def check(self, scopes: Scopes) -> bool:
-        """Tell whether the registry accepts the credentials for some scopes, asking its API where that can tell."""
+        """Return whether the registry accepts the credentials for some scopes; asks the API if that can decide it."""
         return await self._home.check(scopes)
 
     def accepts(self, scopes: Scopes) -> bool:
-        """Tell whether the registry is known to accept the credentials for some scopes. For any thread."""
+        """Return whether the registry is known to accept the credentials for some scopes. For any thread."""
         return self._home.accepts(scopes)
 
     def _finder(self, url: str) -> Callable[[str], Credentials | None]:
-        """Return what finds the credentials for another registry: those that are for its own host, or none.
+        """Return a function that finds the credentials for another registry: only those for its own host.
 
-        Whoever can change the answers of a registry without TLS must not be able to have other hosts' passwords sent
-        in clear; so they go over TLS only, or to this machine.
+        An attacker who can change the answers of a registry without TLS must not be able to make clients send other
+        hosts' passwords in clear; so they are sent over TLS only, or to this machine.
         """
         parts = urlsplit(url)
         if parts.scheme != "https" and not is_this_machine(parts.hostname or ""):

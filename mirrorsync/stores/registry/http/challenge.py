@@ -40,7 +40,7 @@ def parse(values: Iterable[str]) -> list[Challenge]:
 
 
 def choose(values: Iterable[str]) -> Challenge | None:
-    """Return a supported challenge, Bearer before Basic; None if there is none (only Negotiate, say)."""
+    """Return a supported challenge, Bearer before Basic; None without one (only Negotiate, say)."""
     challenges = parse(values)
     for scheme in _KNOWN:
         for challenge in challenges:

@@ -17,7 +17,7 @@ from mirrorsync.events import Noticed
 from mirrorsync.hosts import HostSettings
 from mirrorsync.stores.registry.http.answers import checked
 from mirrorsync.stores.registry.http.auth import Authorizer, Find
-from mirrorsync.stores.registry.http.conversation import Authorize, converse, refuse_web_page
+from mirrorsync.stores.registry.http.conversation import Authorize, converse, reject_web_page
 from mirrorsync.stores.registry.http.encoding import plain
 from mirrorsync.stores.registry.http.messages import Answer, Outgoing, Reply, Request
 from mirrorsync.stores.registry.http.network import Network
@@ -39,7 +39,7 @@ class Client:
     """Talks to one registry. Made on the event loop; `ask` and `once` run there, the blocking methods in threads.
 
     host: as references name it. find: returns the credentials for a repository, and may block. url: of the registry,
-    such as https://registry-1.docker.io; it becomes http:// when the host turns out not to speak TLS, and that may be.
+    such as https://registry-1.docker.io; it becomes http:// if the host does not speak TLS and the settings allow that.
     """
 
     def __init__(self, host: str, environment: Environment, find: Find) -> None:
@@ -53,16 +53,16 @@ class Client:
         settings = environment.settings(host)
         self._use(Network(host, settings, environment.variables), settings)
         self.name = urlsplit(self.url).netloc
-        self._assumed = ""  # the URL that requests may still begin with, when it turned out to be another one
-        self._unsettled = settings.plain_http_fallback and settings.insecure_skip_verify
-        self._settling = asyncio.Lock()
+        self._assumed_base = ""  # the URL that earlier requests begin with, if another one was found
+        self._scheme_unknown = settings.plain_http_fallback and settings.insecure_skip_verify
+        self._finding_scheme = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._making = threading.Lock()
         self._made: list[Streams] = []
         self._warnings: set[str] = set()
 
     def _use(self, network: Network, settings: HostSettings) -> None:
-        """Talk over a network from now on."""
+        """Use a network from now on."""
         self.url = network.home
         self._network = network
         self._questions = Questions(network, self._check)
@@ -70,13 +70,13 @@ class Client:
             self.url, self._find, self._send, self._persistence, self._clock, self._observer, settings.realm_hosts
         )
 
-    async def _settle(self) -> None:
-        """Find out, before anything is said to the host, whether it speaks TLS. Raises: TlsFailed, Interrupted.
+    async def _find_scheme(self) -> None:
+        """Find out, before the first request, whether the host speaks TLS. Raises: TlsFailed, Interrupted.
 
-        A host that gives no answer either way counts as one with TLS: the question itself will say what is wrong.
+        A host that answers neither way counts as one with TLS: the error of the request itself is the better message.
         """
-        async with self._settling:
-            if not self._unsettled:
+        async with self._finding_scheme:
+            if not self._scheme_unknown:
                 return
             secure, url = self._questions, self.url
             if not await answers_with_tls(secure, url):
@@ -84,49 +84,49 @@ class Client:
                 network = Network(self._host, settings, self._environment.variables)
                 plain = Questions(network, self._check)
                 try:
-                    spoken = await answers_without_tls(plain, network.home)
+                    answered = await answers_without_tls(plain, network.home)
                 finally:
                     await plain.close()
-                if spoken:
+                if answered:
                     await secure.close()
                     self._use(network, settings)
-                    self._assumed = f"{url}/"
+                    self._assumed_base = f"{url}/"
                     text = "speaks no TLS: everything, passwords too, can be read on the way"
                     self._observer(Noticed(self._host, text))
-            self._unsettled = False
+            self._scheme_unknown = False
 
-    def _here(self, request: Request) -> Request:
-        """Return a request to where the registry turned out to be; it may have been made before that was known."""
-        if not self._assumed or not request.url.startswith(self._assumed):
+    def _rebased(self, request: Request) -> Request:
+        """Return a request with the URL that was found; it may have been built before the scheme was known."""
+        if not self._assumed_base or not request.url.startswith(self._assumed_base):
             return request
-        return request.to(f"{self.url}/{request.url.removeprefix(self._assumed)}")
+        return request.to(f"{self.url}/{request.url.removeprefix(self._assumed_base)}")
 
-    def _settle_blocking(self) -> None:
-        if self._unsettled:
-            asyncio.run_coroutine_threadsafe(self._settle(), self._loop).result()
+    def _find_scheme_blocking(self) -> None:
+        if self._scheme_unknown:
+            asyncio.run_coroutine_threadsafe(self._find_scheme(), self._loop).result()
 
     async def ask(self, request: Request, doing: str) -> Answer:
         """Return the answer to a request that can be sent again, with retries.
 
-        doing: what it is for, such as "reading its tags". Raises: MirrorsyncError.
+        doing: the purpose for messages, such as "reading its tags". Raises: MirrorsyncError.
         """
         return await self._persistence.ask(f"{self.name}: {doing}", lambda: self.once(request, doing))
 
     async def once(self, request: Request, doing: str) -> Answer:
         """Return the answer to one attempt. Raises: Transient, MirrorsyncError."""
-        if self._unsettled:
-            await self._settle()
-        request = self._here(request)
+        if self._scheme_unknown:
+            await self._find_scheme()
+        request = self._rebased(request)
         conversation = converse(request, self.url)
         move = next(conversation)
         while True:
-            came: str | Answer
+            result: str | Answer
             if isinstance(move, Authorize):
-                came = await self._authorizer.header(move)
+                result = await self._authorizer.header(move)
             else:
-                came = plain(await self._questions.send(move), move.request)
+                result = plain(await self._questions.send(move), move.request)
             try:
-                move = conversation.send(came)
+                move = conversation.send(result)
             except StopIteration as end:
                 return self._checked(cast("Answer", end.value), request, doing)
 
@@ -160,7 +160,7 @@ class Client:
 
         Raises: Transient, MirrorsyncError.
         """
-        request = self._here(request)
+        request = self._rebased(request)
         conversation = converse(request, self.url)
         move = next(conversation)
         while True:
@@ -184,11 +184,11 @@ class Client:
     def send(self, request: Request, body: Iterable[bytes], size: int, doing: str) -> Answer:
         """Send a request whose body can be taken only once, from a thread. Raises: Transient, MirrorsyncError.
 
-        It is authorised before. A token that is refused all the same, and a redirect, cannot be answered with the
-        same body again: the first raises TokenRanOut, after the token was renewed, the second RegistryFailure.
+        The Authorization header is determined before. The body cannot be sent again after a rejected token or a
+        redirect: the first raises TokenRanOut, after the token was renewed, the second RegistryFailure.
         """
         writing = self.writing
-        request = self._here(request)
+        request = self._rebased(request)
         scopes = request.scopes if same_origin(request.url, self.url) else ()
         authorization = self._authorization(Authorize(scopes))
         with writing.exchange(Outgoing(request, authorization), body, size) as reply:
@@ -198,7 +198,7 @@ class Client:
             raise TokenRanOut(f"{doing}: the registry rejected a token that it had just issued")
         if 300 <= answer.status < 400:
             raise RegistryFailure(f"{doing}: the registry redirects an upload")
-        refuse_web_page(answer, request)
+        reject_web_page(answer, request)
         return self._checked(answer, request, doing)
 
     def monotonic(self) -> float:
@@ -220,13 +220,13 @@ class Client:
     @cached_property
     def reading(self) -> Streams:
         """The connections that blobs are read over; made when first needed."""
-        self._settle_blocking()
+        self._find_scheme_blocking()
         return self._streams(self._network.connections.reading, _KEPT_READING)
 
     @cached_property
     def writing(self) -> Streams:
         """The connections that blobs are written over; made when first needed."""
-        self._settle_blocking()
+        self._find_scheme_blocking()
         return self._streams(self._network.connections.writing, 1)
 
     def _streams(self, connections: int, kept: int) -> Streams:
@@ -245,14 +245,14 @@ class Client:
 
     def _checked(self, answer: Answer, request: Request, doing: str) -> Answer:
         for warning in answer.all("Warning"):
-            # Distribution spec, "Warnings": 299, shown to people once, never acted upon.
+            # Distribution spec, "Warnings": 299 is shown to the user once, and has no other effect.
             if warning.startswith("299") and warning not in self._warnings:
                 self._warnings.add(warning)
                 self._observer(Noticed(self.name, printable(warning.partition('"')[2].rstrip('"'), 300)))
         return checked(answer, doing, self._clock.now(), request.known)
 
     def _check(self) -> None:
-        """Raise Interrupted if the run was told to stop: then no wait, however short, is begun."""
+        """Raise Interrupted if the run is to end: then not even a short wait begins."""
         self._clock.sleep(0.0)
 
     async def close(self) -> None:

@@ -115,11 +115,11 @@ def _final(answer: Answer, request: Request, origin: _Origin) -> Answer:
         message = f"the storage that the registry redirects to answered {answer.status}"
         raise Transient(RegistryUnavailable(message, remedy=_STORAGE_REMEDY), status=answer.status)
     if origin.at_home:
-        refuse_web_page(answer, request)
+        reject_web_page(answer, request)
     return answer
 
 
-def refuse_web_page(answer: Answer, request: Request) -> None:
+def reject_web_page(answer: Answer, request: Request) -> None:
     """Reject a web page, of a firewall or a login, as the answer to a write. Raises: RegistryFailure.
 
     A registry's answer has a Location or another status than 200; Quay sends empty answers as text/html.

@@ -25,7 +25,7 @@ _KNOWN: Final = _GZIP | {"deflate"}
 _REFUSED: Final = frozenset({"br", "zstd", "compress", "x-compress"})
 
 
-class NotEncodedSo(ValueError):
+class WrongCoding(ValueError):
     """The bytes are not in the coding that their header names."""
 
 
@@ -49,14 +49,14 @@ def check_known(coded: Sequence[str], doing: str) -> None:
     )
 
 
-def undone(chunks: Iterable[bytes], coded: Sequence[str]) -> Iterator[bytes]:
-    """Yield the decoded content of `chunks`, in pieces. Raises: NotEncodedSo, EOFError if they end too early."""
+def decoded(chunks: Iterable[bytes], coded: Sequence[str]) -> Iterator[bytes]:
+    """Yield the decoded content of `chunks`, in pieces. Raises: WrongCoding, EOFError if they end too early."""
     for coding in reversed(coded):
-        chunks = _undone_once(chunks, coding)
+        chunks = _decoded_once(chunks, coding)
     yield from chunks
 
 
-def _undone_once(chunks: Iterable[bytes], coding: str) -> Iterator[bytes]:
+def _decoded_once(chunks: Iterable[bytes], coding: str) -> Iterator[bytes]:
     begun: zlib._Decompress | None = None
     for chunk in chunks:
         left = chunk
@@ -67,7 +67,7 @@ def _undone_once(chunks: Iterable[bytes], coding: str) -> Iterator[bytes]:
             try:
                 piece = begun.decompress(left, _PIECE)
             except zlib.error as error:
-                raise NotEncodedSo(f"not valid {coding} data") from error
+                raise WrongCoding(f"not valid {coding} data") from error
             left = begun.unused_data if begun.eof else begun.unconsumed_tail
             if piece:
                 yield piece
@@ -80,7 +80,7 @@ def _undone_once(chunks: Iterable[bytes], coding: str) -> Iterator[bytes]:
 
 def _decompressor(coding: str, beginning: bytes) -> zlib._Decompress:
     if coding in _REFUSED:
-        raise NotEncodedSo(f"{coding} is not supported")
+        raise WrongCoding(f"{coding} is not supported")
     if coding in _GZIP:
         return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     # RFC 9110, 8.4.1.2: "deflate" is zlib's format, but some servers send a raw deflate stream. The low bits of zlib's
@@ -89,11 +89,11 @@ def _decompressor(coding: str, beginning: bytes) -> zlib._Decompress:
     return zlib.decompressobj(wbits=zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
 
 
-def undone_whole(body: bytes, coded: Sequence[str], limit: int) -> tuple[bytes, bool]:
-    """Return the decoded content of `body` up to `limit` bytes, and whether that is all of it. Raises: as `undone`."""
+def decoded_whole(body: bytes, coded: Sequence[str], limit: int) -> tuple[bytes, bool]:
+    """Return the decoded content of `body` up to `limit` bytes, and whether that is all of it. Raises: as `decoded`."""
     parts: list[bytes] = []
     size = 0
-    for piece in undone([body], coded):
+    for piece in decoded([body], coded):
         parts.append(piece)
         size += len(piece)
         if size > limit:
@@ -113,8 +113,8 @@ def plain(answer: Answer, request: Request) -> Answer:
     if answer.ok:
         check_known(coded, "reading the answer")
     try:
-        body, whole = undone_whole(answer.body, coded, request.limit if answer.ok else MAX_ERROR_BYTES)
-    except (NotEncodedSo, EOFError):
+        body, whole = decoded_whole(answer.body, coded, request.limit if answer.ok else MAX_ERROR_BYTES)
+    except (WrongCoding, EOFError):
         return answer  # verification of the content will fail
     return replace(answer, body=body, whole=whole)
 

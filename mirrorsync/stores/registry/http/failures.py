@@ -58,7 +58,7 @@ def failed(number: int, words: str, handle: pycurl.Curl, route: Route, url: str,
     errno = int(handle.getinfo(pycurl.OS_ERRNO) or 0)
     if number == pycurl.E_URL_MALFORMAT:
         return RegistryFailure("the registry sent a malformed URL")
-    if number == pycurl.E_COULDNT_CONNECT and route.refuses is not None and not errno:
+    if number == pycurl.E_COULDNT_CONNECT and route.open_socket is not None and not errno:
         return network.inward(url)
     lower = words.lower()
     about_tls = number in _TLS or (number in _LATE and any(alert in lower for alert in _ABOUT_US))

@@ -59,8 +59,8 @@ def made(route: Route) -> Handle:
         handle.setopt(option, value)
     if route.proxy is not None and route.proxy.login:
         handle.setopt(pycurl.PROXYUSERPWD, route.proxy.login)
-    if route.refuses is not None:
-        handle.setopt(pycurl.OPENSOCKETFUNCTION, route.refuses)
+    if route.open_socket is not None:
+        handle.setopt(pycurl.OPENSOCKETFUNCTION, route.open_socket)
     if route.trust is not None:
         _set_trust(handle, route.trust)
     if route.proxy is not None and route.proxy.url.startswith("https:"):

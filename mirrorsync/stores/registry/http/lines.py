@@ -30,7 +30,7 @@ _SEND_BYTES: Final = CHUNK_BYTES // 2
 # Chunks are yielded from this size on, in bytes.
 _CHUNK_BYTES: Final = CHUNK_BYTES // 4
 # How often a thread checks whether the exchange makes progress and the run goes on, in seconds.
-_LOOK_SECONDS: Final = 1.0
+_CHECK_SECONDS: Final = 1.0
 
 
 class Line:
@@ -110,7 +110,7 @@ class Stream:
         if not self._rest:
             try:
                 chunk = next(self._content, b"") if self._content is not None else b""
-            except BaseException as error:  # noqa: BLE001 - raised again in `_turn`
+            except BaseException as error:  # noqa: BLE001 - raised again in `_wait`
                 self._raised = error
                 return pycurl.READFUNC_ABORT
             self._pace.resume(time.monotonic())  # the time was spent on reading the source
@@ -129,10 +129,10 @@ class Stream:
         Raises: Transient, TlsFailed, RegistryFailure; what the content raises.
         """
         while self._result is None and not self.exchange.answered:
-            self._turn(_LOOK_SECONDS)
+            self._wait(_CHECK_SECONDS)
         if not self.exchange.answered:
             self._raise(silent=not self.exchange.heard)
-        self._line.network.reached(self._route, self.exchange.handle.curl)
+        self._line.network.connected(self._route, self.exchange.handle.curl)
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body of the answer as it arrives, in chunks of about _CHUNK_BYTES, smaller ones on a slow line."""
@@ -140,25 +140,25 @@ class Stream:
             begun = time.monotonic()
             self._pace.resume(begun)  # the consumer of the chunks may have been busy
             while self._result is None and self._size < _CHUNK_BYTES:
-                self._turn(_LOOK_SECONDS)
-                if self._parts and time.monotonic() - begun > _LOOK_SECONDS:
+                self._wait(_CHECK_SECONDS)
+                if self._parts and time.monotonic() - begun > _CHECK_SECONDS:
                     break
             if self._parts:
-                yield self._held()
+                yield self._buffered()
         if self._result[0]:
             self._raise(silent=False)
 
-    def _held(self) -> bytes:
+    def _buffered(self) -> bytes:
         data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts.clear()
         self._size = 0
         return data
 
-    def _turn(self, seconds: float) -> None:
+    def _wait(self, seconds: float) -> None:
         """Let libcurl work; wait at most so many seconds for an event."""
         moved = self._line.multi.wait(seconds)
         now = time.monotonic()
-        if not moved or now - self._checked > _LOOK_SECONDS:
+        if not moved or now - self._checked > _CHECK_SECONDS:
             self._checked = now
             self._line.check()
         if self._raised is not None:
@@ -187,7 +187,7 @@ class Stream:
         rest = self.exchange.rest
         try:
             while self._result is None and self._raised is None and rest is not None and rest <= MAX_ERROR_BYTES:
-                self._turn(_LOOK_SECONDS)
+                self._wait(_CHECK_SECONDS)
         except MirrorsyncError:
             pass
         self._line.multi.remove(self.exchange.handle.curl)

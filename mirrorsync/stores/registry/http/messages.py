@@ -54,7 +54,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request as it is sent, with its Authorization header, "" for none."""
+    """A request as it is sent, with its Authorization header, "" without one."""
 
     request: Request
     authorization: str = field(default="", repr=False)

@@ -33,10 +33,10 @@ CONNECT_SECONDS: Final = 30.0
 # first byte (75 s and more); a registry on S3 joins the parts of an upload before it answers the PUT (10 minutes:
 # moby#53700, harbor#15729), so writes wait for as long as the host's settings say.
 _PATIENCE: Final = {"GET": 300.0, "POST": 300.0, "DELETE": 120.0, "HEAD": 60.0}
-# A whole question with its answer, which is a few MiB at most.
+# A whole small request with its answer, which is a few MiB at most.
 QUESTION_SECONDS: Final = 300.0
 
-# Where a registry's API is not at the host that names it.
+# Registries whose API is at another host than their name.
 _API_HOSTS: Final = {DOCKER_HUB: "registry-1.docker.io"}
 
 
@@ -65,12 +65,12 @@ class Connections:
 class Route:
     """How to connect to the host of a URL. Exchanges on equal routes can share handles and connections.
 
-    trust: of its TLS, None without. refuses: opens a socket, or does not; None where any address will do.
+    trust: of its TLS, None without. open_socket: rejects internal addresses; None if every address is allowed.
     """
 
     trust: Trust | None = None
     proxy: Proxy | None = None
-    refuses: Callable[[int, Any], int] | None = None
+    open_socket: Callable[[int, Any], int] | None = None
 
 
 def api_url(host: str, *, plain_http: bool = False) -> str:
@@ -79,7 +79,7 @@ def api_url(host: str, *, plain_http: bool = False) -> str:
 
 
 class Network:
-    """Finds the route to a URL of one registry, or of where it leads; reads its certificates when they are needed.
+    """Finds the route to a URL of one registry or of a redirect; reads its certificates when they are needed.
 
     host: as references name it. variables: the environment's, for proxies and directories of certificates (see
     certificates.py); the files that the settings name come on top. home: the URL of the registry.
@@ -100,7 +100,7 @@ class Network:
         self.least = Least(settings.min_bytes_per_second, settings.stall_seconds)
 
     def route(self, url: str) -> Route:
-        """Return how the host of `url` is reached. Raises: TlsFailed, UsageError."""
+        """Return how to connect to the host of `url`. Raises: TlsFailed, UsageError."""
         host = url[: url.find("/", 8)] if "/" in url[8:] else url
         known = self._routes.get(host)
         if known is None:
@@ -115,19 +115,19 @@ class Network:
         return Route(
             trust=self._trust(url) if parts.scheme == "https" else None,
             proxy=proxy,
-            refuses=self._opened if elsewhere else None,
+            open_socket=self._opened if elsewhere else None,
         )
 
     def _trust(self, url: str) -> Trust:
         """Return the trust for the TLS of the host of `url`.
 
         The client certificate is for the registry's own host and its token service, as passwords are; a storage that it
-        redirects to does not get to see it.
+        redirects to does not get it.
         """
         shown = bool(self._settings.client_cert or self._directory) and self._realms.trusts(url)
         if shown not in self._trusts:
-            held = read_certificates(self._directory) if self._directory else Certificates()
-            self._trusts[shown] = trust_of(self._settings, held, shown=shown)
+            found = read_certificates(self._directory) if self._directory else Certificates()
+            self._trusts[shown] = trust_of(self._settings, found, shown=shown)
         return self._trusts[shown]
 
     def _proxy(self, url: str) -> Proxy | None:
@@ -145,16 +145,16 @@ class Network:
         longest = float(self._settings.answer_seconds)
         return min(_PATIENCE.get(method, longest), longest)
 
-    def reached(self, route: Route, handle: pycurl.Curl) -> None:
+    def connected(self, route: Route, handle: pycurl.Curl) -> None:
         """Record the IP address of the registry itself. handle: after an exchange on `route`."""
-        if not self._located and route.refuses is None and route.proxy is None:
+        if not self._located and route.open_socket is None and route.proxy is None:
             self._located = True
             self._home_is_inside = self._home_is_inside or leads_inward(str(handle.getinfo(pycurl.PRIMARY_IP)))
 
     def _opened(self, _purpose: int, address: Any) -> int:
-        """Open a socket for a host that the registry named, unless the name leads inside from a registry outside.
+        """Open a socket for a host that the registry named, unless an external registry leads to an internal address.
 
-        Rules 4.3 (3) of the threat list: a name can stand for any address, so that the address itself is looked at.
+        Rules 4.3 (3) of the threat list: a name can resolve to any address, so the address itself is checked.
         """
         if not self._home_is_inside and leads_inward(str(address.addr[0])):
             return -1  # CURL_SOCKET_BAD

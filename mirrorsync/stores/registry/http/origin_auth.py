@@ -43,7 +43,7 @@ class OriginAuthorizer:
     url: of the origin. find: returns the credentials for one of its repositories, and may block. send: sends one
     request without conversation. realms: the token services that may see credentials.
 
-    The scope "" asks for a token that allows nothing and still says who we are, as `docker login` does.
+    The scope "" asks for a token without rights, which still proves the login, as `docker login` does.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class OriginAuthorizer:
         # Identity tokens that were issued together with a token, by the credentials of that request.
         self._renewed: dict[Credentials, Secret] = {}
         self._refused: dict[Scopes, MirrorsyncError] = {}
-        self._told: set[str] = set()
+        self._notices: set[str] = set()
         self._challenge: Challenge | None = None
         self._ready: asyncio.Task[None] | None = None
         self._asked_api = False  # whether `/v2/` was asked: without a challenge then, no login is needed
@@ -75,25 +75,25 @@ class OriginAuthorizer:
         self._accepted: set[Credentials] = set()
         self._checks: dict[Credentials, asyncio.Task[None]] = {}
         self._tokens: dict[Scopes, Token] = {}
-        self._instead: dict[Scopes, Scopes] = {}  # the registry's own names for some scopes
+        self._own_scopes: dict[Scopes, Scopes] = {}  # the registry's own names for some scopes
         self._fetching: dict[Scopes, asyncio.Task[Token]] = {}
 
     async def header(self, wanted: Authorize) -> str:
-        """Return the Authorization header for some scopes, "" for none.
+        """Return the Authorization header for some scopes, "" without one.
 
-        The registry is asked once (`/v2/`) how it wants to be spoken to, so that thousands of questions do not each
-        begin with a 401. Another origin is asked only by the question that led there. Raises: Unauthorized, Denied,
-        and what asking raises.
+        The registry is asked once (`/v2/`) for its challenge, so that thousands of requests do not each begin with a
+        401. Another origin gets only the request that was redirected there. Raises: Unauthorized, Denied, and the
+        errors of the requests.
         """
         if not wanted.scopes:
             return ""
         if wanted.rejected is None and (known := self._known(wanted.scopes)) is not None:
             return known
         if not wanted.elsewhere:
-            await self._greeted()
-        told = challenges.choose(wanted.challenges) if wanted.rejected is not None else None
+            await self._asked_for_challenge()
+        rejection = challenges.choose(wanted.challenges) if wanted.rejected is not None else None
         # gcr.io answers 401 without a challenge on some paths: the known one stays.
-        self._challenge = told or self._challenge
+        self._challenge = rejection or self._challenge
         if self._challenge is None:
             return ""
         credentials = await self._credentials(wanted.scopes)
@@ -102,7 +102,7 @@ class OriginAuthorizer:
         header = self._fixed(self._challenge, credentials)
         if header is not None:
             return await self._same(wanted, credentials, header)
-        return (await self._token(wanted, self._challenge, told, credentials)).header
+        return (await self._token(wanted, self._challenge, rejection, credentials)).header
 
     @staticmethod
     def _fixed(challenge: Challenge, credentials: Credentials | None) -> str | None:
@@ -115,7 +115,7 @@ class OriginAuthorizer:
     async def check(self, scopes: Scopes) -> bool:
         """Return whether the credentials for some scopes are valid; asks the API if that can decide it.
 
-        Raises: Unauthorized when it refuses them, and what asking raises.
+        Raises: Unauthorized if it rejects them, and the errors of the request.
         """
         credentials = self._found.get(scoping.repository_of(scopes))
         header = self._fixed(self._challenge, credentials) if self._challenge else None
@@ -126,7 +126,7 @@ class OriginAuthorizer:
     def accepts(self, scopes: Scopes) -> bool:
         """Return whether the credentials for some scopes are known to be valid. For any thread; sends no request.
 
-        They are when a token was given for them, or when the API (`/v2/`) is closed to others and opened with them.
+        That is so if a token was issued for them, or if the API (`/v2/`) requires a login and accepted them.
         """
         credentials = self._found.get(scoping.repository_of(scopes))
         return credentials is not None and credentials in self._accepted
@@ -138,24 +138,24 @@ class OriginAuthorizer:
         token = self._tokens.get(scopes)
         return token.header if token is not None and token.ends > self._clock.monotonic() else None
 
-    async def _greeted(self) -> None:
+    async def _asked_for_challenge(self) -> None:
         if self._ready is None or (self._ready.done() and self._ready.exception() is not None):
-            self._ready = asyncio.create_task(self._greet())
+            self._ready = asyncio.create_task(self._ask_for_challenge())
         if not self._ready.done() or self._ready.exception() is not None:
             await _shared(self._ready)
 
-    async def _greet(self) -> None:
-        answer = await self._opened("")
+    async def _ask_for_challenge(self) -> None:
+        answer = await self._api_answer("")
         self._asked_api = True
         if answer.status == 401:
             self._guarded = True
             self._challenge = challenges.choose(answer.all("WWW-Authenticate")) or self._challenge
 
-    async def _opened(self, authorization: str) -> Answer:
-        """Ask for the API. A gateway may lead to another host here (go-containerregistry#2333); that says nothing."""
+    async def _api_answer(self, authorization: str) -> Answer:
+        """Request the API. A gateway may redirect to another host (go-containerregistry#2333), which is ignored."""
 
         async def ask() -> Answer:
-            # No credentials to where it redirects: the conversation has no scopes.
+            # No credentials for the target of a redirect: the conversation has no scopes.
             conversation = converse(Request("GET", f"{self._url}/v2/", stays=True), self._url)
             move = next(conversation)
             while True:
@@ -178,8 +178,8 @@ class OriginAuthorizer:
     async def _same(self, wanted: Authorize, credentials: Credentials | None, header: str) -> str:
         """Return a header that is the same for every request. After a 401, find out once what was rejected.
 
-        Whether it is the password or the repository, the API itself can tell where it is closed to others; a password
-        that is wrong is then not said again. Raises: Unauthorized.
+        If the API itself requires a login, it shows whether the password is wrong or the repository is denied; a wrong
+        password is then not sent again. Raises: Unauthorized.
         """
         if credentials is None or not header or not self._guarded or wanted.scopes == scoping.NOTHING:
             return header
@@ -191,23 +191,23 @@ class OriginAuthorizer:
         return header
 
     async def _check(self, credentials: Credentials, header: str) -> None:
-        answer = await self._opened(header)
+        answer = await self._api_answer(header)
         if answer.status == 401:
             raise Unauthorized(failure(answer, "logging in").message)
         if answer.ok:
             self._accepted.add(credentials)
 
     async def _token(
-        self, wanted: Authorize, challenge: Challenge, told: Challenge | None, credentials: Credentials | None
+        self, wanted: Authorize, challenge: Challenge, rejection: Challenge | None, credentials: Credentials | None
     ) -> Token:
         scopes, now = wanted.scopes, self._clock.monotonic()
         token = self._tokens.get(scopes)
         rejected = token is not None and token.header == wanted.rejected
         if token is not None and not rejected and token.ends > now:
             return token
-        asked = self._instead.get(scopes, scopes)
-        if told is not None:
-            asked = scoping.after_refusal(asked, told)
+        asked = self._own_scopes.get(scopes, scopes)
+        if rejection is not None:
+            asked = scoping.after_refusal(asked, rejection)
         if token is not None and rejected and _is_final(token, wanted, asked, now):
             return token
         if scopes in self._refused:
@@ -245,13 +245,13 @@ class OriginAuthorizer:
             if not wanted.reads or narrowed == asked or doubtful:
                 raise
             return await self._asked(challenge, narrowed, credentials, again=again)
-        self._instead[wanted.scopes] = asked
+        self._own_scopes[wanted.scopes] = asked
         return token
 
     def _asked(
         self, challenge: Challenge, scopes: Scopes, credentials: Credentials | None, *, again: bool
     ) -> Coroutine[Any, Any, Token]:
-        attempt = lambda: self._ask(challenge, scopes, credentials, again=again)  # noqa: E731 - what is tried again
+        attempt = lambda: self._ask(challenge, scopes, credentials, again=again)  # noqa: E731 - the retried request
         return self._persistence.ask("asking for a token", attempt)
 
     async def _ask(self, challenge: Challenge, scopes: Scopes, found: Credentials | None, *, again: bool) -> Token:
@@ -282,10 +282,10 @@ class OriginAuthorizer:
                 (self._renewed.pop(credentials, None), _NOT_RENEWED),
                 (credentials.identity_token, _NO_OAUTH),
             )
-            for token, of_no_use in attempts:
+            for token, fallback in attempts:
                 if token:
                     answer = await self._send(oauth_request(realm, challenge, scopes, token))
-                    if answer.status not in of_no_use:
+                    if answer.status not in fallback:
                         if token != credentials.identity_token:
                             self._renewed.setdefault(credentials, token)
                         return answer
@@ -299,8 +299,8 @@ class OriginAuthorizer:
             f"not sending credentials to its token service {printable(urlsplit(realm).netloc)}, which is at another "
             "host or port; name it in realm_hosts of this registry if it is right"
         )
-        if message not in self._told:
-            self._told.add(message)
+        if message not in self._notices:
+            self._notices.add(message)
             self._observer(Noticed(urlsplit(self._url).netloc, message))
         return None
 
@@ -313,9 +313,9 @@ def _is_final(token: Token, wanted: Authorize, asked: Scopes, now: float) -> boo
 def _not_given(answer: Answer, credentials: Credentials | None) -> MirrorsyncError:
     """Return the error for a token that was not issued: with 401 the login is wrong, with 403 it has no rights."""
     reason = failure(answer, "getting a token")
-    who = "" if credentials else " (without credentials)"
+    suffix = "" if credentials else " (without credentials)"
     kind = Denied if answer.status == 403 and credentials else Unauthorized
-    return kind(f"{reason.message}{who}")
+    return kind(f"{reason.message}{suffix}")
 
 
 async def _shared(task: asyncio.Task[T]) -> T:

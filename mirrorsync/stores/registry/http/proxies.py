@@ -1,4 +1,4 @@
-"""Proxies as the environment names them, and what they say when they do not let a connection through."""
+"""Proxies of the environment, and the errors for connections that they reject."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SUFFIX: Final = "_proxy"
 def proxies_of(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the proxies that environment variables name: scheme -> URL, and "no" -> hosts without a proxy.
 
-    HTTP_PROXY is not read where REQUEST_METHOD is set: a CGI client could set it (httpoxy, CVE-2016-1000110).
+    HTTP_PROXY is not read if REQUEST_METHOD is set: a CGI client could set it (httpoxy, CVE-2016-1000110).
     """
     found: dict[str, str] = {}
     for name, value in sorted(variables.items()):  # upper case sorts before lower case, which wins
@@ -43,7 +43,7 @@ class Proxy:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Read a proxy of the environment. Raises: UsageError, which does not repeat it: it may hold a password."""
+        """Read a proxy of the environment. Raises: UsageError, which does not show it: it may have a password."""
         url = text if "://" in text else f"http://{text}"
         try:
             parts = urlsplit(url)
@@ -60,7 +60,7 @@ class Proxy:
         return cls(f"{parts.scheme}://{host}", host, unquote(login))
 
     def refusal(self, status: int) -> MirrorsyncError:
-        """Return the error for a tunnel that the proxy did not make."""
+        """Return the error for a tunnel that the proxy rejected."""
         host = printable(self.host)
         if status == 407:
             return Unauthorized(f"the proxy {host} requires another login (407)", remedy=PROXY_LOGIN_REMEDY)

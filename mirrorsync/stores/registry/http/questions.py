@@ -23,11 +23,11 @@ from mirrorsync.stores.registry.http.network import QUESTION_SECONDS, Network, R
 from mirrorsync.stores.registry.http.pace import Pace
 from mirrorsync.stores.registry.http.retry import Transient
 
-# How many questions are on their way at a time on a connection that speaks HTTP/2: what libcurl opens no second one
-# for, and servers take (nginx 128, Go 250).
+# How many requests are in flight at a time on an HTTP/2 connection: up to this number libcurl opens no second one, and
+# servers accept it (nginx 128, Go 250).
 _MULTIPLEXED: Final = 100
-# How often exchanges are looked at, in seconds at most.
-_LOOK_SECONDS: Final = 2.0
+# How often the progress of exchanges is checked, in seconds at most.
+_CHECK_SECONDS: Final = 2.0
 
 
 def _go_on() -> None:
@@ -37,7 +37,7 @@ def _go_on() -> None:
 class Questions:
     """Sends single requests over one pool of connections. Its methods run on the event loop.
 
-    check: is called now and then while there are questions; when the run is to end, it raises what they end with.
+    check: called regularly while requests are in flight; if the run is to end, it raises the error that they end with.
     """
 
     def __init__(self, network: Network, check: Callable[[], None] = _go_on) -> None:
@@ -48,25 +48,25 @@ class Questions:
         self._turns = _Turns(network.connections.questions)
 
     def check_route(self, url: str) -> None:
-        """See that what it takes to reach a URL can be used. Raises: TlsFailed, UsageError."""
+        """Check that the proxy and certificates for a URL are usable. Raises: TlsFailed, UsageError."""
         self._network.route(url)
 
     async def send(self, outgoing: Outgoing) -> Answer:
-        """Send a request once and return the answer, whatever it says; redirects are answers.
+        """Send a request once and return the answer with any status; redirects are not followed.
 
-        Raises: Transient when no whole answer came, TlsFailed.
+        Raises: Transient if no complete answer was received, TlsFailed.
         """
         url = outgoing.request.url
         route = self._network.route(url)
         if self._engine is None:
             self._engine = _Engine(self._network, self._check)
-        await self._turns.take()
+        await self._turns.acquire()
         free = self._free[route]
         question = _Question(free.pop() if free else handles.made(route), route, outgoing)
         try:
             number, words = await self._engine.carry_out(question)
         finally:
-            self._turns.give(multiplexed=question.exchange.multiplexed)
+            self._turns.release(multiplexed=question.exchange.multiplexed)
             question.exchange.release()
         if question.ended_by is not None:
             raise question.ended_by.with_()
@@ -75,7 +75,7 @@ class Questions:
             if not failure.transient:
                 raise failure
             raise Transient(failure, silent=not question.exchange.heard) from failure
-        self._network.reached(route, question.exchange.handle.curl)
+        self._network.connected(route, question.exchange.handle.curl)
         answer = question.answer()
         free.append(question.exchange.handle)
         return answer
@@ -97,8 +97,8 @@ class Questions:
 class _Question:
     """One request and its answer, whose body is kept in memory as far as the request's limit goes.
 
-    cut: the body was longer, and the rest was not read. stalled: why the question was given up, "" when it was not.
-    ended_by: why all questions were given up.
+    cut: the body was longer, and the rest was not read. stalled: why the request was aborted, "" if it was not.
+    ended_by: why all requests were aborted.
     """
 
     def __init__(self, handle: Handle, route: Route, outgoing: Outgoing) -> None:
@@ -117,13 +117,13 @@ class _Question:
         if len(data) > self._room:
             self._parts.append(data[: self._room])
             self.cut = True
-            return 0  # not all was taken: libcurl ends the exchange
+            return 0  # fewer bytes than received: libcurl ends the exchange
         self._parts.append(data)
         self._room -= len(data)
         return None
 
     def answer(self) -> Answer:
-        """Return the answer, when it is over."""
+        """Return the answer, after the end of the exchange."""
         exchange = self.exchange
         body = b"".join(self._parts)
         return Answer(exchange.status, exchange.headers(), self.outgoing.request.url, body, not self.cut)
@@ -138,16 +138,16 @@ class _Engine:
         self._loop = asyncio.get_running_loop()
         self._multi = Multi(network.connections.questions, self._alarm)
         self._timer: asyncio.TimerHandle | None = None
-        self._due: float | None = None  # when libcurl wants to be called, by the event loop's clock
+        self._due: float | None = None  # when libcurl has to be called, by the event loop's clock
         self._soon = False
         self._closed = False
-        self._look: asyncio.TimerHandle | None = None
-        self._look_seconds = min(_LOOK_SECONDS, network.least.window / 4)
-        self._under_way: dict[_Question, Pace] = {}
+        self._next_check: asyncio.TimerHandle | None = None
+        self._check_seconds = min(_CHECK_SECONDS, network.least.window / 4)
+        self._in_flight: dict[_Question, Pace] = {}
         self._loop.add_reader(self._multi.fileno(), self._multi.act)
 
     async def carry_out(self, question: _Question) -> tuple[int, str]:
-        """Carry out a question; return libcurl's number of an error, 0 for none, and its words."""
+        """Carry out a request; return libcurl's error code (0 = success) and its message."""
         over: asyncio.Future[tuple[int, str]] = self._loop.create_future()
 
         def done(number: int, words: str) -> None:
@@ -157,20 +157,20 @@ class _Engine:
         handle, method = question.exchange.handle.curl, question.outgoing.request.method
         patience = self._network.patience(method)
         handle.setopt(pycurl.TIMEOUT_MS, int((patience + QUESTION_SECONDS) * 1000))
-        self._under_way[question] = Pace(self._loop.time(), patience, self._network.least)
-        if self._look is None:
-            self._look = self._loop.call_later(self._look_seconds, self._look_at_all)
+        self._in_flight[question] = Pace(self._loop.time(), patience, self._network.least)
+        if self._next_check is None:
+            self._next_check = self._loop.call_later(self._check_seconds, self._check_all)
         self._multi.add(handle, done)
         try:
             return await over
         finally:
-            del self._under_way[question]
-            self._multi.remove(handle)  # when it was given up
+            del self._in_flight[question]
+            self._multi.remove(handle)  # if it was cancelled
 
-    def _look_at_all(self) -> None:
+    def _check_all(self) -> None:
         now = self._loop.time()
-        ended_by = self._over()
-        for question, pace in self._under_way.items():
+        ended_by = self._ended_by()
+        for question, pace in self._in_flight.items():
             if ended_by is not None:
                 question.ended_by = ended_by
                 self._multi.abandon(question.exchange.handle.curl)
@@ -178,9 +178,9 @@ class _Engine:
                 question.stalled = pace.stalled(now, *question.exchange.progress())
                 if question.stalled:
                     self._multi.abandon(question.exchange.handle.curl)
-        self._look = self._loop.call_later(self._look_seconds, self._look_at_all) if self._under_way else None
+        self._next_check = self._loop.call_later(self._check_seconds, self._check_all) if self._in_flight else None
 
-    def _over(self) -> MirrorsyncError | None:
+    def _ended_by(self) -> MirrorsyncError | None:
         try:
             self._check()
         except MirrorsyncError as error:
@@ -188,7 +188,7 @@ class _Engine:
         return None
 
     def _alarm(self, seconds: float | None) -> None:
-        # Never at once: libcurl is in the middle of something, and must not be called again from there.
+        # Never at once: libcurl must not be called from its own callback.
         if seconds is None:
             self._due = None
         elif seconds == 0:
@@ -196,7 +196,7 @@ class _Engine:
                 self._soon = True
                 self._loop.call_soon(self._expire_soon)
         else:
-            # libcurl sets its clock anew with each request, mostly to later: one timer that looks again does for all.
+            # libcurl sets its timer again with each request, mostly to later: one timer that checks the time is enough.
             self._due = self._loop.time() + seconds
             if self._timer is None or self._timer.when() > self._due:
                 self._set_timer()
@@ -224,7 +224,7 @@ class _Engine:
     def close(self) -> None:
         """Abort all requests, and close all connections."""
         self._closed = True
-        for timer in (self._timer, self._look):
+        for timer in (self._timer, self._next_check):
             if timer is not None:
                 timer.cancel()
         self._loop.remove_reader(self._multi.fileno())
@@ -232,9 +232,9 @@ class _Engine:
 
 
 class _Turns:
-    """How many questions may be on their way: one on each connection, and many where one connection carries many.
+    """Limits the requests in flight: one on each connection, and many on a connection that multiplexes.
 
-    libcurl would queue them too, and their time would run while they wait.
+    libcurl would queue them too, but their timeouts would run while they wait.
     """
 
     def __init__(self, connections: int) -> None:
@@ -242,7 +242,7 @@ class _Turns:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._more = max(0, _MULTIPLEXED - connections)
 
-    async def take(self) -> None:
+    async def acquire(self) -> None:
         """Wait for a turn."""
         if self._free > 0:
             self._free -= 1
@@ -253,11 +253,11 @@ class _Turns:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._next()  # it came in the same moment
+                self._next()  # the turn came at the same moment
             raise
 
-    def give(self, *, multiplexed: bool) -> None:
-        """Release a turn. multiplexed: it was on a connection that carries many at a time."""
+    def release(self, *, multiplexed: bool) -> None:
+        """Release a turn. multiplexed: it was on a connection that carries many requests at a time."""
         self._next()
         if multiplexed and self._more:
             more, self._more = self._more, 0

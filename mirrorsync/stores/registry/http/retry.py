@@ -1,6 +1,6 @@
-"""Retry requests: which errors are retried, how long to wait, and when to stop asking a host.
+"""Retry requests: which errors are retried, how long to wait, and when to stop requests to a host.
 
-Retries of single requests happen here and nowhere else; whole blobs are tried again by whoever copies them. The rules
+Retries of single requests happen here and nowhere else; whole blobs are retried by the engine. The rules
 are those that go-containerregistry, regclient and oras agree on where they agree, and the strictest where they do not:
 full jitter, Retry-After in both forms and never shortened, nothing sent to a host before its Retry-After is over.
 """
@@ -51,8 +51,8 @@ class Transient(Exception):
 def retry_after(answer: Answer, now: float) -> float | None:
     """Return the seconds that a Retry-After header asks for (RFC 9110, 10.2.3: seconds or a date), None without one.
 
-    now: the time, in seconds since the epoch; a date is read against the answer's own Date where it has one, so that
-    a wrong clock here does no harm.
+    now: the time, in seconds since the epoch; a date is relative to the answer's own Date if it has one, so that
+    a wrong clock of this machine does not matter.
     """
     text = answer.header("Retry-After").strip()
     if text.isascii() and text.isdigit():
@@ -110,8 +110,8 @@ class Gate:
 class Budget:
     """The time that one host may cost in requests that fail: retries of all requests share it.
 
-    Each request is tried a few times, and each try may take minutes: a host that answers nothing, or only ever half,
-    would keep a run of thousands of requests for days. Failing requests that run side by side count once.
+    Each request is tried a few times, and each try may take minutes: a host that never answers, or never completely,
+    would delay a run of thousands of requests for days. Failing requests that run side by side count once.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -128,10 +128,10 @@ class Budget:
 
     @property
     def exhausted(self) -> bool:
-        """Whether it is used up: RETRY_BUDGET_SECONDS, and a tenth of the time that has passed, for runs of days."""
+        """Whether it is used up: RETRY_BUDGET_SECONDS and a tenth of the time that has passed, for runs of days."""
         return self._spent > RETRY_BUDGET_SECONDS + (self._clock.monotonic() - self._opened) / 10
 
-    def told(self, failure: MirrorsyncError) -> MirrorsyncError:
+    def explained(self, failure: MirrorsyncError) -> MirrorsyncError:
         """Return the failure, with the reason why it is not retried."""
         minutes = max(1, round(self._spent / 60))
         return failure.with_(
@@ -153,9 +153,9 @@ class Persistence:
         self._budget = Budget(clock)
 
     async def ask(self, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Return what `attempt` returns, retrying while it raises Transient. what: is done, for messages.
+        """Return what `attempt` returns, retrying while it raises Transient. what: the action, for messages.
 
-        Raises: the failure inside the last Transient; RateLimited when a host asks for a longer pause than we take.
+        Raises: the failure inside the last Transient; RateLimited if a host asks for a pause over the limit.
         """
         begun = self._clock.monotonic()
         try:
@@ -208,7 +208,7 @@ class Persistence:
     def noted(self, error: Transient) -> MirrorsyncError:
         """Return the error for callers that cannot retry here but may start over; a Retry-After is respected.
 
-        Raises: RateLimited when it asks for a longer one than we take.
+        Raises: RateLimited if it asks for a longer one than the limit.
         """
         judged = self._judged(error, self._clock.monotonic())
         if judged.retry_after:
@@ -224,7 +224,7 @@ class Persistence:
         """Return `error`, or raise if it must not be retried. begun: when the request was sent."""
         self._budget.spend(begun)
         if self._budget.exhausted:
-            raise self._budget.told(error.failure) from error.failure
+            raise self._budget.explained(error.failure) from error.failure
         if error.retry_after is None or error.retry_after <= LONGEST_RETRY_AFTER_SECONDS:
             return error
         failure = error.failure

@@ -1,7 +1,8 @@
 """The engine for bytes: blocking requests in worker threads; httpx is the interface, and libcurl moves the bytes.
 
 A GiB costs 0.25 s of CPU to read and 0.35 s to write without TLS, where urllib3 takes 0.15 and 0.26 s, and httpx as it
-is shipped more than a second. In return both engines are one: proxies, TLS, patience, and what servers get wrong.
+is shipped more than a second. In return both engines share one implementation of proxies, TLS, timeouts, and
+workarounds for servers.
 """
 
 from __future__ import annotations
@@ -25,21 +26,20 @@ from mirrorsync.stores.registry.http.retry import Transient
 class Streams:
     """Sends requests with long bodies and reads long answers, over one pool of connections. Methods block.
 
-    connections: how many exchanges there may be at a time. kept: connections that each keeps open for the next one: to
-    the registry, and to where it redirects. check: is called about once a second;
-    raises when the run is to end.
+    connections: the number of concurrent exchanges. kept: how many connections each keeps open for the next one: to the
+    registry, and to the storage that it redirects to. check: called about once a second; raises if the run is to end.
     """
 
     def __init__(self, network: Network, connections: int, kept: int, check: Callable[[], None]) -> None:
-        # Without an httpx.Client: that would keep cookies, and parse (and fail at) every Location.
+        # No httpx.Client: it would store cookies, and parse (and fail at) every Location.
         self._transport = CurlTransport(network, connections, kept, check)
 
     @contextmanager
     def exchange(self, outgoing: Outgoing, body: Iterable[bytes] | None = None, size: int = 0) -> Iterator[Reply]:
         """Send a request once; body: `size` bytes in chunks, each taken once; None = the body in the request.
 
-        Reading on raises Transient when the connection breaks. Raises: Transient, TlsFailed; what `body` raises
-        passes through.
+        Reading the answer raises Transient if the connection breaks. Raises: Transient, TlsFailed; exceptions of `body`
+        pass through.
         """
         if body is not None and not size:
             outgoing, body = replace(outgoing, request=replace(outgoing.request, body=b"")), None
@@ -80,7 +80,7 @@ def _head(chunks: Iterator[bytes]) -> bytes:
 
 
 class CurlTransport(httpx.BaseTransport):
-    """libcurl as a transport of httpx: at most so many lines, each used by one thread at a time."""
+    """libcurl as a transport of httpx: up to `connections` lines, each used by one thread at a time."""
 
     def __init__(self, network: Network, connections: int, kept: int, check: Callable[[], None]) -> None:
         self._kept = kept
@@ -90,7 +90,7 @@ class CurlTransport(httpx.BaseTransport):
         self._turns = threading.BoundedSemaphore(connections)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request: the extension `outgoing` is the request itself, the stream its body in chunks."""
+        """Send a request: the extension `outgoing` is the request itself, the stream is its body in chunks."""
         outgoing: Outgoing = request.extensions["outgoing"]
         size = int(request.headers.get("Content-Length", 0))
         content = iter(cast("Iterable[bytes]", request.stream)) if size else None

@@ -1,4 +1,4 @@
-"""Whether a host speaks TLS: asked if plain HTTP may take its place, as skopeo does with `--tls-verify=false`."""
+"""Find out whether a host speaks TLS, if plain HTTP is allowed instead, as skopeo does with `--tls-verify=false`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WANTS_TLS = b"HTTPS"
 async def answers_with_tls(secure: Questions, url: str) -> bool:
     """Return whether a host answers over TLS at all, with any status; no credentials are sent. url: of the registry.
 
-    Raises: TlsFailed for certificates of ours that cannot be used: that says nothing of the host.
+    Raises: TlsFailed for unusable certificates of the client, which say nothing about the host.
     """
     secure.check_route(url)
     return await _answer(secure, url) is not None

@@ -43,7 +43,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The answer of a token service. refresh: an identity token to be used from now on, "" for none."""
+    """The answer of a token service. refresh: an identity token to be used from now on, "" without one."""
 
     text: str
     seconds: float

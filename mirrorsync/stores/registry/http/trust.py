@@ -60,18 +60,18 @@ def _is_hashed(directory: str) -> bool:
         return False
 
 
-def trust_of(settings: HostSettings, held: Certificates, *, shown: bool) -> Trust:
-    """Return the trust for a host's TLS. held: of the host's directory; shown: whether it gets our certificate.
+def trust_of(settings: HostSettings, found: Certificates, *, shown: bool) -> Trust:
+    """Return the trust for a host's TLS. found: in the host's directory; shown: whether it gets our certificate.
 
     Raises: TlsFailed for an unusable file, with its path.
     """
     checking = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     named = (("ca_file", settings.ca_file),) if settings.ca_file else ()
-    authorities = _read(checking, (*(("certificate", str(path)) for path in held.authorities), *named))
+    authorities = _read(checking, (*(("certificate", str(path)) for path in found.authorities), *named))
     file, directory = system_trust()
     if authorities and directory is None and file is not None:
         authorities = Path(file).read_bytes() + b"\n" + authorities
-    certificate, key = _client(checking, settings, held) if shown else (None, None)
+    certificate, key = _client(checking, settings, found) if shown else (None, None)
     return Trust(
         verify=not settings.insecure_skip_verify,
         file=file if not authorities else None,
@@ -94,11 +94,11 @@ def _read(checking: ssl.SSLContext, files: Iterable[tuple[str, str]]) -> bytes:
     return b"\n".join(found)
 
 
-def _client(checking: ssl.SSLContext, settings: HostSettings, held: Certificates) -> tuple[str | None, str | None]:
+def _client(checking: ssl.SSLContext, settings: HostSettings, found: Certificates) -> tuple[str | None, str | None]:
     """Return the paths of the client's certificate and key, None without one. Raises: TlsFailed."""
     key, certificate, private = "client_cert", settings.client_cert, settings.client_key
-    if not certificate and held.client:
-        key, certificate, private = "certificate", str(held.client[0]), str(held.client[1])
+    if not certificate and found.client:
+        key, certificate, private = "certificate", str(found.client[0]), str(found.client[1])
     if not certificate:
         return None, None
     try:
