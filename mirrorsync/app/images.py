@@ -20,7 +20,7 @@ from mirrorsync.oci.ref import Tag, written
 from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.plan.model import Plan
 from mirrorsync.sync.gather.attached import Attachment
-from mirrorsync.sync.saved import check_fresh
+from mirrorsync.sync.resume import remaining
 from mirrorsync.sync.session import Session
 from mirrorsync.sync.single import delete as single
 from mirrorsync.sync.single.delete import check_reference
@@ -182,8 +182,7 @@ async def delete_image(
     async def prepare(session: Session) -> Plan:
         if agreed is None:
             return await single.plan_delete(session, image, all_tags=all_tags)
-        await check_fresh(agreed, session)
-        return agreed
+        return await remaining(agreed, session)
 
     async with open_session(environment, stop) as session:
         plan = await stop.interruptible(prepare(session))

@@ -24,6 +24,7 @@ from mirrorsync.plan.model import Plan
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync import road, saved
 from mirrorsync.sync.gather.resolve import resolve
+from mirrorsync.sync.resume import remaining
 from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.session import Session
 
@@ -74,8 +75,7 @@ async def apply_plan(
 
     async def prepare(session: Session) -> Plan:
         saved.check_against(plan, spec)
-        await saved.check_fresh(plan, session)
-        return plan
+        return await remaining(plan, session)
 
     return await _applied(spec, prepare, environment, stop or Stop())
 

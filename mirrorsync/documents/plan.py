@@ -29,10 +29,9 @@ from mirrorsync.documents.reading import (
     text,
 )
 from mirrorsync.documents.values import Values
-from mirrorsync.errors import Side, UsageError, printable
-from mirrorsync.oci.reference import Location
-from mirrorsync.plan.diff import refusal
-from mirrorsync.plan.model import Amount, BlobFate, Change, Origin, Plan, Related, SpecStamp, State, Totals
+from mirrorsync.errors import ExitCode, MirrorsyncError, Side, UsageError, printable
+from mirrorsync.oci.reference import Location, Where
+from mirrorsync.plan.model import Amount, BlobFate, Change, Failure, Origin, Plan, Related, SpecStamp, State, Totals
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step
 
 KIND: Final = full_name("plan")
@@ -72,7 +71,7 @@ def read_plan(data: bytes, name: str) -> Plan | None:
     """Return the plan in a file, None if the file is not a plan (but a spec). name: the file's, for errors.
 
     The file may have been edited: every value is checked, including those that do not become part of the plan.
-    Failures are not read, except refusals of policies: what failed when the plan was made is not a part of it.
+    What failed when the plan was made is read too: whoever applies the plan is told that it is not all of the spec.
     Raises: UsageError for a damaged plan, with the JSON pointer of the damage, and for a plan of another version.
     """
     if _OBJECT.match(data) is None or _KIND.search(data) is None:
@@ -133,14 +132,19 @@ def _step_json(step: Any) -> dict[str, Any]:
 
 
 _STATES: Final = {state.value: state for state in State}
+
+
+def _exit_code(value: Any) -> ExitCode:
+    code = integer(value)
+    if code not in set(ExitCode):
+        raise Damaged("not an exit code")
+    return ExitCode(code)
+
+
 _ERROR: Final[Mapping[str, Read[Any]]] = {
-    "message": text, "remedy": text, "exit_code": integer, "side": one_of({side: side for side in get_args(Side)}),
+    "message": text, "remedy": text, "exit_code": _exit_code, "side": one_of({side: side for side in get_args(Side)}),
     "store": text, "repository": text, "reference": text, "step": text,
 }  # fmt: skip
-_FAILURE: Final[Mapping[str, Read[Any]]] = {
-    "subject": text,
-    "error": lambda value: members(value, _ERROR, optional=_ERROR.keys() - {"message", "exit_code"}),
-}
 _RELATED: Final[Mapping[str, Read[str]]] = {"kind": some_text, "name": some_text}
 _AMOUNT: Final[Mapping[str, Read[int]]] = {"blobs": count, "bytes": count}
 _TOTALS: Final[Mapping[str, Read[Any]]] = {
@@ -178,7 +182,7 @@ class _Reader(Values):
             "version": self._version,
             "created": self.time,
             "spec": self._stamp,
-            "failures": lambda value: items(value, lambda failure: members(failure, _FAILURE)),
+            "failures": lambda value: items(value, self._failure),
             "totals": self._all_totals,
             "read_bytes": count,
         }
@@ -190,6 +194,7 @@ class _Reader(Values):
             "source": or_null(self.location), "followed": or_null(self.followed), "platforms": self.platforms,
             "step": self.shared, "stays": lambda value: items(value, _related),
         }  # fmt: skip
+        self._error = {**_ERROR, "reference": self.followed}
         self._kinds = {word: self._fields_of(kind) for word, kind in _STEPS.items()}
 
     def plan(self, found: Document) -> Plan:
@@ -204,14 +209,23 @@ class _Reader(Values):
                 else:
                     raise Damaged("unknown member")
         check_names(read, (*self._members, *self._lists))
-        refused = tuple(refusal(change, change.reason) for change in read["images"] if change.state == State.REFUSED)
-        plan = Plan(read["created"], read["spec"], read["images"], read["steps"], refused, read["totals"])
+        plan = Plan(read["created"], read["spec"], read["images"], read["steps"], read["failures"], read["totals"])
         for number, change in enumerate(plan.changes):
             if change.step and change.step not in self._done:
                 raise Damaged("not the id of a step", "images", number, "step")
         if read["read_bytes"] != plan.read_bytes:
             raise Damaged("not the sum of the steps", "read_bytes")
         return plan
+
+    def _failure(self, value: Any) -> Failure:
+        read = members(value, {"subject": text, "error": self._read_error})
+        return Failure(read["subject"], read["error"])
+
+    def _read_error(self, value: Any) -> MirrorsyncError:
+        read = members(value, self._error, optional=self._error.keys() - {"message", "exit_code"})
+        place = Where(*(read.pop(name, None) for name in ("store", "repository", "reference")))
+        code = read.pop("exit_code")
+        return MirrorsyncError(**read, place=place if place.store is not None else None).with_(exit_code=code)
 
     def needs(self, value: Any) -> tuple[str, ...]:
         """Return the ids of earlier steps."""

@@ -1,8 +1,6 @@
-"""Checks before a saved plan is applied: it does only what its spec asks for, and no tag has moved since."""
+"""Check that a saved plan does only what its spec asks for. Pure."""
 
 from __future__ import annotations
-
-from typing import Final
 
 from mirrorsync.errors import StalePlan, UsageError
 from mirrorsync.oci.descriptor import Descriptor
@@ -13,13 +11,7 @@ from mirrorsync.plan.policies import Facts, decide
 from mirrorsync.plan.steps import PutManifest, SetTag, Step, end_of
 from mirrorsync.spec.model import Mirror, Spec
 from mirrorsync.spec.selection import Wanted
-from mirrorsync.sync.gather.present import present_at
 from mirrorsync.sync.gather.referring import may_be_referrer
-from mirrorsync.sync.gather.roots import root_of
-from mirrorsync.sync.pool import for_each
-from mirrorsync.sync.session import Session, located
-
-_SHOWN: Final = 5  # of moved tags in one message
 
 
 def check_against(plan: Plan, spec: Spec) -> None:
@@ -137,39 +129,6 @@ def _tampered(message: str) -> UsageError:
     return UsageError(f"the plan is not one that mirrorsync made: {message}", remedy="make a new plan")
 
 
-async def check_fresh(plan: Plan, session: Session) -> None:
-    """Resolve every tag of a plan again, at the source and the destination.
-
-    Raises: StalePlan if any of them has moved, before anything is changed.
-    """
-    moved: list[str] = []
-
-    async def check(change: Change) -> None:
-        origin, after = change.origin, change.after
-        if origin is not None and after is not None and origin.followed is not None and _follows(change):
-            with located("source", origin.location, origin.followed):
-                found = await root_of(session, origin.location, origin.followed, origin.platforms)
-            if _digest(found) != after.digest:
-                moved.append(str(origin.reference(after.digest)))
-        if _digest(await _present(change, session)) != _digest(change.before):
-            moved.append(str(change))
-
-    await for_each(plan.changes, check)
-    if moved:
-        named = ", ".join(sorted(moved)[:_SHOWN])
-        more = f" and {len(moved) - _SHOWN} more" if len(moved) > _SHOWN else ""
-        raise StalePlan(f"{named}{more} changed after the plan was made; nothing was done")
-
-
 def _follows(change: Change) -> bool:
     """Return whether an image is that of its source. One that a policy keeps is not, or its source was not asked."""
     return change.state.changes or not change.reason
-
-
-async def _present(change: Change, session: Session) -> Descriptor | None:
-    """Return the image under a change's tag or digest at its destination now."""
-    ref = change.tag or change.digest
-    with located("destination", change.target, ref):
-        if change.origin is None or change.after is None:
-            return await session.repository(change.target).resolve(ref)
-        return await present_at(session, change.target, ref, change.after, change.origin.location)

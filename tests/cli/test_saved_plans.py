@@ -99,20 +99,10 @@ def changed_spec(site: Site) -> None:
     site.spec("other")
 
 
-def applied_before(site: Site) -> None:
-    spec = mirrorsync.load_spec(site.run.directory / "mirror.yaml")
-    mirrorsync.apply_plan(
-        mirrorsync.make_plan(spec, environment=NOTHING),
-        spec,
-        environment=NOTHING,
-    )
-
-
 STALE: dict[str, tuple[Callable[[Site], None], str]] = {
     "a tag of the source moved": (moved_source, "changed after the plan was made"),
     "a tag of the source moved back": (moved_source_back, "changed after the plan was made"),
     "a tag of the destination moved": (moved_destination, "changed after the plan was made"),
-    "it was done already": (applied_before, "changed after the plan was made"),
     "the spec changed": (changed_spec, "was changed after the plan was made"),
 }
 

@@ -42,12 +42,18 @@ def test_a_written_plan_is_read_as_the_same_plan(path: Path) -> None:
     assert read_plan("".join(plan_text(plan)).encode(), "plan.json") == plan
 
 
-def test_a_plan_with_all_members_is_read_as_the_same_plan_without_its_failures() -> None:
+def test_a_plan_with_all_members_is_read_as_the_same_plan() -> None:
     plan = examples.plan()
     found = read_plan("".join(plan_text(plan)).encode(), "plan.json")
     assert found is not None
     assert (found.changes, found.steps, found.totals) == (plan.changes, plan.steps, plan.totals)
-    assert (found.spec, found.created, found.failures) == (plan.spec, plan.created, ())
+    assert (found.spec, found.created) == (plan.spec, plan.created)
+    assert plan.failures
+    for read, made in zip(found.failures, plan.failures, strict=True):
+        assert (read.subject, str(read.error), read.error.remedy) == (made.subject, str(made.error), made.error.remedy)
+        assert (read.error.exit_code, read.error.side, read.error.step) == (
+            made.error.exit_code, made.error.side, made.error.step,
+        )  # fmt: skip
 
 
 def test_the_text_is_the_document_with_a_line_for_each_image_and_step() -> None:

@@ -16,9 +16,9 @@ from mirrorsync.plan.model import Plan
 from mirrorsync.plan.steps import DeleteManifest, DeleteTag, Step
 from mirrorsync.stores.memory import MemoryStore
 from mirrorsync.stores.open import opener
+from mirrorsync.sync.resume import remaining
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
-from mirrorsync.sync.saved import check_fresh
 from mirrorsync.sync.session import Session
 from mirrorsync.sync.single.delete import plan_delete
 from tests.parts.images import artifact, image, index
@@ -178,7 +178,7 @@ def test_a_confirmed_plan_is_applied_only_if_nothing_has_changed(
     before = tags(store)
 
     async def work(session: Session) -> None:
-        await check_fresh(agreed, session)
+        await remaining(agreed, session)
         whole(await apply(agreed, session))
 
     if unchanged:

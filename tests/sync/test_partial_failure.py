@@ -21,10 +21,10 @@ from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.spec.load import load
 from mirrorsync.stores.memory import MemoryStore
+from mirrorsync.sync.resume import remaining
 from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
-from mirrorsync.sync.saved import check_fresh
 from mirrorsync.sync.session import Session
 from tests.parts.images import image, noise
 from tests.sync.in_memory import BAD, FIRST, GOOD, LARGE_BLOB, SECOND, SMALL_BLOB, SOURCE, InMemorySetup, fill, no_wait
@@ -163,11 +163,11 @@ def test_a_plan_is_stale_if_another_client_has_set_its_tags() -> None:
 
     async def work(session: Session) -> Report:
         plan = await make_plan(setup.spec, session)
-        await check_fresh(plan, session)
+        await remaining(plan, session)
         other = Manifest.parse(BAD.raw, BAD.media_type)
         await inner.repository("app").tag(other, Tag("1"))
         with pytest.raises(StalePlan, match="changed after the plan was made"):
-            await check_fresh(plan, session)
+            await remaining(plan, session)
         return await apply(plan, session, sleep=no_wait)
 
     report: Report = setup.run(work)

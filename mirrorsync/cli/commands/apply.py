@@ -30,7 +30,7 @@ def command(
 ) -> int:
     """Make the destinations match SPEC (mirror.yaml), or apply a saved PLAN exactly.
 
-    A saved plan is rejected with exit code 5 if a tag at the source or the destination has moved since.
+    A saved plan goes on where an earlier run of it ended. It is rejected with exit code 5 if a tag has moved since.
     """
     plan = find_plan(spec)
     if plan is not None and (only or deep):
