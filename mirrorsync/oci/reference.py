@@ -11,7 +11,7 @@ from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_host, check_repository, looks_like_host, refuse_url
 from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Ref, Tag, written
-from mirrorsync.oci.transports import REGISTRY_PREFIX, Transport, place_of, transport_of
+from mirrorsync.oci.transports import REGISTRY_PREFIX, Transport, location_text, transport_of
 
 # The tag that docker, skopeo and podman use for a name without one.
 LATEST: Final = Tag("latest")
@@ -30,7 +30,7 @@ class Location:
     repository: str
 
     def __str__(self) -> str:
-        return place_of(self.store, self.repository)
+        return location_text(self.store, self.repository)
 
     @property
     def transport(self) -> Transport:
@@ -59,7 +59,7 @@ class Where:
         )
 
     def __str__(self) -> str:
-        return "" if self.store is None else place_of(self.store, written(self.repository or "", self.ref))
+        return "" if self.store is None else location_text(self.store, written(self.repository or "", self.ref))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Reference:
 
     def __str__(self) -> str:
         name = written(self.location.repository, self.pick if self.tag is None else self.tag)
-        return place_of(self.location.store, name if self.digest is None else f"{name}@{self.digest}")
+        return location_text(self.location.store, name if self.digest is None else f"{name}@{self.digest}")
 
     @property
     def names_one(self) -> bool:

@@ -179,7 +179,7 @@ def transport_of(text: str) -> Transport:
     return TRANSPORTS.get(scheme + colon, REGISTRY)
 
 
-def place_of(store: str, inside: str = "") -> str:
+def location_text(store: str, inside: str = "") -> str:
     """Return a location as people write it: `host/repository:tag@digest`, `oci:/srv/mirror:repository:tag`.
 
     store: its address, as in `Location.store`. inside: the name in the store (`oci.ref.written`).
