@@ -14,7 +14,7 @@ _EXACT: Final = "exact"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a tag is wanted, and why: what chose it, or why it is not wanted."""
+    """Whether a tag is wanted, and why: what chose and kept it, or why it is not wanted."""
 
     tag: Tag
     wanted: bool
@@ -35,7 +35,8 @@ def explain(selection: Selection, listed: Sequence[Tag]) -> tuple[Verdict, ...]:
         elif tag in dropped:
             verdicts.append(Verdict(tag, wanted=False, reasons=dropped[tag]))
         else:
-            verdicts.append(Verdict(tag, wanted=True, reasons=tuple(chosen[tag])))
+            kept = (reason for narrowing in selection.narrows for reason in narrowing.why(tag, selected=True))
+            verdicts.append(Verdict(tag, wanted=True, reasons=(*chosen[tag], *kept)))
     present = set(listed)
     absent = [exact.tag for exact in selection.exact if exact.tag is not None and exact.tag not in present]
     return (*verdicts, *(Verdict(tag, wanted=False, reasons=("not in the repository",)) for tag in absent))

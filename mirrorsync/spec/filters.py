@@ -15,7 +15,8 @@ import re2
 
 from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.ref import Tag
-from mirrorsync.spec.versions import Key, VersionRange, parse_version
+from mirrorsync.spec.ranges import VersionRange
+from mirrorsync.spec.versions import Key, Line, parse_version
 
 _NOT_A_VERSION: Final = "not a version"
 
@@ -142,7 +143,10 @@ class Semver:
         """Return the range, or that the tag is not a version."""
         if selected:
             return [f"{self.key} {self.range.text}"]
-        return [] if parse_version(tag) else [_NOT_A_VERSION]
+        version = parse_version(tag)
+        if version is None:
+            return [_NOT_A_VERSION]
+        return [reason] if (reason := self.range.why_not(version)) else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +172,9 @@ class All:
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """`newest: N`: the N highest versions of each variant; a tag that is not a version is dropped.
+    """`newest: N`: the N highest versions of each line, which is a prefix and a variant (see versions.py).
 
-    Tags of equal version (`3.18` and `3.18.0`) count as one and stay together.
+    A tag that is not a version is dropped. Tags of equal version (`3.18` and `3.18.0`) count as one and stay together.
     """
 
     count: int
@@ -185,17 +189,19 @@ class Newest:
     def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return the tags of the highest versions."""
         versions = {tag: version for tag in tags if (version := parse_version(tag)) is not None}
-        keys: defaultdict[str, set[Key]] = defaultdict(set)
+        keys: defaultdict[Line, set[Key]] = defaultdict(set)
         for version in versions.values():
-            keys[version.variant].add(version.key)
-        newest = {variant: set(sorted(known, reverse=True)[: self.count]) for variant, known in keys.items()}
-        return [tag for tag, version in versions.items() if version.key in newest[version.variant]]
+            keys[version.line].add(version.key)
+        newest = {line: set(sorted(known, reverse=True)[: self.count]) for line, known in keys.items()}
+        return [tag for tag, version in versions.items() if version.key in newest[version.line]]
 
     def why(self, tag: Tag, *, selected: bool) -> Sequence[str]:
-        """Return why a tag was dropped."""
-        if selected:
-            return [f"{self.key} {self.count}"]
-        return [f"not among newest {self.count}"] if parse_version(tag) else [_NOT_A_VERSION]
+        """Return among which versions a tag is one of the newest or not: `newest 2 of *-debian-12`."""
+        version = parse_version(tag)
+        if version is None:
+            return [_NOT_A_VERSION]
+        of_line = f" of {version.line}" if str(version.line) else ""
+        return [f"{'' if selected else 'not among '}{self.key} {self.count}{of_line}"]
 
 
 _KINDS: tuple[type[TagFilter], ...] = (Glob, Regex, Semver, All, Exclude, Newest)

@@ -1,22 +1,27 @@
-"""Versions as people write them in tags, and ranges of versions.
+"""Versions as people write them in tags, and their order.
 
-A tag is a version if it has one to four numbers (`3`, `3.19`, `v1.27.3`, `2024.01.02`, as a date also `2024-01-02`),
-then optionally a pre-release (`-rc1`, `-beta.2`, `b3`), then optionally a variant (`-alpine`, `-alpine3.20`,
-`-slim-bookworm`). A suffix that is not a known pre-release word is a variant: `1.27.3-alpine` is the same version as
-`1.27.3`, built another way.
+A tag is a version if it has one to four numbers (`3`, `3.19`, `v1.27.3`, `2024.01.02`, as a date also `2024-01-02` and
+`2024-05-10T01-41-38Z`), with:
 
-Ranges are written as for npm, Helm and regsync (Masterminds/semver): `>=3.18`, `1.2.x`, `~1.2`, `^1.2`, `1.2 - 1.4`,
-with commas or spaces for "and" and `||` for "or". A missing number matches any: `<=1.2` includes 1.2.9. A range
-includes tags without a variant; `>=1.27-alpine` includes those of variant `alpine`. It includes pre-releases if it
-names one; Helm's `>=1.2-0` for that is the variant `0` here, as in the tags of registry.k8s.io/etcd.
+- before them optionally a prefix and a separator: `alpine-v3.18`, `release-1.2`, `RELEASE.2024-05-10T01-41-38Z`. A
+  commit's hash is not a prefix, nor is `sha-`: what follows it has no order;
+- behind them optionally a build (`17.0.5_8`), a pre-release (`-rc1`, `-beta.2`, `b3`) and a suffix (`-alpine`,
+  `-alpine3.20`, `-slim-bookworm`, `-debian-12-r10`, `-k3s2`).
+
+A suffix names a variant: `1.27.3-alpine` is the same version as `1.27.3`, built another way. A number at its end is a
+revision, and is not part of the name, if it stands alone (`-1`: variant `N`) or after one of the words for revisions
+(`-r10`: variant `r`; `-debian-12-r10`: variant `debian-12`; `-k3s2`: variant `k3s`). All other numbers are part of a
+name, as in `debian-12`, `alpine3.20`, `arm64` and `temurin-17`: they say what it was built on or for.
+
+Versions have an order within one line, which is a prefix and a variant: by numbers, pre-release, build and revision.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-
-from mirrorsync.errors import GrammarError, printable
+from typing import Final
 
 # The stages before a release, earliest first; words in one row mean the same.
 _STAGES = (
@@ -27,212 +32,131 @@ _STAGES = (
     ("pre", "preview", "ea"),
     ("rc", "cr"),
 )
-_STAGE_RANKS = {word: rank for rank, words in enumerate(_STAGES) for word in words}
-_RELEASED = len(_STAGES)
-_FIRST = -1  # before every stage: the lower bound of all versions with the same numbers
-_PARTS = 4
+STAGE_RANKS: Final = {word: rank for rank, words in enumerate(_STAGES) for word in words}
+RELEASED: Final = len(_STAGES)
+PARTS: Final = 4
+# The variant of a version with nothing but a number after it: 3.5.9-0.
+NUMBERED: Final = "N"
 
-_NUMBER = r"\d{1,18}"
-_STAGE = "|".join(sorted(_STAGE_RANKS, key=len, reverse=True))
-_SUFFIX = (
+# Words before a revision that say nothing else: apk and Bitnami (r), Debian and Ruby (p), Helm charts (build).
+_PLAIN_WORDS = ("r", "rev", "revision", "build", "p", "pl", "patch", "post", "hotfix")
+# Words that also name a distribution, and so a variant: k3s, RKE2, EKS, GKE, VMware, linuxserver.io.
+_NAMING_WORDS = ("k3s", "rke2", "eksbuild", "gke", "vmware", "ls")
+
+NUMBER: Final = r"\d{1,18}"
+_STAGE = "|".join(sorted(STAGE_RANKS, key=len, reverse=True))
+SUFFIX: Final = (
+    # Docker tags have no "+": 17.0.5+8 is written 17.0.5_8.
+    rf"(?:_(?P<build>{NUMBER})(?=[-_]|$))?"
     rf"(?:[-_.]?(?P<stage>(?i:{_STAGE}))[-_.]?(?P<number>\d{{0,18}}(?:\.\d{{1,18}})*)(?![A-Za-z]))?"
-    r"(?:[-_](?P<variant>.+))?"
+    r"(?:[-_](?P<suffix>.+))?"
 )
-_VERSION = re.compile(rf"[vV]?(?P<parts>{_NUMBER}(?:\.{_NUMBER}){{0,{_PARTS - 1}}}){_SUFFIX}")
-_WILD = rf"(?:{_NUMBER}|[xX*])"
-_OPERAND = re.compile(rf"[vV]?(?P<parts>{_WILD}(?:\.{_WILD}){{0,{_PARTS - 1}}}){_SUFFIX}")
-# A date in ISO 8601 is read as three numbers, and not as version 2024 with a variant.
-_DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?![0-9])")
-_NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9._-]")
-_COMPARATOR = re.compile(r"\s*(?P<operator>>=|<=|!=|==|=|>|<|~>|~|\^)?\s*(?P<operand>[^\s,|<>=!~^]+)\s*,?")
-_HYPHEN = re.compile(r"\s*(\S+)\s+-\s+(\S+)\s*")
+_VERSION = re.compile(rf"[vV]?(?P<parts>{NUMBER}(?:\.{NUMBER}){{0,{PARTS - 1}}}){SUFFIX}")
+_REVISION = re.compile(
+    rf"(?:(?P<base>.+)[-_.])?(?i:(?P<plain>{'|'.join(_PLAIN_WORDS)}))[-_.]?(?P<of_plain>{NUMBER})"
+    rf"|(?P<naming>(?:.+[-_.])?(?i:{'|'.join(_NAMING_WORDS)}))(?:[-_.]|r)?(?P<of_naming>{NUMBER})"
+    rf"|(?P<alone>{NUMBER})"
+)
+# A date in ISO 8601 is read as three numbers, and not as version 2024 with a suffix; its time is the fourth.
+_DATE = re.compile(
+    r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)(?![0-9])"
+    r"(?:T(?P<hour>\d\d)-?(?P<minute>\d\d)-?(?P<second>\d\d)Z?(?![0-9A-Za-z])\.?(?P<more>(?<=\.).+)?)?"
+)
+_TIMESTAMP = re.compile(r"(\d{8})T(\d{6})Z?(?![0-9A-Za-z])")
+_WORD = r"[A-Za-z](?:[A-Za-z0-9]|(?<=\d)\.(?=\d))*"
+# The shortest prefix of words, or all that stands before a number with a "v": debian-12-v1.2.
+_PREFIX = re.compile(rf"(?P<prefix>{_WORD}(?:[-_.]{_WORD})*?)(?:[-_]|(?<=[A-Za-z])\.)(?=[vV]?\d)")
+_PREFIX_BEFORE_V = re.compile(rf"(?P<prefix>{_WORD}(?:[-_.][A-Za-z0-9]+)*?)[-_][vV](?=\d)")
+_HASH = re.compile(r"(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{7,64}|(?i:sha|sha\d+|git|commit)")
 
-Key = tuple[tuple[int, ...], int, tuple[int, ...]]
+# Numbers, stage, its numbers, build and revision.
+Key = tuple[tuple[int, ...], int, tuple[int, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Line:
+    """What versions must have in common to be ordered: the prefix before them, and the variant behind; "" if none."""
+
+    prefix: str = ""
+    variant: str = ""
+
+    def __str__(self) -> str:
+        """Write it as in tags: `alpine-*`, `*-slim`; "" for versions alone."""
+        if not (self.prefix or self.variant):
+            return ""
+        return f"{self.prefix and self.prefix + '-'}*{self.variant and '-' + self.variant}"
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version: numbers, stage before the release, and variant. `key` orders versions of one variant."""
+    """A version in its line. `key` orders versions of one line."""
 
     key: Key
-    variant: str = ""
+    line: Line = Line()
+
+    @property
+    def variant(self) -> str:
+        """The variant of its line."""
+        return self.line.variant
 
     @property
     def released(self) -> bool:
         """Whether it is not a pre-release."""
-        return self.key[1] == _RELEASED
+        return self.key[1] == RELEASED
 
 
 def parse_version(tag: str) -> Version | None:
     """Return the version of a tag, None if it is not a version."""
-    match = _VERSION.fullmatch(_dotted(tag))
+    for prefix, rest in split_prefix(tag):
+        match = _VERSION.fullmatch(dotted(rest))
+        if match is not None:
+            numbers = [int(part) for part in match["parts"].split(".")]
+            variant, revision = split_suffix(match["suffix"] or "")
+            return Version(key_of(numbers, match, revision), Line(prefix, variant))
+    return None
+
+
+def split_prefix(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the ways to read a text as a prefix and a version, the likeliest first."""
+    yield "", text
+    if not text[:1].isalpha():
+        return
+    for pattern in (_PREFIX_BEFORE_V, _PREFIX):
+        match = pattern.match(text)
+        if match is not None and not any(_HASH.fullmatch(word) for word in re.split(r"[-_.]", match["prefix"])):
+            yield match["prefix"], text[match.end() :]
+
+
+def split_suffix(suffix: str) -> tuple[str, int | None]:
+    """Return the variant that a suffix names, and the revision at its end, None if it has none."""
+    match = _REVISION.fullmatch(suffix)
     if match is None:
-        return None
-    numbers = [int(part) for part in match["parts"].split(".")]
-    return Version(_key(numbers, match), match["variant"] or "")
+        return suffix, None
+    if match["alone"]:
+        return NUMBERED, int(match["alone"])
+    if match["naming"]:
+        return match["naming"], int(match["of_naming"])
+    return match["base"] or match["plain"].lower(), int(match["of_plain"])
 
 
-def _dotted(text: str) -> str:
-    return _DATE.sub(r"\1.\2.\3", text, count=1) if _DATE.match(text) else text
+def dotted(text: str) -> str:
+    """Return a text with the date at its beginning, if there is one, as numbers with points."""
+    match = _DATE.match(text)
+    if match is None:
+        return _TIMESTAMP.sub(r"\1.\2", text, count=1) if _TIMESTAMP.match(text) else text
+    date = f"{match['year']}.{match['month']}.{match['day']}"
+    if match["hour"] is None:
+        return date + text[match.end("day") :]
+    time = f"{date}.{match['hour']}{match['minute']}{match['second']}"
+    return f"{time}-{match['more']}" if match["more"] else time + text[match.end() :]
 
 
-def _key(numbers: list[int], match: re.Match[str]) -> Key:
-    padded = tuple(numbers + [0] * (_PARTS - len(numbers)))
+def key_of(numbers: list[int], match: re.Match[str], revision: int | None) -> Key:
+    """Return the key of a version with these numbers; match: of `SUFFIX`. A missing number is lower than 0."""
+    padded = tuple(numbers + [0] * (PARTS - len(numbers)))
+    build = -1 if match["build"] is None else int(match["build"])
+    last = (build, -1 if revision is None else revision)
     if match["stage"] is None:
-        return padded, _RELEASED, ()
-    return padded, _STAGE_RANKS[match["stage"].lower()], tuple(int(part) for part in match["number"].split(".") if part)
-
-
-@dataclass(frozen=True, slots=True)
-class _Operand:
-    """A version in a range. It matches all versions from `low` up to `high`, exclusive (None = unbounded)."""
-
-    low: Key
-    high: Key | None
-    variant: str
-    numbers: tuple[int, ...]
-
-    @property
-    def names_prerelease(self) -> bool:
-        return self.low[1] not in (_RELEASED, _FIRST)
-
-
-def _operand(text: str) -> _Operand:
-    match = _OPERAND.fullmatch(_dotted(text))
-    if match is None:
-        raise GrammarError(f"{printable(text)!r} is not a version", remedy="write ranges as '>=1.2', '1.2.x' or '~1.2'")
-    parts = re.split(r"\.", match["parts"])
-    known = [part for part in parts if part not in "xX*"]
-    if parts[: len(known)] != known:
-        raise GrammarError(f"{printable(text)!r} has a number after a wildcard", remedy="write 1.x, not 1.x.3")
-    if len(known) < len(parts) and match["stage"] is not None:
-        raise GrammarError(
-            f"{printable(text)!r} is a pre-release with a wildcard", remedy="write its numbers without a wildcard"
-        )
-    if _NOT_IN_TAGS.search(match["variant"] or ""):
-        raise GrammarError(
-            f"{printable(text)!r} has a suffix with characters that are not allowed in tags",
-            remedy="write the whole suffix, or use glob or regex",
-        )
-    numbers = [int(part) for part in known]
-    low = _key(numbers, match)
-    if not numbers:
-        return _Operand(_start(()), None, match["variant"] or "", ())
-    high = _start(_next(numbers)) if match["stage"] is None else (*low[:2], (*low[2], -1))
-    return _Operand(low, high, match["variant"] or "", tuple(numbers))
-
-
-def _next(numbers: list[int] | tuple[int, ...]) -> tuple[int, ...]:
-    return (*numbers[:-1], numbers[-1] + 1)
-
-
-def _start(numbers: tuple[int, ...]) -> Key:
-    """Return the lowest key of versions with these numbers, pre-releases included."""
-    return tuple(numbers) + (0,) * (_PARTS - len(numbers)), _FIRST, ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """Versions from `low` up to `high`, or all others if `outside`; None = unbounded."""
-
-    low: Key | None = None
-    high: Key | None = None
-    outside: bool = False
-
-    def __contains__(self, key: Key) -> bool:
-        inside = (self.low is None or key >= self.low) and (self.high is None or key < self.high)
-        return inside is not self.outside
-
-
-def _tilde(operand: _Operand) -> _Span:
-    """`~1.2.3`: 1.2.3 and later of 1.2; `~1`: all of 1."""
-    return _Span(operand.low, _start(_next(operand.numbers[:2])) if operand.numbers else None)
-
-
-def _caret(operand: _Operand) -> _Span:
-    """`^1.2`: 1.2 and later of 1; before 1.0 the first number that is not 0 must be equal."""
-    if not operand.numbers:
-        return _Span()
-    leading = next((index for index, number in enumerate(operand.numbers) if number), len(operand.numbers) - 1)
-    return _Span(operand.low, _start(_next(operand.numbers[: leading + 1])))
-
-
-_OPERATORS = {
-    ">=": lambda operand: _Span(low=operand.low),
-    "<": lambda operand: _Span(high=operand.low if operand.names_prerelease else _start(operand.numbers)),
-    ">": lambda operand: _Span(low=operand.high) if operand.high else _Span(low=operand.low, outside=True),
-    "<=": lambda operand: _Span(high=operand.high),
-    "=": lambda operand: _Span(operand.low, operand.high),
-    "==": lambda operand: _Span(operand.low, operand.high),
-    "!=": lambda operand: _Span(operand.low, operand.high, outside=True),
-    "~": _tilde,
-    "~>": _tilde,
-    "^": _caret,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Alternative:
-    """Spans that a version must all be in, for one variant."""
-
-    spans: tuple[_Span, ...]
-    variant: str
-    prereleases: bool
-
-    def __contains__(self, version: Version) -> bool:
-        if version.variant != self.variant or not (version.released or self.prereleases):
-            return False
-        return all(version.key in span for span in self.spans)
-
-
-@dataclass(frozen=True, slots=True)
-class VersionRange:
-    """A range of versions; text: as written."""
-
-    text: str
-    alternatives: tuple[_Alternative, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> VersionRange:
-        """Read a range. Raises: GrammarError."""
-        return cls(text, tuple(_alternative(part) for part in text.split("||")))
-
-    def __contains__(self, version: Version) -> bool:
-        return any(version in alternative for alternative in self.alternatives)
-
-
-def _alternative(text: str) -> _Alternative:
-    operands: list[_Operand] = []
-    spans: list[_Span] = []
-    for operator, operand_text in _comparators(text):
-        operand = _operand(operand_text)
-        operands.append(operand)
-        spans.append(_OPERATORS[operator](operand))
-    variants = {operand.variant for operand in operands}
-    if len(variants) > 1:
-        named = ", ".join(sorted(repr(printable(variant)) for variant in variants))
-        raise GrammarError(
-            f"range {printable(text.strip())!r} names different variants: {named}",
-            remedy="give all its versions the same suffix, or join two ranges with ||",
-        )
-    return _Alternative(tuple(spans), variants.pop(), any(operand.names_prerelease for operand in operands))
-
-
-def _comparators(text: str) -> list[tuple[str, str]]:
-    hyphen = _HYPHEN.fullmatch(text)
-    if hyphen is not None:
-        return [(">=", hyphen[1]), ("<=", hyphen[2])]
-    found = []
-    position = 0
-    while position < len(text):
-        match = _COMPARATOR.match(text, position)
-        if match is None:
-            break
-        found.append((match["operator"] or "=", match["operand"]))
-        position = match.end()
-    if not found or text[position:].strip():
-        raise GrammarError(
-            f"{printable(text.strip())!r} is not a range of versions",
-            remedy="write it as '>=1.2', '1.2.x' or '>=1.2 <2'",
-        )
-    return found
+        return padded, RELEASED, (), last
+    number = tuple(int(part) for part in match["number"].split(".") if part)
+    return padded, STAGE_RANKS[match["stage"].lower()], number, last

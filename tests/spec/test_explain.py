@@ -43,9 +43,9 @@ def selection(tags: Mapping[str, Any]) -> Selection:
             {
                 "1.0": NO,
                 "1.1": "+semver >=1.1 <3",
-                "1.2-rc1": NO,
+                "1.2-rc1": "matches no filter (a pre-release)",
                 "2.0": "+semver >=1.1 <3",
-                "2.0-alpine": NO,
+                "2.0-alpine": "matches no filter (the range is for versions without prefix and suffix)",
                 "edge": NOT_A_VERSION,
                 "latest": "+exact",
             },
@@ -56,8 +56,8 @@ def selection(tags: Mapping[str, Any]) -> Selection:
                 "1.0": "not among newest 1",
                 "1.1": "excluded by exclude *.1",
                 "1.2-rc1": "excluded by exclude *-rc*",
-                "2.0": r"+regex \d.*",
-                "2.0-alpine": r"+regex \d.*",
+                "2.0": r"+regex \d.*, newest 1",
+                "2.0-alpine": r"+regex \d.*, newest 1 of *-alpine",
                 "edge": "not a version",
                 "latest": NO,
             },
@@ -89,6 +89,29 @@ def test_wanted_tags_are_those_that_the_selection_chooses(tags: Mapping[str, Any
 def test_an_exact_tag_that_is_missing_is_reported() -> None:
     (*_, absent) = explain(selection({"exact": ["1.0", "3.0"]}), LISTED)
     assert (absent.tag, absent.wanted, absent.reasons) == ("3.0", False, ("not in the repository",))
+
+
+def test_reasons_name_the_line_in_which_versions_are_ordered() -> None:
+    listed = [Tag(tag) for tag in ("alpine-v1.2", "alpine-v1.10", "7.0-debian-11-r2", "7.0-debian-11-r10", "1.0")]
+    said = {one.tag: one.reasons for one in explain(selection({"all": True, "newest": 1}), listed)}
+    assert {str(tag): reasons for tag, reasons in said.items()} == {
+        "alpine-v1.2": ("not among newest 1 of alpine-*",),
+        "alpine-v1.10": ("all", "newest 1 of alpine-*"),
+        "7.0-debian-11-r2": ("not among newest 1 of *-debian-11",),
+        "7.0-debian-11-r10": ("all", "newest 1 of *-debian-11"),
+        "1.0": ("all", "newest 1"),
+    }
+
+
+def test_reasons_name_the_lines_that_a_range_is_for() -> None:
+    said = {one.tag: one.reasons for one in explain(selection({"semver": ">=9-slim || >=9-rc1-k3s"}), LISTED)}
+    assert said[Tag("1.0")] == ("matches no filter (the range is for *-slim and *-k3s)",)
+    alpine = explain(selection({"semver": ">=alpine-v3"}), [Tag("alpine-v3.1"), Tag("alpine-v2"), Tag("v3")])
+    assert [one.reasons for one in alpine] == [
+        ("semver >=alpine-v3",),
+        (NO,),
+        ("matches no filter (the range is for alpine-*)",),
+    ]
 
 
 def test_reasons_name_the_key_of_the_filter() -> None:

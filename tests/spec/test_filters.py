@@ -74,6 +74,8 @@ def test_a_filter_includes(tags: dict[str, Any], expected: str) -> None:
         ({"glob": ["latest", "edge", "3.18.*"], "newest": 9}, "3.18.0 3.18.4"),
         ({"semver": ">=3.18", "newest": 1}, "20240101"),
         ({"glob": ["4*", "3.20*rc*"], "newest": 2}, "3.20.0-rc2 4.0-beta"),
+        # a prefix is a line of its own
+        ({"glob": ["latest", "[a-z]*"], "newest": 1}, "v3.19"),
         # what is excluded is not counted
         ({"semver": "3.x", "exclude": ["3.20*"], "newest": 1}, "3.19.1"),
         ({"newest": 1, "exclude": ["3.20*"], "semver": "3.x"}, "3.19.1"),
@@ -83,6 +85,55 @@ def test_a_filter_includes(tags: dict[str, Any], expected: str) -> None:
 )
 def test_including_filters_are_united_and_then_narrowed(tags: dict[str, Any], expected: str) -> None:
     assert chosen(tags) == expected
+
+
+REVISIONS = [f"7.0.5-debian-11-r{number}" for number in range(11)]
+REVISIONS += [f"7.0.8-debian-11-r{number}" for number in range(4)] + ["7.0.9-debian-12-r0"]
+
+
+@pytest.mark.parametrize(
+    ("listed", "newest", "expected"),
+    [
+        (REVISIONS, 1, "7.0.8-debian-11-r3 7.0.9-debian-12-r0"),
+        (REVISIONS, 2, "7.0.8-debian-11-r2 7.0.8-debian-11-r3 7.0.9-debian-12-r0"),
+        (["v1.30.2-k3s1", "v1.30.2-k3s2", "v1.29.5-k3s4"], 1, "v1.30.2-k3s2"),
+        (["v1.30.2-rke2r1", "v1.30.2-rke2r10", "v1.30.2-rke2r9"], 1, "v1.30.2-rke2r10"),
+        (["1.2.3-r0", "1.2.3-r1", "1.2.3-r10", "1.2.4-r0"], 1, "1.2.4-r0"),
+        (["1.2.3-r0", "1.2.3-r1", "1.2.3-r10"], 1, "1.2.3-r10"),
+        (["17.0.5_8-jre", "17.0.5_10-jre", "17.0.5_10-jdk"], 1, "17.0.5_10-jre 17.0.5_10-jdk"),
+        (["3.5.9-0", "3.5.10-0", "3.5.10-1"], 1, "3.5.10-1"),
+        # The plain version is another variant: it moves with the newest revision, and is what most clients pull.
+        (["1.2.3", "1.2.4", "1.2.4-r0", "1.2.4-r1"], 1, "1.2.4 1.2.4-r1"),
+        # What an image was built on is not a revision.
+        (["3.9-temurin-17", "3.9-temurin-21", "3.9-alpine3.19", "3.9-alpine3.20"], 1,
+         "3.9-temurin-17 3.9-temurin-21 3.9-alpine3.19 3.9-alpine3.20"),
+    ],
+)  # fmt: skip
+def test_the_newest_revision_is_the_newest_of_its_variant(listed: list[str], newest: int, expected: str) -> None:
+    assert chosen({"all": True, "newest": newest}, listed) == expected
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        ("alpine-v1.0.0 alpine-v15.7.1", "alpine-v15.7.1"),
+        ("alpine-v1.0.0 alpine-v15.7.1 debian-v2.0.0 1.0.0 latest", "alpine-v15.7.1 debian-v2.0.0 1.0.0"),
+        ("release-1.2 release-1.10 release-1.10-rc1", "release-1.10"),
+        ("RELEASE.2024-05-10T01-41-38Z RELEASE.2024-05-10T11-00-00Z RELEASE.2023-12-31T23-59-59Z latest",
+         "RELEASE.2024-05-10T11-00-00Z"),
+        ("RELEASE.2024-05-10T01-41-38Z.fips RELEASE.2023-05-10T01-41-38Z.fips RELEASE.2022-01-01T00-00-00Z",
+         "RELEASE.2024-05-10T01-41-38Z.fips RELEASE.2022-01-01T00-00-00Z"),
+        ("bookworm-20240101 bookworm-20240211 bullseye-20230101", "bookworm-20240211 bullseye-20230101"),
+    ],
+)  # fmt: skip
+def test_the_newest_of_each_prefix_is_wanted(listed: str, expected: str) -> None:
+    assert chosen({"all": True, "newest": 1}, listed.split()) == expected
+
+
+def test_helms_idiom_includes_prereleases() -> None:
+    listed = ["0.9.0", "1.0.0", "1.1.0-rc1", "1.1.0", "1.2.0-beta.1", "1.2.0-alpine", "1.2.0-1", "latest"]
+    assert chosen({"semver": ">=1.0-0"}, listed) == "1.0.0 1.1.0-rc1 1.1.0 1.2.0-beta.1 1.2.0-1"
+    assert chosen({"semver": ">=1.0.0-0 <1.2.0-0"}, listed) == "1.0.0 1.1.0-rc1 1.1.0"
 
 
 def test_exact_tags_are_wanted_whether_or_not_they_are_listed() -> None:

@@ -7,7 +7,8 @@ import random
 import pytest
 
 from mirrorsync.errors import GrammarError
-from mirrorsync.spec.versions import Version, VersionRange, parse_version
+from mirrorsync.spec.ranges import VersionRange
+from mirrorsync.spec.versions import Version, parse_version
 
 
 def words(text: str) -> list[str]:
@@ -122,7 +123,16 @@ OURS = {
     "1.x-alpine": ["1.2.3-alpine", "1.3-alpine", "1.2.4-alpine"],
     "*-alpine": ["1.2.3-alpine", "1.3-alpine", "1.2.4-alpine"],
     ">=1.2.4-alpine <2-alpine || 1.2.3": ["1.2.3", "1.3-alpine", "1.2.4-alpine", "1.2.3.4"],
-    ">=1.2-0": ["1.2-0", "1.3.0-0"],
+    # Helm's "with pre-releases", which the tags of etcd are for Helm, too.
+    ">=1.2-0": [*between("1.2", "3.0.0"), *EARLY, "1.2-0", "1.3.0-0", "1.2.3.4", "20240101"],
+    ">=1.2.4-0 <2": [*between("1.2.4", "1.9.9"), *EARLY[6:8], "1.3.0-0"],
+    ">1.2.3-0 <1.2.4-0": ["1.2.3", "1.2.3.4", *EARLY[:6]],
+    "^1.3-0": [*between("1.3", "1.9.9"), "1.3.0-rc1", "1.3.0-0"],
+    "1.3.x-0": ["1.3", "1.3.0", "1.3.0-rc1", "1.3.0-0"],
+    "*-0": [*RELEASES, *EARLY, "1.2-0", "1.3.0-0", "1.2.3.4", "20240101"],
+    "1.3.0-0": ["1.3.0-0"],
+    ">=1.2-N": ["1.2-0", "1.3.0-0"],
+    ">=stable-1.1": ["stable-1.2"],
     ">3": ["20240101"],
     ">*": [],
     "!=*": [],
@@ -165,6 +175,11 @@ def test_a_range_includes_these_tags(text: str, expected: list[str]) -> None:
         "1.2 -1.4",
         "1 - 2 - 3",
         "1,5 - 2",
+        "1.x-k3s1",
+        "1.x_8-jre",
+        "*-1",
+        ">=alpine-1 <3",
+        "sha-1",
     ],
 )
 def test_an_invalid_range_is_rejected_with_a_remedy(text: str) -> None:
@@ -191,8 +206,23 @@ def test_an_invalid_range_is_rejected_with_a_remedy(text: str) -> None:
         ("1.0-arm64", "arm64", True),
         ("1.0-x86_64", "x86_64", True),
         ("1.27-mainline", "mainline", True),
-        ("7.2.4-debian-12-r3", "debian-12-r3", True),
-        ("3.5.9-0", "0", True),
+        ("7.2.4-debian-12-r3", "debian-12", True),
+        ("7.2.4-debian-12", "debian-12", True),
+        ("3.5.9-0", "N", True),
+        ("1.2.3-r10", "r", True),
+        ("v1.30.2-k3s1", "k3s", True),
+        ("v1.30.2-rc1-k3s1", "k3s", False),
+        ("v1.30.2-rke2r1", "rke2", True),
+        ("v1.30.2-eksbuild.3", "eksbuild", True),
+        ("v1.30.2-gke.1587003", "gke", True),
+        ("10.9.2-ls45", "ls", True),
+        ("1.2.3-alpine-build.7", "alpine", True),
+        ("17.0.5_8-jre", "jre", True),
+        ("17.0.5_8", "", True),
+        ("3.9-eclipse-temurin-17", "eclipse-temurin-17", True),
+        ("1.2-ubuntu-22.04", "ubuntu-22.04", True),
+        ("1.2.3-alpine3", "alpine3", True),
+        ("1.2.3-jdk11", "jdk11", True),
         ("1.27-rc1", "", False),
         ("1.27rc1", "", False),
         ("1.27.rc1", "", False),
@@ -229,9 +259,13 @@ def test_a_tag_is_a_version_of_a_variant(tag: str, variant: str, released: bool)
         "1-",
         "1_",
         "v1v2",
-        "release-1.2",
         "8f3e2a1",
-        "bookworm-20240101",
+        "a1b2c3d-20240101",
+        "sha-1234567",
+        "sha256-1234567",
+        "main-8f3e2a1-1700000000",
+        "main-a1b2c3d-1700000000",
+        "alpine-3.",
         "1.0.Final",
         "1" * 40,
     ],
@@ -306,3 +340,77 @@ def test_a_date_is_three_numbers_in_both_spellings() -> None:
     dates = ["2023-12-31", "2024-01-02", "2024-01-10", "2024-02-01-slim"]
     assert taken(">=2024-01-02", dates) == ["2024-01-02", "2024-01-10"]
     assert taken("2024-01-02 - 2024-01-09", dates) == ["2024-01-02"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "prefix", "same"),
+    [
+        ("alpine-v3.18", "alpine", "3.18"),
+        ("alpine-3.18-slim", "alpine", "3.18-slim"),
+        ("release-1.2", "release", "1.2"),
+        ("release_1.2-rc1", "release", "1.2-rc1"),
+        ("bookworm-20240101", "bookworm", "20240101"),
+        ("my-app-1.2.3-r4", "my-app", "1.2.3-r4"),
+        ("php8.3-fpm-1.2", "php8.3-fpm", "1.2"),
+        ("debian-12-v1.2.3", "debian-12", "1.2.3"),
+        ("RELEASE.2024-05-10T01-41-38Z", "RELEASE", "2024.5.10.14138"),
+        ("RELEASE.2024-05-10T01-41-38Z.fips", "RELEASE", "2024.5.10.14138-fips"),
+        ("RELEASE.2024-05-10T01-41-38Z-cpuv1", "RELEASE", "2024.5.10.14138-cpuv1"),
+        ("nightly-20240510T014138Z", "nightly", "20240510.14138"),
+    ],
+)
+def test_a_prefix_before_a_version_is_a_line_of_its_own(tag: str, prefix: str, same: str) -> None:
+    found, plain = version(tag), version(same)
+    assert (found.line.prefix, found.variant, found.key) == (prefix, plain.variant, plain.key)
+
+
+@pytest.mark.parametrize(
+    "in_order",
+    [
+        "7.0.5-debian-11 7.0.5-debian-11-r0 7.0.5-debian-11-r9 7.0.5-debian-11-r10 7.0.8-debian-11-r0",
+        "1.2.3-r0 1.2.3-r1 1.2.3-r10 1.2.4-r0",
+        "v1.29.5-k3s4 v1.30.2-rc1-k3s9 v1.30.2-k3s1 v1.30.2-k3s2 v1.30.2-k3s10",
+        "17.0.5-jre 17.0.5_8-jre 17.0.5_10-jre 17.0.5.1_1-jre",
+        "3.5.9-0 3.5.9-1 3.5.9-10 3.5.10-0",
+        "v1.11.1-eksbuild.9 v1.11.1-eksbuild.10",
+        "alpine-v1.0.0 alpine-v2.0.0 alpine-v15.7.1",
+        "RELEASE.2023-12-31T23-59-59Z RELEASE.2024-05-10T01-41-38Z RELEASE.2024-05-10T11-00-00Z",
+    ],
+)
+def test_versions_of_one_line_are_in_this_order(in_order: str) -> None:
+    found = [version(tag) for tag in in_order.split()]
+    assert len({one.line for one in found}) == 1
+    assert [one.key for one in found] == sorted({one.key for one in found})
+
+
+_K3S = words("v1.29.5-k3s4 v1.30.2-k3s1 v1.30.2-k3s2 v1.30.3-k3s1 v1.30.2")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (">=1.30-k3s", "v1.30.2-k3s1 v1.30.2-k3s2 v1.30.3-k3s1"),
+        (">=1.30.2-k3s2", "v1.30.2-k3s2 v1.30.3-k3s1"),
+        (">1.30.2-k3s1", "v1.30.2-k3s2 v1.30.3-k3s1"),
+        ("<1.30.2-k3s2", "v1.29.5-k3s4 v1.30.2-k3s1"),
+        ("<=1.30.2-k3s1", "v1.29.5-k3s4 v1.30.2-k3s1"),
+        ("<1.30.2-k3s", "v1.29.5-k3s4"),
+        ("1.30.2-k3s1", "v1.30.2-k3s1"),
+        ("1.30.2-k3s", "v1.30.2-k3s1 v1.30.2-k3s2"),
+        ("~1.30.2-k3s2", "v1.30.2-k3s2 v1.30.3-k3s1"),
+        ("1.30.x-k3s", "v1.30.2-k3s1 v1.30.2-k3s2 v1.30.3-k3s1"),
+        ("!=1.30.2-k3s1", "v1.29.5-k3s4 v1.30.2-k3s2 v1.30.3-k3s1"),
+        ("1.30.x", "v1.30.2"),
+    ],
+)
+def test_a_range_that_names_a_revision_has_its_end_there(text: str, expected: str) -> None:
+    assert taken(text, _K3S) == expected.split()
+
+
+def test_a_range_with_a_prefix_is_for_the_versions_of_that_prefix() -> None:
+    tags = words("alpine-v3.18 alpine-v3.19 alpine-v3.19-slim debian-v3.19 3.19 RELEASE.2024-05-10T01-41-38Z")
+    assert taken(">=alpine-3.19", tags) == ["alpine-v3.19"]
+    assert taken("alpine-v3.x", tags) == ["alpine-v3.18", "alpine-v3.19"]
+    assert taken(">=RELEASE.2024-05-10", tags) == ["RELEASE.2024-05-10T01-41-38Z"]
+    assert taken(">RELEASE.2024-05-10T01-41-38Z", tags) == []
+    assert taken(">=3", tags) == ["3.19"]
