@@ -99,16 +99,7 @@ class Regex:
     @classmethod
     def parse(cls, value: str) -> Self:
         """Read an expression, and check that it compiles. Raises: GrammarError."""
-        options = re2.Options()
-        options.log_errors = False
-        try:
-            re2.compile(value, options)
-        except re2.error as error:
-            reason = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
-            raise GrammarError(
-                f"the expression does not compile: {printable(reason)}",
-                remedy="write it in RE2 syntax (as for regsync and Go), without look-around and back-references",
-            ) from error
+        _check_compiles(value)
         return cls(value)
 
     def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
@@ -119,6 +110,78 @@ class Regex:
     def why(self, tag: Tag, *, selected: bool) -> Sequence[str]:  # noqa: ARG002 - the same for every tag
         """Return the expression, for a tag that matches."""
         return [f"{self.key} {self.pattern}"] if selected else []
+
+
+def _check_compiles(pattern: str) -> None:
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
+        raise GrammarError(
+            f"the expression does not compile: {printable(reason)}",
+            remedy="write it in RE2 syntax (as for regsync and Go), without look-around and back-references",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class ExcludeRegex:
+    """`exclude_regex`: RE2 expressions; a tag that one of them matches as a whole is not wanted.
+
+    A key of its own, and not a form of `exclude`: most expressions are valid shell patterns, too, and mean other tags.
+    """
+
+    patterns: tuple[str, ...]
+    key: ClassVar[str] = "exclude_regex"
+    narrows: ClassVar[bool] = True
+
+    @classmethod
+    def parse(cls, value: Sequence[str]) -> Self:
+        """Read a list of expressions, and check that they compile. Raises: GrammarError."""
+        for pattern in value:
+            _check_compiles(pattern)
+        return cls(tuple(value))
+
+    def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
+        """Return the tags that no expression matches."""
+        compiled = [re2.compile(pattern) for pattern in self.patterns]
+        return [tag for tag in tags if not any(one.fullmatch(tag) for one in compiled)]
+
+    def why(self, tag: Tag, *, selected: bool) -> Sequence[str]:
+        """Return the expressions that excluded a tag, as one reason."""
+        if selected:
+            return []
+        matching = [f"{self.key} {pattern}" for pattern in self.patterns if re2.compile(pattern).fullmatch(tag)]
+        return [f"excluded by {', '.join(matching)}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """`keep`: RE2 expressions, which must all match the whole tag; a tag that one of them does not match is dropped."""
+
+    patterns: tuple[str, ...]
+    key: ClassVar[str] = "keep"
+    narrows: ClassVar[bool] = True
+
+    @classmethod
+    def parse(cls, value: Sequence[str]) -> Self:
+        """Read a list of expressions, and check that they compile. Raises: GrammarError."""
+        for pattern in value:
+            _check_compiles(pattern)
+        return cls(tuple(value))
+
+    def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
+        """Return the tags that all expressions match."""
+        compiled = [re2.compile(pattern) for pattern in self.patterns]
+        return [tag for tag in tags if all(one.fullmatch(tag) for one in compiled)]
+
+    def why(self, tag: Tag, *, selected: bool) -> Sequence[str]:
+        """Return the expressions that a tag matches, for one that is kept; else those that it does not match."""
+        if selected:
+            return [f"{self.key} {pattern}" for pattern in self.patterns]
+        missed = [f"{self.key} {pattern}" for pattern in self.patterns if not re2.compile(pattern).fullmatch(tag)]
+        return [f"not matched by {', '.join(missed)}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +267,6 @@ class Newest:
         return [f"{'' if selected else 'not among '}{self.key} {self.count}{of_line}"]
 
 
-_KINDS: tuple[type[TagFilter], ...] = (Glob, Regex, Semver, All, Exclude, Newest)
-# By key, in the order in which narrowing filters are applied: excluded tags do not count as newest.
+_KINDS: tuple[type[TagFilter], ...] = (Glob, Regex, Semver, All, Exclude, ExcludeRegex, Keep, Newest)
+# By key, in the order in which narrowing filters are applied: tags that others drop do not count as newest.
 FILTERS: Mapping[str, type[TagFilter]] = {kind.key: kind for kind in _KINDS}

@@ -45,6 +45,7 @@ def test_the_tags_are_those_that_skopeo_lists_in_its_order(mirrorsync: Mirrorsyn
         (("glob=1.*", "glob=edge"), ("1.0", "1.1", "1.2-rc1", "edge")),
         (("all", "exclude=*-*", "exclude=l*"), ("1.0", "1.1", "2.0", "edge")),
         (("all=true",), TAGS),
+        (("exclude_regex=.*-.*", "exclude_regex=l.*", "keep=.*[^1]", "keep=.*e|.*0"), ("1.0", "2.0", "edge")),
         (("exclude=*-*",), ("1.0", "1.1", "2.0", "edge", "latest")),
         ((r"regex=\d\.\d",), ("1.0", "1.1", "2.0")),
         (("semver=>=1.1", "exact=latest"), ("1.1", "2.0", "latest")),

@@ -51,6 +51,18 @@ def selection(tags: Mapping[str, Any]) -> Selection:
             },
         ),
         (
+            {"all": True, "exclude_regex": [".*rc1", "1.*"], "keep": [r"\d.*", ".*[0e]"]},
+            {
+                "1.0": "excluded by exclude_regex 1.*",
+                "1.1": "excluded by exclude_regex 1.*",
+                "1.2-rc1": "excluded by exclude_regex .*rc1, exclude_regex 1.*",
+                "2.0": r"+all, keep \d.*, keep .*[0e]",
+                "2.0-alpine": r"+all, keep \d.*, keep .*[0e]",
+                "edge": r"not matched by keep \d.*",
+                "latest": r"not matched by keep \d.*, keep .*[0e]",
+            },
+        ),
+        (
             {"regex": r"\d.*", "glob": ["edge"], "exclude": ["*-rc*", "*.1"], "newest": 1},
             {
                 "1.0": "not among newest 1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,10 @@ _LISTED = (
     "3.19-alpine 3.20-alpine 3.19-slim 20240101 sha-abc"
 )
 TAGS = [Tag(tag) for tag in _LISTED.split()]
+
+
+def chosen_by_glob(pattern: str) -> str:
+    return " ".join(tag for tag in TAGS if fnmatch.fnmatchcase(tag, pattern))
 
 
 def selection(tags: Any) -> Selection:
@@ -66,6 +71,12 @@ def test_a_filter_includes(tags: dict[str, Any], expected: str) -> None:
         ({"all": True, "exclude": ["*-*", "*_*", "[!3]*"]}, "3 3.18 3.18.0 3.18.4 3.19 3.19.1 3.20 3.20.0"),
         ({"exact": ["3.18"], "glob": ["3.19*"], "exclude": ["*-*"]}, "3.18 3.19 3.19.1"),
         ({"all": True, "exclude": ["*"]}, ""),
+        ({"glob": ["3.*"], "exclude_regex": [r".*[-_].*", r"3\.18.*"]}, "3.19 3.19.1 3.20 3.20.0"),
+        ({"glob": ["3.*"], "exclude_regex": ["3", "rc", "18"]}, chosen_by_glob("3.*")),
+        ({"glob": ["3.*"], "keep": [r".*-.*"]}, "3.20.0-rc2 3.18-alpine 3.19-alpine 3.20-alpine 3.19-slim"),
+        ({"glob": ["3.*"], "keep": [r".*-.*", r".*alpine", r"3\.(18|20).*"]}, "3.18-alpine 3.20-alpine"),
+        ({"all": True, "keep": ["alpine"]}, ""),
+        ({"all": True, "exclude": ["latest"], "exclude_regex": ["edge"], "keep": ["[a-z]*"]}, ""),
         # the newest of each variant, equal versions together, without tags that are not versions
         ({"semver": "3.x", "newest": 1}, "3.20 3.20.0"),
         ({"semver": "3.x", "newest": 2}, "3.19.1 3.20 3.20.0"),
@@ -79,6 +90,8 @@ def test_a_filter_includes(tags: dict[str, Any], expected: str) -> None:
         # what is excluded is not counted
         ({"semver": "3.x", "exclude": ["3.20*"], "newest": 1}, "3.19.1"),
         ({"newest": 1, "exclude": ["3.20*"], "semver": "3.x"}, "3.19.1"),
+        ({"semver": "3.x", "exclude_regex": [r"3\.20.*"], "newest": 1}, "3.19.1"),
+        ({"newest": 1, "keep": [r"3\.18.*"], "semver": "3.x"}, "3.18.4"),
         # exact tags are united first and narrowed with the others
         ({"exact": ["3.18", "9.9"], "semver": "3.x", "newest": 1}, "9.9"),
     ],
@@ -163,7 +176,14 @@ def test_a_tag_that_is_listed_twice_is_wanted_once_under_newest() -> None:
 
 
 @pytest.mark.parametrize(
-    "tags", [{"regex": "(a+)+b"}, {"glob": ["*a*a*a*a*a*a*a*a*b"]}, {"all": True, "exclude": ["*a*a*a*a*b"]}]
+    "tags",
+    [
+        {"regex": "(a+)+b"},
+        {"glob": ["*a*a*a*a*a*a*a*a*b"]},
+        {"all": True, "exclude": ["*a*a*a*a*b"]},
+        {"all": True, "exclude_regex": ["(a+)+b"]},
+        {"all": True, "keep": ["(a+)+b"]},
+    ],
 )
 def test_patterns_run_in_linear_time(tags: dict[str, Any]) -> None:
     # An engine that backtracks would need longer than the age of the earth, and this test would never end.

@@ -28,7 +28,7 @@ _STYLES = {"kept": "green", "dropped": "dim"}
 @click.argument("reference", metavar="REPO|ARCHIVE|LAYOUT")
 @click.option(
     "--filter", "words", multiple=True, metavar="WORD=VALUE", help=f"A filter as in the spec: {', '.join(FILTERS)}. "
-    "Repeatable; glob and exclude take several values.",
+    "Repeatable; glob, exclude, exclude_regex and keep take several values.",
 )  # fmt: skip
 @click.option("--explain", "explained", is_flag=True, help="Show for each tag which filter kept or dropped it.")
 @access_options()
@@ -46,7 +46,7 @@ def command(
     """List the tags of a repository, one per line, or the names of all images in an archive or layout.
 
     An image without a name is listed as its pick, @0 or @sha256:..., unless there is a filter. Filters that only narrow
-    (newest, exclude) start from all tags.
+    (exclude, exclude_regex, keep, newest) start from all tags.
     """
     location = read_location(reference)
     selection = read_filters(words)
