@@ -58,6 +58,14 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginTrouble:
+    """Why a login may be missing: reported when the registry requires one. message: "" if the remedy says it all."""
+
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
     """The command line's access options for one host; they override the spec and all auth files.
 

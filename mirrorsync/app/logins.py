@@ -24,7 +24,7 @@ from mirrorsync.credentials import (
     is_lost_at_reboot,
 )
 from mirrorsync.environment import Environment
-from mirrorsync.errors import MirrorsyncError
+from mirrorsync.errors import MirrorsyncError, UsageError
 from mirrorsync.hosts import Access, Credentials
 
 __all__ = [
@@ -73,7 +73,12 @@ def find_login(
     """
     given = environment or process_environment()
     access = {host: Access(auth_file=absolute(authfile))} if authfile else {}
-    return CredentialFinder(Environment(variables=given.variables, access=access))(host, namespace)
+    finder = CredentialFinder(Environment(variables=given.variables, access=access))
+    found = finder(host, namespace)
+    for trouble in () if found else finder.troubles(host):
+        if trouble.message:
+            raise UsageError(trouble.message, remedy=trouble.remedy)
+    return found
 
 
 def keep_login(

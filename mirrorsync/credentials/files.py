@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,10 @@ _MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 # The key that docker login writes Docker Hub under (docker/cli, registry.IndexServer); podman writes docker.io.
 DOCKERS_HUB_KEY: Final = "https://index.docker.io/v1/"
 _HUB_KEYS: Final = (DOCKER_HUB, DOCKERS_HUB_KEY, "index.docker.io")
+_HUB_HOSTS: Final = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io"})
+_SCHEMES: Final = ("https", "http")
+# What old docker wrote behind a host; a namespace does not end with a slash.
+_API_PATHS: Final = frozenset({"", "v1/", "v2/"})
 
 
 def files_read(environment: Mapping[str, str], run_directory: Path = RUN_DIRECTORY) -> Iterator[Path]:
@@ -73,8 +77,28 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def keys_of(host: str) -> tuple[str, ...]:
-    """Return the keys of a whole registry, podman's first; old docker wrote URLs."""
+    """Return the usual keys of a whole registry, podman's first; old docker wrote URLs. See `spellings`."""
     return _HUB_KEYS if host == DOCKER_HUB else (host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/")
+
+
+def spellings(keys: Iterable[str], host: str) -> tuple[str, ...]:
+    """Return those of the keys that name a whole registry, in whatever form; the usual ones first."""
+    usual = keys_of(host)
+    wanted = _host_of(host)
+    found = (key for key in keys if _host_of(key) == wanted)
+    return tuple(sorted(found, key=lambda key: usual.index(key) if key in usual else len(usual)))
+
+
+def _host_of(key: str) -> str | None:
+    """Return the host that a key names, None for a namespace in it.
+
+    As containers/image, pkg/docker/config.normalizeAuthFileKey: the path of a URL says nothing (containers/image#96).
+    """
+    scheme, is_url, rest = key.partition("://")
+    host, _, path = (rest if is_url else key).partition("/")
+    if (scheme.lower() not in _SCHEMES) if is_url else (path not in _API_PATHS):
+        return None
+    return DOCKER_HUB if host.lower() in _HUB_HOSTS else host.lower()
 
 
 def namespaces(host: str, repository: str) -> Iterator[str]:
@@ -96,7 +120,9 @@ def decode(entry: Mapping[str, Any], path: Path, key: str) -> Credentials | None
     identity = Secret(token if isinstance(token, str) else "")
     encoded = entry.get("auth")
     if not isinstance(encoded, str) or not encoded:
-        return Credentials(identity_token=identity) if identity else None
+        return _of_members(entry, identity)
+    # Line breaks: `base64` without -w0 writes them into secrets (kubernetes#85687), and Go's decoder skips them.
+    encoded = "".join(encoded.split())
     try:
         username, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
@@ -105,6 +131,14 @@ def decode(entry: Mapping[str, Any], path: Path, key: str) -> Credentials | None
         raise _damaged(path, key)
     # docker pads with NUL (docker/cli, config/configfile.decodeAuth strips it).
     return Credentials(username, Secret(password.rstrip("\0")), identity)
+
+
+def _of_members(entry: Mapping[str, Any], identity: Secret) -> Credentials | None:
+    """Return the credentials of an entry without "auth": Kubernetes writes username and password alone."""
+    username, password = entry.get("username"), entry.get("password")
+    if isinstance(username, str) and isinstance(password, str) and username and password:
+        return Credentials(username, Secret(password), identity)
+    return Credentials(identity_token=identity) if identity else None
 
 
 def _damaged(path: Path, host: str) -> MirrorsyncError:

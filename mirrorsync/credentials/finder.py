@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from mirrorsync.credentials.files import (
     mapping,
     namespaces,
     read,
+    spellings,
 )
-from mirrorsync.credentials.helpers import Helper
+from mirrorsync.credentials.helpers import Helper, HelperFailed
 from mirrorsync.environment import Environment
 from mirrorsync.errors import MirrorsyncError, UsageError
-from mirrorsync.hosts import Access, Credentials
+from mirrorsync.hosts import Access, Credentials, LoginTrouble
 from mirrorsync.secret import Secret
 
 
@@ -38,13 +39,15 @@ class CredentialFinder:
         self._files = tuple(files_read(environment.variables, run_directory))
         self._found: dict[tuple[str, str], Credentials | MirrorsyncError | None] = {}
         self._documents: dict[Path, Mapping[str, Any] | None] = {}
-        self._asked: dict[tuple[str, str], Credentials | None] = {}
+        self._asked: dict[tuple[str, str], Credentials | HelperFailed | None] = {}
+        self._troubles: dict[str, tuple[LoginTrouble, ...]] = {}
         self._lock = threading.Lock()
 
     def __call__(self, host: str, repository: str = "") -> Credentials | None:
         """Return the credentials of a host, or of one repository there; None for anonymous access.
 
-        Blocks while a helper runs; each is run once. Raises: UsageError for a file or helper that cannot be used.
+        Blocks while a helper runs; each is run once. A helper that fails gives no login; `troubles` says why. Raises:
+        UsageError for a file that cannot be used.
         """
         with self._lock:
             if (host, repository) not in self._found:
@@ -58,6 +61,13 @@ class CredentialFinder:
         if isinstance(known, MirrorsyncError):
             raise known.with_() from known.__cause__
         return known
+
+    def troubles(self, host: str) -> tuple[LoginTrouble, ...]:
+        """Return why a login to a host may not have been found: helpers that failed, files that do not exist.
+
+        Never blocks, also while a helper runs.
+        """
+        return self._troubles.get(host, ())
 
     def _find(self, host: str, repository: str) -> Credentials | None:
         given = self._environment.access
@@ -92,27 +102,54 @@ class CredentialFinder:
             if path not in self._documents:
                 self._documents[path] = read(path)
             document = self._documents[path]
+            if document is None and (named := self._named(path)):
+                remedy = f"{named} {path}, which does not exist: `mirrorsync login {host}` creates it"
+                self._add_trouble(host, LoginTrouble("", remedy))
             if document is not None and (found := self._of_document(document, path, host, repository)) is not None:
                 return found
         return None
 
+    def _named(self, path: Path) -> str:
+        """Return who named an auth file, "" if it is one of the usual ones."""
+        if self._environment.variables.get("REGISTRY_AUTH_FILE") and path in self._files:
+            return "REGISTRY_AUTH_FILE names"
+        return "" if path in self._files else "the access options name"
+
+    def _add_trouble(self, host: str, trouble: LoginTrouble) -> None:
+        known = self._troubles.get(host, ())
+        self._troubles[host] = known if trouble in known else (*known, trouble)
+
     def _of_document(self, document: Mapping[str, Any], path: Path, host: str, repository: str) -> Credentials | None:
-        keys = keys_of(host)
         helpers = mapping(document.get("credHelpers"))
-        for key in keys:
+        for key in spellings(helpers, host):
             if isinstance(helper := helpers.get(key), str):
-                return self._once(helper, key)
+                return self._of_helper(helper, (key,), path, host)
         auths = mapping(document.get("auths"))
-        for key in (*namespaces(host, repository), *keys):
+        written = spellings(auths, host)
+        for key in (*namespaces(host, repository), *written):
             if (found := decode(mapping(auths.get(key)), path, key)) is not None:
                 return found
         if isinstance(store := document.get("credsStore"), str) and store:
-            for key in keys:
-                if (asked := self._once(store, key)) is not None:
-                    return asked
+            # docker writes an empty entry for each login that its credsStore has.
+            return self._of_helper(store, dict.fromkeys((*written, *keys_of(host))), path, host)
         return None
 
-    def _once(self, helper: str, key: str) -> Credentials | None:
+    def _of_helper(self, helper: str, keys: Iterable[str], path: Path, host: str) -> Credentials | None:
+        """Ask a helper for one key after the other, until it has a login, or fails: it may ask a person each time."""
+        for key in keys:
+            asked = self._once(helper, key)
+            if isinstance(asked, HelperFailed):
+                remedy = asked.remedy or f"repair the helper, or remove it from {path} and log in again"
+                self._add_trouble(host, LoginTrouble(asked.message, remedy))
+                return None
+            if asked is not None:
+                return asked
+        return None
+
+    def _once(self, helper: str, key: str) -> Credentials | HelperFailed | None:
         if (helper, key) not in self._asked:
-            self._asked[helper, key] = Helper(helper, self._environment.variables).get(key)
+            try:
+                self._asked[helper, key] = Helper(helper, self._environment.variables).get(key)
+            except HelperFailed as failed:
+                self._asked[helper, key] = failed
         return self._asked[helper, key]

@@ -20,9 +20,16 @@ from mirrorsync.hosts import Credentials
 from mirrorsync.secret import Secret
 
 _SECONDS: Final = 30
+_MAX_SHOWN: Final = 200
+# What docker's helpers say, on stdout, for a server that they have no login for (credentials.errCredentialsNotFound).
+_NOT_FOUND: Final = "credentials not found"
 _MAX_ANSWER_BYTES: Final = 1024 * 1024
 # docker's word for "the secret is an identity token" (docker-credential-helpers, credentials.TokenUsername).
 _TOKEN_USER: Final = "<token>"  # noqa: S105 - a user name, not a token
+
+
+class HelperFailed(UsageError):
+    """A credential helper did not do what it was asked for; the message has what it said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +47,37 @@ class Helper:
         return f"docker-credential-{self.name}"
 
     def get(self, key: str) -> Credentials | None:
-        """Return its credentials for a server, None if it has no credentials for it. Raises: UsageError."""
+        """Return its credentials for a server, None if it has no credentials for it.
+
+        Raises: HelperFailed; UsageError if its name is not valid.
+        """
         done = self._run("get", key, key)
         if done.returncode != 0:
-            return None  # "credentials not found": helpers word it differently, and have no other exit code for it
+            self._check_not_found(done)
+        if done.returncode != 0 or not done.stdout.strip():
+            return None
         try:
             answer = json.loads(done.stdout)
             username, secret = str(answer["Username"]), Secret(str(answer["Secret"]))
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise UsageError(f"the credential helper {self.program} returned invalid JSON") from None
+            said = _without_secrets(done)
+            raise HelperFailed(
+                f"the credential helper {self.program} returned invalid JSON{said and f': {said}'}"
+            ) from None
         if not secret:
             return None
         return Credentials(identity_token=secret) if username == _TOKEN_USER else Credentials(username, secret)
+
+    def _check_not_found(self, done: _Done) -> None:
+        """Return if the helper has no login for the server. Raises: HelperFailed if it did not work.
+
+        Both have exit code 1, and a locked keychain, say, would look like a missing login (podman#11636).
+        """
+        said = _words(done.stdout) or _words(done.stderr)
+        if _NOT_FOUND in said.lower() or (not said and done.returncode == 1):
+            return
+        ended = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+        raise HelperFailed(f"the credential helper {self.program} failed: {said or ended}")
 
     def store(self, key: str, credentials: Credentials) -> None:
         """Store a username and password for a server in it. Raises: StorageError if it fails, UsageError."""
@@ -87,15 +113,15 @@ class Helper:
                 finally:
                     process.kill()
         except FileNotFoundError:
-            raise UsageError(
+            raise HelperFailed(
                 f"the credential helper {program} is not installed", remedy="install it, or log in again"
             ) from None
         except _TooMuch:
-            raise UsageError(
+            raise HelperFailed(
                 f"the credential helper {program} sent more than {_MAX_ANSWER_BYTES} bytes for {printable(key)}"
             ) from None
         except (OSError, subprocess.TimeoutExpired):
-            raise UsageError(f"the credential helper {program} did not answer for {printable(key)}") from None
+            raise HelperFailed(f"the credential helper {program} did not answer for {printable(key)}") from None
 
 
 class _TooMuch(Exception):
@@ -107,6 +133,20 @@ class _Done:
     returncode: int
     stdout: bytes = field(repr=False)
     stderr: bytes = field(repr=False)
+
+
+def _words(said: bytes) -> str:
+    """Return what a helper said, on one line and cut if it is long."""
+    return printable(" ".join(said.decode(errors="replace").split()), _MAX_SHOWN)
+
+
+def _without_secrets(done: _Done) -> str:
+    """Return what a helper said beside an answer: on stderr, or before the JSON (cog#2588).
+
+    Output without JSON may be the secret alone, and is not shown.
+    """
+    before, brace, _ = done.stdout.partition(b"{")
+    return (_words(before) if brace else "") or _words(done.stderr)
 
 
 def _talk(process: subprocess.Popen[bytes], message: bytes) -> _Done:

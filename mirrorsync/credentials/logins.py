@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from mirrorsync.credentials.files import DOCKERS_HUB_KEY, entry_of, keys_of, mapping, read
+from mirrorsync.credentials.files import DOCKERS_HUB_KEY, entry_of, keys_of, mapping, read, spellings
 from mirrorsync.credentials.helpers import Helper
 from mirrorsync.errors import StorageError, UsageError
 from mirrorsync.hosts import Credentials
@@ -64,8 +64,8 @@ class AuthFile:
             auths = document["auths"] = dict(mapping(document.get("auths")))
             name = self._key(host, namespace)
             former = mapping(auths.get(name))
-            for spelling in () if namespace else keys_of(host):
-                auths.pop(spelling, None)
+            for spelling in () if namespace else spellings(auths, host):
+                del auths[spelling]
             rest = {member: value for member, value in former.items() if member not in _SUPERSEDED}
             # docker writes an empty entry for each login that its credsStore has.
             auths[key if helper else name] = rest if helper else {**rest, "auth": entry_of(credentials)}
@@ -78,9 +78,12 @@ class AuthFile:
         document = read(self.path)
         if document is None:
             return False
-        keys = (self._key(host, namespace),) if namespace else keys_of(host)
-        known = [] if namespace else [helper.erase(key) for helper, key in self._helpers(document, keys)]
-        present = [key for key in keys if key in mapping(document.get("auths"))]
+        auths = mapping(document.get("auths"))
+        present = (
+            [key for key in (self._key(host, namespace),) if key in auths] if namespace else spellings(auths, host)
+        )
+        held = dict.fromkeys((*keys_of(host), *present, *spellings(mapping(document.get("credHelpers")), host)))
+        known = [] if namespace else [helper.erase(key) for helper, key in self._helpers(document, held)]
         if present:
             self._change(lambda document: _drop(document, present))
         return bool(present) or any(known)
@@ -106,7 +109,7 @@ class AuthFile:
     def _helper(self, document: Mapping[str, Any], host: str) -> tuple[Helper | None, str]:
         """Return the helper that stores the logins of a host, and the host's key in it."""
         helpers = mapping(document.get("credHelpers"))
-        for key in keys_of(host):
+        for key in spellings(helpers, host):
             if isinstance(name := helpers.get(key), str):
                 return Helper(name, self.environment), key
         if isinstance(store := document.get("credsStore"), str) and store:

@@ -82,4 +82,4 @@ def _registries(environment: Environment) -> Callable[[str], Store]:
     from mirrorsync.stores.registry import RegistryStore
 
     find = CredentialFinder(environment)
-    return lambda host: RegistryStore(host, environment, find)
+    return lambda host: RegistryStore(host, environment, find, find.troubles)

@@ -315,10 +315,85 @@ def test_the_next_file_is_read_if_one_has_no_entry_for_the_host(user: Home, regi
     assert login_sent(user, registry_log) == "somebody:pw"
 
 
-@pytest.mark.parametrize("key", ["{host}", "https://{host}", "https://{host}/v1/", "https://{host}/v2/"])
-def test_old_docker_wrote_urls_as_keys(user: Home, registry_log: LoginLog, key: str) -> None:
+@pytest.mark.parametrize(
+    "key",
+    [
+        "{host}",
+        "{host}/",
+        "{host}/v1/",
+        "{host}/v2/",
+        "https://{host}",
+        "https://{host}/",
+        "https://{host}/v1/",
+        "https://{host}/v2/",
+        "https://{host}/v2",
+        "https://{host}/v1/users/",
+        "http://{host}",
+        "http://{host}/",
+        "http://{host}/v2/",
+        "HTTPS://{host}",
+    ],
+)
+def test_a_url_of_any_form_is_the_key_of_its_host(user: Home, registry_log: LoginLog, key: str) -> None:
     user.login(".docker/config.json", "somebody", key=key.replace("{host}", user.host))
     assert login_sent(user, registry_log) == "somebody:pw"
+
+
+def test_the_key_without_a_scheme_comes_before_urls(user: Home, registry_log: LoginLog) -> None:
+    keys = {f"http://{user.host}": "url", f"https://{user.host}/v1/": "old-docker", user.host: "plain"}
+    user.write(".docker/config.json", {"auths": {key: {"auth": entry(name)} for key, name in keys.items()}})
+    assert login_sent(user, registry_log) == "plain:pw"
+
+
+@pytest.mark.parametrize("key", ["ftp://{host}", "{host}/v2", "{host}/other", "https://x/{host}", "://{host}"])
+def test_other_keys_with_the_host_in_them_are_not_its_login(user: Home, key: str) -> None:
+    user.login(".docker/config.json", "somebody", key=key.replace("{host}", user.host))
+    assert isinstance(error_of(user), Unauthorized)
+
+
+@pytest.mark.parametrize(("every", "end"), [(76, "\n"), (4, "\r\n"), (1, "\n"), (60, " \n")])
+def test_an_entry_in_base64_with_line_breaks_is_read(user: Home, registry_log: LoginLog, every: int, end: str) -> None:
+    """`base64` breaks lines, and `echo` adds one, on their way into a Kubernetes secret (kubernetes#85687)."""
+    password = "secret" * 20
+    encoded = entry("plain", password)
+    broken = "".join(encoded[start : start + every] + end for start in range(0, len(encoded), every))
+    user.write(".docker/config.json", {"auths": {user.host: {"auth": broken}}})
+    assert login_sent(user, registry_log) == f"plain:{password}"
+
+
+@pytest.mark.parametrize("more", [{}, {"auth": ""}, {"email": "me@corp.example"}])
+def test_username_and_password_without_auth_are_read(user: Home, registry_log: LoginLog, more: dict[str, str]) -> None:
+    """As written by Ansible and by hand (container-libs#249)."""
+    user.write(".docker/config.json", {"auths": {user.host: {"username": "me", "password": "a:b", **more}}})
+    assert login_sent(user, registry_log) == "me:a:b"
+
+
+def test_auth_comes_before_username_and_password(user: Home, registry_log: LoginLog) -> None:
+    members = {"auth": entry("one"), "username": "other", "password": "x"}
+    user.write(".docker/config.json", {"auths": {user.host: members}})
+    assert login_sent(user, registry_log) == "one:pw"
+
+
+@pytest.mark.parametrize("members", [{"username": "me"}, {"password": "x"}, {"username": "me", "password": 5}])
+def test_half_a_login_without_auth_is_no_login(user: Home, members: dict[str, Any]) -> None:
+    user.write(".docker/config.json", {"auths": {user.host: members}})
+    assert isinstance(error_of(user), Unauthorized)
+
+
+def test_a_missing_auth_file_that_was_named_is_told_with_the_401(user: Home) -> None:
+    missing = user.home / "missing.json"
+    error = error_of(user, REGISTRY_AUTH_FILE=str(missing))
+    assert isinstance(error, Unauthorized)
+    assert f"REGISTRY_AUTH_FILE names {missing}, which does not exist" in error.remedy
+    assert "missing" not in error_of(user).remedy, "the usual files may be missing"
+
+
+def test_a_missing_auth_file_of_the_access_options_is_told_with_the_401(user: Home) -> None:
+    missing = user.home / "missing.json"
+    finder = CredentialFinder(Environment({}, user.variables, {user.host: Access(auth_file=missing)}))
+    assert finder(user.host) is None
+    (trouble,) = finder.troubles(user.host)
+    assert f"{missing}, which does not exist" in trouble.remedy
 
 
 def test_a_login_for_another_port_is_for_another_host(user: Home) -> None:
@@ -439,25 +514,110 @@ def test_a_credential_helper_may_answer_without_reading_stdin(user: Home, regist
     assert login_sent(user, registry_log) == "helped:pw"
 
 
-BROKEN_HELPERS: dict[str, tuple[Mapping[str, Any], str]] = {
-    "it is not installed": ({"credsStore": "absent"}, "docker-credential-absent is not installed"),
-    "its answer is not JSON": ({"credsStore": "odd"}, "returned invalid JSON"),
-    "its name is a path": ({"credsStore": "../../bin/sh"}, "is not a valid name of a credential helper"),
-    "its name is an option": ({"credsStore": "a b"}, "is not a valid name of a credential helper"),
-    "it cannot be run": ({"credsStore": "noexec"}, "docker-credential-noexec"),
+FAILING: dict[str, tuple[str, str]] = {
+    "stdout": (
+        "echo 'gpg: decryption failed: No secret key'; exit 1",
+        "docker-credential-pass failed: gpg: decryption failed: No secret key",
+    ),
+    "stderr": ("echo 'exit status 2: locked' >&2; exit 1", "docker-credential-pass failed: exit status 2: locked"),
+    "several lines": ("printf 'gpg: one\ngpg: two\n'; exit 2", "docker-credential-pass failed: gpg: one gpg: two"),
+    "a crash": ("kill -SEGV $$", "docker-credential-pass failed: signal 11"),
+    "an exit code alone": ("exit 3", "docker-credential-pass failed: exit code 3"),
+    "chatter before its JSON": (
+        f"echo 'A new version is available'; {answer('u', 'canary')}",
+        "docker-credential-pass returned invalid JSON: A new version is available",
+    ),
+    "a Python traceback": (
+        "echo 'ModuleNotFoundError: keyring' >&2; echo canary",
+        "docker-credential-pass returned invalid JSON: ModuleNotFoundError: keyring",
+    ),
 }
 
 
-@pytest.mark.parametrize(("document", "said"), BROKEN_HELPERS.values(), ids=BROKEN_HELPERS)
+@pytest.mark.parametrize(("script", "said"), FAILING.values(), ids=FAILING)
+@pytest.mark.parametrize("member", ["credsStore", "credHelpers"])
+def test_the_words_of_a_failing_credential_helper_are_told_with_the_401(
+    user: Home, script: str, said: str, member: str
+) -> None:
+    user.helper("pass", script)
+    path = user.write(".docker/config.json", {member: "pass" if member == "credsStore" else {user.host: "pass"}})
+    error = error_of(user)
+    assert isinstance(error, Unauthorized)
+    assert said in error.message
+    assert f"remove it from {path}" in error.remedy
+    assert "canary" not in f"{error} {error.remedy}"
+    assert len(user.helped) == 1, "it may ask for a passphrase each time"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo 'credentials not found in native keychain'; exit 1",
+        "echo 'Credentials not found' >&2; exit 1",
+        "exit 1",
+        "exit 0",
+        answer("", ""),
+    ],
+)
+def test_a_missing_login_is_not_a_failure_of_the_helper(user: Home, script: str) -> None:
+    user.helper("pass", script)
+    user.write(".docker/config.json", {"credsStore": "pass"})
+    error = error_of(user)
+    assert isinstance(error, Unauthorized)
+    assert error.remedy == Unauthorized.default_remedy
+    assert "docker-credential-pass" not in error.message
+
+
+def test_a_failing_credential_helper_does_not_hide_the_login_of_the_next_file(
+    user: Home, registry_log: LoginLog
+) -> None:
+    user.helper("pass", "exit 2")
+    user.write(".config/containers/auth.json", {"credHelpers": {user.host: "pass"}})
+    user.login(".docker/config.json", "somebody")
+    assert login_sent(user, registry_log) == "somebody:pw"
+
+
+def test_a_public_image_needs_no_credential_helper_that_works(user: Home) -> None:
+    """docker.io asks for a token also for what everyone may read (cog#2588)."""
+    given = "anonymous-token"
+
+    def guard(asked: Asked) -> Reply | None:
+        if asked.path.startswith("/token"):
+            return Reply(body=json.dumps({"token": given}).encode())
+        if asked.authorization != f"Bearer {given}":
+            return refusal(401, "UNAUTHORIZED", headers={"WWW-Authenticate": f'Bearer realm="{realm}"'})
+        return None
+
+    registry = TinyRegistry(guard=guard)
+    registry.hold("app", IMAGE, "1")
+    with Unruly(registry) as server:
+        realm = f"{server.url}/token"
+        public = Home(user.home, server.host)
+        public.helper("desktop", "kill -SEGV $$")
+        public.write(".docker/config.json", {"credsStore": "desktop"})
+        assert ClientHarness(server.host, PLAIN, public.variables).resolve("1") is not None
+        assert public.helped == [f"get {server.host}"]
+
+
+BROKEN_HELPERS: dict[str, tuple[Mapping[str, Any], str, type[MirrorsyncError]]] = {
+    "it is not installed": ({"credsStore": "absent"}, "docker-credential-absent is not installed", Unauthorized),
+    "its answer is not JSON": ({"credsStore": "odd"}, "returned invalid JSON", Unauthorized),
+    "its name is a path": ({"credsStore": "../../bin/sh"}, "is not a valid name of a credential helper", UsageError),
+    "its name is an option": ({"credsStore": "a b"}, "is not a valid name of a credential helper", UsageError),
+    "it cannot be run": ({"credsStore": "noexec"}, "docker-credential-noexec", Unauthorized),
+}
+
+
+@pytest.mark.parametrize(("document", "said", "kind"), BROKEN_HELPERS.values(), ids=BROKEN_HELPERS)
 def test_an_unusable_credential_helper_is_named_in_the_error(
-    user: Home, document: Mapping[str, Any], said: str
+    user: Home, document: Mapping[str, Any], said: str, kind: type[MirrorsyncError]
 ) -> None:
     user.helper("odd", "echo canary-nonsense")
     user.helper("noexec", "")
     (user.home / "bin/docker-credential-noexec").write_bytes(b"\x7fELF garbage")
     user.write(".docker/config.json", document)
     error = error_of(user)
-    assert isinstance(error, UsageError)
+    assert isinstance(error, kind)
     assert said in error.message
     assert "canary" not in str(error)
 
@@ -534,7 +694,18 @@ def test_auth_files_are_not_read_for_a_registry_that_needs_no_login(tmp_path: Pa
         assert ClientHarness(server.host, PLAIN, user.variables).resolve("1") is not None
 
 
-@pytest.mark.parametrize("key", ["docker.io", "https://index.docker.io/v1/", "index.docker.io", "docker.io/library"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "docker.io",
+        "https://index.docker.io/v1/",
+        "index.docker.io",
+        "http://index.docker.io/v1",
+        "https://docker.io/",
+        "registry-1.docker.io",
+        "docker.io/library",
+    ],
+)
 def test_docker_hub_has_several_names(tmp_path: Path, key: str) -> None:
     from tests.parts.certificates import Authority
     from tests.parts.forward_proxy import ForwardProxy

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from mirrorsync.app.logins import find_login
 from mirrorsync.credentials.files import files_written
 from mirrorsync.credentials.finder import CredentialFinder
 from mirrorsync.credentials.logins import AuthFile, first_writable, is_lost_at_reboot
@@ -198,7 +199,10 @@ def test_a_namespace_has_a_login_of_its_own(path: Path, file: AuthFile) -> None:
     assert found(path, "quay.io", "team/sub/app") == ME
 
 
-@pytest.mark.parametrize("former", ["https://quay.io", "https://quay.io/v1/", "https://quay.io/v2/"])
+@pytest.mark.parametrize(
+    "former",
+    ["https://quay.io", "https://quay.io/v1/", "https://quay.io/v2/", "http://quay.io/", "quay.io/", "QUAY.io"],
+)
 def test_login_and_logout_remove_older_spellings_of_the_host(path: Path, file: AuthFile, former: str) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"auths": {former: entry("old")}}))
@@ -303,6 +307,18 @@ def test_a_failing_helper_leaves_no_password_in_file_or_message(
     assert said in caught.value.message
     assert "canary" not in f"{caught.value} {caught.value!r} {caught.value.remedy}"
     assert content(path) == {"credsStore": "box"}
+
+
+def test_the_words_of_a_failing_helper_are_told_by_logout_and_by_the_look_for_a_login(
+    path: Path, box: CredentialHelper
+) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"credsStore": box.name}))
+    box.become("#!/bin/sh\necho 'gpg: decryption failed: No secret key'; exit 1\n")
+    with pytest.raises(UsageError, match="docker-credential-box failed: gpg: decryption failed: No secret key"):
+        AuthFile(path, box.environment).remove("quay.io", "")
+    with pytest.raises(UsageError, match="docker-credential-box failed: gpg: decryption failed: No secret key"):
+        find_login("quay.io", authfile=path, environment=Environment(variables=box.environment))
 
 
 def test_an_unwritable_file_is_named_in_the_error(tmp_path: Path) -> None:

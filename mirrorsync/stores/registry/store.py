@@ -10,7 +10,7 @@ from mirrorsync.oci.names import check_repository
 from mirrorsync.stores.located import located_at
 from mirrorsync.stores.registry.bounds import Seen
 from mirrorsync.stores.registry.harbor import Projects
-from mirrorsync.stores.registry.http.auth import Find
+from mirrorsync.stores.registry.http.auth import Find, Troubles
 from mirrorsync.stores.registry.http.client import Client
 from mirrorsync.stores.registry.http.messages import MAX_PAGE_BYTES, Request
 from mirrorsync.stores.registry.learned import Learned
@@ -24,14 +24,15 @@ class RegistryStore:
     """A registry. Made on the event loop.
 
     host: as it is named in references, `docker.io` for Docker Hub. find: the credentials of a repository at a host.
+    troubles: why those of a host may not have been found.
     """
 
     shares_blobs = False
 
-    def __init__(self, host: str, environment: Environment, find: Find) -> None:
+    def __init__(self, host: str, environment: Environment, find: Find, troubles: Troubles = lambda _: ()) -> None:
         self.address = host
         self._observer = environment.observer
-        self._client = Client(host, environment, lambda other, name: find(other or host, name))
+        self._client = Client(host, environment, lambda other, name: find(other or host, name), troubles)
         self._learned = Learned(self._client.name)
         creates = environment.settings(host).create_repository
         self._projects = Projects(self._client, host, self._observer) if creates else None

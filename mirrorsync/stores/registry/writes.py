@@ -81,7 +81,8 @@ class Writes:
 class located_with_login(located_at):  # noqa: N801 - used as a function is, as `located_at` is
     """Add the location to errors, as `located_at` does, and to Unauthorized whether the login can be the cause.
 
-    scopes: those of the request. If the login is known to be valid, the remedy is not to check the password.
+    scopes: those of the request. If the login is known to be valid, the remedy is not to check the password; if a login
+    could not be looked up, the error says why.
     """
 
     __slots__ = ("_client", "_scopes")
@@ -94,5 +95,9 @@ class located_with_login(located_at):  # noqa: N801 - used as a function is, as 
     def located(self, error: MirrorsyncError) -> MirrorsyncError:
         """Return the error with its location, and with a remedy that fits the login."""
         if isinstance(error, Unauthorized) and error.remedy == error.default_remedy:
-            error = error.with_(remedy=_GOOD_LOGIN_REMEDY) if self._client.accepts_login(self._scopes) else error
+            if self._client.accepts_login(self._scopes):
+                error = error.with_(remedy=_GOOD_LOGIN_REMEDY)
+            elif troubles := self._client.login_troubles():
+                message = "; ".join((error.message, *(trouble.message for trouble in troubles if trouble.message)))
+                error = error.with_(message=message, remedy="; ".join(trouble.remedy for trouble in troubles))
         return super().located(error)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from mirrorsync.environment import Clock
 from mirrorsync.errors import GrammarError
 from mirrorsync.events import Observer
-from mirrorsync.hosts import Credentials
+from mirrorsync.hosts import Credentials, LoginTrouble
 from mirrorsync.oci.names import check_host
 from mirrorsync.stores.registry.http.conversation import Authorize
 from mirrorsync.stores.registry.http.origin_auth import OriginAuthorizer, Send
@@ -20,6 +20,8 @@ from mirrorsync.stores.registry.http.scopes import Scopes
 
 # Returns the credentials for a repository of a host; the host "" is the registry itself. It may block.
 Find = Callable[[str, str], Credentials | None]
+# Returns why the credentials for a host may not have been found.
+Troubles = Callable[[str], Sequence[LoginTrouble]]
 # To how many other registries one may redirect its clients.
 _MAX_OTHER_REGISTRIES: Final = 32
 

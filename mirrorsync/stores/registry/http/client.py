@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from mirrorsync.environment import Environment
 from mirrorsync.errors import MirrorsyncError, RegistryFailure, TokenRanOut, printable
 from mirrorsync.events import Noticed
-from mirrorsync.hosts import HostSettings
+from mirrorsync.hosts import HostSettings, LoginTrouble
 from mirrorsync.stores.registry.http.answers import checked
-from mirrorsync.stores.registry.http.auth import Authorizer, Find
+from mirrorsync.stores.registry.http.auth import Authorizer, Find, Troubles
 from mirrorsync.stores.registry.http.conversation import Authorize, converse, reject_web_page
 from mirrorsync.stores.registry.http.encoding import plain
 from mirrorsync.stores.registry.http.messages import Answer, Outgoing, Reply, Request
@@ -42,10 +42,11 @@ class Client:
     such as https://registry-1.docker.io; it becomes http:// if the host does not speak TLS and the settings allow that.
     """
 
-    def __init__(self, host: str, environment: Environment, find: Find) -> None:
+    def __init__(self, host: str, environment: Environment, find: Find, troubles: Troubles = lambda _: ()) -> None:
         self._host = host
         self._environment = environment
         self._find = find
+        self._troubles = troubles
         self._clock = environment.clock
         self._observer = environment.observer
         attempts = ATTEMPTS if environment.retries is None else environment.retries + 1
@@ -216,6 +217,10 @@ class Client:
     def resolved(self, base: str, location: str) -> str:
         """Return the absolute URL of a Location or Link, relative to `base`. Raises: RegistryFailure if unsafe."""
         return resolved(base, location, self.url)
+
+    def login_troubles(self) -> Sequence[LoginTrouble]:
+        """Return why a login to this host may not have been found; sends no request. For any thread."""
+        return self._troubles(self._host)
 
     @cached_property
     def reading(self) -> Streams:
