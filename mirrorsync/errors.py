@@ -291,6 +291,12 @@ class NotKept(RegistryFailure):
     )
 
 
+class TooFewTags(MirrorsyncError):
+    """The filters of a mirror match no tags of its source, or fewer than `min_tags`. A mistyped filter looks so."""
+
+    exit_code = ExitCode.PARTLY
+
+
 class PolicyRefused(MirrorsyncError):
     """A policy of the spec forbids the image at the source. The destination is not changed."""
 

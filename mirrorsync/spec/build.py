@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -139,7 +140,12 @@ class _Builder:
                     self._platforms(pointer, members, defaults),
                     members.get("referrers", defaults.get("referrers", False)),
                     self._policies(pointer, members, defaults),
+                    0 if members.get("allow_empty") else members.get("min_tags", 1),
+                    json.dumps(members.get("tags", "")),
+                    self.source.positions[pointer].line,
                 )
+                if members.get("allow_empty") and "min_tags" in members:
+                    self._add_problem(join(pointer, "min_tags"), "allow_empty needs no tags", "remove one of them")
                 self._check_targets(mirror, members)
                 made.append(mirror)
         return iter(made)

@@ -43,7 +43,9 @@ class Mirror:
     repository; its name is "" and whole_store True if all repositories of a store on disk are meant. template: the
     destination repository's name with `{repository}`, `{host}` and `{basename}` to fill in; checked. platforms: those
     wanted of an index, () for all. referrers: whether the referrers of an image (signatures, SBOMs, attestations) are
-    mirrored too. policies: its rules for updates, in the order in which they are applied.
+    mirrored too. policies: its rules for updates, in the order in which they are applied. min_tags: how many tags its
+    filters have to match, 0 if none is right too. filters: its tags: as written, for messages. line: of the
+    entry in the file, from 1; 0 if there is no file.
     """
 
     pointer: str
@@ -55,6 +57,9 @@ class Mirror:
     platforms: tuple[Platform, ...] = ()
     referrers: bool = False
     policies: tuple[Policy, ...] = ()
+    min_tags: int = 1
+    filters: str = ""
+    line: int = 0
 
     def target(self, destination: Destination, repository: str) -> Location:
         """Return the location of the source's `repository` at `destination`. Raises: GrammarError for a bad name."""

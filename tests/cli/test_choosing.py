@@ -73,10 +73,12 @@ def test_filters_choose_among_the_tags_that_a_registry_lists(
     assert sorted(found) == sorted(f"choosing/app:{tag}" for tag in wanted)
 
 
-def test_a_filter_that_chooses_nothing_is_told(mirrorsync: Mirrorsync, filled: str) -> None:
-    assert chosen(mirrorsync, filled, {"from": filled, "tags": {"glob": ["9.*"]}}) == []
-    done = mirrorsync("apply", code=0)
-    assert "no tags match the filters" in done.err
+def test_a_filter_that_matches_no_tags_is_a_failure_unless_it_may(mirrorsync: Mirrorsync, filled: str) -> None:
+    mirror = {"from": filled, "tags": {"glob": ["9.*"]}}
+    assert chosen(mirrorsync, filled, {**mirror, "allow_empty": True}) == []
+    mirrorsync("apply", code=0)
+    assert chosen(mirrorsync, filled, mirror, code=3) == []
+    assert "no tags match the filters" in mirrorsync("apply", code=3).err
 
 
 def test_a_tag_with_a_digest_is_that_digest_whatever_the_tag_is_by_now(

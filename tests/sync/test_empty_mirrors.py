@@ -33,15 +33,42 @@ def test_a_source_layout_without_images_is_a_failure(
     assert "1 done" in done.out
 
 
-def test_filters_without_matches_are_a_notice_and_not_a_failure(
-    mirrorsync: Mirrorsync, tmp_path: Path, good_mirror: dict[str, object]
+@pytest.mark.parametrize("verb", [("apply",), ("apply", "--quiet"), ("plan",), ("images",), ("verify",)], ids=" ".join)
+def test_filters_that_match_no_tags_are_a_failure_with_line_count_and_nearest_tags(
+    mirrorsync: Mirrorsync, tmp_path: Path, good_mirror: dict[str, object], verb: tuple[str, ...]
 ) -> None:
-    typo = {"from": "oci:good:app", "tags": {"glob": ["v1*"]}}
-    mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [typo, good_mirror]})
-    done = mirrorsync("apply", code=0)
-    assert f"oci:{tmp_path / 'good'}:app" in done.err
-    assert "no tags match the filters" in done.err
-    assert "no tags match" not in mirrorsync("apply", "--only", "*good", code=0).err
+    write_layout(
+        tmp_path / "source", {f"app:{tag}": image([layer({"a": tag.encode()})]) for tag in ("1.27", "1.28", "edge")}
+    )
+    typo = {"from": "oci:source:app", "tags": {"glob": ["v1.27*"]}}
+    mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [good_mirror, typo]})
+    done = mirrorsync(*verb, code=3)
+    assert f"source oci:{tmp_path}/source:app: line " in done.err
+    assert 'no tags match the filters {"glob": ["v1.27*"]}; the source has 3 tags' in done.err
+    assert "the nearest are 1.27" in done.err
+    mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [good_mirror, {**typo, "allow_empty": True}]})
+    mirrorsync("apply", code=0)
+
+
+def test_fewer_tags_than_min_tags_are_mirrored_and_a_failure(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
+    write_layout(tmp_path / "source", ONE)
+    mirror = {"from": "oci:source:app", "tags": {"all": True}, "min_tags": 2}
+    mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [mirror]})
+    done = mirrorsync("apply", code=3)
+    assert "1 of at least 2 tags match the filters; the source has 1 tag" in done.err
+    assert "1 done" in done.out
+    mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [{**mirror, "min_tags": 1}]})
+    mirrorsync("apply", code=0)
+    mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [{**mirror, "allow_empty": True}]})
+    assert "allow_empty needs no tags" in mirrorsync("apply", code=2).err
+
+
+def test_nothing_is_claimed_about_the_tags_of_a_source_that_did_not_answer(mirrorsync: Mirrorsync) -> None:
+    mirror = {"from": "127.0.0.1:1/app", "tags": {"glob": ["v*"]}}
+    hosts = {"127.0.0.1:1": {"plain_http": True}}
+    mirrorsync.spec({"registries": hosts, "destinations": {"disk": "oci:mirror"}, "mirrors": [mirror]})
+    done = mirrorsync("plan", code=1)
+    assert "no tags match" not in done.err
 
 
 def test_an_invalid_name_fails_only_its_mirror(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from mirrorsync.errors import MirrorsyncError, RepositoryNotFound
-from mirrorsync.events import Noticed
+from mirrorsync.errors import MirrorsyncError, RepositoryNotFound, TooFewTags, printable
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref, Tag
@@ -20,6 +22,11 @@ from mirrorsync.sync.session import Session, located
 
 # Lookups with an equal key share the answer: the same image of a source may be wanted by several mirrors.
 Key = tuple[Location, Ref, tuple[Platform, ...]]
+
+
+_SHOWN: Final = 3  # of the nearest tags in one message
+_FILTERS_SHOWN: Final = 120  # characters
+_WORD: Final = re.compile(r"[\w.-]*\d[\w.-]*|[\w.-]{3,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +109,34 @@ class _Chooser:
         except MirrorsyncError as error:
             self._fail(mirror.source, error)
             return
+        answered = True
         for source in sources:
             try:
                 await self._choose_in(mirror, source)
             except MirrorsyncError as error:
                 self._fail(source, error)
-        if mirror.selection.lists and sources and not self.lookups[mirror.pointer]:
-            # A mistyped filter must not look like a mirror that is up to date.
-            self._session.announce(Noticed(str(mirror.source), "no tags match the filters"))
+                answered = False
+        found = len(self.lookups[mirror.pointer])
+        # A mistyped filter must not look like a mirror that is up to date. Of a source that failed, nothing is claimed.
+        if mirror.selection.lists and answered and found < mirror.min_tags:
+            self._fail(mirror.source, await self._too_few(mirror, sources, found))
+
+    async def _too_few(self, mirror: Mirror, sources: Sequence[Location], found: int) -> MirrorsyncError:
+        tags = [tag for source in sources for tag in await self.lists.of(source)]
+        where = f"line {mirror.line} of the spec: " if mirror.line else ""
+        have = "has 1 tag" if len(tags) == 1 else f"has {len(tags)} tags"
+        if found:
+            message = f"{where}{found} of at least {mirror.min_tags} tags match the filters; the source {have}"
+        else:
+            message = f"{where}no tags match the filters {printable(mirror.filters, _FILTERS_SHOWN)}; the source {have}"
+        nearest = _nearest(mirror.filters, tags)
+        listed = f"the nearest are {', '.join(nearest)}; " if nearest else ""
+        return TooFewTags(
+            message,
+            remedy=f"{listed}`mirrorsync list-tags --explain` shows why; allow_empty: true accepts it",
+            side="source",
+            place=mirror.source.at(),
+        )
 
     async def _sources(self, mirror: Mirror) -> Sequence[Location]:
         if not mirror.whole_store:
@@ -131,3 +158,10 @@ class _Chooser:
 
     def _fail(self, source: Location, error: MirrorsyncError) -> None:
         self.failures.setdefault(str(source), Failure(str(source), error))
+
+
+def _nearest(filters: str, tags: Sequence[Tag]) -> list[Tag]:
+    """Return the tags that are written most like a word of the filters."""
+    words = dict.fromkeys(_WORD.findall(filters))
+    close = [tag for word in words for tag in difflib.get_close_matches(word, tags, n=_SHOWN, cutoff=0.5)]
+    return list(dict.fromkeys(close))[:_SHOWN]
