@@ -9,9 +9,11 @@ A tag is a version if it has one to four numbers (`3`, `3.19`, `v1.27.3`, `2024.
   `-alpine3.20`, `-slim-bookworm`, `-debian-12-r10`, `-k3s2`).
 
 A suffix names a variant: `1.27.3-alpine` is the same version as `1.27.3`, built another way. A number at its end is a
-revision, and is not part of the name, if it stands alone (`-1`: variant `N`) or after one of the words for revisions
-(`-r10`: variant `r`; `-debian-12-r10`: variant `debian-12`; `-k3s2`: variant `k3s`). All other numbers are part of a
-name, as in `debian-12`, `alpine3.20`, `arm64` and `temurin-17`: they say what it was built on or for.
+revision and not part of the name, if it stands alone (`-1`: variant `N`) or after one of the words for revisions
+(`-r10`: variant `r`; `-debian-12-r10`: `debian-12`; `-k3s2`: `k3s`), behind which an architecture or the like can
+follow (`-k3s2-amd64`: `k3s-amd64`).
+All other numbers are part of a name, as in `debian-12`, `alpine3.20`, `arm64` and `temurin-17`: they say what it was
+built on or for.
 
 Versions have an order within one line, which is a prefix and a variant: by numbers, pre-release, build and revision.
 """
@@ -53,8 +55,9 @@ SUFFIX: Final = (
 )
 _VERSION = re.compile(rf"[vV]?(?P<parts>{NUMBER}(?:\.{NUMBER}){{0,{PARTS - 1}}}){SUFFIX}")
 _REVISION = re.compile(
-    rf"(?:(?P<base>.+)[-_.])?(?i:(?P<plain>{'|'.join(_PLAIN_WORDS)}))[-_.]?(?P<of_plain>{NUMBER})"
-    rf"|(?P<naming>(?:.+[-_.])?(?i:{'|'.join(_NAMING_WORDS)}))(?:[-_.]|r)?(?P<of_naming>{NUMBER})"
+    rf"(?:(?:(?P<base>.+)[-_.])?(?i:(?P<plain>{'|'.join(_PLAIN_WORDS)}))[-_.]?(?P<of_plain>{NUMBER})"
+    rf"|(?P<naming>(?:.+[-_.])?(?i:{'|'.join(_NAMING_WORDS)}))(?:[-_.]|r)?(?P<of_naming>{NUMBER}))"
+    r"(?:-(?P<more>[A-Za-z].*))?"
     rf"|(?P<alone>{NUMBER})"
 )
 # A date in ISO 8601 is read as three numbers, and not as version 2024 with a suffix; its time is the fourth.
@@ -128,15 +131,15 @@ def split_prefix(text: str) -> Iterator[tuple[str, str]]:
 
 
 def split_suffix(suffix: str) -> tuple[str, int | None]:
-    """Return the variant that a suffix names, and the revision at its end, None if it has none."""
+    """Return the variant that a suffix names, and the revision in it, None if it has none."""
     match = _REVISION.fullmatch(suffix)
     if match is None:
         return suffix, None
     if match["alone"]:
         return NUMBERED, int(match["alone"])
-    if match["naming"]:
-        return match["naming"], int(match["of_naming"])
-    return match["base"] or match["plain"].lower(), int(match["of_plain"])
+    name, number = match["naming"] or match["base"], int(match["of_naming"] or match["of_plain"])
+    parts = [part for part in (name, match["more"]) if part]
+    return "-".join(parts) or match["plain"].lower(), number
 
 
 def dotted(text: str) -> str:
