@@ -1,4 +1,4 @@
-"""Real servers, started once for all tests, and a directory and a name for each."""
+"""Real servers, started once for all tests, and a directory and a unique name for each test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NUMBERS = itertools.count()
 
 
 def pytest_sessionstart() -> None:
-    """Say at once what is missing: nothing is skipped for it."""
+    """Fail at once if a tool is missing: no test is skipped for it."""
     missing = [program for program in NEEDED if shutil.which(program) is None]
     if missing or not Path("/bin/busybox").exists():
         pytest.exit(f"these are missing: {', '.join(missing) or 'busybox-static'}; run tests/run", 2)
@@ -59,21 +59,21 @@ def second_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker
 
 @pytest.fixture
 def fresh_registry(tmp_path: Path) -> Iterator[DockerRegistry]:
-    """A docker-registry for one test alone, to be damaged or counted."""
+    """A docker-registry for a single test, which may damage it or count its requests."""
     with DockerRegistry(tmp_path / "registry") as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """`mirrorsync serve` over a layout that begins empty."""
+    """`mirrorsync serve` over an initially empty layout."""
     with Serve(tmp_path_factory.mktemp("serve") / "layout", "-v") as server:
         yield server
 
 
 @dataclass(frozen=True)
 class Locked:
-    """A registry that wants to know who asks."""
+    """A registry that requires credentials."""
 
     host: str
     username: str

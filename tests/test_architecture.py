@@ -1,4 +1,4 @@
-"""The house keeps its floors: who may import whom, and how large a room may grow."""
+"""The architecture: which file may import which, and how large a file may grow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 MAX_LINES = 400
 MAX_FUNCTION_LINES = 55
 
-# The floor of every folder and of the files beside them; a file imports from its own floor or from below.
+# The floor of every folder and of the files next to them; a file imports only from its own floor or below.
 FLOORS = {
     "version": 0, "errors": 0, "events": 0, "secret": 0, "schema_files": 0, "hosts": 0, "environment": 0, "oci": 0,
     "spec": 1, "plan": 1, "files": 1,
@@ -23,7 +23,7 @@ FLOORS = {
     "app": 5,
     "cli": 6, "__init__": 6, "__main__": 6,
 }  # fmt: skip
-# Neighbours that know nothing of each other: who is named first imports nothing from the second.
+# Neighbours that are independent: the first imports nothing from the second.
 STRANGERS = {
     ("spec", "plan"), ("plan", "spec"),
     ("files", "spec"), ("files", "plan"), ("spec", "files"), ("plan", "files"),
@@ -44,7 +44,7 @@ VALUES = {
 INDEPENDENT = {"sync/gather": ("sync/run", "sync/single"), "sync/run": ("sync/single",), "sync/single": ("sync/run",)}
 # Storeys inside a package: the lower one imports nothing from the rest of it.
 STOREYS = {"stores/registry/http": "stores/registry"}
-# Packages and modules that have one home; whoever else wants them asks there.
+# Packages and modules that are imported in one place only; other code calls that place.
 HOMES = {
     "rich": {"cli"},
     "click": {"cli"},
@@ -62,13 +62,13 @@ HOMES = {
     "subprocess": {"credentials/helpers"},
     "isal": {"files/gzip", "files/tar/reader"},
 }
-# How a text is written is looked at only where the text is read; all other code has a Ref, a Location, a transport.
+# Texts are parsed only where they are read; other code has a Ref, a Location or a transport.
 READERS = {
     "transport_of": {"oci", "app/reading"},
     "parse_ref": {"oci", "documents/values"},
     "ref_type": {"oci", "app/copying", "serve/pull", "stores/registry/destination"},
 }
-# What touches the world or the event loop has no place where decisions are made.
+# Modules for I/O or the event loop, which code for pure decisions does not import.
 PURE = {"oci", "spec", "plan"}
 IMPURE = {"asyncio", "threading", "socket", "os", "pathlib", "tempfile", "subprocess", "time", "random"}
 
@@ -96,12 +96,12 @@ def imports(path: Path) -> Iterator[str]:
                 yield from (f"mirrorsync.{name.name}" for name in node.names)
 
 
-def test_every_folder_has_its_floor() -> None:
+def test_every_package_has_a_floor() -> None:
     assert {home(path) for path in FILES} == set(FLOORS)
 
 
 @pytest.mark.parametrize("path", FILES, ids=module)
-def test_a_file_imports_from_its_floor_or_from_below(path: Path) -> None:
+def test_a_file_imports_only_from_its_floor_or_below(path: Path) -> None:
     for name in imports(path):
         package, _, rest = name.partition(".")
         target = rest.partition(".")[0]
@@ -113,7 +113,7 @@ def test_a_file_imports_from_its_floor_or_from_below(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=module)
-def test_a_package_with_a_face_is_imported_through_it(path: Path) -> None:
+def test_a_package_with_a_face_is_imported_only_through_it(path: Path) -> None:
     for name in imports(path):
         target = name.removeprefix("mirrorsync.").replace(".", "/")
         for face in FACES:
@@ -122,7 +122,7 @@ def test_a_package_with_a_face_is_imported_through_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if home(path) == "cli"], ids=module)
-def test_the_command_line_knows_the_face_and_values_alone(path: Path) -> None:
+def test_the_command_line_imports_only_the_face_and_values(path: Path) -> None:
     for name in imports(path):
         if name.startswith("mirrorsync."):
             target = name.removeprefix("mirrorsync.").replace(".", "/")
@@ -132,7 +132,7 @@ def test_the_command_line_knows_the_face_and_values_alone(path: Path) -> None:
 
 
 @pytest.mark.parametrize("storey", STOREYS)
-def test_a_lower_storey_knows_nothing_of_the_upper_one(storey: str) -> None:
+def test_a_lower_storey_does_not_import_the_upper_one(storey: str) -> None:
     whole = f"mirrorsync.{STOREYS[storey].replace('/', '.')}"
     own = f"mirrorsync.{storey.replace('/', '.')}"
     for path in FILES:
@@ -154,7 +154,7 @@ def test_a_part_imports_nothing_from_the_parts_that_it_is_independent_of(part: s
                 )
 
 
-def test_no_imports_go_in_a_circle() -> None:
+def test_there_are_no_import_cycles() -> None:
     names = {f"mirrorsync.{module(path).replace('/', '.')}".removesuffix(".__init__"): path for path in FILES}
     arrows = {name: {other for other in imports(path) if other in names} - {name} for name, path in names.items()}
     # What imports nothing that is left is taken away, until nothing is left but circles.
@@ -164,7 +164,7 @@ def test_no_imports_go_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=module)
-def test_a_dependency_is_used_in_its_home_alone(path: Path) -> None:
+def test_a_dependency_is_imported_only_in_its_home(path: Path) -> None:
     for name in imports(path):
         homes = HOMES.get(name.partition(".")[0])
         if homes is not None:
@@ -172,7 +172,7 @@ def test_a_dependency_is_used_in_its_home_alone(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_text_is_looked_at_where_it_is_read(name: str) -> None:
+def test_texts_are_parsed_only_where_they_are_read(name: str) -> None:
     readers = {
         module(path)
         for path in FILES
@@ -188,7 +188,7 @@ def test_decisions_are_pure(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=module)
-def test_only_people_and_programs_have_an_environment(path: Path) -> None:
+def test_only_cli_and_app_read_the_environment(path: Path) -> None:
     if FLOORS[home(path)] >= FLOORS["app"]:
         return
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):

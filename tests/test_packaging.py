@@ -1,4 +1,4 @@
-"""What gets installed: one command, the schemas, types, and no more dependencies than are told."""
+"""What gets installed: one command, the schemas, types, and only the declared dependencies."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_every_file_and_schema_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
     assert not [name for name in names if name.startswith("tests/")]
 
 
-def test_it_runs_out_of_the_wheel_alone(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+def test_it_runs_from_the_wheel_alone(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path)
     (tmp_path / "mirror.yaml").write_text("version: 1\nmirrors: []\n")
     command = [sys.executable, "-P", "-c", "from mirrorsync.cli.main import main; main()", "validate", "mirror.yaml"]
@@ -45,7 +45,7 @@ def test_it_runs_out_of_the_wheel_alone(wheel: zipfile.ZipFile, tmp_path: Path) 
     assert done.stderr == f"{tmp_path}/mirror.yaml:2:10: /mirrors: this is empty; add a value, or remove it\n"
 
 
-def test_the_wheel_says_what_it_is(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_has_metadata(wheel: zipfile.ZipFile) -> None:
     (metadata,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
     told = Parser().parsestr(wheel.read(metadata).decode())
     assert told["License-Expression"] == "Apache-2.0"

@@ -1,4 +1,4 @@
-"""README.md tells the truth: its spec is valid, its commands exist, its tables are those of the code."""
+"""README.md is correct: its spec is valid, its commands exist, its tables match the code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_its_spec_is_valid(mirrorsync: Mirrorsync) -> None:
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, *INLINE])
-def test_its_commands_are_understood(mirrorsync: Mirrorsync, command: str) -> None:
+def test_its_commands_exist(mirrorsync: Mirrorsync, command: str) -> None:
     verb, *words = shlex.split(command)[1:]
     told = mirrorsync(verb, "--help", code=0).out
     for word in words:
@@ -36,7 +36,7 @@ def test_it_shows_commands() -> None:
     assert len(COMMANDS) > 4
 
 
-def test_its_exit_codes_are_all_there_are() -> None:
+def test_its_exit_codes_are_complete() -> None:
     rows = re.findall(r"^\| ([0-9, ]+) \|", README, re.MULTILINE)
     told = {int(number) for row in rows for number in row.split(",")}
     assert told == {int(code) for code in ExitCode}
@@ -48,7 +48,7 @@ def test_its_map_shows_every_floor() -> None:
             assert f"`mirrorsync/{folder.name}`" in README
 
 
-def test_what_it_links_to_is_there() -> None:
+def test_its_links_have_targets() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists()
 

@@ -1,4 +1,4 @@
-"""docs/registries.md tells the truth: behind every line stands a test that is there."""
+"""docs/registries.md is correct: every statement names a test that exists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TESTS = re.findall(r"<!-- (test_\w+\.py): (test_\w+) -->", PAGE)
 
 
 @pytest.mark.parametrize(("file", "name"), TESTS)
-def test_the_test_behind_a_line_is_there(file: str, name: str) -> None:
+def test_every_named_test_exists(file: str, name: str) -> None:
     texts = [(ROOT / "tests" / folder / file) for folder in ("stores/registry", "cli")]
     defined = rf"^def {name}\("
     assert any(path.exists() and re.search(defined, path.read_text("utf-8"), re.MULTILINE) for path in texts)
@@ -27,5 +27,5 @@ def test_every_statement_has_a_test() -> None:
     assert [one for one in statements if not one.endswith("-->")] == []
 
 
-def test_the_readme_leads_to_it() -> None:
+def test_the_readme_links_to_it() -> None:
     assert "](docs/registries.md)" in (ROOT / "README.md").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""The units: systemd accepts them, rates them well, and what they start does the job in the surroundings they give."""
+"""The units: systemd accepts them, rates them well, and the service works in the environment that they set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_EXPOSURE = 2.5
 
 
 class _Unit(ConfigParser):
-    """A unit file, in which a key may stand more than once; all its values are kept, a line each."""
+    """A unit file, in which a key can be repeated; all its values are kept, one per line."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(interpolation=None, strict=False, delimiters=("=",), comment_prefixes=("#",))
@@ -41,7 +41,7 @@ class _Unit(ConfigParser):
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """Return a directory with the units, and a program where the service looks for one."""
+    """Return a directory with the units, and a program at the path of ExecStart=."""
     program = tmp_path / "mirrorsync"
     program.write_text("#!/bin/sh\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
@@ -61,7 +61,7 @@ def test_systemd_accepts_the_units(installed: Path, unit: str) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_systemd_rates_the_service_as_well_shielded(installed: Path) -> None:
+def test_systemd_rates_the_service_as_isolated(installed: Path) -> None:
     shutil.copy(installed / "mirrorsync@.service", installed / "mirrorsync@site.service")
     told = run("systemd-analyze", "security", "--offline=true", "--no-pager", installed / "mirrorsync@site.service")
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", told)
@@ -90,7 +90,7 @@ def test_what_the_service_starts_mirrors_with_the_logins_of_its_credentials(
     names = [value.partition(":")[0] for value in service.every("LoadCredential")]
     assert names == ["auth.json"]
     assert service.every("SetCredential") == ["auth.json:{}"]
-    # What systemd gives: the variables of Environment=, a cache directory, and no home worth the name.
+    # What systemd sets: the variables of Environment=, a cache directory, and no usable home.
     environment = {"CACHE_DIRECTORY": str(tmp_path / "cache"), "PATH": os.environ["PATH"]}
     for assignment in service.every("Environment"):
         name, _, value = assignment.replace("%d", str(credentials)).partition("=")
@@ -109,7 +109,7 @@ def test_what_the_service_starts_mirrors_with_the_logins_of_its_credentials(
     assert run("skopeo", "inspect", "--raw", f"oci:{tmp_path / 'mirror'}:{unique}/app:1").encode() == made.raw
 
 
-def test_the_timer_spreads_the_load_and_makes_up_for_what_was_missed() -> None:
+def test_the_timer_spreads_the_load_and_catches_up_after_downtime() -> None:
     timer = _Unit(UNITS / "mirrorsync@.timer")["Timer"]
     assert timer["Persistent"] == "yes"
     assert timer["RandomizedDelaySec"]

@@ -1,4 +1,4 @@
-"""Functions that block, from a plain program and from inside a running event loop."""
+"""The blocking functions, called from a plain program and inside a running event loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def plainly(call: Callable[[], T]) -> T:
 
 
 def in_a_loop(call: Callable[[], T]) -> T:
-    """Call a function from a coroutine that runs, as a notebook does."""
+    """Call a function from a running coroutine, as a notebook does."""
 
     async def main() -> T:
         return call()
@@ -45,7 +45,7 @@ either = pytest.mark.parametrize("called", [plainly, in_a_loop])
 
 
 @either
-def test_a_result_comes_back(called: Call[Any], tmp_path: Path) -> None:
+def test_a_result_is_returned(called: Call[Any], tmp_path: Path) -> None:
     write_layout(tmp_path / "disk", {"app:1": multi_platform("app")})
     assert list(called(lambda: mirrorsync.list_tags(f"oci:{tmp_path}/disk"))) == ["app:1"]
     copied = called(lambda: mirrorsync.copy_image(f"oci:{tmp_path}/disk:app:1", f"oci:{tmp_path}/other:app:1"))
@@ -53,7 +53,7 @@ def test_a_result_comes_back(called: Call[Any], tmp_path: Path) -> None:
 
 
 @either
-def test_an_error_comes_out_as_itself(called: Call[Any]) -> None:
+def test_an_error_is_raised_unchanged(called: Call[Any]) -> None:
     host = f"127.0.0.1:{free_port()}"
     environment = mirrorsync.process_environment({}, retries=0)
     with pytest.raises(Unreachable) as caught:
@@ -62,7 +62,7 @@ def test_an_error_comes_out_as_itself(called: Call[Any]) -> None:
 
 
 @either
-def test_a_bug_comes_out_as_itself(called: Call[Any]) -> None:
+def test_a_bug_is_raised_unchanged(called: Call[Any]) -> None:
     async def broken() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(_raise(KeyError("bug")))
@@ -79,12 +79,12 @@ async def _several() -> None:
 
 
 @either
-def test_what_several_tasks_raise_comes_out_as_one_error(called: Call[Any]) -> None:
+def test_of_errors_of_several_tasks_one_is_raised(called: Call[Any]) -> None:
     with pytest.raises(UsageError, match="first"):
         called(blocking(_several))
 
 
-def test_what_several_tasks_of_a_session_raise_comes_out_as_one_error_of_the_coroutine() -> None:
+def test_of_errors_of_several_tasks_of_a_session_one_is_raised() -> None:
     async def work() -> None:
         async with open_session(mirrorsync.process_environment({}), mirrorsync.Stop()):
             await _several()
@@ -94,7 +94,7 @@ def test_what_several_tasks_of_a_session_raise_comes_out_as_one_error_of_the_cor
 
 
 @either
-def test_the_context_of_the_caller_is_that_of_the_work(called: Call[Any]) -> None:
+def test_the_work_runs_in_the_context_of_the_caller(called: Call[Any]) -> None:
     variable = contextvars.ContextVar("variable", default="none")
 
     async def work() -> str:
@@ -107,7 +107,7 @@ def test_the_context_of_the_caller_is_that_of_the_work(called: Call[Any]) -> Non
     assert contextvars.copy_context().run(lambda: called(call)) == "the caller's"
 
 
-def test_blocking_calls_in_threads_do_not_meet(tmp_path: Path) -> None:
+def test_blocking_calls_in_threads_are_independent(tmp_path: Path) -> None:
     write_layout(tmp_path / "disk", {"app:1": multi_platform("app")})
 
     async def main() -> list[list[str]]:
@@ -119,7 +119,7 @@ def test_blocking_calls_in_threads_do_not_meet(tmp_path: Path) -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Have SIGINT raise KeyboardInterrupt, also where the tests were started in the background."""
+    """Have SIGINT raise KeyboardInterrupt, also if the tests were started in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -127,7 +127,7 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def test_an_interruption_inside_a_loop_gives_the_work_up(tmp_path: Path) -> None:
+def test_an_interruption_inside_a_loop_cancels_the_work(tmp_path: Path) -> None:
     spec = tmp_path / "mirror.yaml"
     before = set(threading.enumerate())
     released = threading.Event()

@@ -27,7 +27,7 @@ NAMES = [
     "keep_login", "list_images", "list_tags", "load_plan", "load_spec", "make_plan", "plan_delete",
     "process_environment", "read_manifest", "remove_login", "save_plan", "verify_spec",
 ]  # fmt: skip
-# What reads files alone; all else that `mirrorsync.app` has is a coroutine there.
+# Functions that only read files; all others in `mirrorsync.app` are coroutines.
 BLOCKING = {"find_login", "keep_login", "load_plan", "load_spec", "process_environment", "remove_login", "save_plan"}
 
 
@@ -43,7 +43,7 @@ def spec(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> Path:
     )
 
 
-def test_the_public_names_are_these_and_each_says_what_it_is() -> None:
+def test_the_public_names_are_complete_and_documented() -> None:
     assert mirrorsync.__all__ == NAMES
     assert dir(mirrorsync) == NAMES
     for name in NAMES:
@@ -52,7 +52,7 @@ def test_the_public_names_are_these_and_each_says_what_it_is() -> None:
         mirrorsync.nothing  # noqa: B018 - reading it is the test
 
 
-def test_every_function_has_a_coroutine_of_its_name_beside_it() -> None:
+def test_every_function_has_a_coroutine_of_the_same_name() -> None:
     assert dir(mirrorsync.app) == mirrorsync.app.__all__
     assert set(mirrorsync.app.__all__) <= set(NAMES)
     functions = {name for name in NAMES if inspect.isfunction(getattr(mirrorsync, name))}
@@ -70,7 +70,7 @@ def test_events_are_part_of_the_public_names() -> None:
     assert mirrorsync.events.TagSet is TagSet
 
 
-def test_the_package_tells_type_checkers_that_it_is_typed() -> None:
+def test_the_package_is_marked_as_typed() -> None:
     assert (importlib.resources.files("mirrorsync") / "py.typed").is_file()
 
 
@@ -103,7 +103,7 @@ def test_plans_are_made_saved_loaded_and_applied(spec: Path) -> None:
     assert not list(mirrorsync.make_plan(loaded, environment=environment).changed())
 
 
-def test_what_is_wrong_is_raised_with_all_its_problems(tmp_path: Path) -> None:
+def test_all_problems_of_a_spec_are_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text("version: 1\ndestinations: {disk: 'oci:d'}\nmirrors: ['nginx', 'a b']\n")
     with pytest.raises(mirrorsync.SpecError) as wrong:
         mirrorsync.load_spec(tmp_path / "wrong.yaml")
@@ -114,7 +114,7 @@ def test_what_is_wrong_is_raised_with_all_its_problems(tmp_path: Path) -> None:
         mirrorsync.load_plan(tmp_path / "wrong.yaml")
 
 
-def test_variables_come_from_the_environment_that_is_given(spec: Path) -> None:
+def test_variables_come_from_the_given_environment(spec: Path) -> None:
     text = spec.read_text().replace('"plain_http": true', '"plain_http": true, "username": "u", "password": "${WORD}"')
     spec.write_text(text)
     with pytest.raises(mirrorsync.SpecError, match="WORD"):
@@ -139,7 +139,7 @@ def test_a_spec_is_applied_verified_and_listed_without_a_plan_in_between(spec: P
     assert len(list(mirrorsync.verify_spec(loaded, environment=environment).changed())) == 1
 
 
-def test_an_image_is_copied_looked_at_listed_and_deleted(tmp_path: Path, registry: DockerRegistry, unique: str) -> None:
+def test_an_image_is_copied_inspected_listed_and_deleted(tmp_path: Path, registry: DockerRegistry, unique: str) -> None:
     made = multi_platform("app")
     Registry(registry.host).push(f"{unique}/app", made, "1")
     environment = mirrorsync.process_environment({}, hosts={registry.host: mirrorsync.HostSettings(plain_http=True)})
@@ -165,7 +165,7 @@ def test_an_image_is_copied_looked_at_listed_and_deleted(tmp_path: Path, registr
     assert list(mirrorsync.list_tags(f"oci:{tmp_path}/disk", environment=environment)) == ["app:3"]
 
 
-def test_only_one_platform_of_an_image_is_copied_if_that_is_said(tmp_path: Path) -> None:
+def test_only_the_chosen_platform_of_an_image_is_copied(tmp_path: Path) -> None:
     write_layout(tmp_path / "from", {"app:1": multi_platform("app")})
     copied = mirrorsync.copy_image(f"oci:{tmp_path}/from:app:1", f"oci:{tmp_path}/to:app:1", platforms=["linux/arm64"])
     found = mirrorsync.inspect_image(f"oci:{tmp_path}/to:app:1")
@@ -173,7 +173,7 @@ def test_only_one_platform_of_an_image_is_copied_if_that_is_said(tmp_path: Path)
     assert found.image.manifest.digest == copied.plan.changes[0].digest
 
 
-def test_a_login_is_checked_kept_found_and_removed(tmp_path: Path, token_registry: Locked) -> None:
+def test_a_login_is_checked_stored_found_and_removed(tmp_path: Path, token_registry: Locked) -> None:
     host = token_registry.host
     hosts = {host: mirrorsync.HostSettings(plain_http=True)}
     environment = mirrorsync.process_environment({"REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")}, hosts=hosts)
@@ -190,7 +190,7 @@ def test_a_login_is_checked_kept_found_and_removed(tmp_path: Path, token_registr
     assert not mirrorsync.remove_login(host, environment=environment)
 
 
-def test_an_account_for_one_place_comes_before_all_others(tmp_path: Path, token_registry: Locked, unique: str) -> None:
+def test_access_for_one_host_overrides_other_credentials(tmp_path: Path, token_registry: Locked, unique: str) -> None:
     write_layout(tmp_path / "from", {"app:1": multi_platform("app")})
     host = token_registry.host
     me = mirrorsync.Credentials(token_registry.username, mirrorsync.Secret(token_registry.password))

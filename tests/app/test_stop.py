@@ -1,4 +1,4 @@
-"""A program tells a run to stop: from another thread, from an observer, or by a deadline."""
+"""A program stops a run: from another thread, from an observer, or by a deadline."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def holding() -> TinyRegistry:
 
 
 @pytest.mark.parametrize("awaited", [True, False])
-def test_an_apply_that_is_told_to_stop_returns_its_report(tmp_path: Path, awaited: bool) -> None:
+def test_a_stopped_apply_returns_its_report(tmp_path: Path, awaited: bool) -> None:
     stop = mirrorsync.Stop()
     with Unruly(holding()) as server:
         key = digest(next(data for data in LARGE.blobs.values() if len(data) == 3_000_000))
@@ -51,7 +51,7 @@ def test_an_apply_that_is_told_to_stop_returns_its_report(tmp_path: Path, awaite
     assert [result.outcome for result in report.results] == ["skipped"]
 
 
-def test_what_is_done_stays_and_the_next_run_goes_on(tmp_path: Path) -> None:
+def test_a_stopped_run_keeps_finished_images_and_the_next_one_continues(tmp_path: Path) -> None:
     stop = mirrorsync.Stop()
 
     def observe(event: Event) -> None:
@@ -71,7 +71,7 @@ def test_what_is_done_stays_and_the_next_run_goes_on(tmp_path: Path) -> None:
         assert report.outcomes == {"done": 1, "unchanged": 1}
 
 
-def test_questions_are_given_up(tmp_path: Path) -> None:
+def test_a_stop_cancels_requests(tmp_path: Path) -> None:
     stop = mirrorsync.Stop()
     with Unruly(holding()) as server:
         server.fault("wait", "*", "/v2/", arrived=stop.stop)
@@ -79,7 +79,7 @@ def test_questions_are_given_up(tmp_path: Path) -> None:
             mirrorsync.make_plan(spec_of(server, tmp_path, "small"), stop=stop)
 
 
-def test_a_run_that_was_told_before_it_began_does_nothing(tmp_path: Path) -> None:
+def test_a_run_stopped_before_its_start_does_nothing(tmp_path: Path) -> None:
     stop = mirrorsync.Stop()
     stop.stop()
     with Unruly(holding()) as server, pytest.raises(mirrorsync.Interrupted):
@@ -87,7 +87,7 @@ def test_a_run_that_was_told_before_it_began_does_nothing(tmp_path: Path) -> Non
     assert not (tmp_path / "disk").exists()
 
 
-def test_a_program_may_give_a_deadline(tmp_path: Path) -> None:
+def test_a_program_can_set_a_deadline(tmp_path: Path) -> None:
     with Unruly(holding()) as server:
         spec = spec_of(server, tmp_path, "small")
         server.fault("wait", "*", "/v2/")
@@ -112,8 +112,8 @@ def test_a_deadline_is_in_the_report(tmp_path: Path) -> None:
     assert (report.interrupted, report.deadline) == (True, True)
 
 
-def test_a_dead_line_of_a_stop_ends_no_later_run(tmp_path: Path) -> None:
-    """A run that is over in time leaves no timer behind."""
+def test_the_deadline_of_a_finished_run_does_not_stop_a_later_one(tmp_path: Path) -> None:
+    """A run that ends before its deadline leaves no timer behind."""
     stop = mirrorsync.Stop(deadline=3600)
     with Unruly(holding()) as server:
         spec = spec_of(server, tmp_path, "small")

@@ -1,4 +1,4 @@
-"""A real registry seen through a proxy that misbehaves on purpose: it holds answers back, or gives others."""
+"""A proxy in front of a real registry that misbehaves on purpose: it delays responses, or replaces them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Answer = tuple[int, Mapping[str, str], bytes]
 
 
 class Proxy:
-    """Forwards to the registry at `upstream` (host:port), as long as no rule says otherwise; a context manager."""
+    """Forwards to the registry at `upstream` (host:port), unless a rule matches; a context manager."""
 
     def __init__(self, upstream: str) -> None:
         self.upstream = upstream
         self.requests: list[tuple[str, str]] = []
-        self.held = threading.Event()  # somebody waits for an answer
+        self.held = threading.Event()  # a client waits for a response
         self._go_on = threading.Event()
         self._holds: list[tuple[Which, int]] = []
         self._answers: list[tuple[Which, Answer]] = []
@@ -28,15 +28,15 @@ class Proxy:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
     def hold(self, which: Which, after: int = -1) -> None:
-        """Hold answers back until `release`: whole, or after so many bytes of the body."""
+        """Hold responses back until `release`: completely, or after so many bytes of the body."""
         self._holds.append((which, after))
 
     def answer(self, which: Which, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
-        """Answer some requests here; the newest rule that fits wins."""
+        """Answer some requests here; the newest rule that matches wins."""
         self._answers.insert(0, (which, (status, headers or {}, body)))
 
     def release(self) -> None:
-        """Let go of all that is held, and hold nothing any more."""
+        """Release all responses, and hold no more."""
         self._holds.clear()
         self._go_on.set()
 
@@ -51,7 +51,7 @@ class Proxy:
         self._thread.join()
 
     def held_after(self, method: str, path: str) -> int | None:
-        """Return after how many bytes an answer is held back, None when it is not."""
+        """Return after how many bytes a response is held back, None if it is not."""
         return next((after for which, after in self._holds if which(method, path)), None)
 
     def wait(self) -> None:
@@ -60,7 +60,7 @@ class Proxy:
         self._go_on.wait(60)
 
     def answered(self, method: str, path: str) -> Answer | None:
-        """Return what is answered here, None when the registry is asked."""
+        """Return the response of a rule, None if the request goes to the registry."""
         return next((answer for which, answer in self._answers if which(method, path)), None)
 
 
@@ -75,14 +75,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.proxy.wait()
         own = self.proxy.answered(self.command, self.path)
         try:
-            self._give(own or self._forwarded(), held)
+            self._send(own or self._forwarded(), held)
         except ConnectionError:
-            self.close_connection = True  # who asked has gone
+            self.close_connection = True  # the client has closed the connection
 
     def do_POST(self) -> None:
         self.proxy.requests.append((self.command, self.path))
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self._give(self.proxy.answered(self.command, self.path) or (405, {}, b""), None)
+        self._send(self.proxy.answered(self.command, self.path) or (405, {}, b""), None)
 
     do_HEAD = do_GET  # noqa: N815 - the standard library's name
 
@@ -96,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         kept = {key: value for key, value in answer.getheaders() if key.lower() not in ("connection", "date")}
         return answer.status, kept, body
 
-    def _give(self, answer: Answer, held: int | None) -> None:
+    def _send(self, answer: Answer, held: int | None) -> None:
         status, headers, body = answer
         self.send_response(status)
         for key, value in {"Content-Length": str(len(body)), **headers}.items():
@@ -115,5 +115,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def path_has(part: str, method: str = "") -> Which:
-    """Return the rule that fits all requests with `part` in their path."""
+    """Return the rule that matches all requests with `part` in their path."""
     return lambda asked, path: part in path and method in ("", asked)

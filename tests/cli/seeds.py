@@ -1,4 +1,4 @@
-"""The spec that most tests of failures use, and what has become of it."""
+"""The spec that most tests of failures use, and the tags that it copied."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def mirror_all(mirrorsync: Mirrorsync, host: str, unique: str, *tags: str) -> No
     )
 
 
-def landed(mirrorsync: Mirrorsync) -> set[str]:
+def copied_tags(mirrorsync: Mirrorsync) -> set[str]:
     entries = json.loads((mirrorsync.directory / "disk/index.json").read_text())["manifests"]
     return {entry["annotations"]["org.opencontainers.image.ref.name"].rpartition(":")[2] for entry in entries}

@@ -1,4 +1,4 @@
-"""Which images a spec comes to at real registries: filters on real listings, names, pins, --only, conflicts."""
+"""Which images a spec resolves to at real registries: filters on real tag lists, names, pins, --only, conflicts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def source(registry: DockerRegistry, unique: str) -> str:
 
 
 def chosen(mirrorsync: Mirrorsync, source: str, *mirrors: Any, code: int = 0, **more: Any) -> list[str]:
-    """Return what the images of a spec come to: `repository:tag` or `repository@digest` at the destination."""
+    """Return the targets of a spec's images: `repository:tag` or `repository@digest` at the destination."""
     host = source.partition("/")[0]
     mirrorsync.spec({"registries": plain(host), "destinations": {"disk": "oci:disk"}, "mirrors": list(mirrors), **more})
     images = mirrorsync("images", "--json", code=code).json()["images"]
@@ -81,7 +81,7 @@ def test_a_filter_that_matches_no_tags_is_a_failure_unless_it_may(mirrorsync: Mi
     assert "no tags match the filters" in mirrorsync("apply", code=3).err
 
 
-def test_a_tag_with_a_digest_is_that_digest_whatever_the_tag_is_by_now(
+def test_a_tag_pinned_to_a_digest_gets_that_digest_even_if_its_source_has_moved(
     mirrorsync: Mirrorsync, registry: DockerRegistry, source: str
 ) -> None:
     name = source.partition("/")[2]
@@ -96,7 +96,7 @@ def test_a_tag_with_a_digest_is_that_digest_whatever_the_tag_is_by_now(
     assert "nothing to do" in mirrorsync("plan", "--exit-code", code=0).out
 
 
-def test_an_image_by_digest_alone_is_held_without_a_tag(
+def test_an_image_by_digest_is_mirrored_without_a_tag(
     mirrorsync: Mirrorsync, registry: DockerRegistry, source: str, unique: str
 ) -> None:
     name = source.partition("/")[2]
@@ -116,7 +116,7 @@ def test_an_image_by_digest_alone_is_held_without_a_tag(
     assert mirrorsync("verify", code=0).out == "2 images complete\n"
 
 
-def test_a_digest_that_is_not_there_fails(mirrorsync: Mirrorsync, filled: str) -> None:
+def test_a_missing_digest_fails(mirrorsync: Mirrorsync, filled: str) -> None:
     assert chosen(mirrorsync, filled, f"{filled}@sha256:{'0' * 64}", f"{filled}:edge", code=3)
     assert "no image with this digest" in mirrorsync("plan", code=3).err
 
@@ -139,7 +139,7 @@ def test_a_name_is_made_from_the_template(mirrorsync: Mirrorsync, filled: str) -
     assert chosen(mirrorsync, filled, mirror, defaults={"name": "all/{basename}"}) == ["all/app:edge"]
 
 
-def test_only_leaves_the_other_mirrors_out(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> None:
+def test_only_skips_other_mirrors(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> None:
     for name in ("one", "two", "three"):
         Registry(registry.host).push(f"{unique}/{name}", made(name), "1")
     mirrorsync.spec(
@@ -163,7 +163,7 @@ def test_only_leaves_the_other_mirrors_out(mirrorsync: Mirrorsync, registry: Doc
     assert mirrorsync("verify", "--only", "one", code=0).out == "1 image complete\n"
 
 
-def test_two_images_that_would_be_the_same_tag_fail_both_and_leave_the_rest(
+def test_two_images_with_one_target_both_fail_and_others_are_mirrored(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
 ) -> None:
     there = Registry(registry.host)

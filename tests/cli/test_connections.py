@@ -1,4 +1,4 @@
-"""Hosts that cannot be reached or do not let us in: which of it, in plain words, and what to do."""
+"""Hosts that refuse connections, certificates or credentials: each is reported with a remedy of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.parts.mirrorsync import Mirrorsync, plain
 from tests.parts.processes import free_port
 
 
-def test_a_host_that_nobody_listens_on_is_said_in_plain_words(mirrorsync: Mirrorsync, registry: DockerRegistry) -> None:
+def test_a_refused_connection_is_reported(mirrorsync: Mirrorsync, registry: DockerRegistry) -> None:
     port = free_port()
     mirror_all(mirrorsync, f"127.0.0.1:{port}", "some", "1", "2")
     done = mirrorsync("plan", code=1)
@@ -20,7 +20,7 @@ def test_a_host_that_nobody_listens_on_is_said_in_plain_words(mirrorsync: Mirror
     assert "check the host name" in done.err
 
 
-def test_a_wrong_or_missing_password_is_said_with_where_to_put_it(
+def test_a_wrong_or_missing_password_is_reported_with_where_to_set_it(
     mirrorsync: Mirrorsync, tls_registry: Locked, token_registry: Locked
 ) -> None:
     for locked in (tls_registry, token_registry):
@@ -41,7 +41,7 @@ def test_a_wrong_or_missing_password_is_said_with_where_to_put_it(
 
 
 @pytest.mark.parametrize("settings", [{}, {"plain_http": True}])
-def test_a_certificate_that_is_not_trusted_and_http_to_a_tls_host_are_told_apart(
+def test_an_untrusted_certificate_and_plain_http_to_a_tls_host_are_distinguished(
     mirrorsync: Mirrorsync, tls_registry: Locked, settings: dict[str, bool]
 ) -> None:
     mirrorsync.spec(
@@ -56,13 +56,15 @@ def test_a_certificate_that_is_not_trusted_and_http_to_a_tls_host_are_told_apart
     assert expected in done.err
 
 
-def test_https_to_a_host_without_tls_says_how_to_allow_it(mirrorsync: Mirrorsync, registry: DockerRegistry) -> None:
+def test_a_host_without_tls_is_reported_with_how_to_allow_plain_http(
+    mirrorsync: Mirrorsync, registry: DockerRegistry
+) -> None:
     mirrorsync.spec({"destinations": {"disk": "oci:disk"}, "mirrors": [f"{registry.host}/app:1"]})
     done = mirrorsync("apply", code=1)
     assert "plain_http" in done.err
 
 
-def test_a_missing_repository_is_not_called_a_missing_tag(
+def test_a_missing_repository_is_not_reported_as_a_missing_tag(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
 ) -> None:
     mirror_all(mirrorsync, registry.host, unique, "1")

@@ -1,4 +1,4 @@
-"""`mirrorsync copy`: one image from anywhere to anywhere, whole, and no more of it than is missing."""
+"""`mirrorsync copy`: one image from any store to any other, complete, and only what is missing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def seeded(host: str, unique: str, tag: str = "1") -> Image:
     return made
 
 
-def test_everything_that_the_reference_points_at_is_copied_once(
+def test_the_whole_image_is_copied_and_a_second_copy_does_nothing(
     mirrorsync: Mirrorsync, registry: DockerRegistry, second_registry: DockerRegistry, unique: str
 ) -> None:
     made = seeded(registry.host, unique)
@@ -46,7 +46,7 @@ def test_everything_that_the_reference_points_at_is_copied_once(
     assert [request.method for request in second_registry.new_requests() if "/v2/t" in request.path] == ["HEAD"]
 
 
-def test_what_is_there_already_is_told_and_not_copied(
+def test_present_blobs_are_reported_and_not_copied(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
 ) -> None:
     write_layout(mirrorsync.directory / "old", {"app:1": multi_platform("app", "1")})
@@ -57,14 +57,16 @@ def test_what_is_there_already_is_told_and_not_copied(
     assert "have 4 blobs" in done.out
 
 
-def test_a_dry_run_shows_it_and_changes_nothing(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> None:
+def test_a_dry_run_of_copy_shows_the_plan_and_changes_nothing(
+    mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
+) -> None:
     seeded(registry.host, unique)
     shown = mirrorsync("copy", "--dry-run", SRC, f"docker://{registry.host}/{unique}/app:1", "oci:there", code=0)
     assert f"new  oci:{mirrorsync.directory}/there:{unique}/app:1" in shown.out
     assert not (mirrorsync.directory / "there").exists()
 
 
-def test_a_name_without_a_repository_is_kept_on_disk(mirrorsync: Mirrorsync) -> None:
+def test_an_image_name_without_a_repository_is_kept_on_disk(mirrorsync: Mirrorsync) -> None:
     made = multi_platform("app")
     write_layout(mirrorsync.directory / "source", {"1.0": made})
     mirrorsync("copy", "oci:source:1.0", "oci:disk", code=0)
@@ -81,7 +83,7 @@ def test_a_name_without_a_repository_is_kept_on_disk(mirrorsync: Mirrorsync) -> 
         ("oci:disk", "oci:{directory}/disk:{unique}/app:1"),
     ],
 )
-def test_what_the_destination_leaves_out_is_filled_in(
+def test_a_missing_name_or_tag_of_the_destination_is_taken_from_the_source(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str, destination: str, lands: str
 ) -> None:
     made = seeded(registry.host, unique)
@@ -96,7 +98,7 @@ def test_a_source_without_a_tag_is_the_latest(mirrorsync: Mirrorsync, registry: 
     assert skopeo_digest(f"oci:{mirrorsync.directory}/disk:1") == made.digest
 
 
-def test_an_image_goes_by_its_digest_alone(
+def test_an_image_is_copied_by_its_digest(
     mirrorsync: Mirrorsync, registry: DockerRegistry, served: Serve, unique: str
 ) -> None:
     made = seeded(registry.host, unique)
@@ -109,7 +111,7 @@ def test_an_image_goes_by_its_digest_alone(
     assert "the digests differ" in refused.err
 
 
-def test_one_platform_is_its_image_itself_and_several_are_an_index_of_them(
+def test_one_platform_is_copied_as_its_manifest_and_several_as_an_index(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
 ) -> None:
     images = [image([layer({"a": name.encode()})], architecture=name) for name in ("amd64", "arm64", "s390x")]
@@ -137,7 +139,7 @@ def test_one_platform_is_its_image_itself_and_several_are_an_index_of_them(
     assert skopeo_digest(f"{target}:all") == index(images).digest
 
 
-def test_a_platform_that_is_not_there_is_refused_with_those_that_are(mirrorsync: Mirrorsync, unique: str) -> None:
+def test_a_missing_platform_is_reported_with_the_available_ones(mirrorsync: Mirrorsync, unique: str) -> None:
     write_layout(
         mirrorsync.directory / "source", {"app:1": multi_platform("app"), "one:1": image([layer({"a": b"1"})])}
     )
@@ -150,7 +152,7 @@ def test_a_platform_that_is_not_there_is_refused_with_those_that_are(mirrorsync:
     assert "'arm' is not a platform" in mirrorsync("copy", "--platform", "arm", "oci:a:b", "oci:c", code=2).err
 
 
-def test_the_host_is_a_platform(mirrorsync: Mirrorsync) -> None:
+def test_host_is_the_platform_of_this_machine(mirrorsync: Mirrorsync) -> None:
     machine = run("uname", "-m").strip()
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
     ours, other = (
@@ -169,7 +171,7 @@ def test_the_host_is_a_platform(mirrorsync: Mirrorsync) -> None:
     assert skopeo_digest(f"oci:{mirrorsync.directory}/disk:1") == ours.digest
 
 
-def test_what_refers_to_an_image_comes_along_when_it_is_wanted(
+def test_referrers_are_copied_with_the_option_referrers(
     mirrorsync: Mirrorsync, registry: DockerRegistry, served: Serve, unique: str
 ) -> None:
     made = seeded(served.host, unique)
@@ -189,7 +191,7 @@ def test_what_refers_to_an_image_comes_along_when_it_is_wanted(
     for one in (sbom, of_child, signed, cosign):
         assert (blobs / one.digest.removeprefix("sha256:")).read_bytes() == one.raw
     assert mirrorsync("copy", "--referrers", *words, "oci:disk", code=0).out.startswith("nothing to do: 5 images")
-    # A registry of before the referrers API finds them by the fallback tag that the client keeps.
+    # A registry without the referrers API finds them by the fallback tag that the client maintains.
     mirrorsync(
         "copy", "--referrers", DST, f"oci:disk:{unique}/app:1", f"docker://{registry.host}/{unique}/app:1", code=0
     )
@@ -197,7 +199,7 @@ def test_what_refers_to_an_image_comes_along_when_it_is_wanted(
     assert [entry["digest"] for entry in fallback["manifests"]] == [sbom.digest]
 
 
-def test_more_tags_are_set_in_one_go(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> None:
+def test_additional_tags_are_set_in_one_run(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> None:
     made = seeded(registry.host, unique)
     target = f"docker://{registry.host}/{unique}/b"
     more = ("--additional-tag", "2", "--additional-tag", "stable")
@@ -213,9 +215,7 @@ def test_a_dry_run_writes_no_digest(mirrorsync: Mirrorsync) -> None:
     assert not (mirrorsync.directory / "digest").exists()
 
 
-def test_the_digest_is_written_as_skopeo_writes_it(
-    mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
-) -> None:
+def test_digestfile_has_the_format_of_skopeo(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> None:
     made = seeded(registry.host, unique)
     ours, theirs = mirrorsync.directory / "ours", mirrorsync.directory / "theirs"
     source = f"docker://{registry.host}/{unique}/app:1"
@@ -227,7 +227,7 @@ def test_the_digest_is_written_as_skopeo_writes_it(
     assert "no-such" in mirrorsync("copy", SRC, "--digestfile", "no-such/file", source, "oci:disk:1", code=1).err
 
 
-def test_credentials_of_both_ends_stay_apart(
+def test_source_and_destination_get_only_their_own_credentials(
     mirrorsync: Mirrorsync, tls_registry: Locked, token_registry: Locked, unique: str, registry: DockerRegistry
 ) -> None:
     made = seeded(registry.host, unique)
@@ -254,7 +254,7 @@ def test_credentials_of_both_ends_stay_apart(
     assert "not-the-one" not in refused.err
 
 
-def test_what_is_not_there_is_1_and_2_for_skopeo_scripts(
+def test_a_missing_image_exits_with_1_and_with_2_for_skopeo_scripts(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
 ) -> None:
     seeded(registry.host, unique)
@@ -267,7 +267,7 @@ def test_what_is_not_there_is_1_and_2_for_skopeo_scripts(
     mirrorsync(*unreachable, code=1)
 
 
-def test_digests_are_kept_and_what_would_not_keep_them_is_refused(mirrorsync: Mirrorsync) -> None:
+def test_preserve_digests_rejects_options_that_would_change_them(mirrorsync: Mirrorsync) -> None:
     write_layout(mirrorsync.directory / "source", {"app:1": multi_platform("app")})
     mirrorsync("copy", "--preserve-digests", "oci:source:app:1", "oci:disk", code=0)
     assert "never converted" in mirrorsync("copy", "--no-preserve-digests", "oci:source:app:1", "oci:disk", code=2).err
@@ -278,7 +278,7 @@ def test_digests_are_kept_and_what_would_not_keep_them_is_refused(mirrorsync: Mi
     assert "does not keep manifests" in archive.err
 
 
-def test_quiet_says_nothing_and_json_is_a_report(mirrorsync: Mirrorsync) -> None:
+def test_quiet_prints_nothing_and_json_prints_a_report(mirrorsync: Mirrorsync) -> None:
     made = multi_platform("app")
     write_layout(mirrorsync.directory / "source", {"app:1": made})
     quiet = mirrorsync("copy", "--quiet", "oci:source:app:1", "oci:quiet", code=0)
@@ -303,7 +303,7 @@ def test_quiet_says_nothing_and_json_is_a_report(mirrorsync: Mirrorsync) -> None
         (("oci:a:b", "oci:c", "--src-cert-dir", "nowhere"), ""),
     ],
 )
-def test_a_command_that_cannot_be_meant_is_refused(mirrorsync: Mirrorsync, words: tuple[str, ...], says: str) -> None:
+def test_invalid_copy_commands_are_rejected(mirrorsync: Mirrorsync, words: tuple[str, ...], says: str) -> None:
     done = mirrorsync("copy", *words)
     assert done.code in (1, 2)
     assert says in done.err

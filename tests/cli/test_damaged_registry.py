@@ -1,4 +1,4 @@
-"""A docker-registry whose disk was full once: it answers 201 and keeps an empty file. No tag may name what has one."""
+"""A docker-registry whose disk was full once: it answers 201 and keeps an empty file. No tag may refer to one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def mirrored(mirrorsync: Mirrorsync, registry: DockerRegistry, fresh_registry: D
 
 
 def damaged_file(registry: DockerRegistry, key: str) -> Path:
-    """Leave what distribution has of a blob that came while its disk was full."""
+    """Leave what distribution leaves of a blob that was pushed while its disk was full."""
     path = registry.blob_file(key)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
@@ -45,7 +45,7 @@ def pulls(registry: DockerRegistry, name: str, made: Image, directory: Path) -> 
 
 
 @pytest.mark.parametrize("which", ["layer", "config", "manifest"])
-def test_an_image_over_an_empty_file_gets_no_tag_and_is_named_and_lands_once_the_file_is_gone(
+def test_an_image_with_an_emptied_blob_gets_no_tag_until_the_empty_file_is_gone(
     mirrorsync: Mirrorsync, fresh_registry: DockerRegistry, mirrored: str, which: str, tmp_path: Path
 ) -> None:
     config, layer_key = BAD.blobs
@@ -63,7 +63,7 @@ def test_an_image_over_an_empty_file_gets_no_tag_and_is_named_and_lands_once_the
     assert pulls(fresh_registry, f"{mirrored}/bad", BAD, tmp_path)
 
 
-def test_a_layer_that_is_emptied_afterwards_is_found_by_a_deep_run_and_said(
+def test_a_deep_run_reports_a_layer_that_was_emptied_afterwards(
     mirrorsync: Mirrorsync, fresh_registry: DockerRegistry, mirrored: str, tmp_path: Path
 ) -> None:
     mirrorsync("apply", code=0)

@@ -1,4 +1,4 @@
-"""`--deadline`: a run whose time is over ends in order, and says so."""
+"""`--deadline`: a run stops in order at its deadline, and reports it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LARGE = image([noise("large", 3_000_000)])
 
 
 class Timer:
-    """A timer that goes off when a test says so; everything else is as it is in a real run."""
+    """A timer that the test fires; everything around it is as in a real run."""
 
     def __init__(self) -> None:
         self.seconds = -1.0
@@ -47,12 +47,12 @@ class Timer:
 
         return cancel
 
-    def go_off(self) -> None:
+    def fire(self) -> None:
         assert self._go_off is not None
         self._go_off()
 
 
-def hear(event: Event, landed: threading.Event) -> None:
+def observe(event: Event, landed: threading.Event) -> None:
     if isinstance(event, TagSet):
         landed.set()
 
@@ -72,11 +72,11 @@ def run(server: Unruly, stop: Stop, directory: Path, *tags: str, observer: Obser
 
 
 def held_at(server: Unruly, path: str, stop: Stop, timer: Timer, landed: threading.Event) -> None:
-    """Hold one answer back until the rest has landed and then the deadline has come."""
+    """Hold one response back until the other images are copied and the deadline has passed."""
 
     def arrived() -> None:
         assert landed.wait(30)
-        timer.go_off()
+        timer.fire()
         assert stop.event.wait(30)
 
     server.fault("wait", "GET", path, arrived=arrived)
@@ -89,7 +89,7 @@ def held_at(server: Unruly, path: str, stop: Stop, timer: Timer, landed: threadi
         (("large",), {"large": "skipped"}, ExitCode.FAILED),
     ],
 )
-def test_at_the_deadline_a_stream_in_flight_is_given_up_and_what_is_done_stays(
+def test_the_deadline_aborts_a_transfer_and_keeps_finished_images(
     tmp_path: Path, tags: tuple[str, ...], outcomes: dict[str, str], code: ExitCode
 ) -> None:
     tiny = TinyRegistry()
@@ -104,7 +104,7 @@ def test_at_the_deadline_a_stream_in_flight_is_given_up_and_what_is_done_stays(
         if "small" not in tags:
             landed.set()
         held_at(server, f"/blobs/{key}", stop, timer, landed)
-        report = run(server, stop, tmp_path, *tags, observer=lambda event: hear(event, landed))
+        report = run(server, stop, tmp_path, *tags, observer=lambda event: observe(event, landed))
     ended = stop.code_of(report)
     assert {str(result.change.tag): result.outcome for result in report.results} == outcomes
     assert ended == code
@@ -121,7 +121,7 @@ def test_at_the_deadline_a_stream_in_flight_is_given_up_and_what_is_done_stays(
     assert report.exit_code == ExitCode.DONE
 
 
-def test_a_deadline_that_comes_while_a_blob_waits_to_be_tried_again_skips_its_image(tmp_path: Path) -> None:
+def test_a_deadline_during_the_delay_of_a_retry_skips_the_image(tmp_path: Path) -> None:
     tiny = TinyRegistry()
     tiny.hold("app", LARGE, "large")
     timer = Timer()
@@ -130,17 +130,17 @@ def test_a_deadline_that_comes_while_a_blob_waits_to_be_tried_again_skips_its_im
         key = digest(next(data for data in LARGE.blobs.values() if len(data) == 3_000_000))
         server.fault("flip", "GET", f"/blobs/{key}", at=2_999_999)
 
-        def hear(event: Event) -> None:
+        def observe(event: Event) -> None:
             if isinstance(event, Retrying):
-                timer.go_off()
+                timer.fire()
 
-        report = run(server, stop, tmp_path, "large", observer=hear)
+        report = run(server, stop, tmp_path, "large", observer=observe)
     ended = stop.code_of(report)
     assert ended == ExitCode.FAILED
     assert (report.deadline, [result.outcome for result in report.results]) == (True, ["skipped"])
 
 
-def test_a_deadline_that_does_not_come_changes_nothing(tmp_path: Path) -> None:
+def test_a_run_that_ends_before_its_deadline_is_not_affected(tmp_path: Path) -> None:
     tiny = TinyRegistry()
     tiny.hold("app", SMALL, "small")
     timer = Timer()
@@ -154,7 +154,7 @@ def test_a_deadline_that_does_not_come_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["apply", "copy"])
-def test_a_deadline_that_comes_before_anything_is_done_fails_and_names_it(
+def test_a_deadline_before_the_first_change_fails_and_is_reported(
     mirrorsync: Mirrorsync, verb: str, tmp_path: Path
 ) -> None:
     tiny = TinyRegistry()
@@ -182,7 +182,7 @@ def test_a_deadline_that_comes_before_anything_is_done_fails_and_names_it(
 
 
 @pytest.mark.parametrize("text", ["soon", "90", "-5m"])
-def test_a_deadline_that_is_no_length_of_time_is_a_mistake(mirrorsync: Mirrorsync, text: str) -> None:
+def test_an_invalid_deadline_is_a_usage_error(mirrorsync: Mirrorsync, text: str) -> None:
     done = mirrorsync("apply", f"--deadline={text}", code=2)
     assert "not a duration" in done.err
     assert "90s, 30m, 2h" in done.err

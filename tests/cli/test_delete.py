@@ -1,4 +1,4 @@
-"""`mirrorsync delete`: a tag alone, where skopeo deletes every tag of the digest."""
+"""`mirrorsync delete`: only the tag, where skopeo deletes every tag of the digest."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def tags(reference: str) -> list[str]:
     return Registry(host).tags(repository)
 
 
-def test_a_tag_that_shares_its_digest_stays_with_the_others_and_they_are_told(
+def test_a_tag_that_shares_its_digest_is_not_deleted_and_the_others_are_reported(
     mirrorsync: Mirrorsync, app: str, unique: str
 ) -> None:
     done = mirrorsync("delete", PLAIN, "--yes", f"docker://{app}:a", code=1)
@@ -54,12 +54,12 @@ def test_a_tag_that_shares_its_digest_stays_with_the_others_and_they_are_told(
     assert tags(app) == ["solo"]
 
 
-def test_skopeo_deletes_both_where_we_do_not(mirrorsync: Mirrorsync, app: str) -> None:
+def test_skopeo_deletes_both_tags_of_a_digest(mirrorsync: Mirrorsync, app: str) -> None:
     run("skopeo", "delete", PLAIN, f"docker://{app}:a")
     assert tags(app) == ["solo"], "if skopeo learns better, the README's table has to change"
 
 
-def test_a_tag_that_is_alone_goes_by_its_digest(mirrorsync: Mirrorsync, app: str) -> None:
+def test_a_tag_with_a_digest_of_its_own_is_deleted_by_digest(mirrorsync: Mirrorsync, app: str) -> None:
     document = valid(mirrorsync("delete", PLAIN, "--yes", "--json", f"docker://{app}:solo", code=0).json(), "report")
     (gone,) = document["images"]
     assert (gone["state"], gone["tag"], gone["outcome"]) == ("deleted", "solo", "done")
@@ -71,7 +71,7 @@ def test_a_tag_that_is_alone_goes_by_its_digest(mirrorsync: Mirrorsync, app: str
 
 
 @pytest.mark.parametrize("flag", [(), ("--all-tags-of-digest",)])
-def test_an_image_that_an_index_needs_stays(
+def test_a_manifest_that_an_index_needs_is_not_deleted(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str, flag: tuple[str, ...]
 ) -> None:
     root = multi_platform(unique)
@@ -86,7 +86,9 @@ def test_an_image_that_an_index_needs_stays(
     assert source.tags(f"{unique}/app") == ["amd64"]
 
 
-def test_where_tags_can_be_deleted_only_the_tag_goes(mirrorsync: Mirrorsync, served: Serve, unique: str) -> None:
+def test_a_registry_that_can_delete_tags_deletes_only_the_tag(
+    mirrorsync: Mirrorsync, served: Serve, unique: str
+) -> None:
     source = Registry(served.host)
     for tag in ("a", "b"):
         source.push(f"{unique}/app", shared(unique), tag)
@@ -96,7 +98,7 @@ def test_where_tags_can_be_deleted_only_the_tag_goes(mirrorsync: Mirrorsync, ser
     assert source.holds(f"{unique}/app", shared(unique), "b")
 
 
-def test_what_refers_to_it_is_told_and_stays(mirrorsync: Mirrorsync, served: Serve, unique: str) -> None:
+def test_referrers_of_a_deleted_image_are_reported_and_stay(mirrorsync: Mirrorsync, served: Serve, unique: str) -> None:
     source = Registry(served.host)
     source.push(f"{unique}/app", SOLO, "solo")
     sbom = artifact(SOLO, b"sbom", "application/spdx+json")
@@ -109,7 +111,7 @@ def test_what_refers_to_it_is_told_and_stays(mirrorsync: Mirrorsync, served: Ser
     assert source.tags(f"{unique}/app") == [signature]
 
 
-def test_a_dry_run_deletes_nothing_and_says_what_would_go(mirrorsync: Mirrorsync, app: str, unique: str) -> None:
+def test_a_dry_run_of_delete_shows_the_plan_and_deletes_nothing(mirrorsync: Mirrorsync, app: str, unique: str) -> None:
     done = mirrorsync("delete", PLAIN, "--dry-run", f"docker://{app}:a", code=0)
     assert f"to be deleted: the tag a of {app} ({shared(unique).digest})" in done.out
     assert "also in b" in done.out
@@ -123,7 +125,7 @@ def test_a_dry_run_deletes_nothing_and_says_what_would_go(mirrorsync: Mirrorsync
     assert tags(app) == ["a", "b", "solo"]
 
 
-def test_where_nobody_can_be_asked_nothing_is_done_without_yes(
+def test_without_a_terminal_nothing_is_deleted_unless_yes_is_given(
     mirrorsync: Mirrorsync, fresh_registry: DockerRegistry
 ) -> None:
     done = mirrorsync("delete", PLAIN, f"docker://{fresh_registry.host}/app:1", code=2)
@@ -132,8 +134,8 @@ def test_where_nobody_can_be_asked_nothing_is_done_without_yes(
     assert not [each for each in fresh_registry.requests() if "app" in each.path]
 
 
-class Asked:
-    """`mirrorsync delete` with a terminal to answer on."""
+class DeleteTerminal:
+    """`mirrorsync delete` on a terminal, to answer its prompt."""
 
     def __init__(self, mirrorsync: Mirrorsync, *words: str) -> None:
         self._master, slave = pty.openpty()
@@ -168,29 +170,29 @@ class Asked:
 @pytest.mark.parametrize(
     ("answer", "code", "left"), [("y", 0, ["a", "b"]), ("n", 1, ["a", "b", "solo"]), ("", 1, ["a", "b", "solo"])]
 )
-def test_on_a_terminal_it_shows_what_goes_and_asks(
+def test_on_a_terminal_delete_shows_the_plan_and_asks_for_confirmation(
     mirrorsync: Mirrorsync, app: str, answer: str, code: int, left: list[str]
 ) -> None:
-    asked = Asked(mirrorsync, PLAIN, f"docker://{app}:solo")
-    asked.until("Delete this?")
-    assert f"to be deleted: the tag solo of {app}" in asked.shown
+    terminal = DeleteTerminal(mirrorsync, PLAIN, f"docker://{app}:solo")
+    terminal.until("Delete this?")
+    assert f"to be deleted: the tag solo of {app}" in terminal.shown
     assert tags(app) == ["a", "b", "solo"]
-    assert asked.answer(answer) == code
+    assert terminal.answer(answer) == code
     assert tags(app) == left
-    assert ("nothing was deleted" in asked.shown) == bool(code)
+    assert ("nothing was deleted" in terminal.shown) == bool(code)
 
 
-def test_a_tag_that_moves_while_a_person_thinks_is_not_deleted(
+def test_a_tag_that_moves_during_the_confirmation_is_not_deleted(
     mirrorsync: Mirrorsync, registry: DockerRegistry, app: str, unique: str
 ) -> None:
-    asked = Asked(mirrorsync, PLAIN, f"docker://{app}:solo")
-    asked.until("Delete this?")
+    terminal = DeleteTerminal(mirrorsync, PLAIN, f"docker://{app}:solo")
+    terminal.until("Delete this?")
     Registry(registry.host).push(f"{unique}/app", image([b"newer"]), "solo")
-    assert asked.answer("y") == 5
+    assert terminal.answer("y") == 5
     assert tags(app) == ["a", "b", "solo"]
 
 
-def test_a_registry_that_deletes_nothing_says_what_to_switch_on(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
+def test_a_registry_without_deletion_is_reported_with_how_to_enable_it(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
     with DockerRegistry(tmp_path / "registry") as server:
         Registry(server.host).push("app", SOLO, "solo")
     with DockerRegistry(tmp_path / "registry", readonly=True) as server:
@@ -204,7 +206,7 @@ def test_a_registry_that_deletes_nothing_says_what_to_switch_on(mirrorsync: Mirr
     ("reference", "said"),
     [("app:nope", "no such tag"), (f"app@{image([b'none']).digest}", "no image with this digest")],
 )
-def test_what_is_not_there_cannot_be_deleted(mirrorsync: Mirrorsync, app: str, reference: str, said: str) -> None:
+def test_deleting_a_missing_image_fails(mirrorsync: Mirrorsync, app: str, reference: str, said: str) -> None:
     place = app.removesuffix("app") + reference
     done = mirrorsync("delete", PLAIN, "--yes", place, code=1)
     assert place in done.err
@@ -216,7 +218,7 @@ def test_what_is_not_there_cannot_be_deleted(mirrorsync: Mirrorsync, app: str, r
     "reference",
     ["docker://127.0.0.1:1/app", "oci:layout", "dir:there", "docker-daemon:app:1", "docker-archive:a.tar:app:1"],
 )
-def test_what_cannot_be_deleted_is_refused_before_anything_is_touched(mirrorsync: Mirrorsync, reference: str) -> None:
+def test_references_that_cannot_be_deleted_are_rejected_first(mirrorsync: Mirrorsync, reference: str) -> None:
     done = mirrorsync("delete", "--yes", reference, code=2)
     assert len(done.err.splitlines()) == 2, "what, and what to do"
 
@@ -225,7 +227,7 @@ def blobs(layout: Path) -> set[str]:
     return {path.name for path in (layout / "blobs" / "sha256").iterdir()}
 
 
-def test_a_layout_gives_back_what_nothing_names_any_more(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
+def test_delete_removes_unused_blobs_of_a_layout(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
     base, one, two = layer({"a": b"base"}), layer({"b": b"one"}), layer({"b": b"two"})
     images = {"app:1": image([base, one]), "app:2": image([base, two]), "other:1": index([image([base, one])])}
     write_layout(tmp_path / "layout", images)
@@ -252,7 +254,7 @@ def test_a_layout_keeps_other_tags_of_the_same_image(mirrorsync: Mirrorsync, tmp
     assert mirrorsync("inspect", "--raw", "oci:layout:app:b", code=0).out == SOLO.raw.decode()
 
 
-def test_a_layout_that_another_run_writes_to_is_left_alone(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
+def test_delete_in_a_locked_layout_exits_with_6(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
     import fcntl
 
     write_layout(tmp_path / "layout", {"app:a": SOLO})
@@ -264,7 +266,9 @@ def test_a_layout_that_another_run_writes_to_is_left_alone(mirrorsync: Mirrorsyn
     assert mirrorsync("list-tags", "oci:layout", code=0).out.split() == ["app:a"]
 
 
-def test_a_damaged_neighbour_keeps_every_blob_and_the_tag_goes(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
+def test_a_damaged_image_in_the_layout_keeps_all_blobs_and_the_tag_is_deleted(
+    mirrorsync: Mirrorsync, tmp_path: Path
+) -> None:
     other = multi_platform("other")
     write_layout(tmp_path / "layout", {"app:a": SOLO, "other:1": other})
     (tmp_path / "layout/blobs/sha256" / other.digest.partition(":")[2]).write_bytes(b"{}".ljust(len(other.raw)))
@@ -275,7 +279,7 @@ def test_a_damaged_neighbour_keeps_every_blob_and_the_tag_goes(mirrorsync: Mirro
     assert "app:a" not in mirrorsync("list-tags", "oci:layout", code=0).out.split()
 
 
-def test_an_archive_is_written_anew_without_the_image(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
+def test_delete_rewrites_an_archive_without_the_image(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
     archive = f"oci-archive:{tmp_path}/archive.tar"
     write_layout(tmp_path / "layout", {"app:a": SOLO, "app:b": shared("archive")})
     run("tar", "-C", str(tmp_path / "layout"), "-cf", str(tmp_path / "archive.tar"), ".")

@@ -1,4 +1,4 @@
-"""The demo: works anywhere, as often as wanted, tells the truth, and takes nobody's files."""
+"""The demo: works anywhere, any number of times, suggests commands that work, and overwrites no other files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.parts.wire import Registry
 
 
 @pytest.mark.parametrize("directory", [(), ("elsewhere/deep",)])
-def test_the_demo_shows_the_whole_road_and_can_be_run_again(mirrorsync: Mirrorsync, directory: tuple[str, ...]) -> None:
+def test_the_demo_runs_every_step_and_can_be_repeated(mirrorsync: Mirrorsync, directory: tuple[str, ...]) -> None:
     home = mirrorsync.directory / (directory[0] if directory else "mirrorsync-demo")
     for _ in range(2):
         done = mirrorsync("demo", *directory, code=0)
@@ -26,7 +26,7 @@ def test_the_demo_shows_the_whole_road_and_can_be_run_again(mirrorsync: Mirrorsy
         assert len(set(digests)) == 2
 
 
-def test_what_the_demo_says_to_try_next_works(mirrorsync: Mirrorsync) -> None:
+def test_the_commands_that_the_demo_suggests_work(mirrorsync: Mirrorsync) -> None:
     done = mirrorsync("demo", code=0)
     lines = [line.strip() for line in done.out.splitlines() if line.startswith("  ")]
     (skopeo,) = (line for line in lines if line.startswith("skopeo inspect "))
@@ -42,7 +42,7 @@ def test_what_the_demo_says_to_try_next_works(mirrorsync: Mirrorsync) -> None:
         assert mirrorsync("plan", spec, "--exit-code").code in (0, 10)
 
 
-def test_the_demo_leaves_the_files_of_others_alone(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
+def test_the_demo_does_not_overwrite_other_files(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
     home = tmp_path / "mine"
     home.mkdir()
     for text in (b"version: 1\nmirrors: [nginx:1]\n", b"\xff\xfe binary", b""):
@@ -54,11 +54,11 @@ def test_the_demo_leaves_the_files_of_others_alone(mirrorsync: Mirrorsync, tmp_p
         assert "choose another directory" in refused.err
         assert (home / "mirror.yaml").read_bytes() == text
     (home / "mirror.yaml").unlink()
-    assert "not an OCI layout" in mirrorsync("demo", "mine").err, "a directory `mirror` of somebody is none of ours"
+    assert "not an OCI layout" in mirrorsync("demo", "mine").err, "a directory `mirror` of the user is not ours"
     assert (home / "mirror/precious").read_text() == "data"
 
 
-def test_a_place_where_the_demo_cannot_be_is_one_line(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
+def test_an_unusable_demo_directory_is_reported_in_one_line(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "cannot be used" in mirrorsync("demo", "file", code=1).err
     assert "cannot be used" in mirrorsync("demo", "file/below", code=1).err

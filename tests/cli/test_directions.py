@@ -1,4 +1,4 @@
-"""From every kind of place to every kind of place, byte for byte, and no byte or question more than it takes."""
+"""From every kind of store to every other, byte for byte, and no byte or request more than necessary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLACES = ("docker-registry", "serve", "layout")
 
 @pytest.mark.parametrize("destination", PLACES)
 @pytest.mark.parametrize("source", PLACES)
-def test_an_image_goes_from_every_kind_of_place_to_every_kind_of_place(
+def test_an_image_is_copied_from_every_kind_of_store_to_every_other(
     mirrorsync: Mirrorsync,
     registry: DockerRegistry,
     served: Serve,
@@ -70,7 +70,7 @@ def test_a_run_to_several_destinations_reads_every_blob_and_manifest_once(
     served: Serve,
     unique: str,
 ) -> None:
-    # One layer is above 1 MiB, so that it takes the road of streams; the rest takes that of small blobs.
+    # One layer is above 1 MiB, so that it is streamed; the others are copied as small blobs.
     images = [multi_platform(unique, version, size=1_500_000) for version in ("1", "2")]
     for repository in ("one", "two"):  # the same images in two repositories: all of their blobs are shared
         for version, made in zip(("1", "2"), images, strict=True):
@@ -136,7 +136,7 @@ def test_a_layer_that_another_repository_of_the_destination_has_is_mounted_by_a_
     assert Registry(second_registry.host).holds(f"{unique}/there/{unique}/two", made, "1")
 
 
-def test_a_run_with_nothing_to_do_asks_two_heads_for_each_tag_and_nothing_else(
+def test_a_run_without_changes_makes_two_head_requests_for_each_tag(
     mirrorsync: Mirrorsync, registry: DockerRegistry, second_registry: DockerRegistry, unique: str
 ) -> None:
     for tag in ("1", "2", "3"):
@@ -183,7 +183,7 @@ def test_exact_tags_never_list_their_source_and_filters_list_it_once(
     assert lists({"from": source, **filters}, {"from": source, **filters, "name": "elsewhere"}) == 1
 
 
-def test_what_the_destination_lost_alone_is_copied_again(
+def test_only_content_missing_at_the_destination_is_copied_again(
     mirrorsync: Mirrorsync, registry: DockerRegistry, second_registry: DockerRegistry, unique: str
 ) -> None:
     made: Image = multi_platform("app")

@@ -1,4 +1,4 @@
-"""What fails, fails alone: the other images land, and the end says what failed, where, why, and what to do."""
+"""An image fails alone: the others are copied, and the report says what failed where, why, and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.cli.proxy import Proxy, path_has
-from tests.cli.seeds import landed, mirror_all
+from tests.cli.seeds import copied_tags, mirror_all
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import Image, digest, image, multi_platform, noise, write_layout
 from tests.parts.mirrorsync import Mirrorsync, Serve, plain
@@ -26,7 +26,7 @@ def proxy(registry: DockerRegistry) -> Iterator[Proxy]:
         yield running
 
 
-def test_a_missing_tag_fails_alone_and_names_those_that_are_nearly_it(
+def test_a_missing_tag_fails_alone_and_similar_tags_are_suggested(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
 ) -> None:
     for tag in ("1.27.3", "1.27.4", "edge"):
@@ -38,13 +38,13 @@ def test_a_missing_tag_fails_alone_and_names_those_that_are_nearly_it(
         assert "has no such tag" in done.err
         assert "did you mean 1.27.4 or 1.27.3?" in done.err or "did you mean 1.27.3 or 1.27.4?" in done.err
         assert "edge" not in done.err.partition("failed: ")[2]
-    assert landed(mirrorsync) == {"1.27.3", "edge"}
+    assert copied_tags(mirrorsync) == {"1.27.3", "edge"}
     assert "2 unchanged, 1 failed" in mirrorsync("apply", code=3).out
 
 
 @pytest.mark.parametrize("size", [5_000, 3_000_000])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_blob_that_is_damaged_at_its_source_never_lands_and_the_others_do(
+def test_a_blob_damaged_at_its_source_is_never_published_and_other_images_are(
     mirrorsync: Mirrorsync, fresh_registry: DockerRegistry, served: Serve, unique: str, damage: str, size: int
 ) -> None:
     there = Registry(fresh_registry.host)
@@ -71,7 +71,7 @@ def test_a_blob_that_is_damaged_at_its_source_never_lands_and_the_others_do(
         assert message in failure["error"]["message"]
         assert failure["error"]["side"] == "source"
         assert failure["error"]["repository"] == f"{unique}/app"
-    assert landed(mirrorsync) == {"good"}
+    assert copied_tags(mirrorsync) == {"good"}
     assert not (mirrorsync.directory / "disk/blobs/sha256" / key[7:]).exists()
     assert Registry(served.host).tags(f"{unique}/{unique}/app") == ["good"]
     assert Registry(served.host).blob(f"{unique}/{unique}/app", key).status == 404
@@ -91,10 +91,10 @@ def test_a_blob_that_is_missing_at_its_source_fails_its_images_and_no_others(
     assert done.err.count("\nfailed: ") + done.err.startswith("failed: ") == 2
     assert digest(shared)[7:19] in done.err
     assert "1 done, 2 failed" in done.out
-    assert landed(mirrorsync) == {"c"}
+    assert copied_tags(mirrorsync) == {"c"}
 
 
-def test_when_everything_fails_the_code_says_how(
+def test_the_exit_code_shows_how_all_images_failed(
     mirrorsync: Mirrorsync, fresh_registry: DockerRegistry, unique: str
 ) -> None:
     there = Registry(fresh_registry.host)
@@ -111,7 +111,7 @@ def test_when_everything_fails_the_code_says_how(
 
 
 @pytest.mark.parametrize("part", [f"/{name}/" for name in ("manifests", "uploads")])
-def test_a_destination_that_refuses_does_not_stop_the_other_one(
+def test_a_failing_destination_does_not_stop_the_other_one(
     mirrorsync: Mirrorsync, registry: DockerRegistry, proxy: Proxy, unique: str, part: str
 ) -> None:
     made = multi_platform("app", size=1_200_000)
@@ -126,13 +126,13 @@ def test_a_destination_that_refuses_does_not_stop_the_other_one(
         }
     )
     done = mirrorsync("apply", code=3)
-    assert landed(mirrorsync) == {"1"}
+    assert copied_tags(mirrorsync) == {"1"}
     assert f"destination {proxy.host}/{unique}/there/{unique}/app" in done.err
     assert "the registry answered 403" in done.err
     assert "source" not in done.err.partition("failed: ")[2]
 
 
-def test_a_destination_that_is_read_only_is_told_with_what_to_do(
+def test_a_read_only_destination_is_reported_with_a_remedy(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
 ) -> None:
     Registry(registry.host).push(f"{unique}/app", image([b"layer"]), "1")
@@ -149,7 +149,7 @@ def test_a_destination_that_is_read_only_is_told_with_what_to_do(
     assert "read-only" in done.err
 
 
-def test_an_index_whose_child_is_missing_at_the_source_fails_with_its_name(mirrorsync: Mirrorsync, unique: str) -> None:
+def test_an_index_with_a_missing_child_fails_with_the_childs_name(mirrorsync: Mirrorsync, unique: str) -> None:
     made = multi_platform("app")
     sparse = Image(made.media_type, made.raw, {}, made.children[:1])
     write_layout(mirrorsync.directory / "source", {"app:1": sparse})

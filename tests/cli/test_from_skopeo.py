@@ -23,13 +23,13 @@ VERBS = {ours.split()[1]: (theirs, ours) for theirs, ours in reversed(ROWS)}
 
 
 def row(part: str) -> tuple[str, str]:
-    """Return the only row whose commands both have some words in them."""
+    """Return the only row whose commands both contain these words."""
     ((theirs, ours),) = [(theirs, ours) for theirs, ours in ROWS if part in theirs and part in ours]
     return theirs, ours
 
 
 class Site:
-    """One registry with TLS and passwords that stands for all of those in README, and a home that is trusted there."""
+    """One registry with TLS and passwords in place of all those in README, and a home with its certificate."""
 
     def __init__(self, mirrorsync: Mirrorsync, registry: Locked, unique: str) -> None:
         self.mirrorsync = mirrorsync
@@ -51,7 +51,7 @@ class Site:
         assert done.returncode == 0, done.stderr
 
     def here(self, command: str, place: str) -> list[str]:
-        """Return a command of README with the hosts that are there; what it writes goes to `place`."""
+        """Return a command of README with the hosts of this test; it writes to `place`."""
         for host, folder in (("docker.io", "hub"), ("quay.io", "quay"), ("harbor.corp.example", place)):
             command = command.replace(f"docker://{host}/", f"docker://{self.prefix}/{folder}/")
         command = command.replace("login harbor.corp.example", f"login {self.registry.host}")
@@ -131,7 +131,7 @@ def _config(made: Image) -> str:
     return str(json.loads(made.raw)["config"]["digest"])
 
 
-def test_a_remote_image_is_looked_into_without_pulling_it(site: Site) -> None:
+def test_a_remote_image_is_inspected_without_pulling_it(site: Site) -> None:
     root = multi_platform("alpine")
     site.seed("hub/library/alpine:3.20", root)
     theirs, ours = row("inspect docker://docker.io/library/alpine")
@@ -199,7 +199,9 @@ def test_a_layout_and_its_archive_keep_every_digest_on_the_way_round(site: Site)
 
 
 @pytest.mark.parametrize("way", ["docker-archive:there.tar:app:1", "docker-daemon:app:1"])
-def test_docker_keeps_config_and_layers_and_a_second_push_copies_nothing(site: Site, daemon: Daemon, way: str) -> None:
+def test_docker_stores_keep_config_and_layers_and_a_second_push_copies_nothing(
+    site: Site, daemon: Daemon, way: str
+) -> None:
     made = image([layer({"bin/app": b"one"}), layer({"etc/app": b"two"})])
     site.seed("hub/app:1", made)
     environment = {"DOCKER_HOST": daemon.host}

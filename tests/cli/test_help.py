@@ -1,4 +1,4 @@
-"""--help and --version: they tell the truth about every verb, and the program can be started in every way."""
+"""--help and --version: correct for every verb, and the program can be started in every way."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def test_every_command_is_a_verb() -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_what_the_help_of_a_verb_and_the_readme_tell_is_true(mirrorsync: Mirrorsync, verb: str) -> None:
+def test_every_option_in_help_and_readme_exists(mirrorsync: Mirrorsync, verb: str) -> None:
     told = mirrorsync(verb, "--help", code=0).out
     options = re.findall(r"^  (?:-\w, )?(--[a-z-]+)( [A-Z\[]\S*)?", told.partition("Options:")[2], re.MULTILINE)
     names = {option for option, _ in options}
     assert verb == "demo" or {"--json", "--verbose", "--quiet", "--log-format"} <= names
-    # The first that is no option is refused by its name, so that all before it are some.
+    # The first unknown option is reported by its name; so all before it exist.
     words = [word for option, value in options for word in (option, *(["x"] if value else []))]
     assert "No such option '--nothing'" in mirrorsync(verb, *words, "--nothing", "--help", code=2).err
     for line in re.findall(rf"mirrorsync {verb}\b([^`#\n]*)", README):
@@ -73,14 +73,14 @@ def test_a_start_loads_no_more_than_it_needs() -> None:
     assert heavy & set(loaded) == set()
 
 
-def test_serve_says_as_json_where_it_listens(mirrorsync: Mirrorsync) -> None:
+def test_serve_prints_its_address_as_json(mirrorsync: Mirrorsync) -> None:
     with Serve(mirrorsync.directory / "layout", "--json") as server:
         assert ask("GET", f"http://{server.host}/v2/").status == 200
         document = json.loads(server.log.read_text())
     assert document == {"kind": "mirrorsync.serving", "version": 1, "host": "127.0.0.1", "port": server.port}
 
 
-def test_serve_on_a_port_that_is_taken_is_one_line(mirrorsync: Mirrorsync, served: Serve) -> None:
+def test_a_port_in_use_is_reported_in_one_line(mirrorsync: Mirrorsync, served: Serve) -> None:
     refused = mirrorsync("serve", "oci:layout", "--listen", served.host, code=1)
     assert f"cannot listen on {served.host}" in refused.err
     assert refused.err.count("\n") <= 2

@@ -1,4 +1,4 @@
-"""Servers that lie, by mistake or on purpose: nothing wrong lands, and nothing that they say is more than text."""
+"""Servers that lie, by mistake or on purpose: nothing wrong is published, and their text is only text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cli.proxy import Proxy, path_has
-from tests.cli.seeds import landed, mirror_all
+from tests.cli.seeds import copied_tags, mirror_all
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import OCI_INDEX, digest, image, layer, multi_platform
 from tests.parts.mirrorsync import Mirrorsync, plain
@@ -35,7 +35,7 @@ def test_a_manifest_above_4_mib_is_refused(mirrorsync: Mirrorsync, proxy: Proxy,
 
 
 @pytest.mark.parametrize("where", ["tag", "child"])
-def test_a_manifest_that_is_not_what_its_digest_says_never_lands(
+def test_a_manifest_that_does_not_match_its_digest_is_never_published(
     mirrorsync: Mirrorsync, proxy: Proxy, unique: str, where: str
 ) -> None:
     made = multi_platform("app")
@@ -47,14 +47,14 @@ def test_a_manifest_that_is_not_what_its_digest_says_never_lands(
     mirror_all(mirrorsync, proxy.host, unique, "1")
     done = mirrorsync("apply", code=4)
     assert "digest" in done.err
-    assert not (mirrorsync.directory / "disk/index.json").exists() or landed(mirrorsync) == set()
+    assert not (mirrorsync.directory / "disk/index.json").exists() or copied_tags(mirrorsync) == set()
 
 
 NASTY = ("../../etc/passwd", "\x1b[2J\x1b[31mred", "a b", "x" * 129, "", "-rf", "latest\n1.0", "ünïcode", "%2e%2e")
 
 
 @pytest.mark.parametrize("verb", ["plan", "apply", "images"])
-def test_names_from_a_server_that_are_no_tags_are_left_out_and_told_harmlessly(
+def test_invalid_tags_from_a_server_are_skipped_and_reported_without_control_characters(
     mirrorsync: Mirrorsync, proxy: Proxy, unique: str, verb: str
 ) -> None:
     Registry(proxy.upstream).push(f"{unique}/app", image([b"good"]), "good")
@@ -73,11 +73,11 @@ def test_names_from_a_server_that_are_no_tags_are_left_out_and_told_harmlessly(
     for text in (done.out, done.err):
         assert all(char.isprintable() or char == "\n" for char in text)
     if verb == "apply":
-        assert landed(mirrorsync) == {"good"}
+        assert copied_tags(mirrorsync) == {"good"}
         assert "1 done" in done.out
 
 
-def test_what_a_server_says_about_its_error_is_shown_short_and_harmlessly(
+def test_error_messages_of_a_server_are_truncated_and_escaped(
     mirrorsync: Mirrorsync, proxy: Proxy, unique: str
 ) -> None:
     evil = "\x1b]0;owned\x07\x1b[2J\u202egnp.exe\r\nfailed: everything is fine\x00" + "A" * 10_000
@@ -91,9 +91,7 @@ def test_what_a_server_says_about_its_error_is_shown_short_and_harmlessly(
         assert not any(line.startswith("failed: everything") for line in done.err.splitlines())
 
 
-def test_a_page_where_an_answer_should_be_is_an_error_in_one_line(
-    mirrorsync: Mirrorsync, proxy: Proxy, unique: str
-) -> None:
+def test_a_web_page_instead_of_json_is_reported_in_one_line(mirrorsync: Mirrorsync, proxy: Proxy, unique: str) -> None:
     proxy.answer(
         lambda method, path: True, 200, b"<html>Log in to the hotel's network</html>", {"Content-Type": "text/html"}
     )

@@ -1,4 +1,4 @@
-"""`mirrorsync inspect`: what skopeo tells of an image, and what skopeo mixes up or cannot tell."""
+"""`mirrorsync inspect`: what skopeo shows of an image, and what skopeo mixes up or cannot show."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PLAIN = "--tls-verify=false"
 
 
 def labelled(architecture: str = "amd64", **config: Any) -> Image:
-    """Return an image whose config says all that there is to say."""
+    """Return an image whose config has every field."""
     made = image([layer({"bin/busybox": BUSYBOX.read_bytes()}), layer({"x": b"x"})], architecture=architecture)
     document = json.loads(made.raw)
     members = json.loads(made.blobs.pop(document["config"]["digest"]))
@@ -55,7 +55,7 @@ def skopeo(*words: str) -> Any:
 
 @pytest.fixture
 def app(registry: DockerRegistry, unique: str) -> str:
-    """Return a repository with an image `one`, an index `multi`, and what refers to `one`."""
+    """Return a repository with an image `one`, an index `multi`, and referrers of `one`."""
     source = Registry(registry.host)
     one = labelled()
     source.push(f"{unique}/app", one, "one")
@@ -64,7 +64,7 @@ def app(registry: DockerRegistry, unique: str) -> str:
     return f"docker://{registry.host}/{unique}/app"
 
 
-def test_an_image_is_what_skopeo_says_it_is(mirrorsync: Mirrorsync, app: str) -> None:
+def test_inspect_agrees_with_skopeo(mirrorsync: Mirrorsync, app: str) -> None:
     theirs = skopeo("inspect", PLAIN, f"{app}:one")
     ours = valid(mirrorsync("inspect", PLAIN, "--json", f"{app}:one", code=0).json(), "inspection")
     made = ours["image"]
@@ -77,7 +77,7 @@ def test_an_image_is_what_skopeo_says_it_is(mirrorsync: Mirrorsync, app: str) ->
     assert sorted(ours["tags"]) == sorted(theirs["RepoTags"])
 
 
-def test_the_page_says_it_all_and_fits_in_lines(mirrorsync: Mirrorsync, app: str) -> None:
+def test_the_page_shows_all_facts_in_lines(mirrorsync: Mirrorsync, app: str) -> None:
     page = mirrorsync("inspect", PLAIN, f"{app}:one", code=0).out
     one = labelled()
     for part in (
@@ -97,7 +97,7 @@ def test_the_page_says_it_all_and_fits_in_lines(mirrorsync: Mirrorsync, app: str
     assert "\x1b" not in page
 
 
-def test_the_digest_of_an_index_never_stands_beside_the_layers_of_one_platform(
+def test_the_digest_of_an_index_is_not_mixed_with_the_layers_of_a_platform(
     mirrorsync: Mirrorsync, app: str, unique: str
 ) -> None:
     root = multi_platform(unique, manifest=DOCKER_MANIFEST, list_type=DOCKER_LIST)
@@ -134,7 +134,7 @@ def test_an_index_without_this_machines_platform_is_shown(
     assert "available: linux/s390x" in refused.err
 
 
-def test_raw_and_config_are_the_bytes_that_are_there(mirrorsync: Mirrorsync, app: str, unique: str) -> None:
+def test_raw_and_config_print_the_stored_bytes(mirrorsync: Mirrorsync, app: str, unique: str) -> None:
     def printed(*words: str) -> bytes:
         done = subprocess.run(
             [*COMMAND, "inspect", PLAIN, *words],
@@ -158,14 +158,14 @@ def test_raw_and_config_are_the_bytes_that_are_there(mirrorsync: Mirrorsync, app
     assert theirs["rootfs"] == json.loads(config)["rootfs"]
 
 
-def test_a_config_of_several_images_wants_a_platform(mirrorsync: Mirrorsync, app: str) -> None:
+def test_the_config_of_an_index_needs_a_platform(mirrorsync: Mirrorsync, app: str) -> None:
     refused = mirrorsync("inspect", PLAIN, "--config", f"{app}:multi", code=2)
     assert "--platform linux/amd64, or linux/arm64" in refused.err
     named = mirrorsync("inspect", PLAIN, "--config", "--platform", "linux/arm64", f"{app}:multi", code=0)
     assert named.json()["architecture"] == "arm64"
 
 
-def test_this_machines_platform_has_a_word(mirrorsync: Mirrorsync, app: str) -> None:
+def test_host_selects_the_platform_of_this_machine(mirrorsync: Mirrorsync, app: str) -> None:
     host = run("dpkg", "--print-architecture").strip()
     done = mirrorsync("inspect", PLAIN, "--config", "--platform", "host", f"{app}:multi", code=0)
     assert done.json()["architecture"] == host
@@ -186,7 +186,7 @@ def test_layers_are_never_fetched(mirrorsync: Mirrorsync, reference: str) -> Non
     assert server.seen.served < 100_000
 
 
-def test_a_second_look_asks_for_no_manifest_again(mirrorsync: Mirrorsync) -> None:
+def test_a_second_inspect_reads_manifests_from_the_cache(mirrorsync: Mirrorsync) -> None:
     tiny = TinyRegistry()
     tiny.hold("app", labelled(), "one")
     with Unruly(tiny) as server:
@@ -207,7 +207,7 @@ def unruly() -> Iterator[Unruly]:
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405])
-def test_a_list_of_tags_that_is_refused_is_a_notice(mirrorsync: Mirrorsync, unruly: Unruly, status: int) -> None:
+def test_a_denied_list_of_tags_is_a_notice(mirrorsync: Mirrorsync, unruly: Unruly, status: int) -> None:
     unruly.fault("answer", "GET", "/tags/list", status=status)
     done = mirrorsync("inspect", PLAIN, "--json", f"docker://{unruly.host}/app:one", code=0)
     found = valid(done.json(), "inspection")
@@ -217,23 +217,19 @@ def test_a_list_of_tags_that_is_refused_is_a_notice(mirrorsync: Mirrorsync, unru
     assert "tags cannot be listed" in done.err
 
 
-def test_tags_are_not_listed_when_nobody_wants_them(mirrorsync: Mirrorsync, unruly: Unruly) -> None:
+def test_no_tags_does_not_list_tags(mirrorsync: Mirrorsync, unruly: Unruly) -> None:
     found = mirrorsync("inspect", PLAIN, "--json", "--no-tags", f"docker://{unruly.host}/app:one", code=0).json()
     assert found["tags"] is None
     assert unruly.seen.of("GET", "/tags/list") == []
 
 
-def test_a_config_that_is_not_what_its_digest_says_is_an_integrity_error(
-    mirrorsync: Mirrorsync, unruly: Unruly
-) -> None:
+def test_a_config_that_does_not_match_its_digest_is_an_integrity_error(mirrorsync: Mirrorsync, unruly: Unruly) -> None:
     unruly.fault("flip", "GET", "/blobs/", at=3)
     done = mirrorsync("inspect", PLAIN, "--json", f"docker://{unruly.host}/app:one", code=4)
     assert done.json()["kind"] == "mirrorsync.error"
 
 
-def test_what_is_written_by_others_is_not_active_on_a_terminal(
-    mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
-) -> None:
+def test_untrusted_text_is_escaped_on_a_terminal(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> None:
     evil = "\x1b]0;owned\x07\x1b[2J\u202e[red]"
     made = labelled(Labels={evil: evil}, Cmd=[evil], Env=[f"A={evil}"])
     Registry(registry.host).push(f"{unique}/app", made, "1")
@@ -250,14 +246,14 @@ def test_what_is_written_by_others_is_not_active_on_a_terminal(
     assert not {"\x1b", "\x07", "\u202e"} & set(text(config.shown))
 
 
-def test_on_a_terminal_a_digest_is_in_one_piece(mirrorsync: Mirrorsync, app: str) -> None:
+def test_a_digest_is_not_broken_on_a_terminal(mirrorsync: Mirrorsync, app: str) -> None:
     terminal = Terminal(mirrorsync, "inspect", PLAIN, f"{app}:one", env={"COLUMNS": "40"})
     assert terminal.end() == 0
     assert labelled().digest in text(terminal.shown)
     assert "\x1b[" in terminal.shown
 
 
-def test_referrers_are_shown_by_what_they_are(mirrorsync: Mirrorsync, unique: str, served: Serve) -> None:
+def test_referrers_are_shown_with_their_kind(mirrorsync: Mirrorsync, unique: str, served: Serve) -> None:
     source = Registry(served.host)
     one = labelled()
     source.push(f"{unique}/app", one, "one")
@@ -272,7 +268,7 @@ def test_referrers_are_shown_by_what_they_are(mirrorsync: Mirrorsync, unique: st
     assert "application/spdx+json" in shown
 
 
-def test_a_layout_is_looked_into_as_a_registry_is(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
+def test_a_layout_is_inspected_like_a_registry(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
     one = labelled()
     write_layout(tmp_path / "layout", {"team/app:one": one})
     for reference in ("oci:layout:team/app:one", "oci:layout"):
@@ -286,7 +282,7 @@ def test_a_layout_is_looked_into_as_a_registry_is(mirrorsync: Mirrorsync, tmp_pa
 
 
 @pytest.mark.parametrize("place", ["oci-archive:{}/x.tar:app:1", "dir:{}/x", "docker-archive:{}/x.tar:app:1"])
-def test_every_other_place_is_looked_into_as_skopeo_does(mirrorsync: Mirrorsync, tmp_path: Path, place: str) -> None:
+def test_other_stores_are_inspected_as_by_skopeo(mirrorsync: Mirrorsync, tmp_path: Path, place: str) -> None:
     one = labelled()
     write_layout(tmp_path / "layout", {"one": one})
     reference = place.format(tmp_path)
@@ -298,7 +294,7 @@ def test_every_other_place_is_looked_into_as_skopeo_does(mirrorsync: Mirrorsync,
     assert len(made["layers"]) == len(theirs["Layers"])
     config = mirrorsync("inspect", "--config", reference, code=0).json()
     assert config["rootfs"] == skopeo("inspect", "--config", reference)["rootfs"]
-    if not place.startswith("docker-archive"):  # its manifest is made up by whoever reads it
+    if not place.startswith("docker-archive"):  # each reader makes up its manifest
         assert ours["root"]["digest"] == theirs["Digest"] == one.digest
         assert [each["digest"] for each in made["layers"]] == theirs["Layers"]
 
@@ -306,16 +302,14 @@ def test_every_other_place_is_looked_into_as_skopeo_does(mirrorsync: Mirrorsync,
 @pytest.mark.parametrize(
     ("tag", "close"), [("onne", "did you mean one?"), ("zzzzzz", "`mirrorsync list-tags` shows the available ones")]
 )
-def test_what_is_not_there_is_named_with_what_is_written_like_it(
-    mirrorsync: Mirrorsync, app: str, tag: str, close: str
-) -> None:
+def test_a_missing_image_is_reported_with_similar_names(mirrorsync: Mirrorsync, app: str, tag: str, close: str) -> None:
     done = mirrorsync("inspect", PLAIN, f"{app}:{tag}", code=1)
     assert f"{app.removeprefix('docker://')}:{tag}: the repository has no such tag" in done.err
     assert close in done.err
     assert done.out == ""
 
 
-def test_not_found_is_skopeos_2_when_that_is_asked_for(mirrorsync: Mirrorsync, app: str) -> None:
+def test_skopeo_exit_codes_makes_not_found_2(mirrorsync: Mirrorsync, app: str) -> None:
     theirs = subprocess.run(["skopeo", "inspect", PLAIN, f"{app}:none"], capture_output=True)
     ours = mirrorsync("inspect", PLAIN, "--json", "--skopeo-exit-codes", f"{app}:none")
     assert ours.code == 2
@@ -337,11 +331,11 @@ def test_not_found_is_skopeos_2_when_that_is_asked_for(mirrorsync: Mirrorsync, a
         ("inspect", "https://localhost:1/a:1"),
     ],
 )
-def test_what_cannot_be_meant_is_a_usage_error(mirrorsync: Mirrorsync, words: tuple[str, ...]) -> None:
+def test_invalid_inspect_commands_are_usage_errors(mirrorsync: Mirrorsync, words: tuple[str, ...]) -> None:
     assert mirrorsync(*words).code == 2
 
 
-def test_a_bare_repository_is_its_latest_and_its_tags(mirrorsync: Mirrorsync, app: str) -> None:
+def test_a_repository_without_a_tag_shows_latest_and_its_tags(mirrorsync: Mirrorsync, app: str) -> None:
     without = mirrorsync("inspect", PLAIN, "--json", app, code=0)
     assert without.json()["root"] is None
     assert {"one", "multi"} <= set(without.json()["tags"])

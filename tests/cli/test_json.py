@@ -1,4 +1,4 @@
-"""--json: one document on stdout, as the shipped schemas describe it, whatever happens."""
+"""--json: one document on stdout, valid by the shipped schemas, in every case."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def site(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> Mirro
     return mirrorsync
 
 
-def test_every_document_is_as_its_schema_says_and_alone_on_stdout(site: Mirrorsync) -> None:
+def test_every_document_is_valid_and_alone_on_stdout(site: Mirrorsync) -> None:
     assert site("validate", "--json", code=0).json()["problems"] == []
     plan = valid(site("plan", "--json", "--exit-code", code=10).json(), "plan")
     assert [image["state"] for image in plan["images"]] == ["unchanged", "moved", "new"]
@@ -50,9 +50,7 @@ def test_every_document_is_as_its_schema_says_and_alone_on_stdout(site: Mirrorsy
     assert valid(site("verify", "--json", code=0).json(), "plan")["steps"] == []
 
 
-def test_every_kind_of_document_is_printed_as_its_schema_says(
-    site: Mirrorsync, registry: DockerRegistry, unique: str
-) -> None:
+def test_every_kind_of_document_is_printed_and_valid(site: Mirrorsync, registry: DockerRegistry, unique: str) -> None:
     name = f"docker://{registry.host}/{unique}/app"
     runs: dict[str, tuple[tuple[str, ...], int]] = {
         "validation": (("validate",), 0),
@@ -103,7 +101,7 @@ def test_failures_of_single_images_are_in_the_document(site: Mirrorsync, registr
         *((verb, broken) for verb in ("validate", "apply") for broken in ("no YAML", "wrong")),
     ],
 )
-def test_errors_are_documents_too(mirrorsync: Mirrorsync, verb: str, broken: str) -> None:
+def test_errors_are_documents(mirrorsync: Mirrorsync, verb: str, broken: str) -> None:
     texts = {"no YAML": "version: [1", "wrong": "version: 1\nmirrors: [nginx:1]\nmirror: 2\n"}
     if broken in texts:
         (mirrorsync.directory / "mirror.yaml").write_text(texts[broken])
@@ -120,14 +118,14 @@ def test_errors_are_documents_too(mirrorsync: Mirrorsync, verb: str, broken: str
     assert done.err, "people are told too"
 
 
-def test_a_wrong_option_is_a_document_too_when_json_is_asked_for(mirrorsync: Mirrorsync) -> None:
+def test_a_usage_error_is_a_document_with_json(mirrorsync: Mirrorsync) -> None:
     done = mirrorsync("plan", "--json", "--shallow", code=2)
     assert done.json()["kind"] == "mirrorsync.error"
     assert "--shallow" in done.json()["error"]["message"]
     assert "--shallow" in done.err
 
 
-def test_problems_of_a_spec_have_their_place_in_the_error_of_every_verb(mirrorsync: Mirrorsync) -> None:
+def test_error_documents_have_the_pointers_of_spec_problems(mirrorsync: Mirrorsync) -> None:
     (mirrorsync.directory / "mirror.yaml").write_text("version: 1\nmirrors: [nginx:1]\nmirror: 2\n")
     validated = mirrorsync("validate", "--json", code=2).json()["problems"]
     assert len(validated) >= 1

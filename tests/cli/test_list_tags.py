@@ -1,4 +1,4 @@
-"""`mirrorsync list-tags`: as skopeo lists them, with the spec's filters, and with reasons."""
+"""`mirrorsync list-tags`: the tags as skopeo lists them, filtered as in a spec, with reasons."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def repository(registry: DockerRegistry) -> str:
     return f"{registry.host}/list-tags/app"
 
 
-def test_the_tags_are_those_that_skopeo_lists_in_its_order(mirrorsync: Mirrorsync, repository: str) -> None:
+def test_tags_are_listed_as_by_skopeo_in_the_same_order(mirrorsync: Mirrorsync, repository: str) -> None:
     theirs = json.loads(run("skopeo", "list-tags", PLAIN, f"docker://{repository}"))
     done = mirrorsync("list-tags", PLAIN, f"docker://{repository}", code=0)
     assert done.out.splitlines() == theirs["Tags"]
@@ -110,13 +110,13 @@ def test_each_tag_is_explained(mirrorsync: Mirrorsync, repository: str) -> None:
         ("\x1b[2J=1", "unknown filter"),
     ],
 )
-def test_a_wrong_filter_is_said_before_anything_is_asked(mirrorsync: Mirrorsync, word: str, said: str) -> None:
+def test_a_wrong_filter_is_rejected_before_any_request(mirrorsync: Mirrorsync, word: str, said: str) -> None:
     done = mirrorsync("list-tags", "--filter", word, "docker://127.0.0.1:1/app", code=2)
     assert said in done.err
     assert "\x1b" not in done.err
 
 
-def test_what_stands_once_in_a_spec_stands_once_here(mirrorsync: Mirrorsync) -> None:
+def test_a_filter_that_is_single_in_a_spec_cannot_be_repeated(mirrorsync: Mirrorsync) -> None:
     words = ("--filter", "newest=1", "--filter", "newest=2")
     assert "twice" in mirrorsync("list-tags", *words, "docker://127.0.0.1:1/app", code=2).err
 
@@ -136,7 +136,7 @@ def test_one_image_has_no_list_of_tags(mirrorsync: Mirrorsync, reference: str) -
     assert "one image" in done.err
 
 
-def test_a_repository_that_is_not_there_is_not_found(mirrorsync: Mirrorsync, registry: DockerRegistry) -> None:
+def test_listing_a_missing_repository_is_not_found(mirrorsync: Mirrorsync, registry: DockerRegistry) -> None:
     done = mirrorsync("list-tags", PLAIN, f"docker://{registry.host}/no/such", code=1)
     assert f"{registry.host}/no/such" in done.err
     assert mirrorsync("list-tags", PLAIN, "--skopeo-exit-codes", f"{registry.host}/no/such").code == 2

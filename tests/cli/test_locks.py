@@ -1,4 +1,4 @@
-"""One run at a time at one place: the second ends at once with 6, and the lock goes with its process."""
+"""One run at a time in one directory: the second exits with 6 at once, and a lock ends with its process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def site(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> Mirro
 
 @pytest.fixture
 def held(site: Mirrorsync, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """Hold the lock of a file as another process would: flock, on an open file of our own."""
+    """Lock a file as another process would: flock, on another open file."""
     site("apply", code=0)
     path = site.directory / request.param
     (site.directory / "disk/index.json").write_text('{"schemaVersion": 2, "manifests": []}')
@@ -41,28 +41,28 @@ def held(site: Mirrorsync, request: pytest.FixtureRequest) -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("held", "named"), [("mirror.yaml", "mirror.yaml"), ("disk/oci-layout", "disk")], indirect=["held"]
 )
-def test_a_second_run_at_the_same_spec_or_directory_ends_at_once(site: Mirrorsync, held: Path, named: str) -> None:
+def test_a_second_run_with_the_same_spec_or_directory_exits_at_once(site: Mirrorsync, held: Path, named: str) -> None:
     refused = site("apply", code=6)
     assert f"another run is working on {site.directory}/{named}" in refused.err
     assert "the lock is released with its process" in refused.err
     assert site("apply", "--json", code=6).json()["error"]["exit_code"] == 6
-    site("plan", code=0)  # asking needs no lock
+    site("plan", code=0)  # reading needs no lock
 
 
 @pytest.mark.parametrize("held", ["mirror.yaml"], indirect=True)
-def test_a_saved_plan_is_under_the_lock_of_its_spec(site: Mirrorsync, held: Path) -> None:
+def test_a_saved_plan_uses_the_lock_of_its_spec(site: Mirrorsync, held: Path) -> None:
     site("plan", "--output", "plan.json", code=0)
     site("apply", "plan.json", code=6)
 
 
 @pytest.mark.parametrize("held", ["disk/oci-layout"], indirect=True)
-def test_another_spec_with_the_same_directory_waits_for_it_too(site: Mirrorsync, held: Path) -> None:
+def test_another_spec_with_the_same_directory_is_locked_out(site: Mirrorsync, held: Path) -> None:
     (site.directory / "other.yaml").write_text((site.directory / "mirror.yaml").read_text())
     site("apply", "other.yaml", code=6)
 
 
 @pytest.mark.parametrize("held", ["disk/oci-layout"], indirect=True)
-def test_a_lock_that_nothing_needs_is_not_waited_for(site: Mirrorsync, held: Path) -> None:
+def test_the_lock_of_another_directory_is_not_needed(site: Mirrorsync, held: Path) -> None:
     (site.directory / "mirror.yaml").write_text(
         (site.directory / "mirror.yaml").read_text().replace("disk", "elsewhere")
     )

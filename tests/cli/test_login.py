@@ -1,4 +1,4 @@
-"""login and logout: checked with the host, kept where podman and skopeo read it, and no password anywhere else."""
+"""login and logout: checked with the host, stored where podman and skopeo read it, and the password nowhere else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.parts.mirrorsync import COMMAND, Done, Mirrorsync
 from tests.parts.processes import free_port, run
 
 
-class Desk:
+class UserSession:
     """A user's session: a home, a runtime directory, and the tools that log in."""
 
     def __init__(self, mirrorsync: Mirrorsync) -> None:
@@ -59,7 +59,7 @@ class Desk:
         return done
 
     def trust(self, locked: Locked) -> Path:
-        """Return a directory with the registry's authority."""
+        """Return a directory with the registry's CA certificate."""
         assert locked.ca_file is not None
         directory = self._mirrorsync.directory / "certs"
         directory.mkdir(exist_ok=True)
@@ -77,148 +77,154 @@ class Desk:
 
 
 @pytest.fixture
-def desk(mirrorsync: Mirrorsync) -> Desk:
-    return Desk(mirrorsync)
+def user(mirrorsync: Mirrorsync) -> UserSession:
+    return UserSession(mirrorsync)
 
 
-def test_a_login_is_checked_kept_and_used_by_podman_and_skopeo(desk: Desk, tls_registry: Locked) -> None:
+def test_a_login_is_checked_stored_and_used_by_podman_and_skopeo(user: UserSession, tls_registry: Locked) -> None:
     host = tls_registry.host
-    done = desk.login(tls_registry)
-    assert done.out == f"logged in to {host} as operator; stored in {desk.file}\n"
+    done = user.login(tls_registry)
+    assert done.out == f"logged in to {host} as operator; stored in {user.file}\n"
     assert "deleted at reboot" in done.err
-    assert stat.S_IMODE(desk.file.stat().st_mode) == 0o600
-    assert stat.S_IMODE(desk.file.parent.stat().st_mode) == 0o700
-    assert desk.tool("podman", "login", "--get-login", host) == "operator"
-    assert desk.tool("skopeo", "login", "--get-login", host) == "operator"
-    assert "Existing credentials are valid" in desk.tool("podman", "login", "--tls-verify=false", host)
-    assert desk("login", "--get", host).out == "operator\n"
+    assert stat.S_IMODE(user.file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(user.file.parent.stat().st_mode) == 0o700
+    assert user.tool("podman", "login", "--get-login", host) == "operator"
+    assert user.tool("skopeo", "login", "--get-login", host) == "operator"
+    assert "Existing credentials are valid" in user.tool("podman", "login", "--tls-verify=false", host)
+    assert user("login", "--get", host).out == "operator\n"
 
 
 @pytest.mark.parametrize("tool", ["podman", "skopeo"])
-def test_what_one_tool_logs_in_the_other_sees_and_logs_out(desk: Desk, tls_registry: Locked, tool: str) -> None:
+def test_a_login_of_one_tool_is_read_and_removed_by_the_other(
+    user: UserSession, tls_registry: Locked, tool: str
+) -> None:
     host = tls_registry.host
-    desk.tool(
+    user.tool(
         tool, "login", "-u", "operator", "--password-stdin", "--tls-verify=false", host, stdin=tls_registry.password
     )
-    assert desk("login", "--get", host).out == "operator\n"
-    assert desk("logout", host).out == f"logged out of {host}\n"
-    assert "operator" not in desk.tool(tool, "login", "--get-login", host, check=False)
-    desk.login(tls_registry)
-    desk.tool(tool, "logout", host)
-    desk("login", "--get", host, code=1)
+    assert user("login", "--get", host).out == "operator\n"
+    assert user("logout", host).out == f"logged out of {host}\n"
+    assert "operator" not in user.tool(tool, "login", "--get-login", host, check=False)
+    user.login(tls_registry)
+    user.tool(tool, "logout", host)
+    user("login", "--get", host, code=1)
 
 
-def test_a_login_by_tokens_is_checked_too(desk: Desk, token_registry: Locked) -> None:
-    desk.login(token_registry)
-    assert desk("login", "--get", token_registry.host).out == f"{token_registry.username}\n"
+def test_a_login_with_a_token_service_is_checked(user: UserSession, token_registry: Locked) -> None:
+    user.login(token_registry)
+    assert user("login", "--get", token_registry.host).out == f"{token_registry.username}\n"
 
 
 @pytest.mark.parametrize("kind", ["tls_registry", "token_registry"])
-def test_a_wrong_password_ends_with_1_and_leaves_the_login_that_was_there(
-    desk: Desk, kind: str, request: pytest.FixtureRequest
+def test_a_wrong_password_exits_with_1_and_keeps_the_stored_login(
+    user: UserSession, kind: str, request: pytest.FixtureRequest
 ) -> None:
     locked: Locked = request.getfixturevalue(kind)
-    refused = desk.login(locked, password="canary-wrong", code=1)
+    refused = user.login(locked, password="canary-wrong", code=1)
     assert locked.host in refused.err
     assert "check username and password" in refused.err
-    assert not desk.file.exists()
-    desk.login(locked)
-    before = desk.file.read_bytes()
-    refused = desk.login(locked, "--json", password="canary-wrong", code=1)
+    assert not user.file.exists()
+    user.login(locked)
+    before = user.file.read_bytes()
+    refused = user.login(locked, "--json", password="canary-wrong", code=1)
     assert refused.json()["kind"] == "mirrorsync.error"
     assert "canary" not in refused.out + refused.err
-    assert desk.file.read_bytes() == before
+    assert user.file.read_bytes() == before
 
 
-def test_a_registry_that_asks_for_nothing_gets_a_login_and_that_is_told(desk: Desk, registry: DockerRegistry) -> None:
+def test_a_login_that_the_registry_does_not_check_is_stored_with_a_notice(
+    user: UserSession, registry: DockerRegistry
+) -> None:
     words = ("login", registry.host, "-u", "me", "--password-stdin", "--tls-verify=false")
-    done = desk(*words, stdin="pw")
+    done = user(*words, stdin="pw")
     assert "does not ask for a login, so this one was not checked" in done.err
     assert "speaks no TLS" in done.err
-    document = desk(*words, "--json", stdin="pw").json()
+    document = user(*words, "--json", stdin="pw").json()
     assert document == {
         "kind": "mirrorsync.login", "version": 1, "host": registry.host, "namespace": "", "username": "me",
-        "checked": False, "file": str(desk.file), "helper": None,
+        "checked": False, "file": str(user.file), "helper": None,
     }  # fmt: skip
 
 
-def test_quiet_says_nothing_when_all_is_well(desk: Desk, token_registry: Locked) -> None:
-    done = desk.login(token_registry, "--quiet")
+def test_a_quiet_login_prints_nothing(user: UserSession, token_registry: Locked) -> None:
+    done = user.login(token_registry, "--quiet")
     assert (done.out, done.err) == ("", "")
-    assert desk("logout", token_registry.host, "-q").out == ""
+    assert user("logout", token_registry.host, "-q").out == ""
 
 
-def test_without_trust_nothing_is_said_to_the_host_and_nothing_is_kept(desk: Desk, tls_registry: Locked) -> None:
-    refused = desk("login", tls_registry.host, "-u", "me", "--password-stdin", stdin="canary", code=1)
+def test_login_to_a_host_with_an_untrusted_certificate_stores_nothing(user: UserSession, tls_registry: Locked) -> None:
+    refused = user("login", tls_registry.host, "-u", "me", "--password-stdin", stdin="canary", code=1)
     assert "its certificate is not trusted" in refused.err
     assert "--cert-dir" in refused.err
-    assert not desk.file.exists()
+    assert not user.file.exists()
 
 
-def test_any_certificate_will_do_when_that_is_said(desk: Desk, tls_registry: Locked) -> None:
+def test_login_accepts_any_certificate_with_tls_verify_false(user: UserSession, tls_registry: Locked) -> None:
     words = ("login", tls_registry.host, "-u", tls_registry.username, "--password-stdin", "--tls-verify=false")
-    done = desk(*words, stdin=tls_registry.password)
+    done = user(*words, stdin=tls_registry.password)
     assert "speaks no TLS" not in done.err
 
 
-def test_the_directories_of_certificates_of_podman_are_read(desk: Desk, tls_registry: Locked) -> None:
-    directory = desk.home / ".config/containers/certs.d" / tls_registry.host
+def test_the_directories_of_certificates_of_podman_are_read(user: UserSession, tls_registry: Locked) -> None:
+    directory = user.home / ".config/containers/certs.d" / tls_registry.host
     directory.mkdir(parents=True)
     assert tls_registry.ca_file is not None
     (directory / "any.crt").write_bytes(tls_registry.ca_file.read_bytes())
-    desk("login", tls_registry.host, "-u", tls_registry.username, "--password-stdin", stdin=tls_registry.password)
+    user("login", tls_registry.host, "-u", tls_registry.username, "--password-stdin", stdin=tls_registry.password)
 
 
 @pytest.mark.parametrize("how", ["--authfile", "REGISTRY_AUTH_FILE"])
-def test_a_login_goes_where_it_is_told_to(desk: Desk, token_registry: Locked, mirrorsync: Mirrorsync, how: str) -> None:
+def test_a_login_is_stored_in_the_chosen_file(
+    user: UserSession, token_registry: Locked, mirrorsync: Mirrorsync, how: str
+) -> None:
     file = mirrorsync.directory / "etc" / "site.auth.json"
     words = ("login", token_registry.host, "-u", token_registry.username, "--password-stdin", "--tls-verify=false")
     named = ("--authfile", "etc/site.auth.json") if how == "--authfile" else ()
     env = {} if named else {how: str(file)}
-    done = desk(*words, *named, stdin=token_registry.password, env=env)
+    done = user(*words, *named, stdin=token_registry.password, env=env)
     assert str(file) in done.out
     assert "reboot" not in done.err
-    assert not desk.file.exists()
+    assert not user.file.exists()
     assert run("podman", "login", "--get-login", "--authfile", file, token_registry.host).strip() == "robot"
-    assert desk("login", "--get", token_registry.host, *named, env=env).out == "robot\n"
-    desk("login", "--get", token_registry.host, code=1)
-    desk("logout", token_registry.host, *named, env=env)
+    assert user("login", "--get", token_registry.host, *named, env=env).out == "robot\n"
+    user("login", "--get", token_registry.host, code=1)
+    user("logout", token_registry.host, *named, env=env)
     assert json.loads(file.read_text())["auths"] == {}
 
 
-def test_a_file_that_others_could_read_is_closed_with_a_word(
-    desk: Desk, token_registry: Locked, mirrorsync: Mirrorsync
+def test_an_auth_file_readable_by_others_is_made_private_with_a_notice(
+    user: UserSession, token_registry: Locked, mirrorsync: Mirrorsync
 ) -> None:
     file = mirrorsync.directory / "open.json"
     file.write_text("{}")
     file.chmod(0o644)
-    assert f"{file} was readable by other users" in desk.login(token_registry, "--authfile", file).err
+    assert f"{file} was readable by other users" in user.login(token_registry, "--authfile", file).err
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_a_part_of_a_registry_is_logged_in_to_by_itself(desk: Desk, token_registry: Locked) -> None:
+def test_a_namespace_has_its_own_login(user: UserSession, token_registry: Locked) -> None:
     host = token_registry.host
     words = ("-u", token_registry.username, "--password-stdin", "--tls-verify=false")
-    desk("login", f"{host}/team", *words, stdin=token_registry.password)
-    assert desk.tool("podman", "login", "--get-login", f"{host}/team") == "robot"
-    assert desk("login", "--get", f"{host}/team/app").out == "robot\n"
-    assert f"not logged in to {host}" in desk("login", "--get", host, code=1).err
-    desk("logout", host, code=1)
-    desk("logout", f"{host}/team")
+    user("login", f"{host}/team", *words, stdin=token_registry.password)
+    assert user.tool("podman", "login", "--get-login", f"{host}/team") == "robot"
+    assert user("login", "--get", f"{host}/team/app").out == "robot\n"
+    assert f"not logged in to {host}" in user("login", "--get", host, code=1).err
+    user("logout", host, code=1)
+    user("logout", f"{host}/team")
 
 
-def test_a_helper_that_the_file_names_has_the_login_and_no_password_is_in_any_argument(
-    desk: Desk, token_registry: Locked, tmp_path: Path
+def test_a_credential_helper_stores_the_login_and_gets_no_password_in_arguments(
+    user: UserSession, token_registry: Locked, tmp_path: Path
 ) -> None:
     box = CredentialHelper(tmp_path / "box")
-    desk.variables.update(box.environment)
-    desk.file.parent.mkdir()
-    desk.file.write_text(json.dumps({"credHelpers": {token_registry.host: "box"}}))
-    done = desk.login(token_registry)
+    user.variables.update(box.environment)
+    user.file.parent.mkdir()
+    user.file.write_text(json.dumps({"credHelpers": {token_registry.host: "box"}}))
+    done = user.login(token_registry)
     assert "stored in docker-credential-box" in done.out
     assert box.stored() == {token_registry.host: (token_registry.username, token_registry.password)}
-    assert desk.tool("podman", "login", "--get-login", token_registry.host) == "robot"
-    desk("logout", token_registry.host)
+    assert user.tool("podman", "login", "--get-login", token_registry.host) == "robot"
+    user("logout", token_registry.host)
     assert box.stored() == {}
     assert box.arguments() <= {"store", "get", "erase"}
 
@@ -226,16 +232,16 @@ def test_a_helper_that_the_file_names_has_the_login_and_no_password_is_in_any_ar
 @pytest.mark.parametrize(
     "words", [("-p", "canary"), ("-pcanary",), ("--password", "canary"), ("--password=canary",), ("-p",)]
 )
-def test_a_password_on_the_command_line_is_refused_with_the_way_to_do_it(desk: Desk, words: tuple[str, ...]) -> None:
-    refused = desk("login", "127.0.0.1:1", "-u", "me", *words, code=2)
+def test_login_rejects_a_password_on_the_command_line_with_a_remedy(user: UserSession, words: tuple[str, ...]) -> None:
+    refused = user("login", "127.0.0.1:1", "-u", "me", *words, code=2)
     assert "--password is not supported" in refused.err
     assert "--password-stdin" in refused.err
     assert "canary" not in refused.out + refused.err
-    assert "canary" not in desk("login", "127.0.0.1:1", "-u", "me", *words, "--json", code=2).out
+    assert "canary" not in user("login", "127.0.0.1:1", "-u", "me", *words, "--json", code=2).out
 
 
 WRONG: dict[str, tuple[tuple[str, ...], str, str]] = {
-    "nobody to log in": (("quay.io", "--password-stdin"), "pw", "missing username"),
+    "no username": (("quay.io", "--password-stdin"), "pw", "missing username"),
     "no password": (("quay.io", "-u", "me"), "", "missing password for me at quay.io"),
     "an empty one": (("quay.io", "-u", "me", "--password-stdin"), "", "no password on stdin"),
     "a line break alone": (("quay.io", "-u", "me", "--password-stdin"), "\n", "no password on stdin"),
@@ -244,53 +250,53 @@ WRONG: dict[str, tuple[tuple[str, ...], str, str]] = {
     "a URL": (("https://quay.io", "-u", "me", "--password-stdin"), "pw", "this is a URL"),
     "no host": (("quay io", "-u", "me", "--password-stdin"), "pw", "is not a host name"),
     "an image": (("quay.io/app:1", "-u", "me", "--password-stdin"), "pw", "is not a repository name"),
-    "a certificate directory that is none": (
+    "a missing certificate directory": (
         ("quay.io", "-u", "me", "--password-stdin", "--cert-dir", "none"), "pw", "--cert-dir none is not a directory",
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("words", "stdin", "said"), WRONG.values(), ids=WRONG)
-def test_what_cannot_be_a_login_is_refused_before_anything_is_asked(
-    desk: Desk, words: tuple[str, ...], stdin: str, said: str
+def test_an_invalid_login_is_rejected_before_any_request(
+    user: UserSession, words: tuple[str, ...], stdin: str, said: str
 ) -> None:
-    refused = desk("login", *words, stdin=stdin, code=2)
+    refused = user("login", *words, stdin=stdin, code=2)
     assert said in refused.err
-    assert not desk.file.exists()
+    assert not user.file.exists()
 
 
-def test_a_host_that_is_not_there_is_named_and_nothing_is_kept(desk: Desk) -> None:
+def test_an_unreachable_host_is_reported_and_nothing_is_stored(user: UserSession) -> None:
     host = f"127.0.0.1:{free_port()}"
     words = ("login", host, "-u", "me", "--password-stdin", "--tls-verify=false", "--retry-times", "0", "--json")
-    assert host in desk(*words, stdin="canary", code=1).json()["error"]["store"]
-    assert not desk.file.exists()
+    assert host in user(*words, stdin="canary", code=1).json()["error"]["store"]
+    assert not user.file.exists()
 
 
-def test_the_password_may_come_from_the_environment(desk: Desk, token_registry: Locked) -> None:
+def test_the_password_may_come_from_the_environment(user: UserSession, token_registry: Locked) -> None:
     words = ("login", token_registry.host, "-u", token_registry.username, "--tls-verify=false")
-    desk(*words, env={"MIRRORSYNC_PASSWORD": token_registry.password})
-    refused = desk(*words, env={"MIRRORSYNC_PASSWORD": "canary"}, code=1)
+    user(*words, env={"MIRRORSYNC_PASSWORD": token_registry.password})
+    refused = user(*words, env={"MIRRORSYNC_PASSWORD": "canary"}, code=1)
     assert "canary" not in refused.out + refused.err
 
 
-def test_a_password_of_several_lines_is_one_password(desk: Desk, registry: DockerRegistry) -> None:
+def test_a_password_can_have_several_lines(user: UserSession, registry: DockerRegistry) -> None:
     """A key in JSON is what Google's registry takes for a password."""
     words = ("login", registry.host, "-u", "_json_key", "--password-stdin", "--tls-verify=false")
-    desk(*words, stdin='{\n "a": "\u00e4"\n}\n')
-    auth = json.loads(desk.file.read_text())["auths"][registry.host]["auth"]
+    user(*words, stdin='{\n "a": "\u00e4"\n}\n')
+    auth = json.loads(user.file.read_text())["auths"][registry.host]["auth"]
     assert base64.b64decode(auth).decode() == '_json_key:{\n "a": "\u00e4"\n}'
 
 
-class Typing:
-    """mirrorsync on a terminal of its own, whose keyboard is the test."""
+class LoginTerminal:
+    """mirrorsync on a pseudo terminal, on which the test types."""
 
-    def __init__(self, desk: Desk, mirrorsync: Mirrorsync, *words: str) -> None:
+    def __init__(self, user: UserSession, mirrorsync: Mirrorsync, *words: str) -> None:
         pid, self._master = pty.fork()
         if pid == 0:  # pragma: no cover - another process
             # A shell that starts the tests in the background has them ignore it, and a terminal's program does not.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.chdir(mirrorsync.directory)
-            os.execve(COMMAND[0], [*COMMAND, *words], mirrorsync.environment({"TERM": "dumb", **desk.variables}))
+            os.execve(COMMAND[0], [*COMMAND, *words], mirrorsync.environment({"TERM": "dumb", **user.variables}))
         self._pid = pid
         self.shown = ""
         # A prompt that never ends fails its test, and not the whole suite.
@@ -320,89 +326,91 @@ class Typing:
         return bool(data)
 
 
-def test_on_a_terminal_the_name_and_the_password_are_asked_for_and_the_password_is_not_shown(
-    desk: Desk, mirrorsync: Mirrorsync, token_registry: Locked
+def test_username_and_password_are_prompted_for_without_echo_of_the_password(
+    user: UserSession, mirrorsync: Mirrorsync, token_registry: Locked
 ) -> None:
-    terminal = Typing(desk, mirrorsync, "login", token_registry.host, "--tls-verify=false")
+    terminal = LoginTerminal(user, mirrorsync, "login", token_registry.host, "--tls-verify=false")
     terminal.answer(f"Username at {token_registry.host}: ", f"{token_registry.username}\n")
     terminal.answer(f"Password of robot at {token_registry.host}: ", f"{token_registry.password}\n")
     assert terminal.end() == 0
     assert "logged in to" in terminal.shown
     assert token_registry.password not in terminal.shown
-    again = Typing(desk, mirrorsync, "login", token_registry.host, "--tls-verify=false")
+    again = LoginTerminal(user, mirrorsync, "login", token_registry.host, "--tls-verify=false")
     again.answer("[robot]: ", "\n")
     again.answer("Password of robot", "canary-wrong\n")
     assert again.end() == 1
     assert "canary" not in again.shown
 
 
-def test_an_interrupt_at_the_prompt_ends_it_without_a_trace(
-    desk: Desk, mirrorsync: Mirrorsync, token_registry: Locked
+def test_an_interrupt_at_the_prompt_prints_no_traceback(
+    user: UserSession, mirrorsync: Mirrorsync, token_registry: Locked
 ) -> None:
-    terminal = Typing(desk, mirrorsync, "login", token_registry.host, "-u", "me")
+    terminal = LoginTerminal(user, mirrorsync, "login", token_registry.host, "-u", "me")
     terminal.answer("Password of me", "half\x03")
     assert terminal.end() == 130
     assert "Traceback" not in terminal.shown
-    assert not desk.file.exists()
+    assert not user.file.exists()
     for nothing in ("\n", "\x04"):
-        terminal = Typing(desk, mirrorsync, "login", token_registry.host, "-u", "me")
+        terminal = LoginTerminal(user, mirrorsync, "login", token_registry.host, "-u", "me")
         terminal.answer("Password of me", nothing)
         assert terminal.end() == 2
         assert "no password was entered" in terminal.shown
 
 
-def test_a_password_in_a_helper_that_hangs_up_is_not_told(desk: Desk, token_registry: Locked, tmp_path: Path) -> None:
+def test_a_failing_helper_does_not_reveal_the_password(
+    user: UserSession, token_registry: Locked, tmp_path: Path
+) -> None:
     box = CredentialHelper(tmp_path / "box")
     box.become("#!/bin/sh\ncat\nexit 1\n")
-    desk.variables.update(box.environment)
-    desk.file.parent.mkdir()
-    desk.file.write_text(json.dumps({"credsStore": "box"}))
-    assert "docker-credential-box did not store the login" in desk.login(token_registry, "-vv", code=1).err
-    assert json.loads(desk.file.read_text()) == {"credsStore": "box"}
+    user.variables.update(box.environment)
+    user.file.parent.mkdir()
+    user.file.write_text(json.dumps({"credsStore": "box"}))
+    assert "docker-credential-box did not store the login" in user.login(token_registry, "-vv", code=1).err
+    assert json.loads(user.file.read_text()) == {"credsStore": "box"}
 
 
-def test_logging_out_of_where_nobody_is_logged_in_ends_with_1(desk: Desk) -> None:
-    assert "not logged in to quay.io" in desk("logout", "quay.io", code=1).err
-    assert desk("logout", "quay.io", "--json", code=1).json()["kind"] == "mirrorsync.error"
+def test_logout_without_a_login_exits_with_1(user: UserSession) -> None:
+    assert "not logged in to quay.io" in user("logout", "quay.io", code=1).err
+    assert user("logout", "quay.io", "--json", code=1).json()["kind"] == "mirrorsync.error"
 
 
-def test_a_login_of_docker_is_left_alone_and_pointed_to(desk: Desk) -> None:
-    file = desk.home / ".docker" / "config.json"
+def test_logout_keeps_a_login_of_docker_and_reports_its_file(user: UserSession) -> None:
+    file = user.home / ".docker" / "config.json"
     file.parent.mkdir()
     file.write_text(json.dumps({"auths": {"quay.io": {"auth": "bWU6cHc="}}}))
-    refused = desk("logout", "quay.io", code=1)
+    refused = user("logout", "quay.io", code=1)
     assert f"--authfile {file}" in refused.err
-    desk.file.parent.mkdir()
-    desk.file.write_text(json.dumps({"auths": {"quay.io": {"auth": "bWU6cHc="}}}))
-    assert f"{file} still has a login" in desk("logout", "quay.io").err
-    desk("logout", "quay.io", "--authfile", file)
-    desk("login", "--get", "quay.io", code=1)
+    user.file.parent.mkdir()
+    user.file.write_text(json.dumps({"auths": {"quay.io": {"auth": "bWU6cHc="}}}))
+    assert f"{file} still has a login" in user("logout", "quay.io").err
+    user("logout", "quay.io", "--authfile", file)
+    user("login", "--get", "quay.io", code=1)
 
 
-def test_logging_out_of_everything(desk: Desk) -> None:
+def test_logging_out_of_everything(user: UserSession) -> None:
     entry = {"auth": "bWU6cHc="}
-    desk.file.parent.mkdir()
-    desk.file.write_text(json.dumps({"auths": {"quay.io": entry, "docker.io/me": entry}}))
-    fallback = desk.home / ".config/containers/auth.json"
+    user.file.parent.mkdir()
+    user.file.write_text(json.dumps({"auths": {"quay.io": entry, "docker.io/me": entry}}))
+    fallback = user.home / ".config/containers/auth.json"
     fallback.parent.mkdir(parents=True)
     fallback.write_text(json.dumps({"auths": {"a.example": entry}}))
-    done = desk("logout", "--all", "--json")
+    done = user("logout", "--all", "--json")
     assert sorted(done.json()["removed"]) == ["a.example", "docker.io/me", "quay.io"]
-    assert json.loads(desk.file.read_text()) == {"auths": {}}
-    assert desk("logout", "--all").out == "no logins to remove\n"
+    assert json.loads(user.file.read_text()) == {"auths": {}}
+    assert user("logout", "--all").out == "no logins to remove\n"
 
 
 @pytest.mark.parametrize("words", [(), ("quay.io", "--all")])
-def test_logging_out_needs_one_host_or_all(desk: Desk, words: tuple[str, ...]) -> None:
-    assert "pass a host, or --all" in desk("logout", *words, code=2).err
+def test_logging_out_needs_one_host_or_all(user: UserSession, words: tuple[str, ...]) -> None:
+    assert "pass a host, or --all" in user("logout", *words, code=2).err
 
 
 @pytest.mark.parametrize(
     ("key", "name"), [("docker.io", "registry-1.docker.io"), ("https://index.docker.io/v1/", "docker.io")]
 )
-def test_the_hub_is_found_by_all_of_its_names(desk: Desk, key: str, name: str) -> None:
-    desk.file.parent.mkdir()
-    desk.file.write_text(json.dumps({"auths": {key: {"auth": "bWU6cHc="}}}))
-    assert desk("login", "--get", name).out == "me\n"
-    desk("logout", name)
-    assert json.loads(desk.file.read_text()) == {"auths": {}}
+def test_docker_hub_is_found_by_all_of_its_names(user: UserSession, key: str, name: str) -> None:
+    user.file.parent.mkdir()
+    user.file.write_text(json.dumps({"auths": {key: {"auth": "bWU6cHc="}}}))
+    assert user("login", "--get", name).out == "me\n"
+    user("logout", name)
+    assert json.loads(user.file.read_text()) == {"auths": {}}

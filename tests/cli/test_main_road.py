@@ -1,4 +1,4 @@
-"""The whole road, with other people's programs at both ends: seed, validate, plan, apply, plan, read back."""
+"""The main use, with other programs at both ends: seed, validate, plan, apply, plan, read back."""
 
 from __future__ import annotations
 

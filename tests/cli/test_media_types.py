@@ -1,4 +1,4 @@
-"""Every kind of image that registries hold travels byte for byte, and the kind that cannot is refused by name."""
+"""Every kind of image is copied byte for byte, and the kind that cannot be is rejected by name."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_each_kind_of_image_arrives_byte_for_byte(
     assert mirrorsync("verify", code=0).out == f"{3 * len(images)} images complete\n"
 
 
-def test_an_image_of_more_than_64_mib_goes_to_two_places_at_once(
+def test_an_image_of_more_than_64_mib_is_copied_to_two_destinations(
     mirrorsync: Mirrorsync, registry: DockerRegistry, second_registry: DockerRegistry, unique: str
 ) -> None:
     made = image([noise(unique, 66 * 1024 * 1024), noise(f"{unique} more", 3 * 1024 * 1024)])
@@ -125,7 +125,7 @@ def test_an_artifact_is_among_its_subjects_referrers_at_the_destination(
     assert [entry["digest"] for entry in found["manifests"]] == [signature.digest]
 
 
-def test_a_schema_1_image_is_refused_by_name(mirrorsync: Mirrorsync) -> None:
+def test_a_schema_1_image_is_rejected_by_name(mirrorsync: Mirrorsync) -> None:
     raw = json.dumps({"schemaVersion": 1, "name": "old", "tag": "1", "fsLayers": [], "history": []}).encode()
     old = Image("application/vnd.docker.distribution.manifest.v1+prettyjws", raw)
     write_layout(mirrorsync.directory / "source", {"old/app:1": old})

@@ -1,4 +1,4 @@
-"""What a run takes of memory when a source tries to fill it: a real process, and the most that it ever held."""
+"""The peak memory of a run whose source tries to exhaust it, measured on a real process."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ LISTS: dict[str, tuple[App, str]] = {
 
 
 @pytest.mark.parametrize(("app", "said"), LISTS.values(), ids=LISTS)
-def test_a_list_of_tags_that_would_fill_the_memory_is_left(mirrorsync: Mirrorsync, app: App, said: str) -> None:
+def test_a_list_of_tags_that_would_fill_the_memory_is_aborted(mirrorsync: Mirrorsync, app: App, said: str) -> None:
     with Unruly(app) as server:
         spec(mirrorsync, server.host, tags={"glob": ["v*"]})
         done = measured(mirrorsync, "plan")
@@ -87,7 +87,7 @@ def test_a_list_of_tags_that_would_fill_the_memory_is_left(mirrorsync: Mirrorsyn
         assert done.peak < LIMIT
 
 
-def test_a_list_of_referrers_that_would_fill_the_memory_is_left(mirrorsync: Mirrorsync) -> None:
+def test_a_list_of_referrers_that_would_fill_the_memory_is_aborted(mirrorsync: Mirrorsync) -> None:
     with Unruly(Bomb(bombs.endless_referrers)) as server:
         spec(mirrorsync, server.host, tags=["1"], referrers=True)
         done = measured(mirrorsync, "plan")
@@ -120,7 +120,7 @@ def test_an_index_of_many_large_manifests_stays_on_disk(
     assert (tmp_path / "disk/index.json").exists() == (verb == "apply")
 
 
-def test_large_manifests_go_to_a_registry_without_staying_behind(mirrorsync: Mirrorsync) -> None:
+def test_large_manifests_are_not_kept_in_memory_after_they_are_pushed(mirrorsync: Mirrorsync) -> None:
     with Unruly(IndexBomb(60, 4 * MIB)) as server, Unruly(Sink()) as sink:
         spec(mirrorsync, server.host, sink.host, tags=["1"])
         done = measured(mirrorsync, "apply")
@@ -128,7 +128,7 @@ def test_large_manifests_go_to_a_registry_without_staying_behind(mirrorsync: Mir
         assert done.peak < LIMIT
 
 
-def test_an_index_whose_manifests_name_more_than_any_real_one_is_refused(mirrorsync: Mirrorsync) -> None:
+def test_an_index_with_more_blobs_than_the_limit_is_rejected(mirrorsync: Mirrorsync) -> None:
     with Unruly(IndexBomb(12, 2 * MIB, layers=8000)) as server:
         spec(mirrorsync, server.host, tags=["1"])
         done = measured(mirrorsync, "apply")
@@ -136,7 +136,7 @@ def test_an_index_whose_manifests_name_more_than_any_real_one_is_refused(mirrors
         assert done.peak < LIMIT
 
 
-def test_a_saved_plan_of_20000_images_is_opened_in_little_more_than_its_file(mirrorsync: Mirrorsync) -> None:
+def test_a_saved_plan_of_20000_images_is_read_in_little_memory(mirrorsync: Mirrorsync) -> None:
     path = mirrorsync.spec({"destinations": {"disk": "oci:disk"}, "mirrors": ["source.example/app:1"]})
     save_plan(large_plan(20_000, str(path)), mirrorsync.directory / "plan.json")
     done = measured(mirrorsync, "apply", "plan.json")

@@ -1,4 +1,4 @@
-"""Every kind of place in a spec, as the source of mirrors and as their destination, and again with nothing to do."""
+"""Every kind of store in a spec, as source and as destination, and a second run with nothing to do."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_all_images_of_a_docker_archive_are_mirrored_by_name(
     assert mirrorsync("apply", code=0).out == UNCHANGED.format("3 images")
 
 
-def test_an_image_of_an_archive_a_directory_and_the_daemon_gets_a_name_and_a_tag(
+def test_an_image_of_an_archive_directory_or_daemon_gets_a_name_and_a_tag(
     mirrorsync: Mirrorsync, daemon: Daemon, unique: str
 ) -> None:
     archive = saved(mirrorsync.directory, f"{unique}:1", f"{unique}:2")
@@ -98,7 +98,7 @@ def test_an_image_of_an_archive_a_directory_and_the_daemon_gets_a_name_and_a_tag
 
 
 @pytest.mark.parametrize("place", ["oci-archive:there.tar", "docker-archive:there.tar", "docker-daemon:"])
-def test_a_place_with_room_for_many_is_a_destination(
+def test_stores_of_many_images_can_be_destinations(
     mirrorsync: Mirrorsync, registry: DockerRegistry, daemon: Daemon, unique: str, place: str
 ) -> None:
     first, second = single(f"{unique} one"), single(f"{unique} two")
@@ -135,7 +135,7 @@ def test_a_place_with_room_for_many_is_a_destination(
         assert skopeo_digest(f"{place.replace(':', f':{mirrorsync.directory}/')}:{unique}/app:1") == first.digest
 
 
-def test_a_directory_has_room_for_one_image(mirrorsync: Mirrorsync) -> None:
+def test_a_directory_stores_one_image(mirrorsync: Mirrorsync) -> None:
     write_layout(mirrorsync.directory / "source", {"app:1": single("one"), "app:2": multi_platform("two")})
     mirrorsync.spec(
         {"destinations": {"there": "dir:there"}, "mirrors": [{"from": "oci:source:app", "tags": ["1", "2"]}]}
@@ -149,7 +149,7 @@ def test_a_directory_has_room_for_one_image(mirrorsync: Mirrorsync) -> None:
 
 
 @pytest.mark.parametrize("place", ["docker-archive:there.tar", "docker-daemon:"])
-def test_an_index_is_refused_by_docker_until_a_platform_is_named(
+def test_docker_stores_reject_an_index_unless_a_platform_is_chosen(
     mirrorsync: Mirrorsync, daemon: Daemon, place: str
 ) -> None:
     write_layout(mirrorsync.directory / "source", {"app:1": multi_platform("app")})
@@ -170,7 +170,7 @@ def test_an_index_is_refused_by_docker_until_a_platform_is_named(
     assert mirrorsync("apply", env=environment, code=0).out == UNCHANGED.format("1 image")
 
 
-def test_a_saved_plan_with_platforms_runs_and_goes_stale(
+def test_a_saved_plan_with_platforms_is_applied_and_becomes_stale(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
 ) -> None:
     Registry(registry.host).push(f"{unique}/app", multi_platform("app", "1"), "1")

@@ -1,4 +1,4 @@
-"""`immutable` and `on_change`: what they keep, what they refuse, and how few questions that takes."""
+"""`immutable` and `on_change`: what they keep, what they refuse, and how few requests they need."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _serve(directory: Path) -> Server:
     return Serve(directory, "-v")
 
 
-def test_a_run_where_every_tag_is_immutable_and_present_asks_its_source_nothing(site: Site) -> None:
+def test_a_run_with_only_immutable_and_present_tags_makes_no_request_to_the_source(site: Site) -> None:
     site.spec(immutable=["v*", "edge"])
     for tag in ("v1", "edge"):
         site.push(tag, f"another {tag}")
@@ -100,7 +100,7 @@ def test_only_tags_that_are_not_immutable_or_not_present_are_asked_for(site: Sit
 
 
 @pytest.mark.parametrize("verb", [("verify",), ("plan", "--deep"), ("apply", "--deep")], ids=" ".join)
-def test_an_immutable_tag_that_its_source_moved_is_an_alarm_and_never_an_update(
+def test_an_immutable_tag_moved_at_its_source_is_a_failure_and_never_an_update(
     site: Site, verb: tuple[str, ...]
 ) -> None:
     site.spec(immutable=["v*"])
@@ -112,7 +112,7 @@ def test_an_immutable_tag_that_its_source_moved_is_an_alarm_and_never_an_update(
     assert site.held("v1") == held
 
 
-def test_what_is_refused_and_kept_stands_in_plan_and_report(site: Site) -> None:
+def test_plan_and_report_list_refused_and_kept_changes(site: Site) -> None:
     site.spec(immutable=["v*"], on_change="keep")
     held, edge = site.held("v1"), site.held("edge")
     site.push("v1", "published again")
@@ -143,7 +143,7 @@ def test_a_tag_that_moved_is_updated_kept_or_a_failure(site: Site, word: str, co
         assert "1 kept" in done.out
 
 
-def test_a_destination_that_lacks_an_immutable_tag_gets_it_and_the_other_one_raises_the_alarm(site: Site) -> None:
+def test_an_immutable_tag_is_copied_to_a_destination_that_lacks_it_and_fails_at_the_other(site: Site) -> None:
     site.more["disk"] = "oci:disk"
     site.spec(immutable=["v1"], tags=["v1"], to=["there", "disk"])
     moved = site.push("v1", "published again")
@@ -182,7 +182,7 @@ def test_a_plan_with_a_refusal_fails_when_it_is_applied_from_a_file(site: Site) 
     assert "on_change fail: the source has moved this tag" in done.err
 
 
-def test_defaults_hold_for_mirrors_that_do_not_say_otherwise(site: Site) -> None:
+def test_policies_in_defaults_apply_to_mirrors_without_their_own(site: Site) -> None:
     site.push("edge", "another edge")
     entries = [{"from": f"{site.source.host}/app", "tags": [tag]} for tag in ("v1", "edge")]
     entries[0]["on_change"] = "update"
@@ -195,7 +195,7 @@ def test_defaults_hold_for_mirrors_that_do_not_say_otherwise(site: Site) -> None
     assert site.held("v1") == made("published again").digest
 
 
-def test_a_place_without_manifests_keeps_its_immutable_tag_too(mirrorsync: Mirrorsync) -> None:
+def test_a_store_without_manifests_keeps_its_immutable_tag(mirrorsync: Mirrorsync) -> None:
     write_layout(mirrorsync.directory / "source", {"app:v1": made("one")})
     entry = {"from": "oci:source:app", "tags": ["v1"], "immutable": ["v*"]}
     mirrorsync.spec({"destinations": {"file": "docker-archive:images.tar"}, "mirrors": [entry]})
@@ -209,7 +209,7 @@ def test_a_place_without_manifests_keeps_its_immutable_tag_too(mirrorsync: Mirro
     assert mirrorsync("inspect", "--config", "docker-archive:images.tar:app:v1", code=0).out == config
 
 
-def test_a_word_that_is_none_of_the_three_is_told_with_the_nearest_one(mirrorsync: Mirrorsync) -> None:
+def test_an_unknown_on_change_is_rejected_with_a_suggestion(mirrorsync: Mirrorsync) -> None:
     mirrorsync.spec({"destinations": {"disk": "oci:disk"}, "mirrors": [{"from": "nginx:1", "on_change": "updat"}]})
     done = mirrorsync("validate", code=2)
     assert "this must be update, keep or fail" in done.err

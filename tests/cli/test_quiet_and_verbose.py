@@ -1,4 +1,4 @@
-"""How much is said: nothing when nothing happened and quiet was asked for, more with -v, and never on stdout."""
+"""--quiet and --verbose: no output if nothing happened, more log lines with each -v, and none of them on stdout."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def events(err: str) -> set[str]:
     return {found[1] or found[2] for found in re.finditer(r' event=(?:"([^"]*)"|(\S+))', err)}
 
 
-def test_quiet_says_nothing_when_all_is_well_so_that_cron_has_nothing_to_mail(site: Mirrorsync) -> None:
+def test_quiet_prints_nothing_if_all_is_well_so_that_cron_sends_no_mail(site: Mirrorsync) -> None:
     for verb in ("validate", "apply", "apply", "plan", "verify"):
         done = site(verb, "--quiet", code=0)
         assert (done.out, done.err) == ("", ""), verb
     assert site("plan", code=0).out.startswith("nothing to do")
 
 
-def test_quiet_plan_and_verify_still_say_what_is_missing(site: Mirrorsync) -> None:
+def test_quiet_plan_and_verify_still_report_missing_images(site: Mirrorsync) -> None:
     assert site("plan", "-q", code=0).out.startswith("new ")
     assert site("verify", "-q", code=1).out.startswith("new ")
 
 
-def test_quiet_still_says_what_failed(site: Mirrorsync, registry: DockerRegistry) -> None:
+def test_quiet_still_reports_failures(site: Mirrorsync, registry: DockerRegistry) -> None:
     site.spec(
         {
             "registries": plain(registry.host),
@@ -61,31 +61,29 @@ def test_a_run_without_changes_is_one_line(site: Mirrorsync) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "said", "unsaid"),
+    ("option", "logged", "not_logged"),
     [
         ((), {"image done"}, {"phase", "blob"}),
         (("-v",), {"image done", "phase", "transfer"}, {"blob"}),
         (("-vv",), {"image done", "phase", "transfer", "blob", "blob ended"}, set()),
     ],
 )
-def test_more_is_said_the_more_v_there_are(
-    site: Mirrorsync, option: tuple[str, ...], said: set[str], unsaid: set[str]
-) -> None:
+def test_each_v_adds_events(site: Mirrorsync, option: tuple[str, ...], logged: set[str], not_logged: set[str]) -> None:
     done = site("apply", *option, code=0)
-    assert said <= events(done.err)
-    assert not unsaid & events(done.err)
+    assert logged <= events(done.err)
+    assert not not_logged & events(done.err)
     assert done.out.count("\n") == 1
 
 
-def test_nothing_that_runs_from_systemd_needs_a_home(site: Mirrorsync) -> None:
+def test_a_run_needs_no_home_directory(site: Mirrorsync) -> None:
     cache = site.directory / "cache"
     site("apply", env={"HOME": "", "CACHE_DIRECTORY": str(cache), "INVOCATION_ID": "1"}, code=0)
     assert (cache / "manifests.sqlite").exists()
     assert list(site.home.iterdir()) == []
 
 
-def test_the_cache_of_manifests_is_no_reason_to_fail(site: Mirrorsync) -> None:
-    """A cache is a hint: not writable, or damaged, it is left alone and people are told."""
+def test_an_unusable_manifest_cache_is_not_an_error(site: Mirrorsync) -> None:
+    """A cache is a hint: if it cannot be written or is damaged, it is left alone with a notice."""
     cache = site.directory / "cache"
     cache.mkdir()
     (cache / "manifests.sqlite").write_bytes(b"this is no database, and never was" * 100)

@@ -1,4 +1,4 @@
-"""Saved plans: what was looked at is what is done, or nothing is."""
+"""Saved plans: exactly the plan that was reviewed is applied, or nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OLD, NEW, THIRD = (multi_platform("app", version) for version in ("old", "new", 
 
 
 class Site:
-    """A source with a tag, a destination that has an older image under it, and a plan to change that."""
+    """A source with a tag, a destination with an older image under that tag, and a plan to update it."""
 
     def __init__(self, run: Mirrorsync, registry: DockerRegistry, unique: str) -> None:
         self.run, self.host, self.unique = run, registry.host, unique
@@ -50,7 +50,7 @@ class Site:
         (self.run.directory / "plan.json").write_text(json.dumps(plan))
 
     def unchanged(self) -> bool:
-        """Tell whether the destination still holds what it held, and nothing of the new image."""
+        """Return whether the destination is unchanged, without any content of the new image."""
         return (
             self.there.holds(self.target, OLD, "stable") and self.there.manifest(self.target, NEW.digest).status == 404
         )
@@ -61,20 +61,18 @@ def site(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> Site:
     return Site(mirrorsync, registry, unique)
 
 
-def test_a_saved_plan_is_done_as_it_is(site: Site) -> None:
+def test_a_saved_plan_is_applied_as_it_is(site: Site) -> None:
     done = site.run("apply", "plan.json", "--json", code=0).json()
     assert [image["outcome"] for image in done["images"]] == ["done"]
     assert site.there.holds(site.target, NEW, "stable")
     assert site.run("plan", "--exit-code", code=0)
 
 
-def test_saving_says_how_the_plan_is_run(site: Site) -> None:
+def test_saving_a_plan_prints_how_to_apply_it(site: Site) -> None:
     assert "mirrorsync apply plan.json" in site.run("plan", "-o", "plan.json").err
 
 
-def test_a_saved_plan_runs_from_any_directory_and_with_a_spec_that_was_carried_elsewhere(
-    site: Site, tmp_path: Path
-) -> None:
+def test_a_saved_plan_can_be_applied_from_any_directory_and_with_a_moved_spec(site: Site, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (site.run.directory / "mirror.yaml").rename(elsewhere / "carried.yaml")
@@ -108,7 +106,7 @@ STALE: dict[str, tuple[Callable[[Site], None], str]] = {
 
 
 @pytest.mark.parametrize("what", STALE)
-def test_a_plan_is_refused_with_5_when(site: Site, what: str) -> None:
+def test_a_stale_plan_is_rejected_with_5(site: Site, what: str) -> None:
     change, message = STALE[what]
     change(site)
     before = site.there.manifest(site.target, "stable").body
@@ -218,7 +216,7 @@ TAMPERED = (
 )  # fmt: skip
 
 
-def test_a_plan_that_somebody_has_tampered_with_is_refused(site: Site) -> None:
+def test_a_tampered_plan_is_rejected(site: Site) -> None:
     # One site for all, as none of them may change it; through the library, as that is fast.
     honest, spec = site.plan, mirrorsync.load_spec(site.run.directory / "mirror.yaml")
     for tamper in TAMPERED:
@@ -241,26 +239,26 @@ def test_a_plan_that_somebody_has_tampered_with_is_refused(site: Site) -> None:
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.999])
-def test_a_plan_that_was_cut_off_is_refused(site: Site, keep: float) -> None:
+def test_a_truncated_plan_is_rejected(site: Site, keep: float) -> None:
     text = (site.run.directory / "plan.json").read_text().rstrip()
     (site.run.directory / "plan.json").write_text(text[: int(len(text) * keep)])
     assert site.run("apply", "plan.json", code=2).err.count("\n") <= 2
     assert site.unchanged()
 
 
-def test_a_saved_plan_takes_no_options_that_would_change_it(site: Site) -> None:
+def test_a_saved_plan_rejects_options_that_would_change_it(site: Site) -> None:
     assert "applied as it is" in site.run("apply", "plan.json", "--deep", code=2).err
     assert "applied as it is" in site.run("apply", "plan.json", "--only", "*", code=2).err
     assert "--spec needs a saved plan" in site.run("apply", "--spec", "mirror.yaml", code=2).err
 
 
-def test_a_plan_that_cannot_be_saved_is_one_line_and_no_half_file(site: Site) -> None:
+def test_a_plan_that_cannot_be_saved_leaves_no_partial_file(site: Site) -> None:
     refused = site.run("plan", "-o", "nowhere/plan.json", code=1)
     assert "nowhere/plan.json cannot be written: No such file or directory" in refused.err
     assert site.run("plan", "-o", ".", code=2)
 
 
-def test_a_plan_of_some_mirrors_is_done_for_those_alone(
+def test_a_plan_of_some_mirrors_is_applied_to_only_those(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
 ) -> None:
     for name in ("one", "two"):
@@ -272,10 +270,10 @@ def test_a_plan_of_some_mirrors_is_done_for_those_alone(
     assert "1 new" in mirrorsync("plan", code=0).out
 
 
-def test_plans_of_every_kind_of_wanting_can_be_saved_and_done(
+def test_plans_of_every_kind_of_mirror_can_be_saved_and_applied(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
 ) -> None:
-    """What a saved plan is checked for must hold for all that a spec can say."""
+    """The checks of a saved plan must accept every kind of mirror that a spec can have."""
     source = Registry(registry.host)
     images = {tag: image([layer({"tag": tag.encode()})]) for tag in ("1.0", "1.1", "2.0", "pinned", "edge")}
     for tag, made in images.items():

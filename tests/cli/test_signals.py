@@ -1,4 +1,4 @@
-"""Told to stop: no more work is begun, what is half done is not visible, and the next run goes on from there."""
+"""SIGINT and SIGTERM: no new work is started, partial content is not published, and the next run continues."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXIT = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Running:
-    """mirrorsync at work, with its stderr to be read while it is."""
+    """A running mirrorsync process, whose stderr can be read meanwhile."""
 
     def __init__(self, mirrorsync: Mirrorsync, *words: str) -> None:
         self._process = subprocess.Popen(
@@ -41,7 +41,7 @@ class Running:
         self._watchdog = threading.Timer(60, self._process.kill)
         self._watchdog.start()
 
-    def tell(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send a signal."""
         self._process.send_signal(number)
 
@@ -75,7 +75,7 @@ def proxy(registry: DockerRegistry) -> Iterator[Proxy]:
 
 
 class Site:
-    """A small image, and one of two large layers whose second never comes."""
+    """A small image, and one with two large layers, the second of which is never sent completely."""
 
     def __init__(self, mirrorsync: Mirrorsync, proxy: Proxy, unique: str, target: str, *hosts: str) -> None:
         self.small = image([noise(f"{unique} small", 1000)])
@@ -95,7 +95,7 @@ class Site:
 
 
 def read_until_held(running: Running, proxy: Proxy, site: Site) -> None:
-    """Wait until all is done but the layer that never comes whole."""
+    """Wait until everything is copied except the layer that is never sent completely."""
     # Of small: config, layer; of large: config, and the layer that comes.
     running.until('event="image done"', *['event="blob ended"'] * 4)
     assert proxy.held.wait(30)
@@ -110,7 +110,7 @@ def read_until_held(running: Running, proxy: Proxy, site: Site) -> None:
         ("layout", signal.SIGINT),
     ],
 )
-def test_a_run_that_is_told_to_stop_reports_and_the_next_one_goes_on(
+def test_a_stopped_run_prints_its_report_and_the_next_one_continues(
     mirrorsync: Mirrorsync,
     proxy: Proxy,
     second_registry: DockerRegistry,
@@ -125,7 +125,7 @@ def test_a_run_that_is_told_to_stop_reports_and_the_next_one_goes_on(
     site = Site(mirrorsync, proxy, unique, target, *hosts.values())
     running = Running(mirrorsync, "apply", "--json", "-vv")
     read_until_held(running, proxy, site)
-    running.tell(number)
+    running.send(number)
     running.until("stopping in order; send the signal again")
     proxy.release()
     code, out, err = running.ended()
@@ -174,9 +174,9 @@ def test_a_second_signal_ends_a_run_at_once(
     site = Site(mirrorsync, proxy, unique, "oci:there")
     running = Running(mirrorsync, "apply", "-vv")
     read_until_held(running, proxy, site)
-    running.tell(first)
+    running.send(first)
     running.until("stopping")
-    running.tell(second)
+    running.send(second)
     code, out, _ = running.ended()  # the layer is still held back
     assert (code, out) == (EXIT[second], "")
     proxy.release()
@@ -185,13 +185,13 @@ def test_a_second_signal_ends_a_run_at_once(
     assert list((tmp_path / "there").glob(".incoming/*")) == []
 
 
-def test_a_run_that_is_killed_leaves_no_tag_and_nothing_half_written(
+def test_a_killed_run_leaves_no_tag_and_no_partial_content(
     mirrorsync: Mirrorsync, proxy: Proxy, unique: str, tmp_path: Path
 ) -> None:
     site = Site(mirrorsync, proxy, unique, "oci:there")
     running = Running(mirrorsync, "apply", "-vv")
     read_until_held(running, proxy, site)
-    running.tell(signal.SIGKILL)
+    running.send(signal.SIGKILL)
     assert running.ended()[0] == -signal.SIGKILL
     proxy.release()
     for path in (tmp_path / "there/blobs/sha256").iterdir():
@@ -212,7 +212,7 @@ def test_a_run_that_is_killed_leaves_no_tag_and_nothing_half_written(
         ("verify", "/manifests/sha256"),
     ],
 )
-def test_a_source_that_never_answers_cannot_keep_a_run_from_stopping_before_it_changes_anything(
+def test_a_run_before_its_first_change_stops_although_the_source_never_answers(
     mirrorsync: Mirrorsync, proxy: Proxy, unique: str, verb: str, part: str
 ) -> None:
     Registry(proxy.upstream).push(f"{unique}/app", image([noise(unique, 100)]), "1")
@@ -226,16 +226,14 @@ def test_a_source_that_never_answers_cannot_keep_a_run_from_stopping_before_it_c
     proxy.hold(path_has(part))
     running = Running(mirrorsync, verb, "--json")
     assert proxy.held.wait(30)
-    running.tell(signal.SIGTERM)
+    running.send(signal.SIGTERM)
     code, out, err = running.ended()  # nothing was released
     assert (code, json.loads(out)["error"]["exit_code"]) == (143, 143)
     assert "stopping" in err
     assert not (mirrorsync.directory / "there").exists()
 
 
-def test_a_run_that_waits_before_it_tries_again_stops_at_once(
-    mirrorsync: Mirrorsync, proxy: Proxy, unique: str
-) -> None:
+def test_a_run_stops_during_the_delay_of_a_retry(mirrorsync: Mirrorsync, proxy: Proxy, unique: str) -> None:
     proxy.answer(path_has(unique), 503, headers={"Retry-After": "100"})
     mirrorsync.spec(
         {
@@ -247,11 +245,11 @@ def test_a_run_that_waits_before_it_tries_again_stops_at_once(
     for verb in ("plan", "apply"):
         running = Running(mirrorsync, verb)
         running.until("retrying")
-        running.tell(signal.SIGINT)
+        running.send(signal.SIGINT)
         assert running.ended()[0] == 130
 
 
-def test_serve_ends_well_when_it_is_told_to(mirrorsync: Mirrorsync) -> None:
+def test_serve_exits_with_0_after_a_signal(mirrorsync: Mirrorsync) -> None:
     for number in EXIT:
         running = Running(mirrorsync, "serve", "oci:there", "--listen", "127.0.0.1:0", "--json", "-v")
         assert running._process.stdout is not None
@@ -259,12 +257,12 @@ def test_serve_ends_well_when_it_is_told_to(mirrorsync: Mirrorsync) -> None:
         document = json.loads("".join(iter(running._process.stdout.readline, "}\n")) + "}")
         assert document["kind"] == "mirrorsync.serving"
         assert Registry(f"127.0.0.1:{document['port']}").tags("nothing") == []
-        running.tell(number)
+        running.send(number)
         assert running.ended()[0] == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_copy_that_is_told_to_stop_says_which_signal_it_was(
+def test_a_stopped_copy_exits_with_the_code_of_the_signal(
     mirrorsync: Mirrorsync, proxy: Proxy, unique: str, number: signal.Signals
 ) -> None:
     site = Site(mirrorsync, proxy, unique, "oci:there")
@@ -272,7 +270,7 @@ def test_a_copy_that_is_told_to_stop_says_which_signal_it_was(
     running = Running(mirrorsync, "copy", "--json", "-vv", *words)
     running.until(*['event="blob ended"'] * 2)  # the config, and the layer that comes
     assert proxy.held.wait(30)
-    running.tell(number)
+    running.send(number)
     running.until("stopping in order; send the signal again")
     proxy.release()
     code, out, err = running.ended()
@@ -285,10 +283,8 @@ def test_a_copy_that_is_told_to_stop_says_which_signal_it_was(
 
 @pytest.mark.parametrize("size", [100_000, 3 * MEGABYTE], ids=["a small blob", "a large blob"])
 @pytest.mark.parametrize("drips", [False, True], ids=["a silent source", "a source that drips"])
-def test_a_request_that_is_under_way_cannot_keep_a_run_from_stopping(
-    mirrorsync: Mirrorsync, size: int, drips: bool
-) -> None:
-    """A source may take minutes to answer; who stops a run, or systemd, does not wait for it."""
+def test_a_run_stops_during_a_request(mirrorsync: Mirrorsync, size: int, drips: bool) -> None:
+    """A source may take minutes to answer; a user or systemd does not wait that long for a run to stop."""
     arrived, leave = threading.Semaphore(0), threading.Event()
     blobs = rf"/blobs/{digest(noise('slow', size))}"
 
@@ -320,7 +316,7 @@ def test_a_request_that_is_under_way_cannot_keep_a_run_from_stopping(
         running = Running(mirrorsync, "apply")
         try:
             assert arrived.acquire(timeout=30)
-            running.tell(signal.SIGTERM)
+            running.send(signal.SIGTERM)
             code, _, said = running.ended()
         finally:
             leave.set()

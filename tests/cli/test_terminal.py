@@ -1,4 +1,4 @@
-"""On a terminal: bars while it works, a table at the end, the cursor back, and nothing active from elsewhere."""
+"""On a terminal: bars during the run, a table at its end, the cursor restored, and no escape sequences from servers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.parts.wire import Registry
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 MEGABYTE = 1024 * 1024
-# What a terminal gets from us: colours, moving the cursor, erasing a line, hiding the cursor. All else is somebody's.
+# The escape sequences that we write: colours, cursor movement, erasing a line, hiding the cursor; and no others.
 OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\d*[ABCDGK]|\x1b\[2K|\x1b\[\?25[lh]|\r")
 
 
@@ -63,7 +63,7 @@ class Terminal:
 
 
 def text(shown: str) -> str:
-    """Return what a person reads, without what moves the cursor or colours."""
+    """Return the text without escape sequences."""
     return OURS.sub("", shown)
 
 
@@ -108,9 +108,7 @@ def test_bars_show_the_bytes_and_each_large_blob_and_leave_a_clean_screen(
 
 
 @pytest.mark.parametrize("signals", [1, 2])
-def test_a_run_that_is_stopped_gives_the_cursor_back(
-    mirrorsync: Mirrorsync, proxy: Proxy, large: Image, signals: int
-) -> None:
+def test_a_stopped_run_restores_the_cursor(mirrorsync: Mirrorsync, proxy: Proxy, large: Image, signals: int) -> None:
     terminal = Terminal(mirrorsync, "apply")
     terminal.until("4.2/21.0 MB")
     terminal.process.send_signal(signal.SIGINT)
@@ -124,7 +122,7 @@ def test_a_run_that_is_stopped_gives_the_cursor_back(
 
 
 @pytest.mark.parametrize("words", [("plan",), ("plan", "--json"), ("apply", "--log-format", "text"), ("apply", "-q")])
-def test_no_bars_where_none_are_wanted_and_json_stays_json(
+def test_no_bars_if_quiet_or_logging_and_json_stays_json(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str, words: tuple[str, ...]
 ) -> None:
     Registry(registry.host).push(f"{unique}/app", multi_platform("app"), "1")
@@ -148,7 +146,7 @@ def test_no_bars_where_none_are_wanted_and_json_stays_json(
 
 
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_no_colour_where_none_is_wanted(
+def test_no_color_and_dumb_terminals_get_no_colour(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str, env: dict[str, str]
 ) -> None:
     Registry(registry.host).push(f"{unique}/app", multi_platform("app"), "1")
@@ -167,9 +165,7 @@ def test_no_colour_where_none_is_wanted(
             assert "\x1b" not in terminal.shown
 
 
-def test_nothing_that_a_server_says_reaches_the_terminal_as_a_command(
-    mirrorsync: Mirrorsync, proxy: Proxy, unique: str
-) -> None:
+def test_text_from_a_server_is_escaped_on_the_terminal(mirrorsync: Mirrorsync, proxy: Proxy, unique: str) -> None:
     evil = "\x1b]0;owned\x07\x1b[2J\x1b[1;1H\u202e\x9b31m[bold red]markup[/]\r\nfine"
     Registry(proxy.upstream).push(f"{unique}/app", image([b"good"]), "good")
     proxy.answer(
@@ -197,7 +193,7 @@ def test_nothing_that_a_server_says_reaches_the_terminal_as_a_command(
             assert "[bold red]markup[/]" in "".join(shown.split("\n")), "shown as it is, and not as markup"
 
 
-def test_tables_hold_long_names_whole(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> None:
+def test_tables_do_not_break_long_names(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> None:
     tag = "a-very-long-tag-that-nobody-would-want-to-be-cut-off-in-the-middle-of-what-it-says-" + "x" * 40
     Registry(registry.host).push(f"{unique}/app", image([b"long"]), tag)
     mirrorsync.spec(

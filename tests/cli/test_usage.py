@@ -1,4 +1,4 @@
-"""Used wrongly: one clear line that says what, where and what to do, the right exit code, and never a traceback."""
+"""Wrong usage: one line with what and where, a remedy, the right exit code, and never a traceback."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOT_A_SPEC: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("verb", ["validate", "apply"])  # apply looks into the file for a plan first
 @pytest.mark.parametrize("what", NOT_A_SPEC)
-def test_what_is_no_spec_is_refused(mirrorsync: Mirrorsync, verb: str, what: str) -> None:
+def test_files_that_are_not_specs_are_rejected(mirrorsync: Mirrorsync, verb: str, what: str) -> None:
     text, message = NOT_A_SPEC[what]
     (mirrorsync.directory / "mirror.yaml").write_bytes(text)
     refused = mirrorsync(verb, code=2)
@@ -39,7 +39,7 @@ def test_what_is_no_spec_is_refused(mirrorsync: Mirrorsync, verb: str, what: str
     assert refused.out == ""
 
 
-def test_a_spec_with_several_mistakes_is_refused_with_all_of_them_before_anything_is_contacted(
+def test_all_problems_of_a_spec_are_reported_before_any_request(
     mirrorsync: Mirrorsync,
 ) -> None:
     port = free_port()
@@ -62,7 +62,7 @@ mirrors:
     assert not (mirrorsync.directory / "disk").exists()
 
 
-def test_a_file_that_is_not_there_or_no_file_is_one_line(mirrorsync: Mirrorsync) -> None:
+def test_a_missing_spec_or_a_directory_is_reported_in_one_line(mirrorsync: Mirrorsync) -> None:
     (mirrorsync.directory / "directory").mkdir()
     for verb in ("validate", "apply"):
         missing = mirrorsync(verb, "other.yaml", code=2)
@@ -71,7 +71,7 @@ def test_a_file_that_is_not_there_or_no_file_is_one_line(mirrorsync: Mirrorsync)
         assert "Is a directory" in mirrorsync(verb, "directory", code=1).err
 
 
-def test_a_file_that_cannot_be_read_is_one_line(mirrorsync: Mirrorsync) -> None:
+def test_an_unreadable_spec_is_reported_in_one_line(mirrorsync: Mirrorsync) -> None:
     spec = mirrorsync.directory / "mirror.yaml"
     spec.symlink_to("mirror.yaml")  # a loop: unreadable for root too
     for verb in ("validate", "apply"):
@@ -95,18 +95,18 @@ def test_a_file_that_cannot_be_read_is_one_line(mirrorsync: Mirrorsync) -> None:
         (["demo", "--json"], "--json"),
     ],
 )
-def test_a_wrong_command_line_is_refused_with_2(mirrorsync: Mirrorsync, words: list[str], message: str) -> None:
+def test_a_wrong_command_line_exits_with_2(mirrorsync: Mirrorsync, words: list[str], message: str) -> None:
     refused = mirrorsync(*words, code=2)
     assert message in refused.err
 
 
-def test_no_words_at_all_show_the_help(mirrorsync: Mirrorsync) -> None:
+def test_no_arguments_show_the_help(mirrorsync: Mirrorsync) -> None:
     done = mirrorsync()
     assert "validate" in done.out + done.err
     assert done.code in (0, 2)
 
 
-def test_only_that_matches_nothing_is_refused_and_says_how_to_write_it(mirrorsync: Mirrorsync) -> None:
+def test_only_without_a_match_is_rejected_with_a_remedy(mirrorsync: Mirrorsync) -> None:
     mirrorsync.spec({"destinations": {"disk": "oci:disk"}, "mirrors": ["nginx:1"]})
     for verb in ("apply", "images"):
         refused = mirrorsync(verb, "--only", "apache", code=2)
@@ -147,13 +147,13 @@ STREAMS: dict[str, tuple[str, int, str]] = {
 
 
 @pytest.mark.parametrize("what", STREAMS)
-def test_streams_are_taken_as_they_come_when(valid: Mirrorsync, what: str) -> None:
+def test_closed_and_full_streams_do_not_change_the_exit_code(valid: Mirrorsync, what: str) -> None:
     script, code, message = STREAMS[what]
     done = shell(valid, script)
     assert (done.returncode, message in done.stderr) == (code, True), done
 
 
-def test_the_exit_code_stays_when_nobody_reads_the_result(valid: Mirrorsync) -> None:
+def test_the_exit_code_is_the_same_if_stdout_is_closed(valid: Mirrorsync) -> None:
     assert shell(valid, "$M plan --json | true").returncode == 1
     assert shell(valid, "$M verify -vv 2>&1 | true").returncode == 1
 
@@ -175,7 +175,7 @@ def test_a_file_name_cannot_repaint_the_terminal(mirrorsync: Mirrorsync) -> None
 
 
 @pytest.mark.parametrize("words", ["apply", "demo", "serve oci:x"])
-def test_a_current_directory_that_was_removed_is_one_line(mirrorsync: Mirrorsync, words: str) -> None:
+def test_a_removed_current_directory_is_reported_in_one_line(mirrorsync: Mirrorsync, words: str) -> None:
     done = shell(mirrorsync, f"mkdir gone && cd gone && rmdir ../gone && $M {words}")
     assert done.returncode == 2
     assert ("does not exist" if words == "apply" else "the current directory was removed") in done.stderr
@@ -188,7 +188,7 @@ def test_it_runs_with_no_environment_at_all(valid: Mirrorsync) -> None:
 
 
 @pytest.mark.parametrize("verb", ["plan", "apply", "verify"])
-def test_a_directory_that_is_something_else_is_never_a_layout(mirrorsync: Mirrorsync, verb: str) -> None:
+def test_a_directory_with_other_files_is_not_made_a_layout(mirrorsync: Mirrorsync, verb: str) -> None:
     (mirrorsync.directory / "photos").mkdir()
     (mirrorsync.directory / "photos/cat.jpg").write_bytes(b"meow")
     for document in (

@@ -1,4 +1,4 @@
-"""verify finds what a destination has lost, apply --deep brings it back, and a plain plan believes the tags."""
+"""verify finds content that a destination lost, apply --deep repairs it, and a plan without --deep trusts the tags."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DAMAGES: dict[str, Damage] = {
 
 
 @pytest.mark.parametrize("what", DAMAGES)
-def test_what_a_registry_lost_below_its_tag_is_found_and_repaired(
+def test_content_that_a_registry_lost_is_found_and_repaired(
     mirrorsync: Mirrorsync, registry: DockerRegistry, fresh_registry: DockerRegistry, unique: str, what: str
 ) -> None:
     images = {tag: multi_platform(f"{unique}{tag}", tag) for tag in ("1", "2")}
@@ -71,10 +71,10 @@ def test_what_a_registry_lost_below_its_tag_is_found_and_repaired(
 
 
 @pytest.mark.parametrize("size", [100, -1])
-def test_what_a_layout_lost_is_found_and_repaired(
+def test_content_that_a_layout_lost_is_found_and_repaired(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str, tmp_path: Path, size: int
 ) -> None:
-    """A blob is gone (-1), or was cut off: what a disk does when it is full or dying."""
+    """A blob is missing (-1) or truncated, as after a full or failing disk."""
     made = multi_platform("app")
     Registry(registry.host).push(f"{unique}/app", made, "1")
     mirrorsync.spec(
@@ -97,7 +97,7 @@ def test_what_a_layout_lost_is_found_and_repaired(
     assert mirrorsync("verify", code=0).out == "1 image complete\n"
 
 
-def test_verify_says_what_is_not_there_at_all_and_changes_nothing(
+def test_verify_reports_missing_images_and_changes_nothing(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str, tmp_path: Path
 ) -> None:
     Registry(registry.host).push(f"{unique}/app", multi_platform("app"), "1")

@@ -1,4 +1,4 @@
-"""skopeo and podman, as the tests ask them: what other people's tools read of what mirrorsync wrote."""
+"""skopeo and podman for the tests: what other tools read of what mirrorsync wrote."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.parts.processes import run
 
 
 def skopeo_seed(directory: Path, host: str, repository: str, images: dict[str, Image]) -> None:
-    """Write images as a layout, and let skopeo push them: a source that no code of ours has made."""
+    """Write images as a layout, and let skopeo push them: a source that was not written by our code."""
     write_layout(directory, images)
     for tag in images:
         run(
