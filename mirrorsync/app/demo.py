@@ -25,7 +25,7 @@ def demo_source(directory: Path) -> Iterator[int]:
     async def serve() -> None:
         store = LayoutDirectoryStore(directory)
         await fill(store)
-        async with serving(store, "127.0.0.1", 0, read_only=True) as port:
+        async with serving(store, "127.0.0.1", 0) as port:
             started.append(port)
             ready.set()
             await done.wait()

@@ -11,8 +11,9 @@ import errno
 import os
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Final
 
 from mirrorsync.errors import StorageError
@@ -57,6 +58,13 @@ async def listening_sockets(host: str, port: int) -> list[socket.socket]:
         remedy = "name another address with --listen HOST:PORT"
         raise StorageError(f"cannot listen on {host}:{port}: {reason}", remedy=remedy) from error
     return listeners
+
+
+def is_exposed(listeners: Iterable[socket.socket]) -> bool:
+    """Return whether other machines may reach one of these sockets."""
+    # A link-local address has its interface at its end: fe80::1%eth0.
+    names = (str(listener.getsockname()[0]).partition("%")[0] for listener in listeners)
+    return any(not ip_address(name).is_loopback for name in names)
 
 
 class Listener:

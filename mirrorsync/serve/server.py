@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -16,7 +17,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from mirrorsync.errors import Locked, MirrorsyncError
 from mirrorsync.events import Noticed, Observer, Served, ignore
-from mirrorsync.serve.listening import Listener, listening_sockets
+from mirrorsync.serve.listening import Listener, is_exposed, listening_sockets
 from mirrorsync.serve.patience import Patience, Stalls
 from mirrorsync.serve.pull import Pull
 from mirrorsync.serve.push import Push
@@ -25,17 +26,23 @@ from mirrorsync.serve.uploads import Uploads
 from mirrorsync.stores.base import Store
 
 _REPOSITORY: Final = "/v2/{name:(?s:.+)}"
-_READ_ONLY = Refusal(405, "UNSUPPORTED", "this registry is read-only")
+_READ_ONLY = Refusal(
+    405, "UNSUPPORTED", "this registry is read-only; `mirrorsync serve --writable` accepts pushes and deletes"
+)
+_EXPOSED: Final = (
+    "listening on {host} without TLS and passwords: every client that can reach it can {right} all images"
+    " (or listen on a loopback address, behind a proxy that has them)"
+)
 _REPORT_SECONDS: Final = 60.0
 # Seconds for requests in flight when the server stops, and then for their answers.
 _LAST_SECONDS: Final = 5.0
 _LAST_ANSWER_SECONDS: Final = 1.0
 
 
-def application(store: Store, *, read_only: bool, observer: Observer, patience: Patience) -> web.Application:
+def application(store: Store, *, writable: bool, observer: Observer, patience: Patience) -> web.Application:
     """Return the distribution API over a store, as an aiohttp application.
 
-    read_only: writes are rejected with 405. observer: gets an event for every request. patience: with bodies.
+    writable: otherwise writes are rejected with 405. observer: gets an event for every request. patience: with bodies.
     """
     uploads = Uploads()
     pull, push = Pull(store), Push(store, uploads, patience)
@@ -58,7 +65,7 @@ def application(store: Store, *, read_only: bool, observer: Observer, patience: 
         ("PUT", f"{_REPOSITORY}/manifests/{{reference}}", push.manifest),
         ("DELETE", f"{_REPOSITORY}/manifests/{{reference}}", push.delete),
     ):
-        app.router.add_route(method, path, _refuse_writing if read_only else writer)
+        app.router.add_route(method, path, writer if writable else _refuse_writing)
 
     async def forget_uploads(_: web.Application) -> None:
         uploads.close()
@@ -73,7 +80,7 @@ async def serving(
     host: str,
     port: int,
     *,
-    read_only: bool = False,
+    writable: bool = False,
     observer: Observer = ignore,
     patience: Patience = Patience(),  # noqa: B008 - it is a value
 ) -> AsyncIterator[int]:
@@ -81,7 +88,7 @@ async def serving(
 
     Raises: StorageError if the address cannot be used.
     """
-    app = application(store, read_only=read_only, observer=observer, patience=patience)
+    app = application(store, writable=writable, observer=observer, patience=patience)
     in_flight = _InFlight()
     app.middlewares.insert(0, in_flight.counting)
     runner = web.AppRunner(
@@ -95,8 +102,13 @@ async def serving(
     )
     try:
         await runner.setup()
+        listeners = await listening_sockets(host, port)
+        if is_exposed(listeners):
+            observer(
+                Noticed("serve", _EXPOSED.format(host=host, right="pull, push and delete" if writable else "pull"))
+            )
         server = cast("web.Server", runner.server)  # not None after the setup
-        async with _listening(server, host, port, observer) as listener, _ending_stalls(server, patience):
+        async with _listening(server, listeners, observer) as listener, _ending_stalls(server, patience):
             yield listener.port
             listener.close()
             await in_flight.over(_LAST_SECONDS)
@@ -106,8 +118,8 @@ async def serving(
 
 
 @asynccontextmanager
-async def _listening(server: web.Server, host: str, port: int, observer: Observer) -> AsyncIterator[Listener]:
-    listener = Listener(await listening_sockets(host, port), server, lambda: len(server.connections), observer)
+async def _listening(server: web.Server, listeners: list[socket.socket], observer: Observer) -> AsyncIterator[Listener]:
+    listener = Listener(listeners, server, lambda: len(server.connections), observer)
     try:
         yield listener
     finally:

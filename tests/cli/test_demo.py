@@ -35,7 +35,7 @@ def test_the_commands_that_the_demo_suggests_work(mirrorsync: Mirrorsync) -> Non
     (upstream,) = (line for line in lines if line.startswith("mirrorsync serve ") and "--listen" in line)
     assert upstream.split()[2] == "oci:mirrorsync-demo/upstream"
     port = upstream.rpartition(":")[2]
-    with Serve(mirrorsync.directory / "mirrorsync-demo/upstream") as server:
+    with Serve(mirrorsync.directory / "mirrorsync-demo/upstream", writable=False) as server:
         assert "1.28.0-rc1" in Registry(server.host).tags("demo/web")
         spec = mirrorsync.directory / "mirrorsync-demo/mirror.yaml"
         spec.write_text(spec.read_text().replace(f":{port}", f":{server.port}").replace("newest: 2", "newest: 3"))

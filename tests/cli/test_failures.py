@@ -136,7 +136,8 @@ def test_a_read_only_destination_is_reported_with_a_remedy(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
 ) -> None:
     Registry(registry.host).push(f"{unique}/app", image([b"layer"]), "1")
-    with Serve(mirrorsync.directory / "mirror", "--read-only") as server:
+    (mirrorsync.directory / "mirror").mkdir()
+    with Serve(mirrorsync.directory / "mirror", writable=False) as server:
         mirrorsync.spec(
             {
                 "registries": plain(registry.host, server.host),

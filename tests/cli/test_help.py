@@ -81,6 +81,6 @@ def test_serve_prints_its_address_as_json(mirrorsync: Mirrorsync) -> None:
 
 
 def test_a_port_in_use_is_reported_in_one_line(mirrorsync: Mirrorsync, served: Serve) -> None:
-    refused = mirrorsync("serve", "oci:layout", "--listen", served.host, code=1)
+    refused = mirrorsync("serve", "oci:layout", "--writable", "--listen", served.host, code=1)
     assert f"cannot listen on {served.host}" in refused.err
     assert refused.err.count("\n") <= 2

@@ -251,7 +251,7 @@ def test_a_run_stops_during_the_delay_of_a_retry(mirrorsync: Mirrorsync, proxy: 
 
 def test_serve_exits_with_0_after_a_signal(mirrorsync: Mirrorsync) -> None:
     for number in EXIT:
-        running = Running(mirrorsync, "serve", "oci:there", "--listen", "127.0.0.1:0", "--json", "-v")
+        running = Running(mirrorsync, "serve", "oci:there", "--writable", "--listen", "127.0.0.1:0", "--json", "-v")
         assert running._process.stdout is not None
         # The document says which port it was given; it is there before the first request could be.
         document = json.loads("".join(iter(running._process.stdout.readline, "}\n")) + "}")

@@ -76,9 +76,10 @@ def plain(*hosts: str, **settings: Any) -> dict[str, Any]:
 
 
 class Serve(Server):
-    """`mirrorsync serve` over a layout."""
+    """`mirrorsync serve` over a layout. writable: whether tests may push to it."""
 
-    def __init__(self, directory: Path, *options: str, listen: str = "127.0.0.1") -> None:
+    def __init__(self, directory: Path, *options: str, writable: bool = True, listen: str = "127.0.0.1") -> None:
         port = free_port()
         log = directory.parent / f"{directory.name}.serve.log"
-        super().__init__([*COMMAND, "serve", f"oci:{directory}", "--listen", f"{listen}:{port}", *options], port, log)
+        words = [*COMMAND, "serve", f"oci:{directory}", "--listen", f"{listen}:{port}", *options]
+        super().__init__([*words, *(["--writable"] if writable else [])], port, log)

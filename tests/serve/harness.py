@@ -18,9 +18,9 @@ from tests.parts.wire import Response
 class InProcessServer:
     """The distribution API over a store, in a thread of this process; use it as a context manager."""
 
-    def __init__(self, store: Store, *, read_only: bool = False, patience: Patience | None = None) -> None:
+    def __init__(self, store: Store, *, writable: bool = True, patience: Patience | None = None) -> None:
         self._store = store
-        self._read_only = read_only
+        self._writable = writable
         self._patience = patience or Patience()
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
@@ -28,7 +28,7 @@ class InProcessServer:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        settings: Any = {"read_only": self._read_only, "patience": self._patience}
+        settings: Any = {"writable": self._writable, "patience": self._patience}
         async with serving(self._store, "127.0.0.1", 0, **settings) as port:
             self.host = f"127.0.0.1:{port}"
             self._started.set()

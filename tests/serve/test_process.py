@@ -57,9 +57,12 @@ def test_it_listens_on_loopback_unless_told_otherwise(mirrorsync: Mirrorsync, tm
 
 
 def test_the_address_is_printed_at_startup(tmp_path: Path) -> None:
+    (tmp_path / "layout").mkdir()
+    for mode, options in {"read-only": (), "writable": ("--writable",)}.items():
+        with started(f"oci:{tmp_path}/layout", "--listen", "127.0.0.1:0", *options) as process:
+            assert line_of(process).startswith(f"serving oci:{tmp_path}/layout ({mode}) at http://127.0.0.1:")
     with started(f"oci:{tmp_path}/layout", "--listen", "127.0.0.1:0") as process:
         line = line_of(process)
-        assert line.startswith(f"serving oci:{tmp_path}/layout at http://127.0.0.1:")
         assert ask("GET", f"{line.split()[-1]}/v2/").status == 200
     with started(f"oci:{tmp_path}/layout", "--listen", "127.0.0.1:0", "--json") as process:
         document = json.loads("".join(iter(lambda: line_of(process), "}\n")) + "}")
@@ -73,7 +76,7 @@ def test_no_file_is_created_before_the_first_push(tmp_path: Path) -> None:
 
 
 def test_a_port_in_use_is_reported_in_one_line(mirrorsync: Mirrorsync, served: Serve) -> None:
-    done = mirrorsync("serve", "oci:layout", "--listen", served.host, code=1)
+    done = mirrorsync("serve", "oci:layout", "--writable", "--listen", served.host, code=1)
     line, remedy = done.err.splitlines()
     assert "--listen" in remedy
     assert f"cannot listen on {served.host}: address already in use" in line
@@ -85,10 +88,36 @@ def test_a_port_in_use_is_reported_in_one_line(mirrorsync: Mirrorsync, served: S
     [("5000", 2), (":5000", 2), ("127.0.0.1:", 2), ("127.0.0.1:70000", 2), ("127.0.0.1:http", 2), ("192.0.2.1:0", 1)],
 )
 def test_an_invalid_address_is_reported_in_one_line(mirrorsync: Mirrorsync, listen: str, code: int) -> None:
-    done = mirrorsync("serve", "oci:layout", "--listen", listen, code=code)
+    done = mirrorsync("serve", "oci:layout", "--writable", "--listen", listen, code=code)
     line, remedy = done.err.splitlines()
     assert listen in line
     assert "HOST:PORT" in line + remedy
+
+
+@pytest.mark.parametrize("place", ["oci:nowhere/at/all", "oci-archive:none.tar"])
+def test_a_place_that_does_not_exist_is_rejected_unless_pushes_may_create_it(
+    mirrorsync: Mirrorsync, tmp_path: Path, place: str
+) -> None:
+    for option in ("--read-only", "--json"):
+        done = mirrorsync("serve", place, option, "--listen", "127.0.0.1:0", code=1)
+        line, remedy = done.err.splitlines()
+        scheme, _, path = place.partition(":")
+        assert f"{scheme}:{mirrorsync.directory}/{path} does not exist" in line
+        assert "--writable" in remedy
+    with started(place.replace(":", f":{tmp_path}/new/", 1), "--writable", "--listen", "127.0.0.1:0") as process:
+        Registry(line_of(process).rpartition("//")[2].strip()).push("app", SMALL, "1")
+        assert (tmp_path / "new" / place.partition(":")[2]).exists()
+
+
+@pytest.mark.parametrize(("writable", "right"), [(False, "can pull all images"), (True, "can pull, push and delete")])
+def test_an_address_that_other_machines_reach_is_warned_about(tmp_path: Path, writable: bool, right: str) -> None:
+    (tmp_path / "layout").mkdir()
+    for listen in ("0.0.0.0", "127.0.0.1", "localhost"):
+        with Serve(tmp_path / "layout", writable=writable, listen=listen) as server:
+            assert ask("GET", f"http://{server.host}/v2/").status == 200
+            warnings = [line for line in server.log.read_text().splitlines() if "without TLS and passwords" in line]
+        assert len(warnings) == (listen == "0.0.0.0")
+        assert all("level=warning" in line and f"listening on {listen}" in line and right in line for line in warnings)
 
 
 def test_a_directory_that_is_not_a_layout_is_rejected_at_startup(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
@@ -195,9 +224,10 @@ def test_there_is_one_writer_and_others_get_an_error(mirrorsync: Mirrorsync, ser
 
 def test_content_written_by_apply_is_served_at_once(mirrorsync: Mirrorsync, served: Serve, tmp_path: Path) -> None:
     layout = tmp_path / "layout"
+    layout.mkdir()
     name = f"{tmp_path.name}/app"
     mirror_into(mirrorsync, served, layout)
-    with Serve(layout) as reader:
+    with Serve(layout, writable=False) as reader:
         for version in ("1", "2"):
             made = multi_platform("app", version)
             Registry(served.host).push(name, made, "1")
@@ -209,15 +239,18 @@ def test_a_read_only_server_takes_no_lock_and_writes_nothing(tmp_path: Path) -> 
     with Serve(tmp_path / "layout") as writer:
         Registry(writer.host).push("app", SMALL, "1")
     before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "layout").rglob("*"))
-    with Serve(tmp_path / "layout", "--read-only") as reader:
-        registry = Registry(reader.host)
-        assert ask("POST", f"{registry.url}/app/blobs/uploads/").status == 405
-        assert registry.holds("app", SMALL, "1")
+    for options in ((), ("--read-only",)):  # the default, and the default named
+        with Serve(tmp_path / "layout", *options, writable=False) as reader:
+            registry = Registry(reader.host)
+            refused = ask("POST", f"{registry.url}/app/blobs/uploads/")
+            assert (refused.status, code_of(refused)) == (405, "UNSUPPORTED")
+            assert "--writable" in refused.json()["errors"][0]["message"]
+            assert registry.holds("app", SMALL, "1")
     assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "layout").rglob("*")) == before
 
 
 def test_ipv6_loopback_is_served(tmp_path: Path) -> None:
     port = free_port()
-    with started(f"oci:{tmp_path}/layout", "--listen", f"[::1]:{port}") as process:
+    with started(f"oci:{tmp_path}/layout", "--writable", "--listen", f"[::1]:{port}") as process:
         assert line_of(process).endswith(f"http://[::1]:{port}\n")
         assert ask("GET", f"http://[::1]:{port}/v2/").status == 200

@@ -167,7 +167,7 @@ def frozen() -> Iterator[Registry]:
     store = MemoryStore()
     with InProcessServer(store) as writable:
         Registry(writable.host).push("app", multi_platform("app"), "1")
-    with InProcessServer(store, read_only=True) as server:
+    with InProcessServer(store, writable=False) as server:
         yield Registry(server.host)
 
 

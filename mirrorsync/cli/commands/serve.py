@@ -20,13 +20,13 @@ from mirrorsync.oci.reference import parse_destination
 @click.option(
     "--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT", help="Port 0: any free port."
 )
-@click.option("--read-only", is_flag=True, help="Reject pushes and deletes.")
+@click.option("--writable/--read-only", default=False, show_default=True, help="Accept or reject pushes and deletes.")
 @verb
-def command(console: Console, store: str, listen: str, read_only: bool) -> None:
-    """Serve the OCI layout in DIRECTORY as a read/write registry, until SIGINT or SIGTERM.
+def command(console: Console, store: str, listen: str, writable: bool) -> None:
+    """Serve the OCI layout in DIRECTORY as a registry, until SIGINT or SIGTERM.
 
     It has no passwords and no TLS. Listen on an address other than loopback only if everyone there may read the images,
-    and then use --read-only or a proxy that authenticates.
+    and use --writable there only behind a proxy that authenticates.
     """
     host, port = _address(listen)
     location = parse_destination(store, str(absolute(".")))
@@ -34,10 +34,11 @@ def command(console: Console, store: str, listen: str, read_only: bool) -> None:
         raise UsageError(f"{store} names a repository", remedy=f"serve the whole layout: {location.store}")
 
     async def work(*, environment: Environment, stop: Stop) -> None:
-        async with serving_layout(location, host, port, read_only=read_only, environment=environment) as actual:
+        async with serving_layout(location, host, port, writable=writable, environment=environment) as actual:
             shown = f"[{host}]" if ":" in host else host
             document = serving_document(shown, actual)
-            console.result(lambda: document, f"serving {location.store} at http://{shown}:{actual}")
+            mode = "writable" if writable else "read-only"
+            console.result(lambda: document, f"serving {location.store} ({mode}) at http://{shown}:{actual}")
             await stop.wait()
 
     run(console, work, stop=Stop(lambda _: None), ready=True)

@@ -155,7 +155,7 @@ def test_a_read_only_server_reports_it_and_does_not_answer_that_images_are_unkno
     layout = tmp_path / "layout"
     write_layout(layout, {"app:1": OLD})
     blob = next(iter(OLD.all_blobs()))
-    with Serve(layout, "--read-only") as served:
+    with Serve(layout, writable=False) as served:
         server = Registry(served.host)
         assert server.holds("app", OLD, "1")
         CASES[case][0](layout)
