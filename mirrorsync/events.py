@@ -104,11 +104,20 @@ class Noticed:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Our own registry answered a request."""
+    """Our own registry answered a request.
 
+    client: the address of the other end of the connection, which can be a proxy. received, sent: bytes of the bodies of
+    request and answer; an answer that broke off has sent fewer than its Content-Length. seconds: from the head of the
+    request to the last byte of the answer.
+    """
+
+    client: str
     method: str
     path: str
     status: int
+    received: int
+    sent: int
+    seconds: float
 
 
 Event = (

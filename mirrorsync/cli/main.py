@@ -29,7 +29,7 @@ _VERBS: Final = {
     "delete": "Delete a tag or an image.",
     "login": "Log in to a registry.",
     "logout": "Remove a login.",
-    "serve": "Serve an OCI layout as a read/write registry.",
+    "serve": "Serve an OCI layout as a registry.",
     "demo": "Try it all, without network or another registry.",
 }
 

@@ -38,7 +38,12 @@ def burst(descriptor: int, file: int, start: int, end: int, patience: int = PATI
         piece = memoryview(buffer)[: os.preadv(file, [memoryview(buffer)[: end - offset]], offset)]
         if not piece:
             raise OSError("the blob ends early")
-        sent = _send(descriptor, piece, patience)
+        try:
+            sent = _send(descriptor, piece, patience)
+        except OSError:
+            if offset == start:
+                raise
+            sent = 0  # report what was sent before; the next call raises it again
         offset += sent
         if sent < len(piece):
             return offset - start, bytes(piece[sent : sent + _REST_BYTES])
@@ -55,4 +60,8 @@ def _send(descriptor: int, piece: memoryview, patience: int) -> int:
             ready.register(descriptor, select.POLLOUT)
             if not ready.poll(patience):
                 break
+        except OSError:
+            if not sent:
+                raise
+            break
     return sent

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from mirrorsync.errors import MirrorsyncError, NotFound
 from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.serve.access_log import SENT
 from mirrorsync.serve.bursts import (
     BURST_BYTES,
     LITTLE_PATIENCE_MILLISECONDS,
@@ -33,6 +34,7 @@ async def send(
     """Answer GET and HEAD of an existing blob. headers: those of every answer, including the ETag."""
     span = _span(request, blob, headers["ETag"])
     response = web.StreamResponse(status=206 if span else 200, headers=headers)
+    response[SENT] = 0
     start, end = span or (0, blob.size)
     response.content_length = end - start
     if span:
@@ -69,12 +71,14 @@ async def _send_file(
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, PIECE_BYTES)
         end, patience = start + count, PATIENCE_MILLISECONDS
         while start < end:
-            if transport.is_closing():
-                raise ConnectionResetError("the client is gone")
             sent, rest = await _burst(transport, file, start, end, patience)
             patience = PATIENCE_MILLISECONDS if sent >= PIECE_BYTES else LITTLE_PATIENCE_MILLISECONDS
+            response[SENT] += sent
             if rest:
                 await response.write(rest)
+            if transport.is_closing():
+                raise ConnectionResetError("the client is gone")
+            response[SENT] += len(rest)
             start += sent + len(rest)
 
 
@@ -101,8 +105,10 @@ async def _send_chunks(
     with blob as chunks:
         await response.prepare(request)
         while count and (chunk := await asyncio.to_thread(_next, chunks)):
-            await response.write(chunk[:count])
-            count -= len(chunk[:count])
+            piece = chunk[:count]
+            await response.write(piece)
+            response[SENT] += len(piece)
+            count -= len(piece)
     if count:
         raise _ended()
 

@@ -16,7 +16,8 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from mirrorsync.errors import Locked, MirrorsyncError
-from mirrorsync.events import Noticed, Observer, Served, ignore
+from mirrorsync.events import Noticed, Observer, ignore
+from mirrorsync.serve.access_log import access_log
 from mirrorsync.serve.listening import Listener, is_exposed, listening_sockets
 from mirrorsync.serve.patience import Patience, Stalls
 from mirrorsync.serve.pull import Pull
@@ -42,7 +43,7 @@ _LAST_ANSWER_SECONDS: Final = 1.0
 def application(store: Store, *, writable: bool, observer: Observer, patience: Patience) -> web.Application:
     """Return the distribution API over a store, as an aiohttp application.
 
-    writable: otherwise writes are rejected with 405. observer: gets an event for every request. patience: with bodies.
+    writable: otherwise writes are rejected with 405. observer: gets notices of failures. patience: with bodies.
     """
     uploads = Uploads()
     pull, push = Pull(store), Push(store, uploads, patience)
@@ -93,7 +94,7 @@ async def serving(
     app.middlewares.insert(0, in_flight.counting)
     runner = web.AppRunner(
         app,
-        access_log=None,
+        access_log_class=access_log(observer),
         logger=_logger(),
         handle_signals=False,
         shutdown_timeout=_LAST_ANSWER_SECONDS,
@@ -207,7 +208,7 @@ async def _refuse_writing(_: web.Request) -> web.StreamResponse:
 
 
 def _answering(observer: Observer) -> Middleware:
-    """Return the middleware that turns errors into the spec's answers, and announces every request."""
+    """Return the middleware that turns errors into the spec's answers."""
     report = _StoreFailures(observer).report
 
     @web.middleware
@@ -229,7 +230,6 @@ def _answering(observer: Observer) -> Middleware:
         if not response.prepared and request.can_read_body and response.status >= 400:
             # The unread body would be parsed as the next request.
             response.force_close()
-        observer(Served(request.method, request.path, response.status))
         return response
 
     return answer

@@ -15,9 +15,9 @@ from tests.parts.documents import valid
 from tests.parts.images import Image, image, layer, write_layout
 from tests.parts.mirrorsync import Mirrorsync, Serve, plain
 from tests.parts.processes import Server
-from tests.parts.wire import Registry
+from tests.parts.wire import Registry, ask
 
-_SERVED = re.compile(rb"event=request method=(\w+) path=(\S+)")
+_SERVED = re.compile(rb"event=request client=\S+ method=(\w+) path=(\S+)")
 
 
 def made(what: str) -> Image:
@@ -50,6 +50,7 @@ class Site:
         if isinstance(server, DockerRegistry):
             found = [(one.method, one.path) for one in server.requests()]
         else:
+            ask("GET", f"http://{server.host}/v2/")  # answered after the lines of all requests before were written
             found = [(method.decode(), path.decode()) for method, path in _SERVED.findall(server.log.read_bytes())]
         return [f"{method} {path}" for method, path in found if "/app/" in path]
 

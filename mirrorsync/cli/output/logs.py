@@ -72,7 +72,18 @@ _LINES: Final[Mapping[type[Any], _Line]] = {
     PhaseStarted: _Line(1, "debug", "phase", lambda event: {"phase": event.phase, "items": event.total}),
     TransferPlanned: _Line(1, "debug", "transfer", lambda event: {"bytes": event.size}),
     Served: _Line(
-        1, "debug", "request", lambda event: {"method": event.method, "path": event.path, "status": event.status}
+        1,
+        "debug",
+        "request",
+        lambda event: {
+            "client": event.client,
+            "method": event.method,
+            "path": event.path,
+            "status": event.status,
+            "received": event.received,
+            "sent": event.sent,
+            "seconds": round(event.seconds, 4),
+        },
     ),
     BlobStarted: _Line(
         2, "debug", "blob", lambda event: {"digest": event.digest, "bytes": event.size, "source": event.source}

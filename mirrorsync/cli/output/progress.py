@@ -128,8 +128,11 @@ class Bars:
                 line = _text(f"{where}: {message}", "yellow")
             case TagSet(image, _) if self._verbose:
                 line = _text(f"done: {image}", "green")
-            case Served(method, path, status):
-                line = _text(f"{method} {path} {status}", "dim" if status < 400 else "yellow")
+            case Served(client, method, path, status, received, sent, seconds):
+                line = _text(
+                    f"{client} {method} {path} {status} {received} B in, {sent} B out, {seconds:.3f} s",
+                    "dim" if status < 400 else "yellow",
+                )
             case _:
                 return
         self._steps.console.print(line)
