@@ -18,6 +18,7 @@ from aiohttp.typedefs import Handler, Middleware
 from mirrorsync.errors import Locked, MirrorsyncError
 from mirrorsync.events import Noticed, Observer, ignore
 from mirrorsync.serve.access_log import access_log
+from mirrorsync.serve.browse import Browse
 from mirrorsync.serve.listening import Listener, is_exposed, listening_sockets
 from mirrorsync.serve.patience import Patience, Stalls
 from mirrorsync.serve.pull import Pull
@@ -47,8 +48,11 @@ def application(store: Store, *, writable: bool, observer: Observer, patience: P
     """
     uploads = Uploads()
     pull, push = Pull(store), Push(store, uploads, patience)
+    browse = Browse(store, writable=writable)
     app = web.Application(middlewares=[_answering(observer)], client_max_size=0)
     for path, handler in (
+        ("/", browse.page),
+        ("/healthz", browse.health),
         ("/v2/", pull.version),
         ("/v2/_catalog", pull.catalog),
         (f"{_REPOSITORY}/tags/list", pull.tags),
