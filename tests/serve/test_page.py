@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mirrorsync.stores.layout import LayoutStore
+from mirrorsync.stores.layout import LayoutDirectoryStore
 from mirrorsync.stores.memory import MemoryStore
 from tests.parts.images import Image, image, index, layer, multi_platform, noise, write_layout
 from tests.parts.mirrorsync import Serve
@@ -66,7 +66,7 @@ def stored(root: Image) -> float:
 @pytest.fixture(params=["files", "chunks"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[InProcessServer]:
     """A server with two repositories of three tags."""
-    store = LayoutStore(tmp_path / "layout") if request.param == "files" else MemoryStore()
+    store = LayoutDirectoryStore(tmp_path / "layout") if request.param == "files" else MemoryStore()
     with InProcessServer(store) as server:
         for name, made, tag in (("app", ONE, "1.0"), ("library/web", TWO, "2"), ("library/web", ONE, "1")):
             Registry(server.host).push(name, made, tag)
