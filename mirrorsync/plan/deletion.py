@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mirrorsync.errors import StillUsed
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.diff import totals_of
-from mirrorsync.plan.model import Change, Plan, Related, SpecStamp, State
-from mirrorsync.plan.steps import DeleteManifest, DeleteTag
+from mirrorsync.plan.diff import diff
+from mirrorsync.plan.inventory import Desired, Observed
+from mirrorsync.plan.model import Image, Origin, Plan, Related, SpecStamp
+from mirrorsync.plan.policies import Decision
 
 _SHOWN: Final = 10
+_DELETE: Final = Decision("delete", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +52,25 @@ def plan_deletion(image: DeletionTarget, *, all_tags: bool, spec: SpecStamp, cre
     all_tags: delete the image with all its tags. spec: a stamp in place of a spec's, since no spec is involved.
     created: UTC, ISO 8601. Raises: StillUsed if more would be deleted than requested, or an index would be broken.
     """
-    step: DeleteTag | DeleteManifest
+    shared = image.sharing or Sharing()
+    tags: tuple[Tag, ...] = ()
+    sharing: tuple[Related, ...] = ()
     tag = image.tag
     if tag is not None and not all_tags:
-        others = (image.sharing or Sharing()).without(tag)
-        step = DeleteTag(image.target, tag, image.content)
+        others = shared.without(tag)
         sharing = (
             *(Related("tag", name) for name in others.tags),
             *(Related("index", name) for name in others.indexes),
         )
     else:
-        shared = image.sharing or Sharing()
         check_deletable(image, shared, all_tags=all_tags)
         tags = tuple(dict.fromkeys((*((tag,) if tag is not None else ()), *shared.tags)))
-        step = DeleteManifest(image.target, image.content, tags)
-        tag, sharing = None, ()
-    change = Change(image.target, tag, image.content, None, State.DELETED, step=step.id, stays=(*sharing, *image.stays))
-    return Plan(created, spec, (change,), (step,), totals=totals_of([change], {}))
+        tag = None
+    wanted = Image(Origin(image.target), image.target, tag, image.content)
+    observed = Observed({wanted: image.content}, decisions={wanted: _DELETE}, tags={wanted: tags})
+    plan = diff(Desired((wanted,)), observed, spec=spec, created=created)
+    (change,) = plan.changes
+    return replace(plan, changes=(replace(change, origin=None, stays=(*sharing, *image.stays)),))
 
 
 def check_deletable(image: DeletionTarget, sharing: Sharing, *, all_tags: bool) -> None:

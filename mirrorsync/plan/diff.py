@@ -13,7 +13,7 @@ from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed, Outlined, closure
 from mirrorsync.plan.model import Amount, BlobFate, Change, Failure, Image, Plan, SpecStamp, State, Totals
 from mirrorsync.plan.policies import Decision
-from mirrorsync.plan.steps import CopyBlob, DeleteTag, MountBlob, PutManifest, SetTag, Step, end_of
+from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step, end_of
 
 
 def diff(desired: Desired, observed: Observed, *, spec: SpecStamp, created: str) -> Plan:
@@ -68,8 +68,8 @@ def _change(image: Image, observed: Observed) -> Change:
     step = end_of(image.target, image.tag, root.digest) if state.changes else ""
     if state in (State.KEPT, State.REFUSED):
         after = before
-    elif state == State.DELETED and image.tag is not None and before is not None:
-        after, step = None, DeleteTag(image.target, image.tag, before).id
+    elif state == State.DELETED and before is not None:
+        after, step = None, _deletion(image, before, observed).id
     return Change(
         image.target,
         image.tag,
@@ -81,6 +81,12 @@ def _change(image: Image, observed: Observed) -> Change:
         origin=image.origin,
         step=step,
     )
+
+
+def _deletion(image: Image, present: Descriptor, observed: Observed) -> DeleteTag | DeleteManifest:
+    if image.tag is not None:
+        return DeleteTag(image.target, image.tag, present)
+    return DeleteManifest(image.target, present, observed.tags.get(image, ()))
 
 
 def _decided(image: Image, observed: Observed, decision: Decision) -> State:
@@ -124,7 +130,7 @@ class _Builder:
         self._copies: dict[Digest, CopyBlob] = {}
         self._mounts: dict[str, MountBlob] = {}
         self._manifests: dict[str, PutManifest | SetTag] = {}
-        self._deletions: dict[str, DeleteTag] = {}
+        self._deletions: dict[str, DeleteTag | DeleteManifest] = {}
         # The step that writes a blob (or child manifest) to a location, "" if it is present already.
         self._blob_steps: dict[tuple[Location, Digest], str] = {}
         self._child_steps: dict[tuple[Location, Digest], str] = {}
@@ -138,8 +144,8 @@ class _Builder:
 
     def add(self, image: Image, change: Change) -> None:
         """Add the steps that a change needs, if any."""
-        if change.state == State.DELETED and change.tag is not None and change.before is not None:
-            step = DeleteTag(change.target, change.tag, change.before.bare())
+        if change.state == State.DELETED and change.before is not None:
+            step = _deletion(image, change.before.bare(), self._observed)
             self._deletions[step.id] = step
         elif change.state.changes:
             self._add_image(image, change)

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from mirrorsync.errors import IntegrityError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Failure, Image
 from mirrorsync.plan.policies import Decision
@@ -60,7 +61,8 @@ class Observed:
     in a repository. elsewhere: by store, the repository that a blob can be mounted from. shared: the stores whose
     repositories share all blobs. manifests: those needed to walk the changed images. deep: whether the presence of
     every manifest and blob was checked, so that one that is not in `contents` is missing; otherwise a manifest that is
-    present counts as complete, since registries reject a manifest before its content.
+    present counts as complete, since registries reject a manifest before its content. tags: those that a manifest has
+    which is to be deleted by its digest; they go with it.
     """
 
     roots: Mapping[Image, Descriptor | None]
@@ -72,6 +74,7 @@ class Observed:
     failures: tuple[Failure, ...] = ()
     broken: frozenset[Image] = frozenset()  # images for which a request failed; nothing is planned for them
     decisions: Mapping[Image, Decision] = field(default_factory=dict)
+    tags: Mapping[Image, tuple[Tag, ...]] = field(default_factory=dict)
 
 
 def closure(
