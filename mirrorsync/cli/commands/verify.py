@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 
 import click
@@ -14,6 +15,7 @@ from mirrorsync.cli.output.stdio import write_stderr
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.errors import ExitCode
+from mirrorsync.plan.model import State
 from mirrorsync.sync.run.report import exit_code
 
 
@@ -28,10 +30,17 @@ def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
     """
     found = run(console, partial(verify_spec, load_spec(spec), only=only))
     missing = list(found.changed())
-    whole = len(found.changes) - len(missing)
-    summary = f"{count(whole, 'image')} complete" + (f", {len(missing)} missing or different" if missing else "")
+    states = Counter(change.state for change in found.changes)
+    # An image that a policy keeps is not the one of its source, which is all that its content can be compared with.
+    kept = states[State.KEPT] + states[State.REFUSED]
+    summary = ", ".join(
+        [f"{count(states[State.UNCHANGED], 'image')} complete"]
+        + [f"{len(missing)} missing or different"] * bool(missing)
+        + [f"{kept} kept by a policy and not checked"] * bool(kept)
+    )
     quiet = console.level < 0 and not missing
-    console.result(lambda: plan_document(found), changes_table(missing), "" if quiet else summary)
+    shown = [change for change in found.changes if change.state != State.UNCHANGED]
+    console.result(lambda: plan_document(found), changes_table(shown), "" if quiet else summary)
     for line in failure_lines(found.failures):
         write_stderr(line)
     if found.failures:
