@@ -1,6 +1,7 @@
-"""Find the members of a tar archive by reading its headers in order, against a closed grammar.
+"""Find the members of a tar archive by reading its headers in order; a grammar says which of them are read.
 
-Nothing is extracted, so no name of an archive ever becomes a path. The headers are parsed one by one, with the standard
+Nothing is extracted, so no name of an archive ever becomes a path: links are aliases in the table, and members that the
+grammar does not name (of Finder, of an editor) are skipped. The headers are parsed one by one, with the standard
 library for the 512 bytes of each, but not by its TarFile: that trusts sizes (CVE-2025-8194) and reads pax headers as
 large as the file into memory. What readers of tar parse in different ways is rejected (CVE-2025-62518: two sizes for
 one member hide an archive in an archive).
@@ -8,9 +9,10 @@ one member hide an archive in an archive).
 
 from __future__ import annotations
 
+import posixpath
 import re
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Final, NamedTuple
 
@@ -24,9 +26,13 @@ _PAX_RECORD: Final = re.compile(rb"([1-9][0-9]{0,6}) ([^=\n\0]+)=")
 _PAX_SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 # Pax records that change the meaning of names or data; no archive of images has them.
 _PAX_REFUSED: Final = re.compile(r"GNU\.sparse\..*|SCHILY\.realsize|hdrcharset")
+# A global pax header applies to all members: one of these records would give all of them the same name or size.
+_PAX_OF_ONE_MEMBER: Final = ("path", "linkpath", "size")
+_LINKS: Final = {tarfile.LNKTYPE: "a hard link", tarfile.SYMTYPE: "a symbolic link"}
+_FILES: Final = (tarfile.REGTYPE, tarfile.AREGTYPE)
+# Members without content; the exported file system of a container has them.
+_SPECIAL: Final = (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
 _KINDS: Final = {
-    tarfile.LNKTYPE: "a hard link",
-    tarfile.SYMTYPE: "a symbolic link",
     tarfile.CHRTYPE: "a device",
     tarfile.BLKTYPE: "a device",
     tarfile.FIFOTYPE: "a fifo",
@@ -41,30 +47,24 @@ class Member(NamedTuple):
     size: int
 
 
-def _no_links(name: str, target: str) -> str | None:  # noqa: ARG001 - the signature of Grammar.links
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """The names that one kind of archive may have; all others are rejected.
+    """The names that one kind of archive has; members with other names are skipped.
 
-    what: the kind, for messages, as in "an OCI archive". files, directories: must match whole names, which have no
-    slash at the end and no "./" at the beginning. links: takes the name and the target of a symbolic link, and returns
-    the name of the file that it is an alias of (in the table; no file system is asked), None if it is not allowed.
+    what: the kind, for messages, as in "an OCI archive". files: must match whole names, which have no "./" at the
+    beginning.
     """
 
     what: str
     files: re.Pattern[str]
-    directories: re.Pattern[str]
-    links: Callable[[str, str], str | None] = _no_links
 
 
 def scan(file: BinaryIO, grammar: Grammar, *, limit: int = MAX_MEMBERS) -> Mapping[str, Member]:
-    """Return the regular files of an archive by name; a link that the grammar allows has its file's offset and size.
+    """Return the files of the grammar by name; a link to a file of the archive has that file's offset and size.
 
-    file: seekable. limit: the most members it may have. Raises: IntegrityError, which names the member, for an archive
-    that is incomplete, ambiguous, or breaks the grammar; OSError.
+    If a name is there twice, the last member counts, as for every tool that extracts it (`tar --append`). file:
+    seekable. limit: the most members it may have. Raises: IntegrityError, which names the member, for an archive that
+    is incomplete or ambiguous, names and links that lead out of it, special files with names of the grammar; OSError.
     """
     return _Scan(file, grammar, limit).table()
 
@@ -78,9 +78,8 @@ class _Scan:
         self._limit = limit
         self._end = file.seek(0, 2)
         self._offset = 0
-        self._table: dict[str, Member] = {}
+        self._members: dict[str, Member | str] = {}  # a string is the target of a link
         self._directories: set[str] = set()
-        self._links: dict[str, str] = {}
 
     def table(self) -> dict[str, Member]:
         """Read all headers, and return the table."""
@@ -89,12 +88,34 @@ class _Scan:
             count += 1
             if count > self._limit:
                 raise IntegrityError(f"the archive has more than {self._limit} members")
-            self._take(*self._extended(header))
-        for name, target in self._links.items():
-            if target not in self._table:
+            if header.type == tarfile.XGLTYPE:
+                self._check_global(header)
+            else:
+                self._take(*self._extended(header))
+        return {name: self._resolved(name) for name in self._members if self._is_read(name)}
+
+    def _is_read(self, name: str) -> bool:
+        return self._grammar.files.fullmatch(name) is not None
+
+    def _resolved(self, name: str) -> Member:
+        """Follow the links from a name to a file. Raises: IntegrityError if there is no file at their end."""
+        found = self._members[name]
+        passed = {name}
+        while isinstance(found, str):
+            target = found
+            if target in passed:
+                raise _refused(name, f"is a link to {printable(target, 200)!r}, which is a link to it")
+            passed.add(target)
+            if target not in self._members:
                 raise _refused(name, f"is a link to {printable(target, 200)!r}, which is missing")
-        self._table.update({name: self._table[target] for name, target in self._links.items()})
-        return self._table
+            found = self._members[target]
+        return found
+
+    def _check_global(self, header: tarfile.TarInfo) -> None:
+        """Check a pax header for all members that follow, such as the comment of `git archive`."""
+        for keyword in _pax_records(header.name, self._extension(header)):
+            if keyword in _PAX_OF_ONE_MEMBER:
+                raise _refused(header.name, f"is a global pax header with {keyword!r}, which is not allowed")
 
     def _header(self) -> tarfile.TarInfo | None:
         """Return the next header, None at the end of the archive. Raises: IntegrityError, also if that is missing."""
@@ -147,33 +168,48 @@ class _Scan:
         if header.type == tarfile.DIRTYPE:
             self._take_directory(written, name.rstrip("/"), header.size)
             return
-        if name in self._table or name in self._links or name in self._directories:
-            raise _refused(written, "is in the archive twice")
-        if header.type == tarfile.SYMTYPE:
-            target = self._grammar.links(name, header.linkname) if header.size == 0 else None
-            if target is None:
-                raise _refused(written, f"is a symbolic link to {printable(header.linkname, 200)!r}")
-            self._links[name] = target
+        self._check_name(written, name)
+        if name in self._directories:
+            raise _refused(written, "is in the archive twice, as a file and as a directory")
+        if header.type in _LINKS:
+            self._take_link(written, name, header)
+        elif header.type in _FILES:
+            self._take_file(written, name, header.size)
+        elif header.type not in _SPECIAL or header.size or self._is_read(name):
+            raise _refused(written, f"is {_KINDS.get(header.type, f'a member of type {header.type!r}')}")
+
+    def _take_file(self, written: str, name: str, size: int) -> None:
+        if size > self._end - self._offset:
+            raise _refused(written, f"claims {size} bytes, but the archive ends before that")
+        self._members[name] = Member(self._offset, size)
+        self._offset += size
+        self._skip(written, size)
+
+    def _take_link(self, written: str, name: str, header: tarfile.TarInfo) -> None:
+        """Add a link as an alias: a hard link of the member that came before, a symbolic link of the final one."""
+        directory = posixpath.dirname(name) if header.type == tarfile.SYMTYPE else ""
+        target = posixpath.normpath(posixpath.join(directory, header.linkname))
+        if header.size or not header.linkname or target.startswith("/") or target.split("/")[0] == "..":
+            if header.size or self._is_read(name):
+                raise _refused(written, f"is {_LINKS[header.type]} to {printable(header.linkname, 200)!r}")
+            self._members.pop(name, None)
             return
-        if header.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
-            kind = _KINDS.get(header.type, f"a member of type {header.type!r}")
-            raise _refused(written, f"is {kind}")
-        if self._grammar.files.fullmatch(name) is None:
-            raise _refused(written, f"does not belong in {self._grammar.what}")
-        if header.size > self._end - self._offset:
-            raise _refused(written, f"claims {header.size} bytes, but the archive ends before that")
-        self._table[name] = Member(self._offset, header.size)
-        self._offset += header.size
-        self._skip(written, header.size)
+        before = self._members.get(target) if header.type == tarfile.LNKTYPE else None
+        self._members[name] = target if before is None else before
 
     def _take_directory(self, written: str, name: str, size: int) -> None:
         if size:
             raise _refused(written, "is a directory with content")
-        if name in self._table or name in self._links:
-            raise _refused(written, "is in the archive twice")
-        if written.rstrip("/") != "." and self._grammar.directories.fullmatch(name) is None:
-            raise _refused(written, f"does not belong in {self._grammar.what}")
+        if written.rstrip("/") != ".":
+            self._check_name(written, name)
+        if name in self._members:
+            raise _refused(written, "is in the archive twice, as a file and as a directory")
         self._directories.add(name)  # a directory may be listed twice: it has no content
+
+    def _check_name(self, written: str, name: str) -> None:
+        """Check that a name is text that can be shown, and means one place inside the archive."""
+        if not name.isprintable() or posixpath.normpath(name) != name or name[:1] == "/" or name.split("/")[0] == "..":
+            raise _refused(written, f"does not belong in {self._grammar.what}")
 
     def _skip(self, name: str, size: int) -> None:
         """Go to the next header, past the padding that follows `size` bytes."""

@@ -32,24 +32,12 @@ _MAX_LAYERS: Final = 1000  # of one image; Docker stops at 127
 
 _HEX: Final = "[0-9a-f]{64}"
 _NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}"
-_LINK: Final = re.compile(rf"{_NAME}/layer\.tar")
-_LINKED: Final = re.compile(rf"\.\./({_NAME}/layer\.tar|{_NAME}\.tar(?:\.gz)?)")
-
-
-def _alias(name: str, target: str) -> str | None:
-    """Return the layer that the link `name` is an alias of: only layer.tar, only in a sibling or parent directory."""
-    found = _LINKED.fullmatch(target)
-    return found[1] if found and _LINK.fullmatch(name) else None
-
-
 GRAMMAR: Final = Grammar(
     "a docker archive",
     files=re.compile(
         rf"{_NAME}\.json|repositories|oci-layout|sha256:{_HEX}|{_NAME}\.tar|{_NAME}\.tar\.gz|{_NAME}\.tgz"
         rf"|{_NAME}/(?:layer\.tar|layer\.tar\.gz|json|VERSION)|blobs/sha256/{_HEX}(?:\.tar|\.tar\.gz)?"
     ),
-    directories=re.compile(rf"{_NAME}|blobs/sha256"),
-    links=_alias,
 )
 # The digest of a config in its member's name, if the writer puts it there.
 _CONFIG_HEX: Final = re.compile(rf"(?:sha256:|blobs/sha256/)?({_HEX})(?:\.json)?")

@@ -26,7 +26,6 @@ _BLOBS: Final = "blobs"
 OCI_ARCHIVE: Final = Grammar(
     "an OCI archive",
     files=re.compile(r"oci-layout|index\.json|manifest\.json|repositories|blobs/[a-z0-9]+(?:[+._-][a-z0-9]+)*/[\w=-]+"),
-    directories=re.compile(r"blobs(?:/[a-z0-9]+(?:[+._-][a-z0-9]+)*)?"),
 )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,21 @@ def test_a_new_store_reads_a_blob_from_any_offset(several: Path) -> None:
                 return tail(store, digest_, offset)
 
             assert within(several, work) == data[offset:]  # type: ignore[arg-type]
+
+
+def test_links_repeated_members_and_files_of_other_programs_are_read_over(tmp_path: Path) -> None:
+    """Hard links of bazel's rules (rules_oci#805), appended members (rules_docker#1420), Finder's files (buf#2504)."""
+    foreign = [(name, b"x") for name in ("._manifest.json", ".DS_Store", "README.txt", "run.sh", "index.json.lock")]
+    members = by_containers_image(ONE, NAMES)
+    path = tarball(tmp_path / "a.tar", [*foreign, ("manifest.json", b"[]"), *members[1:], members[-1]])
+    layer = members[0]
+    assert isinstance(layer[1], bytes)
+    with tarfile.open(path, "a") as archive:
+        for info in (tarfile.TarInfo("copy"), tarfile.TarInfo(layer[0])):
+            info.type = tarfile.REGTYPE if info.name == "copy" else tarfile.LNKTYPE
+            info.size, info.linkname = (len(layer[1]), "") if info.name == "copy" else (0, "./copy")
+            archive.addfile(info, io.BytesIO(layer[1]))
+    assert plain(read(path)) == ONE
 
 
 def test_the_order_of_members_does_not_change_the_image(tmp_path: Path) -> None:
