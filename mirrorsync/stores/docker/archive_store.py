@@ -18,7 +18,7 @@ from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Tag
 from mirrorsync.stores.docker.cache import KnownImage
 from mirrorsync.stores.docker.manifests import known_image
 from mirrorsync.stores.docker.outgoing import verified_layer
-from mirrorsync.stores.docker.reader import GRAMMAR, Name, SavedImage, SavedLayer, read_images
+from mirrorsync.stores.docker.reader import GRAMMAR, DamagedImage, Name, SavedImage, SavedLayer, read_images
 from mirrorsync.stores.docker.repository import DockerRepository
 from mirrorsync.stores.docker.staging import Assembled
 from mirrorsync.stores.docker.store import DockerStore
@@ -46,7 +46,7 @@ class DockerArchiveStore(DockerStore):
         self._temporary = temporary
         self._archive = ArchiveFile(file, GRAMMAR, temporary)
         self._replaced: list[ArchiveFile] = []  # earlier versions, from which known layers are still read
-        self._images: tuple[SavedImage, ...] | None = None
+        self._images: tuple[SavedImage | DamagedImage, ...] | None = None
         self._signature: Signature | None = None
         self._contents = Contents()
         self._proved: set[Digest] = set()
@@ -61,7 +61,7 @@ class DockerArchiveStore(DockerStore):
         """Yield the names of all repositories, sorted; "" if there are images without a name."""
         with self.located():
             await asyncio.to_thread(self._load)
-        names = {name.repository for name in self._contents.names()}
+        names = {name.repository for name in self._names()}
         unnamed = any(not image.names for image in self._load())
         for name in sorted(names | ({""} if unnamed else set())):
             yield name
@@ -86,17 +86,19 @@ class DockerArchiveStore(DockerStore):
             image = self._named(Name(repository, ref))
         else:
             image = self._picked(ref) if not repository else None
+        if isinstance(image, DamagedImage):
+            raise image.error
         return known_image(image, self.layers) if image else None
 
-    def _named(self, name: Name) -> SavedImage | None:
+    def _named(self, name: Name) -> SavedImage | DamagedImage | None:
         return next((image for image in self._load() if name in image.names), None)
 
-    def _picked(self, pick: Pick) -> SavedImage | None:
+    def _picked(self, pick: Pick) -> SavedImage | DamagedImage | None:
         images = self._load()
         if pick != THE_ONLY_ONE:
             position = pick.position
             return images[position] if position is not None and position < len(images) else None
-        if len({image.id for image in images}) > 1:
+        if len({image.id if isinstance(image, SavedImage) else image for image in images}) > 1:
             names = [image.names[0] if image.names else None for image in images]
             shown = [f"{name.repository}:{name.tag}" if name else Pick.at(number) for number, name in enumerate(names)]
             more = ", ..." if len(shown) > _NAMES_SHOWN else ""
@@ -107,7 +109,7 @@ class DockerArchiveStore(DockerStore):
 
     def search(self, repository: str, wanted: Digest | None) -> Iterator[KnownImage]:
         """Yield the images of a repository; "" means all, since `@N` can name each. None = those already known."""
-        for image in self._load():
+        for image in self._intact():
             inside = not repository or any(name.repository == repository for name in image.names)
             if inside and (wanted or self.layers.knows(image.layers)):
                 yield known_image(image, self.layers)
@@ -117,13 +119,18 @@ class DockerArchiveStore(DockerStore):
         images = self._load()
         if not self._contents.names() and not self._archive.exists():
             raise RepositoryNotFound("the path does not exist or is empty", remedy="check the path")
-        tags = sorted(name.tag for name in self._contents.names() if name.repository == repository)
+        tags = sorted(name.tag for name in self._names() if name.repository == repository)
         return tags if tags or (not repository and images) else None
 
     def names(self) -> list[str]:
         """Return all names with their tags."""
         self._load()
-        return [f"{name.repository}:{name.tag}" for name in self._contents.names()]
+        return [f"{name.repository}:{name.tag}" for name in self._names()]
+
+    def _names(self) -> list[Name]:
+        """Return all names, including unwritten ones and those of damaged images."""
+        damaged = (image for image in self._load() if isinstance(image, DamagedImage))
+        return [*self._contents.names(), *(name for image in damaged for name in image.names)]
 
     def image_id(self, repository: str, tag: Tag) -> Digest | None:
         """Return the ID of the image with a name."""
@@ -141,12 +148,18 @@ class DockerArchiveStore(DockerStore):
         return self._contents.config(image_id)
 
     def begin(self) -> None:
-        """Lock the archive. Raises: Locked, IntegrityError if it is not a docker archive, StorageError."""
+        """Lock the archive.
+
+        Raises: Locked, StorageError; IntegrityError if it is not a docker archive, or if one of its images is damaged,
+        since a new archive would be without that image.
+        """
         with self._guard:
             if self._lock is None:
                 lock = ArchiveLock(self._file)
                 try:
-                    self._load(again=True)
+                    for image in self._load(again=True):
+                        if isinstance(image, DamagedImage):
+                            raise image.error
                 except BaseException:
                     lock.release()
                     raise
@@ -171,7 +184,10 @@ class DockerArchiveStore(DockerStore):
             self._load()
             return self._contents.remove(name)
 
-    def _load(self, *, again: bool = False) -> tuple[SavedImage, ...]:
+    def _intact(self) -> list[SavedImage]:
+        return [image for image in self._load() if isinstance(image, SavedImage)]
+
+    def _load(self, *, again: bool = False) -> tuple[SavedImage | DamagedImage, ...]:
         """Return the images of the file, which is read if that was not done yet, or if it has changed since."""
         with self._guard:
             if again and self._signature != signature_of(self._file):
@@ -179,11 +195,11 @@ class DockerArchiveStore(DockerStore):
             if self._images is None:
                 self._signature = signature_of(self._file)
                 self._images = read_images(self._archive)
-                self._contents = Contents(self._images)
+                self._contents = Contents([image for image in self._images if isinstance(image, SavedImage)])
             return self._images
 
     def _saved(self, diff_id: Digest) -> SavedLayer:
-        return next(layer for image in self._load() for layer in image.layers if layer.diff_id == diff_id)
+        return next(layer for image in self._intact() for layer in image.layers if layer.diff_id == diff_id)
 
     def _prove(self, diff_id: Digest) -> None:
         """Verify a layer of the file that a new image reuses."""

@@ -25,7 +25,7 @@ from mirrorsync.stores.docker.api import DaemonApi, DaemonImage
 from mirrorsync.stores.docker.cache import KnownImage
 from mirrorsync.stores.docker.endpoint import find_endpoint
 from mirrorsync.stores.docker.manifests import known_image
-from mirrorsync.stores.docker.reader import GRAMMAR, Name, SavedImage, SavedLayer, read_images
+from mirrorsync.stores.docker.reader import GRAMMAR, DamagedImage, Name, SavedImage, SavedLayer, read_images
 from mirrorsync.stores.docker.repository import DockerRepository
 from mirrorsync.stores.docker.staging import Assembled
 from mirrorsync.stores.docker.store import DockerStore
@@ -131,6 +131,8 @@ class DockerDaemonStore(DockerStore):
         if len(images) != 1:
             raise IntegrityError(f"the daemon exported {len(images)} images instead of one")
         found = images[0]
+        if isinstance(found, DamagedImage):
+            raise found.error
         # With containerd's image store the ID is a manifest's digest; otherwise it is the config's.
         if found.id != image.id and tuple(layer.diff_id for layer in found.layers) != image.layers:
             raise IntegrityError(f"the daemon exported image {found.id.short} instead of {image.id.short}")

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from mirrorsync.errors import GrammarError, IntegrityError, UsageError, printable
+from mirrorsync.errors import GrammarError, IntegrityError, MirrorsyncError, UsageError, printable
 from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.files.disk import translated
 from mirrorsync.files.gzip import GZIP_MAGIC, ZSTD_MAGIC
@@ -97,11 +98,22 @@ class SavedImage:
     names: tuple[Name, ...] = ()
 
 
-def read_images(archive: ArchiveFile) -> tuple[SavedImage, ...]:
+@dataclass(frozen=True, slots=True)
+class DamagedImage:
+    """An image of an archive that cannot be read, although others can.
+
+    error: the reason, to be raised if the image is wanted.
+    """
+
+    error: MirrorsyncError
+    names: tuple[Name, ...] = ()
+
+
+def read_images(archive: ArchiveFile) -> tuple[SavedImage | DamagedImage, ...]:
     """Return the images of an archive, in the order of its manifest.json; () if there is no file. Blocking.
 
-    Layers are not read yet. Raises: IntegrityError for an archive that is not a docker archive, incomplete or
-    ambiguous; UsageError for zstd; StorageError.
+    Layers are not read yet. Names that are not a repository and a tag do not count: their image has the others, or
+    none. Raises: IntegrityError for an archive that is not a docker archive or ambiguous; StorageError.
     """
     return _Reader(archive).images() if archive.exists() else ()
 
@@ -142,7 +154,7 @@ class _Reader:
         self._members = archive.members()
         self._gzipped: dict[Member, bool] = {}
 
-    def images(self) -> tuple[SavedImage, ...]:
+    def images(self) -> tuple[SavedImage | DamagedImage, ...]:
         if MANIFEST_FILE not in self._members:
             remedy = "read it as oci-archive:" if "index.json" in self._members else "write it again with docker save"
             raise IntegrityError(f"not a docker archive: it has no {MANIFEST_FILE}", remedy=remedy)
@@ -151,15 +163,23 @@ class _Reader:
             raise IntegrityError(f"{MANIFEST_FILE} of the archive is not a list of images")
         if len(entries) > _MAX_IMAGES:
             raise IntegrityError(f"the archive has more than {_MAX_IMAGES} images")
-        images = tuple(self._image(entry) for entry in entries)
-        owners: dict[Name, Digest] = {}
-        for image in images:
+        images = tuple(self._readable(entry) for entry in entries)
+        owners: dict[Name, Digest | int] = {}
+        for position, image in enumerate(images):
+            identity = image.id if isinstance(image, SavedImage) else position
             for name in image.names:
-                if owners.setdefault(name, image.id) != image.id:
+                if owners.setdefault(name, identity) != identity:
                     raise IntegrityError(f"{MANIFEST_FILE} of the archive gives {name.full} to two images")
         return images
 
-    def _image(self, entry: dict[str, Any]) -> SavedImage:
+    def _readable(self, entry: dict[str, Any]) -> SavedImage | DamagedImage:
+        names = tuple(_names(entry))
+        try:
+            return self._image(entry, names)
+        except (IntegrityError, UsageError) as error:
+            return DamagedImage(error, names)
+
+    def _image(self, entry: dict[str, Any], names: tuple[Name, ...]) -> SavedImage:
         config_name = entry.get("Config")
         if not isinstance(config_name, str):
             raise IntegrityError(f"{MANIFEST_FILE} of the archive has an image without a config")
@@ -173,7 +193,7 @@ class _Reader:
         if len(layers) != len(ids) or len(ids) > _MAX_LAYERS:
             raise IntegrityError(f"image {digest.short} has {len(layers)} layers, and its config names {len(ids)}")
         saved = tuple(self._layer(name, diff_id) for name, diff_id in zip(layers, ids, strict=True))
-        return SavedImage(digest, config, saved, _names(entry))
+        return SavedImage(digest, config, saved, names)
 
     def _layer(self, name: str, diff_id: Digest) -> SavedLayer:
         member = self._member(name)
@@ -203,12 +223,16 @@ class _Reader:
         return self._archive.read(member, limit)
 
 
-def _names(entry: Mapping[str, Any]) -> tuple[Name, ...]:
-    found = _strings(entry.get("RepoTags"), "RepoTags")
-    try:
-        return tuple(dict.fromkeys(read_name(text) for text in found if text != "<none>:<none>"))
-    except GrammarError as error:
-        raise IntegrityError(f"{MANIFEST_FILE} of the archive has an invalid name: {error.message}") from error
+def _names(entry: Mapping[str, Any]) -> list[Name]:
+    """Return the names with a tag; docker writes others for an image that was saved by digest (moby#12968)."""
+    found = entry.get("RepoTags")
+    names: dict[Name, None] = {}
+    for text in _strings(
+        [text for text in found if text is not None] if isinstance(found, list) else found, "RepoTags"
+    ):
+        with suppress(GrammarError):
+            names[read_name(text)] = None
+    return list(names)
 
 
 def _strings(value: object, what: str) -> Sequence[str]:

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from mirrorsync.errors import RepositoryNotFound, UsageError
+from mirrorsync.errors import IntegrityError, RepositoryNotFound, UsageError
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import THE_ONLY_ONE, parse_ref
-from mirrorsync.stores.base import Store
+from mirrorsync.stores.base import HoldsUnnamed, Store
 from tests.cli.tools import Podman
 from tests.parts.images import digest, write_layout
+from tests.parts.mirrorsync import Mirrorsync
 from tests.parts.processes import run
 from tests.stores.docker.parts import (
     BASE,
     ONE,
+    TOP,
     TWO,
     WRITERS,
     Plain,
@@ -33,6 +35,7 @@ from tests.stores.docker.parts import (
     tarball,
     within,
 )
+from tests.stores.layout.parts import names_of
 
 NAMES = ["quay.io/corp/app:1"]
 
@@ -165,6 +168,81 @@ def test_a_new_store_reads_a_blob_from_any_offset(several: Path) -> None:
                 return tail(store, digest_, offset)
 
             assert within(several, work) == data[offset:]  # type: ignore[arg-type]
+
+
+def pair(tmp_path: Path, first: object, *, without: str = "") -> Path:
+    """Return an archive of two images, without a member; the first has these RepoTags, the second is other:2."""
+    layers = {f"{hexes(data)}.tar": data for made in (ONE, TWO) for data in made.layers}
+    configs = {f"{hexes(made.config)}.json": made.config for made in (ONE, TWO)}
+    entries = [
+        {"Config": config, "RepoTags": names, "Layers": [f"{hexes(data)}.tar" for data in made.layers]}
+        for config, made, names in zip(configs, (ONE, TWO), (first, ["other:2"]), strict=True)
+    ]
+    members = {**layers, **configs, "manifest.json": json.dumps(entries).encode()}
+    return tarball(tmp_path / "pair.tar", [member for member in members.items() if member[0] != without])
+
+
+NO_NAMES = [["alpine@sha256:" + "0" * 64], ["notag"], [""], [None], None, [], ["<none>:<none>"], ["../../x:1"]]
+
+
+@pytest.mark.parametrize("names", NO_NAMES, ids=str)
+def test_an_image_whose_names_have_no_tag_is_read_by_its_position(tmp_path: Path, names: object) -> None:
+    """docker writes such names if an image was saved by digest (moby#12968)."""
+    path = pair(tmp_path, names)
+    assert plain(read(path, "", "@0")) == ONE
+    assert plain(read(path, "other", "2")) == TWO
+
+    async def listed(store: Store) -> list[str]:
+        assert isinstance(store, HoldsUnnamed)
+        return [str(pick) for pick in await store.unnamed()] + [name async for name in store.repositories()]
+
+    assert within(path, listed) == ["@0", "", "other"]
+
+
+def test_the_other_names_of_an_image_count_if_one_has_no_tag(tmp_path: Path) -> None:
+    path = pair(tmp_path, ["notag", None, "app:1"])
+    assert plain(read(path, "app", "1")) == ONE
+
+
+MISSING = f"{hexes(TOP)}.tar"  # only the first of the two images has it
+
+
+def test_a_missing_layer_damages_its_own_image_only(tmp_path: Path) -> None:
+    path = pair(tmp_path, ["app:1"], without=MISSING)
+    assert plain(read(path, "other", "2")) == plain(read(path, "", "@1")) == TWO
+    for repository, reference in (("app", "1"), ("", "@0")):
+        with pytest.raises(IntegrityError, match=f"names '{MISSING}', which is missing"):
+            read(path, repository, reference)
+
+    async def listed(store: Store) -> list[str]:
+        repositories = [name async for name in store.repositories()]
+        return [f"{name}:{tag}" for name in repositories async for tag in store.repository(name).tags()]
+
+    assert within(path, listed) == ["app:1", "other:2"]
+    with pytest.raises(UsageError, match="has 2 images"):
+        read(path, "", "")
+
+
+def test_an_archive_with_a_damaged_image_is_not_written_again_without_it(tmp_path: Path) -> None:
+    path = pair(tmp_path, ["app:1"], without=MISSING)
+    before = path.read_bytes()
+
+    async def scenario(store: Store) -> None:
+        with pytest.raises(IntegrityError, match="missing"):
+            store.lock()
+
+    within(path, scenario)
+    assert path.read_bytes() == before
+
+
+def test_the_intact_image_of_an_archive_is_mirrored_and_the_other_one_is_reported(mirrorsync: Mirrorsync) -> None:
+    """moby#49473: docker saves images whose layers it does not have."""
+    pair(mirrorsync.directory, ["app:1"], without=MISSING)
+    mirrors = [{"from": f"docker-archive:pair.tar:{name}", "tags": {"all": True}} for name in ("app", "other")]
+    mirrorsync.spec({"destinations": {"x": "oci:out"}, "mirrors": mirrors})
+    done = mirrorsync("apply", code=3)
+    assert f"'{MISSING}', which is missing" in done.err
+    assert list(names_of(mirrorsync.directory / "out")) == ["other:2"]
 
 
 def test_links_repeated_members_and_files_of_other_programs_are_read_over(tmp_path: Path) -> None:
