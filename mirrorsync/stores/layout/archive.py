@@ -18,7 +18,14 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Where
 from mirrorsync.stores.layout.backend import NOTHING, Dropped, Written
-from mirrorsync.stores.layout.files import INDEX_FILE, LAYOUT_CONTENT, LAYOUT_FILE, MAX_SMALL_FILE, check_version
+from mirrorsync.stores.layout.files import (
+    INDEX_FILE,
+    LAYOUT_CONTENT,
+    LAYOUT_FILE,
+    MAX_SMALL_FILE,
+    check_version,
+    no_version,
+)
 
 _BLOBS: Final = "blobs"
 # Image spec 1.1, image-layout.md and descriptor.md ("Digests"). docker save (25 and newer) adds its own manifest.json
@@ -51,6 +58,8 @@ class LayoutArchive:
         if not self._archive.exists():
             return False
         version = self._archive.members().get(LAYOUT_FILE)
+        if version is None and self.lacks_version():
+            return True
         if version is None:
             raise StorageError(
                 f"{self.path} is not an OCI archive: it has no {LAYOUT_FILE} file",
@@ -59,11 +68,21 @@ class LayoutArchive:
         check_version(self._archive.read(version, MAX_SMALL_FILE), str(self.path))
         return True
 
+    def lacks_version(self) -> bool:
+        """Return whether there is an index.json and blobs, but no oci-layout file."""
+        members = self._archive.members()
+        return (
+            LAYOUT_FILE not in members
+            and INDEX_FILE in members
+            and any(name.startswith(f"{_BLOBS}/") for name in members)
+        )
+
     def lock(self) -> None:
         """Lock the path of the archive. Raises: Locked, IntegrityError, StorageError."""
         with self._changing:
             if self._lock is None:
-                self.exists()
+                if self.exists() and self.lacks_version():
+                    raise no_version(str(self.path))
                 self._lock = ArchiveLock(self.path)
 
     def holds(self, content: Descriptor) -> bool:

@@ -57,6 +57,9 @@ class LayoutBackend(Protocol):
     def exists(self) -> bool:
         """Return whether there is a layout; False if the path is absent or empty. Raises: StorageError otherwise."""
 
+    def lacks_version(self) -> bool:
+        """Return whether there is a layout without its oci-layout file, which is read and not written."""
+
     def lock(self) -> None:
         """Create the layout if it does not exist, and lock it against other runs until `close`. Raises: Locked."""
 

@@ -58,6 +58,14 @@ def check_version(raw: bytes, path: str) -> None:
         )
 
 
+def no_version(path: str) -> StorageError:
+    """Return the error for a layout that cannot be written, because its oci-layout file is missing."""
+    return StorageError(
+        f"{path} cannot be written: it has no {LAYOUT_FILE} file",
+        remedy=f'add the file {LAYOUT_FILE} with {{"imageLayoutVersion": "{LAYOUT_VERSION}"}}, or name a new path',
+    )
+
+
 class LayoutFiles:
     """The directory of a layout, by its path: a LayoutBackend with a file for each blob."""
 
@@ -97,6 +105,9 @@ class LayoutFiles:
         try:
             raw = self._read_small(LAYOUT_FILE)
         except FileNotFoundError:
+            if self.lacks_version():
+                self._open_anchor()
+                return True
             self._reject_foreign()
             return False
         except NotADirectoryError as error:
@@ -106,6 +117,12 @@ class LayoutFiles:
         check_version(raw, str(self.root))
         self._open_anchor()
         return True
+
+    def lacks_version(self) -> bool:
+        """Return whether there is an index.json and blobs, but no oci-layout file."""
+        found = regular_size(self.root / INDEX_FILE) is not None and self.blobs.is_dir()
+        # Another run may have made it a layout since; its first file comes before all others.
+        return found and not (self.root / LAYOUT_FILE).exists()
 
     def _open_anchor(self) -> None:
         if self._anchor is None:
@@ -149,6 +166,8 @@ class LayoutFiles:
             if not self.exists():
                 self._create()
                 self._open_anchor()
+            elif self.lacks_version():
+                raise no_version(str(self.root))
             lock = FileLock(self.root / LAYOUT_FILE, str(self.root))
             try:
                 self.check()

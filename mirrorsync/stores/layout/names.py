@@ -47,6 +47,7 @@ class LayoutNames:
         self._notice = notice
         self._own = OwnChanges()
         self._index = Index()
+        self._version_known = False  # whether the layout was found, with or without its version
         self._signature: Hashable | None = None
         self._damaged: Hashable | None = None  # the signature of an index.json that could not be read
         self._unwritten = False  # whether the index has entries that are in no index.json any more
@@ -60,7 +61,11 @@ class LayoutNames:
         """Return the index with our changes, read again if another program wrote it. Raises: StorageError."""
         signature = self._files.index_signature()
         if signature != self._signature:
-            self._merge(self._read(signature) if self._files.exists() else Index())
+            exists = self._files.exists()
+            self._merge(self._read(signature) if exists else Index())
+            if exists and not self._version_known and self._files.lacks_version():
+                self._notice("it has no oci-layout file; its index.json and blobs are read as those of version 1.0.0")
+            self._version_known = exists
             self._signature = signature
         elif signature is None:
             self._files.exists()  # rejects a directory with other content
@@ -116,7 +121,20 @@ class LayoutNames:
     def repositories(self) -> set[str]:
         """Return the names of all repositories; "" is the one of images without a repository in their name."""
         index = self.current()
-        return index.repositories.keys() | ({""} if any(index.unnamed()) else set())
+        return index.repositories.keys() | ({""} if self.unnamed() else set())
+
+    def unnamed(self) -> list[Descriptor]:
+        """Return the images of the entries without a name that we know, without those that are part of an index there.
+
+        oras writes an entry for each child of an index that it copies (skopeo#764).
+        """
+        index = self.current()
+        found = {content.digest: content for _, content in index.unnamed()}
+        if not found:
+            return []
+        roots = [content for names in index.repositories for _, content in index.of(names)]
+        led_to = {child.digest for root in (*found.values(), *roots) for child in self._below(root)}
+        return [content for digest, content in found.items() if digest not in led_to]
 
     def only_image(self) -> Descriptor | None:
         """Return the only image, whatever its name, None if there is no image.
@@ -127,7 +145,7 @@ class LayoutNames:
         index = self.current()
         named = {name: content for names in index.repositories for name, content in index.of(names)}
         tagged = {name: content for name, content in named.items() if isinstance(name.ref, Tag)}
-        unnamed = {Name("", content.digest): content for _, content in index.unnamed()}
+        unnamed = {Name("", content.digest): content for content in self.unnamed()}
         images = self._images(tagged | unnamed) or self._images(named)
         if len({content.digest for content in images.values()}) > 1:
             shown = ", ".join(map(str, islice(images, _NAMES_SHOWN))) + (", ..." if len(images) > _NAMES_SHOWN else "")
@@ -283,10 +301,13 @@ class LayoutNames:
 
     def _below(self, root: Descriptor) -> Iterator[Descriptor]:
         waiting = list(self._children_of(root))
+        seen: set[Digest] = set()  # an index that names each child twice, thirty levels deep, would never end
         while waiting:
             child = waiting.pop()
-            yield child
-            waiting += self._children_of(child)
+            if child.digest not in seen:
+                seen.add(child.digest)
+                yield child
+                waiting += self._children_of(child)
 
 
 def _apply(index: Index, name: Name, content: Descriptor | None) -> None:

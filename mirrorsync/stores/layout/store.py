@@ -62,7 +62,7 @@ class LayoutStore:
     async def unnamed(self) -> Sequence[Digest]:
         """Return the digests of the images without a name."""
         with self.located():
-            return list(dict.fromkeys(content.digest for _, content in self.names.current().unnamed()))
+            return [content.digest for content in self.names.unnamed()]
 
     def lock(self) -> None:
         """Create the layout if it does not exist, and lock it against other runs until `close`.

@@ -335,7 +335,16 @@ def test_a_damaged_blob_is_reported_and_written_again(tmp_path: Path) -> None:
 
 
 WRONG: dict[str, tuple[Callable[[dict[str, bytes]], Any], type[MirrorsyncError], str]] = {
-    "no oci-layout": (lambda files: files.pop("oci-layout"), StorageError, "it has no oci-layout file"),
+    "no oci-layout and no index": (
+        lambda files: [files.pop(name) for name in ("oci-layout", "index.json")],
+        StorageError,
+        "it has no oci-layout file",
+    ),
+    "no oci-layout and no blobs": (
+        lambda files: [files.pop(name) for name in list(files) if name != "index.json"],
+        StorageError,
+        "it has no oci-layout file",
+    ),
     "a damaged oci-layout": (
         lambda files: files.update({"oci-layout": b"{"}),
         StorageError,

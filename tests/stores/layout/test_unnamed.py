@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 
-from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError, RepositoryNotFound, UsageError
+from mirrorsync.errors import (
+    ContentNotFound,
+    IntegrityError,
+    MirrorsyncError,
+    RepositoryNotFound,
+    StorageError,
+    UsageError,
+)
+from mirrorsync.events import Event, Noticed, Observer, ignore
+from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import THE_ONLY_ONE, Tag
 from mirrorsync.stores.layout.archive import LayoutArchive
@@ -34,12 +43,19 @@ class LayoutUnderTest:
         self.directory = directory
         self.path = directory / ("layout" if kind == "oci" else "a.tar")
 
-    def opened(self) -> LayoutStore:
+    def opened(self, observer: Observer = ignore) -> LayoutStore:
         return (
-            LayoutDirectoryStore(self.path)
+            LayoutDirectoryStore(self.path, observer=observer)
             if self.kind == "oci"
-            else LayoutStore(LayoutArchive(self.path, self.directory))
+            else LayoutStore(LayoutArchive(self.path, self.directory), observer=observer)
         )
+
+    def remove(self, name: str) -> None:
+        """Remove a file of the layout."""
+        if self.kind == "oci":
+            (self.path / name).unlink()
+        else:
+            run("tar", "--delete", "-f", self.path, name)
 
     def make(self, entries: list[Any], images: list[Image], blobs: Mapping[str, bytes] | None = None) -> None:
         write_layout(self.directory / "layout", {f"x:{number}": made for number, made in enumerate(images)})
@@ -64,9 +80,9 @@ class LayoutUnderTest:
         with tarfile.open(self.path) as tar:
             return {f"sha256:{Path(one.name).name}" for one in tar if one.isfile() and one.name.startswith("blobs/")}
 
-    def within(self, scenario: Callable[[LayoutStore], Awaitable[None]]) -> None:
+    def within(self, scenario: Callable[[LayoutStore], Awaitable[None]], observer: Observer = ignore) -> None:
         async def work() -> None:
-            store = self.opened()
+            store = self.opened(observer)
             try:
                 await scenario(store)
             finally:
@@ -137,6 +153,8 @@ ONLY: dict[str, tuple[list[Any], Image | None]] = {
     ),
     "one, and a signature without a name": ([entry(ONE, "app:1"), entry(SIGNATURE)], ONE),
     "one with a missing manifest": ([entry(THREE, "app:1")], None),
+    "an index, and its own children without names": ([entry(ONE), entry(BOTH), entry(TWO)], BOTH),
+    "an index with a tag, and its own children without names": ([entry(TWO), entry(ONE), entry(BOTH, "1")], BOTH),
     "entries that are not images": ([{**entry(ONE), "mediaType": "text/plain"}, 7, {}, {"digest": 5}], None),
 }
 
@@ -144,13 +162,62 @@ ONLY: dict[str, tuple[list[Any], Image | None]] = {
 @pytest.mark.parametrize("case", ONLY)
 def test_the_only_image_is_picked_whatever_its_name(target: LayoutUnderTest, case: str) -> None:
     entries, expected = ONLY[case]
-    target.make(entries, [ONE, TWO, SIGNATURE])
+    target.make(entries, [ONE, TWO, SIGNATURE, BOTH])
 
     async def scenario(store: LayoutStore) -> None:
         found = await store.repository("").resolve(THE_ONLY_ONE)
         assert found == (parsed(expected).descriptor if expected else None)
 
     target.within(scenario)
+
+
+def test_the_children_of_an_index_in_the_layout_are_not_images_of_their_own(target: LayoutUnderTest) -> None:
+    """oras writes an entry for each of them (skopeo#764)."""
+    nested = index([BOTH, THREE])
+    target.make([entry(ONE), entry(nested, "app:1"), entry(BOTH), entry(SIGNATURE)], [nested, SIGNATURE])
+
+    async def scenario(store: LayoutStore) -> None:
+        assert await store.unnamed() == [SIGNATURE.digest]
+        assert [name async for name in store.repositories()] == ["", "app"]
+        await store.repository("").delete(Digest(SIGNATURE.digest))
+        assert await store.unnamed() == []
+        assert [name async for name in store.repositories()] == ["app"]
+        assert await store.repository("app").resolve(Digest(ONE.digest)) == parsed(ONE).descriptor
+
+    target.within(scenario)
+
+
+def test_an_index_that_names_its_children_twice_at_every_level_is_read_at_once(target: LayoutUnderTest) -> None:
+    deep, blobs = BOTH.descriptor, {}
+    for _ in range(40):
+        raw = json.dumps({"schemaVersion": 2, "mediaType": BOTH.media_type, "manifests": [deep, deep]}).encode()
+        deep = {"mediaType": BOTH.media_type, "digest": digest(raw), "size": len(raw)}
+        blobs[digest(raw)] = raw
+    target.make([{**deep, "annotations": {REF_NAME: "app:1"}}, entry(ONE)], [BOTH], blobs)
+
+    async def scenario(store: LayoutStore) -> None:
+        assert await store.unnamed() == []
+
+    target.within(scenario)
+
+
+def test_a_layout_without_its_version_is_read_with_a_notice_and_not_written(target: LayoutUnderTest) -> None:
+    target.make([entry(ONE, "app:1")], [ONE])
+    target.remove("oci-layout")
+    notices: list[Event] = []
+
+    async def scenario(store: LayoutStore) -> None:
+        for _ in range(2):
+            assert await store.repository("app").resolve(Tag("1")) == parsed(ONE).descriptor
+        for data in ONE.all_blobs().values():
+            assert await store.repository("app").read(Descriptor.of(data, "text/plain")) == data
+        with pytest.raises(StorageError, match="cannot be written: it has no oci-layout file"):
+            store.lock()
+
+    target.within(scenario, notices.append)
+    message = "it has no oci-layout file; its index.json and blobs are read as those of version 1.0.0"
+    assert notices == [Noticed(f"{target.kind}:{target.path}", message)]
+    assert target.entries() == [entry(ONE, "app:1")]
 
 
 def test_with_several_images_a_name_is_required(target: LayoutUnderTest) -> None:
