@@ -241,6 +241,18 @@ class Unreachable(MirrorsyncError):
     default_remedy = "check the host name, the port, the network and the proxy settings"
 
 
+class HostUnknown(Unreachable):
+    """The host name cannot be resolved, and the host has not answered before in this run: a retry would not help."""
+
+    transient = False
+
+
+class ConnectionRefused(Unreachable):
+    """The host, which has not answered before in this run, accepts no connection at this port."""
+
+    transient = False
+
+
 class TlsFailed(MirrorsyncError):
     """No trusted TLS connection to the host."""
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from email.utils import formatdate
 
 import pytest
 
-from mirrorsync.errors import MirrorsyncError, RateLimited, RegistryFailure, Unreachable
+from mirrorsync.errors import (
+    ConnectionRefused,
+    HostUnknown,
+    MirrorsyncError,
+    RateLimited,
+    RegistryFailure,
+    Unreachable,
+)
 from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.ref import Tag
@@ -251,7 +259,49 @@ def test_an_unreachable_host_is_not_retried_for_each_request(time: Time) -> None
     failures = harness.run(many)
     assert all(isinstance(failure, Unreachable) for failure in failures)
     assert {str(failure) for failure in failures} >= {f"{host}/app:v7: Connection refused"}
-    assert len(harness.recorded.retries) == 4
+    assert len(harness.recorded.retries) == 1
+
+
+@pytest.mark.parametrize("engine", ["requests", "streams"])
+def test_a_refused_connection_is_retried_once_after_a_pause(time: Time, engine: str) -> None:
+    with Unruly(TinyRegistry()) as gone:
+        host = gone.host
+    harness = ClientHarness(host, time=time)
+    reader: Callable[[Descriptor], bytes] = harness.small if engine == "requests" else harness.large
+    with pytest.raises(ConnectionRefused) as caught:
+        reader(BLOB)
+    assert not caught.value.transient, "the blob would be tried three times"
+    assert len(time.waits) == len(harness.recorded.retries) == 1
+    assert 2 <= time.waits[0] < 4
+
+
+@pytest.mark.parametrize("engine", ["requests", "streams"])
+def test_an_unknown_host_name_is_not_retried(time: Time, engine: str) -> None:
+    harness = ClientHarness("registry.invalid", time=time)
+    reader: Callable[[Descriptor], bytes] = harness.small if engine == "requests" else harness.large
+    with pytest.raises(HostUnknown) as caught:
+        reader(BLOB)
+    assert not caught.value.transient
+    assert time.waits == []
+    assert harness.recorded.retries == []
+
+
+def test_a_registry_that_is_being_restarted_is_retried_like_any_transient_failure(time: Time) -> None:
+    registry = TinyRegistry()
+    registry.hold("app", IMAGE, "1")
+    with ExitStack() as stack:
+        running = stack.enter_context(Unruly(registry))
+        running.fault("headers", change={"Connection": "close"})  # no kept connection of the registry outlives it
+
+        async def restarted(repository: WritableRepository) -> None:
+            assert await repository.resolve(Tag("1")) is not None
+            stack.close()
+            with pytest.raises(Unreachable, match="refused") as caught:
+                await repository.resolve(Tag("1"))
+            assert caught.value.transient
+
+        ClientHarness(running.host, time=time).within(restarted)
+    assert len(time.waits) == 4
 
 
 def test_a_host_that_stops_answering_is_not_asked_for_a_while(

@@ -5,12 +5,21 @@ libcurl's own messages contain URLs and addresses of proxies, so they are shown 
 
 from __future__ import annotations
 
+import errno as codes
 import os
 from typing import Final
 
 import pycurl
 
-from mirrorsync.errors import MirrorsyncError, RegistryFailure, TlsFailed, Unreachable, printable
+from mirrorsync.errors import (
+    ConnectionRefused,
+    HostUnknown,
+    MirrorsyncError,
+    RegistryFailure,
+    TlsFailed,
+    Unreachable,
+    printable,
+)
 from mirrorsync.stores.registry.http.network import Network, Route
 
 PLAIN_HTTP_REMEDY: Final = (
@@ -67,7 +76,16 @@ def failed(number: int, words: str, handle: pycurl.Curl, route: Route, url: str,
     status = int(handle.getinfo(pycurl.HTTP_CONNECTCODE) or 0) if route.proxy else 0
     if route.proxy is not None and status >= 300:
         return route.proxy.refusal(status)
-    return network.named(Unreachable(_reason(number, errno, handle)), url, route)
+    kind = Unreachable if network.has_answered(url) else _kind(number, errno)
+    return network.named(kind(_reason(number, errno, handle)), url, route)
+
+
+def _kind(number: int, errno: int) -> type[Unreachable]:
+    """Return the kind of error for a host that has not answered yet: a mistyped name or port will not get better."""
+    if number in (pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_RESOLVE_PROXY):
+        return HostUnknown
+    refused = number == pycurl.E_COULDNT_CONNECT and errno == codes.ECONNREFUSED
+    return ConnectionRefused if refused else Unreachable
 
 
 def _reason(number: int, errno: int, handle: pycurl.Curl) -> str:

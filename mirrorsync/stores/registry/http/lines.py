@@ -18,7 +18,7 @@ from mirrorsync.stores.registry.http.messages import MAX_ERROR_BYTES, Outgoing
 from mirrorsync.stores.registry.http.multi import Multi
 from mirrorsync.stores.registry.http.network import Network, Route
 from mirrorsync.stores.registry.http.pace import Pace
-from mirrorsync.stores.registry.http.retry import Transient
+from mirrorsync.stores.registry.http.retry import unanswered
 
 # Two chunks: with the kernel's default size a thread is woken for every 100 KiB (a third more CPU).
 _SOCKET_BYTES: Final = 2 * CHUNK_BYTES
@@ -132,6 +132,7 @@ class Stream:
             self._wait(_CHECK_SECONDS)
         if not self.exchange.answered:
             self._raise(silent=not self.exchange.heard)
+        self._line.network.answered(self._url)
         self._line.network.connected(self._route, self.exchange.handle.curl)
 
     def chunks(self) -> Iterator[bytes]:
@@ -175,9 +176,7 @@ class Stream:
             error = network.named(Unreachable(self._stalled), self._url, self._route)
         else:
             error = failed(number, words, self.exchange.handle.curl, self._route, self._url, network)
-        if not error.transient:
-            raise error
-        raise Transient(error, silent=silent) from error
+        raise unanswered(error, silent=silent) from error
 
     def close(self) -> None:
         """End the exchange. If the answer was not read to its end, its connection is closed.

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pycurl
 
-from mirrorsync.errors import MirrorsyncError, RegistryFailure, printable
+from mirrorsync.errors import MirrorsyncError, RegistryFailure, Unreachable, printable
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.names import DOCKER_HUB
 from mirrorsync.stores.registry.http.certificates import (
@@ -78,6 +78,10 @@ def api_url(host: str, *, plain_http: bool = False) -> str:
     return f"{'http' if plain_http else 'https'}://{_API_HOSTS.get(host, host)}"
 
 
+def _origin(url: str) -> str:
+    return url[: url.find("/", 8)] if "/" in url[8:] else url
+
+
 class Network:
     """Finds the route to a URL of one registry or of a redirect; reads its certificates when they are needed.
 
@@ -95,13 +99,14 @@ class Network:
         self._proxies = proxies_of(variables)
         self._routes: dict[str, Route] = {}
         self._trusts: dict[bool, Trust] = {}
+        self._answered: set[str] = set()
         self._making = threading.Lock()
         self.connections = Connections.within(settings.max_connections)
         self.least = Least(settings.min_bytes_per_second, settings.stall_seconds)
 
     def route(self, url: str) -> Route:
         """Return how to connect to the host of `url`. Raises: TlsFailed, UsageError."""
-        host = url[: url.find("/", 8)] if "/" in url[8:] else url
+        host = _origin(url)
         known = self._routes.get(host)
         if known is None:
             with self._making:
@@ -145,6 +150,14 @@ class Network:
         longest = float(self._settings.answer_seconds)
         return min(_PATIENCE.get(method, longest), longest)
 
+    def has_answered(self, url: str) -> bool:
+        """Return whether the host of `url` has answered a request: if it refuses one later, it may be restarting."""
+        return _origin(url) in self._answered
+
+    def answered(self, url: str) -> None:
+        """Record that the host of `url` has answered."""
+        self._answered.add(_origin(url))
+
     def connected(self, route: Route, handle: pycurl.Curl) -> None:
         """Record the IP address of the registry itself. handle: after an exchange on `route`."""
         if not self._located and route.open_socket is None and route.proxy is None:
@@ -170,7 +183,7 @@ class Network:
 
         If a proxy, storage or token service fails, the registry's own name would mislead.
         """
-        if route.proxy is not None and failure.transient:
+        if route.proxy is not None and isinstance(failure, Unreachable):
             return failure.with_(message=f"through the proxy {printable(route.proxy.host)}: {failure.message}")
         if not same_origin(url, self.home):
             return failure.with_(message=f"{printable(urlsplit(url).netloc)}: {failure.message}")

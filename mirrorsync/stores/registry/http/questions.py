@@ -21,7 +21,7 @@ from mirrorsync.stores.registry.http.messages import MAX_ERROR_BYTES, Answer, Ou
 from mirrorsync.stores.registry.http.multi import Multi
 from mirrorsync.stores.registry.http.network import QUESTION_SECONDS, Network, Route
 from mirrorsync.stores.registry.http.pace import Pace
-from mirrorsync.stores.registry.http.retry import Transient
+from mirrorsync.stores.registry.http.retry import unanswered
 
 # How many requests are in flight at a time on an HTTP/2 connection: up to this number libcurl opens no second one, and
 # servers accept it (nginx 128, Go 250).
@@ -54,7 +54,7 @@ class Questions:
     async def send(self, outgoing: Outgoing) -> Answer:
         """Send a request once and return the answer with any status; redirects are not followed.
 
-        Raises: Transient if no complete answer was received, TlsFailed.
+        Raises: Transient if no complete answer was received, TlsFailed, HostUnknown.
         """
         url = outgoing.request.url
         route = self._network.route(url)
@@ -72,9 +72,8 @@ class Questions:
             raise question.ended_by.with_()
         if number and not question.cut:
             failure = self._failure(number, words, question)
-            if not failure.transient:
-                raise failure
-            raise Transient(failure, silent=not question.exchange.heard) from failure
+            raise unanswered(failure, silent=not question.exchange.heard) from failure
+        self._network.answered(url)
         self._network.connected(route, question.exchange.handle.curl)
         answer = question.answer()
         free.append(question.exchange.handle)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mirrorsync.environment import Clock
-from mirrorsync.errors import MirrorsyncError, RateLimited, RegistryUnavailable
+from mirrorsync.errors import ConnectionRefused, MirrorsyncError, RateLimited, RegistryUnavailable
 from mirrorsync.events import Observer, Retrying
 from mirrorsync.stores.registry.http.messages import Answer
 
@@ -25,6 +25,9 @@ BACKOFF_SECONDS: Final = 0.5  # the first wait is between 0 and this; it doubles
 LONGEST_BACKOFF_SECONDS: Final = 30.0
 LONGEST_RETRY_AFTER_SECONDS: Final = 120.0  # if a host asks for more, the run goes on without it
 RETRY_BUDGET_SECONDS: Final = 900.0  # of failing requests, for each host and run
+# A registry that is just being restarted refuses connections; one that is down or mistyped does so too, so once only.
+REFUSED_ATTEMPTS: Final = 2
+RESTART_SECONDS: Final = 2.0
 DOWN_SECONDS: Final = 30.0  # how long a host that was unreachable is not asked again
 
 # 408 and 429 by their definition; 499 and 522 are answers of proxies in front of registries to a broken connection (the
@@ -35,17 +38,32 @@ RETRIED_STATUSES: Final = frozenset({408, 429, 499, 500, 502, 503, 504, 522})
 class Transient(Exception):
     """An error that is worth a retry; `failure` is raised if the retries fail too.
 
-    retry_after: seconds that the server asked for, or None. silent: the host did not answer at all.
+    retry_after: seconds that the server asked for, or None. silent: the host did not answer at all. attempts: how often
+    at most a request that fails like this is sent, None = as often as any.
     """
 
     def __init__(
-        self, failure: MirrorsyncError, *, status: int = 0, retry_after: float | None = None, silent: bool = False
+        self,
+        failure: MirrorsyncError,
+        *,
+        status: int = 0,
+        retry_after: float | None = None,
+        silent: bool = False,
+        attempts: int | None = None,
     ) -> None:
         super().__init__(failure.message)
         self.failure = failure
         self.status = status
         self.retry_after = retry_after
         self.silent = silent
+        self.attempts = attempts
+
+
+def unanswered(failure: MirrorsyncError, *, silent: bool) -> Transient | MirrorsyncError:
+    """Return the exception for a request without a complete answer: a Transient if a retry may help."""
+    if isinstance(failure, ConnectionRefused):
+        return Transient(failure, silent=silent, retry_after=RESTART_SECONDS, attempts=REFUSED_ATTEMPTS)
+    return Transient(failure, silent=silent) if failure.transient else failure
 
 
 def retry_after(answer: Answer, now: float) -> float | None:
@@ -246,11 +264,16 @@ class Persistence:
 
         return {
             "retry": tenacity.retry_if_exception_type(Transient),
-            "stop": tenacity.stop_after_attempt(self._attempts),
+            "stop": self._is_last,
             "wait": _wait,
             "before_sleep": lambda state: self._announce(what, state),
             "reraise": True,
         }
+
+    def _is_last(self, state: tenacity.RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        most = error.attempts if isinstance(error, Transient) and error.attempts else self._attempts
+        return state.attempt_number >= min(self._attempts, most)
 
     def _announce(self, what: str, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

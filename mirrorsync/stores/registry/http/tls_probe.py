@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mirrorsync.errors import TlsFailed
+from mirrorsync.errors import TlsFailed, Unreachable
 from mirrorsync.stores.registry.http.messages import Answer, Outgoing, Request
 from mirrorsync.stores.registry.http.questions import Questions
 from mirrorsync.stores.registry.http.retry import Transient
@@ -29,5 +29,5 @@ async def answers_without_tls(plain: Questions, url: str) -> bool:
 async def _answer(questions: Questions, url: str) -> Answer | None:
     try:
         return await questions.send(Outgoing(Request("GET", f"{url}/v2/")))
-    except (Transient, TlsFailed):
+    except (Transient, TlsFailed, Unreachable):
         return None
