@@ -402,14 +402,37 @@ def test_a_wrong_password_is_not_sent_for_every_tag(
     assert len(auth_service.token_requests) == 1
 
 
-def test_with_basic_authentication_a_wrong_password_is_sent_once_for_each_request(
-    server: Unruly, harness: ClientHarness, tiny: TinyRegistry
+@pytest.mark.parametrize("kind", ["tokens", "basic"])
+def test_a_wrong_password_is_sent_once_for_22_images_at_a_time(
+    server: Unruly, harness: ClientHarness, tiny: TinyRegistry, auth_service: AuthService, kind: str
 ) -> None:
     harness.settings = WRONG
-    tiny.guard = basic_guard('Basic realm="x"')
-    with pytest.raises(Unauthorized):
-        harness.resolve("1")
-    assert len(server.seen.of("HEAD")) == 1
+    if kind == "basic":
+        tiny.guard = basic_guard('Basic realm="x"')
+
+    async def many(store: Store) -> list[object]:
+        asked = [store.repository(f"app{number}").resolve(Tag("1")) for number in range(22)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    failures = harness.run(many)
+    assert len(failures) == 22
+    assert all(isinstance(failure, Unauthorized) for failure in failures)
+    assert len([asked for asked in server.seen.requests if asked.authorization]) == 1
+    assert len(server.seen.requests) == 2, "the API for its challenge, and the login"
+
+
+def test_an_accepted_login_is_used_for_other_repositories_after_one_was_denied(
+    server: Unruly, harness: ClientHarness, auth_service: AuthService
+) -> None:
+    server.fault("answer", "GET", "app1%3Apull", status=401)
+
+    async def several(store: Store) -> None:
+        assert await store.repository("app").resolve(Tag("1")) is not None
+        with pytest.raises(Unauthorized):
+            await store.repository("app1").resolve(Tag("1"))
+        assert await store.repository("other").resolve(Tag("1")) is not None
+
+    harness.run(several)
 
 
 def test_missing_rights_are_reported_without_the_remedy_to_check_the_password(

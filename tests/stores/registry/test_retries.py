@@ -286,6 +286,25 @@ def test_an_unknown_host_name_is_not_retried(time: Time, engine: str) -> None:
     assert harness.recorded.retries == []
 
 
+def test_an_unusable_host_is_not_asked_again_in_the_run(time: Time) -> None:
+    with Unruly(TinyRegistry()) as gone:
+        host = gone.host
+    for name, kind in ((host, ConnectionRefused), ("registry.invalid", HostUnknown)):
+        harness = ClientHarness(name, time=time)
+
+        async def later(store: Store, kind: type[Unreachable] = kind) -> None:
+            messages = set()
+            for number in range(5):
+                with pytest.raises(kind) as caught:
+                    await store.repository(f"app{number}").resolve(Tag("1"))
+                messages.add(caught.value.message)
+                time.pass_by(3600)
+            assert len(messages) == 1
+
+        harness.run(later)
+        assert len(harness.recorded.retries) == (kind is ConnectionRefused)
+
+
 def test_a_registry_that_is_being_restarted_is_retried_like_any_transient_failure(time: Time) -> None:
     registry = TinyRegistry()
     registry.hold("app", IMAGE, "1")

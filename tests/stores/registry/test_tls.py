@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -183,6 +183,31 @@ def test_a_server_without_tls_is_distinguished_from_an_unreachable_one(read: Rea
             read(harness)
         assert "plain_http: true" in caught.value.remedy
         assert harness.recorded.retries == []
+
+
+def test_a_host_without_a_trusted_certificate_is_not_asked_again_in_the_run(papers: Papers) -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(serving(papers.expired.server()))
+
+        async def several(repository: WritableRepository) -> None:
+            for number in range(5):
+                with pytest.raises(TlsFailed, match="not trusted"):
+                    await repository.resolve(Tag(str(number)))
+                stack.close()  # a later connection would be refused
+
+        ClientHarness(server.host, trusting(papers), time=Time()).within(several)
+
+
+def test_a_storage_without_a_trusted_certificate_does_not_end_the_requests_to_its_registry(papers: Papers) -> None:
+    with serving(papers.good.server()) as server, serving(papers.expired.server()) as storage:
+        server.fault("answer", "GET", "/blobs/", hits=[1], status=307, headers={"Location": f"{storage.url}/blob"})
+
+        async def several(repository: WritableRepository) -> None:
+            with pytest.raises(TlsFailed):
+                await repository.read(BLOB)
+            assert await repository.read(BLOB) == DATA
+
+        ClientHarness(server.host, trusting(papers), time=Time()).within(several)
 
 
 @read_both

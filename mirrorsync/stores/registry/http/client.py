@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 from mirrorsync.environment import Environment
-from mirrorsync.errors import MirrorsyncError, RegistryFailure, TokenRanOut, printable
+from mirrorsync.errors import (
+    ConnectionRefused,
+    HostUnknown,
+    MirrorsyncError,
+    RegistryFailure,
+    TlsFailed,
+    TokenRanOut,
+    printable,
+)
 from mirrorsync.events import Noticed
 from mirrorsync.hosts import HostSettings, LoginTrouble
 from mirrorsync.stores.registry.http.answers import checked
@@ -125,14 +133,23 @@ class Client:
             if isinstance(move, Authorize):
                 result = await self._authorizer.header(move)
             else:
-                result = plain(await self._questions.send(move), move.request)
+                result = await self._send(move)
             try:
                 move = conversation.send(result)
             except StopIteration as end:
                 return self._checked(cast("Answer", end.value), request, doing)
 
     async def _send(self, outgoing: Outgoing) -> Answer:
-        return plain(await self._questions.send(outgoing), outgoing.request)
+        """Send one request. A failure that concerns the host as a whole ends the requests to it for this run."""
+        try:
+            return plain(await self._questions.send(outgoing), outgoing.request)
+        except (TlsFailed, HostUnknown) as error:
+            if same_origin(outgoing.request.url, self.url):  # and not a storage that it redirects to
+                raise self._persistence.end(error) from error.__cause__
+            raise
+        except Transient as error:
+            error.final = isinstance(error.failure, ConnectionRefused) and same_origin(outgoing.request.url, self.url)
+            raise
 
     async def persist(self, doing: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return what `attempt` returns, retrying if it raises Transient. For requests that belong together."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
@@ -73,6 +74,10 @@ class OriginAuthorizer:
         self._asked_api = False  # whether `/v2/` was asked: without a challenge then, no login is needed
         self._guarded = False  # whether the API itself (`/v2/`) requires a login
         self._accepted: set[Credentials] = set()
+        # Logins that were rejected are not sent again: accounts are locked for repeated failures. Until the first
+        # request with a login is answered, no second one is sent.
+        self._rejected: dict[Credentials, MirrorsyncError] = {}
+        self._proving: defaultdict[Credentials, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._checks: dict[Credentials, asyncio.Task[None]] = {}
         self._tokens: dict[Scopes, Token] = {}
         self._own_scopes: dict[Scopes, Scopes] = {}  # the registry's own names for some scopes
@@ -176,14 +181,18 @@ class OriginAuthorizer:
         return self._found[repository]
 
     async def _same(self, wanted: Authorize, credentials: Credentials | None, header: str) -> str:
-        """Return a header that is the same for every request. After a 401, find out once what was rejected.
+        """Return a header that is the same for every request.
 
-        If the API itself requires a login, it shows whether the password is wrong or the repository is denied; a wrong
-        password is then not sent again. Raises: Unauthorized.
+        If the API itself requires a login, it shows whether the password is wrong or the repository is denied: a
+        password is checked there first, so that a wrong one is sent once and not for every image; a registry token,
+        which may be valid for one repository only, after a 401. Raises: Unauthorized.
         """
         if credentials is None or not header or not self._guarded or wanted.scopes == scoping.NOTHING:
             return header
-        if wanted.rejected == header and credentials not in self._checks:
+        check = self._checks.get(credentials)
+        failed = check is not None and check.done() and isinstance(check.exception(), MirrorsyncError)
+        unchecked = check is None or (failed and credentials not in self._rejected)
+        if unchecked and (wanted.rejected == header or not credentials.registry_token):
             self._checks[credentials] = asyncio.create_task(self._check(credentials, header))
         check = self._checks.get(credentials)
         if check is not None and credentials not in self._accepted:
@@ -193,7 +202,8 @@ class OriginAuthorizer:
     async def _check(self, credentials: Credentials, header: str) -> None:
         answer = await self._api_answer(header)
         if answer.status == 401:
-            raise Unauthorized(failure(answer, "logging in").message)
+            self._rejected[credentials] = Unauthorized(failure(answer, "logging in").message)
+            raise self._rejected[credentials].with_()
         if answer.ok:
             self._accepted.add(credentials)
 
@@ -248,20 +258,33 @@ class OriginAuthorizer:
         self._own_scopes[wanted.scopes] = asked
         return token
 
-    def _asked(
-        self, challenge: Challenge, scopes: Scopes, credentials: Credentials | None, *, again: bool
-    ) -> Coroutine[Any, Any, Token]:
-        attempt = lambda: self._ask(challenge, scopes, credentials, again=again)  # noqa: E731 - the retried request
-        return self._persistence.ask("asking for a token", attempt)
-
-    async def _ask(self, challenge: Challenge, scopes: Scopes, found: Credentials | None, *, again: bool) -> Token:
+    async def _asked(self, challenge: Challenge, scopes: Scopes, found: Credentials | None, *, again: bool) -> Token:
         realm = resolved(f"{self._url}/v2/", challenge.get("realm"), self._url)
         credentials = self._for_realm(found, realm)
+
+        def ask() -> Coroutine[Any, Any, Token]:
+            attempt = lambda: self._ask(realm, challenge, scopes, credentials, again=again)  # noqa: E731 - retried
+            return self._persistence.ask("asking for a token", attempt)
+
+        if credentials is not None and credentials not in self._accepted:
+            async with self._proving[credentials]:
+                if credentials in self._rejected:
+                    raise self._rejected[credentials].with_()
+                if credentials not in self._accepted:
+                    return await ask()
+        return await ask()
+
+    async def _ask(
+        self, realm: str, challenge: Challenge, scopes: Scopes, credentials: Credentials | None, *, again: bool
+    ) -> Token:
         started = self._clock.monotonic()
         answer = await self._answered(realm, challenge, scopes, credentials)
         checked(answer, "getting a token", self._clock.now(), known=_FINAL)
         if answer.status in (401, 403):
-            raise _not_given(answer, credentials)
+            refused = _not_given(answer, credentials)
+            if answer.status == 401 and credentials is not None and credentials not in self._accepted:
+                self._rejected[credentials] = refused
+            raise refused
         if 300 <= answer.status < 400:
             raise RegistryFailure("the token service redirects; redirects are not followed for tokens")
         if not answer.ok:

@@ -7,6 +7,7 @@ full jitter, Retry-After in both forms and never shortened, nothing sent to a ho
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -40,7 +41,10 @@ class Transient(Exception):
 
     retry_after: seconds that the server asked for, or None. silent: the host did not answer at all. attempts: how often
     at most a request that fails like this is sent, None = as often as any.
+    final: if the retries fail too, the host is not asked again in this run.
     """
+
+    final = False
 
     def __init__(
         self,
@@ -233,6 +237,11 @@ class Persistence:
             self._gate.pause(judged.retry_after)
         return judged.failure if judged.failure.transient else RegistryUnavailable(judged.failure.message)
 
+    def end(self, error: MirrorsyncError) -> MirrorsyncError:
+        """Fail all later requests to the host with `error`, which concerns the host as a whole; return a copy of it."""
+        self._gate.close(error, math.inf)
+        return error.with_()
+
     async def _once(self, attempt: Callable[[], Awaitable[T]]) -> T:
         while delay := self._gate.delay():
             await self._clock.asleep(delay)
@@ -254,6 +263,8 @@ class Persistence:
         raise failure.with_()
 
     def _given_up(self, error: Transient) -> MirrorsyncError:
+        if error.final:
+            return self.end(error.failure)
         if error.silent:
             self._gate.close(error.failure, DOWN_SECONDS)
             return error.failure.with_()
