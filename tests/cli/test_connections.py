@@ -15,9 +15,54 @@ def test_a_refused_connection_is_reported(mirrorsync: Mirrorsync, registry: Dock
     port = free_port()
     mirror_all(mirrorsync, f"127.0.0.1:{port}", "some", "1", "2")
     done = mirrorsync("plan", code=1)
-    assert f"source 127.0.0.1:{port}/some/app:1: " in done.err
-    assert "refused" in done.err.lower()
-    assert "check the host name" in done.err
+    assert f"failed: source 127.0.0.1:{port}/some/app: Connection refused (2 images)\n" in done.err
+    assert done.err.count("check the host name") == 1
+    mirror_all(mirrorsync, f"127.0.0.1:{port}", "some", "1")
+    one = mirrorsync("plan", code=1)
+    assert f"failed: source 127.0.0.1:{port}/some/app:1: Connection refused\n" in one.err
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply", "verify", "images"])
+def test_a_wrong_password_costs_one_login_and_one_message_for_22_images(
+    mirrorsync: Mirrorsync, token_registry: Locked, verb: str
+) -> None:
+    host, tokens = token_registry.host, token_registry.tokens
+    assert tokens is not None
+    tokens.asked.clear()
+    mirrorsync.spec(
+        {
+            "registries": plain(host, username=token_registry.username, password="wrong"),
+            "destinations": {"disk": "oci:disk"},
+            "mirrors": [f"{host}/team{number % 11}/app:{number}" for number in range(22)],
+        }
+    )
+    done = mirrorsync(verb, code=1)
+    assert len(tokens.asked) == 1
+    assert [line for line in done.err.splitlines() if line.startswith("failed: ")] == [
+        f"failed: source {host}: getting a token: the registry answered 401: incorrect username or password (22 images)"
+    ]
+    assert done.err.count("check username and password") == 1
+    document = mirrorsync(verb, "--json", code=1).json()
+    assert len(document["failures"]) == 22
+
+
+def test_two_hosts_that_are_down_are_two_messages(mirrorsync: Mirrorsync) -> None:
+    hosts = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    mirrorsync.spec(
+        {
+            "registries": plain(*hosts),
+            "destinations": {"disk": "oci:disk"},
+            "mirrors": [
+                *(f"{hosts[number % 2]}/app{number % 2}:{number}" for number in range(6)),
+                {"from": f"{hosts[0]}/other", "tags": {"all": True}},
+            ],
+        }
+    )
+    done = mirrorsync("plan", code=1)
+    assert [line for line in done.err.splitlines() if line.startswith("failed: ")] == [
+        f"failed: source {hosts[0]}: Connection refused (3 images, 1 tag list)",
+        f"failed: source {hosts[1]}/app1: Connection refused (3 images)",
+    ]
 
 
 def test_a_wrong_or_missing_password_is_reported_with_where_to_set_it(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Final
 
@@ -10,7 +10,8 @@ from rich.filesize import decimal
 
 from mirrorsync.cli.output.stdio import LINE_LIMIT
 from mirrorsync.cli.output.tables import Table
-from mirrorsync.errors import printable
+from mirrorsync.errors import RateLimited, RegistryUnavailable, TlsFailed, Unauthorized, Unreachable, printable
+from mirrorsync.oci.reference import Where
 from mirrorsync.plan.model import BlobFate, Change, Failure, Plan, State, Totals
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync.run.report import Report
@@ -23,6 +24,8 @@ _STYLES: Final = {
     State.KEPT: "cyan",
     State.REFUSED: "bold red",
 }
+# Kinds of errors whose cause is a host as a whole, or the login there.
+_OF_HOSTS: Final = (Unauthorized, TlsFailed, Unreachable, RateLimited, RegistryUnavailable)
 _BLOBS: Final[Mapping[BlobFate, str]] = {"copy": "copy", "mount": "mount", "present": "have"}
 
 
@@ -87,15 +90,42 @@ def _totals(totals: Totals) -> str:
 
 
 def failure_lines(failures: Iterable[Failure]) -> list[str]:
-    """Return two lines for each failure: what failed where, and the remedy."""
-    lines = []
+    """Return two lines for each failure: what failed where, and the remedy. Those of one cause at a host share them."""
+    causes: dict[object, list[Failure]] = {}
     for failure in failures:
-        # The error mostly names the failed target anyway.
-        subject = "" if failure.error.where == failure.subject else f"{failure.subject}: "
-        lines.append(f"failed: {subject}{failure.error}")
-        if failure.error.remedy:
-            lines.append(f"  {failure.error.remedy}")
+        causes.setdefault(_cause(failure), []).append(failure)
+    lines = []
+    for alike in causes.values():
+        lines.append(f"failed: {_one(alike[0]) if len(alike) == 1 else _together(alike)}")
+        if alike[0].error.remedy:
+            lines.append(f"  {alike[0].error.remedy}")
     return [printable(line, LINE_LIMIT) for line in lines]
+
+
+def _cause(failure: Failure) -> object:
+    """Return a key that failures share if a host is their cause; others are one cause each: their names are needed."""
+    error = failure.error
+    if not isinstance(error, _OF_HOSTS) or error.store is None:
+        return id(failure)
+    return type(error), error.side, error.store, error.message, error.remedy
+
+
+def _one(failure: Failure) -> str:
+    # The error mostly names the failed target anyway.
+    subject = "" if failure.error.where == failure.subject else f"{failure.subject}: "
+    return f"{subject}{failure.error}"
+
+
+def _together(failures: Sequence[Failure]) -> str:
+    """Return one line for failures of one cause: their repository or host, and how many images it costs."""
+    error = failures[0].error
+    repositories = {failure.error.repository for failure in failures}
+    place = Where(error.store, error.repository if len(repositories) == 1 else None)
+    images = {failure.subject for failure in failures if failure.error.reference is not None}
+    lists = {failure.subject for failure in failures} - images
+    costs = [count(len(images), "image")] * bool(images) + [count(len(lists), "tag list")] * bool(lists)
+    side = f"{error.side} " if error.side else ""
+    return f"{side}{place}: {error.message} ({', '.join(costs)})"
 
 
 def report_summary(report: Report) -> str:
