@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mirrorsync.app.outputs import write_output
 from mirrorsync.app.reading import absolute, read_file
-from mirrorsync.errors import StorageError, UsageError
+from mirrorsync.errors import UsageError
 from mirrorsync.spec.load import load
 from mirrorsync.spec.model import Spec
 
@@ -32,18 +33,10 @@ def load_spec(path: str | os.PathLike[str], variables: Mapping[str, str] | None 
 
 
 def save_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
-    """Write a plan as JSON (schemas/plan.schema.json), completely or not at all. Raises: StorageError."""
+    """Write a plan as JSON (schemas/plan.schema.json); path: as for `write_output`. Raises: StorageError."""
     from mirrorsync.documents.plan import plan_text  # imported here: only saved plans need it
 
-    file = Path(path)
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with partial.open("w", encoding="utf-8") as output:
-            output.writelines(plan_text(plan))
-        partial.rename(file)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StorageError(f"{file} cannot be written: {error.strerror}") from error
+    write_output(path, plan_text(plan))
 
 
 def load_plan(path: str | os.PathLike[str]) -> Plan:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
 
 from mirrorsync.app.copying import Copy, read_copy
+from mirrorsync.app.outputs import write_output
 from mirrorsync.app.reading import read_platform
 from mirrorsync.app.runs import run_copy
 from mirrorsync.cli.options.access import (
@@ -32,7 +32,7 @@ from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.documents.report import report_document
 from mirrorsync.environment import Environment
-from mirrorsync.errors import ExitCode, NotFound, StorageError, UsageError, printable
+from mirrorsync.errors import ExitCode, NotFound, UsageError, printable
 from mirrorsync.plan.model import Failure, Plan
 from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.run.report import exit_code as code_of
@@ -51,7 +51,9 @@ from mirrorsync.sync.run.report import exit_code as code_of
 @click.option("-a", "--all", "everything", is_flag=True, help="Copy all platforms, which is the default.")
 @click.option("--referrers", is_flag=True, help="Also copy its signatures, SBOMs and attestations.")
 @click.option("--additional-tag", multiple=True, metavar="TAG", help="Also set this tag (or NAME:TAG). Repeatable.")
-@click.option("--digestfile", type=click.Path(dir_okay=False), metavar="FILE", help="Write the digest to FILE.")
+@click.option(
+    "--digestfile", type=click.Path(dir_okay=False), metavar="FILE", help="Write the digest to FILE (`-`: stdout)."
+)
 @click.option(
     "--preserve-digests/--no-preserve-digests",
     "preserve",
@@ -110,7 +112,7 @@ def command(
     for line in failure_lines(done.failures):
         write_stderr(line)
     if digestfile is not None and done.report is not None and code == ExitCode.DONE:
-        _write_digest(digestfile, done.plan)
+        write_output(digestfile, [str(done.plan.changes[0].digest)])
     return code
 
 
@@ -171,10 +173,3 @@ def _check_preserving(wanted: Copy, preserve: bool | None) -> None:
                 f"{printable(str(end))} does not keep manifests, and so not their digests",
                 remedy="leave out --preserve-digests",
             )
-
-
-def _write_digest(name: str, plan: Plan) -> None:
-    try:
-        Path(name).write_text(str(plan.changes[0].digest), "utf-8")
-    except OSError as error:
-        raise StorageError(f"{printable(name)} cannot be written: {error.strerror}") from error

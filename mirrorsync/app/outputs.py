@@ -1,0 +1,64 @@
+"""Write output files. Only a regular file is replaced: a rename over /dev/null makes a file of the device."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from mirrorsync.errors import StorageError, printable
+
+STANDARD_OUTPUT: Final = "-"
+_STDOUT_FD: Final = 1
+
+
+def is_standard_output(path: str | os.PathLike[str]) -> bool:
+    """Return whether `path` is standard output: `-`, or a name of it such as /dev/stdout."""
+    if os.fspath(path) == STANDARD_OUTPUT:
+        return True
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(_STDOUT_FD))  # noqa: PTH116 - beside fstat
+    except OSError:
+        return False
+
+
+def write_output(path: str | os.PathLike[str], text: Iterable[str]) -> None:
+    """Write text to a file, completely or not at all; to a device, a pipe or `-` (standard output), as it comes.
+
+    The target of a symbolic link is replaced, and the link is kept. Raises: StorageError.
+    """
+    try:
+        if is_standard_output(path):
+            _write_through(_STDOUT_FD, text)
+        elif _is_special(path):
+            _write_through(path, text)
+        else:
+            _replace(Path(os.path.realpath(path)), text)
+    except OSError as error:
+        raise StorageError(f"{printable(os.fspath(path))} cannot be written: {error.strerror}") from error
+
+
+def _is_special(path: str | os.PathLike[str]) -> bool:
+    """Return whether there is something other than a regular file."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - follows links, as Path.stat does
+    except FileNotFoundError:
+        return False
+
+
+def _write_through(target: int | str | os.PathLike[str], text: Iterable[str]) -> None:
+    with open(target, "w", encoding="utf-8", closefd=target != _STDOUT_FD) as output:
+        output.writelines(text)
+
+
+def _replace(file: Path, text: Iterable[str]) -> None:
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with partial.open("w", encoding="utf-8") as output:
+            output.writelines(text)
+        partial.rename(file)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
