@@ -38,6 +38,37 @@ class Step(Protocol):
         """The repositories that are changed; at most one of each store."""
 
 
+class _AtTarget:
+    """What steps have in common that write to one repository, and read nothing unless they say so."""
+
+    __slots__ = ()
+
+    target: Location
+
+    @property
+    def reads(self) -> tuple[Location, ...]:
+        """Nothing."""
+        return ()
+
+    @property
+    def writes(self) -> tuple[Location, ...]:
+        """The target."""
+        return (self.target,)
+
+
+class _FromSource(_AtTarget):
+    """What steps have in common that write to one repository what they read in another."""
+
+    __slots__ = ()
+
+    source: Location
+
+    @property
+    def reads(self) -> tuple[Location, ...]:
+        """The source."""
+        return (self.source,)
+
+
 @dataclass(frozen=True, slots=True)
 class CopyBlob:
     """Read a blob once from `source` and write it to `targets`, one repository for each destination store."""
@@ -71,7 +102,7 @@ class CopyBlob:
 
 
 @dataclass(frozen=True, slots=True)
-class MountBlob:
+class MountBlob(_AtTarget):
     """Let a destination repository share a blob that another repository of the same store has or will have.
 
     origin: the other repository's name. source: where to read the blob if the registry does not mount it.
@@ -96,14 +127,9 @@ class MountBlob:
         """The source, and the other repository of the destination."""
         return (self.source, Location(self.target.store, self.origin))
 
-    @property
-    def writes(self) -> tuple[Location, ...]:
-        """The target."""
-        return (self.target,)
-
 
 @dataclass(frozen=True, slots=True)
-class PutManifest:
+class PutManifest(_FromSource):
     """Put a manifest to `target` by its digest, after all its children and blobs."""
 
     fails_with_needs: ClassVar[bool] = True
@@ -119,19 +145,9 @@ class PutManifest:
         """`put:DIGEST@REPOSITORY`."""
         return f"put:{self.manifest.digest}@{self.target}"
 
-    @property
-    def reads(self) -> tuple[Location, ...]:
-        """The source."""
-        return (self.source,)
-
-    @property
-    def writes(self) -> tuple[Location, ...]:
-        """The target."""
-        return (self.target,)
-
 
 @dataclass(frozen=True, slots=True)
-class SetTag:
+class SetTag(_FromSource):
     """Put a root manifest to `target` under `tag`. before: the image that the tag must still name, None for no tag."""
 
     fails_with_needs: ClassVar[bool] = True
@@ -149,19 +165,9 @@ class SetTag:
         """`tag:REPOSITORY:TAG`."""
         return f"tag:{self.target}:{self.tag}"
 
-    @property
-    def reads(self) -> tuple[Location, ...]:
-        """The source."""
-        return (self.source,)
-
-    @property
-    def writes(self) -> tuple[Location, ...]:
-        """The target."""
-        return (self.target,)
-
 
 @dataclass(frozen=True, slots=True)
-class DeleteTag:
+class DeleteTag(_AtTarget):
     """Delete one tag only. before: the image that it must still name.
 
     At a registry that deletes only by digest this deletes the manifest, and only if no other tag or index uses it.
@@ -180,19 +186,9 @@ class DeleteTag:
         """`delete:REPOSITORY:TAG`."""
         return f"delete:{self.target}:{self.tag}"
 
-    @property
-    def reads(self) -> tuple[Location, ...]:
-        """Nothing."""
-        return ()
-
-    @property
-    def writes(self) -> tuple[Location, ...]:
-        """The target."""
-        return (self.target,)
-
 
 @dataclass(frozen=True, slots=True)
-class DeleteManifest:
+class DeleteManifest(_AtTarget):
     """Delete a manifest by its digest. tags: deleted with it; if another tag or an index uses it, it is kept."""
 
     fails_with_needs: ClassVar[bool] = True
@@ -207,16 +203,6 @@ class DeleteManifest:
     def id(self) -> str:
         """`delete:REPOSITORY@DIGEST`."""
         return f"delete:{self.target}@{self.manifest.digest}"
-
-    @property
-    def reads(self) -> tuple[Location, ...]:
-        """Nothing."""
-        return ()
-
-    @property
-    def writes(self) -> tuple[Location, ...]:
-        """The target."""
-        return (self.target,)
 
 
 def end_of(target: Location, tag: Tag | None, digest: Digest) -> str:
