@@ -42,7 +42,9 @@ class LoginLog:
         kind, _, encoded = asked.authorization.partition(" ")
         if kind != "Basic":
             return refusal(401, "UNAUTHORIZED", headers={"WWW-Authenticate": 'Basic realm="x"'})
-        self.logins[asked.path.partition("/v2/")[2].partition("/manifests/")[0]] = base64.b64decode(encoded).decode()
+        repository = asked.path.partition("/v2/")[2].partition("/manifests/")[0]
+        if repository:  # a login is first tried at /v2/, which is no repository
+            self.logins[repository] = base64.b64decode(encoded).decode()
         return None
 
 

@@ -174,6 +174,8 @@ def test_a_given_remedy_replaces_the_default_of_the_kind() -> None:
         (errors.Unauthorized, 1),
         (errors.Denied, 1),
         (errors.Unreachable, 1),
+        (errors.HostUnknown, 1),
+        (errors.ConnectionRefused, 1),
         (errors.TlsFailed, 1),
         (errors.RateLimited, 1),
         (errors.RegistryFailure, 1),
