@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -98,12 +99,12 @@ def test_a_program_can_set_a_deadline(tmp_path: Path) -> None:
 def test_a_deadline_is_in_the_report(tmp_path: Path) -> None:
     passed = []
 
-    def later(seconds: float, call: object) -> object:
+    def later(seconds: float, call: Callable[[], None]) -> Callable[[], object]:
         loop = asyncio.get_running_loop()
-        passed.append((seconds, lambda: loop.call_soon_threadsafe(call)))  # type: ignore[arg-type]
+        passed.append((seconds, lambda: loop.call_soon_threadsafe(call)))
         return lambda: None
 
-    stop = mirrorsync.Stop(7200, later)  # type: ignore[arg-type]
+    stop = mirrorsync.Stop(7200, later)
     with Unruly(holding()) as server:
         key = digest(next(data for data in LARGE.blobs.values() if len(data) == 3_000_000))
         server.fault("wait", "GET", f"/blobs/{key}", arrived=lambda: passed[0][1]() or None)
