@@ -113,3 +113,11 @@ def test_verify_reports_missing_images_and_changes_nothing(
     mirrorsync("apply", code=0)
     Registry(registry.host).push(f"{unique}/app", multi_platform("app", "newer"), "1")
     assert mirrorsync("verify", code=1).out.startswith("moved ")
+
+
+def test_nothing_is_said_of_images_if_the_source_cannot_be_asked(mirrorsync: Mirrorsync) -> None:
+    hosts = {"127.0.0.1:1": {"plain_http": True}}
+    mirrorsync.spec({"registries": hosts, "destinations": {"disk": "oci:disk"}, "mirrors": ["127.0.0.1:1/app:1"]})
+    done = mirrorsync("verify", code=1)
+    assert "complete" not in done.out
+    assert "failed: source 127.0.0.1:1/app:1" in done.err

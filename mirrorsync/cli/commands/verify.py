@@ -38,7 +38,8 @@ def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
         + [f"{len(missing)} missing or different"] * bool(missing)
         + [f"{kept} kept by a policy and not checked"] * bool(kept)
     )
-    quiet = console.level < 0 and not missing
+    # With nothing checked there is nothing to sum up: the failures say why.
+    quiet = (console.level < 0 and not missing) or (found.failures and not found.changes)
     shown = [change for change in found.changes if change.state != State.UNCHANGED]
     console.result(lambda: plan_document(found), changes_table(shown), "" if quiet else summary)
     for line in failure_lines(found.failures):
