@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Phase = Literal["resolve", "observe", "apply"]
+Phase = Literal["list", "resolve", "observe", "manifests", "apply"]
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseStarted:
-    """A phase of the run begins; total: its number of items (tags, images, steps)."""
+    """A phase of the run begins; total: its number of items (repositories, tags, images, steps)."""
 
     phase: Phase
     total: int
@@ -30,18 +30,26 @@ class PhaseAdvanced:
 
 @dataclass(frozen=True, slots=True)
 class TransferPlanned:
-    """All bytes that the run will read from sources, reported before the first is read."""
+    """All that the run will copy, reported before the first byte is read.
+
+    size: bytes to read from sources. images: number of images to complete, at all destinations together.
+    """
 
     size: int
+    images: int
 
 
 @dataclass(frozen=True, slots=True)
 class BlobStarted:
-    """The transfer of a blob begins; size in bytes."""
+    """The transfer of a blob begins.
+
+    size: in bytes. source: the repository it is read from. image: one of the images that need it, "" if unknown.
+    """
 
     digest: str
     size: int
     source: str
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,11 @@ class Change:
         assert content is not None  # noqa: S101 - there is no change from nothing to nothing
         return content.digest
 
+    @property
+    def short(self) -> str:
+        """The repository and tag (or a part of the digest), without the store."""
+        return f"{self.target.repository}:{self.tag or self.digest.short}".lstrip(":")
+
     def __str__(self) -> str:
         return str(Reference.of(self.target, self.tag or self.digest))
 

@@ -93,13 +93,13 @@ def test_bars_show_the_bytes_and_each_large_blob_and_leave_a_clean_screen(
     mirrorsync: Mirrorsync, proxy: Proxy, large: Image
 ) -> None:
     terminal = Terminal(mirrorsync, "apply")
-    layer = list(large.blobs)[-1][7:19]
+    layer = f"app:1 {list(large.blobs)[-1][7:14]}"
     terminal.until(layer)
     terminal.until("4.2/21.0 MB")
     proxy.release()
     assert terminal.end() == 0
     shown = text(terminal.shown)
-    assert "bytes" in shown
+    assert "images 0/1" in shown
     assert terminal.shown.count(HIDE) == terminal.shown.count(SHOW) > 0
     assert terminal.shown.rindex(SHOW) > terminal.shown.rindex(HIDE)
     assert shown.rstrip().endswith("1 done; read 21.0 MB, wrote 21.0 MB")

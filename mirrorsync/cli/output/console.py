@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 import click
@@ -45,8 +45,14 @@ class Console:
                 write_stdout(part)
 
     def notice(self, text: str) -> None:
-        """Print a notice on stderr, unless the command is quiet."""
-        if self.level >= 0:
+        """Print a notice on stderr, unless the command is quiet: as a log line if these are JSON."""
+        if self.level < 0:
+            return
+        if self.log_format == "json":  # log collectors parse every line
+            from mirrorsync.cli.output.logs import log
+
+            log("json", "info", text)
+        else:
             write_stderr(text)
 
     @contextmanager
@@ -60,10 +66,18 @@ class Console:
 
             with Bars(verbose=self.level > 0) as bars:
                 yield bars
-        else:
-            from mirrorsync.cli.output.logs import event_logger
+            return
+        from mirrorsync.cli.output.logs import event_logger, log
 
-            yield event_logger(self.log_format or "text", self.level, ready=ready)
+        form = self.log_format or "text"
+        events = event_logger(form, self.level, ready=ready)
+        if self.level < 0:
+            yield events
+            return
+        from mirrorsync.cli.output.progress_lines import Lines
+
+        with Lines(partial(log, form), events, form, each=self.level > 0) as lines:
+            yield lines
 
 
 def verb(function: Callable[..., R]) -> Callable[..., R]:
@@ -79,6 +93,11 @@ def verb(function: Callable[..., R]) -> Callable[..., R]:
                 from mirrorsync.documents.error import error_document
 
                 write_stdout(json.dumps(error_document(error), indent=1))
+            if log_format == "json":
+                from mirrorsync.cli.output.logs import log_error
+
+                log_error(log_format, error)
+                raise click.exceptions.Exit(error.exit_code) from None
             raise
 
     command: Callable[..., R] = run

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from mirrorsync.cli.output.stdio import LINE_LIMIT, LogFormat
@@ -70,7 +71,7 @@ _LINES: Final[Mapping[type[Any], _Line]] = {
         lambda event: {"image": event.image, "digest": event.digest, "by_digest": event.by_digest},
     ),
     PhaseStarted: _Line(1, "debug", "phase", lambda event: {"phase": event.phase, "items": event.total}),
-    TransferPlanned: _Line(1, "debug", "transfer", lambda event: {"bytes": event.size}),
+    TransferPlanned: _Line(1, "debug", "transfer", lambda event: {"bytes": event.size, "images": event.images}),
     Served: _Line(
         1,
         "debug",
@@ -86,10 +87,29 @@ _LINES: Final[Mapping[type[Any], _Line]] = {
         },
     ),
     BlobStarted: _Line(
-        2, "debug", "blob", lambda event: {"digest": event.digest, "bytes": event.size, "source": event.source}
+        2,
+        "debug",
+        "blob",
+        lambda event: {
+            "digest": event.digest,
+            "bytes": event.size,
+            "source": event.source,
+            **({"image": event.image} if event.image else {}),
+        },
     ),
     BlobEnded: _Line(2, "debug", "blob ended", lambda event: {"digest": event.digest}),
 }
+
+
+def log(log_format: LogFormat, level: str, text: str, fields: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Write one log line to stderr. It never raises: a full disk or a closed pipe must not end a run."""
+    with suppress(OSError):
+        getattr(_logger(log_format), level)(text, **fields)
+
+
+def log_error(log_format: LogFormat, error: MirrorsyncError) -> None:
+    """Write the log line of an error that ends a command."""
+    log(log_format, "error", str(error), {**_remedy(error), "exit_code": int(error.exit_code)})
 
 
 def event_logger(log_format: LogFormat, verbosity: int, *, ready: bool = False) -> Observer:
@@ -102,11 +122,8 @@ def event_logger(log_format: LogFormat, verbosity: int, *, ready: bool = False) 
 
     def observe(event: Event) -> None:
         line = _LINES.get(type(event))
-        if line is None or line.verbosity > verbosity:
-            return
-        # A full disk or a closed pipe (`2>&1 | head`) must not end a run: an observer never raises.
-        with suppress(OSError):
-            getattr(_logger(log_format), line.level)(line.text, **line.fields(event))
+        if line is not None and line.verbosity <= verbosity:
+            log(log_format, line.level, line.text, line.fields(event))
 
     return observe
 

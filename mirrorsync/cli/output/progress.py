@@ -17,8 +17,10 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
+from mirrorsync.cli.output.progress_lines import PHASES
 from mirrorsync.cli.output.stdio import LINE_LIMIT
 from mirrorsync.errors import printable
 from mirrorsync.events import (
@@ -36,9 +38,9 @@ from mirrorsync.events import (
     TransferPlanned,
 )
 
-_PHASES: Final = {"resolve": "resolving sources", "observe": "checking destinations", "apply": "steps"}
 # Bars for smaller blobs would only flicker.
 _SHOWN_BYTES: Final = 16 * 1024 * 1024
+_NAME_WIDTH: Final = 24  # of the image in the bar of a blob, so that the whole line fits in 80 columns
 
 
 class Bars:
@@ -48,20 +50,24 @@ class Bars:
         self._verbose = verbose
         self._lock = threading.Lock()
         console = Console(stderr=True, highlight=False)
-        self._steps = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console)
+        self._steps = Progress(
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), console=console
+        )
         self._bytes = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
+            DownloadColumn(table_column=Column(no_wrap=True)),
+            TransferSpeedColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
             console=console,
+            expand=True,
             transient=True,
         )
         self._steps.live.transient = True
         self._phase: TaskID | None = None
         self._total: TaskID | None = None
         self._blobs: dict[str, TaskID] = {}
+        self._images, self._images_done = 0, 0
         self._shown: Progress | None = None
 
     def __enter__(self) -> Self:
@@ -83,16 +89,21 @@ class Bars:
                 self._start_phase(event)
             case PhaseAdvanced() if self._phase is not None:
                 self._steps.advance(self._phase)
-            case TransferPlanned(size) if size:
-                self._show(self._bytes)
-                self._total = self._bytes.add_task("bytes", total=size)
-            case BlobStarted(digest, size, _) if size >= _SHOWN_BYTES:
-                self._blobs[digest] = self._bytes.add_task(f"  {digest.partition(':')[2][:12]}", total=size)
+            case TransferPlanned(size, images):
+                self._images = images
+                self._start_transfer(size)
+            case BlobStarted(digest, size, _, image) if size >= _SHOWN_BYTES:
+                self._blobs[digest] = self._bytes.add_task(_blob_name(digest, image), total=size)
             case BytesMoved(digest, size):
                 self._advance(digest, size)
             case BlobEnded(digest) if digest in self._blobs:
                 self._bytes.remove_task(self._blobs.pop(digest))
-            case StepFailed() | Retrying() | Noticed() | TagSet() | Served():
+            case TagSet():
+                self._images_done += 1
+                if self._total is not None:
+                    self._bytes.update(self._total, description=self._done())
+                self._print(event)
+            case StepFailed() | Retrying() | Noticed() | Served():
                 self._print(event)
             case _:
                 pass
@@ -100,9 +111,17 @@ class Bars:
     def _start_phase(self, event: PhaseStarted) -> None:
         if self._phase is not None:
             self._steps.remove_task(self._phase)
-        self._phase = self._steps.add_task(_PHASES[event.phase], total=event.total)
+        self._phase = self._steps.add_task(PHASES[event.phase], total=event.total)
         if self._shown is None and event.total:
             self._show(self._steps)
+
+    def _start_transfer(self, size: int) -> None:
+        if size:
+            self._show(self._bytes)
+            self._total = self._bytes.add_task(self._done(), total=size)
+
+    def _done(self) -> str:
+        return f"images {self._images_done}/{self._images}"
 
     def _advance(self, digest: str, size: int) -> None:
         if self._total is not None:
@@ -136,6 +155,13 @@ class Bars:
             case _:
                 return
         self._steps.console.print(line)
+
+
+def _blob_name(digest: str, image: str) -> str:
+    """Return the name of a blob's bar: one of the images that need it (its end, if it is long), and its digest."""
+    name = printable(image, LINE_LIMIT)
+    cut = name if len(name) <= _NAME_WIDTH else "..." + name[3 - _NAME_WIDTH :]
+    return f"  {cut} {digest.partition(':')[2][:7]}"
 
 
 def _text(shown: str, style: str) -> Text:

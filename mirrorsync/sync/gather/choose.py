@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mirrorsync.errors import MirrorsyncError, RepositoryNotFound, TooFewTags, printable
+from mirrorsync.events import PhaseAdvanced, PhaseStarted
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref, Tag
@@ -74,6 +75,9 @@ async def choose(mirrors: Iterable[Mirror], session: Session) -> Chosen:
     """Return the names that `mirrors` want now. A source that cannot be listed is a failure of its mirror only."""
     chooser = _Chooser(session)
     mirrors = tuple(mirrors)
+    listed = sum(mirror.selection.lists for mirror in mirrors)
+    if listed:
+        session.announce(PhaseStarted("list", listed))
     await for_each(mirrors, chooser.choose)
     lookups = tuple(lookup for mirror in mirrors for lookup in chooser.lookups.get(mirror.pointer, ()))
     return Chosen(lookups, tuple(chooser.failures.values()), chooser.lists)
@@ -104,6 +108,11 @@ class _Chooser:
 
     async def choose(self, mirror: Mirror) -> None:
         """Add the lookups of one mirror to `lookups`, under the mirror's pointer."""
+        await self._choose(mirror)
+        if mirror.selection.lists:
+            self._session.announce(PhaseAdvanced("list"))
+
+    async def _choose(self, mirror: Mirror) -> None:
         try:
             sources = await self._sources(mirror)
         except MirrorsyncError as error:

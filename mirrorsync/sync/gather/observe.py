@@ -48,6 +48,8 @@ async def observe(
     await tags.ask(by_target)
     await for_each(desired.images, observer.root)
     changed = [image for image in desired.images if observer.wants_contents(image)]
+    if changed:
+        session.announce(PhaseStarted("manifests", len(changed)))
     await for_each(changed, observer.members)
     return observer.observed(desired.images, changed)
 
@@ -122,6 +124,7 @@ class _Observer:
             await self._walk(image, image.root, 1, _Walked())
         except MirrorsyncError as error:
             self._fail(image, error)
+        self._session.announce(PhaseAdvanced("manifests"))
 
     async def _walk(self, image: Image, content: Descriptor, depth: int, walked: _Walked) -> None:
         if content.digest in walked.manifests:

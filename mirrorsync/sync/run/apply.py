@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from mirrorsync.errors import IntegrityError, MirrorsyncError, NotFound
-from mirrorsync.events import Noticed
+from mirrorsync.events import Noticed, TransferPlanned
+from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.model import Plan
-from mirrorsync.plan.steps import DeleteManifest, DeleteTag, stores_of
+from mirrorsync.plan.model import Change, Plan
+from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, SetTag, stores_of
 from mirrorsync.stores.base import Sweeping
 from mirrorsync.sync.clock import now
 from mirrorsync.sync.run.order import in_order
@@ -38,7 +39,8 @@ async def apply(
     for store in stores:
         with located("destination", Location(store, "")):
             session.store(store).lock()
-    async with Performer(session, stop or threading.Event(), sleep) as performer:
+    session.announce(TransferPlanned(plan.read_bytes, sum(isinstance(step, SetTag) for step in plan.steps)))
+    async with Performer(session, stop or threading.Event(), sleep, _images(plan)) as performer:
         failed = dict(await in_order(plan.steps, performer.perform, performer.stop, session.announce))
     shrunk = {step.target.store for step in plan.steps if isinstance(step, DeleteTag | DeleteManifest)}
     notices = []
@@ -52,6 +54,22 @@ async def apply(
                 if store in stores_of(step):
                     failed.setdefault((step.id, store), error)
     return report_of(plan, failed, performer.transfer.tally.counts, tuple(notices), started, clock())
+
+
+def _images(plan: Plan) -> Mapping[Digest, Change]:
+    """Return one of the images that need it for every blob that is copied, so that progress can name it."""
+    steps = {step.id: step for step in plan.steps}
+    found: dict[Digest, Change] = {}
+    for change in plan.changed():
+        pending = [change.step]
+        while pending:
+            step = steps.pop(pending.pop(), None)  # each step once, whatever number of images share it
+            if step is None:
+                continue
+            if isinstance(step, CopyBlob):
+                found[step.blob.digest] = change
+            pending += step.needs
+    return found
 
 
 async def _flush(performer: Performer, address: str, *, sweep: bool) -> list[Noticed]:

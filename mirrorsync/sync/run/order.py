@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from mirrorsync.errors import Interrupted, MirrorsyncError
-from mirrorsync.events import Observer, PhaseAdvanced, PhaseStarted, StepFailed, TransferPlanned
+from mirrorsync.events import Observer, PhaseAdvanced, PhaseStarted, StepFailed
 from mirrorsync.plan.steps import Step, stores_of
 from mirrorsync.sync.pool import SMALL_BYTES, STEPS_AT_ONCE, STREAMS_AT_ONCE
 
@@ -61,7 +61,6 @@ class _Order:
     async def work(self) -> None:
         """Perform every step."""
         self._announce(PhaseStarted("apply", self._left))
-        self._announce(TransferPlanned(sum(step.size for step in self._steps)))
         for step in self._steps:
             if not step.needs:
                 self._ready(step)

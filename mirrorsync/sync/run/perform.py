@@ -9,7 +9,9 @@ from typing import Any, Final, Self
 
 from mirrorsync.errors import MirrorsyncError, StalePlan
 from mirrorsync.events import TagSet
+from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
+from mirrorsync.plan.model import Change
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step, stores_of
 from mirrorsync.sync.gather.present import present_at
 from mirrorsync.sync.pool import MemoryBudget
@@ -26,12 +28,19 @@ class Performer:
     """Performs steps over the stores of a session. Use it as `async with Performer(...)`.
 
     stop: once it is set, streams in flight end with Interrupted. sleep: waits a number of seconds before a retry.
+    images: one of the images that need a blob, to be named in progress.
     """
 
-    def __init__(self, session: Session, stop: threading.Event, sleep: Callable[[float], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        stop: threading.Event,
+        sleep: Callable[[float], Awaitable[None]],
+        images: Mapping[Digest, Change],
+    ) -> None:
         self.session = session
         self.stop = stop
-        self.transfer = Transfer(session, stop, sleep)
+        self.transfer = Transfer(session, stop, sleep, images)
         self.storing = Storing(session, self.transfer)
         self.manifest_budget = MemoryBudget(_MANIFEST_BYTES)
 

@@ -16,7 +16,7 @@ from mirrorsync.files.chunks import VerifiedChunks
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location, Where
-from mirrorsync.plan.model import Amount
+from mirrorsync.plan.model import Amount, Change
 from mirrorsync.sync.pool import SMALL_BYTES, STREAMS_AT_ONCE
 from mirrorsync.sync.run.relay import relay
 from mirrorsync.sync.session import Session, located
@@ -87,10 +87,18 @@ class Transfer:
     """Transfers blobs between the stores of a session.
 
     stop: once it is set, streams in flight end with Interrupted. sleep: waits a number of seconds before a retry.
+    images: one of the images that need a blob, to be named in progress.
     """
 
-    def __init__(self, session: Session, stop: threading.Event, sleep: Callable[[float], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        stop: threading.Event,
+        sleep: Callable[[float], Awaitable[None]],
+        images: Mapping[Digest, Change],
+    ) -> None:
         self._session = session
+        self._images = images
         self._stop = stop
         self._sleep = sleep
         self._threads = ThreadPoolExecutor(STREAMS_AT_ONCE, thread_name_prefix="blob")
@@ -178,7 +186,8 @@ class Transfer:
         return failures
 
     async def _copy_once(self, blob: Descriptor, source: Location, targets: Sequence[Location]) -> Failures:
-        self._session.announce(BlobStarted(blob.digest, blob.size, str(source)))
+        image = self._images.get(blob.digest)
+        self._session.announce(BlobStarted(blob.digest, blob.size, str(source), image.short if image else ""))
         try:
             if blob.size <= SMALL_BYTES:
                 return await self._copy_small(blob, source, targets)
