@@ -421,6 +421,35 @@ def test_a_wrong_password_is_sent_once_for_22_images_at_a_time(
     assert len(server.seen.requests) == 2, "the API for its challenge, and the login"
 
 
+def test_a_login_that_gets_403_is_asked_for_once_more_without_a_repository_and_not_for_22(
+    server: Unruly, harness: ClientHarness
+) -> None:
+    """GitLab and locked accounts: 403 for a wrong password, and for a right one without rights."""
+    server.fault("answer", pattern="/token", status=403)
+
+    async def many(store: Store) -> list[object]:
+        asked = [store.repository(f"app{number}").resolve(Tag("1")) for number in range(22)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    failures = harness.run(many)
+    assert all(isinstance(failure, Unauthorized) for failure in failures)
+    assert len({failure.message for failure in failures if isinstance(failure, Unauthorized)}) == 1
+    assert len([asked for asked in server.seen.requests if asked.path == "/token"]) == 2
+
+
+def test_a_right_login_that_gets_403_for_one_repository_is_used_for_others(
+    server: Unruly, harness: ClientHarness
+) -> None:
+    server.fault("answer", "GET", "app1%3Apull", status=403)
+
+    async def several(store: Store) -> None:
+        with pytest.raises(Denied):
+            await store.repository("app1").resolve(Tag("1"))
+        assert await store.repository("app").resolve(Tag("1")) is not None
+
+    harness.run(several)
+
+
 def test_an_accepted_login_is_used_for_other_repositories_after_one_was_denied(
     server: Unruly, harness: ClientHarness, auth_service: AuthService
 ) -> None:

@@ -232,6 +232,20 @@ def test_an_unreachable_proxy_is_reported_as_the_reason(time: Time, work: Work, 
 
 
 @every_work
+def test_a_proxy_that_answers_itself_is_named(time: Time, work: Work) -> None:
+    with ForwardProxy({NAME: "127.0.0.1:1"}) as proxy, pytest.raises(MirrorsyncError) as caught:
+        work(ClientHarness(NAME, PLAIN, {"http_proxy": proxy.url}, time))
+    assert f"the registry or the proxy {proxy.host} answered 502" in caught.value.message
+
+
+def test_a_proxy_is_not_named_for_an_answer_that_only_a_registry_gives(server: Unruly, time: Time) -> None:
+    body = b'{"errors": [{"code": "DENIED", "message": "no"}]}'
+    server.fault("answer", pattern="/manifests/", status=403, body=body)
+    with ForwardProxy({NAME: server.host}) as proxy, pytest.raises(MirrorsyncError, match="the registry answered 403"):
+        ClientHarness(NAME, PLAIN, {"http_proxy": proxy.url}, time).resolve("1")
+
+
+@every_work
 @pytest.mark.parametrize(
     "proxy", ["gopher://127.0.0.1:1", "ftp://127.0.0.1:1", "http://", "http://:99999", "http://a b"]
 )

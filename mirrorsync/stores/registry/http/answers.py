@@ -122,8 +122,15 @@ def failure(answer: Answer, doing: str) -> MirrorsyncError:
     codes, message = _read(answer)
     meaning = next((one for one in _MEANINGS if one.fits(answer, codes, message)), None) or _general(answer, codes)
     text = f": {message}" if message else " with a web page" if meaning.web_page else ""
-    server = "proxy" if answer.status == 407 else "registry"
-    return meaning.kind(f"{doing}: the {server} answered {answer.status}{text}", remedy=meaning.remedy)
+    return meaning.kind(f"{doing}: {_server(answer, codes)} answered {answer.status}{text}", remedy=meaning.remedy)
+
+
+def _server(answer: Answer, codes: Sequence[str]) -> str:
+    """Return the server that answered: only a registry sends the error codes of the distribution spec."""
+    proxy = printable(answer.proxy)
+    if answer.status == 407:
+        return f"the proxy {proxy}".rstrip()
+    return f"the registry or the proxy {proxy}" if proxy and not codes else "the registry"
 
 
 def _general(answer: Answer, codes: Sequence[str]) -> _Meaning:

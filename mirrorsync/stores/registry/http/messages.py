@@ -64,7 +64,8 @@ class Outgoing:
 class Answer:
     """An HTTP response: status, headers (any case), and the body as far as it was read.
 
-    url: of the response, after redirects. whole: False if the body is longer than the request's limit.
+    url: of the response, after redirects. whole: False if the body is longer than the request's limit. proxy: the host
+    and port of the proxy that may have answered itself, "" if the registry has.
     """
 
     status: int
@@ -72,6 +73,7 @@ class Answer:
     url: str
     body: bytes = field(default=b"", repr=False)
     whole: bool = True
+    proxy: str = ""
 
     @property
     def ok(self) -> bool:

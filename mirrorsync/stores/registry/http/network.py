@@ -72,6 +72,13 @@ class Route:
     proxy: Proxy | None = None
     open_socket: Callable[[int, Any], int] | None = None
 
+    @property
+    def intermediary(self) -> str:
+        """The host of a proxy that can answer in place of the host, "" without: TLS and SOCKS only pass through."""
+        if self.proxy is None or self.trust is not None or not self.proxy.url.startswith("http"):
+            return ""
+        return self.proxy.host
+
 
 def api_url(host: str, *, plain_http: bool = False) -> str:
     """Return the URL that the API of a registry is below, by the host that references name it by."""

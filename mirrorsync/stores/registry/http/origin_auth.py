@@ -282,8 +282,8 @@ class OriginAuthorizer:
         checked(answer, "getting a token", self._clock.now(), known=_FINAL)
         if answer.status in (401, 403):
             refused = _not_given(answer, credentials)
-            if answer.status == 401 and credentials is not None and credentials not in self._accepted:
-                self._rejected[credentials] = refused
+            if credentials is not None and credentials not in self._accepted:
+                refused = await self._judged(answer, refused, realm, challenge, credentials)
             raise refused
         if 300 <= answer.status < 400:
             raise RegistryFailure("the token service redirects; redirects are not followed for tokens")
@@ -295,6 +295,24 @@ class OriginAuthorizer:
             if grant.refresh:
                 self._renewed[credentials] = grant.refresh
         return grant.token(scopes, started, again=again)
+
+    async def _judged(
+        self, answer: Answer, refused: MirrorsyncError, realm: str, challenge: Challenge, credentials: Credentials
+    ) -> MirrorsyncError:
+        """Find out whether credentials were rejected that were never accepted; return the error for their caller.
+
+        401 says so. GitLab, and services that have locked the account, answer 403 to a wrong password, and all answer
+        it to a right one without rights for the repository: a second request, for no repository, tells which.
+        """
+        if answer.status == 403:
+            answer = await self._answered(realm, challenge, scoping.NOTHING, credentials)
+            if answer.ok:
+                self._accepted.add(credentials)
+            if answer.status not in (401, 403):
+                return refused
+            refused = Unauthorized(refused.message)
+        self._rejected[credentials] = refused
+        return refused
 
     async def _answered(
         self, realm: str, challenge: Challenge, scopes: Scopes, credentials: Credentials | None

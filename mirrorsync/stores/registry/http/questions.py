@@ -125,7 +125,14 @@ class _Question:
         """Return the answer, after the end of the exchange."""
         exchange = self.exchange
         body = b"".join(self._parts)
-        return Answer(exchange.status, exchange.headers(), self.outgoing.request.url, body, not self.cut)
+        return Answer(
+            exchange.status,
+            exchange.headers(),
+            self.outgoing.request.url,
+            body,
+            not self.cut,
+            self.route.intermediary,
+        )
 
 
 class _Engine:

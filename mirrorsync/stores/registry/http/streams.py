@@ -31,6 +31,7 @@ class Streams:
     """
 
     def __init__(self, network: Network, connections: int, kept: int, check: Callable[[], None]) -> None:
+        self._network = network
         # No httpx.Client: it would store cookies, and parse (and fail at) every Location.
         self._transport = CurlTransport(network, connections, kept, check)
 
@@ -56,7 +57,9 @@ class Streams:
             chunks = response.iter_raw()
             failing = response.status_code >= 300
             received = CIMultiDict(response.headers.multi_items())
-            answer = Answer(response.status_code, received, request.url, _head(chunks) if failing else b"")
+            head = _head(chunks) if failing else b""
+            proxy = self._network.route(request.url).intermediary
+            answer = Answer(response.status_code, received, request.url, head, proxy=proxy)
             yield Reply(answer, iter(()) if failing else chunks)
         finally:
             response.close()
