@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         read_manifest,
         verify_spec,
     )
+    from mirrorsync.app.history import read_history
     from mirrorsync.app.logins import find_login, keep_login, remove_login
     from mirrorsync.app.process import process_environment
     from mirrorsync.app.specs import load_plan, load_spec, save_plan
@@ -79,6 +80,7 @@ __all__ = [
     "make_plan",
     "plan_delete",
     "process_environment",
+    "read_history",
     "read_manifest",
     "remove_login",
     "save_plan",
@@ -91,6 +93,7 @@ _HOMES = {
         "apply_plan", "apply_spec", "check_login", "copy_image", "delete_image", "inspect_image", "list_images",
         "list_tags", "make_plan", "plan_delete", "read_manifest", "verify_spec",
     ),
+    "mirrorsync.app.history": ("read_history",),
     "mirrorsync.app.logins": ("find_login", "keep_login", "remove_login"),
     "mirrorsync.app.process": ("process_environment",),
     "mirrorsync.app.specs": ("load_plan", "load_spec", "save_plan"),

@@ -37,8 +37,9 @@ class Environment:
     hosts: settings by host. variables: the environment variables, for credentials, proxies, certificates and the
     daemon. access: the account to use, before all other credentials; by host, or by host and repository. observer:
     is called with events, also from threads. daemon_host: the daemon of `docker-daemon:`, None = as the variables say.
-    cache_directory: where manifests and layers are remembered for the next run, None = they are not. retries: how often
-    a request to a registry is tried again, None = as usual.
+    cache_directory: where manifests and layers are remembered for the next run, None = they are not. state_directory:
+    where mirrors remember what they did, None = they do not. retries: how often a request to a registry is tried again,
+    None = as usual.
     """
 
     hosts: Mapping[str, HostSettings] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Environment:
     clock: Clock = field(default_factory=Clock)
     daemon_host: str | None = None
     cache_directory: Path | None = None
+    state_directory: Path | None = None
     retries: int | None = None
 
     def settings(self, host: str) -> HostSettings:

@@ -17,7 +17,7 @@ MAX_FUNCTION_LINES = 55
 FLOORS = {
     "version": 0, "errors": 0, "events": 0, "secret": 0, "schema_files": 0, "hosts": 0, "environment": 0, "oci": 0,
     "spec": 1, "plan": 1, "files": 1,
-    "credentials": 2, "stores": 2,
+    "credentials": 2, "stores": 2, "state": 2,
     "sync": 3, "serve": 3,
     "documents": 4,
     "app": 5,
@@ -28,16 +28,18 @@ STRANGERS = {
     ("spec", "plan"), ("plan", "spec"),
     ("files", "spec"), ("files", "plan"), ("spec", "files"), ("plan", "files"),
     ("stores", "spec"), ("stores", "plan"), ("credentials", "spec"), ("credentials", "plan"), ("credentials", "stores"),
+    ("state", "spec"), ("state", "plan"), ("state", "stores"), ("stores", "state"), ("state", "credentials"),
     ("sync", "serve"), ("serve", "sync"),
 }  # fmt: skip
 # The arrows between strangers that are allowed all the same: the spec reads what policies say of themselves.
 ACQUAINTED = {("spec", "plan/policies")}
 # Packages with a face: others import from the package itself, and from nothing inside it.
-FACES = ("stores/registry", "stores/docker", "stores/layout", "credentials", "serve", "plan/policies")
+FACES = ("stores/registry", "stores/docker", "stores/layout", "credentials", "serve", "plan/policies", "state")
 # What the command line imports of the floors between: values that it shows, and the pure words of a spec that its
 # options take too (`--filter`, `--explain`, `--deadline`).
 VALUES = {
     "plan/model", "plan/steps", "spec/model", "sync/run/report",
+    "state",
     "spec/filters", "spec/selection", "spec/tags", "spec/explain", "spec/durations",
 }  # fmt: skip
 # Parts of one folder that do not know each other: the facts for a plan are gathered without the code that applies it.
@@ -58,7 +60,7 @@ HOMES = {
         f"stores/registry/http/{name}" for name in ("multi", "handles", "questions", "lines", "failures", "network")
     },
     "aiohttp": {"serve"},
-    "sqlite3": {"sync/manifest_cache"},
+    "sqlite3": {"sync/manifest_cache", "state/file", "state/memory"},
     "subprocess": {"credentials/helpers"},
     "isal": {"files/gzip", "files/tar/reader"},
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mirrorsync.app.history import read_history
     from mirrorsync.app.images import delete_image, inspect_image, list_tags, plan_delete, read_manifest
     from mirrorsync.app.logins import check_login, find_login, keep_login, remove_login
     from mirrorsync.app.process import process_environment
@@ -34,6 +35,7 @@ __all__ = [
     "make_plan",
     "plan_delete",
     "process_environment",
+    "read_history",
     "read_manifest",
     "remove_login",
     "save_plan",
@@ -42,6 +44,7 @@ __all__ = [
 
 # The module of each name, imported on first use. The command line imports from these modules directly.
 _HOMES = {
+    "mirrorsync.app.history": ("read_history",),
     "mirrorsync.app.images": ("delete_image", "inspect_image", "list_tags", "plan_delete", "read_manifest"),
     "mirrorsync.app.logins": ("check_login", "find_login", "keep_login", "remove_login"),
     "mirrorsync.app.process": ("process_environment",),

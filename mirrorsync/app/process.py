@@ -20,7 +20,7 @@ def process_environment(
     daemon_host: str | None = None,
     retries: int | None = None,
 ) -> Environment:
-    """Return an environment with the variables and the cache directory of this process.
+    """Return an environment with the variables and the directories of this process.
 
     variables: instead of the process's. hosts: settings of hosts that are not in the spec. access: credentials that
     override all others, by host or `host/repository`. observer: called with events (mirrorsync.events), also from
@@ -33,14 +33,16 @@ def process_environment(
         access or {},
         observer,
         daemon_host=daemon_host,
-        cache_directory=_caches(known),
+        cache_directory=_directory(known, "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache"),
+        state_directory=_directory(known, "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state"),
         retries=retries,
     )
 
 
-def _caches(variables: Mapping[str, str]) -> Path | None:
-    """Return the cache directory: systemd's CACHE_DIRECTORY, else XDG's, which depends on HOME; None without these."""
+def _directory(variables: Mapping[str, str], systemd: str, xdg: str, below_home: str) -> Path | None:
+    """Return a directory: systemd's, else XDG's, which depends on HOME; None without these."""
+    if given := variables.get(systemd):
+        return Path(given.partition(":")[0])  # a unit may have several, which systemd separates by colons
     home = variables.get("HOME")
-    xdg = variables.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else "")
-    directory = variables.get("CACHE_DIRECTORY") or (f"{xdg}/mirrorsync" if xdg else "")
-    return Path(directory) if directory else None
+    base = variables.get(xdg) or (f"{home}/{below_home}" if home else "")
+    return Path(base) / "mirrorsync" if base else None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mirrorsync.app.copying import Copy, read_copy, spec_of
+from mirrorsync.app.memory import remembering
 from mirrorsync.app.reading import read_platform
 from mirrorsync.app.session import Run, apply_until_stopped, open_session, query
 from mirrorsync.app.stop import Stop
@@ -105,9 +106,13 @@ async def _applied(
     environment: Environment | None,
     stop: Stop,
 ) -> Report:
-    with FileLock(Path(spec.source), spec.source):
+    with FileLock(Path(spec.source), spec.source), remembering(spec, environment) as memory:
         async with open_session(environment, stop, spec.registries) as session:
-            return await apply_until_stopped(await stop.interruptible(prepare(session)), session, stop)
+            plan = await stop.interruptible(prepare(session))
+            memory.intend(plan)
+            report = await apply_until_stopped(plan, session, stop)
+        memory.record(report)
+    return report
 
 
 async def copy_image(

@@ -23,6 +23,7 @@ _VERBS: Final = {
     "apply": "Make the destinations match the spec.",
     "verify": "Check every blob and manifest at the destinations.",
     "images": "List the images that a spec resolves to.",
+    "history": "Show the last runs of a spec.",
     "copy": "Copy one image from any store to any other.",
     "inspect": "Show an image without downloading its layers.",
     "list-tags": "List the tags of a repository, layout or archive.",

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-Kind = Literal["error", "images", "inspection", "login", "logout", "plan", "report", "serving", "tags", "validation"]
+Kind = Literal[
+    "error", "history", "images", "inspection", "login", "logout", "plan", "report", "serving", "tags", "validation"
+]
 
 # The version of a kind is raised if its readers have to change. The schema of each is schemas/KIND.schema.json.
 VERSIONS: Final[Mapping[Kind, int]] = {
     "error": 1,
+    "history": 1,
     "images": 1,
     "inspection": 1,
     "login": 1,

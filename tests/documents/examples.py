@@ -10,6 +10,7 @@ from mirrorsync.credentials import Kept
 from mirrorsync.documents.answers import login_document, logout_document, serving_document, tags_document
 from mirrorsync.documents.envelope import Kind
 from mirrorsync.documents.error import error_document, validation_document
+from mirrorsync.documents.history import history_document
 from mirrorsync.documents.images import images_document
 from mirrorsync.documents.inspection import inspection_document
 from mirrorsync.documents.plan import plan_document
@@ -39,6 +40,7 @@ from mirrorsync.plan.model import (
 )
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag
 from mirrorsync.spec.explain import Verdict
+from mirrorsync.state import Run, RunTag
 from mirrorsync.sync.gather.attached import Attachment
 from mirrorsync.sync.run.report import Report, Result
 from mirrorsync.sync.run.transfer import Counts
@@ -70,6 +72,8 @@ FAILURE = Failure(
 TAGGED = Origin(SOURCE, Tag("1.0"), (Platform.parse("linux/arm64/v8"),))
 PICKED = Origin(Location("docker-archive:/srv/app.tar", ""), Pick("@0"))
 FROM_INDEX = Origin(SOURCE, INDEX.digest, (Platform.parse("linux/arm64"),))
+PAST = Run(7, TIME, TIME, 3, {"new": 1, "failed": 1}, 5, 6, 2)
+PAST_CHANGE = RunTag((CORP, Tag("1.0")), OLD.digest, INDEX.digest, "moved", "done")
 WANTED = Image(TAGGED, CORP, Tag("1.0"), INDEX, "/mirrors/0")
 
 
@@ -149,6 +153,7 @@ def documents() -> dict[Kind, dict[str, Any]]:
     )
     return {
         "error": error_document(SpecError("/etc/mirror.yaml", [problem])),
+        "history": history_document("/etc/mirror.yaml", [(PAST, (PAST_CHANGE,))]),
         "images": images_document(Desired((WANTED,), (FAILURE,)), STAMP),
         "inspection": inspection_document(_examination()),
         "login": login_document("corp.example", "team", "us", Kept(Path("/auth.json"), "pass"), checked=True),

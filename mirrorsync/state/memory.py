@@ -1,0 +1,241 @@
+"""What a mirror remembers: first sightings, the tags that it owns, its runs and generations.
+
+Losing it costs time and deletes that are not made, never a wrong skip and never a wrong delete. So all that is read
+here is a reason to do less, or is compared with what the destination holds before anything is done.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from mirrorsync.errors import StorageError
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.reference import Location
+from mirrorsync.state.file import open_file, transaction
+from mirrorsync.state.records import Generation, Owned, Run, RunTag, TagKey, Told
+
+# Runs of three years, one each night. What they did to single tags is dropped with them; generations stay.
+_KEPT_RUNS: Final = 1100
+_TAG_COLUMNS: Final = "store, repository, tag, digest, since, adopted, source_store, source_repository"
+
+
+class Memory:
+    """The memory of one spec. For one thread, the event loop's: every call takes milliseconds.
+
+    Raises: StorageError, from every method, if the file cannot be read or written.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    @contextmanager
+    def _reading(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Iterable[Any]]:
+        try:
+            yield self._connection.execute(sql, values)
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            raise StorageError(f"cannot read the state file: {error}") from error
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no run was recorded yet: it is the first one, or the file was lost."""
+        with self._reading("SELECT count(*) FROM runs") as rows:
+            return bool(next(iter(rows)) == (0,))
+
+    # First sightings.
+
+    def first_seen(self) -> Mapping[Digest, str]:
+        """Return when each digest was first seen at a source."""
+        with self._reading("SELECT digest, first FROM seen") as rows:
+            return {Digest(digest): first for digest, first in rows}
+
+    def see(self, digests: Iterable[Digest], now: str) -> None:
+        """Remember digests that are at a source now; those that are known stay as they are."""
+        with transaction(self._connection):
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO seen VALUES (?, ?)", ((str(digest), now) for digest in digests)
+            )
+
+    def first_listed(self, source: Location) -> Mapping[Tag, str]:
+        """Return when each tag of a source repository was first listed."""
+        sql = "SELECT tag, first FROM listed WHERE store = ? AND repository = ?"
+        with self._reading(sql, (source.store, source.repository)) as rows:
+            return {Tag(tag): first for tag, first in rows}
+
+    def see_tags(self, source: Location, tags: Iterable[Tag], now: str) -> None:
+        """Remember tags that a source repository lists now."""
+        rows = ((source.store, source.repository, tag, now) for tag in tags)
+        with transaction(self._connection):
+            self._connection.executemany("INSERT OR IGNORE INTO listed VALUES (?, ?, ?, ?)", rows)
+
+    # Tags.
+
+    def owned(self) -> dict[TagKey, Owned]:
+        """Return the tags that this mirror has put or found at its destinations."""
+        with self._reading(f"SELECT {_TAG_COLUMNS} FROM owned") as rows:  # noqa: S608 - our own words
+            return dict(map(_tag_of, rows))
+
+    def intended(self) -> dict[TagKey, Digest]:
+        """Return the tags that a run was about to set which did not come to its end."""
+        with self._reading("SELECT store, repository, tag, digest FROM intended") as rows:
+            return {(Location(store, name), Tag(tag)): Digest(digest) for store, name, tag, digest in rows}
+
+    def intend(self, tags: Mapping[TagKey, Digest]) -> None:
+        """Remember, before a run begins to write, which tags it will set: so a killed run owns what it has done."""
+        rows = ((*_key_row(key), str(digest)) for key, digest in tags.items())
+        with transaction(self._connection):
+            self._connection.executemany("INSERT OR REPLACE INTO intended VALUES (?, ?, ?, ?)", rows)
+
+    # Runs and generations.
+
+    def record(self, told: Told) -> Run:
+        """Remember a run, what it did, and what is at the destinations now; return it with its number."""
+        with transaction(self._connection):
+            (last,) = self._connection.execute("SELECT coalesce(max(number), 0) FROM runs").fetchone()
+            number = last + 1
+            generation = self._record_generation(told, number)
+            run = Run(
+                number,
+                told.run.started,
+                told.run.finished,
+                told.run.exit_code,
+                told.run.counts,
+                told.run.bytes_read,
+                told.run.bytes_written,
+                generation,
+            )
+            self._connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _run_row(run))
+            self._connection.executemany(
+                "INSERT INTO run_tags VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                ((number, *_run_tag_row(changed)) for changed in told.changed),
+            )
+            self._own(told)
+            self._connection.execute("DELETE FROM runs WHERE number <= ?", (number - _KEPT_RUNS,))
+            self._connection.execute("DELETE FROM run_tags WHERE run <= ?", (number - _KEPT_RUNS,))
+            self._connection.execute("DELETE FROM intended")
+        return run
+
+    def _own(self, told: Told) -> None:
+        known = self.owned()
+        changed = {key: owned for key, owned in told.present.items() if known.get(key) != owned}
+        self._connection.executemany(
+            f"INSERT OR REPLACE INTO owned ({_TAG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            (_tag_row(key, owned) for key, owned in changed.items()),
+        )
+        self._connection.executemany(
+            "DELETE FROM owned WHERE store = ? AND repository = ? AND tag = ?", map(_key_row, told.absent)
+        )
+
+    def _record_generation(self, told: Told, run: int) -> int | None:
+        """Add a generation if the tags differ from those of the last one; return its number."""
+        (last,) = self._connection.execute("SELECT coalesce(max(number), 0) FROM generations").fetchone()
+        current = self._tags_of(last) if last else {}
+        moved = {
+            key: owned
+            for key, owned in told.present.items()
+            if key not in current or current[key].digest != owned.digest
+        }
+        gone = told.absent & current.keys()
+        if not moved and not gone:
+            return None
+        number = int(last) + 1
+        self._connection.execute("INSERT INTO generations VALUES (?, ?, ?)", (number, run, told.run.finished))
+        self._connection.executemany(
+            "UPDATE generation_tags SET last = ? WHERE store = ? AND repository = ? AND tag = ? AND last IS NULL",
+            ((last, *_key_row(key)) for key in (*moved, *gone)),
+        )
+        self._connection.executemany(
+            f"INSERT INTO generation_tags ({_TAG_COLUMNS}, first) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            ((*_tag_row(key, owned), number) for key, owned in moved.items()),
+        )
+        return number
+
+    def runs(self, limit: int | None = None) -> list[Run]:
+        """Return the runs, the latest first. limit: how many at most, None = all."""
+        with self._reading(
+            "SELECT * FROM runs ORDER BY number DESC LIMIT ?", (-1 if limit is None else limit,)
+        ) as rows:
+            return list(map(_run_of, rows))
+
+    def changes(self, run: int) -> list[RunTag]:
+        """Return what a run did to tags, in the order of their names."""
+        sql = (
+            "SELECT store, repository, tag, before, after, state, outcome FROM run_tags WHERE run = ? "
+            "ORDER BY store, repository, tag"
+        )
+        with self._reading(sql, (run,)) as rows:
+            return [
+                RunTag((Location(store, name), Tag(tag)), _digest(before), _digest(after), state, outcome)
+                for store, name, tag, before, after, state, outcome in rows
+            ]
+
+    def generations(self) -> list[Generation]:
+        """Return the generations without their tags, the latest first."""
+        with self._reading("SELECT number, run, created FROM generations ORDER BY number DESC") as rows:
+            return [Generation(*row) for row in rows]
+
+    def generation(self, number: int) -> Generation | None:
+        """Return a generation with its tags, None if there is none of this number."""
+        with self._reading("SELECT number, run, created FROM generations WHERE number = ?", (number,)) as rows:
+            found = next(iter(rows), None)
+        if found is None:
+            return None
+        _, run, created = found
+        return Generation(number, run, created, self._tags_of(number))
+
+    def _tags_of(self, generation: int) -> dict[TagKey, Owned]:
+        sql = f"SELECT {_TAG_COLUMNS} FROM generation_tags WHERE first <= ? AND (last IS NULL OR last >= ?)"  # noqa: S608
+        with self._reading(sql, (generation, generation)) as rows:
+            return dict(map(_tag_of, rows))
+
+
+def open_memory(path: Path, warn: Callable[[str], None]) -> Memory:
+    """Open the memory at a path, or begin one. warn: is told what was lost. Raises: StorageError."""
+    return Memory(open_file(path, warn))
+
+
+def _digest(text: str | None) -> Digest | None:
+    return None if text is None else Digest(text)
+
+
+def _key_row(key: TagKey) -> tuple[str, str, str]:
+    location, tag = key
+    return location.store, location.repository, str(tag)
+
+
+def _tag_row(key: TagKey, owned: Owned) -> tuple[Any, ...]:
+    source = owned.source
+    where = (source.store, source.repository) if source else (None, None)
+    return (*_key_row(key), str(owned.digest), owned.since, int(owned.adopted), *where)
+
+
+def _tag_of(row: Sequence[Any]) -> tuple[TagKey, Owned]:
+    store, name, tag, digest, since, adopted, source_store, source_name = row
+    source = None if source_store is None else Location(source_store, source_name)
+    return (Location(store, name), Tag(tag)), Owned(Digest(digest), since, bool(adopted), source)
+
+
+def _run_row(run: Run) -> tuple[Any, ...]:
+    counts = json.dumps(dict(run.counts))
+    return (
+        run.number, run.started, run.finished, run.exit_code, counts, run.bytes_read, run.bytes_written, run.generation
+    )  # fmt: skip
+
+
+def _run_of(row: Sequence[Any]) -> Run:
+    number, started, finished, exit_code, counts, bytes_read, bytes_written, generation = row
+    return Run(number, started, finished, exit_code, json.loads(counts), bytes_read, bytes_written, generation)
+
+
+def _run_tag_row(changed: RunTag) -> tuple[Any, ...]:
+    digests = (None if one is None else str(one) for one in (changed.before, changed.after))
+    return (*_key_row(changed.key), *digests, changed.state, changed.outcome)

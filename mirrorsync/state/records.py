@@ -1,0 +1,84 @@
+"""What is remembered of runs and tags, as values. Times are UTC, ISO 8601 with seconds, so that they sort as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.reference import Location
+
+# A tag of a destination.
+TagKey = tuple[Location, Tag]
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A tag that this mirror has put at a destination, or found there as it should be.
+
+    digest: what it named when it was recorded; if the tag names anything else now, another client has set it. since:
+    when it was recorded first. adopted: it was there, as it should be, before this mirror wrote it. source: where its
+    image was read.
+    """
+
+    digest: Digest
+    since: str
+    adopted: bool = False
+    source: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunTag:
+    """What a run did to one tag.
+
+    before, after: digests, None = no such tag. state, outcome: the words of reports.
+    """
+
+    key: TagKey
+    before: Digest | None
+    after: Digest | None
+    state: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run. number: from 1. counts: images by what became of them (`new`, `moved`, `failed`, ...).
+
+    bytes_read, bytes_written: of blobs. generation: the number of the generation that it made, None if it changed
+    nothing.
+    """
+
+    number: int
+    started: str
+    finished: str
+    exit_code: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+    bytes_read: int = 0
+    bytes_written: int = 0
+    generation: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a mirror held after a run that changed something: an immutable set of tags and digests."""
+
+    number: int
+    run: int
+    created: str
+    tags: Mapping[TagKey, Owned] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """All that one run tells the memory at its end.
+
+    run: its number and generation are not used. changed: what it did. present: every tag that it knows to be at a
+    destination now. absent: tags that it deleted.
+    """
+
+    run: Run
+    changed: tuple[RunTag, ...]
+    present: Mapping[TagKey, Owned]
+    absent: frozenset[TagKey] = frozenset()

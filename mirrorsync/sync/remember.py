@@ -1,0 +1,98 @@
+"""What a run tells the memory: which tags it is about to set, and at its end what it did and what it knows. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.reference import Location
+from mirrorsync.plan.model import Change, Plan, State
+from mirrorsync.state import Owned, Run, RunTag, TagKey, Told
+from mirrorsync.sync.run.report import Report, Result
+
+# Outcomes that are remembered for single tags; images that stayed as they were are only counted.
+_TOLD = frozenset({"done", "failed", "refused"})
+
+
+def intended(plan: Plan) -> dict[TagKey, Digest]:
+    """Return the tags that a plan sets, with the digests that they will name."""
+    return {
+        (change.target, change.tag): change.after.digest
+        for change in plan.changed()
+        if change.tag is not None and change.after is not None and change.state != State.INCOMPLETE
+    }
+
+
+def told(report: Report, known: Mapping[TagKey, Owned], intended: Mapping[TagKey, Digest]) -> Told:
+    """Return what a run tells the memory.
+
+    known: the tags that are remembered. intended: those that a run before was about to set, and was killed.
+    """
+    present: dict[TagKey, Owned] = {}
+    absent: set[TagKey] = set()
+    changed = []
+    for result in report.results:
+        change = result.change
+        if change.tag is None:
+            continue
+        key = (change.target, change.tag)
+        if result.outcome in _TOLD:
+            changed.append(_run_tag(key, result))
+        now = _digest_now(result)
+        if now is not None:
+            present[key] = _owned(key, now, result, known, intended, report.finished)
+        elif result.outcome == "done":
+            absent.add(key)
+    counts = Counter(_word(result) for result in report.results)
+    counts["failed"] = len(report.failures)
+    run = Run(
+        0,
+        report.started,
+        report.finished,
+        int(report.exit_code),
+        {word: number for word, number in sorted(counts.items()) if number},
+        report.counts.bytes_read,
+        report.counts.bytes_written,
+    )
+    return Told(run, tuple(changed), present, frozenset(absent))
+
+
+def _digest_now(result: Result) -> Digest | None:
+    """Return what a tag names after the run, None if there is no such tag."""
+    change = result.change
+    content = change.after if result.outcome in ("done", "unchanged") else change.before
+    return content.digest if content is not None else None
+
+
+def _owned(
+    key: TagKey,
+    now: Digest,
+    result: Result,
+    known: Mapping[TagKey, Owned],
+    intended: Mapping[TagKey, Digest],
+    time: str,
+) -> Owned:
+    before, source = known.get(key), _source(result.change)
+    # Repairing the content of another client's tag does not make the tag ours.
+    set_now = result.outcome == "done" and result.change.state != State.INCOMPLETE
+    ours = set_now or intended.get(key) == now
+    if before is not None and before.digest == now and (not before.adopted or not ours):
+        return before
+    return Owned(now, time, adopted=not ours, source=source)
+
+
+def _source(change: Change) -> Location | None:
+    return change.origin.location if change.origin is not None else None
+
+
+def _word(result: Result) -> str:
+    """Return the word that an image is counted under: what became of it, for a change the kind of the change."""
+    return result.change.state.value if result.outcome == "done" else result.outcome
+
+
+def _run_tag(key: TagKey, result: Result) -> RunTag:
+    change = result.change
+    before = change.before.digest if change.before is not None else None
+    after = change.after.digest if change.after is not None else None
+    return RunTag(key, before, after, change.state.value, result.outcome)

@@ -1,0 +1,159 @@
+"""The memory of a mirror: what it keeps over runs, its generations, and what happens if its file is damaged."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mirrorsync.errors import StorageError
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.reference import Location
+from mirrorsync.state import Memory, Owned, Run, RunTag, Told, open_memory, state_path
+
+APP, SOURCE = Location("dst.example", "m/app"), Location("src.example", "app")
+ONE, TWO, THREE = (Digest.of(text) for text in (b"1", b"2", b"3"))
+NIGHT = "2026-11-25T03:17:00Z"
+
+
+class Kept:
+    """Opens the same file again and again, and collects what is warned of."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.warned: list[str] = []
+        self._open: list[Memory] = []
+
+    def __call__(self) -> Memory:
+        self.close()
+        memory = open_memory(self.path, self.warned.append)
+        self._open.append(memory)
+        return memory
+
+    def close(self) -> None:
+        for memory in self._open:
+            memory.close()
+        self._open.clear()
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Kept]:
+    opening = Kept(tmp_path / "state" / "mirror.sqlite")
+    yield opening
+    opening.close()
+
+
+def told(night: str = NIGHT, /, *gone: str, **tags: Digest) -> Told:
+    """Return what a run tells that has set some tags."""
+    present = {(APP, Tag(tag)): Owned(digest, night, source=SOURCE) for tag, digest in tags.items()}
+    changed = tuple(RunTag(key, None, owned.digest, "new", "done") for key, owned in present.items())
+    run = Run(0, night, night, 0, {"new": len(tags)} if tags else {}, 10, 20)
+    return Told(run, changed, present, frozenset((APP, Tag(tag)) for tag in gone))
+
+
+def test_runs_are_numbered_and_kept_over_openings(kept: Kept) -> None:
+    assert kept().is_new
+    kept().record(told(a=ONE))
+    kept().record(told("2026-11-26T03:17:00Z"))
+    memory = kept()
+    assert not memory.is_new
+    assert [(run.number, run.started[:10], dict(run.counts)) for run in memory.runs()] == [
+        (2, "2026-11-26", {}),
+        (1, "2026-11-25", {"new": 1}),
+    ]
+    assert memory.changes(1) == [RunTag((APP, Tag("a")), None, ONE, "new", "done")]
+    assert [run.number for run in memory.runs(1)] == [2]
+
+
+def test_a_generation_is_the_whole_set_of_tags_after_a_run_that_changed_something(kept: Kept) -> None:
+    memory = kept()
+    assert memory.record(told(a=ONE, b=ONE)).generation == 1
+    assert memory.record(told(a=ONE)).generation is None, "nothing changed"
+    assert memory.record(told(a=TWO)).generation == 2
+    assert memory.record(told(NIGHT, "b", c=THREE)).generation == 3
+
+    def tags(number: int) -> dict[str, Digest]:
+        found = memory.generation(number)
+        assert found is not None
+        return {str(tag): owned.digest for (_, tag), owned in found.tags.items()}
+
+    assert tags(1) == {"a": ONE, "b": ONE}
+    assert tags(2) == {"a": TWO, "b": ONE}
+    assert tags(3) == {"a": TWO, "c": THREE}
+    assert [one.number for one in memory.generations()] == [3, 2, 1]
+    assert memory.generation(4) is None
+
+
+def test_owned_tags_are_those_recorded_last(kept: Kept) -> None:
+    memory = kept()
+    memory.record(told(a=ONE, b=ONE))
+    memory.record(told("2026-11-26T03:17:00Z", "b", a=TWO))
+    assert kept().owned() == {(APP, Tag("a")): Owned(TWO, "2026-11-26T03:17:00Z", source=SOURCE)}
+
+
+def test_intended_tags_are_kept_until_a_run_is_recorded(kept: Kept) -> None:
+    kept().intend({(APP, Tag("a")): ONE})
+    assert kept().intended() == {(APP, Tag("a")): ONE}
+    kept().record(told(a=ONE))
+    assert kept().intended() == {}
+
+
+def test_the_first_sighting_of_a_digest_and_of_a_tag_stays(kept: Kept) -> None:
+    memory = kept()
+    memory.see([ONE], NIGHT)
+    memory.see([ONE, TWO], "2026-11-26T03:17:00Z")
+    memory.see_tags(SOURCE, [Tag("a")], NIGHT)
+    memory.see_tags(SOURCE, [Tag("a"), Tag("b")], "2026-11-26T03:17:00Z")
+    memory.see_tags(APP, [Tag("c")], NIGHT)
+    assert kept().first_seen() == {ONE: NIGHT, TWO: "2026-11-26T03:17:00Z"}
+    assert kept().first_listed(SOURCE) == {"a": NIGHT, "b": "2026-11-26T03:17:00Z"}
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"this is no database, and never was" * 1000)
+
+
+def zeros_in_the_middle(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 4 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 4)
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("damage", [garbage, zeros_in_the_middle, cut])
+def test_a_damaged_file_is_set_aside_and_said(kept: Kept, damage: Callable[[Path], None]) -> None:
+    kept().record(told(**{f"t{number}": ONE for number in range(500)}))
+    kept.close()
+    damage(kept.path)
+    assert kept().owned() == {}
+    assert kept().is_new
+    (warning,) = kept.warned
+    assert "mirror.sqlite.damaged-1" in warning
+    assert kept.path.with_name("mirror.sqlite.damaged-1").exists(), "it can still be looked at"
+    kept().record(told(a=ONE))
+    assert len(kept().owned()) == 1
+
+
+def test_a_file_of_a_newer_version_is_refused_and_left_alone(kept: Kept) -> None:
+    kept().record(told(a=ONE))
+    kept.close()
+    with sqlite3.connect(kept.path) as connection:
+        connection.execute("PRAGMA user_version=99")
+    connection.close()
+    before = kept.path.read_bytes()
+    with pytest.raises(StorageError, match="newer version"):
+        kept()
+    assert kept.path.read_bytes() == before
+
+
+def test_two_specs_of_one_name_have_two_files(tmp_path: Path) -> None:
+    one, two = (state_path(tmp_path, Path(f"/etc/{name}/mirror.yaml")) for name in ("a", "b"))
+    assert one != two
+    assert one.name.startswith("mirror-")
+    assert one == state_path(tmp_path, Path("/etc/a/mirror.yaml"))
