@@ -309,6 +309,12 @@ class TooFewTags(MirrorsyncError):
     exit_code = ExitCode.PARTLY
 
 
+class LeftOut(MirrorsyncError):
+    """An image that the filters of a mirror cover is not mirrored, because it has no tag that it could be given."""
+
+    exit_code = ExitCode.PARTLY
+
+
 class PolicyRefused(MirrorsyncError):
     """A policy of the spec forbids the image at the source. The destination is not changed."""
 

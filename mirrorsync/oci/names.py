@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Final
 
@@ -39,6 +40,18 @@ def check_repository(text: str) -> str:
     return text
 
 
+def check_layout_repository(text: str) -> str:
+    """Return `text` if it is the name of a repository in an index.json: podman and crane write a host with a port, too.
+
+    Raises: GrammarError.
+    """
+    host, slash, rest = text.partition("/")
+    if slash and ":" in host and _HOST.fullmatch(host) is not None:
+        check_repository(rest)
+        return text
+    return check_repository(text)
+
+
 def check_host(text: str) -> str:
     """Return the canonical spelling of a registry's host (and port). Raises: GrammarError."""
     refuse_url(text)
@@ -51,11 +64,29 @@ def check_host(text: str) -> str:
     return _HUB_ALIASES.get(host, host)
 
 
+def host_in_name(host: str) -> str:
+    """Return a host in a form that is valid inside a repository's name: `h.example:5000` is h.example-5000.
+
+    An IPv6 address is written in full, since a name begins with a letter or digit and "::" is many zeros:
+    [2001:db8::1]:5000 is 2001-0db8-0000-0000-0000-0000-0000-0001-5000.
+    """
+    address, bracket, port = host.partition("]")
+    if not bracket:
+        return host.replace(":", "-")
+    try:
+        address = ipaddress.ip_address(address.removeprefix("[")).exploded
+    except ValueError as error:
+        message = f"{printable(host)!r} is not an IPv6 address"
+        raise GrammarError(message, remedy="write it as [2001:db8::1] or [2001:db8::1]:5000") from error
+    return f"{address}{port}".replace(":", "-")
+
+
 def split_ref_name(name: str) -> tuple[str, Tag | None, Digest | None]:
     """Read the name of an image in index.json: (repository, tag, digest).
 
     mirrorsync writes `repository:tag` and `repository@digest`; see `oci.ref.written`. A name without a colon, as other
-    tools write it, is a tag of the unnamed repository (""). Raises: GrammarError.
+    tools write it, is a tag of the unnamed repository (""); podman and crane write the host, too, with its port.
+    Raises: GrammarError.
     """
     before, at, encoded = name.partition("@")
     digest = Digest(encoded) if at else None
@@ -65,7 +96,7 @@ def split_ref_name(name: str) -> tuple[str, Tag | None, Digest | None]:
     elif not colon:
         repository, tag = before, ""
     if repository:
-        check_repository(repository)
+        check_layout_repository(repository)
     return repository, Tag(tag) if tag or digest is None else None, digest
 
 
@@ -110,6 +141,24 @@ def split_familiar_name(name: str) -> tuple[str, str]:
     """Return the host of a familiar name ("docker.io" if it has no host), and the rest of the name."""
     host, slash, rest = name.partition("/")
     return (host, rest) if slash and looks_like_host(host) else (DOCKER_HUB, name)
+
+
+def other_spellings(name: str) -> tuple[str, ...]:
+    """Return the other names that tools write for a repository, the likeliest first; () if they all write the same.
+
+    Of Docker Hub's, docker leaves out the host and `library/`, containerd and podman write all of it, and crane writes
+    index.docker.io. podman puts localhost/ before the short name of an image that it has built.
+    """
+    host, rest = split_familiar_name(name)
+    host = _HUB_ALIASES.get(host, host)
+    if host != DOCKER_HUB or not rest:
+        return ()
+    short = rest.removeprefix(_HUB_LIBRARY)
+    whole = rest if "/" in rest else f"{_HUB_LIBRARY}{rest}"
+    found = [whole, short if "/" not in short else whole, *(f"{hub}/{whole}" for hub in (DOCKER_HUB, *_HUB_ALIASES))]
+    if rest == name:
+        found.append(f"localhost/{name}")
+    return tuple(spelling for spelling in dict.fromkeys(found) if spelling != name)
 
 
 def refuse_url(text: str) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import posixpath
 from dataclasses import dataclass, replace
 from typing import Final
 
 from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.names import check_host, check_repository, looks_like_host, refuse_url
+from mirrorsync.oci.names import check_host, check_repository, host_in_name, looks_like_host, refuse_url
 from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Ref, Tag, written
 from mirrorsync.oci.transports import REGISTRY_PREFIX, Transport, location_text, transport_of
 
@@ -115,23 +114,6 @@ def host_and_path(location: Location) -> tuple[str, str]:
     file_name = posixpath.basename(location.store).lower() if transport.has_path else ""
     host, path = transport.split_host(location.store, location.repository)
     return (host_in_name(host) or file_name), (path or file_name)
-
-
-def host_in_name(host: str) -> str:
-    """Return a host in a form that is valid inside a repository's name: `h.example:5000` is h.example-5000.
-
-    An IPv6 address is written in full, since a name begins with a letter or digit and "::" is many zeros:
-    [2001:db8::1]:5000 is 2001-0db8-0000-0000-0000-0000-0000-0001-5000.
-    """
-    address, bracket, port = host.partition("]")
-    if not bracket:
-        return host.replace(":", "-")
-    try:
-        address = ipaddress.ip_address(address.removeprefix("[")).exploded
-    except ValueError as error:
-        message = f"{printable(host)!r} is not an IPv6 address"
-        raise GrammarError(message, remedy="write it as [2001:db8::1] or [2001:db8::1]:5000") from error
-    return f"{address}{port}".replace(":", "-")
 
 
 def parse_repository(text: str, base: str = "") -> Location:

@@ -15,8 +15,10 @@ from typing import Final, NamedTuple
 from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import (
+    check_layout_repository,
     check_repository,
     familiar_name,
+    host_in_name,
     split_familiar_name,
     split_image_name,
     split_ref_name,
@@ -136,6 +138,12 @@ def _in_registry(text: str) -> Within:
     return Within(repository, tag, digest)
 
 
+def _layout_host(_: str, name: str) -> tuple[str, str]:
+    """Return no host, since it is part of the name; with a port the name is made valid in every store."""
+    host, slash, rest = name.partition("/")
+    return "", f"{host_in_name(host.lower())}{slash}{rest}"
+
+
 def _docker_host(_: str, name: str) -> tuple[str, str]:
     return split_familiar_name(name)
 
@@ -150,8 +158,8 @@ def _docker_repository(name: str) -> str:
 TRANSPORTS: Final[Mapping[str, Transport]] = {
     transport.scheme: transport
     for transport in (
-        Transport("oci:", _by_ref_name, deletes=True),
-        Transport("oci-archive:", _by_ref_name, deletes=True),
+        Transport("oci:", _by_ref_name, check_layout_repository, _layout_host, deletes=True),
+        Transport("oci-archive:", _by_ref_name, check_layout_repository, _layout_host, deletes=True),
         Transport("docker-archive:", _in_archive, _docker_repository, _docker_host, keeps_manifests=False),
         Transport(
             "docker-daemon:",

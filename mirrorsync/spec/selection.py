@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location, Reference
-from mirrorsync.spec.filters import TagFilter
+from mirrorsync.spec.filters import Newest, TagFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,15 @@ class Selection:
     def digests(self) -> tuple[Wanted, ...]:
         """The images that are wanted by digest alone."""
         return tuple(wanted for wanted in self.exact if wanted.tag is None)
+
+    def covers(self, name: str) -> bool:
+        """Return whether the filters mean an image whose name is not a tag: "" if it has no name at all.
+
+        `newest` is not asked: it compares the tags that the other filters chose.
+        """
+        names = cast("list[Tag]", [name])
+        narrows = (narrowing for narrowing in self.narrows if not isinstance(narrowing, Newest))
+        return any(including.select(names) for including in self.includes) and all(one.select(names) for one in narrows)
 
     def choose(self, listed: Iterable[Tag]) -> tuple[Wanted, ...]:
         """Return the wanted images: exact tags and included tags of `listed`, narrowed; then those without a tag."""

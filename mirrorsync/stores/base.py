@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -149,12 +149,22 @@ class OpensDestinations(Protocol):
         """Return the repository of that name, for writing, whether it exists yet or not. No I/O."""
 
 
+class Unnamed(NamedTuple):
+    """An image without a name. ref: a pick in a docker archive, a digest in a layout.
+
+    written: what is in the place of its name, "" if that is nothing: `1.0+build5` is not a tag.
+    """
+
+    ref: Digest | Pick
+    written: str = ""
+
+
 @runtime_checkable
 class HoldsUnnamed(Protocol):
     """A store that can have images without a name."""
 
-    async def unnamed(self) -> Sequence[Digest | Pick]:
-        """Return the refs of its images without a name: picks in a docker archive, digests in a layout."""
+    async def unnamed(self) -> Sequence[Unnamed]:
+        """Return its images without a name."""
 
 
 @runtime_checkable

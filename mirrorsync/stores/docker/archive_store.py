@@ -15,6 +15,7 @@ from mirrorsync.files.tar.reader import ArchiveFile, Signature, signature_of
 from mirrorsync.files.tar.writer import ArchiveLock, ArchiveWriter
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Tag
+from mirrorsync.stores.base import Unnamed
 from mirrorsync.stores.docker.cache import KnownImage
 from mirrorsync.stores.docker.manifests import known_image
 from mirrorsync.stores.docker.outgoing import verified_layer
@@ -66,11 +67,12 @@ class DockerArchiveStore(DockerStore):
         for name in sorted(names | ({""} if unnamed else set())):
             yield name
 
-    async def unnamed(self) -> Sequence[Pick]:
-        """Return the picks of the images without a name: their positions."""
+    async def unnamed(self) -> Sequence[Unnamed]:
+        """Return the images without a name, by their positions."""
         with self.located():
             images = await asyncio.to_thread(self._load)
-        return [Pick.at(number) for number, image in enumerate(images) if not image.names]
+        found = ((Pick.at(number), image) for number, image in enumerate(images))
+        return [Unnamed(pick, image.unread_name) for pick, image in found if not image.names]
 
     def release(self) -> None:
         """Release files and the lock."""

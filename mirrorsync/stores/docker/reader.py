@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from mirrorsync.errors import GrammarError, IntegrityError, MirrorsyncError, UsageError, printable
@@ -90,12 +89,16 @@ class SavedLayer:
 
 @dataclass(frozen=True, slots=True)
 class SavedImage:
-    """An image of an archive. config: exact bytes; id: their digest. names: () for an image without a name."""
+    """An image of an archive. config: exact bytes; id: their digest. names: () for an image without a name.
+
+    unread_name: what the archive has in the place of a name if it has no name that we know.
+    """
 
     id: Digest
     config: bytes = field(repr=False)
     layers: tuple[SavedLayer, ...]
     names: tuple[Name, ...] = ()
+    unread_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class DamagedImage:
 
     error: MirrorsyncError
     names: tuple[Name, ...] = ()
+    unread_name: str = ""
 
 
 def read_images(archive: ArchiveFile) -> tuple[SavedImage | DamagedImage, ...]:
@@ -173,11 +177,13 @@ class _Reader:
         return images
 
     def _readable(self, entry: dict[str, Any]) -> SavedImage | DamagedImage:
-        names = tuple(_names(entry))
+        names, unread = _names(entry.get("RepoTags"))
         try:
-            return self._image(entry, names)
+            _strings(entry.get("RepoTags"), "RepoTags", null=True)
+            image: SavedImage | DamagedImage = self._image(entry, names)
         except (IntegrityError, UsageError) as error:
-            return DamagedImage(error, names)
+            image = DamagedImage(error, names)
+        return image if names or not unread else replace(image, unread_name=unread)
 
     def _image(self, entry: dict[str, Any], names: tuple[Name, ...]) -> SavedImage:
         config_name = entry.get("Config")
@@ -223,21 +229,26 @@ class _Reader:
         return self._archive.read(member, limit)
 
 
-def _names(entry: Mapping[str, Any]) -> list[Name]:
-    """Return the names with a tag; docker writes others for an image that was saved by digest (moby#12968)."""
-    found = entry.get("RepoTags")
+def _names(found: object) -> tuple[tuple[Name, ...], str]:
+    """Return the names with a tag, and the first text that is not one.
+
+    docker writes others for an image that was saved by digest (moby#12968).
+    """
     names: dict[Name, None] = {}
-    for text in _strings(
-        [text for text in found if text is not None] if isinstance(found, list) else found, "RepoTags"
-    ):
-        with suppress(GrammarError):
-            names[read_name(text)] = None
-    return list(names)
+    unread: list[str] = []
+    for text in found if isinstance(found, list) else ():
+        if isinstance(text, str) and text:
+            try:
+                names[read_name(text)] = None
+            except GrammarError:
+                unread.append(text)
+    return tuple(names), next(iter(unread), "")
 
 
-def _strings(value: object, what: str) -> Sequence[str]:
+def _strings(value: object, what: str, *, null: bool = False) -> Sequence[str]:
+    """Return a list of strings; null: whether null counts as one. Raises: IntegrityError."""
     if value is None:
         return ()
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+    if not isinstance(value, list) or not all(isinstance(text, str) or (null and text is None) for text in value):
         raise IntegrityError(f"{what} is not a list of strings")
     return value

@@ -4,38 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mirrorsync.errors import GrammarError, StorageError
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import REF_NAME, Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.names import split_ref_name
-from mirrorsync.oci.ref import Tag, written
+from mirrorsync.stores.layout.entries import Name, OtherEntries, own_name, primary_name
 
 _EMPTY: Final[Mapping[str, Any]] = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX}
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
-    """The name of an entry: a repository ("" if another tool wrote it without one), and a tag or digest."""
+class Removed(NamedTuple):
+    """What was removed of the entries of other tools: a digest in a repository, or only one of its names there."""
 
+    digest: Digest
     repository: str
-    ref: Tag | Digest
-
-    def __str__(self) -> str:
-        return written(self.repository, self.ref)
+    name: Name | None = None
 
 
 @dataclass(slots=True)
 class Index:
-    """The content of index.json. repositories: entries by repository and name; others: entries without such a name."""
+    """The content of index.json.
+
+    repositories: entries as mirrorsync writes them, by repository and name; others: all other entries.
+    """
 
     head: Mapping[str, Any] = field(default_factory=lambda: dict(_EMPTY))
     repositories: dict[str, dict[Name, Mapping[str, Any]]] = field(default_factory=dict)
     others: list[Mapping[str, Any]] = field(default_factory=list)
+    _read: tuple[list[Mapping[str, Any]], OtherEntries] | None = None
 
     @classmethod
     def load(cls, raw: bytes, path: str) -> Index:
@@ -72,21 +71,27 @@ class Index:
         for name, entry in self.repositories.get(repository, {}).items():
             yield name, Descriptor.from_json(entry)
 
-    def unnamed(self) -> Iterator[tuple[str, Descriptor]]:
-        """Yield the well-formed entries of `others`: their annotated name ("" without one), and their content."""
-        for entry in self.others:
-            with suppress(GrammarError):
-                content = Descriptor.from_json(entry)
-                yield content.annotations.get(REF_NAME, ""), content.bare()
+    def other_names(self) -> OtherEntries:
+        """Return the names in `others`, read once as long as they do not change."""
+        if self._read is None or self._read[0] is not self.others:
+            self._read = self.others, OtherEntries(self.others)
+        return self._read[1]
 
-    def forget(self, digest: Digest) -> None:
-        """Remove the entries of `others` that have this digest."""
-        self.others = [
-            entry for entry in self.others if not (isinstance(entry, Mapping) and entry.get("digest") == digest)
-        ]
+    def found(self, name: Name) -> dict[Digest, Descriptor]:
+        """Return the images of a name in any form, by digest: several if nothing tells their entries apart."""
+        own, others = self.get(name), self.other_names()
+        found = {own.digest: own} if own is not None else {}
+        found |= others.named.get(name, {})
+        return found or others.aliases.get(name, {})
+
+    def forget(self, removed: Removed) -> None:
+        """Remove the entries of `others` that a removal is about."""
+        self.others = [entry for entry in self.others if not _is_removed(entry, removed)]
 
     def set(self, name: Name, content: Descriptor) -> None:
-        """Set the content of a name."""
+        """Set the content of a name; entries of other tools with this name are replaced."""
+        if name in self.other_names().named:
+            self.others = [entry for entry in self.others if _listed_name(entry) != name]
         entry = content.bare().annotated({REF_NAME: str(name)}).to_json()
         self.repositories.setdefault(name.repository, {})[name] = entry
 
@@ -99,14 +104,23 @@ class Index:
 
 
 def _name(entry: object) -> Name | None:
-    """Return an entry's name, None if it is malformed or has no name that we know."""
+    """Return the name of an entry that is written as mirrorsync writes it, None for every other entry."""
     try:
-        annotations = Descriptor.from_json(entry).annotations
-        if REF_NAME not in annotations:
-            return None
-        repository, tag, digest = split_ref_name(annotations[REF_NAME])
+        return own_name(Descriptor.from_json(entry).annotations)
     except GrammarError:
         return None
-    # No tool writes the name `repository:tag@digest`; as one of ours it would be ambiguous.
-    ref = tag if digest is None else digest if tag is None else None
-    return Name(repository, ref) if ref is not None else None
+
+
+def _listed_name(entry: object) -> Name | None:
+    try:
+        return primary_name(Descriptor.from_json(entry).annotations)
+    except GrammarError:
+        return None
+
+
+def _is_removed(entry: object, removed: Removed) -> bool:
+    if not isinstance(entry, Mapping) or entry.get("digest") != removed.digest:
+        return False
+    name = _listed_name(entry)
+    repository = name.repository if name is not None else ""
+    return repository == removed.repository and removed.name in (None, name)

@@ -12,9 +12,11 @@ from mirrorsync.errors import ContentNotFound, MirrorsyncError, StorageError, Us
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.names import other_spellings
 from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.layout.backend import LayoutBackend
-from mirrorsync.stores.layout.index import Index, Name
+from mirrorsync.stores.layout.entries import Name
+from mirrorsync.stores.layout.index import Index, Removed
 from mirrorsync.stores.layout.own_changes import OwnChanges
 from mirrorsync.stores.layout.reachable import reachable, read_manifest
 
@@ -30,7 +32,7 @@ class Pending:
 
     data: bytes
     changes: Mapping[Name, Descriptor | None]
-    forgotten: frozenset[Digest]
+    forgotten: frozenset[Removed]
     based_on: Hashable | None
 
 
@@ -53,7 +55,7 @@ class LayoutNames:
         self._unwritten = False  # whether the index has entries that are in no index.json any more
         self._changes: dict[Name, Descriptor | None] = {}
         self._untagged: dict[Name, Descriptor] = {}
-        self._forgotten: set[Digest] = set()
+        self._forgotten: set[Removed] = set()
         self._children: dict[Digest, tuple[Descriptor, ...]] = {}
         self._members: dict[str, dict[Digest, Descriptor]] = {}
 
@@ -92,8 +94,8 @@ class LayoutNames:
             self._notice(message)
         for name, content in self._changes.items():
             _apply(index, name, content)
-        for digest in self._forgotten:
-            index.forget(digest)
+        for removed in self._forgotten:
+            index.forget(removed)
         self._index = index
         self._members.clear()
 
@@ -107,34 +109,65 @@ class LayoutNames:
         self._unwritten = True
 
     def tagged(self, repository: str, tag: Tag) -> Descriptor | None:
-        """Return the content of a tag, None if the tag or its manifest is missing."""
-        found = self.current().get(Name(repository, tag))
-        return found if found is not None and self._files.holds(found) else None
+        """Return the content of a tag, None if the tag or its manifest is missing.
+
+        A repository is found under the other names that tools write for it. Raises: UsageError if two images have the
+        name, and nothing tells them apart.
+        """
+        index = self.current()
+        for spelling in (repository, *other_spellings(repository)):
+            found = index.found(Name(spelling, tag))
+            if len(found) > 1:
+                shown = " and ".join(found)
+                raise UsageError(
+                    f"{len(found)} images have this name: {shown}",
+                    remedy=f"name one by its digest, such as {self._files.address}:{spelling}@{next(iter(found))}",
+                )
+            for content in found.values():
+                return self._held(content)
+        return None
+
+    def written_tag(self, repository: str, tag: Tag) -> Descriptor | None:
+        """Return the content of a tag whose name is written as mirrorsync writes it, None if it is missing."""
+        return self._held(self.current().get(Name(repository, tag)))
+
+    def _held(self, content: Descriptor | None) -> Descriptor | None:
+        return content if content is not None and self._files.holds(content) else None
 
     def tags(self, repository: str) -> list[Tag] | None:
         """Return the tags of a repository, sorted; None if the repository does not exist."""
         if repository not in self.repositories():
             return None
-        names = self._index.repositories.get(repository, ())
-        return sorted(name.ref for name in names if isinstance(name.ref, Tag))
+        names = {*self._index.repositories.get(repository, ()), *self._index.other_names().named}
+        return sorted(name.ref for name in names if name.repository == repository and isinstance(name.ref, Tag))
+
+    def known_as(self, repository: str) -> str:
+        """Return the name that a repository has in the layout, the given one if no other spelling of it is there."""
+        known = self.repositories()
+        return next((name for name in (repository, *other_spellings(repository)) if name in known), repository)
 
     def repositories(self) -> set[str]:
         """Return the names of all repositories; "" is the one of images without a repository in their name."""
         index = self.current()
-        return index.repositories.keys() | ({""} if self.unnamed() else set())
+        others = {name.repository for name in index.other_names().named}
+        return index.repositories.keys() | others | ({""} if self.unnamed() else set())
 
-    def unnamed(self) -> list[Descriptor]:
-        """Return the images of the entries without a name that we know, without those that are part of an index there.
+    def unnamed(self) -> list[tuple[str, Descriptor]]:
+        """Return the images without a name that we know, with the name as it is written ("" without one).
 
-        oras writes an entry for each child of an index that it copies (skopeo#764).
+        Those that are part of an index of the layout are left out: oras writes an entry for each child of an index that
+        it copies (skopeo#764).
         """
         index = self.current()
-        found = {content.digest: content for _, content in index.unnamed()}
+        found = {content.digest: (text, content) for text, content in index.other_names().unnamed}
         if not found:
             return []
         roots = [content for names in index.repositories for _, content in index.of(names)]
-        led_to = {child.digest for root in (*found.values(), *roots) for child in self._below(root)}
-        return [content for digest, content in found.items() if digest not in led_to]
+        roots += [content for images in index.other_names().named.values() for content in images.values()]
+        led_to = {root.digest for root in roots}
+        roots += [content for _, content in found.values()]
+        led_to |= {child.digest for root in roots for child in self._below(root)}
+        return [image for digest, image in found.items() if digest not in led_to]
 
     def only_image(self) -> Descriptor | None:
         """Return the only image, whatever its name, None if there is no image.
@@ -145,7 +178,10 @@ class LayoutNames:
         index = self.current()
         named = {name: content for names in index.repositories for name, content in index.of(names)}
         tagged = {name: content for name, content in named.items() if isinstance(name.ref, Tag)}
-        unnamed = {Name("", content.digest): content for content in self.unnamed()}
+        for name, contents in index.other_names().named.items():
+            several = len(contents) > 1 or name in tagged
+            tagged |= {Name(name.repository, one.digest) if several else name: one for one in contents.values()}
+        unnamed = {Name("", content.digest): content for _, content in self.unnamed()}
         images = self._images(tagged | unnamed) or self._images(named)
         if len({content.digest for content in images.values()}) > 1:
             shown = ", ".join(map(str, islice(images, _NAMES_SHOWN))) + (", ..." if len(images) > _NAMES_SHOWN else "")
@@ -181,7 +217,10 @@ class LayoutNames:
     def _walk(self, repository: str) -> Iterator[Descriptor]:
         roots = [content for _, content in self._index.of(repository)]
         roots += [content for name, content in self._untagged.items() if name.repository == repository]
-        roots += [content for _, content in self._index.unnamed() if repository == ""]
+        others = self._index.other_names()
+        for name, images in others.named.items():
+            roots += images.values() if name.repository == repository else ()
+        roots += [content for _, content in others.unnamed if repository == ""]
         seen: set[Digest] = set()
         while roots:
             content = roots.pop()
@@ -223,11 +262,14 @@ class LayoutNames:
     def remove_tag(self, repository: str, tag: Tag) -> bool:
         """Remove a tag; False if it is missing."""
         name = Name(repository, tag)
-        if self.current().get(name) is None:
-            return False
-        self._change(name, None)
+        index = self.current()
+        own, others = index.get(name), list(index.other_names().named.get(name, ()))
+        if own is not None:
+            self._change(name, None)
+        for digest in others:
+            self._forget(Removed(digest, repository, name))
         self._members.pop(repository, None)
-        return True
+        return own is not None or bool(others)
 
     def remove_digest(self, repository: str, digest: Digest) -> bool:
         """Remove every name of a manifest; False if it has no name."""
@@ -236,15 +278,17 @@ class LayoutNames:
             self._change(name, None)
         untagged = self._untagged.pop(Name(repository, digest), None)
         self._members.pop(repository, None)
-        return self._forget(repository, digest) or bool(names) or untagged is not None
+        others = self._index.other_names()
+        forgotten = any(digest in images for name, images in others.named.items() if name.repository == repository)
+        forgotten |= not repository and any(content.digest == digest for _, content in others.unnamed)
+        if forgotten:
+            self._forget(Removed(digest, repository))
+        return forgotten or bool(names) or untagged is not None
 
-    def _forget(self, repository: str, digest: Digest) -> bool:
-        """Remove entries without a name that we know; they are in repository "", by digest."""
-        if repository or all(content.digest != digest for _, content in self.current().unnamed()):
-            return False
-        self._forgotten.add(digest)
-        self._index.forget(digest)
-        return True
+    def _forget(self, removed: Removed) -> None:
+        """Remove entries of other tools."""
+        self._forgotten.add(removed)
+        self._index.forget(removed)
 
     def _learn(self, repository: str, manifest: Manifest) -> None:
         self._children[manifest.digest] = manifest.children

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.stores.layout.index import Index, Name
+from mirrorsync.stores.layout.entries import Name
+from mirrorsync.stores.layout.index import Index
 
 _NAMES_SHOWN = 5
 

@@ -20,6 +20,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import THE_ONLY_ONE, Ref, Tag
+from mirrorsync.stores.base import Unnamed
 from mirrorsync.stores.layout.backend import NOTHING, Dropped, IndexChanged, LayoutBackend
 from mirrorsync.stores.layout.files import LayoutFiles
 from mirrorsync.stores.layout.names import LayoutNames
@@ -59,10 +60,19 @@ class LayoutStore:
         for name in names:
             yield name
 
-    async def unnamed(self) -> Sequence[Digest]:
-        """Return the digests of the images without a name."""
+    def destination(self, name: str) -> LayoutRepository:
+        """Return the repository of that name for writing: its tags are only those written as mirrorsync writes them.
+
+        Otherwise a tool that needs the name as written would not find an image that is there under another one.
+        """
+        found = self.repository(name)
+        found.other_spellings = False
+        return found
+
+    async def unnamed(self) -> Sequence[Unnamed]:
+        """Return the images without a name."""
         with self.located():
-            return [content.digest for content in self.names.unnamed()]
+            return [Unnamed(content.digest, text) for text, content in self.names.unnamed()]
 
     def lock(self) -> None:
         """Create the layout if it does not exist, and lock it against other runs until `close`.
@@ -157,6 +167,8 @@ class LayoutDirectoryStore(LayoutStore):
 class LayoutRepository:
     """One repository of a layout: the entries of index.json whose name begins with its name."""
 
+    other_spellings = True  # whether its images are found under the other names that tools write for it
+
     def __init__(self, store: LayoutStore, name: str) -> None:
         self.name = name
         self._store = store
@@ -171,15 +183,20 @@ class LayoutRepository:
         """
         with self._store.located(self.name, ref):
             if isinstance(ref, Tag):
-                return self._names.tagged(self.name, ref)
+                tagged = self._names.tagged if self.other_spellings else self._names.written_tag
+                return tagged(self.name, ref)
             if isinstance(ref, Digest):
-                return self._names.member(self.name, ref)
+                return self._names.member(self._known_as, ref)
             return self._names.only_image() if ref == THE_ONLY_ONE and not self.name else None
+
+    @property
+    def _known_as(self) -> str:
+        return self._names.known_as(self.name) if self.other_spellings else self.name
 
     async def tags(self) -> AsyncIterator[Tag]:
         """Yield every tag, sorted. Raises: RepositoryNotFound."""
         with self._store.located(self.name):
-            tags = self._names.tags(self.name)
+            tags = self._names.tags(self._known_as)
             if tags is None:
                 raise self._unknown()
         for tag in tags:
@@ -213,7 +230,7 @@ class LayoutRepository:
         """Return the manifests of this repository whose subject has that digest."""
         with self._store.located(self.name):
             found = []
-            for member in self._names.members(self.name):
+            for member in self._names.members(self._known_as):
                 manifest = self._names.manifest(member)
                 if manifest.subject is not None and manifest.subject.digest == subject:
                     found.append(manifest.as_referrer())

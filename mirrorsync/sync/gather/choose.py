@@ -5,19 +5,20 @@ from __future__ import annotations
 import difflib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mirrorsync.errors import MirrorsyncError, RepositoryNotFound, TooFewTags, printable
+from mirrorsync.errors import LeftOut, MirrorsyncError, RepositoryNotFound, TooFewTags, printable
 from mirrorsync.events import PhaseAdvanced, PhaseStarted
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref, Tag
-from mirrorsync.oci.reference import Location
+from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.plan.model import Failure
 from mirrorsync.spec.model import Mirror
 from mirrorsync.spec.selection import Wanted
+from mirrorsync.stores.base import HoldsUnnamed
 from mirrorsync.sync.pool import Answers, for_each
 from mirrorsync.sync.session import Session, located
 
@@ -73,8 +74,8 @@ class Chosen:
 
 async def choose(mirrors: Iterable[Mirror], session: Session) -> Chosen:
     """Return the names that `mirrors` want now. A source that cannot be listed is a failure of its mirror only."""
-    chooser = _Chooser(session)
     mirrors = tuple(mirrors)
+    chooser = _Chooser(session, mirrors)
     listed = sum(mirror.selection.lists for mirror in mirrors)
     if listed:
         session.announce(PhaseStarted("list", listed))
@@ -100,8 +101,9 @@ class Lists:
 
 
 class _Chooser:
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, mirrors: Sequence[Mirror]) -> None:
         self._session = session
+        self._asked = {(mirror.source.store, wanted.ref) for mirror in mirrors for wanted in mirror.selection.exact}
         self.lists = Lists(session)
         self.failures: dict[str, Failure] = {}
         self.lookups: defaultdict[str, list[Lookup]] = defaultdict(list)
@@ -125,10 +127,34 @@ class _Chooser:
             except MirrorsyncError as error:
                 self._fail(source, error)
                 answered = False
+        if not mirror.selection.lists:
+            return
+        unnamed = await self._leave_out(mirror)
         found = len(self.lookups[mirror.pointer])
         # A mistyped filter must not look like a mirror that is up to date. Of a source that failed, nothing is claimed.
-        if mirror.selection.lists and answered and found < mirror.min_tags:
+        if answered and found < mirror.min_tags and (found or not unnamed):
             self._fail(mirror.source, await self._too_few(mirror, sources, found))
+
+    async def _leave_out(self, mirror: Mirror) -> bool:
+        """Report the images that the filters of a mirror cover and that have no tag; return whether there are any."""
+        try:
+            with located("source", mirror.source):
+                unnamed = [one async for one in self._unnamed(mirror)]
+        except MirrorsyncError as error:
+            self._fail(mirror.source, error)
+            return True
+        for image, name in unnamed:
+            self._fail(image, _left_out(image, name))
+        return bool(unnamed)
+
+    async def _unnamed(self, mirror: Mirror) -> AsyncIterator[tuple[Reference, str]]:
+        """Yield the images that the filters of a mirror cover and that have no tag, with what is in its place."""
+        store = self._session.store(mirror.source.store)
+        for one in await store.unnamed() if isinstance(store, HoldsUnnamed) else ():
+            repository, tag = _parts(one.written)
+            inside = mirror.whole_store or repository == mirror.source.repository
+            if inside and (mirror.source.store, one.ref) not in self._asked and mirror.selection.covers(tag):
+                yield Reference.of(Location(mirror.source.store, ""), one.ref), one.written
 
     async def _too_few(self, mirror: Mirror, sources: Sequence[Location], found: int) -> MirrorsyncError:
         tags = [tag for source in sources for tag in await self.lists.of(source)]
@@ -165,8 +191,29 @@ class _Chooser:
             tags = await self.lists.of(source) if selection.lists else ()
         self.lookups[mirror.pointer] += [Lookup(mirror, source, wanted) for wanted in selection.choose(tags)]
 
-    def _fail(self, source: Location, error: MirrorsyncError) -> None:
+    def _fail(self, source: Location | Reference, error: MirrorsyncError) -> None:
         self.failures.setdefault(str(source), Failure(str(source), error))
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Return the repository of a name that is not a name with a tag, and the text in the place of its tag."""
+    repository, colon, tag = name.rpartition(":")
+    port, slash, _ = tag.partition("/")
+    return (repository, tag) if colon and not (slash and port.isdigit()) else ("", name)
+
+
+def _left_out(image: Reference, name: str) -> LeftOut:
+    """Return the error for an image without a tag. name: what is in its place, "" if nothing is."""
+    if name:
+        why, otherwise = f"its name {printable(name, _FILTERS_SHOWN)!r} is not a tag", "exclude it"
+    else:
+        why, otherwise = "it has no name", "want only tags with glob: ['?*']"
+    return LeftOut(
+        f"left out, because {why}",
+        remedy=f"give it a tag in an entry of its own: {{from: '{image}', tag: NAME}}; or {otherwise}",
+        side="source",
+        place=image.location.at(image.asked),
+    )
 
 
 def _nearest(filters: str, tags: Sequence[Tag]) -> list[Tag]:

@@ -36,7 +36,8 @@ async def list_names(session: Session, location: Location) -> tuple[list[Named],
                 raise
             tags = []
         listed.append(Named(name, tags))
-    unnamed = [written("", ref) for ref in await store.unnamed()] if whole and isinstance(store, HoldsUnnamed) else []
+    without = await store.unnamed() if whole and isinstance(store, HoldsUnnamed) else ()
+    unnamed = [written("", one.ref) for one in without]
     if whole and not names and not unnamed:
         raise ContentNotFound("the store has no images", place=Where(location.store), remedy="check its path")
     return listed, unnamed

@@ -194,7 +194,7 @@ def test_an_image_whose_names_have_no_tag_is_read_by_its_position(tmp_path: Path
 
     async def listed(store: Store) -> list[str]:
         assert isinstance(store, HoldsUnnamed)
-        return [str(pick) for pick in await store.unnamed()] + [name async for name in store.repositories()]
+        return [str(one.ref) for one in await store.unnamed()] + [name async for name in store.repositories()]
 
     assert within(path, listed) == ["@0", "", "other"]
 

@@ -23,6 +23,7 @@ from mirrorsync.events import Event, Noticed, Observer, ignore
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import THE_ONLY_ONE, Tag
+from mirrorsync.stores.base import Unnamed
 from mirrorsync.stores.layout.archive import LayoutArchive
 from mirrorsync.stores.layout.store import LayoutDirectoryStore, LayoutStore
 from tests.parts.images import Image, artifact, digest, image, index, layer, noise, write_layout
@@ -177,7 +178,7 @@ def test_the_children_of_an_index_in_the_layout_are_not_images_of_their_own(targ
     target.make([entry(ONE), entry(nested, "app:1"), entry(BOTH), entry(SIGNATURE)], [nested, SIGNATURE])
 
     async def scenario(store: LayoutStore) -> None:
-        assert await store.unnamed() == [SIGNATURE.digest]
+        assert await store.unnamed() == [Unnamed(Digest(SIGNATURE.digest))]
         assert [name async for name in store.repositories()] == ["", "app"]
         await store.repository("").delete(Digest(SIGNATURE.digest))
         assert await store.unnamed() == []
