@@ -51,6 +51,12 @@ def printable(text: str, limit: int = _SHOWN_LIMIT) -> str:
     return "".join(shown)
 
 
+def some_of(names: Sequence[str], limit: int) -> str:
+    """Return at most `limit` foreign names for a message, and how many more there are: `a, b and 3 more`."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(printable(name) for name in names[:limit]) + more
+
+
 class Whereabouts(Protocol):
     """Where an error occurred, as far as it is known; `str` writes it for people. See `oci.reference.Where`."""
 
@@ -325,8 +331,17 @@ class StillUsed(MirrorsyncError):
     """Deleting this would delete or break more than requested. Nothing was deleted."""
 
 
+class Malformed(MirrorsyncError):
+    """Content is not of the form that it must have: an archive, compressed data, a manifest, a config, an index.
+
+    Its bytes may well be those that its publisher wrote: nothing says that they were changed on the way.
+    """
+
+    default_remedy = "create it again with the tool that it is from, or fetch it again"
+
+
 class IntegrityError(MirrorsyncError):
-    """Content does not match its digest, size, media type or schema. It was discarded."""
+    """Bytes do not match their digest or size: they were damaged or changed on the way. They were discarded."""
 
     exit_code = ExitCode.INTEGRITY
     default_remedy = "the content was discarded; if it happens again, the source is damaged or is being tampered with"

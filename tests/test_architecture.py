@@ -63,6 +63,8 @@ HOMES = {
     "sqlite3": {"sync/manifest_cache", "state/file", "state/memory"},
     "subprocess": {"credentials/helpers"},
     "isal": {"files/gzip", "files/tar/reader"},
+    "backports": {"files/unpack"},
+    "compression": {"files/unpack"},
 }
 # Texts are parsed only where they are read; other code has a Ref, a Location or a transport.
 READERS = {

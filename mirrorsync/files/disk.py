@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
+from uuid import uuid4
 
 from mirrorsync.errors import OutOfFiles, StorageError
 from mirrorsync.files.chunks import CHUNK_BYTES
@@ -86,19 +86,28 @@ def grow_file(incoming: Path, chunks: Iterable[bytes], doing: str) -> Path:
     After an error nothing is left; exceptions of the chunks pass through. Raises: StorageError.
     """
     with translated(doing):
-        file = tempfile.NamedTemporaryFile(dir=incoming, buffering=0, delete=False)  # noqa: SIM115 - the caller's
-    path = Path(file.name)
+        path = new_file(incoming)
+        file = path.open("ab", buffering=0)
     try:
         with file:
             for offset in _grow(file, chunks, doing):
                 # DONTNEED starts the write-back of dirty pages and releases the clean ones (mm/fadvise.c).
                 os.posix_fadvise(file.fileno(), 0, offset, os.POSIX_FADV_DONTNEED)
             with translated(doing):
-                os.fchmod(file.fileno(), 0o644)
                 os.fsync(file.fileno())
     except BaseException:
         discard_file(path)
         raise
+    return path
+
+
+def new_file(directory: Path, prefix: str = "new-") -> Path:
+    """Create an empty file with a unique name, whose mode follows the umask: those of tempfile are private.
+
+    Raises: OSError.
+    """
+    path = directory / f"{prefix}{uuid4().hex}"
+    path.touch(exist_ok=False)
     return path
 
 
@@ -131,6 +140,14 @@ def regular_size(path: Path) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
+def reject_link(path: Path) -> None:
+    """Raise StorageError if there is a symbolic link at the path: it could lead to any file of this machine."""
+    if path.is_symlink():
+        raise StorageError(
+            f"{path} is a symbolic link, which is not followed", remedy="copy the directory with its files: cp -rL"
+        )
+
+
 def open_regular(path: Path, offset: int = 0) -> FileIO:
     """Open a regular file for reading from `offset` on; symbolic links are not followed.
 
@@ -141,6 +158,7 @@ def open_regular(path: Path, offset: int = 0) -> FileIO:
     except FileNotFoundError:
         raise
     except OSError as error:
+        reject_link(path)
         raise storage_error(error, f"reading {path}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

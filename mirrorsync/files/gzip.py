@@ -22,11 +22,10 @@ from typing import Final
 
 from isal import igzip_lib, isal_zlib
 
-from mirrorsync.errors import IntegrityError
+from mirrorsync.errors import Malformed
 from mirrorsync.files.chunks import CHUNK_BYTES
 
-GZIP_MAGIC: Final = b"\x1f\x8b"
-ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+_MAGIC: Final = b"\x1f\x8b"
 DEFLATERS: Final = 2  # threads; a third would be idle while two digests are computed
 _LEVEL: Final = 2
 _BLOCK_BYTES: Final = 1024 * 1024
@@ -36,7 +35,7 @@ _INPUT_BYTES: Final = 64 * 1024
 _RAW: Final = -15  # deflate without a header
 _GZIP: Final = 31
 # No name, no time, no flags, "unknown" operating system: nothing that differs from run to run.
-_HEAD: Final = GZIP_MAGIC + b"\x08\x00" + bytes(4) + b"\x00\xff"
+_HEAD: Final = _MAGIC + b"\x08\x00" + bytes(4) + b"\x00\xff"
 # Blocks end on a byte boundary (Z_FULL_FLUSH) and are not marked as the last one of the stream; this empty block is.
 _LAST_BLOCK: Final = b"\x03\x00"
 # Everything that the output depends on; another version of the library may give other bytes.
@@ -71,7 +70,7 @@ def compressed(chunks: Iterable[bytes], threads: ThreadPoolExecutor) -> Iterator
 def decompressed(chunks: Iterable[bytes], what: str) -> Iterator[bytes]:
     """Yield the content of gzip data of one or several members, in pieces of at most CHUNK_BYTES.
 
-    what: names the data in messages. Raises: IntegrityError if it is not complete, valid gzip data; exceptions of the
+    what: names the data in messages. Raises: Malformed if it is not complete, valid gzip data; exceptions of the
     chunks pass through.
     """
     inflater = isal_zlib.decompressobj(_GZIP)
@@ -85,7 +84,7 @@ def decompressed(chunks: Iterable[bytes], what: str) -> Iterator[bytes]:
             yield from _pieces(inflater, data, what)
             data = inflater.unused_data if inflater.eof else b""
     if not begun or not inflater.eof:
-        raise IntegrityError(f"{what} is truncated: its gzip data has no end")
+        raise Malformed(f"{what} is truncated: its gzip data has no end")
 
 
 def _cut(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -100,7 +99,7 @@ def _pieces(inflater: isal_zlib.Decompress, data: bytes, what: str) -> Iterator[
         try:
             piece = inflater.decompress(data, CHUNK_BYTES)
         except igzip_lib.IsalError as error:  # type: ignore[misc]  # a value in its stub
-            raise IntegrityError(f"{what} is not valid gzip data") from error
+            raise Malformed(f"{what} is not valid gzip data") from error
         if piece:
             yield piece
         data = inflater.unconsumed_tail

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from mirrorsync.errors import GrammarError, IntegrityError, printable
+from mirrorsync.errors import GrammarError, Malformed, printable
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.json_weight import MAX_WEIGHT, json_weight
 from mirrorsync.oci.platform import Platform
@@ -38,23 +38,23 @@ class ImageConfig:
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """Read a config whose digest is verified already. Raises: IntegrityError if it is not a valid config.
+        """Read a config whose digest is verified already. Raises: Malformed if it is not a valid config.
 
         A member that is null counts as missing: Docker writes missing members so.
         """
         if len(raw) > MAX_CONFIG_BYTES:
-            raise IntegrityError(f"the image's config is larger than {MAX_CONFIG_BYTES} bytes")
+            raise Malformed(f"the image's config is larger than {MAX_CONFIG_BYTES} bytes")
         try:
             # As UTF-8, for the same reason as in manifest.py.
             if json_weight(raw) > MAX_WEIGHT:
-                raise IntegrityError("the image's config has too many members: it would take too much memory")
+                raise Malformed("the image's config has too many members: it would take too much memory")
             return cls._read(json.loads(raw.decode("utf-8")))
         except GrammarError as error:
-            raise IntegrityError(f"the image's config is malformed: {error.message}") from error
+            raise Malformed(f"the image's config is malformed: {error.message}") from error
         except RecursionError as error:
-            raise IntegrityError("the image's config is nested too deep") from error
+            raise Malformed("the image's config is nested too deep") from error
         except ValueError as error:
-            raise IntegrityError(f"the image's config is not JSON: {printable(str(error), 200)}") from error
+            raise Malformed(f"the image's config is not JSON: {printable(str(error), 200)}") from error
 
     @classmethod
     def _read(cls, document: object) -> Self:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from mirrorsync.errors import GrammarError, IntegrityError, printable
+from mirrorsync.errors import GrammarError, IntegrityError, Malformed, printable
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor, check_spelling
 from mirrorsync.oci.digest import Digest
@@ -71,20 +71,20 @@ class Manifest:
 
         media_type: from the Content-Type or descriptor ("" if neither gives one; then the document must).
         digest: what the bytes must hash to, None if only a tag was requested. size: bytes expected, None if unknown.
-        Raises: IntegrityError if digest, size or media type disagree, or if `raw` is not one unambiguous manifest of
-        at most 4 MiB.
+        Raises: IntegrityError if digest or size disagree; Malformed if `raw` is not one unambiguous manifest of at most
+        4 MiB and of that media type.
         """
         _check_content(raw, digest, size)
         document = _load(raw)
         try:
             check_spelling(document, _MEMBERS)
         except GrammarError as error:
-            raise IntegrityError(f"manifest is ambiguous: {error.message}") from error
+            raise Malformed(f"manifest is ambiguous: {error.message}") from error
         kind = _kind(document, media_type.partition(";")[0].strip())
         try:
             return cls._read(raw, kind, document, digest)
         except GrammarError as error:
-            raise IntegrityError(f"manifest is malformed: {error.message}") from error
+            raise Malformed(f"manifest is malformed: {error.message}") from error
 
     @classmethod
     def _read(cls, raw: bytes, kind: str, document: dict[str, Any], digest: Digest | None) -> Self:
@@ -156,9 +156,9 @@ class Manifest:
 
 
 def refuse_schema_1(media_type: str, *, version: object = None) -> None:
-    """Raise IntegrityError if a media type, or a document's schemaVersion, is that of Docker's schema 1."""
+    """Raise Malformed if a media type, or a document's schemaVersion, is that of Docker's schema 1."""
     if media_type in media_types.SCHEMA_1 or version == 1:
-        raise IntegrityError(
+        raise Malformed(
             "image is in Docker's schema 1 format, which no current registry accepts",
             remedy="ask its publisher to push it again with a current tool",
         )
@@ -166,7 +166,7 @@ def refuse_schema_1(media_type: str, *, version: object = None) -> None:
 
 def _check_content(raw: bytes, digest: Digest | None, size: int | None) -> None:
     if len(raw) > MAX_MANIFEST_BYTES:
-        raise IntegrityError(f"manifest is larger than {MAX_MANIFEST_BYTES} bytes")
+        raise Malformed(f"manifest is larger than {MAX_MANIFEST_BYTES} bytes")
     if size is not None and size != len(raw):
         raise IntegrityError(f"manifest is {len(raw)} bytes; its descriptor says {size}")
     if digest is not None and not digest.matches(raw):
@@ -175,15 +175,15 @@ def _check_content(raw: bytes, digest: Digest | None, size: int | None) -> None:
 
 def _load(raw: bytes) -> dict[str, Any]:
     if json_weight(raw) > MAX_WEIGHT:
-        raise IntegrityError("manifest has too many members: it would take too much memory")
+        raise Malformed("manifest has too many members: it would take too much memory")
     try:
         # Decoded here, as UTF-8: the json module would guess UTF-16 and others, which no other client reads.
         document = json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct_keys, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else printable(str(error), 200)
-        raise IntegrityError(f"manifest is not JSON: {reason}") from error
+        raise Malformed(f"manifest is not JSON: {reason}") from error
     if not isinstance(document, dict):
-        raise IntegrityError("manifest is not a JSON object")
+        raise Malformed("manifest is not a JSON object")
     return document
 
 
@@ -202,17 +202,17 @@ def _kind(document: dict[str, Any], said: str) -> str:
     """Return the media type, after comparing the Content-Type or descriptor (`said`) with the document's own."""
     inner = document.get("mediaType")
     if inner is not None and not isinstance(inner, str):
-        raise IntegrityError("manifest has a mediaType that is not a string")
+        raise Malformed("manifest has a mediaType that is not a string")
     for name in (said, inner):
         refuse_schema_1(name or "", version=document.get("schemaVersion"))
     if inner and media_types.is_manifest(said) and inner != said:
-        raise IntegrityError(f"manifest has mediaType {printable(inner, 80)!r}, but was sent as {said!r}")
+        raise Malformed(f"manifest has mediaType {printable(inner, 80)!r}, but was sent as {said!r}")
     kind = inner or said
     if not media_types.is_manifest(kind):
-        raise IntegrityError(f"{printable(kind, 80)!r} is not a known manifest type")
+        raise Malformed(f"{printable(kind, 80)!r} is not a known manifest type")
     ambiguous = [member for member in _FOREIGN_MEMBERS[kind] if document.get(member) is not None]
     if ambiguous:
-        raise IntegrityError(f"manifest is ambiguous: {kind} with {', '.join(ambiguous)}")
+        raise Malformed(f"manifest is ambiguous: {kind} with {', '.join(ambiguous)}")
     return kind
 
 

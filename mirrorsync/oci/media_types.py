@@ -9,6 +9,7 @@ OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 OCI_LAYER_GZIP: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
+OCI_LAYER_ZSTD: Final = "application/vnd.oci.image.layer.v1.tar+zstd"
 ANY_BYTES: Final = "application/octet-stream"
 # The artifact manifest was withdrawn before image spec 1.1 was final; images made with the release candidates exist.
 OCI_ARTIFACT: Final = "application/vnd.oci.artifact.manifest.v1+json"

@@ -156,9 +156,13 @@ def other_spellings(name: str) -> tuple[str, ...]:
     short = rest.removeprefix(_HUB_LIBRARY)
     whole = rest if "/" in rest else f"{_HUB_LIBRARY}{rest}"
     found = [whole, short if "/" not in short else whole, *(f"{hub}/{whole}" for hub in (DOCKER_HUB, *_HUB_ALIASES))]
-    if rest == name:
-        found.append(f"localhost/{name}")
+    found += podman_spelling(name)
     return tuple(spelling for spelling in dict.fromkeys(found) if spelling != name)
+
+
+def podman_spelling(name: str) -> tuple[str, ...]:
+    """Return the name that podman gives an image that it has built under a name without a host; () with a host."""
+    return (f"localhost/{name}",) if name and split_familiar_name(name) == (DOCKER_HUB, name) else ()
 
 
 def refuse_url(text: str) -> None:

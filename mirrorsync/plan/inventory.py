@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from mirrorsync.errors import IntegrityError
+from mirrorsync.errors import Malformed
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
@@ -86,7 +86,7 @@ def closure(
     """Yield every manifest of an image once, children before parents, the root last.
 
     manifest: returns the manifest of a descriptor. skip: returns whether to leave out a manifest with all its content.
-    Raises: IntegrityError beyond MAX_DEPTH, MAX_MANIFESTS or MAX_BLOBS, and the errors of `manifest`.
+    Raises: Malformed beyond MAX_DEPTH, MAX_MANIFESTS or MAX_BLOBS, and the errors of `manifest`.
     """
     seen: set[Digest] = set()
     blobs: set[Digest] = set()
@@ -107,11 +107,11 @@ def closure(
 
 
 def check_bounds(depth: int, manifests: int, blobs: int = 0) -> None:
-    """Raise IntegrityError if an image nests deeper, or has more manifests or blobs, than the limits."""
+    """Raise Malformed if an image nests deeper, or has more manifests or blobs, than the limits."""
     if depth > MAX_DEPTH or manifests > MAX_MANIFESTS:
-        raise IntegrityError(f"image nests deeper than {MAX_DEPTH} indexes or has more than {MAX_MANIFESTS} manifests")
+        raise Malformed(f"image nests deeper than {MAX_DEPTH} indexes or has more than {MAX_MANIFESTS} manifests")
     if blobs > MAX_BLOBS:
-        raise IntegrityError(f"image has more than {MAX_BLOBS} blobs")
+        raise Malformed(f"image has more than {MAX_BLOBS} blobs")
 
 
 def conflicts(images: Iterable[Image]) -> dict[Image, Image]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError, RepositoryNotFound
+from mirrorsync.errors import ContentNotFound, IntegrityError, Malformed, MirrorsyncError, RepositoryNotFound
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
@@ -85,7 +85,7 @@ async def _size(repository: Repository, tag: Tag) -> Size:
     try:
         root = await repository.resolve(tag)
         return Size(None, "missing") if root is None else await _size_below(repository, root)
-    except IntegrityError:
+    except (IntegrityError, Malformed):
         return Size(None, "damaged")
     except MirrorsyncError:
         return Size(None, "unreadable")

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from mirrorsync.errors import ContentNotFound, GrammarError, IntegrityError
+from mirrorsync.errors import ContentNotFound, GrammarError, IntegrityError, Malformed
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -52,7 +52,7 @@ class Pull:
             return web.Response(headers={**headers, "Content-Length": str(descriptor.size)})
         try:
             manifest = await repository.manifest(descriptor)
-        except IntegrityError as error:
+        except (IntegrityError, Malformed) as error:
             raise _damaged(descriptor.digest) from error
         return web.Response(body=manifest.raw, headers=headers)
 
@@ -91,7 +91,7 @@ class Pull:
         subject = digest_of(request.match_info["digest"])
         try:
             found: Iterable[Descriptor] = await repository.referrers(subject)
-        except IntegrityError as error:
+        except (IntegrityError, Malformed) as error:
             raise _damaged(subject) from error
         headers = {}
         if wanted := request.query.get("artifactType"):

@@ -6,7 +6,7 @@ import re
 
 from aiohttp import web
 
-from mirrorsync.errors import GrammarError, IntegrityError
+from mirrorsync.errors import GrammarError, IntegrityError, Malformed
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
 from mirrorsync.oci.names import check_repository
@@ -105,7 +105,7 @@ class Push:
                 raise Refusal(413, "SIZE_INVALID", f"the manifest exceeds the limit of {MAX_MANIFEST_BYTES} bytes")
         try:
             manifest = Manifest.parse(bytes(raw), request.content_type, digest=asked)
-        except IntegrityError as error:
+        except (IntegrityError, Malformed) as error:
             wrong_digest = asked is not None and not asked.matches(bytes(raw))
             raise Refusal(400, "DIGEST_INVALID" if wrong_digest else "MANIFEST_INVALID", error.message) from error
         await _require_blobs(repository, manifest)

@@ -17,7 +17,7 @@ from typing import Final
 
 from mirrorsync.errors import IntegrityError
 from mirrorsync.files.chunks import CHUNK_BYTES
-from mirrorsync.files.disk import translated
+from mirrorsync.files.disk import new_file, translated
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -33,6 +33,12 @@ _MOST: Final = 1000
 _PREFIX_OF_IPV6: Final = 64
 
 
+def _private_file() -> Path:
+    handle, name = tempfile.mkstemp(prefix="upload-")
+    os.close(handle)
+    return Path(name)
+
+
 class Upload:
     """One upload: a file that is appended to. Its coroutines are for the holder of its lock (`Uploads.alone`)."""
 
@@ -45,9 +51,8 @@ class Upload:
         self.used_at = 0.0
         directory = repository.incoming if isinstance(repository, BlobFiles) else None
         with translated("storing an upload"):
-            handle, name = tempfile.mkstemp(dir=directory, prefix="upload-")
-        os.close(handle)  # no descriptor is open between requests: there may be many uploads
-        self._path = Path(name)
+            # No descriptor is open between requests: there may be many uploads.
+            self._path = new_file(directory, "upload-") if directory else _private_file()
         self._algorithm = algorithm
         self._hasher = hashlib.new(algorithm)
 
@@ -87,10 +92,8 @@ class Upload:
         if found != blob.digest.encoded:
             raise IntegrityError(f"the upload has the digest {blob.digest.algorithm}:{found}, expected {blob.digest}")
         if isinstance(self.repository, BlobFiles):
-            with translated("storing an upload"):
-                self._path.chmod(0o644)
-                with self._path.open("rb") as file:
-                    os.fsync(file.fileno())
+            with translated("storing an upload"), self._path.open("rb") as file:
+                os.fsync(file.fileno())
             self.repository.adopt(blob, self._path)
             return
         self.repository.put(blob, self._chunks())

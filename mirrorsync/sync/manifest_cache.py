@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from mirrorsync.errors import IntegrityError
+from mirrorsync.errors import IntegrityError, Malformed
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
@@ -66,7 +66,7 @@ class DiskCache:
             return Manifest.parse(row[0], content.media_type, digest=content.digest, size=content.size) if row else None
         except sqlite3.Error as error:
             self._fall_back(error)
-        except (IntegrityError, TypeError):
+        except (IntegrityError, Malformed, TypeError):
             pass  # a damaged row is ignored: the manifest is fetched again and replaces it
         return None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mirrorsync.errors import IntegrityError
+from mirrorsync.errors import Malformed
 from mirrorsync.files.gzip import compressed, decompressed, deflaters
 from tests.parts.images import noise
 from tests.parts.processes import run
@@ -62,20 +62,20 @@ def test_gzip_of_other_programs_is_decompressed_also_with_several_members_and_sm
 
 @pytest.mark.parametrize("damage", [b"", b"\x1f", b"\x1f\x8b\x08", b"no gzip at all, and long enough to be a header"])
 def test_input_that_is_not_gzip_is_rejected(damage: bytes) -> None:
-    with pytest.raises(IntegrityError):
+    with pytest.raises(Malformed):
         unpacked(damage)
 
 
 @pytest.mark.parametrize("change", [lambda d: d[:-1], lambda d: d[:-9], lambda d: d + bytes(40), lambda d: d + d[:9]])
 def test_damaged_gzip_is_rejected(change: object) -> None:
-    with pytest.raises(IntegrityError):
+    with pytest.raises(Malformed):
         unpacked(change(packed(content(300_000))))  # type: ignore[operator]
 
 
 def test_a_wrong_checksum_is_rejected() -> None:
     made = bytearray(packed(content(300_000)))
     made[-6] ^= 1
-    with pytest.raises(IntegrityError):
+    with pytest.raises(Malformed):
         unpacked(bytes(made))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mirrorsync.errors import IntegrityError
+from mirrorsync.errors import Malformed
 from mirrorsync.oci.config import MAX_CONFIG_BYTES, ImageConfig
 from mirrorsync.oci.platform import Platform
 
@@ -86,5 +86,5 @@ def test_a_command_that_is_one_string_is_accepted_from_old_images() -> None:
     ],
 )
 def test_an_invalid_config_is_rejected_with_the_reason(raw: bytes, said: str) -> None:
-    with pytest.raises(IntegrityError, match=said):
+    with pytest.raises(Malformed, match=said):
         ImageConfig.parse(raw)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mirrorsync.errors import ExitCode, IntegrityError
+from mirrorsync.errors import ExitCode, IntegrityError, Malformed
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
 from mirrorsync.oci.media_types import (
@@ -59,9 +59,11 @@ def parse(document: object, media_type: str = "") -> Manifest:
 
 
 def refusal(data: bytes, media_type: str = "", **expected: Any) -> str:
-    with pytest.raises(IntegrityError) as caught:
+    """Return the message; only bytes that do not match their digest or size end with the exit code for damage."""
+    with pytest.raises((IntegrityError, Malformed)) as caught:
         Manifest.parse(data, media_type, **expected)
-    assert caught.value.exit_code is ExitCode.INTEGRITY
+    mismatch = "does not match its digest" in caught.value.message or "its descriptor says" in caught.value.message
+    assert caught.value.exit_code is (ExitCode.INTEGRITY if mismatch else ExitCode.FAILED)
     assert caught.value.remedy
     assert str(caught.value).isprintable()
     return str(caught.value)

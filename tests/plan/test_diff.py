@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mirrorsync.errors import IntegrityError
+from mirrorsync.errors import Malformed
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.plan.diff import diff
@@ -61,7 +61,7 @@ def test_an_image_that_nests_too_deep_is_rejected() -> None:
         return by_digest[descriptor.digest]
 
     assert len(list(closure(case.manifests[f"level{MAX_DEPTH - 1}"].descriptor, find))) == MAX_DEPTH
-    with pytest.raises(IntegrityError, match="nests deeper"):
+    with pytest.raises(Malformed, match="nests deeper"):
         list(closure(case.manifests[f"level{MAX_DEPTH}"].descriptor, find))
 
 

@@ -16,7 +16,7 @@ from mirrorsync.cli.output.inspection import print_page
 from mirrorsync.cli.sessions import run
 from mirrorsync.cli.skopeo_codes import skopeo_codes
 from mirrorsync.documents.inspection import inspection_document
-from mirrorsync.errors import ExitCode, IntegrityError, UsageError, printable
+from mirrorsync.errors import ExitCode, Malformed, UsageError, printable
 
 
 @click.command()
@@ -67,11 +67,11 @@ def command(
 
 
 def _print_bytes(data: bytes, *, raw: bool) -> None:
-    """Print exact bytes, or JSON that is safe for a terminal. Raises: IntegrityError if they are not JSON."""
+    """Print exact bytes, or JSON that is safe for a terminal. Raises: Malformed if they are not JSON."""
     if not raw:
         try:
             data = json.dumps(json.loads(data), indent=1, allow_nan=False).encode() + b"\n"
         except (ValueError, RecursionError) as error:
-            raise IntegrityError("the config is not JSON", remedy="--config --raw prints its bytes") from error
+            raise Malformed("the config is not JSON", remedy="--config --raw prints its bytes") from error
     with suppress(BrokenPipeError):  # the reader (head, less) has closed the pipe
         click.echo(data, nl=False)

@@ -1,7 +1,7 @@
 """Read a tar archive: it is opened and scanned once, on first use; members are then read in place, by their offsets.
 
-Input that is not a regular file (a pipe such as /dev/stdin), or is gzipped as a whole (`docker save app | gzip`), is
-first spooled into an unnamed temporary file, a chunk at a time.
+Input that is not a regular file (a pipe such as /dev/stdin), or is compressed as a whole (`docker save app | gzip`,
+also xz, bzip2 and zstd), is first spooled into an unnamed temporary file, a chunk at a time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -17,21 +18,14 @@ from typing import BinaryIO, Final, Self
 
 from isal import igzip, igzip_lib
 
-from mirrorsync.errors import IntegrityError, StorageError
+from mirrorsync.errors import Malformed, StorageError, StoreChanged
 from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.files.disk import translated
 from mirrorsync.files.tar.scan import Grammar, Member, scan
+from mirrorsync.files.unpack import MAGIC_BYTES, compression_of, unpacked
 
-_GZIP: Final = b"\x1f\x8b"
-# Other compressions, by their magic bytes: the name, and the command that decompresses.
-_COMPRESSIONS: Final = {
-    b"\xfd7zXZ\0": ("xz", "xz -d"),
-    b"BZh": ("bzip2", "bzip2 -d"),
-    b"\x28\xb5\x2f\xfd": ("zstd", "zstd -d"),
-    b"\x04\x22\x4d\x18": ("lz4", "lz4 -d"),
-    b"\x5d\0\0": ("lzma", "xz -d"),
-}
-_LONGEST: Final = max(map(len, _COMPRESSIONS))
+# Compressions that are not read, by their magic bytes: the name, and the command that decompresses.
+_UNREAD: Final = {b"\x04\x22\x4d\x18": ("lz4", "lz4 -d"), b"\x5d\0\0": ("lzma", "xz -d")}
 
 # Changes whenever a file is replaced or written: inode, mtime in ns, size in bytes.
 Signature = tuple[int, int, int]
@@ -49,13 +43,13 @@ class Part:
         self.descriptor = os.dup(descriptor)
 
     def read(self, size: int, /) -> bytes:
-        """Return up to `size` bytes; empty at the end. Raises: IntegrityError if the file has become shorter."""
+        """Return up to `size` bytes; empty at the end. Raises: StoreChanged if the file has become shorter."""
         size = min(size, self._end - self._position)
         if size <= 0:
             return b""
         data = os.pread(self.descriptor, size, self._position)
         if not data:
-            raise IntegrityError("the archive was truncated while it was read")
+            raise StoreChanged("the archive was truncated while it was read")
         self._position += len(data)
         return data
 
@@ -76,7 +70,7 @@ class ArchiveFile:
     """The archive at a path. The file is opened by the first method call, which blocks until all headers are read.
 
     path: absolute. grammar: which members it may have. temporary: an existing directory, for spooled content.
-    Every method may be called from any thread, and raises IntegrityError for an archive that breaks the grammar, and
+    Every method may be called from any thread, and raises Malformed for an archive that breaks the grammar, and
     StorageError for one that cannot be read.
     """
 
@@ -91,7 +85,7 @@ class ArchiveFile:
         self._seekable = True  # a pipe can be read only once
 
     def exists(self) -> bool:
-        """Return whether there is an archive at the path; False if there is no file."""
+        """Return whether there is an archive at the path; False if there is no file, or an empty one (from mktemp)."""
         with self._lock:
             return self._opened()
 
@@ -109,9 +103,9 @@ class ArchiveFile:
             return Part(self._file.fileno(), member, offset)
 
     def read(self, member: Member, limit: int) -> bytes:
-        """Return a small member, whole. Raises: IntegrityError also if it has more than `limit` bytes."""
+        """Return a small member, whole. Raises: Malformed also if it has more than `limit` bytes."""
         if member.size > limit:
-            raise IntegrityError(f"{self.path}: member is {member.size} bytes; the limit is {limit}")
+            raise Malformed(f"{self.path}: member is {member.size} bytes; the limit is {limit}")
         with self.open(member) as part, translated(f"reading {self.path}"):
             data = b""
             while more := part.read(member.size - len(data)):
@@ -146,24 +140,33 @@ class ArchiveFile:
                 except FileNotFoundError:
                     return False
                 try:
+                    if _is_empty(file):
+                        file.close()
+                        return False
                     self._take(file)
                 except BaseException:
                     file.close()
                     raise
         return True
 
+    def has_members(self, grammar: Grammar) -> bool:
+        """Return whether the archive has members of another grammar, to say what it is instead of what it should be."""
+        with self._lock, suppress(Malformed):
+            return self._opened() and self._file is not None and bool(scan(self._file, grammar))
+        return False
+
     def _take(self, file: BinaryIO) -> None:
         status = os.fstat(file.fileno())
         self._seekable = stat.S_ISREG(status.st_mode)
         spooled = file if self._seekable else self._spool(_chunks(file))
         try:
-            if os.pread(spooled.fileno(), len(_GZIP), 0) == _GZIP:
-                packed, spooled = spooled, self._spool(self._unpacked(spooled))
+            if compression := compression_of(_start(spooled)):
+                packed, spooled = spooled, self._spool(self._unpacked(spooled, compression))
                 packed.close()
-            self._refuse(os.pread(spooled.fileno(), _LONGEST, 0))
+            self._refuse(_start(spooled))
             try:
                 self._members = scan(spooled, self._grammar)
-            except IntegrityError as error:
+            except Malformed as error:
                 raise error.with_(message=f"{self.path}: {error.message}") from error.__cause__
         except BaseException:
             spooled.close()
@@ -176,7 +179,9 @@ class ArchiveFile:
     def _refuse(self, start: bytes) -> None:
         if not start:
             raise StorageError(f"{self.path} is empty", remedy="remove it, or name another file")
-        for magic, (name, program) in _COMPRESSIONS.items():
+        if again := compression_of(start):
+            raise StorageError(f"{self.path} is compressed twice, also with {again}", remedy="unpack it first")
+        for magic, (name, program) in _UNREAD.items():
             if start.startswith(magic):
                 raise StorageError(f"{self.path} is compressed with {name}", remedy=f"unpack it first: {program}")
 
@@ -193,13 +198,25 @@ class ArchiveFile:
                 raise
             return spool
 
-    def _unpacked(self, file: BinaryIO) -> Iterator[bytes]:
+    def _unpacked(self, file: BinaryIO, compression: str) -> Iterator[bytes]:
         file.seek(0)
+        if compression != "gzip":
+            yield from unpacked(_chunks(file), compression, str(self.path))
+            return
         try:
             with igzip.IGzipFile(fileobj=file, mode="rb") as unpacking:  # type: ignore[no-untyped-call]  # isal's stub
                 yield from _chunks(unpacking)
         except (EOFError, igzip_lib.IsalError, igzip.BadGzipFile) as error:  # type: ignore[misc]  # isal's stub
-            raise IntegrityError(f"{self.path} is damaged gzip data: {error}") from error
+            raise Malformed(f"{self.path} is damaged gzip data: {error}") from error
+
+
+def _is_empty(file: BinaryIO) -> bool:
+    status = os.fstat(file.fileno())
+    return stat.S_ISREG(status.st_mode) and not status.st_size
+
+
+def _start(file: BinaryIO) -> bytes:
+    return os.pread(file.fileno(), MAGIC_BYTES, 0)
 
 
 def signature_of(path: Path) -> Signature | None:

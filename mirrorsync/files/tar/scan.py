@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Final, NamedTuple
 
-from mirrorsync.errors import IntegrityError, printable
+from mirrorsync.errors import Malformed, printable
 
 BLOCK: Final = 512
 MAX_MEMBERS: Final = 1_000_000  # a mirror of 100,000 tags has about half as many blobs
@@ -63,7 +63,7 @@ def scan(file: BinaryIO, grammar: Grammar, *, limit: int = MAX_MEMBERS) -> Mappi
     """Return the files of the grammar by name; a link to a file of the archive has that file's offset and size.
 
     If a name is there twice, the last member counts, as for every tool that extracts it (`tar --append`). file:
-    seekable. limit: the most members it may have. Raises: IntegrityError, which names the member, for an archive that
+    seekable. limit: the most members it may have. Raises: Malformed, which names the member, for an archive that
     is incomplete or ambiguous, names and links that lead out of it, special files with names of the grammar; OSError.
     """
     return _Scan(file, grammar, limit).table()
@@ -87,7 +87,7 @@ class _Scan:
         while (header := self._header()) is not None:
             count += 1
             if count > self._limit:
-                raise IntegrityError(f"the archive has more than {self._limit} members")
+                raise Malformed(f"the archive has more than {self._limit} members")
             if header.type == tarfile.XGLTYPE:
                 self._check_global(header)
             else:
@@ -98,7 +98,7 @@ class _Scan:
         return self._grammar.files.fullmatch(name) is not None
 
     def _resolved(self, name: str) -> Member:
-        """Follow the links from a name to a file. Raises: IntegrityError if there is no file at their end."""
+        """Follow the links from a name to a file. Raises: Malformed if there is no file at their end."""
         found = self._members[name]
         passed = {name}
         while isinstance(found, str):
@@ -118,17 +118,17 @@ class _Scan:
                 raise _refused(header.name, f"is a global pax header with {keyword!r}, which is not allowed")
 
     def _header(self) -> tarfile.TarInfo | None:
-        """Return the next header, None at the end of the archive. Raises: IntegrityError, also if that is missing."""
+        """Return the next header, None at the end of the archive. Raises: Malformed, also if that is missing."""
         block = self._read(BLOCK, "the archive's headers")
         if block == bytes(BLOCK):
             if self._offset < self._end and any(self._read(min(BLOCK, self._end - self._offset), "the end")):
-                raise IntegrityError(f"the archive continues after its end, at byte {self._offset - BLOCK}")
+                raise Malformed(f"the archive continues after its end, at byte {self._offset - BLOCK}")
             return None
         try:
             return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except (tarfile.TarError, ValueError, OverflowError) as error:
             what = "not a tar archive" if self._offset == BLOCK else f"no header at byte {self._offset - BLOCK}"
-            raise IntegrityError(f"{what}: {printable(str(error), 100)}") from error
+            raise Malformed(f"{what}: {printable(str(error), 100)}") from error
 
     def _extended(self, header: tarfile.TarInfo) -> tuple[tarfile.TarInfo, str]:
         """Return the header of a member, with the values of its pax and long name headers, and its name."""
@@ -163,7 +163,7 @@ class _Scan:
         return data
 
     def _take(self, header: tarfile.TarInfo, written: str) -> None:
-        """Add a member to the table. Raises: IntegrityError if it is not allowed."""
+        """Add a member to the table. Raises: Malformed if it is not allowed."""
         name = written.removeprefix("./")
         if header.type == tarfile.DIRTYPE:
             self._take_directory(written, name.rstrip("/"), header.size)
@@ -223,7 +223,7 @@ class _Scan:
         while len(data) < size:
             more = self._file.read(size - len(data))
             if not more:
-                raise IntegrityError(f"the archive is truncated: it ends at byte {self._end}, inside {what}")
+                raise Malformed(f"the archive is truncated: it ends at byte {self._end}, inside {what}")
             data += more
         self._offset += size
         return data
@@ -259,7 +259,7 @@ def _text(name: str, data: bytes) -> str:
 
 
 def _size(name: str, header: int, pax: str | None) -> int:
-    """Return the size of a member from its header and its pax header. Raises: IntegrityError if they disagree."""
+    """Return the size of a member from its header and its pax header. Raises: Malformed if they disagree."""
     if pax is not None and _PAX_SIZE.fullmatch(pax) is None:
         raise _refused(name, f"has an invalid size: {printable(pax, 40)}")
     size = header if pax is None else int(pax)
@@ -270,10 +270,10 @@ def _size(name: str, header: int, pax: str | None) -> int:
     return size
 
 
-def _refused(name: str, why: str) -> IntegrityError:
+def _refused(name: str, why: str) -> Malformed:
     """Return the error that rejects a member. For an absolute path or one with "..", that is the reason given."""
     if name.startswith("/"):
         why = "is an absolute path"
     elif ".." in name.split("/"):
         why = 'has ".." in its path'
-    return IntegrityError(f"member {printable(name, 200)!r} of the archive {why}")
+    return Malformed(f"member {printable(name, 200)!r} of the archive {why}")

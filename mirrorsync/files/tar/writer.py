@@ -25,7 +25,8 @@ from mirrorsync.files.locks import FileLock
 from mirrorsync.files.tar.reader import Part
 from mirrorsync.files.tar.scan import BLOCK, Member
 
-_MODE: Final = 0o644
+_MODE: Final = 0o644  # in the archive
+_NEW_FILE: Final = 0o666  # less the umask
 _END: Final = bytes(2 * BLOCK)
 # Errors of copy_file_range that mean that the kernel does not copy between these two files; then we read and write.
 _NOT_BY_THE_KERNEL: Final = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
@@ -54,7 +55,7 @@ class ArchiveLock:
 
     def _locked(self, what: str) -> FileLock:
         while True:
-            self._file.touch(_MODE)
+            self._file.touch(_NEW_FILE)
             try:
                 lock = FileLock(self._file, what)
             except StorageError as error:
@@ -166,7 +167,7 @@ class ArchiveWriter:
         self._doing = f"writing {lock.path}"
         with translated(self._doing):
             flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._descriptor = os.open(self._temporary, flags, _MODE)
+            self._descriptor = os.open(self._temporary, flags, _NEW_FILE)
         self._changed = threading.Condition()
         self._regions: list[_Region] = []  # in the order of the file
         self._holes: list[_Region] = []  # the regions that failed
@@ -299,7 +300,7 @@ class ArchiveWriter:
         try:
             return stat.S_IMODE(self._path.stat().st_mode)
         except FileNotFoundError:
-            return _MODE
+            return stat.S_IMODE(os.fstat(self._descriptor).st_mode)
 
     def _close_holes(self) -> None:
         self._regions = [region for region in self._regions if region.state == "full"]

@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.errors import IntegrityError, RepositoryNotFound, StorageError, UsageError
+from mirrorsync.errors import IntegrityError, RepositoryNotFound, StorageError, UsageError, some_of
 from mirrorsync.events import Observer, ignore
-from mirrorsync.files.gzip import decompressed
 from mirrorsync.files.tar.reader import ArchiveFile, Signature, signature_of
 from mirrorsync.files.tar.writer import ArchiveLock, ArchiveWriter
 from mirrorsync.oci.digest import Digest
@@ -103,9 +102,8 @@ class DockerArchiveStore(DockerStore):
         if len({image.id if isinstance(image, SavedImage) else image for image in images}) > 1:
             names = [image.names[0] if image.names else None for image in images]
             shown = [f"{name.repository}:{name.tag}" if name else Pick.at(number) for number, name in enumerate(names)]
-            more = ", ..." if len(shown) > _NAMES_SHOWN else ""
             raise UsageError(
-                f"the archive has {len(images)} images", remedy=f"name one: {', '.join(shown[:_NAMES_SHOWN])}{more}"
+                f"the archive has {len(images)} images", remedy=f"name one: {some_of(shown, _NAMES_SHOWN)}"
             )
         return images[0] if images else None
 
@@ -152,7 +150,7 @@ class DockerArchiveStore(DockerStore):
     def begin(self) -> None:
         """Lock the archive.
 
-        Raises: Locked, StorageError; IntegrityError if it is not a docker archive, or if one of its images is damaged,
+        Raises: Locked, StorageError; Malformed if it is not a docker archive, or if one of its images is damaged,
         since a new archive would be without that image.
         """
         with self._guard:
@@ -207,9 +205,8 @@ class DockerArchiveStore(DockerStore):
         """Verify a layer of the file that a new image reuses."""
         if diff_id not in self._proved:
             layer = self._saved(diff_id)
-            chunks = decompressed(layer.chunks(), f"layer {diff_id.short}") if layer.gzipped else layer.chunks()
             try:
-                for _ in verified_layer(diff_id, chunks):
+                for _ in verified_layer(diff_id, layer.content()):
                     pass
             except IntegrityError as error:
                 raise IntegrityError(

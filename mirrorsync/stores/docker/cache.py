@@ -16,14 +16,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from mirrorsync.errors import GrammarError, IntegrityError
+from mirrorsync.errors import GrammarError, Malformed
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 
 _MAX_ENTRY: Final = 32 * 1024 * 1024
-_UNREADABLE: Final = (OSError, ValueError, TypeError, KeyError, RecursionError, GrammarError, IntegrityError)
+_UNREADABLE: Final = (OSError, ValueError, TypeError, KeyError, RecursionError, GrammarError, Malformed)
 
 
 class KnownImage(NamedTuple):

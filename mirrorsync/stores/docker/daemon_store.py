@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final
 
-from mirrorsync.errors import Denied, IntegrityError, Interrupted, RegistryFailure
+from mirrorsync.errors import ContentNotFound, Denied, Interrupted, RegistryFailure
 from mirrorsync.events import Observer, ignore
 from mirrorsync.files.disk import translated
 from mirrorsync.files.tar.reader import ArchiveFile
@@ -129,13 +129,13 @@ class DockerDaemonStore(DockerStore):
             self._archives.append(archive)
             images = read_images(archive)
         if len(images) != 1:
-            raise IntegrityError(f"the daemon exported {len(images)} images instead of one")
+            raise RegistryFailure(f"the daemon exported {len(images)} images instead of one")
         found = images[0]
         if isinstance(found, DamagedImage):
             raise found.error
         # With containerd's image store the ID is a manifest's digest; otherwise it is the config's.
         if found.id != image.id and tuple(layer.diff_id for layer in found.layers) != image.layers:
-            raise IntegrityError(f"the daemon exported image {found.id.short} instead of {image.id.short}")
+            raise RegistryFailure(f"the daemon exported image {found.id.short} instead of {image.id.short}")
         self.cache.add_config(image.id, found.id)
         return found
 
@@ -227,7 +227,7 @@ class DockerDaemonStore(DockerStore):
     def _content(self, diff_id: Digest) -> Content:
         content = self.incoming.piece(diff_id) or self._export_of(diff_id)
         if content is None:
-            raise IntegrityError(f"layer {diff_id.short} is missing")  # impossible: `assembled` has checked it
+            raise ContentNotFound(f"layer {diff_id.short} is missing")  # impossible: `assembled` has checked it
         return content
 
     def _export_of(self, diff_id: Digest) -> SavedLayer | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Final
 
 from mirrorsync.errors import Denied
 from mirrorsync.oci import media_types
@@ -12,8 +11,6 @@ from mirrorsync.oci.manifest import Manifest
 from mirrorsync.stores.docker.cache import KnownImage
 from mirrorsync.stores.docker.outgoing import Layers
 from mirrorsync.stores.docker.reader import SavedImage
-
-_ZSTD: Final = "+zstd"
 
 
 def known_image(image: SavedImage, layers: Layers) -> KnownImage:
@@ -46,8 +43,4 @@ def reject_unfit(image: Manifest, kind: str) -> None:
         raise Denied(
             f"{kind} stores complete images, and layers of this one stay with its publisher",
             remedy="use oci: or oci-archive: for it",
-        )
-    if any(blob.media_type.endswith(_ZSTD) for blob in image.blobs):
-        raise Denied(
-            f"{kind} stores uncompressed layers, and zstd is not supported", remedy="use oci: or oci-archive: for it"
         )

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.errors import IntegrityError, Interrupted
+from mirrorsync.errors import IntegrityError, Interrupted, Malformed
 from mirrorsync.events import Noticed, Observer
-from mirrorsync.files.gzip import COMPRESSOR, compressed, decompressed, deflaters
+from mirrorsync.files.gzip import COMPRESSOR, compressed, deflaters
 from mirrorsync.files.spool import Piece, Spool, hashed
+from mirrorsync.files.unpack import unpacked
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -27,6 +28,8 @@ from mirrorsync.stores.docker.cache import LayerCache
 from mirrorsync.stores.docker.reader import SavedLayer
 
 _LAYERS_AT_ONCE: Final = 2
+# Layers that are compressed in the archive in these ways are pushed as they are; others are compressed with gzip.
+_MEDIA_TYPES: Final = {"gzip": media_types.OCI_LAYER_GZIP, "zstd": media_types.OCI_LAYER_ZSTD}
 _WORTH_A_WORD: Final = 256 * 1024 * 1024  # bytes to compress that are worth a notice: about a second
 
 
@@ -51,7 +54,7 @@ class Layers:
         self._cache = cache
         self._observer = observer
         self._ready: dict[Digest, _Ready] = {}
-        self._by_origin: dict[tuple[Digest, bool], Descriptor] = {}
+        self._by_origin: dict[tuple[Digest, str], Descriptor] = {}
         self._making = threading.Lock()
         self._stopped = threading.Event()
         self._deflaters = deflaters()
@@ -62,7 +65,7 @@ class Layers:
         Raises: IntegrityError if a layer does not match its diff_id; StorageError; Interrupted after `close`.
         """
         with self._making:
-            wanted = {(layer.diff_id, layer.gzipped): layer for layer in layers}
+            wanted = {_key(layer): layer for layer in layers}
             missing = [layer for key, layer in wanted.items() if key not in self._by_origin and not self._known(layer)]
             size = sum(layer.size for layer in missing)
             if size >= _WORTH_A_WORD:
@@ -76,12 +79,12 @@ class Layers:
                         self._keep(done.result())
                 finally:
                     threads.shutdown(wait=False, cancel_futures=True)  # after an error, no more layers are started
-            return [self._by_origin[layer.diff_id, layer.gzipped] for layer in layers]
+            return [self._by_origin[_key(layer)] for layer in layers]
 
     def knows(self, layers: Sequence[SavedLayer]) -> bool:
         """Return whether `described` has nothing to compute for these layers."""
         with self._making:
-            return all((layer.diff_id, layer.gzipped) in self._by_origin or self._known(layer) for layer in layers)
+            return all(_key(layer) in self._by_origin or self._known(layer) for layer in layers)
 
     def find(self, digest: Digest) -> Descriptor | None:
         """Return a layer that was described."""
@@ -99,7 +102,7 @@ class Layers:
         ready = self._ready[blob.digest]
         if ready.spooled is not None:
             yield ready.spooled.chunks(offset)
-        elif ready.origin.gzipped:
+        elif ready.origin.compression in _MEDIA_TYPES:
             yield ready.origin.chunks(offset)
         else:
             yield _skipped(self._compressed_again(ready), offset)
@@ -114,18 +117,18 @@ class Layers:
             self._spool.close()
 
     def _known(self, layer: SavedLayer) -> bool:
-        """Look a layer up in the cache. A layer that is gzipped in the archive is never in it."""
-        known = None if layer.gzipped else self._cache.layer(layer.diff_id, COMPRESSOR)
+        """Look a layer up in the cache. A layer that is pushed as it is in the archive is never in it."""
+        known = None if layer.compression in _MEDIA_TYPES else self._cache.layer(layer.diff_id, COMPRESSOR)
         if known is not None:
             self._keep(_Ready(known, layer, None))
         return known is not None
 
     def _keep(self, ready: _Ready) -> None:
         self._ready[ready.layer.digest] = ready
-        self._by_origin[ready.origin.diff_id, ready.origin.gzipped] = ready.layer
+        self._by_origin[_key(ready.origin)] = ready.layer
 
     def _make(self, layer: SavedLayer) -> _Ready:
-        if layer.gzipped:
+        if layer.compression in _MEDIA_TYPES:
             return _Ready(self._measured(layer), layer, None)
         hasher = hashlib.sha256()
         spooled = self._spool.store(hashed(self._compressed(layer), hasher))
@@ -134,17 +137,17 @@ class Layers:
         return _Ready(made, layer, spooled)
 
     def _measured(self, layer: SavedLayer) -> Descriptor:
-        """Return the descriptor of a layer that is gzipped in the archive, verified by decompressing it."""
+        """Return the descriptor of a layer that is compressed in the archive, verified by decompressing it."""
         hasher = hashlib.sha256()
         packed = hashed(self._stoppable(layer.chunks()), hasher)
-        for _ in verified_layer(layer.diff_id, decompressed(packed, f"layer {layer.diff_id.short}")):
+        for _ in verified_layer(layer.diff_id, unpacked(packed, layer.compression, f"layer {layer.diff_id.short}")):
             pass
         digest = Digest(f"sha256:{hasher.hexdigest()}")
         self._cache.add_diff_id(digest, layer.diff_id)
-        return Descriptor(media_types.OCI_LAYER_GZIP, digest, layer.size)
+        return Descriptor(_MEDIA_TYPES[layer.compression], digest, layer.size)
 
     def _compressed(self, layer: SavedLayer) -> Iterator[bytes]:
-        return compressed(verified_layer(layer.diff_id, self._stoppable(layer.chunks())), self._deflaters)
+        return compressed(verified_layer(layer.diff_id, self._stoppable(layer.content())), self._deflaters)
 
     def _compressed_again(self, ready: _Ready) -> Iterator[bytes]:
         """Compress a cached layer. Raises: IntegrityError if the cached digest is wrong, and removes it."""
@@ -173,14 +176,25 @@ class Layers:
 
 
 def verified_layer(diff_id: Digest, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of an uncompressed layer. Raises: IntegrityError at the end if they do not match."""
+    """Yield the bytes of an uncompressed layer.
+
+    Raises: IntegrityError if they do not match, at the end; also if they cannot be decompressed.
+    """
     hasher = diff_id.hasher()
-    for chunk in chunks:
-        hasher.update(chunk)
-        yield chunk
+    try:
+        for chunk in chunks:
+            hasher.update(chunk)
+            yield chunk
+    except Malformed as error:
+        raise IntegrityError(f"layer does not match its diff_id {diff_id}: {error.message}") from error
     if hasher.hexdigest() != diff_id.encoded:
         found = f"{diff_id.algorithm}:{hasher.hexdigest()}"
         raise IntegrityError(f"layer does not match its diff_id: expected {diff_id}, got {found}")
+
+
+def _key(layer: SavedLayer) -> tuple[Digest, str]:
+    """Return the same for layers that are the same blob in a registry."""
+    return layer.diff_id, layer.compression if layer.compression in _MEDIA_TYPES else ""
 
 
 def _skipped(chunks: Iterable[bytes], offset: int) -> Iterator[bytes]:

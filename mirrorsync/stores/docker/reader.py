@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
-from mirrorsync.errors import GrammarError, IntegrityError, MirrorsyncError, UsageError, printable
+from mirrorsync.errors import GrammarError, IntegrityError, Malformed, MirrorsyncError, printable
 from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.files.disk import translated
-from mirrorsync.files.gzip import GZIP_MAGIC, ZSTD_MAGIC
 from mirrorsync.files.tar.reader import ArchiveFile
 from mirrorsync.files.tar.scan import Grammar, Member
+from mirrorsync.files.unpack import MAGIC_BYTES, compression_of, unpacked
 from mirrorsync.oci.config import MAX_CONFIG_BYTES
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import DOCKER_HUB, familiar_name, split_familiar_name, split_image_name
@@ -38,6 +38,10 @@ GRAMMAR: Final = Grammar(
         rf"{_NAME}\.json|repositories|oci-layout|sha256:{_HEX}|{_NAME}\.tar|{_NAME}\.tar\.gz|{_NAME}\.tgz"
         rf"|{_NAME}/(?:layer\.tar|layer\.tar\.gz|json|VERSION)|blobs/sha256/{_HEX}(?:\.tar|\.tar\.gz)?"
     ),
+)
+# What docker and podman put into every container.
+_FILE_SYSTEM: Final = Grammar(
+    "a file system", re.compile(r"\.dockerenv|run/\.containerenv|etc/(?:hosts|hostname|passwd)")
 )
 # The digest of a config in its member's name, if the writer puts it there.
 _CONFIG_HEX: Final = re.compile(rf"(?:sha256:|blobs/sha256/)?({_HEX})(?:\.json)?")
@@ -68,12 +72,12 @@ def read_name(text: str) -> Name:
 
 @dataclass(frozen=True, slots=True)
 class SavedLayer:
-    """A layer in an archive. gzipped: whether its bytes are compressed there; size: of its bytes there."""
+    """A layer in an archive. compression: of its bytes there, "" if they are not; size: of its bytes there."""
 
     diff_id: Digest
     archive: ArchiveFile = field(repr=False, compare=False)
     member: Member = field(compare=False)
-    gzipped: bool = False
+    compression: str = ""
 
     @property
     def size(self) -> int:
@@ -81,10 +85,14 @@ class SavedLayer:
         return self.member.size
 
     def chunks(self, offset: int = 0) -> Iterator[bytes]:
-        """Read the bytes as in the archive, from any thread. Raises: IntegrityError, StorageError."""
+        """Read the bytes as in the archive, from any thread. Raises: StorageError."""
         with self.archive.open(self.member, offset) as part, translated(f"reading {self.archive.path}"):
             while chunk := part.read(CHUNK_BYTES):
                 yield chunk
+
+    def content(self) -> Iterator[bytes]:
+        """Read the uncompressed bytes, from any thread. Raises: Malformed, StorageError."""
+        return unpacked(self.chunks(), self.compression, f"layer {self.diff_id.short}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,30 +125,30 @@ def read_images(archive: ArchiveFile) -> tuple[SavedImage | DamagedImage, ...]:
     """Return the images of an archive, in the order of its manifest.json; () if there is no file. Blocking.
 
     Layers are not read yet. Names that are not a repository and a tag do not count: their image has the others, or
-    none. Raises: IntegrityError for an archive that is not a docker archive or ambiguous; StorageError.
+    none. Raises: Malformed for an archive that is not a docker archive or ambiguous; StorageError.
     """
     return _Reader(archive).images() if archive.exists() else ()
 
 
 def diff_ids(config: bytes) -> tuple[Digest, ...]:
-    """Return the diff_ids of a config. Raises: IntegrityError."""
+    """Return the diff_ids of a config. Raises: Malformed."""
     document = read_json(config, "the config of the image")
     rootfs = document.get("rootfs") if isinstance(document, dict) else None
     found = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     if not isinstance(rootfs, dict) or not isinstance(found, list | None) or "diff_ids" not in rootfs:
-        raise IntegrityError("the config of the image names no layers (rootfs.diff_ids)")
+        raise Malformed("the config of the image names no layers (rootfs.diff_ids)")
     try:
         return tuple(Digest(text) for text in _strings(found, "rootfs.diff_ids"))
     except GrammarError as error:
-        raise IntegrityError(f"the config of the image is malformed: {error.message}") from error
+        raise Malformed(f"the config of the image is malformed: {error.message}") from error
 
 
 def read_json(data: bytes, what: str) -> Any:
-    """Return a JSON document; duplicate keys are rejected. Raises: IntegrityError."""
+    """Return a JSON document; duplicate keys are rejected. Raises: Malformed."""
     try:
         return json.loads(data.decode("utf-8"), object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{what} is not JSON: {printable(str(error), 200)}") from error
+        raise Malformed(f"{what} is not JSON: {printable(str(error), 200)}") from error
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -156,24 +164,29 @@ class _Reader:
     def __init__(self, archive: ArchiveFile) -> None:
         self._archive = archive
         self._members = archive.members()
-        self._gzipped: dict[Member, bool] = {}
+        self._compressions: dict[Member, str] = {}
 
     def images(self) -> tuple[SavedImage | DamagedImage, ...]:
+        if MANIFEST_FILE not in self._members and self._archive.has_members(_FILE_SYSTEM):
+            raise Malformed(
+                "it is a file system and not an image, as `docker export` writes it",
+                remedy="use `docker save` (for a container: `docker commit` before)",
+            )
         if MANIFEST_FILE not in self._members:
             remedy = "read it as oci-archive:" if "index.json" in self._members else "write it again with docker save"
-            raise IntegrityError(f"not a docker archive: it has no {MANIFEST_FILE}", remedy=remedy)
+            raise Malformed(f"not a docker archive: it has no {MANIFEST_FILE}", remedy=remedy)
         entries = read_json(self._small(MANIFEST_FILE, _MAX_MANIFEST_BYTES), MANIFEST_FILE)
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise IntegrityError(f"{MANIFEST_FILE} of the archive is not a list of images")
+            raise Malformed(f"{MANIFEST_FILE} of the archive is not a list of images")
         if len(entries) > _MAX_IMAGES:
-            raise IntegrityError(f"the archive has more than {_MAX_IMAGES} images")
+            raise Malformed(f"the archive has more than {_MAX_IMAGES} images")
         images = tuple(self._readable(entry) for entry in entries)
         owners: dict[Name, Digest | int] = {}
         for position, image in enumerate(images):
             identity = image.id if isinstance(image, SavedImage) else position
             for name in image.names:
                 if owners.setdefault(name, identity) != identity:
-                    raise IntegrityError(f"{MANIFEST_FILE} of the archive gives {name.full} to two images")
+                    raise Malformed(f"{MANIFEST_FILE} of the archive gives {name.full} to two images")
         return images
 
     def _readable(self, entry: dict[str, Any]) -> SavedImage | DamagedImage:
@@ -181,14 +194,14 @@ class _Reader:
         try:
             _strings(entry.get("RepoTags"), "RepoTags", null=True)
             image: SavedImage | DamagedImage = self._image(entry, names)
-        except (IntegrityError, UsageError) as error:
+        except (IntegrityError, Malformed) as error:
             image = DamagedImage(error, names)
         return image if names or not unread else replace(image, unread_name=unread)
 
     def _image(self, entry: dict[str, Any], names: tuple[Name, ...]) -> SavedImage:
         config_name = entry.get("Config")
         if not isinstance(config_name, str):
-            raise IntegrityError(f"{MANIFEST_FILE} of the archive has an image without a config")
+            raise Malformed(f"{MANIFEST_FILE} of the archive has an image without a config")
         config = self._small(config_name, MAX_CONFIG_BYTES)
         digest = Digest.of(config)
         said = _CONFIG_HEX.fullmatch(config_name)
@@ -197,35 +210,27 @@ class _Reader:
         layers = _strings(entry.get("Layers"), "Layers")
         ids = diff_ids(config)
         if len(layers) != len(ids) or len(ids) > _MAX_LAYERS:
-            raise IntegrityError(f"image {digest.short} has {len(layers)} layers, and its config names {len(ids)}")
+            raise Malformed(f"image {digest.short} has {len(layers)} layers, and its config names {len(ids)}")
         saved = tuple(self._layer(name, diff_id) for name, diff_id in zip(layers, ids, strict=True))
         return SavedImage(digest, config, saved, names)
 
     def _layer(self, name: str, diff_id: Digest) -> SavedLayer:
         member = self._member(name)
-        if member not in self._gzipped:
+        if member not in self._compressions:
             with self._archive.open(member) as part:
-                magic = part.read(len(ZSTD_MAGIC))
-            if magic == ZSTD_MAGIC:
-                raise UsageError(
-                    f"layer {printable(name, 100)} of the archive is compressed with zstd, which is not supported",
-                    remedy="save the image as an OCI archive and read that as oci-archive:",
-                )
-            self._gzipped[member] = magic.startswith(GZIP_MAGIC)
-        return SavedLayer(diff_id, self._archive, member, self._gzipped[member])
+                self._compressions[member] = compression_of(part.read(MAGIC_BYTES))
+        return SavedLayer(diff_id, self._archive, member, self._compressions[member])
 
     def _member(self, name: str) -> Member:
         member = self._members.get(name.removeprefix("./"))
         if member is None:
-            raise IntegrityError(f"{MANIFEST_FILE} of the archive names {printable(name, 200)!r}, which is missing")
+            raise Malformed(f"{MANIFEST_FILE} of the archive names {printable(name, 200)!r}, which is missing")
         return member
 
     def _small(self, name: str, limit: int) -> bytes:
         member = self._member(name)
         if member.size > limit:
-            raise IntegrityError(
-                f"{printable(name, 200)!r} of the archive is {member.size} bytes; the limit is {limit}"
-            )
+            raise Malformed(f"{printable(name, 200)!r} of the archive is {member.size} bytes; the limit is {limit}")
         return self._archive.read(member, limit)
 
 
@@ -246,9 +251,9 @@ def _names(found: object) -> tuple[tuple[Name, ...], str]:
 
 
 def _strings(value: object, what: str, *, null: bool = False) -> Sequence[str]:
-    """Return a list of strings; null: whether null counts as one. Raises: IntegrityError."""
+    """Return a list of strings; null: whether null counts as one. Raises: Malformed."""
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(text, str) or (null and text is None) for text in value):
-        raise IntegrityError(f"{what} is not a list of strings")
+        raise Malformed(f"{what} is not a list of strings")
     return value

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from mirrorsync.errors import ContentNotFound, RepositoryNotFound, printable
+from mirrorsync.errors import ContentNotFound, RepositoryNotFound, some_of
 from mirrorsync.files.chunks import CHUNK_BYTES, verified
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.names import podman_spelling
 from mirrorsync.oci.ref import Pick, Ref, Tag
 from mirrorsync.stores.docker.cache import KnownImage
 from mirrorsync.stores.docker.manifests import reject_unfit
@@ -21,6 +22,8 @@ from mirrorsync.stores.docker.outgoing import Layers
 from mirrorsync.stores.docker.reader import Name
 from mirrorsync.stores.docker.staging import Assembled, Incoming
 from mirrorsync.stores.located import located_at
+
+_NAMES_SHOWN = 3
 
 
 class Backend(Protocol):
@@ -71,8 +74,11 @@ class Backend(Protocol):
 class DockerRepository:
     """One repository: the images with its familiar name; "" has those without a name.
 
-    made: the images of the whole store that were read, by the digests of their manifests.
+    made: the images of the whole store that were read, by the digests of their manifests. other_spellings: whether its
+    images are also found under the name that podman writes.
     """
+
+    other_spellings = True
 
     def __init__(self, backend: Backend, name: str, made: dict[Digest, KnownImage]) -> None:
         self.name = name
@@ -91,13 +97,24 @@ class DockerRepository:
             elif isinstance(ref, Tag) and ref in self._tagged:
                 return self._tagged[ref]
             else:
-                known = await asyncio.to_thread(self._backend.find, self.name, ref)
+                known = await asyncio.to_thread(self._found, ref)
             return self._remembered(known).manifest.descriptor if known else None
+
+    def _found(self, ref: Tag | Pick) -> KnownImage | None:
+        found = (self._backend.find(name, ref) for name in self._spellings)
+        return next((image for image in found if image is not None), None)
+
+    @property
+    def _spellings(self) -> tuple[str, ...]:
+        """The names under which its images are found: podman puts localhost/ before those of images that it built."""
+        return (self.name, *podman_spelling(self.name)) if self.other_spellings else (self.name,)
 
     async def tags(self) -> AsyncIterator[Tag]:
         """Yield every tag, sorted. Raises: RepositoryNotFound."""
         with self._located():
-            tags = await asyncio.to_thread(self._backend.tags, self.name)
+            tags: Sequence[Tag] | None = None
+            for name in self._spellings:
+                tags = tags or await asyncio.to_thread(self._backend.tags, name)
             if tags is None:
                 raise await asyncio.to_thread(self._unknown)
         for tag in tags:
@@ -105,8 +122,8 @@ class DockerRepository:
 
     def _unknown(self) -> RepositoryNotFound:
         known = self._backend.names()
-        close = difflib.get_close_matches(self.name, known, 3, 0.5) or known[:3]
-        remedy = f"available: {', '.join(map(printable, close))}" if close else "it has no images with names"
+        close = difflib.get_close_matches(self.name, known, _NAMES_SHOWN, 0.5) or known
+        remedy = f"available: {some_of(close, _NAMES_SHOWN)}" if close else "it has no images with names"
         return RepositoryNotFound(f"{self._backend.kind} has no such repository", remedy=remedy)
 
     async def has(self, blob: Descriptor) -> bool:
@@ -182,7 +199,7 @@ class DockerRepository:
         await asyncio.to_thread(self.put, blob, [data])
 
     def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
-        """Store a config or layer, which is decompressed. Raises: IntegrityError, Denied for zstd, StorageError."""
+        """Store a config or layer, which is decompressed. Raises: IntegrityError, Malformed, StorageError."""
         with self._located(blob.digest):
             self._backend.begin()
             self._backend.incoming.put(blob, chunks)

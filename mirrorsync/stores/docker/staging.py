@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from mirrorsync.errors import ContentNotFound, Denied, IntegrityError
+from mirrorsync.errors import ContentNotFound, IntegrityError, Malformed
 from mirrorsync.files.chunks import VerifiedChunks
-from mirrorsync.files.gzip import GZIP_MAGIC, ZSTD_MAGIC, decompressed
 from mirrorsync.files.spool import Piece, Spool, hashed
+from mirrorsync.files.unpack import compression_of, unpacked
 from mirrorsync.oci.config import MAX_CONFIG_BYTES
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -44,19 +44,21 @@ class Incoming:
         self._lock = threading.Lock()
 
     def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
-        """Store a config or layer; exceptions of `chunks` pass through.
+        """Store a config or layer, which is decompressed; exceptions of `chunks` pass through.
 
-        Raises: IntegrityError, Denied for zstd, StorageError.
+        Raises: IntegrityError, Malformed, StorageError.
         """
         verified = iter(VerifiedChunks.of(blob, chunks))
         first = next(verified, b"")
-        if first.startswith(ZSTD_MAGIC):
-            raise Denied("the layer is compressed with zstd, which is not supported", remedy="use oci: or oci-archive:")
-        content: Iterator[bytes] = itertools.chain([first], verified)
-        if first.startswith(GZIP_MAGIC):
-            content = decompressed(content, f"layer {blob.digest.short}")
+        packed: Iterator[bytes] = itertools.chain([first], verified)
+        content = unpacked(packed, compression_of(first), f"layer {blob.digest.short}")
         hasher = hashlib.sha256()
-        piece = self._spool.store(hashed(content, hasher))
+        try:
+            piece = self._spool.store(hashed(content, hasher))
+        except Malformed:
+            for _ in verified:
+                pass  # bytes that were damaged on the way are reported as such, and read once more
+            raise
         kept = Digest(f"sha256:{hasher.hexdigest()}")
         with self._lock:
             self._pieces.setdefault(kept, piece)
@@ -85,8 +87,8 @@ class Incoming:
         """Return a complete image, from staged content and content that the store has.
 
         config: returns a config of the store. uncompressed: returns the diff_id of a layer. there: returns whether the
-        store has a layer of a diff_id. Raises: ContentNotFound if content is missing, IntegrityError if the layers are
-        not those of the config.
+        store has a layer of a diff_id. Raises: ContentNotFound if content is missing; IntegrityError if a layer does
+        not match its diff_id, Malformed if there are more or fewer than in the config.
         """
         digest = image.blobs[0].digest
         data = self._config(digest) or config(digest)
@@ -95,7 +97,7 @@ class Incoming:
         wanted = diff_ids(data)
         layers = image.layers
         if len(layers) != len(wanted):
-            raise IntegrityError(f"the image has {len(layers)} layers, and its config names {len(wanted)}")
+            raise Malformed(f"the image has {len(layers)} layers, and its config names {len(wanted)}")
         for layer, diff_id in zip(layers, wanted, strict=True):
             found = uncompressed(layer.digest)
             if found is None or not (found in self._pieces or there(found)):
@@ -116,5 +118,5 @@ class Incoming:
         if piece is None:
             return None
         if piece.size > MAX_CONFIG_BYTES:
-            raise IntegrityError(f"the config of the image is {piece.size} bytes; the limit is {MAX_CONFIG_BYTES}")
+            raise Malformed(f"the config of the image is {piece.size} bytes; the limit is {MAX_CONFIG_BYTES}")
         return b"".join(piece.chunks())

@@ -11,6 +11,7 @@ from mirrorsync.events import Noticed, Observer
 from mirrorsync.oci.digest import Digest
 from mirrorsync.stores.docker.cache import KnownImage, LayerCache
 from mirrorsync.stores.docker.outgoing import Layers
+from mirrorsync.stores.docker.repository import DockerRepository
 from mirrorsync.stores.docker.staging import Incoming
 from mirrorsync.stores.located import located_at
 
@@ -42,6 +43,16 @@ class DockerStore(ABC):
     @abstractmethod
     def release(self) -> None:
         """Release files and locks. Blocking."""
+
+    @abstractmethod
+    def repository(self, name: str) -> DockerRepository:
+        """Return the repository of that name."""
+
+    def destination(self, name: str) -> DockerRepository:
+        """Return the repository of that name for writing, in which an image has only the name that it is written as."""
+        found = self.repository(name)
+        found.other_spellings = False
+        return found
 
     def lock(self) -> None:
         """Prepare for writing, and lock the store against other runs, unless it coordinates writers itself."""

@@ -54,7 +54,7 @@ class LayoutArchive:
         self._changing = threading.RLock()  # blobs are put from several threads
 
     def exists(self) -> bool:
-        """Return whether there is an archive. Raises: IntegrityError, StorageError if it is not a layout."""
+        """Return whether there is an archive. Raises: Malformed, StorageError if it is not a layout."""
         if not self._archive.exists():
             return False
         version = self._archive.members().get(LAYOUT_FILE)
@@ -78,7 +78,7 @@ class LayoutArchive:
         )
 
     def lock(self) -> None:
-        """Lock the path of the archive. Raises: Locked, IntegrityError, StorageError."""
+        """Lock the path of the archive. Raises: Locked, Malformed, StorageError."""
         with self._changing:
             if self._lock is None:
                 if self.exists() and self.lacks_version():
@@ -95,8 +95,11 @@ class LayoutArchive:
         member = (writer.member(name) if writer else None) or self._archive.members().get(name)
         return member.size if member else None
 
+    def reject_link(self, digest: Digest) -> None:
+        """Do nothing: links in an archive are aliases of its members."""
+
     def open(self, content: Descriptor, offset: int = 0) -> Part:
-        """Open content for reading. Raises: ContentNotFound, IntegrityError, StorageError."""
+        """Open content for reading. Raises: ContentNotFound, Malformed, StorageError."""
         name = _name(content.digest)
         with self._changing:
             new = self._writer.member(name) if self._writer else None
@@ -127,7 +130,7 @@ class LayoutArchive:
             return self._writer
 
     def read_index(self) -> bytes | None:
-        """Return the bytes of index.json, None if there is no such file. Raises: IntegrityError, StorageError."""
+        """Return the bytes of index.json, None if there is no such file. Raises: Malformed, StorageError."""
         member = self._archive.members().get(INDEX_FILE)
         return self._archive.read(member, MAX_SMALL_FILE) if member else None
 

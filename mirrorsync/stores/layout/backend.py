@@ -69,6 +69,9 @@ class LayoutBackend(Protocol):
     def size(self, digest: Digest) -> int | None:
         """Return the size of content in bytes, None if it is missing."""
 
+    def reject_link(self, digest: Digest) -> None:
+        """Raise StorageError if content is a symbolic link, and is therefore not read."""
+
     def open(self, content: Descriptor, offset: int = 0) -> Readable:
         """Open content for reading from `offset` on. Raises: ContentNotFound."""
 

@@ -23,6 +23,7 @@ from mirrorsync.files.disk import (
     make_directory,
     open_regular,
     regular_size,
+    reject_link,
     storage_error,
     sync_directory,
     translated,
@@ -215,6 +216,10 @@ class LayoutFiles:
         if size is None:
             self.check()
         return size
+
+    def reject_link(self, digest: Digest) -> None:
+        """Raise StorageError if content is a symbolic link, as bazel writes layouts (rules_oci#560)."""
+        reject_link(self.blob_path(digest))
 
     def open(self, content: Descriptor, offset: int = 0) -> FileIO:
         """Open content for reading. Symbolic links are not followed: they lead out of the layout (ggcr#2306).

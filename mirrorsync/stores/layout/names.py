@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 
-from mirrorsync.errors import ContentNotFound, MirrorsyncError, StorageError, UsageError
+from mirrorsync.errors import ContentNotFound, MirrorsyncError, StorageError, UsageError, some_of
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
@@ -124,12 +124,17 @@ class LayoutNames:
                     remedy=f"name one by its digest, such as {self._files.address}:{spelling}@{next(iter(found))}",
                 )
             for content in found.values():
-                return self._held(content)
+                return self._readable(content)
         return None
 
     def written_tag(self, repository: str, tag: Tag) -> Descriptor | None:
         """Return the content of a tag whose name is written as mirrorsync writes it, None if it is missing."""
         return self._held(self.current().get(Name(repository, tag)))
+
+    def _readable(self, content: Descriptor) -> Descriptor | None:
+        """Return content that is to be read, None if it is missing. Raises: StorageError if it is a symbolic link."""
+        self._files.reject_link(content.digest)
+        return self._held(content)
 
     def _held(self, content: Descriptor | None) -> Descriptor | None:
         return content if content is not None and self._files.holds(content) else None
@@ -184,7 +189,7 @@ class LayoutNames:
         unnamed = {Name("", content.digest): content for _, content in self.unnamed()}
         images = self._images(tagged | unnamed) or self._images(named)
         if len({content.digest for content in images.values()}) > 1:
-            shown = ", ".join(map(str, islice(images, _NAMES_SHOWN))) + (", ..." if len(images) > _NAMES_SHOWN else "")
+            shown = some_of([str(name) for name in images], _NAMES_SHOWN)
             raise UsageError(f"it has {len(images)} images", remedy=f"name one: {shown}")
         return next(iter(images.values()), None)
 
@@ -192,7 +197,7 @@ class LayoutNames:
         """Return standalone images sorted by name, those with only a digest last."""
         found = {}
         for name, content in sorted(named.items(), key=lambda item: (isinstance(item[0].ref, Digest), str(item[0]))):
-            if content.is_manifest and self._files.holds(content):
+            if content.is_manifest and self._readable(content):
                 try:
                     subject = self.manifest(content).subject if isinstance(name.ref, Digest) else None
                 except MirrorsyncError:
@@ -206,8 +211,7 @@ class LayoutNames:
         self.current()
         if repository not in self._members:
             self._members[repository] = {member.digest: member for member in self._walk(repository)}
-        found = self._members[repository].get(digest)
-        return found if found is not None and self._files.holds(found) else None
+        return self._held(self._members[repository].get(digest))
 
     def members(self, repository: str) -> list[Descriptor]:
         """Return all present manifests that the entries of a repository lead to."""
@@ -241,6 +245,7 @@ class LayoutNames:
 
     def manifest(self, content: Descriptor) -> Manifest:
         """Return a manifest. Raises: ContentNotFound, IntegrityError, StorageError."""
+        self._files.reject_link(content.digest)
         if self._files.size(content.digest) is None:
             raise ContentNotFound("the layout has no such manifest")
         return read_manifest(self._files, content)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from mirrorsync.errors import GrammarError, IntegrityError, MirrorsyncError
+from mirrorsync.errors import GrammarError, Malformed, MirrorsyncError
 from mirrorsync.files.disk import translated
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
@@ -22,7 +22,7 @@ def reachable(entries: Iterable[object], files: LayoutBackend) -> set[Digest]:
 
     Manifests are followed to their children, configs and layers; in small content of an unknown type, everything that
     looks like a digest counts. A missing manifest is skipped: an index need not have all its platforms. Raises:
-    IntegrityError, StorageError if an entry or a manifest cannot be read, since then all content may be needed.
+    IntegrityError, Malformed, StorageError if an entry or a manifest cannot be read: then all content may be needed.
     """
     found: set[Digest] = set()
     waiting: list[Descriptor] = []
@@ -36,7 +36,7 @@ def reachable(entries: Iterable[object], files: LayoutBackend) -> set[Digest]:
     except MirrorsyncError as error:
         message = f"no blob was removed, because the needed ones cannot be determined: {error.message}"
         if isinstance(error, GrammarError):
-            raise IntegrityError(message, remedy="restore index.json, or remove the entry") from error
+            raise Malformed(message, remedy="restore index.json, or remove the entry") from error
         raise error.with_(message=message) from error.__cause__
     return found
 

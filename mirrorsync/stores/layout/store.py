@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from mirrorsync.errors import ContentNotFound, Denied, MirrorsyncError, RepositoryNotFound, StorageError
+from mirrorsync.errors import ContentNotFound, Denied, MirrorsyncError, RepositoryNotFound, StorageError, some_of
 from mirrorsync.events import Noticed, Observer, ignore
 from mirrorsync.files.chunks import VerifiedChunks, verified
 from mirrorsync.files.disk import read_chunks, translated
@@ -26,6 +26,7 @@ from mirrorsync.stores.layout.files import LayoutFiles
 from mirrorsync.stores.layout.names import LayoutNames
 from mirrorsync.stores.located import located_at
 
+_NAMES_SHOWN = 3
 _ATTEMPTS = 100  # to replace an index.json that other programs write, too
 
 
@@ -206,8 +207,8 @@ class LayoutRepository:
         if not self._files.exists():
             return RepositoryNotFound("the path does not exist or is empty", remedy="check the path")
         known = sorted(filter(None, self._names.repositories()))
-        close = difflib.get_close_matches(self.name, known, 3, 0.5) or known[:3]
-        remedy = f"available: {', '.join(close)}" if close else "it has no images with names"
+        close = difflib.get_close_matches(self.name, known, _NAMES_SHOWN, 0.5) or known
+        remedy = f"available: {some_of(close, _NAMES_SHOWN)}" if close else "it has no images with names"
         return RepositoryNotFound("the layout has no such repository", remedy=remedy)
 
     async def has(self, blob: Descriptor) -> bool:

@@ -9,6 +9,7 @@ from mirrorsync.errors import (
     BlobsUnknown,
     GrammarError,
     IntegrityError,
+    Malformed,
     MirrorsyncError,
     RegistryFailure,
     printable,
@@ -89,7 +90,7 @@ class Manifests:
                 return True
         try:
             return await self.fetch(content.digest, content, self._api.push) is not None
-        except (IntegrityError, RegistryFailure):
+        except (IntegrityError, Malformed, RegistryFailure):
             return False
 
     async def fetch(
@@ -97,7 +98,7 @@ class Manifests:
     ) -> Manifest | None:
         """Get a manifest by tag or digest, None if it is missing. content: the expected descriptor, if it is known.
 
-        scopes: None = those for reading. Raises: IntegrityError, RegistryFailure.
+        scopes: None = those for reading. Raises: IntegrityError, Malformed, RegistryFailure.
         """
         doing = "reading its manifest"
         url, scopes = self._api.manifest(ref), scopes or self._api.pull
@@ -123,7 +124,7 @@ class Manifests:
 
     def _read(self, answer: Answer, digest: Digest | None, content: Descriptor | None) -> Manifest:
         if not answer.whole:
-            raise IntegrityError(f"the manifest exceeds the limit of {MAX_MANIFEST_BYTES} bytes")
+            raise Malformed(f"the manifest exceeds the limit of {MAX_MANIFEST_BYTES} bytes")
         said = answer.media_type
         if said == "text/html":
             raise RegistryFailure(
@@ -140,7 +141,7 @@ class Manifests:
                 self._learned.heads.distrust()
             return manifest
         if media_types.is_manifest(said) and said != content.media_type:
-            raise IntegrityError(f"manifest is sent as {said!r}; its descriptor says {content.media_type!r}")
+            raise Malformed(f"manifest is sent as {said!r}; its descriptor says {content.media_type!r}")
         return Manifest.parse(answer.body, content.media_type, digest=content.digest, size=content.size)
 
     async def put(self, manifest: Manifest, ref: Tag | Digest) -> None:

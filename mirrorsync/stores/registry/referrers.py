@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from mirrorsync.errors import GrammarError, IntegrityError, MirrorsyncError, RegistryFailure
+from mirrorsync.errors import GrammarError, IntegrityError, Malformed, MirrorsyncError, RegistryFailure
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -76,7 +76,7 @@ class Referrers:
     async def _fallback(self, subject: Digest) -> Manifest | None:
         try:
             index = await self._read_tag(fallback_tag(subject))
-        except IntegrityError:
+        except (IntegrityError, Malformed):
             return None  # another kind of content has that tag
         return index if index is not None and index.media_type in media_types.INDEXES else None
 
@@ -106,5 +106,5 @@ def _index(manifests: Sequence[Descriptor]) -> Manifest:
     }
     try:
         return Manifest.parse(json.dumps(content, separators=(",", ":")).encode())
-    except IntegrityError as error:
+    except Malformed as error:
         raise MirrorsyncError(f"the list of referrers is too large: {error.message}") from error

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from mirrorsync.errors import MirrorsyncError
+from mirrorsync.errors import ContentNotFound, MirrorsyncError
 from mirrorsync.events import Noticed, PhaseAdvanced, PhaseStarted
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -20,6 +20,7 @@ from mirrorsync.plan.policies import Decision, Facts, Policy, decide
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.present import present_at
 from mirrorsync.sync.gather.referring import may_be_referrer
+from mirrorsync.sync.gather.sparse import lacking
 from mirrorsync.sync.pool import REQUESTS_AT_ONCE, SMALL_BYTES, Answers, for_each
 from mirrorsync.sync.session import Session, located
 
@@ -140,7 +141,10 @@ class _Observer:
         # In a repository that does not exist only large blobs are worth a request: an earlier run may have left them.
         absent = image.target in self._tags.absent
         blobs = [blob for blob in manifest.blobs if not absent or blob.size > SMALL_BYTES]
-        await _all_of(self._walk(image, child, depth + 1, walked) for child in manifest.children)
+        try:
+            await _all_of(self._walk(image, child, depth + 1, walked) for child in manifest.children)
+        except ContentNotFound as error:
+            raise await lacking(self._session, image.source, content, error) from error.__cause__
         await _all_of(self._is_present(image.target, blob, is_manifest=False) for blob in blobs)
 
     def _outline(self, manifest: Manifest, image: Image) -> Outline:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mirrorsync.errors import ContentNotFound, IntegrityError
+from mirrorsync.errors import ContentNotFound, Malformed
 from mirrorsync.oci import media_types
 from mirrorsync.oci.config import MAX_CONFIG_BYTES, ImageConfig
 from mirrorsync.oci.descriptor import Descriptor
@@ -51,7 +51,7 @@ async def _check_platform(
     if config is None or config.media_type not in media_types.IMAGE_CONFIGS:
         return
     if config.size > MAX_CONFIG_BYTES:
-        raise IntegrityError(f"the image's config is larger than {MAX_CONFIG_BYTES} bytes")
+        raise Malformed(f"the image's config is larger than {MAX_CONFIG_BYTES} bytes")
     found = ImageConfig.parse(await session.repository(source).read(config)).platform
     if found is None:
         return

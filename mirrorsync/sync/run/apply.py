@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 
-from mirrorsync.errors import IntegrityError, MirrorsyncError, NotFound
+from mirrorsync.errors import IntegrityError, Malformed, MirrorsyncError, NotFound
 from mirrorsync.events import Noticed, TransferPlanned
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
@@ -80,7 +80,7 @@ async def _flush(performer: Performer, address: str, *, sweep: bool) -> list[Not
         return []
     try:
         performer.transfer.tally.freed(*await store.drop_unreferenced())
-    except (IntegrityError, NotFound) as error:
+    except (IntegrityError, Malformed, NotFound) as error:
         # Another image is damaged, so that the blobs it needs are unknown. The deletion itself is done.
         performer.transfer.tally.freed(0, 0)
         return [Noticed(address, f"no blobs were removed, since it is unknown which are needed: {error}")]

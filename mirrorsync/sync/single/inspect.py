@@ -10,7 +10,7 @@ from mirrorsync.errors import (
     ContentNotFound,
     Denied,
     GrammarError,
-    IntegrityError,
+    Malformed,
     NotFound,
     RegistryFailure,
     RepositoryNotFound,
@@ -134,12 +134,15 @@ async def select(session: Session, reference: Reference, root: Manifest, platfor
 
 
 async def read_config(session: Session, source: Location, image: Manifest) -> bytes:
-    """Return the bytes of an image's config, verified. Raises: UsageError if it has no config, IntegrityError."""
+    """Return the bytes of an image's config, verified.
+
+    Raises: UsageError if it has no config; IntegrityError, Malformed.
+    """
     if image.media_type not in media_types.IMAGES:
         raise UsageError(f"a {image.media_type} has no config")
     config = image.blobs[0]
     if config.size > MAX_CONFIG_BYTES:
-        raise IntegrityError(f"the image's config is larger than {MAX_CONFIG_BYTES} bytes")
+        raise Malformed(f"the image's config is larger than {MAX_CONFIG_BYTES} bytes")
     return await session.repository(source).read(config)
 
 
@@ -192,7 +195,7 @@ async def _select(session: Session, source: Location, root: Manifest, platform: 
         if len(images) != 1:
             return None
         root = await session.manifest(source, images[0])
-    raise IntegrityError(f"indexes are nested more than {_DEPTH} deep")
+    raise Malformed(f"indexes are nested more than {_DEPTH} deep")
 
 
 async def _selected(
@@ -214,7 +217,7 @@ async def _inspect(session: Session, source: Location, image: Manifest, notices:
     raw = await read_config(session, source, image)
     try:
         return Inspected(image, ImageConfig.parse(raw), layers)
-    except IntegrityError as error:  # the config matches its digest but is invalid; the rest is still shown
+    except Malformed as error:  # the config matches its digest but is invalid; the rest is still shown
         notices.append(error.message)
         return Inspected(image, None, layers)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mirrorsync.errors import IntegrityError
+from mirrorsync.errors import Malformed
 from mirrorsync.files.tar.scan import scan
 from tests.files.tar.parts import BLOCK, GRAMMAR, archive, head, member, packed, pax, record
 
@@ -243,7 +243,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_members_outside_the_grammar_are_rejected_by_name(name: str) -> None:
     raw, message = REFUSED[name]
-    with pytest.raises(IntegrityError) as caught:
+    with pytest.raises(Malformed) as caught:
         scan(archive(GOOD, raw), GRAMMAR)
     assert message in caught.value.message
 
@@ -251,7 +251,7 @@ def test_members_outside_the_grammar_are_rejected_by_name(name: str) -> None:
 def test_an_archive_with_too_many_members_is_rejected() -> None:
     many = archive(*(head("d", type=tarfile.DIRTYPE) for _ in range(11)))
     assert scan(many, GRAMMAR, limit=11) == {}
-    with pytest.raises(IntegrityError, match="more than 10 members"):
+    with pytest.raises(Malformed, match="more than 10 members"):
         scan(many, GRAMMAR, limit=10)
 
 
@@ -261,19 +261,19 @@ def test_an_archive_truncated_at_any_offset_is_rejected() -> None:
     end += -end % BLOCK
     offsets = {*range(0, end + BLOCK, 97), *range(0, end, BLOCK), end + BLOCK - 1}
     for offset in sorted(offsets):
-        with pytest.raises(IntegrityError, match=r"truncated|the archive ends before|not a tar archive"):
+        with pytest.raises(Malformed, match=r"truncated|the archive ends before|not a tar archive"):
             scan(io.BytesIO(whole[:offset]), GRAMMAR)
     assert len(scan(io.BytesIO(whole[: end + BLOCK]), GRAMMAR)) == len(FILES)
 
 
 def test_content_after_a_single_empty_block_is_rejected() -> None:
-    with pytest.raises(IntegrityError, match="continues after its end"):
+    with pytest.raises(Malformed, match="continues after its end"):
         scan(io.BytesIO(GOOD + bytes(BLOCK) + member("b")), GRAMMAR)
 
 
 @pytest.mark.parametrize("raw", [b"x" * 2000, b"\x7fELF" + bytes(2000), b"{}", b"PK\3\4" + bytes(700)])
 def test_a_file_that_is_not_a_tar_archive_is_rejected(raw: bytes) -> None:
-    with pytest.raises(IntegrityError, match=r"not a tar archive|truncated"):
+    with pytest.raises(Malformed, match=r"not a tar archive|truncated"):
         scan(io.BytesIO(raw), GRAMMAR)
 
 
@@ -308,7 +308,7 @@ def test_damaged_archives_are_rejected_or_read_and_never_crash(
         damage(raw, random.Random(f"{damage} {seed}"))
         try:
             found = scan(io.BytesIO(raw), GRAMMAR)
-        except IntegrityError:
+        except Malformed:
             refused += 1
         else:
             assert all(0 <= place.offset <= place.offset + place.size <= len(raw) for place in found.values())
@@ -316,5 +316,5 @@ def test_damaged_archives_are_rejected_or_read_and_never_crash(
 
 
 def test_missing_padding_at_the_end_is_rejected() -> None:
-    with pytest.raises(IntegrityError, match="'b' of the archive is truncated"):
+    with pytest.raises(Malformed, match="'b' of the archive is truncated"):
         scan(io.BytesIO(GOOD + head("b", 10) + b"0123456789"), GRAMMAR)

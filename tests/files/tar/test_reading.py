@@ -9,15 +9,16 @@ import resource
 import subprocess
 import sys
 import threading
-from bz2 import compress as bzip2
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from mirrorsync.errors import IntegrityError, MirrorsyncError, StorageError
+from mirrorsync.errors import Malformed, MirrorsyncError, StorageError, StoreChanged
 from mirrorsync.files.tar.reader import ArchiveFile
 from tests.files.tar.parts import GRAMMAR, archive, head, packed
+from tests.parts.compressions import COMPRESS
 from tests.parts.images import noise
 
 FILES = {"a": noise("a", 3_000_001), "b": b"", "c": b"three"}
@@ -58,13 +59,29 @@ def test_a_member_is_read_from_any_offset_by_many_threads(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("parts", [1, 3])
-def test_an_archive_that_is_gzipped_as_a_whole_is_read(tmp_path: Path, parts: int) -> None:
+@pytest.mark.parametrize("compression", COMPRESS)
+def test_an_archive_that_is_compressed_as_a_whole_is_read(tmp_path: Path, compression: str, parts: int) -> None:
     size = len(RAW) // parts + 1
-    pieces = [gzip.compress(RAW[start : start + size]) for start in range(0, len(RAW), size)]
+    pieces = [COMPRESS[compression](RAW[start : start + size]) for start in range(0, len(RAW), size)]
     (tmp_path / "x.tar.gz").write_bytes(b"".join(pieces))
     file = opened(tmp_path / "x.tar.gz")
     assert contents(file) == FILES
     assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz"]  # the spooled content has no name
+    file.close()
+
+
+def test_an_archive_with_a_skippable_frame_as_pzstd_writes_it_is_read(tmp_path: Path) -> None:
+    frame = b"\x50\x2a\x4d\x18\x04\0\0\0size"
+    (tmp_path / "x.tar.zst").write_bytes(frame + COMPRESS["zstd"](RAW))
+    file = opened(tmp_path / "x.tar.zst")
+    assert contents(file) == FILES
+    file.close()
+
+
+def test_an_archive_whose_first_name_begins_as_bzip2_does_is_not_taken_for_it(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(packed([("BZh9", b""), *FILES.items()]))
+    file = opened(tmp_path / "x.tar")
+    assert contents(file) == FILES
     file.close()
 
 
@@ -87,25 +104,27 @@ def test_an_archive_is_read_from_a_pipe(tmp_path: Path, compress: type[bytes]) -
     file.close()
 
 
-@pytest.mark.parametrize("cut", [3, 100, 200_000, -9, -1])
-def test_an_archive_in_damaged_gzip_is_rejected(tmp_path: Path, cut: int) -> None:
-    (tmp_path / "x").write_bytes(gzip.compress(RAW)[:cut])
-    with pytest.raises(IntegrityError, match="is damaged gzip data"):
-        opened(tmp_path / "x").exists()
+@pytest.mark.parametrize("cut", [12, 100, 200_000, -9, -1])
+@pytest.mark.parametrize("compression", COMPRESS)
+def test_an_archive_in_damaged_compression_is_rejected(tmp_path: Path, compression: str, cut: int) -> None:
+    whole = COMPRESS[compression](RAW)
+    for damaged in (whole[:cut], whole + b"more") if compression != "gzip" else (whole[:cut],):
+        (tmp_path / "x").write_bytes(damaged)
+        with pytest.raises(Malformed, match=f"is damaged {compression} data"):
+            opened(tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(
     ("raw", "message", "remedy"),
     [
-        (lzma.compress(RAW), "compressed with xz", "xz -d"),
-        (bzip2(RAW), "compressed with bzip2", "bzip2 -d"),
-        (b"\x28\xb5\x2f\xfd" + bytes(100), "compressed with zstd", "zstd -d"),
-        (gzip.compress(lzma.compress(RAW)), "compressed with xz", "xz -d"),
-        (b"", "is empty", "remove it"),
+        (lzma.compress(RAW, lzma.FORMAT_ALONE), "compressed with lzma", "xz -d"),
+        (b"\x04\x22\x4d\x18" + bytes(100), "compressed with lz4", "lz4 -d"),
+        (gzip.compress(lzma.compress(RAW)), "compressed twice, also with xz", "unpack it first"),
+        (gzip.compress(b""), "is empty", "remove it"),
     ],
-    ids=["xz", "bzip2", "zstd", "xz in gzip", "empty"],
+    ids=["lzma", "lz4", "xz in gzip", "nothing in gzip"],
 )
-def test_other_compressions_and_empty_files_are_rejected_with_a_remedy(
+def test_other_compressions_and_empty_content_are_rejected_with_a_remedy(
     tmp_path: Path, raw: bytes, message: str, remedy: str
 ) -> None:
     (tmp_path / "x.tar").write_bytes(raw)
@@ -114,21 +133,39 @@ def test_other_compressions_and_empty_files_are_rejected_with_a_remedy(
     assert remedy in caught.value.remedy
 
 
-def test_a_gzip_bomb_takes_disk_and_no_memory(tmp_path: Path) -> None:
-    """300 MB of zeros in 300 KB: a valid archive, or one that is too large for the disk."""
+def test_an_empty_file_counts_as_a_missing_archive(tmp_path: Path) -> None:
+    """mktemp makes one for the name of a new archive."""
+    (tmp_path / "x.tar").touch()
+    file = opened(tmp_path / "x.tar")
+    assert file.exists() is False
+    assert file.members() == {}
+    assert file.signature() is None
+
+
+@pytest.mark.parametrize("compression", COMPRESS)
+def test_a_bomb_takes_disk_and_no_memory(tmp_path: Path, compression: str) -> None:
+    """300 MB of zeros in a few KB: a valid archive, or one that is too large for the disk."""
     size = 300_000_000
-    with gzip.open(tmp_path / "x.tar.gz", "wb", compresslevel=1) as file:
-        file.write(head("a", size))
-        for _ in range(300):
-            file.write(bytes(1_000_000))
-        file.write(bytes(-size % 512 + 1024))
+    raw = head("a", size) + bytes(size - size % 512 + 512 + 1024)
+    (tmp_path / "x.tar").write_bytes(COMPRESS[compression](raw))
+    assert (tmp_path / "x.tar").stat().st_size < 3_000_000
     limited = (
         "import resource, sys; from pathlib import Path; from tests.files.tar.test_reading import opened\n"
         "resource.setrlimit(resource.RLIMIT_AS, (250_000_000, 250_000_000))\n"
         "print(opened(Path(sys.argv[1])).members()['a'].size)"
     )
-    done = subprocess.run([sys.executable, "-c", limited, tmp_path / "x.tar.gz"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", limited, tmp_path / "x.tar"], capture_output=True, text=True)
     assert done.stdout == f"{size}\n", done.stderr
+
+
+def test_xz_that_asks_for_more_memory_than_any_preset_is_rejected(tmp_path: Path) -> None:
+    raw = bytearray(lzma.compress(RAW[:5000], preset=0))
+    # The header of the first block: size, flags, filter (LZMA2), size of its properties, dictionary size, CRC-32.
+    raw[16] = 40  # 4 GiB
+    raw[20:24] = zlib.crc32(raw[12:20]).to_bytes(4, "little")
+    (tmp_path / "x.tar").write_bytes(raw)
+    with pytest.raises(Malformed, match="is damaged xz data: Memory usage limit"):
+        opened(tmp_path / "x.tar").exists()
 
 
 def test_a_full_disk_while_spooling_is_reported(tmp_path: Path) -> None:
@@ -163,7 +200,7 @@ def test_an_archive_truncated_while_it_is_read_is_reported(tmp_path: Path) -> No
     file = opened(path)
     with file.open(file.members()["a"]) as part:
         os.truncate(path, 1024)
-        with pytest.raises(IntegrityError, match="was truncated"):
+        with pytest.raises(StoreChanged, match="was truncated"):
             list(iter(lambda: part.read(1_000_000), b""))
     file.close()
 
@@ -171,7 +208,7 @@ def test_an_archive_truncated_while_it_is_read_is_reported(tmp_path: Path) -> No
 def test_a_member_over_the_limit_is_not_read_into_memory(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(RAW)
     file = opened(tmp_path / "x.tar")
-    with pytest.raises(IntegrityError, match="member is 3000001 bytes; the limit is 1000000"):
+    with pytest.raises(Malformed, match="member is 3000001 bytes; the limit is 1000000"):
         file.read(file.members()["a"], 1_000_000)
     file.close()
 
@@ -181,7 +218,7 @@ def test_errors_name_the_archive_and_leave_nothing_open(tmp_path: Path) -> None:
     path.write_bytes(archive(head("b", type=b"2", linkname="/etc/passwd")).getvalue())
     before = set(Path("/proc/self/fd").iterdir())
     for _ in range(3):
-        with pytest.raises(IntegrityError, match=f"{path}: member 'b' of the archive is a symbolic link"):
+        with pytest.raises(Malformed, match=f"{path}: member 'b' of the archive is a symbolic link"):
             opened(path).exists()
     assert set(Path("/proc/self/fd").iterdir()) == before
     with pytest.raises(StorageError, match=r"reading .*: Is a directory"):

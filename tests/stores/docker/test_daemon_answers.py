@@ -21,7 +21,7 @@ import pytest
 from mirrorsync.errors import (
     ContentNotFound,
     Denied,
-    IntegrityError,
+    Malformed,
     MirrorsyncError,
     RegistryFailure,
     TlsFailed,
@@ -105,7 +105,7 @@ READING: dict[str, tuple[Answers, type[MirrorsyncError], str]] = {
     "a missing export": ({"/images/docker.io": (200, IMAGE_JSON)}, ContentNotFound, "no longer has the image"),
     "an export that is not an archive": (
         {"/images/docker.io": (200, IMAGE_JSON), "/images/sha256:": (200, b"junk" * 500)},
-        IntegrityError,
+        Malformed,
         "archive",
     ),
 }  # fmt: skip
@@ -124,7 +124,7 @@ def test_invalid_answers_of_the_daemon_are_reported(tmp_path: Path, what: str) -
 def test_an_export_of_another_image_is_rejected(tmp_path: Path) -> None:
     other = tarball(tmp_path / "other.tar", by_nix(TWO, ["app:1"])).read_bytes()
     answers = {"/images/docker.io/": (200, IMAGE_JSON), "/images/sha256:": (200, other)}
-    with answering(answers) as host, pytest.raises(IntegrityError, match="exported image"):
+    with answering(answers) as host, pytest.raises(RegistryFailure, match="exported image"):
         using(host, tmp_path, resolve)
 
 

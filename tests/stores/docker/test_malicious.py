@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mirrorsync.errors import IntegrityError, MirrorsyncError, UsageError
+from mirrorsync.errors import IntegrityError, Malformed, MirrorsyncError
 from tests.parts.images import digest
 from tests.stores.docker.parts import BASE, ONE, TOP, by_containers_image, hexes, manifest, pulled, tarball, within
 
@@ -62,7 +62,6 @@ SAYS: dict[str, tuple[Members, str]] = {
     "a config outside": (described(image(Config="../../etc/passwd")), "missing"),
     "a missing layer": (described(image(Layers=[*LAYERS[:1], "no.tar"])), "missing"),
     "layers of another type": (described(image(Layers="x")), "not a list"),
-    "names of another type": (described(image(RepoTags=[1])), "not a list"),
     "one layer too few": (described(image(Layers=LAYERS[:1])), "1 layers, and its config names 2"),
     "one layer too many": (described(image(Layers=[*LAYERS, LAYERS[0]])), "3 layers, and its config names 2"),
     "layers swapped": (described(image(Layers=LAYERS[::-1])), "does not match its diff_id"),
@@ -79,10 +78,12 @@ SAYS: dict[str, tuple[Members, str]] = {
 }  # fmt: skip
 
 
-def refused(path: Path, kind: type[MirrorsyncError] = IntegrityError) -> MirrorsyncError:
-    with pytest.raises(kind) as caught:
+def refused(path: Path) -> MirrorsyncError:
+    """Return the error; only bytes that do not match their digest end with the exit code for damage."""
+    with pytest.raises((IntegrityError, Malformed)) as caught:
         within(path, lambda store: pulled(store.repository("app"), "1"))
     assert caught.value.store == f"docker-archive:{path}"
+    assert isinstance(caught.value, IntegrityError) == ("does not match" in caught.value.message)
     return caught.value
 
 
@@ -138,18 +139,13 @@ def test_one_name_for_two_images_is_rejected(tmp_path: Path) -> None:
     assert "two images" in refused(tarball(tmp_path / "a.tar", [*GOOD[:-1], (name, other), entries])).message
 
 
-def test_zstd_layers_are_rejected_by_name(tmp_path: Path) -> None:
-    members = but(LAYERS[0], b"\x28\xb5\x2f\xfd" + bytes(600))
-    assert "zstd" in refused(tarball(tmp_path / "a.tar", members), UsageError).message
-
-
 def test_an_oci_archive_is_rejected_with_its_transport(tmp_path: Path) -> None:
     error = refused(tarball(tmp_path / "a.tar", [("oci-layout", b"{}"), ("index.json", b"{}")]))
     assert "oci-archive:" in error.remedy
 
 
-@pytest.mark.parametrize("data", [b"hello, world" * 100, bytes(100), b"\x1f\x8b\x08garbage", b""])
+@pytest.mark.parametrize("data", [b"hello, world" * 100, bytes(100), b"\x1f\x8b\x08garbage"])
 def test_a_file_that_is_not_an_archive_is_rejected(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(data)
-    refused(path, MirrorsyncError)
+    refused(path)

@@ -6,15 +6,17 @@ import gzip
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from mirrorsync.errors import IntegrityError, RepositoryNotFound, UsageError
+from mirrorsync.errors import IntegrityError, Malformed, RepositoryNotFound, UsageError
 from mirrorsync.oci.manifest import Manifest
-from mirrorsync.oci.ref import THE_ONLY_ONE, parse_ref
+from mirrorsync.oci.ref import THE_ONLY_ONE, Tag, parse_ref
 from mirrorsync.stores.base import HoldsUnnamed, Store
 from tests.cli.tools import Podman
+from tests.parts.compressions import COMPRESS
 from tests.parts.images import digest, write_layout
 from tests.parts.mirrorsync import Mirrorsync
 from tests.parts.processes import run
@@ -204,6 +206,89 @@ def test_the_other_names_of_an_image_count_if_one_has_no_tag(tmp_path: Path) -> 
     assert plain(read(path, "app", "1")) == ONE
 
 
+def test_names_that_are_not_text_damage_their_own_image_only(tmp_path: Path) -> None:
+    path = pair(tmp_path, [1, {"a": "b"}])
+    assert plain(read(path, "other", "2")) == TWO
+    with pytest.raises(Malformed, match="RepoTags is not a list of strings"):
+        read(path, "", "@0")
+
+
+def with_layers(path: Path, layers: Mapping[bytes, bytes]) -> Path:
+    """Write an archive of one image with other bytes for its layers."""
+    members = by_containers_image(ONE, ["app:1"])
+    return tarball(
+        path, [(name, layers.get(data, data) if isinstance(data, bytes) else data) for name, data in members]
+    )
+
+
+@pytest.mark.parametrize("compression", COMPRESS)
+def test_a_layer_in_any_compression_is_read(tmp_path: Path, compression: str) -> None:
+    """gzip and zstd are pushed as they are; for others the image spec has no media type."""
+    compressed = {data: COMPRESS[compression](data) for data in ONE.layers}
+    path = with_layers(tmp_path / "a.tar", compressed)
+
+    async def found(store: Store) -> list[tuple[str, bytes]]:
+        repository = store.repository("app")
+        root = await repository.resolve(Tag("1"))
+        assert root is not None
+        blobs = (await repository.manifest(root)).blobs[1:]
+        return [(blob.media_type.rpartition("+")[2], await repository.read(blob)) for blob in blobs]
+
+    if compression in ("gzip", "zstd"):
+        assert within(path, found) == [(compression, compressed[data]) for data in ONE.layers]
+    else:
+        assert [(kind, gzip.decompress(data)) for kind, data in within(path, found)] == [
+            ("gzip", data) for data in ONE.layers
+        ]
+
+
+@pytest.mark.parametrize("compression", COMPRESS)
+def test_a_damaged_layer_in_any_compression_does_not_match_its_diff_id(tmp_path: Path, compression: str) -> None:
+    compressed = {data: COMPRESS[compression](data) for data in ONE.layers}
+    path = with_layers(tmp_path / "a.tar", {data: half[: len(half) // 2] for data, half in compressed.items()})
+    with pytest.raises(IntegrityError, match="does not match its diff_id"):
+        read(path, "app", "1")
+
+
+def test_a_file_system_of_docker_export_is_rejected_with_what_to_use(mirrorsync: Mirrorsync) -> None:
+    """skopeo#2782."""
+    files = {".dockerenv": b"", "etc/hosts": b"", "bin/sh": b"program", "dev/console": b""}
+    tarball(mirrorsync.directory / "export.tar", [*files.items()])
+    done = mirrorsync("copy", "docker-archive:export.tar", "oci:out:app:1", code=1)
+    assert "it is a file system and not an image" in done.err
+    assert "use `docker save`" in done.err
+
+
+@pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
+def test_an_empty_file_is_a_new_archive_as_destination_and_a_missing_one_as_source(
+    mirrorsync: Mirrorsync, kind: str
+) -> None:
+    """mktemp makes one for the name of a new archive."""
+    tarball(mirrorsync.directory / "one.tar", by_containers_image(ONE, ["app:1"]))
+    empty = mirrorsync.directory / "new.tar"
+    empty.touch(0o600)
+    done = mirrorsync("copy", f"{kind}:new.tar:app:1", "oci:out", code=1)
+    assert "the path does not exist or is empty" in done.err
+    mirrorsync("copy", "docker-archive:one.tar", f"{kind}:new.tar:app:1", code=0)
+    assert empty.stat().st_mode & 0o777 == 0o600
+    assert mirrorsync("list-tags", f"{kind}:new.tar", code=0).out.split() == ["app:1"]
+
+
+def test_an_image_that_podman_named_is_found_without_localhost(mirrorsync: Mirrorsync) -> None:
+    """podman names an image that it has built as app:dev localhost/app:dev."""
+    tarball(mirrorsync.directory / "a.tar", by_containers_image(ONE, ["localhost/app:dev"]))
+    mirrorsync("copy", "docker-archive:a.tar:app:dev", "oci:out:app:1", code=0)
+    assert mirrorsync("list-tags", "docker-archive:a.tar:app", code=0).out.split() == ["dev"]
+    mirrorsync("copy", "oci:out:app:1", "docker-archive:a.tar:app:dev", code=0)
+    assert mirrorsync("list-tags", "docker-archive:a.tar", code=0).out.split() == ["app:dev", "localhost/app:dev"]
+
+
+def test_a_list_of_names_that_is_cut_says_so(mirrorsync: Mirrorsync) -> None:
+    tarball(mirrorsync.directory / "a.tar", by_containers_image(ONE, [f"{letter}/x:1" for letter in "abcde"]))
+    done = mirrorsync("copy", "docker-archive:a.tar:quay.io/none:1", "oci:out", code=1)
+    assert "available: a/x:1, b/x:1, c/x:1 and 2 more" in done.err
+
+
 MISSING = f"{hexes(TOP)}.tar"  # only the first of the two images has it
 
 
@@ -211,7 +296,7 @@ def test_a_missing_layer_damages_its_own_image_only(tmp_path: Path) -> None:
     path = pair(tmp_path, ["app:1"], without=MISSING)
     assert plain(read(path, "other", "2")) == plain(read(path, "", "@1")) == TWO
     for repository, reference in (("app", "1"), ("", "@0")):
-        with pytest.raises(IntegrityError, match=f"names '{MISSING}', which is missing"):
+        with pytest.raises(Malformed, match=f"names '{MISSING}', which is missing"):
             read(path, repository, reference)
 
     async def listed(store: Store) -> list[str]:
@@ -228,7 +313,7 @@ def test_an_archive_with_a_damaged_image_is_not_written_again_without_it(tmp_pat
     before = path.read_bytes()
 
     async def scenario(store: Store) -> None:
-        with pytest.raises(IntegrityError, match="missing"):
+        with pytest.raises(Malformed, match="missing"):
             store.lock()
 
     within(path, scenario)

@@ -14,6 +14,7 @@ import pytest
 from mirrorsync.errors import (
     ContentNotFound,
     IntegrityError,
+    Malformed,
     MirrorsyncError,
     RepositoryNotFound,
     StorageError,
@@ -238,8 +239,8 @@ def test_with_several_images_a_name_is_required(target: LayoutUnderTest) -> None
             await store_image(store.repository("app"), ONE if number % 2 else TWO, f"v{number:02}")
         with pytest.raises(UsageError) as caught:
             await store.repository("").resolve(THE_ONLY_ONE)
-        assert caught.value.remedy.count(", ") == 10
-        assert caught.value.remedy.endswith(", ...")
+        assert caught.value.remedy.count(", ") == 9
+        assert caught.value.remedy.endswith(" and 5 more")
 
     target.within(many)
 
@@ -346,7 +347,7 @@ def test_nothing_is_removed_if_the_needed_content_cannot_be_determined(target: L
     before = target.blobs()
 
     async def scenario(store: LayoutStore) -> None:
-        with pytest.raises(IntegrityError) as caught:
+        with pytest.raises(IntegrityError if case == "a damaged manifest" else Malformed) as caught:
             await store.drop_unreferenced()
         assert caught.value.message.startswith("no blob was removed, because the needed ones cannot be determined: ")
         assert message in caught.value.message
