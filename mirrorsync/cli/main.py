@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 
 import click
 
+from mirrorsync.cli.encoding import ensure_utf8
 from mirrorsync.cli.output.stdio import LINE_LIMIT, prepare_streams, release_streams, write_stderr, write_stdout
 from mirrorsync.errors import ExitCode, MirrorsyncError, SpecError, UsageError, printable
 from mirrorsync.version import __version__
@@ -66,6 +67,8 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit. arguments: without the program's name; None = those of the process."""
+    if arguments is None:
+        ensure_utf8()
     prepare_streams()
     code = _run(arguments)
     release_streams()
