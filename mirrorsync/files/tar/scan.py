@@ -29,6 +29,7 @@ _PAX_REFUSED: Final = re.compile(r"GNU\.sparse\..*|SCHILY\.realsize|hdrcharset")
 # A global pax header applies to all members: one of these records would give all of them the same name or size.
 _PAX_OF_ONE_MEMBER: Final = ("path", "linkpath", "size")
 _LINKS: Final = {tarfile.LNKTYPE: "a hard link", tarfile.SYMTYPE: "a symbolic link"}
+_LONG: Final = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)  # headers for what has more than 100 bytes
 _FILES: Final = (tarfile.REGTYPE, tarfile.AREGTYPE)
 # Members without content; the exported file system of a container has them.
 _SPECIAL: Final = (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
@@ -135,23 +136,28 @@ class _Scan:
         name: str | None = None
         extensions: set[bytes] = set()
         records: dict[str, str] = {}
-        while header.type in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME):
+        link: str | None = None
+        while header.type in (tarfile.XHDTYPE, *_LONG):
             if header.type in extensions:
                 raise _refused(header.name, "has two extended headers of the same kind")
             extensions.add(header.type)
             data = self._extension(header)
             if header.type == tarfile.XHDTYPE:
                 records = _pax_records(header.name, data)
-            else:
+            elif header.type == tarfile.GNUTYPE_LONGNAME:
                 name = _text(header.name, data.removesuffix(b"\0"))
+            else:
+                link = _text(header.name, data.removesuffix(b"\0"))
             following = self._header()
             if following is None:
                 raise _refused(header.name, "is an extended header without a member")
             header = following
         if name is not None and "path" in records:
             raise _refused(name, "has two names")
+        if link is not None and ("linkpath" in records or header.type not in _LINKS):
+            raise _refused(header.name, "has two targets, or one although it is not a link")
         name = records.get("path", header.name if name is None else name)
-        header.linkname = records.get("linkpath", header.linkname)
+        header.linkname = records.get("linkpath", header.linkname if link is None else link)
         header.size = _size(name, header.size, records.get("size"))
         return header, name
 

@@ -41,9 +41,8 @@ class ArchiveLock:
 
     def __init__(self, path: Path) -> None:
         with translated(f"writing {path}"):
+            check_replaceable(path)
             self.path = path.resolve()
-            if self.path.exists() and not stat.S_ISREG(self.path.stat().st_mode):
-                raise StorageError(f"{path} is not a regular file", remedy="name a new file")
             make_directory(self.path.parent)
             self._file = self.path.with_name(f".{self.path.name}.lock")
             self._lock = self._locked(str(path))
@@ -72,6 +71,20 @@ class ArchiveLock:
         with suppress(OSError):
             self._file.unlink()
         self._lock.release()
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise StorageError if an archive cannot be written to a path: it is a pipe, a device or a directory.
+
+    An archive is staged in a file, and published by a rename when it is complete. Nothing is opened: who reads from a
+    pipe that this process writes waits for itself.
+    """
+    with translated(f"writing {path}"), suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise StorageError(
+                f"{path} is not a regular file, and an archive is published by renaming it when it is complete",
+                remedy="write into a file and pass that on (docker load < FILE), or copy to docker-daemon:NAME:TAG",
+            )
 
 
 def incoming_of(path: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import Final
 from mirrorsync.errors import IntegrityError, RepositoryNotFound, StorageError, UsageError, some_of
 from mirrorsync.events import Observer, ignore
 from mirrorsync.files.tar.reader import ArchiveFile, Signature, signature_of
-from mirrorsync.files.tar.writer import ArchiveLock, ArchiveWriter
+from mirrorsync.files.tar.writer import ArchiveLock, ArchiveWriter, check_replaceable
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Tag
 from mirrorsync.stores.base import Unnamed
@@ -146,6 +146,10 @@ class DockerArchiveStore(DockerStore):
         """Return the config of an image."""
         self._load()
         return self._contents.config(image_id)
+
+    def check_writable(self) -> None:
+        """Raise StorageError for a pipe or a device, such as /dev/stdout."""
+        check_replaceable(self._file)
 
     def begin(self) -> None:
         """Lock the archive.

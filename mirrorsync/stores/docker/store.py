@@ -32,6 +32,9 @@ class DockerStore(ABC):
         self.incoming = Incoming(temporary, self.cache)
         self.made: dict[Digest, KnownImage] = {}  # the images that were read, by the digests of their manifests
 
+    def check_writable(self) -> None:  # noqa: B027 - a daemon has nothing to check
+        """Raise StorageError if the store can never be written, whatever its content. Nothing is read."""
+
     @abstractmethod
     def begin(self) -> None:
         """Prepare for writing. Blocking."""
@@ -49,7 +52,12 @@ class DockerStore(ABC):
         """Return the repository of that name."""
 
     def destination(self, name: str) -> DockerRepository:
-        """Return the repository of that name for writing, in which an image has only the name that it is written as."""
+        """Return the repository of that name for writing, in which an image has only the name that it is written as.
+
+        Raises: StorageError if it can never be written.
+        """
+        with self.located():
+            self.check_writable()
         found = self.repository(name)
         found.other_spellings = False
         return found

@@ -13,7 +13,7 @@ from typing import Final
 from mirrorsync.errors import ContentNotFound, GrammarError, StorageError
 from mirrorsync.files.tar.reader import ArchiveFile, Part, Signature
 from mirrorsync.files.tar.scan import Grammar
-from mirrorsync.files.tar.writer import ArchiveLock, ArchiveWriter
+from mirrorsync.files.tar.writer import ArchiveLock, ArchiveWriter, check_replaceable
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Where
@@ -76,6 +76,10 @@ class LayoutArchive:
             and INDEX_FILE in members
             and any(name.startswith(f"{_BLOBS}/") for name in members)
         )
+
+    def check_writable(self) -> None:
+        """Raise StorageError for a pipe or a device, such as /dev/stdout."""
+        check_replaceable(self.path)
 
     def lock(self) -> None:
         """Lock the path of the archive. Raises: Locked, Malformed, StorageError."""

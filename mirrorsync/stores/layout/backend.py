@@ -60,6 +60,9 @@ class LayoutBackend(Protocol):
     def lacks_version(self) -> bool:
         """Return whether there is a layout without its oci-layout file, which is read and not written."""
 
+    def check_writable(self) -> None:
+        """Raise StorageError if the path can never be written, whatever its content. Nothing is read."""
+
     def lock(self) -> None:
         """Create the layout if it does not exist, and lock it against other runs until `close`. Raises: Locked."""
 

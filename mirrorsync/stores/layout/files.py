@@ -158,6 +158,9 @@ class LayoutFiles:
                     remedy="name a new or an empty directory",
                 )
 
+    def check_writable(self) -> None:
+        """Do nothing: `lock` finds out whether the directory can be written."""
+
     def lock(self) -> None:
         """Create the layout if it does not exist, and lock it. Raises: Locked, StorageError."""
         with self._locking:

@@ -64,8 +64,11 @@ class LayoutStore:
     def destination(self, name: str) -> LayoutRepository:
         """Return the repository of that name for writing: its tags are only those written as mirrorsync writes them.
 
-        Otherwise a tool that needs the name as written would not find an image that is there under another one.
+        Otherwise a tool that needs the name as written would not find an image that is there under another one. Raises:
+        StorageError if it can never be written.
         """
+        with self.located():
+            self.files.check_writable()
         found = self.repository(name)
         found.other_spellings = False
         return found

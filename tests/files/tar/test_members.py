@@ -56,6 +56,18 @@ def hard(name: str, target: str) -> bytes:
     return head(name, type=tarfile.LNKTYPE, linkname=target)
 
 
+@pytest.mark.parametrize("form", ["gnu", "pax"])
+def test_links_with_names_of_more_than_100_bytes_are_read(tmp_path: Path, form: str) -> None:
+    (tmp_path / "long").mkdir()
+    (tmp_path / LONG).write_bytes(b"long")
+    (tmp_path / "a").symlink_to(LONG)
+    (tmp_path / "b").hardlink_to(tmp_path / LONG)
+    packing = ["tar", f"--format={form}", "-C", str(tmp_path), "-cf", "-", LONG, "a", "b"]
+    raw = subprocess.run(packing, check=True, capture_output=True).stdout
+    found = scan(io.BytesIO(raw), GRAMMAR)
+    assert found["a"] == found["b"] == found[LONG]
+
+
 def test_a_symbolic_link_is_an_alias_of_its_file_and_may_precede_it() -> None:
     links = symbolic("d/layer.tar", "../b"), symbolic("c", "./d/x"), symbolic("d/y", "x"), symbolic("e", "d/../c")
     files = {"a": b"1", "b": b"22", "d/x": b"333"}
@@ -169,7 +181,19 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a sparse file": (head("b", type=tarfile.GNUTYPE_SPARSE), "is a sparse file"),
     "a contiguous file": (head("b", type=tarfile.CONTTYPE), "of type b'7'"),
     "a multi-volume part": (head("b", type=b"M"), "of type b'M'"),
-    "a long link name": (member("b", b"x\0", type=tarfile.GNUTYPE_LONGLINK), "of type b'K'"),
+    "a long link name alone": (member("b", b"x\0", type=tarfile.GNUTYPE_LONGLINK), "is an extended header without"),
+    "a long link name of a file": (
+        member("b", b"a\0", type=tarfile.GNUTYPE_LONGLINK) + member("b", b"x"),
+        "or one although it is not a link",
+    ),
+    "two link names": (
+        member("b", b"a\0", type=tarfile.GNUTYPE_LONGLINK) + pax(record("linkpath", "c")) + symbolic("b", "a"),
+        "has two targets",
+    ),
+    "a long link that climbs": (
+        member("b", b"../" * 40 + b"a\0", type=tarfile.GNUTYPE_LONGLINK) + symbolic("b", "a"),
+        "is a symbolic link to '../../",
+    ),
     "a global header": (member("b", record("path", "a"), type=tarfile.XGLTYPE), "a global pax header with 'path'"),
     "a global size": (member("b", record("size", "1"), type=tarfile.XGLTYPE), "a global pax header with 'size'"),
     "a global sparse header": (

@@ -139,6 +139,27 @@ def test_a_blob_that_is_not_a_regular_file_is_not_read(tmp_path: Path, target: s
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("which", ["all", "the manifest", "a layer"])
+@pytest.mark.parametrize("name", [":app:1", ""])
+def test_an_image_whose_blobs_are_symbolic_links_is_refused_with_how_to_copy_it(
+    mirrorsync: Mirrorsync, tmp_path: Path, which: str, name: str
+) -> None:
+    """bazel writes layouts so (rules_oci#560)."""
+    made = multi_platform("app").children[0]
+    write_layout(tmp_path / "layout", {"app:1": made})
+    (tmp_path / "store").mkdir()
+    linked = {"all": [made.digest, *made.blobs], "the manifest": [made.digest], "a layer": [list(made.blobs)[-1]]}
+    for digest in linked[which]:
+        file = blob_file(tmp_path / "layout", digest)
+        file.rename(tmp_path / "store" / file.name)
+        file.symlink_to(tmp_path / "store" / file.name)
+    done = mirrorsync("copy", f"oci:layout{name}", "oci:copied:app:1", code=1)
+    assert "is a symbolic link, which is not followed" in done.err
+    assert "cp -rL" in done.err
+    run("cp", "-rL", tmp_path / "layout", tmp_path / "plain")
+    mirrorsync("copy", f"oci:plain{name}", "oci:copied:app:1", code=0)
+
+
 def test_a_link_under_a_digest_is_replaced_and_not_followed_when_the_blob_is_stored(tmp_path: Path) -> None:
     data = b"the right content"
     victim = tmp_path / "victim"
