@@ -168,6 +168,14 @@ class HoldsUnnamed(Protocol):
 
 
 @runtime_checkable
+class Deferring(Protocol):
+    """A store that writes the names of images at a flush, and not when a tag is set."""
+
+    def is_published(self, repository: str, tag: Tag) -> bool:
+        """Return whether a tag that was set is durable and visible to others."""
+
+
+@runtime_checkable
 class Sweeping(Protocol):
     """A store that keeps unreferenced content until `drop_unreferenced` is called. Registries collect it themselves."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parts.images import image, layer, write_layout
+from tests.parts.images import image, layer, noise, write_layout
 from tests.parts.mirrorsync import COMMAND, Mirrorsync
 
 ONE = image([layer({"etc/one": b"1"})])
@@ -32,6 +32,37 @@ def test_an_archive_into_a_pipe_is_refused_at_once_with_what_to_do(
     assert "is not a regular file, and an archive is published by renaming it" in done.stderr
     assert "docker load < FILE" in done.stderr
     assert (tmp_path / "pipe").is_fifo()
+
+
+# What is at the destination before, and the largest file that may be written: enough for what is staged, and not for
+# what the flush writes.
+FULL = {
+    "docker-archive": (None, 102_000),
+    "oci-archive": (300_000, 150_000),
+    "oci": (4000, 150_000),
+}
+
+
+@pytest.mark.parametrize("kind", FULL)
+def test_an_image_whose_destination_cannot_be_completed_is_not_announced_as_done(
+    mirrorsync: Mirrorsync, tmp_path: Path, kind: str
+) -> None:
+    write_layout(tmp_path / "source", {"app:1": image([noise("layer", 100_000)])})
+    before, limit = FULL[kind]
+    if kind == "oci-archive":
+        write_layout(tmp_path / "old", {"old:1": image([noise("old", before or 0)])})
+        mirrorsync("copy", "oci:old:old:1", "oci-archive:place", code=0)
+    elif kind == "oci":
+        write_layout(tmp_path / "place", dict.fromkeys((f"old:{number}" for number in range(before or 0)), ONE))
+    words = [*COMMAND, "copy", "oci:source:app:1", f"{kind}:place:app:1"]
+    limited = ["prlimit", f"--fsize={limit}", *words]
+    done = subprocess.run(
+        limited, cwd=tmp_path, env=mirrorsync.environment(), capture_output=True, text=True, timeout=60
+    )
+    assert "would exceed the size limit" in done.stderr
+    assert "image done" not in done.stderr
+    assert (done.returncode, "0 done" in done.stdout or "done" not in done.stdout) == (1, True)
+    assert "image done" in mirrorsync(*words[len(COMMAND) :], code=0).err
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mirrorsync.documents.inspection import inspection_document
-from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError, UsageError
+from mirrorsync.errors import ContentNotFound, Malformed, MirrorsyncError, UsageError
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import parse_image
@@ -105,7 +105,7 @@ def test_deeply_nested_indexes_are_rejected() -> None:
     root = ONE
     for _ in range(12):
         root = entries((root, {"platform": AMD64}))
-    with pytest.raises(IntegrityError, match="nested more than"):
+    with pytest.raises(Malformed, match="nested more than"):
         look(holding(one=root), "app:one")
 
 

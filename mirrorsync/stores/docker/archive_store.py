@@ -222,6 +222,11 @@ class DockerArchiveStore(DockerStore):
     def _content(self, diff_id: Digest) -> Content:
         return self.incoming.piece(diff_id) or self._saved(diff_id)
 
+    def is_published(self, repository: str, tag: Tag) -> bool:  # noqa: ARG002 - all images are written at once
+        """Return whether the staged images are written."""
+        with self._guard:
+            return not self._contents.changed
+
     def write_pending(self) -> None:
         """Replace the file by one with all images. Raises: StorageError."""
         with self._guard:

@@ -212,6 +212,11 @@ class DockerDaemonStore(DockerStore):
             pending = self._contents.remove(name)
         return self._api.untag(name.full) or pending
 
+    def is_published(self, repository: str, tag: Tag) -> bool:  # noqa: ARG002 - all images are written at once
+        """Return whether the staged images are written."""
+        with self._guard:
+            return not self._contents.changed
+
     def write_pending(self) -> None:
         """Load the staged images into the daemon."""
         with self._guard:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mirrorsync.events import Noticed, Observer
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.stores.docker.cache import KnownImage, LayerCache
 from mirrorsync.stores.docker.outgoing import Layers
 from mirrorsync.stores.docker.repository import DockerRepository
@@ -38,6 +39,10 @@ class DockerStore(ABC):
     @abstractmethod
     def begin(self) -> None:
         """Prepare for writing. Blocking."""
+
+    @abstractmethod
+    def is_published(self, repository: str, tag: Tag) -> bool:
+        """Return whether a tag that was set is durable and visible to others."""
 
     @abstractmethod
     def write_pending(self) -> None:

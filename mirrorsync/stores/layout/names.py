@@ -314,6 +314,10 @@ class LayoutNames:
         self._name_untagged(index)
         return Pending(self._index.dump(), dict(self._changes), frozenset(self._forgotten), self._signature)
 
+    def is_written(self, repository: str, tag: Tag) -> bool:
+        """Return whether a tag has no change that index.json lacks."""
+        return Name(repository, tag) not in self._changes
+
     def written(self, pending: Pending, signature: Hashable | None) -> None:
         """Drop changes that are now in index.json; newer ones of the same names stay. signature: of that file."""
         self._signature = signature

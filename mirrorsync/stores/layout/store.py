@@ -73,6 +73,10 @@ class LayoutStore:
         found.other_spellings = False
         return found
 
+    def is_published(self, repository: str, tag: Tag) -> bool:
+        """Return whether index.json has a tag that was set."""
+        return self.names.is_written(repository, tag)
+
     async def unnamed(self) -> Sequence[Unnamed]:
         """Return the images without a name."""
         with self.located():

@@ -48,6 +48,7 @@ async def apply(
         try:
             with located("destination", Location(store, "")):
                 notices += await _flush(performer, store, sweep=store in shrunk)
+                performer.published.flushed(store)
         except MirrorsyncError as error:
             # If a store cannot make its content durable, all its images have failed.
             for step in plan.steps:

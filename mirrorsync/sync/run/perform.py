@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Self
 
 from mirrorsync.errors import MirrorsyncError, StalePlan
-from mirrorsync.events import TagSet
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Change
@@ -16,6 +15,7 @@ from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob
 from mirrorsync.sync.gather.present import present_at
 from mirrorsync.sync.pool import MemoryBudget
 from mirrorsync.sync.run.deleting import delete_manifest, delete_tag
+from mirrorsync.sync.run.published import Published
 from mirrorsync.sync.run.storing import Storing
 from mirrorsync.sync.run.transfer import Transfer
 from mirrorsync.sync.session import Session, located
@@ -42,6 +42,7 @@ class Performer:
         self.stop = stop
         self.transfer = Transfer(session, stop, sleep, images)
         self.storing = Storing(session, self.transfer)
+        self.published = Published(session)
         self.manifest_budget = MemoryBudget(_MANIFEST_BYTES)
 
     async def __aenter__(self) -> Self:
@@ -95,7 +96,7 @@ async def _set_tag(performer: Performer, step: SetTag) -> None:
             if present is not None and present.digest not in expected:
                 raise StalePlan(f"the tag names {present.digest.short} now; another client has set it")
             await performer.storing.tag(manifest, step.source, step.target, step.tag)
-    session.announce(TagSet(f"{step.target}:{step.tag}", str(manifest.digest)))
+    performer.published.tag_set(step.target, step.tag, str(manifest.digest))
 
 
 async def _delete_tag(performer: Performer, step: DeleteTag) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mirrorsync.errors import IntegrityError, MirrorsyncError, RegistryFailure
+from mirrorsync.errors import IntegrityError, Malformed, MirrorsyncError, RegistryFailure
 from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.descriptor import Descriptor
@@ -116,7 +116,7 @@ def test_a_manifest_that_decodes_to_too_many_bytes_is_rejected(server: Unruly, h
     bomb = gzip.compress(b" " * (64 * MAX_MANIFEST_BYTES), 9)
     headers = {"Content-Type": OCI_MANIFEST, "Content-Encoding": "gzip"}
     server.fault("answer", "GET", "/manifests/", status=200, headers=headers, body=bomb)
-    with pytest.raises(IntegrityError, match=f"exceeds the limit of {MAX_MANIFEST_BYTES}"):
+    with pytest.raises(Malformed, match=f"exceeds the limit of {MAX_MANIFEST_BYTES}"):
         harness.within(lambda repository: repository.manifest(ROOT.descriptor))
 
 
