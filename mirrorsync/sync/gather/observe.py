@@ -20,7 +20,7 @@ from mirrorsync.plan.policies import Decision, Facts, Policy, decide
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.present import present_at
 from mirrorsync.sync.gather.referring import may_be_referrer
-from mirrorsync.sync.gather.sparse import lacking
+from mirrorsync.sync.gather.sparse import lacking, lacks_layers
 from mirrorsync.sync.pool import REQUESTS_AT_ONCE, SMALL_BYTES, Answers, for_each
 from mirrorsync.sync.session import Session, located
 
@@ -135,7 +135,12 @@ class _Observer:
         if await self._is_present(image.target, content, is_manifest=True) and not self._deep:
             return  # a registry accepts a manifest only after its content
         with located("source", image.source, image.origin.reference(image.root.digest).asked):
-            manifest = self._outline(await self._session.manifest(image.source, content), image)
+            found = await self._session.manifest(image.source, content)
+            if content.digest not in self._manifests and (
+                notice := await lacks_layers(self._session, image.source, found)
+            ):
+                self._session.announce(Noticed(str(image), notice))
+            manifest = self._outline(found, image)
         walked.blobs.update(blob.digest for blob in manifest.blobs)
         check_bounds(depth, len(walked.manifests), len(walked.blobs))
         # In a repository that does not exist only large blobs are worth a request: an earlier run may have left them.

@@ -1,12 +1,15 @@
-"""Indexes whose images are not all at their source: docker saves one platform of an image that has several."""
+"""Images that are not complete at their source: an index without all its platforms, a manifest without its layers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final
 
-from mirrorsync.errors import ContentNotFound
+from mirrorsync.errors import ContentNotFound, MirrorsyncError
+from mirrorsync.oci import media_types
+from mirrorsync.oci.config import MAX_CONFIG_BYTES, ImageConfig
 from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
 from mirrorsync.sync.session import Session
 
@@ -17,7 +20,8 @@ _UNKNOWN: Final = "unknown/unknown"  # the platform that buildkit gives attestat
 async def lacking(session: Session, source: Location, index: Descriptor, error: ContentNotFound) -> ContentNotFound:
     """Return the error for missing content of an index, with the platforms that are missing and those that are not.
 
-    It is `error` itself if no image of the index is missing as a whole. Raises: MirrorsyncError.
+    docker saves one platform of an image that has several. It is `error` itself if no image of the index is missing as
+    a whole. Raises: MirrorsyncError.
     """
     repository = session.repository(source)
     entries = (await session.manifest(source, index)).entries
@@ -35,6 +39,22 @@ async def lacking(session: Session, source: Location, index: Descriptor, error: 
         message=f"{', '.join(missing)} {verb} not {where}, which has {', '.join(platforms)}",
         remedy=f"copy only what it has: {options} (in a spec platforms: [{', '.join(platforms)}])",
     )
+
+
+async def lacks_layers(session: Session, source: Location, manifest: Manifest) -> str:
+    """Return the notice for an image without layers whose config names some (moby#47065), "" for every other one.
+
+    Only such an image costs a request.
+    """
+    empty = manifest.media_type in media_types.IMAGES and len(manifest.blobs) == 1 and not manifest.foreign
+    config = manifest.blobs[0] if empty else None
+    if config is None or config.media_type not in media_types.IMAGE_CONFIGS or config.size > MAX_CONFIG_BYTES:
+        return ""
+    try:
+        named = ImageConfig.parse(await session.repository(source).read(config)).diff_ids
+    except MirrorsyncError:
+        return ""  # reported where the image is copied
+    return f"the image has no layers, but its config names {len(named)}; it is mirrored as it is" if named else ""
 
 
 def _names(images: Iterable[Descriptor]) -> list[str]:
