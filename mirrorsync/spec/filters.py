@@ -258,6 +258,10 @@ class Newest:
         newest = {line: set(sorted(known, reverse=True)[: self.count]) for line, known in keys.items()}
         return [tag for tag, version in versions.items() if version.key in newest[version.line]]
 
+    def unordered(self, tags: Sequence[Tag]) -> Sequence[Tag]:
+        """Return the tags that it drops because they are not versions: `latest`, `main`."""
+        return [tag for tag in tags if parse_version(tag) is None]
+
     def why(self, tag: Tag, *, selected: bool) -> Sequence[str]:
         """Return among which versions a tag is one of the newest or not: `newest 2 of *-debian-12`."""
         version = parse_version(tag)

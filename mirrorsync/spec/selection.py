@@ -72,9 +72,22 @@ class Selection:
     def choose(self, listed: Iterable[Tag]) -> tuple[Wanted, ...]:
         """Return the wanted images: exact tags and included tags of `listed`, narrowed; then those without a tag."""
         named = {wanted.tag: wanted for wanted in self.exact if wanted.tag is not None}
-        tags = list(listed)
-        included = {tag for including in self.includes for tag in including.select(tags)}
-        chosen: Sequence[Tag] = [*named, *(tag for tag in tags if tag in included and tag not in named)]
+        chosen = self._included(listed)
         for narrowing in self.narrows:
             chosen = narrowing.select(chosen)
         return (*(named.get(tag) or Wanted(tag, tag) for tag in chosen), *self.digests)
+
+    def unordered(self, listed: Iterable[Tag]) -> Sequence[Tag]:
+        """Return the tags that all filters choose, except that `newest` cannot compare them: they are not versions."""
+        chosen = self._included(listed)
+        for narrowing in self.narrows:  # newest is the last one
+            if isinstance(narrowing, Newest):
+                return narrowing.unordered(chosen)
+            chosen = narrowing.select(chosen)
+        return ()
+
+    def _included(self, listed: Iterable[Tag]) -> Sequence[Tag]:
+        named = dict.fromkeys(wanted.tag for wanted in self.exact if wanted.tag is not None)
+        tags = list(listed)
+        included = {tag for including in self.includes for tag in including.select(tags)}
+        return [*named, *(tag for tag in tags if tag in included and tag not in named)]

@@ -63,6 +63,36 @@ def test_fewer_tags_than_min_tags_are_mirrored_and_a_failure(mirrorsync: Mirrors
     assert "allow_empty needs no tags" in mirrorsync("apply", code=2).err
 
 
+def test_tags_that_newest_cannot_order_are_named_and_the_newest_ones_are_mirrored(
+    mirrorsync: Mirrorsync, tmp_path: Path
+) -> None:
+    cosign = f"sha256-{'0' * 64}.sig"
+    tags = ("1.0", "1.1", "latest", "main", cosign)
+    write_layout(tmp_path / "source", {f"app:{tag}": image([layer({"a": tag.encode()})]) for tag in tags})
+    mirror = {"from": "oci:source:app", "tags": {"all": True, "newest": 1}}
+    mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [mirror]})
+    for verb in (("plan",), ("apply", "--quiet"), ("verify",)):
+        done = mirrorsync(*verb, code=3)
+        assert "2 tags that newest cannot order, because they are not versions: latest, main" in done.err
+    failures = mirrorsync("apply", "--json", code=3).json()["failures"]
+    assert ["latest, main" in one["error"]["message"] for one in failures] == [True]
+    assert mirrorsync("list-tags", "oci:mirror:app", code=0).out.split() == ["1.1"]
+    accounted = [{**mirror, "tags": {"all": True, "newest": 1, "exclude": ["main"]}}, "oci:source:app:latest"]
+    mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": accounted})
+    mirrorsync("apply", code=0)
+
+
+def test_one_failure_names_a_tag_that_newest_cannot_order_if_there_are_no_versions(
+    mirrorsync: Mirrorsync, tmp_path: Path
+) -> None:
+    write_layout(tmp_path / "source", {"app:edge": image([layer({"a": b"1"})])})
+    mirror = {"from": "oci:source:app", "tags": {"all": True, "newest": 1}}
+    mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [mirror]})
+    failures = mirrorsync("plan", "--json", code=3).json()["failures"]
+    assert len(failures) == 1
+    assert "1 tag that newest cannot order, because it is not a version: edge" in failures[0]["error"]["message"]
+
+
 def test_nothing_is_claimed_about_the_tags_of_a_source_that_did_not_answer(mirrorsync: Mirrorsync) -> None:
     mirror = {"from": "127.0.0.1:1/app", "tags": {"glob": ["v*"]}}
     hosts = {"127.0.0.1:1": {"plain_http": True}}

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mirrorsync.errors import LeftOut, MirrorsyncError, RepositoryNotFound, TooFewTags, printable
+from mirrorsync.errors import LeftOut, MirrorsyncError, RepositoryNotFound, TooFewTags, printable, some_of
 from mirrorsync.events import PhaseAdvanced, PhaseStarted
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
@@ -28,6 +28,9 @@ Key = tuple[Location, Ref, tuple[Platform, ...]]
 
 _SHOWN: Final = 3  # of the nearest tags in one message
 _FILTERS_SHOWN: Final = 120  # characters
+_LEFT_OUT_SHOWN: Final = 10  # tags in one message
+# The tags that cosign and registries without the referrers API give to attachments.
+_OF_DIGEST: Final = re.compile(r"[a-z0-9]+-[0-9a-f]{64}(?:\..*)?")
 _WORD: Final = re.compile(r"[\w.-]*\d[\w.-]*|[\w.-]{3,}")
 
 
@@ -103,7 +106,9 @@ class Lists:
 class _Chooser:
     def __init__(self, session: Session, mirrors: Sequence[Mirror]) -> None:
         self._session = session
-        self._asked = {(mirror.source.store, wanted.ref) for mirror in mirrors for wanted in mirror.selection.exact}
+        exact = [(mirror.source, wanted.ref) for mirror in mirrors for wanted in mirror.selection.exact]
+        self._exact = frozenset(exact)
+        self._asked = {(source.store, ref) for source, ref in exact}
         self.lists = Lists(session)
         self.failures: dict[str, Failure] = {}
         self.lookups: defaultdict[str, list[Lookup]] = defaultdict(list)
@@ -129,10 +134,10 @@ class _Chooser:
                 answered = False
         if not mirror.selection.lists:
             return
-        unnamed = await self._leave_out(mirror)
+        left_out = await self._leave_out(mirror) or any(_newest(mirror, source) in self.failures for source in sources)
         found = len(self.lookups[mirror.pointer])
         # A mistyped filter must not look like a mirror that is up to date. Of a source that failed, nothing is claimed.
-        if answered and found < mirror.min_tags and (found or not unnamed):
+        if answered and found < mirror.min_tags and (found or not left_out):
             self._fail(mirror.source, await self._too_few(mirror, sources, found))
 
     async def _leave_out(self, mirror: Mirror) -> bool:
@@ -189,7 +194,15 @@ class _Chooser:
             for destination in mirror.destinations:
                 mirror.target(destination, source.repository)  # raises for a name that is not valid there
             tags = await self.lists.of(source) if selection.lists else ()
+        unordered = [tag for tag in selection.unordered(tags) if self._is_left_out(source, tag)]
+        if unordered:
+            subject = _newest(mirror, source)
+            self.failures[subject] = Failure(subject, _not_versions(source, unordered))
         self.lookups[mirror.pointer] += [Lookup(mirror, source, wanted) for wanted in selection.choose(tags)]
+
+    def _is_left_out(self, source: Location, tag: Tag) -> bool:
+        """Return whether no entry of the spec names a tag. Those of attachments do not count: see `referrers: true`."""
+        return (source, tag) not in self._exact and _OF_DIGEST.fullmatch(tag) is None
 
     def _fail(self, source: Location | Reference, error: MirrorsyncError) -> None:
         self.failures.setdefault(str(source), Failure(str(source), error))
@@ -213,6 +226,22 @@ def _left_out(image: Reference, name: str) -> LeftOut:
         remedy=f"give it a tag in an entry of its own: {{from: '{image}', tag: NAME}}; or {otherwise}",
         side="source",
         place=image.location.at(image.asked),
+    )
+
+
+def _newest(mirror: Mirror, source: Location) -> str:
+    return f"newest of {source} ({mirror.pointer})"
+
+
+def _not_versions(source: Location, tags: Sequence[Tag]) -> LeftOut:
+    """Return the error for tags that `newest` cannot compare."""
+    what, verb = ("1 tag", "is not a version") if len(tags) == 1 else (f"{len(tags)} tags", "are not versions")
+    return LeftOut(
+        f"left out: {what} that newest cannot order, because {'it' if len(tags) == 1 else 'they'} {verb}: "
+        f"{some_of(tags, _LEFT_OUT_SHOWN)}",
+        remedy="want them in an entry of their own (tags: [...]), or exclude them",
+        side="source",
+        place=source.at(),
     )
 
 
