@@ -32,12 +32,17 @@ _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1
 
 def check_repository(text: str) -> str:
     """Return `text` if it is a repository name by the distribution spec's grammar. Raises: GrammarError."""
-    if _REPOSITORY.fullmatch(text) is None or len(text) > _MAX_REPOSITORY:
+    if not is_repository(text):
         raise GrammarError(
             f"{printable(text)!r} is not a repository name",
             remedy="use lower-case letters and digits, with single '.', '_', '__', '-' or '/' between them",
         )
     return text
+
+
+def is_repository(text: str) -> bool:
+    """Return whether a registry can have a repository of that name; a layout can also have one with a host and port."""
+    return _REPOSITORY.fullmatch(text) is not None and len(text) <= _MAX_REPOSITORY
 
 
 def check_layout_repository(text: str) -> str:

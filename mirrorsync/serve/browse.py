@@ -10,6 +10,7 @@ from aiohttp import web
 from mirrorsync.errors import ContentNotFound, IntegrityError, Malformed, MirrorsyncError, RepositoryNotFound
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.names import is_repository
 from mirrorsync.oci.ref import Tag
 from mirrorsync.serve.page import POLICY, Page, Row, Size, html, is_host, next_query
 from mirrorsync.stores.base import Repository, Store
@@ -66,7 +67,7 @@ class Browse:
     async def _images(self) -> list[tuple[str, str]]:
         """Return repository and tag of every image, sorted; the tag is "" in a repository without tags."""
         found: list[tuple[str, str]] = []
-        for name in [name async for name in self._store.repositories() if name]:
+        for name in [name async for name in self._store.repositories() if is_repository(name)]:
             try:
                 tags = [str(tag) async for tag in self._store.repository(name).tags()]
             except RepositoryNotFound:  # deleted meanwhile

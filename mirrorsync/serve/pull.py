@@ -14,7 +14,7 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES
-from mirrorsync.oci.names import check_repository
+from mirrorsync.oci.names import check_repository, is_repository
 from mirrorsync.oci.ref import Tag, ref_type
 from mirrorsync.serve.answers import document
 from mirrorsync.serve.refusals import Refusal, unknown_blob
@@ -81,7 +81,7 @@ class Pull:
 
     async def catalog(self, request: web.Request) -> web.StreamResponse:
         """GET of the names of all repositories, in pages."""
-        names = sorted([name async for name in self._store.repositories() if name])
+        names = sorted([name async for name in self._store.repositories() if is_repository(name)])
         page, link = _page(request, names)
         return document({"repositories": page}, headers=link)
 

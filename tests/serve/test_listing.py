@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import quote, urljoin
 
 import pytest
 
-from tests.parts.images import OCI_INDEX, Image, artifact, digest, image, index, layer, multi_platform
+from tests.parts.images import OCI_INDEX, Image, artifact, digest, image, index, layer, multi_platform, write_layout
+from tests.parts.mirrorsync import Serve
 from tests.parts.wire import Registry, ask
 from tests.serve.harness import code_of
 
@@ -103,6 +105,17 @@ def test_the_catalog_lists_all_repositories_in_pages(server: Registry, unique: s
     assert pages[0] == names[:2]
     assert [name for page in walk(f"{server.url}/_catalog?n=7", "repositories") for name in page] == everything
     assert ask("GET", f"{server.url}/_catalog?n=0").json() == {"repositories": []}
+
+
+def test_the_catalog_is_without_names_that_no_client_can_ask_for(tmp_path: Path) -> None:
+    """podman and crane write layouts with a host and a port in the names."""
+    made = image([layer({"a": b"1"})])
+    write_layout(tmp_path / "layout", {"localhost:5000/x/y:1": made, "app:1": made, "1.0": made})
+    with Serve(tmp_path / "layout", writable=False) as server:
+        assert ask("GET", f"http://{server.host}/v2/_catalog").json() == {"repositories": ["app"]}
+        page = ask("GET", f"http://{server.host}/", headers={"Accept": "text/html"}).body.decode()
+        assert "app" in page
+        assert "localhost:5000/x/y" not in page
 
 
 def referrers(server: Registry, repository: str, subject: str, query: str = "") -> tuple[list[dict[str, object]], str]:

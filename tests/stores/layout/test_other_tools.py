@@ -139,6 +139,33 @@ def test_a_blob_that_is_not_a_regular_file_is_not_read(tmp_path: Path, target: s
     asyncio.run(scenario())
 
 
+def test_an_archive_that_podman_saved_under_a_name_with_a_port_is_mirrored(
+    mirrorsync: Mirrorsync, served: Serve, tmp_path: Path, unique: str
+) -> None:
+    """skopeo#1442, ggcr#1401."""
+    write_layout(tmp_path / "seed", {"app:1": multi_platform("app").children[0]})
+    with Podman() as podman:
+        pulled = podman("pull", "--quiet", f"oci:{tmp_path}/seed:app:1").split()[-1]
+        podman("tag", pulled, "localhost:5000/x/y:1")
+        podman("save", "-q", "--format", "oci-archive", "-o", f"{tmp_path}/saved.tar", "localhost:5000/x/y:1")
+    saved = "oci-archive:saved.tar"
+    assert mirrorsync("list-tags", saved, code=0).out == "localhost:5000/x/y:1\n"
+    assert mirrorsync("list-tags", f"{saved}:localhost:5000/x/y", code=0).out == "1\n"
+    mirrorsync("copy", f"{saved}:localhost:5000/x/y:1", "oci:copied:localhost:5000/x/y:1", code=0)
+    assert mirrorsync("list-tags", "oci:copied", code=0).out == "localhost:5000/x/y:1\n"
+    root = skopeo_digest(f"oci:{tmp_path}/copied:localhost:5000/x/y:1")
+    mirrorsync.spec(
+        {
+            "registries": plain(served.host),
+            "destinations": {"corp": f"{served.host}/{unique}"},
+            "mirrors": [{"from": saved, "tags": {"all": True}}],
+        }
+    )
+    mirrorsync("apply", code=0)
+    assert "nothing to do" in mirrorsync("apply", code=0).out
+    assert skopeo_digest(f"docker://{served.host}/{unique}/localhost-5000/x/y:1") == root
+
+
 @pytest.mark.parametrize("which", ["all", "the manifest", "a layer"])
 @pytest.mark.parametrize("name", [":app:1", ""])
 def test_an_image_whose_blobs_are_symbolic_links_is_refused_with_how_to_copy_it(
