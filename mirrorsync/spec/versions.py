@@ -1,7 +1,7 @@
 """Versions as people write them in tags, and their order.
 
 A tag is a version if it has one to four numbers (`3`, `3.19`, `v1.27.3`, `2024.01.02`, as a date also `2024-01-02` and
-`2024-05-10T01-41-38Z`), with:
+`2024-05-10T01-41-38Z`; of Java 8 also `8u352-b08`, which is 8.0.352 build 8), with:
 
 - before them optionally a prefix and a separator: `alpine-v3.18`, `release-1.2`, `RELEASE.2024-05-10T01-41-38Z`. A
   commit's hash is not a prefix, nor is `sha-`: what follows it has no order;
@@ -66,6 +66,8 @@ _DATE = re.compile(
     r"(?:T(?P<hour>\d\d)-?(?P<minute>\d\d)-?(?P<second>\d\d)Z?(?![0-9A-Za-z])\.?(?P<more>(?<=\.).+)?)?"
 )
 _TIMESTAMP = re.compile(r"(\d{8})T(\d{6})Z?(?![0-9A-Za-z])")
+# Java until 8 counts its updates behind a "u", and its builds behind a "b".
+_JAVA_8 = re.compile(r"(?P<version>\d{1,2})u(?P<update>\d{1,4})(?:-b(?P<build>\d{1,3}))?(?![0-9A-Za-z])")
 _WORD = r"[A-Za-z](?:[A-Za-z0-9]|(?<=\d)\.(?=\d))*"
 # The shortest prefix of words, or all that stands before a number with a "v": debian-12-v1.2.
 _PREFIX = re.compile(rf"(?P<prefix>{_WORD}(?:[-_.]{_WORD})*?)(?:[-_]|(?<=[A-Za-z])\.)(?=[vV]?\d)")
@@ -143,7 +145,11 @@ def split_suffix(suffix: str) -> tuple[str, int | None]:
 
 
 def dotted(text: str) -> str:
-    """Return a text with the date at its beginning, if there is one, as numbers with points."""
+    """Return a text with the date at its beginning, or a version of Java 8, as numbers with points."""
+    java = _JAVA_8.match(text)
+    if java is not None:
+        build = f"_{java['build']}" if java["build"] else ""
+        return f"{java['version']}.0.{java['update']}{build}{text[java.end() :]}"
     match = _DATE.match(text)
     if match is None:
         return _TIMESTAMP.sub(r"\1.\2", text, count=1) if _TIMESTAMP.match(text) else text

@@ -346,6 +346,13 @@ def test_a_date_is_three_numbers_in_both_spellings() -> None:
     assert taken("2024-01-02 - 2024-01-09", dates) == ["2024-01-02"]
 
 
+def test_java_8_counts_its_updates_behind_a_u() -> None:
+    assert version("8u352-b08-jdk-alpine") == version("8.0.352_8-jdk-alpine")
+    tags = ["7u80", "8u92-b14", "8u352-b08", "11.0.17_8"]
+    assert taken(">=8 <9", tags) == ["8u92-b14", "8u352-b08"]
+    assert parse_version("8ubuntu") is None
+
+
 @pytest.mark.parametrize(
     ("tag", "prefix", "same"),
     [
@@ -379,6 +386,7 @@ def test_a_prefix_before_a_version_is_a_line_of_its_own(tag: str, prefix: str, s
         "v1.11.1-eksbuild.9 v1.11.1-eksbuild.10",
         "alpine-v1.0.0 alpine-v2.0.0 alpine-v15.7.1",
         "RELEASE.2023-12-31T23-59-59Z RELEASE.2024-05-10T01-41-38Z RELEASE.2024-05-10T11-00-00Z",
+        "8u92-b14-jre 8u352-jre 8u352-b08-jre 8u352-b10-jre 8u362-b09-jre 11.0.17_8-jre",
     ],
 )
 def test_versions_of_one_line_are_in_this_order(in_order: str) -> None:
