@@ -36,11 +36,11 @@ ACQUAINTED = {("spec", "plan/policies")}
 # Packages with a face: others import from the package itself, and from nothing inside it.
 FACES = ("stores/registry", "stores/docker", "stores/layout", "credentials", "serve", "plan/policies", "state")
 # What the command line imports of the floors between: values that it shows, and the pure words of a spec that its
-# options take too (`--filter`, `--explain`, `--deadline`).
+# options take too (`--filter`, `--explain`, `--deadline`), or that sort its tables.
 VALUES = {
     "plan/model", "plan/steps", "spec/model", "sync/run/report",
     "state",
-    "spec/filters", "spec/selection", "spec/tags", "spec/explain", "spec/durations",
+    "spec/filters", "spec/selection", "spec/tags", "spec/explain", "spec/durations", "spec/versions",
 }  # fmt: skip
 # Parts of one folder that do not know each other: the facts for a plan are gathered without the code that applies it.
 INDEPENDENT = {"sync/gather": ("sync/run", "sync/single"), "sync/run": ("sync/single",), "sync/single": ("sync/run",)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from mirrorsync.app.reading import read_reference
 from mirrorsync.errors import GrammarError, UsageError, printable
@@ -15,8 +14,6 @@ from mirrorsync.oci.ref import THE_ONLY_ONE, Tag, ref_type
 from mirrorsync.oci.reference import LATEST, Location, Reference, host_and_path
 from mirrorsync.spec.model import Destination, Mirror, Spec
 from mirrorsync.spec.selection import Selection
-
-_DESTINATION: Final = "destination"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ def read_copy(
 
 def spec_of(copy: Copy) -> Spec:
     """Return the spec of only this copy."""
-    destination = Destination(_DESTINATION, Location(copy.targets[0].location.store, ""))
+    destination = Destination("", Location(copy.targets[0].location.store, ""))  # it has no name: there is no file
     by_name: dict[str, list[Selection]] = {}
     for target in copy.targets:
         by_name.setdefault(target.location.repository, []).append(Selection.of(copy.source, target.tag))
@@ -70,7 +67,7 @@ def spec_of(copy: Copy) -> Spec:
         for number, (name, selections) in enumerate(by_name.items())
     )
     text = " ".join(map(str, (copy.source, *copy.targets)))
-    return Spec(f"copy {text}", Digest.of(text.encode()), mirrors, {_DESTINATION: destination}, {})
+    return Spec(f"copy {text}", Digest.of(text.encode()), mirrors)
 
 
 def _joined(selections: Sequence[Selection]) -> Selection:

@@ -13,7 +13,7 @@ from typing import Any
 
 from mirrorsync.app.copying import Copy, read_copy, spec_of
 from mirrorsync.app.memory import remembering
-from mirrorsync.app.reading import read_platform
+from mirrorsync.app.reading import read_platform, read_reference
 from mirrorsync.app.session import Run, apply_until_stopped, open_session, query
 from mirrorsync.app.stop import Stop
 from mirrorsync.environment import Environment
@@ -21,7 +21,7 @@ from mirrorsync.files.locks import FileLock
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Reference
 from mirrorsync.plan.inventory import Desired
-from mirrorsync.plan.model import Plan
+from mirrorsync.plan.model import Plan, SpecStamp
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync import road, saved
 from mirrorsync.sync.gather.resolve import resolve
@@ -34,19 +34,30 @@ async def make_plan(
     spec: Spec,
     *,
     only: Sequence[str] = (),
+    only_from: Sequence[str | Reference] | None = None,
     deep: bool = False,
     environment: Environment | None = None,
     stop: Stop | None = None,
 ) -> Plan:
     """Return the changes that make the destinations match `spec` now. Nothing is changed.
 
-    only: globs on the source repository; other mirrors are skipped. deep: check every blob and manifest, instead of
-    assuming that a tag with the right digest is complete. Failures of single images are in `plan.failures`.
-    Raises: UsageError if `only` matches nothing.
+    only: globs on the source repository; other mirrors are skipped. only_from: the images at their sources to which the
+    plan is restricted; a repository stands for all of its images; None = all images. deep: check every blob and
+    manifest, instead of assuming that a tag with the right digest is complete. Failures of single images are in
+    `plan.failures`, tags that no mirror wants any more in `plan.unwanted` (not with `only_from`).
+    Raises: UsageError if `only` matches nothing, or if no mirror can want one of `only_from`; GrammarError.
     """
+    listed = _references(only_from)
     return await query(
-        lambda session: road.make_plan(spec, session, only=only, deep=deep), environment, stop, spec.registries
+        lambda session: road.make_plan(spec, session, only=only, only_from=listed, deep=deep, unwanted=True),
+        environment,
+        stop,
+        spec.registries,
     )
+
+
+def _references(images: Sequence[str | Reference] | None) -> tuple[Reference, ...] | None:
+    return None if images is None else tuple(map(read_reference, images))
 
 
 async def verify_spec(
@@ -54,7 +65,9 @@ async def verify_spec(
 ) -> Plan:
     """Check that the destinations have every blob and manifest of every wanted image; return the plan that would repair
     them. only: as for `make_plan`."""
-    return await make_plan(spec, only=only, deep=True, environment=environment, stop=stop)
+    return await query(
+        lambda session: road.make_plan(spec, session, only=only, deep=True), environment, stop, spec.registries
+    )
 
 
 async def list_images(
@@ -63,6 +76,11 @@ async def list_images(
     """Return the images that `spec` resolves to now. Only sources are contacted. only: as for `make_plan`."""
     chosen = road.select(spec, only)
     return await query(lambda session: resolve(chosen, session), environment, stop, spec.registries)
+
+
+def stamp_of(spec: Spec, only: Sequence[str] = ()) -> SpecStamp:
+    """Return the stamp of a spec, as plans and reports have it. Raises: UsageError if `only` matches nothing."""
+    return road.stamp(spec, only)
 
 
 async def apply_plan(
@@ -85,17 +103,19 @@ async def apply_spec(
     spec: Spec,
     *,
     only: Sequence[str] = (),
+    only_from: Sequence[str | Reference] | None = None,
     deep: bool = False,
     environment: Environment | None = None,
     stop: Stop | None = None,
 ) -> Report:
     """Make the destinations match `spec`: plan and apply in one run, without asking the sources twice.
 
-    only, deep: as for `make_plan`. Raises: UsageError if `only` matches nothing; Locked as `apply_plan`.
+    only, only_from, deep: as for `make_plan`. Raises: as `make_plan`; Locked as `apply_plan`.
     """
+    listed = _references(only_from)
 
     def prepare(session: Session) -> Coroutine[Any, Any, Plan]:
-        return road.make_plan(spec, session, only=only, deep=deep)
+        return road.make_plan(spec, session, only=only, only_from=listed, deep=deep)
 
     return await _applied(spec, prepare, environment, stop or Stop())
 

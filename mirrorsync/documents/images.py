@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mirrorsync.documents.envelope import document
-from mirrorsync.documents.parts import failure_json, image_json, spec_json
+from mirrorsync.documents.parts import failures_json, image_json, spec_json
 from mirrorsync.plan.inventory import Desired
 from mirrorsync.plan.model import SpecStamp
 
@@ -17,6 +17,6 @@ def images_document(desired: Desired, spec: SpecStamp) -> dict[str, Any]:
         {
             "spec": spec_json(spec),
             "images": [image_json(image) for image in desired.images],
-            "failures": [failure_json(failure) for failure in desired.failures],
+            "failures": failures_json(desired.failures, spec),
         },
     )

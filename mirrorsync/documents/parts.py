@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from mirrorsync.documents.error import error_json
@@ -22,7 +23,13 @@ def bare_json(content: Descriptor | None) -> dict[str, Any] | None:
 
 def spec_json(spec: SpecStamp) -> dict[str, Any]:
     """Return the stamp of a spec as an object."""
-    return {"path": spec.path, "digest": str(spec.digest), "only": list(spec.only)}
+    return {
+        "path": spec.path,
+        "digest": str(spec.digest),
+        "only": list(spec.only),
+        "destinations": {name: location_json(location) for name, location in spec.destinations.items()},
+        "lines": dict(spec.lines),
+    }
 
 
 def image_json(image: Image) -> dict[str, Any]:
@@ -62,9 +69,20 @@ def _origin_json(origin: Origin | None) -> dict[str, Any]:
     }
 
 
-def failure_json(failure: Failure) -> dict[str, Any]:
-    """Return a failure as an object."""
-    return {"subject": failure.subject, "error": error_json(failure.error)}
+def failures_json(failures: Iterable[Failure], spec: SpecStamp) -> list[dict[str, Any]]:
+    """Return failures as objects. spec: that of the run, for the lines of its mirrors."""
+    return [
+        {
+            "subject": failure.subject,
+            "mirror": failure.mirror,
+            "line": spec.lines.get(failure.mirror),
+            "source": location_json(failure.source) if failure.source is not None else None,
+            "followed": failure.ref,
+            "targets": [location_json(target) for target in failure.targets],
+            "error": error_json(failure.error),
+        }
+        for failure in failures
+    ]
 
 
 def amount_json(blobs: int, size: int) -> dict[str, int]:

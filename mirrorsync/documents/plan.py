@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple, get_args
 
 from mirrorsync.documents.envelope import VERSIONS, document, full_name
-from mirrorsync.documents.parts import amount_json, bare_json, change_json, failure_json, location_json, spec_json
+from mirrorsync.documents.parts import amount_json, bare_json, change_json, failures_json, location_json, spec_json
 from mirrorsync.documents.reading import (
     Damaged,
     Document,
@@ -22,6 +22,7 @@ from mirrorsync.documents.reading import (
     integer,
     items,
     members,
+    named,
     numbered,
     one_of,
     or_null,
@@ -30,8 +31,20 @@ from mirrorsync.documents.reading import (
 )
 from mirrorsync.documents.values import Values
 from mirrorsync.errors import ExitCode, MirrorsyncError, Side, UsageError, printable
-from mirrorsync.oci.reference import Location, Where
-from mirrorsync.plan.model import Amount, BlobFate, Change, Failure, Origin, Plan, Related, SpecStamp, State, Totals
+from mirrorsync.oci.reference import Location, Where, canonical_repository
+from mirrorsync.plan.model import (
+    Amount,
+    BlobFate,
+    Change,
+    Failure,
+    Origin,
+    Plan,
+    Related,
+    SpecStamp,
+    State,
+    Totals,
+    Unwanted,
+)
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step
 
 KIND: Final = full_name("plan")
@@ -99,9 +112,10 @@ def _head(plan: Plan) -> dict[str, Any]:
         {
             "created": plan.created,
             "spec": spec_json(plan.spec),
-            "failures": [failure_json(failure) for failure in plan.failures],
+            "failures": failures_json(plan.failures, plan.spec),
             "totals": {store: _totals_json(totals) for store, totals in plan.totals.items()},
             "read_bytes": plan.read_bytes,
+            "unwanted": [{"target": location_json(one.target), "tags": list(one.tags)} for one in plan.unwanted],
         },
     )
 
@@ -131,6 +145,9 @@ def _step_json(step: Any) -> dict[str, Any]:
     return {"do": _WORDS[type(step)], "id": step.id, **written}
 
 
+# The member of a plan for a member of its document, if it has another name; and members that are not of the plan.
+_PARTS: Final = {"images": "changes"}
+_NOT_OF_PLANS: Final = frozenset({"kind", "version", "read_bytes"})
 _STATES: Final = {state.value: state for state in State}
 
 
@@ -185,9 +202,19 @@ class _Reader(Values):
             "failures": lambda value: items(value, self._failure),
             "totals": self._all_totals,
             "read_bytes": count,
+            "unwanted": lambda value: items(value, self._unwanted),
         }
         self._lists: Mapping[str, Read[Any]] = {"images": self._change, "steps": self._step}
-        self._spec = {"path": self.path, "digest": self.digest, "only": lambda value: items(value, text)}
+        self._spec: Mapping[str, Read[Any]] = {
+            "path": self.path, "digest": self.digest, "only": lambda value: items(value, text),
+            "destinations": lambda value: named(value, self._destination),
+            "lines": lambda value: named(value, at_least_one),
+        }  # fmt: skip
+        self._failures: Mapping[str, Read[Any]] = {
+            "subject": text, "error": self._read_error, "mirror": self.shared, "line": or_null(at_least_one),
+            "source": or_null(self.location), "followed": or_null(self.followed),
+            "targets": lambda value: items(value, self.location),
+        }  # fmt: skip
         self._image: Mapping[str, Read[Any]] = {
             "mirror": self.shared, "state": one_of(_STATES), "reason": self.shared, "target": self.location,
             "tag": or_null(self.tag), "before": or_null(self.content), "after": or_null(self.content),
@@ -209,7 +236,7 @@ class _Reader(Values):
                 else:
                     raise Damaged("unknown member")
         check_names(read, (*self._members, *self._lists))
-        plan = Plan(read["created"], read["spec"], read["images"], read["steps"], read["failures"], read["totals"])
+        plan = Plan(**{_PARTS.get(name, name): value for name, value in read.items() if name not in _NOT_OF_PLANS})
         for number, change in enumerate(plan.changes):
             if change.step and change.step not in self._done:
                 raise Damaged("not the id of a step", "images", number, "step")
@@ -217,15 +244,26 @@ class _Reader(Values):
             raise Damaged("not the sum of the steps", "read_bytes")
         return plan
 
+    def _unwanted(self, value: Any) -> Unwanted:
+        return Unwanted(**members(value, {"target": self.location, "tags": self.tags}))
+
     def _failure(self, value: Any) -> Failure:
-        read = members(value, {"subject": text, "error": self._read_error})
-        return Failure(read["subject"], read["error"])
+        read = members(value, self._failures)
+        del read["line"]  # it is that of the mirror, in the stamp of the spec
+        return Failure(ref=read.pop("followed"), **read)
 
     def _read_error(self, value: Any) -> MirrorsyncError:
         read = members(value, self._error, optional=self._error.keys() - {"message", "exit_code"})
         place = Where(*(read.pop(name, None) for name in ("store", "repository", "reference")))
         code = read.pop("exit_code")
         return MirrorsyncError(**read, place=place if place.store is not None else None).with_(exit_code=code)
+
+    def _destination(self, value: Any) -> Location:
+        read = members(value, {"store": self.store, "repository": text})
+        with inside("repository"):
+            if read["repository"]:  # a prefix: below docker.io, one alone is not a repository of library/
+                canonical_repository(read["store"], read["repository"])
+        return Location(**read)
 
     def needs(self, value: Any) -> tuple[str, ...]:
         """Return the ids of earlier steps."""
@@ -272,13 +310,7 @@ class _Reader(Values):
         return SpecStamp(**members(value, self._spec))
 
     def _all_totals(self, value: Any) -> dict[str, Totals]:
-        if type(value) is not dict:
-            raise Damaged("not an object")
-        stores = {}
-        for store, totals in value.items():
-            with inside(store):
-                stores[self.store(store)] = _totals(totals)
-        return stores
+        return {self.store(store): totals for store, totals in named(value, _totals).items()}
 
     def _version(self, value: Any) -> int:
         if type(value) is not int or value != VERSION:

@@ -53,6 +53,17 @@ def members(value: Any, fields: Mapping[str, Read[Any]], optional: Collection[st
     return read
 
 
+def named(value: Any, read: Read[T]) -> dict[str, T]:
+    """Return the members of an object with any names, each read by `read`. Raises: Damaged."""
+    if type(value) is not dict:
+        raise Damaged("not an object")
+    found = {}
+    for key, member in value.items():
+        with inside(key):
+            found[key] = read(member)
+    return found
+
+
 def check_names(found: Iterable[str], known: Iterable[str], optional: Collection[str] = ()) -> None:
     """Check that the members that were found are the known ones. Raises: Damaged."""
     found, known = list(found), list(known)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mirrorsync.documents.envelope import document
-from mirrorsync.documents.parts import amount_json, change_json, failure_json, spec_json
+from mirrorsync.documents.parts import amount_json, change_json, failures_json, spec_json
 from mirrorsync.sync.run.report import Report
 
 
@@ -25,7 +25,7 @@ def report_document(report: Report, code: int | None = None) -> dict[str, Any]:
             "interrupted": report.interrupted,
             "reason": ("deadline" if report.deadline else "signal") if report.interrupted else None,
             "images": [{**change_json(result.change), "outcome": result.outcome} for result in report.results],
-            "failures": [failure_json(failure) for failure in report.failures],
+            "failures": failures_json(report.failures, report.spec),
             "notices": [{"where": notice.where, "message": notice.message} for notice in report.notices],
             "counts": {
                 "read": amount_json(counts.blobs_read, counts.bytes_read),

@@ -57,7 +57,7 @@ def totals_of(changes: Iterable[Change], blobs: Mapping[tuple[str, BlobFate], Am
 
 def refusal(image: Image | Change, reason: str, remedy: str = "") -> Failure:
     """Return an image that a policy refuses as a failure of the run."""
-    return Failure(str(image), PolicyRefused(reason, remedy=remedy, place=image.target.at(image.tag)))
+    return Failure.of(image, PolicyRefused(reason, remedy=remedy, place=image.target.at(image.tag)))
 
 
 def _change(image: Image, observed: Observed) -> Change:

@@ -129,15 +129,40 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An image or repository that could not be planned or applied, and the error."""
+    """An image or repository that could not be planned or applied, and the error.
+
+    mirror: the entry of the spec that wants it (`/mirrors/3`), "" without a spec. source, ref: the image at its source;
+    ref is None for a repository whose images are not known, since its tags could not be listed. targets: the
+    repositories of destinations that lack it.
+    """
 
     subject: str
     error: MirrorsyncError
+    mirror: str = ""
+    source: Location | None = None
+    ref: Ref | None = None
+    targets: tuple[Location, ...] = ()
+
+    @classmethod
+    def of(cls, image: Image | Change, error: MirrorsyncError) -> Failure:
+        """Return the failure of one image at its destination."""
+        origin, digest = image.origin, image.root.digest if isinstance(image, Image) else image.digest
+        if origin is None:
+            return cls(str(image), error, image.mirror, targets=(image.target,))
+        asked = origin.reference(digest).asked
+        return cls(str(image), error, image.mirror, origin.location, asked, (image.target,))
 
     @property
     def side(self) -> Side | None:
         """The side on which it failed, None if it is not known."""
         return self.error.side
+
+    @property
+    def lost(self) -> str:
+        """The image at its source, or its repository if the image is not known, as people write it; "" without one."""
+        if self.source is None:
+            return ""
+        return str(self.source if self.ref is None else Reference.of(self.source, self.ref))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +195,25 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class SpecStamp:
-    """The spec that a plan was made from: its absolute path, the digest of its bytes, and the globs of `--only`."""
+    """The spec that a plan was made from: its absolute path, the digest of its bytes, and the globs of `--only`.
+
+    destinations: those that its mirrors write to, by name; the repository of each is a prefix. lines: of its mirrors
+    in the file, by pointer.
+    """
 
     path: str
     digest: Digest
     only: tuple[str, ...] = ()
+    destinations: Mapping[str, Location] = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """The tags that a repository of a destination has and no mirror of the spec wants. They are not touched."""
+
+    target: Location
+    tags: tuple[Tag, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +221,8 @@ class Plan:
     """All changes, and the steps that make them.
 
     created: UTC time, ISO 8601. changes: of every wanted image, unchanged ones included. steps: in an order in which
-    they can be performed one after the other. totals: by address of the destination store.
+    they can be performed one after the other. totals: by address of the destination store. unwanted: by repository;
+    only of repositories whose tags are all known, at their sources too.
     """
 
     created: str
@@ -191,6 +231,7 @@ class Plan:
     steps: tuple[Step, ...] = ()
     failures: tuple[Failure, ...] = ()
     totals: Mapping[str, Totals] = field(default_factory=dict)
+    unwanted: tuple[Unwanted, ...] = ()
 
     def changed(self) -> Iterator[Change]:
         """Yield the changes with steps."""

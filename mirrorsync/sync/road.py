@@ -6,6 +6,8 @@
 4. Evidence: the image of each name at the destinations, and the decisions of policies on it.
 5. Contents: the blobs and manifests of changed images that the destinations have.
 6. The difference (`plan.diff`): changes, and the steps that make them.
+
+The tags that no mirror wants are found out at the same time as 2 to 5, if the caller asks for them.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 
 from mirrorsync.errors import UsageError
-from mirrorsync.oci.reference import Location
+from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.plan.diff import diff
 from mirrorsync.plan.inventory import Desired
 from mirrorsync.plan.model import Plan, SpecStamp
@@ -24,29 +27,49 @@ from mirrorsync.spec.model import Mirror, Spec
 from mirrorsync.sync.clock import now
 from mirrorsync.sync.gather.choose import Chosen, choose
 from mirrorsync.sync.gather.destination_tags import DestinationTags
+from mirrorsync.sync.gather.listed import ListedImages
 from mirrorsync.sync.gather.observe import observe
 from mirrorsync.sync.gather.resolve import Resolver
 from mirrorsync.sync.gather.settle import Settled, may_settle
+from mirrorsync.sync.gather.unwanted import UnwantedTags
 from mirrorsync.sync.session import Session
 
 
 async def make_plan(
-    spec: Spec, session: Session, *, only: Sequence[str] = (), deep: bool = False, clock: Callable[[], str] = now
+    spec: Spec,
+    session: Session,
+    *,
+    only: Sequence[str] = (),
+    only_from: Sequence[Reference] | None = None,
+    deep: bool = False,
+    unwanted: bool = False,
+    clock: Callable[[], str] = now,
 ) -> Plan:
     """Return the plan that brings the destinations to the images that `spec` wants now.
 
-    only: globs on the source repository; if given, the other mirrors are left out. deep: check every blob and manifest,
-    instead of trusting that a tag with the right digest is complete. Raises: UsageError if `only` matches no mirror;
-    failures of single images are in the plan.
+    only: globs on the source repository; if given, the other mirrors are left out. only_from: the images at their
+    sources (or whole repositories there) to which the plan is restricted; None = all. deep: check every blob and
+    manifest, instead of trusting that a tag with the right digest is complete. unwanted: also find out which tags of
+    the destinations no mirror wants, at one list of tags for each repository. Raises: UsageError if `only` matches no
+    mirror, or if no mirror can want an image of `only_from`; failures of single images are in the plan.
     """
     created = clock()
     mirrors = select(spec, only)
-    chosen = await choose(mirrors, session)
+    if only_from is None:
+        chosen = await choose(mirrors, session)
+    else:
+        listed = ListedImages(only_from, mirrors, spec.source)
+        chosen = listed.of(await choose(listed.mirrors, session), session.announce)
     tags = DestinationTags(session)
-    desired = await _resolve(chosen, tags, session, deep=deep)
-    policies = {mirror.pointer: mirror.policies for mirror in mirrors}
-    observed = await observe(desired, session, tags, policies=policies, deep=deep)
-    return diff(desired, observed, spec=stamp(spec, only), created=created)
+    surplus = UnwantedTags(spec.mirrors, chosen, tags) if unwanted and only_from is None else None
+    async with asyncio.TaskGroup() as group:
+        if surplus is not None:
+            group.create_task(surplus.ask())
+        desired = await _resolve(chosen, tags, session, deep=deep)
+        policies = {mirror.pointer: mirror.policies for mirror in mirrors}
+        observed = await observe(desired, session, tags, policies=policies, deep=deep)
+    plan = diff(desired, observed, spec=stamp(spec, only), created=created)
+    return plan if surplus is None else replace(plan, unwanted=surplus.found())
 
 
 async def _resolve(chosen: Chosen, tags: DestinationTags, session: Session, *, deep: bool) -> Desired:
@@ -72,7 +95,14 @@ async def _resolve(chosen: Chosen, tags: DestinationTags, session: Session, *, d
 
 def stamp(spec: Spec, only: Sequence[str] = ()) -> SpecStamp:
     """Return the stamp of a spec, for a plan made from it."""
-    return SpecStamp(spec.source, spec.digest, tuple(only))
+    mirrors = select(spec, only)
+    return SpecStamp(
+        spec.source,
+        spec.digest,
+        tuple(only),
+        {one.name: one.location for mirror in mirrors for one in mirror.destinations if one.name},
+        {mirror.pointer: mirror.line for mirror in mirrors if mirror.line},
+    )
 
 
 def select(spec: Spec, only: Sequence[str]) -> tuple[Mirror, ...]:

@@ -15,11 +15,11 @@ def test_a_refused_connection_is_reported(mirrorsync: Mirrorsync, registry: Dock
     port = free_port()
     mirror_all(mirrorsync, f"127.0.0.1:{port}", "some", "1", "2")
     done = mirrorsync("plan", code=1)
-    assert f"failed: source 127.0.0.1:{port}/some/app: Connection refused (2 images)\n" in done.err
+    assert f"failed: source 127.0.0.1:{port}/some/app: Connection refused (2 images; mirror.yaml:12, 13)\n" in done.err
     assert done.err.count("check the host name") == 1
     mirror_all(mirrorsync, f"127.0.0.1:{port}", "some", "1")
     one = mirrorsync("plan", code=1)
-    assert f"failed: source 127.0.0.1:{port}/some/app:1: Connection refused\n" in one.err
+    assert f"failed: source 127.0.0.1:{port}/some/app:1: Connection refused (mirror.yaml:12)\n" in one.err
 
 
 @pytest.mark.parametrize("verb", ["plan", "apply", "verify", "images"])
@@ -38,9 +38,9 @@ def test_a_wrong_password_costs_one_login_and_one_message_for_22_images(
     )
     done = mirrorsync(verb, code=1)
     assert len(tokens.asked) == 1
-    assert [line for line in done.err.splitlines() if line.startswith("failed: ")] == [
-        f"failed: source {host}: getting a token: the registry answered 401: incorrect username or password (22 images)"
-    ]
+    (line,) = [line for line in done.err.splitlines() if line.startswith("failed: ")]
+    said = "getting a token: the registry answered 401: incorrect username or password"
+    assert line == f"failed: source {host}: {said} (22 images; mirror.yaml:14 and 21 more)"
     assert done.err.count("check username and password") == 1
     document = mirrorsync(verb, "--json", code=1).json()
     assert len(document["failures"]) == 22
@@ -60,8 +60,8 @@ def test_two_hosts_that_are_down_are_two_messages(mirrorsync: Mirrorsync) -> Non
     )
     done = mirrorsync("plan", code=1)
     assert [line for line in done.err.splitlines() if line.startswith("failed: ")] == [
-        f"failed: source {hosts[0]}: Connection refused (3 images, 1 tag list)",
-        f"failed: source {hosts[1]}/app1: Connection refused (3 images)",
+        f"failed: source {hosts[0]}: Connection refused (3 images, 1 tag list; mirror.yaml:15, 17, 19, 21)",
+        f"failed: source {hosts[1]}/app1: Connection refused (3 images; mirror.yaml:16, 18, 20)",
     ]
 
 

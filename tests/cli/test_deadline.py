@@ -12,7 +12,7 @@ import pytest
 
 from mirrorsync.app.runs import apply_spec
 from mirrorsync.app.specs import load_spec
-from mirrorsync.cli.output.render import report_summary
+from mirrorsync.cli.output.reports import report_parts
 from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.report import report_document
 from mirrorsync.environment import Environment
@@ -115,7 +115,7 @@ def test_the_deadline_aborts_a_transfer_and_keeps_finished_images(
     document = report_document(report, ended)
     valid(document, "report")
     assert document["reason"] == "deadline"
-    assert report_summary(report).startswith("stopped at the deadline: ")
+    assert str(list(report_parts(report))[-1]).startswith("stopped at the deadline: ")
     with Unruly(tiny) as server:
         report = run(server, Stop(said.append), tmp_path, *tags)
     assert report.exit_code == ExitCode.DONE

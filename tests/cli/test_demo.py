@@ -19,7 +19,7 @@ def test_the_demo_runs_every_step_and_can_be_repeated(mirrorsync: Mirrorsync, di
         done = mirrorsync("demo", *directory, code=0)
         verbs = [line.split()[2] for line in done.out.splitlines() if line.startswith("$ mirrorsync ")]
         assert verbs == ["validate", "plan", "apply", "plan"]
-        assert "3 new; copy" in done.out
+        assert "Plan: 3 new; " in done.out
         assert "3 done; read" in done.out
         assert "nothing to do: 3 images up to date at 1 destination" in done.out
         digests = [skopeo_digest(f"oci:{home}/mirror:demo/{name}") for name in ("web:1.27.1", "worker:latest")]

@@ -99,7 +99,8 @@ def test_a_moved_tag_is_shown_with_old_and_new_digest_and_follows_its_source(
     assert out.startswith("moved ")
     assert f"{old.digest[7:19]} -> {new.digest[7:19]}" in out
     # Only what is new is copied: for each platform a config and a top layer.
-    assert "1 moved; copy 4 blobs" in out
+    assert "disk:  copy 4 blobs" in out
+    assert "Plan: 1 moved; " in out
     mirrorsync("apply", code=0)
     assert skopeo_digest(f"oci:{mirrorsync.directory}/mirror:{unique}/app:stable") == new.digest
     assert skopeo_digest(f"oci:{mirrorsync.directory}/mirror:{unique}/app@{old.digest}") == old.digest

@@ -113,8 +113,7 @@ def test_stores_of_many_images_can_be_destinations(
     )
     environment = {"DOCKER_HOST": daemon.host}
     planned = mirrorsync("plan", "-o", "plan.json", env=environment, code=0).out
-    assert f"{'docker-daemon' if place == 'docker-daemon:' else place.partition(':')[0]}:" in planned
-    assert "::" not in planned
+    assert "there:  copy 4 blobs" in planned
     mirrorsync("apply", "plan.json", env=environment, code=0)
     assert mirrorsync("plan", "--exit-code", env=environment, code=0).out == UNCHANGED.format("2 images")
     archive = mirrorsync.directory / "there.tar"

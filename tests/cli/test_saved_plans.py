@@ -69,7 +69,9 @@ def test_a_saved_plan_is_applied_as_it_is(site: Site) -> None:
 
 
 def test_saving_a_plan_prints_how_to_apply_it(site: Site) -> None:
-    assert "mirrorsync apply plan.json" in site.run("plan", "-o", "plan.json").err
+    done = site.run("plan", "-o", "plan.json")
+    assert done.out.endswith("Run: mirrorsync apply plan.json\n")
+    assert done.err.endswith("saved to plan.json\n")
 
 
 def test_a_saved_plan_can_be_applied_from_any_directory_and_with_a_moved_spec(site: Site, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from mirrorsync.plan.model import (
     SpecStamp,
     State,
     Totals,
+    Unwanted,
 )
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag
 from mirrorsync.spec.explain import Verdict
@@ -47,11 +48,17 @@ from mirrorsync.sync.run.transfer import Counts
 from mirrorsync.sync.single.inspect import Examination, Inspected, Member
 
 TIME = "2026-01-01T00:00:00Z"
-STAMP = SpecStamp("/etc/mirror.yaml", Digest.of(b"spec"), ("team/*",))
 SOURCE, CORP, DISK = (
     Location("source.example", "team/app"),
     Location("corp.example:5000", "mirror/app"),
     Location("oci:/srv/mirror", "app"),
+)
+STAMP = SpecStamp(
+    "/etc/mirror.yaml",
+    Digest.of(b"spec"),
+    ("team/*",),
+    {"corp": Location(CORP.store, "mirror"), "disk": Location(DISK.store, "")},
+    {"/mirrors/0": 12},
 )
 
 
@@ -68,6 +75,10 @@ LAYER = content("layer")
 FAILURE = Failure(
     "source.example/team/app:9",
     ContentNotFound("not there", remedy="look").at(SOURCE.at(Tag("9")), side="source", step="tag:x"),
+    "/mirrors/0",
+    SOURCE,
+    Tag("9"),
+    (CORP, DISK),
 )
 TAGGED = Origin(SOURCE, Tag("1.0"), (Platform.parse("linux/arm64/v8"),))
 PICKED = Origin(Location("docker-archive:/srv/app.tar", ""), Pick("@0"))
@@ -108,6 +119,7 @@ def plan() -> Plan:
             CORP.store: Totals({State.MOVED: 1, State.DELETED: 1}, {"copy": Amount(1, 5), "mount": Amount(1, 6)}),
             DISK.store: Totals({State.NEW: 3}, {"copy": Amount(1, 5), "present": Amount(2, 9)}),
         },
+        (Unwanted(DISK, (Tag("0.8"), Tag("0.9"))),),
     )
 
 

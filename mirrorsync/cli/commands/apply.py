@@ -6,16 +6,18 @@ from functools import partial
 
 import click
 
+from mirrorsync.app.image_lists import read_image_list, write_image_list
 from mirrorsync.app.runs import apply_plan, apply_spec
 from mirrorsync.app.specs import find_plan, load_spec
 from mirrorsync.cli.options.deadline import deadline_option
+from mirrorsync.cli.options.failed import failed_option, only_from_option, takes_stdout
 from mirrorsync.cli.output.console import Console, verb
-from mirrorsync.cli.output.render import failure_lines, report_summary
-from mirrorsync.cli.output.stdio import write_stderr
+from mirrorsync.cli.output.reports import report_parts
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
 from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.report import report_document
 from mirrorsync.errors import UsageError
+from mirrorsync.sync.run.report import lost_images
 
 
 @click.command()
@@ -23,30 +25,46 @@ from mirrorsync.errors import UsageError
 @click.option("--spec", "spec_of_plan", type=click.Path(), help="The spec of PLAN, if it has been moved since.")
 @click.option("--deep", is_flag=True, help="Check every blob and manifest, and repair what is missing.")
 @click.option("--only", multiple=True, metavar="GLOB", help="Only mirrors whose source matches. Repeatable.")
+@only_from_option
+@failed_option
 @deadline_option
 @verb
 def command(
-    console: Console, spec: str, spec_of_plan: str | None, deep: bool, only: tuple[str, ...], deadline: float | None
+    console: Console,
+    spec: str,
+    spec_of_plan: str | None,
+    deep: bool,
+    only: tuple[str, ...],
+    only_from: str | None,
+    failed_file: str | None,
+    deadline: float | None,
 ) -> int:
     """Make the destinations match SPEC (mirror.yaml), or apply a saved PLAN exactly.
 
     A saved plan goes on where an earlier run of it ended. It is rejected with exit code 5 if a tag has moved since.
+
+    What failed can be repeated: mirrorsync apply --failed failed.txt || mirrorsync apply --only-from failed.txt
     """
+    silent = takes_stdout(console, failed_file)
     plan = find_plan(spec)
-    if plan is not None and (only or deep):
-        raise UsageError("a saved plan is applied as it is", remedy="pass --only and --deep to `mirrorsync plan`")
+    if plan is not None and (only or deep or only_from is not None):
+        raise UsageError(
+            "a saved plan is applied as it is", remedy="pass --only, --only-from and --deep to `mirrorsync plan`"
+        )
     if plan is None and spec_of_plan is not None:
         raise UsageError(
             f"--spec needs a saved plan, and {spec} is not one", remedy="pass only the spec, without --spec"
         )
     stop = Stop(console.notice, deadline)
     if plan is None:
-        report = run(console, partial(apply_spec, load_spec(spec), only=only, deep=deep), stop=stop)
+        listed = None if only_from is None else read_image_list(only_from)
+        report = run(console, partial(apply_spec, load_spec(spec), only=only, only_from=listed, deep=deep), stop=stop)
     else:
         report = run(console, partial(apply_plan, plan, load_spec(spec_of_plan or plan.spec.path)), stop=stop)
     code = stop.code_of(report)
-    quiet = console.level < 0 and not (report.failures or report.interrupted)
-    console.result(lambda: report_document(report, code), "" if quiet else report_summary(report))
-    for line in failure_lines(report.failures):
-        write_stderr(line)
+    console.failed(report.failures, report.spec)
+    quiet = silent or (console.level < 0 and not (report.failures or report.interrupted))
+    console.result(lambda: report_document(report, code), *(() if quiet else report_parts(report)))
+    if failed_file is not None:
+        write_image_list(failed_file, lost_images(report.failures, report.results))
     return code

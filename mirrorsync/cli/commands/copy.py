@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from mirrorsync.app.copying import Copy, read_copy
+from mirrorsync.app.image_lists import write_image_list
 from mirrorsync.app.outputs import write_output
 from mirrorsync.app.reading import read_platform
 from mirrorsync.app.runs import run_copy
@@ -22,10 +23,11 @@ from mirrorsync.cli.options.access import (
     retry_option,
 )
 from mirrorsync.cli.options.deadline import deadline_option
+from mirrorsync.cli.options.failed import failed_option, takes_stdout
 from mirrorsync.cli.output.console import Console, verb
-from mirrorsync.cli.output.render import changes_table, failure_lines, plan_summary, report_summary
-from mirrorsync.cli.output.stdio import write_stderr
-from mirrorsync.cli.output.tables import Table
+from mirrorsync.cli.output.plans import changes_listing, last_line, totals_lines
+from mirrorsync.cli.output.reports import report_parts
+from mirrorsync.cli.output.tables import Listing
 from mirrorsync.cli.sessions import run
 from mirrorsync.cli.skopeo_codes import NOT_FOUND, skopeo_option
 from mirrorsync.cli.stop import Stop
@@ -34,7 +36,7 @@ from mirrorsync.documents.report import report_document
 from mirrorsync.environment import Environment
 from mirrorsync.errors import ExitCode, NotFound, UsageError, printable
 from mirrorsync.plan.model import Failure, Plan
-from mirrorsync.sync.run.report import Report
+from mirrorsync.sync.run.report import Report, lost_images
 from mirrorsync.sync.run.report import exit_code as code_of
 
 
@@ -65,6 +67,7 @@ from mirrorsync.sync.run.report import exit_code as code_of
 @access_options(SOURCE, "source_access")
 @retry_option
 @click.option("--daemon-host", metavar="URL", help="The daemon of docker-daemon:, at either end.")
+@failed_option
 @deadline_option
 @skopeo_option
 @verb
@@ -84,6 +87,7 @@ def command(
     retry_times: int | None,
     daemon_host: str | None,
     skopeo_exit_codes: bool,
+    failed_file: str | None,
     deadline: float | None,
 ) -> int:
     """Copy the image SRC to DST: only what is missing there, byte for byte, with all its platforms.
@@ -97,6 +101,7 @@ def command(
     """
     if everything and platforms:
         raise UsageError("--all and --platform contradict each other")
+    silent = takes_stdout(console, failed_file)
     only = tuple(map(read_platform, platforms))
     wanted = read_copy(source, destination, additional_tag, platforms=only, referrers=referrers)
     _check_preserving(wanted, preserve)
@@ -108,9 +113,10 @@ def command(
     if skopeo_exit_codes and done.failures and all(isinstance(one.error, NotFound) for one in done.failures):
         code = NOT_FOUND
     quiet = console.level < 0 and not done.failures
-    console.result(lambda: done.document(code), *(() if quiet else done.parts()))
-    for line in failure_lines(done.failures):
-        write_stderr(line)
+    console.failed(done.failures)
+    console.result(lambda: done.document(code), *(() if quiet or silent else done.parts()))
+    if failed_file is not None:
+        write_image_list(failed_file, lost_images(done.failures, done.report.results if done.report else ()))
     if digestfile is not None and done.report is not None and code == ExitCode.DONE:
         write_output(digestfile, [str(done.plan.changes[0].digest)])
     return code
@@ -134,10 +140,10 @@ class _Done:
             return code_of(self.plan.failures, landed=bool(self.plan.changes))
         return self.applied
 
-    def parts(self) -> tuple[str | Table, ...]:
+    def parts(self) -> tuple[str | Listing, ...]:
         """Return the output for people: the changes, their amount, and their outcome."""
-        planned = plan_summary(self.plan) if self.report is None or any(self.plan.changed()) else ""
-        return changes_table(self.plan.changes), planned, report_summary(self.report) if self.report else ""
+        planned = changes_listing(self.plan.changes), *totals_lines(self.plan)
+        return *planned, *(report_parts(self.report) if self.report else [last_line(self.plan)])
 
     def document(self, code: int) -> dict[str, Any]:
         """Return the report document, or the plan document of a dry run."""

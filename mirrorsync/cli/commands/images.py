@@ -6,15 +6,12 @@ from functools import partial
 
 import click
 
-from mirrorsync.app.runs import list_images
+from mirrorsync.app.runs import list_images, stamp_of
 from mirrorsync.app.specs import load_spec
 from mirrorsync.cli.output.console import Console, verb
-from mirrorsync.cli.output.render import failure_lines
-from mirrorsync.cli.output.stdio import write_stderr
 from mirrorsync.cli.output.tables import Table
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
 from mirrorsync.documents.images import images_document
-from mirrorsync.plan.model import SpecStamp
 from mirrorsync.sync.run.report import exit_code
 
 
@@ -30,10 +27,7 @@ def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
         (f"{image.source}{f':{image.tag}' if image.tag else ''}", image.root.digest, f"to {image.target}")
         for image in found.images
     ]
-    console.result(
-        lambda: images_document(found, SpecStamp(loaded.source, loaded.digest, tuple(only))),
-        Table(("image", "digest", "destination"), rows, {}),
-    )
-    for line in failure_lines(found.failures):
-        write_stderr(line)
+    stamp = stamp_of(loaded, only)
+    console.failed(found.failures, stamp)
+    console.result(lambda: images_document(found, stamp), Table(("image", "digest", "destination"), rows, {}))
     return exit_code(found.failures, landed=bool(found.images))

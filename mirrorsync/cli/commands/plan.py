@@ -2,45 +2,106 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import click
 
+from mirrorsync.app.image_lists import read_image_list, write_image_list
 from mirrorsync.app.outputs import is_standard_output
 from mirrorsync.app.runs import make_plan
-from mirrorsync.app.specs import load_spec, save_plan
+from mirrorsync.app.specs import find_plan, load_spec, save_plan
+from mirrorsync.cli.options.failed import failed_option, only_from_option, takes_stdout
 from mirrorsync.cli.output.console import Console, verb
-from mirrorsync.cli.output.render import changes_table, failure_lines, plan_summary
-from mirrorsync.cli.output.stdio import write_stderr
+from mirrorsync.cli.output.plans import Detail, plan_parts, saved_plan_line
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
 from mirrorsync.documents.plan import plan_document
-from mirrorsync.errors import ExitCode
-from mirrorsync.sync.run.report import exit_code
+from mirrorsync.errors import ExitCode, UsageError, printable
+from mirrorsync.plan.model import Plan
+from mirrorsync.sync.run.report import exit_code, lost_images
 
 
 @click.command()
-@click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]")
+@click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC|PLAN]")
 @click.option(
     "--output", "-o", type=click.Path(dir_okay=False), help="Save the plan, for `mirrorsync apply FILE` (`-`: stdout)."
 )
+@click.option("--all", "detail", flag_value="images", help="Show each image, also of more than 50 changes.")
+@click.option("--summary", "detail", flag_value="totals", help="Show only the totals.")
 @click.option("--exit-code", "exit_on_changes", is_flag=True, help="Exit with 10 if anything would change.")
 @click.option("--deep", is_flag=True, help="Check every blob and manifest, not only the tags.")
 @click.option("--only", multiple=True, metavar="GLOB", help="Only mirrors whose source matches. Repeatable.")
+@only_from_option
+@failed_option
 @verb
 def command(
-    console: Console, spec: str, output: str | None, exit_on_changes: bool, deep: bool, only: tuple[str, ...]
+    console: Console,
+    spec: str,
+    output: str | None,
+    detail: Detail | None,
+    exit_on_changes: bool,
+    deep: bool,
+    only: tuple[str, ...],
+    only_from: str | None,
+    failed_file: str | None,
 ) -> int:
-    """Show what would change at each destination of SPEC (mirror.yaml), without changing it."""
-    made = run(console, partial(make_plan, load_spec(spec), only=only, deep=deep))
+    """Show what would change at each destination of SPEC (mirror.yaml), without changing it.
+
+    More than 50 changes are shown as one line for each repository. Tags of the mirrored repositories that SPEC does not
+    want any more are named; nothing deletes them. A saved PLAN is shown as it was made, without contacting anything.
+    """
+    silent = takes_stdout(console, failed_file)
+    saved = find_plan(spec) if Path(spec).is_file() else None  # a pipe can be read only once
+    restricted = Restriction(only, only_from, deep)
+    if saved is not None and (output is not None or restricted.words):
+        raise UsageError(
+            f"{printable(spec)} is a saved plan, which is shown as it is",
+            remedy="give the spec to make another plan with --output, --deep, --only or --only-from",
+        )
+    plan = saved or _made(console, spec, restricted)
     if output is not None:
-        save_plan(made, output)
-    if output is not None and not is_standard_output(output):
-        console.notice(f"saved to {output}; apply it with: mirrorsync apply {output}")
-    if output is None or not is_standard_output(output):  # otherwise the plan is there, and must stay readable
-        quiet = console.level < 0 and not any(made.changed())
-        console.result(lambda: plan_document(made), changes_table(made.changes), "" if quiet else plan_summary(made))
-    for line in failure_lines(made.failures):
-        write_stderr(line)
-    if made.failures:
-        return exit_code(made.failures, landed=bool(made.changes))
-    return ExitCode.CHANGES if exit_on_changes and any(made.changed()) else ExitCode.DONE
+        save_plan(plan, output)
+        silent = silent or is_standard_output(output)  # that program's input must stay readable
+    if output is not None and not silent:
+        console.notice(f"saved to {output}")
+    console.failed(plan.failures, plan.spec)
+    quiet = silent or (console.level < 0 and not any(plan.changed()))
+    if not (silent and not console.as_json):
+        applied = [output or spec] if output or saved else restricted.arguments(spec)
+        head = [saved_plan_line(plan)] * (saved is not None)
+        parts = [*head, *plan_parts(plan, detail, shlex.join(["mirrorsync", "apply", *applied]))]
+        console.result(lambda: plan_document(plan), *(() if quiet else parts))
+    if failed_file is not None:
+        write_image_list(failed_file, lost_images(plan.failures))
+    if plan.failures:
+        return exit_code(plan.failures, landed=bool(plan.changes))
+    return ExitCode.CHANGES if exit_on_changes and any(plan.changed()) else ExitCode.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Restriction:
+    """The part of a spec that a plan is made of: globs, a file with a list of images, and whether it is deep."""
+
+    only: tuple[str, ...] = ()
+    only_from: str | None = None
+    deep: bool = False
+
+    @property
+    def words(self) -> list[str]:
+        """The options, as they are written for `apply` too."""
+        listed = [] if self.only_from is None else ["--only-from", self.only_from]
+        return [*["--deep"] * self.deep, *(word for glob in self.only for word in ("--only", glob)), *listed]
+
+    def arguments(self, spec: str) -> list[str]:
+        """Return the arguments of `apply` for the same."""
+        return [*([] if spec == DEFAULT_SPEC else [spec]), *self.words]
+
+
+def _made(console: Console, spec: str, restricted: Restriction) -> Plan:
+    listed = None if restricted.only_from is None else read_image_list(restricted.only_from)
+    return run(
+        console,
+        partial(make_plan, load_spec(spec), only=restricted.only, only_from=listed, deep=restricted.deep),
+    )

@@ -10,8 +10,8 @@ import click
 from mirrorsync.app.runs import verify_spec
 from mirrorsync.app.specs import load_spec
 from mirrorsync.cli.output.console import Console, verb
-from mirrorsync.cli.output.render import changes_table, count, failure_lines
-from mirrorsync.cli.output.stdio import write_stderr
+from mirrorsync.cli.output.plans import changes_listing
+from mirrorsync.cli.output.render import count
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.errors import ExitCode
@@ -41,9 +41,8 @@ def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
     # With nothing checked there is nothing to sum up: the failures say why.
     quiet = (console.level < 0 and not missing) or (found.failures and not found.changes)
     shown = [change for change in found.changes if change.state != State.UNCHANGED]
-    console.result(lambda: plan_document(found), changes_table(shown), "" if quiet else summary)
-    for line in failure_lines(found.failures):
-        write_stderr(line)
+    console.failed(found.failures, found.spec)
+    console.result(lambda: plan_document(found), changes_listing(shown), "" if quiet else summary)
     if found.failures:
         return exit_code(found.failures, landed=bool(found.changes))
     return ExitCode.FAILED if missing else ExitCode.DONE

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mirrorsync.cli.output.stdio import LogFormat, write_stderr, write_stdout
-from mirrorsync.cli.output.tables import Table, print_table
+from mirrorsync.cli.output.tables import Listing, Table, print_failures, print_listing, print_table
 from mirrorsync.errors import MirrorsyncError
 from mirrorsync.events import Observer
+
+if TYPE_CHECKING:
+    from mirrorsync.plan.model import Failure, SpecStamp
 
 R = TypeVar("R")
 
@@ -33,7 +36,23 @@ class Console:
         """Whether stderr is a terminal, and log lines are not asked for."""
         return sys.stderr.isatty() and self.log_format is None
 
-    def result(self, document: Callable[[], dict[str, Any]], *parts: str | Table) -> None:
+    def failed(self, failures: Sequence[Failure], spec: SpecStamp | None = None) -> None:
+        """Report failures on stderr, even if the command is quiet: one message for each cause.
+
+        Call it before `result`, whose last line then is the last one on the screen. spec: that of the run.
+        """
+        if not failures:
+            return
+        if self.log_format == "json":
+            from mirrorsync.cli.output.logs import log_failures
+
+            log_failures(failures, spec)
+        else:
+            from mirrorsync.cli.output.render import failure_lines
+
+            print_failures(failure_lines(failures, spec), coloured=self.terminal)
+
+    def result(self, document: Callable[[], dict[str, Any]], *parts: str | Table | Listing) -> None:
         """Print the result: the document with --json, else the parts for people; `""` is left out."""
         if self.as_json:
             write_stdout(json.dumps(document(), indent=1))
@@ -41,6 +60,8 @@ class Console:
         for part in parts:
             if isinstance(part, Table):
                 print_table(part)
+            elif isinstance(part, Listing):
+                print_listing(part)
             elif part:
                 write_stdout(part)
 

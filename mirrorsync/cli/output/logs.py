@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +26,7 @@ from mirrorsync.events import (
     TagSet,
     TransferPlanned,
 )
+from mirrorsync.plan.model import Failure, SpecStamp
 
 _RENDERERS: Final[Mapping[LogFormat, Callable[[Any], Any]]] = {
     "text": lambda processors: processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
@@ -119,13 +120,25 @@ def event_logger(log_format: LogFormat, verbosity: int, *, ready: bool = False) 
     """
     if ready:
         _logger(log_format)
+    # People get a list of the images that failed at the end of the run.
+    listed_later = log_format == "text" and verbosity < 1
 
     def observe(event: Event) -> None:
         line = _LINES.get(type(event))
-        if line is not None and line.verbosity <= verbosity:
-            log(log_format, line.level, line.text, line.fields(event))
+        if line is None or line.verbosity > verbosity or (isinstance(event, StepFailed) and listed_later):
+            return
+        log(log_format, line.level, line.text, line.fields(event))
 
     return observe
+
+
+def log_failures(failures: Iterable[Failure], spec: SpecStamp | None) -> None:
+    """Log failures as JSON lines; those of steps were logged when they occurred. spec: that of the run."""
+    for failure in failures:
+        if failure.error.step is None:
+            line = spec.lines.get(failure.mirror) if spec is not None else None
+            fields = {"subject": failure.subject, "error": str(failure.error), **_remedy(failure.error)}
+            log("json", "error", "failed", {**fields, **({"line": line} if line else {})})
 
 
 @cache

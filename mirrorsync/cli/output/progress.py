@@ -139,7 +139,7 @@ class Bars:
     def _print(self, event: StepFailed | Retrying | Noticed | TagSet | Served) -> None:
         """Print a line above the bars. It is text, never markup: messages contain text from servers."""
         match event:
-            case StepFailed(step, error):
+            case StepFailed(step, error) if self._verbose:  # the images that it costs are listed at the end
                 line = _text(f"failed: {step}: {error}", "red")
             case Retrying(what, _, delay, reason):
                 line = _text(f"{what}: {reason}; retrying in {delay:.0f} s", "yellow")

@@ -5,11 +5,19 @@ from __future__ import annotations
 import difflib
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mirrorsync.errors import LeftOut, MirrorsyncError, RepositoryNotFound, TooFewTags, printable, some_of
+from mirrorsync.errors import (
+    GrammarError,
+    LeftOut,
+    MirrorsyncError,
+    RepositoryNotFound,
+    TooFewTags,
+    printable,
+    some_of,
+)
 from mirrorsync.events import PhaseAdvanced, PhaseStarted
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
@@ -59,11 +67,15 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The wanted names, in the order of the spec, and the failures to list tags."""
+    """The wanted names, in the order of the spec, and the failures to list tags.
+
+    sources: the repositories of each mirror's source, by the mirror's pointer; of mirrors without a failure only.
+    """
 
     lookups: tuple[Lookup, ...]
     failures: tuple[Failure, ...]
     lists: Lists
+    sources: Mapping[str, Sequence[Location]]
 
     def tags(self) -> dict[Location, list[Tag | Digest]]:
         """Return the tags that are wanted at the destinations, by repository."""
@@ -84,7 +96,7 @@ async def choose(mirrors: Iterable[Mirror], session: Session) -> Chosen:
         session.announce(PhaseStarted("list", listed))
     await for_each(mirrors, chooser.choose)
     lookups = tuple(lookup for mirror in mirrors for lookup in chooser.lookups.get(mirror.pointer, ()))
-    return Chosen(lookups, tuple(chooser.failures.values()), chooser.lists)
+    return Chosen(lookups, tuple(chooser.failures.values()), chooser.lists, chooser.sources)
 
 
 class Lists:
@@ -110,7 +122,8 @@ class _Chooser:
         self._exact = frozenset(exact)
         self._asked = {(source.store, ref) for source, ref in exact}
         self.lists = Lists(session)
-        self.failures: dict[str, Failure] = {}
+        self.failures: dict[tuple[str, str], Failure] = {}
+        self.sources: dict[str, Sequence[Location]] = {}
         self.lookups: defaultdict[str, list[Lookup]] = defaultdict(list)
 
     async def choose(self, mirror: Mirror) -> None:
@@ -123,22 +136,27 @@ class _Chooser:
         try:
             sources = await self._sources(mirror)
         except MirrorsyncError as error:
-            self._fail(mirror.source, error)
+            self._fail(mirror, mirror.source, error)
             return
         answered = True
         for source in sources:
             try:
                 await self._choose_in(mirror, source)
             except MirrorsyncError as error:
-                self._fail(source, error)
+                self._fail(mirror, source, error)
                 answered = False
         if not mirror.selection.lists:
+            self.sources.update({mirror.pointer: sources} if answered else {})
             return
-        left_out = await self._leave_out(mirror) or any(_newest(mirror, source) in self.failures for source in sources)
+        left_out = await self._leave_out(mirror) or any(
+            (_newest(mirror, source), mirror.pointer) in self.failures for source in sources
+        )
         found = len(self.lookups[mirror.pointer])
         # A mistyped filter must not look like a mirror that is up to date. Of a source that failed, nothing is claimed.
         if answered and found < mirror.min_tags and (found or not left_out):
-            self._fail(mirror.source, await self._too_few(mirror, sources, found))
+            self._fail(mirror, mirror.source, await self._too_few(mirror, sources, found))
+        elif answered:
+            self.sources[mirror.pointer] = sources
 
     async def _leave_out(self, mirror: Mirror) -> bool:
         """Report the images that the filters of a mirror cover and that have no tag; return whether there are any."""
@@ -146,10 +164,10 @@ class _Chooser:
             with located("source", mirror.source):
                 unnamed = [one async for one in self._unnamed(mirror)]
         except MirrorsyncError as error:
-            self._fail(mirror.source, error)
+            self._fail(mirror, mirror.source, error)
             return True
         for image, name in unnamed:
-            self._fail(image, _left_out(image, name))
+            self._fail(mirror, mirror.source, _left_out(image, name), str(image))
         return bool(unnamed)
 
     async def _unnamed(self, mirror: Mirror) -> AsyncIterator[tuple[Reference, str]]:
@@ -163,12 +181,11 @@ class _Chooser:
 
     async def _too_few(self, mirror: Mirror, sources: Sequence[Location], found: int) -> MirrorsyncError:
         tags = [tag for source in sources for tag in await self.lists.of(source)]
-        where = f"line {mirror.line} of the spec: " if mirror.line else ""
         have = "has 1 tag" if len(tags) == 1 else f"has {len(tags)} tags"
         if found:
-            message = f"{where}{found} of at least {mirror.min_tags} tags match the filters; the source {have}"
+            message = f"{found} of at least {mirror.min_tags} tags match the filters; the source {have}"
         else:
-            message = f"{where}no tags match the filters {printable(mirror.filters, _FILTERS_SHOWN)}; the source {have}"
+            message = f"no tags match the filters {printable(mirror.filters, _FILTERS_SHOWN)}; the source {have}"
         nearest = _nearest(mirror.filters, tags)
         listed = f"the nearest are {', '.join(nearest)}; " if nearest else ""
         return TooFewTags(
@@ -196,16 +213,25 @@ class _Chooser:
             tags = await self.lists.of(source) if selection.lists else ()
         unordered = [tag for tag in selection.unordered(tags) if self._is_left_out(source, tag)]
         if unordered:
-            subject = _newest(mirror, source)
-            self.failures[subject] = Failure(subject, _not_versions(source, unordered))
+            self._fail(mirror, source, _not_versions(source, unordered), _newest(mirror, source))
         self.lookups[mirror.pointer] += [Lookup(mirror, source, wanted) for wanted in selection.choose(tags)]
 
     def _is_left_out(self, source: Location, tag: Tag) -> bool:
         """Return whether no entry of the spec names a tag. Those of attachments do not count: see `referrers: true`."""
         return (source, tag) not in self._exact and _OF_DIGEST.fullmatch(tag) is None
 
-    def _fail(self, source: Location | Reference, error: MirrorsyncError) -> None:
-        self.failures.setdefault(str(source), Failure(str(source), error))
+    def _fail(self, mirror: Mirror, source: Location, error: MirrorsyncError, subject: str = "") -> None:
+        """Fail a source of a mirror, or a part of it that has no name to be asked for. subject: the part."""
+        failed = Failure(subject or str(source), error, mirror.pointer, source, None, targets_of(mirror, source))
+        self.failures.setdefault((failed.subject, failed.mirror), failed)
+
+
+def targets_of(mirror: Mirror, source: Location) -> tuple[Location, ...]:
+    """Return the repositories that a source is mirrored to, or just the destinations if it gives no valid name."""
+    try:
+        return tuple(mirror.target(destination, source.repository) for destination in mirror.destinations)
+    except GrammarError:
+        return tuple(destination.location for destination in mirror.destinations)
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from mirrorsync.errors import MirrorsyncError, RepositoryNotFound
@@ -9,7 +10,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
-from mirrorsync.sync.pool import for_each
+from mirrorsync.sync.pool import Answers, for_each
 from mirrorsync.sync.session import Session, located
 
 
@@ -23,6 +24,7 @@ class DestinationTags:
         self._session = session
         self._answers: dict[tuple[Location, Tag | Digest], Descriptor | MirrorsyncError | None] = {}
         self._listed: dict[Location, frozenset[Tag]] = {}
+        self._lists: Answers[Location, frozenset[Tag]] = Answers()
         self._checked: set[Location] = set()
         self.absent: set[Location] = set()
 
@@ -47,14 +49,30 @@ class DestinationTags:
         if self._answers.get((target, first)) is not None:
             return
         try:
-            repository = self._session.destination(target)
-            self._listed[target] = frozenset([tag async for tag in repository.tags()])
+            self._listed[target] = await self.listed(target)
             await self._confirm(target, first)
         except RepositoryNotFound:
             if not self._session.store(target.store).shares_blobs:
                 self.absent.add(target)
         except MirrorsyncError:
             pass  # a registry may resolve tags but reject lists; then each tag is resolved
+
+    async def listed(self, target: Location) -> frozenset[Tag]:
+        """Return all tags of a repository; it is listed once. Raises: RepositoryNotFound, MirrorsyncError."""
+
+        async def ask() -> frozenset[Tag]:
+            with located("destination", target):
+                return frozenset([tag async for tag in self._session.destination(target).tags()])
+
+        return await self._lists.get(target, ask)
+
+    def present(self) -> dict[Location, set[str]]:
+        """Return the tags that were resolved so far and name an image, by repository."""
+        found: defaultdict[Location, set[str]] = defaultdict(set)
+        for (target, ref), answer in self._answers.items():
+            if isinstance(ref, Tag) and isinstance(answer, Descriptor):
+                found[target].add(ref)
+        return found
 
     async def _confirm(self, target: Location, ref: Tag | Digest) -> None:
         """Confirm a missing tag that is in the list: this registry answers some HEAD requests wrongly."""

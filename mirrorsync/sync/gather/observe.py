@@ -182,7 +182,7 @@ class _Observer:
 
     def _fail(self, image: Image, error: MirrorsyncError) -> None:
         self._broken.add(image)
-        self._failures.append(Failure(str(image), error))
+        self._failures.append(Failure.of(image, error))
 
     def observed(self, images: Iterable[Image], changed: Iterable[Image]) -> Observed:
         """Return all that was found out."""

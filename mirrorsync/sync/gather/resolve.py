@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from mirrorsync.errors import IntegrityError, MirrorsyncError, UsageError
 from mirrorsync.events import PhaseAdvanced, PhaseStarted
@@ -44,7 +45,10 @@ class Resolver:
         self._session = session
         self._roots: dict[Key, Descriptor] = {}
         self._referrers: dict[Key, list[tuple[Tag | None, Descriptor]]] = {}
-        self._failures = {failure.subject: failure for failure in chosen.failures}
+        self._failures = {(failure.subject, failure.mirror): failure for failure in chosen.failures}
+        self._wanting: defaultdict[Key, list[Lookup]] = defaultdict(list)
+        for lookup in chosen.lookups:
+            self._wanting[lookup.key].append(lookup)
 
     def announce(self, lookups: Collection[Lookup]) -> None:
         """Report the start of the phase, with the number of lookups."""
@@ -61,19 +65,19 @@ class Resolver:
             with located("source", lookup.source, lookup.wanted.ref):
                 self._roots[lookup.key] = await self._root(lookup)
         except MirrorsyncError as error:
-            self._fail(str(lookup), error)
+            self._fail(lookup, error)
         self._session.announce(PhaseAdvanced("resolve"))
 
     async def _list_referrers(self, lookup: Lookup) -> None:
         root = self._roots.get(lookup.key)
-        if root is None or not lookup.mirror.referrers:
+        if root is None or not any(one.mirror.referrers for one in self._wanting[lookup.key]):
             return
         try:
             with located("source", lookup.source, lookup.wanted.ref):
                 found = referring(self._session, lookup.source, root)
                 self._referrers[lookup.key] = [one async for one in found]
         except MirrorsyncError as error:
-            self._fail(f"referrers of {lookup}", error)
+            self._fail(lookup, error, "referrers of ")
 
     async def _root(self, lookup: Lookup) -> Descriptor:
         source, ref = lookup.source, lookup.wanted.ref
@@ -86,8 +90,17 @@ class Resolver:
         platforms = lookup.mirror.platforms
         return (await narrow(self._session, source, root, platforms) if platforms else root).bare()
 
-    def _fail(self, subject: str, error: MirrorsyncError) -> None:
-        self._failures.setdefault(subject, Failure(subject, error))
+    def _fail(self, asked: Lookup, error: MirrorsyncError, part: str = "") -> None:
+        """Fail an image, or a part of it, for every mirror that wants it."""
+        for one in self._wanting[asked.key]:
+            if part and not one.mirror.referrers:
+                continue
+            self._add(
+                Failure(f"{part}{one}", error, one.mirror.pointer, one.source, one.wanted.ref, tuple(one.targets))
+            )
+
+    def _add(self, failure: Failure) -> None:
+        self._failures.setdefault((failure.subject, failure.mirror), failure)
 
     def desired(self, settled: Mapping[tuple[Location, Tag | None], Descriptor] | None = None) -> Desired:
         """Return the images in the order of the spec, without those in conflict.
@@ -111,25 +124,26 @@ class Resolver:
             root = settled.get((target, tag)) if found is None else found
             if root is not None:
                 yield Image(origin, target, tag, root, mirror.pointer)
-        for target in lookup.targets:
+        for target in lookup.targets if mirror.referrers else ():
             for tag, root in self._referrers.get(lookup.key, ()):
                 yield Image(Origin(lookup.source, tag), target, tag, root, mirror.pointer)
 
     def _conflicts(self, wanted: Iterable[Image]) -> set[tuple[Location, Tag | Digest]]:
         """Fail both of two different images with the same tag: their order in the file must not decide."""
-        sources: defaultdict[tuple[Location, Tag | Digest], list[str]] = defaultdict(list)
+        rivals: defaultdict[tuple[Location, Tag | Digest], list[Image]] = defaultdict(list)
         for image, other in conflicts(wanted).items():
-            sources[image.target, image.tag or image.root.digest] += [_written(other), _written(image)]
-        for (target, ref), names in sources.items():
-            several = " and ".join(dict.fromkeys(names))
+            rivals[image.target, image.tag or image.root.digest] += [other, image]
+        for (target, ref), images in rivals.items():
+            several = " and ".join(dict.fromkeys(map(_written, images)))
             error = UsageError(
                 f"{several} are different images for the same tag",
                 remedy="give one of them another name, destination or tag filter",
                 side="destination",
                 place=target.at(ref),
             )
-            self._fail(error.where, error)
-        return set(sources)
+            for image in images:
+                self._add(replace(Failure.of(image, error), subject=error.where))
+        return set(rivals)
 
 
 def _written(image: Image) -> str:

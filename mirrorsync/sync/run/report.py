@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -77,7 +77,7 @@ def report_of(
         outcome, error = _outcome(change, failed)
         results.append(Result(change, outcome))
         if outcome == "failed" and error is not None:
-            failures.append(Failure(str(change), error))
+            failures.append(Failure.of(change, error))
     return Report(started, finished, plan.spec, tuple(results), tuple(failures), counts, tuple(notices))
 
 
@@ -88,6 +88,20 @@ def _outcome(change: Change, failed: Failed) -> tuple[Outcome, MirrorsyncError |
     if error is None:
         return "done", None
     return ("skipped" if isinstance(error, Interrupted) else "failed"), error
+
+
+def lost_images(failures: Iterable[Failure], results: Iterable[Result] = ()) -> tuple[str, ...]:
+    """Return the images that failed, or were skipped by a stopped run, as references at their sources, each once.
+
+    A source whose tags could not be listed is its repository.
+    """
+    skipped = [result.change for result in results if result.outcome == "skipped"]
+    lost = [*(failure.lost for failure in failures), *(_source_of(change) for change in skipped)]
+    return tuple(dict.fromkeys(name for name in lost if name))
+
+
+def _source_of(change: Change) -> str:
+    return str(change.origin.reference(change.digest)) if change.origin is not None else ""
 
 
 def exit_code(failures: tuple[Failure, ...], *, landed: bool) -> ExitCode:
