@@ -35,6 +35,10 @@ class Proxy:
         """Answer some requests here; the newest rule that matches wins."""
         self._answers.insert(0, (which, (status, headers or {}, body)))
 
+    def recover(self) -> None:
+        """Forget the rules: every request goes to the registry again."""
+        self._answers.clear()
+
     def release(self) -> None:
         """Release all responses, and hold no more."""
         self._holds.clear()
