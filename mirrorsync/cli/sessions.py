@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import Any, Final, Protocol, TypeVar
 
 from mirrorsync.app.process import process_environment
+from mirrorsync.cli.options.remedies import fitting, with_fitting
 from mirrorsync.cli.output.console import Console
 from mirrorsync.cli.stop import Stop
 from mirrorsync.environment import Environment
+from mirrorsync.errors import MirrorsyncError
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -39,4 +41,10 @@ def run(
     stop = stop or Stop(console.notice)
     with console.watching(ready=ready) as observer:
         settings = replace(environment or process_environment(), observer=observer)
-        return stop.run(lambda: work(environment=settings, stop=stop))
+        try:
+            return with_fitting(stop.run(lambda: work(environment=settings, stop=stop)))
+        except MirrorsyncError as error:
+            fitted = fitting(error)
+            if fitted is error:
+                raise
+            raise fitted from error

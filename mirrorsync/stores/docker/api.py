@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 from mirrorsync.errors import ContentNotFound, Denied, GrammarError, RegistryFailure, Unreachable, printable
 from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.oci.digest import Digest
+from mirrorsync.remedies import ByVerb
 from mirrorsync.stores.docker.endpoint import Endpoint
 from mirrorsync.stores.docker.reader import Name, read_name
 
@@ -186,7 +187,11 @@ class DaemonApi:
 
 def _strange() -> RegistryFailure:
     return RegistryFailure(
-        "the answer is not that of Docker's API", remedy="check --daemon-host or DOCKER_HOST: is it a docker daemon?"
+        "the answer is not that of Docker's API",
+        remedy=ByVerb(
+            "check the variable DOCKER_HOST: is it a docker daemon?",
+            "check --daemon-host or DOCKER_HOST: is it a docker daemon?",
+        ),
     )
 
 

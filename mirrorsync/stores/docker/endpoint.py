@@ -14,13 +14,17 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from mirrorsync.errors import Denied, MirrorsyncError, TlsFailed, Unreachable, UsageError, printable
+from mirrorsync.remedies import ByVerb
 
 DOCKER_SOCKET: Final = "/var/run/docker.sock"
 _PODMAN_SOCKET: Final = "podman/podman.sock"
 _PORT: Final = 2375
 _TLS_PORT: Final = 2376
 _CONNECT_SECONDS: Final = 30.0
-_START_IT: Final = "start it, or name its socket with --daemon-host or DOCKER_HOST (unix:///path or tcp://host:port)"
+_START_IT: Final = ByVerb(
+    "start it, or name its socket in the variable DOCKER_HOST (unix:///path or tcp://host:port)",
+    "start it, or name its socket with --daemon-host or DOCKER_HOST (unix:///path or tcp://host:port)",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ def _named(text: str, variables: Mapping[str, str]) -> Endpoint:
         raise UsageError(
             f"daemon host {shown}: ssh is not supported",
             remedy="forward its socket, ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST, "
-            "and use --daemon-host unix:///tmp/docker.sock",
+            "and name it instead: unix:///tmp/docker.sock",
         )
     if scheme == "unix" and rest.startswith("/"):
         return Endpoint(text, rest)

@@ -8,6 +8,7 @@ from mirrorsync.errors import Denied
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import Manifest
+from mirrorsync.remedies import ByVerb
 from mirrorsync.stores.docker.cache import KnownImage
 from mirrorsync.stores.docker.outgoing import Layers
 from mirrorsync.stores.docker.reader import SavedImage
@@ -33,7 +34,7 @@ def reject_unfit(image: Manifest, kind: str) -> None:
     if image.media_type in media_types.INDEXES:
         raise Denied(
             f"{kind} stores images of one platform, and this is an index of several",
-            remedy="name one: --platform os/arch (platforms: in the spec)",
+            remedy=ByVerb("name one with platforms: in the spec", "name one: --platform OS/ARCH"),
         )
     if image.media_type not in media_types.IMAGES or image.blobs[0].media_type not in media_types.IMAGE_CONFIGS:
         raise Denied(

@@ -20,17 +20,20 @@ from mirrorsync.errors import (
     Unreachable,
     printable,
 )
+from mirrorsync.remedies import ByVerb
 from mirrorsync.stores.registry.http.network import Network, Route
 
-PLAIN_HTTP_REMEDY: Final = (
-    "the host speaks plain HTTP: if that is intended, set plain_http: true for it in the spec, or --tls-verify=false"
+PLAIN_HTTP_REMEDY: Final = ByVerb(
+    "the host speaks plain HTTP: if that is intended, set plain_http: true for it in the spec",
+    "the host speaks plain HTTP: if that is intended, pass --tls-verify=false",
 )
-CLIENT_CERTIFICATE_REMEDY: Final = (
-    "set client_cert and client_key for this host in the spec, or --cert-dir, with a certificate that it accepts"
+CLIENT_CERTIFICATE_REMEDY: Final = ByVerb(
+    "set client_cert and client_key for this host in the spec, with a certificate that it accepts",
+    "name a directory with a certificate that it accepts: --cert-dir DIR",
 )
-_DISTRUST_REMEDY: Final = (
-    "trust its authority: ca_file for this host in the spec, --cert-dir DIR with a .crt file in it, "
-    "or /etc/containers/certs.d/HOST/ca.crt"
+_DISTRUST_REMEDY: Final = ByVerb(
+    "trust its authority: set ca_file for this host in the spec, or store it in /etc/containers/certs.d/HOST/ca.crt",
+    "trust its authority: --cert-dir DIR with a .crt file in it, or store it in /etc/containers/certs.d/HOST/ca.crt",
 )
 _BROKEN: Final = "the connection broke off"
 _WORDS: Final = {
