@@ -63,6 +63,8 @@ def test_two_hosts_that_are_down_are_two_messages(mirrorsync: Mirrorsync) -> Non
         f"failed: source {hosts[0]}: Connection refused (3 images, 1 tag list; mirror.yaml:15, 17, 19, 21)",
         f"failed: source {hosts[1]}/app1: Connection refused (3 images; mirror.yaml:16, 18, 20)",
     ]
+    mirrorsync("plan", "-o", "plan.json", code=1)
+    assert mirrorsync("plan", "plan.json", code=1).err in done.err, "a saved plan tells them as shortly"
 
 
 def test_a_wrong_or_missing_password_is_reported_with_where_to_set_it(

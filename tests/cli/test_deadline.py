@@ -18,7 +18,7 @@ from mirrorsync.documents.report import report_document
 from mirrorsync.environment import Environment
 from mirrorsync.errors import ExitCode
 from mirrorsync.events import Event, Observer, Retrying, TagSet, ignore
-from mirrorsync.sync.run.report import Report
+from mirrorsync.sync.run.report import Report, lost_images
 from tests.parts.documents import valid
 from tests.parts.images import digest, image, noise
 from tests.parts.mirrorsync import Mirrorsync, plain
@@ -115,6 +115,7 @@ def test_the_deadline_aborts_a_transfer_and_keeps_finished_images(
     document = report_document(report, ended)
     valid(document, "report")
     assert document["reason"] == "deadline"
+    assert lost_images(report.failures, report.results) == (f"{server.host}/app:large",), "to be run again"
     assert str(list(report_parts(report))[-1]).startswith("stopped at the deadline: ")
     with Unruly(tiny) as server:
         report = run(server, Stop(said.append), tmp_path, *tags)

@@ -9,7 +9,15 @@ from typing import Final
 
 from mirrorsync.cli.output.destinations import Destinations
 from mirrorsync.cli.output.stdio import LINE_LIMIT
-from mirrorsync.errors import RateLimited, RegistryUnavailable, TlsFailed, Unauthorized, Unreachable, printable
+from mirrorsync.errors import (
+    MirrorsyncError,
+    RateLimited,
+    RegistryUnavailable,
+    TlsFailed,
+    Unauthorized,
+    Unreachable,
+    printable,
+)
 from mirrorsync.oci.reference import Location, Where
 from mirrorsync.plan.model import Failure, SpecStamp
 from mirrorsync.spec.model import Spec
@@ -91,9 +99,15 @@ def failure_lines(failures: Iterable[Failure], spec: SpecStamp | None = None) ->
 def _cause(failure: Failure) -> object:
     """Return a key that failures share if a host is their cause, or if their errors say the same of the same thing."""
     error = failure.error
-    if isinstance(error, _OF_HOSTS) and error.store is not None:
+    if _is_of_a_host(error):
         return type(error), error.side, error.store, error.message, error.remedy
     return str(error), error.remedy, "" if error.where else failure.subject
+
+
+def _is_of_a_host(error: MirrorsyncError) -> bool:
+    # The errors of a saved plan have lost their kind, and kept its remedy.
+    known = isinstance(error, _OF_HOSTS) or any(error.remedy == kind.default_remedy for kind in _OF_HOSTS)
+    return known and error.store is not None
 
 
 def _together(failures: Sequence[Failure]) -> str:
@@ -103,7 +117,7 @@ def _together(failures: Sequence[Failure]) -> str:
     if len(subjects) == 1:
         # The error mostly names the failed target anyway.
         return str(error) if error.where == subjects[0] else f"{subjects[0]}: {error}"
-    if not isinstance(error, _OF_HOSTS):
+    if not _is_of_a_host(error):
         more = f" and {len(subjects) - _SHOWN} more" if len(subjects) > _SHOWN else ""
         return f"{', '.join(subjects[:_SHOWN])}{more}: {error}"
     repositories = {failure.error.repository for failure in failures}
