@@ -69,7 +69,7 @@ async def make_plan(
         policies = {mirror.pointer: mirror.policies for mirror in mirrors}
         observed = await observe(desired, session, tags, policies=policies, deep=deep)
     plan = diff(desired, observed, spec=stamp(spec, only), created=created)
-    return plan if surplus is None else replace(plan, unwanted=surplus.found())
+    return plan if surplus is None else replace(plan, unwanted=surplus.found(desired.images))
 
 
 async def _resolve(chosen: Chosen, tags: DestinationTags, session: Session, *, deep: bool) -> Desired:

@@ -141,6 +141,23 @@ def test_a_destination_whose_list_is_refused_or_not_whole_is_left_out(
     assert "not in the spec" not in mirrorsync("plan", code=0).out
 
 
+def test_a_source_whose_list_is_not_whole_leaves_its_repository_out(
+    mirrorsync: Mirrorsync, proxy: Proxy, unique: str
+) -> None:
+    there = Registry(proxy.upstream)
+    for tag in ("1", "2", "3"):
+        there.push(f"{unique}/app", image([f"app:{tag}".encode()]), tag)
+    filters = {"glob": ["*"], "exact": ["1"]}
+    mirror = {"from": f"{proxy.host}/{unique}/app", "tags": filters, "name": "app"}
+    mirrorsync.spec({"registries": plain(proxy.host), "destinations": {"disk": "oci:disk"}, "mirrors": [mirror]})
+    mirrorsync("apply", code=0)
+    json_type = {"Content-Type": "application/json"}
+    proxy.answer(path_has("/tags/list"), 200, b'{"tags": ["1", "2"]}', json_type)
+    assert unwanted(mirrorsync) == {"app": ["3"]}
+    proxy.answer(path_has("/tags/list"), 200, b'{"tags": ["2"]}', json_type)
+    assert unwanted(mirrorsync) == {}, "1 is at the source, and not in its list: 3 may be too"
+
+
 def test_unwanted_tags_cost_one_list_for_each_repository_and_only_in_plan(
     mirrorsync: Mirrorsync, registry: DockerRegistry, fresh_registry: DockerRegistry, unique: str
 ) -> None:

@@ -105,12 +105,19 @@ class Lists:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._answers: Answers[Location, list[Tag]] = Answers()
+        self._known: dict[Location, frozenset[Tag]] = {}
+
+    def lacks(self, source: Location, ref: Ref | None) -> bool:
+        """Return whether a repository was listed, and a tag is not in its list."""
+        return isinstance(ref, Tag) and source in self._known and ref not in self._known[source]
 
     async def of(self, source: Location) -> list[Tag]:
         """Return the tags of a repository. Raises: RepositoryNotFound, MirrorsyncError."""
 
         async def ask() -> list[Tag]:
-            return [tag async for tag in self._session.repository(source).tags()]
+            tags = [tag async for tag in self._session.repository(source).tags()]
+            self._known[source] = frozenset(tags)
+            return tags
 
         return await self._answers.get(source, ask)
 

@@ -10,7 +10,7 @@ from typing import Final
 from mirrorsync.errors import MirrorsyncError
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.model import Unwanted
+from mirrorsync.plan.model import Image, Unwanted
 from mirrorsync.spec.model import Mirror
 from mirrorsync.sync.gather.choose import Chosen, targets_of
 from mirrorsync.sync.gather.destination_tags import DestinationTags
@@ -29,6 +29,7 @@ class UnwantedTags:
 
     def __init__(self, mirrors: Iterable[Mirror], chosen: Chosen, tags: DestinationTags) -> None:
         self._tags = tags
+        self._lists = chosen.lists
         self._wanted: defaultdict[Location, set[str]] = defaultdict(set)
         self._listed: dict[Location, frozenset[Tag]] = {}
         unsure: set[Location] = set()
@@ -56,12 +57,14 @@ class UnwantedTags:
         except MirrorsyncError:
             return  # it does not exist, or the registry rejects lists; its images are observed anyway
 
-    def found(self) -> tuple[Unwanted, ...]:
-        """Return the unwanted tags by repository, once the wanted ones were resolved."""
+    def found(self, images: Iterable[Image]) -> tuple[Unwanted, ...]:
+        """Return the unwanted tags by repository. images: the wanted ones, which were resolved at their sources."""
         found, present = [], self._tags.present()
+        # A list without a tag that exists is not whole, and what else it lacks is unknown: at both sides.
+        unsure = {image.target for image in images if self._lists.lacks(image.source, image.origin.followed)}
         for target, listed in sorted(self._listed.items()):
-            if not present.get(target, set()) <= listed:
-                continue  # a tag that exists is not in the list, so that the list is not whole
+            if target in unsure or not present.get(target, set()) <= listed:
+                continue
             extra = sorted(tag for tag in listed - self._wanted[target] if not _ATTACHED.fullmatch(tag))
             found += [Unwanted(target, tuple(extra))] if extra else []
         return tuple(found)
