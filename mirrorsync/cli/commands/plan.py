@@ -67,8 +67,8 @@ def command(
     if output is not None and not silent:
         console.notice(f"saved to {output}")
     console.failed(plan.failures, plan.spec)
-    quiet = silent or (console.level < 0 and not any(plan.changed()))
-    if not (silent and not console.as_json):
+    if not silent:
+        quiet = console.level < 0 and not any(plan.changed())
         applied = [output or spec] if output or saved else restricted.arguments(spec)
         head = [saved_plan_line(plan)] * (saved is not None)
         parts = [*head, *plan_parts(plan, detail, shlex.join(["mirrorsync", "apply", *applied]))]
