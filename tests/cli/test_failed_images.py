@@ -83,6 +83,18 @@ def test_a_source_that_cannot_be_listed_is_its_repository_and_is_repeated_whole(
     assert mirrorsync("apply", "--only-from", "failed.txt", code=0).out.startswith("2 done; ")
 
 
+def test_a_store_with_images_that_are_left_out_is_repeated_whole_and_fails_again(
+    mirrorsync: Mirrorsync, tmp_path: Path
+) -> None:
+    write_layout(tmp_path / "source", {"app:1": image([b"1"]), "app:1.0+build5": image([b"2"])})
+    mirrorsync.spec({"destinations": {"disk": "oci:disk"}, "mirrors": [{"from": "oci:source", "tags": {"all": True}}]})
+    mirrorsync("apply", "--failed", "failed.txt", code=3)
+    assert (tmp_path / "failed.txt").read_text() == f"oci:{tmp_path}/source\n"
+    again = mirrorsync("apply", "--only-from", "failed.txt", code=3)
+    assert "left out" in again.err
+    assert again.out.startswith("1 failed, 1 unchanged; ")
+
+
 def test_a_list_may_have_comments_and_short_names_and_is_read_from_stdin_too(
     mirrorsync: Mirrorsync, tmp_path: Path
 ) -> None:

@@ -44,7 +44,7 @@ def test_filters_that_match_no_tags_are_a_failure_with_line_count_and_nearest_ta
     mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [good_mirror, typo]})
     done = mirrorsync(*verb, code=3)
     assert f"source oci:{tmp_path}/source:app: no tags match" in done.err
-    assert "(mirror.yaml:19)" in done.err
+    assert "(mirror.yaml:13)" in done.err
     assert 'no tags match the filters {"glob": ["v1.27*"]}; the source has 3 tags' in done.err
     assert "the nearest are 1.27" in done.err
     mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [good_mirror, {**typo, "allow_empty": True}]})

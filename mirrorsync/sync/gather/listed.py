@@ -9,6 +9,7 @@ from pathlib import PurePath
 from mirrorsync.errors import UsageError
 from mirrorsync.events import Noticed, Observer
 from mirrorsync.oci.names import COSIGN_SUFFIXES
+from mirrorsync.oci.ref import THE_ONLY_ONE
 from mirrorsync.oci.reference import Reference
 from mirrorsync.spec.model import Mirror
 from mirrorsync.spec.selection import Wanted
@@ -55,10 +56,15 @@ def _can_want(mirror: Mirror, image: Reference) -> bool:
     location = image.location
     if location != mirror.source and not (mirror.whole_store and location.store == mirror.source.store):
         return False
-    if not image.names_one or _is_attached(mirror, image):
+    if _is_whole(image) or _is_attached(mirror, image):
         return True
     choices = mirror.selection.choose([image.tag] if image.tag is not None and image.digest is None else [])
     return any(_is(image, choice) for choice in (*choices, *mirror.selection.exact))
+
+
+def _is_whole(image: Reference) -> bool:
+    """Return whether all images of a repository are meant, or of a store on disk."""
+    return not image.names_one or (not image.location.repository and image.pick == THE_ONLY_ONE)
 
 
 def _is_attached(mirror: Mirror, image: Reference) -> bool:
@@ -73,6 +79,8 @@ def _is(image: Reference, wanted: Wanted) -> bool:
 
 
 def _names(image: Reference, lookup: Lookup) -> bool:
+    if _is_whole(image) and not image.location.repository:
+        return image.location.store == lookup.source.store
     if image.location != lookup.source:
         return False
-    return not image.names_one or _is(image, lookup.wanted) or _is_attached(lookup.mirror, image)
+    return _is_whole(image) or _is(image, lookup.wanted) or _is_attached(lookup.mirror, image)
