@@ -37,7 +37,8 @@ async def lacking(session: Session, source: Location, index: Descriptor, error: 
     options = " ".join(f"--platform {name}" for name in platforms)
     return error.with_(
         message=f"{', '.join(missing)} {verb} not {where}, which has {', '.join(platforms)}",
-        remedy=f"copy only what it has: {options} (in a spec platforms: [{', '.join(platforms)}])",
+        remedy=f"copy only what it has: {options} (in a spec platforms: [{', '.join(platforms)}]); "
+        "or if it should be complete, report this to its publisher",
     )
 
 
