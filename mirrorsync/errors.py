@@ -347,6 +347,17 @@ class IntegrityError(MirrorsyncError):
     default_remedy = "the content was discarded; if it happens again, the source is damaged or is being tampered with"
 
 
+class Mismatch(IntegrityError):
+    """The bytes are not those that their digest and size name. size, digest: those of the bytes; None if not known."""
+
+    def __init__(
+        self, message: str, *, size: int | None = None, digest: str | None = None, place: Whereabouts | None = None
+    ) -> None:
+        super().__init__(message, place=place)
+        self.size: Final = size
+        self.digest: Final = digest
+
+
 class StalePlan(MirrorsyncError):
     """The source or the destination changed after the plan was made."""
 

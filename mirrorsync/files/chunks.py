@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Self
 
-from mirrorsync.errors import IntegrityError
+from mirrorsync.errors import Mismatch
 from mirrorsync.oci.descriptor import Descriptor
 
 # How much of a blob moves at a time. At 1 MiB the cost of a read is the copy itself and no longer the call (measured:
@@ -17,7 +17,7 @@ class VerifiedChunks:
     """A blob's chunks; a caller that reads all of them without an exception has the content that the descriptor names.
 
     A writer that commits only after the last chunk therefore never commits wrong content. Each instance can be
-    iterated once. Raises, while iterating: IntegrityError as soon as there are too many bytes, and at the end if there
+    iterated once. Raises, while iterating: Mismatch as soon as there are too many bytes, and at the end if there
     are too few or the digest differs; exceptions of the chunks pass through.
     """
 
@@ -66,22 +66,28 @@ class VerifiedChunks:
 
 
 def verified(blob: Descriptor, data: bytes) -> bytes:
-    """Return `data` if it is the content of `blob`. Raises: IntegrityError."""
+    """Return `data` if it is the content of `blob`. Raises: Mismatch."""
     if len(data) != blob.size:
-        raise IntegrityError(f"blob {blob.digest} has {len(data)} bytes; its descriptor says {blob.size}")
+        raise Mismatch(f"blob {blob.digest} has {len(data)} bytes; its descriptor says {blob.size}", size=len(data))
     hasher = blob.digest.hasher()
     hasher.update(data)
     _check(blob, len(data), hasher.hexdigest())
     return data
 
 
-def _too_much(blob: Descriptor) -> IntegrityError:
-    return IntegrityError(f"blob {blob.digest} has more than the {blob.size} bytes its descriptor says")
+def prove(content: Descriptor, chunks: Iterable[bytes], watch: Callable[[int], object]) -> None:
+    """Read all chunks, and compare them with `content`. watch: is called with the bytes of each. Raises: Mismatch."""
+    for chunk in VerifiedChunks(content, chunks):
+        watch(len(chunk))
+
+
+def _too_much(blob: Descriptor) -> Mismatch:
+    return Mismatch(f"blob {blob.digest} has more than the {blob.size} bytes its descriptor says")
 
 
 def _check(blob: Descriptor, size: int, encoded: str) -> None:
     if size != blob.size:
-        raise IntegrityError(f"blob {blob.digest} ends after {size} of {blob.size} bytes")
+        raise Mismatch(f"blob {blob.digest} ends after {size} of {blob.size} bytes", size=size)
     if encoded != blob.digest.encoded:
         found = f"{blob.digest.algorithm}:{encoded}"
-        raise IntegrityError(f"blob does not match its digest: expected {blob.digest}, got {found}")
+        raise Mismatch(f"blob does not match its digest: expected {blob.digest}, got {found}", size=size, digest=found)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from mirrorsync.errors import GrammarError, IntegrityError, Malformed, printable
+from mirrorsync.errors import GrammarError, Malformed, Mismatch, printable
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor, check_spelling
 from mirrorsync.oci.digest import Digest
@@ -71,8 +71,8 @@ class Manifest:
 
         media_type: from the Content-Type or descriptor ("" if neither gives one; then the document must).
         digest: what the bytes must hash to, None if only a tag was requested. size: bytes expected, None if unknown.
-        Raises: IntegrityError if digest or size disagree; Malformed if `raw` is not one unambiguous manifest of at most
-        4 MiB and of that media type.
+        Raises: Mismatch if digest or size disagree; Malformed if `raw` is not one unambiguous manifest of at most 4 MiB
+        and of that media type.
         """
         _check_content(raw, digest, size)
         document = _load(raw)
@@ -168,9 +168,12 @@ def _check_content(raw: bytes, digest: Digest | None, size: int | None) -> None:
     if len(raw) > MAX_MANIFEST_BYTES:
         raise Malformed(f"manifest is larger than {MAX_MANIFEST_BYTES} bytes")
     if size is not None and size != len(raw):
-        raise IntegrityError(f"manifest is {len(raw)} bytes; its descriptor says {size}")
+        raise Mismatch(f"manifest is {len(raw)} bytes; its descriptor says {size}", size=len(raw))
     if digest is not None and not digest.matches(raw):
-        raise IntegrityError(f"manifest does not match its digest: expected {digest}, got {Digest.of(raw)}")
+        found = Digest.of(raw, digest.algorithm)
+        raise Mismatch(
+            f"manifest does not match its digest: expected {digest}, got {found}", size=len(raw), digest=found
+        )
 
 
 def _load(raw: bytes) -> dict[str, Any]:

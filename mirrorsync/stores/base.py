@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.manifest import Manifest, Outline
 from mirrorsync.oci.ref import Pick, Ref, Tag
 
 
@@ -39,7 +39,7 @@ class Repository(Protocol):
         """Return whether this repository has the blob (a config or layer; for a manifest call `resolve`)."""
 
     async def blob(self, digest: Digest) -> Descriptor | None:
-        """Return the descriptor of a blob by its digest, None if it is missing.
+        """Return the descriptor of a blob by its digest, None if there is none.
 
         Its media type is that of any bytes: repositories do not know the types of their blobs.
         """
@@ -111,6 +111,31 @@ class Converting(Protocol):
         """Return whether a tag has the config of `image`, a manifest of a source. Raises: Denied if it is an index."""
 
 
+@runtime_checkable
+class ReadsBack(Protocol):
+    """A repository on this machine, whose content is read where it is stored to verify it. A registry is not one:
+    reading its content is a pull.
+    """
+
+    def prove(self, content: Descriptor, watch: Callable[[int], object]) -> None:
+        """Read a blob or manifest as it is stored, and compare it with its descriptor. Blocking.
+
+        watch: is called with the number of bytes that were read, in chunks, and may raise. Raises: ContentNotFound,
+        Mismatch, StorageError.
+        """
+
+
+@runtime_checkable
+class Unpacked(Protocol):
+    """A repository that stores images without manifests, with uncompressed layers: docker's archives and daemons."""
+
+    async def unpacked(self, ref: Ref) -> Outline | None:
+        """Return an image as it is stored: its config, and as blobs its layers by diff_id; None if it is missing.
+
+        Sizes are those of the stored bytes, which can be compressed. Raises: IntegrityError if the image is damaged.
+        """
+
+
 class Store(Protocol):
     """A set of repositories at one address."""
 
@@ -173,6 +198,17 @@ class Deferring(Protocol):
 
     def is_published(self, repository: str, tag: Tag) -> bool:
         """Return whether a tag that was set is durable and visible to others."""
+
+
+@runtime_checkable
+class ListsRoots(Protocol):
+    """A store that names the root of every image in one file, so that an image is known whose manifest is missing."""
+
+    async def roots(self) -> Mapping[tuple[str, Ref], Descriptor]:
+        """Return the root of every image, by repository and name; by digest if it has no name.
+
+        Manifests that another root leads to are left out, if they have no name of their own.
+        """
 
 
 @runtime_checkable

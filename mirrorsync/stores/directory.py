@@ -11,13 +11,13 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from mirrorsync.errors import ContentNotFound, Denied, MirrorsyncError, RepositoryNotFound, StorageError
-from mirrorsync.files.chunks import VerifiedChunks, verified
+from mirrorsync.files.chunks import VerifiedChunks, prove, verified
 from mirrorsync.files.disk import (
     discard_file,
     grow_file,
@@ -322,6 +322,17 @@ class DirRepository:
             file = open_regular(path, offset)
         with file, self._store.located(self.name, blob.digest):
             yield read_chunks(file, f"reading blob {blob.digest.short}")
+
+    def prove(self, content: Descriptor, watch: Callable[[int], object]) -> None:
+        """Read a blob or manifest, and verify it. Raises: ContentNotFound, Mismatch, StorageError."""
+        if not content.is_manifest:
+            with self.open(content) as chunks:
+                prove(content, chunks, watch)
+            return
+        with self._store.located(self.name, content.digest):
+            if self._store.manifest(content) is None:
+                raise ContentNotFound("the directory has no such manifest")
+            watch(content.size)
 
     @contextmanager
     def _opened(self, blob: Descriptor) -> Iterator[Path]:

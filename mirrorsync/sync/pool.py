@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Generic, TypeVar
 
 from mirrorsync.errors import MirrorsyncError
@@ -37,6 +38,14 @@ async def for_each(items: Iterable[V], work: Callable[[V], Awaitable[None]], lim
     async with asyncio.TaskGroup() as group:
         for _ in range(limit):
             group.create_task(worker())
+
+
+async def all_of(requests: Iterator[Awaitable[object]]) -> None:
+    """Await all requests, in groups, so that thousands need little memory; raise the first failure."""
+    while some := list(islice(requests, REQUESTS_AT_ONCE)):
+        for answer in await asyncio.gather(*some, return_exceptions=True):
+            if isinstance(answer, BaseException):
+                raise answer
 
 
 class Answers(Generic[K, V]):

@@ -13,7 +13,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location
-from mirrorsync.stores.base import Confirming, Converting, OpensDestinations, Store, WritableRepository
+from mirrorsync.stores.base import Confirming, Converting, OpensDestinations, ReadsBack, Store, WritableRepository
 from mirrorsync.stores.located import located_at
 from mirrorsync.sync.manifest_cache import DiskCache, ManifestCache, Recent
 from mirrorsync.sync.pool import Answers, MemoryBudget
@@ -99,6 +99,15 @@ class Session:
             repository = self.destination(location)
             self._confirming[location] = repository if isinstance(repository, Confirming) else None
         return self._confirming[location]
+
+    def reads_back(self, location: Location) -> ReadsBack | None:
+        """Return the destination at `location` if its content is read where it is stored, otherwise None."""
+        repository = self.destination(location)
+        return repository if isinstance(repository, ReadsBack) else None
+
+    def blobs_of(self, location: Location) -> Location:
+        """Return where the blobs of `location` are: the store, if its repositories share their blobs."""
+        return Location(location.store, "") if self.store(location.store).shares_blobs else location
 
     def known(self, content: Descriptor) -> Manifest | None:
         """Return a manifest that is available without a request, otherwise None."""

@@ -193,6 +193,7 @@ def test_a_given_remedy_replaces_the_default_of_the_kind() -> None:
         (errors.StoreChanged, 1),
         (errors.IntegrityError, 4),
         (errors.Malformed, 1),
+        (errors.Mismatch, 4),
         (errors.StalePlan, 5),
         (errors.Locked, 6),
         (errors.Interrupted, 130),

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.errors import IntegrityError, RepositoryNotFound, StorageError, UsageError, some_of
+from mirrorsync.errors import (
+    ContentNotFound,
+    IntegrityError,
+    RepositoryNotFound,
+    StorageError,
+    UsageError,
+    some_of,
+)
 from mirrorsync.events import Observer, ignore
 from mirrorsync.files.tar.reader import ArchiveFile, Signature, signature_of
 from mirrorsync.files.tar.writer import ArchiveLock, ArchiveWriter, check_replaceable
@@ -17,7 +24,7 @@ from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Tag
 from mirrorsync.stores.base import Unnamed
 from mirrorsync.stores.docker.cache import KnownImage
 from mirrorsync.stores.docker.manifests import known_image
-from mirrorsync.stores.docker.outgoing import verified_layer
+from mirrorsync.stores.docker.outgoing import prove_layer
 from mirrorsync.stores.docker.reader import GRAMMAR, DamagedImage, Name, SavedImage, SavedLayer, read_images
 from mirrorsync.stores.docker.repository import DockerRepository
 from mirrorsync.stores.docker.staging import Assembled
@@ -50,6 +57,7 @@ class DockerArchiveStore(DockerStore):
         self._signature: Signature | None = None
         self._contents = Contents()
         self._proved: set[Digest] = set()
+        self._damaged: set[Digest] = set()
         self._lock: ArchiveLock | None = None
         self._guard = threading.RLock()
 
@@ -83,13 +91,18 @@ class DockerArchiveStore(DockerStore):
 
     def find(self, repository: str, ref: Tag | Pick) -> KnownImage | None:
         """Return an image by its tag; in "" by its position, or the only one. Raises: UsageError."""
+        image = self.saved(repository, ref)
+        return known_image(image, self.layers) if image else None
+
+    def saved(self, repository: str, ref: Tag | Pick) -> SavedImage | None:
+        """Return an image by its tag; in "" by its position, or the only one. Raises: UsageError."""
         if isinstance(ref, Tag):
             image = self._named(Name(repository, ref))
         else:
             image = self._picked(ref) if not repository else None
         if isinstance(image, DamagedImage):
             raise image.error
-        return known_image(image, self.layers) if image else None
+        return image
 
     def _named(self, name: Name) -> SavedImage | DamagedImage | None:
         return next((image for image in self._load() if name in image.names), None)
@@ -138,9 +151,9 @@ class DockerArchiveStore(DockerStore):
         return self._contents.id_of(Name(repository, tag))
 
     def has_layer(self, diff_id: Digest) -> bool:
-        """Return whether an image has that layer."""
+        """Return whether an image has that layer, and it is not known to be damaged."""
         self._load()
-        return diff_id in self._contents.layers()
+        return diff_id in self._contents.layers() and diff_id not in self._damaged
 
     def config(self, image_id: Digest) -> bytes | None:
         """Return the config of an image."""
@@ -170,8 +183,11 @@ class DockerArchiveStore(DockerStore):
                 self._lock = lock
 
     def rename(self, image_id: Digest, name: Name | None) -> bool:
-        """Add a name to an image of the archive; False if it does not have the image."""
+        """Add a name to an image of the archive; False if it does not have the image, or the image is damaged."""
         with self._guard:
+            known = self._contents.config(image_id) is not None
+            if known and self._damaged.intersection(self._contents.layers_of(image_id)):
+                return False
             return self._contents.rename(image_id, name)
 
     def keep(self, image: Assembled, name: Name | None) -> None:
@@ -181,6 +197,8 @@ class DockerArchiveStore(DockerStore):
                 self._prove(layer)
         with self._guard:
             self._contents.add(image, name)
+            # An image that is there already is written again to replace its damaged layers by new ones.
+            self._contents.changed |= not self._damaged.isdisjoint(image.layers)
 
     def forget(self, name: Name) -> bool:
         """Remove a name; an image without names is dropped."""
@@ -205,13 +223,24 @@ class DockerArchiveStore(DockerStore):
     def _saved(self, diff_id: Digest) -> SavedLayer:
         return next(layer for image in self._intact() for layer in image.layers if layer.diff_id == diff_id)
 
+    def prove(self, diff_id: Digest, watch: Callable[[int], object]) -> None:
+        """Read every copy of a layer in the file, and verify it. Raises: ContentNotFound, Mismatch."""
+        copies = {layer.member: layer for image in self._intact() for layer in image.layers if layer.diff_id == diff_id}
+        if not copies:
+            raise ContentNotFound("the archive has no such layer")
+        try:
+            for layer in copies.values():
+                prove_layer(layer, watch)
+        except IntegrityError:
+            with self._guard:
+                self._damaged.add(diff_id)
+            raise
+
     def _prove(self, diff_id: Digest) -> None:
         """Verify a layer of the file that a new image reuses."""
         if diff_id not in self._proved:
-            layer = self._saved(diff_id)
             try:
-                for _ in verified_layer(diff_id, layer.content()):
-                    pass
+                prove_layer(self._saved(diff_id), lambda _: None)
             except IntegrityError as error:
                 raise IntegrityError(
                     f"layer {diff_id.short} is damaged in the archive: {error.message}",
@@ -252,4 +281,5 @@ class DockerArchiveStore(DockerStore):
     def _renew(self) -> None:
         """Read the file again on next use; known layers are still read from the old one."""
         self._replaced.append(self._archive)
+        self._damaged.clear()
         self._archive, self._images = ArchiveFile(self._file, GRAMMAR, self._temporary), None

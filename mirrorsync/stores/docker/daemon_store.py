@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import tarfile
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final
@@ -25,6 +25,7 @@ from mirrorsync.stores.docker.api import DaemonApi, DaemonImage
 from mirrorsync.stores.docker.cache import KnownImage
 from mirrorsync.stores.docker.endpoint import find_endpoint
 from mirrorsync.stores.docker.manifests import known_image
+from mirrorsync.stores.docker.outgoing import prove_layer
 from mirrorsync.stores.docker.reader import GRAMMAR, DamagedImage, Name, SavedImage, SavedLayer, read_images
 from mirrorsync.stores.docker.repository import DockerRepository
 from mirrorsync.stores.docker.staging import Assembled
@@ -88,27 +89,45 @@ class DockerDaemonStore(DockerStore):
 
     def find(self, repository: str, ref: Tag | Pick) -> KnownImage | None:
         """Return an image by its tag; in "" by its ID or a prefix of it."""
+        image = self._described(repository, ref)
+        return self._known(image) if image else None
+
+    def saved(self, repository: str, ref: Tag | Pick) -> SavedImage | None:
+        """Export an image; it is named as for `find`."""
+        image = self._described(repository, ref)
+        return self._saved(image) if image else None
+
+    def prove(self, diff_id: Digest, watch: Callable[[int], object]) -> None:
+        """Read a layer of an image that was exported, and compare it with its diff_id. Raises: Mismatch."""
+        layer = self._export_of(diff_id)
+        if layer is None:
+            raise ContentNotFound("no exported image has this layer")
+        prove_layer(layer, watch)
+
+    def _described(self, repository: str, ref: Tag | Pick) -> DaemonImage | None:
         if isinstance(ref, Tag):
-            image = self._api.image(Name(repository, ref).full) if repository else None
-            return self._known(image) if image else None
+            return self._api.image(Name(repository, ref).full) if repository else None
         image_id = ref.id_digits
         if repository or image_id is None:
             return None
         # podman accepts a full ID only with the prefix `sha256:`, and a part of an ID only without.
         image = self._api.image(f"sha256:{image_id}" if len(image_id) == _ID_DIGITS else image_id)
         # The name of an image can look like an ID; then it is not the image with that ID.
-        return self._known(image) if image and image.id.encoded.startswith(image_id) else None
+        return image if image and image.id.encoded.startswith(image_id) else None
 
     def _known(self, image: DaemonImage) -> KnownImage:
         """Return an image from the cache, or export it."""
         return self.cache.image(image.id) or self._exported(image)
 
-    def _exported(self, image: DaemonImage) -> KnownImage:
+    def _saved(self, image: DaemonImage) -> SavedImage:
         with self._exporting:
             saved = self._exports.get(image.id)
             if saved is None:
                 saved = self._exports[image.id] = self._export(image)
-        known = known_image(saved, self.layers)
+            return saved
+
+    def _exported(self, image: DaemonImage) -> KnownImage:
+        known = known_image(self._saved(image), self.layers)
         self.cache.add_image(image.id, known)
         return known
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.errors import IntegrityError, Interrupted, Malformed
+from mirrorsync.errors import IntegrityError, Interrupted, Malformed, Mismatch
 from mirrorsync.events import Noticed, Observer
 from mirrorsync.files.gzip import COMPRESSOR, compressed, deflaters
 from mirrorsync.files.spool import Piece, Spool, hashed
@@ -178,7 +178,7 @@ class Layers:
 def verified_layer(diff_id: Digest, chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the bytes of an uncompressed layer.
 
-    Raises: IntegrityError if they do not match, at the end; also if they cannot be decompressed.
+    Raises: Mismatch if they do not match, at the end; also if they cannot be decompressed.
     """
     hasher = diff_id.hasher()
     try:
@@ -186,10 +186,26 @@ def verified_layer(diff_id: Digest, chunks: Iterable[bytes]) -> Iterator[bytes]:
             hasher.update(chunk)
             yield chunk
     except Malformed as error:
-        raise IntegrityError(f"layer does not match its diff_id {diff_id}: {error.message}") from error
+        raise Mismatch(f"layer does not match its diff_id {diff_id}: {error.message}") from error
     if hasher.hexdigest() != diff_id.encoded:
         found = f"{diff_id.algorithm}:{hasher.hexdigest()}"
-        raise IntegrityError(f"layer does not match its diff_id: expected {diff_id}, got {found}")
+        raise Mismatch(f"layer does not match its diff_id: expected {diff_id}, got {found}", digest=found)
+
+
+def prove_layer(layer: SavedLayer, watch: Callable[[int], object]) -> None:
+    """Read a layer, decompressed, and compare it with its diff_id. watch: gets the number of stored bytes read.
+
+    Raises: Mismatch, also for compressed data that is not valid; StorageError.
+    """
+
+    def stored() -> Iterator[bytes]:
+        for chunk in layer.chunks():
+            watch(len(chunk))
+            yield chunk
+
+    chunks = unpacked(stored(), layer.compression, f"layer {layer.diff_id.short}")
+    for _ in verified_layer(layer.diff_id, chunks):
+        pass
 
 
 def _key(layer: SavedLayer) -> tuple[Digest, str]:

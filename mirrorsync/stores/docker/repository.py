@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -13,13 +13,13 @@ from mirrorsync.files.chunks import CHUNK_BYTES, verified
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.manifest import Manifest, Outline
 from mirrorsync.oci.names import podman_spelling
 from mirrorsync.oci.ref import Pick, Ref, Tag
 from mirrorsync.stores.docker.cache import KnownImage
 from mirrorsync.stores.docker.manifests import reject_unfit
 from mirrorsync.stores.docker.outgoing import Layers
-from mirrorsync.stores.docker.reader import Name
+from mirrorsync.stores.docker.reader import Name, SavedImage
 from mirrorsync.stores.docker.staging import Assembled, Incoming
 from mirrorsync.stores.located import located_at
 
@@ -36,6 +36,15 @@ class Backend(Protocol):
 
     def find(self, repository: str, ref: Tag | Pick) -> KnownImage | None:
         """Return the image that a tag names, or a pick in the repository ""."""
+
+    def saved(self, repository: str, ref: Tag | Pick) -> SavedImage | None:
+        """Return the image that a tag or pick names, as it is stored: nothing is compressed."""
+
+    def prove(self, diff_id: Digest, watch: Callable[[int], object]) -> None:
+        """Read a layer, decompressed, and compare it with its diff_id. watch: gets the number of stored bytes read.
+
+        Raises: ContentNotFound, Mismatch.
+        """
 
     def search(self, repository: str, wanted: Digest | None) -> Iterator[KnownImage]:
         """Yield the images of a repository, at least all that have the manifest, config or layer `wanted`.
@@ -189,6 +198,27 @@ class DockerRepository:
     def _located_chunks(self, chunks: Iterator[bytes], blob: Descriptor) -> Iterator[bytes]:
         with self._located(blob.digest):
             yield from chunks
+
+    async def unpacked(self, ref: Ref) -> Outline | None:
+        """Return an image as it is stored: its config, and its layers by their diff_ids; None if it is missing."""
+        if isinstance(ref, Digest):
+            return None  # docker's formats do not keep the digests of images
+        with self._located(ref):
+            image = await asyncio.to_thread(self._backend.saved, self.name, ref)
+        if image is None:
+            return None
+        layers = {layer.diff_id: layer.size for layer in image.layers}
+        stored = tuple(Descriptor(media_types.OCI_LAYER, diff_id, size) for diff_id, size in layers.items())
+        return Outline(Descriptor.of(image.config, media_types.OCI_CONFIG), blobs=stored)
+
+    def prove(self, content: Descriptor, watch: Callable[[int], object]) -> None:
+        """Verify a layer, by its diff_id or its compressed digest; a config is verified when it is read.
+
+        Raises: ContentNotFound, Mismatch, StorageError.
+        """
+        with self._located(content.digest):
+            if self._backend.config(content.digest) is None:
+                self._backend.prove(self._diff_id(content.digest) or content.digest, watch)
 
     async def mount(self, blob: Descriptor, origin: str) -> bool:  # noqa: ARG002 - the protocol's parameter
         """Return whether the store has the blob: all repositories share their layers."""

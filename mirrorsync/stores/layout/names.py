@@ -13,7 +13,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.names import other_spellings
-from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.stores.layout.backend import LayoutBackend
 from mirrorsync.stores.layout.entries import Name
 from mirrorsync.stores.layout.index import Index, Removed
@@ -173,6 +173,20 @@ class LayoutNames:
         roots += [content for _, content in found.values()]
         led_to |= {child.digest for root in roots for child in self._below(root)}
         return [image for digest, image in found.items() if digest not in led_to]
+
+    def roots(self) -> dict[tuple[str, Ref], Descriptor]:
+        """Return the root of every image, by repository and name; without a name that we know, by "" and its digest."""
+        index = self.current()
+        roots: dict[tuple[str, Ref], Descriptor] = {
+            (name.repository, name.ref): content for names in index.repositories for name, content in index.of(names)
+        }
+        for name, images in index.other_names().named.items():
+            for digest, content in images.items():
+                # Two images with one name have only their digests to tell them apart.
+                key = (name.repository, name.ref)
+                if roots.get(key) != content:
+                    roots[key if len(images) == 1 and key not in roots else (name.repository, digest)] = content
+        return roots | {("", content.digest): content for _, content in self.unnamed()}
 
     def only_image(self) -> Descriptor | None:
         """Return the only image, whatever its name, None if there is no image.

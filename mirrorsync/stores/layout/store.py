@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from mirrorsync.errors import ContentNotFound, Denied, MirrorsyncError, RepositoryNotFound, StorageError, some_of
 from mirrorsync.events import Noticed, Observer, ignore
-from mirrorsync.files.chunks import VerifiedChunks, verified
+from mirrorsync.files.chunks import VerifiedChunks, prove, verified
 from mirrorsync.files.disk import read_chunks, translated
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
@@ -81,6 +81,11 @@ class LayoutStore:
         """Return the images without a name."""
         with self.located():
             return [Unnamed(content.digest, text) for text, content in self.names.unnamed()]
+
+    async def roots(self) -> Mapping[tuple[str, Ref], Descriptor]:
+        """Return the root of every image in index.json, whether its manifest is present or not."""
+        with self.located():
+            return self.names.roots()
 
     def lock(self) -> None:
         """Create the layout if it does not exist, and lock it against other runs until `close`.
@@ -260,6 +265,11 @@ class LayoutRepository:
         with self._store.located(self.name, blob.digest), self._files.open(blob, offset) as file:
             yield read_chunks(file, f"reading blob {blob.digest.short}")
 
+    def prove(self, content: Descriptor, watch: Callable[[int], object]) -> None:
+        """Read a blob or manifest, and verify it. Raises: ContentNotFound, Mismatch, StorageError."""
+        with self._store.located(self.name, content.digest), self._files.open(content) as file:
+            prove(content, read_chunks(file, f"reading {content.digest.short}"), watch)
+
     async def mount(self, blob: Descriptor, origin: str) -> bool:  # noqa: ARG002 - the protocol's parameter
         """Return whether the layout has the blob: all its repositories share their blobs."""
         return await self.has(blob)
@@ -289,11 +299,18 @@ class LayoutRepository:
         await self._store.flush_if_due()
 
     async def _store_manifest(self, manifest: Manifest) -> None:
-        if self._files.holds(manifest.descriptor):
+        if await asyncio.to_thread(self._is_stored, manifest):
             with self._store.located(self.name):
                 self._store.lock()
         else:
             await self.write(manifest.descriptor, manifest.raw)
+
+    def _is_stored(self, manifest: Manifest) -> bool:
+        """Return whether the layout has a manifest, byte for byte: a damaged one is written again."""
+        if not self._files.holds(manifest.descriptor):
+            return False
+        with self._store.located(self.name, manifest.digest), self._files.open(manifest.descriptor) as file:
+            return b"".join(read_chunks(file, f"reading {manifest.digest.short}")) == manifest.raw
 
     async def delete(self, ref: Tag | Digest) -> None:
         """Remove a tag, or all entries of a manifest by its digest. Raises: ContentNotFound, Denied."""

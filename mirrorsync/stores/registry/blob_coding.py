@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from mirrorsync.errors import IntegrityError, Unreachable
+from mirrorsync.errors import IntegrityError, Mismatch, Unreachable
 from mirrorsync.files.chunks import verified
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.stores.registry.http.encoding import WrongCoding, check_known, codings, decoded, decoded_whole
@@ -72,7 +72,7 @@ def blob_of(answer: Answer, blob: Descriptor) -> bytes:
     coded = codings(answer.header("Content-Encoding"))
     if not coded or blob.digest.matches(answer.body):
         if not answer.whole or len(answer.body) > blob.size:
-            raise IntegrityError(f"blob {blob.digest} has more than the {blob.size} bytes its descriptor says")
+            raise Mismatch(f"blob {blob.digest} has more than the {blob.size} bytes its descriptor says")
         return verified(blob, answer.body)
     check_known(coded, f"reading blob {blob.digest.short}")
     try:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from mirrorsync.errors import ContentNotFound, MirrorsyncError
+from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError
 from mirrorsync.events import Noticed, PhaseAdvanced, PhaseStarted
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -17,11 +15,12 @@ from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed, check_bounds, closure
 from mirrorsync.plan.model import Failure, Image
 from mirrorsync.plan.policies import Decision, Facts, Policy, decide
+from mirrorsync.sync.content import ContentReader
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.present import present_at
 from mirrorsync.sync.gather.referring import may_be_referrer
 from mirrorsync.sync.gather.sparse import lacking, lacks_layers
-from mirrorsync.sync.pool import REQUESTS_AT_ONCE, SMALL_BYTES, Answers, for_each
+from mirrorsync.sync.pool import SMALL_BYTES, Answers, all_of, for_each
 from mirrorsync.sync.session import Session, located
 
 
@@ -37,11 +36,24 @@ async def observe(
 
     tags: those that were resolved before. policies: by mirror. Without `deep`, an image whose tag names the right
     digest is complete, at one request each; for other images every manifest and blob is checked, unless the repository
-    does not exist. With `deep`, this is done for every image. The content of an image that a policy keeps or refuses is
-    not checked.
+    does not exist. With `deep`, this is done for every image, and content on this machine is read: damaged content
+    counts as missing. The content of an image that a policy keeps or refuses is not checked.
     """
+    if not deep:
+        return await _observe(desired, session, tags, policies or {}, None)
+    async with ContentReader(session.announce) as reader:
+        return await _observe(desired, session, tags, policies or {}, reader)
+
+
+async def _observe(
+    desired: Desired,
+    session: Session,
+    tags: DestinationTags | None,
+    policies: Mapping[str, Sequence[Policy]],
+    reader: ContentReader | None,
+) -> Observed:
     tags = tags or DestinationTags(session)
-    observer = _Observer(session, tags, policies or {}, deep)
+    observer = _Observer(session, tags, policies, reader)
     session.announce(PhaseStarted("observe", len(desired.images)))
     by_target: defaultdict[Location, list[Tag | Digest]] = defaultdict(list)
     for image in desired.images:
@@ -57,12 +69,17 @@ async def observe(
 
 class _Observer:
     def __init__(
-        self, session: Session, tags: DestinationTags, policies: Mapping[str, Sequence[Policy]], deep: bool
+        self,
+        session: Session,
+        tags: DestinationTags,
+        policies: Mapping[str, Sequence[Policy]],
+        reader: ContentReader | None,
     ) -> None:
         self._session = session
         self._tags = tags
         self._policies = policies
-        self._deep = deep
+        self._reader = reader
+        self._deep = reader is not None
         self._decisions: dict[Image, Decision] = {}
         self._roots: dict[Image, Descriptor | None] = {}
         self._failures: list[Failure] = []
@@ -121,6 +138,8 @@ class _Observer:
 
     async def members(self, image: Image) -> None:
         """Check which manifests and blobs of an image its destination has."""
+        if self._session.converting(image.target) is not None and self._roots.get(image) is not None:
+            self._contents[image.target].add(image.root.digest)  # such a store keeps the image without its manifest
         try:
             await self._walk(image, image.root, 1, _Walked())
         except MirrorsyncError as error:
@@ -147,10 +166,10 @@ class _Observer:
         absent = image.target in self._tags.absent
         blobs = [blob for blob in manifest.blobs if not absent or blob.size > SMALL_BYTES]
         try:
-            await _all_of(self._walk(image, child, depth + 1, walked) for child in manifest.children)
+            await all_of(self._walk(image, child, depth + 1, walked) for child in manifest.children)
         except ContentNotFound as error:
             raise await lacking(self._session, image.source, content, error) from error.__cause__
-        await _all_of(self._is_present(image.target, blob, is_manifest=False) for blob in blobs)
+        await all_of(self._is_present(image.target, blob, is_manifest=False) for blob in blobs)
 
     def _outline(self, manifest: Manifest, image: Image) -> Outline:
         if manifest.foreign and manifest.digest not in self._manifests:
@@ -170,15 +189,28 @@ class _Observer:
 
         async def ask() -> bool:
             repository = self._session.destination(target)
-            if is_manifest:
-                return await repository.resolve(content.digest) is not None
-            return await repository.has(content)
+            if is_manifest and await repository.resolve(content.digest) is None:
+                return False
+            if not is_manifest and not await repository.has(content):
+                return False
+            return await self._is_intact(target, content)
 
         with located("destination", target):
             present = await self._has.get((target, content.digest), ask)
         if present:
             self._contents[target].add(content.digest)
         return present
+
+    async def _is_intact(self, target: Location, content: Descriptor) -> bool:
+        """Return whether present content matches its digest, as far as it is on this machine and has to be read."""
+        repository = self._session.reads_back(target)
+        if self._reader is None or repository is None:
+            return True
+        try:
+            await self._reader.prove(self._session.blobs_of(target), repository, content)
+        except (ContentNotFound, IntegrityError):
+            return False
+        return True
 
     def _fail(self, image: Image, error: MirrorsyncError) -> None:
         self._broken.add(image)
@@ -244,11 +276,3 @@ class _Walked:
     def __init__(self) -> None:
         self.manifests: set[Digest] = set()
         self.blobs: set[Digest] = set()
-
-
-async def _all_of(requests: Iterator[Awaitable[object]]) -> None:
-    """Await all requests, in groups, so that thousands need little memory; raise the first failure."""
-    while some := list(islice(requests, REQUESTS_AT_ONCE)):
-        for answer in await asyncio.gather(*some, return_exceptions=True):
-            if isinstance(answer, BaseException):
-                raise answer

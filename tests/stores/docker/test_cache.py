@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mirrorsync.environment import Environment
-from mirrorsync.errors import IntegrityError
+from mirrorsync.errors import IntegrityError, Mismatch
 from mirrorsync.events import Event, Noticed
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
@@ -129,7 +129,7 @@ def test_a_cached_layer_is_compressed_only_when_it_is_copied(
     path.write_bytes(data)
     assert not runs(source, f"{host}/{unique}", host)[1].failures
     failed = runs(source, f"{fresh_registry.host}/{unique}", fresh_registry.host)[1]
-    assert [type(failure.error) for failure in failed.failures] == [IntegrityError]
+    assert [type(failure.error) for failure in failed.failures] == [Mismatch]
     assert "diff_id" in str(failed.failures[0].error)
 
 
