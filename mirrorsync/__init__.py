@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         make_plan,
         plan_delete,
         read_manifest,
+        verify_location,
         verify_spec,
     )
     from mirrorsync.app.history import read_history
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from mirrorsync.secret import Secret
     from mirrorsync.spec.model import Spec
     from mirrorsync.sync.run.report import Report
+    from mirrorsync.sync.verify.model import Verification
     from mirrorsync.version import __version__
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "Spec",
     "SpecError",
     "Stop",
+    "Verification",
     "__version__",
     "app",
     "apply_plan",
@@ -84,6 +87,7 @@ __all__ = [
     "read_manifest",
     "remove_login",
     "save_plan",
+    "verify_location",
     "verify_spec",
 ]
 
@@ -91,7 +95,7 @@ __all__ = [
 _HOMES = {
     "mirrorsync.app.blocking": (
         "apply_plan", "apply_spec", "check_login", "copy_image", "delete_image", "inspect_image", "list_images",
-        "list_tags", "make_plan", "plan_delete", "read_manifest", "verify_spec",
+        "list_tags", "make_plan", "plan_delete", "read_manifest", "verify_location", "verify_spec",
     ),
     "mirrorsync.app.history": ("read_history",),
     "mirrorsync.app.logins": ("find_login", "keep_login", "remove_login"),
@@ -105,6 +109,7 @@ _HOMES = {
     "mirrorsync.secret": ("Secret",),
     "mirrorsync.spec.model": ("Spec",),
     "mirrorsync.sync.run.report": ("Report",),
+    "mirrorsync.sync.verify.model": ("Verification",),
     "mirrorsync.version": ("__version__",),
 }  # fmt: skip
 _MODULES = ("app", "events")

@@ -40,6 +40,14 @@ class TransferPlanned:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadPlanned:
+    """All blobs that a verification will read where they are stored, reported before the first is read."""
+
+    blobs: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class BlobStarted:
     """The transfer of a blob begins.
 
@@ -132,6 +140,7 @@ Event = (
     PhaseStarted
     | PhaseAdvanced
     | TransferPlanned
+    | ReadPlanned
     | BlobStarted
     | BytesMoved
     | BlobEnded

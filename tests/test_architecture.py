@@ -39,7 +39,7 @@ FACES = ("stores/registry", "stores/docker", "stores/layout", "credentials", "se
 # What the command line imports of the floors between: values that it shows, and the pure words of a spec that its
 # options take too (`--filter`, `--explain`, `--deadline`), or that sort its tables.
 VALUES = {
-    "plan/model", "plan/steps", "spec/model", "sync/run/report",
+    "plan/model", "plan/steps", "spec/model", "sync/run/report", "sync/verify/model",
     "state",
     "spec/filters", "spec/selection", "spec/tags", "spec/explain", "spec/durations", "spec/versions",
 }  # fmt: skip

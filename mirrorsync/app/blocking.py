@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from mirrorsync.app import images, logins, runs
+from mirrorsync.app import images, logins, runs, verifying
 from mirrorsync.app.loops import blocking
 
 make_plan = blocking(runs.make_plan)
-verify_spec = blocking(runs.verify_spec)
+verify_spec = blocking(verifying.verify_spec)
+verify_location = blocking(verifying.verify_location)
 list_images = blocking(runs.list_images)
 apply_plan = blocking(runs.apply_plan)
 apply_spec = blocking(runs.apply_spec)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import platform as machine
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mirrorsync.errors import GrammarError, StorageError, UsageError, printable
+from mirrorsync.oci.names import looks_like_host
 from mirrorsync.oci.platform import Platform
-from mirrorsync.oci.reference import Location, Reference, parse_image, parse_repository
-from mirrorsync.oci.transports import transport_of
+from mirrorsync.oci.reference import Location, Reference, parse_destination, parse_image, parse_repository
+from mirrorsync.oci.transports import REGISTRY_PREFIX, transport_of
+
+if TYPE_CHECKING:
+    from mirrorsync.sync.verify.scope import Scope
 
 HOST_PLATFORM: Final = "host"
+# Names of files, although a host could have them.
+_FILE_ENDS: Final = (".yaml", ".yml", ".json", ".tar", ".tar.gz", ".tgz")
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
@@ -73,3 +79,38 @@ def read_location(written: str | Location) -> Location:
         f"{printable(written)} is one image; list-tags takes a repository",
         remedy=f"`mirrorsync list-tags {reference.location}` or `mirrorsync inspect {reference}`",
     )
+
+
+def read_scope(written: str) -> Scope | None:
+    """Read what is to be verified: a store, a repository, a prefix of repositories, or one image.
+
+    None if it is a path, as of a spec: that of a file that exists, or a text that names no host. Raises: GrammarError.
+    """
+    from mirrorsync.sync.verify.scope import Scope  # imported here: only `verify` needs the engine for it
+
+    if not transport_of(written).is_registry:
+        return _scope_on_this_machine(written)
+    name = written.removeprefix(REGISTRY_PREFIX)
+    host, slash, _ = name.partition("/")
+    if name == written and (_is_path(written) or not looks_like_host(host) or not (slash or {".", ":"} & set(host))):
+        return None
+    whole_host = not slash and (host.startswith("[") or looks_like_host(host.partition(":")[0]))
+    if whole_host or name.endswith("/"):
+        return Scope(parse_destination(name.rstrip("/")), below=True)
+    reference = parse_image(name)
+    return Scope(reference.location, reference.asked if reference.names_one else None)
+
+
+def _scope_on_this_machine(written: str) -> Scope:
+    from mirrorsync.sync.verify.scope import Scope
+
+    base = str(absolute("."))
+    try:
+        reference = parse_image(written, base)
+    except GrammarError:
+        return Scope(parse_repository(written, base))  # raises if it is neither
+    return Scope(reference.location, reference.asked if reference.names_one else None)
+
+
+def _is_path(text: str) -> bool:
+    return text.endswith(_FILE_ENDS) or text.startswith((".", "/", "~", "-")) or Path(text).is_file()

@@ -1,4 +1,4 @@
-"""Plan, apply, verify and copy: the verbs that work on a spec, as coroutines.
+"""Plan, apply and copy: the verbs that work on a spec, as coroutines.
 
 environment: None = the process's. stop: stops the run, None = it is not stopped. All raise Interrupted if they are
 stopped before anything is changed, and MirrorsyncError for errors of the whole run; failures of single images are in
@@ -43,8 +43,9 @@ async def make_plan(
 
     only: globs on the source repository; other mirrors are skipped. only_from: the images at their sources to which the
     plan is restricted; a repository stands for all of its images; None = all images. deep: check every blob and
-    manifest, instead of assuming that a tag with the right digest is complete. Failures of single images are in
-    `plan.failures`, tags that no mirror wants any more in `plan.unwanted` (not with `only_from`).
+    manifest, instead of assuming that a tag with the right digest is complete; those on this machine are read. Failures
+    of single images are in `plan.failures`, tags that no mirror wants any more in `plan.unwanted` (not with
+    `only_from`).
     Raises: UsageError if `only` matches nothing, or if no mirror can want one of `only_from`; GrammarError.
     """
     listed = _references(only_from)
@@ -58,16 +59,6 @@ async def make_plan(
 
 def _references(images: Sequence[str | Reference] | None) -> tuple[Reference, ...] | None:
     return None if images is None else tuple(map(read_reference, images))
-
-
-async def verify_spec(
-    spec: Spec, *, only: Sequence[str] = (), environment: Environment | None = None, stop: Stop | None = None
-) -> Plan:
-    """Check that the destinations have every blob and manifest of every wanted image; return the plan that would repair
-    them. only: as for `make_plan`."""
-    return await query(
-        lambda session: road.make_plan(spec, session, only=only, deep=True), environment, stop, spec.registries
-    )
 
 
 async def list_images(

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 Kind = Literal[
-    "error", "history", "images", "inspection", "login", "logout", "plan", "report", "serving", "tags", "validation"
-]
+    "error", "history", "images", "inspection", "login", "logout", "plan", "report", "serving", "tags", "validation",
+    "verification",
+]  # fmt: skip
 
 # The version of a kind is raised if its readers have to change. The schema of each is schemas/KIND.schema.json.
 VERSIONS: Final[Mapping[Kind, int]] = {
@@ -22,6 +23,7 @@ VERSIONS: Final[Mapping[Kind, int]] = {
     "serving": 1,
     "tags": 1,
     "validation": 1,
+    "verification": 1,
 }
 
 

@@ -69,13 +69,13 @@ def _origin_json(origin: Origin | None) -> dict[str, Any]:
     }
 
 
-def failures_json(failures: Iterable[Failure], spec: SpecStamp) -> list[dict[str, Any]]:
-    """Return failures as objects. spec: that of the run, for the lines of its mirrors."""
+def failures_json(failures: Iterable[Failure], spec: SpecStamp | None) -> list[dict[str, Any]]:
+    """Return failures as objects. spec: that of the run, for the lines of its mirrors; None without one."""
     return [
         {
             "subject": failure.subject,
             "mirror": failure.mirror,
-            "line": spec.lines.get(failure.mirror),
+            "line": spec.lines.get(failure.mirror) if spec else None,
             "source": location_json(failure.source) if failure.source is not None else None,
             "followed": failure.ref,
             "targets": [location_json(target) for target in failure.targets],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Self
 
 from mirrorsync.errors import Interrupted
@@ -50,29 +52,35 @@ class ContentReader:
         await self._answers.get((blobs, content.digest), lambda: self._prove(blobs, repository, content))
 
     async def _prove(self, blobs: Location, repository: Repository | ReadsBack, content: Descriptor) -> None:
-        self._announce(BlobStarted(content.digest, content.size, str(blobs)))
-        try:
-            if content.size <= SMALL_BYTES and not isinstance(repository, ReadsBack):
+        if content.size <= SMALL_BYTES and not isinstance(repository, ReadsBack):
+            with self._announced(blobs, content):
                 self._count(content, len(await repository.read(content)))
-            else:
-                loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self._threads, self._stream, repository, content)
-        finally:
-            self._announce(BlobEnded(content.digest))
+        else:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._threads, self._stream, blobs, repository, content)
         with self._lock:
             self.read = Amount(self.read.blobs + 1, self.read.size)
 
-    def _stream(self, repository: Repository | ReadsBack, content: Descriptor) -> None:
+    def _stream(self, blobs: Location, repository: Repository | ReadsBack, content: Descriptor) -> None:
         def watch(size: int) -> None:
             if self._stop.is_set():
                 raise Interrupted("the run was stopped")
             self._count(content, size)
 
-        if isinstance(repository, ReadsBack):
-            repository.prove(content, watch)
-        else:
-            with repository.open(content) as chunks:
-                prove(content, chunks, watch)
+        with self._announced(blobs, content):
+            if isinstance(repository, ReadsBack):
+                repository.prove(content, watch)
+            else:
+                with repository.open(content) as chunks:
+                    prove(content, chunks, watch)
+
+    @contextmanager
+    def _announced(self, blobs: Location, content: Descriptor) -> Iterator[None]:
+        self._announce(BlobStarted(content.digest, content.size, str(blobs)))
+        try:
+            yield
+        finally:
+            self._announce(BlobEnded(content.digest))
 
     def _count(self, content: Descriptor, size: int) -> None:
         with self._lock:

@@ -22,10 +22,11 @@ from tests.parts.wire import Registry
 README = (Path(__file__).parents[2] / "README.md").read_text()
 NAMES = [
     "Access", "Change", "Credentials", "Environment", "ExitCode", "HostSettings", "Image", "Interrupted",
-    "MirrorsyncError", "Plan", "Problem", "Report", "Secret", "Spec", "SpecError", "Stop", "__version__", "app",
-    "apply_plan", "apply_spec", "check_login", "copy_image", "delete_image", "events", "find_login", "inspect_image",
-    "keep_login", "list_images", "list_tags", "load_plan", "load_spec", "make_plan", "plan_delete",
-    "process_environment", "read_history", "read_manifest", "remove_login", "save_plan", "verify_spec",
+    "MirrorsyncError", "Plan", "Problem", "Report", "Secret", "Spec", "SpecError", "Stop", "Verification",
+    "__version__", "app", "apply_plan", "apply_spec", "check_login", "copy_image", "delete_image", "events",
+    "find_login", "inspect_image", "keep_login", "list_images", "list_tags", "load_plan", "load_spec", "make_plan",
+    "plan_delete", "process_environment", "read_history", "read_manifest", "remove_login", "save_plan",
+    "verify_location", "verify_spec",
 ]  # fmt: skip
 # Functions that only read files; all others in `mirrorsync.app` are coroutines.
 BLOCKING = {
@@ -136,15 +137,21 @@ def test_variables_come_from_the_given_environment(spec: Path) -> None:
 def test_a_spec_is_applied_verified_and_listed_without_a_plan_in_between(spec: Path) -> None:
     environment = mirrorsync.process_environment({})
     loaded = mirrorsync.load_spec(spec)
-    assert [change.state for change in mirrorsync.verify_spec(loaded, environment=environment).changes] == ["new"]
+    assert [one.health for one in mirrorsync.verify_spec(loaded, environment=environment).images] == ["missing"]
     report = mirrorsync.apply_spec(loaded, environment=environment)
     assert report.exit_code == mirrorsync.ExitCode.DONE
-    assert not list(mirrorsync.verify_spec(loaded, environment=environment).changed())
+    whole = mirrorsync.verify_spec(loaded, environment=environment)
+    assert (whole.exit_code, whole.findings) == (mirrorsync.ExitCode.DONE, ())
+    assert mirrorsync.verify_location(f"oci:{spec.parent}/disk").counts == whole.counts
     (image,) = mirrorsync.list_images(loaded, environment=environment).images
     assert str(image) == str(report.results[0].change)
     max((spec.parent / "disk" / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size).unlink()
     assert not list(mirrorsync.make_plan(loaded, environment=environment).changed())
-    assert len(list(mirrorsync.verify_spec(loaded, environment=environment).changed())) == 1
+    for found in (
+        mirrorsync.verify_spec(loaded, environment=environment),
+        mirrorsync.verify_location(f"oci:{spec.parent}/disk", content=False),
+    ):
+        assert [(one.health, one.part.role) for one in found.findings] == [("missing", "layer 1 of 3 of linux/amd64")]
 
 
 def test_an_image_is_copied_inspected_listed_and_deleted(tmp_path: Path, registry: DockerRegistry, unique: str) -> None:

@@ -113,7 +113,7 @@ def test_an_image_by_digest_is_mirrored_without_a_tag(
     assert Registry(registry.host).holds(f"{unique}/there/app", several)
     assert Registry(registry.host).tags(f"{unique}/there/app") == []
     assert "nothing to do" in mirrorsync("plan", "--exit-code", code=0).out
-    assert mirrorsync("verify", code=0).out == "2 images complete\n"
+    assert mirrorsync("verify", code=0).out.startswith("2 images complete; ")
 
 
 def test_a_missing_digest_fails(mirrorsync: Mirrorsync, filled: str) -> None:
@@ -160,7 +160,7 @@ def test_only_skips_other_mirrors(mirrorsync: Mirrorsync, registry: DockerRegist
         assert [found["source"]["repository"] for found in done.json()["images"]] == [f"{unique}/{n}" for n in names]
         assert done.json()["spec"]["only"] == globs
     assert "1 done" in mirrorsync("apply", "--only", "one", code=0).out
-    assert mirrorsync("verify", "--only", "one", code=0).out == "1 image complete\n"
+    assert mirrorsync("verify", "--only", "one", code=0).out.startswith("1 image complete; ")
 
 
 def test_two_images_with_one_target_both_fail_and_others_are_mirrored(

@@ -15,7 +15,7 @@ from tests.parts.mirrorsync import Mirrorsync, Serve, plain
 from tests.parts.wire import Registry, ask
 
 VERBS = ("validate", "plan", "apply", "verify", "images")
-KINDS = {"plan": "plan", "apply": "report", "verify": "plan", "images": "images"}
+KINDS = {"plan": "plan", "apply": "report", "verify": "verification", "images": "images"}
 
 
 @pytest.fixture
@@ -42,12 +42,13 @@ def test_every_document_is_valid_and_alone_on_stdout(site: Mirrorsync) -> None:
     assert {step["do"] for step in plan["steps"]} == {"copy", "put", "tag"}
     images = valid(site("images", "--json", code=0).json(), "images")
     assert [image["root"] for image in images["images"]] == [image["after"] for image in plan["images"]]
-    before = valid(site("verify", "--json", code=1).json(), "plan")
-    assert [image["state"] for image in before["images"]] == ["unchanged", "moved", "new"]
+    before = valid(site("verify", "--json", code=1).json(), "verification")
+    assert [image["health"] for image in before["images"]] == ["complete", "behind", "missing"]
     report = valid(site("apply", "--json", code=0).json(), "report")
     assert [image["outcome"] for image in report["images"]] == ["unchanged", "done", "done"]
     assert report["exit_code"] == 0
-    assert valid(site("verify", "--json", code=0).json(), "plan")["steps"] == []
+    after = valid(site("verify", "--json", code=0).json(), "verification")
+    assert {image["health"] for image in after["images"]} == {"complete"}
 
 
 def test_every_kind_of_document_is_printed_and_valid(site: Mirrorsync, registry: DockerRegistry, unique: str) -> None:
@@ -57,6 +58,7 @@ def test_every_kind_of_document_is_printed_and_valid(site: Mirrorsync, registry:
         "images": (("images",), 0),
         "plan": (("plan",), 0),
         "report": (("apply",), 0),
+        "verification": (("verify", "oci:disk"), 0),
         "inspection": (("inspect", "--tls-verify=false", f"{name}:same"), 0),
         "tags": (("list-tags", "--tls-verify=false", "--explain", name), 0),
         "login": (("login", "--tls-verify=false", "-u", "us", registry.host), 0),

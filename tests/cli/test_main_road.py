@@ -46,7 +46,7 @@ def test_what_skopeo_seeds_is_mirrored_and_read_back_by_skopeo_and_podman(
         ):
             assert skopeo_digest(reference) == made.digest
         assert Registry(second_registry.host).holds(f"{unique}/mirror/{name}", made, tag)
-    assert mirrorsync("verify", code=0).out == "6 images complete\n"
+    assert mirrorsync("verify", code=0).out.startswith("6 images complete; ")
 
     with Podman() as podman:
         pulled = f"{second_registry.host}/{unique}/mirror/{name}:latest"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from mirrorsync import save_plan
 from tests.documents.examples import large_plan
 from tests.parts import bombs
 from tests.parts.bombs import MIB, Bomb, IndexBomb, Sink
+from tests.parts.images import OCI_CONFIG, OCI_LAYER, Image, digest, image, write_layout
 from tests.parts.mirrorsync import Mirrorsync, plain
 from tests.parts.tiny_registry import App
 from tests.parts.unruly import Unruly
@@ -143,3 +145,24 @@ def test_a_saved_plan_of_20000_images_is_read_in_little_memory(mirrorsync: Mirro
     assert done.code == 5, done.err
     assert "mirror.yaml was changed after the plan was made" in done.err
     assert done.peak < LIMIT
+
+
+def test_a_blob_is_verified_without_being_in_memory(mirrorsync: Mirrorsync) -> None:
+    size, zeros = 512 * MIB, hashlib.sha256()
+    for _ in range(512):
+        zeros.update(bytes(MIB))
+    config = b"{}"
+    layer = {"mediaType": OCI_LAYER, "digest": f"sha256:{zeros.hexdigest()}", "size": size}
+    made = image([])
+    document = {**json.loads(made.raw), "layers": [layer],
+                "config": {"mediaType": OCI_CONFIG, "digest": digest(config), "size": len(config)}}  # fmt: skip
+    write_layout(
+        mirrorsync.directory / "usb",
+        {"app:1": Image(made.media_type, json.dumps(document).encode(), {digest(config): config})},
+    )
+    with (mirrorsync.directory / "usb/blobs/sha256" / zeros.hexdigest()).open("wb") as file:
+        file.truncate(size)
+    before = measured(mirrorsync, "verify", "--fast", "oci:usb")
+    done = measured(mirrorsync, "verify", "oci:usb")
+    assert (before.code, done.code) == (0, 0)
+    assert done.peak - before.peak < 16 * MIB

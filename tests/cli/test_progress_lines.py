@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mirrorsync.cli.output.progress_lines import Lines
-from mirrorsync.events import BytesMoved, PhaseAdvanced, PhaseStarted, TagSet, TransferPlanned, ignore
+from mirrorsync.events import BytesMoved, PhaseAdvanced, PhaseStarted, ReadPlanned, TagSet, TransferPlanned, ignore
 from tests.cli.test_quiet_and_verbose import events
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import image, multi_platform
@@ -151,3 +151,16 @@ def test_a_run_without_anything_to_copy_logs_nothing() -> None:
         lines(PhaseStarted("apply", 0))
         lines(TransferPlanned(0, 0))
     assert log.lines == []
+
+
+def test_a_verification_logs_how_far_it_is_and_no_start_and_end() -> None:
+    log, now = Written(), [100.0]
+    with Lines(log, ignore, "json", each=False, first=600, every=600, clock=lambda: now[0]) as lines:
+        lines(BytesMoved("sha256:0", 7))  # of an earlier phase
+        lines(ReadPlanned(4, 4 * GIB))
+        now[0] = 110.0
+        lines(BytesMoved("sha256:1", GIB))
+        lines.report()
+    rate = {"bytes_per_second": round(GIB / 10), "seconds_left": 30}
+    fields = {"phase": "reading content", "bytes_done": GIB, "bytes": 4 * GIB, **rate}
+    assert log.lines == [("progress", fields)]

@@ -209,7 +209,7 @@ def test_a_killed_run_leaves_no_tag_and_no_partial_content(
         ("plan", "/manifests/1"),
         ("apply", "/manifests/sha256"),
         ("images", "/tags/list"),
-        ("verify", "/manifests/sha256"),
+        ("verify", "/manifests/1"),
     ],
 )
 def test_a_run_before_its_first_change_stops_although_the_source_never_answers(
@@ -231,6 +231,17 @@ def test_a_run_before_its_first_change_stops_although_the_source_never_answers(
     assert (code, json.loads(out)["error"]["exit_code"]) == (143, 143)
     assert "stopping" in err
     assert not (mirrorsync.directory / "there").exists()
+
+
+def test_a_verification_stops_while_it_reads_a_blob(mirrorsync: Mirrorsync, proxy: Proxy, unique: str) -> None:
+    Registry(proxy.upstream).push(f"{unique}/app", image([noise(unique, 3 * MEGABYTE)]), "1")
+    proxy.hold(lambda method, path: method == "GET" and "/blobs/" in path, after=MEGABYTE)
+    words = ("verify", "--content", "--tls-verify=false", "--json", f"{proxy.host}/{unique}/app")
+    running = Running(mirrorsync, *words)
+    assert proxy.held.wait(30)
+    running.send(signal.SIGTERM)
+    code, out, _ = running.ended()  # nothing was released
+    assert (code, json.loads(out)["error"]["exit_code"]) == (143, 143)
 
 
 def test_a_run_stops_during_the_delay_of_a_retry(mirrorsync: Mirrorsync, proxy: Proxy, unique: str) -> None:

@@ -15,6 +15,7 @@ from mirrorsync.documents.images import images_document
 from mirrorsync.documents.inspection import inspection_document
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.documents.report import report_document
+from mirrorsync.documents.verification import verification_document
 from mirrorsync.errors import ContentNotFound, Problem, SpecError
 from mirrorsync.events import Noticed
 from mirrorsync.oci import media_types
@@ -46,6 +47,7 @@ from mirrorsync.sync.gather.attached import Attachment
 from mirrorsync.sync.run.report import Report, Result
 from mirrorsync.sync.run.transfer import Counts
 from mirrorsync.sync.single.inspect import Examination, Inspected, Member
+from mirrorsync.sync.verify.model import Depth, Finding, Found, Health, Part, Subject, Verification, VerifiedImage
 
 TIME = "2026-01-01T00:00:00Z"
 SOURCE, CORP, DISK = (
@@ -149,6 +151,14 @@ def _attachment(subject: Digest) -> Attachment:
     return Attachment("signature", signed, subject, Tag("sha256-00.sig"))
 
 
+def _verification() -> Verification:
+    subject = Subject(CORP, Tag("1.0"), wanted=WANTED, mirror="/mirrors/0")
+    finding = Finding(Health.DAMAGED, CORP, Part(LAYER, "layer 1 of 2"), Found(9, Digest.of(b"other")), (subject,))
+    image = VerifiedImage(subject, OLD, Health.DAMAGED, "on_change keep")
+    depth, read = Depth(percent=5, seed=7), (Amount(2, 500), Amount(1, 40))
+    return Verification("", STAMP, depth, TIME, TIME, 1.5, (image,), (finding,), (FAILURE,), 9, *read, 20)
+
+
 def documents() -> dict[Kind, dict[str, Any]]:
     """Return a document of every kind."""
     problem = Problem("this is wrong", "/mirrors/0", 3, 5, "write something else")
@@ -174,6 +184,7 @@ def documents() -> dict[Kind, dict[str, Any]]:
         "report": report_document(report),
         "serving": serving_document("[::1]", 5000),
         "tags": tags_document(CORP, ["1.0"], [("1.0", Verdict(Tag("1.0"), True, ("glob 1.*",)))]),
+        "verification": verification_document(_verification()),
         "validation": validation_document("/etc/mirror.yaml", [problem, Problem("no YAML")]),
     }
 

@@ -20,6 +20,7 @@ from mirrorsync.events import (
     Noticed,
     Observer,
     PhaseStarted,
+    ReadPlanned,
     Retrying,
     Served,
     StepFailed,
@@ -72,6 +73,7 @@ _LINES: Final[Mapping[type[Any], _Line]] = {
         lambda event: {"image": event.image, "digest": event.digest, "by_digest": event.by_digest},
     ),
     PhaseStarted: _Line(1, "debug", "phase", lambda event: {"phase": event.phase, "items": event.total}),
+    ReadPlanned: _Line(1, "debug", "reading", lambda event: {"blobs": event.blobs, "bytes": event.size}),
     TransferPlanned: _Line(1, "debug", "transfer", lambda event: {"bytes": event.size, "images": event.images}),
     Served: _Line(
         1,

@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from mirrorsync.cli.output.progress_lines import PHASES
+from mirrorsync.cli.output.progress_lines import PHASES, READING
 from mirrorsync.cli.output.stdio import LINE_LIMIT
 from mirrorsync.errors import printable
 from mirrorsync.events import (
@@ -31,6 +31,7 @@ from mirrorsync.events import (
     Noticed,
     PhaseAdvanced,
     PhaseStarted,
+    ReadPlanned,
     Retrying,
     Served,
     StepFailed,
@@ -89,9 +90,8 @@ class Bars:
                 self._start_phase(event)
             case PhaseAdvanced() if self._phase is not None:
                 self._steps.advance(self._phase)
-            case TransferPlanned(size, images):
-                self._images = images
-                self._start_transfer(size)
+            case TransferPlanned() | ReadPlanned():
+                self._start_transfer(event)
             case BlobStarted(digest, size, _, image) if size >= _SHOWN_BYTES:
                 self._blobs[digest] = self._bytes.add_task(_blob_name(digest, image), total=size)
             case BytesMoved(digest, size):
@@ -115,10 +115,12 @@ class Bars:
         if self._shown is None and event.total:
             self._show(self._steps)
 
-    def _start_transfer(self, size: int) -> None:
-        if size:
+    def _start_transfer(self, event: TransferPlanned | ReadPlanned) -> None:
+        self._images = event.images if isinstance(event, TransferPlanned) else 0
+        if event.size:
             self._show(self._bytes)
-            self._total = self._bytes.add_task(self._done(), total=size)
+            shown = self._done() if isinstance(event, TransferPlanned) else READING
+            self._total = self._bytes.add_task(shown, total=event.size)
 
     def _done(self) -> str:
         return f"images {self._images_done}/{self._images}"

@@ -12,7 +12,17 @@ from typing import Any, Final, Protocol, Self
 from rich.filesize import decimal
 
 from mirrorsync.cli.output.stdio import LogFormat
-from mirrorsync.events import BytesMoved, Event, Observer, Phase, PhaseAdvanced, PhaseStarted, TagSet, TransferPlanned
+from mirrorsync.events import (
+    BytesMoved,
+    Event,
+    Observer,
+    Phase,
+    PhaseAdvanced,
+    PhaseStarted,
+    ReadPlanned,
+    TagSet,
+    TransferPlanned,
+)
 
 PHASES: Final[Mapping[Phase, str]] = {
     "list": "listing tags",
@@ -21,6 +31,7 @@ PHASES: Final[Mapping[Phase, str]] = {
     "manifests": "reading manifests",
     "apply": "copying",
 }
+READING: Final = "reading content"
 # CI systems end jobs that are silent for some minutes, and people believe that a silent run hangs
 # (containers/skopeo#658). A run that needs less than the first interval stays silent until it has something to copy.
 FIRST_SECONDS: Final = 5.0
@@ -38,7 +49,10 @@ class Log(Protocol):
 
 @dataclass(slots=True)
 class _Counts:
-    """What is done of the phase, and of the images and bytes that are copied. since: when copying started, seconds."""
+    """What is done of the phase, and of the images and bytes that are copied.
+
+    reading: the bytes are only read, to verify them. since: when that started, seconds.
+    """
 
     phase: Phase = "resolve"
     items: int = 0
@@ -48,6 +62,7 @@ class _Counts:
     bytes: int = 0
     bytes_done: int = 0
     since: float | None = None
+    reading: bool = False
 
     def add(self, event: Event, now: float) -> None:
         """Count an event."""
@@ -57,7 +72,9 @@ class _Counts:
             case PhaseAdvanced(phase) if phase == self.phase:
                 self.items_done += 1
             case TransferPlanned(size, images):
-                self.bytes, self.images, self.since = size, images, now
+                self.bytes, self.bytes_done, self.images, self.since = size, 0, images, now
+            case ReadPlanned(_, size):
+                self.bytes, self.bytes_done, self.since, self.reading = size, 0, now, True
             case BytesMoved(_, size):
                 self.bytes_done += size
             case TagSet():
@@ -68,7 +85,7 @@ class _Counts:
     @property
     def copying(self) -> bool:
         """Whether there is something to copy."""
-        return bool(self.since is not None and (self.images or self.bytes))
+        return bool(self.since is not None and (self.images or self.bytes) and not self.reading)
 
 
 class Lines:
@@ -122,7 +139,7 @@ class Lines:
             hidden = isinstance(event, TagSet) and counts.images > _EACH_IMAGE and not self._each
         if isinstance(event, PhaseStarted) and self._thread is None:
             self._start()
-        if isinstance(event, TransferPlanned):
+        if isinstance(event, TransferPlanned | ReadPlanned):
             self._last = (now, 0)
             if counts.copying:
                 self._log("info", "copying", self._shaped({"images": counts.images, "bytes": counts.bytes}))
@@ -150,10 +167,12 @@ class Lines:
 
     def _progress(self, now: float) -> dict[str, Any]:
         counts = self._counts
-        fields: dict[str, Any] = {"phase": PHASES["apply" if counts.copying else counts.phase]}
-        if not counts.copying:
-            return fields | {"done": counts.items_done, "total": counts.items}
-        fields |= {"images_done": counts.images_done, "images": counts.images}
+        if counts.reading:
+            fields: dict[str, Any] = {"phase": READING}
+        elif counts.copying:
+            fields = {"phase": PHASES["apply"], "images_done": counts.images_done, "images": counts.images}
+        else:
+            return {"phase": PHASES[counts.phase], "done": counts.items_done, "total": counts.items}
         if counts.bytes:
             before, moved = self._last
             rate = (counts.bytes_done - moved) / max(now - before, 0.001)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
-from mirrorsync.errors import GrammarError, IntegrityError, Malformed, MirrorsyncError, printable
+from mirrorsync.errors import GrammarError, IntegrityError, Malformed, MirrorsyncError, Mismatch, printable
 from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.files.disk import translated
 from mirrorsync.files.tar.reader import ArchiveFile
@@ -206,7 +206,7 @@ class _Reader:
         digest = Digest.of(config)
         said = _CONFIG_HEX.fullmatch(config_name)
         if said is not None and said[1] != digest.encoded:
-            raise IntegrityError(f"config {config_name} does not match its digest: got {digest}")
+            raise Mismatch(f"config {config_name} does not match its digest: got {digest}", digest=digest)
         layers = _strings(entry.get("Layers"), "Layers")
         ids = diff_ids(config)
         if len(layers) != len(ids) or len(ids) > _MAX_LAYERS:

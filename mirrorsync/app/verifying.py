@@ -1,0 +1,84 @@
+"""Verify: what the destinations of a spec, or any other location, really have, as coroutines.
+
+environment: None = the process's. stop: stops the run, which then raises Interrupted; None = it is not stopped.
+content: True reads every blob, False none, None those of stores on this machine. sample: a percentage of all blobs to
+read instead, chosen at random by `seed` (None = another one each time; it is in the result). Manifests are always read,
+and everything is checked for presence and size.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from mirrorsync.app.process import process_environment
+from mirrorsync.app.reading import read_scope
+from mirrorsync.app.session import query
+from mirrorsync.app.stop import Stop
+from mirrorsync.environment import Environment
+from mirrorsync.errors import UsageError, printable
+from mirrorsync.spec.model import Spec
+from mirrorsync.sync.verify import verify
+from mirrorsync.sync.verify.model import Depth, Verification
+from mirrorsync.sync.verify.scope import Scope
+
+_SEEDS = 2**31
+
+
+async def verify_spec(
+    spec: Spec,
+    *,
+    only: Sequence[str] = (),
+    content: bool | None = None,
+    sample: float | None = None,
+    seed: int | None = None,
+    environment: Environment | None = None,
+    stop: Stop | None = None,
+) -> Verification:
+    """Verify every image that `spec` wants at its destinations, and that it is the one of its source.
+
+    A source that cannot be asked is in `failures`; what the destinations have is verified all the same. only: as for
+    `make_plan`. Raises: UsageError if `only` matches nothing, or the options contradict each other.
+    """
+    environment = environment or process_environment()
+    depth, clock = _depth(content, sample, seed), environment.clock.monotonic
+    return await query(
+        lambda session: verify.verify_spec(spec, session, depth, clock, only), environment, stop, spec.registries
+    )
+
+
+async def verify_location(
+    scope: str | Scope,
+    *,
+    content: bool | None = None,
+    sample: float | None = None,
+    seed: int | None = None,
+    environment: Environment | None = None,
+    stop: Stop | None = None,
+) -> Verification:
+    """Verify every image at a location, without a spec and without a source.
+
+    scope: `oci:DIR`, `host/repository`, `host/prefix/`, `host/repository:tag`, `docker-archive:FILE`... Raises:
+    GrammarError; UsageError also if `scope` is not a location; NotFound if it has no images; Denied if a registry does
+    not list its repositories.
+    """
+    read = read_scope(scope) if isinstance(scope, str) else scope
+    if read is None:
+        raise UsageError(
+            f"{printable(str(scope))} is not a location", remedy="write host/repository, oci:DIR, oci-archive:FILE..."
+        )
+    environment = environment or process_environment()
+    depth, clock = _depth(content, sample, seed), environment.clock.monotonic
+    return await query(lambda session: verify.verify_location(read, session, depth, clock), environment, stop)
+
+
+def _depth(content: bool | None, sample: float | None, seed: int | None) -> Depth:
+    if sample is None:
+        if seed is not None:
+            raise UsageError("a seed has no effect without a sample")
+        return Depth(content)
+    if content is not None:
+        raise UsageError("a sample and all or no content contradict each other", remedy="choose one of them")
+    if not 0 < sample <= 100:
+        raise UsageError(f"a sample of {sample:g}% is not possible", remedy="write more than 0% and at most 100%")
+    return Depth(percent=sample, seed=secrets.randbelow(_SEEDS) if seed is None else seed)

@@ -1,0 +1,1 @@
+"""Verify: what images need, whether it is present, and whether its bytes are right."""
