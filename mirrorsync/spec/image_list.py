@@ -1,0 +1,72 @@
+"""Image lists: text with one image a line, as k3s, Rancher, Talos and `hauler store` publish and read them. Pure.
+
+A line is a reference, or three words `SOURCE TARGET TAG`, as Rancher's image-mirror lists are written: the repository
+that is read, the repository that is written, and a tag. Empty lines and comments (`#`, `//`) are skipped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from mirrorsync.errors import GrammarError, Problem, SpecError, printable
+from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.reference import Reference, parse_image
+
+# A comment begins a line or follows a space: `//` is also in URLs, and '#' is in no reference.
+_COMMENT: Final = re.compile(r"(?:^|\s)(?:#|//).*")
+
+
+@dataclass(frozen=True, slots=True)
+class ListedImage:
+    """A line of an image list. line: its number, from 1. reference: the image to read, as written: the tag may be
+    missing. target: the repository to write, from a line of three words, else "".
+    """
+
+    line: int
+    reference: Reference
+    target: str = ""
+
+
+def read_image_list(text: bytes, *, source: str, base: str = "") -> tuple[ListedImage, ...]:
+    """Read an image list. source: the file's name, for messages. base: as for `list_lines`.
+
+    Raises: SpecError with every line that is not an image.
+    """
+    lines = list(list_lines(text, base))
+    problems = [line for line in lines if isinstance(line, Problem)]
+    if problems:
+        raise SpecError(source, problems)
+    return tuple(line for line in lines if isinstance(line, ListedImage))
+
+
+def list_lines(text: bytes, base: str = "") -> Iterator[ListedImage | Problem]:
+    """Yield each image of a list, and a problem for each line that is not one.
+
+    base: the directory that relative paths start from (`oci:DIRECTORY:NAME`).
+    """
+    for number, line in enumerate(text.decode("utf-8-sig", "replace").splitlines(), 1):
+        words = _COMMENT.sub("", line).split()
+        if words:
+            try:
+                yield _image(number, words, base)
+            except GrammarError as error:
+                yield Problem(error.message, line=number, column=line.find(words[0]) + 1, remedy=error.remedy)
+
+
+def _image(number: int, words: list[str], base: str) -> ListedImage:
+    """Read the words of a line. Raises: GrammarError."""
+    if len(words) == 1:
+        return ListedImage(number, parse_image(words[0], base))
+    if len(words) != 3:
+        shown = printable(" ".join(words), 80)
+        raise GrammarError(f"{shown!r} is not an image", remedy="write one image a line, or SOURCE TARGET TAG")
+    reference = parse_image(words[0], base)
+    if reference.names_one:
+        raise GrammarError(
+            f"{printable(words[0])!r} has a tag or digest, and {printable(words[2])!r} is another",
+            remedy="write SOURCE TARGET TAG, with the tag only at the end",
+        )
+    return ListedImage(number, Reference(reference.location, Tag(words[2])), words[1])
