@@ -8,6 +8,7 @@ the result.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Reference
 from mirrorsync.plan.inventory import Desired
 from mirrorsync.plan.model import Plan, SpecStamp
-from mirrorsync.spec.model import Spec
+from mirrorsync.spec.model import STANDARD_INPUT, Spec
 from mirrorsync.sync import road, saved
 from mirrorsync.sync.gather.resolve import resolve
 from mirrorsync.sync.resume import remaining
@@ -117,13 +118,18 @@ async def _applied(
     environment: Environment | None,
     stop: Stop,
 ) -> Report:
-    with FileLock(Path(spec.source), spec.source), remembering(spec, environment) as memory:
+    with _lock(spec), remembering(spec, environment) as memory:
         async with open_session(environment, stop, spec.registries) as session:
             plan = await stop.interruptible(prepare(session))
             memory.intend(plan)
             report = await apply_until_stopped(plan, session, stop)
         memory.record(report)
     return report
+
+
+def _lock(spec: Spec) -> AbstractContextManager[object]:
+    """Return the lock of a spec's file. Standard input has none; the locks of the destinations are taken as ever."""
+    return nullcontext() if spec.source == STANDARD_INPUT else FileLock(Path(spec.source), spec.source)
 
 
 async def copy_image(

@@ -3,33 +3,88 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mirrorsync.app.outputs import write_output
 from mirrorsync.app.reading import absolute, read_file
-from mirrorsync.errors import UsageError
+from mirrorsync.errors import StorageError, UsageError
 from mirrorsync.spec.load import load
-from mirrorsync.spec.model import Spec
+from mirrorsync.spec.model import STANDARD_INPUT, Spec
 
 if TYPE_CHECKING:
     from mirrorsync.plan.model import Plan
 
+FROM_STDIN: Final = "-"
 _MAX_SPEC_BYTES: Final = 16 * 1024 * 1024
 _MAX_PLAN_BYTES: Final = 1024 * 1024 * 1024
 
 
-def load_spec(path: str | os.PathLike[str], variables: Mapping[str, str] | None = None) -> Spec:
+@dataclass(frozen=True, slots=True)
+class StandardInput:
+    """What standard input had: it can be read only once."""
+
+    text: bytes = field(repr=False)
+
+
+def given(path: str) -> str | StandardInput:
+    """Return a path as it is, and for `-` the bytes of standard input. Raises: StorageError."""
+    return StandardInput(read_stdin(_MAX_PLAN_BYTES, "spec")) if path == FROM_STDIN else path
+
+
+def read_stdin(limit: int, what: str) -> bytes:
+    """Return the bytes of standard input, at most `limit`. what: their noun in messages.
+
+    Raises: StorageError, UsageError.
+    """
+    try:
+        text = sys.stdin.buffer.read(limit + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is closed"
+        raise StorageError(f"{what} in {STANDARD_INPUT} cannot be read: {reason}") from error
+    if len(text) > limit:
+        raise UsageError(f"{what} in {STANDARD_INPUT} is larger than {limit} bytes")
+    return text
+
+
+def load_spec(path: str | os.PathLike[str] | StandardInput, variables: Mapping[str, str] | None = None) -> Spec:
     """Read a spec.
 
-    path: of the YAML file; paths in it are relative to its directory. variables: for `${VARIABLE}` in it; None = the
-    process's. Raises: SpecError with all problems, UsageError if it does not exist, StorageError if it cannot be read.
+    path: of the YAML file, and paths in it are relative to its directory; `-` is standard input, and the current
+    directory. variables: for `${VARIABLE}` in it; None = the process's. Raises: SpecError with all problems, UsageError
+    if it does not exist, StorageError if it cannot be read.
     """
-    file = absolute(path)
-    text = read_file(file, _MAX_SPEC_BYTES, "spec")
     known = os.environ if variables is None else variables
+    if isinstance(path, str) and path == FROM_STDIN:
+        path = StandardInput(read_stdin(_MAX_SPEC_BYTES, "spec"))
+    if isinstance(path, StandardInput):
+        return load(path.text, source=STANDARD_INPUT, environment=known, base=str(absolute(".")))
+    file = absolute(path)
+    text = _read(file, _MAX_SPEC_BYTES, "spec")
     return load(text, source=str(file), environment=known, base=str(file.parent))
+
+
+def load_spec_of(plan: Plan, path: str | None) -> Spec:
+    """Read the spec of a saved plan. path: where it is now, None for where it was when the plan was made.
+
+    Raises: as `load_spec`; UsageError if it was read from standard input, and no path is given.
+    """
+    if path is None and plan.spec.path == STANDARD_INPUT:
+        raise UsageError("the spec of this plan was read from standard input", remedy="name its file: --spec FILE")
+    return load_spec(path or plan.spec.path)
+
+
+def _read(file: Path, limit: int, what: str) -> bytes:
+    """Return a file's bytes. Raises: as `read_file`."""
+    try:
+        return read_file(file, limit, what)
+    except UsageError as error:
+        if what == "spec" and not file.exists():
+            raise error.with_(remedy="give the path of the file, or write one with `mirrorsync init`") from error
+        raise
 
 
 def save_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
@@ -47,11 +102,13 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
     return found
 
 
-def find_plan(path: str | os.PathLike[str], what: str = "spec") -> Plan | None:
+def find_plan(path: str | os.PathLike[str] | StandardInput, what: str = "spec") -> Plan | None:
     """Return the saved plan in a file, None if the file is not one, but for example a spec.
 
     what: the noun for the file in messages. Raises: UsageError if it is a damaged plan, StorageError.
     """
     from mirrorsync.documents.plan import read_plan
 
-    return read_plan(read_file(Path(path), _MAX_PLAN_BYTES, what), str(path))
+    if isinstance(path, StandardInput):
+        return read_plan(path.text, STANDARD_INPUT)
+    return read_plan(_read(absolute(path), _MAX_PLAN_BYTES, what), str(path))

@@ -18,6 +18,8 @@ from mirrorsync.plan.policies import Policy
 from mirrorsync.spec.selection import Selection, Wanted
 
 DEFAULT_TEMPLATE: Final = "{repository}"
+# The source of a spec that has no file. A file's is its absolute path.
+STANDARD_INPUT: Final = "standard input"
 _FIELDS = frozenset({"repository", "host", "basename"})
 _FIELD = re.compile(r"\{([^{}]*)\}|[{}]")
 
@@ -79,7 +81,7 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A whole spec. source: the file's name as given; digest: of its bytes, by which a saved plan detects changes."""
+    """A whole spec. source: its file as given, or STANDARD_INPUT; digest: of its bytes, by which a plan knows it."""
 
     source: str
     digest: Digest

@@ -47,15 +47,17 @@ class Mirrorsync:
         own = {"HOME": str(self.home), "XDG_RUNTIME_DIR": str(runtime), "LANG": "C.UTF-8"}
         return {"PATH": os.environ["PATH"], **own, **(extra or {})}
 
-    def __call__(self, *words: str | Path, env: Mapping[str, str] | None = None, code: int | None = None) -> Done:
-        """Run it to its end. code: the exit code that is asserted, None = any."""
+    def __call__(
+        self, *words: str | Path, env: Mapping[str, str] | None = None, code: int | None = None, stdin: str = ""
+    ) -> Done:
+        """Run it to its end. code: the exit code that is asserted, None = any. stdin: what it can read there."""
         done = subprocess.run(
             [*COMMAND, *map(str, words)],
             capture_output=True,
             text=True,
             cwd=self.directory,
             env=self.environment(env),
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             timeout=300,
         )
         result = Done(done.returncode, done.stdout, done.stderr)

@@ -8,7 +8,7 @@ import click
 
 from mirrorsync.app.image_lists import read_image_list, write_image_list
 from mirrorsync.app.runs import apply_plan, apply_spec
-from mirrorsync.app.specs import find_plan, load_spec
+from mirrorsync.app.specs import find_plan, given, load_spec, load_spec_of
 from mirrorsync.cli.options.deadline import deadline_option
 from mirrorsync.cli.options.failed import failed_option, only_from_option, takes_stdout
 from mirrorsync.cli.output.console import Console, verb
@@ -46,7 +46,8 @@ def command(
     What failed can be repeated: mirrorsync apply --failed failed.txt || mirrorsync apply --only-from failed.txt
     """
     silent = takes_stdout(console, failed_file)
-    plan = find_plan(spec)
+    read = given(spec)
+    plan = find_plan(read)
     if plan is not None and (only or deep or only_from is not None):
         raise UsageError(
             "a saved plan is applied as it is", remedy="pass --only, --only-from and --deep to `mirrorsync plan`"
@@ -58,9 +59,9 @@ def command(
     stop = Stop(console.notice, deadline)
     if plan is None:
         listed = None if only_from is None else read_image_list(only_from)
-        report = run(console, partial(apply_spec, load_spec(spec), only=only, only_from=listed, deep=deep), stop=stop)
+        report = run(console, partial(apply_spec, load_spec(read), only=only, only_from=listed, deep=deep), stop=stop)
     else:
-        report = run(console, partial(apply_plan, plan, load_spec(spec_of_plan or plan.spec.path)), stop=stop)
+        report = run(console, partial(apply_plan, plan, load_spec_of(plan, spec_of_plan)), stop=stop)
     code = stop.code_of(report)
     console.failed(report.failures, report.spec)
     quiet = silent or (console.level < 0 and not (report.failures or report.interrupted))
