@@ -194,13 +194,19 @@ class Problem:
 
 
 class SpecError(MirrorsyncError):
-    """The spec is invalid; `problems` lists all its mistakes, in the order of the file."""
+    """The spec is invalid; `problems` lists all its mistakes, in the order of the file.
+
+    excerpts: by problem, the line of the file and the line with the caret below it, without secrets.
+    """
 
     exit_code = ExitCode.USAGE
 
-    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+    def __init__(
+        self, source: str, problems: Sequence[Problem], excerpts: Mapping[Problem, Sequence[str]] | None = None
+    ) -> None:
         self.source: Final = source
         self.problems: Final = tuple(problems)
+        self.excerpts: Final = dict(excerpts or {})
         super().__init__("\n".join(self.lines()))
 
     def lines(self) -> list[str]:

@@ -110,7 +110,8 @@ def _usage_error(error: click.ClickException, arguments: Sequence[str]) -> int:
 def error_lines(error: MirrorsyncError) -> list[str]:
     """Return the lines that report an error: where, what, and the remedy."""
     if isinstance(error, SpecError):
-        lines = error.lines()
+        messages = zip(error.problems, error.lines(), strict=True)
+        lines = [line for problem, text in messages for line in (text, *error.excerpts.get(problem, ()))]
     else:
         lines = [f"mirrorsync: {error}", *([f"  {error.remedy}"] if error.remedy else [])]
     return [printable(line, LINE_LIMIT) for line in lines]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from mirrorsync.errors import SpecError
+from mirrorsync.errors import Problem, SpecError
 from mirrorsync.oci.digest import Digest
 from mirrorsync.spec.build import build
+from mirrorsync.spec.excerpt import excerpts
 from mirrorsync.spec.interpolate import interpolate
 from mirrorsync.spec.model import Spec
 from mirrorsync.spec.schema_check import check_shape
@@ -22,7 +23,7 @@ def load(text: bytes, *, source: str, environment: Mapping[str, str], base: str)
     try:
         document = read(text)
     except YamlProblem as error:
-        raise SpecError(source, [error.problem]) from error
+        raise _invalid(source, [error.problem], text) from error
     value = interpolate(document, environment)
     reported = {problem.pointer for problem in document.problems}
     shape = check_shape(document, value)
@@ -32,5 +33,10 @@ def load(text: bytes, *, source: str, environment: Mapping[str, str], base: str)
     if not problems:
         spec, problems = build(document, value, source=source, digest=Digest.of(text), base=base)
     if spec is None or problems:
-        raise SpecError(source, sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
+        problems = sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
+        raise _invalid(source, problems, text)
     return spec
+
+
+def _invalid(source: str, problems: Sequence[Problem], text: bytes) -> SpecError:
+    return SpecError(source, problems, excerpts(text.decode("utf-8-sig", "replace"), problems))

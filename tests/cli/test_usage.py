@@ -55,7 +55,7 @@ mirrors:
     for verb in SPEC_VERBS:
         refused = mirrorsync(verb, code=2)
         lines = refused.err.splitlines()
-        assert all(line.startswith(f"{mirrorsync.directory}/mirror.yaml:") for line in lines)
+        assert all(line.startswith((f"{mirrorsync.directory}/mirror.yaml:", "    ")) for line in lines)
         assert "NO_SUCH_VARIABLE" in refused.err
         assert "'wait'" in refused.err
     assert not (mirrorsync.directory / "disk").exists()
