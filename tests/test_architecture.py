@@ -17,7 +17,7 @@ MAX_FUNCTION_LINES = 55
 FLOORS = {
     "version": 0, "errors": 0, "events": 0, "secret": 0, "schema_files": 0, "hosts": 0, "environment": 0, "oci": 0,
     "remedies": 0,
-    "spec": 1, "plan": 1, "files": 1,
+    "spec": 1, "plan": 1, "files": 1, "foreign": 1,
     "credentials": 2, "stores": 2, "state": 2,
     "sync": 3, "serve": 3,
     "documents": 4,
@@ -31,6 +31,7 @@ STRANGERS = {
     ("stores", "spec"), ("stores", "plan"), ("credentials", "spec"), ("credentials", "plan"), ("credentials", "stores"),
     ("state", "spec"), ("state", "plan"), ("state", "stores"), ("stores", "state"), ("state", "credentials"),
     ("sync", "serve"), ("serve", "sync"),
+    ("spec", "foreign"), ("plan", "foreign"), ("files", "foreign"), ("foreign", "plan"), ("foreign", "files"),
 }  # fmt: skip
 # The arrows between strangers that are allowed all the same: the spec reads what policies say of themselves.
 ACQUAINTED = {("spec", "plan/policies")}
@@ -53,7 +54,7 @@ HOMES = {
     "click": {"cli"},
     "structlog": {"cli/output/logs"},
     "argparse": set(),
-    "yaml": {"spec/yaml_source"},
+    "yaml": {"spec/yaml_source", "foreign/yaml_documents"},
     "re2": {"spec/filters"},
     "tenacity": {"stores/registry/http/retry"},
     "httpx": {"stores/registry/http/streams"},
@@ -74,7 +75,7 @@ READERS = {
     "ref_type": {"oci", "app/copying", "serve/pull", "stores/registry/destination"},
 }
 # Modules for I/O or the event loop, which code for pure decisions does not import.
-PURE = {"oci", "spec", "plan"}
+PURE = {"oci", "spec", "plan", "foreign"}
 IMPURE = {"asyncio", "threading", "socket", "os", "pathlib", "tempfile", "subprocess", "time", "random"}
 
 

@@ -1,4 +1,4 @@
-"""The documents of list-tags, login, logout and serve."""
+"""The documents of init, list-tags, login, logout and serve."""
 
 from __future__ import annotations
 
@@ -43,3 +43,8 @@ def logout_document(removed: Sequence[str]) -> dict[str, Any]:
 def serving_document(host: str, port: int) -> dict[str, Any]:
     """Return the address that a server listens on as a document."""
     return document("serving", {"host": host, "port": port})
+
+
+def started_document(spec: str, mirrors: int, variables: Sequence[str]) -> dict[str, Any]:
+    """Return the document of a spec that was written: its path, its number of mirrors, and the variables it needs."""
+    return document("started", {"spec": spec, "mirrors": mirrors, "variables": list(variables)})

@@ -17,6 +17,8 @@ from mirrorsync.oci.reference import Reference, parse_image
 
 # A comment begins a line or follows a space: `//` is also in URLs, and '#' is in no reference.
 _COMMENT: Final = re.compile(r"(?:^|\s)(?:#|//).*")
+# Any three words would be a valid source, target and tag.
+_LIKE_IMAGE: Final = re.compile(r"/|\s\S*\d\S*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def _image(number: int, words: list[str], base: str) -> ListedImage:
     """Read the words of a line. Raises: GrammarError."""
     if len(words) == 1:
         return ListedImage(number, parse_image(words[0], base))
-    if len(words) != 3:
+    if len(words) != 3 or not _LIKE_IMAGE.search(" ".join(words)):
         shown = printable(" ".join(words), 80)
         raise GrammarError(f"{shown!r} is not an image", remedy="write one image a line, or SOURCE TARGET TAG")
     reference = parse_image(words[0], base)

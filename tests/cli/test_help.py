@@ -15,7 +15,7 @@ from tests.parts.mirrorsync import Mirrorsync, Serve
 from tests.parts.wire import ask
 
 VERBS = (
-    "validate", "plan", "apply", "verify", "images", "history",
+    "init", "validate", "plan", "apply", "verify", "images", "history",
     "copy", "inspect", "list-tags", "delete", "login", "logout",
     "serve", "demo",
 )  # fmt: skip

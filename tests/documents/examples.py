@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from mirrorsync.credentials import Kept
-from mirrorsync.documents.answers import login_document, logout_document, serving_document, tags_document
+from mirrorsync.documents.answers import (
+    login_document,
+    logout_document,
+    serving_document,
+    started_document,
+    tags_document,
+)
 from mirrorsync.documents.envelope import Kind
 from mirrorsync.documents.error import error_document, validation_document
 from mirrorsync.documents.history import history_document
@@ -183,6 +189,7 @@ def documents() -> dict[Kind, dict[str, Any]]:
         "plan": plan_document(plan()),
         "report": report_document(report),
         "serving": serving_document("[::1]", 5000),
+        "started": started_document("mirror.yaml", 3, ["HUB_TOKEN"]),
         "tags": tags_document(CORP, ["1.0"], [("1.0", Verdict(Tag("1.0"), True, ("glob 1.*",)))]),
         "verification": verification_document(_verification()),
         "validation": validation_document("/etc/mirror.yaml", [problem, Problem("no YAML")]),

@@ -43,6 +43,7 @@ def test_three_words_are_source_target_and_tag() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        ("these are words", "'these are words' is not an image"),
         ("Nginx one", "'Nginx one' is not an image"),
         ("nginx:1:2", "is not a repository name"),
         ("https://quay.io/x", "this is a URL"),

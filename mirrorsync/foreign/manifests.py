@@ -1,0 +1,160 @@
+"""Images in Kubernetes manifests, `helm template` output, values.yaml, compose files, and lists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from mirrorsync.errors import Problem
+from mirrorsync.foreign.draft import Draft, Entry, shown
+from mirrorsync.foreign.yaml_documents import mapping, text, texts
+from mirrorsync.spec.image_list import list_lines
+
+# A reference that is nothing else: a host with a dot or a port, a path, and a tag or digest. Docker's short names are
+# taken only where an image is expected: `bash:5` in the arguments of a program may be anything.
+_LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?"
+_UNMISTAKABLE: Final = re.compile(
+    rf"(?:--?[A-Za-z][\w.-]*=)?(?P<image>(?:(?:{_LABEL}\.)+[a-z]{{2,63}}|localhost|[0-9.]{{7,15}}(?=:))(?::[0-9]{{1,5}})?"
+    r"(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(?:@sha256:[0-9a-f]{64})?)"
+)
+# Names that only a cluster resolves: a service and its path, not a registry.
+_IN_CLUSTER: Final = (".svc", ".local", ".internal")
+_MAX_TEXT: Final = 600
+
+
+def is_kubernetes(value: Any) -> bool:
+    """Return whether a document is a Kubernetes object, or a list of them."""
+    return bool(text(mapping(value).get("kind")) and text(mapping(value).get("apiVersion")))
+
+
+def read_kubernetes(value: Any) -> Draft:
+    """Read the images of an object: every `image:`, and elsewhere (environment, arguments) what can be nothing else."""
+    draft = Draft()
+    name = text(mapping(value.get("metadata")).get("name"))
+    where = f"{shown(text(value.get('kind')), 40)} {shown(name, 80)}".strip()
+    for image, key in _images(value):
+        note = () if key == "image" else (f"{shown(image, 200)}: in {shown(key, 60)} of {where}",)
+        draft.image(image, Entry("", notes=note))
+    return draft
+
+
+def _images(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield images with the key that they are under."""
+    if isinstance(value, dict):
+        repository = _from_parts(value)
+        if repository:
+            yield repository, "image"
+        for name, member in value.items():
+            if name == "image" and isinstance(member, str) and member:
+                yield member, "image"
+            elif not (repository and name in ("repository", "tag", "digest", "registry")):
+                # `{name: X, value: image}` is an environment variable: X says more than "value".
+                yield from _images(member, text(value.get("name")) or name if name == "value" else name)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _images(member, key)
+    elif isinstance(value, str) and len(value) <= _MAX_TEXT:
+        found = _UNMISTAKABLE.fullmatch(value)
+        if found and _has_version(found["image"]):
+            yield found["image"], key
+
+
+def _has_version(image: str) -> bool:
+    host, _, path = image.partition("/")
+    return not host.partition(":")[0].endswith(_IN_CLUSTER) and (":" in path or "@" in path)
+
+
+def _from_parts(value: dict[str, Any]) -> str:
+    """Return the image of `{registry, repository, tag, digest}`, as values.yaml and operators write it; "" if none."""
+    repository = text(value.get("repository"))
+    if not repository or not {"tag", "digest", "pullPolicy"} & value.keys():
+        return ""
+    if "://" in repository or not (text(value.get("tag")) or text(value.get("digest"))):
+        return ""
+    registry, tag, digest = text(value.get("registry")), text(value.get("tag")), text(value.get("digest"))
+    name = f"{registry}/{repository}" if registry else repository
+    return f"{name}{f':{tag}' if tag else ''}{f'@{digest}' if digest else ''}"
+
+
+def is_values(value: Any) -> bool:
+    """Return whether a document is a values.yaml, or anything else with images in it."""
+    return any(True for _ in _images(value)) or bool(list(_without_tag(value)))
+
+
+def read_values(value: Any) -> Draft:
+    """Read the images of a values.yaml. An empty tag is the chart's appVersion, which is not in the file."""
+    draft = Draft()
+    for image, key in _images(value):
+        note = () if key == "image" else (f"{shown(image, 200)}: in {shown(key, 60)}",)
+        draft.image(image, Entry("", notes=note))
+    for repository in _without_tag(value):
+        draft.note(f"{shown(repository)} has no tag: its chart's appVersion is taken; `helm template` shows it")
+    return draft
+
+
+def _without_tag(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        repository = text(value.get("repository"))
+        if repository and "tag" in value and not text(value.get("tag")) and not text(value.get("digest")):
+            yield "/".join(part for part in (text(value.get("registry")), repository) if part)
+        for member in value.values():
+            yield from _without_tag(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _without_tag(member)
+
+
+# ${NAME:-default} and ${NAME-default} of compose.
+_DEFAULT: Final = re.compile(r"\$\{\w+:?-([^${}]*)\}")
+
+
+def is_compose(value: Any) -> bool:
+    """Return whether a document is a compose file."""
+    services = list(mapping(mapping(value).get("services")).values())
+    return any(isinstance(service, dict) and ("image" in service or "build" in service) for service in services)
+
+
+def read_compose(value: Any) -> Draft:
+    """Read the images of a compose file, with the defaults of its variables."""
+    draft = Draft()
+    for name, members in value["services"].items():
+        service = mapping(members)
+        written = text(service.get("image"))
+        image = _DEFAULT.sub(r"\1", written)
+        notes = [f"{shown(written, 200)}: with the defaults of its variables"] if image != written else []
+        options = {"platforms": [service["platform"]]} if text(service.get("platform")) else {}
+        if image and not service.get("build"):
+            draft.image(image, Entry("", options=options, notes=tuple(notes)))
+        elif service.get("build"):
+            listed = f" {shown(image, 200)}" if image else ""
+            draft.note(f"service {shown(name, 60)}: the image{listed} is built, not pulled")
+    return draft
+
+
+def is_list(value: Any) -> bool:
+    """Return whether a document is a list of images: one text of many lines, or a list of texts."""
+    return isinstance(value, str) or (isinstance(value, list) and bool(value) and len(texts(value)) == len(value))
+
+
+def read_list(value: Any) -> Draft:
+    """Read a list of images that is YAML or JSON: `["nginx:1.27"]`."""
+    draft = Draft()
+    for image in texts(value):
+        draft.image(image)
+    return draft
+
+
+def read_lines(lines: bytes) -> tuple[Draft, int]:
+    """Read an image list; return also how many of its lines are not images. These become notes."""
+    draft, wrong = Draft(), 0
+    for line in list_lines(lines):
+        if isinstance(line, Problem):
+            wrong += 1
+            draft.note(f"line {line.line} is not an image: {line.message}")
+            continue
+        if not line.reference.location.transport.is_registry:
+            draft.entries.append(Entry(str(line.reference)))
+            continue
+        draft.image(str(line.reference), Entry("", name=line.target))
+    return draft, wrong
