@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from mirrorsync.app.named_files import file_problems
 from mirrorsync.app.outputs import write_output
 from mirrorsync.app.reading import absolute, read_file
-from mirrorsync.errors import StorageError, UsageError
-from mirrorsync.spec.load import load
+from mirrorsync.errors import Problem, SpecError, StorageError, UsageError, printable
+from mirrorsync.spec.load import invalid, load
 from mirrorsync.spec.model import STANDARD_INPUT, Spec
+from mirrorsync.spec.yaml_source import read
 
 if TYPE_CHECKING:
     from mirrorsync.plan.model import Plan
 
 FROM_STDIN: Final = "-"
+# A spec of ours has it, however wrong the rest is.
+_MIRRORS: Final = re.compile(rb"""^[\s{]*["']?mirrors["']?\s*:""", re.MULTILINE)
 _MAX_SPEC_BYTES: Final = 16 * 1024 * 1024
 _MAX_PLAN_BYTES: Final = 1024 * 1024 * 1024
 
@@ -57,14 +62,57 @@ def load_spec(path: str | os.PathLike[str] | StandardInput, variables: Mapping[s
     directory. variables: for `${VARIABLE}` in it; None = the process's. Raises: SpecError with all problems, UsageError
     if it does not exist, StorageError if it cannot be read.
     """
-    known = os.environ if variables is None else variables
+    return _load(_spec_text(path), variables)
+
+
+def check_spec(path: str | os.PathLike[str] | StandardInput, variables: Mapping[str, str] | None = None) -> Spec:
+    """Read a spec as `load_spec`, and check that the files that it names exist and can be read.
+
+    Raises: as `load_spec`.
+    """
+    found = _spec_text(path)
+    spec = _load(found, variables)
+    problems = list(file_problems(read(found.text), spec.registries))
+    if problems:
+        raise invalid(found.source, problems, found.text)
+    return spec
+
+
+class _SpecText(NamedTuple):
+    text: bytes
+    source: str
+    base: str
+
+
+def _spec_text(path: str | os.PathLike[str] | StandardInput) -> _SpecText:
+    """Return the text of a spec, its name, and the directory that its paths start from."""
     if isinstance(path, str) and path == FROM_STDIN:
         path = StandardInput(read_stdin(_MAX_SPEC_BYTES, "spec"))
     if isinstance(path, StandardInput):
-        return load(path.text, source=STANDARD_INPUT, environment=known, base=str(absolute(".")))
+        return _SpecText(path.text, STANDARD_INPUT, str(absolute(".")))
     file = absolute(path)
-    text = _read(file, _MAX_SPEC_BYTES, "spec")
-    return load(text, source=str(file), environment=known, base=str(file.parent))
+    return _SpecText(_read(file, _MAX_SPEC_BYTES, "spec"), str(file), str(file.parent))
+
+
+def _load(found: _SpecText, variables: Mapping[str, str] | None) -> Spec:
+    """Read a spec. Raises: SpecError; with one problem if it is the spec of another tool."""
+    known = os.environ if variables is None else variables
+    try:
+        return load(found.text, source=found.source, environment=known, base=found.base)
+    except SpecError as error:
+        title = "" if _MIRRORS.search(found.text) else _tool_of(found.text)
+        if not title:
+            raise
+        name = "-" if found.source == STANDARD_INPUT else Path(found.source).name
+        remedy = f"make one of it: mirrorsync init --from {printable(name)}"
+        problem = Problem(f"this is not a spec of mirrorsync, but another file: {title}", line=1, remedy=remedy)
+        raise SpecError(found.source, [problem]) from error
+
+
+def _tool_of(text: bytes) -> str:
+    from mirrorsync.foreign.formats import tool_of  # imported here: specs of ours do not need it
+
+    return tool_of(text)
 
 
 def load_spec_of(plan: Plan, path: str | None) -> Spec:

@@ -20,7 +20,7 @@ from mirrorsync.version import __version__
 # The verbs, in the order in which they are used. Their modules are imported on use, so that a start loads only one.
 _VERBS: Final = {
     "init": "Write a spec to begin with, or from files that you have.",
-    "validate": "Check a spec, without contacting anything.",
+    "validate": "Check a spec; with --online also its hosts.",
     "plan": "Show what would change, without changing it.",
     "apply": "Make the destinations match the spec.",
     "verify": "Check every blob and manifest at the destinations.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -33,9 +33,18 @@ def error_document(error: MirrorsyncError) -> dict[str, Any]:
     return document("error", {"error": shown})
 
 
-def validation_document(source: str, problems: Sequence[Problem] = ()) -> dict[str, Any]:
-    """Return the problems of a spec as a document. source: the path of its file."""
-    return document("validation", {"spec": source, "problems": _problems_json(problems)})
+def validation_document(
+    source: str, problems: Sequence[Problem] = (), hosts: Sequence[Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Return the problems of a spec as a document. source: the path of its file. hosts: by `host_json`, if asked."""
+    asked = {} if hosts is None else {"hosts": list(hosts)}
+    return document("validation", {"spec": source, "problems": _problems_json(problems), **asked})
+
+
+def host_json(host: str, sides: Sequence[str], answer: str, error: MirrorsyncError | None) -> dict[str, Any]:
+    """Return what a host answered: `answer`, or the error."""
+    found: dict[str, Any] = {"answer": answer} if error is None else {"error": error_json(error)}
+    return {"host": host, "sides": list(sides), **found}
 
 
 def _problems_json(problems: Sequence[Problem]) -> list[dict[str, Any]]:

@@ -64,7 +64,15 @@ def tool_of(text: bytes) -> str:
         found = [recognise(value) for value in documents(text, "")]
     except (NotYaml, UsageError):
         return ""
-    return found[0].title if found and found[0] is not None and found[0].tool else ""
+    if len(found) and found[0] is not None and found[0].tool:
+        return found[0].title
+    return _LIST.title if found == [_LIST] and _is_only_images(text) else ""
+
+
+def _is_only_images(text: bytes) -> bool:
+    """Return whether a text is a list of images without doubt: one word could be anything."""
+    draft, wrong = manifests.read_lines(text)
+    return bool(draft.entries) and not wrong and (b"/" in text or b":" in text)
 
 
 def read_foreign(text: bytes, name: str, wanted: str = "") -> tuple[Draft, tuple[str, ...]]:

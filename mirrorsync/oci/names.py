@@ -12,6 +12,11 @@ from mirrorsync.oci.ref import Tag
 
 DOCKER_HUB: Final = "docker.io"
 _HUB_LIBRARY: Final = "library/"
+# Schemes of URLs that are written before the host of a registry.
+_OF_REGISTRIES: Final = frozenset({"http", "https", "docker", "oci"})
+_STORES: Final = (
+    "images are read and written as host/repository, oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE"
+)
 _HUB_ALIASES = {
     "index.docker.io": DOCKER_HUB,
     "registry-1.docker.io": DOCKER_HUB,
@@ -174,7 +179,8 @@ def refuse_url(text: str) -> None:
     """Reject a URL, and text with an '@' before the host. Raises: GrammarError, without a possible password."""
     scheme, separator, _ = text.partition("://")
     if separator:
-        raise GrammarError(f"this is a URL: it begins with {printable(scheme, 40)}://", remedy="leave that out")
+        remedy = "leave that out" if scheme in _OF_REGISTRIES else _STORES
+        raise GrammarError(f"this is a URL: it begins with {printable(scheme, 40)}://", remedy=remedy)
     if "@" in text:
         raise GrammarError(
             "there is an '@' before the host",

@@ -19,6 +19,7 @@ from mirrorsync.plan.policies import POLICIES, Policy
 from mirrorsync.secret import Secret
 from mirrorsync.spec.mirror_source import read_source
 from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, Spec, check_template
+from mirrorsync.spec.platforms import read_platform
 from mirrorsync.spec.selection import Wanted
 from mirrorsync.spec.yaml_source import Source, join
 
@@ -168,7 +169,7 @@ class _Builder:
         platforms = []
         for number, text in enumerate(written.get("platforms", ())):
             try:
-                platforms.append(Platform.parse(text))
+                platforms.append(read_platform(text))
             except GrammarError as error:
                 self._add_problem_once(join(join(entry, "platforms"), number), error.message, error.remedy)
         return tuple(platforms)

@@ -23,7 +23,7 @@ def load(text: bytes, *, source: str, environment: Mapping[str, str], base: str)
     try:
         document = read(text)
     except YamlProblem as error:
-        raise _invalid(source, [error.problem], text) from error
+        raise invalid(source, [error.problem], text) from error
     value = interpolate(document, environment)
     reported = {problem.pointer for problem in document.problems}
     shape = check_shape(document, value)
@@ -34,9 +34,10 @@ def load(text: bytes, *, source: str, environment: Mapping[str, str], base: str)
         spec, problems = build(document, value, source=source, digest=Digest.of(text), base=base)
     if spec is None or problems:
         problems = sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
-        raise _invalid(source, problems, text)
+        raise invalid(source, problems, text)
     return spec
 
 
-def _invalid(source: str, problems: Sequence[Problem], text: bytes) -> SpecError:
+def invalid(source: str, problems: Sequence[Problem], text: bytes) -> SpecError:
+    """Return the error for the problems of a spec, with their excerpts."""
     return SpecError(source, problems, excerpts(text.decode("utf-8-sig", "replace"), problems))

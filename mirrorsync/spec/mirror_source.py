@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.ref import Tag
@@ -11,6 +12,9 @@ from mirrorsync.oci.reference import Location, parse_image, parse_repository
 from mirrorsync.spec.selection import Selection
 from mirrorsync.spec.tags import AddProblem, read_tags
 from mirrorsync.spec.yaml_source import join
+
+# A registry's host without a repository, which docker's rules take for a repository of Docker Hub.
+_HOST_ALONE: Final = re.compile(r"(?:(?P<name>[^/@:]+\.[^/@:]+|localhost)(?::\d+)?|\[[0-9A-Fa-f:.]+\](?::\d+)?)/?")
 
 
 class MirrorSource(NamedTuple):
@@ -27,6 +31,20 @@ def read_source(entry: str | Mapping[str, Any], pointer: str, base: str, add_pro
     An invalid tag or filter is reported by `add_problem` and left out of the result. Raises: GrammarError if the source
     itself is invalid.
     """
+    text = entry if isinstance(entry, str) else entry["from"]
+    _not_a_host(text)
+    try:
+        return _read(entry, pointer, base, add_problem)
+    except GrammarError as error:
+        if "*" not in text:
+            raise
+        raise GrammarError(
+            f"{printable(text)!r} has a wildcard; a mirror has one repository",
+            remedy="write an entry for each repository; patterns for tags are written under tags:",
+        ) from error
+
+
+def _read(entry: str | Mapping[str, Any], pointer: str, base: str, add_problem: AddProblem) -> MirrorSource:
     if isinstance(entry, str):
         reference = parse_image(entry, base)
         if not reference.names_one:
@@ -37,6 +55,15 @@ def read_source(entry: str | Mapping[str, Any], pointer: str, base: str, add_pro
     if "tags" in entry:
         return _several(entry, pointer, base, add_problem)
     return _one(entry, pointer, base, add_problem)
+
+
+def _not_a_host(text: str) -> None:
+    """Reject a host without a repository. Raises: GrammarError."""
+    if _HOST_ALONE.fullmatch(text):
+        raise GrammarError(
+            f"{printable(text)!r} is a host without a repository",
+            remedy=f"write {printable(text.rstrip('/'))}/REPOSITORY, in an entry for each repository",
+        )
 
 
 def _several(entry: Mapping[str, Any], pointer: str, base: str, add_problem: AddProblem) -> MirrorSource:

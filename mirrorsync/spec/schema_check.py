@@ -24,6 +24,11 @@ _KINDS = {
     "boolean": "true or false",
 }
 
+# Keys that take one text, and what is meant by a list or mapping there: message and remedy.
+_ONE_TEXT = {
+    "from": ("from: takes one repository", "write an entry under mirrors: for each of them"),
+    "tag": ("tag: is one tag, the image's at the destination", "write lists of tags and filters under tags:"),
+}
 # The remedy for a value of the wrong type, by the first expected type.
 _FORMS = {
     "object": "write its keys below it, indented",
@@ -65,8 +70,11 @@ def _type(error: ValidationError, pointer: str, source: Source) -> Iterator[Prob
     wanted = [value] if isinstance(value, str) else value
     expected = " or ".join(_KINDS.get(kind, kind) for kind in wanted)
     written = source.written.get(pointer)
-    if written == "" or (error.instance is None and "string" not in wanted):
-        needed = _MISSING.get(pointer.rpartition("/")[2])
+    key = pointer.rpartition("/")[2]
+    if key in _ONE_TEXT and written is None:
+        yield source.problem(pointer, *_ONE_TEXT[key])
+    elif written == "" or (error.instance is None and "string" not in wanted):
+        needed = _MISSING.get(key)
         yield source.problem(pointer, "missing value", needed or f"write {expected}, or remove the key")
     elif "string" in wanted and written is not None:
         yield source.problem(pointer, *_unquoted(written, error))

@@ -6,6 +6,8 @@ document, no duplicate keys. A mistake is reported with its line when the spec i
 
 from __future__ import annotations
 
+import io
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -31,7 +33,7 @@ _ARTICLES = {"int": "an"}
 _TAGS = frozenset(_CORE + kind for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp"))
 # Parts of libyaml's messages about frequent mistakes, with the remedy.
 _SYNTAX_REMEDIES = {
-    "tab character": "indent with spaces",
+    "tab character": "write spaces instead",
     "cannot start any token": "put a text that begins with '@', '`' or '%' in quotes",
     "alphabetic or numeric": "put a text that begins with '*' or '&' in quotes",
     "mapping values are not allowed": "put a text with ': ' in quotes, and indent the keys of one mapping alike",
@@ -98,7 +100,7 @@ def read(text: bytes) -> Source:
         _check_events(decoded)
         node = yaml.compose(decoded, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
-        raise YamlProblem(_syntax(error)) from error
+        raise YamlProblem(_syntax(error, decoded)) from error
     except yaml.YAMLError as error:
         message = f"not valid YAML: {printable(str(error), 200)}"
         raise YamlProblem(Problem(message, line=1, remedy=_SYNTAX_REMEDY)) from error
@@ -139,8 +141,10 @@ def _at(mark: Any, message: str, remedy: str) -> YamlProblem:
     return YamlProblem(Problem(message, "", mark.line + 1, mark.column + 1, remedy))
 
 
-def _syntax(error: yaml.MarkedYAMLError) -> Problem:
+def _syntax(error: yaml.MarkedYAMLError, text: str) -> Problem:
     mark = error.problem_mark or error.context_mark
+    if mark and "\t" in _indentation(text, mark.line):
+        return Problem("this line is indented with a tab", "", mark.line + 1, mark.column + 1, "indent it with spaces")
     message = error.problem or error.context or ""
     remedy = next((remedy for part, remedy in _SYNTAX_REMEDIES.items() if part in message), _SYNTAX_REMEDY)
     begun = error.context_mark
@@ -148,6 +152,12 @@ def _syntax(error: yaml.MarkedYAMLError) -> Problem:
         message += f" ({error.context}, which begins in line {begun.line + 1})"
     position = Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
     return Problem(f"not valid YAML: {printable(message, 200)}", "", position.line, position.column, remedy)
+
+
+def _indentation(text: str, line: int) -> str:
+    """Return the white space at the beginning of a line, counted from 0."""
+    found = next(itertools.islice(io.StringIO(text, newline=None), line, None), "")
+    return found[: len(found) - len(found.lstrip())]
 
 
 def _value(node: yaml.Node, pointer: str, source: Source) -> Any:

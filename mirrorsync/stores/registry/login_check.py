@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from urllib.parse import urlsplit
 
 from mirrorsync.environment import Environment
@@ -19,11 +20,32 @@ from mirrorsync.stores.registry.http.scopes import NOTHING
 _DOING = "logging in"
 
 
-async def accepts(host: str, credentials: Credentials, environment: Environment) -> bool:
+Answer = Literal["accepted", "anonymous", "not needed"]
+
+
+async def probe(host: str, credentials: Credentials | None, environment: Environment) -> Answer:
+    """Ask a registry for `/v2/`, and return whether it accepts the login, would require one, or requires none.
+
+    credentials: None if no login is known. Raises: as `accepts`.
+    """
+    if credentials is not None:
+        return "accepted" if await accepts(host, credentials, environment, option="realm_hosts:") else "not needed"
+    client = Client(host, environment, lambda *_: None)
+    try:
+        with located_at(host):
+            return "not needed" if await _wanted(client) is None else "anonymous"
+    finally:
+        await client.close()
+
+
+async def accepts(
+    host: str, credentials: Credentials, environment: Environment, *, option: str = "--realm-host"
+) -> bool:
     """Return True if a registry accepts these credentials, False if it requires no login, so that they are not checked.
 
     The request is `GET /v2/` (distribution spec "Determining Support"), with Basic authentication or a token, as the
-    registry requires. Raises: Unauthorized or Denied if it rejects them; the errors of the request.
+    registry requires. option: what allows another token service, for the remedy. Raises: Unauthorized or Denied if it
+    rejects them; the errors of the request.
     """
     client = Client(host, environment, lambda *_: credentials)
     try:
@@ -31,7 +53,7 @@ async def accepts(host: str, credentials: Credentials, environment: Environment)
             wanted = await _wanted(client)
             if wanted is None:
                 return False
-            _check_realm(client.url, wanted, environment.settings(host))
+            _check_realm(client.url, wanted, environment.settings(host), option)
             try:
                 await client.ask(Request("GET", f"{client.url}/v2/", NOTHING), _DOING)
             except (Unauthorized, Denied) as error:
@@ -56,7 +78,7 @@ async def _wanted(client: Client) -> Challenge | None:
     return wanted
 
 
-def _check_realm(url: str, wanted: Challenge, settings: HostSettings) -> None:
+def _check_realm(url: str, wanted: Challenge, settings: HostSettings, option: str) -> None:
     """Check that the token service may get the password. Raises: Denied."""
     if wanted.scheme != "bearer":
         return
@@ -68,5 +90,5 @@ def _check_realm(url: str, wanted: Challenge, settings: HostSettings) -> None:
         raise Denied(
             f"{_DOING}: the password was not sent to its token service {printable(target.netloc)}, which is at another "
             "host or port",
-            remedy=f"if that is the right token service: --realm-host {printable(named)}",
+            remedy=f"if that is the right token service: {option} {printable(named)}",
         )
