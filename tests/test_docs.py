@@ -18,7 +18,7 @@ PAGES = [*sorted(DOCS.rglob("*.md")), CONTRIBUTING]
 MAX_DECISION_LINES = 60
 MAX_HOUSE_LINES = 250
 MAX_RECIPE_FILES = 4
-RECIPES = ["A tag filter", "A policy", "A store", "A verb"]
+RECIPES = ["A tag filter", "A policy", "A store", "A foreign format", "A verb"]
 SECTIONS = ["Context", "Decision", "Consequences", "What would change it"]
 
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

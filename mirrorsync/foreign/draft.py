@@ -11,6 +11,8 @@ from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.names import check_host, looks_like_host
 from mirrorsync.oci.reference import Reference, parse_image
 
+# `tags:` of a mirror that takes them all.
+ALL_TAGS: Final[Mapping[str, Any]] = {"all": True}
 # Templates of Go, shells, Kubernetes and Zarf, which another program would have filled in.
 _TEMPLATE: Final = re.compile(r"\{\{|\$\{|\$\(|###ZARF")
 _USER: Final = re.compile(r"[^\s/@]+@(?!sha(?:256|512):)")

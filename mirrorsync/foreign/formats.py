@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mirrorsync.errors import UsageError
-from mirrorsync.foreign import manifests, packages, synchronizers
+from mirrorsync.foreign import dregsy, image_syncer, manifests, packages, regsync, skopeo
 from mirrorsync.foreign.draft import Draft, shown
 from mirrorsync.foreign.yaml_documents import NotYaml, documents
 
@@ -33,17 +33,17 @@ FORMATS: Final = (
     Format("oc-mirror", "oc-mirror ImageSetConfiguration", packages.is_oc_mirror, packages.read_oc_mirror),
     Format("imgpkg", "imgpkg lock file", packages.is_imgpkg, packages.read_imgpkg),
     Format("kubernetes", "Kubernetes manifest", manifests.is_kubernetes, manifests.read_kubernetes),
-    Format("regsync", "regsync spec", synchronizers.is_regsync, synchronizers.read_regsync),
-    Format("dregsy", "dregsy spec", synchronizers.is_dregsy, synchronizers.read_dregsy),
+    Format("regsync", "regsync spec", regsync.is_regsync, regsync.read_regsync),
+    Format("dregsy", "dregsy spec", dregsy.is_dregsy, dregsy.read_dregsy),
     Format("compose", "compose file", manifests.is_compose, manifests.read_compose),
     Format("kpromo", "kpromo image list", packages.is_kpromo, packages.read_kpromo),
-    Format("skopeo", "skopeo sync spec", synchronizers.is_skopeo, synchronizers.read_skopeo),
-    Format("image-syncer", "image-syncer rules", synchronizers.is_image_syncer, synchronizers.read_image_syncer),
+    Format("skopeo", "skopeo sync spec", skopeo.is_skopeo, skopeo.read_skopeo),
+    Format("image-syncer", "image-syncer rules", image_syncer.is_image_syncer, image_syncer.read_image_syncer),
     Format(
         "image-syncer-auth",
         "image-syncer logins",
-        synchronizers.is_image_syncer_auth,
-        synchronizers.read_image_syncer_auth,
+        image_syncer.is_image_syncer_auth,
+        image_syncer.read_image_syncer_auth,
     ),
     Format("values", "values.yaml of a chart", manifests.is_values, manifests.read_values, tool=False),
     Format("list", "image list", manifests.is_list, manifests.read_list, tool=False),

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from mirrorsync.errors import GrammarError
-from mirrorsync.foreign.draft import Draft, Entry
+from mirrorsync.foreign.draft import ALL_TAGS, Draft, Entry
 from mirrorsync.oci.reference import Location, host_and_path, parse_repository
 
 _Key = tuple[str, str, str, str]
 _EXACT = ""
-_WHOLE = json.dumps([{"all": True}, ""])
+_WHOLE = json.dumps([ALL_TAGS, ""])
 
 
 def merged(draft: Draft) -> Draft:
@@ -29,7 +29,7 @@ def merged(draft: Draft) -> Draft:
     for (key, _), entry in slots.items():
         if entry.tags and (key, _WHOLE) in slots:
             entry = replace(entry, tags=tuple(tag for tag in entry.tags if ":" in tag))  # noqa: PLW2901
-        covered = (key, _WHOLE) in slots and entry.filters and entry.filters != {"all": True}
+        covered = (key, _WHOLE) in slots and entry.filters and entry.filters != ALL_TAGS
         if not covered and (entry.tags or entry.filters or ":" in entry.source):
             entries.append(entry)
     return replace_entries(draft, entries)

@@ -103,8 +103,10 @@ def _lines(draft: Draft, origins: Sequence[str], to: str) -> Iterator[str]:
             yield from _registry(host, registry)
     unplaced = [entry for entry in draft.entries if not entry.to]
     yield "\ndestinations:"
+    used = {entry.to for entry in draft.entries}
     for name, place in draft.destinations.items():
-        yield f"  {scalar(name)}: {scalar(place)}"
+        if name in used:
+            yield f"  {scalar(name)}: {scalar(place)}"
     if unplaced:
         edit = "" if to else " # EDIT THIS: host/prefix of your registry, or oci:DIRECTORY"
         yield f"  {_DESTINATION}: {scalar(to or PLACEHOLDER)}{edit}"

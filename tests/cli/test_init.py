@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from mirrorsync.foreign.formats import NAMES
 from tests.foreign.samples import PASSWORD, SAMPLES
-from tests.parts.mirrorsync import Mirrorsync
+from tests.parts.mirrorsync import COMMAND, Mirrorsync
 
 
 def test_the_first_spec_is_commented_and_valid_and_says_what_to_do_next(mirrorsync: Mirrorsync) -> None:
@@ -126,3 +130,31 @@ def test_wrong_files_are_refused_in_two_lines(mirrorsync: Mirrorsync, tmp_path: 
         assert message in refused.err.replace(f"{tmp_path}/", "")
         assert refused.err.count("\n") == 2
     assert not (tmp_path / "new.yaml").exists()
+
+
+PAGE = (Path(__file__).parents[2] / "docs/init.md").read_text()
+
+
+def test_the_page_has_a_row_for_every_format() -> None:
+    assert set(re.findall(r"^\| `(\w[\w-]*)` \|", PAGE, re.MULTILINE)) == set(NAMES)
+
+
+@pytest.mark.parametrize("line", PAGE.partition("```sh\n")[2].partition("```")[0].splitlines())
+def test_the_commands_of_the_page_run(mirrorsync: Mirrorsync, line: str) -> None:
+    directory = mirrorsync.directory
+    (directory / "deploy").mkdir()
+    for file, name in (
+        ("images.txt", "list"),
+        ("extra-images.txt", "list"),
+        ("regsync.yml", "regsync"),
+        ("deploy/a.yaml", "kubernetes"),
+    ):
+        (directory / file).write_text(SAMPLES[name])
+    script = (
+        f'set -eo pipefail; mirrorsync() {{ {shlex.join(COMMAND)} "$@"; }}; helm() {{ cat deploy/a.yaml; }}; {line}'
+    )
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=directory, env=mirrorsync.environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "valid" in done.stdout

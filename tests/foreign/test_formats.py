@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ class Anything(dict[str, str]):
         return True
 
     def __getitem__(self, _: str) -> str:
-        return "robot"
+        return "robot.example"
 
 
 def made(text: str, form: str = "", to: str = "") -> str:
@@ -303,6 +304,53 @@ def test_a_named_format_that_the_file_has_not_is_refused() -> None:
     with pytest.raises(UsageError, match="is not a regsync spec"):
         made(SAMPLES["skopeo"], "regsync")
     assert mirrors("a/b:1\n", "list") == [{"from": "docker.io/a/b", "tags": ["1"]}]
+
+
+def test_environment_templates_of_regsync_become_variables() -> None:
+    text = """
+sync:
+  - {source: '{{env "SRC"}}/alpine', target: '{{env "DST"}}/library/alpine', type: repository, tags: {allow: ["3"]}}
+  - {source: '{{env "SRC"}}/a:1', target: '{{env "DST"}}/b:2', type: image}
+  - {source: '{{ .Whatever }}/a:1', target: 'x.example/b:2', type: image}
+"""
+    spec = made(text)
+    assert yaml.safe_load(spec)["destinations"] == {"dst": "${DST}"}
+    assert yaml.safe_load(spec)["mirrors"] == [
+        {"from": "${SRC}/alpine", "tags": {"regex": "3"}, "to": "dst", "name": "library/alpine"},
+        {"from": "${SRC}/a:1", "tag": "2", "to": "dst", "name": "b"},
+    ]
+    assert "{{ .Whatever }}/a:1: it has a template" in spec
+
+
+JUNK: tuple[Any, ...] = (
+    None, "", "x", "../..", "a b", "a\nb: c", '"', "'", "#", "[", "{{ x }}", "${X}", "$${", "@", "*", "ü", "\u2028",
+    "9" * 500, "-", "sha256:", f"sha256:{'c' * 64}", "nginx", "nginx:1", "http://x", "oci:x", "docker-daemon:", "(",
+    "regex:(", "semver: x", "keep: latest 99999999999", "all", "true", [], {}, ["x", None, {}], {"x": "y"}, [["nginx"]],
+)  # fmt: skip
+
+
+def mutated(value: Any, dice: random.Random) -> Any:
+    """Return a value with junk in some places, and keys left out."""
+    if dice.random() < 0.08:
+        return dice.choice(JUNK)
+    if isinstance(value, dict):
+        return {key: mutated(child, dice) for key, child in value.items() if dice.random() > 0.03}
+    return [mutated(child, dice) for child in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLES if name != "list"])
+def test_whatever_the_values_are_what_is_written_is_valid_or_refused(name: str) -> None:
+    written = 0
+    documents = list(yaml.safe_load_all(SAMPLES[name]))
+    for seed in range(60):
+        dice = random.Random(seed)
+        text = yaml.safe_dump_all([mutated(document, dice) for document in documents])
+        try:
+            made(text, name)
+        except UsageError:
+            continue
+        written += 1
+    assert written > 10 or name == "image-syncer-auth"
 
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
