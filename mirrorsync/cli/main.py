@@ -5,17 +5,23 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
+from mirrorsync.cli.command import COMPLETION_VARIABLE, HELP_WIDTH
 from mirrorsync.cli.encoding import ensure_utf8
 from mirrorsync.cli.output.stdio import LINE_LIMIT, prepare_streams, release_streams, write_stderr, write_stdout
+from mirrorsync.cli.synonyms import meant
 from mirrorsync.errors import ExitCode, MirrorsyncError, SpecError, UsageError, printable
 from mirrorsync.version import __version__
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # The verbs, in the order in which they are used. Their modules are imported on use, so that a start loads only one.
 _VERBS: Final = {
@@ -34,6 +40,9 @@ _VERBS: Final = {
     "logout": "Remove a login.",
     "serve": "Serve an OCI layout as a registry.",
     "demo": "Try it all, without network or another registry.",
+    "completion": "Print a script that completes commands in a shell.",
+    "help": "Show the help of a verb.",
+    "version": "Print the version.",
 }
 
 
@@ -50,20 +59,52 @@ class _Verbs(click.Group):
         command: click.Command = module.command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word = args[0]
+        if word not in _VERBS and not ctx.resilient_parsing:
+            raise click.UsageError(_unknown_verb(word), ctx)
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise click.UsageError(f"{error.message} Options go after the verb: mirrorsync VERB ...", ctx) from error
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        from click.shell_completion import CompletionItem
+
+        # click's would import every verb for its help.
+        verbs = [CompletionItem(verb, help=says) for verb, says in _VERBS.items() if verb.startswith(incomplete)]
+        return verbs if not incomplete.startswith("-") else super().shell_complete(ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         with formatter.section("Commands"):
             formatter.write_dl(list(_VERBS.items()))
 
 
+def _unknown_verb(word: str) -> str:
+    found = [f"'{verb}'" for verb in meant(word, _VERBS)]
+    shown = f"No such command {printable(word, 60)!r}."
+    return f"{shown} Did you mean {' or '.join(found)}?" if found else shown
+
+
 @click.group(
     cls=_Verbs,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="\b\nExit codes: 0 done, 1 failed, 2 usage or spec, 3 partly done, 4 integrity,\n"
-    "5 stale plan, 6 locked, 10 changes (plan --exit-code), 130 and 143 interrupted.",
+    subcommand_metavar="VERB ...",
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_WIDTH},
+    epilog="\b\nExit codes: 0 done, 1 failed, 2 usage or spec, 3 partly done,\n"
+    "4 integrity, 5 stale plan, 6 locked, 10 changes (plan --exit-code),\n130 and 143 interrupted.",
 )
-@click.version_option(__version__, message="mirrorsync %(version)s")
-def cli() -> None:
+@click.version_option(__version__, "-V", "--version", message="mirrorsync %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Mirror container images as one YAML file describes."""
+    if ctx.invoked_subcommand is None:
+        write_stdout(ctx.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -71,11 +112,22 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if arguments is None:
         ensure_utf8()
     prepare_streams()
-    code = _run(arguments)
+    code = _complete() if COMPLETION_VARIABLE in os.environ else _run(arguments)
     release_streams()
     # Without this, the interpreter's last garbage collections walk all live objects before the process ends (35 ms).
     gc.freeze()
     raise SystemExit(code)
+
+
+def _complete() -> int:
+    """Answer the completion script of a shell. Nothing is reported: it would be in the middle of a command line."""
+    from mirrorsync.cli.completion import answers
+
+    try:
+        write_stdout("\n".join(answers(cli, os.environ)))
+    except (MirrorsyncError, click.ClickException, KeyboardInterrupt):
+        return ExitCode.FAILED
+    return ExitCode.DONE
 
 
 def _run(arguments: Sequence[str] | None) -> int:

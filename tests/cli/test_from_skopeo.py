@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.cli.site import Site
 from tests.cli.tools import skopeo_digest
 from tests.conftest import Locked
 from tests.parts.daemon import Daemon
 from tests.parts.images import Image, image, layer, multi_platform, write_layout
-from tests.parts.mirrorsync import Done, Mirrorsync
+from tests.parts.mirrorsync import Mirrorsync
 from tests.parts.processes import run
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
@@ -26,55 +25,6 @@ def row(part: str) -> tuple[str, str]:
     """Return the only row whose commands both contain these words."""
     ((theirs, ours),) = [(theirs, ours) for theirs, ours in ROWS if part in theirs and part in ours]
     return theirs, ours
-
-
-class Site:
-    """One registry with TLS and passwords in place of all those in README, and a home with its certificate."""
-
-    def __init__(self, mirrorsync: Mirrorsync, registry: Locked, unique: str) -> None:
-        self.mirrorsync = mirrorsync
-        self.registry = registry
-        self.prefix = f"{registry.host}/{unique}"
-        certificates = mirrorsync.home / ".config/containers/certs.d" / registry.host
-        certificates.mkdir(parents=True)
-        (certificates / "ca.crt").write_bytes(Path(str(registry.ca_file)).read_bytes())
-        self.auth_file = mirrorsync.directory / "auth.json"
-        self.environment = {"REGISTRY_AUTH_FILE": str(self.auth_file)}
-
-    def login(self) -> None:
-        """Log in as skopeo does, with the credentials of the operator."""
-        words = ("skopeo", "login", "-u", self.registry.username, "--password-stdin", self.registry.host)
-        environment = {**self.mirrorsync.environment(), **self.environment}
-        done = subprocess.run(
-            words, env=environment, input=self.registry.password, capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 0, done.stderr
-
-    def here(self, command: str, place: str) -> list[str]:
-        """Return a command of README with the hosts of this test; it writes to `place`."""
-        for host, folder in (("docker.io", "hub"), ("quay.io", "quay"), ("harbor.corp.example", place)):
-            command = command.replace(f"docker://{host}/", f"docker://{self.prefix}/{folder}/")
-        command = command.replace("login harbor.corp.example", f"login {self.registry.host}")
-        command = re.sub(r"-creds [ab]:secret", f"-creds {self.registry.username}:{self.registry.password}", command)
-        command = re.sub(r"-creds [ab]\b", f"-creds {self.registry.username}", command)
-        return shlex.split(command)
-
-    def ours(self, command: str, *, place: str = "ours", env: dict[str, str] | None = None, code: int = 0) -> Done:
-        return self.mirrorsync(*self.here(command, place)[1:], env={**self.environment, **(env or {})}, code=code)
-
-    def theirs(self, command: str, *, place: str = "theirs", env: dict[str, str] | None = None) -> str:
-        environment = {**self.mirrorsync.environment(), **self.environment, **(env or {})}
-        done = subprocess.run(self.here(command, place), env=environment, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def digest(self, name: str) -> str:
-        """Return the digest that skopeo reads there."""
-        return self.theirs(f"skopeo inspect --format {{{{.Digest}}}} docker://{self.prefix}/{name}").strip()
-
-    def seed(self, name: str, made: Image) -> None:
-        write_layout(self.mirrorsync.directory / "seed", {"seed:1": made})
-        self.theirs(f"skopeo copy -q --all oci:{self.mirrorsync.directory}/seed:seed:1 docker://{self.prefix}/{name}")
 
 
 @pytest.fixture

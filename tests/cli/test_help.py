@@ -11,14 +11,17 @@ from pathlib import Path
 import pytest
 
 import mirrorsync as package
+from mirrorsync.cli.synonyms import SYNONYMS
 from tests.parts.mirrorsync import Mirrorsync, Serve
 from tests.parts.wire import ask
 
 VERBS = (
     "init", "validate", "plan", "apply", "verify", "images", "history",
     "copy", "inspect", "list-tags", "delete", "login", "logout",
-    "serve", "demo",
+    "serve", "demo", "completion", "help", "version",
 )  # fmt: skip
+# Those without output that anyone would want to change.
+WITHOUT_OUTPUT = ("demo", "completion", "help", "version")
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
@@ -44,9 +47,9 @@ def test_every_command_is_a_verb() -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_in_help_and_readme_exists(mirrorsync: Mirrorsync, verb: str) -> None:
     told = mirrorsync(verb, "--help", code=0).out
-    options = re.findall(r"^  (?:-\w, )?(--[a-z-]+)( [A-Z\[]\S*)?", told.partition("Options:")[2], re.MULTILINE)
+    options = re.findall(r"^  (?:-\w, )?(--[a-z-]+)(?:, --\w+)?( [A-Z\[]\S*)?", told, re.MULTILINE)
     names = {option for option, _ in options}
-    assert verb == "demo" or {"--json", "--verbose", "--quiet", "--log-format"} <= names
+    assert verb in WITHOUT_OUTPUT or {"--json", "--verbose", "--quiet", "--log-format"} <= names
     # The first unknown option is reported by its name; so all before it exist.
     words = [word for option, value in options for word in (option, *(["x"] if value else []))]
     assert "No such option '--nothing'" in mirrorsync(verb, *words, "--nothing", "--help", code=2).err
@@ -55,7 +58,77 @@ def test_every_option_in_help_and_readme_exists(mirrorsync: Mirrorsync, verb: st
 
 
 def test_the_version_is_that_of_the_package(mirrorsync: Mirrorsync) -> None:
-    assert mirrorsync("--version", code=0).out == f"mirrorsync {package.__version__}\n"
+    for words in (["--version"], ["-V"], ["version"]):
+        assert mirrorsync(*words, code=0).out == f"mirrorsync {package.__version__}\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_help_fits_80_columns_and_is_what_help_prints(mirrorsync: Mirrorsync, verb: str) -> None:
+    told = mirrorsync(verb, "--help", env={"COLUMNS": "200"}, code=0).out
+    assert max(map(len, told.splitlines())) <= 80
+    assert mirrorsync("help", verb, env={"COLUMNS": "200"}, code=0).out == told
+
+
+def test_the_help_of_the_program_fits_80_columns(mirrorsync: Mirrorsync) -> None:
+    told = mirrorsync("help", code=0).out
+    assert told == mirrorsync("--help", code=0).out
+    assert max(map(len, told.splitlines())) <= 80
+
+
+def test_options_are_in_sections_and_examples_are_at_the_end(mirrorsync: Mirrorsync) -> None:
+    told = mirrorsync("copy", "--help", code=0).out
+    sections = re.split(r"^([A-Z][a-z ]+):$", told, flags=re.MULTILINE)
+    names, bodies = sections[1::2], sections[2::2]
+    assert names == [
+        "Options", "Access", "Access to the source", "Access to the destination", "Output", "Examples"
+    ]  # fmt: skip
+    options = {
+        name: re.findall(r"^  (?:-\w, )?(--[a-z-]+)", body, re.MULTILINE)
+        for name, body in zip(names, bodies, strict=True)
+    }
+    assert {"--platform", "--dry-run", "--digestfile"} <= set(options["Options"])
+    assert all(option.startswith("--src-") for option in options["Access to the source"])
+    assert all(option.startswith("--dest-") for option in options["Access to the destination"])
+    assert options["Output"] == ["--json", "--verbose", "--quiet", "--log-format", "--help"]
+    assert "  mirrorsync copy docker://" in bodies[-1]
+
+
+@pytest.mark.parametrize(
+    ("word", "verbs"),
+    [
+        ("diff", "'plan'"),
+        ("check", "'verify' or 'plan'"),
+        ("status", "'plan' or 'verify'"),
+        ("ls", "'list-tags' or 'images'"),
+        ("rm", "'delete'"),
+        ("push", "'copy'"),
+        ("lint", "'validate'"),
+        ("inspct", "'inspect'"),
+        ("list-tag", "'list-tags'"),
+    ],
+)
+def test_a_verb_of_another_tool_or_a_misspelt_one_is_answered_with_ours(
+    mirrorsync: Mirrorsync, word: str, verbs: str
+) -> None:
+    for words in ([word], [word, "--src", "x"], ["help", word]):
+        refused = mirrorsync(*words, code=2)
+        assert f"Error: No such command '{word}'. Did you mean {verbs}?\n" in refused.err
+        assert refused.out == ""
+
+
+def test_synonyms_lead_to_verbs_and_are_not_verbs() -> None:
+    assert {verb for verbs in SYNONYMS.values() for verb in verbs} <= set(VERBS)
+    assert not set(SYNONYMS) & set(VERBS)
+
+
+def test_a_misspelt_option_is_answered_with_the_right_one(mirrorsync: Mirrorsync) -> None:
+    assert "Did you mean '--exit-code'?" in mirrorsync("plan", "--exitcode", code=2).err
+    assert "'--platform'" in mirrorsync("copy", "--platfrm", "x", "oci:a", "oci:b", code=2).err
+
+
+def test_an_option_before_the_verb_is_answered_with_its_place(mirrorsync: Mirrorsync) -> None:
+    refused = mirrorsync("--quiet", "plan", code=2)
+    assert "No such option '--quiet'. Options go after the verb: mirrorsync VERB ..." in refused.err
 
 
 def test_the_installed_command_is_the_module(mirrorsync: Mirrorsync) -> None:

@@ -9,6 +9,8 @@ import click
 from mirrorsync.app.image_lists import read_image_list, write_image_list
 from mirrorsync.app.runs import apply_plan, apply_spec
 from mirrorsync.app.specs import find_plan, given, load_spec, load_spec_of
+from mirrorsync.cli.command import Example, VerbCommand
+from mirrorsync.cli.completers import complete_file, complete_source
 from mirrorsync.cli.options.deadline import deadline_option
 from mirrorsync.cli.options.failed import failed_option, only_from_option, takes_stdout
 from mirrorsync.cli.output.console import Console, verb
@@ -20,11 +22,30 @@ from mirrorsync.errors import UsageError
 from mirrorsync.sync.run.report import lost_images
 
 
-@click.command()
-@click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC|PLAN]")
+@click.command(
+    cls=VerbCommand,
+    examples=[
+        Example("Make the destinations match mirror.yaml", "mirrorsync apply"),
+        Example(
+            "From cron: another spec, quiet if all is well, for at most two hours",
+            "mirrorsync apply --quiet --deadline 2h nightly.yaml",
+        ),
+        Example("Do exactly what a saved plan says", "mirrorsync apply today.plan"),
+        Example(
+            "Look for lost blobs in one repository, and repair it", "mirrorsync apply --deep --only '*/library/alpine'"
+        ),
+    ],
+)
+@click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC|PLAN]", shell_complete=complete_file)
 @click.option("--spec", "spec_of_plan", type=click.Path(), help="The spec of PLAN, if it has been moved since.")
 @click.option("--deep", is_flag=True, help="Check every blob and manifest, and repair what is missing.")
-@click.option("--only", multiple=True, metavar="GLOB", help="Only mirrors whose source matches. Repeatable.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="GLOB",
+    shell_complete=complete_source,
+    help="Only mirrors whose source matches. Repeatable.",
+)
 @only_from_option
 @failed_option
 @deadline_option

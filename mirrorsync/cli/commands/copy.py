@@ -14,6 +14,8 @@ from mirrorsync.app.image_lists import write_image_list
 from mirrorsync.app.outputs import write_output
 from mirrorsync.app.reading import read_platform
 from mirrorsync.app.runs import run_copy
+from mirrorsync.cli.command import Example, VerbCommand
+from mirrorsync.cli.completers import complete_platform, complete_reference
 from mirrorsync.cli.options.access import (
     DESTINATION,
     SOURCE,
@@ -40,14 +42,36 @@ from mirrorsync.sync.run.report import Report, lost_images
 from mirrorsync.sync.run.report import exit_code as code_of
 
 
-@click.command()
-@click.argument("source", metavar="SRC")
-@click.argument("destination", metavar="DST")
+@click.command(
+    cls=VerbCommand,
+    examples=[
+        Example(
+            "From one registry to another, with all platforms",
+            "mirrorsync copy docker://docker.io/library/alpine:3.20 \\\n    docker://harbor.corp.example/base/alpine:3.20",
+        ),
+        Example(
+            "Into a directory that can hold many images, with signatures and SBOMs",
+            "mirrorsync copy --referrers docker://quay.io/team/app:1 oci:/srv/mirror",
+        ),
+        Example(
+            "An image for `docker load`, for this machine's platform",
+            "mirrorsync copy --platform host docker://docker.io/library/alpine:3.20 \\\n"
+            "    docker-archive:alpine.tar:alpine:3.20",
+        ),
+        Example(
+            "Show what would be copied; ask for the password of ci",
+            "mirrorsync copy --dry-run --dest-creds ci oci:/srv/mirror:team/app:1 \\\n    docker://harbor.corp.example/team/app:1",
+        ),
+    ],
+)
+@click.argument("source", metavar="SRC", shell_complete=complete_reference)
+@click.argument("destination", metavar="DST", shell_complete=complete_reference)
 @click.option(
     "--platform",
     "platforms",
     multiple=True,
     metavar="OS/ARCH[/VARIANT]",
+    shell_complete=complete_platform,
     help="Copy only this platform of an index (`host`: this machine's). Repeatable; default: all.",
 )
 @click.option("-a", "--all", "everything", is_flag=True, help="Copy all platforms, which is the default.")

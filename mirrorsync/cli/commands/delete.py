@@ -11,6 +11,8 @@ from rich.filesize import decimal
 
 from mirrorsync.app.images import check_reference, delete_image, plan_delete
 from mirrorsync.app.reading import read_reference
+from mirrorsync.cli.command import Example, VerbCommand
+from mirrorsync.cli.completers import complete_reference
 from mirrorsync.cli.options.access import AccessOptions, access_options, environment_of, retry_option
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import count
@@ -28,8 +30,21 @@ from mirrorsync.plan.steps import DeleteManifest
 from mirrorsync.sync.run.report import Report
 
 
-@click.command()
-@click.argument("reference", metavar="REF")
+@click.command(
+    cls=VerbCommand,
+    examples=[
+        Example(
+            "Show what would be deleted, and what stays",
+            "mirrorsync delete --dry-run docker://harbor.corp.example/team/app:dev",
+        ),
+        Example("Delete one tag without asking", "mirrorsync delete --yes docker://harbor.corp.example/team/app:dev"),
+        Example(
+            "Delete the image with all of its tags",
+            "mirrorsync delete --yes --all-tags-of-digest \\\n    docker://harbor.corp.example/team/app:dev",
+        ),
+    ],
+)
+@click.argument("reference", metavar="REF", shell_complete=complete_reference)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation. Needed if stdin is not a terminal.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 @click.option("--all-tags-of-digest", "all_tags", is_flag=True, help="Delete the image with all of its tags.")

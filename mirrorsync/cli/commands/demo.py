@@ -11,6 +11,8 @@ import click
 
 from mirrorsync.app.demo import demo_source
 from mirrorsync.app.reading import absolute
+from mirrorsync.cli.command import Example, VerbCommand
+from mirrorsync.cli.completers import complete_directory
 from mirrorsync.errors import ExitCode, StorageError, UsageError
 
 _MARK: Final = "# Written by `mirrorsync demo`"
@@ -30,8 +32,14 @@ mirrors:
 """
 
 
-@click.command()
-@click.argument("directory", default="mirrorsync-demo", metavar="[DIRECTORY]")
+@click.command(
+    cls=VerbCommand,
+    examples=[
+        Example("In ./mirrorsync-demo", "mirrorsync demo"),
+        Example("In a directory of your choice", "mirrorsync demo try-it"),
+    ],
+)
+@click.argument("directory", default="mirrorsync-demo", metavar="[DIRECTORY]", shell_complete=complete_directory)
 def command(directory: str) -> None:
     """Start a registry with a few images on a free loopback port, and mirror them into DIRECTORY.
 

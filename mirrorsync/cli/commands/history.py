@@ -13,6 +13,8 @@ from rich.filesize import decimal
 from mirrorsync.app.history import Past, read_history
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.specs import load_spec
+from mirrorsync.cli.command import Example, VerbCommand
+from mirrorsync.cli.completers import complete_file
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.sessions import DEFAULT_SPEC
 from mirrorsync.documents.history import history_document
@@ -31,8 +33,14 @@ _WORDS: Final = {
 _COUNTED: Final = ("new", "moved", "incomplete", "deleted", "kept", "refused", "skipped", "failed")
 
 
-@click.command()
-@click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]")
+@click.command(
+    cls=VerbCommand,
+    examples=[
+        Example("Show the last runs of mirror.yaml", "mirrorsync history"),
+        Example("What did the last run do to which tag?", "mirrorsync history -n 1 --changes"),
+    ],
+)
+@click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]", shell_complete=complete_file)
 @click.option("-n", "limit", type=click.IntRange(1), default=_SHOWN, show_default=True, help="Only the last N runs.")
 @click.option("--changes", is_flag=True, help="Also show what each run did to which tag.")
 @verb

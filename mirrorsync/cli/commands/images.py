@@ -8,6 +8,8 @@ import click
 
 from mirrorsync.app.runs import list_images, stamp_of
 from mirrorsync.app.specs import load_spec
+from mirrorsync.cli.command import Example, VerbCommand
+from mirrorsync.cli.completers import complete_file, complete_source
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.tables import Table
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
@@ -15,9 +17,22 @@ from mirrorsync.documents.images import images_document
 from mirrorsync.sync.run.report import exit_code
 
 
-@click.command()
-@click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]")
-@click.option("--only", multiple=True, metavar="GLOB", help="Only mirrors whose source matches. Repeatable.")
+@click.command(
+    cls=VerbCommand,
+    examples=[
+        Example("List what mirror.yaml resolves to now", "mirrorsync images"),
+        Example("As JSON, for a scanner", "mirrorsync images --json nightly.yaml"),
+        Example("Only the mirrors of Docker Hub", "mirrorsync images --only 'docker.io/*'"),
+    ],
+)
+@click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]", shell_complete=complete_file)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="GLOB",
+    shell_complete=complete_source,
+    help="Only mirrors whose source matches. Repeatable.",
+)
 @verb
 def command(console: Console, spec: str, only: tuple[str, ...]) -> int:
     """List the images that SPEC (mirror.yaml) resolves to now: source, tag and digest. Only sources are contacted."""

@@ -8,13 +8,23 @@ import click
 
 from mirrorsync.app.importing import NAMES, PLACEHOLDER, convert, first_spec, write_spec
 from mirrorsync.app.outputs import is_standard_output
+from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.sessions import DEFAULT_SPEC
 from mirrorsync.documents.answers import started_document
 from mirrorsync.errors import UsageError
 
 
-@click.command()
+@click.command(
+    cls=VerbCommand,
+    examples=[
+        Example("Write a small spec to begin with", "mirrorsync init"),
+        Example(
+            "Make one of a list of images, for one destination",
+            "mirrorsync init --from images.txt --to oci:mirror listed.yaml",
+        ),
+    ],
+)
 @click.argument("file", default=DEFAULT_SPEC, metavar="[FILE]")
 @click.option(
     "--from",

@@ -10,6 +10,8 @@ import click
 
 from mirrorsync.app.images import inspect_image, read_manifest
 from mirrorsync.app.reading import read_platform, read_reference
+from mirrorsync.cli.command import Example, VerbCommand
+from mirrorsync.cli.completers import complete_platform, complete_reference
 from mirrorsync.cli.options.access import AccessOptions, access_options, environment_of, retry_option
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.inspection import print_page
@@ -19,12 +21,29 @@ from mirrorsync.documents.inspection import inspection_document
 from mirrorsync.errors import ExitCode, Malformed, UsageError, printable
 
 
-@click.command()
-@click.argument("reference", metavar="REF")
+@click.command(
+    cls=VerbCommand,
+    examples=[
+        Example(
+            "Show an image, its platforms and the tags of its repository",
+            "mirrorsync inspect docker://docker.io/library/alpine:3.20",
+        ),
+        Example(
+            "The config of the image for one platform",
+            "mirrorsync inspect --config --platform linux/arm64 \\\n    docker://docker.io/library/alpine:3.20",
+        ),
+        Example("The manifest, byte for byte", "mirrorsync inspect --raw oci:/srv/mirror:team/app:1"),
+    ],
+)
+@click.argument("reference", metavar="REF", shell_complete=complete_reference)
 @click.option("--raw", is_flag=True, help="Print the exact bytes of the manifest; with --config, of the config.")
 @click.option("--config", is_flag=True, help="Print the image's config as JSON.")
 @click.option(
-    "--platform", "wanted", metavar="OS/ARCH[/VARIANT]", help="The image of an index to show (`host`: this machine's)."
+    "--platform",
+    "wanted",
+    metavar="OS/ARCH[/VARIANT]",
+    shell_complete=complete_platform,
+    help="The image of an index to show (`host`: this machine's).",
 )
 @click.option("-n", "--no-tags", is_flag=True, help="Do not list the repository's tags.")
 @access_options()

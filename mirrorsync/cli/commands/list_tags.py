@@ -9,6 +9,8 @@ import click
 
 from mirrorsync.app.images import Tags, list_tags
 from mirrorsync.app.reading import read_location
+from mirrorsync.cli.command import Example, VerbCommand
+from mirrorsync.cli.completers import complete_filter, complete_reference
 from mirrorsync.cli.options.access import AccessOptions, access_options, environment_of, retry_option
 from mirrorsync.cli.options.filters import read_filters
 from mirrorsync.cli.output.console import Console, verb
@@ -24,10 +26,21 @@ from mirrorsync.spec.selection import Selection
 _STYLES = {"kept": "green", "dropped": "dim"}
 
 
-@click.command()
-@click.argument("reference", metavar="REPO|ARCHIVE|LAYOUT")
+@click.command(
+    cls=VerbCommand,
+    examples=[
+        Example("List the tags of a repository", "mirrorsync list-tags docker://docker.io/library/alpine"),
+        Example(
+            "Try filters before they go into a spec: which tags are kept, and why",
+            "mirrorsync list-tags --explain --filter 'semver=>=3.18' --filter newest=2 \\\n    docker://docker.io/library/alpine",
+        ),
+        Example("List the images in a directory or archive", "mirrorsync list-tags oci:/srv/mirror"),
+    ],
+)
+@click.argument("reference", metavar="REPO|ARCHIVE|LAYOUT", shell_complete=complete_reference)
 @click.option(
-    "--filter", "words", multiple=True, metavar="WORD=VALUE", help=f"A filter as in the spec: {', '.join(FILTERS)}. "
+    "--filter", "words", multiple=True, metavar="WORD=VALUE", shell_complete=complete_filter,
+    help=f"A filter as in the spec: {', '.join(FILTERS)}. "
     "Repeatable; glob, exclude, exclude_regex and keep take several values.",
 )  # fmt: skip
 @click.option("--explain", "explained", is_flag=True, help="Show for each tag which filter kept or dropped it.")

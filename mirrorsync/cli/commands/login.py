@@ -10,6 +10,8 @@ import click
 
 from mirrorsync.app.logins import Kept, check_login, find_login, keep_login, will_be_lost
 from mirrorsync.app.process import process_environment
+from mirrorsync.cli.command import Example, VerbCommand
+from mirrorsync.cli.completers import complete_file, complete_host
 from mirrorsync.cli.options.access import (
     AccessOptions,
     check_username,
@@ -28,11 +30,25 @@ from mirrorsync.oci.names import check_host, check_repository
 PASSWORD_VARIABLE = "MIRRORSYNC_PASSWORD"  # noqa: S105 - a variable's name
 
 
-@click.command()
-@click.argument("registry", metavar="HOST[/NAMESPACE]")
+@click.command(
+    cls=VerbCommand,
+    examples=[
+        Example("Ask for username and password", "mirrorsync login harbor.corp.example"),
+        Example(
+            "Take the password from a program or a file",
+            "cat password | mirrorsync login -u ci --password-stdin harbor.corp.example",
+        ),
+        Example(
+            "For cron or systemd: a file of your own, which is not deleted at reboot",
+            "mirrorsync login --authfile site.auth.json -u ci harbor.corp.example",
+        ),
+        Example("Print the username of a login", "mirrorsync login --get-login harbor.corp.example"),
+    ],
+)
+@click.argument("registry", metavar="HOST[/NAMESPACE]", shell_complete=complete_host)
 @click.option("-u", "--username", metavar="USER", help="Username; asked for on a terminal.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
-@click.option("--authfile", metavar="FILE", help="File to store the login in.")
+@click.option("--authfile", metavar="FILE", shell_complete=complete_file, help="File to store the login in.")
 @click.option("--get", "--get-login", "get", is_flag=True, help="Print the username and exit; with 1 if not logged in.")
 @no_password_option("", "-p")
 @tls_options()

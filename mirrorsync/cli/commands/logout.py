@@ -5,15 +5,23 @@ from __future__ import annotations
 import click
 
 from mirrorsync.app.logins import other_login_file, remove_all_logins, remove_login
+from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.commands.login import parse_registry
+from mirrorsync.cli.completers import complete_file, complete_host
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.documents.answers import logout_document
 from mirrorsync.errors import NotFound, UsageError
 
 
-@click.command()
-@click.argument("registry", metavar="HOST[/NAMESPACE]", required=False)
-@click.option("--authfile", metavar="FILE", help="Remove the login from this file only.")
+@click.command(
+    cls=VerbCommand,
+    examples=[
+        Example("Remove the login to one host", "mirrorsync logout harbor.corp.example"),
+        Example("Remove all logins in a file", "mirrorsync logout --all --authfile site.auth.json"),
+    ],
+)
+@click.argument("registry", metavar="HOST[/NAMESPACE]", required=False, shell_complete=complete_host)
+@click.option("--authfile", metavar="FILE", shell_complete=complete_file, help="Remove the login from this file only.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Remove all logins.")
 @verb
 def command(console: Console, registry: str | None, authfile: str | None, everything: bool) -> None:

@@ -13,6 +13,8 @@ from mirrorsync.app.image_lists import read_image_list, write_image_list
 from mirrorsync.app.outputs import is_standard_output
 from mirrorsync.app.runs import make_plan
 from mirrorsync.app.specs import find_plan, load_spec, save_plan
+from mirrorsync.cli.command import Example, VerbCommand
+from mirrorsync.cli.completers import complete_file, complete_source
 from mirrorsync.cli.options.failed import failed_option, only_from_option, takes_stdout
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.plans import Detail, plan_parts, saved_plan_line
@@ -23,8 +25,22 @@ from mirrorsync.plan.model import Plan
 from mirrorsync.sync.run.report import exit_code, lost_images
 
 
-@click.command()
-@click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC|PLAN]")
+@click.command(
+    cls=VerbCommand,
+    examples=[
+        Example("Show what `mirrorsync apply` would change", "mirrorsync plan"),
+        Example(
+            "Only the mirrors of one repository, and check every blob",
+            "mirrorsync plan --deep --only '*/library/alpine'",
+        ),
+        Example("Save the plan, to apply exactly that later", "mirrorsync plan --output today.plan"),
+        Example(
+            "In a script: exit code 10 if anything would change",
+            "mirrorsync plan --quiet --exit-code || echo 'not up to date'",
+        ),
+    ],
+)
+@click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC|PLAN]", shell_complete=complete_file)
 @click.option(
     "--output", "-o", type=click.Path(dir_okay=False), help="Save the plan, for `mirrorsync apply FILE` (`-`: stdout)."
 )
@@ -32,7 +48,13 @@ from mirrorsync.sync.run.report import exit_code, lost_images
 @click.option("--summary", "detail", flag_value="totals", help="Show only the totals.")
 @click.option("--exit-code", "exit_on_changes", is_flag=True, help="Exit with 10 if anything would change.")
 @click.option("--deep", is_flag=True, help="Check every blob and manifest, not only the tags.")
-@click.option("--only", multiple=True, metavar="GLOB", help="Only mirrors whose source matches. Repeatable.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="GLOB",
+    shell_complete=complete_source,
+    help="Only mirrors whose source matches. Repeatable.",
+)
 @only_from_option
 @failed_option
 @verb

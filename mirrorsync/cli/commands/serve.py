@@ -6,6 +6,8 @@ import click
 
 from mirrorsync.app.reading import absolute
 from mirrorsync.app.serving import serving_layout
+from mirrorsync.cli.command import Example, VerbCommand
+from mirrorsync.cli.completers import complete_layout
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.sessions import run
 from mirrorsync.cli.stop import Stop
@@ -15,8 +17,17 @@ from mirrorsync.errors import UsageError
 from mirrorsync.oci.reference import parse_destination
 
 
-@click.command()
-@click.argument("store", metavar="oci:DIRECTORY")
+@click.command(
+    cls=VerbCommand,
+    examples=[
+        Example("Serve a mirror to this machine, at http://127.0.0.1:5000", "mirrorsync serve oci:/srv/mirror"),
+        Example(
+            "On a free port, and accept pushes",
+            "mirrorsync serve --writable --listen 127.0.0.1:0 oci:/srv/mirror",
+        ),
+    ],
+)
+@click.argument("store", metavar="oci:DIRECTORY", shell_complete=complete_layout)
 @click.option(
     "--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT", help="Port 0: any free port."
 )

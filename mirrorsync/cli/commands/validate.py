@@ -10,6 +10,8 @@ import click
 
 from mirrorsync.app.online import HostAnswer, check_hosts
 from mirrorsync.app.specs import check_spec, load_spec
+from mirrorsync.cli.command import Example, VerbCommand
+from mirrorsync.cli.completers import complete_file
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import spec_summary
 from mirrorsync.cli.output.stdio import LINE_LIMIT, write_stderr, write_stdout
@@ -18,8 +20,15 @@ from mirrorsync.documents.error import host_json, validation_document
 from mirrorsync.errors import ExitCode, SpecError, printable
 
 
-@click.command()
-@click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]")
+@click.command(
+    cls=VerbCommand,
+    examples=[
+        Example("Check mirror.yaml in this directory", "mirrorsync validate"),
+        Example("Check another spec, for a script or an editor", "mirrorsync validate --json nightly.yaml"),
+        Example("Also ask every host once, with its login", "mirrorsync validate --online"),
+    ],
+)
+@click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]", shell_complete=complete_file)
 @click.option("--online", is_flag=True, help="Also ask every host once, with its login.")
 @click.option("--no-files", is_flag=True, help="Do not check the files that it names: it is for another machine.")
 @verb

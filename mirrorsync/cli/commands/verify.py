@@ -12,6 +12,8 @@ from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import read_scope
 from mirrorsync.app.specs import load_spec
 from mirrorsync.app.verifying import verify_location, verify_spec
+from mirrorsync.cli.command import Example, VerbCommand
+from mirrorsync.cli.completers import complete_file, complete_source
 from mirrorsync.cli.options.access import AccessOptions, access_options, environment_of, retry_option
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.verification import findings_text, remedy, verification_summary
@@ -41,9 +43,25 @@ class _Percent(click.ParamType[float]):
         return number
 
 
-@click.command()
-@click.argument("what", default=DEFAULT_SPEC, metavar="[SPEC|LOCATION]")
-@click.option("--only", multiple=True, metavar="GLOB", help="Only mirrors whose source matches. Repeatable.")
+@click.command(
+    cls=VerbCommand,
+    examples=[
+        Example("Check every destination of mirror.yaml", "mirrorsync verify"),
+        Example("Read and hash everything in a directory; no spec is needed", "mirrorsync verify oci:/srv/mirror"),
+        Example(
+            "Read a tenth of the blobs of one repository's mirrors",
+            "mirrorsync verify --sample 10% --only '*/library/alpine'",
+        ),
+    ],
+)
+@click.argument("what", default=DEFAULT_SPEC, metavar="[SPEC|LOCATION]", shell_complete=complete_file)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="GLOB",
+    shell_complete=complete_source,
+    help="Only mirrors whose source matches. Repeatable.",
+)
 @click.option("--fast", is_flag=True, help="Read no blobs: check only presence and size.")
 @click.option("--content", is_flag=True, help="Read every blob, also those of registries.")
 @click.option("--sample", type=_Percent(), metavar="N%", help="Read a random N% of all blobs, also of registries.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,6 +16,8 @@ import click
 
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
+from mirrorsync.cli import command
+from mirrorsync.cli.completers import complete_directory, complete_file
 from mirrorsync.cli.options.passwords import no_password_option, password_of
 from mirrorsync.cli.output.console import Console
 from mirrorsync.environment import Environment
@@ -31,6 +33,7 @@ SOURCE: Final = "src-"
 DESTINATION: Final = "dest-"
 # skopeo's short names for the credentials of a copy.
 _ALIASES: Final = {SOURCE: ("--screds",), DESTINATION: ("--dcreds",)}
+_SECTIONS: Final = {"": command.ACCESS, SOURCE: command.SOURCE_ACCESS, DESTINATION: command.DESTINATION_ACCESS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +84,26 @@ def access_options(prefix: str = "", parameter: str = "access") -> Callable[[Cal
     """Add the options for credentials and TLS to a command, which gets them as AccessOptions named `parameter`."""
     end = {SOURCE: " of the source", DESTINATION: " of the destination"}.get(prefix, "")
     variable = AccessOptions(prefix).variable
+    option = partial(command.option, section=_SECTIONS[prefix])
     credentials = {
-        "creds": click.option(
+        "creds": option(
             f"--{prefix}creds", *_ALIASES.get(prefix, ()), _name(prefix, "creds"), type=_creds,
             metavar="USER[:PASSWORD]", help=f"Credentials{end}; leave out PASSWORD to be asked for it, which is safer.",
         ),
-        "username": click.option(
+        "username": option(
             f"--{prefix}username", metavar="USER",
             help=f"Username; the password comes from {variable('password')} or a prompt.",
         ),
-        "no_creds": click.option(f"--{prefix}no-creds", is_flag=True, help="Send no credentials."),
-        "registry_token": click.option(
+        "no_creds": option(f"--{prefix}no-creds", is_flag=True, help="Send no credentials."),
+        "registry_token": option(
             f"--{prefix}registry-token", type=Secret, metavar="TOKEN",
             help=f"Bearer token, sent as it is; also from {variable('registry_token')}.",
         ),
-        "authfile": click.option(f"--{prefix}authfile", metavar="FILE", help="Read logins from this file only."),
-        "daemon_host": click.option(f"--{prefix}daemon-host", metavar="URL", help="The daemon of docker-daemon:."),
+        "authfile": option(
+            f"--{prefix}authfile", metavar="FILE", shell_complete=complete_file,
+            help="Read logins from this file only.",
+        ),
+        "daemon_host": option(f"--{prefix}daemon-host", metavar="URL", help="The daemon of docker-daemon:."),
     }  # fmt: skip
     collect = _collected(prefix, parameter, {**credentials, **_tls(prefix)})
 
@@ -108,9 +115,10 @@ def access_options(prefix: str = "", parameter: str = "access") -> Callable[[Cal
 
 def retry_option(function: Callable[..., R]) -> Callable[..., R]:
     """Add `--retry-times` to a command, which gets `retry_times`, None if it was not given."""
-    return click.option(
-        "--retry-times", type=click.IntRange(0, 100), metavar="N", help="How often to retry a request (default 4)."
-    )(function)
+    return command.option(
+        "--retry-times", section=command.ACCESS, type=click.IntRange(0, 100), metavar="N",
+        help="How often to retry a request (default 4).",
+    )(function)  # fmt: skip
 
 
 def environment_of(
@@ -201,16 +209,17 @@ def _name(prefix: str, name: str) -> str:
 
 
 def _tls(prefix: str) -> dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]]:
+    option = partial(command.option, section=_SECTIONS[prefix])
     return {
-        "tls_verify": click.option(
+        "tls_verify": option(
             f"--{prefix}tls-verify", type=bool, metavar="BOOLEAN",
             help="false: accept any certificate, and plain HTTP if the host has no TLS.",
         ),
-        "cert_dir": click.option(
-            f"--{prefix}cert-dir", metavar="DIR",
+        "cert_dir": option(
+            f"--{prefix}cert-dir", metavar="DIR", shell_complete=complete_directory,
             help="Directory of CA certificates (*.crt) and client certificates (NAME.cert, NAME.key).",
         ),
-        "realm_host": click.option(
+        "realm_host": option(
             f"--{prefix}realm-host", metavar="HOST[:PORT]", multiple=True,
             help="Also send credentials to a token service at this host or port. Repeatable.",
         ),
@@ -226,10 +235,10 @@ def _collected(
             given = {name: values.pop(_name(prefix, name)) for name in options}
             return function(*words, **{parameter: AccessOptions(prefix, **given)}, **values)
 
-        command: Callable[..., R] = run
-        for option in reversed(list(options.values())):
-            command = option(command)
-        return command
+        added: Callable[..., R] = run
+        for add in reversed(list(options.values())):
+            added = add(added)
+        return added
 
     return decorate
 

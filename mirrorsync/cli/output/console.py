@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mirrorsync.cli.command import OUTPUT, option
 from mirrorsync.cli.output.stdio import LogFormat, write_stderr, write_stdout
 from mirrorsync.cli.output.tables import Listing, Table, print_failures, print_listing, print_table
 from mirrorsync.errors import MirrorsyncError
@@ -122,11 +123,14 @@ def verb(function: Callable[..., R]) -> Callable[..., R]:
             raise
 
     command: Callable[..., R] = run
-    for option in (
-        click.option("--log-format", type=click.Choice(["text", "json"]), help="Log lines of this format, not bars."),
-        click.option("-q", "--quiet", is_flag=True, help="No progress or summary if all is well."),
-        click.option("-v", "--verbose", count=True, help="Show more; -vv also shows every blob."),
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout."),
-    ):
-        command = option(command)
+    for add in (
+        option(
+            "--log-format", section=OUTPUT, type=click.Choice(["text", "json"]),
+            help="Log lines of this format, not bars.",
+        ),
+        option("-q", "--quiet", section=OUTPUT, is_flag=True, help="No progress or summary if all is well."),
+        option("-v", "--verbose", section=OUTPUT, count=True, help="Show more; -vv also shows every blob."),
+        option("--json", "as_json", section=OUTPUT, is_flag=True, help="Print one JSON document on stdout."),
+    ):  # fmt: skip
+        command = add(command)
     return command

@@ -1,0 +1,178 @@
+"""The examples in the help of every verb: the parser accepts each, and each does what it says on real registries."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from mirrorsync.cli.command import VerbCommand
+from mirrorsync.cli.main import cli
+from tests.cli.site import Site
+from tests.conftest import Locked
+from tests.parts.images import image, layer, multi_platform, write_layout
+from tests.parts.mirrorsync import Mirrorsync
+
+WIDTH = 80
+
+
+def commands() -> Iterator[VerbCommand]:
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert isinstance(command, VerbCommand), name
+        command.name = name
+        yield command
+
+
+COMMANDS = {str(command.name): command for command in commands()}
+LINES = [example.line for command in COMMANDS.values() for example in command.examples]
+
+
+def calls(line: str) -> Iterator[list[str]]:
+    """Yield the words of each call of mirrorsync in a line for the shell."""
+    words = shlex.shlex(line.replace("\\\n", " "), posix=True, punctuation_chars=True)
+    words.whitespace_split = True
+    found: list[list[str]] = [[]]
+    for word in words:
+        if word.startswith("$("):
+            yield from calls(word[2:-1])
+        if set(word) <= set("|&<>"):
+            found.append([])
+        else:
+            found[-1].append(word)
+    yield from (one[1:] for one in found if one[:1] == ["mirrorsync"])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_verb_has_two_to_four_examples_of_itself_that_fit_on_a_line(name: str) -> None:
+    examples = COMMANDS[name].examples
+    assert 2 <= len(examples) <= 4
+    for example in examples:
+        assert max(map(len, [f"  # {example.says}", *example.line.splitlines()])) <= WIDTH - 2
+        assert not example.says.endswith(".")
+        for words in calls(example.line):
+            assert words[0] == name or (name, words) == ("version", ["-V"])
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_parser_accepts_an_example(line: str) -> None:
+    found = list(calls(line))
+    assert found
+    for words in found:
+        if words == ["-V"]:
+            continue
+        command = COMMANDS[words[0]]
+        with command.make_context(words[0], words[1:], parent=click.Context(cli)):
+            pass
+
+
+class Stage:
+    """A directory and a registry in which the examples can run."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.directory = site.mirrorsync.directory
+        hub, quay = f"{site.prefix}/hub/library/alpine", f"{site.prefix}/quay/team/app"
+        for tag in ("3.19", "3.20"):
+            site.seed(f"hub/library/alpine:{tag}", multi_platform(f"alpine{tag}"))
+        site.seed("quay/team/app:1", image([layer({"a": b"app"})]))
+        site.seed("corp/team/app:dev", image([layer({"a": b"dev"})]))
+        write_layout(self.directory / "mirror", {"team/app:1": image([layer({"a": b"app"})])})
+        spec = {
+            "destinations": {"disk": "oci:disk", "corp": f"{site.prefix}/corp/mirror"},
+            "mirrors": [{"from": one, "tags": {"all": True}, "to": ["disk", "corp"]} for one in (hub, quay)],
+        }
+        for name in ("mirror.yaml", "nightly.yaml"):
+            site.mirrorsync.spec(spec, name)
+        (self.directory / "password").write_text(site.registry.password)
+        for folder in (".config/fish/completions", ".zfunc"):
+            (site.mirrorsync.home / folder).mkdir(parents=True)
+
+    def prepare(self, verb: str) -> None:
+        """Make what the examples of one verb need of others."""
+        if verb in ("apply", "verify"):
+            self("mirrorsync plan --output today.plan")
+        if verb == "init":
+            (self.directory / "mirror.yaml").unlink()
+            (self.directory / "images.txt").write_text("docker.io/library/alpine:3.20\n")
+        if verb in ("verify", "history"):
+            self("mirrorsync apply")
+        if verb == "logout":
+            self("cat password | mirrorsync login --authfile site.auth.json -u ci --password-stdin harbor.corp.example")
+
+    def __call__(self, line: str) -> str:
+        """Run a line in bash, as an operator would; return what it printed."""
+        text = self.site.text(line, "corp").replace("oci:/srv/mirror", f"oci:{self.directory}/mirror")
+        text = re.sub(r"serve (?!.*--listen)", "serve --listen 127.0.0.1:0 ", text)
+        password = self.site.registry.password
+        extra = {
+            **self.site.environment,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "MIRRORSYNC_PASSWORD": password,
+            "MIRRORSYNC_DEST_PASSWORD": password,
+        }
+        script = f"{{ {text}\n}}"
+        if "serve" in text:  # it runs until it is told to stop, and prints one line
+            script = f'{{ {text} & echo $! >pid; wait; }} | {{ read -r line; echo "$line"; kill "$(cat pid)"; }}'
+        terminal, stdin = pty.openpty()
+        os.write(terminal, f"{self.site.registry.username}\n".encode())
+        done = subprocess.run(
+            ["bash", "-c", f"set -eo pipefail; {script}"],
+            cwd=self.directory, env=self.site.mirrorsync.environment(extra), stdin=stdin,
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        os.close(terminal)
+        os.close(stdin)
+        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def stage(mirrorsync: Mirrorsync, tls_registry: Locked, unique: str) -> Stage:
+    site = Site(mirrorsync, tls_registry, unique)
+    site.login()
+    return Stage(site)
+
+
+# A word of what each verb's examples print, in their order; "" for an example that prints nothing.
+PRINTED = {
+    "init": ["", ""],
+    "validate": ["is valid", '"problems": []', "is valid"],
+    "plan": ["", "", "", "not up to date"],
+    "apply": ["", "", "", ""],
+    "verify": ["", "", ""],
+    "images": ["library/alpine:3.20", '"images"', "library/alpine:3.19"],
+    "history": ["ok", "library/alpine:3.20"],
+    "copy": ["done", "done", "done", "copy"],
+    "inspect": ["linux/arm64", '"architecture": "arm64"', '"schemaVersion"'],
+    "list-tags": ["3.19\n3.20", "kept", "team/app:1"],
+    "delete": ["to be deleted", "deleted", "deleted"],
+    "login": ["logged in", "logged in", "logged in", "operator"],
+    "logout": ["logged out", "removed"],
+    "serve": ["(read-only)", "(writable)"],
+    "demo": ["up to date", "up to date"],
+    "completion": ["", "", ""],
+    "help": ["Commands:", "Usage: mirrorsync copy"],
+    "version": ["mirrorsync ", "mirrorsync "],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_example_does_what_it_says(stage: Stage, name: str) -> None:
+    stage.prepare(name)
+    examples = COMMANDS[name].examples
+    for example, word in zip(examples, PRINTED[name], strict=True):
+        if name == "delete":
+            stage.site.seed("corp/team/app:dev", image([layer({"a": b"dev"})]))
+        printed = stage(example.line)
+        assert word in printed, f"{example.line}\n{printed}"
