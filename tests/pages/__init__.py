@@ -1,0 +1,1 @@
+"""Pages that are made from the help: docs/verbs.md and the man pages. `python -m tests.pages` writes them."""
