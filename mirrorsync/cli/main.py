@@ -63,11 +63,19 @@ class _Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         word = args[0]
+        if word == "sync" and len(args) > 1:
+            from mirrorsync.cli.skopeo.sync import sync_command
+
+            return word, sync_command, args[1:]
         if word not in _VERBS and not ctx.resilient_parsing:
             raise click.UsageError(_unknown_verb(word), ctx)
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0].startswith("--"):
+            from mirrorsync.cli.skopeo.options import behind_the_verb
+
+            args = behind_the_verb(args)
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -86,9 +94,15 @@ class _Verbs(click.Group):
 
 
 def _unknown_verb(word: str) -> str:
+    from mirrorsync.cli.skopeo.sync import ANSWERS
+
     found = [f"'{verb}'" for verb in meant(word, _VERBS)]
-    shown = f"No such command {printable(word, 60)!r}."
-    return f"{shown} Did you mean {' or '.join(found)}?" if found else shown
+    parts = [f"No such command {printable(word, 60)!r}."]
+    if word in ANSWERS:
+        parts.append(ANSWERS[word])
+    elif found:
+        parts.append(f"Did you mean {' or '.join(found)}?")
+    return " ".join(parts)
 
 
 @click.group(

@@ -22,7 +22,7 @@ class ImageConfig:
 
     platform: what it runs on, None if it does not say. created: an RFC 3339 time, as it is written; "" if not set.
     diff_ids: the digests of the uncompressed layers, lowest first. env: `NAME=value`. entrypoint and cmd: the command
-    to run, cmd after entrypoint.
+    to run, cmd after entrypoint. docker_version: of the docker that built it; "" if it was not docker.
     """
 
     platform: Platform | None = None
@@ -35,6 +35,7 @@ class ImageConfig:
     user: str = ""
     working_dir: str = ""
     diff_ids: tuple[Digest, ...] = ()
+    docker_version: str = ""
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
@@ -73,6 +74,7 @@ class ImageConfig:
             user=_text(run, "User"),
             working_dir=_text(run, "WorkingDir"),
             diff_ids=tuple(Digest(text) for text in _texts(rootfs, "diff_ids")),
+            docker_version=_text(config, "docker_version"),
         )
 
 

@@ -10,7 +10,7 @@ from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_host, check_repository, host_in_name, looks_like_host, refuse_url
 from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Ref, Tag, written
-from mirrorsync.oci.transports import REGISTRY_PREFIX, Transport, location_text, transport_of
+from mirrorsync.oci.transports import REGISTRY_PREFIX, Transport, location_text, refuse_other_tools, transport_of
 
 # The tag that docker, skopeo and podman use for a name without one.
 LATEST: Final = Tag("latest")
@@ -154,6 +154,7 @@ def parse_destination(text: str, base: str = "") -> Location:
     """
     if not transport_of(text).is_registry:
         return parse_repository(text, base)
+    refuse_other_tools(text)
     rest = text.removeprefix(REGISTRY_PREFIX)
     refuse_url(rest)
     host, _, prefix = rest.partition("/")

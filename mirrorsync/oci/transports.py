@@ -81,6 +81,7 @@ class Transport:
         Raises: GrammarError.
         """
         if self.is_registry:
+            refuse_other_tools(text)
             rest = text.removeprefix(REGISTRY_PREFIX)
             return split_image_name(rest)[0], rest
         rest = text.removeprefix(self.scheme)
@@ -179,6 +180,34 @@ TRANSPORTS: Final[Mapping[str, Transport]] = {
 REGISTRY: Final = Transport(
     "", _in_registry, split_host=lambda host, name: (host, name), has_path=False, separator="/", deletes=True
 )
+
+
+# Transports of skopeo and podman that are not read here. Docker Hub has no images of these names.
+_OTHERS: Final[Mapping[str, tuple[str, str]]] = {
+    "containers-storage:": (
+        "is in podman's storage, which only podman can read",
+        "podman save --format oci-archive -o FILE NAME, and oci-archive:FILE; to fill it, podman load -i FILE",
+    ),
+    "sif:": ("is an image of Apptainer, which is not an OCI image", "write oci:PATH or docker-archive:FILE"),
+    "tarball:": ("is a layer and not an image", "write docker-archive:FILE or oci-archive:FILE for an image"),
+    "ostree:": ("is an ostree repository, which is not supported", "write oci:PATH"),
+}  # fmt: skip
+_PATH = re.compile(r"(?:/|\.{1,2}/|~).*|[^/:]+\.(?:tar|tgz|tar\.(?:gz|xz|bz2|zst))(?::.*)?")
+
+
+def refuse_other_tools(text: str) -> None:
+    """Reject a path without a transport, and a transport of other tools: read as names on Docker Hub, both would only
+    be unknown hosts. Raises: GrammarError."""
+    scheme, colon, _ = text.partition(":")
+    if scheme + colon in _OTHERS:
+        why, remedy = _OTHERS[scheme + colon]
+        raise GrammarError(f"{printable(text)!r} {why}", remedy=remedy)
+    if _PATH.fullmatch(text):
+        raise GrammarError(
+            f"{printable(text)!r} is a path without a transport",
+            remedy=f"write oci:{printable(text, 200)} for a directory, docker-archive: or oci-archive: before a file, "
+            f"and {REGISTRY_PREFIX} before a name in a registry",
+        )
 
 
 def transport_of(text: str) -> Transport:

@@ -39,7 +39,7 @@ class Site:
         for host, folder in (("docker.io", "hub"), ("quay.io", "quay"), ("harbor.corp.example", place)):
             line = line.replace(f"{host}/", f"{self.prefix}/{folder}/")
         line = line.replace("harbor.corp.example", self.registry.host)
-        line = re.sub(r"-creds [ab]:secret", f"-creds {self.registry.username}:{self.registry.password}", line)
+        line = re.sub(r"creds [ab]:secret", f"creds {self.registry.username}:{self.registry.password}", line)
         return re.sub(r"(-creds|-u) (?:[ab]|ci)\b", rf"\1 {self.registry.username}", line)
 
     def here(self, command: str, place: str) -> list[str]:

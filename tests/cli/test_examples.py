@@ -154,7 +154,7 @@ PRINTED = {
     "images": ["library/alpine:3.20", '"images"', "library/alpine:3.19"],
     "history": ["ok", "library/alpine:3.20"],
     "copy": ["done", "done", "done", "copy"],
-    "inspect": ["linux/arm64", '"architecture": "arm64"', '"schemaVersion"'],
+    "inspect": ["linux/arm64", "sha256:", '"architecture": "arm64"', '"schemaVersion"'],
     "list-tags": ["3.19\n3.20", "kept", "team/app:1"],
     "delete": ["to be deleted", "deleted", "deleted"],
     "login": ["logged in", "logged in", "logged in", "operator"],

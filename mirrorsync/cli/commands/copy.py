@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,31 +12,34 @@ import click
 from mirrorsync.app.copying import Copy, read_copy
 from mirrorsync.app.image_lists import write_image_list
 from mirrorsync.app.outputs import write_output
-from mirrorsync.app.reading import read_platform
 from mirrorsync.app.runs import run_copy
 from mirrorsync.cli.command import Example, VerbCommand
-from mirrorsync.cli.completers import complete_platform, complete_reference
+from mirrorsync.cli.completers import complete_reference
 from mirrorsync.cli.options.access import (
     DESTINATION,
     SOURCE,
     AccessOptions,
     access_options,
+    both_ends_options,
     environment_of,
     retry_option,
 )
 from mirrorsync.cli.options.deadline import deadline_option
 from mirrorsync.cli.options.failed import failed_option, takes_stdout
+from mirrorsync.cli.options.platforms import platforms_options
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.plans import changes_listing, last_line, totals_lines
 from mirrorsync.cli.output.reports import report_parts
 from mirrorsync.cli.output.tables import Listing
 from mirrorsync.cli.sessions import run
-from mirrorsync.cli.skopeo_codes import NOT_FOUND, skopeo_option
+from mirrorsync.cli.skopeo.codes import NOT_FOUND, skopeo_option
+from mirrorsync.cli.skopeo.options import COPY, skopeo_options
 from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.documents.report import report_document
 from mirrorsync.environment import Environment
 from mirrorsync.errors import ExitCode, NotFound, UsageError, printable
+from mirrorsync.oci.platform import Platform
 from mirrorsync.plan.model import Failure, Plan
 from mirrorsync.sync.run.report import Report, lost_images
 from mirrorsync.sync.run.report import exit_code as code_of
@@ -66,15 +69,7 @@ from mirrorsync.sync.run.report import exit_code as code_of
 )
 @click.argument("source", metavar="SRC", shell_complete=complete_reference)
 @click.argument("destination", metavar="DST", shell_complete=complete_reference)
-@click.option(
-    "--platform",
-    "platforms",
-    multiple=True,
-    metavar="OS/ARCH[/VARIANT]",
-    shell_complete=complete_platform,
-    help="Copy only this platform of an index (`host`: this machine's). Repeatable; default: all.",
-)
-@click.option("-a", "--all", "everything", is_flag=True, help="Copy all platforms, which is the default.")
+@platforms_options
 @click.option("--referrers", is_flag=True, help="Also copy its signatures, SBOMs and attestations.")
 @click.option("--additional-tag", multiple=True, metavar="TAG", help="Also set this tag (or NAME:TAG). Repeatable.")
 @click.option(
@@ -90,17 +85,17 @@ from mirrorsync.sync.run.report import exit_code as code_of
 @access_options(DESTINATION, "destination_access")
 @access_options(SOURCE, "source_access")
 @retry_option
-@click.option("--daemon-host", metavar="URL", help="The daemon of docker-daemon:, at either end.")
+@both_ends_options
 @failed_option
 @deadline_option
 @skopeo_option
+@skopeo_options(COPY)
 @verb
 def command(
     console: Console,
     source: str,
     destination: str,
-    platforms: tuple[str, ...],
-    everything: bool,
+    platforms: tuple[Platform, ...],
     referrers: bool,
     additional_tag: tuple[str, ...],
     digestfile: str | None,
@@ -109,7 +104,7 @@ def command(
     source_access: AccessOptions,
     destination_access: AccessOptions,
     retry_times: int | None,
-    daemon_host: str | None,
+    both: AccessOptions,
     skopeo_exit_codes: bool,
     failed_file: str | None,
     deadline: float | None,
@@ -123,14 +118,11 @@ def command(
       oci:DIR:NAME                    docker-daemon:NAME:TAG
       oci-archive:FILE:NAME           dir:DIR
     """
-    if everything and platforms:
-        raise UsageError("--all and --platform contradict each other")
     silent = takes_stdout(console, failed_file)
-    only = tuple(map(read_platform, platforms))
-    wanted = read_copy(source, destination, additional_tag, platforms=only, referrers=referrers)
+    wanted = read_copy(source, destination, additional_tag, platforms=platforms, referrers=referrers)
     _check_preserving(wanted, preserve)
-    ends = _with_daemon(source_access, daemon_host), _with_daemon(destination_access, daemon_host)
-    locations = [(wanted.source.location, ends[0]), *((target.location, ends[1]) for target in wanted.targets)]
+    ends = [(wanted.source, source_access), *((target, destination_access) for target in wanted.targets)]
+    locations = [(end.location, access.filled(both, end.location)) for end, access in ends]
     environment = environment_of(console, locations, retry_times)
     done = _copy(console, wanted, environment, deadline, dry_run=dry_run)
     code = done.code
@@ -180,10 +172,6 @@ def _copy(console: Console, wanted: Copy, environment: Environment, deadline: fl
     copied = run(console, partial(run_copy, wanted, dry_run=dry_run), environment, stop)
     code = stop.code_of(copied.report) if copied.report else ExitCode.DONE
     return _Done(copied.plan, copied.report, code)
-
-
-def _with_daemon(access: AccessOptions, host: str | None) -> AccessOptions:
-    return access if host is None or access.daemon_host else replace(access, daemon_host=host)
 
 
 def _check_preserving(wanted: Copy, preserve: bool | None) -> None:

@@ -18,7 +18,8 @@ from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.render import count
 from mirrorsync.cli.output.stdio import write_stderr
 from mirrorsync.cli.sessions import run
-from mirrorsync.cli.skopeo_codes import skopeo_codes
+from mirrorsync.cli.skopeo.codes import skopeo_codes
+from mirrorsync.cli.skopeo.options import DELETE, skopeo_options
 from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.documents.report import report_document
@@ -50,6 +51,7 @@ from mirrorsync.sync.run.report import Report
 @click.option("--all-tags-of-digest", "all_tags", is_flag=True, help="Delete the image with all of its tags.")
 @access_options()
 @retry_option
+@skopeo_options(DELETE)
 @verb
 @skopeo_codes
 def command(

@@ -16,9 +16,11 @@ from mirrorsync.cli.options.filters import read_filters
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.tables import Table
 from mirrorsync.cli.sessions import run
-from mirrorsync.cli.skopeo_codes import skopeo_codes
+from mirrorsync.cli.skopeo.codes import skopeo_codes
+from mirrorsync.cli.skopeo.inspection import JSON, print_tags
+from mirrorsync.cli.skopeo.options import LIST_TAGS, skopeo_options
 from mirrorsync.documents.answers import tags_document
-from mirrorsync.errors import ExitCode, printable
+from mirrorsync.errors import ExitCode, UsageError, printable
 from mirrorsync.spec.explain import Verdict, explain
 from mirrorsync.spec.filters import FILTERS
 from mirrorsync.spec.selection import Selection
@@ -44,8 +46,10 @@ _STYLES = {"kept": "green", "dropped": "dim"}
     "Repeatable; glob, exclude, exclude_regex and keep take several values.",
 )  # fmt: skip
 @click.option("--explain", "explained", is_flag=True, help="Show for each tag which filter kept or dropped it.")
+@click.option("--format", "form", type=click.Choice([JSON]), help="Print skopeo's JSON.")
 @access_options()
 @retry_option
+@skopeo_options(LIST_TAGS)
 @verb
 @skopeo_codes
 def command(
@@ -53,6 +57,7 @@ def command(
     reference: str,
     words: tuple[str, ...],
     explained: bool,
+    form: str | None,
     access: AccessOptions,
     retry_times: int | None,
 ) -> int:
@@ -61,6 +66,8 @@ def command(
     An image without a name is listed as its pick, @0 or @sha256:..., unless there is a filter. Filters that only narrow
     (exclude, exclude_regex, keep, newest) start from all tags.
     """
+    if form is not None and (explained or console.as_json):
+        raise UsageError(f"{'--explain' if explained else '--json'} and --format contradict each other")
     location = read_location(reference)
     selection = read_filters(words)
     environment = environment_of(console, [(location, access)], retry_times)
@@ -71,7 +78,9 @@ def command(
     def document() -> dict[str, Any]:
         return tags_document(location, names, verdicts if explained else None)
 
-    if explained:
+    if form is not None:
+        print_tags(location, names)
+    elif explained:
         rows = [_row(name, verdict) for name, verdict in verdicts]
         console.result(document, Table(("", "tag", "why"), rows, dict(_STYLES)))
     else:

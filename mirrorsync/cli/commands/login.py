@@ -22,6 +22,7 @@ from mirrorsync.cli.options.access import (
 from mirrorsync.cli.options.passwords import no_password_option, password_from_stdin, password_of
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.sessions import run
+from mirrorsync.cli.skopeo.options import LOGIN, skopeo_options
 from mirrorsync.documents.answers import login_document
 from mirrorsync.errors import NotFound, UsageError
 from mirrorsync.hosts import Credentials
@@ -53,6 +54,7 @@ PASSWORD_VARIABLE = "MIRRORSYNC_PASSWORD"  # noqa: S105 - a variable's name
 @no_password_option("", "-p")
 @tls_options()
 @retry_option
+@skopeo_options(LOGIN)
 @verb
 def command(
     console: Console,

@@ -9,6 +9,7 @@ from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.commands.login import parse_registry
 from mirrorsync.cli.completers import complete_file, complete_host
 from mirrorsync.cli.output.console import Console, verb
+from mirrorsync.cli.skopeo.options import LOGOUT, skopeo_options
 from mirrorsync.documents.answers import logout_document
 from mirrorsync.errors import NotFound, UsageError
 
@@ -23,6 +24,7 @@ from mirrorsync.errors import NotFound, UsageError
 @click.argument("registry", metavar="HOST[/NAMESPACE]", required=False, shell_complete=complete_host)
 @click.option("--authfile", metavar="FILE", shell_complete=complete_file, help="Remove the login from this file only.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Remove all logins.")
+@skopeo_options(LOGOUT)
 @verb
 def command(console: Console, registry: str | None, authfile: str | None, everything: bool) -> None:
     """Remove the login to HOST, or to a namespace of it, from the files of `mirrorsync login` and podman.

@@ -62,6 +62,12 @@ class AccessOptions:
         """Return the environment variable that can be set instead of an option."""
         return f"MIRRORSYNC_{self.prefix}{name}".replace("-", "_").upper()
 
+    def filled(self, both: AccessOptions, location: Location) -> AccessOptions:
+        """Return the options for one end of a copy. both: those for both ends, used if it has none of its own."""
+        names = ("authfile", "tls_verify") if location.transport.is_registry else ("daemon_host",)
+        missing = {name: getattr(both, name) for name in names if getattr(self, name) is None}
+        return replace(self, **missing)
+
     def given(self) -> list[str]:
         """Return the options that were given."""
         return [self.option(one.name) for one in fields(self)[1:] if getattr(self, one.name) != one.default]
@@ -111,6 +117,19 @@ def access_options(prefix: str = "", parameter: str = "access") -> Callable[[Cal
         return no_password_option(prefix)(collect(function))
 
     return decorate
+
+
+def both_ends_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Add the options for both ends of a copy at once; the command gets them as AccessOptions named `both`."""
+    option = partial(command.option, section=command.ACCESS)
+    options = {
+        "authfile": option(
+            "--authfile", metavar="FILE", shell_complete=complete_file, help="Read logins to both from this file only.",
+        ),
+        "daemon_host": option("--daemon-host", metavar="URL", help="The daemon of docker-daemon:, at either end."),
+        "tls_verify": option("--tls-verify", type=bool, metavar="BOOLEAN", hidden=True),
+    }  # fmt: skip
+    return _collected("", "both", options)(function)
 
 
 def retry_option(function: Callable[..., R]) -> Callable[..., R]:

@@ -106,8 +106,10 @@ def verb(function: Callable[..., R]) -> Callable[..., R]:
     """Add the options of every verb to a command, which gets a Console as its first argument."""
 
     @wraps(function)
-    def run(*, as_json: bool, verbose: int, quiet: bool, log_format: LogFormat | None, **options: Any) -> R:
-        console = Console(as_json, -1 if quiet else verbose, log_format)
+    def run(
+        *, as_json: bool, verbose: int, quiet: bool, debug: bool, log_format: LogFormat | None, **options: Any
+    ) -> R:
+        console = Console(as_json, -1 if quiet else max(verbose, debug), log_format)
         try:
             return function(console, **options)
         except MirrorsyncError as error:
@@ -130,6 +132,7 @@ def verb(function: Callable[..., R]) -> Callable[..., R]:
         ),
         option("-q", "--quiet", section=OUTPUT, is_flag=True, help="No progress or summary if all is well."),
         option("-v", "--verbose", section=OUTPUT, count=True, help="Show more; -vv also shows every blob."),
+        option("--debug", section=OUTPUT, is_flag=True, hidden=True),  # skopeo's -v
         option("--json", "as_json", section=OUTPUT, is_flag=True, help="Print one JSON document on stdout."),
     ):  # fmt: skip
         command = add(command)
