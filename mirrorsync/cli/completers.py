@@ -5,7 +5,6 @@ Nothing here contacts a network, and nothing raises: an unreadable spec has no c
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -115,6 +114,8 @@ def _paths(incomplete: str) -> Iterator[str]:
 
 def _names(layout: str) -> list[str]:
     """Return the names of the images in a layout."""
+    import asyncio
+
     from mirrorsync.app.images import list_tags
 
     if not Path(layout, "index.json").is_file():
