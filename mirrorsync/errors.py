@@ -356,10 +356,8 @@ class IntegrityError(MirrorsyncError):
 class Mismatch(IntegrityError):
     """The bytes are not those that their digest and size name. size, digest: those of the bytes; None if not known."""
 
-    def __init__(
-        self, message: str, *, size: int | None = None, digest: str | None = None, place: Whereabouts | None = None
-    ) -> None:
-        super().__init__(message, place=place)
+    def __init__(self, message: str, *, size: int | None = None, digest: str | None = None) -> None:
+        super().__init__(message)
         self.size: Final = size
         self.digest: Final = digest
 

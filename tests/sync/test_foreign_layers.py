@@ -42,4 +42,4 @@ def test_an_image_with_foreign_layers_is_mirrored_without_them(
     done = mirrorsync("apply", code=0)
     assert "1 foreign layer is not mirrored" in done.err
     assert source.holds(f"{unique}/copy/{unique}/app", made, "1")
-    assert mirrorsync("verify", code=0).out == "1 image complete\n"
+    assert mirrorsync("verify", code=0).out.startswith("1 image complete; ")

@@ -54,7 +54,7 @@ class _Percent(click.ParamType[float]):
         ),
     ],
 )
-@click.argument("what", default=DEFAULT_SPEC, metavar="[SPEC|LOCATION]", shell_complete=complete_file)
+@click.argument("spec_or_location", default=DEFAULT_SPEC, metavar="[SPEC|LOCATION]", shell_complete=complete_file)
 @click.option(
     "--only",
     multiple=True,
@@ -71,7 +71,7 @@ class _Percent(click.ParamType[float]):
 @verb
 def command(
     console: Console,
-    what: str,
+    spec_or_location: str,
     only: tuple[str, ...],
     fast: bool,
     content: bool,
@@ -93,6 +93,7 @@ def command(
     if fast + content + (sample is not None) > 1:
         raise UsageError("--fast, --content and --sample contradict each other", remedy="choose one of them")
     depth: dict[str, Any] = {"content": False if fast else True if content else None, "sample": sample, "seed": seed}
+    what = spec_or_location
     scope = read_scope(what)
     if scope is None:
         _reject([one for one in access.given() if one != _DAEMON], "a spec", "set it in the spec, under registries:")

@@ -24,7 +24,9 @@ def fitting(error: MirrorsyncError, command: click.Command | None = None) -> Mir
     command = command or (context.command if context is not None else None)
     if not isinstance(remedy, ByVerb) or command is None:
         return error
-    if any(parameter.name == "spec" for parameter in command.params):
+    names = {parameter.name for parameter in command.params}
+    # A verb that also takes a location has its options for that; only a spec has sides.
+    if "spec" in names or ("spec_or_location" in names and error.side is not None):
         return error.with_(remedy=str(remedy.spec))
     known = {option for parameter in command.params for option in parameter.opts}
     return error.with_(remedy=_written(remedy.options, known, error.side) or str(remedy.spec))

@@ -149,7 +149,7 @@ def test_a_password_of_a_proxy_is_not_shown(mirrorsync: Mirrorsync) -> None:
         site.run("apply", *VERBOSE, code=0)
         site.run("verify", "--json", *VERBOSE, code=0)
         proxy.login = "another:login"
-        done = site.run("verify", *VERBOSE, code=1)
+        done = site.run("verify", *VERBOSE, code=3)
         assert "proxy" in done.err + done.out
 
 
