@@ -122,10 +122,7 @@ class MirrorsyncError(Exception):
         return self._copy({name: value for name, value in given.items() if value is not None})
 
     def at(self, place: Whereabouts | None = None, *, side: Side | None = None, step: str | None = None) -> Self:
-        """Return a copy with these fields where its own are missing, or self if it has all of them.
-
-        Its own fields are kept: the innermost layer knows best.
-        """
+        """Return a copy with these fields where it lacks them, or self: its own stay, as the innermost knows best."""
         if place is not None and self.place is not None:
             place = self.place.within(place)
         given = {"place": place or self.place, "side": self.side or side, "step": self.step or step}
@@ -338,10 +335,7 @@ class StillUsed(MirrorsyncError):
 
 
 class Malformed(MirrorsyncError):
-    """Content is not of the form that it must have: an archive, compressed data, a manifest, a config, an index.
-
-    Its bytes may well be those that its publisher wrote: nothing says that they were changed on the way.
-    """
+    """Content is not of the form that it must have, such as an archive or a manifest; it may be as it was published."""
 
     default_remedy = "create it again with the tool that it is from, or fetch it again"
 
