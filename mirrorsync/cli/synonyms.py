@@ -45,4 +45,4 @@ SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
 
 def meant(word: str, verbs: Iterable[str]) -> tuple[str, ...]:
     """Return the verbs that may be meant by a word, the likeliest first; () if there is none."""
-    return SYNONYMS.get(word) or tuple(get_close_matches(word, list(verbs), cutoff=0.6))
+    return SYNONYMS.get(word) or tuple(get_close_matches(word, list(verbs), cutoff=0.7))
