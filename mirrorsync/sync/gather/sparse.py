@@ -11,9 +11,11 @@ from mirrorsync.oci.config import MAX_CONFIG_BYTES, ImageConfig
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
+from mirrorsync.remedies import ByVerb
 from mirrorsync.sync.session import Session
 
 _WHERE: Final = {"oci:": "in this layout", "oci-archive:": "in this archive"}
+_REPORT_IT: Final = "or if it should be complete, report this to its publisher"
 _UNKNOWN: Final = "unknown/unknown"  # the platform that buildkit gives attestations
 
 
@@ -37,8 +39,10 @@ async def lacking(session: Session, source: Location, index: Descriptor, error: 
     options = " ".join(f"--platform {name}" for name in platforms)
     return error.with_(
         message=f"{', '.join(missing)} {verb} not {where}, which has {', '.join(platforms)}",
-        remedy=f"copy only what it has: {options} (in a spec platforms: [{', '.join(platforms)}]); "
-        "or if it should be complete, report this to its publisher",
+        remedy=ByVerb(
+            f"mirror only what it has with platforms: [{', '.join(platforms)}]; {_REPORT_IT}",
+            f"copy only what it has: {options}; {_REPORT_IT}",
+        ),
     )
 
 
