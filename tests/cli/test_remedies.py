@@ -26,6 +26,9 @@ REACHED = {
     "plan/deletion": {"delete"},
     "app/images": {"inspect"},
     "app/copying": {"copy"},
+    "app/importing": {"init"},
+    "foreign/formats": {"init"},
+    "app/specs": {"apply"},  # of a plan whose spec came from standard input
     "app/serving": {"serve"},
     "serve/listening": {"serve"},
     "errors": {"apply", "copy"},  # of a deadline, which only these have
