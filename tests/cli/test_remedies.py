@@ -28,6 +28,9 @@ REACHED = {
     "app/copying": {"copy"},
     "app/importing": {"init"},
     "foreign/formats": {"init"},
+    "cli/options/platforms": {"copy"},
+    "cli/skopeo/inspection": {"inspect"},
+    "cli/skopeo/template": {"inspect"},
     "app/specs": {"apply"},  # of a plan whose spec came from standard input
     "app/serving": {"serve"},
     "serve/listening": {"serve"},

@@ -35,11 +35,11 @@ def fitting(error: MirrorsyncError, command: click.Command | None = None) -> Mir
 def _written(text: str, known: Collection[str], side: Side | None) -> str:
     """Return a text with the options as a command has them, "" if it lacks one."""
     for name in _OPTION.findall(text):
-        if f"--{name}" not in known:
-            own = f"--{_PREFIXES[side]}{name}"
-            if own not in known:
-                return ""
+        own = f"--{_PREFIXES[side]}{name}"
+        if own in known:
             text = text.replace(f"--{name}", own)
+        elif f"--{name}" not in known:
+            return ""
     return text
 
 
