@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -11,9 +12,13 @@ from mirrorsync.app.process import process_environment
 from mirrorsync.environment import Environment
 from mirrorsync.errors import StorageError
 from mirrorsync.events import Noticed, Observer
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Plan
 from mirrorsync.spec.model import Spec
 from mirrorsync.state import Memory, open_memory, state_path
+from mirrorsync.sync import clock
 from mirrorsync.sync.remember import intended, told
 from mirrorsync.sync.run.report import Report
 
@@ -21,11 +26,51 @@ _SUBJECT: Final = "memory"
 
 
 class RunMemory:
-    """The memory during one run. memory: None = there is none. warn: is told, once, if it cannot be used."""
+    """The memory during one run. memory: None = there is none. warn: is told, once, if it cannot be used.
 
-    def __init__(self, memory: Memory | None, warn: Callable[[str], None]) -> None:
+    looks: it is a dry run, which reads and does not write.
+    """
+
+    def __init__(self, memory: Memory | None, warn: Callable[[str], None], *, looks: bool = False) -> None:
         self._memory = memory
         self._warn = warn
+        self._looks = looks
+        self._clock = clock.now()
+        self._seen: Mapping[Digest, str] = {}
+        self.now = _seconds(self._clock)
+
+    # Sightings, as `sync.gather.sightings.Sightings` asks for them.
+
+    def note(self, digests: Iterable[Digest]) -> None:
+        """Remember roots that sources have now, unless this run only looks."""
+        present = list(dict.fromkeys(digests))
+        self._try(lambda memory: self._note(memory, present))
+
+    def _note(self, memory: Memory, present: Sequence[Digest]) -> None:
+        self._seen = memory.first_seen()
+        new = [digest for digest in present if digest not in self._seen]
+        if new and not self._looks:
+            memory.see(new, self._clock)
+
+    def first_seen(self, digest: Digest) -> float:
+        """Return when a root was first seen; now, if it is not remembered."""
+        return _seconds(self._seen.get(digest, self._clock))
+
+    def first_listed(self, source: Location, tags: Iterable[Tag]) -> Mapping[Tag, float]:
+        """Return when each of the tags that a repository lists now was first listed, and remember new ones."""
+        listed = list(tags)
+        known: dict[Tag, str] = {}
+
+        def work(memory: Memory) -> None:
+            known.update(memory.first_listed(source))
+            new = [tag for tag in listed if tag not in known]
+            if new and not self._looks:
+                memory.see_tags(source, new, self._clock)
+
+        self._try(work)
+        return {tag: _seconds(known.get(tag, self._clock)) for tag in listed}
+
+    # What the run does.
 
     def intend(self, plan: Plan) -> None:
         """Remember the tags that a plan sets, before it is applied."""
@@ -56,7 +101,7 @@ class RunMemory:
             work(self._memory)
         except StorageError as error:
             self._memory = None
-            self._warn(f"{error.message}; this run is not remembered")
+            self._warn(error.message if self._looks else f"{error.message}; this run is not remembered")
 
 
 @contextmanager
@@ -80,10 +125,32 @@ def remembering(spec: Spec, environment: Environment | None) -> Iterator[RunMemo
             memory.close()
 
 
+@contextmanager
+def looking_back(spec: Spec, environment: Environment | None) -> Iterator[RunMemory]:
+    """Open the memory of a spec, if it has one, for a dry run: nothing is written."""
+    given = environment or process_environment()
+    warn = _warner(given.observer)
+    path = memory_path(spec, given)
+    try:
+        memory = open_memory(path, warn) if path and path.exists() else None
+    except StorageError as error:
+        warn(error.message)
+        memory = None
+    try:
+        yield RunMemory(memory, warn, looks=True)
+    finally:
+        if memory is not None:
+            memory.close()
+
+
 def memory_path(spec: Spec, environment: Environment) -> Path | None:
     """Return the path of the state file of a spec, None if nothing is remembered."""
     directory = environment.state_directory
     return state_path(directory, Path(spec.source)) if directory and Path(spec.source).is_file() else None
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
 
 
 def _warner(observer: Observer) -> Callable[[str], None]:

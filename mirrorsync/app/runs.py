@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mirrorsync.app.copying import Copy, read_copy, spec_of
-from mirrorsync.app.memory import remembering
+from mirrorsync.app.memory import RunMemory, looking_back, remembering
 from mirrorsync.app.reading import read_platform, read_reference
 from mirrorsync.app.session import Run, apply_until_stopped, open_session, query
 from mirrorsync.app.stop import Stop
@@ -50,12 +50,15 @@ async def make_plan(
     Raises: UsageError if `only` matches nothing, or if no mirror can want one of `only_from`; GrammarError.
     """
     listed = _references(only_from)
-    return await query(
-        lambda session: road.make_plan(spec, session, only=only, only_from=listed, deep=deep, unwanted=True),
-        environment,
-        stop,
-        spec.registries,
-    )
+    with looking_back(spec, environment) as memory:
+        return await query(
+            lambda session: road.make_plan(
+                spec, session, only=only, only_from=listed, deep=deep, unwanted=True, sightings=memory
+            ),
+            environment,
+            stop,
+            spec.registries,
+        )
 
 
 def _references(images: Sequence[str | Reference] | None) -> tuple[Reference, ...] | None:
@@ -84,9 +87,11 @@ async def apply_plan(
     images are in `report.failures`. Raises: StalePlan; Locked if another run uses the same spec or destination.
     """
 
-    async def prepare(session: Session) -> Plan:
+    async def prepare(session: Session, memory: RunMemory) -> Plan:
         saved.check_against(plan, spec)
-        return await remaining(plan, session)
+        left = await remaining(plan, session)
+        memory.note(change.after.digest for change in left.changes if change.after is not None)
+        return left
 
     return await _applied(spec, prepare, environment, stop or Stop())
 
@@ -106,21 +111,21 @@ async def apply_spec(
     """
     listed = _references(only_from)
 
-    def prepare(session: Session) -> Coroutine[Any, Any, Plan]:
-        return road.make_plan(spec, session, only=only, only_from=listed, deep=deep)
+    def prepare(session: Session, memory: RunMemory) -> Coroutine[Any, Any, Plan]:
+        return road.make_plan(spec, session, only=only, only_from=listed, deep=deep, sightings=memory)
 
     return await _applied(spec, prepare, environment, stop or Stop())
 
 
 async def _applied(
     spec: Spec,
-    prepare: Callable[[Session], Coroutine[Any, Any, Plan]],
+    prepare: Callable[[Session, RunMemory], Coroutine[Any, Any, Plan]],
     environment: Environment | None,
     stop: Stop,
 ) -> Report:
     with _lock(spec), remembering(spec, environment) as memory:
         async with open_session(environment, stop, spec.registries) as session:
-            plan = await stop.interruptible(prepare(session))
+            plan = await stop.interruptible(prepare(session, memory))
             memory.intend(plan)
             report = await apply_until_stopped(plan, session, stop)
         memory.record(report)

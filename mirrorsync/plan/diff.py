@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from mirrorsync.errors import PolicyRefused
 from mirrorsync.oci.descriptor import Descriptor
@@ -14,6 +15,9 @@ from mirrorsync.plan.inventory import Desired, Observed, Outlined, closure
 from mirrorsync.plan.model import Amount, BlobFate, Change, Failure, Image, Plan, SpecStamp, State, Totals
 from mirrorsync.plan.policies import Decision
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step, end_of
+
+# Verdicts on an absent tag that is wanted, now or later.
+_WANTED: Final = frozenset({"update", "delay"})
 
 
 def diff(desired: Desired, observed: Observed, *, spec: SpecStamp, created: str) -> Plan:
@@ -30,7 +34,7 @@ def diff(desired: Desired, observed: Observed, *, spec: SpecStamp, created: str)
         decision = observed.decisions.get(image)
         if decision is not None and decision.verdict == "refuse":
             refused.append(refusal(image, decision.reason, decision.remedy))
-        if decision is None or decision.verdict == "update" or observed.roots.get(image) is not None:
+        if decision is None or decision.verdict in _WANTED or observed.roots.get(image) is not None:
             # Otherwise the tag is absent and stays absent, which is not a change.
             changes.append(change := _change(image, observed))
             builder.add(image, change)
@@ -96,6 +100,8 @@ def _decided(image: Image, observed: Observed, decision: Decision) -> State:
         return State.REFUSED
     if decision.verdict == "delete":
         return State.DELETED
+    if decision.verdict == "delay":
+        return State.DELAYED
     if decision.verdict == "keep" and before is not None and before.digest != image.root.digest:
         return State.KEPT
     return _state(image, observed)

@@ -27,6 +27,7 @@ class State(StrEnum):
     INCOMPLETE = "incomplete"  # the tag names the right image, but content is missing
     UNCHANGED = "unchanged"
     KEPT = "kept"  # a policy keeps the present image, although the source has another one
+    DELAYED = "delayed"  # a policy lets it wait for a later run
     REFUSED = "refused"  # a policy forbids the image of the source; this is reported as a failure
     DELETED = "deleted"
 

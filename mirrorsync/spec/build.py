@@ -15,8 +15,9 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_host
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location, Where, parse_destination
-from mirrorsync.plan.policies import POLICIES, Policy
+from mirrorsync.plan.policies import POLICIES, MinAge, Policy
 from mirrorsync.secret import Secret
+from mirrorsync.spec import ages
 from mirrorsync.spec.mirror_source import read_source
 from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, Spec, check_template
 from mirrorsync.spec.platforms import read_platform
@@ -131,6 +132,10 @@ class _Builder:
             name = self._name(pointer, members, defaults)
             with self._problems_at(join(pointer, "from") if members else pointer):
                 source, selection, whole_store = read_source(entry, pointer, self.base, self._add_problem)
+                policies = self._policies(pointer, members, defaults)
+                for policy in policies:
+                    if isinstance(policy, MinAge):
+                        selection = selection.waiting(ages.MinAge(policy.text, policy.seconds))
                 mirror = Mirror(
                     pointer,
                     source,
@@ -140,7 +145,7 @@ class _Builder:
                     whole_store,
                     self._platforms(pointer, members, defaults),
                     members.get("referrers", defaults.get("referrers", False)),
-                    self._policies(pointer, members, defaults),
+                    policies,
                     0 if members.get("allow_empty") else members.get("min_tags", 1),
                     json.dumps(members.get("tags", "")),
                     self.source.positions[pointer].line,

@@ -15,10 +15,13 @@ import re2
 
 from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.ref import Tag
+from mirrorsync.spec.ages import MaxAge
 from mirrorsync.spec.ranges import VersionRange
-from mirrorsync.spec.versions import Key, Line, parse_version
+from mirrorsync.spec.versions import Key, Line, Version, parse_version
 
 _NOT_A_VERSION: Final = "not a version"
+# The numbers of a version that must be equal, by the word of `per:`.
+PER: Final[Mapping[str, int]] = {"": 0, "major": 1, "minor": 2}
 
 
 class TagFilter(Protocol):
@@ -238,9 +241,11 @@ class Newest:
     """`newest: N`: the N highest versions of each line, which is a prefix and a variant (see versions.py).
 
     A tag that is not a version is dropped. Tags of equal version (`3.18` and `3.18.0`) count as one and stay together.
+    per: with `per: major` or `per: minor` next to it, the N highest of each major or minor version, "" = of all.
     """
 
     count: int
+    per: str = ""
     key: ClassVar[str] = "newest"
     narrows: ClassVar[bool] = True
 
@@ -252,11 +257,15 @@ class Newest:
     def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return the tags of the highest versions."""
         versions = {tag: version for tag in tags if (version := parse_version(tag)) is not None}
-        keys: defaultdict[Line, set[Key]] = defaultdict(set)
+        keys: defaultdict[tuple[Line, tuple[int, ...]], set[Key]] = defaultdict(set)
         for version in versions.values():
-            keys[version.line].add(version.key)
-        newest = {line: set(sorted(known, reverse=True)[: self.count]) for line, known in keys.items()}
-        return [tag for tag, version in versions.items() if version.key in newest[version.line]]
+            keys[self._group(version)].add(version.key)
+        newest = {group: set(sorted(known, reverse=True)[: self.count]) for group, known in keys.items()}
+        return [tag for tag, version in versions.items() if version.key in newest[self._group(version)]]
+
+    def _group(self, version: Version) -> tuple[Line, tuple[int, ...]]:
+        """Return what versions have in common that count together."""
+        return version.line, version.key[0][: PER[self.per]]
 
     def unordered(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return the tags that it drops because they are not versions: `latest`, `main`."""
@@ -267,10 +276,14 @@ class Newest:
         version = parse_version(tag)
         if version is None:
             return [_NOT_A_VERSION]
-        of_line = f" of {version.line}" if str(version.line) else ""
+        numbers = ".".join(str(number) for number in self._group(version)[1])
+        line = str(version.line) or ("*" if numbers else "")
+        of_line = f" of {line.replace('*', numbers + '.*' if numbers else '*', 1)}" if line else ""
         return [f"{'' if selected else 'not among '}{self.key} {self.count}{of_line}"]
 
 
-_KINDS: tuple[type[TagFilter], ...] = (Glob, Regex, Semver, All, Exclude, ExcludeRegex, Keep, Newest)
+_KINDS: tuple[type[TagFilter], ...] = (
+    Glob, Regex, Semver, All, Exclude, ExcludeRegex, Keep, MaxAge, Newest
+)  # fmt: skip
 # By key, in the order in which narrowing filters are applied: tags that others drop do not count as newest.
 FILTERS: Mapping[str, type[TagFilter]] = {kind.key: kind for kind in _KINDS}

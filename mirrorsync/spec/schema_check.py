@@ -143,7 +143,7 @@ def _includes_no_tags(error: ValidationError, pointer: str, source: Source) -> I
     if _suggested(error, words).isdisjoint(words):
         listed = f"{', '.join(words[:-1])} or {words[-1]}"
         narrowing = " and ".join(
-            word for word in load_schema("mirror")["$defs"]["tags"]["properties"] if word not in words
+            word for word in load_schema("mirror")["$defs"]["tags"]["properties"] if word not in (*words, "per")
         )
         remedy = f"add {listed}; {narrowing} only narrow these"
         yield source.problem(pointer, "no filter includes tags", remedy)

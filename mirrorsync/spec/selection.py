@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location, Reference
+from mirrorsync.spec.ages import AgeFilter, Ages, MinAge
 from mirrorsync.spec.filters import Newest, TagFilter
 
 
@@ -34,11 +35,15 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The images wanted of a repository: exact ones, and those that filters choose from its list of tags."""
+    """The images wanted of a repository: exact ones, and those that filters choose from its list of tags.
+
+    min_age: the cool-down of its tags, None if they do not wait.
+    """
 
     exact: tuple[Wanted, ...] = ()
     includes: tuple[TagFilter, ...] = ()
     narrows: tuple[TagFilter, ...] = ()
+    min_age: MinAge | None = None
 
     @classmethod
     def of(cls, reference: Reference, tag: Tag | None) -> Selection:
@@ -54,6 +59,28 @@ class Selection:
     def lists(self) -> bool:
         """Whether the repository's tags must be listed; exact images never need that."""
         return bool(self.includes)
+
+    def waiting(self, min_age: MinAge) -> Selection:
+        """Return the selection with a cool-down for the tags of a list."""
+        return replace(self, min_age=min_age) if self.lists else self
+
+    @property
+    def needs_ages(self) -> bool:
+        """Whether a filter has to know when tags were first listed."""
+        return self.min_age is not None or any(isinstance(narrowing, AgeFilter) for narrowing in self.narrows)
+
+    def choose_aged(self, listed: Sequence[Tag], ages: Ages) -> tuple[Wanted, ...]:
+        """Return the wanted images as `choose` does, by the age of tags too.
+
+        With a cool-down these are also the images that would be wanted without the tags that are too young: while the
+        newest tag waits, the one before it is still wanted.
+        """
+        narrows = tuple(one.bound(ages) if isinstance(one, AgeFilter) else one for one in self.narrows)
+        now = replace(self, narrows=narrows).choose(listed)
+        if self.min_age is None:
+            return now
+        older = replace(self, narrows=(self.min_age.bound(ages), *narrows)).choose(listed)
+        return tuple(dict.fromkeys((*now, *older)))
 
     @property
     def digests(self) -> tuple[Wanted, ...]:

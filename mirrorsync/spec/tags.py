@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mirrorsync.errors import GrammarError, printable
 from mirrorsync.oci.digest import ALGORITHMS, Digest
 from mirrorsync.oci.ref import Ref, Tag
-from mirrorsync.spec.filters import FILTERS, TagFilter
+from mirrorsync.spec.filters import FILTERS, Newest, TagFilter
 from mirrorsync.spec.selection import Selection, Wanted
 from mirrorsync.spec.yaml_source import join
 
@@ -30,6 +31,9 @@ def read_tags(value: Sequence[str] | Mapping[str, Any], pointer: str, add_proble
                 filters.append(kind.parse(value[word]))
             except GrammarError as error:
                 add_problem(join(pointer, word), error.message, error.remedy)
+    if "per" in value and "newest" not in value:
+        add_problem(join(pointer, "per"), "this has no effect without newest:", "add newest: N")
+    filters = [replace(one, per=value.get("per", "")) if isinstance(one, Newest) else one for one in filters]
     narrows = tuple(chosen for chosen in filters if chosen.narrows)
     _check_narrowing(exact, narrows, exact_pointer, add_problem)
     includes = tuple(chosen for chosen in filters if not chosen.narrows)

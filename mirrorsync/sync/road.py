@@ -31,6 +31,7 @@ from mirrorsync.sync.gather.listed import ListedImages
 from mirrorsync.sync.gather.observe import observe
 from mirrorsync.sync.gather.resolve import Resolver
 from mirrorsync.sync.gather.settle import Settled, may_settle
+from mirrorsync.sync.gather.sightings import NothingSeen, Sightings
 from mirrorsync.sync.gather.unwanted import UnwantedTags
 from mirrorsync.sync.session import Session
 
@@ -43,6 +44,7 @@ async def make_plan(
     only_from: Sequence[Reference] | None = None,
     deep: bool = False,
     unwanted: bool = False,
+    sightings: Sightings | None = None,
     clock: Callable[[], str] = now,
 ) -> Plan:
     """Return the plan that brings the destinations to the images that `spec` wants now.
@@ -50,16 +52,18 @@ async def make_plan(
     only: globs on the source repository; if given, the other mirrors are left out. only_from: the images at their
     sources (or whole repositories there) to which the plan is restricted; None = all. deep: check every blob and
     manifest, instead of trusting that a tag with the right digest is complete. unwanted: also find out which tags of
-    the destinations no mirror wants, at one list of tags for each repository. Raises: UsageError if `only` matches no
-    mirror, or if no mirror can want an image of `only_from`; failures of single images are in the plan.
+    the destinations no mirror wants, at one list of tags for each repository. sightings: what the mirror remembers;
+    None = all is new. Raises: UsageError if `only` matches no mirror, or if no mirror can want an image of `only_from`;
+    failures of single images are in the plan.
     """
     created = clock()
     mirrors = select(spec, only)
+    sightings = sightings or NothingSeen()
     if only_from is None:
-        chosen = await choose(mirrors, session)
+        chosen = await choose(mirrors, session, sightings)
     else:
         listed = ListedImages(only_from, mirrors, spec.source)
-        chosen = listed.of(await choose(listed.mirrors, session), session.announce)
+        chosen = listed.of(await choose(listed.mirrors, session, sightings), session.announce)
     tags = DestinationTags(session)
     surplus = UnwantedTags(spec.mirrors, chosen, tags) if unwanted and only_from is None else None
     async with asyncio.TaskGroup() as group:
@@ -67,7 +71,8 @@ async def make_plan(
             group.create_task(surplus.ask())
         desired = await _resolve(chosen, tags, session, deep=deep)
         policies = {mirror.pointer: mirror.policies for mirror in mirrors}
-        observed = await observe(desired, session, tags, policies=policies, deep=deep)
+        sightings.note(image.root.digest for image in desired.images)
+        observed = await observe(desired, session, tags, sightings=sightings, policies=policies, deep=deep)
     plan = diff(desired, observed, spec=stamp(spec, only), created=created)
     return plan if surplus is None else replace(plan, unwanted=surplus.found(desired.images))
 

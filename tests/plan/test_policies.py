@@ -93,6 +93,37 @@ def test_on_change_does_not_decide_on_other_tags(word: str, facts: Facts) -> Non
     assert on_change(word).decide(facts) is None
 
 
+DAY = 86400.0
+NOW = 1000 * DAY
+
+
+@pytest.mark.parametrize(
+    ("before", "found", "pinned", "days", "verdict"),
+    [
+        (None, NEW, False, 0, "delay"),
+        (None, NEW, False, 2.99, "delay"),
+        (None, NEW, False, 3, None),
+        (OLD, NEW, False, 1, "delay"),
+        (OLD, NEW, False, 4, None),
+        (NEW, NEW, False, 0, None),
+        (None, NEW, True, 0, None),
+        (OLD, None, False, 0, None),
+    ],
+)
+def test_min_age_delays_what_is_new_and_was_first_seen_too_recently(
+    before: Descriptor | None, found: Descriptor | None, pinned: bool, days: float, verdict: Verdict | None
+) -> None:
+    facts = Facts(Tag("1"), before, found, pinned, NOW - days * DAY, NOW)
+    decision = POLICIES["min_age"].parse("3d").decide(facts)
+    assert (decision.verdict if decision else None) == verdict
+
+
+def test_min_age_says_since_when_and_until_when() -> None:
+    decision = POLICIES["min_age"].parse("3d").decide(Facts(Tag("1"), None, NEW, first_seen=0.0, now=60.0))
+    assert decision is not None
+    assert decision.reason == "min_age 3d: first seen 1970-01-01 00:00 UTC, waits until 1970-01-04 00:00 UTC"
+
+
 def test_the_first_decision_counts() -> None:
     both = (IMMUTABLE, on_change("update"))
     moved = decide(both, Facts(Tag("v1"), OLD, NEW))
@@ -133,6 +164,8 @@ class _Outline:
         ("keep", NEW, "unchanged", NEW, []),
         ("refuse", OLD, "refused", OLD, []),
         ("delete", OLD, "deleted", None, ["delete:harbor.example/app:1"]),
+        ("delay", OLD, "delayed", NEW, []),
+        ("delay", None, "delayed", NEW, []),
     ],
 )
 def test_the_plan_for_a_decision(

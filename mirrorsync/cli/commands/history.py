@@ -30,7 +30,7 @@ _WORDS: Final = {
     ExitCode.INTEGRITY: "damage",
 }
 # In this order; `unchanged` is left out, being nearly always the whole mirror.
-_COUNTED: Final = ("new", "moved", "incomplete", "deleted", "kept", "refused", "skipped", "failed")
+_COUNTED: Final = ("new", "moved", "incomplete", "deleted", "kept", "delayed", "refused", "skipped", "failed")
 
 
 @click.command(

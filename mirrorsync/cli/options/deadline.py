@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from mirrorsync.spec.durations import seconds
+from mirrorsync.durations import seconds
 
 R = TypeVar("R")
 

@@ -28,10 +28,11 @@ _STYLES: Final = {
     State.INCOMPLETE.value: "magenta",
     State.DELETED.value: "red",
     State.KEPT.value: "cyan",
+    State.DELAYED.value: "blue",
     State.REFUSED.value: "bold red",
 }
 # In this order states are counted; what a policy refuses is counted as failed.
-_COUNTED: Final = ("new", "moved", "incomplete", "deleted", "kept", "failed", "unchanged")
+_COUNTED: Final = ("new", "moved", "incomplete", "deleted", "kept", "delayed", "failed", "unchanged")
 
 
 def plan_parts(plan: Plan, detail: Detail | None = None, command: str = "") -> list[str | Listing]:
@@ -153,7 +154,7 @@ def last_line(plan: Plan, command: str = "") -> str:
     states = Counter(change.state.value for change in plan.changes)
     failed = sum(failed_at(plan.failures).values())
     changed = any(plan.changed())
-    if not (changed or failed or states[State.KEPT.value]):
+    if not (changed or failed or states[State.KEPT.value] or states[State.DELAYED.value]):
         return nothing_to_do((change.target for change in plan.changes), Destinations(plan.spec.destinations))
     states["failed"] = failed
     read = f"; {decimal(plan.read_bytes)} to read" if changed else ""

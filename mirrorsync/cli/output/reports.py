@@ -15,13 +15,13 @@ from mirrorsync.cli.output.tables import Listing
 from mirrorsync.sync.run.report import Report
 
 # What a policy refuses is counted as failed.
-_COUNTED: Final = ("done", "failed", "skipped", "kept", "unchanged")
+_COUNTED: Final = ("done", "failed", "skipped", "kept", "delayed", "unchanged")
 
 
 def report_parts(report: Report) -> Iterator[str | Listing]:
     """Yield a report for people: one line; before it one for each destination, if one of several had failures."""
     destinations = Destinations(report.spec.destinations)
-    if not report.failures and not any(report.outcomes[name] for name in ("done", "kept", "skipped")):
+    if not report.failures and not any(report.outcomes[name] for name in ("done", "kept", "delayed", "skipped")):
         yield nothing_to_do((result.change.target for result in report.results), destinations)
         return
     # Failed images are counted from the failures, which also has those that could not be planned.

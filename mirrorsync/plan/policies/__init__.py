@@ -5,10 +5,15 @@ from typing import Final
 
 from mirrorsync.plan.policies.base import Decision, Facts, Policy, Verdict
 from mirrorsync.plan.policies.immutable import Immutable
+from mirrorsync.plan.policies.min_age import MinAge
 from mirrorsync.plan.policies.on_change import OnChange
 
 # In order of precedence: the first decision counts.
-POLICIES: Final[Mapping[str, type[Policy]]] = {"immutable": Immutable, "on_change": OnChange}
+POLICIES: Final[Mapping[str, type[Policy]]] = {
+    "immutable": Immutable,
+    "min_age": MinAge,
+    "on_change": OnChange,
+}
 
 
 def decide(policies: Iterable[Policy], facts: Facts) -> Decision | None:
@@ -21,4 +26,4 @@ def decide_without_source(policies: Iterable[Policy], facts: Facts) -> Decision 
     return decide((policy for policy in policies if policy.decides_without_source), facts)
 
 
-__all__ = ["POLICIES", "Decision", "Facts", "Policy", "Verdict", "decide", "decide_without_source"]
+__all__ = ["POLICIES", "Decision", "Facts", "MinAge", "Policy", "Verdict", "decide", "decide_without_source"]

@@ -9,8 +9,9 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.ref import Tag
 
 # keep: the destination's image stays. update: it is replaced by the source's, and later policies are not applied.
-# refuse: it stays, and this is a failure of the run. delete: the tag is deleted.
-Verdict = Literal["keep", "update", "refuse", "delete"]
+# refuse: it stays, and this is a failure of the run. delete: the tag is deleted. delay: it waits for a later run, and
+# this one names it as waiting.
+Verdict = Literal["keep", "update", "refuse", "delete", "delay"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +19,17 @@ class Facts:
     """The facts about one wanted image at one destination.
 
     tag: its tag at the destination, None if it is wanted by digest alone. before: the image under it now, None if there
-    is no such tag. found: the image at the source, None if the source was not asked.
+    is no such tag. found: the image at the source, None if the source was not asked. pinned: whether the spec names it
+    by its digest. first_seen: when this mirror first saw the image at a source; now: the time of the run; both in
+    seconds since the epoch.
     """
 
     tag: Tag | None
     before: Descriptor | None
     found: Descriptor | None
+    pinned: bool = False
+    first_seen: float = 0.0
+    now: float = 0.0
 
     @property
     def moved(self) -> bool:

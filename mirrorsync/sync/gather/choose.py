@@ -24,9 +24,11 @@ from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.plan.model import Failure
+from mirrorsync.spec.ages import Ages
 from mirrorsync.spec.model import Mirror
 from mirrorsync.spec.selection import Wanted
 from mirrorsync.stores.base import HoldsUnnamed
+from mirrorsync.sync.gather.sightings import NothingSeen, Sightings
 from mirrorsync.sync.pool import Answers, for_each
 from mirrorsync.sync.session import Session, located
 
@@ -87,10 +89,13 @@ class Chosen:
         return wanted
 
 
-async def choose(mirrors: Iterable[Mirror], session: Session) -> Chosen:
-    """Return the names that `mirrors` want now. A source that cannot be listed is a failure of its mirror only."""
+async def choose(mirrors: Iterable[Mirror], session: Session, sightings: Sightings | None = None) -> Chosen:
+    """Return the names that `mirrors` want now. A source that cannot be listed is a failure of its mirror only.
+
+    sightings: when tags were first listed, None = all now.
+    """
     mirrors = tuple(mirrors)
-    chooser = _Chooser(session, mirrors)
+    chooser = _Chooser(session, mirrors, sightings or NothingSeen())
     listed = sum(mirror.selection.lists for mirror in mirrors)
     if listed:
         session.announce(PhaseStarted("list", listed))
@@ -123,8 +128,9 @@ class Lists:
 
 
 class _Chooser:
-    def __init__(self, session: Session, mirrors: Sequence[Mirror]) -> None:
+    def __init__(self, session: Session, mirrors: Sequence[Mirror], sightings: Sightings) -> None:
         self._session = session
+        self._sightings = sightings
         exact = [(mirror.source, wanted.ref) for mirror in mirrors for wanted in mirror.selection.exact]
         self._exact = frozenset(exact)
         self._asked = {(source.store, ref) for source, ref in exact}
@@ -221,7 +227,12 @@ class _Chooser:
         unordered = [tag for tag in selection.unordered(tags) if self._is_left_out(source, tag)]
         if unordered:
             self._fail(mirror, source, _not_versions(source, unordered), _newest(mirror, source))
-        self.lookups[mirror.pointer] += [Lookup(mirror, source, wanted) for wanted in selection.choose(tags)]
+        if selection.needs_ages:
+            ages = Ages(self._sightings.now, self._sightings.first_listed(source, tags))
+            chosen = selection.choose_aged(tags, ages)
+        else:
+            chosen = selection.choose(tags)
+        self.lookups[mirror.pointer] += [Lookup(mirror, source, wanted) for wanted in chosen]
 
     def _is_left_out(self, source: Location, tag: Tag) -> bool:
         """Return whether no entry of the spec names a tag. Those of attachments do not count: see `referrers: true`."""

@@ -10,7 +10,7 @@ from mirrorsync.events import Noticed, PhaseAdvanced, PhaseStarted
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest, Outline
-from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.ref import Pick, Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed, check_bounds, closure
 from mirrorsync.plan.model import Failure, Image
@@ -19,6 +19,7 @@ from mirrorsync.sync.content import ContentReader
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.present import present_at
 from mirrorsync.sync.gather.referring import may_be_referrer
+from mirrorsync.sync.gather.sightings import NothingSeen, Sightings
 from mirrorsync.sync.gather.sparse import lacking, lacks_layers
 from mirrorsync.sync.pool import SMALL_BYTES, Answers, all_of, for_each
 from mirrorsync.sync.session import Session, located
@@ -29,31 +30,35 @@ async def observe(
     session: Session,
     tags: DestinationTags | None = None,
     *,
+    sightings: Sightings | None = None,
     policies: Mapping[str, Sequence[Policy]] | None = None,
     deep: bool = False,
 ) -> Observed:
     """Return the content of the destinations for `desired`, and the decisions of policies.
 
-    tags: those that were resolved before. policies: by mirror. Without `deep`, an image whose tag names the right
-    digest is complete, at one request each; for other images every manifest and blob is checked, unless the repository
-    does not exist. With `deep`, this is done for every image, and content on this machine is read: damaged content
-    counts as missing. The content of an image that a policy keeps or refuses is not checked.
+    tags: those that were resolved before. sightings: of roots, for policies about age. policies: by mirror. Without
+    `deep`, an image whose tag names the right digest is complete, at one request each; for other images every manifest
+    and blob is checked, unless the repository does not exist. With `deep`, this is done for every image, and content on
+    this machine is read: damaged content counts as missing. The content of an image that a policy keeps, delays or
+    refuses is not checked.
     """
+    sightings = sightings or NothingSeen()
     if not deep:
-        return await _observe(desired, session, tags, policies or {}, None)
+        return await _observe(desired, session, tags, sightings, policies or {}, None)
     async with ContentReader(session.announce) as reader:
-        return await _observe(desired, session, tags, policies or {}, reader)
+        return await _observe(desired, session, tags, sightings, policies or {}, reader)
 
 
 async def _observe(
     desired: Desired,
     session: Session,
     tags: DestinationTags | None,
+    sightings: Sightings,
     policies: Mapping[str, Sequence[Policy]],
     reader: ContentReader | None,
 ) -> Observed:
     tags = tags or DestinationTags(session)
-    observer = _Observer(session, tags, policies, reader)
+    observer = _Observer(session, tags, sightings, policies, reader)
     session.announce(PhaseStarted("observe", len(desired.images)))
     by_target: defaultdict[Location, list[Tag | Digest]] = defaultdict(list)
     for image in desired.images:
@@ -72,11 +77,13 @@ class _Observer:
         self,
         session: Session,
         tags: DestinationTags,
+        sightings: Sightings,
         policies: Mapping[str, Sequence[Policy]],
         reader: ContentReader | None,
     ) -> None:
         self._session = session
         self._tags = tags
+        self._sightings = sightings
         self._policies = policies
         self._reader = reader
         self._deep = reader is not None
@@ -118,13 +125,18 @@ class _Observer:
             return None
         return await self._session.destination(image.target).resolve(ref)
 
-    def _set_root(self, image: Image, present: Descriptor | None, policies: Iterable[Policy]) -> None:
+    def _set_root(self, image: Image, present: Descriptor | None, policies: Sequence[Policy]) -> None:
         self._roots[image] = present
         if present is not None and not self._deep:
             self._contents[image.target].add(present.digest)
-        decision = decide(policies, Facts(image.tag, present, image.root))
+        decision = decide(policies, self._facts(image, present)) if policies else None
         if decision is not None:
             self._decisions[image] = decision
+
+    def _facts(self, image: Image, present: Descriptor | None) -> Facts:
+        seen = self._sightings
+        pinned = not isinstance(image.origin.followed, Tag | Pick)
+        return Facts(image.tag, present, image.root, pinned, seen.first_seen(image.root.digest), seen.now)
 
     def wants_contents(self, image: Image) -> bool:
         """Return whether the manifests and blobs of an image have to be checked."""

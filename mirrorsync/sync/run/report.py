@@ -13,18 +13,22 @@ from mirrorsync.plan.model import Change, Failure, Plan, SpecStamp, State
 from mirrorsync.sync.run.order import Failed
 from mirrorsync.sync.run.transfer import NOTHING_MOVED, Counts
 
-Outcome = Literal["done", "unchanged", "kept", "refused", "failed", "skipped"]
+Outcome = Literal["done", "unchanged", "kept", "delayed", "refused", "failed", "skipped"]
 # The outcome of a change without steps.
 _AS_PLANNED: Final[dict[State, Outcome]] = {
     State.UNCHANGED: "unchanged",
     State.KEPT: "kept",
+    State.DELAYED: "delayed",
     State.REFUSED: "refused",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The outcome of one change: done, unchanged, kept or refused by a policy, failed, or skipped by a stopped run."""
+    """The outcome of one change.
+
+    done, unchanged, kept, delayed or refused by a policy, failed, or skipped by a stopped run.
+    """
 
     change: Change
     outcome: Outcome
@@ -60,7 +64,7 @@ class Report:
     def exit_code(self) -> ExitCode:
         """The exit code of the process: 0 if every image is as wanted, 3 if some are, otherwise that of the errors."""
         outcomes = self.outcomes
-        landed = any(outcomes[outcome] for outcome in ("done", "unchanged", "kept"))
+        landed = any(outcomes[outcome] for outcome in ("done", "unchanged", "kept", "delayed"))
         if self.interrupted and self.deadline:
             return ExitCode.PARTLY if landed else ExitCode.FAILED
         if self.interrupted:

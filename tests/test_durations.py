@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mirrorsync.durations import seconds
 from mirrorsync.errors import GrammarError
-from mirrorsync.spec.durations import seconds
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""Durations as people write them: `90s`, `30m`, `2h`, `1h30m`."""
+"""Durations as people write them: `90s`, `30m`, `2h`, `1h30m`; and moments as people read them."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 
 from mirrorsync.errors import GrammarError, printable
@@ -25,3 +26,8 @@ def seconds(text: str) -> float:
     if total > _LONGEST:
         raise GrammarError(f"{printable(text, 60)!r} is longer than a century", remedy="write a shorter one")
     return total
+
+
+def moment(time: float) -> str:
+    """Return a time (seconds since the epoch) for people: `2026-11-25 03:17 UTC`."""
+    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M} UTC"

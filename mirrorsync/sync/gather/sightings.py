@@ -1,0 +1,46 @@
+"""When this mirror first saw digests and tags at their sources: facts that policies and filters about age need."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.reference import Location
+
+
+class Sightings(Protocol):
+    """First sightings. Times are seconds since the epoch; what is seen only now was first seen at `now`."""
+
+    @property
+    def now(self) -> float:
+        """The time of the run."""
+
+    def note(self, digests: Iterable[Digest]) -> None:
+        """Take note that sources have some roots now."""
+
+    def first_seen(self, digest: Digest) -> float:
+        """Return when a root was first seen."""
+
+    def first_listed(self, source: Location, tags: Iterable[Tag]) -> Mapping[Tag, float]:
+        """Return when each of the tags that a repository lists now was first listed."""
+
+
+class NothingSeen:
+    """The sightings of a run without a memory: all is seen for the first time."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def note(self, digests: Iterable[Digest]) -> None:
+        """Forget it."""
+
+    def first_seen(self, digest: Digest) -> float:  # noqa: ARG002 - the same for every digest
+        """Return now."""
+        return self.now
+
+    def first_listed(self, source: Location, tags: Iterable[Tag]) -> Mapping[Tag, float]:  # noqa: ARG002
+        """Return now for every tag."""
+        return dict.fromkeys(tags, self.now)
