@@ -330,6 +330,10 @@ class PolicyRefused(MirrorsyncError):
     default_remedy = "find out why the tag was changed at its source; to take the new image, delete the tag here"
 
 
+class PruneRefused(MirrorsyncError):
+    """More tags would be deleted than `prune: {max_deletes: ...}` allows. Nothing was deleted."""
+
+
 class StillUsed(MirrorsyncError):
     """Deleting this would delete or break more than requested. Nothing was deleted."""
 

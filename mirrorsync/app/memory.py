@@ -16,6 +16,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Plan
+from mirrorsync.plan.prune import Known
 from mirrorsync.spec.model import Spec
 from mirrorsync.state import Memory, open_memory, state_path
 from mirrorsync.sync import clock
@@ -69,6 +70,17 @@ class RunMemory:
 
         self._try(work)
         return {tag: _seconds(known.get(tag, self._clock)) for tag in listed}
+
+    def known(self) -> Iterable[Known]:
+        """Return the tags that this mirror has put, or found, at its destinations."""
+        found: list[Known] = []
+        self._try(lambda memory: found.extend(self._known(memory)))
+        return found
+
+    @staticmethod
+    def _known(memory: Memory) -> Iterator[Known]:
+        for (target, tag), owned in memory.owned().items():
+            yield Known(target, tag, owned.digest, owned.adopted, owned.source)
 
     # What the run does.
 

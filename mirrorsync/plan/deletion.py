@@ -70,7 +70,7 @@ def plan_deletion(image: DeletionTarget, *, all_tags: bool, spec: SpecStamp, cre
     observed = Observed({wanted: image.content}, decisions={wanted: _DELETE}, tags={wanted: tags})
     plan = diff(Desired((wanted,)), observed, spec=spec, created=created)
     (change,) = plan.changes
-    return replace(plan, changes=(replace(change, origin=None, stays=(*sharing, *image.stays)),))
+    return replace(plan, changes=(replace(change, stays=(*sharing, *image.stays)),))
 
 
 def check_deletable(image: DeletionTarget, sharing: Sharing, *, all_tags: bool) -> None:

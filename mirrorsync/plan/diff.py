@@ -82,14 +82,14 @@ def _change(image: Image, observed: Observed) -> Change:
         state,
         reason=decision.reason if decision else "",
         mirror=image.mirror,
-        origin=image.origin,
+        origin=None if state == State.DELETED else image.origin,
         step=step,
     )
 
 
 def _deletion(image: Image, present: Descriptor, observed: Observed) -> DeleteTag | DeleteManifest:
     if image.tag is not None:
-        return DeleteTag(image.target, image.tag, present)
+        return DeleteTag(image.target, image.tag, present, observed.tags.get(image, ()))
     return DeleteManifest(image.target, present, observed.tags.get(image, ()))
 
 

@@ -62,7 +62,8 @@ class Observed:
     repositories share all blobs. manifests: those needed to walk the changed images. deep: whether the presence of
     every manifest and blob was checked, so that one that is not in `contents` is missing; otherwise a manifest that is
     present counts as complete, since registries reject a manifest before its content. tags: those that a manifest has
-    which is to be deleted by its digest; they go with it.
+    which is to be deleted by its digest, and go with it; for a tag that is to be deleted, others of its manifest that
+    are to be deleted too.
     """
 
     roots: Mapping[Image, Descriptor | None]

@@ -168,7 +168,7 @@ class SetTag(_FromSource):
 
 @dataclass(frozen=True, slots=True)
 class DeleteTag(_AtTarget):
-    """Delete one tag only. before: the image that it must still name.
+    """Delete one tag only. before: the image that it must still name. tags: others of it that the plan deletes too.
 
     At a registry that deletes only by digest this deletes the manifest, and only if no other tag or index uses it.
     """
@@ -179,6 +179,7 @@ class DeleteTag(_AtTarget):
     target: Location
     tag: Tag
     before: Descriptor
+    tags: tuple[Tag, ...] = ()
     needs: tuple[str, ...] = ()
 
     @property

@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from mirrorsync.errors import GrammarError, Problem, printable
 from mirrorsync.hosts import HostSettings
@@ -16,6 +16,7 @@ from mirrorsync.oci.names import check_host
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location, Where, parse_destination
 from mirrorsync.plan.policies import POLICIES, MinAge, Policy
+from mirrorsync.plan.prune import Cap, Prune
 from mirrorsync.secret import Secret
 from mirrorsync.spec import ages
 from mirrorsync.spec.mirror_source import read_source
@@ -24,6 +25,7 @@ from mirrorsync.spec.platforms import read_platform
 from mirrorsync.spec.selection import Wanted
 from mirrorsync.spec.yaml_source import Source, join
 
+_MAX_DELETES: Final = 10
 _PATHS = ("password_file", "ca_file", "client_cert", "client_key", "cert_dir")
 # Settings that have no effect together with another one: a setting that would be ignored is rejected.
 _WITHOUT_EFFECT = (
@@ -43,10 +45,11 @@ def build(
     builder = _Builder(source_file, base, frozenset(value.get("destinations", {})))
     registries = builder.registries(value.get("registries", {}))
     destinations = builder.destinations(value.get("destinations", {}))
+    prune = builder.prune(value["prune"]) if "prune" in value else None
     mirrors = builder.mirrors(value["mirrors"], value.get("defaults", {}), destinations)
     if builder.problems:
         return None, builder.problems
-    return Spec(source, digest, tuple(mirrors), destinations, registries), []
+    return Spec(source, digest, tuple(mirrors), destinations, registries, prune), []
 
 
 @dataclass
@@ -119,6 +122,12 @@ class _Builder:
             with self._problems_at(join("/destinations", name)):
                 made[name] = Destination(name, parse_destination(text, self.base))
         return made
+
+    def prune(self, value: Mapping[str, Any]) -> Prune:
+        """Read `prune:`; its shape was checked by the schema."""
+        most = value.get("max_deletes", _MAX_DELETES)
+        cap = Cap(number=most) if isinstance(most, int) else Cap(percent=float(most.removesuffix("%")))
+        return Prune(cap, tuple(value.get("keep", ())), value.get("adopt", False))
 
     def mirrors(
         self, value: list[Any], defaults: Mapping[str, Any], destinations: Mapping[str, Destination]

@@ -15,6 +15,7 @@ from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location, canonical_repository, host_and_path
 from mirrorsync.plan.policies import Policy
+from mirrorsync.plan.prune import Prune
 from mirrorsync.spec.selection import Selection, Wanted
 
 DEFAULT_TEMPLATE: Final = "{repository}"
@@ -81,13 +82,17 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A whole spec. source: its file as given, or STANDARD_INPUT; digest: of its bytes, by which a plan knows it."""
+    """A whole spec. source: its file as given, or STANDARD_INPUT; digest: of its bytes, by which a plan knows it.
+
+    prune: which tags are deleted, None = none.
+    """
 
     source: str
     digest: Digest
     mirrors: tuple[Mirror, ...]
     destinations: Mapping[str, Destination] = field(default_factory=dict)
     registries: Mapping[str, HostSettings] = field(default_factory=dict)
+    prune: Prune | None = None
 
 
 def check_template(template: str) -> None:

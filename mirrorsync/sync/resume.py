@@ -37,8 +37,8 @@ async def remaining(plan: Plan, session: Session) -> Plan:
         if not await _source_is_same(change, session):
             moved.append(_source_of(change))
         now = await _now(change, session)
-        if change.state.changes and change.after is not None and now is not None and now.digest == change.after.digest:
-            if change.before is None or change.before.digest != change.after.digest:
+        if _is_done(change, now):
+            if _digest(change.before) != _digest(change.after):
                 done.add(number)
         elif _digest(now) != _digest(change.before):
             moved.append(str(change))
@@ -51,11 +51,17 @@ async def remaining(plan: Plan, session: Session) -> Plan:
     return await _without(plan, done, session) if done else plan
 
 
+def _is_done(change: Change, now: Descriptor | None) -> bool:
+    """Return whether the destination is as a change wants it. now: what its name stands for."""
+    return change.state.changes and _digest(now) == _digest(change.after)
+
+
 async def _without(plan: Plan, done: set[int], session: Session) -> Plan:
     """Return a plan without what is done already."""
     changes = tuple(
         replace(change, before=change.after, state=State.UNCHANGED, step="") if number in done else change
         for number, change in enumerate(plan.changes)
+        if number not in done or change.after is not None  # a tag that is deleted already is not there any more
     )
     left = [change for change in changes if change.state.changes]
     total = len(left) + len(done)

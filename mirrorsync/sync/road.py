@@ -5,7 +5,8 @@
 3. Resolve the rest: the sources resolve the other names.
 4. Evidence: the image of each name at the destinations, and the decisions of policies on it.
 5. Contents: the blobs and manifests of changed images that the destinations have.
-6. The difference (`plan.diff`): changes, and the steps that make them.
+6. Deletions, if the spec prunes: remembered tags that nothing wants any more.
+7. The difference (`plan.diff`): changes, and the steps that make them.
 
 The tags that no mirror wants are found out at the same time as 2 to 5, if the caller asks for them.
 """
@@ -29,6 +30,7 @@ from mirrorsync.sync.gather.choose import Chosen, choose
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.listed import ListedImages
 from mirrorsync.sync.gather.observe import observe
+from mirrorsync.sync.gather.prune import add_deletions
 from mirrorsync.sync.gather.resolve import Resolver
 from mirrorsync.sync.gather.settle import Settled, may_settle
 from mirrorsync.sync.gather.sightings import NothingSeen, Sightings
@@ -73,6 +75,10 @@ async def make_plan(
         policies = {mirror.pointer: mirror.policies for mirror in mirrors}
         sightings.note(image.root.digest for image in desired.images)
         observed = await observe(desired, session, tags, sightings=sightings, policies=policies, deep=deep)
+    # Not in a run of only some images: what the others want is unknown then.
+    if spec.prune is not None and not only and only_from is None:
+        known = sightings.known()
+        desired, observed = await add_deletions(spec, spec.prune, chosen, known, desired, observed, session)
     plan = diff(desired, observed, spec=stamp(spec, only), created=created)
     return plan if surplus is None else replace(plan, unwanted=surplus.found(desired.images))
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from mirrorsync.errors import StalePlan, UsageError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Change, Origin, Plan, State
 from mirrorsync.plan.policies import Facts, decide
-from mirrorsync.plan.steps import PutManifest, SetTag, Step, end_of
+from mirrorsync.plan.prune import POINTER
+from mirrorsync.plan.steps import DeleteTag, PutManifest, SetTag, Step, end_of
 from mirrorsync.spec.model import Mirror, Spec
 from mirrorsync.spec.selection import Wanted
 from mirrorsync.sync.gather.referring import may_be_referrer
@@ -24,11 +27,20 @@ def check_against(plan: Plan, spec: Spec) -> None:
         raise StalePlan(f"{spec.source} was changed after the plan was made")
     mirrors = {mirror.pointer: _MirrorCheck(mirror) for mirror in spec.mirrors}
     for change in plan.changes:
+        if change.mirror == POINTER and _may_prune(spec, change):
+            continue
         mirror = mirrors.get(change.mirror)
         if mirror is None or change.origin is None or not mirror.asks_for(change, change.origin):
             raise _tampered(f"its spec does not ask for {change}")
     _check_locations(plan)
     _check_ends(plan)
+
+
+def _may_prune(spec: Spec, change: Change) -> bool:
+    """Return whether a spec can ask for a deletion. Which tags are this mirror's own was checked for the plan."""
+    stores = {destination.location.store for destination in spec.destinations.values()}
+    wanted = spec.prune is not None and change.state == State.DELETED and change.tag is not None
+    return wanted and change.after is None and change.target.store in stores
 
 
 class _MirrorCheck:
@@ -63,7 +75,8 @@ class _MirrorCheck:
 
 
 def _is_forbidden(mirror: Mirror, change: Change) -> bool:
-    decision = decide(mirror.policies, Facts(change.tag, change.before, change.after))
+    # How long an image has been known was decided when the plan was made, and it is longer now.
+    decision = decide(mirror.policies, Facts(change.tag, change.before, change.after, now=math.inf))
     return decision is not None and decision.verdict != "update" and change.state != State.INCOMPLETE
 
 
@@ -110,6 +123,8 @@ def _completes(last: Step | None, change: Change) -> bool:
     """Return whether a step completes a change; an unchanged image has no step."""
     if not change.state.changes:
         return change.step == ""
+    if isinstance(last, DeleteTag) and change.after is None:
+        return (last.target, last.tag) == (change.target, change.tag) and _digest(last.before) == _digest(change.before)
     if change.after is None or change.step != end_of(change.target, change.tag, change.after.digest):
         return False
     if isinstance(last, SetTag):

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from mirrorsync.errors import (
@@ -72,12 +72,16 @@ class Chosen:
     """The wanted names, in the order of the spec, and the failures to list tags.
 
     sources: the repositories of each mirror's source, by the mirror's pointer; of mirrors without a failure only.
+    unsure: targets of mirrors whose names are not all known: their source could not be listed, or has no tags that
+    match. listed: the tags of the sources that were listed.
     """
 
     lookups: tuple[Lookup, ...]
     failures: tuple[Failure, ...]
     lists: Lists
     sources: Mapping[str, Sequence[Location]]
+    unsure: frozenset[Location] = frozenset()
+    listed: Mapping[Location, frozenset[Tag]] = field(default_factory=dict)
 
     def tags(self) -> dict[Location, list[Tag | Digest]]:
         """Return the tags that are wanted at the destinations, by repository."""
@@ -101,7 +105,14 @@ async def choose(mirrors: Iterable[Mirror], session: Session, sightings: Sightin
         session.announce(PhaseStarted("list", listed))
     await for_each(mirrors, chooser.choose)
     lookups = tuple(lookup for mirror in mirrors for lookup in chooser.lookups.get(mirror.pointer, ()))
-    return Chosen(lookups, tuple(chooser.failures.values()), chooser.lists, chooser.sources)
+    return Chosen(
+        lookups,
+        tuple(chooser.failures.values()),
+        chooser.lists,
+        chooser.sources,
+        frozenset(chooser.unsure),
+        chooser.listed,
+    )
 
 
 class Lists:
@@ -137,6 +148,8 @@ class _Chooser:
         self.lists = Lists(session)
         self.failures: dict[tuple[str, str], Failure] = {}
         self.sources: dict[str, Sequence[Location]] = {}
+        self.unsure: set[Location] = set()
+        self.listed: dict[Location, frozenset[Tag]] = {}
         self.lookups: defaultdict[str, list[Lookup]] = defaultdict(list)
 
     async def choose(self, mirror: Mirror) -> None:
@@ -150,6 +163,7 @@ class _Chooser:
             sources = await self._sources(mirror)
         except MirrorsyncError as error:
             self._fail(mirror, mirror.source, error)
+            self.unsure.update(targets_of(mirror, mirror.source))
             return
         answered = True
         for source in sources:
@@ -165,6 +179,8 @@ class _Chooser:
             (_newest(mirror, source), mirror.pointer) in self.failures for source in sources
         )
         found = len(self.lookups[mirror.pointer])
+        if not answered or found < max(1, mirror.min_tags):
+            self.unsure.update(target for source in sources for target in targets_of(mirror, source))
         # A mistyped filter must not look like a mirror that is up to date. Of a source that failed, nothing is claimed.
         if answered and found < mirror.min_tags and (found or not left_out):
             self._fail(mirror, mirror.source, await self._too_few(mirror, sources, found))
@@ -224,6 +240,8 @@ class _Chooser:
             for destination in mirror.destinations:
                 mirror.target(destination, source.repository)  # raises for a name that is not valid there
             tags = await self.lists.of(source) if selection.lists else ()
+            if selection.lists:
+                self.listed[source] = frozenset(tags)
         unordered = [tag for tag in selection.unordered(tags) if self._is_left_out(source, tag)]
         if unordered:
             self._fail(mirror, source, _not_versions(source, unordered), _newest(mirror, source))

@@ -1,4 +1,4 @@
-"""When this mirror first saw digests and tags at their sources: facts that policies and filters about age need."""
+"""What a mirror remembers, as facts: when it first saw digests and tags at their sources, and its own tags."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Protocol
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
+from mirrorsync.plan.prune import Known
 
 
 class Sightings(Protocol):
@@ -27,6 +28,9 @@ class Sightings(Protocol):
     def first_listed(self, source: Location, tags: Iterable[Tag]) -> Mapping[Tag, float]:
         """Return when each of the tags that a repository lists now was first listed."""
 
+    def known(self) -> Iterable[Known]:
+        """Return the tags that this mirror has put, or found, at its destinations."""
+
 
 class NothingSeen:
     """The sightings of a run without a memory: all is seen for the first time."""
@@ -44,3 +48,7 @@ class NothingSeen:
     def first_listed(self, source: Location, tags: Iterable[Tag]) -> Mapping[Tag, float]:  # noqa: ARG002
         """Return now for every tag."""
         return dict.fromkeys(tags, self.now)
+
+    def known(self) -> Iterable[Known]:
+        """Return nothing."""
+        return ()

@@ -58,14 +58,20 @@ class UnwantedTags:
             return  # it does not exist, or the registry rejects lists; its images are observed anyway
 
     def found(self, images: Iterable[Image]) -> tuple[Unwanted, ...]:
-        """Return the unwanted tags by repository. images: the wanted ones, which were resolved at their sources."""
+        """Return the unwanted tags by repository. images: those of the plan, which are wanted, or are deleted."""
+        images = tuple(images)
+        planned = {(image.target, image.tag) for image in images}
         found, present = [], self._tags.present()
         # A list without a tag that exists is not whole, and what else it lacks is unknown: at both sides.
         unsure = {image.target for image in images if self._lists.lacks(image.source, image.origin.followed)}
         for target, listed in sorted(self._listed.items()):
             if target in unsure or not present.get(target, set()) <= listed:
                 continue
-            extra = sorted(tag for tag in listed - self._wanted[target] if not _ATTACHED.fullmatch(tag))
+            extra = sorted(
+                tag
+                for tag in listed - self._wanted[target]
+                if not _ATTACHED.fullmatch(tag) and (target, tag) not in planned
+            )
             found += [Unwanted(target, tuple(extra))] if extra else []
         return tuple(found)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
-from mirrorsync.errors import RegistryFailure, StalePlan, TagsNotDeleted
+from mirrorsync.errors import NotFound, RegistryFailure, StalePlan, TagsNotDeleted
 from mirrorsync.events import Deleted
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
@@ -33,8 +34,10 @@ async def delete_tag(session: Session, step: DeleteTag) -> None:
         await repository.delete(step.tag)
     except TagsNotDeleted:
         sharing = await sharing_of(session, step.target, step.before.digest)
+        sharing = sharing.without(*step.tags)
         check_deletable(DeletionTarget(step.target, step.tag, step.before, sharing), sharing, all_tags=False)
-        await repository.delete(step.before.digest)
+        with suppress(NotFound):  # another tag of it, which goes too, was faster
+            await repository.delete(step.before.digest)
         deleted.append(step.before.digest)
     await _check_deleted(session, step.target, deleted)
     session.announce(Deleted(f"{step.target}:{step.tag}", str(step.before.digest), len(deleted) > 1))

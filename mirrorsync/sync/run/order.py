@@ -8,7 +8,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from mirrorsync.errors import Interrupted, MirrorsyncError
+from mirrorsync.errors import Interrupted, MirrorsyncError, StillUsed
 from mirrorsync.events import Observer, PhaseAdvanced, PhaseStarted, StepFailed
 from mirrorsync.plan.steps import Step, stores_of
 from mirrorsync.sync.pool import SMALL_BYTES, STEPS_AT_ONCE, STREAMS_AT_ONCE
@@ -103,7 +103,7 @@ class _Order:
             return blocked
         failures = {store: error.at(step=step.id) for store, error in (await self._perform(step)).items()}
         for store, error in failures.items():
-            if not isinstance(error, Interrupted):
+            if not isinstance(error, Interrupted | StillUsed):  # nothing was to be deleted that is in use
                 self._announce(StepFailed(f"{step.id} ({store})", error))
         return failures
 

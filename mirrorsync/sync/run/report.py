@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from mirrorsync.errors import ExitCode, Interrupted, MirrorsyncError
+from mirrorsync.errors import ExitCode, Interrupted, MirrorsyncError, PruneRefused, StillUsed
 from mirrorsync.events import Noticed
 from mirrorsync.plan.model import Change, Failure, Plan, SpecStamp, State
+from mirrorsync.plan.prune import POINTER
 from mirrorsync.sync.run.order import Failed
 from mirrorsync.sync.run.transfer import NOTHING_MOVED, Counts
 
@@ -91,6 +92,9 @@ def _outcome(change: Change, failed: Failed) -> tuple[Outcome, MirrorsyncError |
     error = failed.get((change.step, change.target.store))
     if error is None:
         return "done", None
+    if isinstance(error, StillUsed) and change.mirror == POINTER:
+        # The registry deletes only by digest, and a tag that stays names the same manifest.
+        return "kept", None
     return ("skipped" if isinstance(error, Interrupted) else "failed"), error
 
 
@@ -112,6 +116,8 @@ def exit_code(failures: tuple[Failure, ...], *, landed: bool) -> ExitCode:
     """Return the exit code for failures; landed: whether at least one wanted image is at its destination."""
     if not failures:
         return ExitCode.DONE
+    if any(isinstance(failure.error, PruneRefused) for failure in failures):
+        return ExitCode.FAILED  # a spec that suddenly wants far less is a mistake that somebody has to look at
     if landed:
         return ExitCode.PARTLY
     codes = {failure.error.exit_code for failure in failures}

@@ -1,0 +1,85 @@
+"""Gather the facts for `prune:`: what is remembered, wanted, listed, and still there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from mirrorsync.errors import MirrorsyncError
+from mirrorsync.events import Noticed
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.ref import Tag
+from mirrorsync.plan.inventory import Desired, Observed
+from mirrorsync.plan.model import Failure
+from mirrorsync.plan.prune import (
+    TOLD,
+    Kept,
+    Known,
+    Prune,
+    Surroundings,
+    candidates,
+    decisions,
+    deletions,
+    shared_tags,
+)
+from mirrorsync.spec.model import Spec
+from mirrorsync.sync.gather.choose import Chosen
+from mirrorsync.sync.pool import for_each
+from mirrorsync.sync.session import Session, located
+
+
+async def add_deletions(
+    spec: Spec, prune: Prune, chosen: Chosen, known: Iterable[Known], desired: Desired, observed: Observed,
+    session: Session,
+) -> tuple[Desired, Observed]:  # fmt: skip
+    """Add the deletion of remembered tags that nothing wants any more to what a plan is made from.
+
+    They are resolved at the destination: one that names anything else than what was recorded is not touched.
+    """
+    remembered = list(known)
+    around = _surroundings(spec, chosen, desired)
+    found = candidates(prune, remembered, around)
+    present, failures = await _present(found.tags, session)
+    owned = sum(not one.adopted or prune.adopt for one in remembered)
+    images, foreign, refusal = deletions(prune, present, owned)
+    kept = dict(found.kept) | ({Kept.FOREIGN: foreign} if foreign else {})
+    for reason in TOLD:
+        if number := kept.get(reason):
+            tags = "1 tag that no mirror wants is" if number == 1 else f"{number} tags that no mirror wants are"
+            session.announce(Noticed("prune", f"{tags} kept: {reason}"))
+    failures += [refusal] if refusal else []
+    return (
+        Desired((*desired.images, *images), (*desired.failures, *failures)),
+        replace(
+            observed,
+            roots={**observed.roots, **images},
+            decisions={**observed.decisions, **decisions(images)},
+            tags={**observed.tags, **shared_tags(images)},
+        ),
+    )
+
+
+def _surroundings(spec: Spec, chosen: Chosen, desired: Desired) -> Surroundings:
+    wanted = {(target, Tag(ref)) for target, refs in chosen.tags().items() for ref in refs if isinstance(ref, Tag)}
+    wanted |= {(image.target, image.tag) for image in desired.images if image.tag is not None}
+    return Surroundings(
+        frozenset(wanted),
+        chosen.unsure,
+        frozenset(one.location.store for one in spec.destinations.values()),
+        chosen.listed,
+    )
+
+
+async def _present(tags: Iterable[Known], session: Session) -> tuple[Mapping[Known, Descriptor | None], list[Failure]]:
+    found: dict[Known, Descriptor | None] = {}
+    failures: list[Failure] = []
+
+    async def ask(one: Known) -> None:
+        try:
+            with located("destination", one.target, one.tag):
+                found[one] = await session.repository(one.target).resolve(one.tag)
+        except MirrorsyncError as error:
+            failures.append(Failure(f"{one.target}:{one.tag}", error))
+
+    await for_each(tags, ask)
+    return found, failures
