@@ -16,6 +16,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Plan
+from mirrorsync.plan.policies import MinAge
 from mirrorsync.plan.prune import Known
 from mirrorsync.spec.model import Spec
 from mirrorsync.state import Memory, open_memory, state_path
@@ -24,6 +25,10 @@ from mirrorsync.sync.remember import intended, told
 from mirrorsync.sync.run.report import Report
 
 _SUBJECT: Final = "memory"
+_NO_MEMORY: Final = (
+    "nothing is remembered of a spec from standard input, or without STATE_DIRECTORY, XDG_STATE_HOME and HOME: prune "
+    "deletes nothing, and min_age lets new images wait for ever"
+)
 
 
 class RunMemory:
@@ -125,6 +130,8 @@ def remembering(spec: Spec, environment: Environment | None) -> Iterator[RunMemo
     given = environment or process_environment()
     warn = _warner(given.observer)
     path = memory_path(spec, given)
+    if path is None and _needs_memory(spec):
+        warn(_NO_MEMORY)
     try:
         memory = open_memory(path, warn) if path else None
     except StorageError as error:
@@ -143,6 +150,8 @@ def looking_back(spec: Spec, environment: Environment | None) -> Iterator[RunMem
     given = environment or process_environment()
     warn = _warner(given.observer)
     path = memory_path(spec, given)
+    if path is None and _needs_memory(spec):
+        warn(_NO_MEMORY)
     try:
         memory = open_memory(path, warn) if path and path.exists() else None
     except StorageError as error:
@@ -159,6 +168,12 @@ def memory_path(spec: Spec, environment: Environment) -> Path | None:
     """Return the path of the state file of a spec, None if nothing is remembered."""
     directory = environment.state_directory
     return state_path(directory, Path(spec.source)) if directory and Path(spec.source).is_file() else None
+
+
+def _needs_memory(spec: Spec) -> bool:
+    """Return whether a spec asks for what only a memory can answer."""
+    policies = (policy for mirror in spec.mirrors for policy in mirror.policies)
+    return spec.prune is not None or any(isinstance(policy, MinAge) for policy in policies)
 
 
 def _seconds(text: str) -> float:

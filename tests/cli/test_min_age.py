@@ -134,6 +134,12 @@ def test_a_lost_state_file_lets_images_wait_again_and_takes_none_away(site: Site
     assert (site.digest("1"), site.held()) == (held, {"1", "2"})
 
 
+def test_a_spec_without_a_memory_says_what_that_means(site: Site) -> None:
+    site.push("1", "one")
+    site.spec(["1"], min_age="3d")
+    assert "min_age lets new images wait for ever" in site.run("apply", env={"HOME": ""}, code=0).err
+
+
 @pytest.mark.parametrize("value", ["soon", "3", "-1d", ""])
 def test_what_is_not_a_duration_is_an_error_of_the_spec(site: Site, value: str) -> None:
     site.spec(["1"], min_age=value)
