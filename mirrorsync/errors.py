@@ -6,16 +6,15 @@ enter, and rendered once, by the command line. No other exception reaches the us
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, Final, Literal, Protocol, Self, TypeVar
 
+from mirrorsync.text import printable
+
 Side = Literal["source", "destination"]
 E = TypeVar("E", bound="MirrorsyncError")
-
-_SHOWN_LIMIT = 400  # characters of foreign text in one message; error bodies of registries can be whole HTML pages
 
 
 class ExitCode(IntEnum):
@@ -31,30 +30,6 @@ class ExitCode(IntEnum):
     CHANGES = 10
     INTERRUPTED = 130
     TERMINATED = 143
-
-
-def printable(text: str, limit: int = _SHOWN_LIMIT) -> str:
-    """Return foreign `text` safe for a terminal or a log: at most `limit` characters, on one line, without controls.
-
-    Control characters (C0, C1, DEL), bidirectional overrides and line separators are escaped: a registry chooses tags
-    and error messages, and must not be able to repaint the operator's screen or forge log lines.
-    """
-    shown: list[str] = []
-    length = 0
-    for char in text:
-        active = unicodedata.category(char)[0] in "CZ" and char != " "
-        piece = char.encode("unicode_escape").decode("ascii") if active else char
-        length += len(piece)
-        if length > limit:
-            return "".join(shown) + "..."
-        shown.append(piece)
-    return "".join(shown)
-
-
-def some_of(names: Sequence[str], limit: int) -> str:
-    """Return at most `limit` foreign names for a message, and how many more there are: `a, b and 3 more`."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(printable(name) for name in names[:limit]) + more
 
 
 class Whereabouts(Protocol):

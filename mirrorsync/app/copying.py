@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mirrorsync.app.reading import read_reference
-from mirrorsync.errors import GrammarError, UsageError, printable
+from mirrorsync.errors import GrammarError, UsageError
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import familiar_name
 from mirrorsync.oci.platform import Platform
@@ -14,6 +14,7 @@ from mirrorsync.oci.ref import THE_ONLY_ONE, Tag, ref_type
 from mirrorsync.oci.reference import LATEST, Location, Reference, host_and_path
 from mirrorsync.spec.model import Destination, Mirror, Spec
 from mirrorsync.spec.selection import Selection
+from mirrorsync.text import printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from mirrorsync.app.reading import read_location, read_platform, read_reference
 from mirrorsync.app.session import Run, apply_until_stopped, open_session, query
 from mirrorsync.app.stop import Stop
 from mirrorsync.environment import Environment
-from mirrorsync.errors import UsageError, printable
+from mirrorsync.errors import UsageError
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Tag, written
@@ -36,6 +36,7 @@ from mirrorsync.sync.single.inspect import (
     select,
 )
 from mirrorsync.sync.single.list_tags import Named, list_names
+from mirrorsync.text import printable
 
 __all__ = [
     "Attachment",

@@ -9,12 +9,13 @@ from typing import Final
 from mirrorsync.app.outputs import is_standard_output, write_output
 from mirrorsync.app.reading import absolute, read_file
 from mirrorsync.app.specs import FROM_STDIN, read_stdin
-from mirrorsync.errors import StorageError, UsageError, printable
+from mirrorsync.errors import StorageError, UsageError
 from mirrorsync.foreign.draft import Draft
 from mirrorsync.foreign.formats import NAMES, read_foreign
 from mirrorsync.foreign.write import PLACEHOLDER, scalar, spec_text
 from mirrorsync.foreign.yaml_documents import MAX_BYTES
 from mirrorsync.oci.reference import parse_destination
+from mirrorsync.text import printable
 
 __all__ = ["NAMES", "PLACEHOLDER", "convert", "first_spec", "write_spec"]
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.errors import Problem, printable
+from mirrorsync.errors import Problem
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.names import check_host
 from mirrorsync.spec.yaml_source import Source, join
+from mirrorsync.text import printable
 
 _MAX_BYTES: Final = 16 * 1024 * 1024
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.errors import StorageError, printable
+from mirrorsync.errors import StorageError
+from mirrorsync.text import printable
 
 STANDARD_OUTPUT: Final = "-"
 _STDOUT_FD: Final = 1

@@ -7,11 +7,12 @@ import platform as machine
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mirrorsync.errors import GrammarError, StorageError, UsageError, printable
+from mirrorsync.errors import GrammarError, StorageError, UsageError
 from mirrorsync.oci.names import looks_like_host
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location, Reference, parse_destination, parse_image, parse_repository
 from mirrorsync.oci.transports import REGISTRY_PREFIX, transport_of
+from mirrorsync.text import printable
 
 if TYPE_CHECKING:
     from mirrorsync.sync.verify.scope import Scope

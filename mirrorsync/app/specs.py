@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from mirrorsync.app.named_files import file_problems
 from mirrorsync.app.outputs import write_output
 from mirrorsync.app.reading import absolute, read_file
-from mirrorsync.errors import Problem, SpecError, StorageError, UsageError, printable
+from mirrorsync.errors import Problem, SpecError, StorageError, UsageError
 from mirrorsync.spec.load import invalid, load
 from mirrorsync.spec.model import STANDARD_INPUT, Spec
 from mirrorsync.spec.yaml_source import read
+from mirrorsync.text import printable
 
 if TYPE_CHECKING:
     from mirrorsync.plan.model import Plan

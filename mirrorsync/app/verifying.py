@@ -16,11 +16,12 @@ from mirrorsync.app.reading import read_scope
 from mirrorsync.app.session import query
 from mirrorsync.app.stop import Stop
 from mirrorsync.environment import Environment
-from mirrorsync.errors import UsageError, printable
+from mirrorsync.errors import UsageError
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync.verify import verify
 from mirrorsync.sync.verify.model import Depth, Verification
 from mirrorsync.sync.verify.scope import Scope
+from mirrorsync.text import printable
 
 _SEEDS = 2**31
 

@@ -17,7 +17,8 @@ from mirrorsync.cli.command import COMPLETION_VARIABLE, HELP_WIDTH
 from mirrorsync.cli.encoding import ensure_utf8
 from mirrorsync.cli.output.stdio import LINE_LIMIT, prepare_streams, release_streams, write_stderr, write_stdout
 from mirrorsync.cli.synonyms import meant
-from mirrorsync.errors import ExitCode, MirrorsyncError, SpecError, UsageError, printable
+from mirrorsync.errors import ExitCode, MirrorsyncError, SpecError, UsageError
+from mirrorsync.text import printable
 from mirrorsync.version import __version__
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from mirrorsync.errors import MirrorsyncError, StorageError, UsageError, printable
+from mirrorsync.errors import MirrorsyncError, StorageError, UsageError
 from mirrorsync.hosts import Credentials
 from mirrorsync.oci.names import DOCKER_HUB
 from mirrorsync.secret import Secret
+from mirrorsync.text import printable
 
 # Where podman stores logins of a user without XDG_RUNTIME_DIR, in a directory named by the user ID.
 RUN_DIRECTORY: Final = Path("/run/containers")

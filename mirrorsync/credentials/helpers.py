@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import IO, Final, cast
 
-from mirrorsync.errors import StorageError, UsageError, printable
+from mirrorsync.errors import StorageError, UsageError
 from mirrorsync.hosts import Credentials
 from mirrorsync.secret import Secret
+from mirrorsync.text import printable
 
 _SECONDS: Final = 30
 _MAX_SHOWN: Final = 200

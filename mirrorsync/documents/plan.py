@@ -30,7 +30,7 @@ from mirrorsync.documents.reading import (
     text,
 )
 from mirrorsync.documents.values import Values
-from mirrorsync.errors import ExitCode, MirrorsyncError, Side, UsageError, printable
+from mirrorsync.errors import ExitCode, MirrorsyncError, Side, UsageError
 from mirrorsync.oci.reference import Location, Where, canonical_repository
 from mirrorsync.plan.model import (
     Amount,
@@ -46,6 +46,7 @@ from mirrorsync.plan.model import (
     Unwanted,
 )
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step
+from mirrorsync.text import printable
 
 KIND: Final = full_name("plan")
 VERSION: Final = VERSIONS["plan"]

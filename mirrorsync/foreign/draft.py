@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from mirrorsync.errors import GrammarError, printable
+from mirrorsync.errors import GrammarError
 from mirrorsync.oci.names import check_host, looks_like_host
 from mirrorsync.oci.reference import Reference, parse_image
+from mirrorsync.text import printable
 
 # `tags:` of a mirror that takes them all.
 ALL_TAGS: Final[Mapping[str, Any]] = {"all": True}

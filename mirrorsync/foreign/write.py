@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from mirrorsync.errors import SpecError, UsageError, printable
+from mirrorsync.errors import SpecError, UsageError
 from mirrorsync.foreign.draft import Draft, Entry, Registry
 from mirrorsync.foreign.merge import merged, replace_entries, template
 from mirrorsync.spec.load import load
+from mirrorsync.text import printable
 
 PLACEHOLDER: Final = "registry.example.com/mirror"
 _DESTINATION: Final = "mirror"

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import yaml
 
-from mirrorsync.errors import UsageError, printable
+from mirrorsync.errors import UsageError
+from mirrorsync.text import printable
 
 MAX_BYTES: Final = 32 * 1024 * 1024
 MAX_DEPTH: Final = 100

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from mirrorsync.errors import GrammarError, Malformed, printable
+from mirrorsync.errors import GrammarError, Malformed
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.json_weight import MAX_WEIGHT, json_weight
 from mirrorsync.oci.platform import Platform
+from mirrorsync.text import printable
 
 # Configs are small; the largest that are known have a few hundred KiB of history.
 MAX_CONFIG_BYTES = 8 * 1024 * 1024

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from mirrorsync.errors import GrammarError, printable
+from mirrorsync.errors import GrammarError
 from mirrorsync.oci import media_types
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
+from mirrorsync.text import printable
 
 REF_NAME = "org.opencontainers.image.ref.name"
 

@@ -6,7 +6,8 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Self
 
-from mirrorsync.errors import GrammarError, printable
+from mirrorsync.errors import GrammarError
+from mirrorsync.text import printable
 
 if TYPE_CHECKING:
     from hashlib import _Hash

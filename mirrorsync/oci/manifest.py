@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from mirrorsync.errors import GrammarError, Malformed, Mismatch, printable
+from mirrorsync.errors import GrammarError, Malformed, Mismatch
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor, check_spelling
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.json_weight import MAX_WEIGHT, json_weight
+from mirrorsync.text import printable
 
 # The distribution spec asks registries to take manifests of at least 4 MiB; distribution, skopeo and oras stop there.
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024

@@ -6,9 +6,10 @@ import ipaddress
 import re
 from typing import Final
 
-from mirrorsync.errors import GrammarError, printable
+from mirrorsync.errors import GrammarError
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
+from mirrorsync.text import printable
 
 DOCKER_HUB: Final = "docker.io"
 _HUB_LIBRARY: Final = "library/"

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from mirrorsync.errors import GrammarError, printable
+from mirrorsync.errors import GrammarError
+from mirrorsync.text import printable
 
 # key of the OCI index's platform object -> field here
 _FIELDS = {"os": "os", "architecture": "architecture", "variant": "variant", "os.version": "os_version"}

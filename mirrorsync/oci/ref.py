@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final, Self
 
-from mirrorsync.errors import GrammarError, printable
+from mirrorsync.errors import GrammarError
 from mirrorsync.oci.digest import Digest
+from mirrorsync.text import printable
 
 # Distribution spec 1.1, "Pulling manifests": <reference> as a tag.
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")

@@ -6,11 +6,12 @@ import posixpath
 from dataclasses import dataclass, replace
 from typing import Final
 
-from mirrorsync.errors import GrammarError, printable
+from mirrorsync.errors import GrammarError
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_host, check_repository, host_in_name, looks_like_host, refuse_url
 from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Ref, Tag, written
 from mirrorsync.oci.transports import REGISTRY_PREFIX, Transport, location_text, refuse_other_tools, transport_of
+from mirrorsync.text import printable
 
 # The tag that docker, skopeo and podman use for a name without one.
 LATEST: Final = Tag("latest")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from mirrorsync.errors import GrammarError, printable
+from mirrorsync.errors import GrammarError
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import (
     check_layout_repository,
@@ -24,6 +24,7 @@ from mirrorsync.oci.names import (
     split_ref_name,
 )
 from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Tag
+from mirrorsync.text import printable
 
 # Docker's IDs are the digests of configs; short ones have twelve digits (`docker images`).
 _IMAGE_ID = re.compile(r"@?(?:sha256:)?(?P<id>[0-9a-f]{12,64})")

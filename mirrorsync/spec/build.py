@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mirrorsync.errors import GrammarError, Problem, printable
+from mirrorsync.errors import GrammarError, Problem
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_host
@@ -24,6 +24,7 @@ from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, Spec, c
 from mirrorsync.spec.platforms import read_platform
 from mirrorsync.spec.selection import Wanted
 from mirrorsync.spec.yaml_source import Source, join
+from mirrorsync.text import printable
 
 _MAX_DELETES: Final = 10
 _PATHS = ("password_file", "ca_file", "client_cert", "client_key", "cert_dir")

@@ -11,8 +11,9 @@ import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from mirrorsync.errors import Problem, printable
+from mirrorsync.errors import Problem
 from mirrorsync.schema_files import load_schema
+from mirrorsync.text import printable
 
 _WIDTH: Final = 100  # characters of a line that are shown; more are cut on both sides of the caret
 _LONG: Final = 2000  # characters; longer lines are not searched for keys, which takes their length squared

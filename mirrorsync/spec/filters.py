@@ -13,11 +13,12 @@ from typing import Any, ClassVar, Final, Protocol, Self
 
 import re2
 
-from mirrorsync.errors import GrammarError, printable
+from mirrorsync.errors import GrammarError
 from mirrorsync.oci.ref import Tag
 from mirrorsync.spec.ages import MaxAge
 from mirrorsync.spec.ranges import VersionRange
 from mirrorsync.spec.versions import Key, Line, Version, parse_version
+from mirrorsync.text import printable
 
 _NOT_A_VERSION: Final = "not a version"
 # The numbers of a version that must be equal, by the word of `per:`.

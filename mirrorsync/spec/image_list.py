@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from mirrorsync.errors import GrammarError, Problem, SpecError, printable
+from mirrorsync.errors import GrammarError, Problem, SpecError
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Reference, parse_image
+from mirrorsync.text import printable
 
 # A comment begins a line or follows a space: `//` is also in URLs, and '#' is in no reference.
 _COMMENT: Final = re.compile(r"(?:^|\s)(?:#|//).*")

@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from mirrorsync.errors import GrammarError, printable
+from mirrorsync.errors import GrammarError
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location, parse_image, parse_repository
 from mirrorsync.spec.selection import Selection
 from mirrorsync.spec.tags import AddProblem, read_tags
 from mirrorsync.spec.yaml_source import join
+from mirrorsync.text import printable
 
 # A registry's host without a repository, which docker's rules take for a repository of Docker Hub.
 _HOST_ALONE: Final = re.compile(r"(?:(?P<name>[^/@:]+\.[^/@:]+|localhost)(?::\d+)?|\[[0-9A-Fa-f:.]+\](?::\d+)?)/?")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from mirrorsync.errors import GrammarError, printable
+from mirrorsync.errors import GrammarError
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
@@ -17,6 +17,7 @@ from mirrorsync.oci.reference import Location, canonical_repository, host_and_pa
 from mirrorsync.plan.policies import Policy
 from mirrorsync.plan.prune import Prune
 from mirrorsync.spec.selection import Selection, Wanted
+from mirrorsync.text import printable
 
 DEFAULT_TEMPLATE: Final = "{repository}"
 # The source of a spec that has no file. A file's is its absolute path.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 from typing import Final
 
-from mirrorsync.errors import GrammarError, printable
+from mirrorsync.errors import GrammarError
 from mirrorsync.oci.platform import Platform
+from mirrorsync.text import printable
 
 # The names of Go (GOOS, GOARCH, also those that it reserves), which images are labelled with.
 _SYSTEMS: Final = (

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from mirrorsync.errors import GrammarError, printable
+from mirrorsync.errors import GrammarError
 from mirrorsync.spec.versions import (
     NUMBER,
     NUMBERED,
@@ -29,6 +29,7 @@ from mirrorsync.spec.versions import (
     split_prefix,
     split_suffix,
 )
+from mirrorsync.text import printable
 
 _FIRST = -1  # before every stage: the lower bound of all versions with the same numbers
 _WILD = rf"(?:{NUMBER}|[xX*])"

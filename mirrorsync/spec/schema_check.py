@@ -6,10 +6,11 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mirrorsync.errors import Problem, printable
+from mirrorsync.errors import Problem
 from mirrorsync.schema_files import load_schema
 from mirrorsync.spec.shape import fits
 from mirrorsync.spec.yaml_source import Source, join
+from mirrorsync.text import printable
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mirrorsync.errors import GrammarError, printable
+from mirrorsync.errors import GrammarError
 from mirrorsync.oci.digest import ALGORITHMS, Digest
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.spec.filters import FILTERS, Newest, TagFilter
 from mirrorsync.spec.selection import Selection, Wanted
 from mirrorsync.spec.yaml_source import join
+from mirrorsync.text import printable
 
 # Called with a JSON pointer, a message, and a remedy.
 AddProblem = Callable[[str, str, str], None]

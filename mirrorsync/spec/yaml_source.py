@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import yaml
 
-from mirrorsync.errors import Problem, printable
+from mirrorsync.errors import Problem
+from mirrorsync.text import printable
 
 MAX_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 32

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from mirrorsync import errors
-from mirrorsync.errors import ExitCode, MirrorsyncError, Problem, SpecError, printable
+from mirrorsync.errors import ExitCode, MirrorsyncError, Problem, SpecError
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Tag
 from mirrorsync.oci.reference import Where
+from mirrorsync.text import printable
 
 A = Digest.of(b"a")
 

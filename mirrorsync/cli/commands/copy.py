@@ -38,11 +38,12 @@ from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.documents.report import report_document
 from mirrorsync.environment import Environment
-from mirrorsync.errors import ExitCode, NotFound, UsageError, printable
+from mirrorsync.errors import ExitCode, NotFound, UsageError
 from mirrorsync.oci.platform import Platform
 from mirrorsync.plan.model import Failure, Plan
 from mirrorsync.sync.run.report import Report, lost_images
 from mirrorsync.sync.run.report import exit_code as code_of
+from mirrorsync.text import printable
 
 
 @click.command(

@@ -24,11 +24,12 @@ from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.documents.report import report_document
 from mirrorsync.environment import Environment
-from mirrorsync.errors import ExitCode, UsageError, printable
+from mirrorsync.errors import ExitCode, UsageError
 from mirrorsync.oci.reference import Reference
 from mirrorsync.plan.model import Change, Plan, Related
 from mirrorsync.plan.steps import DeleteManifest
 from mirrorsync.sync.run.report import Report
+from mirrorsync.text import printable
 
 
 @click.command(

@@ -18,8 +18,9 @@ from mirrorsync.cli.completers import complete_file
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.sessions import DEFAULT_SPEC
 from mirrorsync.documents.history import history_document
-from mirrorsync.errors import ExitCode, printable
+from mirrorsync.errors import ExitCode
 from mirrorsync.state import Run, RunTag
+from mirrorsync.text import printable
 
 _SHOWN: Final = 20
 _WORDS: Final = {

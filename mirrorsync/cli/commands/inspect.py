@@ -21,8 +21,9 @@ from mirrorsync.cli.skopeo.codes import skopeo_codes
 from mirrorsync.cli.skopeo.inspection import JSON, print_formatted
 from mirrorsync.cli.skopeo.options import INSPECT, skopeo_options
 from mirrorsync.documents.inspection import inspection_document
-from mirrorsync.errors import ExitCode, Malformed, UsageError, printable
+from mirrorsync.errors import ExitCode, Malformed, UsageError
 from mirrorsync.oci.platform import Platform
+from mirrorsync.text import printable
 
 
 @click.command(

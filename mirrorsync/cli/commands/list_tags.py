@@ -20,10 +20,11 @@ from mirrorsync.cli.skopeo.codes import skopeo_codes
 from mirrorsync.cli.skopeo.inspection import JSON, print_tags
 from mirrorsync.cli.skopeo.options import LIST_TAGS, skopeo_options
 from mirrorsync.documents.answers import tags_document
-from mirrorsync.errors import ExitCode, UsageError, printable
+from mirrorsync.errors import ExitCode, UsageError
 from mirrorsync.spec.explain import Verdict, explain
 from mirrorsync.spec.filters import FILTERS
 from mirrorsync.spec.selection import Selection
+from mirrorsync.text import printable
 
 _STYLES = {"kept": "green", "dropped": "dim"}
 

@@ -20,9 +20,10 @@ from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.plans import Detail, plan_parts, saved_plan_line
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
 from mirrorsync.documents.plan import plan_document
-from mirrorsync.errors import ExitCode, UsageError, printable
+from mirrorsync.errors import ExitCode, UsageError
 from mirrorsync.plan.model import Plan
 from mirrorsync.sync.run.report import exit_code, lost_images
+from mirrorsync.text import printable
 
 
 @click.command(

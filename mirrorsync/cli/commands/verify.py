@@ -19,9 +19,10 @@ from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.verification import findings_text, remedy, verification_summary
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
 from mirrorsync.documents.verification import verification_document
-from mirrorsync.errors import ExitCode, UsageError, printable
+from mirrorsync.errors import ExitCode, UsageError
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync.verify.model import Verification
+from mirrorsync.text import printable
 
 _DAEMON: Final = "--daemon-host"
 _ARCHIVES: Final = (".tar", ".tar.gz", ".tgz")

@@ -21,11 +21,12 @@ from mirrorsync.cli.completers import complete_directory, complete_file
 from mirrorsync.cli.options.passwords import no_password_option, password_of
 from mirrorsync.cli.output.console import Console
 from mirrorsync.environment import Environment
-from mirrorsync.errors import UsageError, printable
+from mirrorsync.errors import UsageError
 from mirrorsync.hosts import Access, Credentials, HostSettings
 from mirrorsync.oci.names import check_host
 from mirrorsync.oci.reference import Location
 from mirrorsync.secret import Secret
+from mirrorsync.text import printable
 
 R = TypeVar("R")
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from mirrorsync.errors import UsageError, printable
+from mirrorsync.errors import UsageError
 from mirrorsync.oci.digest import Digest
 from mirrorsync.schema_files import load_schema
 from mirrorsync.spec.filters import FILTERS
 from mirrorsync.spec.selection import Selection
 from mirrorsync.spec.tags import read_tags
+from mirrorsync.text import printable
 
 _EXACT: Final = "exact"
 _TRUTH: Final = {"": True, "true": True, "false": False}

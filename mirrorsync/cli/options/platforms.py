@@ -10,8 +10,9 @@ import click
 
 from mirrorsync.app.reading import HOST_PLATFORM, read_platform
 from mirrorsync.cli.completers import complete_platform
-from mirrorsync.errors import UsageError, printable
+from mirrorsync.errors import UsageError
 from mirrorsync.oci.platform import Platform
+from mirrorsync.text import printable
 
 R = TypeVar("R")
 

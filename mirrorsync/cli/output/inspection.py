@@ -11,10 +11,10 @@ from rich.filesize import decimal
 
 from mirrorsync.app.images import Attachment, Examination, Inspected, Member, is_image
 from mirrorsync.cli.output.stdio import LINE_LIMIT, write_stdout
-from mirrorsync.errors import printable
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.text import printable
 
 _KINDS: Final[Mapping[str, str]] = {
     media_types.OCI_INDEX: "OCI index",

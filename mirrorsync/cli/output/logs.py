@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from mirrorsync.cli.output.stdio import LINE_LIMIT, LogFormat
-from mirrorsync.errors import MirrorsyncError, printable
+from mirrorsync.errors import MirrorsyncError
 from mirrorsync.events import (
     BlobEnded,
     BlobStarted,
@@ -28,6 +28,7 @@ from mirrorsync.events import (
     TransferPlanned,
 )
 from mirrorsync.plan.model import Failure, SpecStamp
+from mirrorsync.text import printable
 
 _RENDERERS: Final[Mapping[LogFormat, Callable[[Any], Any]]] = {
     "text": lambda processors: processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),

@@ -11,10 +11,10 @@ from rich.filesize import decimal
 from mirrorsync.cli.output.destinations import NO_DESTINATIONS, Destinations, tag_rank
 from mirrorsync.cli.output.render import count, counts_by_destination, failed_at, nothing_to_do, numbers
 from mirrorsync.cli.output.tables import Listing
-from mirrorsync.errors import printable
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Amount, Change, Plan, State
 from mirrorsync.plan.steps import CopyBlob, MountBlob
+from mirrorsync.text import printable
 
 Detail = Literal["images", "totals"]
 

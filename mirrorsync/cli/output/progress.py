@@ -22,7 +22,6 @@ from rich.text import Text
 
 from mirrorsync.cli.output.progress_lines import PHASES, READING
 from mirrorsync.cli.output.stdio import LINE_LIMIT
-from mirrorsync.errors import printable
 from mirrorsync.events import (
     BlobEnded,
     BlobStarted,
@@ -38,6 +37,7 @@ from mirrorsync.events import (
     TagSet,
     TransferPlanned,
 )
+from mirrorsync.text import printable
 
 # Bars for smaller blobs would only flicker.
 _SHOWN_BYTES: Final = 16 * 1024 * 1024

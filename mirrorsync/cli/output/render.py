@@ -9,18 +9,11 @@ from typing import Final
 
 from mirrorsync.cli.output.destinations import Destinations
 from mirrorsync.cli.output.stdio import LINE_LIMIT
-from mirrorsync.errors import (
-    MirrorsyncError,
-    RateLimited,
-    RegistryUnavailable,
-    TlsFailed,
-    Unauthorized,
-    Unreachable,
-    printable,
-)
+from mirrorsync.errors import MirrorsyncError, RateLimited, RegistryUnavailable, TlsFailed, Unauthorized, Unreachable
 from mirrorsync.oci.reference import Location, Where
 from mirrorsync.plan.model import Failure, SpecStamp
 from mirrorsync.spec.model import Spec
+from mirrorsync.text import printable
 
 # Kinds of errors whose cause is a host as a whole, or the login there.
 _OF_HOSTS: Final = (Unauthorized, TlsFailed, Unreachable, RateLimited, RegistryUnavailable)

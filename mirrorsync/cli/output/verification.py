@@ -9,8 +9,8 @@ from rich.filesize import decimal
 
 from mirrorsync.cli.output.render import count
 from mirrorsync.cli.output.stdio import LINE_LIMIT
-from mirrorsync.errors import printable
 from mirrorsync.sync.verify.model import Finding, Found, Health, Verification, VerifiedImage
+from mirrorsync.text import printable
 
 _IMAGES_SHOWN: Final = 3  # of one finding
 _LINES_SHOWN: Final = 50  # of images, one line each

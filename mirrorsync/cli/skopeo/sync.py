@@ -12,8 +12,9 @@ import click
 from mirrorsync.app.reading import HOST_PLATFORM, read_platform
 from mirrorsync.cli.output.stdio import write_stdout
 from mirrorsync.cli.skopeo.options import SYNC, skopeo_options
-from mirrorsync.errors import UsageError, printable
+from mirrorsync.errors import UsageError
 from mirrorsync.oci.reference import Reference, parse_destination, parse_image
+from mirrorsync.text import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mirrorsync.cli.skopeo.go_values import Moment, compact
-from mirrorsync.errors import UsageError, printable
+from mirrorsync.errors import UsageError
+from mirrorsync.text import printable
 
 _ACTION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _FORM = re.compile(

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Final, NamedTuple
 
-from mirrorsync.errors import Malformed, printable
+from mirrorsync.errors import Malformed
+from mirrorsync.text import printable
 
 BLOCK: Final = 512
 MAX_MEMBERS: Final = 1_000_000  # a mirror of 100,000 tags has about half as many blobs

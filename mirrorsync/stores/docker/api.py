@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
-from mirrorsync.errors import ContentNotFound, Denied, GrammarError, RegistryFailure, Unreachable, printable
+from mirrorsync.errors import ContentNotFound, Denied, GrammarError, RegistryFailure, Unreachable
 from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.oci.digest import Digest
 from mirrorsync.remedies import ByVerb
 from mirrorsync.stores.docker.endpoint import Endpoint
 from mirrorsync.stores.docker.reader import Name, read_name
+from mirrorsync.text import printable
 
 _QUESTION_SECONDS: Final = 120.0
 # podman writes the whole archive before it sends the first byte of an export, and loads all of it before it answers.

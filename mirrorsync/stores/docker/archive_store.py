@@ -8,14 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.errors import (
-    ContentNotFound,
-    IntegrityError,
-    RepositoryNotFound,
-    StorageError,
-    UsageError,
-    some_of,
-)
+from mirrorsync.errors import ContentNotFound, IntegrityError, RepositoryNotFound, StorageError, UsageError
 from mirrorsync.events import Observer, ignore
 from mirrorsync.files.tar.reader import ArchiveFile, Signature, signature_of
 from mirrorsync.files.tar.writer import ArchiveLock, ArchiveWriter, check_replaceable
@@ -30,6 +23,7 @@ from mirrorsync.stores.docker.repository import DockerRepository
 from mirrorsync.stores.docker.staging import Assembled
 from mirrorsync.stores.docker.store import DockerStore
 from mirrorsync.stores.docker.writer import Content, Contents
+from mirrorsync.text import some_of
 
 SCHEME: Final = "docker-archive:"
 _NAMES_SHOWN: Final = 10

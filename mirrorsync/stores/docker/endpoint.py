@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from mirrorsync.errors import Denied, MirrorsyncError, TlsFailed, Unreachable, UsageError, printable
+from mirrorsync.errors import Denied, MirrorsyncError, TlsFailed, Unreachable, UsageError
 from mirrorsync.remedies import ByVerb
+from mirrorsync.text import printable
 
 DOCKER_SOCKET: Final = "/var/run/docker.sock"
 _PODMAN_SOCKET: Final = "podman/podman.sock"

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
-from mirrorsync.errors import GrammarError, IntegrityError, Malformed, MirrorsyncError, Mismatch, printable
+from mirrorsync.errors import GrammarError, IntegrityError, Malformed, MirrorsyncError, Mismatch
 from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.files.disk import translated
 from mirrorsync.files.tar.reader import ArchiveFile
@@ -24,6 +24,7 @@ from mirrorsync.oci.config import MAX_CONFIG_BYTES
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import DOCKER_HUB, familiar_name, split_familiar_name, split_image_name
 from mirrorsync.oci.ref import Tag
+from mirrorsync.text import printable
 
 MANIFEST_FILE: Final = "manifest.json"
 _MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from mirrorsync.errors import ContentNotFound, RepositoryNotFound, some_of
+from mirrorsync.errors import ContentNotFound, RepositoryNotFound
 from mirrorsync.files.chunks import CHUNK_BYTES, verified
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
@@ -22,6 +22,7 @@ from mirrorsync.stores.docker.outgoing import Layers
 from mirrorsync.stores.docker.reader import Name, SavedImage
 from mirrorsync.stores.docker.staging import Assembled, Incoming
 from mirrorsync.stores.located import located_at
+from mirrorsync.text import some_of
 
 _NAMES_SHOWN = 3
 

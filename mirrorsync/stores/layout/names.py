@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
-from mirrorsync.errors import ContentNotFound, MirrorsyncError, StorageError, UsageError, some_of
+from mirrorsync.errors import ContentNotFound, MirrorsyncError, StorageError, UsageError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
@@ -19,6 +19,7 @@ from mirrorsync.stores.layout.entries import Name
 from mirrorsync.stores.layout.index import Index, Removed
 from mirrorsync.stores.layout.own_changes import OwnChanges
 from mirrorsync.stores.layout.reachable import reachable, read_manifest
+from mirrorsync.text import some_of
 
 _NAMES_SHOWN = 10
 # How often reading a damaged index.json is retried, and after how long: other tools truncate it and then write it.

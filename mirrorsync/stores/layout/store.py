@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from mirrorsync.errors import ContentNotFound, Denied, MirrorsyncError, RepositoryNotFound, StorageError, some_of
+from mirrorsync.errors import ContentNotFound, Denied, MirrorsyncError, RepositoryNotFound, StorageError
 from mirrorsync.events import Noticed, Observer, ignore
 from mirrorsync.files.chunks import VerifiedChunks, prove, verified
 from mirrorsync.files.disk import read_chunks, translated
@@ -25,6 +25,7 @@ from mirrorsync.stores.layout.backend import NOTHING, Dropped, IndexChanged, Lay
 from mirrorsync.stores.layout.files import LayoutFiles
 from mirrorsync.stores.layout.names import LayoutNames
 from mirrorsync.stores.located import located_at
+from mirrorsync.text import some_of
 
 _NAMES_SHOWN = 3
 _ATTEMPTS = 100  # to replace an index.json that other programs write, too

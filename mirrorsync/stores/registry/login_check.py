@@ -6,7 +6,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from mirrorsync.environment import Environment
-from mirrorsync.errors import Denied, RegistryFailure, Unauthorized, printable
+from mirrorsync.errors import Denied, RegistryFailure, Unauthorized
 from mirrorsync.hosts import Credentials, HostSettings
 from mirrorsync.stores.located import located_at
 from mirrorsync.stores.registry.http import challenge as challenges
@@ -16,6 +16,7 @@ from mirrorsync.stores.registry.http.messages import Request
 from mirrorsync.stores.registry.http.origins import resolved, same_origin
 from mirrorsync.stores.registry.http.realms import Realms
 from mirrorsync.stores.registry.http.scopes import NOTHING
+from mirrorsync.text import printable
 
 _DOING = "logging in"
 

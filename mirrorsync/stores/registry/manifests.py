@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Final
 
-from mirrorsync.errors import (
-    BlobsUnknown,
-    GrammarError,
-    IntegrityError,
-    Malformed,
-    MirrorsyncError,
-    RegistryFailure,
-    printable,
-)
+from mirrorsync.errors import BlobsUnknown, GrammarError, IntegrityError, Malformed, MirrorsyncError, RegistryFailure
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -27,6 +19,7 @@ from mirrorsync.stores.registry.http.messages import Answer, Request
 from mirrorsync.stores.registry.http.retry import Transient
 from mirrorsync.stores.registry.learned import Learned
 from mirrorsync.stores.registry.referrers import Referrers
+from mirrorsync.text import printable
 
 _ACCEPT: Final = {"Accept": media_types.ACCEPT}
 _ABSENT: Final = frozenset({404})

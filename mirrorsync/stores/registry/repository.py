@@ -16,7 +16,6 @@ from mirrorsync.errors import (
     RepositoryNotFound,
     TagsNotDeleted,
     Unauthorized,
-    printable,
 )
 from mirrorsync.events import Noticed, Observer
 from mirrorsync.files.chunks import VerifiedChunks, verified
@@ -39,6 +38,7 @@ from mirrorsync.stores.registry.pages import fresh, pages
 from mirrorsync.stores.registry.presence import Found, find_blob
 from mirrorsync.stores.registry.upload import Upload
 from mirrorsync.stores.registry.writes import Writes, located_with_login
+from mirrorsync.text import printable
 
 _ABSENT: Final = frozenset({404})
 # If a mount fails for any reason, the blob can be copied (go-containerregistry#1404, #1679; Quay, ECR and others).

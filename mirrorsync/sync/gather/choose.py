@@ -9,15 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from mirrorsync.errors import (
-    GrammarError,
-    LeftOut,
-    MirrorsyncError,
-    RepositoryNotFound,
-    TooFewTags,
-    printable,
-    some_of,
-)
+from mirrorsync.errors import GrammarError, LeftOut, MirrorsyncError, RepositoryNotFound, TooFewTags
 from mirrorsync.events import PhaseAdvanced, PhaseStarted
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
@@ -31,6 +23,7 @@ from mirrorsync.stores.base import HoldsUnnamed
 from mirrorsync.sync.gather.sightings import NothingSeen, Sightings
 from mirrorsync.sync.pool import Answers, for_each
 from mirrorsync.sync.session import Session, located
+from mirrorsync.text import printable, some_of
 
 # Lookups with an equal key share the answer: the same image of a source may be wanted by several mirrors.
 Key = tuple[Location, Ref, tuple[Platform, ...]]

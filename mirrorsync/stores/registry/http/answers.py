@@ -18,11 +18,11 @@ from mirrorsync.errors import (
     RegistryUnavailable,
     RepositoryNotFound,
     Unauthorized,
-    printable,
 )
 from mirrorsync.stores.registry.http.messages import Answer
 from mirrorsync.stores.registry.http.proxies import PROXY_LOGIN_REMEDY
 from mirrorsync.stores.registry.http.retry import RETRIED_STATUSES, Transient, retry_after
+from mirrorsync.text import printable
 
 WEB_PAGE_REMEDY: Final = (
     "check the host name, and whether a firewall, a proxy or a login page is in front of the registry"

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.errors import TlsFailed, printable
+from mirrorsync.errors import TlsFailed
+from mirrorsync.text import printable
 
 _SYSTEM_ROOTS: Final = (Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
 _REMEDY: Final = "the directory must have *.crt files of authorities, or a client's NAME.cert with its NAME.key"

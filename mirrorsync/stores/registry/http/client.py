@@ -12,15 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 from mirrorsync.environment import Environment
-from mirrorsync.errors import (
-    ConnectionRefused,
-    HostUnknown,
-    MirrorsyncError,
-    RegistryFailure,
-    TlsFailed,
-    TokenRanOut,
-    printable,
-)
+from mirrorsync.errors import ConnectionRefused, HostUnknown, MirrorsyncError, RegistryFailure, TlsFailed, TokenRanOut
 from mirrorsync.events import Noticed
 from mirrorsync.hosts import HostSettings, LoginTrouble
 from mirrorsync.stores.registry.http.answers import checked
@@ -33,6 +25,7 @@ from mirrorsync.stores.registry.http.origins import resolved, same_origin
 from mirrorsync.stores.registry.http.questions import Questions
 from mirrorsync.stores.registry.http.retry import ATTEMPTS, Gate, Persistence, Transient
 from mirrorsync.stores.registry.http.tls_probe import answers_with_tls, answers_without_tls
+from mirrorsync.text import printable
 
 if TYPE_CHECKING:
     from mirrorsync.stores.registry.http.streams import Streams

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from mirrorsync.errors import RegistryFailure, printable
+from mirrorsync.errors import RegistryFailure
 from mirrorsync.stores.registry.http.messages import MAX_ERROR_BYTES, Answer, Request
+from mirrorsync.text import printable
 
 # Decoded bytes at a time, since a few compressed bytes can expand to very many.
 _PIECE: Final = 256 * 1024

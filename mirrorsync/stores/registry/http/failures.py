@@ -11,17 +11,10 @@ from typing import Final
 
 import pycurl
 
-from mirrorsync.errors import (
-    ConnectionRefused,
-    HostUnknown,
-    MirrorsyncError,
-    RegistryFailure,
-    TlsFailed,
-    Unreachable,
-    printable,
-)
+from mirrorsync.errors import ConnectionRefused, HostUnknown, MirrorsyncError, RegistryFailure, TlsFailed, Unreachable
 from mirrorsync.remedies import ByVerb
 from mirrorsync.stores.registry.http.network import Network, Route
+from mirrorsync.text import printable
 
 PLAIN_HTTP_REMEDY: Final = ByVerb(
     "the host speaks plain HTTP: if that is intended, set plain_http: true for it in the spec",

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pycurl
 
-from mirrorsync.errors import MirrorsyncError, RegistryFailure, Unreachable, printable
+from mirrorsync.errors import MirrorsyncError, RegistryFailure, Unreachable
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.names import DOCKER_HUB
 from mirrorsync.stores.registry.http.certificates import (
@@ -25,6 +25,7 @@ from mirrorsync.stores.registry.http.pace import Least
 from mirrorsync.stores.registry.http.proxies import Proxy, bypasses, proxies_of
 from mirrorsync.stores.registry.http.realms import Realms
 from mirrorsync.stores.registry.http.trust import Trust, trust_of
+from mirrorsync.text import printable
 
 E = TypeVar("E", bound=MirrorsyncError)
 

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 from mirrorsync.environment import Clock
-from mirrorsync.errors import Denied, MirrorsyncError, RegistryFailure, Unauthorized, printable
+from mirrorsync.errors import Denied, MirrorsyncError, RegistryFailure, Unauthorized
 from mirrorsync.events import Noticed, Observer
 from mirrorsync.hosts import Credentials
 from mirrorsync.secret import Secret
@@ -24,6 +24,7 @@ from mirrorsync.stores.registry.http.realms import Realms
 from mirrorsync.stores.registry.http.retry import RETRIED_STATUSES, Persistence
 from mirrorsync.stores.registry.http.scopes import Scopes
 from mirrorsync.stores.registry.http.tokens import Token, basic, get_request, oauth_request, read_grant
+from mirrorsync.text import printable
 
 _FINAL: Final = frozenset(range(300, 600)) - RETRIED_STATUSES
 # Answers after which to fall back: not every token service supports OAuth2 (go-containerregistry, bearer.go), and not

@@ -7,7 +7,8 @@ import re
 import socket
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from mirrorsync.errors import RegistryFailure, printable
+from mirrorsync.errors import RegistryFailure
+from mirrorsync.text import printable
 
 _PORTS = {"http": 80, "https": 443}
 # A path that needs neither resolving nor checking.

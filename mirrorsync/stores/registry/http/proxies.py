@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import unquote, urlsplit
 
-from mirrorsync.errors import MirrorsyncError, Unauthorized, Unreachable, UsageError, printable
+from mirrorsync.errors import MirrorsyncError, Unauthorized, Unreachable, UsageError
+from mirrorsync.text import printable
 
 PROXY_LOGIN_REMEDY: Final = "put the login into the proxy's URL in the environment: http://USER:PASSWORD@HOST:PORT"
 # libcurl's names; with the "h" and for 4a it is the proxy that resolves host names.

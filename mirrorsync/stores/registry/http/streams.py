@@ -16,11 +16,12 @@ from typing import cast
 import httpx
 from multidict import CIMultiDict
 
-from mirrorsync.errors import RegistryFailure, printable
+from mirrorsync.errors import RegistryFailure
 from mirrorsync.stores.registry.http.lines import Line, Stream
 from mirrorsync.stores.registry.http.messages import MAX_ERROR_BYTES, Answer, Outgoing, Reply
 from mirrorsync.stores.registry.http.network import Network
 from mirrorsync.stores.registry.http.retry import Transient
+from mirrorsync.text import printable
 
 
 class Streams:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.errors import TlsFailed, printable
+from mirrorsync.errors import TlsFailed
 from mirrorsync.hosts import HostSettings
 from mirrorsync.stores.registry.http.certificates import Certificates
+from mirrorsync.text import printable
 
 # Files of the system's authorities, for a Python that was built on another system and looks for other files.
 _KNOWN_FILES: Final = (
