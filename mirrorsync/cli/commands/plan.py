@@ -73,7 +73,8 @@ def command(
     """Show what would change at each destination of SPEC (mirror.yaml), without changing it.
 
     More than 50 changes are shown as one line for each repository. Tags of the mirrored repositories that SPEC does not
-    want any more are named; nothing deletes them. A saved PLAN is shown as it was made, without contacting anything.
+    want any more are named; only a spec with prune: deletes those that this mirror has set. A saved PLAN is shown as it
+    was made, without contacting anything.
     """
     silent = takes_stdout(console, failed_file)
     saved = find_plan(spec) if Path(spec).is_file() else None  # a pipe can be read only once

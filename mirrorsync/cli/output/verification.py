@@ -26,7 +26,7 @@ def findings_text(found: Verification, *, whole: bool) -> str:
 
 
 def _finding(finding: Finding, *, whole: bool) -> Iterator[str]:
-    content, images = finding.part.content, finding.images
+    content, images = finding.part.content, sorted(finding.images, key=str)  # found out in no particular order
     yield f"{finding.health}: {finding.part.role}, {decimal(content.size)}"
     yield f"  {content.digest}"
     if finding.found is not None:
