@@ -1,0 +1,56 @@
+"""docs/spec.md has every key of the schema, each with an example that is read as a spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from mirrorsync.schema_files import load_schema
+from mirrorsync.spec.load import load
+from tests.docs.generated import GENERATED, up_to_date
+from tests.docs.pages import blocks, read
+from tests.docs.spec_page import keys
+
+PAGE = "docs/spec.md"
+VARIABLES = {
+    "HUB_USER": "robot",
+    "HUB_TOKEN": "hunter2",
+    "CREDENTIALS_DIRECTORY": "/run/credentials",
+    "RELEASE": "1.27",
+}
+REST = {
+    "version": 1,
+    "destinations": {"corp": "harbor.corp.example/mirror", "disk": "oci:/srv/mirror"},
+    "mirrors": ["docker.io/library/busybox:1.36.1"],
+}
+
+
+@pytest.mark.parametrize("page", GENERATED)
+def test_generated_parts_are_up_to_date(page: str) -> None:
+    assert read(page) == up_to_date(page), "run: python -m tests.docs"
+
+
+def _names(schema: Any) -> Iterator[str]:
+    """Yield the name of every property that a schema has anywhere."""
+    for value in schema.values() if isinstance(schema, Mapping) else schema if isinstance(schema, list) else ():
+        yield from _names(value)
+    if isinstance(schema, Mapping) and isinstance(schema.get("properties"), Mapping):
+        yield from schema["properties"]
+
+
+def test_every_property_of_the_schema_has_a_section() -> None:
+    assert sorted(key.name for key in keys()) == sorted(_names(load_schema("mirror")))
+    headings = [line for line in read(PAGE).splitlines() if line.startswith("#")]
+    assert [key.path for key in keys() if not any(line.endswith(f"# `{key.path}`") for line in headings)] == []
+
+
+@pytest.mark.parametrize("block", [*blocks(PAGE)], ids=lambda block: f"line {block.line}")
+def test_every_example_is_read_as_a_spec(block: Any) -> None:
+    assert block.language == "yaml"
+    shown = yaml.safe_load(block.text)
+    document = {**REST, **shown, "defaults": {"to": ["corp"], **shown.get("defaults", {})}}
+    spec = load(yaml.safe_dump(document).encode(), source=PAGE, environment=VARIABLES, base="/base")
+    assert spec.mirrors
