@@ -1,4 +1,4 @@
-"""Write the pages that are made from the help."""
+"""Write the pages that are made from the help and from the schema."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.pages.man import man_pages
+from tests.pages.markdown import ROOT
+from tests.pages.spec import spec_page
 from tests.pages.verbs import verbs_page
-
-ROOT = Path(__file__).parents[2]
 
 
 def pages() -> Mapping[Path, str]:
     """Return the text of every page, by its path."""
     manual = {ROOT / "man" / name: text for name, text in man_pages().items()}
-    return {ROOT / "docs/verbs.md": verbs_page(), **manual}
+    return {ROOT / "docs/spec.md": spec_page(), ROOT / "docs/verbs.md": verbs_page(), **manual}
 
 
 def main() -> None:

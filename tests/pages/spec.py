@@ -1,4 +1,7 @@
-"""The generated part of docs/spec.md: every key of a spec with its description and an example, from the schema."""
+"""docs/spec.md: every key of a spec with its description and an example, from the schema.
+
+What is above the marker of the page is written by hand.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from typing import Any, Final
 import yaml
 
 from mirrorsync.schema_files import load_schema
+from tests.pages.markdown import read
 
+PAGE: Final = "docs/spec.md"
+MARKER: Final = "<!-- The rest of this page is generated: python -m tests.pages -->\n"
 _HOST: Final = "harbor.corp.example"
 _SOURCE: Final = "docker.io/library/nginx"
 # Keys that mean something only with others: these are in the example, too.
@@ -77,8 +83,10 @@ def _of(path: str, schema: Mapping[str, Any], definitions: Mapping[str, Any]) ->
         yield Key(f"{path}.{name}", {**definition, **value})
 
 
-def page() -> str:
-    """Return the generated part: a section for each key."""
+def spec_page() -> str:
+    """Return the page: what it says above the marker, and a section for each key."""
+    above, marker, _ = read(PAGE).partition(MARKER)
+    assert marker, f"{PAGE} has no marker {MARKER!r}"
     required = {"version", "mirrors", "mirrors[].from"}
     sections = []
     for key in keys():
@@ -88,7 +96,7 @@ def page() -> str:
         text = f"{_type(key.schema)}.{needed} {_escaped(key.schema['description'])}"
         wrapped = textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
         sections.append(f"{level} `{key.path}`\n\n{wrapped}\n\n```yaml\n{example}```\n")
-    return "\n".join(sections)
+    return "\n".join([f"{above}{marker}", *sections])
 
 
 class _Dumper(yaml.SafeDumper):

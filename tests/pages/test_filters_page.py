@@ -15,7 +15,7 @@ from mirrorsync.schema_files import load_schema
 from mirrorsync.spec.filters import FILTERS
 from mirrorsync.spec.tags import read_tags
 from mirrorsync.spec.versions import parse_version
-from tests.docs.pages import section, table
+from tests.pages.markdown import section, table
 from tests.parts.images import Image, image, layer, write_layout
 from tests.parts.mirrorsync import Mirrorsync
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,16 +11,15 @@ import yaml
 
 from mirrorsync.schema_files import load_schema
 from mirrorsync.spec.load import load
-from tests.docs.generated import GENERATED, up_to_date
-from tests.docs.pages import blocks, read
-from tests.docs.spec_page import keys
+from tests.pages.__main__ import pages
+from tests.pages.markdown import blocks, read
+from tests.pages.spec import keys
 
 PAGE = "docs/spec.md"
 VARIABLES = {
     "HUB_USER": "robot",
     "HUB_TOKEN": "hunter2",
     "CREDENTIALS_DIRECTORY": "/run/credentials",
-    "RELEASE": "1.27",
 }
 REST = {
     "version": 1,
@@ -28,9 +28,9 @@ REST = {
 }
 
 
-@pytest.mark.parametrize("page", GENERATED)
-def test_generated_parts_are_up_to_date(page: str) -> None:
-    assert read(page) == up_to_date(page), "run: python -m tests.docs"
+@pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
+def test_a_generated_page_is_up_to_date(path: Path) -> None:
+    assert path.read_text("utf-8") == pages()[path], "run: python -m tests.pages"
 
 
 def _names(schema: Any) -> Iterator[str]:

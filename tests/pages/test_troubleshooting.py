@@ -10,7 +10,7 @@ from functools import cache
 import pytest
 
 from mirrorsync.errors import ExitCode
-from tests.docs.pages import ROOT, read, table
+from tests.pages.markdown import ROOT, read, table
 
 MESSAGES = re.findall(r"^### `(.+)`$", read("docs/troubleshooting.md"), re.MULTILINE)
 # What stands for a name or a number: `...` in a page, a field of an f-string in the program.
