@@ -148,6 +148,13 @@ def test_the_page_of_the_house_is_short() -> None:
     assert len((DOCS / "house.md").read_text("utf-8").splitlines()) < MAX_HOUSE_LINES
 
 
+def test_the_table_of_floors_has_every_room() -> None:
+    table = (DOCS / "house.md").read_text("utf-8").partition("## Floors and rooms")[2].partition("\n## ")[0]
+    rooms = [path.name for path in (ROOT / "mirrorsync").iterdir() if path.is_dir() and path.name != "__pycache__"]
+    assert len(rooms) > 8
+    assert [room for room in rooms if f"`{room}/`" not in table] == []
+
+
 def test_the_recipes_are_those_that_are_asked_for() -> None:
     assert list(recipes()) == RECIPES
 

@@ -1,21 +1,18 @@
-"""README.md is correct: its spec is valid, its commands exist, its tables match the code."""
+"""README.md is short and correct: its spec is valid, it leads to every page, and it names what the tests install.
+
+Its commands are run by tests/pages/test_commands.py.
+"""
 
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
-import pytest
-
-from mirrorsync.errors import ExitCode
 from tests.parts.mirrorsync import Mirrorsync
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
-COMMANDS = sorted(set(re.findall(r"^(mirrorsync [a-z]+[^#\n]*)", SHELL, re.MULTILINE)))
-INLINE = sorted(set(re.findall(r"`(mirrorsync [a-z]+[^`]*)`", README)))
+MAX_LINES = 140
 
 
 def test_its_spec_is_valid(mirrorsync: Mirrorsync) -> None:
@@ -24,28 +21,14 @@ def test_its_spec_is_valid(mirrorsync: Mirrorsync) -> None:
     assert mirrorsync("validate", code=0).out.startswith("mirror.yaml is valid")
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *INLINE])
-def test_its_commands_exist(mirrorsync: Mirrorsync, command: str) -> None:
-    verb, *words = shlex.split(command)[1:]
-    told = mirrorsync(verb, "--help", code=0).out
-    for word in words:
-        assert not word.startswith("--") or word in told, f"{verb} knows no {word}"
+def test_it_is_a_page() -> None:
+    assert len(README.splitlines()) <= MAX_LINES
 
 
-def test_it_shows_commands() -> None:
-    assert len(COMMANDS) > 4
-
-
-def test_its_exit_codes_are_complete() -> None:
-    rows = re.findall(r"^\| ([0-9, ]+) \|", README, re.MULTILINE)
-    told = {int(number) for row in rows for number in row.split(",")}
-    assert told == {int(code) for code in ExitCode}
-
-
-def test_its_map_shows_every_floor() -> None:
-    for folder in (ROOT / "mirrorsync").iterdir():
-        if folder.is_dir() and folder.name != "__pycache__":
-            assert f"`mirrorsync/{folder.name}`" in README
+def test_it_leads_to_every_page_for_users_and_for_maintainers() -> None:
+    pages = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+    assert len(pages) > 9
+    assert [page for page in pages if f"]({page})" not in README] == []
 
 
 def test_its_links_have_targets() -> None:

@@ -1,4 +1,4 @@
-"""mirrorsync for Python programs: its public names, the README's example as it is written, and every verb once."""
+"""mirrorsync for Python programs: its public names, the page's example as it is written, and every verb once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.parts.images import image, layer, multi_platform, write_layout
 from tests.parts.mirrorsync import Mirrorsync, plain
 from tests.parts.wire import Registry
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/python.md").read_text()
 NAMES = [
     "Access", "Change", "Credentials", "Environment", "ExitCode", "HostSettings", "Image", "Interrupted",
     "MirrorsyncError", "Plan", "Problem", "Report", "Secret", "Spec", "SpecError", "Stop", "Verification",
@@ -84,8 +84,8 @@ def test_the_package_is_marked_as_typed() -> None:
     assert (importlib.resources.files("mirrorsync") / "py.typed").is_file()
 
 
-def test_the_readme_example_runs_as_it_is_written(spec: Path) -> None:
-    (example,) = re.findall(r"```python\n(import mirrorsync\n.*?)```", README, re.DOTALL)
+def test_the_example_of_the_page_runs_as_it_is_written(spec: Path) -> None:
+    (example,) = re.findall(r"```python\n(import mirrorsync\n.*?)```", PAGE, re.DOTALL)
     assert len(example.splitlines()) <= 12
     runs = [
         subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, cwd=spec.parent)

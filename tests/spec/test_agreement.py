@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import inspect
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import yaml
 
 from mirrorsync.environment import Environment
 from mirrorsync.hosts import HostSettings
-from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location, parse_destination, parse_image, parse_repository
 from mirrorsync.oci.transports import TRANSPORTS, transport_of
 from mirrorsync.schema_files import load_schema
@@ -24,7 +22,6 @@ from mirrorsync.spec import filters, interpolate
 from mirrorsync.spec.filters import FILTERS
 from mirrorsync.spec.load import load
 from mirrorsync.spec.tags import read_tags
-from mirrorsync.spec.versions import parse_version
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.directory import DirStore
 from mirrorsync.stores.docker.archive_store import DockerArchiveStore
@@ -202,27 +199,3 @@ def test_the_example_passes_validate_and_needs_its_variables(mirrorsync: Mirrors
     error = mirrorsync("validate", env={"HUB_USER": "robot"}, code=2).err
     assert "the variable HUB_TOKEN is not set" in error
     assert len(error.splitlines()) == 1
-
-
-def test_the_readme_has_a_row_for_every_key_of_tags() -> None:
-    text = (ROOT / "README.md").read_text("utf-8")
-    rows = re.findall(r"^\| `(\w+): (.*?)` \|", text[text.index("**Tag filters**") :], re.MULTILINE)
-    shown = {word: yaml.safe_load(value) for word, value in rows if word in TAGS["properties"]}
-    assert set(shown) == set(TAGS["properties"])
-    for word, value in shown.items():
-        beside = {"newest": 1} if word == "per" else {}
-        read_tags({word: value, **beside}, "/tags", lambda *problem: pytest.fail(str(problem)))
-
-
-def test_the_readmes_table_of_versions_is_true() -> None:
-    text = (ROOT / "README.md").read_text("utf-8")
-    table = text[text.index("kept by `newest: 1`") :].partition("\n\n")[0]
-    rows = re.findall(r"^\| (`.*?`) \| (.*?) \| (.*?) \|$", table, re.MULTILINE)
-    assert len(rows) > 7
-    for tags, line, kept in rows:
-        listed = [Tag(tag) for tag in re.findall(r"`(.*?)`", tags)]
-        versions = [parse_version(tag) for tag in listed]
-        lines = {str(version.line) for version in versions if version is not None}
-        assert lines == {word for word in re.findall(r"`(.*?)`", line) if "*" in word}
-        expected = listed if kept == "both" else [kept.strip("`")]
-        assert list(FILTERS["newest"].parse(1).select(listed)) == expected

@@ -63,7 +63,7 @@ def no_password_option(prefix: str = "", *short: str) -> Callable[[F], F]:
         if value is not None:
             ways = "--password-stdin, or the prompt" if not prefix and short else "the prompt, or the environment"
             raise click.UsageError(
-                f"{name} is not supported: every user of this machine could read it; use {ways} (see README, Passwords)"
+                f"{name} is not supported: every user of this machine could read it; use {ways} (docs/registries.md)"
             )
 
     return click.option(

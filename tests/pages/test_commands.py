@@ -1,0 +1,84 @@
+"""Every command in README.md and docs/ works: blocks for the shell are run, and all others are parsed."""
+
+from __future__ import annotations
+
+import re
+
+import click
+import pytest
+
+from mirrorsync.cli.main import cli
+from tests.cli.test_from_skopeo import Site
+from tests.conftest import Locked
+from tests.pages.markdown import DOCS, Block, blocks, read
+from tests.pages.stage import Stage, calls
+from tests.parts.mirrorsync import Mirrorsync
+
+PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted(DOCS.glob("*.md")))]
+# Blocks that are not run: the page, how the block begins, and why. Their calls of mirrorsync are parsed all the same.
+NOT_RUN = {
+    ("README.md", "(python3 -m venv"): "installs from a package index",
+    ("README.md", "tests/run"): "runs this test",
+    ("docs/running.md", "python3 -m venv /opt"): "installs into the system; tests/test_systemd.py runs the service",
+    ("docs/running.md", "systemctl start"): "needs systemd as the first process",
+    ("docs/running.md", "podman build"): "pulls the base image; tests/test_deploy.py builds with another one",
+    ("docs/running.md", "podman run"): "runs the image; tests/test_deploy.py runs it in a build",
+    ("docs/running.md", "kubectl"): "needs a cluster; tests/test_deploy.py runs the container's command",
+    ("docs/registries.md", "aws ecr"): "needs an account at AWS",
+    ("docs/registries.md", "mirrorsync login --username _json_key"): "needs an account at Google",
+}
+BLOCKS = [block for page in PAGES for block in blocks(page) if block.language in ("", "sh", "console")]
+SHELL = [block for block in BLOCKS if block.language == "sh"]
+INLINE = sorted({(page, found) for page in PAGES for found in re.findall(r"`(mirrorsync [^`]*)`", read(page))})
+
+VERBS = cli.list_commands(click.Context(cli))
+
+
+def excused(block: Block) -> bool:
+    return any(block.page == page and block.text.startswith(begin) for page, begin in NOT_RUN)
+
+
+RUN = [block for block in SHELL if not excused(block)]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory, tls_registry: Locked) -> Stage:
+    return Stage(Site(Mirrorsync(tmp_path_factory.mktemp("stage")), tls_registry, "pages"))
+
+
+@pytest.mark.parametrize("block", RUN, ids=lambda block: f"{block.page} line {block.line}")
+def test_a_block_runs(stage: Stage, block: Block) -> None:
+    stage(block.text)
+
+
+def test_only_blocks_that_exist_are_excused() -> None:
+    for page, begin in NOT_RUN:
+        assert any(block.page == page and block.text.startswith(begin) for block in SHELL), (page, begin)
+
+
+def test_most_blocks_are_run() -> None:
+    assert len(RUN) > 10
+
+
+def command(verb: str) -> click.Command:
+    found = cli.get_command(click.Context(cli), verb)
+    assert found is not None, f"there is no verb {verb}"
+    return found
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.page} line {block.line}")
+def test_every_call_in_a_block_is_parsed(block: Block) -> None:
+    for verb, *words in calls(block.text, VERBS):
+        with command(verb).make_context(verb, words, parent=click.Context(cli)):
+            pass
+
+
+@pytest.mark.parametrize(("page", "text"), INLINE)
+def test_a_command_in_a_sentence_has_a_verb_and_options_that_exist(page: str, text: str) -> None:
+    for verb, *words in calls(text, VERBS):
+        if not verb.islower():
+            continue  # `mirrorsync VERB`
+        known = {
+            option for parameter in command(verb).params for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        assert [word for word in words if word.startswith("-") and word.partition("=")[0] not in known] == []
