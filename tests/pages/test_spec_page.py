@@ -1,4 +1,4 @@
-"""docs/spec.md has every key of the schema, each with an example that is read as a spec."""
+"""docs/spec.md has every key of the schema, and every example of a spec on the pages is read as one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from mirrorsync.schema_files import load_schema
 from mirrorsync.spec.load import load
 from tests.pages.__main__ import pages
-from tests.pages.markdown import blocks, read
+from tests.pages.markdown import DOCS, Block, blocks, read
 from tests.pages.spec import keys
 
 PAGE = "docs/spec.md"
@@ -21,11 +21,13 @@ VARIABLES = {
     "HUB_TOKEN": "hunter2",
     "CREDENTIALS_DIRECTORY": "/run/credentials",
 }
-REST = {
+REST: dict[str, Any] = {
     "version": 1,
     "destinations": {"corp": "harbor.corp.example/mirror", "disk": "oci:/srv/mirror"},
     "mirrors": ["docker.io/library/busybox:1.36.1"],
 }
+PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted(DOCS.glob("*.md")))]
+SPECS = [block for page in PAGES for block in blocks(page) if block.language == "yaml"]
 
 
 @pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
@@ -47,10 +49,10 @@ def test_every_property_of_the_schema_has_a_section() -> None:
     assert [key.path for key in keys() if not any(line.endswith(f"# `{key.path}`") for line in headings)] == []
 
 
-@pytest.mark.parametrize("block", [*blocks(PAGE)], ids=lambda block: f"line {block.line}")
-def test_every_example_is_read_as_a_spec(block: Any) -> None:
-    assert block.language == "yaml"
+@pytest.mark.parametrize("block", SPECS, ids=lambda block: f"{block.page} line {block.line}")
+def test_every_example_is_read_as_a_spec(block: Block) -> None:
     shown = yaml.safe_load(block.text)
     document = {**REST, **shown, "defaults": {"to": ["corp"], **shown.get("defaults", {})}}
-    spec = load(yaml.safe_dump(document).encode(), source=PAGE, environment=VARIABLES, base="/base")
+    document["destinations"] = {**REST["destinations"], **shown.get("destinations", {})}
+    spec = load(yaml.safe_dump(document).encode(), source=block.page, environment=VARIABLES, base="/base")
     assert spec.mirrors
