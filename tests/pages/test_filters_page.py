@@ -95,12 +95,16 @@ def mirrored(mirrorsync: Mirrorsync) -> dict[str, str]:
     return {name.removeprefix("app:"): digest for name, digest in names.items() if name.startswith("app:")}
 
 
-MATCHES = table(section(PAGE, "## Filters that match too little"))
+MATCHES = [
+    row
+    for heading in ("## Filters that match too little", "## Tags that newest cannot order")
+    for row in table(section(PAGE, heading))
+]
 
 
 @pytest.mark.parametrize(("mirror", "code", "tags"), MATCHES, ids=[row[0] for row in MATCHES])
 def test_too_few_matches_end_as_the_table_says(mirrorsync: Mirrorsync, mirror: str, code: str, tags: str) -> None:
-    write_layout(mirrorsync.directory / "source", {"app:1.0": OLD, "app:1.1": NEW})
+    write_layout(mirrorsync.directory / "source", {"app:1.0": OLD, "app:1.1": NEW, "app:latest": NEW})
     spec(mirrorsync, yaml.safe_load(mirror.strip("`")))
     mirrorsync("apply", code=int(code))
     assert sorted(mirrored(mirrorsync)) == CODE.findall(tags)
