@@ -56,7 +56,7 @@ def test_a_tag_that_shares_its_digest_is_not_deleted_and_the_others_are_reported
 
 def test_skopeo_deletes_both_tags_of_a_digest(mirrorsync: Mirrorsync, app: str) -> None:
     run("skopeo", "delete", PLAIN, f"docker://{app}:a")
-    assert tags(app) == ["solo"], "if skopeo learns better, the README's table has to change"
+    assert tags(app) == ["solo"], "if skopeo learns better, the table of docs/copying.md has to change"
 
 
 def test_a_tag_with_a_digest_of_its_own_is_deleted_by_digest(mirrorsync: Mirrorsync, app: str) -> None:

@@ -1,4 +1,4 @@
-"""README's "Coming from skopeo", row by row: skopeo's command and ours, on the same images, with the same result."""
+"""The table of docs/copying.md, row by row: skopeo's command and ours, on the same images, with the same result."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.parts.images import Image, image, layer, multi_platform, write_layout
 from tests.parts.mirrorsync import Mirrorsync
 from tests.parts.processes import run
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-ROWS = re.findall(r"^\| `(skopeo [^`]+)` \| `(mirrorsync [^`]+)` \|$", README, re.MULTILINE)
+PAGE = (Path(__file__).parents[2] / "docs/copying.md").read_text("utf-8")
+ROWS = re.findall(r"^\| `(skopeo [^`]+)` \| `(mirrorsync [^`]+)` \|$", PAGE, re.MULTILINE)
 VERBS = {ours.split()[1]: (theirs, ours) for theirs, ours in reversed(ROWS)}
 
 
