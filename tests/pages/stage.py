@@ -6,12 +6,14 @@ import os
 import pty
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from tests.cli.test_from_skopeo import Site
+from tests.pages.markdown import ROOT
 from tests.parts.images import image, layer, multi_platform, write_layout
 
 # Absolute paths of the pages that are directories of the stage.
@@ -51,17 +53,31 @@ class Stage:
         site.seed("hub/library/busybox:1.36.1", image([layer({"a": b"busybox"})]))
         site.seed("quay/team/app:1", image([layer({"a": b"app"})]))
         site.seed("site/app:dev", image([layer({"a": b"dev"})]))
+        site.seed("site/base/alpine:3.20", multi_platform("alpine3.20"))
         write_layout(self.directory / "srv/mirror", {"library/alpine:3.20": multi_platform("alpine3.20")})
         for folder in ("etc/mirrorsync", "media/usb"):
             (self.directory / folder).mkdir(parents=True)
         mirrors = [f"{site.prefix}/hub/library/{name}" for name in ("alpine:3.20", "busybox:1.36.1")]
-        spec = {"destinations": {"corp": f"{site.prefix}/site/mirror"}, "mirrors": mirrors}
-        site.mirrorsync.spec(spec)
-        site.mirrorsync.spec(spec, "etc/mirrorsync/site.yaml")
+        self._spec = {"destinations": {"corp": f"{site.prefix}/site/mirror"}, "mirrors": mirrors}
+        site.mirrorsync.spec(self._spec, "etc/mirrorsync/site.yaml")
         (self.directory / "etc/mirrorsync/site.auth.json").write_bytes(site.auth_file.read_bytes())
         # What the service has done at night.
         service = {**site.environment, "STATE_DIRECTORY": f"{self.directory}/var/lib/mirrorsync"}
         site.mirrorsync("apply", "etc/mirrorsync/site.yaml", env=service, code=0)
+
+        (self.directory / "images.txt").write_text("docker.io/library/alpine:3.20\n")
+        (self.directory / "extra-images.txt").write_text("docker.io/library/busybox:1.36.1\n")
+        (self.directory / "regsync.yml").write_text(
+            "version: 1\nsync: [{source: alpine, target: 'registry.example.com/alpine', type: repository}]\n"
+        )
+        shutil.copytree(ROOT / "deploy", self.directory / "deploy")
+
+    def prepare(self, *, has_spec: bool) -> None:
+        """Make ready for a block. has_spec: whether there is a mirror.yaml."""
+        if has_spec:
+            self._site.mirrorsync("apply", self._site.mirrorsync.spec(self._spec), code=0, env=self._site.environment)
+        else:
+            (self.directory / "mirror.yaml").unlink(missing_ok=True)
 
     def text(self, block: str) -> str:
         """Return a block with the paths and hosts of this stage."""

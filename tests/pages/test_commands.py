@@ -19,6 +19,7 @@ PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted(DOCS.glob("*.md")
 NOT_RUN = {
     ("README.md", "(python3 -m venv"): "installs from a package index",
     ("README.md", "tests/run"): "runs this test",
+    ("docs/init.md", "helm template"): "needs helm; tests/cli/test_init.py pipes such a text into it",
     ("docs/running.md", "python3 -m venv /opt"): "installs into the system; tests/test_systemd.py runs the service",
     ("docs/running.md", "systemctl start"): "needs systemd as the first process",
     ("docs/running.md", "podman build"): "pulls the base image; tests/test_deploy.py builds with another one",
@@ -48,6 +49,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, tls_registry: Locked) -> Sta
 
 @pytest.mark.parametrize("block", RUN, ids=lambda block: f"{block.page} line {block.line}")
 def test_a_block_runs(stage: Stage, block: Block) -> None:
+    stage.prepare(has_spec=block.page != "docs/init.md")
     stage(block.text)
 
 
