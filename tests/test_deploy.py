@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cli.test_from_skopeo import Site
+from tests.cli.site import Site
 from tests.cli.tools import Podman, skopeo_digest
 from tests.conftest import Locked
 from tests.parts.images import image, layer, multi_platform, write_layout

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from tests.cli.test_from_skopeo import Site
+from tests.cli.site import Site
 from tests.pages.markdown import ROOT
 from tests.parts.images import image, layer, multi_platform, write_layout
 

@@ -8,13 +8,15 @@ import click
 import pytest
 
 from mirrorsync.cli.main import cli
-from tests.cli.test_from_skopeo import Site
+from tests.cli.site import Site
 from tests.conftest import Locked
 from tests.pages.markdown import DOCS, Block, blocks, read
 from tests.pages.stage import Stage, calls
 from tests.parts.mirrorsync import Mirrorsync
 
-PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted(DOCS.glob("*.md")))]
+# Pages whose commands other tests run, each row or example: tests/cli/test_examples.py, tests/cli/test_coming_from_skopeo.py.
+ELSEWHERE = {"verbs.md", "coming-from-skopeo.md"}
+PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted(DOCS.glob("*.md")) if path.name not in ELSEWHERE)]
 # Blocks that are not run: the page, how the block begins, and why. Their calls of mirrorsync are parsed all the same.
 NOT_RUN = {
     ("README.md", "(python3 -m venv"): "installs from a package index",

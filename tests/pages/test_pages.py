@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages.__main__ import ROOT, pages
+from tests.pages.__main__ import pages
+from tests.pages.markdown import ROOT
 from tests.pages.texts import verbs
 
 PAGES = pages()

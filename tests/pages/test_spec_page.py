@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ import yaml
 
 from mirrorsync.schema_files import load_schema
 from mirrorsync.spec.load import load
-from tests.pages.__main__ import pages
 from tests.pages.markdown import DOCS, Block, blocks, read
 from tests.pages.spec import keys
 
@@ -28,11 +26,6 @@ REST: dict[str, Any] = {
 }
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted(DOCS.glob("*.md")))]
 SPECS = [block for page in PAGES for block in blocks(page) if block.language == "yaml"]
-
-
-@pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
-def test_a_generated_page_is_up_to_date(path: Path) -> None:
-    assert path.read_text("utf-8") == pages()[path], "run: python -m tests.pages"
 
 
 def _names(schema: Any) -> Iterator[str]:
