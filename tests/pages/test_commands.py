@@ -72,7 +72,7 @@ def command(verb: str) -> click.Command:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.page} line {block.line}")
 def test_every_call_in_a_block_is_parsed(block: Block) -> None:
-    for verb, *words in calls(block.text, VERBS):
+    for verb, *words in calls(block.text.replace("$ ", ""), VERBS):
         with command(verb).make_context(verb, words, parent=click.Context(cli)):
             pass
 
@@ -86,3 +86,8 @@ def test_a_command_in_a_sentence_has_a_verb_and_options_that_exist(page: str, te
             option for parameter in command(verb).params for option in (*parameter.opts, *parameter.secondary_opts)
         }
         assert [word for word in words if word[:1] == "-" != word and word.partition("=")[0] not in known] == []
+
+
+def test_the_plan_that_is_shown_is_the_one_of_the_demo(mirrorsync: Mirrorsync) -> None:
+    (shown,) = [block.text for block in blocks("docs/plans.md") if block.language == "console"]
+    assert shown in mirrorsync("demo", code=0).out
