@@ -29,7 +29,8 @@ _WITH: Final[Mapping[str, Mapping[str, Any]]] = {
     "mirrors[].tag": {"from": "docker-daemon:app:dev"},
     "mirrors[].min_tags": {"tags": {"glob": ["1.*"]}},
     "mirrors[].allow_empty": {"tags": {"glob": ["1.*"]}},
-    **{f"mirrors[].tags.{key}": {"all": True} for key in ("exclude", "exclude_regex", "keep", "newest")},
+    **{f"mirrors[].tags.{key}": {"all": True} for key in ("exclude", "exclude_regex", "keep", "max_age", "newest")},
+    "mirrors[].tags.per": {"all": True, "newest": 2},
 }
 _TYPES: Final = {"string": "Text", "boolean": "`true` or `false`", "integer": "Number", "object": "Mapping"}
 
@@ -58,7 +59,8 @@ class Key:
             return {"mirrors": [{"from": value.pop("from", _SOURCE), **rest, **value}]}
         if self.path.startswith("registries."):
             return {"registries": {_HOST: value}}
-        return {"defaults": value} if self.path.startswith("defaults.") else value
+        section, dot, _ = self.path.partition(".")
+        return {section: value} if dot else value
 
 
 def keys() -> Iterator[Key]:
@@ -68,6 +70,7 @@ def keys() -> Iterator[Key]:
     below = {
         "registries": ("registries.HOST", definitions["registry"]),
         "defaults": ("defaults", schema["properties"]["defaults"]),
+        "prune": ("prune", schema["properties"]["prune"]),
         "mirrors": ("mirrors[]", definitions["mirror"]),
     }
     for name, value in schema["properties"].items():

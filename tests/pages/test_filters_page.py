@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,7 @@ def test_filters_choose_the_tags_of_the_table(
 
 def test_every_key_of_tags_is_in_a_table_of_real_tags() -> None:
     used = {key for _, filters, _ in REAL for key in yaml.safe_load(filters) if filters.startswith("{")}
-    assert used == {"exact", *FILTERS}
+    assert used == {"exact", "per", *FILTERS} - {"max_age"}  # which is in the table of ages
 
 
 def test_the_table_of_keys_is_complete_and_its_values_are_valid() -> None:
@@ -65,7 +67,8 @@ def test_the_table_of_keys_is_complete_and_its_values_are_valid() -> None:
     shown = {row[1]: yaml.safe_load(row[2]) for row in rows if row is not None}
     assert set(shown) == set(load_schema("mirror")["$defs"]["tags"]["properties"])
     for word, value in shown.items():
-        read_tags({word: value}, "/tags", lambda *problem: pytest.fail(str(problem)))
+        beside = {"newest": 1} if word == "per" else {}
+        read_tags({word: value, **beside}, "/tags", lambda *problem: pytest.fail(str(problem)))
 
 
 def test_the_table_of_versions_is_true() -> None:
@@ -93,6 +96,37 @@ def mirrored(mirrorsync: Mirrorsync) -> dict[str, str]:
     entries = yaml.safe_load(index.read_bytes())["manifests"]
     names = {entry["annotations"]["org.opencontainers.image.ref.name"]: entry["digest"] for entry in entries}
     return {name.removeprefix("app:"): digest for name, digest in names.items() if name.startswith("app:")}
+
+
+DAYS = dict(re.findall(r"`(\S+)` \((\d+)\)", section(PAGE, "## Ages")))
+AGES = table(section(PAGE, "## Ages"))
+
+
+@pytest.mark.parametrize(("mirror", "expected"), AGES, ids=[row[0] for row in AGES])
+def test_ages_choose_the_tags_of_the_table(mirrorsync: Mirrorsync, mirror: str, expected: str) -> None:
+    write_layout(mirrorsync.directory / "source", {f"app:{tag}": image([layer({"a": tag.encode()})]) for tag in DAYS})
+    shown = yaml.safe_load(mirror.strip("`"))
+    # The first run sees everything, and mirrors nothing: all is younger than a year.
+    spec(mirrorsync, {"tags": {"all": True}, "min_age": "365d"})
+    mirrorsync("apply", code=0)
+    let_days_pass(mirrorsync)
+    spec(mirrorsync, shown)
+    mirrorsync("apply", code=0)
+    assert sorted(mirrored(mirrorsync)) == CODE.findall(expected)
+
+
+def let_days_pass(mirrorsync: Mirrorsync) -> None:
+    """Let each tag have been listed, and its image have been seen, as many days earlier as the page says."""
+    (path,) = (mirrorsync.home / ".local/state/mirrorsync").glob("*.sqlite")
+    index = json.loads((mirrorsync.directory / "source/index.json").read_bytes())
+    names = {entry["digest"]: entry["annotations"]["org.opencontainers.image.ref.name"] for entry in index["manifests"]}
+    with sqlite3.connect(path) as connection:
+        for digest, name in names.items():
+            tag = name.removeprefix("app:")
+            earlier = f"first = strftime('%Y-%m-%dT%H:%M:%SZ', first, '-{DAYS[tag]} days', '-1 minute')"
+            connection.execute(f"UPDATE listed SET {earlier} WHERE tag = ?", (tag,))
+            connection.execute(f"UPDATE seen SET {earlier} WHERE digest = ?", (digest,))
+    connection.close()
 
 
 MATCHES = [

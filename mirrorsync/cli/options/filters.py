@@ -23,7 +23,7 @@ def read_filters(words: Sequence[str]) -> Selection:
     The words and the form of their values come from the spec's schema. Raises: UsageError.
     """
     value = _collect(words)
-    if not any(word == _EXACT or not FILTERS[word].narrows for word in value):
+    if not any(word == _EXACT or (word in FILTERS and not FILTERS[word].narrows) for word in value):
         value["all"] = True
     _check_shape(value)
     problems: list[UsageError] = []
@@ -44,9 +44,9 @@ def _collect(words: Sequence[str]) -> dict[str, Any]:
     value: dict[str, Any] = {}
     for text in words:
         word, _, given = text.partition("=")
-        if word not in shapes or (word not in FILTERS and word != _EXACT):
+        if word not in shapes:
             raise UsageError(f"--filter {printable(text, 80)}: unknown filter", remedy=f"known: {', '.join(shapes)}")
-        kind = shapes[word].get("type")
+        kind = "string" if "enum" in shapes[word] else shapes[word].get("type")
         if kind == "array":
             value.setdefault(word, []).append(given)
             continue
