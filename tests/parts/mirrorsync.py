@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 from tests.parts.documents import valid
+from tests.parts.forkserver import ForkServer, fits
 from tests.parts.processes import Server, free_port
 
 COMMAND = (sys.executable, "-m", "mirrorsync")
@@ -51,16 +55,9 @@ class Mirrorsync:
         self, *words: str | Path, env: Mapping[str, str] | None = None, code: int | None = None, stdin: str = ""
     ) -> Done:
         """Run it to its end. code: the exit code that is asserted, None = any. stdin: what it can read there."""
-        done = subprocess.run(
-            [*COMMAND, *map(str, words)],
-            capture_output=True,
-            text=True,
-            cwd=self.directory,
-            env=self.environment(env),
-            input=stdin,
-            timeout=300,
-        )
-        result = Done(done.returncode, done.stdout, done.stderr)
+        environment = self.environment(env)
+        run = _forked if fits(environment) else _started
+        result = run([str(word) for word in words], self.directory, environment, stdin)
         assert "Traceback" not in result.err, result.err
         assert code is None or result.code == code, f"exit code {result.code}\n{result.out}\n{result.err}"
         return result
@@ -70,6 +67,33 @@ class Mirrorsync:
         path = self.directory / name
         path.write_text(json.dumps({"version": 1, **document}, indent=1))
         return path
+
+
+def _started(words: Sequence[str], directory: Path, environment: Mapping[str, str], stdin: str) -> Done:
+    done = subprocess.run(
+        [*COMMAND, *words], capture_output=True, text=True, cwd=directory, env=environment, input=stdin, timeout=300
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def _forked(words: Sequence[str], directory: Path, environment: Mapping[str, str], stdin: str) -> Done:
+    with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+        given.write(stdin.encode())
+        given.seek(0)
+        code = _server().run(words, directory, environment, [one.fileno() for one in (given, out, err)])
+        return Done(code, _text(out), _text(err))
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
+
+
+@cache
+def _server() -> ForkServer:
+    server = ForkServer()
+    atexit.register(server.close)
+    return server
 
 
 def plain(*hosts: str, **settings: Any) -> dict[str, Any]:
