@@ -1,18 +1,26 @@
-"""What a mirror remembers of its runs. Reads the state file only: no network, and nothing is changed."""
+"""What a mirror remembers: its runs, and all the rest for another machine. No network."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 from mirrorsync.app.memory import memory_path
 from mirrorsync.app.process import process_environment
+from mirrorsync.app.reading import read_file
 from mirrorsync.environment import Environment
 from mirrorsync.errors import UsageError
 from mirrorsync.events import Noticed
+from mirrorsync.files.locks import FileLock
 from mirrorsync.spec.model import Spec
-from mirrorsync.state import Memory, Run, RunTag, open_memory
+from mirrorsync.state import Memory, Remembered, Run, RunTag, open_memory
+
+_MAX_BYTES: Final = 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,38 @@ def read_history(
     with existing_memory(spec, environment) as memory:
         runs = memory.runs(limit)
         return [Past(run, tuple(memory.changes(run.number)) if changes else ()) for run in runs]
+
+
+def export_state(spec: Spec, *, environment: Environment | None = None) -> Remembered:
+    """Return the first sightings and the owned tags that are remembered of a spec.
+
+    Raises: UsageError if no run is remembered, StorageError.
+    """
+    with existing_memory(spec, environment) as memory:
+        return memory.remembered()
+
+
+def import_state(spec: Spec, path: str | os.PathLike[str], *, environment: Environment | None = None) -> Remembered:
+    """Add an exported state to the memory of a spec, and return what was in it.
+
+    path: of the file, `-` for standard input. Raises: UsageError if it is not an exported state, or if nothing can be
+    remembered; Locked if a run of the spec is at work; StorageError.
+    """
+    from mirrorsync.documents.state import read_state
+
+    given = environment or process_environment()
+    where = memory_path(spec, given)
+    if where is None:
+        raise UsageError("there is no directory to remember in", remedy="set STATE_DIRECTORY")
+    data = sys.stdin.buffer.read(_MAX_BYTES) if os.fspath(path) == "-" else read_file(Path(path), _MAX_BYTES, "state")
+    found = read_state(data, os.fspath(path))
+    with FileLock(Path(spec.source), spec.source):
+        memory = open_memory(where, lambda message: given.observer(Noticed("memory", message)))
+        try:
+            memory.merge(found)
+        finally:
+            memory.close()
+    return found
 
 
 @contextmanager

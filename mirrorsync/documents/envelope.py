@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 Kind = Literal[
-    "error", "history", "images", "inspection", "login", "logout", "plan", "report", "serving", "started", "tags",
-    "validation", "verification",
+    "error", "history", "images", "inspection", "login", "logout", "plan", "report", "serving", "started", "state",
+    "tags", "validation", "verification",
 ]  # fmt: skip
 
 # The version of a kind is raised if its readers have to change. The schema of each is schemas/KIND.schema.json.
@@ -22,6 +22,7 @@ VERSIONS: Final[Mapping[Kind, int]] = {
     "report": 2,
     "serving": 1,
     "started": 1,
+    "state": 1,
     "tags": 1,
     "validation": 1,
     "verification": 1,

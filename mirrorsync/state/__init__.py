@@ -3,5 +3,17 @@
 from mirrorsync.state.file import state_path
 from mirrorsync.state.memory import Memory, open_memory
 from mirrorsync.state.records import Generation, Owned, Run, RunTag, TagKey, Told
+from mirrorsync.state.transfer import Remembered
 
-__all__ = ["Generation", "Memory", "Owned", "Run", "RunTag", "TagKey", "Told", "open_memory", "state_path"]
+__all__ = [
+    "Generation",
+    "Memory",
+    "Owned",
+    "Remembered",
+    "Run",
+    "RunTag",
+    "TagKey",
+    "Told",
+    "open_memory",
+    "state_path",
+]

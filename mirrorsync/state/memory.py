@@ -19,6 +19,7 @@ from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.state.file import open_file, transaction
 from mirrorsync.state.records import Generation, Owned, Run, RunTag, TagKey, Told
+from mirrorsync.state.transfer import Remembered, merged
 
 # Runs of three years, one each night. What they did to single tags is dropped with them; generations stay.
 _KEPT_RUNS: Final = 1100
@@ -94,6 +95,31 @@ class Memory:
         rows = ((*_key_row(key), str(digest)) for key, digest in tags.items())
         with transaction(self._connection):
             self._connection.executemany("INSERT OR REPLACE INTO intended VALUES (?, ?, ?, ?)", rows)
+
+    # All of it.
+
+    def remembered(self) -> Remembered:
+        """Return first sightings and owned tags."""
+        with self._reading("SELECT store, repository, tag, first FROM listed") as rows:
+            listed = {(Location(store, name), Tag(tag)): first for store, name, tag, first in rows}
+        return Remembered(self.first_seen(), listed, self.owned())
+
+    def merge(self, given: Remembered) -> None:
+        """Add what was exported before; see `merged` for what counts."""
+        whole = merged(self.remembered(), given)
+        with transaction(self._connection):
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO seen VALUES (?, ?)",
+                ((str(digest), time) for digest, time in whole.seen.items()),
+            )
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?)",
+                ((*_key_row(key), time) for key, time in whole.listed.items()),
+            )
+            self._connection.executemany(
+                f"INSERT OR REPLACE INTO owned ({_TAG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                (_tag_row(key, owned) for key, owned in whole.owned.items()),
+            )
 
     # Runs and generations.
 

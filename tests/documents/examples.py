@@ -21,6 +21,7 @@ from mirrorsync.documents.images import images_document
 from mirrorsync.documents.inspection import inspection_document
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.documents.report import report_document
+from mirrorsync.documents.state import state_document
 from mirrorsync.documents.verification import verification_document
 from mirrorsync.errors import ContentNotFound, Problem, SpecError
 from mirrorsync.events import Noticed
@@ -48,7 +49,7 @@ from mirrorsync.plan.model import (
 )
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag
 from mirrorsync.spec.explain import Verdict
-from mirrorsync.state import Run, RunTag
+from mirrorsync.state import Owned, Remembered, Run, RunTag
 from mirrorsync.sync.gather.attached import Attachment
 from mirrorsync.sync.run.report import Report, Result
 from mirrorsync.sync.run.transfer import Counts
@@ -92,6 +93,9 @@ TAGGED = Origin(SOURCE, Tag("1.0"), (Platform.parse("linux/arm64/v8"),))
 PICKED = Origin(Location("docker-archive:/srv/app.tar", ""), Pick("@0"))
 FROM_INDEX = Origin(SOURCE, INDEX.digest, (Platform.parse("linux/arm64"),))
 PAST = Run(7, TIME, TIME, 3, {"new": 1, "failed": 1}, 5, 6, 2)
+REMEMBERED = Remembered(
+    {INDEX.digest: TIME}, {(SOURCE, Tag("1.0")): TIME}, {(CORP, Tag("1.0")): Owned(INDEX.digest, TIME, False, SOURCE)}
+)
 PAST_CHANGE = RunTag((CORP, Tag("1.0")), OLD.digest, INDEX.digest, "moved", "done")
 WANTED = Image(TAGGED, CORP, Tag("1.0"), INDEX, "/mirrors/0")
 
@@ -190,6 +194,7 @@ def documents() -> dict[Kind, dict[str, Any]]:
         "report": report_document(report),
         "serving": serving_document("[::1]", 5000),
         "started": started_document("mirror.yaml", 3, ["HUB_TOKEN"]),
+        "state": state_document("/etc/mirror.yaml", REMEMBERED),
         "tags": tags_document(CORP, ["1.0"], [("1.0", Verdict(Tag("1.0"), True, ("glob 1.*",)))]),
         "verification": verification_document(_verification()),
         "validation": validation_document("/etc/mirror.yaml", [problem, Problem("no YAML")]),
