@@ -41,7 +41,9 @@ def mutated(seed: int) -> Any:
         elif change == 1:
             del container[key]
         elif isinstance(container, dict):
-            container[source.choice(("semver", "all", "tags", "from", "to", "unknown"))] = source.choice(ODD)
+            container[source.choice(("semver", "all", "tags", "from", "to", "unknown"))] = copy.deepcopy(
+                source.choice(ODD)
+            )
     return document
 
 
