@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         make_plan,
         plan_delete,
         read_manifest,
+        roll_back,
         verify_location,
         verify_spec,
     )
@@ -86,6 +87,7 @@ __all__ = [
     "read_history",
     "read_manifest",
     "remove_login",
+    "roll_back",
     "save_plan",
     "verify_location",
     "verify_spec",
@@ -95,7 +97,7 @@ __all__ = [
 _HOMES = {
     "mirrorsync.app.blocking": (
         "apply_plan", "apply_spec", "check_login", "copy_image", "delete_image", "inspect_image", "list_images",
-        "list_tags", "make_plan", "plan_delete", "read_manifest", "verify_location", "verify_spec",
+        "list_tags", "make_plan", "plan_delete", "read_manifest", "roll_back", "verify_location", "verify_spec",
     ),
     "mirrorsync.app.history": ("read_history",),
     "mirrorsync.app.logins": ("find_login", "keep_login", "remove_login"),

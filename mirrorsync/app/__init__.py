@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mirrorsync.app.images import delete_image, inspect_image, list_tags, plan_delete, read_manifest
     from mirrorsync.app.logins import check_login, find_login, keep_login, remove_login
     from mirrorsync.app.process import process_environment
+    from mirrorsync.app.rollback import roll_back
     from mirrorsync.app.runs import apply_plan, apply_spec, copy_image, list_images, make_plan
     from mirrorsync.app.specs import load_plan, load_spec, save_plan
     from mirrorsync.app.stop import Stop
@@ -39,6 +40,7 @@ __all__ = [
     "read_history",
     "read_manifest",
     "remove_login",
+    "roll_back",
     "save_plan",
     "verify_location",
     "verify_spec",
@@ -50,6 +52,7 @@ _HOMES = {
     "mirrorsync.app.images": ("delete_image", "inspect_image", "list_tags", "plan_delete", "read_manifest"),
     "mirrorsync.app.logins": ("check_login", "find_login", "keep_login", "remove_login"),
     "mirrorsync.app.process": ("process_environment",),
+    "mirrorsync.app.rollback": ("roll_back",),
     "mirrorsync.app.runs": ("apply_plan", "apply_spec", "copy_image", "list_images", "make_plan"),
     "mirrorsync.app.specs": ("load_plan", "load_spec", "save_plan"),
     "mirrorsync.app.stop": ("Stop",),

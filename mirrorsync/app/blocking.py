@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mirrorsync.app import images, logins, runs, verifying
+from mirrorsync.app import images, logins, rollback, runs, verifying
 from mirrorsync.app.loops import blocking
 
 make_plan = blocking(runs.make_plan)
@@ -11,6 +11,7 @@ verify_location = blocking(verifying.verify_location)
 list_images = blocking(runs.list_images)
 apply_plan = blocking(runs.apply_plan)
 apply_spec = blocking(runs.apply_spec)
+roll_back = blocking(rollback.roll_back)
 copy_image = blocking(runs.copy_image)
 inspect_image = blocking(images.inspect_image)
 read_manifest = blocking(images.read_manifest)

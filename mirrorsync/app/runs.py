@@ -123,13 +123,25 @@ async def _applied(
     environment: Environment | None,
     stop: Stop,
 ) -> Report:
+    done = await carry_out(spec, prepare, environment, stop)
+    assert done.report is not None  # noqa: S101 - it was not only planned
+    return done.report
+
+
+async def carry_out(
+    spec: Spec,
+    prepare: Callable[[Session, RunMemory], Coroutine[Any, Any, Plan]],
+    environment: Environment | None,
+    stop: Stop,
+) -> Run:
+    """Plan by `prepare` and apply, under the lock of the spec, and remember it. Raises: as `prepare`; Locked."""
     with _lock(spec), remembering(spec, environment) as memory:
         async with open_session(environment, stop, spec.registries) as session:
             plan = await stop.interruptible(prepare(session, memory))
             memory.intend(plan)
             report = await apply_until_stopped(plan, session, stop)
         memory.record(report)
-    return report
+    return Run(plan, report)
 
 
 def _lock(spec: Spec) -> AbstractContextManager[object]:

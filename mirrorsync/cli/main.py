@@ -33,6 +33,7 @@ _VERBS: Final = {
     "verify": "Check every blob and manifest at the destinations.",
     "images": "List the images that a spec resolves to.",
     "history": "Show the last runs of a spec.",
+    "rollback": "Bring the destinations back to an earlier generation.",
     "state": "Export or import what a mirror remembers.",
     "copy": "Copy one image from any store to any other.",
     "inspect": "Show an image without downloading its layers.",

@@ -25,7 +25,7 @@ NAMES = [
     "MirrorsyncError", "Plan", "Problem", "Report", "Secret", "Spec", "SpecError", "Stop", "Verification",
     "__version__", "app", "apply_plan", "apply_spec", "check_login", "copy_image", "delete_image", "events",
     "find_login", "inspect_image", "keep_login", "list_images", "list_tags", "load_plan", "load_spec", "make_plan",
-    "plan_delete", "process_environment", "read_history", "read_manifest", "remove_login", "save_plan",
+    "plan_delete", "process_environment", "read_history", "read_manifest", "remove_login", "roll_back", "save_plan",
     "verify_location", "verify_spec",
 ]  # fmt: skip
 # Functions that only read files; all others in `mirrorsync.app` are coroutines.

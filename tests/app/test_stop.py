@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 import mirrorsync
-from mirrorsync.events import Event, TagSet
+from mirrorsync.events import Event, PhaseAdvanced
 from tests.parts.images import digest, image, noise
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
 
 SMALL = image([noise("small", 1000)])
 LARGE = image([noise("large", 3_000_000)])
+# Two blobs and the tag of the small image, and the config of the large one.
+STEPS_BUT_THE_LARGE_ONES = 4
 
 
 def spec_of(server: Unruly, directory: Path, *tags: str) -> mirrorsync.Spec:
@@ -55,8 +57,11 @@ def test_a_stopped_apply_returns_its_report(tmp_path: Path, awaited: bool) -> No
 def test_a_stopped_run_keeps_finished_images_and_the_next_one_continues(tmp_path: Path) -> None:
     stop = mirrorsync.Stop()
 
+    left = [STEPS_BUT_THE_LARGE_ONES]
+
     def observe(event: Event) -> None:
-        if isinstance(event, TagSet):
+        left[0] -= isinstance(event, PhaseAdvanced) and event.phase == "apply"
+        if not left[0]:
             stop.stop()
             stop.stop()  # a second time changes nothing
 

@@ -17,7 +17,7 @@ from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.report import report_document
 from mirrorsync.environment import Environment
 from mirrorsync.errors import ExitCode
-from mirrorsync.events import Event, Observer, Retrying, TagSet, ignore
+from mirrorsync.events import Event, Observer, PhaseAdvanced, Retrying, ignore
 from mirrorsync.sync.run.report import Report, lost_images
 from tests.parts.documents import valid
 from tests.parts.images import digest, image, noise
@@ -52,9 +52,17 @@ class Timer:
         self._go_off()
 
 
-def observe(event: Event, landed: threading.Event) -> None:
-    if isinstance(event, TagSet):
-        landed.set()
+class Landed:
+    """Notices when all steps are done but those of the large image: two blobs and a tag, and the other one's config."""
+
+    def __init__(self, steps: int) -> None:
+        self.done = threading.Event()
+        self._left = steps
+
+    def __call__(self, event: Event) -> None:
+        self._left -= isinstance(event, PhaseAdvanced) and event.phase == "apply"
+        if self._left <= 0:
+            self.done.set()
 
 
 def run(server: Unruly, stop: Stop, directory: Path, *tags: str, observer: Observer = ignore) -> Report:
@@ -100,11 +108,9 @@ def test_the_deadline_aborts_a_transfer_and_keeps_finished_images(
     stop = Stop(said.append, 7200, timer)
     with Unruly(tiny) as server:
         key = digest(next(data for data in LARGE.blobs.values() if len(data) == 3_000_000))
-        landed = threading.Event()
-        if "small" not in tags:
-            landed.set()
-        held_at(server, f"/blobs/{key}", stop, timer, landed)
-        report = run(server, stop, tmp_path, *tags, observer=lambda event: observe(event, landed))
+        landed = Landed(4 if "small" in tags else 1)
+        held_at(server, f"/blobs/{key}", stop, timer, landed.done)
+        report = run(server, stop, tmp_path, *tags, observer=landed)
     ended = stop.code_of(report)
     assert {str(result.change.tag): result.outcome for result in report.results} == outcomes
     assert ended == code

@@ -104,7 +104,7 @@ class Stage:
         if verb == "init":
             (self.directory / "mirror.yaml").unlink()
             (self.directory / "images.txt").write_text("docker.io/library/alpine:3.20\n")
-        if verb in ("verify", "history", "state"):
+        if verb in ("verify", "history", "rollback", "state"):
             self("mirrorsync apply")
         if verb == "logout":
             self("cat password | mirrorsync login --authfile site.auth.json -u ci --password-stdin harbor.corp.example")
@@ -153,6 +153,7 @@ PRINTED = {
     "verify": ["", "", ""],
     "images": ["library/alpine:3.20", '"images"', "library/alpine:3.19"],
     "history": ["ok", "library/alpine:3.20"],
+    "rollback": ["nothing to do", "nothing to do"],
     "state": ["exported: ", "imported: "],
     "copy": ["done", "done", "done", "copy"],
     "inspect": ["linux/arm64", "sha256:", '"architecture": "arm64"', '"schemaVersion"'],

@@ -16,7 +16,7 @@ from tests.parts.mirrorsync import Mirrorsync, Serve
 from tests.parts.wire import ask
 
 VERBS = (
-    "init", "validate", "plan", "apply", "verify", "images", "history", "state",
+    "init", "validate", "plan", "apply", "verify", "images", "history", "rollback", "state",
     "copy", "inspect", "list-tags", "delete", "login", "logout",
     "serve", "demo", "completion", "help", "version",
 )  # fmt: skip

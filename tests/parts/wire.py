@@ -81,6 +81,11 @@ class Registry:
         """Get a manifest."""
         return ask("GET", f"{self.url}/{repository}/manifests/{reference}", headers={"Accept": _ACCEPT})
 
+    def delete(self, repository: str, reference: str) -> None:
+        """Delete a manifest, or a tag."""
+        answer = ask("DELETE", f"{self.url}/{repository}/manifests/{reference}")
+        assert answer.status == 202, answer
+
     def blob(self, repository: str, blob: str, headers: Mapping[str, str] | None = None) -> Response:
         """Get a blob."""
         return ask("GET", f"{self.url}/{repository}/blobs/{blob}", headers=headers)

@@ -231,6 +231,12 @@ def test_an_unreachable_proxy_is_reported_as_the_reason(time: Time, work: Work, 
     assert "canary" not in f"{caught.value} {caught.value!r} {caught.value.remedy} {harness.recorded.events}"
 
 
+@pytest.mark.parametrize("host", ["localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000"])
+def test_this_machine_is_never_reached_through_a_proxy(host: str) -> None:
+    assert bypasses(host, "")
+    assert not bypasses("localhost.example", "")
+
+
 @every_work
 def test_a_proxy_that_answers_itself_is_named(time: Time, work: Work) -> None:
     with ForwardProxy({NAME: "127.0.0.1:1"}) as proxy, pytest.raises(MirrorsyncError) as caught:

@@ -73,11 +73,13 @@ def bypasses(netloc: str, direct: str) -> bool:
 
     The rules are those of Go's tools (golang.org/x/net/http/httpproxy), so that one environment works for all: names,
     which cover the hosts below them, `.domain` and `*.domain`, addresses, CIDR blocks, `:port` after any of them but a
-    block, and `*`. libcurl knows neither ports nor `*.domain`.
+    block, and `*`. libcurl knows neither ports nor `*.domain`. This machine is never reached through a proxy.
     """
     parts = urlsplit(f"//{netloc}")
     host = (parts.hostname or "").rstrip(".")
     address = _address(host)
+    if host == "localhost" or (address is not None and address.is_loopback):
+        return True
     for entry in direct.replace(" ", ",").lower().split(","):
         if entry == "*":
             return True
