@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
@@ -153,8 +154,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         code = cli.main(arguments, prog_name="mirrorsync", standalone_mode=False)
         return int(code) if isinstance(code, int) else ExitCode.DONE
     except click.ClickException as error:
-        with suppress(OSError):
-            error.show()
         return _usage_error(error, sys.argv[1:] if arguments is None else arguments)
     except MirrorsyncError as error:
         for line in error_lines(error):
@@ -168,13 +167,25 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _usage_error(error: click.ClickException, arguments: Sequence[str]) -> int:
-    """Print the error document if the wrong command line has --json; return the exit code."""
+    """Report a wrong command line; return the exit code. Its --json and --log-format count as far as they are there."""
+    if _wants_json_lines(arguments):
+        from mirrorsync.cli.output.logs import log_error
+
+        log_error("json", UsageError(error.format_message()))
+    else:
+        with suppress(OSError):
+            error.show()
     if "--json" in arguments:
         from mirrorsync.documents.error import error_document
 
         with suppress(MirrorsyncError):
             write_stdout(json.dumps(error_document(UsageError(error.format_message())), indent=1))
     return ExitCode.USAGE
+
+
+def _wants_json_lines(arguments: Sequence[str]) -> bool:
+    pairs = pairwise(arguments)
+    return "--log-format=json" in arguments or ("--log-format", "json") in pairs
 
 
 def error_lines(error: MirrorsyncError) -> list[str]:

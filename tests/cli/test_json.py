@@ -63,6 +63,9 @@ def test_every_kind_of_document_is_printed_and_valid(site: Mirrorsync, registry:
         "tags": (("list-tags", "--tls-verify=false", "--explain", name), 0),
         "login": (("login", "--tls-verify=false", "-u", "us", registry.host), 0),
         "logout": (("logout", registry.host), 0),
+        "history": (("history", "--changes"), 0),
+        "state": (("state", "export", "state.json"), 0),
+        "started": (("init", "first.yaml"), 0),
         "error": (("inspect", "oci:nowhere:app:1"), 1),
     }
     for kind, (words, code) in runs.items():

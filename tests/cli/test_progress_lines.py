@@ -67,6 +67,7 @@ def test_more_than_100_images_are_logged_one_by_one_only_with_v(many: Mirrorsync
         (("apply", "-v"), 0),
         (("plan", "--output", "plan.json"), 0),
         (("plan", "absent.yaml"), 2),
+        (("plan", "--no-such-option"), 2),
         (("inspect", "no/tag/here:1:2"), 2),
         (("delete", "localhost:1/app:1", "--yes"), 1),
     ],
