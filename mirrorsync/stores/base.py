@@ -199,6 +199,9 @@ class Deferring(Protocol):
     def is_published(self, repository: str, tag: Tag) -> bool:
         """Return whether a tag that was set is durable and visible to others."""
 
+    async def flush_if_due(self) -> None:
+        """Flush, if the last flush is so long ago that another one costs little; never if it can only be done once."""
+
 
 @runtime_checkable
 class ListsRoots(Protocol):

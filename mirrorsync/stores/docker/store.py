@@ -40,6 +40,9 @@ class DockerStore(ABC):
     def begin(self) -> None:
         """Prepare for writing. Blocking."""
 
+    async def flush_if_due(self) -> None:  # noqa: B027 - no store of this kind does more
+        """Do nothing: all images are written at once."""
+
     @abstractmethod
     def is_published(self, repository: str, tag: Tag) -> bool:
         """Return whether a tag that was set is durable and visible to others."""

@@ -71,7 +71,7 @@ class LayoutFiles:
     """The directory of a layout, by its path: a LayoutBackend with a file for each blob."""
 
     # index.json is written at the end of a run, and this often in between: a killed run then keeps most of its tags.
-    flush_seconds = 10.0
+    flush_seconds = 1.0
 
     def __init__(self, root: Path) -> None:
         self.root = root

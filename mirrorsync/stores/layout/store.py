@@ -28,6 +28,7 @@ from mirrorsync.stores.located import located_at
 from mirrorsync.text import some_of
 
 _NAMES_SHOWN = 3
+_COST_SHARE = 20  # flushes take at most a twentieth of the time: an index of many images is large
 _ATTEMPTS = 100  # to replace an index.json that other programs write, too
 
 
@@ -49,6 +50,7 @@ class LayoutStore:
         self._locked = False
         self._clock = clock
         self._flushed_at = clock()
+        self._flush_cost = 0.0  # seconds of the last flush
         self._writing = asyncio.Lock()
 
     def repository(self, name: str) -> LayoutRepository:
@@ -147,9 +149,11 @@ class LayoutStore:
 
     async def flush_if_due(self) -> None:
         """Flush if the last flush is long enough ago."""
-        if self._clock() - self._flushed_at >= self.files.flush_seconds:
-            self._flushed_at = self._clock()
+        now = self._clock()
+        if now - self._flushed_at >= max(self.files.flush_seconds, _COST_SHARE * self._flush_cost):
+            self._flushed_at = now
             await self.flush()
+            self._flush_cost = self._clock() - now
 
     async def close(self) -> None:
         """Flush, and release files and lock."""

@@ -46,9 +46,11 @@ class Performer:
         self.manifest_budget = MemoryBudget(_MANIFEST_BYTES)
 
     async def __aenter__(self) -> Self:
+        self._keeping_up = asyncio.create_task(self.published.keep_up())
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._keeping_up.cancel()
         await asyncio.to_thread(self.transfer.close)
 
     async def perform(self, step: Step) -> Mapping[str, MirrorsyncError]:

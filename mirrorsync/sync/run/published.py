@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict, deque
+from contextlib import suppress
+from typing import Final
 
+from mirrorsync.errors import MirrorsyncError
 from mirrorsync.events import TagSet
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.stores.base import Deferring
 from mirrorsync.sync.session import Session
+
+_EVERY_SECONDS: Final = 1.0
 
 
 class Published:
@@ -26,11 +32,29 @@ class Published:
         if store is None:
             self._session.announce(event)
             return
-        waiting = self._waiting[target.store]
-        waiting.append((target, tag, event))
+        self._waiting[target.store].append((target, tag, event))
+        self._announce(target.store, store)
+
+    def _announce(self, address: str, store: Deferring) -> None:
+        waiting = self._waiting[address]
         # In the order of the run; a store that flushes from time to time has then written the first ones.
         while waiting and store.is_published(waiting[0][0].repository, waiting[0][1]):
             self._session.announce(waiting.popleft()[2])
+
+    async def keep_up(self) -> None:
+        """Let stores write from time to time what they defer, and announce it, until this is cancelled.
+
+        A run whose only transfer takes an hour has then not lost what was done before, if it is killed.
+        """
+        while True:
+            await asyncio.sleep(_EVERY_SECONDS)
+            for address in [address for address, waiting in self._waiting.items() if waiting]:
+                store = self._store(address)
+                # What goes wrong here goes wrong at the flush after the last step, too, and is reported then.
+                with suppress(MirrorsyncError):
+                    if store is not None:
+                        await store.flush_if_due()
+                        self._announce(address, store)
 
     def flushed(self, address: str) -> None:
         """Announce the other tags of a store, after its flush has succeeded."""

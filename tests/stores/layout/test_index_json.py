@@ -63,7 +63,7 @@ def test_index_json_is_written_periodically_and_not_for_each_tag(tmp_path: Path)
         await store_image(repository, MADE)
         empty = version(tmp_path)
         for number in range(100):
-            time.seconds += 0.09
+            time.seconds += 0.009
             await repository.tag(parsed(MADE), Tag(f"a{number}"))
         assert version(tmp_path) == empty
         assert names_of(tmp_path) == {}
