@@ -19,6 +19,7 @@ FLOORS = {
     "durations": 0, "text": 0, "oci": 0,
     "remedies": 0,
     "spec": 1, "plan": 1, "files": 1, "foreign": 1,
+    "trust": 1,
     "credentials": 2, "stores": 2, "state": 2,
     "sync": 3, "serve": 3,
     "documents": 4,
@@ -32,6 +33,8 @@ STRANGERS = {
     ("stores", "spec"), ("stores", "plan"), ("credentials", "spec"), ("credentials", "plan"), ("credentials", "stores"),
     ("state", "spec"), ("state", "plan"), ("state", "stores"), ("stores", "state"), ("state", "credentials"),
     ("sync", "serve"), ("serve", "sync"),
+    ("trust", "spec"), ("trust", "plan"), ("trust", "files"), ("spec", "trust"), ("files", "trust"),
+    ("stores", "trust"),
     ("spec", "foreign"), ("plan", "foreign"), ("files", "foreign"), ("foreign", "plan"), ("foreign", "files"),
 }  # fmt: skip
 # The arrows between strangers that are allowed all the same: the spec reads what policies say of themselves.
@@ -55,6 +58,7 @@ HOMES = {
     "click": {"cli"},
     "structlog": {"cli/output/logs"},
     "argparse": set(),
+    "cryptography": {"trust/keys"},
     "yaml": {"spec/yaml_source", "foreign/yaml_documents"},
     "re2": {"spec/filters"},
     "tenacity": {"stores/registry/http/retry"},
@@ -76,7 +80,7 @@ READERS = {
     "ref_type": {"oci", "app/copying", "serve/pull", "stores/registry/destination"},
 }
 # Modules for I/O or the event loop, which code for pure decisions does not import.
-PURE = {"oci", "spec", "plan", "foreign"}
+PURE = {"oci", "spec", "plan", "foreign", "trust"}
 IMPURE = {"asyncio", "threading", "socket", "os", "pathlib", "tempfile", "subprocess", "time", "random"}
 
 

@@ -1,20 +1,23 @@
-"""Check the files that a spec names for its hosts: certificates, keys and passwords."""
+"""Check the files that a spec names: certificates, keys and passwords of hosts, and public keys of images."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.errors import Problem
+from mirrorsync.errors import MirrorsyncError, Problem
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.names import check_host
+from mirrorsync.plan.policies import Verify
+from mirrorsync.spec.model import Mirror
 from mirrorsync.spec.yaml_source import Source, join
 from mirrorsync.text import printable
 
 _MAX_BYTES: Final = 16 * 1024 * 1024
+_REMEDY: Final = "check the path; relative ones start from the directory of the spec"
 
 
 def file_problems(source: Source, registries: Mapping[str, HostSettings]) -> Iterator[Problem]:
@@ -30,8 +33,31 @@ def file_problems(source: Source, registries: Mapping[str, HostSettings]) -> Ite
                 wrong = _trouble(path, check)
                 if wrong:
                     pointer = join(join("/registries", written), key)
-                    remedy = "check the path; relative ones start from the directory of the spec"
-                    yield source.problem(pointer, f"{printable(str(path))} {wrong}", remedy)
+                    yield source.problem(pointer, f"{printable(str(path))} {wrong}", _REMEDY)
+
+
+def key_problems(source: Source, mirrors: Sequence[Mirror]) -> Iterator[Problem]:
+    """Yield a problem, with its line, for each public key of `verify:` that does not exist or is of no use, each once.
+
+    source: the parsed file. mirrors: those of the valid spec, with absolute paths.
+    """
+    from mirrorsync.sync.gather.signatures import read_key  # imported here: it needs asyncio, and few specs verify
+
+    seen: set[str] = set()
+    for mirror in mirrors:
+        own = f"{mirror.pointer}/verify/cosign/key"
+        pointer = own if own in source.positions else "/defaults/verify/cosign/key"
+        for policy in mirror.policies:
+            for number, file in enumerate(policy.keys if isinstance(policy, Verify) else ()):
+                at = join(pointer, number)
+                at = at if at in source.positions else pointer
+                if at in seen:
+                    continue
+                seen.add(at)
+                try:
+                    read_key(file)
+                except MirrorsyncError as error:
+                    yield source.problem(at, printable(error.message), error.remedy or _REMEDY)
 
 
 def _trouble(path: Path, check: Callable[[Path], str]) -> str:

@@ -26,6 +26,7 @@ from mirrorsync.plan.model import Plan, SpecStamp
 from mirrorsync.spec.model import STANDARD_INPUT, Spec
 from mirrorsync.sync import road, saved
 from mirrorsync.sync.gather.resolve import resolve
+from mirrorsync.sync.proven import check_signatures
 from mirrorsync.sync.resume import remaining
 from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.session import Session
@@ -84,12 +85,14 @@ async def apply_plan(
     """Apply a plan, and return the outcome of every image.
 
     plan: new, or loaded; it is checked again that it matches `spec` and that no tag has moved. Failures of single
-    images are in `report.failures`. Raises: StalePlan; Locked if another run uses the same spec or destination.
+    images are in `report.failures`. Raises: StalePlan; PolicyRefused if the signature of an image does not verify any
+    more; Locked if another run uses the same spec or destination.
     """
 
     async def prepare(session: Session, memory: RunMemory) -> Plan:
         saved.check_against(plan, spec)
         left = await remaining(plan, session)
+        await check_signatures(left, spec, session, memory.now)
         memory.note(change.after.digest for change in left.changes if change.after is not None)
         return left
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mirrorsync.app.named_files import file_problems
+from mirrorsync.app.named_files import file_problems, key_problems
 from mirrorsync.app.outputs import write_output
 from mirrorsync.app.reading import absolute, read_file
 from mirrorsync.errors import Problem, SpecError, StorageError, UsageError
@@ -73,7 +73,8 @@ def check_spec(path: str | os.PathLike[str] | StandardInput, variables: Mapping[
     """
     found = _spec_text(path)
     spec = _load(found, variables)
-    problems = list(file_problems(read(found.text), spec.registries))
+    source = read(found.text)
+    problems = [*file_problems(source, spec.registries), *key_problems(source, spec.mirrors)]
     if problems:
         raise invalid(found.source, problems, found.text)
     return spec

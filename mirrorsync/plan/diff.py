@@ -17,7 +17,7 @@ from mirrorsync.plan.policies import Decision
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step, end_of
 
 # Verdicts on an absent tag that is wanted, now or later.
-_WANTED: Final = frozenset({"update", "delay"})
+_WANTED: Final = frozenset({"update", "delay", "report"})
 
 
 def diff(desired: Desired, observed: Observed, *, spec: SpecStamp, created: str) -> Plan:

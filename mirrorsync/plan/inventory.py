@@ -46,10 +46,14 @@ M = TypeVar("M", bound=Outlined)
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """The images that the spec wants now, and the failures to resolve some of them."""
+    """The images that the spec wants now, and the failures to resolve some of them.
+
+    carriers: of images that are wanted only as referrers, the images that they come along with.
+    """
 
     images: tuple[Image, ...]
     failures: tuple[Failure, ...] = ()
+    carriers: Mapping[Image, frozenset[Image]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

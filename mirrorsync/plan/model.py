@@ -61,7 +61,8 @@ class Origin:
 class Image:
     """One image that is wanted at one location. tag None: it is wanted by digest alone and gets no tag.
 
-    mirror: the entry of the spec that wants it, as a JSON pointer into the file: `/mirrors/3`.
+    mirror: the entry of the spec that wants it, as a JSON pointer into the file: `/mirrors/3`. whole: the digest of
+    the source's root, if `root` was chosen or made from it for some platforms.
     """
 
     origin: Origin
@@ -69,6 +70,7 @@ class Image:
     tag: Tag | None
     root: Descriptor
     mirror: str = ""
+    whole: Digest | None = field(default=None, compare=False)
 
     @property
     def source(self) -> Location:

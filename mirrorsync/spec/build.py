@@ -15,7 +15,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_host
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location, Where, parse_destination
-from mirrorsync.plan.policies import POLICIES, MinAge, Policy
+from mirrorsync.plan.policies import POLICIES, MinAge, Policy, Verify
 from mirrorsync.plan.prune import Cap, Prune
 from mirrorsync.secret import Secret
 from mirrorsync.spec import ages
@@ -195,7 +195,8 @@ class _Builder:
             entry, written = (pointer, members) if key in members else ("/defaults", defaults)
             if key in written:
                 try:
-                    made.append(kind.parse(written[key]))
+                    policy = kind.parse(written[key])
+                    made.append(policy.under(self.base) if isinstance(policy, Verify) else policy)
                 except GrammarError as error:
                     self._add_problem_once(join(entry, key), error.message, error.remedy)
         return tuple(made)

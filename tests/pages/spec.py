@@ -32,6 +32,8 @@ _WITH: Final[Mapping[str, Mapping[str, Any]]] = {
     **{f"mirrors[].tags.{key}": {"all": True} for key in ("exclude", "exclude_regex", "keep", "max_age", "newest")},
     "mirrors[].tags.per": {"all": True, "newest": 2},
 }
+_VERIFY: Final[Mapping[str, Any]] = {"cosign": {"key": "keys/site.pub"}}
+_EXCEPTION: Final[Mapping[str, Any]] = {"image": f"{_SOURCE}:1.*", "reason": "no key yet", "until": "2027-03-31"}
 _TYPES: Final = {"string": "Text", "boolean": "`true` or `false`", "integer": "Number", "object": "Mapping"}
 
 
@@ -54,6 +56,8 @@ class Key:
             value = {"username": value.pop("username"), **value}
         if self.path.startswith("mirrors[].tags."):
             return {"mirrors": [{"from": _SOURCE, "tags": value}]}
+        if self.path.startswith("mirrors[].verify."):
+            return {"mirrors": [{"from": _SOURCE, "tags": ["1.27"], "verify": self._in_verify(value)}]}
         if self.path.startswith("mirrors[]."):
             rest = {} if self.name == "tags" or "tags" in value or "from" in value else {"tags": ["1.27"]}
             return {"mirrors": [{"from": value.pop("from", _SOURCE), **rest, **value}]}
@@ -61,6 +65,13 @@ class Key:
             return {"registries": {_HOST: value}}
         section, dot, _ = self.path.partition(".")
         return {section: value} if dot else value
+
+    def _in_verify(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self.path.endswith(".cosign.key"):
+            value = {"cosign": value}
+        elif ".except[]." in self.path:
+            value = {"except": [{**_EXCEPTION, **value}]}
+        return {**_VERIFY, **value}
 
 
 def keys() -> Iterator[Key]:
@@ -78,12 +89,21 @@ def keys() -> Iterator[Key]:
         if name in below:
             yield from _of(*below[name], definitions)
     yield from _of("mirrors[].tags", definitions["tags"], definitions)
+    yield from _below("mirrors[].verify", definitions["verify"])
 
 
 def _of(path: str, schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[Key]:
     for name, value in schema["properties"].items():
         definition = definitions[value["$ref"].rpartition("/")[2]] if "$ref" in value else {}
         yield Key(f"{path}.{name}", {**definition, **value})
+
+
+def _below(path: str, schema: Mapping[str, Any]) -> Iterator[Key]:
+    """Yield the keys of a mapping, and of the mappings in it and in its lists."""
+    for name, value in schema.get("properties", {}).items():
+        yield Key(f"{path}.{name}", value)
+        yield from _below(f"{path}.{name}", value)
+        yield from _below(f"{path}.{name}[]", value.get("items", {}))
 
 
 def spec_page() -> str:
@@ -140,7 +160,7 @@ def _type(schema: Mapping[str, Any]) -> str:
 
 def _words(kind: str, schema: Mapping[str, Any]) -> str:
     if kind == "array":
-        return "List of mirrors" if "$ref" in schema["items"] else "List of texts"
+        return "List of mirrors" if "$ref" in schema["items"] else f"List of {_TYPES[schema['items']['type']].lower()}s"
     least = f", at least {schema['minimum']}" if "minimum" in schema else ""
     return f"{_TYPES[kind]}{least}"
 

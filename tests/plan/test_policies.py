@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mirrorsync.errors import GrammarError
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -18,9 +19,19 @@ from mirrorsync.plan import policies
 from mirrorsync.plan.diff import diff
 from mirrorsync.plan.inventory import Desired, Observed
 from mirrorsync.plan.model import Image, Origin, Plan
-from mirrorsync.plan.policies import POLICIES, Decision, Facts, Policy, Verdict, decide, decide_without_source
+from mirrorsync.plan.policies import (
+    POLICIES,
+    Decision,
+    Facts,
+    Policy,
+    Verdict,
+    Verify,
+    decide,
+    decide_without_source,
+)
 from mirrorsync.plan.steps import DeleteTag
 from mirrorsync.schema_files import load_schema
+from mirrorsync.trust.evidence import Finding
 from tests.plan.reader import STAMP
 
 OLD, NEW = (
@@ -124,6 +135,93 @@ def test_min_age_says_since_when_and_until_when() -> None:
     assert decision.reason == "min_age 3d: first seen 1970-01-01 00:00 UTC, waits until 1970-01-04 00:00 UTC"
 
 
+VERIFY: dict[str, Any] = {"cosign": {"key": "site.pub"}}
+EXCEPTIONS = [
+    {"image": "src.example/app:1*", "reason": "not signed yet", "until": "1972-09-27"}
+]  # its last day is the day of NOW
+SIGNED, UNSIGNED = Finding(True, "by site.pub"), Finding(False, "no signature found")
+NAMES = ("src.example/app:1.0", f"src.example/app@{NEW.digest}", "src.example/app")
+
+
+def verify(**keys: Any) -> Policy:
+    return POLICIES["verify"].parse({**VERIFY, **keys})
+
+
+@pytest.mark.parametrize(
+    ("keys", "before", "signature", "verdict"),
+    [
+        ({}, None, SIGNED, None),
+        ({}, OLD, SIGNED, None),
+        ({}, None, UNSIGNED, "refuse"),
+        ({}, OLD, UNSIGNED, "refuse"),
+        ({}, NEW, UNSIGNED, "refuse"),
+        ({}, NEW, None, None),
+        ({}, None, None, "refuse"),
+        ({"policy": "enforce"}, None, UNSIGNED, "refuse"),
+        ({"policy": "dry_run"}, None, UNSIGNED, "report"),
+        ({"policy": "dry_run"}, None, SIGNED, None),
+        ({"except": EXCEPTIONS}, None, UNSIGNED, "report"),
+        ({"except": EXCEPTIONS}, None, SIGNED, None),
+        ({"except": [{**EXCEPTIONS[0], "image": "src.example/other:*"}]}, None, UNSIGNED, "refuse"),
+        ({"except": [{**EXCEPTIONS[0], "until": "1972-09-26"}]}, None, UNSIGNED, "refuse"),
+        ({"except": [{**EXCEPTIONS[0], "until": "1972-09-26"}, *EXCEPTIONS]}, None, UNSIGNED, "report"),
+        ({"except": [{**EXCEPTIONS[0], "image": "src.example/app"}]}, None, UNSIGNED, "report"),
+        ({"except": [{**EXCEPTIONS[0], "image": f"*@{NEW.digest}"}]}, None, UNSIGNED, "report"),
+    ],
+)
+def test_verify_refuses_what_is_not_proven_and_was_not_excepted(
+    keys: dict[str, Any], before: Descriptor | None, signature: Finding | None, verdict: Verdict | None
+) -> None:
+    facts = Facts(Tag("1.0"), before, NEW, now=NOW, names=NAMES, signature=signature)
+    decision = verify(**keys).decide(facts)
+    assert (decision.verdict if decision else None) == verdict
+
+
+@pytest.mark.parametrize("tag", ["", ".sig", ".att", ".sbom"])
+def test_the_tags_of_signatures_need_no_signature(tag: str) -> None:
+    assert verify().decide(Facts(Tag(f"sha256-{'0' * 64}{tag}"), None, NEW)) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "until", "deep", "asks"),
+    [
+        (None, "", False, True),
+        (OLD, "", False, True),
+        (NEW, "", False, False),
+        (NEW, "", True, True),
+        (NEW, "1972-09-27", False, False),
+        (NEW, "1972-09-26", False, True),
+    ],
+)
+def test_signatures_are_looked_for_only_if_they_can_change_something(
+    before: Descriptor | None, until: str, deep: bool, asks: bool
+) -> None:
+    policy = Verify.parse({**VERIFY, **({"except": [{**EXCEPTIONS[0], "until": until}]} if until else {})})
+    assert policy.asks(Facts(Tag("1.0"), before, NEW, now=NOW, names=NAMES), deep=deep) == asks
+
+
+def test_an_exception_that_is_over_is_said_with_its_reason_and_day() -> None:
+    policy = verify(**{"except": [{**EXCEPTIONS[0], "until": "1972-09-26"}]})
+    decision = policy.decide(Facts(Tag("1.0"), None, NEW, now=NOW, names=NAMES, signature=UNSIGNED))
+    assert decision is not None
+    assert decision.reason == ("verify: no signature found; its exception (not signed yet) ended on 1972-09-26")
+
+
+def test_an_exception_until_a_day_that_does_not_exist_is_rejected() -> None:
+    with pytest.raises(GrammarError, match="is not a date"):
+        verify(**{"except": [{**EXCEPTIONS[0], "until": "2026-02-30"}]})
+
+
+def test_a_report_stands_only_if_no_later_policy_decides() -> None:
+    facts = Facts(Tag("1.0"), None, NEW, first_seen=NOW, now=NOW, names=NAMES, signature=UNSIGNED)
+    dry = verify(policy="dry_run")
+    alone = decide((dry, on_change("fail")), facts)
+    delayed = decide((dry, POLICIES["min_age"].parse("3d")), facts)
+    assert alone is not None
+    assert delayed is not None
+    assert (alone.verdict, delayed.verdict) == ("report", "delay")
+
+
 def test_the_first_decision_counts() -> None:
     both = (IMMUTABLE, on_change("update"))
     moved = decide(both, Facts(Tag("v1"), OLD, NEW))
@@ -166,6 +264,9 @@ class _Outline:
         ("delete", OLD, "deleted", None, ["delete:harbor.example/app:1"]),
         ("delay", OLD, "delayed", NEW, []),
         ("delay", None, "delayed", NEW, []),
+        ("report", OLD, "moved", NEW, ["tag:harbor.example/app:1"]),
+        ("report", None, "new", NEW, ["tag:harbor.example/app:1"]),
+        ("report", NEW, "unchanged", NEW, []),
     ],
 )
 def test_the_plan_for_a_decision(

@@ -7,18 +7,26 @@ from mirrorsync.plan.policies.base import Decision, Facts, Policy, Verdict
 from mirrorsync.plan.policies.immutable import Immutable
 from mirrorsync.plan.policies.min_age import MinAge
 from mirrorsync.plan.policies.on_change import OnChange
+from mirrorsync.plan.policies.verify import Verify
 
 # In order of precedence: the first decision counts.
 POLICIES: Final[Mapping[str, type[Policy]]] = {
     "immutable": Immutable,
+    "verify": Verify,
     "min_age": MinAge,
     "on_change": OnChange,
 }
 
 
 def decide(policies: Iterable[Policy], facts: Facts) -> Decision | None:
-    """Return the first decision of some policies, None if no policy decides."""
-    return next((decision for policy in policies if (decision := policy.decide(facts)) is not None), None)
+    """Return the first decision of some policies, None if no policy decides. A report stands if no other follows."""
+    reported = None
+    for policy in policies:
+        decision = policy.decide(facts)
+        if decision is not None and decision.verdict != "report":
+            return decision
+        reported = reported or decision
+    return reported
 
 
 def decide_without_source(policies: Iterable[Policy], facts: Facts) -> Decision | None:
@@ -26,4 +34,4 @@ def decide_without_source(policies: Iterable[Policy], facts: Facts) -> Decision 
     return decide((policy for policy in policies if policy.decides_without_source), facts)
 
 
-__all__ = ["POLICIES", "Decision", "Facts", "MinAge", "Policy", "Verdict", "decide", "decide_without_source"]
+__all__ = ["POLICIES", "Decision", "Facts", "MinAge", "Policy", "Verdict", "Verify", "decide", "decide_without_source"]

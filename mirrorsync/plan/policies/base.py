@@ -7,11 +7,12 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.ref import Tag
+from mirrorsync.trust.evidence import Finding
 
 # keep: the destination's image stays. update: it is replaced by the source's, and later policies are not applied.
 # refuse: it stays, and this is a failure of the run. delete: the tag is deleted. delay: it waits for a later run, and
-# this one names it as waiting.
-Verdict = Literal["keep", "update", "refuse", "delete", "delay"]
+# this one names it as waiting. report: nothing is decided, but the reason is shown if no later policy decides.
+Verdict = Literal["keep", "update", "refuse", "delete", "delay", "report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class Facts:
     tag: its tag at the destination, None if it is wanted by digest alone. before: the image under it now, None if there
     is no such tag. found: the image at the source, None if the source was not asked. pinned: whether the spec names it
     by its digest. first_seen: when this mirror first saw the image at a source; now: the time of the run; both in
-    seconds since the epoch.
+    seconds since the epoch. names: of the image at its source, for patterns: host/repository, with tag, with digest.
+    signature: whether it is proven to be signed, None if nothing has looked for that.
     """
 
     tag: Tag | None
@@ -30,6 +32,8 @@ class Facts:
     pinned: bool = False
     first_seen: float = 0.0
     now: float = 0.0
+    names: tuple[str, ...] = ()
+    signature: Finding | None = None
 
     @property
     def moved(self) -> bool:

@@ -20,6 +20,7 @@ from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.present import present_at
 from mirrorsync.sync.gather.referring import may_be_referrer
 from mirrorsync.sync.gather.sightings import NothingSeen, Sightings
+from mirrorsync.sync.gather.signatures import Signatures
 from mirrorsync.sync.gather.sparse import lacking, lacks_layers
 from mirrorsync.sync.pool import SMALL_BYTES, Answers, all_of, for_each
 from mirrorsync.sync.session import Session, located
@@ -64,7 +65,8 @@ async def _observe(
     for image in desired.images:
         by_target[image.target].append(_ref(image))
     await tags.ask(by_target)
-    await for_each(desired.images, observer.root)
+    await for_each((image for image in desired.images if image not in desired.carriers), observer.root)
+    await for_each(desired.carriers.items(), observer.referrer)
     changed = [image for image in desired.images if observer.wants_contents(image)]
     if changed:
         session.announce(PhaseStarted("manifests", len(changed)))
@@ -87,6 +89,7 @@ class _Observer:
         self._policies = policies
         self._reader = reader
         self._deep = reader is not None
+        self._signatures = Signatures(session)
         self._decisions: dict[Image, Decision] = {}
         self._roots: dict[Image, Descriptor | None] = {}
         self._failures: list[Failure] = []
@@ -97,13 +100,25 @@ class _Observer:
 
     async def root(self, image: Image) -> None:
         """Resolve an image's tag at its destination, and let policies decide."""
-        policies = () if may_be_referrer(image.tag, image.origin) else self._policies.get(image.mirror, ())
+        attached = image.tag is not None and may_be_referrer(image.tag, image.origin)
+        await self._root(image, () if attached else self._policies.get(image.mirror, ()))
+
+    async def referrer(self, carried: tuple[Image, frozenset[Image]]) -> None:
+        """Resolve a referrer at its destination. It stays behind if every image that it comes along with is refused."""
+        image, carriers = carried
+        await self._root(image, ())
+        decisions = [self._decisions.get(carrier) for carrier in carriers]
+        if all(decision is not None and decision.verdict == "refuse" for decision in decisions):
+            self._decisions[image] = Decision("keep", "its image is refused")
+
+    async def _root(self, image: Image, policies: Sequence[Policy]) -> None:
         try:
             with located("destination", image.target, _ref(image)):
                 present = await self._present_root(image)
                 if present is None and policies:
                     present = await self._present_in_another_form(image)
-            self._set_root(image, present, policies)
+            self._set_root(image, present)
+            await self._decide(image, present, policies)
         except MirrorsyncError as error:
             self._fail(image, error)
         self._session.announce(PhaseAdvanced("observe"))
@@ -125,18 +140,21 @@ class _Observer:
             return None
         return await self._session.destination(image.target).resolve(ref)
 
-    def _set_root(self, image: Image, present: Descriptor | None, policies: Sequence[Policy]) -> None:
+    def _set_root(self, image: Image, present: Descriptor | None) -> None:
         self._roots[image] = present
         if present is not None and not self._deep:
             self._contents[image.target].add(present.digest)
-        decision = decide(policies, self._facts(image, present)) if policies else None
-        if decision is not None:
-            self._decisions[image] = decision
 
-    def _facts(self, image: Image, present: Descriptor | None) -> Facts:
+    async def _decide(self, image: Image, present: Descriptor | None, policies: Sequence[Policy]) -> None:
+        if not policies:
+            return
         seen = self._sightings
         pinned = not isinstance(image.origin.followed, Tag | Pick)
-        return Facts(image.tag, present, image.root, pinned, seen.first_seen(image.root.digest), seen.now)
+        facts = Facts(image.tag, present, image.root, pinned, seen.first_seen(image.root.digest), seen.now)
+        facts = await self._signatures.add_to(facts, image.origin, image.whole, policies, deep=self._deep)
+        decision = decide(policies, facts)
+        if decision is not None:
+            self._decisions[image] = decision
 
     def wants_contents(self, image: Image) -> bool:
         """Return whether the manifests and blobs of an image have to be checked."""
@@ -144,7 +162,7 @@ class _Observer:
             return False
         present, decision = self._roots.get(image), self._decisions.get(image)
         unchanged = present is not None and present.digest == image.root.digest
-        if decision is not None and decision.verdict != "update" and not unchanged:
+        if decision is not None and decision.verdict not in ("update", "report") and not unchanged:
             return False
         return self._deep or not unchanged
 

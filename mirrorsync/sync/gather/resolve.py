@@ -24,6 +24,8 @@ from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session, located
 from mirrorsync.sync.suggest import missing
 
+_Key = tuple[Location, Tag | Digest]  # of an image: its target and its name there
+
 
 async def resolve(mirrors: Iterable[Mirror], session: Session) -> Desired:
     """Return every image that `mirrors` want now, with its root descriptor, at each of its destinations.
@@ -44,6 +46,7 @@ class Resolver:
         self._chosen = chosen
         self._session = session
         self._roots: dict[Key, Descriptor] = {}
+        self._whole: dict[Key, Digest] = {}  # the digests of the sources' roots, of which platforms were chosen
         self._referrers: dict[Key, list[tuple[Tag | None, Descriptor]]] = {}
         self._failures = {(failure.subject, failure.mirror): failure for failure in chosen.failures}
         self._wanting: defaultdict[Key, list[Lookup]] = defaultdict(list)
@@ -88,7 +91,10 @@ class Resolver:
         if isinstance(ref, Digest) and root.digest != ref:
             raise IntegrityError(f"requested {ref}, but got {root.digest}")
         platforms = lookup.mirror.platforms
-        return (await narrow(self._session, source, root, platforms) if platforms else root).bare()
+        if not platforms:
+            return root.bare()
+        self._whole[lookup.key] = root.digest
+        return (await narrow(self._session, source, root, platforms)).bare()
 
     def _fail(self, asked: Lookup, error: MirrorsyncError, part: str = "") -> None:
         """Fail an image, or a part of it, for every mirror that wants it."""
@@ -107,14 +113,24 @@ class Resolver:
 
         settled: the roots at the destinations of images whose sources were not asked; they are the wanted roots.
         """
-        images: dict[tuple[Location, Tag | Digest], Image] = {}
-        wanted = [image for lookup in self._chosen.lookups for image in self._images(lookup, settled or {})]
+        images: dict[_Key, Image] = {}
+        wanted: list[Image] = []
+        roots: set[_Key] = set()
+        carriers: defaultdict[_Key, set[Image]] = defaultdict(set)
+        for lookup in self._chosen.lookups:
+            for image in self._images(lookup, settled or {}):
+                wanted.append(image)
+                roots.add(_key(image))
+                for referrer in self._referrers_of(lookup, image.target):
+                    wanted.append(referrer)
+                    carriers[_key(referrer)].add(image)
         conflicting = self._conflicts(wanted)
         for image in wanted:
-            key = (image.target, image.tag or image.root.digest)
-            if key not in conflicting:
-                images.setdefault(key, image)
-        return Desired(tuple(images.values()), tuple(self._failures.values()))
+            if _key(image) not in conflicting:
+                images.setdefault(_key(image), image)
+        carried_only = images.keys() - roots
+        carried = {images[key]: frozenset(found) for key, found in carriers.items() if key in carried_only}
+        return Desired(tuple(images.values()), tuple(self._failures.values()), carried)
 
     def _images(self, lookup: Lookup, settled: Mapping[tuple[Location, Tag | None], Descriptor]) -> Iterator[Image]:
         mirror, tag = lookup.mirror, lookup.wanted.tag
@@ -123,10 +139,12 @@ class Resolver:
         for target in lookup.targets:
             root = settled.get((target, tag)) if found is None else found
             if root is not None:
-                yield Image(origin, target, tag, root, mirror.pointer)
-        for target in lookup.targets if mirror.referrers else ():
+                yield Image(origin, target, tag, root, mirror.pointer, self._whole.get(lookup.key))
+
+    def _referrers_of(self, lookup: Lookup, target: Location) -> Iterator[Image]:
+        if lookup.mirror.referrers:
             for tag, root in self._referrers.get(lookup.key, ()):
-                yield Image(Origin(lookup.source, tag), target, tag, root, mirror.pointer)
+                yield Image(Origin(lookup.source, tag), target, tag, root, lookup.mirror.pointer)
 
     def _conflicts(self, wanted: Iterable[Image]) -> set[tuple[Location, Tag | Digest]]:
         """Fail both of two different images with the same tag: their order in the file must not decide."""
@@ -144,6 +162,10 @@ class Resolver:
             for image in images:
                 self._add(replace(Failure.of(image, error), subject=error.where))
         return set(rivals)
+
+
+def _key(image: Image) -> _Key:
+    return image.target, image.tag or image.root.digest
 
 
 def _written(image: Image) -> str:

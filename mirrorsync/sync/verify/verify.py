@@ -13,6 +13,7 @@ from mirrorsync.plan.policies import Policy
 from mirrorsync.spec.model import Spec
 from mirrorsync.stores.located import located_at
 from mirrorsync.sync.clock import now
+from mirrorsync.sync.gather.signatures import Signatures
 from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.road import select, stamp
 from mirrorsync.sync.session import Session
@@ -91,13 +92,15 @@ class _Verifying:
 
     async def compare(self, policies: Mapping[str, Sequence[Policy]]) -> None:
         """Compare the images that are present with those that their sources name now."""
+        signatures = Signatures(self._session)
 
         async def one(walked: Walked) -> None:
             subject = walked.subject
             if subject.wanted is None or walked.root is None:
                 return
             try:
-                compared = await compare(self._session, subject.wanted, walked.root, policies.get(subject.mirror, ()))
+                own = policies.get(subject.mirror, ())
+                compared = await compare(self._session, subject.wanted, walked.root, own, signatures)
             except MirrorsyncError as error:
                 self._fail(subject, error)
                 return

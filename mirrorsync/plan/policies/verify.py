@@ -1,0 +1,106 @@
+"""`verify: {cosign: {key: FILE}}`: an image is mirrored only if a signature of it verifies with one of the keys."""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, ClassVar, Final, Self
+
+from mirrorsync.errors import GrammarError
+from mirrorsync.plan.policies.base import Decision, Facts
+from mirrorsync.text import printable
+
+_REMEDY: Final = "have the image signed with the key, or add an exception with a reason and a date (verify: except)"
+_NOT_ASKED: Final = "its signatures were not looked for"
+# The tags that cosign and registries without the referrers API give to what is attached to a digest: not images.
+_ATTACHED: Final = re.compile(r"sha256-[0-9a-f]{64}(\.(sig|att|sbom))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """Images that need no signature for a while. image: a shell pattern; until: the last day, in UTC."""
+
+    image: str
+    reason: str
+    until: date
+
+    @classmethod
+    def parse(cls, value: Mapping[str, str]) -> Self:
+        """Read an entry of `except:`. Raises: GrammarError if its date does not exist."""
+        text = value["until"]
+        try:
+            until = date.fromisoformat(text)
+        except ValueError as error:
+            raise GrammarError(
+                f"{printable(text, 40)!r} is not a date", remedy="write the last day as YYYY-MM-DD"
+            ) from error
+        return cls(value["image"], value["reason"], until)
+
+    def covers(self, names: Sequence[str]) -> bool:
+        """Return whether an image with these names is meant, now or in the past."""
+        return any(fnmatch.fnmatchcase(name, self.image) for name in names)
+
+    def is_over(self, now: float) -> bool:
+        """Return whether its last day has ended. now: seconds since the epoch."""
+        ends = datetime.combine(self.until, time(), UTC) + timedelta(days=1)
+        return now >= ends.timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Public keys of which one has to have signed each image. keys: their files. dry_run: report, and refuse nothing.
+
+    An image that the destination has already is looked at with `--deep`, or if an exception for it is over. What could
+    not be checked is refused.
+    """
+
+    keys: tuple[str, ...]
+    dry_run: bool = False
+    exemptions: tuple[Exemption, ...] = ()
+    decides_without_source: ClassVar[bool] = False
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> Self:
+        """Read the key's mapping. Raises: GrammarError."""
+        keys = value["cosign"]["key"]
+        return cls(
+            (keys,) if isinstance(keys, str) else tuple(keys),
+            value.get("policy") == "dry_run",
+            tuple(map(Exemption.parse, value.get("except", ()))),
+        )
+
+    def under(self, base: str) -> Verify:
+        """Return the policy with absolute paths. base: the directory that relative ones start from."""
+        return replace(self, keys=tuple(posixpath.normpath(posixpath.join(base, key)) for key in self.keys))
+
+    def asks(self, facts: Facts, *, deep: bool = False) -> bool:
+        """Return whether the signatures of an image have to be looked for. deep: also of one that is present."""
+        if facts.found is None or (facts.tag is not None and _ATTACHED.fullmatch(facts.tag)):
+            return False
+        present = facts.before is not None and facts.before.digest == facts.found.digest
+        return deep or not present or any(one.is_over(facts.now) for one in self._exemptions_of(facts))
+
+    def decide(self, facts: Facts) -> Decision | None:
+        """Refuse an image that is not proven to be signed; only report it in a dry run, or with an exception."""
+        if facts.signature is None and not self.asks(facts):
+            return None
+        if facts.signature is not None and facts.signature.proven:
+            return None
+        fact = facts.signature.fact if facts.signature is not None else _NOT_ASKED
+        over: Exemption | None = None
+        for one in self._exemptions_of(facts):
+            if not one.is_over(facts.now):
+                return Decision("report", f"verify: {fact}; excepted until {one.until} ({printable(one.reason, 120)})")
+            over = one
+        if over is not None:
+            fact += f"; its exception ({printable(over.reason, 120)}) ended on {over.until}"
+        if self.dry_run:
+            return Decision("report", f"verify (dry run, not refused): {fact}")
+        return Decision("refuse", f"verify: {fact}", _REMEDY)
+
+    def _exemptions_of(self, facts: Facts) -> list[Exemption]:
+        return [one for one in self.exemptions if one.covers(facts.names)]
