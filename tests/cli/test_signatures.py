@@ -261,8 +261,9 @@ def test_a_present_image_is_checked_with_deep_and_costs_no_request_without(site:
 def test_a_dry_run_mirrors_and_says_what_would_be_refused(site: Site) -> None:
     made = site.push("1", one("1"))
     site.spec(["1"], verify={"policy": "dry_run"})
-    assert "verify (dry run, not refused): no signature found" in site.run("plan", code=0).out
-    site.run("apply", code=0)
+    said = "verify (dry run, not refused): no signature found"
+    assert said in site.run("plan", code=0).out
+    assert said in site.run("apply", code=0).err
     assert site.has(made, "1")
 
 

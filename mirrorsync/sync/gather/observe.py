@@ -155,6 +155,8 @@ class _Observer:
         decision = decide(policies, facts)
         if decision is not None:
             self._decisions[image] = decision
+            if decision.verdict == "report":
+                self._session.announce(Noticed(str(image), decision.reason))
 
     def wants_contents(self, image: Image) -> bool:
         """Return whether the manifests and blobs of an image have to be checked."""

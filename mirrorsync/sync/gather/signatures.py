@@ -80,8 +80,11 @@ def read_key(file: str) -> PublicKey:
     """Return the public key in a file. Raises: StorageError; GrammarError, both with the file's name."""
     from mirrorsync.trust.keys import PublicKey
 
+    path = Path(file)
+    if path.exists() and not path.is_file():
+        raise StorageError(f"the key {file} is not a file")
     try:
-        with Path(file).open("rb") as opened:
+        with path.open("rb") as opened:
             pem = opened.read(_MAX_KEY_BYTES)
     except FileNotFoundError as error:
         raise StorageError(f"the key {file} does not exist") from error
