@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,10 +19,10 @@ from mirrorsync.plan.policies import POLICIES, MinAge, Policy, Verify
 from mirrorsync.plan.prune import Cap, Prune
 from mirrorsync.secret import Secret
 from mirrorsync.spec import ages
-from mirrorsync.spec.mirror_source import read_source
+from mirrorsync.spec.mirror_source import MirrorSource, read_source, written_sources
 from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, Spec, check_template
 from mirrorsync.spec.platforms import read_platform
-from mirrorsync.spec.selection import Wanted
+from mirrorsync.spec.selection import Selection, Wanted
 from mirrorsync.spec.yaml_source import Source, join
 from mirrorsync.text import printable
 
@@ -49,7 +49,7 @@ def build(
     prune = builder.prune(value["prune"]) if "prune" in value else None
     mirrors = builder.mirrors(value["mirrors"], value.get("defaults", {}), destinations)
     if builder.problems:
-        return None, builder.problems
+        return None, list(builder.problems)
     return Spec(source, digest, tuple(mirrors), destinations, registries, prune), []
 
 
@@ -58,12 +58,12 @@ class _Builder:
     source: Source
     base: str
     named: frozenset[str]  # destinations, also invalid ones, which are reported once and not at each mirror
-    problems: list[Problem] = field(default_factory=list)
+    problems: dict[Problem, None] = field(default_factory=dict)  # one of the defaults concerns many mirrors
     _single_image_stores: dict[str, str] = field(default_factory=dict)  # address -> pointer of the mirror that fills it
     _targets: dict[Where, tuple[Location, Wanted, str]] = field(default_factory=dict)
 
     def _add_problem(self, pointer: str, message: str, remedy: str = "", *, at_key: bool = False) -> None:
-        self.problems.append(self.source.problem(pointer, message, remedy, at_key=at_key))
+        self.problems.setdefault(self.source.problem(pointer, message, remedy, at_key=at_key))
 
     @contextmanager
     def _problems_at(self, pointer: str, *, at_key: bool = False) -> Iterator[None]:
@@ -140,31 +140,56 @@ class _Builder:
             members = entry if isinstance(entry, dict) else {}
             to = self._destinations_of(pointer, members, defaults, destinations)
             name = self._name(pointer, members, defaults)
-            with self._problems_at(join(pointer, "from") if members else pointer):
-                source, selection, whole_store = read_source(entry, pointer, self.base, self._add_problem)
-                policies = self._policies(pointer, members, defaults)
-                for policy in policies:
-                    if isinstance(policy, MinAge):
-                        selection = selection.waiting(ages.MinAge(policy.text, policy.seconds))
-                mirror = Mirror(
-                    pointer,
-                    source,
-                    selection,
+            policies = self._policies(pointer, members, defaults)
+            platforms = self._platforms(pointer, members, defaults)
+            if members.get("allow_empty") and "min_tags" in members:
+                self._add_problem(join(pointer, "min_tags"), "allow_empty needs no tags", "remove one of them")
+            mirrors = [
+                Mirror(
+                    found.pointer,
+                    found.location,
+                    _waiting(found.selection, policies),
                     to,
                     name,
-                    whole_store,
-                    self._platforms(pointer, members, defaults),
+                    found.whole_store,
+                    platforms,
                     members.get("referrers", defaults.get("referrers", False)),
                     policies,
                     0 if members.get("allow_empty") else members.get("min_tags", 1),
                     json.dumps(members.get("tags", "")),
-                    self.source.positions[pointer].line,
+                    self.source.positions[found.pointer].line,
                 )
-                if members.get("allow_empty") and "min_tags" in members:
-                    self._add_problem(join(pointer, "min_tags"), "allow_empty needs no tags", "remove one of them")
-                self._check_targets(mirror, members)
-                made.append(mirror)
+                for found in self._sources(entry, pointer)
+            ]
+            self._check_different(mirrors, pointer, members)
+            for mirror in mirrors:
+                self._check_targets(mirror, pointer, members)
+            made += mirrors
         return iter(made)
+
+    def _sources(self, entry: str | Mapping[str, Any], pointer: str) -> Iterator[MirrorSource]:
+        """Yield the sources of an entry; those with mistakes are reported and left out."""
+        for one in written_sources(entry, pointer):
+            with self._problems_at(one.at):
+                yield read_source(one, self.base, self._add_problem)
+
+    def _check_different(self, mirrors: Sequence[Mirror], entry: str, members: Mapping[str, Any]) -> None:
+        """Check that the sources of one entry have repositories of their own at each destination."""
+        pointer = join(entry, "name") if "name" in members else entry
+        first: dict[Location, Mirror] = {}
+        for mirror in mirrors if len(mirrors) > 1 else ():
+            for destination in mirror.destinations:
+                with suppress(GrammarError):  # a name that is not valid is reported for each mirror
+                    other = first.setdefault(mirror.target(destination, mirror.source.repository), mirror)
+                    if other is mirror:
+                        continue
+                    if other.source == mirror.source:
+                        self._add_problem(mirror.pointer, f"{mirror.source} is listed twice", "remove one of them")
+                    elif not other.selection.exact:
+                        message = f"{other.source} and {mirror.source} would be mirrored to the same repository"
+                        self._add_problem(
+                            pointer, message, "make the names differ with {repository}, {host} or {basename} in name:"
+                        )
 
     def _name(self, pointer: str, members: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
         """Return the template of a mirror's name; a mistake in the default is reported once, under defaults."""
@@ -173,7 +198,7 @@ class _Builder:
             check_template(name)
         except GrammarError as error:
             at = join(pointer, "name") if "name" in members else "/defaults/name"
-            self._add_problem_once(at, error.message, error.remedy)
+            self._add_problem(at, error.message, error.remedy)
             return DEFAULT_TEMPLATE
         return name
 
@@ -186,7 +211,7 @@ class _Builder:
             try:
                 platforms.append(read_platform(text))
             except GrammarError as error:
-                self._add_problem_once(join(join(entry, "platforms"), number), error.message, error.remedy)
+                self._add_problem(join(join(entry, "platforms"), number), error.message, error.remedy)
         return tuple(platforms)
 
     def _policies(self, pointer: str, members: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[Policy, ...]:
@@ -198,7 +223,7 @@ class _Builder:
                     policy = kind.parse(written[key])
                     made.append(policy.under(self.base) if isinstance(policy, Verify) else policy)
                 except GrammarError as error:
-                    self._add_problem_once(join(entry, key), error.message, error.remedy)
+                    self._add_problem(join(entry, key), error.message, error.remedy)
         return tuple(made)
 
     def _destinations_of(
@@ -220,17 +245,12 @@ class _Builder:
         unknown = [name for name in names if name not in self.named]
         for name in unknown:
             known = f"known: {', '.join(sorted(self.named))}" if self.named else "add it under destinations:"
-            self._add_problem_once(at, f"unknown destination {printable(name, 80)!r}", printable(known))
+            self._add_problem(at, f"unknown destination {printable(name, 80)!r}", printable(known))
         return tuple(destinations[name] for name in names if name in destinations)
 
-    def _add_problem_once(self, pointer: str, message: str, remedy: str) -> None:
-        problem = self.source.problem(pointer, message, remedy)
-        if problem not in self.problems:
-            self.problems.append(problem)
-
-    def _check_targets(self, mirror: Mirror, members: Mapping[str, Any]) -> None:
+    def _check_targets(self, mirror: Mirror, entry: str, members: Mapping[str, Any]) -> None:
         """Check that the destination repositories have valid names, and that no other mirror writes the same tags."""
-        pointer = join(mirror.pointer, "name") if "name" in members else mirror.pointer
+        pointer = join(entry, "name") if "name" in members else mirror.pointer
         names: dict[Location, str] = {}
         for destination in mirror.destinations:
             other = names.setdefault(destination.location, destination.name)
@@ -283,3 +303,11 @@ class _Builder:
                 f"and {wanted.at(mirror.source)}",
                 "give one of them another name or destination",
             )
+
+
+def _waiting(selection: Selection, policies: Sequence[Policy]) -> Selection:
+    """Return a selection with the cool-down of a mirror, if it has one."""
+    for policy in policies:
+        if isinstance(policy, MinAge):
+            selection = selection.waiting(ages.MinAge(policy.text, policy.seconds))
+    return selection

@@ -22,6 +22,7 @@ _DECLARED = tuple(
         "/destinations/*",
         "/mirrors/*",
         "/mirrors/*/from",
+        "/mirrors/*/from/*",
     )
 )
 _VARIABLE = re.compile(r"(?P<escaped>\$\$\{)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}|(?P<broken>\$\{)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from mirrorsync.errors import GrammarError
@@ -21,41 +21,68 @@ _HOST_ALONE: Final = re.compile(r"(?:(?P<name>[^/@:]+\.[^/@:]+|localhost)(?::\d+
 class MirrorSource(NamedTuple):
     """The source of a mirror, and what is wanted of it. whole_store: all repositories of a store on disk, not one."""
 
+    pointer: str
     location: Location
     selection: Selection
     whole_store: bool = False
 
 
-def read_source(entry: str | Mapping[str, Any], pointer: str, base: str, add_problem: AddProblem) -> MirrorSource:
-    """Read an entry of `mirrors:`; base is the directory that relative paths start from.
+class WrittenSource(NamedTuple):
+    """A source as an entry of `mirrors:` has it.
+
+    pointer: of its mirror: that of the entry, or of the source in `from:` if it has several. at: where it is written.
+    entry: the pointer of the entry. keys: its other keys, None for an entry in short form.
+    """
+
+    text: str
+    pointer: str
+    at: str
+    entry: str
+    keys: Mapping[str, Any] | None
+
+
+def written_sources(entry: str | Mapping[str, Any], pointer: str) -> Iterator[WrittenSource]:
+    """Yield the sources of an entry of `mirrors:`, which becomes a mirror for each of them."""
+    if isinstance(entry, str):
+        yield WrittenSource(entry, pointer, pointer, pointer, None)
+        return
+    at = join(pointer, "from")
+    if isinstance(entry["from"], str):
+        yield WrittenSource(entry["from"], pointer, at, pointer, entry)
+        return
+    for number, text in enumerate(entry["from"]):
+        yield WrittenSource(text, join(at, number), join(at, number), pointer, entry)
+
+
+def read_source(source: WrittenSource, base: str, add_problem: AddProblem) -> MirrorSource:
+    """Read a source of an entry; base is the directory that relative paths start from.
 
     An invalid tag or filter is reported by `add_problem` and left out of the result. Raises: GrammarError if the source
     itself is invalid.
     """
-    text = entry if isinstance(entry, str) else entry["from"]
-    _not_a_host(text)
+    _not_a_host(source.text)
     try:
-        return _read(entry, pointer, base, add_problem)
+        return _read(source, base, add_problem)
     except GrammarError as error:
-        if "*" not in text:
+        if "*" not in source.text:
             raise
         raise GrammarError(
-            f"{printable(text)!r} has a wildcard; a mirror has one repository",
+            f"{printable(source.text)!r} has a wildcard; a mirror has one repository",
             remedy="write an entry for each repository; patterns for tags are written under tags:",
         ) from error
 
 
-def _read(entry: str | Mapping[str, Any], pointer: str, base: str, add_problem: AddProblem) -> MirrorSource:
-    if isinstance(entry, str):
-        reference = parse_image(entry, base)
+def _read(source: WrittenSource, base: str, add_problem: AddProblem) -> MirrorSource:
+    if source.keys is None:
+        reference, shown = parse_image(source.text, base), printable(source.text)
         if not reference.names_one:
-            add_problem(pointer, f"{printable(entry)} has no tag", f"write {printable(entry)}:latest if you mean that")
+            add_problem(source.at, f"{shown} has no tag", f"write {shown}:latest if you mean that")
         elif reference.pick is not None:
-            add_problem(pointer, f"{printable(entry)} has no tag to keep", "write it as {from: ..., tag: NAME}")
-        return MirrorSource(reference.location, Selection.of(reference, reference.tag))
-    if "tags" in entry:
-        return _several(entry, pointer, base, add_problem)
-    return _one(entry, pointer, base, add_problem)
+            add_problem(source.at, f"{shown} has no tag to keep", "write it as {from: ..., tag: NAME}")
+        return MirrorSource(source.pointer, reference.location, Selection.of(reference, reference.tag))
+    if "tags" in source.keys:
+        return _several(source, source.keys, base, add_problem)
+    return _one(source, source.keys, base, add_problem)
 
 
 def _not_a_host(text: str) -> None:
@@ -67,28 +94,28 @@ def _not_a_host(text: str) -> None:
         )
 
 
-def _several(entry: Mapping[str, Any], pointer: str, base: str, add_problem: AddProblem) -> MirrorSource:
-    if "tag" in entry:
-        add_problem(join(pointer, "tag"), "this has no effect together with tags:", "remove one of them")
-    source = parse_repository(entry["from"], base)
-    if not source.transport.many:
-        raise GrammarError(f"{source} has one image, without a tag", remedy="write tag: NAME instead of tags:")
-    selection = read_tags(entry["tags"], join(pointer, "tags"), add_problem)
-    return MirrorSource(source, selection, whole_store=not source.repository)
+def _several(source: WrittenSource, keys: Mapping[str, Any], base: str, add_problem: AddProblem) -> MirrorSource:
+    if "tag" in keys:
+        add_problem(join(source.entry, "tag"), "this has no effect together with tags:", "remove one of them")
+    location = parse_repository(source.text, base)
+    if not location.transport.many:
+        raise GrammarError(f"{location} has one image, without a tag", remedy="write tag: NAME instead of tags:")
+    selection = read_tags(keys["tags"], join(source.entry, "tags"), add_problem)
+    return MirrorSource(source.pointer, location, selection, whole_store=not location.repository)
 
 
-def _one(entry: Mapping[str, Any], pointer: str, base: str, add_problem: AddProblem) -> MirrorSource:
-    reference = parse_image(entry["from"], base)
-    tag: str | None = entry.get("tag", reference.tag)
+def _one(source: WrittenSource, keys: Mapping[str, Any], base: str, add_problem: AddProblem) -> MirrorSource:
+    reference = parse_image(source.text, base)
+    tag: str | None = keys.get("tag", reference.tag)
     if not reference.names_one:
         remedy = 'list the wanted tags, such as tags: ["1.27"] or tags: {all: true}'
-        add_problem(pointer, "'tags' is missing", remedy)
+        add_problem(source.pointer, "'tags' is missing", remedy)
     elif tag is None and reference.pick is not None:
         remedy = "add tag: NAME for the only image, or tags: {all: true} for all images with names"
-        add_problem(pointer, "the image gets no tag at the destination", remedy)
+        add_problem(source.pointer, "the image gets no tag at the destination", remedy)
     try:
         selection = Selection.of(reference, Tag(tag) if tag is not None else None)
     except GrammarError as error:
-        add_problem(join(pointer, "tag"), error.message, error.remedy)
+        add_problem(join(source.entry, "tag"), error.message, error.remedy)
         selection = Selection()
-    return MirrorSource(reference.location, selection)
+    return MirrorSource(source.pointer, reference.location, selection)

@@ -41,9 +41,10 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """One entry of the spec: images of one source repository that are wanted at some destinations.
+    """An entry of the spec, or one source of it: images of one source that are wanted at some destinations.
 
-    pointer: JSON pointer of the entry in the file, such as `/mirrors/3`, for messages and reports. source: the
+    pointer: JSON pointer of the entry in the file, such as `/mirrors/3`, or of the source in it if it has several
+    (`/mirrors/3/from/0`); different for every mirror, for messages, reports and saved plans. source: the
     repository; its name is "" and whole_store True if all repositories of a store on disk are meant. template: the
     destination repository's name with `{repository}`, `{host}` and `{basename}` to fill in; checked. platforms: those
     wanted of an index, () for all. referrers: whether the referrers of an image (signatures, SBOMs, attestations) are

@@ -27,7 +27,7 @@ _KINDS = {
 
 # Keys that take one text, and what is meant by a list or mapping there: message and remedy.
 _ONE_TEXT = {
-    "from": ("from: takes one repository", "write an entry under mirrors: for each of them"),
+    "from": ("from: takes repositories", "write the source, or a list of sources in [ ]"),
     "tag": ("tag: is one tag, the image's at the destination", "write lists of tags and filters under tags:"),
 }
 # The remedy for a value of the wrong type, by the first expected type.

@@ -207,3 +207,31 @@ def test_a_whole_layout_is_mirrored_repository_by_repository(
     )
     mirrorsync("apply", code=0)
     assert Registry(registry.host).holds(f"{unique}/there/usb/other/app", made("latest"), "latest")
+
+
+def test_several_sources_of_one_entry_are_mirrored_with_the_same_keys(
+    mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
+) -> None:
+    for name in ("one", "two"):
+        for tag in ("1", "2", "edge"):
+            Registry(registry.host).push(f"{unique}/{name}", made(f"{name} {tag}"), tag)
+    sources = [f"{registry.host}/{unique}/{name}" for name in ("one", "two")]
+    entry = {"from": sources, "tags": {"semver": ">=1"}, "name": "m/{basename}", "on_change": "fail"}
+    assert sorted(chosen(mirrorsync, sources[0], entry)) == ["m/one:1", "m/one:2", "m/two:1", "m/two:2"]
+    only = mirrorsync("images", "--json", "--only", "two", code=0).json()["images"]
+    assert [image["source"]["repository"] for image in only] == [f"{unique}/two"] * 2
+    mirrorsync("plan", "--output", "saved.plan", code=0)
+    assert "4 done" in mirrorsync("apply", "saved.plan", code=0).out
+    assert "nothing to do" in mirrorsync("plan", code=0).out
+    Registry(registry.host).push(f"{unique}/two", made("moved"), "2")
+    report = mirrorsync("apply", "--json", code=3).json()
+    (failed,) = report["failures"]
+    written = (mirrorsync.directory / "mirror.yaml").read_text().splitlines()[failed["line"] - 1]
+    assert failed["mirror"] == "/mirrors/0/from/1"
+    assert sources[1] in written
+
+
+def test_a_source_of_several_that_fails_does_not_stop_the_others(mirrorsync: Mirrorsync, source: str) -> None:
+    entry = {"from": [f"{source}-missing", source], "tags": {"glob": ["1.*"]}, "name": "m/{basename}"}
+    assert chosen(mirrorsync, source, entry, code=3) == ["m/app:1.27"]
+    assert "mirror.yaml:" in mirrorsync("plan", code=3).err

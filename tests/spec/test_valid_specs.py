@@ -245,3 +245,17 @@ def test_relative_paths_start_from_the_directory_of_the_spec(mirrorsync: Mirrors
     )
     done = mirrorsync("validate", "etc/m.yaml", code=2)
     assert f"oci:{elsewhere}/out would be mirrored into itself" in done.err
+
+
+def test_each_source_of_an_entry_is_a_mirror_with_its_own_pointer_and_line() -> None:
+    spec = read(
+        f"{TWO}mirrors:\n  - from:\n      - nginx\n      - ${{USER}}.example/x\n"
+        "    name: 'm/{basename}'\n    to: disk\n    tags: {all: true}\n    immutable: ['v*']\n    min_age: 3d\n"
+    )
+    assert [(one.pointer, one.line, words(one)) for one in spec.mirrors] == [
+        ("/mirrors/0/from/0", 5, "docker.io/library/nginx [All] oci:/base/m:m/nginx"),
+        ("/mirrors/0/from/1", 6, "robot.example/x [All] oci:/base/m:m/x"),
+    ]
+    assert len({one.policies for one in spec.mirrors}) == 1
+    assert len(spec.mirrors[0].policies) == 2
+    assert all(one.selection.min_age is not None for one in spec.mirrors)
