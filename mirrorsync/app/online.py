@@ -71,7 +71,7 @@ def _repositories(spec: Spec) -> dict[str, dict[Side, str]]:
     """Return the registries of a spec, with a repository for each side: a login can be that of a namespace."""
     found: dict[str, dict[Side, str]] = {}
     targets = (
-        mirror.target(destination, mirror.source.repository) if not mirror.whole_store else destination.location
+        mirror.target(destination, mirror.source.repository) if mirror.namespace is None else destination.location
         for mirror in spec.mirrors
         for destination in mirror.destinations
     )

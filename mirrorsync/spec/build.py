@@ -21,12 +21,14 @@ from mirrorsync.secret import Secret
 from mirrorsync.spec import ages
 from mirrorsync.spec.mirror_source import MirrorSource, read_source, written_sources
 from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, Spec, check_template
+from mirrorsync.spec.namespace import Namespace
 from mirrorsync.spec.platforms import read_platform
 from mirrorsync.spec.selection import Selection, Wanted
 from mirrorsync.spec.yaml_source import Source, join
 from mirrorsync.text import printable
 
 _MAX_DELETES: Final = 10
+_DIFFER: Final = "make the names differ with {repository}, {host} or {basename} in name:"
 _PATHS = ("password_file", "ca_file", "client_cert", "client_key", "cert_dir")
 # Settings that have no effect together with another one: a setting that would be ignored is rejected.
 _WITHOUT_EFFECT = (
@@ -151,15 +153,15 @@ class _Builder:
                     _waiting(found.selection, policies),
                     to,
                     name,
-                    found.whole_store,
                     platforms,
                     members.get("referrers", defaults.get("referrers", False)),
                     policies,
                     0 if members.get("allow_empty") else members.get("min_tags", 1),
                     json.dumps(members.get("tags", "")),
                     self.source.positions[found.pointer].line,
+                    found.namespace,
                 )
-                for found in self._sources(entry, pointer)
+                for found in self._sources(entry, pointer, members)
             ]
             self._check_different(mirrors, pointer, members)
             for mirror in mirrors:
@@ -167,11 +169,19 @@ class _Builder:
             made += mirrors
         return iter(made)
 
-    def _sources(self, entry: str | Mapping[str, Any], pointer: str) -> Iterator[MirrorSource]:
-        """Yield the sources of an entry; those with mistakes are reported and left out."""
-        for one in written_sources(entry, pointer):
+    def _sources(
+        self, entry: str | Mapping[str, Any], pointer: str, members: Mapping[str, Any]
+    ) -> Sequence[MirrorSource]:
+        """Return the sources of an entry; those with mistakes are reported and left out."""
+        sources, known = list(written_sources(entry, pointer)), []
+        for one in sources:
             with self._problems_at(one.at):
-                yield read_source(one, self.base, self._add_problem)
+                known.append(read_source(one, self.base, self._add_problem))
+        single = len(known) == len(sources) and all(one.namespace is None for one in known)
+        if "exclude_repositories" in members and single:
+            message, remedy = "this has no effect: from: names one repository", "write a pattern in from:, or remove it"
+            self._add_problem(join(pointer, "exclude_repositories"), message, remedy)
+        return known
 
     def _check_different(self, mirrors: Sequence[Mirror], entry: str, members: Mapping[str, Any]) -> None:
         """Check that the sources of one entry have repositories of their own at each destination."""
@@ -187,9 +197,7 @@ class _Builder:
                         self._add_problem(mirror.pointer, f"{mirror.source} is listed twice", "remove one of them")
                     elif not other.selection.exact:
                         message = f"{other.source} and {mirror.source} would be mirrored to the same repository"
-                        self._add_problem(
-                            pointer, message, "make the names differ with {repository}, {host} or {basename} in name:"
-                        )
+                        self._add_problem(pointer, message, _DIFFER)
 
     def _name(self, pointer: str, members: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
         """Return the template of a mirror's name; a mistake in the default is reported once, under defaults."""
@@ -263,21 +271,32 @@ class _Builder:
             elif not self._has_room(destination, mirror):
                 message = f"{destination.location} has room for one image; the spec wants more"
                 self._add_problem(mirror.pointer, message, "use oci: or oci-archive:")
-            elif mirror.whole_store:
-                if destination.location.store == mirror.source.store:
-                    self._add_problem(
-                        mirror.pointer, f"{mirror.source} would be mirrored into itself", "choose another destination"
-                    )
+            elif mirror.namespace is not None:
+                with self._problems_at(pointer):
+                    self._check_namespace(mirror, mirror.namespace, destination)
             else:
                 with self._problems_at(pointer):
                     self._check_target(mirror, mirror.target(destination, mirror.source.repository))
+
+    def _check_namespace(self, mirror: Mirror, namespace: Namespace, destination: Destination) -> None:
+        """Check that a namespace is not mirrored into itself, and that its repositories have names of their own."""
+        same = destination.location.store == mirror.source.store
+        if mirror.source.transport.is_registry:
+            target = mirror.target(destination, namespace.example)
+            same = same and namespace.has(target.repository)
+            if "{repository}" not in mirror.template and "{basename}" not in mirror.template:
+                message = f"the repositories of {mirror.source} would be mirrored to the same repository"
+                raise GrammarError(message, remedy=_DIFFER)
+        if same:
+            message = f"{mirror.source} would be mirrored into itself"
+            self._add_problem(mirror.pointer, message, "choose another destination")
 
     def _has_room(self, destination: Destination, mirror: Mirror) -> bool:
         """Return whether a store for one image gets at most one image from the spec."""
         if destination.location.transport.many:
             return True
         selection = mirror.selection
-        several = mirror.whole_store or selection.lists or len(selection.exact) > 1
+        several = mirror.namespace is not None or selection.lists or len(selection.exact) > 1
         first = self._single_image_stores.setdefault(destination.location.store, mirror.pointer)
         return not several and first == mirror.pointer
 

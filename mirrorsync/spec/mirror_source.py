@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from mirrorsync.errors import GrammarError
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location, parse_image, parse_repository
+from mirrorsync.spec.namespace import Namespace, read_namespace
 from mirrorsync.spec.selection import Selection
 from mirrorsync.spec.tags import AddProblem, read_tags
 from mirrorsync.spec.yaml_source import join
@@ -19,12 +20,12 @@ _HOST_ALONE: Final = re.compile(r"(?:(?P<name>[^/@:]+\.[^/@:]+|localhost)(?::\d+
 
 
 class MirrorSource(NamedTuple):
-    """The source of a mirror, and what is wanted of it. whole_store: all repositories of a store on disk, not one."""
+    """The source of a mirror, and what is wanted of it. namespace: its repositories, None if it is only one."""
 
     pointer: str
     location: Location
     selection: Selection
-    whole_store: bool = False
+    namespace: Namespace | None = None
 
 
 class WrittenSource(NamedTuple):
@@ -61,18 +62,12 @@ def read_source(source: WrittenSource, base: str, add_problem: AddProblem) -> Mi
     itself is invalid.
     """
     _not_a_host(source.text)
-    try:
-        return _read(source, base, add_problem)
-    except GrammarError as error:
-        if "*" not in source.text:
-            raise
-        raise GrammarError(
-            f"{printable(source.text)!r} has a wildcard; a mirror has one repository",
-            remedy="write an entry for each repository; patterns for tags are written under tags:",
-        ) from error
-
-
-def _read(source: WrittenSource, base: str, add_problem: AddProblem) -> MirrorSource:
+    if source.keys is not None and "tags" in source.keys:
+        return _several(source, source.keys, base, add_problem)
+    found = read_namespace(source.text, base)
+    if found is not None and found[0].transport.is_registry:
+        remedy = f"write {{from: '{printable(source.text)}', tags: {{all: true}}}}, or filters under tags:"
+        raise GrammarError(f"{printable(source.text)!r} has a wildcard, and no tags", remedy=remedy)
     if source.keys is None:
         reference, shown = parse_image(source.text, base), printable(source.text)
         if not reference.names_one:
@@ -80,28 +75,30 @@ def _read(source: WrittenSource, base: str, add_problem: AddProblem) -> MirrorSo
         elif reference.pick is not None:
             add_problem(source.at, f"{shown} has no tag to keep", "write it as {from: ..., tag: NAME}")
         return MirrorSource(source.pointer, reference.location, Selection.of(reference, reference.tag))
-    if "tags" in source.keys:
-        return _several(source, source.keys, base, add_problem)
     return _one(source, source.keys, base, add_problem)
 
 
 def _not_a_host(text: str) -> None:
     """Reject a host without a repository. Raises: GrammarError."""
     if _HOST_ALONE.fullmatch(text):
+        shown = printable(text.rstrip("/"))
         raise GrammarError(
             f"{printable(text)!r} is a host without a repository",
-            remedy=f"write {printable(text.rstrip('/'))}/REPOSITORY, in an entry for each repository",
+            remedy=f"write {shown}/REPOSITORY, or {shown}/* for all repositories that it lists",
         )
 
 
 def _several(source: WrittenSource, keys: Mapping[str, Any], base: str, add_problem: AddProblem) -> MirrorSource:
     if "tag" in keys:
         add_problem(join(source.entry, "tag"), "this has no effect together with tags:", "remove one of them")
-    location = parse_repository(source.text, base)
+    found = read_namespace(source.text, base)
+    location, namespace = found or (parse_repository(source.text, base), None)
+    if namespace is not None:
+        namespace = namespace.without(tuple(keys.get("exclude_repositories", ())))
     if not location.transport.many:
         raise GrammarError(f"{location} has one image, without a tag", remedy="write tag: NAME instead of tags:")
     selection = read_tags(keys["tags"], join(source.entry, "tags"), add_problem)
-    return MirrorSource(source.pointer, location, selection, whole_store=not location.repository)
+    return MirrorSource(source.pointer, location, selection, namespace)
 
 
 def _one(source: WrittenSource, keys: Mapping[str, Any], base: str, add_problem: AddProblem) -> MirrorSource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from mirrorsync.errors import GrammarError
@@ -16,6 +16,7 @@ from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location, canonical_repository, host_and_path
 from mirrorsync.plan.policies import Policy
 from mirrorsync.plan.prune import Prune
+from mirrorsync.spec.namespace import Namespace, template_pattern
 from mirrorsync.spec.selection import Selection, Wanted
 from mirrorsync.text import printable
 
@@ -45,12 +46,12 @@ class Mirror:
 
     pointer: JSON pointer of the entry in the file, such as `/mirrors/3`, or of the source in it if it has several
     (`/mirrors/3/from/0`); different for every mirror, for messages, reports and saved plans. source: the
-    repository; its name is "" and whole_store True if all repositories of a store on disk are meant. template: the
+    repository; that of a namespace is its pattern, and "" for a whole store on disk. template: the
     destination repository's name with `{repository}`, `{host}` and `{basename}` to fill in; checked. platforms: those
     wanted of an index, () for all. referrers: whether the referrers of an image (signatures, SBOMs, attestations) are
     mirrored too. policies: its rules for updates, in the order in which they are applied. min_tags: how many tags its
     filters have to match, 0 if none is right too. filters: its tags: as written, for messages. line: of the
-    entry in the file, from 1; 0 if there is no file.
+    entry in the file, from 1; 0 if there is no file. namespace: which repositories are meant if there are several.
     """
 
     pointer: str
@@ -58,13 +59,37 @@ class Mirror:
     selection: Selection
     destinations: tuple[Destination, ...]
     template: str = DEFAULT_TEMPLATE
-    whole_store: bool = False
     platforms: tuple[Platform, ...] = ()
     referrers: bool = False
     policies: tuple[Policy, ...] = ()
     min_tags: int = 1
     filters: str = ""
     line: int = 0
+    namespace: Namespace | None = None
+
+    def covers(self, location: Location) -> bool:
+        """Return whether a repository is one of the mirror's source."""
+        if self.namespace is None:
+            return location == self.source
+        return location.store == self.source.store and self.namespace.has(location.repository)
+
+    def only(self, names: tuple[str, ...]) -> Mirror:
+        """Return the mirror of a namespace for only some of its repositories."""
+        return replace(self, namespace=None if self.namespace is None else replace(self.namespace, only=names))
+
+    def may_write(self, target: Location) -> bool:
+        """Return whether the mirror may write to a repository, whatever its source has."""
+        for destination in self.destinations:
+            if destination.location.store != target.store:
+                continue
+            if self.namespace is not None:
+                prefix = f"{destination.location.repository}/".lstrip("/")
+                names = template_pattern(self.template, self.source, _FIELD)
+                if target.repository.startswith(prefix) and names.fullmatch(target.repository[len(prefix) :]):
+                    return True
+            elif target == self.target(destination, self.source.repository):
+                return True
+        return False
 
     def target(self, destination: Destination, repository: str) -> Location:
         """Return the location of the source's `repository` at `destination`. Raises: GrammarError for a bad name."""

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
 from mirrorsync.errors import UsageError
+from mirrorsync.oci.patterns import has_wildcard
 from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.plan.diff import diff
 from mirrorsync.plan.inventory import Desired
@@ -117,16 +118,32 @@ def stamp(spec: Spec, only: Sequence[str] = ()) -> SpecStamp:
 
 
 def select(spec: Spec, only: Sequence[str]) -> tuple[Mirror, ...]:
-    """Return the mirrors whose source matches one of the globs; all of them without globs. Raises: UsageError."""
+    """Return the mirrors whose source matches one of the globs; all of them without globs. Raises: UsageError.
+
+    A glob that is the whole name of a repository in a namespace selects that repository.
+    """
     if not only:
         return spec.mirrors
-    chosen = tuple(mirror for mirror in spec.mirrors if any(_matches(mirror.source, glob) for glob in only))
+    chosen = tuple(part for mirror in spec.mirrors for part in _parts(mirror, only))
     if not chosen:
         raise UsageError(
             f"no mirror of {PurePath(spec.source).name} has a source that matches {' or '.join(only)}",
             remedy="use the whole name (docker.io/library/nginx), its end (library/nginx), or a glob such as '*nginx*'",
         )
     return chosen
+
+
+def _parts(mirror: Mirror, only: Sequence[str]) -> Iterable[Mirror]:
+    """Return the selected part of a mirror: all of it, one repository of its namespace, or nothing."""
+    if any(_matches(mirror.source, glob) for glob in only):
+        return (mirror,)
+    if mirror.namespace is None:
+        return ()
+    store = mirror.source.store
+    prefix = f"{store}{mirror.source.transport.separator}"
+    names = [glob.removeprefix(prefix) for glob in only if glob.startswith(prefix)]
+    named = tuple(name for name in names if name and mirror.covers(Location(store, name)) and not has_wildcard(name))
+    return (mirror.only(named),) if named else ()
 
 
 def _matches(source: Location, glob: str) -> bool:

@@ -68,8 +68,8 @@ class _MirrorCheck:
         found = self._targets.get(source)
         if found is None:
             mirror = self._mirror
-            own = source.store == mirror.source.store if mirror.whole_store else source == mirror.source
-            targets = [mirror.target(one, source.repository) for one in mirror.destinations] if own else []
+            own = mirror.destinations if mirror.covers(source) else ()
+            targets = [mirror.target(one, source.repository) for one in own]
             found = self._targets[source] = frozenset(targets)
         return found
 

@@ -27,6 +27,7 @@ _WITH: Final[Mapping[str, Mapping[str, Any]]] = {
     "registries.HOST.client_key": {"client_cert": "/etc/ssl/mirror.pem"},
     "mirrors[].from": {"tags": ["1.27"]},
     "mirrors[].tag": {"from": "docker-daemon:app:dev"},
+    "mirrors[].exclude_repositories": {"from": "quay.io/prometheus/*", "tags": {"glob": ["v1.*"]}},
     "mirrors[].min_tags": {"tags": {"glob": ["1.*"]}},
     "mirrors[].allow_empty": {"tags": {"glob": ["1.*"]}},
     **{f"mirrors[].tags.{key}": {"all": True} for key in ("exclude", "exclude_regex", "keep", "max_age", "newest")},

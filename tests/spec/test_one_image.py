@@ -43,14 +43,14 @@ def test_one_image_is_selected_as(entry: str, source: str, wanted: Wanted, targe
     (found,) = read(mirror(entry)).mirrors
     assert str(found.source) == source
     assert found.selection == Selection(exact=(wanted,))
-    assert not found.whole_store
+    assert found.namespace is None
     assert found.target(found.destinations[0], found.source.repository) == Location("oci:/srv/mirror", target)
 
 
 @pytest.mark.parametrize("address", ["oci:disk", "oci-archive:a.tar", "docker-archive:a.tar", "docker-daemon:"])
 def test_all_repositories_of_a_store_can_be_wanted(address: str) -> None:
     (found,) = read(mirror(f"{{from: '{address}', tags: {{all: true}}}}")).mirrors
-    assert found.whole_store
+    assert found.namespace is not None
     assert found.source.repository == ""
 
 

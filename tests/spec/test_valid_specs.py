@@ -117,7 +117,7 @@ def test_a_destination_is_read_as(text: str, location: Location) -> None:
 
 def test_all_of_a_layout_can_be_a_source() -> None:
     (found,) = read(mirror('{from: oci:in, tags: {all: true}, name: "usb/{repository}"}')).mirrors
-    assert found.whole_store
+    assert found.namespace is not None
     assert found.source == Location("oci:/base/in", "")
     (disk,) = found.destinations
     assert found.target(disk, "a/b") == Location("oci:/srv/mirror", "usb/a/b")

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from mirrorsync.errors import GrammarError, LeftOut, MirrorsyncError, RepositoryNotFound, TooFewTags
+from mirrorsync.errors import LeftOut, MirrorsyncError, RepositoryNotFound, TooFewTags
 from mirrorsync.events import PhaseAdvanced, PhaseStarted
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
@@ -20,8 +20,10 @@ from mirrorsync.spec.ages import Ages
 from mirrorsync.spec.model import Mirror
 from mirrorsync.spec.selection import Wanted
 from mirrorsync.stores.base import HoldsUnnamed
+from mirrorsync.sync.gather.lists import Lists
 from mirrorsync.sync.gather.sightings import NothingSeen, Sightings
-from mirrorsync.sync.pool import Answers, for_each
+from mirrorsync.sync.gather.targets import MayWrite, targets_of
+from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session, located
 from mirrorsync.text import printable, some_of
 
@@ -65,15 +67,15 @@ class Chosen:
     """The wanted names, in the order of the spec, and the failures to list tags.
 
     sources: the repositories of each mirror's source, by the mirror's pointer; of mirrors without a failure only.
-    unsure: targets of mirrors whose names are not all known: their source could not be listed, or has no tags that
-    match. listed: the tags of the sources that were listed.
+    unsure: what mirrors may write to whose names are not all known: their source could not be listed, or has no tags
+    that match. listed: the tags of the sources that were listed.
     """
 
     lookups: tuple[Lookup, ...]
     failures: tuple[Failure, ...]
     lists: Lists
     sources: Mapping[str, Sequence[Location]]
-    unsure: frozenset[Location] = frozenset()
+    unsure: MayWrite = field(default_factory=MayWrite)
     listed: Mapping[Location, frozenset[Tag]] = field(default_factory=dict)
 
     def tags(self) -> dict[Location, list[Tag | Digest]]:
@@ -103,32 +105,9 @@ async def choose(mirrors: Iterable[Mirror], session: Session, sightings: Sightin
         tuple(chooser.failures.values()),
         chooser.lists,
         chooser.sources,
-        frozenset(chooser.unsure),
+        chooser.unsure,
         chooser.listed,
     )
-
-
-class Lists:
-    """The tags of source repositories, each listed once."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._answers: Answers[Location, list[Tag]] = Answers()
-        self._known: dict[Location, frozenset[Tag]] = {}
-
-    def lacks(self, source: Location, ref: Ref | None) -> bool:
-        """Return whether a repository was listed, and a tag is not in its list."""
-        return isinstance(ref, Tag) and source in self._known and ref not in self._known[source]
-
-    async def of(self, source: Location) -> list[Tag]:
-        """Return the tags of a repository. Raises: RepositoryNotFound, MirrorsyncError."""
-
-        async def ask() -> list[Tag]:
-            tags = [tag async for tag in self._session.repository(source).tags()]
-            self._known[source] = frozenset(tags)
-            return tags
-
-        return await self._answers.get(source, ask)
 
 
 class _Chooser:
@@ -141,7 +120,7 @@ class _Chooser:
         self.lists = Lists(session)
         self.failures: dict[tuple[str, str], Failure] = {}
         self.sources: dict[str, Sequence[Location]] = {}
-        self.unsure: set[Location] = set()
+        self.unsure = MayWrite()
         self.listed: dict[Location, frozenset[Tag]] = {}
         self.lookups: defaultdict[str, list[Lookup]] = defaultdict(list)
 
@@ -153,18 +132,12 @@ class _Chooser:
 
     async def _choose(self, mirror: Mirror) -> None:
         try:
-            sources = await self._sources(mirror)
+            sources = await self.lists.sources(mirror)
         except MirrorsyncError as error:
             self._fail(mirror, mirror.source, error)
-            self.unsure.update(targets_of(mirror, mirror.source))
+            self.unsure.add(mirror)
             return
-        answered = True
-        for source in sources:
-            try:
-                await self._choose_in(mirror, source)
-            except MirrorsyncError as error:
-                self._fail(mirror, source, error)
-                answered = False
+        answered = await self._choose_in_all(mirror, sources)
         if not mirror.selection.lists:
             self.sources.update({mirror.pointer: sources} if answered else {})
             return
@@ -173,12 +146,31 @@ class _Chooser:
         )
         found = len(self.lookups[mirror.pointer])
         if not answered or found < max(1, mirror.min_tags):
-            self.unsure.update(target for source in sources for target in targets_of(mirror, source))
+            self.unsure.add(mirror)
         # A mistyped filter must not look like a mirror that is up to date. Of a source that failed, nothing is claimed.
         if answered and found < mirror.min_tags and (found or not left_out):
-            self._fail(mirror, mirror.source, await self._too_few(mirror, sources, found))
+            self._fail(mirror, mirror.source, self._too_few(mirror, sources, found))
         elif answered:
             self.sources[mirror.pointer] = sources
+
+    async def _choose_in_all(self, mirror: Mirror, sources: Sequence[Location]) -> bool:
+        """Add the lookups of all sources of a mirror, in their order; return whether all of them answered."""
+        found: dict[Location, Sequence[Lookup]] = {}
+
+        async def choose_in(source: Location) -> None:
+            try:
+                found[source] = await self._choose_in(mirror, source)
+            except RepositoryNotFound as error:
+                if mirror.namespace is None or mirror.namespace.only:
+                    self._fail(mirror, source, error)
+                else:  # registries list repositories whose last tag was deleted, and answer 404 for their tags
+                    found[source], self.listed[source] = (), frozenset()
+            except MirrorsyncError as error:
+                self._fail(mirror, source, error)
+
+        await for_each(sources, choose_in)
+        self.lookups[mirror.pointer] = [lookup for source in sources for lookup in found.get(source, ())]
+        return len(found) == len(sources)
 
     async def _leave_out(self, mirror: Mirror) -> bool:
         """Report the images that the filters of a mirror cover and that have no tag; return whether there are any."""
@@ -197,12 +189,12 @@ class _Chooser:
         store = self._session.store(mirror.source.store)
         for one in await store.unnamed() if isinstance(store, HoldsUnnamed) else ():
             repository, tag = _parts(one.written)
-            inside = mirror.whole_store or repository == mirror.source.repository
+            inside = mirror.covers(Location(mirror.source.store, repository))
             if inside and (mirror.source.store, one.ref) not in self._asked and mirror.selection.covers(tag):
                 yield Reference.of(Location(mirror.source.store, ""), one.ref), one.written
 
-    async def _too_few(self, mirror: Mirror, sources: Sequence[Location], found: int) -> MirrorsyncError:
-        tags = [tag for source in sources for tag in await self.lists.of(source)]
+    def _too_few(self, mirror: Mirror, sources: Sequence[Location], found: int) -> MirrorsyncError:
+        tags = [tag for source in sources for tag in sorted(self.listed.get(source, ()))]
         have = "has 1 tag" if len(tags) == 1 else f"has {len(tags)} tags"
         if found:
             message = f"{found} of at least {mirror.min_tags} tags match the filters; the source {have}"
@@ -217,17 +209,7 @@ class _Chooser:
             place=mirror.source.at(),
         )
 
-    async def _sources(self, mirror: Mirror) -> Sequence[Location]:
-        if not mirror.whole_store:
-            return [mirror.source]
-        with located("source", mirror.source):
-            store = self._session.store(mirror.source.store)
-            sources = [Location(mirror.source.store, name) async for name in store.repositories()]
-            if not sources:
-                raise RepositoryNotFound("the store has no images", remedy="check its path")
-            return sources
-
-    async def _choose_in(self, mirror: Mirror, source: Location) -> None:
+    async def _choose_in(self, mirror: Mirror, source: Location) -> Sequence[Lookup]:
         selection = mirror.selection
         with located("source", source):
             for destination in mirror.destinations:
@@ -243,7 +225,7 @@ class _Chooser:
             chosen = selection.choose_aged(tags, ages)
         else:
             chosen = selection.choose(tags)
-        self.lookups[mirror.pointer] += [Lookup(mirror, source, wanted) for wanted in chosen]
+        return [Lookup(mirror, source, wanted) for wanted in chosen]
 
     def _is_left_out(self, source: Location, tag: Tag) -> bool:
         """Return whether no entry of the spec names a tag. Those of attachments do not count: see `referrers: true`."""
@@ -253,14 +235,6 @@ class _Chooser:
         """Fail a source of a mirror, or a part of it that has no name to be asked for. subject: the part."""
         failed = Failure(subject or str(source), error, mirror.pointer, source, None, targets_of(mirror, source))
         self.failures.setdefault((failed.subject, failed.mirror), failed)
-
-
-def targets_of(mirror: Mirror, source: Location) -> tuple[Location, ...]:
-    """Return the repositories that a source is mirrored to, or just the destinations if it gives no valid name."""
-    try:
-        return tuple(mirror.target(destination, source.repository) for destination in mirror.destinations)
-    except GrammarError:
-        return tuple(destination.location for destination in mirror.destinations)
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -54,7 +54,7 @@ class ListedImages:
 def _can_want(mirror: Mirror, image: Reference) -> bool:
     """Return whether a mirror can want an image, whatever the tags of its source are."""
     location = image.location
-    if location != mirror.source and not (mirror.whole_store and location.store == mirror.source.store):
+    if location != mirror.source and not mirror.covers(location):
         return False
     if _is_whole(image) or _is_attached(mirror, image):
         return True
@@ -81,6 +81,8 @@ def _is(image: Reference, wanted: Wanted) -> bool:
 def _names(image: Reference, lookup: Lookup) -> bool:
     if _is_whole(image) and not image.location.repository:
         return image.location.store == lookup.source.store
+    if _is_whole(image) and image.location == lookup.mirror.source:
+        return True
     if image.location != lookup.source:
         return False
     return _is_whole(image) or _is(image, lookup.wanted) or _is_attached(lookup.mirror, image)

@@ -9,6 +9,7 @@ from mirrorsync.errors import MirrorsyncError
 from mirrorsync.events import Noticed
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed
 from mirrorsync.plan.model import Failure
 from mirrorsync.plan.prune import (
@@ -37,7 +38,7 @@ async def add_deletions(
     They are resolved at the destination: one that names anything else than what was recorded is not touched.
     """
     remembered = list(known)
-    around = _surroundings(spec, chosen, desired)
+    around = _surroundings(spec, chosen, desired, remembered)
     found = candidates(prune, remembered, around)
     present, failures = await _present(found.tags, session)
     owned = sum(not one.adopted or prune.adopt for one in remembered)
@@ -59,15 +60,29 @@ async def add_deletions(
     )
 
 
-def _surroundings(spec: Spec, chosen: Chosen, desired: Desired) -> Surroundings:
+def _surroundings(spec: Spec, chosen: Chosen, desired: Desired, remembered: Iterable[Known]) -> Surroundings:
     wanted = {(target, Tag(ref)) for target, refs in chosen.tags().items() for ref in refs if isinstance(ref, Tag)}
     wanted |= {(image.target, image.tag) for image in desired.images if image.tag is not None}
     return Surroundings(
         frozenset(wanted),
-        chosen.unsure,
+        frozenset(target for target in {one.target for one in remembered} if target in chosen.unsure),
         frozenset(one.location.store for one in spec.destinations.values()),
-        chosen.listed,
+        {**_vanished(spec, chosen, remembered), **chosen.listed},
     )
+
+
+def _vanished(spec: Spec, chosen: Chosen, remembered: Iterable[Known]) -> dict[Location, frozenset[Tag]]:
+    """Return the repositories that a namespace had and its catalog has no more, which have no tags.
+
+    A catalog is often not whole: registries leave out what these credentials may not read.
+    """
+    read = {one.source for one in remembered if one.source is not None}
+    found: dict[Location, frozenset[Tag]] = {}
+    for mirror in spec.mirrors:
+        if mirror.namespace is not None and mirror.pointer in chosen.sources:
+            present = frozenset(chosen.sources[mirror.pointer])
+            found |= {one: frozenset[Tag]() for one in read if mirror.covers(one) and one not in present}
+    return found
 
 
 async def _present(tags: Iterable[Known], session: Session) -> tuple[Mapping[Known, Descriptor | None], list[Failure]]:

@@ -12,8 +12,9 @@ from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Image, Unwanted
 from mirrorsync.spec.model import Mirror
-from mirrorsync.sync.gather.choose import Chosen, targets_of
+from mirrorsync.sync.gather.choose import Chosen
 from mirrorsync.sync.gather.destination_tags import DestinationTags
+from mirrorsync.sync.gather.targets import MayWrite, targets_of
 from mirrorsync.sync.pool import for_each
 
 # Tags that contain a digest belong to the image of that digest: signatures, SBOMs, lists of referrers.
@@ -32,19 +33,16 @@ class UnwantedTags:
         self._lists = chosen.lists
         self._wanted: defaultdict[Location, set[str]] = defaultdict(set)
         self._listed: dict[Location, frozenset[Tag]] = {}
-        unsure: set[Location] = set()
-        unsure_stores: list[Location] = []
+        unsure = MayWrite()
         for mirror in mirrors:
             for target in _targets(mirror, chosen):
                 self._wanted[target].update()
-            if mirror.pointer not in chosen.sources and mirror.whole_store:
-                unsure_stores += [destination.location for destination in mirror.destinations]
-            elif mirror.pointer not in chosen.sources:
-                unsure.update(targets_of(mirror, mirror.source))
+            if mirror.pointer not in chosen.sources:
+                unsure.add(mirror)
         for target, names in chosen.tags().items():
             self._wanted[target].update(names)
         for target in tuple(self._wanted):
-            if target in unsure or any(_is_within(target, location) for location in unsure_stores):
+            if target in unsure:
                 del self._wanted[target]
 
     async def ask(self) -> None:
@@ -78,8 +76,3 @@ class UnwantedTags:
 
 def _targets(mirror: Mirror, chosen: Chosen) -> Iterable[Location]:
     return (target for source in chosen.sources.get(mirror.pointer, ()) for target in targets_of(mirror, source))
-
-
-def _is_within(target: Location, location: Location) -> bool:
-    below = f"{location.repository}/" if location.repository else ""
-    return target.store == location.store and f"{target.repository}/".startswith(below)

@@ -58,7 +58,7 @@ def _unresolved(chosen: Chosen, failures: Failures) -> Iterator[Subject]:
 
 def _is_unlisted(mirror: Mirror, failures: Failures) -> bool:
     failure = failures.get((str(mirror.source), mirror.pointer))
-    return mirror.selection.lists and not mirror.whole_store and failure is not None
+    return mirror.selection.lists and mirror.namespace is None and failure is not None
 
 
 async def _at_destinations(mirror: Mirror, session: Session, failures: Failures) -> AsyncIterator[Subject]:
