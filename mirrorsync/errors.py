@@ -156,13 +156,17 @@ class GrammarError(MirrorsyncError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in a spec: message, JSON pointer, line and column (from 1), and what to write instead."""
+    """One mistake in a spec: message, JSON pointer, line and column (from 1), and what to write instead.
+
+    file: the path of a list of images that the spec names, if the mistake is in it, "" for the spec itself.
+    """
 
     message: str
     pointer: str = ""
     line: int | None = None
     column: int | None = None
     remedy: str = ""
+    file: str = ""
 
 
 class SpecError(MirrorsyncError):
@@ -185,7 +189,9 @@ class SpecError(MirrorsyncError):
         """One line for each problem: `file:line:column: pointer: message; remedy`."""
         rendered = []
         for problem in self.problems:
-            position = ":".join(str(part) for part in (self.source, problem.line, problem.column) if part is not None)
+            position = ":".join(
+                str(part) for part in (problem.file or self.source, problem.line, problem.column) if part is not None
+            )
             pointer = f" {printable(problem.pointer)}:" if problem.pointer else ""
             remedy = f"; {problem.remedy}" if problem.remedy else ""
             rendered.append(f"{position}:{pointer} {problem.message}{remedy}")

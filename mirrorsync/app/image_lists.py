@@ -1,4 +1,4 @@
-"""Lists of images in files: one reference on a line, and `#` before a comment."""
+"""Lists of images in files (`--only-from`, `--failed`), as `spec/image_list.py` reads them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from mirrorsync.app.outputs import STANDARD_OUTPUT, write_output
-from mirrorsync.app.reading import read_file, read_reference
-from mirrorsync.errors import GrammarError, UsageError
+from mirrorsync.app.reading import absolute, read_file
+from mirrorsync.errors import GrammarError, Problem
 from mirrorsync.oci.reference import Reference
+from mirrorsync.spec.image_list import list_lines
 
-_MAX_BYTES: Final = 16 * 1024 * 1024
+MAX_LIST_BYTES: Final = 16 * 1024 * 1024
 
 
 def read_image_list(path: str | os.PathLike[str]) -> tuple[Reference, ...]:
@@ -21,20 +22,11 @@ def read_image_list(path: str | os.PathLike[str]) -> tuple[Reference, ...]:
     Raises: GrammarError with the line of a word that is not a reference, UsageError, StorageError.
     """
     file = Path("/dev/stdin" if os.fspath(path) == STANDARD_OUTPUT else path)
-    data = read_file(file, _MAX_BYTES, "list of images")
-    try:
-        lines = data.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not a list of images: it is not UTF-8 text") from error
     images = []
-    for number, line in enumerate(lines, 1):
-        words = line.partition("#")[0] if line.lstrip().startswith("#") else line.partition(" #")[0]
-        if words.strip():
-            try:
-                images.append(read_reference(words.strip()))
-            except GrammarError as error:
-                message = f"{path}:{number}: {error.message}"
-                raise GrammarError(message, remedy="write one image on each line, and # before a comment") from error
+    for line in list_lines(read_file(file, MAX_LIST_BYTES, "list of images"), str(absolute(".")), patterns=True):
+        if isinstance(line, Problem):
+            raise GrammarError(f"{path}:{line.line}: {line.message}", remedy=line.remedy)
+        images.append(line.reference)
     return tuple(images)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from mirrorsync.app.image_lists import MAX_LIST_BYTES
 from mirrorsync.app.named_files import file_problems, key_problems
 from mirrorsync.app.outputs import write_output
 from mirrorsync.app.reading import absolute, read_file
@@ -100,7 +101,13 @@ def _load(found: _SpecText, variables: Mapping[str, str] | None) -> Spec:
     """Read a spec. Raises: SpecError; with one problem if it is the spec of another tool."""
     known = os.environ if variables is None else variables
     try:
-        return load(found.text, source=found.source, environment=known, base=found.base)
+        return load(
+            found.text,
+            source=found.source,
+            environment=known,
+            base=found.base,
+            files=lambda path: read_file(Path(path), MAX_LIST_BYTES, "list of images"),
+        )
     except SpecError as error:
         title = "" if _MIRRORS.search(found.text) else _tool_of(found.text)
         if not title:

@@ -48,4 +48,4 @@ def host_json(host: str, sides: Sequence[str], answer: str, error: MirrorsyncErr
 
 
 def _problems_json(problems: Sequence[Problem]) -> list[dict[str, Any]]:
-    return [asdict(problem) for problem in problems]
+    return [{key: value for key, value in asdict(problem).items() if key != "file" or value} for problem in problems]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mirrorsync.errors import GrammarError, Problem
+from mirrorsync.errors import GrammarError, MirrorsyncError, Problem
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_host
@@ -19,7 +19,7 @@ from mirrorsync.plan.policies import POLICIES, MinAge, Policy, Verify
 from mirrorsync.plan.prune import Cap, Prune
 from mirrorsync.secret import Secret
 from mirrorsync.spec import ages
-from mirrorsync.spec.mirror_source import MirrorSource, read_source, written_sources
+from mirrorsync.spec.mirror_source import MirrorSource, listed_sources, read_source, written_sources
 from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, Spec, check_template
 from mirrorsync.spec.namespace import Namespace
 from mirrorsync.spec.platforms import read_platform
@@ -27,6 +27,10 @@ from mirrorsync.spec.selection import Selection, Wanted
 from mirrorsync.spec.yaml_source import Source, join
 from mirrorsync.text import printable
 
+# Returns the bytes of a list of images, by its absolute path. Raises: MirrorsyncError.
+ReadFile = Callable[[str], bytes]
+# The keys that choose tags of a repository: a list of images names them itself.
+_NOT_LISTED: Final = ("from", "exclude_repositories", "tags", "tag", "min_tags", "allow_empty")
 _MAX_DELETES: Final = 10
 _DIFFER: Final = "make the names differ with {repository}, {host} or {basename} in name:"
 _PATHS = ("password_file", "ca_file", "client_cert", "client_key", "cert_dir")
@@ -42,16 +46,24 @@ _WITHOUT_EFFECT = (
 
 
 def build(
-    source_file: Source, value: Mapping[str, Any], *, source: str, digest: Digest, base: str
+    source_file: Source,
+    value: Mapping[str, Any],
+    *,
+    source: str,
+    digest: Digest,
+    base: str,
+    files: ReadFile | None = None,
 ) -> tuple[Spec | None, list[Problem]]:
-    """Return the spec (None if it is invalid) and its problems, in no particular order."""
-    builder = _Builder(source_file, base, frozenset(value.get("destinations", {})))
+    """Return the spec (None if it is invalid) and its problems, in no particular order. digest, files: as in `load`."""
+    builder = _Builder(source_file, base, frozenset(value.get("destinations", {})), files)
     registries = builder.registries(value.get("registries", {}))
     destinations = builder.destinations(value.get("destinations", {}))
     prune = builder.prune(value["prune"]) if "prune" in value else None
     mirrors = builder.mirrors(value["mirrors"], value.get("defaults", {}), destinations)
     if builder.problems:
         return None, list(builder.problems)
+    if builder.lists:
+        digest = Digest.of("\n".join([digest, *map(Digest.of, builder.lists.values())]).encode())
     return Spec(source, digest, tuple(mirrors), destinations, registries, prune), []
 
 
@@ -60,12 +72,26 @@ class _Builder:
     source: Source
     base: str
     named: frozenset[str]  # destinations, also invalid ones, which are reported once and not at each mirror
+    files: ReadFile | None = None
+    lists: dict[str, bytes] = field(default_factory=dict)  # of images, by their absolute paths
     problems: dict[Problem, None] = field(default_factory=dict)  # one of the defaults concerns many mirrors
     _single_image_stores: dict[str, str] = field(default_factory=dict)  # address -> pointer of the mirror that fills it
+    _lines: dict[str, tuple[str, int]] = field(default_factory=dict)  # of images in lists, by pointer
     _targets: dict[Where, tuple[Location, Wanted, str]] = field(default_factory=dict)
 
     def _add_problem(self, pointer: str, message: str, remedy: str = "", *, at_key: bool = False) -> None:
-        self.problems.setdefault(self.source.problem(pointer, message, remedy, at_key=at_key))
+        if pointer in self._lines:
+            file, line = self._lines[pointer]
+            self.problems.setdefault(Problem(message, line=line, column=1, remedy=remedy, file=file))
+        else:
+            self.problems.setdefault(self.source.problem(pointer, message, remedy, at_key=at_key))
+
+    def _line(self, pointer: str) -> str:
+        """Return where a mirror is, for messages."""
+        if pointer in self._lines:
+            file, number = self._lines[pointer]
+            return f"line {number} of {printable(posixpath.basename(file))}"
+        return f"line {self.source.positions[pointer].line}"
 
     @contextmanager
     def _problems_at(self, pointer: str, *, at_key: bool = False) -> Iterator[None]:
@@ -152,13 +178,13 @@ class _Builder:
                     found.location,
                     _waiting(found.selection, policies),
                     to,
-                    name,
+                    found.name or name,
                     platforms,
                     members.get("referrers", defaults.get("referrers", False)),
                     policies,
                     0 if members.get("allow_empty") else members.get("min_tags", 1),
                     json.dumps(members.get("tags", "")),
-                    self.source.positions[found.pointer].line,
+                    self.source.positions[pointer if found.line else found.pointer].line,
                     found.namespace,
                 )
                 for found in self._sources(entry, pointer, members)
@@ -173,6 +199,8 @@ class _Builder:
         self, entry: str | Mapping[str, Any], pointer: str, members: Mapping[str, Any]
     ) -> Sequence[MirrorSource]:
         """Return the sources of an entry; those with mistakes are reported and left out."""
+        if "images_file" in members:
+            return self._listed(pointer, members)
         sources, known = list(written_sources(entry, pointer)), []
         for one in sources:
             with self._problems_at(one.at):
@@ -183,11 +211,37 @@ class _Builder:
             self._add_problem(join(pointer, "exclude_repositories"), message, remedy)
         return known
 
+    def _listed(self, pointer: str, members: Mapping[str, Any]) -> Sequence[MirrorSource]:
+        """Return the images of the list that an entry names."""
+        for key in _NOT_LISTED:
+            if key in members:
+                message = "this has no effect together with images_file:"
+                self._add_problem(join(pointer, key), message, "remove one of them, or write an entry of its own")
+        at, found = join(pointer, "images_file"), []
+        file = posixpath.normpath(posixpath.join(self.base, members["images_file"]))
+        try:
+            text = self.lists[file] = self.files(file) if self.files is not None else b""
+        except MirrorsyncError as error:
+            self._add_problem(at, error.message, "check the path; relative ones start from the directory of the spec")
+            return ()
+        for one in listed_sources(text, file, at):
+            if isinstance(one, Problem):
+                self.problems.setdefault(one)
+                continue
+            self._lines[one.pointer] = (file, one.line)
+            if one.name and "name" in members:
+                remedy = "remove name:, or write the image alone"
+                self._add_problem(one.pointer, "the line has a name for the destination, and so has name:", remedy)
+            found.append(one)
+        if not found:
+            self._add_problem(at, f"{printable(file)} has no images", "write one image a line")
+        return found
+
     def _check_different(self, mirrors: Sequence[Mirror], entry: str, members: Mapping[str, Any]) -> None:
         """Check that the sources of one entry have repositories of their own at each destination."""
         pointer = join(entry, "name") if "name" in members else entry
         first: dict[Location, Mirror] = {}
-        for mirror in mirrors if len(mirrors) > 1 else ():
+        for mirror in mirrors if len(mirrors) > 1 and "from" in members else ():
             for destination in mirror.destinations:
                 with suppress(GrammarError):  # a name that is not valid is reported for each mirror
                     other = first.setdefault(mirror.target(destination, mirror.source.repository), mirror)
@@ -258,7 +312,7 @@ class _Builder:
 
     def _check_targets(self, mirror: Mirror, entry: str, members: Mapping[str, Any]) -> None:
         """Check that the destination repositories have valid names, and that no other mirror writes the same tags."""
-        pointer = join(entry, "name") if "name" in members else mirror.pointer
+        pointer = join(entry, "name") if "name" in members and mirror.pointer not in self._lines else mirror.pointer
         names: dict[Location, str] = {}
         for destination in mirror.destinations:
             other = names.setdefault(destination.location, destination.name)
@@ -312,13 +366,14 @@ class _Builder:
         source, other, pointer = first
         if other is wanted:
             return
-        line = self.source.positions[pointer].line
         if other == wanted and (source == mirror.source or isinstance(wanted.ref, Digest)):
-            self._add_problem(mirror.pointer, f"{target} is wanted twice, first in line {line}", "remove one of them")
+            self._add_problem(
+                mirror.pointer, f"{target} is wanted twice, first in {self._line(pointer)}", "remove one of them"
+            )
         else:
             self._add_problem(
                 mirror.pointer,
-                f"{target} would be two different images: {other.at(source)} (line {line}) "
+                f"{target} would be two different images: {other.at(source)} ({self._line(pointer)}) "
                 f"and {wanted.at(mirror.source)}",
                 "give one of them another name or destination",
             )

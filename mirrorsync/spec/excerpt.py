@@ -31,7 +31,13 @@ def excerpts(text: str, problems: Iterable[Problem]) -> dict[Problem, tuple[str,
     known = _known_keys(load_schema("mirror"))
     found = {}
     for problem in problems:
-        if problem.line and problem.column and problem.line <= len(lines) and problem.line not in hidden:
+        if (
+            not problem.file
+            and problem.line
+            and problem.column
+            and problem.line <= len(lines)
+            and problem.line not in hidden
+        ):
             shown: str | None = lines[problem.line - 1]
             if problem.line in settings:
                 shown = _without_unknown(lines[problem.line - 1], problem.column, known)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mirrorsync.errors import GrammarError, Problem, SpecError
+from mirrorsync.oci.patterns import parse_pattern
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Reference, parse_image
 from mirrorsync.text import printable
@@ -25,12 +26,13 @@ _LIKE_IMAGE: Final = re.compile(r"/|\s\S*\d\S*$")
 @dataclass(frozen=True, slots=True)
 class ListedImage:
     """A line of an image list. line: its number, from 1. reference: the image to read, as written: the tag may be
-    missing. target: the repository to write, from a line of three words, else "".
+    missing. target: the repository to write, from a line of three words, else "". column: where it begins, from 1.
     """
 
     line: int
     reference: Reference
     target: str = ""
+    column: int = 1
 
 
 def read_image_list(text: bytes, *, source: str, base: str = "") -> tuple[ListedImage, ...]:
@@ -45,18 +47,24 @@ def read_image_list(text: bytes, *, source: str, base: str = "") -> tuple[Listed
     return tuple(line for line in lines if isinstance(line, ListedImage))
 
 
-def list_lines(text: bytes, base: str = "") -> Iterator[ListedImage | Problem]:
+def list_lines(text: bytes, base: str = "", *, patterns: bool = False) -> Iterator[ListedImage | Problem]:
     """Yield each image of a list, and a problem for each line that is not one.
 
-    base: the directory that relative paths start from (`oci:DIRECTORY:NAME`).
+    base: the directory that relative paths start from (`oci:DIRECTORY:NAME`). patterns: a line may also be a namespace
+    (`quay.io/prometheus/*`), which is the repository of its reference then.
     """
     for number, line in enumerate(text.decode("utf-8-sig", "replace").splitlines(), 1):
         words = _COMMENT.sub("", line).split()
         if words:
+            column = line.find(words[0]) + 1
             try:
-                yield _image(number, words, base)
+                pattern = parse_pattern(words[0], base) if patterns and len(words) == 1 else None
+                if pattern is not None:
+                    yield ListedImage(number, Reference(pattern), column=column)
+                else:
+                    yield replace(_image(number, words, base), column=column)
             except GrammarError as error:
-                yield Problem(error.message, line=number, column=line.find(words[0]) + 1, remedy=error.remedy)
+                yield Problem(error.message, line=number, column=column, remedy=error.remedy)
 
 
 def _image(number: int, words: list[str], base: str) -> ListedImage:

@@ -22,6 +22,7 @@ _DECLARED = tuple(
         "/destinations/*",
         "/mirrors/*",
         "/mirrors/*/from",
+        "/mirrors/*/images_file",
         "/mirrors/*/from/*",
     )
 )

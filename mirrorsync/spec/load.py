@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mirrorsync.errors import Problem, SpecError
 from mirrorsync.oci.digest import Digest
-from mirrorsync.spec.build import build
+from mirrorsync.spec.build import ReadFile, build
 from mirrorsync.spec.excerpt import excerpts
 from mirrorsync.spec.interpolate import interpolate
 from mirrorsync.spec.model import Spec
@@ -14,11 +14,13 @@ from mirrorsync.spec.schema_check import check_shape
 from mirrorsync.spec.yaml_source import YamlProblem, read
 
 
-def load(text: bytes, *, source: str, environment: Mapping[str, str], base: str) -> Spec:
+def load(text: bytes, *, source: str, environment: Mapping[str, str], base: str, files: ReadFile | None = None) -> Spec:
     """Read a spec.
 
     source: the file's name, for messages and plans. environment: what `${VARIABLE}` may name. base: the absolute
-    directory that relative paths in the spec start from. Raises: SpecError with all problems.
+    directory that relative paths in the spec start from. files: returns the bytes of a list of images that the spec
+    names, by its absolute path, or raises a MirrorsyncError; None = it names no lists. Raises: SpecError with all
+    problems.
     """
     try:
         document = read(text)
@@ -31,7 +33,7 @@ def load(text: bytes, *, source: str, environment: Mapping[str, str], base: str)
     problems = document.problems + [problem for problem in shape if problem.pointer not in reported]
     spec = None
     if not problems:
-        spec, problems = build(document, value, source=source, digest=Digest.of(text), base=base)
+        spec, problems = build(document, value, source=source, digest=Digest.of(text), base=base, files=files)
     if spec is None or problems:
         problems = sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
         raise invalid(source, problems, text)

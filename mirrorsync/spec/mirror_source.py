@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from mirrorsync.errors import GrammarError
+from mirrorsync.errors import GrammarError, Problem
 from mirrorsync.oci.ref import Tag
-from mirrorsync.oci.reference import Location, parse_image, parse_repository
+from mirrorsync.oci.reference import Location, Reference, parse_image, parse_repository
+from mirrorsync.spec.image_list import list_lines
 from mirrorsync.spec.namespace import Namespace, read_namespace
 from mirrorsync.spec.selection import Selection
 from mirrorsync.spec.tags import AddProblem, read_tags
@@ -20,12 +23,18 @@ _HOST_ALONE: Final = re.compile(r"(?:(?P<name>[^/@:]+\.[^/@:]+|localhost)(?::\d+
 
 
 class MirrorSource(NamedTuple):
-    """The source of a mirror, and what is wanted of it. namespace: its repositories, None if it is only one."""
+    """The source of a mirror, and what is wanted of it.
+
+    namespace: its repositories, None if it is only one. name: that of the destination's repository, if a list of images
+    has it. line: in the list of images, 0 without one.
+    """
 
     pointer: str
     location: Location
     selection: Selection
     namespace: Namespace | None = None
+    name: str = ""
+    line: int = 0
 
 
 class WrittenSource(NamedTuple):
@@ -116,3 +125,22 @@ def _one(source: WrittenSource, keys: Mapping[str, Any], base: str, add_problem:
         add_problem(join(source.entry, "tag"), error.message, error.remedy)
         selection = Selection()
     return MirrorSource(source.pointer, reference.location, selection)
+
+
+def listed_sources(text: bytes, file: str, at: str) -> Iterator[MirrorSource | Problem]:
+    """Yield the images of a list, each once, and a problem for each line that is not an image.
+
+    file: the absolute path of the list, from whose directory relative paths start. at: the pointer of `images_file`.
+    """
+    seen: set[tuple[Reference, str]] = set()
+    for one in list_lines(text, posixpath.dirname(file)):
+        if isinstance(one, Problem):
+            yield replace(one, file=file)
+        elif one.reference.tag is None and one.reference.digest is None:
+            shown = printable(str(one.reference))
+            remedy = f"write {shown}:latest if you mean that" if not one.reference.names_one else "give it a tag"
+            yield Problem(f"{shown} has no tag", line=one.line, column=one.column, remedy=remedy, file=file)
+        elif (one.reference, one.target) not in seen:
+            seen.add((one.reference, one.target))
+            selection = Selection.of(one.reference, one.reference.tag)
+            yield MirrorSource(join(at, one.line), one.reference.location, selection, None, one.target, one.line)

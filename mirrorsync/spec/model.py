@@ -109,7 +109,8 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A whole spec. source: its file as given, or STANDARD_INPUT; digest: of its bytes, by which a plan knows it.
+    """A whole spec. source: its file as given, or STANDARD_INPUT; digest: of its bytes and those of the lists of
+    images that it names, by which a plan knows it.
 
     prune: which tags are deleted, None = none.
     """

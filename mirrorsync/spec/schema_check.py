@@ -138,9 +138,13 @@ _MISSING = {
 }
 
 
-def _includes_no_tags(error: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
+def _no_alternative(error: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
     alternatives: Any = error.validator_value
     words = [str(alternative["required"][0]) for alternative in alternatives]
+    if words[0] == "from":
+        if _suggested(error, words).isdisjoint(words):
+            yield source.problem(pointer, "'from' is missing", _MISSING["from"])
+        return
     if _suggested(error, words).isdisjoint(words):
         listed = f"{', '.join(words[:-1])} or {words[-1]}"
         narrowing = " and ".join(
@@ -189,7 +193,7 @@ _REPORTS: Mapping[str, Report] = {
     "type": _type,
     "additionalProperties": _unknown,
     "required": _missing,
-    "anyOf": _includes_no_tags,
+    "anyOf": _no_alternative,
     "const": _constant,
     "enum": _one_of,
     "minItems": _empty,

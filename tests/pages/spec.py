@@ -60,6 +60,8 @@ class Key:
         if self.path.startswith("mirrors[].verify."):
             return {"mirrors": [{"from": _SOURCE, "tags": ["1.27"], "verify": self._in_verify(value)}]}
         if self.path.startswith("mirrors[]."):
+            if self.name == "images_file":
+                return {"mirrors": [value]}
             rest = {} if self.name == "tags" or "tags" in value or "from" in value else {"tags": ["1.27"]}
             return {"mirrors": [{"from": value.pop("from", _SOURCE), **rest, **value}]}
         if self.path.startswith("registries."):

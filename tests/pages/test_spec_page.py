@@ -47,5 +47,6 @@ def test_every_example_is_read_as_a_spec(block: Block) -> None:
     shown = yaml.safe_load(block.text)
     document = {**REST, **shown, "defaults": {"to": ["corp"], **shown.get("defaults", {})}}
     document["destinations"] = {**REST["destinations"], **shown.get("destinations", {})}
-    spec = load(yaml.safe_dump(document).encode(), source=block.page, environment=VARIABLES, base="/base")
+    text, files = yaml.safe_dump(document).encode(), {"/base/images.txt": b"docker.io/library/nginx:1.27\n"}
+    spec = load(text, source=block.page, environment=VARIABLES, base="/base", files=files.__getitem__)
     assert spec.mirrors
