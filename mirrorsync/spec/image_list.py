@@ -17,6 +17,7 @@ from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Reference, parse_image
 from mirrorsync.text import printable
 
+_REMEDY: Final = "write one image a line, or SOURCE TARGET TAG"
 # A comment begins a line or follows a space: `//` is also in URLs, and '#' is in no reference.
 _COMMENT: Final = re.compile(r"(?:^|\s)(?:#|//).*")
 # Any three words would be a valid source, target and tag.
@@ -53,7 +54,13 @@ def list_lines(text: bytes, base: str = "", *, patterns: bool = False) -> Iterat
     base: the directory that relative paths start from (`oci:DIRECTORY:NAME`). patterns: a line may also be a namespace
     (`quay.io/prometheus/*`), which is the repository of its reference then.
     """
-    for number, line in enumerate(text.decode("utf-8-sig", "replace").splitlines(), 1):
+    try:
+        lines = text.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        line_of_error = text.count(b"\n", 0, error.start) + 1
+        yield Problem("this is not a list of images: it is not UTF-8 text", line=line_of_error, remedy=_REMEDY)
+        return
+    for number, line in enumerate(lines, 1):
         words = _COMMENT.sub("", line).split()
         if words:
             column = line.find(words[0]) + 1
@@ -73,7 +80,7 @@ def _image(number: int, words: list[str], base: str) -> ListedImage:
         return ListedImage(number, parse_image(words[0], base))
     if len(words) != 3 or not _LIKE_IMAGE.search(" ".join(words)):
         shown = printable(" ".join(words), 80)
-        raise GrammarError(f"{shown!r} is not an image", remedy="write one image a line, or SOURCE TARGET TAG")
+        raise GrammarError(f"{shown!r} is not an image", remedy=_REMEDY)
     reference = parse_image(words[0], base)
     if reference.names_one:
         raise GrammarError(

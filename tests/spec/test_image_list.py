@@ -40,6 +40,14 @@ def test_three_words_are_source_target_and_tag() -> None:
     assert (str(image.reference), image.target) == ("quay.io/coreos/etcd:v3.5.9", "rancher/mirrored-coreos-etcd")
 
 
+def test_a_file_that_is_not_text_is_reported_once() -> None:
+    with pytest.raises(SpecError) as refused:
+        read_image_list(b"nginx:1\n\xff\xfe\n\xff\n", source="images.txt")
+    assert refused.value.lines() == [
+        "images.txt:2: this is not a list of images: it is not UTF-8 text; write one image a line, or SOURCE TARGET TAG"
+    ]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
