@@ -16,7 +16,7 @@ from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location, canonical_repository, host_and_path
 from mirrorsync.plan.policies import Policy
 from mirrorsync.plan.prune import Prune
-from mirrorsync.spec.namespace import Namespace, template_pattern
+from mirrorsync.spec.namespace import Namespace
 from mirrorsync.spec.selection import Selection, Wanted
 from mirrorsync.text import printable
 
@@ -78,16 +78,12 @@ class Mirror:
         return replace(self, namespace=None if self.namespace is None else replace(self.namespace, only=names))
 
     def may_write(self, target: Location) -> bool:
-        """Return whether the mirror may write to a repository, whatever its source has."""
+        """Return whether the mirror writes to a repository if its source's store has the right one for it."""
+        names = _rendered(self.template, self.source)
         for destination in self.destinations:
-            if destination.location.store != target.store:
-                continue
-            if self.namespace is not None:
-                prefix = f"{destination.location.repository}/".lstrip("/")
-                names = template_pattern(self.template, self.source, _FIELD)
-                if target.repository.startswith(prefix) and names.fullmatch(target.repository[len(prefix) :]):
-                    return True
-            elif target == self.target(destination, self.source.repository):
+            prefix = f"{destination.location.repository}/".lstrip("/")
+            within = target.store == destination.location.store and target.repository.startswith(prefix)
+            if within and names.fullmatch(target.repository[len(prefix) :]):
                 return True
         return False
 
@@ -138,3 +134,13 @@ def _render(template: str, source: Location) -> str:
     host, repository = host_and_path(source)
     fields = {"repository": repository, "host": host, "basename": posixpath.basename(repository)}
     return _FIELD.sub(lambda match: fields[match[1]], template)
+
+
+def _rendered(template: str, source: Location) -> re.Pattern[str]:
+    """Return an expression for all names that a template can give to the repositories of a store."""
+    host = re.escape(host_and_path(source)[0]) if source.transport.is_registry else ".*"
+    made, end = "", 0
+    for found in _FIELD.finditer(template):
+        made += re.escape(template[end : found.start()]) + (host if found[1] == "host" else ".*")
+        end = found.end()
+    return re.compile(made + re.escape(template[end:]))

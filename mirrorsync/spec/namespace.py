@@ -10,7 +10,7 @@ from typing import Final
 
 from mirrorsync.errors import GrammarError
 from mirrorsync.oci.patterns import HUB, parse_pattern
-from mirrorsync.oci.reference import Location, host_and_path
+from mirrorsync.oci.reference import Location
 from mirrorsync.text import printable
 
 _GROUP: Final = re.compile(r"\[[^\]]*\]|[*?]")
@@ -66,14 +66,3 @@ def read_namespace(text: str, base: str = "") -> tuple[Location, Namespace] | No
             remedy=f"name them: from: [{HUB}/{printable(folder)}/NAME, ...]; patterns for tags are under tags:",
         )
     return source, Namespace(source.repository or "*")
-
-
-def template_pattern(template: str, source: Location, fields: re.Pattern[str]) -> re.Pattern[str]:
-    """Return an expression for all names that a template can make of the repositories of a store."""
-    host = host_and_path(source)[0]
-    made, end = "", 0
-    for found in fields.finditer(template):
-        made += re.escape(template[end : found.start()])
-        made += re.escape(host) if found[1] == "host" and source.transport.is_registry else ".*"
-        end = found.end()
-    return re.compile(made + re.escape(template[end:]))

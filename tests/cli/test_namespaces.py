@@ -218,6 +218,18 @@ def test_a_catalog_without_some_repositories_deletes_nothing_of_these(site: Site
 
 
 @pytest.mark.parametrize("site", ["docker-registry"], indirect=True)
+def test_a_listed_repository_whose_tags_are_not_found_keeps_its_tags_and_nothing_is_claimed_of_it(site: Site) -> None:
+    whole(site)
+    site.proxy.answer(path_has("team/app-two/tags/list"), 404)
+    site.spec("team/*", {"glob": ["2"]})
+    unwanted = site.run("plan", "--json", code=0).json()["unwanted"]
+    assert [one["target"]["repository"] for one in unwanted] == ["m/team/app-one", "m/team/sub/three"]
+    site.spec("team/*", {"glob": ["2"]}, prune={})
+    site.run("apply", code=0)
+    assert site.held() == {"team/app-one:2", "team/app-two:1", "team/app-two:2", "team/sub/three:2"}
+
+
+@pytest.mark.parametrize("site", ["docker-registry"], indirect=True)
 def test_a_catalog_whose_second_page_fails_deletes_nothing(site: Site) -> None:
     whole(site)
     link = {"Link": '</v2/_catalog?n=1000&last=team%2Fapp-one>; rel="next"', **JSON}

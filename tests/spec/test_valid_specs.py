@@ -259,3 +259,22 @@ def test_each_source_of_an_entry_is_a_mirror_with_its_own_pointer_and_line() -> 
     assert len({one.policies for one in spec.mirrors}) == 1
     assert len(spec.mirrors[0].policies) == 2
     assert all(one.selection.min_age is not None for one in spec.mirrors)
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "others"),
+    [
+        ("{repository}", ["mirror/team/a", "mirror/x"], ["other/team/a", "mirror"]),
+        ("q/{basename}", ["mirror/q/a"], ["mirror/team/a", "q/a"]),
+        ("{host}/{repository}", ["mirror/quay.io/team/a"], ["mirror/ghcr.io/team/a", "mirror/quayxio/team/a"]),
+    ],
+)
+def test_a_namespace_may_write_to_all_names_that_its_template_gives(
+    name: str, written: list[str], others: list[str]
+) -> None:
+    spec = read(f"{TWO}mirrors:\n  - {{from: quay.io/team/*, tags: {{all: true}}, name: '{name}', to: corp}}\n")
+    (found,) = spec.mirrors
+    assert [one for one in (*written, *others) if found.may_write(Location("harbor.example", one))] == written
+    assert not found.may_write(Location("elsewhere.example", written[0]))
+    assert found.covers(Location("quay.io", "team/a/b"))
+    assert not found.covers(Location("ghcr.io", "team/a"))

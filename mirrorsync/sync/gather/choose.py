@@ -121,6 +121,7 @@ class _Chooser:
         self.failures: dict[tuple[str, str], Failure] = {}
         self.sources: dict[str, Sequence[Location]] = {}
         self.unsure = MayWrite()
+        self._gone: set[Location] = set()  # repositories in a catalog that do not exist
         self.listed: dict[Location, frozenset[Tag]] = {}
         self.lookups: defaultdict[str, list[Lookup]] = defaultdict(list)
 
@@ -151,7 +152,7 @@ class _Chooser:
         if answered and found < mirror.min_tags and (found or not left_out):
             self._fail(mirror, mirror.source, self._too_few(mirror, sources, found))
         elif answered:
-            self.sources[mirror.pointer] = sources
+            self.sources[mirror.pointer] = [source for source in sources if source not in self._gone]
 
     async def _choose_in_all(self, mirror: Mirror, sources: Sequence[Location]) -> bool:
         """Add the lookups of all sources of a mirror, in their order; return whether all of them answered."""
@@ -164,7 +165,8 @@ class _Chooser:
                 if mirror.namespace is None or mirror.namespace.only:
                     self._fail(mirror, source, error)
                 else:  # registries list repositories whose last tag was deleted, and answer 404 for their tags
-                    found[source], self.listed[source] = (), frozenset()
+                    found[source] = ()
+                    self._gone.add(source)
             except MirrorsyncError as error:
                 self._fail(mirror, source, error)
 
