@@ -14,6 +14,8 @@ from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import Image, image, layer
 from tests.parts.mirrorsync import Mirrorsync, Serve, plain
 from tests.parts.processes import Server
+from tests.parts.tiny_registry import TinyRegistry
+from tests.parts.unruly import Unruly
 from tests.parts.wire import Registry
 
 JSON = {"Content-Type": "application/json"}
@@ -116,6 +118,25 @@ def test_a_registry_that_does_not_list_its_repositories_is_refused_with_what_to_
         done = site.run("plan", code=1)
         assert "the registry does not list its repositories" in done.err
         assert f"name them: from: [{site.proxy.host}/team/NAME, ...]" in done.err
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_token_service_without_tokens_for_the_catalog_is_refused_with_what_to_write(
+    mirrorsync: Mirrorsync, status: int
+) -> None:
+    with Unruly(TinyRegistry()) as server:
+        challenge = f'Bearer realm="{server.url}/token",service="tiny",scope="registry:catalog:*"'
+        server.fault("answer", "GET", "_catalog", status=401, headers={"WWW-Authenticate": challenge})
+        server.fault("answer", "GET", "/token", status=status)
+        mirrorsync.spec(
+            {
+                "registries": plain(server.host),
+                "destinations": {"disk": "oci:disk"},
+                "mirrors": [{"from": f"{server.host}/org/app-*", "tags": {"all": True}}],
+            }
+        )
+        done = mirrorsync("plan", code=1)
+    assert f"log in with `mirrorsync login`; or name them: from: [{server.host}/org/NAME, ...]" in done.err
 
 
 @pytest.mark.parametrize("site", ["docker-registry"], indirect=True)

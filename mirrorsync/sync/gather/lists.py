@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from mirrorsync.errors import Denied, MirrorsyncError, RepositoryNotFound, TooFewTags
+from mirrorsync.errors import Denied, MirrorsyncError, RepositoryNotFound, TooFewTags, Unauthorized
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.spec.model import Mirror
@@ -65,10 +65,13 @@ class Lists:
 
         try:
             return await self._catalogs.get(store, ask)
-        except Denied as error:
+        except (Denied, Unauthorized) as error:
             if not mirror.source.transport.is_registry:
                 raise
-            raise error.with_(remedy=f"name them: from: [{namespace.in_words(store)}, ...]") from error.__cause__
+            # A token service that gives no token for the catalog (ghcr.io) is not distinguished from a wrong login.
+            login = f"{error.remedy}; or " if isinstance(error, Unauthorized) else ""
+            remedy = f"{login}name them: from: [{namespace.in_words(store)}, ...]"
+            raise error.with_(remedy=remedy) from error.__cause__
 
 
 def _nothing(mirror: Mirror, namespace: Namespace, listed: Sequence[str]) -> MirrorsyncError:
