@@ -45,7 +45,7 @@ def key_problems(source: Source, mirrors: Sequence[Mirror]) -> Iterator[Problem]
 
     seen: set[str] = set()
     for mirror in mirrors:
-        own = f"{mirror.pointer}/verify/cosign/key"
+        own = f"{mirror.entry}/verify/cosign/key"
         pointer = own if own in source.positions else "/defaults/verify/cosign/key"
         for policy in mirror.policies:
             for number, file in enumerate(policy.keys if isinstance(policy, Verify) else ()):

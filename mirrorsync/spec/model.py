@@ -67,6 +67,11 @@ class Mirror:
     line: int = 0
     namespace: Namespace | None = None
 
+    @property
+    def entry(self) -> str:
+        """The pointer of the entry in `mirrors:` that the mirror is from, without the number of its source."""
+        return "/".join(self.pointer.split("/")[:3])
+
     def covers(self, location: Location) -> bool:
         """Return whether a repository is one of the mirror's source."""
         if self.namespace is None:

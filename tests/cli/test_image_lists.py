@@ -143,3 +143,12 @@ def test_tags_that_left_the_list_are_pruned(site: Site) -> None:
         (f"{site.unique}/b", "1", "deleted"),
     ]
     assert "1 image complete" in site.run("verify", "oci:disk", code=0).out
+
+
+def test_a_missing_key_of_an_entry_with_a_list_or_several_sources_is_reported_at_the_entry(site: Site) -> None:
+    site.write("docker.io/library/nginx:1", "docker.io/library/redis:1")
+    several = {"from": ["quay.io/a/x", "quay.io/a/y"], "tags": ["1"], "verify": {"cosign": {"key": "other.pub"}}}
+    site.spec(several, verify={"cosign": {"key": "missing.pub"}})
+    done = site.run("validate", code=2)
+    found = [line.split(": ")[1] for line in done.err.splitlines() if ".pub" in line and "mirror.yaml" in line]
+    assert found == ["/mirrors/0/verify/cosign/key", "/mirrors/1/verify/cosign/key"]
