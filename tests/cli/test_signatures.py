@@ -242,7 +242,7 @@ def test_a_tag_that_moves_to_an_unsigned_image_keeps_the_signed_one(site: Site) 
     assert "verify: no signature found" in site.run("verify").err
 
 
-def test_a_present_image_is_checked_with_deep_and_costs_no_request_without(site: Site) -> None:
+def test_a_present_image_is_checked_with_deep_only(site: Site) -> None:
     made = site.push("1", one("1"))
     site.run.spec(
         {
@@ -294,6 +294,15 @@ def test_a_saved_plan_is_verified_again(site: Site) -> None:
     site.sign_2(made)
     site.run("apply", "plan.json", code=0)
     assert site.has(made, "1")
+
+
+def test_a_saved_plan_with_platforms_is_verified_by_the_whole_index(site: Site) -> None:
+    made = site.push("1", multi_platform("m"))
+    site.sign_3(made)
+    site.spec(["1"], platforms=["linux/arm64"])
+    site.run("plan", "--output", "plan.json", code=0)
+    site.run("apply", "plan.json", code=0)
+    assert site.has(made.children[1], "1")
 
 
 def test_a_refused_image_cannot_be_written_into_a_saved_plan(site: Site) -> None:
@@ -358,7 +367,34 @@ def test_a_malformed_signature_manifest_is_a_refusal_and_named(site: Site) -> No
     assert "it was not made with the key" in site.run("apply", code=1).err
     Registry(site.source.host).push("app", one("no signature"), tag)
     assert "no signature found" in site.run("apply", code=1).err
+    Registry(site.source.host).push("app", legacy((b"x" * (1024 * 1024 + 1), "AAAA")), tag)
+    assert "a signature was not read: it has 1048577 bytes" in site.run("apply", code=1).err
+    Registry(site.source.host).push("app", legacy(*[(text, "!")] * 101), tag)
+    assert "there are more than 100 signatures" in site.run("apply", code=1).err
     assert site.is_empty()
+
+
+def test_signatures_cost_requests_only_for_images_that_change(mirrorsync: Mirrorsync, keys: dict[str, Key]) -> None:
+    source, made = TinyRegistry(), one("1")
+    source.hold("app", made, "1")
+    source.hold("app", legacy_by(keys["site"], made.digest), f"{made.digest.replace(':', '-')}.sig")
+    with Unruly(source) as server:
+        verify = {"cosign": {"key": str(keys["site"].public)}}
+        mirrorsync.spec(
+            {
+                "registries": plain(server.host),
+                "destinations": {"disk": "oci:disk"},
+                "mirrors": [{"from": f"{server.host}/app", "tags": ["1"], "verify": verify}],
+            }
+        )
+        counts = []
+        for _ in range(2):
+            before = len(server.seen.requests)
+            mirrorsync("apply", code=0)
+            asked = [f"{one.method} {one.target}" for one in server.seen.requests[before:]]
+            counts.append([one for one in asked if "/app/" in one])
+    assert sum("/referrers/" in one or ".sig" in one for one in counts[0]) == 2
+    assert counts[1] == ["HEAD /v2/app/manifests/1"]
 
 
 def test_a_key_that_does_not_exist_is_reported_by_validate_and_refuses_every_image(site: Site) -> None:
