@@ -102,7 +102,7 @@ def test_a_flipped_byte_in_a_docker_archive_is_found_and_repaired(mirrorsync: Mi
     flip(file, position(file, files))
     mirrorsync("plan", "--exit-code", code=0)
     found = mirrorsync("plan", "--deep", "--exit-code", code=10).out
-    assert "there.tar:app:1 " in found
+    assert "there  app:1 " in found
     assert "there.tar:app:2 " not in found
     mirrorsync("apply", "--deep", code=0)
     assert file.read_bytes() == whole
