@@ -299,6 +299,12 @@ class TooFewTags(MirrorsyncError):
     exit_code = ExitCode.PARTLY
 
 
+class NotLocked(MirrorsyncError):
+    """The spec wants an image that its lock lacks."""
+
+    exit_code = ExitCode.PARTLY
+
+
 class LeftOut(MirrorsyncError):
     """An image that the filters of a mirror cover is not mirrored, because it has no tag that it could be given."""
 

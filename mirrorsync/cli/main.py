@@ -31,8 +31,11 @@ _VERBS: Final = {
     "validate": "Check a spec; with --online also its hosts.",
     "plan": "Show what would change, without changing it.",
     "apply": "Make the destinations match the spec.",
+    "lock": "Write down the digest that each image of a spec has now.",
     "verify": "Check every blob and manifest at the destinations.",
     "images": "List the images that a spec resolves to.",
+    "snapshot": "Write down the images that a location has now.",
+    "diff": "Show what differs between two locks or snapshots.",
     "history": "Show the last runs of a spec.",
     "rollback": "Bring the destinations back to an earlier generation.",
     "state": "Export or import what a mirror remembers.",
@@ -115,7 +118,8 @@ def _unknown_verb(word: str) -> str:
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_WIDTH},
     epilog="\b\nExit codes: 0 done, 1 failed, 2 usage or spec, 3 partly done,\n"
-    "4 integrity, 5 stale plan, 6 locked, 10 changes (plan --exit-code),\n130 and 143 interrupted.",
+    "4 integrity, 5 stale plan, 6 locked, 10 changes (plan and diff --exit-code,\n"
+    "lock --check), 130 and 143 interrupted.",
 )
 @click.version_option(__version__, "-V", "--version", message="mirrorsync %(version)s")
 @click.pass_context

@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 Kind = Literal[
-    "error", "history", "images", "inspection", "login", "logout", "plan", "report", "serving", "started", "state",
-    "tags", "validation", "verification",
+    "difference", "error", "history", "images", "inspection", "lock", "login", "logout", "plan", "report", "serving",
+    "started", "state", "tags", "validation", "verification",
 ]  # fmt: skip
 
 # The version of a kind is raised if its readers have to change. The schema of each is schemas/KIND.schema.json.
 VERSIONS: Final[Mapping[Kind, int]] = {
+    "difference": 1,
     "error": 1,
     "history": 1,
     "images": 1,
     "inspection": 1,
+    "lock": 1,
     "login": 1,
     "logout": 1,
     "plan": 2,

@@ -29,6 +29,7 @@ def spec_json(spec: SpecStamp) -> dict[str, Any]:
         "only": list(spec.only),
         "destinations": {name: location_json(location) for name, location in spec.destinations.items()},
         "lines": dict(spec.lines),
+        "lock": {"path": spec.lock.path, "digest": str(spec.lock.digest)} if spec.lock else None,
     }
 
 

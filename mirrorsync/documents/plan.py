@@ -37,6 +37,7 @@ from mirrorsync.plan.model import (
     BlobFate,
     Change,
     Failure,
+    LockStamp,
     Origin,
     Plan,
     Related,
@@ -209,7 +210,7 @@ class _Reader(Values):
         self._spec: Mapping[str, Read[Any]] = {
             "path": self.path, "digest": self.digest, "only": lambda value: items(value, text),
             "destinations": lambda value: named(value, self._destination),
-            "lines": lambda value: named(value, at_least_one),
+            "lines": lambda value: named(value, at_least_one), "lock": or_null(self._lock),
         }  # fmt: skip
         self._failures: Mapping[str, Read[Any]] = {
             "subject": text, "error": self._read_error, "mirror": self.shared, "line": or_null(at_least_one),
@@ -306,6 +307,9 @@ class _Reader(Values):
         if read["before"] is None and read["after"] is None:
             raise Damaged("before and after are both null", "after")
         return Change(origin=Origin(source, followed, platforms) if source is not None else None, **read)
+
+    def _lock(self, value: Any) -> LockStamp:
+        return LockStamp(**members(value, {"path": self.path, "digest": self.digest}))
 
     def _stamp(self, value: Any) -> SpecStamp:
         return SpecStamp(**members(value, self._spec))

@@ -197,11 +197,19 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class LockStamp:
+    """The lock that a plan takes its images from: its absolute path, and the digest of its bytes."""
+
+    path: str
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
 class SpecStamp:
     """The spec that a plan was made from: its absolute path, the digest of its bytes, and the globs of `--only`.
 
     destinations: those that its mirrors write to, by name; the repository of each is a prefix. lines: of its mirrors
-    in the file, by pointer.
+    in the file, by pointer. lock: None if the images are those that the sources have.
     """
 
     path: str
@@ -209,6 +217,7 @@ class SpecStamp:
     only: tuple[str, ...] = ()
     destinations: Mapping[str, Location] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict)
+    lock: LockStamp | None = None
 
 
 @dataclass(frozen=True, slots=True)

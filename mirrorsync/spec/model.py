@@ -16,6 +16,7 @@ from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location, canonical_repository, host_and_path
 from mirrorsync.plan.policies import Policy
 from mirrorsync.plan.prune import Prune
+from mirrorsync.spec.lock import Lock
 from mirrorsync.spec.namespace import Namespace
 from mirrorsync.spec.selection import Selection, Wanted
 from mirrorsync.text import printable
@@ -52,6 +53,7 @@ class Mirror:
     mirrored too. policies: its rules for updates, in the order in which they are applied. min_tags: how many tags its
     filters have to match, 0 if none is right too. filters: its tags: as written, for messages. line: of the
     entry in the file, from 1; 0 if there is no file. namespace: which repositories are meant if there are several.
+    locked: its images are those of a lock.
     """
 
     pointer: str
@@ -66,6 +68,7 @@ class Mirror:
     filters: str = ""
     line: int = 0
     namespace: Namespace | None = None
+    locked: bool = False
 
     @property
     def entry(self) -> str:
@@ -109,11 +112,21 @@ class Mirror:
 
 
 @dataclass(frozen=True, slots=True)
+class Lacking:
+    """An image that a mirror wants, and the lock lacks. ref: None if its filters match no tag of the lock."""
+
+    mirror: Mirror
+    source: Location
+    ref: Ref | None
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """A whole spec. source: its file as given, or STANDARD_INPUT; digest: of its bytes and those of the lists of
     images that it names, by which a plan knows it.
 
-    prune: which tags are deleted, None = none.
+    prune: which tags are deleted, None = none. lock: the images are those of this lock, None = what the sources have.
+    lacking: the images that the lock lacks.
     """
 
     source: str
@@ -122,6 +135,8 @@ class Spec:
     destinations: Mapping[str, Destination] = field(default_factory=dict)
     registries: Mapping[str, HostSettings] = field(default_factory=dict)
     prune: Prune | None = None
+    lock: Lock | None = None
+    lacking: tuple[Lacking, ...] = ()
 
 
 def check_template(template: str) -> None:

@@ -26,6 +26,11 @@ class Wanted:
     ref: Ref
     written_tag: Tag | None = field(default=None, compare=False)
 
+    @property
+    def name(self) -> Ref:
+        """Its name at the destination: its tag, or else its digest."""
+        return self.ref if self.tag is None else self.tag
+
     def at(self, source: Location) -> Reference:
         """Return the reference of the image at its source, as the spec writes it."""
         if isinstance(self.ref, Digest):

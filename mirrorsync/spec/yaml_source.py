@@ -87,10 +87,13 @@ def join(pointer: str, key: str | int) -> str:
     return f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"
 
 
-def read(text: bytes) -> Source:
-    """Read one YAML document. Raises: YamlProblem if it cannot be read at all; other problems are in the result."""
-    if len(text) > MAX_BYTES:
-        raise YamlProblem(Problem(f"the file is larger than {MAX_BYTES} bytes", remedy="split it into several specs"))
+def read(text: bytes, limit: int = MAX_BYTES) -> Source:
+    """Read one YAML document of at most `limit` bytes.
+
+    Raises: YamlProblem if it cannot be read at all; other problems are in the result.
+    """
+    if len(text) > limit:
+        raise YamlProblem(Problem(f"the file is larger than {limit} bytes", remedy="split it into several specs"))
     try:
         decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -24,11 +24,12 @@ from mirrorsync.oci.patterns import has_wildcard
 from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.plan.diff import diff
 from mirrorsync.plan.inventory import Desired
-from mirrorsync.plan.model import Plan, SpecStamp
+from mirrorsync.plan.model import LockStamp, Plan, SpecStamp
 from mirrorsync.spec.model import Mirror, Spec
 from mirrorsync.sync.clock import now
 from mirrorsync.sync.gather.choose import Chosen, choose
 from mirrorsync.sync.gather.destination_tags import DestinationTags
+from mirrorsync.sync.gather.lacking import Lacks
 from mirrorsync.sync.gather.listed import ListedImages
 from mirrorsync.sync.gather.observe import observe
 from mirrorsync.sync.gather.prune import add_deletions
@@ -62,11 +63,13 @@ async def make_plan(
     created = clock()
     mirrors = select(spec, only)
     sightings = sightings or NothingSeen()
+    lacking = Lacks(spec, mirrors)
     if only_from is None:
-        chosen = await choose(mirrors, session, sightings)
+        chosen = lacking.add_to(await choose(mirrors, session, sightings))
     else:
-        listed = ListedImages(only_from, mirrors, spec.source)
+        listed = ListedImages(lacking.known(only_from), mirrors, spec.source)
         chosen = listed.of(await choose(listed.mirrors, session, sightings), session.announce)
+        chosen = lacking.add_to(chosen, only_from)
     tags = DestinationTags(session)
     surplus = UnwantedTags(spec.mirrors, chosen, tags) if unwanted and only_from is None else None
     async with asyncio.TaskGroup() as group:
@@ -76,8 +79,8 @@ async def make_plan(
         policies = {mirror.pointer: mirror.policies for mirror in mirrors}
         sightings.note(image.root.digest for image in desired.images)
         observed = await observe(desired, session, tags, sightings=sightings, policies=policies, deep=deep)
-    # Not in a run of only some images: what the others want is unknown then.
-    if spec.prune is not None and not only and only_from is None:
+    # Not in a run of only some images, or if the lock lacks some: what the others want is unknown then.
+    if spec.prune is not None and not only and only_from is None and not spec.lacking:
         known = sightings.known()
         desired, observed = await add_deletions(spec, spec.prune, chosen, known, desired, observed, session)
     plan = diff(desired, observed, spec=stamp(spec, only), created=created)
@@ -114,6 +117,7 @@ def stamp(spec: Spec, only: Sequence[str] = ()) -> SpecStamp:
         tuple(only),
         {one.name: one.location for mirror in mirrors for one in mirror.destinations if one.name},
         {mirror.pointer: mirror.line for mirror in mirrors if mirror.line},
+        LockStamp(spec.lock.source, spec.lock.digest) if spec.lock else None,
     )
 
 
@@ -125,7 +129,7 @@ def select(spec: Spec, only: Sequence[str]) -> tuple[Mirror, ...]:
     if not only:
         return spec.mirrors
     chosen = tuple(part for mirror in spec.mirrors for part in _parts(mirror, only))
-    if not chosen:
+    if not chosen and not any(_matches(one.source, glob) for one in spec.lacking for glob in only):
         raise UsageError(
             f"no mirror of {PurePath(spec.source).name} has a source that matches {' or '.join(only)}",
             remedy="use the whole name (docker.io/library/nginx), its end (library/nginx), or a glob such as '*nginx*'",

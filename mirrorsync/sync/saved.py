@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 
 from mirrorsync.errors import StalePlan, UsageError
 from mirrorsync.oci.descriptor import Descriptor
@@ -25,12 +26,16 @@ def check_against(plan: Plan, spec: Spec) -> None:
     """
     if plan.spec.digest != spec.digest:
         raise StalePlan(f"{spec.source} was changed after the plan was made")
-    mirrors = {mirror.pointer: _MirrorCheck(mirror) for mirror in spec.mirrors}
+    if (plan.spec.lock and plan.spec.lock.digest) != (spec.lock and spec.lock.digest):
+        raise StalePlan(f"the lock of {spec.source} was changed after the plan was made")
+    mirrors: defaultdict[str, list[_MirrorCheck]] = defaultdict(list)
+    for one in spec.mirrors:  # an entry can be several mirrors: see `spec.locked`
+        mirrors[one.pointer].append(_MirrorCheck(one))
     for change in plan.changes:
         if change.mirror == POINTER and _may_prune(spec, change):
             continue
-        mirror = mirrors.get(change.mirror)
-        if mirror is None or change.origin is None or not mirror.asks_for(change, change.origin):
+        origin, asking = change.origin, mirrors.get(change.mirror, ())
+        if origin is None or not any(mirror.asks_for(change, origin) for mirror in asking):
             raise _tampered(f"its spec does not ask for {change}")
     _check_locations(plan)
     _check_ends(plan)

@@ -104,6 +104,11 @@ class Stage:
         if verb == "init":
             (self.directory / "mirror.yaml").unlink()
             (self.directory / "images.txt").write_text("docker.io/library/alpine:3.20\n")
+        if verb == "lock":
+            self("mirrorsync lock")
+        if verb == "diff":
+            for name in ("before", "after"):
+                self(f"mirrorsync snapshot oci:/srv/mirror --output {name}.lock")
         if verb in ("verify", "history", "rollback", "state"):
             self("mirrorsync apply")
         if verb == "logout":
@@ -151,6 +156,9 @@ PRINTED = {
     "plan": ["", "", "", "not up to date"],
     "apply": ["", "", "", ""],
     "verify": ["", "", ""],
+    "lock": ["mirror.lock: 3 images", "", "mirror.lock: 3 images, no difference"],
+    "snapshot": ["", "library/alpine:3.20: sha256:"],
+    "diff": ["no difference", ""],
     "images": ["library/alpine:3.20", '"images"', "library/alpine:3.19"],
     "history": ["ok", "library/alpine:3.20"],
     "rollback": ["nothing to do", "nothing to do"],

@@ -16,7 +16,7 @@ from tests.parts.mirrorsync import Mirrorsync, Serve
 from tests.parts.wire import ask
 
 VERBS = (
-    "init", "validate", "plan", "apply", "verify", "images", "history", "rollback", "state",
+    "init", "validate", "plan", "apply", "lock", "verify", "images", "snapshot", "diff", "history", "rollback", "state",
     "copy", "inspect", "list-tags", "delete", "login", "logout",
     "serve", "demo", "completion", "help", "version",
 )  # fmt: skip
@@ -33,7 +33,7 @@ def test_the_help_lists_every_verb_and_the_exit_codes(mirrorsync: Mirrorsync) ->
         ("3", "partly done"),
         ("5", "stale plan"),
         ("6", "locked"),
-        ("10", "changes (plan --exit-code)"),
+        ("10", "changes (plan and diff --exit-code, lock --check)"),
     ):
         assert f"{code} {meaning}" in text
     assert done.out == mirrorsync("-h", code=0).out
@@ -96,7 +96,7 @@ def test_options_are_in_sections_and_examples_are_at_the_end(mirrorsync: Mirrors
 @pytest.mark.parametrize(
     ("word", "verbs"),
     [
-        ("diff", "'plan'"),
+        ("compare", "'diff' or 'plan'"),
         ("check", "'verify' or 'plan'"),
         ("status", "'plan' or 'verify'"),
         ("ls", "'list-tags' or 'images'"),

@@ -14,8 +14,8 @@ from tests.parts.images import multi_platform
 from tests.parts.mirrorsync import Mirrorsync, Serve, plain
 from tests.parts.wire import Registry, ask
 
-VERBS = ("validate", "plan", "apply", "verify", "images")
-KINDS = {"plan": "plan", "apply": "report", "verify": "verification", "images": "images"}
+VERBS = ("validate", "plan", "apply", "lock", "verify", "images")
+KINDS = {"plan": "plan", "apply": "report", "lock": "lock", "verify": "verification", "images": "images"}
 
 
 @pytest.fixture
@@ -55,6 +55,8 @@ def test_every_kind_of_document_is_printed_and_valid(site: Mirrorsync, registry:
     name = f"docker://{registry.host}/{unique}/app"
     runs: dict[str, tuple[tuple[str, ...], int]] = {
         "validation": (("validate",), 0),
+        "lock": (("lock",), 0),
+        "difference": (("diff", "mirror.lock", "mirror.lock"), 0),
         "images": (("images",), 0),
         "plan": (("plan",), 0),
         "report": (("apply",), 0),

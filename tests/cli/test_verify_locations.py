@@ -321,7 +321,7 @@ def test_a_registry_that_does_not_list_its_repositories_is_refused_with_what_to_
         for scope in (proxy.host, f"{proxy.host}/{unique}", f"{proxy.host}/{unique}/"):
             done = mirrorsync("verify", PLAIN, scope, code=1)
             assert "does not list" in done.err
-            assert "name one repository: mirrorsync verify" in done.err
+            assert f"name one repository: {scope.rstrip('/')}/NAME" in done.err
         mirrorsync("verify", PLAIN, f"{proxy.host}/{unique}/app", code=0)
 
 

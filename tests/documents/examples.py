@@ -19,6 +19,7 @@ from mirrorsync.documents.error import error_document, validation_document
 from mirrorsync.documents.history import history_document
 from mirrorsync.documents.images import images_document
 from mirrorsync.documents.inspection import inspection_document
+from mirrorsync.documents.lock import difference_document, lock_document
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.documents.report import report_document
 from mirrorsync.documents.state import state_document
@@ -39,6 +40,7 @@ from mirrorsync.plan.model import (
     Change,
     Failure,
     Image,
+    LockStamp,
     Origin,
     Plan,
     Related,
@@ -49,6 +51,7 @@ from mirrorsync.plan.model import (
 )
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag
 from mirrorsync.spec.explain import Verdict
+from mirrorsync.spec.lock import Lock, LockChange
 from mirrorsync.state import Owned, Remembered, Run, RunTag
 from mirrorsync.sync.gather.attached import Attachment
 from mirrorsync.sync.run.report import Report, Result
@@ -68,6 +71,7 @@ STAMP = SpecStamp(
     ("team/*",),
     {"corp": Location(CORP.store, "mirror"), "disk": Location(DISK.store, "")},
     {"/mirrors/0": 12},
+    LockStamp("/etc/mirror.lock", Digest.of(b"lock")),
 )
 
 
@@ -81,6 +85,12 @@ CHILD, INDEX, OLD = (
     content("old", media_types.OCI_INDEX),
 )
 LAYER = content("layer")
+LOCK = Lock({(SOURCE, Tag("1.0")): INDEX.digest})
+LOCK_CHANGES = (
+    LockChange(SOURCE, Tag("1.0"), OLD.digest, INDEX.digest),
+    LockChange(DISK, CHILD.digest, CHILD.digest, None),
+    LockChange(DISK, Tag("2.0"), None, CHILD.digest),
+)
 FAILURE = Failure(
     "source.example/team/app:9",
     ContentNotFound("not there", remedy="look").at(SOURCE.at(Tag("9")), side="source", step="tag:x"),
@@ -184,10 +194,12 @@ def documents() -> dict[Kind, dict[str, Any]]:
         True,
     )
     return {
+        "difference": difference_document("old.lock", "new.lock", LOCK_CHANGES),
         "error": error_document(SpecError("/etc/mirror.yaml", [problem])),
         "history": history_document("/etc/mirror.yaml", [(PAST, (PAST_CHANGE,))]),
         "images": images_document(Desired((WANTED,), (FAILURE,)), STAMP),
         "inspection": inspection_document(_examination()),
+        "lock": lock_document(LOCK, LOCK_CHANGES, (FAILURE,), STAMP, {(SOURCE, Tag("2.0")): "min_age 3d"}),
         "login": login_document("corp.example", "team", "us", Kept(Path("/auth.json"), "pass"), checked=True),
         "logout": logout_document(["corp.example/team"]),
         "plan": plan_document(plan()),

@@ -13,6 +13,7 @@ from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file, complete_source
 from mirrorsync.cli.options.deadline import deadline_option
 from mirrorsync.cli.options.failed import failed_option, only_from_option, takes_stdout
+from mirrorsync.cli.options.locked import LockChoice, locked_options
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.reports import report_parts
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
@@ -47,6 +48,7 @@ from mirrorsync.sync.run.report import lost_images
     help="Only mirrors whose source matches. Repeatable.",
 )
 @only_from_option
+@locked_options
 @failed_option
 @deadline_option
 @verb
@@ -57,6 +59,7 @@ def command(
     deep: bool,
     only: tuple[str, ...],
     only_from: str | None,
+    lock: LockChoice,
     failed_file: str | None,
     deadline: float | None,
 ) -> int:
@@ -69,10 +72,9 @@ def command(
     silent = takes_stdout(console, failed_file)
     read = given(spec)
     plan = find_plan(read)
-    if plan is not None and (only or deep or only_from is not None):
-        raise UsageError(
-            "a saved plan is applied as it is", remedy="pass --only, --only-from and --deep to `mirrorsync plan`"
-        )
+    if plan is not None and (only or deep or only_from is not None or lock.locked):
+        remedy = "pass --only, --only-from, --deep and --locked to `mirrorsync plan`"
+        raise UsageError("a saved plan is applied as it is", remedy=remedy)
     if plan is None and spec_of_plan is not None:
         raise UsageError(
             f"--spec needs a saved plan, and {spec} is not one", remedy="pass only the spec, without --spec"
@@ -80,9 +82,11 @@ def command(
     stop = Stop(console.notice, deadline)
     if plan is None:
         listed = None if only_from is None else read_image_list(only_from)
-        report = run(console, partial(apply_spec, load_spec(read), only=only, only_from=listed, deep=deep), stop=stop)
+        loaded = lock.of(load_spec(read))
+        report = run(console, partial(apply_spec, loaded, only=only, only_from=listed, deep=deep), stop=stop)
     else:
-        report = run(console, partial(apply_plan, plan, load_spec_of(plan, spec_of_plan)), stop=stop)
+        loaded = lock.of_plan(plan, load_spec_of(plan, spec_of_plan))
+        report = run(console, partial(apply_plan, plan, loaded), stop=stop)
     code = stop.code_of(report)
     console.failed(report.failures, report.spec)
     quiet = silent or (console.level < 0 and not (report.failures or report.interrupted))

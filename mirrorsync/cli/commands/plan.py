@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from mirrorsync.app.specs import find_plan, load_spec, save_plan
 from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file, complete_source
 from mirrorsync.cli.options.failed import failed_option, only_from_option, takes_stdout
+from mirrorsync.cli.options.locked import LockChoice, locked_options
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.plans import Detail, plan_parts, saved_plan_line
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
@@ -57,6 +58,7 @@ from mirrorsync.text import printable
     help="Only mirrors whose source matches. Repeatable.",
 )
 @only_from_option
+@locked_options
 @failed_option
 @verb
 def command(
@@ -68,6 +70,7 @@ def command(
     deep: bool,
     only: tuple[str, ...],
     only_from: str | None,
+    lock: LockChoice,
     failed_file: str | None,
 ) -> int:
     """Show what would change at each destination of SPEC (mirror.yaml), without changing it.
@@ -78,11 +81,11 @@ def command(
     """
     silent = takes_stdout(console, failed_file)
     saved = find_plan(spec) if Path(spec).is_file() else None  # a pipe can be read only once
-    restricted = Restriction(only, only_from, deep)
+    restricted = Restriction(only, only_from, deep, lock)
     if saved is not None and (output is not None or restricted.words):
         raise UsageError(
             f"{printable(spec)} is a saved plan, which is shown as it is",
-            remedy="give the spec to make another plan with --output, --deep, --only or --only-from",
+            remedy="give the spec to make another plan with --output, --deep, --only, --only-from or --locked",
         )
     plan = saved or _made(console, spec, restricted)
     if output is not None:
@@ -106,17 +109,23 @@ def command(
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
-    """The part of a spec that a plan is made of: globs, a file with a list of images, and whether it is deep."""
+    """The part of a spec that a plan is made of: globs, a list of images, a lock; and whether it is deep."""
 
     only: tuple[str, ...] = ()
     only_from: str | None = None
     deep: bool = False
+    lock: LockChoice = field(default_factory=LockChoice)
 
     @property
     def words(self) -> list[str]:
         """The options, as they are written for `apply` too."""
         listed = [] if self.only_from is None else ["--only-from", self.only_from]
-        return [*["--deep"] * self.deep, *(word for glob in self.only for word in ("--only", glob)), *listed]
+        return [
+            *self.lock.words,
+            *["--deep"] * self.deep,
+            *(word for glob in self.only for word in ("--only", glob)),
+            *listed,
+        ]
 
     def arguments(self, spec: str) -> list[str]:
         """Return the arguments of `apply` for the same."""
@@ -127,5 +136,7 @@ def _made(console: Console, spec: str, restricted: Restriction) -> Plan:
     listed = None if restricted.only_from is None else read_image_list(restricted.only_from)
     return run(
         console,
-        partial(make_plan, load_spec(spec), only=restricted.only, only_from=listed, deep=restricted.deep),
+        partial(
+            make_plan, restricted.lock.of(load_spec(spec)), only=restricted.only, only_from=listed, deep=restricted.deep
+        ),
     )

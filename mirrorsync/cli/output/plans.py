@@ -165,7 +165,8 @@ def _unwanted(plan: Plan, destinations: Destinations, detail: Detail | None) -> 
     """Yield what destinations have and no mirror wants: the number of tags, and where."""
     if not plan.unwanted:
         return
-    yield f"not in the spec: {count(sum(len(one.tags) for one in plan.unwanted), 'tag')}"
+    where = "spec" if plan.spec.lock is None else "lock"
+    yield f"not in the {where}: {count(sum(len(one.tags) for one in plan.unwanted), 'tag')}"
     if detail == "totals":
         return
     found = sorted(plan.unwanted, key=lambda one: destinations.of(one.target))

@@ -99,7 +99,8 @@ async def choose(mirrors: Iterable[Mirror], session: Session, sightings: Sightin
     if listed:
         session.announce(PhaseStarted("list", listed))
     await for_each(mirrors, chooser.choose)
-    lookups = tuple(lookup for mirror in mirrors for lookup in chooser.lookups.get(mirror.pointer, ()))
+    pointers = dict.fromkeys(mirror.pointer for mirror in mirrors)  # an entry can be several mirrors: see `spec.locked`
+    lookups = tuple(lookup for pointer in pointers for lookup in chooser.lookups.get(pointer, ()))
     return Chosen(
         lookups,
         tuple(chooser.failures.values()),
@@ -140,7 +141,8 @@ class _Chooser:
             return
         answered = await self._choose_in_all(mirror, sources)
         if not mirror.selection.lists:
-            self.sources.update({mirror.pointer: sources} if answered else {})
+            if answered:
+                self.sources[mirror.pointer] = [*self.sources.get(mirror.pointer, ()), *sources]
             return
         left_out = await self._leave_out(mirror) or any(
             (_newest(mirror, source), mirror.pointer) in self.failures for source in sources

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Final
 
 from mirrorsync.errors import IntegrityError, MirrorsyncError, UsageError
 from mirrorsync.events import PhaseAdvanced, PhaseStarted
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import refuse_schema_1
-from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, conflicts
 from mirrorsync.plan.model import Failure, Image, Origin
@@ -25,6 +26,7 @@ from mirrorsync.sync.session import Session, located
 from mirrorsync.sync.suggest import missing
 
 _Key = tuple[Location, Tag | Digest]  # of an image: its target and its name there
+_NOT_AT_SOURCE: Final = "the digest is that of the lock: `mirrorsync lock --update` takes what the source has now"
 
 
 async def resolve(mirrors: Iterable[Mirror], session: Session) -> Desired:
@@ -86,7 +88,8 @@ class Resolver:
         source, ref = lookup.source, lookup.wanted.ref
         root = await named_at(self._session, source, ref)
         if root is None:
-            raise await missing(source, ref, lambda: self._chosen.lists.of(source))
+            lost = await missing(source, ref, lambda: self._chosen.lists.of(source))
+            raise lost.with_(remedy=_NOT_AT_SOURCE) if lookup.mirror.locked else lost
         refuse_schema_1(root.media_type)
         if isinstance(ref, Digest) and root.digest != ref:
             raise IntegrityError(f"requested {ref}, but got {root.digest}")
@@ -108,7 +111,7 @@ class Resolver:
     def _add(self, failure: Failure) -> None:
         self._failures.setdefault((failure.subject, failure.mirror), failure)
 
-    def desired(self, settled: Mapping[tuple[Location, Tag | None], Descriptor] | None = None) -> Desired:
+    def desired(self, settled: Mapping[tuple[Location, Ref], Descriptor] | None = None) -> Desired:
         """Return the images in the order of the spec, without those in conflict.
 
         settled: the roots at the destinations of images whose sources were not asked; they are the wanted roots.
@@ -132,12 +135,12 @@ class Resolver:
         carried = {images[key]: frozenset(found) for key, found in carriers.items() if key in carried_only}
         return Desired(tuple(images.values()), tuple(self._failures.values()), carried)
 
-    def _images(self, lookup: Lookup, settled: Mapping[tuple[Location, Tag | None], Descriptor]) -> Iterator[Image]:
+    def _images(self, lookup: Lookup, settled: Mapping[tuple[Location, Ref], Descriptor]) -> Iterator[Image]:
         mirror, tag = lookup.mirror, lookup.wanted.tag
         found = self._roots.get(lookup.key)
         origin = Origin(lookup.source, mirror.followed(lookup.wanted), mirror.platforms)
         for target in lookup.targets:
-            root = settled.get((target, tag)) if found is None else found
+            root = settled.get((target, lookup.wanted.name)) if found is None else found
             if root is not None:
                 yield Image(origin, target, tag, root, mirror.pointer, self._whole.get(lookup.key))
 

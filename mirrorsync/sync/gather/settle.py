@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from mirrorsync.errors import MirrorsyncError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.ref import Pick, Ref
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.policies import Facts, decide_without_source
 from mirrorsync.sync.gather.choose import Lookup
@@ -18,7 +18,17 @@ from mirrorsync.sync.session import Session
 
 def may_settle(lookup: Lookup) -> bool:
     """Return whether a policy may decide on an image without its source."""
-    return lookup.wanted.tag is not None and any(one.decides_without_source for one in lookup.mirror.policies)
+    policies = any(one.decides_without_source for one in lookup.mirror.policies)
+    return (lookup.wanted.tag is not None and policies) or _is_locked(lookup)
+
+
+def _is_locked(lookup: Lookup) -> bool:
+    """Return whether the image is known without its source: it is the digest of the lock.
+
+    Not if platforms are to be selected, or if the source has to be asked for referrers, which no lock pins.
+    """
+    mirror = lookup.mirror
+    return mirror.locked and not mirror.platforms and not mirror.referrers
 
 
 def _is_pinned_elsewhere(lookup: Lookup, before: Descriptor | None) -> bool:
@@ -28,33 +38,36 @@ def _is_pinned_elsewhere(lookup: Lookup, before: Descriptor | None) -> bool:
 
 
 class Settled:
-    """The images at the destinations that policies keep.
+    """The images at the destinations that policies keep, or that are those of the lock.
 
-    roots: by destination and tag, the root of the present image.
+    roots: by destination and tag (or digest, without a tag), the root of the present image.
     """
 
     def __init__(self, session: Session, tags: DestinationTags) -> None:
         self._session = session
         self._tags = tags
-        self.roots: dict[tuple[Location, Tag | None], Descriptor] = {}
+        self.roots: dict[tuple[Location, Ref], Descriptor] = {}
 
     async def settle(self, lookups: Iterable[Lookup]) -> list[Lookup]:
         """Return the lookups that are still needed: those whose images are not kept at every destination."""
         asked = tuple(lookups)
         await for_each(asked, self._settle)
-        return [one for one in asked if any((target, one.wanted.tag) not in self.roots for target in one.targets)]
+        return [one for one in asked if any((target, one.wanted.name) not in self.roots for target in one.targets)]
 
     async def _settle(self, lookup: Lookup) -> None:
-        tag = lookup.wanted.tag
+        tag, name = lookup.wanted.tag, lookup.wanted.name
         for target in lookup.targets:
-            if tag is None or self._session.converting(target) is not None:
+            if isinstance(name, Pick) or self._session.converting(target) is not None:
                 continue  # a store that keeps images in another form cannot resolve a tag to a digest
             try:
-                before = await self._tags.named(target, tag)
+                before = await self._tags.named(target, name)
             except MirrorsyncError:
                 continue  # reported when the destination is observed
             if _is_pinned_elsewhere(lookup, before):
                 continue  # the spec pins another digest
+            if before is not None and _is_locked(lookup):
+                self.roots[target, name] = before.bare()
+                continue
             decision = decide_without_source(lookup.mirror.policies, Facts(tag, before, None))
             if decision is not None and decision.verdict == "keep" and before is not None:
-                self.roots[target, tag] = before.bare()
+                self.roots[target, name] = before.bare()

@@ -20,7 +20,7 @@ from mirrorsync.sync.verify.model import Subject
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is verified without a spec.
+    """What is verified, or written down, without a spec.
 
     location: a repository; if there is none of that name, or `below` says so, a prefix of names ("" for all). ref: the
     only image that is meant, None for all images.
@@ -114,9 +114,9 @@ async def _repositories(
         if no_repository is not None:
             raise no_repository.with_(
                 message=f"{no_repository.message}, and does not list those below this name",
-                remedy=f"name one repository: mirrorsync verify {location}/NAME",
+                remedy=f"name one repository: {location}/NAME",
             ) from error
-        raise error.with_(remedy=f"name one repository: mirrorsync verify {location}/NAME") from error.__cause__
+        raise error.with_(remedy=f"name one repository: {location}/NAME") from error.__cause__
 
 
 async def _tags(session: Session, location: Location) -> AsyncIterator[Subject]:
