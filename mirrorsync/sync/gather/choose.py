@@ -173,7 +173,7 @@ class _Chooser:
                 self._fail(mirror, source, error)
 
         await for_each(sources, choose_in)
-        self.lookups[mirror.pointer] = [lookup for source in sources for lookup in found.get(source, ())]
+        self.lookups[mirror.pointer] += [lookup for source in sources for lookup in found.get(source, ())]
         return len(found) == len(sources)
 
     async def _leave_out(self, mirror: Mirror) -> bool:
