@@ -169,6 +169,21 @@ def test_docker_stores_reject_an_index_unless_a_platform_is_chosen(
     assert mirrorsync("apply", env=environment, code=0).out == UNCHANGED.format("1 image")
 
 
+@pytest.mark.parametrize("place", ["docker-archive:there.tar", "docker-daemon:"])
+def test_docker_stores_that_have_other_images_of_the_repository_reject_an_index_before_copying(
+    mirrorsync: Mirrorsync, daemon: Daemon, place: str
+) -> None:
+    write_layout(
+        mirrorsync.directory / "source", {"app:1": multi_platform("app"), "app:2": image([layer({"one": b"platform"})])}
+    )
+    environment = {"DOCKER_HOST": daemon.host}
+    mirrorsync.spec({"destinations": {"there": place}, "mirrors": ["oci:source:app:2"]})
+    mirrorsync("apply", env=environment, code=0)
+    mirrorsync.spec({"destinations": {"there": place}, "mirrors": ["oci:source:app:1"]})
+    refused = mirrorsync("plan", env=environment, code=1)
+    assert "name one with platforms: in the spec" in refused.err
+
+
 def test_a_saved_plan_with_platforms_is_applied_and_becomes_stale(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
 ) -> None:

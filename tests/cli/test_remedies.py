@@ -36,6 +36,7 @@ REACHED = {
     "serve/listening": {"serve"},
     "errors": {"apply", "copy"},  # of a deadline, which only these have
     "cli/options/failed": {"plan", "apply", "copy"},
+    "app/locking": {"plan", "apply"},
 }
 # Commands of other programs.
 FOREIGN = re.compile(r"aws ecr [^:;,]*")

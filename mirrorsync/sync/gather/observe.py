@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError
 from mirrorsync.events import Noticed, PhaseAdvanced, PhaseStarted
+from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest, Outline
@@ -126,7 +127,8 @@ class _Observer:
     async def _present_root(self, image: Image) -> Descriptor | None:
         if self._session.converting(image.target) is None:
             return await self._tags.named(image.target, _ref(image))
-        if self._tags.lacks(image.target, _ref(image)):
+        # An index is compared in any case: a store that cannot keep one says so before anything is copied.
+        if self._tags.lacks(image.target, _ref(image)) and image.root.media_type not in media_types.INDEXES:
             return None
         return await present_at(self._session, image.target, _ref(image), image.root, image.source)
 
