@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -121,44 +121,34 @@ class RunMemory:
             self._warn(error.message if self._looks else f"{error.message}; this run is not remembered")
 
 
-@contextmanager
-def remembering(spec: Spec, environment: Environment | None) -> Iterator[RunMemory]:
+def remembering(spec: Spec, environment: Environment | None) -> AbstractContextManager[RunMemory]:
     """Open the memory of a spec while the block runs; without a directory for it, or a file of the spec, there is none.
 
     If it cannot be opened, that is a notice: a mirror is worth more than its history.
     """
-    given = environment or process_environment()
-    warn = _warner(given.observer)
-    path = memory_path(spec, given)
-    if path is None and _needs_memory(spec):
-        warn(_NO_MEMORY)
-    try:
-        memory = open_memory(path, warn) if path else None
-    except StorageError as error:
-        warn(f"{error.message}; this run is not remembered")
-        memory = None
-    try:
-        yield RunMemory(memory, warn)
-    finally:
-        if memory is not None:
-            memory.close()
+    return _opened(spec, environment, looks=False)
+
+
+def looking_back(spec: Spec, environment: Environment | None) -> AbstractContextManager[RunMemory]:
+    """Open the memory of a spec, if it has one, for a dry run: nothing is written."""
+    return _opened(spec, environment, looks=True)
 
 
 @contextmanager
-def looking_back(spec: Spec, environment: Environment | None) -> Iterator[RunMemory]:
-    """Open the memory of a spec, if it has one, for a dry run: nothing is written."""
+def _opened(spec: Spec, environment: Environment | None, *, looks: bool) -> Iterator[RunMemory]:
     given = environment or process_environment()
     warn = _warner(given.observer)
     path = memory_path(spec, given)
     if path is None and _needs_memory(spec):
         warn(_NO_MEMORY)
+    memory = None
     try:
-        memory = open_memory(path, warn) if path and path.exists() else None
+        if path is not None and (path.exists() or not looks):
+            memory = open_memory(path, warn)
     except StorageError as error:
-        warn(error.message)
-        memory = None
+        warn(error.message if looks else f"{error.message}; this run is not remembered")
     try:
-        yield RunMemory(memory, warn, looks=True)
+        yield RunMemory(memory, warn, looks=looks)
     finally:
         if memory is not None:
             memory.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
@@ -19,7 +20,7 @@ class Ages:
 
 
 @dataclass(frozen=True, slots=True)
-class AgeFilter:
+class AgeFilter(ABC):
     """What filters by age have in common. text: the duration as written; seconds: its length.
 
     A tag whose age is not known stays: exact tags that were not listed are decided by the policy of the same name.
@@ -40,8 +41,9 @@ class AgeFilter:
         """Return the filter with the facts that it needs."""
         return replace(self, ages=ages)
 
+    @abstractmethod
     def _stays(self, tag: Tag) -> bool:
-        raise NotImplementedError
+        """Return whether a tag that was listed is of the right age."""
 
     def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return the tags of the right age."""
