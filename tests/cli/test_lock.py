@@ -442,3 +442,19 @@ def test_a_lock_may_be_larger_than_a_spec(tmp_path: Path) -> None:
         [sys.executable, "-c", code, tmp_path / "large.lock"], capture_output=True, text=True, check=True
     )
     assert done.stdout == "20000\n"
+
+
+def test_a_lock_of_nothing_but_failures_is_not_written_and_says_so(
+    mirrorsync: Mirrorsync, registries: tuple[DockerRegistry, DockerRegistry]
+) -> None:
+    source, target = registries
+    mirrorsync.spec(
+        {
+            "registries": plain(source.host, target.host),
+            "destinations": {"there": target.host},
+            "mirrors": [f"{source.host}/no/such:1"],
+        }
+    )
+    done = mirrorsync("lock", code=1)
+    assert done.out == "mirror.lock: not written, 1 failed\n"
+    assert not (mirrorsync.directory / "mirror.lock").exists()

@@ -110,4 +110,7 @@ def _notices(console: Console, found: Locking) -> None:
 
 
 def _summary(found: Locking, name: str) -> str:
-    return f"{name}: {images(len(found.lock.images))}, {totals(found.changes)}"
+    failed = f", {len(found.failures)} failed" if found.failures else ""
+    if failed and not found.lock.images:
+        return f"{name}: not written{failed}"  # it would lock that the spec wants nothing
+    return f"{name}: {images(len(found.lock.images))}, {totals(found.changes)}{failed}"
