@@ -72,6 +72,10 @@ class Image:
     mirror: str = ""
     whole: Digest | None = field(default=None, compare=False)
 
+    def __hash__(self) -> int:
+        # Images are keys of many mappings, and those of one tag are hardly ever different.
+        return hash((self.target, self.tag, self.root.digest))
+
     @property
     def source(self) -> Location:
         """The repository that it is read from."""

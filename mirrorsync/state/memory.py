@@ -24,6 +24,7 @@ from mirrorsync.state.transfer import Remembered, merged
 # Runs of three years, one each night. What they did to single tags is dropped with them; generations stay.
 _KEPT_RUNS: Final = 1100
 _TAG_COLUMNS: Final = "store, repository, tag, digest, since, adopted, source_store, source_repository"
+_IN_GENERATION: Final = "FROM generation_tags WHERE first <= ? AND (last IS NULL OR last >= ?)"
 
 
 class Memory:
@@ -34,6 +35,7 @@ class Memory:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._owned: Mapping[TagKey, Owned] | None = None  # read once: only the run that has the lock writes it
 
     def close(self) -> None:
         """Close the file."""
@@ -80,10 +82,12 @@ class Memory:
 
     # Tags.
 
-    def owned(self) -> dict[TagKey, Owned]:
+    def owned(self) -> Mapping[TagKey, Owned]:
         """Return the tags that this mirror has put or found at its destinations."""
-        with self._reading(f"SELECT {_TAG_COLUMNS} FROM owned") as rows:  # noqa: S608 - our own words
-            return dict(map(_tag_of, rows))
+        if self._owned is None:
+            with self._reading(f"SELECT {_TAG_COLUMNS} FROM owned") as rows:  # noqa: S608 - our own words
+                self._owned = _tags_of(rows)
+        return self._owned
 
     def intended(self) -> dict[TagKey, Digest]:
         """Return the tags that a run was about to set which did not come to its end."""
@@ -107,6 +111,7 @@ class Memory:
     def merge(self, given: Remembered) -> None:
         """Add what was exported before; see `merged` for what counts."""
         whole = merged(self.remembered(), given)
+        self._owned = None
         with transaction(self._connection):
             self._connection.executemany(
                 "INSERT OR REPLACE INTO seen VALUES (?, ?)",
@@ -151,7 +156,7 @@ class Memory:
         return run
 
     def _own(self, told: Told) -> None:
-        known = self.owned()
+        known, self._owned = self.owned(), None
         changed = {key: owned for key, owned in told.present.items() if known.get(key) != owned}
         self._connection.executemany(
             f"INSERT OR REPLACE INTO owned ({_TAG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
@@ -164,13 +169,9 @@ class Memory:
     def _record_generation(self, told: Told, run: int) -> int | None:
         """Add a generation if the tags differ from those of the last one; return its number."""
         (last,) = self._connection.execute("SELECT coalesce(max(number), 0) FROM generations").fetchone()
-        current = self._tags_of(last) if last else {}
-        moved = {
-            key: owned
-            for key, owned in told.present.items()
-            if key not in current or current[key].digest != owned.digest
-        }
-        gone = told.absent & current.keys()
+        current = self._digests_of(last) if last else {}
+        moved = {key: owned for key, owned in told.present.items() if current.get(_key_row(key)) != owned.digest}
+        gone = [key for key in told.absent if _key_row(key) in current]
         if not moved and not gone:
             return None
         number = int(last) + 1
@@ -219,9 +220,14 @@ class Memory:
         return Generation(number, run, created, self._tags_of(number))
 
     def _tags_of(self, generation: int) -> dict[TagKey, Owned]:
-        sql = f"SELECT {_TAG_COLUMNS} FROM generation_tags WHERE first <= ? AND (last IS NULL OR last >= ?)"  # noqa: S608
+        sql = f"SELECT {_TAG_COLUMNS} {_IN_GENERATION}"
         with self._reading(sql, (generation, generation)) as rows:
-            return dict(map(_tag_of, rows))
+            return _tags_of(rows)
+
+    def _digests_of(self, generation: int) -> dict[tuple[str, str, str], str]:
+        sql = f"SELECT store, repository, tag, digest {_IN_GENERATION}"
+        with self._reading(sql, (generation, generation)) as rows:
+            return {(store, name, tag): digest for store, name, tag, digest in rows}
 
 
 def open_memory(path: Path, warn: Callable[[str], None]) -> Memory:
@@ -244,10 +250,22 @@ def _tag_row(key: TagKey, owned: Owned) -> tuple[Any, ...]:
     return (*_key_row(key), str(owned.digest), owned.since, int(owned.adopted), *where)
 
 
-def _tag_of(row: Sequence[Any]) -> tuple[TagKey, Owned]:
-    store, name, tag, digest, since, adopted, source_store, source_name = row
-    source = None if source_store is None else Location(source_store, source_name)
-    return (Location(store, name), Tag(tag)), Owned(Digest(digest), since, bool(adopted), source)
+def _tags_of(rows: Iterable[Sequence[Any]]) -> dict[TagKey, Owned]:
+    """Return the tags of rows; those of one repository share its location."""
+    places: dict[tuple[str, str], Location] = {}
+
+    def place(store: str, name: str) -> Location:
+        found = places.get((store, name))
+        if found is None:
+            found = places[store, name] = Location(store, name)
+        return found
+
+    return {
+        (place(store, name), Tag(tag)): Owned(
+            Digest(digest), since, bool(adopted), None if source_store is None else place(source_store, source_name)
+        )
+        for store, name, tag, digest, since, adopted, source_store, source_name in rows
+    }
 
 
 def _run_row(run: Run) -> tuple[Any, ...]:

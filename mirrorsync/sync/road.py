@@ -27,7 +27,7 @@ from mirrorsync.plan.inventory import Desired
 from mirrorsync.plan.model import LockStamp, Plan, SpecStamp
 from mirrorsync.spec.model import Mirror, Spec
 from mirrorsync.sync.clock import now
-from mirrorsync.sync.gather.choose import Chosen, choose
+from mirrorsync.sync.gather.choose import Chosen, Lookup, choose
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.lacking import Lacks
 from mirrorsync.sync.gather.listed import ListedImages
@@ -94,8 +94,10 @@ async def _resolve(chosen: Chosen, tags: DestinationTags, session: Session, *, d
     that a tag that was moved at its source is noticed.
     """
     resolver, settled = Resolver(chosen, session), Settled(session, tags)
-    waiting = [] if deep else [lookup for lookup in chosen.lookups if may_settle(lookup)]
-    spared = set(waiting)
+    waiting: list[Lookup] = []
+    at_once: list[Lookup] = []
+    for lookup in chosen.lookups:
+        (waiting if not deep and may_settle(lookup) else at_once).append(lookup)
 
     async def ask_destinations() -> None:
         await tags.ask(chosen.tags())
@@ -104,7 +106,7 @@ async def _resolve(chosen: Chosen, tags: DestinationTags, session: Session, *, d
     resolver.announce(chosen.lookups)
     async with asyncio.TaskGroup() as group:
         group.create_task(ask_destinations())
-        group.create_task(resolver.ask(lookup for lookup in chosen.lookups if lookup not in spared))
+        group.create_task(resolver.ask(at_once))
     return resolver.desired(settled.roots)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -41,22 +41,20 @@ _WORD: Final = re.compile(r"[\w.-]*\d[\w.-]*|[\w.-]{3,}")
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """One wanted image, to be resolved at its source. source: a repository of the mirror's source."""
+    """One wanted image, to be resolved at its source.
+
+    source: a repository of the mirror's source. targets: the repositories that the image is wanted in.
+    """
 
     mirror: Mirror
     source: Location
     wanted: Wanted
+    targets: tuple[Location, ...]
 
     @property
     def key(self) -> Key:
         """The same for lookups with the same answer."""
         return self.source, self.wanted.ref, self.mirror.platforms
-
-    @property
-    def targets(self) -> Iterator[Location]:
-        """The repositories that the image is wanted in."""
-        for destination in self.mirror.destinations:
-            yield self.mirror.target(destination, self.source.repository)
 
     def __str__(self) -> str:
         return str(self.wanted.at(self.source))
@@ -216,8 +214,8 @@ class _Chooser:
     async def _choose_in(self, mirror: Mirror, source: Location) -> Sequence[Lookup]:
         selection = mirror.selection
         with located("source", source):
-            for destination in mirror.destinations:
-                mirror.target(destination, source.repository)  # raises for a name that is not valid there
+            # Raises for a name that is not valid there.
+            targets = tuple(mirror.target(one, source.repository) for one in mirror.destinations)
             tags = await self.lists.of(source) if selection.lists else ()
             if selection.lists:
                 self.listed[source] = frozenset(tags)
@@ -229,7 +227,7 @@ class _Chooser:
             chosen = selection.choose_aged(tags, ages)
         else:
             chosen = selection.choose(tags)
-        return [Lookup(mirror, source, wanted) for wanted in chosen]
+        return [Lookup(mirror, source, wanted, targets) for wanted in chosen]
 
     def _is_left_out(self, source: Location, tag: Tag) -> bool:
         """Return whether no entry of the spec names a tag. Those of attachments do not count: see `referrers: true`."""

@@ -104,9 +104,7 @@ class Resolver:
         for one in self._wanting[asked.key]:
             if part and not one.mirror.referrers:
                 continue
-            self._add(
-                Failure(f"{part}{one}", error, one.mirror.pointer, one.source, one.wanted.ref, tuple(one.targets))
-            )
+            self._add(Failure(f"{part}{one}", error, one.mirror.pointer, one.source, one.wanted.ref, one.targets))
 
     def _add(self, failure: Failure) -> None:
         self._failures.setdefault((failure.subject, failure.mirror), failure)
