@@ -51,6 +51,8 @@ _QUOTA: Final = re.compile(r"\bquota\b|exceed the configured upper limit|storage
 _SPACE_REMEDY: Final = (
     "no space left at the registry: raise the quota, add storage, or delete images that are not needed"
 )
+# 503 is what S3 ("SlowDown"), nginx (limit_req, limit_conn) and overloaded gateways answer.
+_THROTTLING: Final = frozenset({429, 503})
 _FIREWALL: Final = frozenset({403, 406, 451})
 
 
@@ -157,6 +159,11 @@ def checked(answer: Answer, doing: str, now: float, known: frozenset[int] = froz
     if answer.status in RETRIED_STATUSES:
         raise Transient(error, status=answer.status, retry_after=retry_after(answer, now))
     raise error
+
+
+def throttles(answer: Answer) -> bool:
+    """Return whether an answer says that its host gets too many requests; some say it in the body only (ECR)."""
+    return answer.status in _THROTTLING or (answer.status >= 400 and _is_rate_limit(answer))
 
 
 def _is_rate_limit(answer: Answer) -> bool:

@@ -7,7 +7,7 @@ multiplexed on one HTTP/2 connection, 0.07 ms; aiohttp 0.13 and 0.16 ms; httpx a
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
@@ -15,6 +15,7 @@ import pycurl
 
 from mirrorsync.errors import MirrorsyncError, Unreachable
 from mirrorsync.stores.registry.http import handles
+from mirrorsync.stores.registry.http.answers import throttles
 from mirrorsync.stores.registry.http.failures import failed
 from mirrorsync.stores.registry.http.handles import Exchange, Handle
 from mirrorsync.stores.registry.http.messages import MAX_ERROR_BYTES, Answer, Outgoing
@@ -22,10 +23,8 @@ from mirrorsync.stores.registry.http.multi import Multi
 from mirrorsync.stores.registry.http.network import QUESTION_SECONDS, Network, Route
 from mirrorsync.stores.registry.http.pace import Pace
 from mirrorsync.stores.registry.http.retry import unanswered
+from mirrorsync.stores.registry.http.traffic import Traffic
 
-# How many requests are in flight at a time on an HTTP/2 connection: up to this number libcurl opens no second one, and
-# servers accept it (nginx 128, Go 250).
-_MULTIPLEXED: Final = 100
 # How often the progress of exchanges is checked, in seconds at most.
 _CHECK_SECONDS: Final = 2.0
 
@@ -40,12 +39,13 @@ class Questions:
     check: called regularly while requests are in flight; if the run is to end, it raises the error that they end with.
     """
 
-    def __init__(self, network: Network, check: Callable[[], None] = _go_on) -> None:
+    def __init__(self, network: Network, traffic: Traffic, check: Callable[[], None] = _go_on) -> None:
         self._network = network
+        self._traffic = traffic
+        self._turns = traffic.questions
         self._check = check
         self._engine: _Engine | None = None
         self._free: defaultdict[Route, list[Handle]] = defaultdict(list)
-        self._turns = _Turns(network.connections.questions)
 
     def check_route(self, url: str) -> None:
         """Check that the proxy and certificates for a URL are usable. Raises: TlsFailed, UsageError."""
@@ -60,23 +60,34 @@ class Questions:
         route = self._network.route(url)
         if self._engine is None:
             self._engine = _Engine(self._network, self._check)
-        await self._turns.acquire()
-        free = self._free[route]
-        question = _Question(free.pop() if free else handles.made(route), route, outgoing)
+        sent_in = await self._turns.acquire()
         try:
-            number, words = await self._engine.carry_out(question)
+            free = self._free[route]
+            question = _Question(free.pop() if free else handles.made(route), route, outgoing)
+            try:
+                ended = await self._engine.carry_out(question)
+            finally:
+                question.exchange.release()
+            answer = self._answer(question, *ended, sent_in)
         finally:
-            self._turns.release(multiplexed=question.exchange.multiplexed)
-            question.exchange.release()
+            self._turns.release()
+        free.append(question.exchange.handle)
+        return answer
+
+    def _answer(self, question: _Question, number: int, words: str, sent_in: int) -> Answer:
+        """Return the answer to a question that has ended. number, words: libcurl's. Raises: as `send`."""
         if question.ended_by is not None:
             raise question.ended_by.with_()
         if number and not question.cut:
+            self._traffic.broke(self._turns, sent_in)
             failure = self._failure(number, words, question)
             raise unanswered(failure, silent=not question.exchange.heard) from failure
-        self._network.answered(url)
-        self._network.connected(route, question.exchange.handle.curl)
+        self._network.answered(question.outgoing.request.url)
+        self._network.connected(question.route, question.exchange.handle.curl)
+        if question.exchange.multiplexed:
+            self._traffic.multiplexes()
         answer = question.answer()
-        free.append(question.exchange.handle)
+        self._traffic.answered(self._turns, sent_in, throttled=throttles(answer))
         return answer
 
     def _failure(self, number: int, words: str, question: _Question) -> MirrorsyncError:
@@ -235,45 +246,3 @@ class _Engine:
                 timer.cancel()
         self._loop.remove_reader(self._multi.fileno())
         self._multi.close()
-
-
-class _Turns:
-    """Limits the requests in flight: one on each connection, and many on a connection that multiplexes.
-
-    libcurl would queue them too, but their timeouts would run while they wait.
-    """
-
-    def __init__(self, connections: int) -> None:
-        self._free = connections
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._more = max(0, _MULTIPLEXED - connections)
-
-    async def acquire(self) -> None:
-        """Wait for a turn."""
-        if self._free > 0:
-            self._free -= 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._next()  # the turn came at the same moment
-            raise
-
-    def release(self, *, multiplexed: bool) -> None:
-        """Release a turn. multiplexed: it was on a connection that carries many requests at a time."""
-        self._next()
-        if multiplexed and self._more:
-            more, self._more = self._more, 0
-            for _ in range(more):
-                self._next()
-
-    def _next(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1

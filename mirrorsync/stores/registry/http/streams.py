@@ -7,7 +7,6 @@ workarounds for servers.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,24 +16,31 @@ import httpx
 from multidict import CIMultiDict
 
 from mirrorsync.errors import RegistryFailure
+from mirrorsync.stores.registry.http.answers import throttles
 from mirrorsync.stores.registry.http.lines import Line, Stream
 from mirrorsync.stores.registry.http.messages import MAX_ERROR_BYTES, Answer, Outgoing, Reply
 from mirrorsync.stores.registry.http.network import Network
 from mirrorsync.stores.registry.http.retry import Transient
+from mirrorsync.stores.registry.http.traffic import ThreadTurns, Traffic
 from mirrorsync.text import printable
 
 
 class Streams:
     """Sends requests with long bodies and reads long answers, over one pool of connections. Methods block.
 
-    connections: the number of concurrent exchanges. kept: how many connections each keeps open for the next one: to the
-    registry, and to the storage that it redirects to. check: called about once a second; raises if the run is to end.
+    turns: limits the concurrent exchanges; traffic: gets to know what became of them. kept: how many connections each
+    keeps open for the next one: to the registry, and to the storage that it redirects to. check: called about once a
+    second; raises if the run is to end.
     """
 
-    def __init__(self, network: Network, connections: int, kept: int, check: Callable[[], None]) -> None:
+    def __init__(
+        self, network: Network, traffic: Traffic, turns: ThreadTurns, kept: int, check: Callable[[], None]
+    ) -> None:
         self._network = network
+        self._traffic = traffic
+        self._turns = turns
         # No httpx.Client: it would store cookies, and parse (and fail at) every Location.
-        self._transport = CurlTransport(network, connections, kept, check)
+        self._transport = CurlTransport(network, kept, check)
 
     @contextmanager
     def exchange(self, outgoing: Outgoing, body: Iterable[bytes] | None = None, size: int = 0) -> Iterator[Reply]:
@@ -53,17 +59,29 @@ class Streams:
             sent = httpx.Request(request.method, request.url, headers=headers, content=body, extensions=extensions)
         except (httpx.InvalidURL, ValueError) as error:
             raise RegistryFailure(f"the registry sent a malformed URL: {printable(str(error), 100)}") from error
-        response = self._transport.handle_request(sent)
+        sent_in = self._turns.acquire()
         try:
-            chunks = response.iter_raw()
-            failing = response.status_code >= 300
-            received = CIMultiDict(response.headers.multi_items())
-            head = _head(chunks) if failing else b""
-            proxy = self._network.route(request.url).intermediary
-            answer = Answer(response.status_code, received, request.url, head, proxy=proxy)
-            yield Reply(answer, iter(()) if failing else chunks)
+            response = self._answered(sent, sent_in)
+            try:
+                chunks = response.iter_raw()
+                failing = response.status_code >= 300
+                received = CIMultiDict(response.headers.multi_items())
+                head = _head(chunks) if failing else b""
+                proxy = self._network.route(request.url).intermediary
+                answer = Answer(response.status_code, received, request.url, head, proxy=proxy)
+                self._traffic.answered(self._turns, sent_in, throttled=throttles(answer))
+                yield Reply(answer, iter(()) if failing else chunks)
+            finally:
+                response.close()
         finally:
-            response.close()
+            self._turns.release()
+
+    def _answered(self, sent: httpx.Request, sent_in: int) -> httpx.Response:
+        try:
+            return self._transport.handle_request(sent)
+        except Transient:
+            self._traffic.broke(self._turns, sent_in)
+            raise
 
     def close(self) -> None:
         """Close all connections."""
@@ -84,21 +102,19 @@ def _head(chunks: Iterator[bytes]) -> bytes:
 
 
 class CurlTransport(httpx.BaseTransport):
-    """libcurl as a transport of httpx: up to `connections` lines, each used by one thread at a time."""
+    """libcurl as a transport of httpx: lines, each used by one thread at a time."""
 
-    def __init__(self, network: Network, connections: int, kept: int, check: Callable[[], None]) -> None:
+    def __init__(self, network: Network, kept: int, check: Callable[[], None]) -> None:
         self._kept = kept
         self._network = network
         self._check = check
         self._idle: list[Line] = []
-        self._turns = threading.BoundedSemaphore(connections)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request: the extension `outgoing` is the request itself, the stream is its body in chunks."""
         outgoing: Outgoing = request.extensions["outgoing"]
         size = int(request.headers.get("Content-Length", 0))
         content = iter(cast("Iterable[bytes]", request.stream)) if size else None
-        self._turns.acquire()
         line = self._line()
         try:
             stream = Stream(line, outgoing, content, size)
@@ -108,12 +124,12 @@ class CurlTransport(httpx.BaseTransport):
                 stream.close()
                 raise
         except BaseException:
-            self._release(line)
+            self._idle.append(line)
             raise
         # As bytes: a header may have any of them, and httpx accepts only ASCII text.
         received = stream.exchange.headers().items()
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in received]
-        body = _Body(stream, lambda: self._release(line))
+        body = _Body(stream, lambda: self._idle.append(line))
         return httpx.Response(stream.exchange.status, headers=headers, stream=body)
 
     def _line(self) -> Line:
@@ -121,10 +137,6 @@ class CurlTransport(httpx.BaseTransport):
             return self._idle.pop()  # the most recently used one: its connections are still open
         except IndexError:
             return Line(self._network, self._check, self._kept)
-
-    def _release(self, line: Line) -> None:
-        self._idle.append(line)
-        self._turns.release()
 
     def close(self) -> None:
         """Close all connections."""
