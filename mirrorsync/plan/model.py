@@ -27,7 +27,7 @@ class State(StrEnum):
     INCOMPLETE = "incomplete"  # the tag names the right image, but content is missing
     UNCHANGED = "unchanged"
     KEPT = "kept"  # a policy keeps the present image, although the source has another one
-    DELAYED = "delayed"  # a policy lets it wait for a later run
+    DELAYED = "delayed"  # a policy or the budget of the run lets it wait for a later run
     REFUSED = "refused"  # a policy forbids the image of the source; this is reported as a failure
     DELETED = "deleted"
 
@@ -36,6 +36,9 @@ class State(StrEnum):
         """Whether steps are needed."""
         return self in _CHANGING
 
+
+# What the reason of a change that waits for a budget begins with.
+WAITS: Final = "waits for the next run: "
 
 _CHANGING: Final = frozenset({State.NEW, State.MOVED, State.INCOMPLETE, State.DELETED})
 
@@ -124,6 +127,12 @@ class Change:
         content = self.after or self.before
         assert content is not None  # noqa: S101 - there is no change from nothing to nothing
         return content.digest
+
+    @property
+    def waits_for(self) -> str:
+        """The budget of the run that is used, as a sentence, if that is why it is delayed; otherwise ""."""
+        waits = self.state == State.DELAYED and self.reason.startswith(WAITS)
+        return self.reason.removeprefix(WAITS) if waits else ""
 
     @property
     def short(self) -> str:

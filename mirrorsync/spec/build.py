@@ -15,6 +15,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_host
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location, Where, parse_destination
+from mirrorsync.plan.budget import Budget, read_limit
 from mirrorsync.plan.policies import POLICIES, MinAge, Policy, Verify
 from mirrorsync.plan.prune import Cap, Prune
 from mirrorsync.secret import Secret
@@ -59,12 +60,13 @@ def build(
     registries = builder.registries(value.get("registries", {}))
     destinations = builder.destinations(value.get("destinations", {}))
     prune = builder.prune(value["prune"]) if "prune" in value else None
+    budget = builder.budget(value["budget"]) if "budget" in value else None
     mirrors = builder.mirrors(value["mirrors"], value.get("defaults", {}), destinations)
     if builder.problems:
         return None, list(builder.problems)
     if builder.lists:
         digest = Digest.of("\n".join([digest, *map(Digest.of, builder.lists.values())]).encode())
-    return Spec(source, digest, tuple(mirrors), destinations, registries, prune), []
+    return Spec(source, digest, tuple(mirrors), destinations, registries, prune, budget=budget), []
 
 
 @dataclass
@@ -157,6 +159,14 @@ class _Builder:
         most = value.get("max_deletes", _MAX_DELETES)
         cap = Cap(number=most) if isinstance(most, int) else Cap(percent=float(most.removesuffix("%")))
         return Prune(cap, tuple(value.get("keep", ())), value.get("adopt", False))
+
+    def budget(self, value: Mapping[str, Any]) -> Budget:
+        """Read `budget:`; its shape was checked by the schema."""
+        limits = {}
+        for key, written in value.items():
+            with self._problems_at(join("/budget", key)):
+                limits[key] = read_limit(key, written)
+        return Budget(**limits)
 
     def mirrors(
         self, value: list[Any], defaults: Mapping[str, Any], destinations: Mapping[str, Destination]

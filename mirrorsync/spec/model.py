@@ -14,6 +14,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location, canonical_repository, host_and_path
+from mirrorsync.plan.budget import Budget
 from mirrorsync.plan.policies import Policy
 from mirrorsync.plan.prune import Prune
 from mirrorsync.spec.lock import Lock
@@ -126,7 +127,7 @@ class Spec:
     images that it names, by which a plan knows it.
 
     prune: which tags are deleted, None = none. lock: the images are those of this lock, None = what the sources have.
-    lacking: the images that the lock lacks.
+    lacking: the images that the lock lacks. budget: the most that one run may take, None = anything.
     """
 
     source: str
@@ -137,6 +138,7 @@ class Spec:
     prune: Prune | None = None
     lock: Lock | None = None
     lacking: tuple[Lacking, ...] = ()
+    budget: Budget | None = None
 
 
 def check_template(template: str) -> None:

@@ -6,7 +6,7 @@
 4. Evidence: the image of each name at the destinations, and the decisions of policies on it.
 5. Contents: the blobs and manifests of changed images that the destinations have.
 6. Deletions, if the spec prunes: remembered tags that nothing wants any more.
-7. The difference (`plan.diff`): changes, and the steps that make them.
+7. The difference (`plan.diff`): changes, and the steps that make them; twice if `plan.budget` lets some wait.
 
 The tags that no mirror wants are found out at the same time as 2 to 5, if the caller asks for them.
 """
@@ -22,6 +22,7 @@ from pathlib import PurePath
 from mirrorsync.errors import UsageError
 from mirrorsync.oci.patterns import has_wildcard
 from mirrorsync.oci.reference import Location, Reference
+from mirrorsync.plan.budget import over_bytes
 from mirrorsync.plan.diff import diff
 from mirrorsync.plan.inventory import Desired
 from mirrorsync.plan.model import LockStamp, Plan, SpecStamp
@@ -84,6 +85,9 @@ async def make_plan(
         known = sightings.known()
         desired, observed = await add_deletions(spec, spec.prune, chosen, known, desired, observed, session)
     plan = diff(desired, observed, spec=stamp(spec, only), created=created)
+    if spec.budget is not None and (waiting := over_bytes(desired, plan, spec.budget)):
+        decisions = {**observed.decisions, **waiting}
+        plan = diff(desired, replace(observed, decisions=decisions), spec=plan.spec, created=created)
     return plan if surplus is None else replace(plan, unwanted=surplus.found(desired.images))
 
 

@@ -85,6 +85,7 @@ def keys() -> Iterator[Key]:
         "registries": ("registries.HOST", definitions["registry"]),
         "defaults": ("defaults", schema["properties"]["defaults"]),
         "prune": ("prune", schema["properties"]["prune"]),
+        "budget": ("budget", schema["properties"]["budget"]),
         "mirrors": ("mirrors[]", definitions["mirror"]),
     }
     for name, value in schema["properties"].items():

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from rich.filesize import decimal
 
 from mirrorsync.cli.output.destinations import NO_DESTINATIONS, Destinations, tag_rank
-from mirrorsync.cli.output.render import count, counts_by_destination, failed_at, nothing_to_do, numbers
+from mirrorsync.cli.output.render import count, counts_by_destination, failed_at, nothing_to_do, numbers, waiting_lines
 from mirrorsync.cli.output.tables import Listing
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Amount, Change, Plan, State
@@ -48,7 +48,7 @@ def plan_parts(plan: Plan, detail: Detail | None = None, command: str = "") -> l
     elif detail != "totals":
         parts.append(_repositories(plan, destinations))
     parts += _unwanted(plan, destinations, detail)
-    return [*parts, *totals_lines(plan, destinations), last_line(plan, command)]
+    return [*parts, *totals_lines(plan, destinations), *waiting_lines(plan.changes), last_line(plan, command)]
 
 
 def saved_plan_line(plan: Plan) -> str:

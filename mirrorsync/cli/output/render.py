@@ -11,7 +11,7 @@ from mirrorsync.cli.output.destinations import Destinations
 from mirrorsync.cli.output.stdio import LINE_LIMIT
 from mirrorsync.errors import MirrorsyncError, RateLimited, RegistryUnavailable, TlsFailed, Unauthorized, Unreachable
 from mirrorsync.oci.reference import Location, Where
-from mirrorsync.plan.model import Failure, SpecStamp
+from mirrorsync.plan.model import Change, Failure, SpecStamp
 from mirrorsync.spec.model import Spec
 from mirrorsync.text import printable
 
@@ -50,6 +50,15 @@ def counts_by_destination(
         if failed is not None:
             found[destinations.of(failed)[0]]["failed"] += number
     return dict(sorted(found.items()))
+
+
+def waiting_lines(changes: Iterable[Change]) -> list[str]:
+    """Return a line for each budget that is used: how many images wait for the next run."""
+    found = Counter(change.waits_for for change in changes if change.waits_for)
+    return [
+        printable(f"{count(number, 'image')} {'waits' if number == 1 else 'wait'} for the next run: {why}")
+        for why, number in found.items()
+    ]
 
 
 def nothing_to_do(targets: Iterable[Location], destinations: Destinations) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 from rich.filesize import decimal
 
 from mirrorsync.cli.output.destinations import Destinations
-from mirrorsync.cli.output.render import counts_by_destination, failed_at, nothing_to_do, numbers
+from mirrorsync.cli.output.render import counts_by_destination, failed_at, nothing_to_do, numbers, waiting_lines
 from mirrorsync.cli.output.tables import Listing
 from mirrorsync.sync.run.report import Report
 
@@ -31,6 +31,7 @@ def report_parts(report: Report) -> Iterator[str | Listing]:
         yield Listing([((f"{name}:",), numbers(each, _COUNTED)) for name, each in counted.items()])
     total: Counter[str] = Counter(outcome for _, outcome in outcomes)
     total["failed"] = sum(failed_at(report.failures).values())
+    yield from waiting_lines(result.change for result in report.results if result.outcome == "delayed")
     yield f"{_stopped(report)}{numbers(total, _COUNTED)}; {_moved(report)}"
 
 

@@ -1,0 +1,94 @@
+"""Which images wait for the next run, because the budget of this one is used."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mirrorsync.plan.budget import Budget, Limit, over_bytes
+from mirrorsync.plan.diff import diff
+from mirrorsync.plan.inventory import Desired, Observed
+from mirrorsync.plan.model import Image, State
+from tests.plan.reader import STAMP, Case
+
+IMAGES = {"a": ["ca:1", "la:99"], "b": ["cb:1", "lb:99"], "c": ["cc:1", "lc:9"], "shared": ["cs:1", "la:99", "ls:9"]}
+
+
+def case(*wanted: str, **more: Any) -> Case:
+    made = Case({"images": IMAGES, "wanted": [f"{name} -> dst/{name}:1" for name in wanted], **more})
+    for name, members in IMAGES.items():
+        made._add_image(name, members)
+    return made
+
+
+def left(made: Case, most: int, desired: Desired | None = None, observed: Observed | None = None) -> list[str]:
+    """Return the repositories whose images do not wait, for a budget of so many bytes."""
+    desired, observed = desired or made.desired(), observed or made.observed()
+    plan = diff(desired, observed, spec=STAMP, created="")
+    waiting = over_bytes(desired, plan, Budget(bytes=Limit(f"{most}B", most)))
+    observed = replace(observed, decisions=waiting)
+    second = diff(desired, observed, spec=STAMP, created="")
+    assert second.read_bytes <= max(most, 100), "more than one image, and more than the budget"
+    assert not {step.id for step in second.steps} - {step.id for step in plan.steps}
+    delayed = [change for change in second.changes if change.state == State.DELAYED]
+    assert all(change.waits_for == f"the budget of {most}B is used" for change in delayed)
+    assert len(second.changes) == len(plan.changes)
+    return [change.target.repository for change in second.changes if change.state != State.DELAYED]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "most", "done"),
+    [
+        ("a b c", 1000, "a b c"),
+        ("a b c", 210, "a b c"),
+        ("a b c", 209, "a b"),
+        ("a b c", 200, "a b"),
+        ("c b a", 200, "c b"),
+        ("a b c", 110, "a"),  # c would fit, and does not overtake b
+        ("a b c", 100, "a"),
+        ("a b c", 5, "a"),  # an image that is larger than the budget is mirrored alone
+        ("c a b", 5, "c"),
+        ("a shared b", 110, "a shared"),  # what they share is read once
+        ("shared a b", 110, "shared a"),
+        ("b a shared", 109, "b"),
+    ],
+)
+def test_images_are_taken_in_the_order_of_the_spec_until_one_does_not_fit(wanted: str, most: int, done: str) -> None:
+    assert left(case(*wanted.split()), most) == done.split()
+
+
+def test_an_image_that_costs_no_bytes_never_waits() -> None:
+    made = case("a", "b", "c", contents={"dst/c": ["cc", "lc"]}, present={})
+    assert left(made, 100) == ["a", "c"]
+
+
+def test_bytes_that_are_there_already_are_not_counted() -> None:
+    made = case("a", "b", "c", elsewhere={"dst": {"la": "other"}})
+    assert left(made, 101) == ["a", "b"]
+
+
+def test_damaged_images_go_first() -> None:
+    made = case("a", "b", deep=True, present={"dst/b:1": "b"}, contents={"dst/b": ["b", "cb"]})
+    assert left(made, 100) == ["b"]
+
+
+def test_referrers_come_along_with_their_image_and_wait_only_if_all_of_their_images_do() -> None:
+    made = case("a", "b", "c")
+    desired = made.desired()
+    a, b, c = desired.images
+
+    def with_carriers(*carriers: Image) -> Desired:
+        return replace(desired, carriers={c: frozenset(carriers)})
+
+    assert left(made, 110, with_carriers(a)) == ["a", "c"]
+    assert left(made, 110, with_carriers(a, b)) == ["a", "c"]
+    assert left(made, 110, with_carriers(b)) == ["a"]
+    assert left(made, 109, with_carriers(b)) == ["a"]
+
+
+def test_there_is_no_limit_without_the_key() -> None:
+    made = case("a", "b")
+    plan = diff(made.desired(), made.observed(), spec=STAMP, created="")
+    assert over_bytes(made.desired(), plan, Budget()) == {}
