@@ -18,7 +18,7 @@ from mirrorsync.errors import UsageError
 from mirrorsync.events import Noticed
 from mirrorsync.files.locks import FileLock
 from mirrorsync.spec.model import Spec
-from mirrorsync.state import Memory, Remembered, Run, RunTag, open_memory
+from mirrorsync.state import Generation, Memory, Remembered, Run, RunTag, open_memory
 
 _MAX_BYTES: Final = 1024 * 1024 * 1024
 
@@ -42,6 +42,17 @@ def read_history(
     with existing_memory(spec, environment) as memory:
         runs = memory.runs(limit)
         return [Past(run, tuple(memory.changes(run.number)) if changes else ()) for run in runs]
+
+
+def read_generation(spec: Spec, number: int, *, environment: Environment | None = None) -> Generation:
+    """Return a generation with its tags. Raises: UsageError if there is no such generation, StorageError."""
+    with existing_memory(spec, environment) as memory:
+        found = memory.generation(number)
+        if found is None:
+            known = [one.number for one in memory.generations()]
+            named = f"there are 1 to {known[0]}" if known else "there are none"
+            raise UsageError(f"there is no generation {number}: {named}", remedy="`mirrorsync history` shows them")
+    return found
 
 
 def export_state(spec: Spec, *, environment: Environment | None = None) -> Remembered:

@@ -18,8 +18,9 @@ from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Plan
 from mirrorsync.plan.policies import MinAge
 from mirrorsync.plan.prune import Known
+from mirrorsync.plan.untagged import Untagged
 from mirrorsync.spec.model import Spec
-from mirrorsync.state import Memory, open_memory, state_path
+from mirrorsync.state import ManifestKey, Memory, open_memory, state_path
 from mirrorsync.sync import clock
 from mirrorsync.sync.remember import intended, told
 from mirrorsync.sync.run.report import Report
@@ -86,6 +87,18 @@ class RunMemory:
     def _known(memory: Memory) -> Iterator[Known]:
         for (target, tag), owned in memory.owned().items():
             yield Known(target, tag, owned.digest, owned.adopted, owned.source)
+
+    def untagged(self, last: int) -> Untagged:
+        """Return the manifests that this mirror has put and whose tags are gone, and those of the last generations."""
+        found: list[Untagged] = []
+        self._try(lambda memory: found.append(Untagged(frozenset(memory.untagged()), frozenset(memory.needed(last)))))
+        return found[0] if found else Untagged()
+
+    def forget(self, manifests: Iterable[ManifestKey]) -> None:
+        """Forget manifests without a tag, unless this run only looks."""
+        gone = frozenset(manifests)
+        if gone and not self._looks:
+            self._try(lambda memory: memory.forget(gone))
 
     # What the run does.
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from mirrorsync.app.history import existing_memory
+from mirrorsync.app.history import read_generation
 from mirrorsync.app.memory import RunMemory
 from mirrorsync.app.runs import carry_out
 from mirrorsync.app.session import Run, query
 from mirrorsync.app.stop import Stop
 from mirrorsync.environment import Environment
-from mirrorsync.errors import UsageError
 from mirrorsync.plan.model import Plan
 from mirrorsync.spec.model import Spec
-from mirrorsync.state import Generation
 from mirrorsync.sync.road import stamp
 from mirrorsync.sync.rollback import plan_rollback
 from mirrorsync.sync.session import Session
@@ -30,7 +28,7 @@ async def roll_back(
     Tags that the generation does not have stay. dry_run: only plan. Raises: UsageError if there is no such generation,
     Locked, StorageError; failures of single images are in the plan and the report.
     """
-    generation = _generation(spec, number, environment)
+    generation = read_generation(spec, number, environment=environment)
 
     async def prepare(session: Session, memory: RunMemory | None = None) -> Plan:  # noqa: ARG001 - it needs no facts
         return await plan_rollback(generation, stamp(spec), session)
@@ -38,13 +36,3 @@ async def roll_back(
     if dry_run:
         return Run(await query(prepare, environment, stop, spec.registries), None)
     return await carry_out(spec, prepare, environment, stop or Stop())
-
-
-def _generation(spec: Spec, number: int, environment: Environment | None) -> Generation:
-    with existing_memory(spec, environment) as memory:
-        found = memory.generation(number)
-        if found is None:
-            known = [one.number for one in memory.generations()]
-            named = f"there are 1 to {known[0]}" if known else "there are none"
-            raise UsageError(f"there is no generation {number}: {named}", remedy="`mirrorsync history` shows them")
-    return found

@@ -343,5 +343,6 @@ _FIELDS: Final[Mapping[str, _Field]] = {
     "origin": _Field(str, _Reader.repository),
     "tag": _Field(str, _Reader.tag),
     "tags": _Field(list, _Reader.tags),
+    "stays": _Field(bool, _Reader.truth),
     "needs": _Field(list, _Reader.needs),
 }

@@ -110,14 +110,8 @@ class _Reader(Values):
                 "tag": self.tag,
                 "digest": self.digest,
                 "since": self.time,
-                "adopted": self._truth,
+                "adopted": self.truth,
                 "source": lambda found: None if found is None else self.location(found),
             },
         )
         return self._key(read), Owned(read["digest"], read["since"], read["adopted"], read["source"])
-
-    @staticmethod
-    def _truth(value: Any) -> bool:
-        if type(value) is not bool:
-            raise Damaged("not true or false")
-        return value

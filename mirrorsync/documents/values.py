@@ -109,6 +109,12 @@ class Values:
         """Return platforms."""
         return items(value, lambda name: Platform.parse(text(name)))
 
+    def truth(self, value: Any) -> bool:
+        """Return true or false."""
+        if type(value) is not bool:
+            raise Damaged("not true or false")
+        return value
+
     def path(self, value: Any) -> str:
         """Return the path of a file."""
         name = text(value)

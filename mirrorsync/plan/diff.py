@@ -89,7 +89,7 @@ def _change(image: Image, observed: Observed) -> Change:
 
 def _deletion(image: Image, present: Descriptor, observed: Observed) -> DeleteTag | DeleteManifest:
     if image.tag is not None:
-        return DeleteTag(image.target, image.tag, present, observed.tags.get(image, ()))
+        return DeleteTag(image.target, image.tag, present, observed.tags.get(image, ()), image in observed.stays)
     return DeleteManifest(image.target, present, observed.tags.get(image, ()))
 
 

@@ -67,7 +67,7 @@ class Observed:
     every manifest and blob was checked, so that one that is not in `contents` is missing; otherwise a manifest that is
     present counts as complete, since registries reject a manifest before its content. tags: those that a manifest has
     which is to be deleted by its digest, and go with it; for a tag that is to be deleted, others of its manifest that
-    are to be deleted too.
+    are to be deleted too. stays: images whose manifest stays if their tag is deleted.
     """
 
     roots: Mapping[Image, Descriptor | None]
@@ -80,6 +80,7 @@ class Observed:
     broken: frozenset[Image] = frozenset()  # images for which a request failed; nothing is planned for them
     decisions: Mapping[Image, Decision] = field(default_factory=dict)
     tags: Mapping[Image, tuple[Tag, ...]] = field(default_factory=dict)
+    stays: frozenset[Image] = frozenset()
 
 
 def closure(

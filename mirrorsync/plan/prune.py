@@ -59,12 +59,14 @@ class Cap:
 class Prune:
     """The key `prune:` of a spec.
 
-    keep: shell patterns on tags, or on `repository:tag`. adopt: adopted tags are deleted too.
+    keep: shell patterns on tags, or on `repository:tag`. adopt: adopted tags are deleted too. keep_generations: the
+    number of generations whose manifests stay although their tags go; None = manifests without a tag are not touched.
     """
 
     cap: Cap
     keep: tuple[str, ...] = ()
     adopt: bool = False
+    keep_generations: int | None = None
 
     def keeps(self, target: Location, tag: Tag) -> bool:
         """Return whether a tag is to stay by its name."""

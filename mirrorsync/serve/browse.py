@@ -13,6 +13,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import is_repository
 from mirrorsync.oci.ref import Tag
 from mirrorsync.serve.page import POLICY, Page, Row, Size, html, is_host, next_query
+from mirrorsync.serve.shown import Shown
 from mirrorsync.stores.base import Repository, Store
 
 _ROWS: Final = 100  # of a page
@@ -31,8 +32,9 @@ _HEADERS: Final = {
 class Browse:
     """Handlers of GET and HEAD outside of the distribution API."""
 
-    def __init__(self, store: Store, *, writable: bool) -> None:
+    def __init__(self, store: Store, shown: Shown, *, writable: bool) -> None:
         self._store = store
+        self._shown = shown
         self._writable = writable
 
     async def health(self, _: web.Request) -> web.StreamResponse:
@@ -61,15 +63,16 @@ class Browse:
             next=next_query(rows[-1], find) if len(rest) > _ROWS else "",
             secure=request.headers.get("X-Forwarded-Proto", "") == "https",
             writable=self._writable,
+            label=self._shown.label,
         )
         return web.Response(text=html(page), content_type="text/html", headers=_HEADERS)
 
     async def _images(self) -> list[tuple[str, str]]:
         """Return repository and tag of every image, sorted; the tag is "" in a repository without tags."""
         found: list[tuple[str, str]] = []
-        for name in [name async for name in self._store.repositories() if is_repository(name)]:
+        for name in [name async for name in self._shown.repositories() if is_repository(name)]:
             try:
-                tags = [str(tag) async for tag in self._store.repository(name).tags()]
+                tags = [str(tag) async for tag in self._shown.tags(self._store.repository(name))]
             except RepositoryNotFound:  # deleted meanwhile
                 continue
             found += [(name, tag) for tag in tags or [""]]
@@ -78,18 +81,17 @@ class Browse:
     async def _row(self, name: str, tag: str) -> Row:
         # The manifests of a page can be a thousand small files, and are read on the event loop: others have their turn.
         await asyncio.sleep(0)
-        return Row(name, tag, await _size(self._store.repository(name), Tag(tag)) if tag else Size(None))
+        return Row(name, tag, await self._size(self._store.repository(name), Tag(tag)) if tag else Size(None))
 
-
-async def _size(repository: Repository, tag: Tag) -> Size:
-    """Return the size of an image with all its platforms that are present, each blob counted once."""
-    try:
-        root = await repository.resolve(tag)
-        return Size(None, "missing") if root is None else await _size_below(repository, root)
-    except (IntegrityError, Malformed):
-        return Size(None, "damaged")
-    except MirrorsyncError:
-        return Size(None, "unreadable")
+    async def _size(self, repository: Repository, tag: Tag) -> Size:
+        """Return the size of an image with all its platforms that are present, each blob counted once."""
+        try:
+            root = await self._shown.resolve(repository, tag)
+            return Size(None, "missing") if root is None else await _size_below(repository, root)
+        except (IntegrityError, Malformed):
+            return Size(None, "damaged")
+        except MirrorsyncError:
+            return Size(None, "unreadable")
 
 
 async def _size_below(repository: Repository, root: Descriptor) -> Size:

@@ -39,6 +39,7 @@ class Page:
 
     host: as the client wrote it, for the commands. secure: whether it is reached with TLS, through a proxy. images,
     repositories, matching: how many there are, and how many images match `find`. next: the query of the next page, "".
+    label: which generation is shown, "" for the whole store.
     """
 
     host: str
@@ -50,6 +51,7 @@ class Page:
     next: str = ""
     secure: bool = False
     writable: bool = False
+    label: str = ""
 
 
 class _Markup(str):
@@ -91,7 +93,7 @@ _DOCUMENT: Final = """<!DOCTYPE html>
 </head>
 <body>
 <h1>Images at {host}</h1>
-<p>{images} in {repositories}; {mode}.</p>
+<p>{label}{images} in {repositories}; {mode}.</p>
 <form><input type="search" name="find" value="{find}" placeholder="part of a name or tag" aria-label="Find">
 <button>Find</button></form>
 {found}{sections}{next}<footer><p>A size is that of all platforms of an image, compressed.</p>{plain}</footer>
@@ -134,6 +136,7 @@ def html(page: Page) -> str:
         images=_count(page.images, "image", "images"),
         repositories=_count(page.repositories, "repository", "repositories"),
         mode="pushes and deletes are accepted" if page.writable else "read-only",
+        label=f"{page.label}: " if page.label else "",
         find=page.find,
         found=found,
         sections=_joined(sections),

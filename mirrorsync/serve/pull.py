@@ -19,16 +19,18 @@ from mirrorsync.oci.ref import Tag, ref_type
 from mirrorsync.serve.answers import document
 from mirrorsync.serve.refusals import Refusal, unknown_blob
 from mirrorsync.serve.sending import send
+from mirrorsync.serve.shown import Shown
 from mirrorsync.stores.base import Store, WritableRepository
 
 _MAX_DIGITS: Final = 18  # of the number of names on a page
 
 
 class Pull:
-    """Handlers of GET and HEAD over a store."""
+    """Handlers of GET and HEAD over a store. shown: which of its names are answered."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, shown: Shown) -> None:
         self._store = store
+        self._shown = shown
 
     async def version(self, _: web.Request) -> web.StreamResponse:
         """GET /v2/: this is a registry."""
@@ -38,7 +40,7 @@ class Pull:
         """GET and HEAD of a manifest by tag or digest."""
         repository = repository_of(self._store, request)
         ref = reference_of(request)
-        descriptor = await repository.resolve(ref)
+        descriptor = await self._shown.resolve(repository, ref)
         if descriptor is None:
             raise ContentNotFound(f"{'manifest' if isinstance(ref, Digest) else 'tag'} {ref} not found")
         headers = {
@@ -76,12 +78,12 @@ class Pull:
     async def tags(self, request: web.Request) -> web.StreamResponse:
         """GET of the list of tags, in pages."""
         repository = repository_of(self._store, request)
-        page, link = _page(request, sorted([tag async for tag in repository.tags()]))
+        page, link = _page(request, sorted([tag async for tag in self._shown.tags(repository)]))
         return document({"name": repository.name, "tags": page}, headers=link)
 
     async def catalog(self, request: web.Request) -> web.StreamResponse:
         """GET of the names of all repositories, in pages."""
-        names = sorted([name async for name in self._store.repositories() if is_repository(name)])
+        names = sorted([name async for name in self._shown.repositories() if is_repository(name)])
         page, link = _page(request, names)
         return document({"repositories": page}, headers=link)
 
@@ -90,7 +92,7 @@ class Pull:
         repository = repository_of(self._store, request)
         subject = digest_of(request.match_info["digest"])
         try:
-            found: Iterable[Descriptor] = await repository.referrers(subject)
+            found: Iterable[Descriptor] = await self._shown.referrers(repository, subject)
         except (IntegrityError, Malformed) as error:
             raise _damaged(subject) from error
         headers = {}

@@ -24,6 +24,7 @@ from mirrorsync.serve.patience import Patience, Stalls
 from mirrorsync.serve.pull import Pull
 from mirrorsync.serve.push import Push
 from mirrorsync.serve.refusals import Refusal, refusal
+from mirrorsync.serve.shown import Shown, WholeStore
 from mirrorsync.serve.uploads import Uploads
 from mirrorsync.stores.base import Store
 
@@ -41,14 +42,18 @@ _LAST_SECONDS: Final = 5.0
 _LAST_ANSWER_SECONDS: Final = 1.0
 
 
-def application(store: Store, *, writable: bool, observer: Observer, patience: Patience) -> web.Application:
+def application(
+    store: Store, *, writable: bool, observer: Observer, patience: Patience, shown: Shown | None = None
+) -> web.Application:
     """Return the distribution API over a store, as an aiohttp application.
 
-    writable: otherwise writes are rejected with 405. observer: gets notices of failures. patience: with bodies.
+    writable: otherwise writes are rejected with 405. observer: gets notices of failures. patience: with bodies. shown:
+    which of its names are answered, None for all.
     """
     uploads = Uploads()
-    pull, push = Pull(store), Push(store, uploads, patience)
-    browse = Browse(store, writable=writable)
+    shown = shown or WholeStore(store)
+    pull, push = Pull(store, shown), Push(store, uploads, patience)
+    browse = Browse(store, shown, writable=writable)
     app = web.Application(middlewares=[_answering(observer)], client_max_size=0)
     for path, handler in (
         ("/", browse.page),
@@ -88,12 +93,13 @@ async def serving(
     writable: bool = False,
     observer: Observer = ignore,
     patience: Patience = Patience(),  # noqa: B008 - it is a value
+    shown: Shown | None = None,
 ) -> AsyncIterator[int]:
     """Listen on `host` and `port` (0 for any free one) while the block runs; yields the port. Closes the store.
 
-    Raises: StorageError if the address cannot be used.
+    shown: which names of the store are answered, None for all. Raises: StorageError if the address cannot be used.
     """
-    app = application(store, writable=writable, observer=observer, patience=patience)
+    app = application(store, writable=writable, observer=observer, patience=patience, shown=shown)
     in_flight = _InFlight()
     app.middlewares.insert(0, in_flight.counting)
     runner = web.AppRunner(

@@ -158,7 +158,7 @@ class _Builder:
         """Read `prune:`; its shape was checked by the schema."""
         most = value.get("max_deletes", _MAX_DELETES)
         cap = Cap(number=most) if isinstance(most, int) else Cap(percent=float(most.removesuffix("%")))
-        return Prune(cap, tuple(value.get("keep", ())), value.get("adopt", False))
+        return Prune(cap, tuple(value.get("keep", ())), value.get("adopt", False), value.get("keep_generations"))
 
     def budget(self, value: Mapping[str, Any]) -> Budget:
         """Read `budget:`; its shape was checked by the schema."""

@@ -45,6 +45,12 @@ _MIGRATIONS: Final = (
         PRIMARY KEY (store, repository, tag, first)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE untagged (
+        store TEXT NOT NULL, repository TEXT NOT NULL, digest TEXT NOT NULL,
+        PRIMARY KEY (store, repository, digest)
+    ) WITHOUT ROWID;
+    """,
 )
 VERSION: Final = len(_MIGRATIONS)
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")

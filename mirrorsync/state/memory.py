@@ -18,7 +18,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.state.file import open_file, transaction
-from mirrorsync.state.records import Generation, Owned, Run, RunTag, TagKey, Told
+from mirrorsync.state.records import Generation, ManifestKey, Owned, Run, RunTag, TagKey, Told
 from mirrorsync.state.transfer import Remembered, merged
 
 # Runs of three years, one each night. What they did to single tags is dropped with them; generations stay.
@@ -100,6 +100,32 @@ class Memory:
         with transaction(self._connection):
             self._connection.executemany("INSERT OR REPLACE INTO intended VALUES (?, ?, ?, ?)", rows)
 
+    # Manifests without a tag.
+
+    def untagged(self) -> set[ManifestKey]:
+        """Return the manifests that this mirror has put at destinations, and whose tags were moved or deleted since."""
+        with self._reading("SELECT store, repository, digest FROM untagged") as rows:
+            return {(Location(store, name), Digest(digest)) for store, name, digest in rows}
+
+    def needed(self, last: int) -> set[ManifestKey]:
+        """Return the images of the last generations. last: of how many."""
+        sql = (
+            "SELECT DISTINCT store, repository, digest FROM generation_tags "
+            "WHERE last IS NULL OR last > (SELECT coalesce(max(number), 0) FROM generations) - ?"
+        )
+        with self._reading(sql, (last,)) as rows:
+            return {(Location(store, name), Digest(digest)) for store, name, digest in rows}
+
+    def forget(self, manifests: Iterable[ManifestKey]) -> None:
+        """Forget manifests without a tag: they are not there any more, or in use by another client."""
+        with transaction(self._connection):
+            self._forget(manifests)
+
+    def _forget(self, manifests: Iterable[ManifestKey]) -> None:
+        self._connection.executemany(
+            "DELETE FROM untagged WHERE store = ? AND repository = ? AND digest = ?", map(_manifest_row, manifests)
+        )
+
     # All of it.
 
     def remembered(self) -> Remembered:
@@ -165,6 +191,14 @@ class Memory:
         self._connection.executemany(
             "DELETE FROM owned WHERE store = ? AND repository = ? AND tag = ?", map(_key_row, told.absent)
         )
+        # An adopted image is not ours, nor is it after another one has its tag.
+        moved = {key for key, owned in changed.items() if key in known and known[key].digest != owned.digest}
+        ours = [key for key in moved | (told.absent & known.keys()) if not known[key].adopted]
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO untagged VALUES (?, ?, ?)",
+            (_manifest_row((target, known[target, tag].digest)) for target, tag in ours),
+        )
+        self._forget(told.dropped)
 
     def _record_generation(self, told: Told, run: int) -> int | None:
         """Add a generation if the tags differ from those of the last one; return its number."""
@@ -219,6 +253,16 @@ class Memory:
         _, run, created = found
         return Generation(number, run, created, self._tags_of(number))
 
+    def generation_after(self, run: int) -> Generation | None:
+        """Return what the mirror held after a run, None if that is not remembered."""
+        sql = (
+            "SELECT max(generations.number) FROM runs JOIN generations ON generations.run <= runs.number "
+            "WHERE runs.number = ?"
+        )
+        with self._reading(sql, (run,)) as rows:
+            (number,) = next(iter(rows))
+        return None if number is None else self.generation(number)
+
     def _tags_of(self, generation: int) -> dict[TagKey, Owned]:
         sql = f"SELECT {_TAG_COLUMNS} {_IN_GENERATION}"
         with self._reading(sql, (generation, generation)) as rows:
@@ -242,6 +286,11 @@ def _digest(text: str | None) -> Digest | None:
 def _key_row(key: TagKey) -> tuple[str, str, str]:
     location, tag = key
     return location.store, location.repository, str(tag)
+
+
+def _manifest_row(key: ManifestKey) -> tuple[str, str, str]:
+    location, digest = key
+    return location.store, location.repository, str(digest)
 
 
 def _tag_row(key: TagKey, owned: Owned) -> tuple[Any, ...]:

@@ -11,6 +11,8 @@ from mirrorsync.oci.reference import Location
 
 # A tag of a destination.
 TagKey = tuple[Location, Tag]
+# A manifest of a destination.
+ManifestKey = tuple[Location, Digest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,11 @@ class Told:
     """All that one run tells the memory at its end.
 
     run: its number and generation are not used. changed: what it did. present: every tag that it knows to be at a
-    destination now. absent: tags that it deleted.
+    destination now. absent: tags that it deleted. dropped: manifests without a tag that it deleted.
     """
 
     run: Run
     changed: tuple[RunTag, ...]
     present: Mapping[TagKey, Owned]
     absent: frozenset[TagKey] = frozenset()
+    dropped: frozenset[ManifestKey] = frozenset()

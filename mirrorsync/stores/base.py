@@ -204,6 +204,14 @@ class Deferring(Protocol):
 
 
 @runtime_checkable
+class Untags(Protocol):
+    """A repository that sweeps manifests without a name, and can keep one whose tag is removed."""
+
+    async def untag(self, tag: Tag) -> None:
+        """Remove a tag; its manifest stays under its digest. Raises: ContentNotFound."""
+
+
+@runtime_checkable
 class ListsRoots(Protocol):
     """A store that names the root of every image in one file, so that an image is known whose manifest is missing."""
 

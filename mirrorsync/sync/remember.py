@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Change, Plan, State
-from mirrorsync.state import Owned, Run, RunTag, TagKey, Told
+from mirrorsync.state import ManifestKey, Owned, Run, RunTag, TagKey, Told
 from mirrorsync.sync.run.report import Report, Result
 
 # Outcomes that are remembered for single tags; images that stayed as they were are only counted.
@@ -31,10 +31,13 @@ def told(report: Report, known: Mapping[TagKey, Owned], intended: Mapping[TagKey
     """
     present: dict[TagKey, Owned] = {}
     absent: set[TagKey] = set()
+    dropped: set[ManifestKey] = set()
     changed = []
     for result in report.results:
         change = result.change
         if change.tag is None:
+            if change.state == State.DELETED and result.outcome == "done":
+                dropped.add((change.target, change.digest))
             continue
         key = (change.target, change.tag)
         if result.outcome in _TOLD:
@@ -55,7 +58,7 @@ def told(report: Report, known: Mapping[TagKey, Owned], intended: Mapping[TagKey
         report.counts.bytes_read,
         report.counts.bytes_written,
     )
-    return Told(run, tuple(changed), present, frozenset(absent))
+    return Told(run, tuple(changed), present, frozenset(absent), frozenset(dropped))
 
 
 def _digest_now(result: Result) -> Digest | None:

@@ -30,6 +30,7 @@ from mirrorsync.spec.model import Mirror, Spec
 from mirrorsync.sync.clock import now
 from mirrorsync.sync.gather.choose import Chosen, Lookup, choose
 from mirrorsync.sync.gather.destination_tags import DestinationTags
+from mirrorsync.sync.gather.expired import Expired
 from mirrorsync.sync.gather.lacking import Lacks
 from mirrorsync.sync.gather.listed import ListedImages
 from mirrorsync.sync.gather.observe import observe
@@ -84,6 +85,9 @@ async def make_plan(
     if spec.prune is not None and not only and only_from is None and not spec.lacking:
         known = sightings.known()
         desired, observed = await add_deletions(spec, spec.prune, chosen, known, desired, observed, session)
+        if spec.prune.keep_generations:
+            expired = Expired(spec, sightings.untagged(spec.prune.keep_generations), session, sightings.forget)
+            desired, observed = await expired.added_to(desired, observed)
     plan = diff(desired, observed, spec=stamp(spec, only), created=created)
     if spec.budget is not None and (waiting := over_bytes(desired, plan, spec.budget)):
         decisions = {**observed.decisions, **waiting}

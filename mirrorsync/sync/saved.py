@@ -12,7 +12,7 @@ from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Change, Origin, Plan, State
 from mirrorsync.plan.policies import Facts, Verify, decide
 from mirrorsync.plan.prune import POINTER
-from mirrorsync.plan.steps import DeleteTag, PutManifest, SetTag, Step, end_of
+from mirrorsync.plan.steps import DeleteManifest, DeleteTag, PutManifest, SetTag, Step, end_of
 from mirrorsync.spec.model import Mirror, Spec
 from mirrorsync.spec.selection import Wanted
 from mirrorsync.sync.gather.referring import may_be_referrer
@@ -39,13 +39,18 @@ def check_against(plan: Plan, spec: Spec) -> None:
             raise _tampered(f"its spec does not ask for {change}")
     _check_locations(plan)
     _check_ends(plan)
+    if spec.prune is not None and spec.prune.keep_generations:
+        for step in plan.steps:
+            if isinstance(step, DeleteTag) and not step.stays:
+                raise _tampered(f"step {step.id} could delete a manifest that a kept generation needs")
 
 
 def _may_prune(spec: Spec, change: Change) -> bool:
     """Return whether a spec can ask for a deletion. Which tags are this mirror's own was checked for the plan."""
     stores = {destination.location.store for destination in spec.destinations.values()}
-    wanted = spec.prune is not None and change.state == State.DELETED and change.tag is not None
-    return wanted and change.after is None and change.target.store in stores
+    if spec.prune is None or (change.tag is None and not spec.prune.keep_generations):
+        return False
+    return change.state == State.DELETED and change.after is None and change.target.store in stores
 
 
 class _MirrorCheck:
@@ -130,6 +135,8 @@ def _completes(last: Step | None, change: Change) -> bool:
     """Return whether a step completes a change; an unchanged image has no step."""
     if not change.state.changes:
         return change.step == ""
+    if isinstance(last, DeleteManifest) and change.after is None:
+        return (last.target, change.tag, last.tags, last.manifest.digest) == (change.target, None, (), change.digest)
     if isinstance(last, DeleteTag) and change.after is None:
         return (last.target, last.tag) == (change.target, change.tag) and _digest(last.before) == _digest(change.before)
     if change.after is None or change.step != end_of(change.target, change.tag, change.after.digest):

@@ -109,7 +109,10 @@ class Stage:
         if verb == "diff":
             for name in ("before", "after"):
                 self(f"mirrorsync snapshot oci:/srv/mirror --output {name}.lock")
-        if verb in ("verify", "history", "rollback", "state"):
+        if verb == "serve":
+            one = f"{self.site.prefix}/hub/library/alpine"
+            self.site.mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [f"{one}:3.20"]})
+        if verb in ("verify", "history", "rollback", "state", "serve"):
             self("mirrorsync apply")
         if verb == "logout":
             self("cat password | mirrorsync login --authfile site.auth.json -u ci --password-stdin harbor.corp.example")
@@ -169,7 +172,7 @@ PRINTED = {
     "delete": ["to be deleted", "deleted", "deleted"],
     "login": ["logged in", "logged in", "logged in", "operator"],
     "logout": ["logged out", "removed"],
-    "serve": ["(read-only)", "(writable)"],
+    "serve": ["(read-only)", "(writable)", "(generation 1, read-only)"],
     "demo": ["up to date", "up to date"],
     "completion": ["", "", ""],
     "help": ["Commands:", "Usage: mirrorsync copy"],

@@ -211,7 +211,15 @@ def test_a_layout_loses_the_blobs_that_nothing_needs(
 
 
 @pytest.mark.parametrize(
-    "value", [{"max_deletes": 0}, {"max_deletes": "0%"}, {"max_deletes": "101%"}, {"max_deletes": "many"}, {"keep": []}]
+    "value",
+    [
+        {"max_deletes": 0},
+        {"max_deletes": "0%"},
+        {"max_deletes": "101%"},
+        {"max_deletes": "many"},
+        {"keep": []},
+        {"keep_generations": 0},
+    ],
 )
 def test_a_mistake_in_the_key_is_an_error_of_the_spec(site: Site, value: dict[str, Any]) -> None:
     site.spec({"all": True}, prune=value)

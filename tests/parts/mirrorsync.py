@@ -102,10 +102,17 @@ def plain(*hosts: str, **settings: Any) -> dict[str, Any]:
 
 
 class Serve(Server):
-    """`mirrorsync serve` over a layout. writable: whether tests may push to it."""
+    """`mirrorsync serve` over a layout. writable: whether tests may push to it. env: more variables."""
 
-    def __init__(self, directory: Path, *options: str, writable: bool = True, listen: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *options: str,
+        writable: bool = True,
+        listen: str = "127.0.0.1",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         port = free_port()
         log = directory.parent / f"{directory.name}.serve.log"
         words = [*COMMAND, "serve", f"oci:{directory}", "--listen", f"{listen}:{port}", *options]
-        super().__init__([*words, *(["--writable"] if writable else [])], port, log)
+        super().__init__([*words, *(["--writable"] if writable else [])], port, log, env)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,64 @@ def test_a_generation_is_the_whole_set_of_tags_after_a_run_that_changed_somethin
     assert tags(3) == {"a": TWO, "c": THREE}
     assert [one.number for one in memory.generations()] == [3, 2, 1]
     assert memory.generation(4) is None
+
+
+def test_a_run_is_known_by_the_generation_that_it_left(kept: Kept) -> None:
+    memory = kept()
+    memory.record(told())
+    memory.record(told(a=ONE))
+    memory.record(told(a=ONE))
+    memory.record(told(a=TWO))
+
+    def left(run: int) -> int | None:
+        found = memory.generation_after(run)
+        return None if found is None else found.number
+
+    assert [left(run) for run in (1, 2, 3, 4, 5)] == [None, 1, 1, 2, None]
+
+
+def test_the_images_of_the_last_generations_are_needed(kept: Kept) -> None:
+    memory = kept()
+    for found in (told(a=ONE, b=ONE), told(a=TWO), told(NIGHT, "b"), told(a=THREE)):
+        memory.record(found)
+    assert [memory.needed(last) for last in (1, 2, 3, 9)] == [
+        {(APP, THREE)},
+        {(APP, THREE), (APP, TWO)},
+        {(APP, THREE), (APP, TWO), (APP, ONE)},
+        {(APP, THREE), (APP, TWO), (APP, ONE)},
+    ]
+
+
+def test_a_manifest_whose_tag_was_moved_or_deleted_is_remembered_until_it_is_dropped_or_forgotten(kept: Kept) -> None:
+    memory = kept()
+    memory.record(told(a=ONE, b=TWO))
+    assert memory.untagged() == set()
+    memory.record(told(NIGHT, "b", a=THREE))
+    assert kept().untagged() == {(APP, ONE), (APP, TWO)}
+    kept().record(replace(told(), dropped=frozenset({(APP, ONE)})))
+    assert kept().untagged() == {(APP, TWO)}
+    kept().forget([(APP, TWO)])
+    assert kept().untagged() == set()
+
+
+def test_an_adopted_image_is_not_ours_after_its_tag_has_moved_either(kept: Kept) -> None:
+    memory = kept()
+    adopted = {(APP, Tag("a")): Owned(ONE, NIGHT, adopted=True)}
+    memory.record(replace(told(), present=adopted))
+    memory.record(told(a=TWO))
+    memory.record(told(NIGHT, "unknown"))
+    assert memory.untagged() == set()
+
+
+def test_a_file_of_the_first_version_is_brought_to_this_one(kept: Kept) -> None:
+    kept().record(told(a=ONE))
+    kept.close()
+    with sqlite3.connect(kept.path) as connection:
+        connection.executescript("DROP TABLE untagged; PRAGMA user_version=1")
+    connection.close()
+    kept().record(told(a=TWO))
+    assert kept().untagged() == {(APP, ONE)}
+    assert kept().generations()[0].number == 2
 
 
 def test_owned_tags_are_those_recorded_last(kept: Kept) -> None:

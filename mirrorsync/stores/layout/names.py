@@ -279,14 +279,17 @@ class LayoutNames:
             self._untagged[Name(repository, before.digest)] = before
         self._change(name, manifest.descriptor)
 
-    def remove_tag(self, repository: str, tag: Tag) -> bool:
-        """Remove a tag; False if it is missing."""
+    def remove_tag(self, repository: str, tag: Tag, *, stays: bool = False) -> bool:
+        """Remove a tag; False if it is missing. stays: its manifest gets an entry by digest."""
         name = Name(repository, tag)
         index = self.current()
-        own, others = index.get(name), list(index.other_names().named.get(name, ()))
+        own, others = index.get(name), index.other_names().named.get(name, {})
+        if stays:
+            for content in (*([own] if own is not None else []), *others.values()):
+                self._untagged[Name(repository, content.digest)] = content.bare()
         if own is not None:
             self._change(name, None)
-        for digest in others:
+        for digest in list(others):
             self._forget(Removed(digest, repository, name))
         self._members.pop(repository, None)
         return own is not None or bool(others)

@@ -327,6 +327,14 @@ class LayoutRepository:
                 raise ContentNotFound("the layout has no such tag")
         await self._store.flush_if_due()
 
+    async def untag(self, tag: Tag) -> None:
+        """Remove a tag; its manifest gets an entry by digest in the same write of index.json."""
+        with self._store.located(self.name, tag):
+            self._store.lock()
+            if not self._names.remove_tag(self.name, tag, stays=True):
+                raise ContentNotFound("the layout has no such tag")
+        await self._store.flush_if_due()
+
     def _delete_manifest(self, digest: Digest) -> None:
         if self._names.remove_digest(self.name, digest):
             return

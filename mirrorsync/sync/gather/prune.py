@@ -56,6 +56,7 @@ async def add_deletions(
             roots={**observed.roots, **images},
             decisions={**observed.decisions, **decisions(images)},
             tags={**observed.tags, **shared_tags(images)},
+            stays=frozenset(images if prune.keep_generations else ()),
         ),
     )
 

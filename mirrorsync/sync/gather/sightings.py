@@ -10,6 +10,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.prune import Known
+from mirrorsync.plan.untagged import Untagged
 
 
 class Sightings(Protocol):
@@ -30,6 +31,12 @@ class Sightings(Protocol):
 
     def known(self) -> Iterable[Known]:
         """Return the tags that this mirror has put, or found, at its destinations."""
+
+    def untagged(self, last: int) -> Untagged:
+        """Return the manifests that it has put there and whose tags are gone. last: how many generations are kept."""
+
+    def forget(self, manifests: Iterable[tuple[Location, Digest]]) -> None:
+        """Forget manifests without a tag that it has no right to, or that are gone."""
 
 
 class NothingSeen:
@@ -52,3 +59,10 @@ class NothingSeen:
     def known(self) -> Iterable[Known]:
         """Return nothing."""
         return ()
+
+    def untagged(self, last: int) -> Untagged:  # noqa: ARG002 - there are no generations
+        """Return nothing."""
+        return Untagged()
+
+    def forget(self, manifests: Iterable[tuple[Location, Digest]]) -> None:
+        """Forget it."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
-from mirrorsync.errors import NotFound, RegistryFailure, StalePlan, TagsNotDeleted
-from mirrorsync.events import Deleted
+from mirrorsync.errors import NotFound, RegistryFailure, StalePlan, StillUsed, TagsNotDeleted
+from mirrorsync.events import Deleted, Noticed
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location, Where
 from mirrorsync.plan.deletion import DeletionTarget, check_deletable
 from mirrorsync.plan.steps import DeleteManifest, DeleteTag
-from mirrorsync.stores.base import Sweeping
+from mirrorsync.stores.base import Sweeping, Untags
 from mirrorsync.sync.gather.sharing import sharing_of
 from mirrorsync.sync.session import Session
 
@@ -20,8 +20,9 @@ from mirrorsync.sync.session import Session
 async def delete_tag(session: Session, step: DeleteTag) -> None:
     """Delete one tag, unless it is deleted already.
 
-    If the registry deletes only by digest, the manifest is deleted, unless other tags or indexes use it. Raises:
-    StalePlan if the tag names another image now; StillUsed if nothing was deleted; RegistryFailure; MirrorsyncError.
+    If the registry deletes only by digest, the manifest is deleted, unless it is to stay, or other tags or indexes use
+    it. Raises: StalePlan if the tag names another image now; StillUsed if nothing was deleted; RegistryFailure;
+    MirrorsyncError.
     """
     repository = session.repository(step.target)
     found = await repository.resolve(step.tag)
@@ -31,7 +32,7 @@ async def delete_tag(session: Session, step: DeleteTag) -> None:
         raise StalePlan(f"the tag names {found.digest.short} now; nothing was deleted")
     deleted: list[Tag | Digest] = [step.tag]
     try:
-        await repository.delete(step.tag)
+        await (_untag(session, step) if step.stays else repository.delete(step.tag))
     except TagsNotDeleted:
         sharing = await sharing_of(session, step.target, step.before.digest)
         sharing = sharing.without(*step.tags)
@@ -41,6 +42,24 @@ async def delete_tag(session: Session, step: DeleteTag) -> None:
         deleted.append(step.before.digest)
     await _check_deleted(session, step.target, deleted)
     session.announce(Deleted(f"{step.target}:{step.tag}", str(step.before.digest), len(deleted) > 1))
+
+
+async def _untag(session: Session, step: DeleteTag) -> None:
+    """Delete a tag, so that its manifest stays. Raises: StillUsed if that is not possible; MirrorsyncError."""
+    repository = session.repository(step.target)
+    if isinstance(repository, Untags):
+        await repository.untag(step.tag)
+        return
+    manifest = await repository.manifest(step.before)
+    try:
+        await repository.delete(step.tag)
+    except TagsNotDeleted as error:
+        message = "the tag stays: the registry deletes it only with its image, which a kept generation needs"
+        session.announce(Noticed(f"{step.target}:{step.tag}", message))
+        raise StillUsed(message, remedy="without keep_generations the image is deleted") from error
+    if await repository.resolve(manifest.digest) is None:
+        # Such a registry drops a manifest with its last tag. Its blobs are there until the registry collects them.
+        await repository.put_manifest(manifest)
 
 
 async def delete_manifest(session: Session, step: DeleteManifest) -> None:
