@@ -35,7 +35,7 @@ _VERBS: Final = {
     "verify": "Check every blob and manifest at the destinations.",
     "images": "List the images that a spec resolves to.",
     "snapshot": "Write down the images that a location has now.",
-    "diff": "Show what differs between two locks or snapshots.",
+    "diff": "Show what differs between two runs, locks or snapshots.",
     "history": "Show the last runs of a spec.",
     "rollback": "Bring the destinations back to an earlier generation.",
     "state": "Export or import what a mirror remembers.",

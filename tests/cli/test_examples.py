@@ -112,7 +112,10 @@ class Stage:
         if verb == "serve":
             one = f"{self.site.prefix}/hub/library/alpine"
             self.site.mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [f"{one}:3.20"]})
-        if verb in ("verify", "history", "rollback", "state", "serve"):
+        if verb == "diff":
+            self("mirrorsync apply")
+            self.site.seed("hub/library/alpine:3.20", multi_platform("another one"))
+        if verb in ("verify", "history", "rollback", "state", "serve", "diff"):
             self("mirrorsync apply")
         if verb == "logout":
             self("cat password | mirrorsync login --authfile site.auth.json -u ci --password-stdin harbor.corp.example")
@@ -161,7 +164,7 @@ PRINTED = {
     "verify": ["", "", ""],
     "lock": ["mirror.lock: 3 images", "", "mirror.lock: 3 images, no difference"],
     "snapshot": ["", "library/alpine:3.20: sha256:"],
-    "diff": ["no difference", ""],
+    "diff": ["moved", "no difference", ""],
     "images": ["library/alpine:3.20", '"images"', "library/alpine:3.19"],
     "history": ["ok", "library/alpine:3.20"],
     "rollback": ["nothing to do", "nothing to do"],
