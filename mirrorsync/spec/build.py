@@ -12,18 +12,17 @@ from typing import Any, Final
 from mirrorsync.errors import GrammarError, MirrorsyncError, Problem
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.names import check_host
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location, Where, parse_destination
 from mirrorsync.plan.budget import Budget, read_limit
 from mirrorsync.plan.policies import POLICIES, MinAge, Policy, Verify
 from mirrorsync.plan.prune import Cap, Prune
-from mirrorsync.secret import Secret
 from mirrorsync.spec import ages
 from mirrorsync.spec.mirror_source import MirrorSource, listed_sources, read_source, written_sources
 from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, Spec, check_template
 from mirrorsync.spec.namespace import Namespace
 from mirrorsync.spec.platforms import read_platform
+from mirrorsync.spec.registries import read_registries
 from mirrorsync.spec.selection import Selection, Wanted
 from mirrorsync.spec.yaml_source import Source, join
 from mirrorsync.text import printable
@@ -34,16 +33,6 @@ ReadFile = Callable[[str], bytes]
 _NOT_LISTED: Final = ("from", "exclude_repositories", "tags", "tag", "min_tags", "allow_empty")
 _MAX_DELETES: Final = 10
 _DIFFER: Final = "make the names differ with {repository}, {host} or {basename} in name:"
-_PATHS = ("password_file", "ca_file", "client_cert", "client_key", "cert_dir")
-# Settings that have no effect together with another one: a setting that would be ignored is rejected.
-_WITHOUT_EFFECT = (
-    (
-        "plain_http",
-        ("insecure_skip_verify", "ca_file", "client_cert", "client_key", "cert_dir"),
-        "plain_http uses no TLS",
-    ),
-    ("insecure_skip_verify", ("ca_file",), "insecure_skip_verify accepts any certificate"),
-)
 
 
 def build(
@@ -96,55 +85,16 @@ class _Builder:
         return f"line {self.source.positions[pointer].line}"
 
     @contextmanager
-    def _problems_at(self, pointer: str, *, at_key: bool = False) -> Iterator[None]:
+    def _problems_at(self, pointer: str) -> Iterator[None]:
         """Turn a GrammarError into a problem at a pointer."""
         try:
             yield
         except GrammarError as error:
-            self._add_problem(pointer, error.message, error.remedy, at_key=at_key)
+            self._add_problem(pointer, error.message, error.remedy)
 
     def registries(self, value: Mapping[str, Mapping[str, Any]]) -> dict[str, HostSettings]:
-        """Read the settings of each host; a host has one canonical spelling."""
-        settings: dict[str, HostSettings] = {}
-        for written, members in value.items():
-            # The text before an '@' may be a password.
-            pointer = join("/registries", written) if "@" not in written else "/registries"
-            with self._problems_at(pointer, at_key=True):
-                host = check_host(written)
-                if host in settings:
-                    message = f"{host} already has settings, under another spelling"
-                    self._add_problem(pointer, message, "merge the two entries", at_key=True)
-                self._check_registry(pointer, members)
-                settings[host] = self._settings(members)
-            for number, realm in enumerate(members.get("realm_hosts", ())):
-                with self._problems_at(join(join(pointer, "realm_hosts"), number)):
-                    check_host(realm)
-        return settings
-
-    def _settings(self, members: Mapping[str, Any]) -> HostSettings:
-        made: dict[str, Any] = dict(members)
-        if "password" in made:
-            made["password"] = Secret(made["password"])
-        made["realm_hosts"] = tuple(realm.lower() for realm in made.get("realm_hosts", ()))
-        for key in _PATHS:
-            if key in made:
-                made[key] = posixpath.normpath(posixpath.join(self.base, made[key]))
-        return HostSettings(**made)
-
-    def _check_registry(self, pointer: str, members: Mapping[str, Any]) -> None:
-        secrets = [key for key in ("password", "password_file") if key in members]
-        if len(secrets) == 2:
-            self._add_problem(join(pointer, "password_file"), "password is set too", "set only one of the two")
-        if secrets and "username" not in members:
-            self._add_problem(join(pointer, secrets[0]), "missing username", "add username:")
-        if "username" in members and not secrets:
-            self._add_problem(join(pointer, "username"), "missing password", "add password: or password_file:")
-        if "client_key" in members and "client_cert" not in members:
-            self._add_problem(join(pointer, "client_key"), "missing client_cert", "add client_cert:")
-        for word, others, why in _WITHOUT_EFFECT:
-            for other in others:
-                if members.get(word) and members.get(other):
-                    self._add_problem(join(pointer, other), f"this has no effect: {why}", "remove one of them")
+        """Read the settings of each host."""
+        return read_registries(value, self.base, self._add_problem)
 
     def destinations(self, value: Mapping[str, str]) -> dict[str, Destination]:
         """Read the destinations."""

@@ -1,0 +1,83 @@
+"""`registries:`: the settings of each host, and checks that they fit together."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from mirrorsync.errors import GrammarError
+from mirrorsync.hosts import HostSettings
+from mirrorsync.oci.names import check_host
+from mirrorsync.secret import Secret
+from mirrorsync.spec.yaml_source import join
+
+_PATHS: Final = ("password_file", "ca_file", "client_cert", "client_key", "cert_dir")
+# Settings that have no effect together with another one: a setting that would be ignored is rejected.
+_WITHOUT_EFFECT: Final = (
+    (
+        "plain_http",
+        ("insecure_skip_verify", "ca_file", "client_cert", "client_key", "cert_dir"),
+        "plain_http uses no TLS",
+    ),
+    ("insecure_skip_verify", ("ca_file",), "insecure_skip_verify accepts any certificate"),
+)
+
+
+class AddProblem(Protocol):
+    """Adds a problem at a pointer; at_key: at the key itself and not at its value."""
+
+    def __call__(self, pointer: str, message: str, remedy: str = "", *, at_key: bool = False) -> None:
+        """Add it."""
+
+
+def read_registries(value: Mapping[str, Mapping[str, Any]], base: str, problem: AddProblem) -> dict[str, HostSettings]:
+    """Read the settings of each host; a host has one canonical spelling. base: where relative paths start from."""
+    settings: dict[str, HostSettings] = {}
+    for written, members in value.items():
+        # The text before an '@' may be a password.
+        pointer = join("/registries", written) if "@" not in written else "/registries"
+        try:
+            host = check_host(written)
+        except GrammarError as error:
+            problem(pointer, error.message, error.remedy, at_key=True)
+            continue
+        if host in settings:
+            problem(
+                pointer, f"{host} already has settings, under another spelling", "merge the two entries", at_key=True
+            )
+        _check(pointer, members, problem)
+        settings[host] = _settings(members, base)
+    return settings
+
+
+def _settings(members: Mapping[str, Any], base: str) -> HostSettings:
+    made: dict[str, Any] = dict(members)
+    if "password" in made:
+        made["password"] = Secret(made["password"])
+    made["realm_hosts"] = tuple(realm.lower() for realm in made.get("realm_hosts", ()))
+    for key in _PATHS:
+        if key in made:
+            made[key] = posixpath.normpath(posixpath.join(base, made[key]))
+    return HostSettings(**made)
+
+
+def _check(pointer: str, members: Mapping[str, Any], problem: AddProblem) -> None:
+    secrets = [key for key in ("password", "password_file") if key in members]
+    if len(secrets) == 2:
+        problem(join(pointer, "password_file"), "password is set too", "set only one of the two")
+    if secrets and "username" not in members:
+        problem(join(pointer, secrets[0]), "missing username", "add username:")
+    if "username" in members and not secrets:
+        problem(join(pointer, "username"), "missing password", "add password: or password_file:")
+    if "client_key" in members and "client_cert" not in members:
+        problem(join(pointer, "client_key"), "missing client_cert", "add client_cert:")
+    for word, others, why in _WITHOUT_EFFECT:
+        for other in others:
+            if members.get(word) and members.get(other):
+                problem(join(pointer, other), f"this has no effect: {why}", "remove one of them")
+    for number, realm in enumerate(members.get("realm_hosts", ())):
+        try:
+            check_host(realm)
+        except GrammarError as error:
+            problem(join(join(pointer, "realm_hosts"), number), error.message, error.remedy)
