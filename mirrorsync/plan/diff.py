@@ -59,7 +59,7 @@ def totals_of(changes: Iterable[Change], blobs: Mapping[tuple[str, BlobFate], Am
     return {store: Totals(states[store], amounts[store]) for store in sorted(states.keys() | amounts.keys())}
 
 
-def refusal(image: Image | Change, reason: str, remedy: str = "") -> Failure:
+def refusal(image: Image | Change, reason: str, remedy: str) -> Failure:
     """Return an image that a policy refuses as a failure of the run."""
     return Failure.of(image, PolicyRefused(reason, remedy=remedy, place=image.target.at(image.tag)))
 

@@ -1,0 +1,143 @@
+"""What policies say: the sentence of each decision and the remedy of each refusal, as people read them in a plan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mirrorsync.errors import GrammarError
+from mirrorsync.oci import media_types
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
+from mirrorsync.plan.policies import POLICIES, Decision, Facts, Verify
+from mirrorsync.trust.evidence import Finding
+
+OLD, NEW = (Descriptor(media_types.OCI_MANIFEST, Digest.of(name), 1) for name in (b"old", b"new"))
+TAG = Tag("1.0")
+DAY = 86400.0
+NOW = 1000.5 * DAY  # noon of 1972-09-27
+NAMES = ("src.example/app:1.0", "src.example/app")
+LONG = "r" * 130
+
+MOVED = f"the source has moved this tag to {NEW.digest}"
+PUBLISHED = "find out why a published tag was changed; to take the new image, delete the tag at the destination"
+ON_CHANGE = "set on_change: update to take the new image, or keep to stay without an error"
+SIGN = "have the image signed with the key, or add an exception with a reason and a date (verify: except)"
+
+
+def decided(key: str, value: Any, **facts: Any) -> Decision | None:
+    """Return the decision of a policy as it is written in a spec, by default on a tag that has moved."""
+    return POLICIES[key].parse(value).decide(Facts(**{"tag": TAG, "before": OLD, "found": NEW, "now": NOW, **facts}))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "facts", "decision"),
+    [
+        ("immutable", ["1.*"], {}, Decision("refuse", f"immutable 1.*: {MOVED}", PUBLISHED)),
+        ("immutable", ["v*", "1.?"], {"found": None}, Decision("keep", "immutable 1.?: the tag is present")),
+        ("immutable", ["1.0", "*"], {"found": OLD}, Decision("keep", "immutable 1.0: the tag is present")),
+        ("on_change", "update", {}, Decision("update", f"on_change update: {MOVED}")),
+        ("on_change", "keep", {}, Decision("keep", f"on_change keep: {MOVED}")),
+        ("on_change", "fail", {}, Decision("refuse", f"on_change fail: {MOVED}", ON_CHANGE)),
+        (
+            "min_age",
+            "12h",
+            {"first_seen": NOW - 3600},
+            Decision("delay", "min_age 12h: first seen 1972-09-27 11:00 UTC, waits until 1972-09-27 23:00 UTC"),
+        ),
+    ],
+)
+def test_what_a_policy_says(key: str, value: Any, facts: dict[str, Any], decision: Decision) -> None:
+    assert decided(key, value, **facts) == decision
+
+
+def excepted(reason: str, until: str) -> dict[str, str]:
+    return {"image": "src.example/app:*", "reason": reason, "until": until}
+
+
+@pytest.mark.parametrize(
+    ("keys", "signature", "decision"),
+    [
+        ({}, None, Decision("refuse", "verify: its signatures were not looked for", SIGN)),
+        ({}, Finding(False, "no signature found"), Decision("refuse", "verify: no signature found", SIGN)),
+        (
+            {"policy": "dry_run"},
+            Finding(False, "no signature found"),
+            Decision("report", "verify (dry run, not refused): no signature found"),
+        ),
+        (
+            {"except": [excepted("the vendor signs\nin May", "1972-09-27")]},
+            Finding(False, "no signature found"),
+            Decision("report", "verify: no signature found; excepted until 1972-09-27 (the vendor signs\\nin May)"),
+        ),
+        (
+            {"except": [excepted(LONG, "1972-09-27")]},
+            Finding(False, "no"),
+            Decision("report", f"verify: no; excepted until 1972-09-27 ({'r' * 120}...)"),
+        ),
+        (
+            {"except": [excepted("not yet", "1972-09-26")]},
+            Finding(False, "no"),
+            Decision("refuse", "verify: no; its exception (not yet) ended on 1972-09-26", SIGN),
+        ),
+        (
+            {"except": [excepted(LONG, "1972-09-26")], "policy": "dry_run"},
+            Finding(False, "no"),
+            Decision(
+                "report", f"verify (dry run, not refused): no; its exception ({'r' * 120}...) ended on 1972-09-26"
+            ),
+        ),
+    ],
+)
+def test_what_verify_says(keys: dict[str, Any], signature: Finding | None, decision: Decision) -> None:
+    value = {"cosign": {"key": "site.pub"}, **keys}
+    assert decided("verify", value, names=NAMES, signature=signature) == decision
+
+
+@pytest.mark.parametrize(
+    ("until", "shown"),
+    [("2026-02-30", "'2026-02-30'"), ("soon", "'soon'"), ("9" * 50, f"'{'9' * 40}...'")],
+)
+def test_a_day_that_does_not_exist_is_quoted_with_the_form_that_is_read(until: str, shown: str) -> None:
+    with pytest.raises(GrammarError) as caught:
+        decided("verify", {"cosign": {"key": "site.pub"}, "except": [excepted("not yet", until)]})
+    assert caught.value.message == f"{shown} is not a date"
+    assert caught.value.remedy == "write the last day as YYYY-MM-DD"
+
+
+@pytest.fixture(params=["UTC0", "EAST-14", "WEST12"])
+def zone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run a test in a time zone of the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("zone")
+@pytest.mark.parametrize(("now", "over"), [(1001 * DAY - 1, False), (1001 * DAY, True)])
+def test_the_last_day_of_an_exception_ends_at_midnight_utc_wherever_the_machine_is(now: float, over: bool) -> None:
+    policy = Verify.parse({"cosign": {"key": "site.pub"}, "except": [excepted("not yet", "1972-09-27")]})
+    assert policy.exemptions[0].is_over(now) is over
+
+
+@pytest.mark.parametrize(
+    ("key", "files"),
+    [
+        ("site.pub", ("/etc/mirror/site.pub",)),
+        (["../a.pub", "/keys/b.pub"], ("/etc/a.pub", "/keys/b.pub")),
+    ],
+)
+def test_the_files_of_keys_are_relative_to_the_directory_of_the_spec(key: Any, files: tuple[str, ...]) -> None:
+    assert Verify.parse({"cosign": {"key": key}}).under("/etc/mirror").keys == files
+
+
+def test_a_policy_under_another_directory_is_otherwise_the_same() -> None:
+    value = {"cosign": {"key": "site.pub"}, "policy": "dry_run", "except": [excepted("not yet", "1972-09-27")]}
+    policy = Verify.parse(value).under("/etc")
+    assert (policy.dry_run, len(policy.exemptions)) == (True, 1)
