@@ -1,4 +1,4 @@
-"""Check the files that a spec names: certificates, keys and passwords of hosts, and public keys of images."""
+"""Check the files that a spec names: certificates, keys and passwords of hosts, public keys and trusted roots."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.errors import MirrorsyncError, Problem
+from mirrorsync.errors import MirrorsyncError, Problem, UsageError
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.names import check_host
-from mirrorsync.plan.policies import Verify
+from mirrorsync.plan.policies import Identities, SignedBy, Verify
 from mirrorsync.spec.model import Mirror
-from mirrorsync.spec.yaml_source import Source, join
+from mirrorsync.spec.yaml_source import Source, join, read
+from mirrorsync.sync.gather.signers import readers_of, require_sigstore
 from mirrorsync.text import printable
 
 _MAX_BYTES: Final = 16 * 1024 * 1024
@@ -37,27 +38,51 @@ def file_problems(source: Source, registries: Mapping[str, HostSettings]) -> Ite
 
 
 def key_problems(source: Source, mirrors: Sequence[Mirror]) -> Iterator[Problem]:
-    """Yield a problem, with its line, for each public key of `verify:` that does not exist or is of no use, each once.
+    """Yield a problem, with its line, for each file of `verify:` that does not exist or is of no use, each once.
 
     source: the parsed file. mirrors: those of the valid spec, with absolute paths.
     """
-    from mirrorsync.sync.gather.signatures import read_key  # imported here: it needs asyncio, and few specs verify
-
     seen: set[str] = set()
+    for pointer, signed_by in _verifying(source, mirrors):
+        for number, (key, check) in enumerate(readers_of(signed_by)):
+            whole = join(pointer, key)
+            at = join(whole, number)
+            at = at if at in source.positions else whole
+            if at in seen:
+                continue
+            seen.add(at)
+            try:
+                check()
+            except MirrorsyncError as error:
+                yield source.problem(at, printable(error.message), error.remedy or _REMEDY)
+
+
+def package_problems(text: bytes, mirrors: Sequence[Mirror]) -> list[Problem]:
+    """Return a problem, with its line, for each `verify:` that needs a package which is not installed.
+
+    text: of the spec, which is valid and has these mirrors.
+    """
+    if not any(
+        isinstance(one, Verify) and isinstance(one.signed_by, Identities) for m in mirrors for one in m.policies
+    ):
+        return []
+    try:
+        require_sigstore()
+    except UsageError as error:
+        source = read(text)
+        found = dict.fromkeys(at for at, one in _verifying(source, mirrors) if isinstance(one, Identities))
+        return [source.problem(pointer, error.message, error.remedy) for pointer in found]
+    return []
+
+
+def _verifying(source: Source, mirrors: Sequence[Mirror]) -> Iterator[tuple[str, SignedBy]]:
+    """Yield the pointers of `verify: cosign` that mirrors have, and what has to have signed their images."""
     for mirror in mirrors:
-        own = f"{mirror.entry}/verify/cosign/key"
-        pointer = own if own in source.positions else "/defaults/verify/cosign/key"
+        own = f"{mirror.entry}/verify/cosign"
+        pointer = own if own in source.positions else "/defaults/verify/cosign"
         for policy in mirror.policies:
-            for number, file in enumerate(policy.keys if isinstance(policy, Verify) else ()):
-                at = join(pointer, number)
-                at = at if at in source.positions else pointer
-                if at in seen:
-                    continue
-                seen.add(at)
-                try:
-                    read_key(file)
-                except MirrorsyncError as error:
-                    yield source.problem(at, printable(error.message), error.remedy or _REMEDY)
+            if isinstance(policy, Verify):
+                yield pointer, policy.signed_by
 
 
 def _trouble(path: Path, check: Callable[[Path], str]) -> str:

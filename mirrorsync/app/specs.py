@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mirrorsync.app.image_lists import MAX_LIST_BYTES
-from mirrorsync.app.named_files import file_problems, key_problems
+from mirrorsync.app.named_files import file_problems, key_problems, package_problems
 from mirrorsync.app.outputs import write_output
 from mirrorsync.app.reading import absolute, read_file
 from mirrorsync.errors import Problem, SpecError, StorageError, UsageError
@@ -101,7 +101,7 @@ def _load(found: _SpecText, variables: Mapping[str, str] | None) -> Spec:
     """Read a spec. Raises: SpecError; with one problem if it is the spec of another tool."""
     known = os.environ if variables is None else variables
     try:
-        return load(
+        spec = load(
             found.text,
             source=found.source,
             environment=known,
@@ -116,6 +116,10 @@ def _load(found: _SpecText, variables: Mapping[str, str] | None) -> Spec:
         remedy = f"make one of it: mirrorsync init --from {printable(name)}"
         problem = Problem(f"this is not a spec of mirrorsync, but another file: {title}", line=1, remedy=remedy)
         raise SpecError(found.source, [problem]) from error
+    problems = package_problems(found.text, spec.mirrors)
+    if problems:
+        raise invalid(found.source, problems, found.text)
+    return spec
 
 
 def _tool_of(text: bytes) -> str:

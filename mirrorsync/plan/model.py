@@ -49,15 +49,26 @@ class Origin:
 
     followed: the tag, pick or digest that resolved to the root, and is resolved again before a saved plan is applied;
     None if the spec names the root's digest, so that no tag of the source can change it. platforms: () for all of them.
+    written: the tag that the spec or a lock writes before a digest.
     """
 
     location: Location
     followed: Ref | None = None
     platforms: tuple[Platform, ...] = ()
+    written: Tag | None = field(default=None, compare=False)
 
     def reference(self, root: Digest) -> Reference:
         """Return the followed ref, or else the wanted digest, as a reference. root: the image's digest."""
         return Reference.of(self.location, root if self.followed is None else self.followed)
+
+    def names(self, root: Digest) -> tuple[str, ...]:
+        """Return what the image is called at its source: with its ref, its tag, its digest, and without. For patterns.
+
+        root: the image's digest.
+        """
+        refs = (self.followed, self.written, root)
+        found = [str(Reference.of(self.location, ref)) for ref in refs if ref is not None]
+        return tuple(dict.fromkeys([*found, str(self.location)]))
 
 
 @dataclass(frozen=True, slots=True)

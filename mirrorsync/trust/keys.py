@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
 from mirrorsync.errors import GrammarError
+from mirrorsync.oci.digest import Digest
+from mirrorsync.trust.evidence import NotProven, Signed, SimpleSigning
+from mirrorsync.trust.signed_json import decoded
 
 _Key = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 # The hashes of each curve (sigstore/sigstore, pkg/signature/algorithm_registry.go). cosign 2 hashed with SHA-256 for
@@ -55,23 +58,59 @@ class PublicKey:
     def verifies(self, signature: bytes, message: bytes) -> bool:
         """Return whether `signature` is one of this key over `message`."""
         key = self._key
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            return any(self._by_curve(key, signature, message, one) for one in _HASHES[key.curve.name])
-        try:
-            if isinstance(key, rsa.RSAPublicKey):
-                key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
-            else:
-                key.verify(signature, message)
-        except InvalidSignature:
-            return False
-        return True
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            return _is_valid(lambda: key.verify(signature, message))
+        if isinstance(key, rsa.RSAPublicKey):
+            return _is_valid(lambda: key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256()))
+        return any(
+            _is_valid(lambda one=one: key.verify(signature, message, ec.ECDSA(one)))  # type: ignore[misc]
+            for one in _HASHES[key.curve.name]
+        )
 
-    @staticmethod
-    def _by_curve(
-        key: ec.EllipticCurvePublicKey, signature: bytes, message: bytes, algorithm: hashes.HashAlgorithm
-    ) -> bool:
-        try:
-            key.verify(signature, message, ec.ECDSA(algorithm))
-        except InvalidSignature:
+    def verifies_digest(self, signature: bytes, digest: Digest) -> bool:
+        """Return whether `signature` is one of this key over the bytes with that digest. Ed25519 needs the bytes."""
+        key, hashed = self._key, bytes.fromhex(digest.encoded)
+        if digest.algorithm != "sha256" or isinstance(key, ed25519.Ed25519PublicKey):
             return False
-        return True
+        prehashed = utils.Prehashed(hashes.SHA256())
+        if isinstance(key, rsa.RSAPublicKey):
+            return _is_valid(lambda: key.verify(signature, hashed, padding.PKCS1v15(), prehashed))
+        return _is_valid(lambda: key.verify(signature, hashed, ec.ECDSA(prehashed)))
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The owners of public keys, as signers: one of the keys is enough. Certificates and logs are not looked at."""
+
+    keys: tuple[PublicKey, ...]
+
+    def of_payload(self, signing: SimpleSigning) -> str:
+        """Return the name of the key that signed a payload. Raises: NotProven if it is not one of the keys."""
+        signature = decoded(signing.signature, "the signature")
+        return self._signer(lambda key: key.verifies(signature, signing.payload))
+
+    def of_bundle(self, signed: Signed) -> str:
+        """Return the name of the key that signed a bundle. Raises: NotProven, also for a bundle with a certificate."""
+        if signed.material.get("publicKey") is None:
+            has = {"certificate", "x509CertificateChain"} & signed.material.keys()
+            why = "a certificate instead, which a key cannot verify" if has else "nothing to verify it with"
+            raise NotProven(f"it names no public key, and has {why}")
+        message = signed.message
+        if message is None:
+            return self._signer(lambda key: key.verifies_digest(signed.signature, signed.digest))
+        return self._signer(lambda key: key.verifies(signed.signature, message))
+
+    def _signer(self, verifies: Callable[[PublicKey], bool]) -> str:
+        for key in self.keys:
+            if verifies(key):
+                return key.name
+        names = " or ".join(key.name for key in self.keys)
+        raise NotProven(f"it was not made with the key {names}, or its payload was changed")
+
+
+def _is_valid(verify: Callable[[], None]) -> bool:
+    try:
+        verify()
+    except InvalidSignature:
+        return False
+    return True

@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Any
+from typing import Any, Final
 
 from mirrorsync.oci.json_weight import MAX_WEIGHT, json_weight
+from mirrorsync.text import printable
 from mirrorsync.trust.evidence import NotProven
+
+_SHOWN: Final = 120
 
 
 def read_object(raw: bytes, what: str) -> dict[str, Any]:
@@ -40,6 +43,11 @@ def decoded(text: object, what: str) -> bytes:
         return base64.b64decode(text.strip(), validate=True)
     except (ValueError, binascii.Error) as error:
         raise NotProven(f"{what} is not base64") from error
+
+
+def shown(value: object) -> str:
+    """Return a value of a signature for messages."""
+    return "that it does not name" if value is None else printable(str(value), _SHOWN)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -34,6 +34,11 @@ _WITH: Final[Mapping[str, Mapping[str, Any]]] = {
     "mirrors[].tags.per": {"all": True, "newest": 2},
 }
 _VERIFY: Final[Mapping[str, Any]] = {"cosign": {"key": "keys/site.pub"}}
+_KEYLESS: Final[Mapping[str, Any]] = {
+    "identity": "https://github.com/org/app/.github/workflows/release.yml@refs/tags/*",
+    "issuer": "https://token.actions.githubusercontent.com",
+    "trusted_root": "keys/trusted_root.json",
+}
 _EXCEPTION: Final[Mapping[str, Any]] = {"image": f"{_SOURCE}:1.*", "reason": "no key yet", "until": "2027-03-31"}
 _TYPES: Final = {"string": "Text", "boolean": "`true` or `false`", "integer": "Number", "object": "Mapping"}
 
@@ -70,8 +75,8 @@ class Key:
         return {section: value} if dot else value
 
     def _in_verify(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        if self.path.endswith(".cosign.key"):
-            value = {"cosign": value}
+        if ".cosign." in self.path:
+            value = {"cosign": value if self.name == "key" else {**_KEYLESS, **value}}
         elif ".except[]." in self.path:
             value = {"except": [{**_EXCEPTION, **value}]}
         return {**_VERIFY, **value}

@@ -23,6 +23,8 @@ from mirrorsync.plan.policies import (
     POLICIES,
     Decision,
     Facts,
+    Identities,
+    KeyFiles,
     Policy,
     Verdict,
     Verify,
@@ -206,6 +208,14 @@ def test_an_exception_that_is_over_is_said_with_its_reason_and_day() -> None:
     decision = policy.decide(Facts(Tag("1.0"), None, NEW, now=NOW, names=NAMES, signature=UNSIGNED))
     assert decision is not None
     assert decision.reason == ("verify: no signature found; its exception (not signed yet) ended on 1972-09-26")
+
+
+def test_paths_of_keys_and_of_a_trusted_root_start_from_the_spec() -> None:
+    keys = Verify.parse({"cosign": {"key": ["a.pub", "/etc/b.pub"]}})
+    assert keys.under("/srv").signed_by == KeyFiles(("/srv/a.pub", "/etc/b.pub"))
+    keyless = {"identity": "*@corp.example", "issuer": "https://login.example", "trusted_root": "../root.json"}
+    parsed = Verify.parse({"cosign": keyless}).under("/srv/spec")
+    assert parsed.signed_by == Identities(("*@corp.example",), "https://login.example", "/srv/root.json")
 
 
 def test_an_exception_until_a_day_that_does_not_exist_is_rejected() -> None:

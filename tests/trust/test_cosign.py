@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +16,7 @@ import pytest
 from mirrorsync.oci.digest import Digest
 from mirrorsync.trust.cosign import examine
 from mirrorsync.trust.evidence import Bundle, Evidence, Finding, SimpleSigning
-from mirrorsync.trust.keys import PublicKey
+from mirrorsync.trust.keys import Keys, PublicKey
 from tests.parts import cosign
 from tests.parts.cosign import ALGORITHMS, Key, encoded, make_key, pae, payload, statement
 
@@ -59,6 +60,13 @@ def envelope(**changes: object) -> dict[str, object]:
     text = statement(IMAGE)
     signature = {"sig": encoded(key("site").sign(pae(text)))}
     return {"payload": encoded(text), "payloadType": cosign.IN_TOTO, "signatures": [signature], **changes}
+
+
+def message(content: bytes = b"an index", claimed: bytes | None = None) -> Bundle:
+    """Return a bundle with a signature of a manifest's bytes. claimed: the bytes whose digest it names."""
+    named = {"algorithm": "SHA2_256", "digest": encoded(hashlib.sha256(claimed or content).digest())}
+    signed = {"messageDigest": named, "signature": encoded(key("site").sign(content))}
+    return Bundle(cosign.bundle(b"", b"", dsseEnvelope=None, messageSignature=signed))
 
 
 Make = Callable[[], tuple[SimpleSigning | Bundle, ...]]
@@ -179,6 +187,16 @@ CASES = [
         False,
         "another image, that it does not name",
     ),
+    Case("cosign 3: signature of the manifest itself", lambda: (message(),), True, "cosign 3 bundle, by site.pub"),
+    Case(
+        "cosign 3: signature of another manifest", lambda: (message(b"another image"),), False, "it signs other content"
+    ),
+    Case(
+        "cosign 3: signature of another manifest that claims this one",
+        lambda: (message(b"another image", claimed=b"an index"),),
+        False,
+        NOT_BY,
+    ),
     Case(
         "both forms: one of them with another key", lambda: (bundle(by="other"), legacy()), True, "cosign 2 signature"
     ),
@@ -188,7 +206,7 @@ CASES = [
 
 def found(signatures: tuple[SimpleSigning | Bundle, ...], missing: tuple[str, ...] = ()) -> Finding:
     evidence = Evidence(signatures, missing, "there is no tag sha256-x.sig, and no referrer")
-    return examine(IMAGE, evidence, [public("site"), public("next")])
+    return examine(IMAGE, evidence, Keys((public("site"), public("next"))))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -212,10 +230,10 @@ def test_keys_of_every_algorithm_verify_their_signatures_and_no_others(algorithm
         (bundle(by=algorithm), Bundle(cosign.bundle(statement(IMAGE), own.sign(pae(statement(OTHER)))))),
     ]
     for one, other in signed:
-        keys = [public(algorithm)]
+        keys = Keys((public(algorithm),))
         assert examine(IMAGE, Evidence((one,)), keys).proven
         assert not examine(IMAGE, Evidence((other,)), keys).proven
-        assert not examine(IMAGE, Evidence((one,)), [public("site")]).proven
+        assert not examine(IMAGE, Evidence((one,)), Keys((public("site"),))).proven
 
 
 def test_what_could_not_be_read_is_said_unless_another_signature_is_valid() -> None:
@@ -223,6 +241,24 @@ def test_what_could_not_be_read_is_said_unless_another_signature_is_valid() -> N
     assert found((), missing) == Finding(False, missing[0])
     assert found((legacy(by="other"),), missing).fact.endswith(f"; {missing[0]}")
     assert found((legacy(),), missing).proven
+
+
+def test_signatures_of_notation_are_named_and_prove_nothing() -> None:
+    absent = Evidence((), (), "there is no tag", notation=2)
+    only = examine(IMAGE, absent, Keys((public("site"),)))
+    assert only == Finding(False, "2 signatures of notation, which cannot be verified here")
+    assert "| notation: signed | refused |" in PAGE.read_text("utf-8")
+    both = examine(IMAGE, replace(absent, signatures=(legacy(),), notation=1), Keys((public("site"),)))
+    assert both.proven
+
+
+def test_a_key_of_ed25519_needs_the_signed_bytes() -> None:
+    signed = {"signature": encoded(key("ed25519").sign(b"an index"))}
+    made = Bundle(cosign.bundle(b"", b"", dsseEnvelope=None, messageSignature=signed))
+    assert not examine(IMAGE, Evidence((made,)), Keys((public("ed25519"),))).proven
+    signed = {"signature": encoded(key("rsa").sign(b"an index"))}
+    made = Bundle(cosign.bundle(b"", b"", dsseEnvelope=None, messageSignature=signed))
+    assert examine(IMAGE, Evidence((made,)), Keys((public("rsa"),))).proven
 
 
 def test_a_fact_names_three_reasons_and_counts_the_others() -> None:

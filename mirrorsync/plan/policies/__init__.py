@@ -7,7 +7,7 @@ from mirrorsync.plan.policies.base import Decision, Facts, Policy, Verdict
 from mirrorsync.plan.policies.immutable import Immutable
 from mirrorsync.plan.policies.min_age import MinAge
 from mirrorsync.plan.policies.on_change import OnChange
-from mirrorsync.plan.policies.verify import Verify
+from mirrorsync.plan.policies.verify import Identities, KeyFiles, SignedBy, Verify
 
 # In order of precedence: the first decision counts.
 POLICIES: Final[Mapping[str, type[Policy]]] = {
@@ -34,4 +34,17 @@ def decide_without_source(policies: Iterable[Policy], facts: Facts) -> Decision 
     return decide((policy for policy in policies if policy.decides_without_source), facts)
 
 
-__all__ = ["POLICIES", "Decision", "Facts", "MinAge", "Policy", "Verdict", "Verify", "decide", "decide_without_source"]
+__all__ = [
+    "POLICIES",
+    "Decision",
+    "Facts",
+    "Identities",
+    "KeyFiles",
+    "MinAge",
+    "Policy",
+    "SignedBy",
+    "Verdict",
+    "Verify",
+    "decide",
+    "decide_without_source",
+]

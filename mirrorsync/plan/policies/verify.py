@@ -1,4 +1,4 @@
-"""`verify: {cosign: {key: FILE}}`: an image is mirrored only if a signature of it verifies with one of the keys."""
+"""`verify: {cosign: {key: FILE}}`: an image is mirrored only if a signature of it verifies, by a key or an identity."""
 
 from __future__ import annotations
 
@@ -51,14 +51,58 @@ class Exemption:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyFiles:
+    """Signatures by one of some public keys. files: theirs."""
+
+    files: tuple[str, ...]
+
+    def under(self, base: str) -> KeyFiles:
+        """Return the same with absolute paths."""
+        return KeyFiles(tuple(_absolute(base, file) for file in self.files))
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """Keyless signatures: by certificates for identities that match one of some shell patterns, and of one issuer.
+
+    trusted_root: the file with the authorities and logs that prove it.
+    """
+
+    patterns: tuple[str, ...]
+    issuer: str
+    trusted_root: str
+
+    @classmethod
+    def of(cls, patterns: Sequence[str], issuer: str | None, trusted_root: str | None) -> Self:
+        """Check what identifies a signer. Raises: GrammarError."""
+        if not patterns or not issuer or not trusted_root:
+            raise GrammarError(
+                "an identity, its issuer and a trusted root belong together", remedy="write all three of them"
+            )
+        for pattern in patterns:
+            if not pattern.strip("*?"):
+                message = f"the identity {printable(pattern, 40)!r} is everyone who has a token of the issuer"
+                raise GrammarError(message, remedy="write what all identities begin or end with")
+        return cls(tuple(patterns), issuer, trusted_root)
+
+    def under(self, base: str) -> Identities:
+        """Return the same with an absolute path."""
+        return replace(self, trusted_root=_absolute(base, self.trusted_root))
+
+
+# One method never falls back to the other: an image is proven by one of them only.
+SignedBy = KeyFiles | Identities
+
+
+@dataclass(frozen=True, slots=True)
 class Verify:
-    """Public keys of which one has to have signed each image. keys: their files. dry_run: report, and refuse nothing.
+    """What has to have signed each image. dry_run: report, and refuse nothing.
 
     An image that the destination has already is looked at with `--deep`, or if an exception for it is over. What could
     not be checked is refused.
     """
 
-    keys: tuple[str, ...]
+    signed_by: SignedBy
     dry_run: bool = False
     exemptions: tuple[Exemption, ...] = ()
     decides_without_source: ClassVar[bool] = False
@@ -66,16 +110,15 @@ class Verify:
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> Self:
         """Read the key's mapping. Raises: GrammarError."""
-        keys = value["cosign"]["key"]
         return cls(
-            (keys,) if isinstance(keys, str) else tuple(keys),
+            _signed_by(value["cosign"]),
             value.get("policy") == "dry_run",
             tuple(map(Exemption.parse, value.get("except", ()))),
         )
 
     def under(self, base: str) -> Verify:
         """Return the policy with absolute paths. base: the directory that relative ones start from."""
-        return replace(self, keys=tuple(posixpath.normpath(posixpath.join(base, key)) for key in self.keys))
+        return replace(self, signed_by=self.signed_by.under(base))
 
     def asks(self, facts: Facts, *, deep: bool = False) -> bool:
         """Return whether the signatures of an image have to be looked for. deep: also of one that is present."""
@@ -83,6 +126,10 @@ class Verify:
             return False
         present = facts.before is not None and facts.before.digest == facts.found.digest
         return deep or not present or any(one.is_over(facts.now) for one in self._exemptions_of(facts))
+
+    def exempted(self, names: Sequence[str], now: float) -> Exemption | None:
+        """Return the exception that an image has now, None if it has none. names: those of `Facts`."""
+        return next((one for one in self.exemptions if one.covers(names) and not one.is_over(now)), None)
 
     def decide(self, facts: Facts) -> Decision | None:
         """Refuse an image that is not proven to be signed; only report it in a dry run, or with an exception."""
@@ -104,3 +151,23 @@ class Verify:
 
     def _exemptions_of(self, facts: Facts) -> list[Exemption]:
         return [one for one in self.exemptions if one.covers(facts.names)]
+
+
+def _signed_by(cosign: Mapping[str, Any]) -> SignedBy:
+    if "key" not in cosign:
+        return Identities.of(_each(cosign.get("identity", ())), cosign.get("issuer"), cosign.get("trusted_root"))
+    if len(cosign) > 1:
+        others = ", ".join(key for key in cosign if key != "key")
+        raise GrammarError(
+            f"key: is for signatures with a key, and {others}: for keyless ones",
+            remedy="keep one of them; images with the other are a mirror of their own",
+        )
+    return KeyFiles(_each(cosign["key"]))
+
+
+def _each(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _absolute(base: str, path: str) -> str:
+    return posixpath.normpath(posixpath.join(base, path))

@@ -1,4 +1,4 @@
-"""The signatures of images at their sources, for the policy that verifies them: the one place where they are found."""
+"""The signatures of images, for the policy that verifies them: the one place where they are looked for."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from mirrorsync.errors import GrammarError, MirrorsyncError, StorageError
+from mirrorsync.errors import MirrorsyncError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import cosign_tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Origin
-from mirrorsync.plan.policies import Facts, Policy, Verify, decide_without_source
+from mirrorsync.plan.policies import Facts, Policy, SignedBy, Verify, decide_without_source
+from mirrorsync.sync.gather.signers import read_signers
 from mirrorsync.sync.pool import Answers
 from mirrorsync.sync.session import Session
 from mirrorsync.trust.evidence import (
     BUNDLE,
+    CERTIFICATE_ANNOTATION,
     MAX_SIGNATURE_BYTES,
     MAX_SIGNATURES,
+    NOTATION,
     SIGNATURE_ANNOTATION,
     SIMPLE_SIGNING,
     Bundle,
@@ -33,9 +35,7 @@ from mirrorsync.trust.evidence import (
 )
 
 if TYPE_CHECKING:
-    from mirrorsync.trust.keys import PublicKey
-
-_MAX_KEY_BYTES: Final = 64 * 1024
+    from mirrorsync.trust.evidence import Signers
 
 
 class Signatures:
@@ -44,7 +44,7 @@ class Signatures:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._evidence: Answers[tuple[Location, Digest], Evidence] = Answers()
-        self._keys: Answers[str, PublicKey] = Answers()
+        self._signers: Answers[SignedBy, Signers] = Answers()
 
     async def add_to(
         self, facts: Facts, origin: Origin, whole: Digest | None, policies: Sequence[Policy], *, deep: bool = False
@@ -58,42 +58,24 @@ class Signatures:
         if verify is None or facts.found is None:
             return facts
         digest = whole or facts.found.digest
-        by_digest = replace(origin, followed=None).reference(digest)
-        facts = replace(facts, names=(str(origin.reference(digest)), str(by_digest), str(origin.location)))
+        facts = replace(facts, names=origin.names(digest))
         if not verify.asks(facts, deep=deep) or decide_without_source(policies, facts) is not None:
             return facts
-        return replace(facts, signature=await self._finding(origin.location, digest, verify.keys))
+        return replace(facts, signature=await self.finding(origin.location, digest, verify.signed_by))
 
-    async def _finding(self, source: Location, digest: Digest, files: Sequence[str]) -> Finding:
-        # Imported here: cryptography takes a while to load, and only specs that verify need it.
-        from mirrorsync.trust.cosign import examine
+    async def finding(self, location: Location, digest: Digest, signed_by: SignedBy) -> Finding:
+        """Return whether the signatures that a repository has of a manifest prove it. What fails is in the finding."""
+        from mirrorsync.trust.cosign import examine  # imported here: only specs that verify need it
 
         try:
-            keys = [await self._keys.get(file, partial(asyncio.to_thread, read_key, file)) for file in files]
+            signers = await self._signers.get(signed_by, partial(asyncio.to_thread, read_signers, signed_by))
         except MirrorsyncError as error:
             return unproven((error.message,))
-        evidence = await self._evidence.get((source, digest), _Search(self._session, source, digest).evidence)
-        return examine(digest, evidence, keys)
+        return examine(digest, await self.evidence(location, digest), signers)
 
-
-def read_key(file: str) -> PublicKey:
-    """Return the public key in a file. Raises: StorageError; GrammarError, both with the file's name."""
-    from mirrorsync.trust.keys import PublicKey
-
-    path = Path(file)
-    if path.exists() and not path.is_file():
-        raise StorageError(f"the key {file} is not a file")
-    try:
-        with path.open("rb") as opened:
-            pem = opened.read(_MAX_KEY_BYTES)
-    except FileNotFoundError as error:
-        raise StorageError(f"the key {file} does not exist") from error
-    except OSError as error:
-        raise StorageError(f"the key {file} cannot be read: {error.strerror}") from error
-    try:
-        return PublicKey.parse(pem, file)
-    except GrammarError as error:
-        raise GrammarError(f"{file} {error.message}", remedy=error.remedy) from error
+    async def evidence(self, location: Location, digest: Digest) -> Evidence:
+        """Return the signatures that a repository has of a manifest."""
+        return await self._evidence.get((location, digest), _Search(self._session, location, digest).evidence)
 
 
 class _Search:
@@ -106,6 +88,7 @@ class _Search:
         self._digest = digest
         self._found: list[SimpleSigning | Bundle] = []
         self._missing: list[str] = []
+        self._notation = 0
 
     async def evidence(self) -> Evidence:
         """Return what was found, and what could not be read: an error of a registry is never an absence."""
@@ -122,7 +105,7 @@ class _Search:
                 await self._read(content_of_tag)
         others = "1 referrer is not a bundle" if len(referrers) == 1 else f"{len(referrers)} referrers are not bundles"
         absent = f"there is no tag {tag}, and {others if referrers else 'no referrer'}"
-        return Evidence(tuple(self._found), tuple(self._missing), absent)
+        return Evidence(tuple(self._found), tuple(self._missing), absent, self._notation)
 
     @contextmanager
     def _missing_if_it_fails(self, what: str) -> Iterator[None]:
@@ -136,6 +119,7 @@ class _Search:
         GHCR's fallback index has other artifact types than the manifests.
         """
         manifest = await self._session.manifest(self._source, content)
+        self._notation += manifest.artifact_type == NOTATION
         for layer in manifest.layers:
             is_bundle = layer.media_type.startswith(BUNDLE)
             if not is_bundle and layer.media_type != SIMPLE_SIGNING:
@@ -147,5 +131,9 @@ class _Search:
                 return
             else:
                 raw = await self._repository.read(layer)
-                signature = layer.annotations.get(SIGNATURE_ANNOTATION)
-                self._found.append(Bundle(raw) if is_bundle else SimpleSigning(raw, signature))
+                self._found.append(Bundle(raw) if is_bundle else _simple_signing(raw, layer))
+
+
+def _simple_signing(raw: bytes, layer: Descriptor) -> SimpleSigning:
+    certified = CERTIFICATE_ANNOTATION in layer.annotations
+    return SimpleSigning(raw, layer.annotations.get(SIGNATURE_ANNOTATION), certified)

@@ -1,0 +1,140 @@
+"""Keyless signatures: by a short-lived certificate for an identity, which a transparency log has seen in time.
+
+The `sigstore` package verifies them (the extra mirrorsync[sigstore]), offline, with the authorities and logs of a
+trusted root file: the certificate's chain at the time of signing, its entry in a certificate log, and the signature's
+entry in a transparency log. A certificate that has expired since proves as much as a valid one.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.hazmat import asn1
+from sigstore.hashes import Hashed
+from sigstore.models import Bundle, TrustedRoot
+from sigstore.verify import Verifier
+from sigstore_models.common.v1 import HashAlgorithm
+from sigstore_models.trustroot.v1 import TrustedRoot as TrustedRootValue
+
+from mirrorsync.errors import GrammarError
+from mirrorsync.text import printable
+from mirrorsync.trust.evidence import NotProven, Signed, SimpleSigning
+
+# sigstore/fulcio, docs/oid-info.md: the issuer as DER, and in older certificates as bare text.
+_ISSUER = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
+_ISSUER_OF_OLD = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
+_OTHER_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.7")
+_LINES = 3
+_DETAILS = re.compile(r" \[type=| \(encountered processing")
+_REASON_SHOWN = 200
+_NAME_SHOWN = 300
+_ROOT_REMEDY = "give a trusted_root.json, as `cosign trusted-root create` writes it"
+
+logging.getLogger("sigstore").addHandler(logging.NullHandler())  # its reasons are in our findings
+
+
+@dataclass(frozen=True, slots=True)
+class Keyless:
+    """Identities, as signers. identities: shell patterns, of which one has to match. issuer: of their tokens."""
+
+    identities: tuple[str, ...]
+    issuer: str
+    _verifier: Verifier = field(repr=False)
+
+    @classmethod
+    def of(cls, identities: Sequence[str], issuer: str, root: bytes) -> Keyless:
+        """Return the identities with the trusted root that proves them. Raises: GrammarError if it is not one."""
+        try:
+            value = TrustedRootValue.from_json(root)
+            verifier = Verifier(trusted_root=TrustedRoot(value))
+        except Exception as error:  # of several packages, without a common class
+            raise GrammarError(f"is not a trusted root: {_reason(error)}", remedy=_ROOT_REMEDY) from error
+        if not value.ctlogs:
+            raise GrammarError("is a trusted root without a log of certificates", remedy=_ROOT_REMEDY)
+        return cls(tuple(identities), issuer, verifier)
+
+    def of_payload(self, signing: SimpleSigning) -> str:
+        """Refuse a signature in the form of cosign 2, which has no proof of its entry in a log. Raises: NotProven."""
+        if signing.certified:
+            raise NotProven("it is keyless in the form of cosign 2, which is not verified; that of cosign 3 is")
+        raise NotProven("it was made with a key, and not for an identity")
+
+    def of_bundle(self, signed: Signed) -> str:
+        """Return the identity that signed a bundle. Raises: NotProven, with what does not verify."""
+        if signed.material.get("publicKey") is not None:
+            raise NotProven("it was made with a key, and not for an identity")
+        policy = _Identified(self.identities, self.issuer)
+        try:
+            self._verify(signed, policy)
+        except NotProven:
+            raise
+        except Exception as error:  # of parsers for a stranger's bytes: whatever they raise is a refusal
+            raise NotProven(f"it is not proven by the trusted root: {_reason(error)}") from error
+        return f"{policy.found} ({self.issuer})"
+
+    def _verify(self, signed: Signed, policy: _Identified) -> None:
+        bundle = Bundle.from_json(signed.raw)
+        if signed.message is None:
+            hashed = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=bytes.fromhex(signed.digest.encoded))
+            self._verifier.verify_artifact(hashed, bundle, policy)
+            return
+        kind, payload = self._verifier.verify_dsse(bundle, policy)
+        # Two parsers read the same JSON: what was verified has to be what our own has read.
+        if b"DSSEv1 %d %b %d %b" % (len(kind), kind.encode(), len(payload), payload) != signed.message:
+            raise NotProven("its envelope is ambiguous")
+
+
+class _Identified:
+    """A policy for the verifier: whose certificate it is. found: the identity in it."""
+
+    def __init__(self, identities: Sequence[str], issuer: str) -> None:
+        self._identities = identities
+        self._issuer = issuer
+        self.found = ""
+
+    def verify(self, cert: x509.Certificate) -> None:
+        """Check the names in a certificate that was verified. Raises: NotProven."""
+        issuer = _issuer_of(cert)
+        if issuer != self._issuer:
+            shown = "no issuer" if issuer is None else f"the issuer {printable(issuer, _NAME_SHOWN)}"
+            raise NotProven(f"its certificate names {shown}, and not {self._issuer}")
+        names = _names_of(cert)
+        for name in names:
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in self._identities):
+                self.found = printable(name, _NAME_SHOWN)
+                return
+        shown = printable(", ".join(names), _NAME_SHOWN) or "no identity"
+        raise NotProven(f"its certificate is for {shown}, and not for {' or '.join(self._identities)}")
+
+
+def _issuer_of(cert: x509.Certificate) -> str | None:
+    for oid in (_ISSUER, _ISSUER_OF_OLD):
+        try:
+            value = cert.extensions.get_extension_for_oid(oid).value
+        except x509.ExtensionNotFound:
+            continue
+        raw = value.public_bytes()
+        return asn1.decode_der(str, raw) if oid == _ISSUER else raw.decode()
+    return None
+
+
+def _names_of(cert: x509.Certificate) -> list[str]:
+    names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    others = [other.value for other in names.get_values_for_type(x509.OtherName) if other.type_id == _OTHER_NAME]
+    return [
+        *names.get_values_for_type(x509.UniformResourceIdentifier),
+        *names.get_values_for_type(x509.RFC822Name),
+        *(asn1.decode_der(str, other) for other in others),
+    ]
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error of the package says, without the values that it repeats (pydantic adds `[type=...`)."""
+    lines = (str(error) or type(error).__name__).strip().splitlines()[:_LINES]
+    text = ": ".join(line.strip() for line in lines)
+    return printable(_DETAILS.split(text)[0], _REASON_SHOWN)

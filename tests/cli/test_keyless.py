@@ -1,0 +1,96 @@
+"""`verify: {cosign: {identity: ...}}`: keyless signatures in a registry, and what a spec needs for them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.parts.cosign import referrer
+from tests.parts.images import Image, image, layer, multi_platform
+from tests.parts.mirrorsync import Mirrorsync, Serve, plain
+from tests.parts.sigstore import ISSUER, Sigstore, raw
+from tests.parts.wire import Registry
+
+PATTERN = "https://github.com/org/app/.github/workflows/release.yml@refs/tags/*"
+
+
+@pytest.fixture(scope="module")
+def sigstore() -> Sigstore:
+    """Return a Sigstore of our own."""
+    return Sigstore()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Serve]:
+    """Return a registry with the referrers API."""
+    with Serve(tmp_path / "source") as server:
+        yield server
+
+
+def spec(mirrorsync: Mirrorsync, source: str, root: bytes | None, **cosign: Any) -> None:
+    if root is not None:
+        (mirrorsync.directory / "root.json").write_bytes(root)
+    keyless = {"identity": PATTERN, "issuer": ISSUER, "trusted_root": "root.json", **cosign}
+    mirrorsync.spec(
+        {
+            "registries": plain(source),
+            "destinations": {"disk": "oci:disk"},
+            "mirrors": [{"from": f"{source}/app", "tags": {"all": True}, "verify": {"cosign": keyless}}],
+        }
+    )
+
+
+def push(served: Serve, tag: str, made: Image, *bundles: dict[str, Any]) -> Image:
+    Registry(served.host).push("app", made, tag)
+    for bundle in bundles:
+        Registry(served.host).push("app", referrer(made, raw(bundle)))
+    return made
+
+
+def test_only_images_signed_by_the_identity_are_mirrored(
+    mirrorsync: Mirrorsync, served: Serve, sigstore: Sigstore
+) -> None:
+    good, other, stranger = multi_platform("m"), image([layer({"o": b"o"})]), image([layer({"s": b"s"})])
+    push(served, "good", good, sigstore.sign(good.digest))
+    push(served, "other", other, sigstore.sign(other.digest, sigstore.certify("https://github.com/evil/app")))
+    push(served, "stranger", stranger, Sigstore().sign(stranger.digest))
+    spec(mirrorsync, served.host, sigstore.trusted_root())
+    mirrorsync("validate", code=0)
+    done = mirrorsync("apply", code=3)
+    assert f"its certificate is for https://github.com/evil/app, and not for {PATTERN}" in done.err
+    assert "app:stranger: verify: cosign 3 bundle: it is not proven by the trusted root" in done.err
+    mirrorsync("inspect", "oci:disk:app:good", code=0)
+    mirrorsync("inspect", "oci:disk:app:other", code=1)
+    spec(mirrorsync, served.host, None, identity=[PATTERN, "https://github.com/evil/*"])
+    mirrorsync("apply", code=3)
+    mirrorsync("inspect", "oci:disk:app:other", code=0)
+
+
+def test_a_trusted_root_that_is_of_no_use_is_reported_by_validate_and_refuses_every_image(
+    mirrorsync: Mirrorsync, served: Serve, sigstore: Sigstore
+) -> None:
+    push(served, "1", made := multi_platform("m"), sigstore.sign(made.digest))
+    spec(mirrorsync, served.host, None)
+    done = mirrorsync("validate", code=2)
+    assert f"the trusted root {mirrorsync.directory}/root.json does not exist" in done.err
+    assert "/mirrors/0/verify/cosign/trusted_root" in done.err
+    spec(mirrorsync, served.host, b"{}")
+    assert "is not a trusted root" in mirrorsync("validate", code=2).err
+    assert "is not a trusted root" in mirrorsync("apply", code=1).err
+
+
+def test_a_spec_that_needs_the_package_says_what_to_install(mirrorsync: Mirrorsync, sigstore: Sigstore) -> None:
+    spec(mirrorsync, "s.example", sigstore.trusted_root())
+    code = "import sys; sys.modules['sigstore'] = None; from mirrorsync.cli.main import main; main()"
+    for verb in ("validate", "apply"):
+        command = [sys.executable, "-c", code, verb]
+        done = subprocess.run(command, cwd=mirrorsync.directory, env=os.environ, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert "/mirrors/0/verify/cosign: keyless signatures need the Python package sigstore" in done.stderr
+        assert "pip install 'mirrorsync[sigstore]'" in done.stderr
