@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mirrorsync.errors import PolicyRefused
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Change, Plan
 from mirrorsync.plan.policies import Facts, Verify
 from mirrorsync.spec.model import Mirror, Spec
@@ -20,6 +24,7 @@ async def check_signatures(plan: Plan, spec: Spec, session: Session, now: float)
     now: seconds since the epoch. Raises: PolicyRefused if an image is not proven, before anything is changed.
     """
     verifying = {mirror.pointer: (mirror, one) for mirror in spec.mirrors for one in _verify_of(mirror)}
+    written = _written(spec)
     signatures = Signatures(session)
     refused: list[PolicyRefused] = []
 
@@ -28,7 +33,8 @@ async def check_signatures(plan: Plan, spec: Spec, session: Session, now: float)
         if change.origin is None or _is_only_referrer(change, mirror):
             return
         facts = Facts(change.tag, change.before, change.after, now=now)
-        facts = await signatures.add_to(facts, change.origin, await _whole(change, session), (policy,))
+        origin = replace(change.origin, written=written.get((change.mirror, change.origin.location, change.tag)))
+        facts = await signatures.add_to(facts, origin, await _whole(change, session), (policy,))
         decision = policy.decide(facts)
         if decision is not None and decision.verdict == "refuse":
             reason = f"{decision.reason}; nothing was done"
@@ -41,6 +47,16 @@ async def check_signatures(plan: Plan, spec: Spec, session: Session, now: float)
 
 def _verify_of(mirror: Mirror) -> list[Verify]:
     return [policy for policy in mirror.policies if isinstance(policy, Verify)]
+
+
+def _written(spec: Spec) -> dict[tuple[str, Location, Tag | None], Tag | None]:
+    """Return the tags that a spec or its lock writes before digests, by mirror, source and tag at the destination."""
+    return {
+        (mirror.pointer, mirror.source, wanted.tag): wanted.written_tag
+        for mirror in spec.mirrors
+        if _verify_of(mirror)
+        for wanted in mirror.selection.exact
+    }
 
 
 def _is_only_referrer(change: Change, mirror: Mirror) -> bool:

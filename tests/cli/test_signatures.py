@@ -281,6 +281,33 @@ def test_an_exception_is_shown_and_refuses_again_when_it_is_over(site: Site) -> 
     assert "ended on 2020-01-01" in site.run("apply", code=1).err
 
 
+def test_an_exception_by_tag_counts_for_an_image_that_a_lock_or_the_spec_pins(site: Site) -> None:
+    made = site.push("1", one("1"))
+    excepted = {"image": f"{site.source.host}/app:1", "reason": "no key yet", "until": "2999-01-01"}
+    site.spec(["1"], verify={"except": [excepted]})
+    site.run("lock", code=0)
+    assert "excepted until 2999-01-01 (no key yet)" in site.run("plan", "--locked", code=0).out
+    site.run("plan", "--locked", "--output", "plan.json", code=0)
+    site.run("apply", "plan.json", code=0)
+    assert site.has(made, "1")
+    other = site.push("2", one("2"))
+    site.spec([f"1@{made.digest}", f"2@{other.digest}"], verify={"except": [{**excepted, "image": "*/app:2"}]})
+    assert "app:1" not in site.run("plan").err
+    assert "excepted until 2999-01-01" in site.run("plan").out
+    site.run("apply", code=0)
+    assert site.has(other, "2")
+
+
+def test_an_image_that_only_notation_has_signed_is_refused_with_that_reason(site: Site) -> None:
+    made = site.push("1", one("1"))
+    site.attach(made, artifact(made, b"a signature", "application/vnd.cncf.notary.signature"))
+    site.spec(["1"])
+    done = site.run("apply", code=1)
+    assert "verify: 1 signature of notation, which cannot be verified here" in done.err
+    site.sign_2(made)
+    site.run("apply", code=0)
+
+
 def test_a_saved_plan_is_verified_again(site: Site) -> None:
     made = site.push("1", one("1"))
     site.sign_2(made)

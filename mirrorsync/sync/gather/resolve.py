@@ -136,7 +136,8 @@ class Resolver:
     def _images(self, lookup: Lookup, settled: Mapping[tuple[Location, Ref], Descriptor]) -> Iterator[Image]:
         mirror, tag = lookup.mirror, lookup.wanted.tag
         found = self._roots.get(lookup.key)
-        origin = Origin(lookup.source, mirror.followed(lookup.wanted), mirror.platforms)
+        wanted = lookup.wanted
+        origin = Origin(lookup.source, mirror.followed(wanted), mirror.platforms, wanted.written_tag)
         for target in lookup.targets:
             root = settled.get((target, lookup.wanted.name)) if found is None else found
             if root is not None:
