@@ -13,7 +13,7 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
-from mirrorsync.plan.policies import POLICIES, Decision, Facts, Verify
+from mirrorsync.plan.policies import POLICIES, Decision, Facts, KeyFiles, Verify
 from mirrorsync.trust.evidence import Finding
 
 OLD, NEW = (Descriptor(media_types.OCI_MANIFEST, Digest.of(name), 1) for name in (b"old", b"new"))
@@ -134,7 +134,7 @@ def test_the_last_day_of_an_exception_ends_at_midnight_utc_wherever_the_machine_
     ],
 )
 def test_the_files_of_keys_are_relative_to_the_directory_of_the_spec(key: Any, files: tuple[str, ...]) -> None:
-    assert Verify.parse({"cosign": {"key": key}}).under("/etc/mirror").keys == files
+    assert Verify.parse({"cosign": {"key": key}}).under("/etc/mirror").signed_by == KeyFiles(files)
 
 
 def test_a_policy_under_another_directory_is_otherwise_the_same() -> None:
