@@ -1,4 +1,4 @@
-"""Durations as people write them: `90s`, `30m`, `2h`, `1h30m`; and moments as people read them."""
+"""Durations as people write them: `90s`, `30m`, `2h`, `1h30m`; moments as people read them and as images have them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mirrorsync.text import printable
 
 _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SHAPE = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 # A century is as good as unlimited, and fits every clock and timer.
 _LONGEST: Final = 100 * 365 * 86400.0
 
@@ -32,3 +33,13 @@ def seconds(text: str) -> float:
 def moment(time: float) -> str:
     """Return a time (seconds since the epoch) for people: `2026-11-25 03:17 UTC`."""
     return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def timestamp(text: str) -> float | None:
+    """Return an RFC 3339 time in seconds since the epoch, None if it is not one. Nanoseconds are cut."""
+    if _TIME.fullmatch(text) is None:
+        return None
+    try:
+        return datetime.fromisoformat(text.upper()).timestamp()
+    except (ValueError, OverflowError):
+        return None

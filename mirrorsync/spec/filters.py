@@ -241,6 +241,8 @@ class All:
 class Newest:
     """`newest: N`: the N highest versions of each line, which is a prefix and a variant (see versions.py).
 
+    `newest: {count: N}` and `{count: N, by: version}` are the same; for `by: created` see created.py.
+
     A tag that is not a version is dropped. Tags of equal version (`3.18` and `3.18.0`) count as one and stay together.
     per: with `per: major` or `per: minor` next to it, the N highest of each major or minor version, "" = of all.
     """
@@ -251,9 +253,9 @@ class Newest:
     narrows: ClassVar[bool] = True
 
     @classmethod
-    def parse(cls, value: int) -> Self:
-        """Read the number."""
-        return cls(value)
+    def parse(cls, value: int | Mapping[str, Any]) -> Self:
+        """Read the number, or the mapping with it."""
+        return cls(value if isinstance(value, int) else value["count"])
 
     def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return the tags of the highest versions."""

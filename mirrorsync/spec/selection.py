@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -10,6 +10,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.spec.ages import AgeFilter, Ages, MinAge
+from mirrorsync.spec.created import Creation, NewestCreated
 from mirrorsync.spec.filters import Newest, TagFilter
 
 
@@ -74,18 +75,34 @@ class Selection:
         """Whether a filter has to know when tags were first listed."""
         return self.min_age is not None or any(isinstance(narrowing, AgeFilter) for narrowing in self.narrows)
 
-    def choose_aged(self, listed: Sequence[Tag], ages: Ages) -> tuple[Wanted, ...]:
-        """Return the wanted images as `choose` does, by the age of tags too.
-
-        With a cool-down these are also the images that would be wanted without the tags that are too young: while the
-        newest tag waits, the one before it is still wanted.
-        """
+    def aged(self, ages: Ages) -> Selection:
+        """Return the selection with the facts that filters by age need. Without them every tag is of the right age."""
         narrows = tuple(one.bound(ages) if isinstance(one, AgeFilter) else one for one in self.narrows)
-        now = replace(self, narrows=narrows).choose(listed)
-        if self.min_age is None:
-            return now
-        older = replace(self, narrows=(self.min_age.bound(ages), *narrows)).choose(listed)
-        return tuple(dict.fromkeys((*now, *older)))
+        return replace(self, narrows=narrows, min_age=self.min_age.bound(ages) if self.min_age else None)
+
+    @property
+    def needs_creations(self) -> bool:
+        """Whether a filter has to know when images were created."""
+        return any(isinstance(narrowing, NewestCreated) for narrowing in self.narrows)
+
+    def candidates(self, listed: Iterable[Tag]) -> tuple[Wanted, ...]:
+        """Return the images whose creation has to be known: those that all other filters choose."""
+        others = tuple(one for one in self.narrows if not isinstance(one, NewestCreated))
+        chosen = replace(self, narrows=others, min_age=None).choose(listed)
+        return tuple(one for one in chosen if one.tag is not None and NewestCreated.compares(one.tag))
+
+    def dated(self, creations: Mapping[Tag, Creation]) -> Selection:
+        """Return the selection with the creations of its candidates."""
+        narrows = (one.bound(creations) if isinstance(one, NewestCreated) else one for one in self.narrows)
+        return replace(self, narrows=tuple(narrows))
+
+    @property
+    def older(self) -> Selection | None:
+        """The selection without the tags that are too young for the cool-down, None without one.
+
+        What it chooses is wanted too: while the newest tag waits, the one before it is still wanted.
+        """
+        return replace(self, narrows=(self.min_age, *self.narrows), min_age=None) if self.min_age else None
 
     @property
     def digests(self) -> tuple[Wanted, ...]:
@@ -102,12 +119,17 @@ class Selection:
         return any(including.select(names) for including in self.includes) and all(one.select(names) for one in narrows)
 
     def choose(self, listed: Iterable[Tag]) -> tuple[Wanted, ...]:
-        """Return the wanted images: exact tags and included tags of `listed`, narrowed; then those without a tag."""
+        """Return the wanted images: exact tags and included tags of `listed`, narrowed; then those without a tag.
+
+        With a cool-down, those that `older` chooses follow.
+        """
+        listed = tuple(listed)
         named = {wanted.tag: wanted for wanted in self.exact if wanted.tag is not None}
         chosen = self._included(listed)
         for narrowing in self.narrows:
             chosen = narrowing.select(chosen)
-        return (*(named.get(tag) or Wanted(tag, tag) for tag in chosen), *self.digests)
+        now = (*(named.get(tag) or Wanted(tag, tag) for tag in chosen), *self.digests)
+        return now if self.older is None else tuple(dict.fromkeys((*now, *self.older.choose(listed))))
 
     def unordered(self, listed: Iterable[Tag]) -> Sequence[Tag]:
         """Return the tags that all filters choose, except that `newest` cannot compare them: they are not versions."""

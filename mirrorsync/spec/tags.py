@@ -9,6 +9,7 @@ from typing import Any
 from mirrorsync.errors import GrammarError
 from mirrorsync.oci.digest import ALGORITHMS, Digest
 from mirrorsync.oci.ref import Ref, Tag
+from mirrorsync.spec.created import NewestCreated
 from mirrorsync.spec.filters import FILTERS, Newest, TagFilter
 from mirrorsync.spec.selection import Selection, Wanted
 from mirrorsync.spec.yaml_source import join
@@ -32,13 +33,24 @@ def read_tags(value: Sequence[str] | Mapping[str, Any], pointer: str, add_proble
                 filters.append(kind.parse(value[word]))
             except GrammarError as error:
                 add_problem(join(pointer, word), error.message, error.remedy)
+    filters = [_newest(value, pointer, add_problem) if isinstance(one, Newest) else one for one in filters]
     if "per" in value and "newest" not in value:
         add_problem(join(pointer, "per"), "this has no effect without newest:", "add newest: N")
-    filters = [replace(one, per=value.get("per", "")) if isinstance(one, Newest) else one for one in filters]
     narrows = tuple(chosen for chosen in filters if chosen.narrows)
     _check_narrowing(exact, narrows, exact_pointer, add_problem)
     includes = tuple(chosen for chosen in filters if not chosen.narrows)
     return Selection(exact, includes, narrows)
+
+
+def _newest(value: Mapping[str, Any], pointer: str, add_problem: AddProblem) -> TagFilter:
+    """Return the filter of `newest:`, with the keys that say how it compares."""
+    newest, per = value["newest"], value.get("per", "")
+    if not isinstance(newest, Mapping) or newest.get("by") != "created":
+        return replace(Newest.parse(newest), per=per)
+    if per:
+        message = "this has no effect with by: created, which compares times and not versions"
+        add_problem(join(pointer, "per"), message, "remove one of them")
+    return NewestCreated.parse(newest)
 
 
 def _exact(items: Sequence[str], pointer: str, add_problem: AddProblem) -> tuple[Wanted, ...]:

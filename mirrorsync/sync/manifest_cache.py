@@ -1,4 +1,7 @@
-"""Manifests on disk: they are immutable, so each is fetched only once, in this run and later ones."""
+"""Manifests on disk: they are immutable, so each is fetched only once, in this run and later ones.
+
+Also the time at which an image says it was created, which would cost its config.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,14 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS manifests (digest TEXT PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS manifests (digest TEXT PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS created (digest TEXT PRIMARY KEY, time TEXT NOT NULL, seal TEXT NOT NULL) WITHOUT ROWID;
+"""
 
 
 class ManifestCache(Protocol):
-    """Remembers manifests by digest."""
+    """Remembers manifests by digest, and when images were created."""
 
     def get(self, content: Descriptor) -> Manifest | None:
         """Return the manifest, verified, or None."""
@@ -25,8 +31,14 @@ class ManifestCache(Protocol):
     def add(self, manifest: Manifest) -> None:
         """Remember a manifest."""
 
+    def created(self, digest: Digest) -> str | None:
+        """Return when an image says it was created, "" if it does not say; None if that is not known."""
+
+    def add_created(self, digest: Digest, time: str) -> None:
+        """Remember when an image says it was created."""
+
     def close(self) -> None:
-        """Write all added manifests."""
+        """Write all that was added."""
 
 
 class DiskCache:
@@ -72,10 +84,30 @@ class DiskCache:
 
     def add(self, manifest: Manifest) -> None:
         """Remember a manifest; it is on disk after `close`."""
+        self._insert("manifests", manifest.digest, manifest.raw)
+
+    def created(self, digest: Digest) -> str | None:
+        """Return when an image says it was created, "" if it does not say; None if that is not known."""
+        if self._connection is None:
+            return None
+        try:
+            sql = "SELECT time, seal FROM created WHERE digest = ?"
+            row = self._connection.execute(sql, (digest,)).fetchone()
+        except sqlite3.Error as error:
+            self._fall_back(error)
+            return None
+        return row[0] if row is not None and row[1] == _seal(digest, row[0]) else None
+
+    def add_created(self, digest: Digest, time: str) -> None:
+        """Remember when an image says it was created; it is on disk after `close`."""
+        self._insert("created", digest, time, _seal(digest, time))
+
+    def _insert(self, table: str, *values: str | bytes) -> None:
         if self._connection is None:
             return
+        marks = ", ".join("?" * len(values))
         try:
-            self._connection.execute("INSERT OR REPLACE INTO manifests VALUES (?, ?)", (manifest.digest, manifest.raw))
+            self._connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", values)  # noqa: S608 - ours
         except sqlite3.Error as error:
             self._fall_back(error)
 
@@ -100,6 +132,11 @@ class DiskCache:
         if self._path is not None:
             self._path = None
             self._open()
+
+
+def _seal(digest: Digest, time: object) -> str:
+    """Return what shows that a row is not damaged: unlike a manifest it does not match its digest by itself."""
+    return str(Digest.of(f"{digest} {time}".encode()))
 
 
 class Recent:

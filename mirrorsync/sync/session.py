@@ -122,6 +122,14 @@ class Session:
         if self._cache.get(manifest.descriptor) is None:
             self._made[manifest.digest] = manifest  # the cache cannot be used, and no source can send it again
 
+    def creation(self, digest: Digest) -> str | None:
+        """Return when an image says it was created, if an earlier run has read that: "" if it does not say."""
+        return self._cache.created(digest)
+
+    def remember_creation(self, digest: Digest, time: str) -> None:
+        """Remember when an image says it was created, for later runs."""
+        self._cache.add_created(digest, time)
+
     async def manifest(self, source: Location, content: Descriptor) -> Manifest:
         """Return a manifest: from memory, from the cache, or from `source`. Raises: MirrorsyncError."""
         found = self.known(content)

@@ -60,6 +60,8 @@ class Key:
         value: Any = {**_WITH.get(self.path, {}), self.name: self.schema["examples"][0]}
         if "username" in value:
             value = {"username": value.pop("username"), **value}
+        if self.path.startswith("mirrors[].tags.newest."):
+            value = {"all": True, "newest": {"count": 3, **value}}
         if self.path.startswith("mirrors[].tags."):
             return {"mirrors": [{"from": _SOURCE, "tags": value}]}
         if self.path.startswith("mirrors[].verify."):
@@ -98,6 +100,7 @@ def keys() -> Iterator[Key]:
         if name in below:
             yield from _of(*below[name], definitions)
     yield from _of("mirrors[].tags", definitions["tags"], definitions)
+    yield from _below("mirrors[].tags.newest", definitions["tags"]["properties"]["newest"])
     yield from _below("mirrors[].verify", definitions["verify"])
 
 

@@ -64,9 +64,9 @@ def test_every_key_of_tags_is_in_a_table_of_real_tags() -> None:
 
 def test_the_table_of_keys_is_complete_and_its_values_are_valid() -> None:
     rows = [re.fullmatch(r"`(\w+): (.*)`", row[0]) for row in table(section(PAGE, "## The keys"))]
-    shown = {row[1]: yaml.safe_load(row[2]) for row in rows if row is not None}
-    assert set(shown) == set(load_schema("mirror")["$defs"]["tags"]["properties"])
-    for word, value in shown.items():
+    shown = [(row[1], yaml.safe_load(row[2])) for row in rows if row is not None]
+    assert {word for word, _ in shown} == set(load_schema("mirror")["$defs"]["tags"]["properties"])
+    for word, value in shown:
         beside = {"newest": 1} if word == "per" else {}
         read_tags({word: value, **beside}, "/tags", lambda *problem: pytest.fail(str(problem)))
 
@@ -111,6 +111,23 @@ def test_ages_choose_the_tags_of_the_table(mirrorsync: Mirrorsync, mirror: str, 
     mirrorsync("apply", code=0)
     let_days_pass(mirrorsync)
     spec(mirrorsync, shown)
+    mirrorsync("apply", code=0)
+    assert sorted(mirrored(mirrorsync)) == CODE.findall(expected)
+
+
+CLAIMS = dict(re.findall(r"`(\S+)`\s\(([\d-]+|nothing)\)", section(PAGE, "## Creation")))
+CREATION = table(section(PAGE, "## Creation"))
+
+
+@pytest.mark.parametrize(("mirror", "expected"), CREATION, ids=[row[0] for row in CREATION])
+def test_creations_choose_the_tags_of_the_table(mirrorsync: Mirrorsync, mirror: str, expected: str) -> None:
+    def made(tag: str) -> Image:
+        content = {"a": b"the same" if tag in ("build-a09", "main") else tag.encode()}
+        return image([layer(content)], created=None if CLAIMS[tag] == "nothing" else f"{CLAIMS[tag]}T03:17:00Z")
+
+    assert len(CLAIMS) == 7
+    write_layout(mirrorsync.directory / "source", {f"app:{tag}": made(tag) for tag in CLAIMS})
+    spec(mirrorsync, yaml.safe_load(mirror.strip("`")))
     mirrorsync("apply", code=0)
     assert sorted(mirrored(mirrorsync)) == CODE.findall(expected)
 

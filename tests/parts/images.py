@@ -77,9 +77,10 @@ def image(
     *,
     architecture: str = "amd64",
     media_type: str = OCI_MANIFEST,
+    created: str | None = None,
     **members: Any,
 ) -> Image:
-    """Return a runnable image of some layers. members: more of the manifest (annotations, subject)."""
+    """Return a runnable image of some layers. created: in its config. members: more of the manifest (annotations)."""
     diff_ids = [digest(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data) for data in layers]
     config = json.dumps(
         {
@@ -87,6 +88,7 @@ def image(
             "os": "linux",
             "config": {"Cmd": ["/bin/busybox", "echo", "it runs"]},
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
+            **({} if created is None else {"created": created}),
         }
     ).encode()
     docker = media_type == DOCKER_MANIFEST

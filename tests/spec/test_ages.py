@@ -40,7 +40,7 @@ def test_tags_are_chosen_by_age(tags: dict[str, object], min_age: str, chosen: s
     selection = read_tags(tags, "/tags", problem)
     if min_age:
         selection = selection.waiting(MinAge.parse(min_age))
-    found = selection.choose_aged([Tag(tag) for tag in LISTED], AGES)
+    found = selection.aged(AGES).choose([Tag(tag) for tag in LISTED])
     assert [str(wanted.tag) for wanted in found] == chosen.split()
 
 

@@ -194,7 +194,7 @@ def test_the_example_points_editors_to_the_schema() -> None:
 def test_the_example_passes_validate_and_needs_its_variables(mirrorsync: Mirrorsync) -> None:
     (mirrorsync.directory / "mirror.yaml").write_bytes(EXAMPLE.read_bytes())
     assert mirrorsync("validate", "--no-files", env=VARIABLES, code=0).out.startswith(
-        "mirror.yaml is valid: 17 mirrors"
+        "mirror.yaml is valid: 18 mirrors"
     )
     error = mirrorsync("validate", env={"HUB_USER": "robot"}, code=2).err
     assert "the variable HUB_TOKEN is not set" in error

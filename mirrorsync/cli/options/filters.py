@@ -47,6 +47,8 @@ def _collect(words: Sequence[str]) -> dict[str, Any]:
         if word not in shapes:
             raise UsageError(f"--filter {printable(text, 80)}: unknown filter", remedy=f"known: {', '.join(shapes)}")
         kind = "string" if "enum" in shapes[word] else shapes[word].get("type")
+        if isinstance(kind, list):
+            kind = kind[0]  # the short form; the mapping, such as newest: {by: created}, reads images and needs a spec
         if kind == "array":
             value.setdefault(word, []).append(given)
             continue

@@ -11,15 +11,18 @@ from typing import Final
 
 from mirrorsync.errors import LeftOut, MirrorsyncError, RepositoryNotFound, TooFewTags
 from mirrorsync.events import PhaseAdvanced, PhaseStarted
+from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.plan.model import Failure
 from mirrorsync.spec.ages import Ages
+from mirrorsync.spec.created import OF_DIGEST
 from mirrorsync.spec.model import Mirror
-from mirrorsync.spec.selection import Wanted
+from mirrorsync.spec.selection import Selection, Wanted
 from mirrorsync.stores.base import HoldsUnnamed
+from mirrorsync.sync.gather.created import Creations
 from mirrorsync.sync.gather.lists import Lists
 from mirrorsync.sync.gather.sightings import NothingSeen, Sightings
 from mirrorsync.sync.gather.targets import MayWrite, targets_of
@@ -34,8 +37,6 @@ Key = tuple[Location, Ref, tuple[Platform, ...]]
 _SHOWN: Final = 3  # of the nearest tags in one message
 _FILTERS_SHOWN: Final = 120  # characters
 _LEFT_OUT_SHOWN: Final = 10  # tags in one message
-# The tags that cosign and registries without the referrers API give to attachments.
-_OF_DIGEST: Final = re.compile(r"[a-z0-9]+-[0-9a-f]{64}(?:\..*)?")
 _WORD: Final = re.compile(r"[\w.-]*\d[\w.-]*|[\w.-]{3,}")
 
 
@@ -66,7 +67,8 @@ class Chosen:
 
     sources: the repositories of each mirror's source, by the mirror's pointer; of mirrors without a failure only.
     unsure: what mirrors may write to whose names are not all known: their source could not be listed, or has no tags
-    that match. listed: the tags of the sources that were listed.
+    that match; or an image that may be wanted could not be read. listed: the tags of the sources that were listed.
+    roots: what names that were resolved to choose others name.
     """
 
     lookups: tuple[Lookup, ...]
@@ -75,6 +77,7 @@ class Chosen:
     sources: Mapping[str, Sequence[Location]]
     unsure: MayWrite = field(default_factory=MayWrite)
     listed: Mapping[Location, frozenset[Tag]] = field(default_factory=dict)
+    roots: Mapping[tuple[Location, Ref], Descriptor] = field(default_factory=dict)
 
     def tags(self) -> dict[Location, list[Tag | Digest]]:
         """Return the tags that are wanted at the destinations, by repository."""
@@ -106,6 +109,7 @@ async def choose(mirrors: Iterable[Mirror], session: Session, sightings: Sightin
         chooser.sources,
         chooser.unsure,
         chooser.listed,
+        chooser.creations.roots,
     )
 
 
@@ -122,6 +126,8 @@ class _Chooser:
         self.unsure = MayWrite()
         self._gone: set[Location] = set()  # repositories in a catalog that do not exist
         self.listed: dict[Location, frozenset[Tag]] = {}
+        self.creations = Creations(session)
+        self._unread: set[str] = set()  # pointers of mirrors with an image that could not be read
         self.lookups: defaultdict[str, list[Lookup]] = defaultdict(list)
 
     async def choose(self, mirror: Mirror) -> None:
@@ -138,6 +144,8 @@ class _Chooser:
             self.unsure.add(mirror)
             return
         answered = await self._choose_in_all(mirror, sources)
+        if not answered:
+            self.unsure.add(mirror)
         if not mirror.selection.lists:
             if answered:
                 self.sources[mirror.pointer] = [*self.sources.get(mirror.pointer, ()), *sources]
@@ -146,7 +154,7 @@ class _Chooser:
             (_newest(mirror, source), mirror.pointer) in self.failures for source in sources
         )
         found = len(self.lookups[mirror.pointer])
-        if not answered or found < max(1, mirror.min_tags):
+        if found < max(1, mirror.min_tags):
             self.unsure.add(mirror)
         # A mistyped filter must not look like a mirror that is up to date. Of a source that failed, nothing is claimed.
         if answered and found < mirror.min_tags and (found or not left_out):
@@ -172,7 +180,7 @@ class _Chooser:
 
         await for_each(sources, choose_in)
         self.lookups[mirror.pointer] += [lookup for source in sources for lookup in found.get(source, ())]
-        return len(found) == len(sources)
+        return len(found) == len(sources) and mirror.pointer not in self._unread
 
     async def _leave_out(self, mirror: Mirror) -> bool:
         """Report the images that the filters of a mirror cover and that have no tag; return whether there are any."""
@@ -219,23 +227,35 @@ class _Chooser:
             tags = await self.lists.of(source) if selection.lists else ()
             if selection.lists:
                 self.listed[source] = frozenset(tags)
+        selection = await self._with_facts(mirror, source, tags)
         unordered = [tag for tag in selection.unordered(tags) if self._is_left_out(source, tag)]
         if unordered:
             self._fail(mirror, source, _not_versions(source, unordered), _newest(mirror, source))
+        return [Lookup(mirror, source, wanted, targets) for wanted in selection.choose(tags)]
+
+    async def _with_facts(self, mirror: Mirror, source: Location, tags: Sequence[Tag]) -> Selection:
+        """Return the selection of a mirror with the facts that its filters need about these tags of a source."""
+        selection = mirror.selection
         if selection.needs_ages:
-            ages = Ages(self._sightings.now, self._sightings.first_listed(source, tags))
-            chosen = selection.choose_aged(tags, ages)
-        else:
-            chosen = selection.choose(tags)
-        return [Lookup(mirror, source, wanted, targets) for wanted in chosen]
+            selection = selection.aged(Ages(self._sightings.now, self._sightings.first_listed(source, tags)))
+        if not selection.needs_creations:
+            return selection
+
+        def failed(wanted: Wanted, error: MirrorsyncError) -> None:
+            self._unread.add(mirror.pointer)
+            self._fail(mirror, source, error, str(wanted.at(source)), wanted.ref)
+
+        return await self.creations.dated(selection, source, tags, failed)
 
     def _is_left_out(self, source: Location, tag: Tag) -> bool:
         """Return whether no entry of the spec names a tag. Those of attachments do not count: see `referrers: true`."""
-        return (source, tag) not in self._exact and _OF_DIGEST.fullmatch(tag) is None
+        return (source, tag) not in self._exact and OF_DIGEST.fullmatch(tag) is None
 
-    def _fail(self, mirror: Mirror, source: Location, error: MirrorsyncError, subject: str = "") -> None:
-        """Fail a source of a mirror, or a part of it that has no name to be asked for. subject: the part."""
-        failed = Failure(subject or str(source), error, mirror.pointer, source, None, targets_of(mirror, source))
+    def _fail(
+        self, mirror: Mirror, source: Location, error: MirrorsyncError, subject: str = "", ref: Ref | None = None
+    ) -> None:
+        """Fail a source of a mirror, or a part of it. subject: the part; ref: its name, if it has one."""
+        failed = Failure(subject or str(source), error, mirror.pointer, source, ref, targets_of(mirror, source))
         self.failures.setdefault((failed.subject, failed.mirror), failed)
 
 

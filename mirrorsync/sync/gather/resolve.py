@@ -86,7 +86,7 @@ class Resolver:
 
     async def _root(self, lookup: Lookup) -> Descriptor:
         source, ref = lookup.source, lookup.wanted.ref
-        root = await named_at(self._session, source, ref)
+        root = self._chosen.roots.get((source, ref)) or await named_at(self._session, source, ref)
         if root is None:
             lost = await missing(source, ref, lambda: self._chosen.lists.of(source))
             raise lost.with_(remedy=_NOT_AT_SOURCE) if lookup.mirror.locked else lost
