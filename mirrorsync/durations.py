@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 from typing import Final
@@ -33,6 +34,11 @@ def seconds(text: str) -> float:
 def moment(time: float) -> str:
     """Return a time (seconds since the epoch) for people: `2026-11-25 03:17 UTC`."""
     return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def time_text(time: float) -> str:
+    """Return a time (seconds since the epoch) for programs: `2026-11-25T03:17:00Z`, in whole seconds, rounded up."""
+    return f"{datetime.fromtimestamp(math.ceil(time), UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def timestamp(text: str) -> float | None:

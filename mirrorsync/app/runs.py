@@ -25,6 +25,7 @@ from mirrorsync.plan.inventory import Desired
 from mirrorsync.plan.model import Plan, SpecStamp
 from mirrorsync.spec.model import STANDARD_INPUT, Spec
 from mirrorsync.sync import road, saved
+from mirrorsync.sync.gather.explained import Explanation
 from mirrorsync.sync.gather.resolve import resolve
 from mirrorsync.sync.proven import check_signatures
 from mirrorsync.sync.resume import remaining
@@ -38,6 +39,7 @@ async def make_plan(
     only: Sequence[str] = (),
     only_from: Sequence[str | Reference] | None = None,
     deep: bool = False,
+    explain: bool = False,
     environment: Environment | None = None,
     stop: Stop | None = None,
 ) -> Plan:
@@ -45,21 +47,29 @@ async def make_plan(
 
     only: globs on the source repository; other mirrors are skipped. only_from: the images at their sources to which the
     plan is restricted; a repository stands for all of its images; None = all images. deep: check every blob and
-    manifest, instead of assuming that a tag with the right digest is complete; those on this machine are read. Failures
-    of single images are in `plan.failures`, tags that no mirror wants any more in `plan.unwanted` (not with
-    `only_from`).
+    manifest, instead of assuming that a tag with the right digest is complete; those on this machine are read. explain:
+    also say which filters include the tag of each change (`Change.filters`). Failures of single images are in
+    `plan.failures`, tags that no mirror wants any more in `plan.unwanted` (not with `only_from`).
     Raises: UsageError if `only` matches nothing, or if no mirror can want one of `only_from`; GrammarError.
     """
-    listed = _references(only_from)
+    listed, explanation = _references(only_from), Explanation()
     with looking_back(spec, environment) as memory:
-        return await query(
+        plan = await query(
             lambda session: road.make_plan(
-                spec, session, only=only, only_from=listed, deep=deep, unwanted=True, sightings=memory
+                spec,
+                session,
+                only=only,
+                only_from=listed,
+                deep=deep,
+                unwanted=True,
+                sightings=memory,
+                chose=explanation.note,
             ),
             environment,
             stop,
             spec.registries,
         )
+    return explanation.add_to(plan) if explain else plan
 
 
 def _references(images: Sequence[str | Reference] | None) -> tuple[Reference, ...] | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mirrorsync.documents.error import error_json
+from mirrorsync.durations import time_text
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Change, Failure, Image, Origin, SpecStamp
@@ -44,6 +45,18 @@ def image_json(image: Image) -> dict[str, Any]:
     }
 
 
+def decision_json(change: Change) -> dict[str, Any] | None:
+    """Return the decision of a policy on a change as an object, or null."""
+    if not change.policy:
+        return None
+    until = None if change.until is None else time_text(change.until)
+    return {"policy": change.policy, "verdict": change.verdict, "until": until}
+
+
+def _filters_json(filters: tuple[str, ...] | None) -> dict[str, list[str]]:
+    return {} if filters is None else {"filters": list(filters)}
+
+
 def change_json(change: Change) -> dict[str, Any]:
     """Return a change as an object."""
     return {
@@ -57,6 +70,8 @@ def change_json(change: Change) -> dict[str, Any]:
         **_origin_json(change.origin),
         "step": change.step,
         "stays": [{"kind": one.kind, "name": one.name} for one in change.stays],
+        "decision": decision_json(change),
+        **_filters_json(change.filters),
     }
 
 
@@ -81,6 +96,8 @@ def failures_json(failures: Iterable[Failure], spec: SpecStamp | None) -> list[d
             "followed": failure.ref,
             "targets": [location_json(target) for target in failure.targets],
             "error": error_json(failure.error),
+            "policy": failure.policy or None,
+            **_filters_json(failure.filters),
         }
         for failure in failures
     ]

@@ -30,6 +30,7 @@ from mirrorsync.documents.reading import (
     text,
 )
 from mirrorsync.documents.values import Values
+from mirrorsync.durations import timestamp
 from mirrorsync.errors import ExitCode, MirrorsyncError, Side, UsageError
 from mirrorsync.oci.reference import Location, Where, canonical_repository
 from mirrorsync.plan.model import (
@@ -46,6 +47,7 @@ from mirrorsync.plan.model import (
     Totals,
     Unwanted,
 )
+from mirrorsync.plan.policies import Verdict
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step
 from mirrorsync.text import printable
 
@@ -151,6 +153,9 @@ def _step_json(step: Any) -> dict[str, Any]:
 _PARTS: Final = {"images": "changes"}
 _NOT_OF_PLANS: Final = frozenset({"kind", "version", "read_bytes"})
 _STATES: Final = {state.value: state for state in State}
+_VERDICTS: Final[Mapping[str, Verdict]] = {verdict: verdict for verdict in get_args(Verdict)}
+# Members of images and failures that plans of earlier versions of the program do not have, or only explained ones.
+_ADDED: Final = frozenset({"decision", "filters", "policy"})
 
 
 def _exit_code(value: Any) -> ExitCode:
@@ -216,12 +221,14 @@ class _Reader(Values):
             "subject": text, "error": self._read_error, "mirror": self.shared, "line": or_null(at_least_one),
             "source": or_null(self.location), "followed": or_null(self.followed),
             "targets": lambda value: items(value, self.location),
+            "policy": or_null(self.shared), "filters": lambda value: items(value, text),
         }  # fmt: skip
         self._image: Mapping[str, Read[Any]] = {
             "mirror": self.shared, "state": one_of(_STATES), "reason": self.shared, "target": self.location,
             "tag": or_null(self.tag), "before": or_null(self.content), "after": or_null(self.content),
             "source": or_null(self.location), "followed": or_null(self.followed), "platforms": self.platforms,
             "step": self.shared, "stays": lambda value: items(value, _related),
+            "decision": or_null(self._decision), "filters": lambda value: items(value, text),
         }  # fmt: skip
         self._error = {**_ERROR, "reference": self.followed}
         self._kinds = {word: self._fields_of(kind) for word, kind in _STEPS.items()}
@@ -250,9 +257,9 @@ class _Reader(Values):
         return Unwanted(**members(value, {"target": self.location, "tags": self.tags}))
 
     def _failure(self, value: Any) -> Failure:
-        read = members(value, self._failures)
+        read = members(value, self._failures, optional=_ADDED)
         del read["line"]  # it is that of the mirror, in the stamp of the spec
-        return Failure(ref=read.pop("followed"), **read)
+        return Failure(ref=read.pop("followed"), policy=read.pop("policy", None) or "", **read)
 
     def _read_error(self, value: Any) -> MirrorsyncError:
         read = members(value, self._error, optional=self._error.keys() - {"message", "exit_code"})
@@ -300,13 +307,18 @@ class _Reader(Values):
         return read
 
     def _change(self, value: Any) -> Change:
-        read = members(value, self._image)
+        read = members(value, self._image, optional=_ADDED)
         source, followed, platforms = read.pop("source"), read.pop("followed"), read.pop("platforms")
         if source is None and (followed is not None or platforms):
             raise Damaged("missing, but followed or platforms are set", "source")
         if read["before"] is None and read["after"] is None:
             raise Damaged("before and after are both null", "after")
-        return Change(origin=Origin(source, followed, platforms) if source is not None else None, **read)
+        decided = read.pop("decision", None) or {}
+        return Change(origin=Origin(source, followed, platforms) if source is not None else None, **read, **decided)
+
+    def _decision(self, value: Any) -> dict[str, Any]:
+        until = or_null(lambda time: timestamp(self.time(time)))
+        return members(value, {"policy": some_text, "verdict": one_of(_VERDICTS), "until": until})
 
     def _lock(self, value: Any) -> LockStamp:
         return LockStamp(**members(value, {"path": self.path, "digest": self.digest}))

@@ -83,7 +83,7 @@ def over_bytes(desired: Desired, plan: Plan, budget: Budget) -> dict[Image, Deci
         taken.update(images)
         read.update(found)
         spent += cost
-    decision = Decision("delay", f"{WAITS}the budget of {budget.bytes.text} is used")
+    decision = Decision("delay", f"{WAITS}the budget of {budget.bytes.text} is used", policy="budget")
     return {image: decision for image in known if image in waiting and image not in taken}
 
 

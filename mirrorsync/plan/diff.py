@@ -33,7 +33,7 @@ def diff(desired: Desired, observed: Observed, *, spec: SpecStamp, created: str)
             continue
         decision = observed.decisions.get(image)
         if decision is not None and decision.verdict == "refuse":
-            refused.append(refusal(image, decision.reason, decision.remedy))
+            refused.append(replace(refusal(image, decision.reason, decision.remedy), policy=decision.policy))
         if decision is None or decision.verdict in _WANTED or observed.roots.get(image) is not None:
             # Otherwise the tag is absent and stays absent, which is not a change.
             changes.append(change := _change(image, observed))
@@ -84,6 +84,9 @@ def _change(image: Image, observed: Observed) -> Change:
         mirror=image.mirror,
         origin=None if state == State.DELETED else image.origin,
         step=step,
+        policy=decision.policy if decision else "",
+        verdict=decision.verdict if decision and decision.policy else None,
+        until=decision.until if decision else None,
     )
 
 

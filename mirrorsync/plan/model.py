@@ -13,6 +13,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location, Reference
+from mirrorsync.plan.policies import Verdict
 from mirrorsync.plan.steps import Step
 
 # How a blob that an image needs is provided: copied, mounted from another repository, or present already.
@@ -118,7 +119,9 @@ class Change:
     tag. after: the image under it once the plan is applied, None if the tag is deleted. state: the class of the
     change. reason: the sentence of the policy that decided, "" if no policy did. mirror: the entry of the spec that
     wants it (`/mirrors/3`), "" without a spec. origin: where it is read, None for a deletion. step: the id of the step
-    that completes it, "" if no step is needed. stays: what a deletion leaves.
+    that completes it, "" if no step is needed. stays: what a deletion leaves. policy, verdict, until: the decision, as
+    `policies.Decision` has it; "" and None if no policy decided. filters: what includes its tag, in words; None if it
+    was not asked for.
     """
 
     target: Location
@@ -131,6 +134,10 @@ class Change:
     origin: Origin | None = None
     step: str = ""
     stays: tuple[Related, ...] = ()
+    policy: str = ""
+    verdict: Verdict | None = None
+    until: float | None = None
+    filters: tuple[str, ...] | None = None
 
     @property
     def digest(self) -> Digest:
@@ -160,7 +167,8 @@ class Failure:
 
     mirror: the entry of the spec that wants it (`/mirrors/3`), "" without a spec. source, ref: the image at its source;
     ref is None for a repository whose images are not known, since its tags could not be listed. targets: the
-    repositories of destinations that lack it.
+    repositories of destinations that lack it. policy: the key of the policy that refused it, "" for other failures.
+    filters: as for `Change`.
     """
 
     subject: str
@@ -169,6 +177,8 @@ class Failure:
     source: Location | None = None
     ref: Ref | None = None
     targets: tuple[Location, ...] = ()
+    policy: str = ""
+    filters: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, image: Image | Change, error: MirrorsyncError) -> Failure:

@@ -23,7 +23,7 @@ from mirrorsync.plan.policies import Decision
 
 # What stands in place of a mirror's pointer for the changes of `prune:`.
 POINTER: Final = "/prune"
-_DELETE: Final = Decision("delete", "prune: no mirror of the spec wants it any more")
+_DELETE: Final = Decision("delete", "prune: no mirror of the spec wants it any more", policy="prune")
 
 
 class Kept(StrEnum):

@@ -13,7 +13,7 @@ from mirrorsync.plan.model import Image, Origin
 from mirrorsync.plan.policies import Decision
 from mirrorsync.plan.prune import POINTER
 
-_DELETE = Decision("delete", "prune: only generations that are not kept any more need it")
+_DELETE = Decision("delete", "prune: only generations that are not kept any more need it", policy="prune")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from typing import Final
 from mirrorsync.oci.ref import Tag
 from mirrorsync.spec.selection import Selection
 
-_EXACT: Final = "exact"
+EXACT: Final = "exact"
+# Behind the reasons for a tag that is wanted only as long as higher ones are too young.
+_MEANWHILE: Final = "while younger tags wait"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,21 @@ class Verdict:
 def explain(selection: Selection, listed: Sequence[Tag]) -> tuple[Verdict, ...]:
     """Return a verdict on each tag of a repository, in its order, and on exact tags that it does not have.
 
-    The wanted tags are those of `selection.choose(listed)` that are listed.
+    The wanted tags are those of `selection.choose(listed)` that are listed. selection: with the facts that it needs.
     """
+    verdicts = _verdicts(selection, listed)
+    if selection.older is None:
+        return verdicts
+    meanwhile = {one.tag: one.reasons for one in _verdicts(selection.older, listed) if one.wanted}
+    return tuple(
+        Verdict(one.tag, wanted=True, reasons=(*meanwhile[one.tag], _MEANWHILE))
+        if not one.wanted and one.tag in meanwhile
+        else one
+        for one in verdicts
+    )
+
+
+def _verdicts(selection: Selection, listed: Sequence[Tag]) -> tuple[Verdict, ...]:
     chosen = _chosen(selection, listed)
     dropped = _dropped(selection, [tag for tag in listed if tag in chosen])
     verdicts = []
@@ -45,7 +60,7 @@ def explain(selection: Selection, listed: Sequence[Tag]) -> tuple[Verdict, ...]:
 def _chosen(selection: Selection, listed: Sequence[Tag]) -> dict[Tag, list[str]]:
     """Return the tags that are included, each with what includes it."""
     named = {exact.tag for exact in selection.exact}
-    found = {tag: [_EXACT] for tag in listed if tag in named}
+    found = {tag: [EXACT] for tag in listed if tag in named}
     for including in selection.includes:
         for tag in including.select(listed):
             found.setdefault(tag, []).extend(including.why(tag, selected=True))

@@ -51,6 +51,7 @@ async def make_plan(
     deep: bool = False,
     unwanted: bool = False,
     sightings: Sightings | None = None,
+    chose: Callable[[Chosen], None] = lambda _: None,
     clock: Callable[[], str] = now,
 ) -> Plan:
     """Return the plan that brings the destinations to the images that `spec` wants now.
@@ -59,8 +60,8 @@ async def make_plan(
     sources (or whole repositories there) to which the plan is restricted; None = all. deep: check every blob and
     manifest, instead of trusting that a tag with the right digest is complete. unwanted: also find out which tags of
     the destinations no mirror wants, at one list of tags for each repository. sightings: what the mirror remembers;
-    None = all is new. Raises: UsageError if `only` matches no mirror, or if no mirror can want an image of `only_from`;
-    failures of single images are in the plan.
+    None = all is new. chose: is told the names that the spec wants, for an explanation. Raises: UsageError if `only`
+    matches no mirror, or if no mirror can want an image of `only_from`; failures of single images are in the plan.
     """
     created = clock()
     mirrors = select(spec, only)
@@ -72,6 +73,7 @@ async def make_plan(
         listed = ListedImages(lacking.known(only_from), mirrors, spec.source)
         chosen = listed.of(await choose(listed.mirrors, session, sightings), session.announce)
         chosen = lacking.add_to(chosen, only_from)
+    chose(chosen)
     tags = DestinationTags(session)
     surplus = UnwantedTags(spec.mirrors, chosen, tags) if unwanted and only_from is None else None
     async with asyncio.TaskGroup() as group:

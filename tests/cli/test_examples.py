@@ -159,7 +159,7 @@ def stage(mirrorsync: Mirrorsync, tls_registry: Locked, unique: str) -> Stage:
 PRINTED = {
     "init": ["", ""],
     "validate": ["is valid", '"problems": []', "is valid"],
-    "plan": ["", "", "", "not up to date"],
+    "plan": ["", "wanted by all", "", "not up to date"],
     "apply": ["", "", "", ""],
     "verify": ["", "", ""],
     "lock": ["mirror.lock: 3 images", "", "mirror.lock: 3 images, no difference"],

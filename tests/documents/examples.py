@@ -98,6 +98,8 @@ FAILURE = Failure(
     SOURCE,
     Tag("9"),
     (CORP, DISK),
+    "verify",
+    ("exact",),
 )
 TAGGED = Origin(SOURCE, Tag("1.0"), (Platform.parse("linux/arm64/v8"),))
 PICKED = Origin(Location("docker-archive:/srv/app.tar", ""), Pick("@0"))
@@ -131,7 +133,20 @@ def plan() -> Plan:
             Change(DISK, None, None, CHILD, State.NEW, "", "/mirrors/1", Origin(SOURCE), bare.id),
             Change(DISK, Tag("picked"), None, CHILD, State.NEW, "", "/mirrors/2", PICKED, picked.id),
             Change(DISK, Tag("arm"), None, CHILD, State.NEW, "", "/mirrors/3", FROM_INDEX, arm.id),
-            Change(DISK, Tag("kept"), OLD, INDEX, State.KEPT, "immutable", "/mirrors/4", TAGGED),
+            Change(
+                DISK,
+                Tag("kept"),
+                OLD,
+                INDEX,
+                State.KEPT,
+                "min_age",
+                "/mirrors/4",
+                TAGGED,
+                policy="min_age",
+                verdict="delay",
+                until=0.0,
+                filters=("semver >=1", "newest 3"),
+            ),
             Change(DISK, Tag("gone"), OLD, None, State.DELETED, "", "", None, gone.id, stays),
             Change(CORP, None, OLD, None, State.DELETED, "", "", None, lost.id),
         ),

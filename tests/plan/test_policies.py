@@ -252,6 +252,17 @@ def test_policies_that_need_the_source_do_not_decide_without_it() -> None:
     assert found.verdict == "keep"
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "first_seen", "until"),
+    [("immutable", ["v*"], 0.0, None), ("on_change", "keep", 0.0, None), ("min_age", "1d", 9.0, 86409.0)],
+)
+def test_a_decision_names_its_policy_and_its_end(key: str, value: Any, first_seen: float, until: float | None) -> None:
+    facts = Facts(Tag("v1" if key == "immutable" else "edge"), OLD, NEW, first_seen=first_seen, now=9.0)
+    found = decide([POLICIES["immutable"].parse(["w*"]), POLICIES[key].parse(value)], facts)
+    assert found is not None
+    assert (found.policy, found.until) == (key, until)
+
+
 def planned(verdict: Verdict, before: Descriptor | None) -> Plan:
     image = Image(Origin(Location("src.example", "app"), Tag("1")), TARGET, Tag("1"), NEW, "/mirrors/0")
     outline: Mapping[Digest, Any] = {NEW.digest: _Outline()}

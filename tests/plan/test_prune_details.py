@@ -84,7 +84,7 @@ def test_what_goes_are_images_of_the_key_prune_in_the_order_of_their_names() -> 
 
 def test_what_goes_is_decided_in_one_sentence() -> None:
     images, _, _ = deletions(PRUNE, {known("1"): ONE, known("2"): ONE}, 2)
-    decision = Decision("delete", "prune: no mirror of the spec wants it any more")
+    decision = Decision("delete", "prune: no mirror of the spec wants it any more", policy="prune")
     assert decisions(images) == dict.fromkeys(images, decision)
     assert len(images) == 2
 

@@ -47,7 +47,11 @@ def decided(key: str, value: Any, **facts: Any) -> Decision | None:
             "min_age",
             "12h",
             {"first_seen": NOW - 3600},
-            Decision("delay", "min_age 12h: first seen 1972-09-27 11:00 UTC, waits until 1972-09-27 23:00 UTC"),
+            Decision(
+                "delay",
+                "min_age 12h: first seen 1972-09-27 11:00 UTC, waits until 1972-09-27 23:00 UTC",
+                until=NOW + 11 * 3600,
+            ),
         ),
     ],
 )

@@ -18,7 +18,7 @@ from mirrorsync.cli.completers import complete_file, complete_source
 from mirrorsync.cli.options.failed import failed_option, only_from_option, takes_stdout
 from mirrorsync.cli.options.locked import LockChoice, locked_options
 from mirrorsync.cli.output.console import Console, verb
-from mirrorsync.cli.output.plans import Detail, plan_parts, saved_plan_line
+from mirrorsync.cli.output.plans import Detail, is_explained, plan_parts, saved_plan_line
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.errors import ExitCode, UsageError
@@ -32,8 +32,8 @@ from mirrorsync.text import printable
     examples=[
         Example("Show what `mirrorsync apply` would change", "mirrorsync plan"),
         Example(
-            "Only the mirrors of one repository, and check every blob",
-            "mirrorsync plan --deep --only '*/library/alpine'",
+            "Of one repository, what wants each image and what holds it back",
+            "mirrorsync plan --explain --only '*/library/alpine'",
         ),
         Example("Save the plan, to apply exactly that later", "mirrorsync plan --output today.plan"),
         Example(
@@ -48,6 +48,9 @@ from mirrorsync.text import printable
 )
 @click.option("--all", "detail", flag_value="images", help="Show each image, also of more than 50 changes.")
 @click.option("--summary", "detail", flag_value="totals", help="Show only the totals.")
+@click.option(
+    "--explain", is_flag=True, help="Show each image, also unchanged ones, with the filters that want its tag."
+)
 @click.option("--exit-code", "exit_on_changes", is_flag=True, help="Exit with 10 if anything would change.")
 @click.option("--deep", is_flag=True, help="Check every blob and manifest, not only the tags.")
 @click.option(
@@ -66,6 +69,7 @@ def command(
     spec: str,
     output: str | None,
     detail: Detail | None,
+    explain: bool,
     exit_on_changes: bool,
     deep: bool,
     only: tuple[str, ...],
@@ -87,7 +91,11 @@ def command(
             f"{printable(spec)} is a saved plan, which is shown as it is",
             remedy="give the spec to make another plan with --output, --deep, --only, --only-from or --locked",
         )
-    plan = saved or _made(console, spec, restricted)
+    if explain and detail == "totals":
+        raise UsageError("--explain and --summary contradict each other")
+    if explain and saved is not None and not is_explained(saved):
+        raise UsageError(f"{printable(spec)} was saved without --explain", remedy="make a plan with --explain --output")
+    plan = saved or _made(console, spec, restricted, explain=explain)
     if output is not None:
         save_plan(plan, output)
         silent = silent or is_standard_output(output)  # that program's input must stay readable
@@ -98,7 +106,7 @@ def command(
         quiet = console.level < 0 and not any(plan.changed())
         applied = [output or spec] if output or saved else restricted.arguments(spec)
         head = [saved_plan_line(plan)] * (saved is not None)
-        parts = [*head, *plan_parts(plan, detail, shlex.join(["mirrorsync", "apply", *applied]))]
+        parts = [*head, *plan_parts(plan, detail, shlex.join(["mirrorsync", "apply", *applied]), explain=explain)]
         console.result(lambda: plan_document(plan), *(() if quiet else parts))
     if failed_file is not None:
         write_image_list(failed_file, lost_images(plan.failures))
@@ -132,11 +140,16 @@ class Restriction:
         return [*([] if spec == DEFAULT_SPEC else [spec]), *self.words]
 
 
-def _made(console: Console, spec: str, restricted: Restriction) -> Plan:
+def _made(console: Console, spec: str, restricted: Restriction, *, explain: bool) -> Plan:
     listed = None if restricted.only_from is None else read_image_list(restricted.only_from)
     return run(
         console,
         partial(
-            make_plan, restricted.lock.of(load_spec(spec)), only=restricted.only, only_from=listed, deep=restricted.deep
+            make_plan,
+            restricted.lock.of(load_spec(spec)),
+            only=restricted.only,
+            only_from=listed,
+            deep=restricted.deep,
+            explain=explain,
         ),
     )

@@ -35,15 +35,20 @@ _STYLES: Final = {
 _COUNTED: Final = ("new", "moved", "incomplete", "deleted", "kept", "delayed", "failed", "unchanged")
 
 
-def plan_parts(plan: Plan, detail: Detail | None = None, command: str = "") -> list[str | Listing]:
+def plan_parts(
+    plan: Plan, detail: Detail | None = None, command: str = "", *, explain: bool = False
+) -> list[str | Listing]:
     """Return a plan for people; of one without changes only the last line, and what is not in the spec.
 
-    detail: what has a line each; None = by the number of changes. command: that applies the plan.
+    detail: what has a line each; None = by the number of changes. command: that applies the plan. explain: of a plan
+    that is explained, each image has a line, also an unchanged one, and below it what includes its tag.
     """
     destinations = Destinations(plan.spec.destinations)
     changes = [change for change in plan.changes if change.state != State.UNCHANGED]
     parts: list[str | Listing] = []
-    if detail == "images" or (detail is None and len(changes) <= _LISTED):
+    if explain:
+        parts.append(_explained(plan, destinations))
+    elif detail == "images" or (detail is None and len(changes) <= _LISTED):
         parts.append(changes_listing(changes, destinations))
     elif detail != "totals":
         parts.append(_repositories(plan, destinations))
@@ -68,6 +73,30 @@ def changes_listing(changes: Iterable[Change], destinations: Destinations = NO_D
         if change.state != State.UNCHANGED
     ]
     return Listing(rows, _STYLES)
+
+
+def is_explained(plan: Plan) -> bool:
+    """Return whether a plan says what includes the tags of its images."""
+    return all(one.filters is not None for one in plan.changes)
+
+
+def _explained(plan: Plan, destinations: Destinations) -> Listing:
+    """Return all images, also unchanged ones and those that a policy keeps away, with what includes their tags."""
+    rows = [
+        ((one.state.value, *_named(one, destinations)), _with_filters(_detail(one), one.filters))
+        for one in sorted(plan.changes, key=destinations.rank)
+    ]
+    shown = {str(one) for one in plan.changes}
+    rows += [
+        ((State.REFUSED.value, one.subject), _with_filters(printable(one.error.message), one.filters))
+        for one in sorted(plan.failures, key=destinations.failure_rank)
+        if one.policy and one.subject not in shown
+    ]
+    return Listing(rows, _STYLES)
+
+
+def _with_filters(detail: str, filters: Sequence[str] | None) -> str:
+    return f"{detail}\nwanted by {printable(', '.join(filters))}" if filters else detail
 
 
 def _named(change: Change, destinations: Destinations) -> tuple[str, ...]:

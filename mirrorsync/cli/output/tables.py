@@ -28,8 +28,9 @@ class Table:
 class Listing:
     """Rows that fit the width of the terminal, 80 columns elsewhere.
 
-    rows: cells in columns, and details, which go to a line of their own if the row is too wide. Names in cells are
-    never cut or broken: they could not be copied. styles: the colour of a row's first cell, by its text.
+    rows: cells in columns, and details, which go to a line of their own if the row is too wide; each further line of
+    the details has a line of its own. Names in cells are never cut or broken: they could not be copied. styles: the
+    colour of a row's first cell, by its text.
     """
 
     rows: Sequence[tuple[tuple[str, ...], str]]
@@ -61,18 +62,21 @@ def _listed(rows: Sequence[tuple[tuple[str, ...], str]], width: int) -> Iterator
     heads = [
         "".join(f"{cell.ljust(size)}  " for cell, size in zip(cells[:-1], widths, strict=False)) for cells, _ in rows
     ]
+    under = [detail.split("\n")[1:] for _, detail in rows]
+    rows = [(cells, detail.partition("\n")[0]) for cells, detail in rows]
     rooms = [width - len(head) - 2 - len(detail) for head, (_, detail) in zip(heads, rows, strict=True)]
     # Details are aligned behind the longest name that leaves room for its own.
     names = max(
         (len(cells[-1]) for (cells, _), room in zip(rows, rooms, strict=True) if len(cells[-1]) <= room), default=0
     )
-    for (cells, detail), head, room in zip(rows, heads, rooms, strict=True):
+    for (cells, detail), head, room, more in zip(rows, heads, rooms, under, strict=True):
         name = cells[-1]
         if not detail or len(name) > room:
             yield cells[0], f"{head}{name}"
             yield from (("", line) for line in _wrapped(detail, len(head) + 2, width))
         else:
             yield cells[0], f"{head}{name.ljust(min(names, room))}  {detail}"
+        yield from (("", line) for one in more for line in _wrapped(one, len(head) + 2, width))
 
 
 def _wrapped(text: str, indent: int, width: int) -> list[str]:

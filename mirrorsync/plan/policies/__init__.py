@@ -18,12 +18,18 @@ POLICIES: Final[Mapping[str, type[Policy]]] = {
 }
 
 
+_KEYS: Final[Mapping[type[Policy], str]] = {kind: key for key, kind in POLICIES.items()}
+
+
 def decide(policies: Iterable[Policy], facts: Facts) -> Decision | None:
     """Return the first decision of some policies, None if no policy decides. A report stands if no other follows."""
     reported = None
     for policy in policies:
-        decision = policy.decide(facts)
-        if decision is not None and decision.verdict != "report":
+        found = policy.decide(facts)
+        if found is None:
+            continue
+        decision = Decision(found.verdict, found.reason, found.remedy, found.until, _KEYS.get(type(policy), ""))
+        if decision.verdict != "report":
             return decision
         reported = reported or decision
     return reported

@@ -43,11 +43,17 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The verdict on an image, and the reason: a sentence for people. remedy: for a refusal."""
+    """The verdict on an image, and the reason: a sentence for people. remedy: for a refusal.
+
+    until: when it will be another one by time alone, in seconds since the epoch; None = by other facts. policy: the key
+    of the policy, which `decide` fills in, or of the spec (`budget`, `prune`); "" if none of them decided.
+    """
 
     verdict: Verdict
     reason: str
     remedy: str = ""
+    until: float | None = None
+    policy: str = ""
 
 
 class Policy(Protocol):

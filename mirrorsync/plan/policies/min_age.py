@@ -36,4 +36,4 @@ class MinAge:
         if ends <= facts.now:
             return None
         first = moment(facts.first_seen)
-        return Decision("delay", f"min_age {self.text}: first seen {first}, waits until {moment(ends)}")
+        return Decision("delay", f"min_age {self.text}: first seen {first}, waits until {moment(ends)}", until=ends)

@@ -68,7 +68,8 @@ class Chosen:
     sources: the repositories of each mirror's source, by the mirror's pointer; of mirrors without a failure only.
     unsure: what mirrors may write to whose names are not all known: their source could not be listed, or has no tags
     that match; or an image that may be wanted could not be read. listed: the tags of the sources that were listed.
-    roots: what names that were resolved to choose others name.
+    roots: what names that were resolved to choose others name. selections: by mirror and source, with the facts that
+    the filters needed.
     """
 
     lookups: tuple[Lookup, ...]
@@ -78,6 +79,7 @@ class Chosen:
     unsure: MayWrite = field(default_factory=MayWrite)
     listed: Mapping[Location, frozenset[Tag]] = field(default_factory=dict)
     roots: Mapping[tuple[Location, Ref], Descriptor] = field(default_factory=dict)
+    selections: Mapping[tuple[str, Location], Selection] = field(default_factory=dict)
 
     def tags(self) -> dict[Location, list[Tag | Digest]]:
         """Return the tags that are wanted at the destinations, by repository."""
@@ -110,6 +112,7 @@ async def choose(mirrors: Iterable[Mirror], session: Session, sightings: Sightin
         chooser.unsure,
         chooser.listed,
         chooser.creations.roots,
+        chooser.selections,
     )
 
 
@@ -127,6 +130,7 @@ class _Chooser:
         self._gone: set[Location] = set()  # repositories in a catalog that do not exist
         self.listed: dict[Location, frozenset[Tag]] = {}
         self.creations = Creations(session)
+        self.selections: dict[tuple[str, Location], Selection] = {}
         self._unread: set[str] = set()  # pointers of mirrors with an image that could not be read
         self.lookups: defaultdict[str, list[Lookup]] = defaultdict(list)
 
@@ -227,7 +231,7 @@ class _Chooser:
             tags = await self.lists.of(source) if selection.lists else ()
             if selection.lists:
                 self.listed[source] = frozenset(tags)
-        selection = await self._with_facts(mirror, source, tags)
+        selection = self.selections[mirror.pointer, source] = await self._with_facts(mirror, source, tags)
         unordered = [tag for tag in selection.unordered(tags) if self._is_left_out(source, tag)]
         if unordered:
             self._fail(mirror, source, _not_versions(source, unordered), _newest(mirror, source))
