@@ -46,7 +46,7 @@ FACES = ("stores/registry", "stores/docker", "stores/layout", "credentials", "se
 VALUES = {
     "plan/model", "plan/steps", "spec/model", "sync/run/report", "sync/verify/model",
     "state",
-    "spec/lock",
+    "spec/lock", "sync/explained",
     "spec/filters", "spec/selection", "spec/tags", "spec/explain", "spec/versions",
 }  # fmt: skip
 # Parts of one folder that do not know each other: the facts for a plan are gathered without the code that applies it.

@@ -24,7 +24,8 @@ from mirrorsync.oci.reference import Reference
 from mirrorsync.plan.inventory import Desired
 from mirrorsync.plan.model import Plan, SpecStamp
 from mirrorsync.spec.model import STANDARD_INPUT, Spec
-from mirrorsync.sync import road, saved
+from mirrorsync.sync import explaining, road, saved
+from mirrorsync.sync.explained import ExplainedTags
 from mirrorsync.sync.gather.explained import Explanation
 from mirrorsync.sync.gather.resolve import resolve
 from mirrorsync.sync.proven import check_signatures
@@ -82,6 +83,23 @@ async def list_images(
     """Return the images that `spec` resolves to now. Only sources are contacted. only: as for `make_plan`."""
     chosen = road.select(spec, only)
     return await query(lambda session: resolve(chosen, session), environment, stop, spec.registries)
+
+
+async def explain_tags(
+    spec: Spec, *, only: Sequence[str] = (), environment: Environment | None = None, stop: Stop | None = None
+) -> ExplainedTags:
+    """Return every tag of the sources of `spec`, and the filter or policy that decided on it. Nothing is changed.
+
+    The destinations are only asked if a mirror has policies, or the spec a budget. only: as for `make_plan`. Raises: as
+    `make_plan`.
+    """
+    with looking_back(spec, environment) as memory:
+        return await query(
+            lambda session: explaining.explain_tags(spec, session, only=only, sightings=memory),
+            environment,
+            stop,
+            spec.registries,
+        )
 
 
 def stamp_of(spec: Spec, only: Sequence[str] = ()) -> SpecStamp:

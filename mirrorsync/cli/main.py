@@ -34,6 +34,7 @@ _VERBS: Final = {
     "lock": "Write down the digest that each image of a spec has now.",
     "verify": "Check every blob and manifest at the destinations.",
     "images": "List the images that a spec resolves to.",
+    "tags": "Show why each tag of a spec's sources is mirrored or not.",
     "snapshot": "Write down the images that a location has now.",
     "diff": "Show what differs between two runs, locks or snapshots.",
     "history": "Show the last runs of a spec.",

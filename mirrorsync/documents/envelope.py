@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 Kind = Literal[
-    "difference", "error", "history", "images", "inspection", "lock", "login", "logout", "plan", "report", "serving",
-    "started", "state", "tags", "validation", "verification",
+    "difference", "error", "explanation", "history", "images", "inspection", "lock", "login", "logout", "plan",
+    "report", "serving", "started", "state", "tags", "validation", "verification",
 ]  # fmt: skip
 
 # The version of a kind is raised if its readers have to change. The schema of each is schemas/KIND.schema.json.
 VERSIONS: Final[Mapping[Kind, int]] = {
     "difference": 1,
     "error": 1,
+    "explanation": 1,
     "history": 1,
     "images": 1,
     "inspection": 1,

@@ -166,6 +166,7 @@ PRINTED = {
     "snapshot": ["", "library/alpine:3.20: sha256:"],
     "diff": ["moved", "no difference", ""],
     "images": ["library/alpine:3.20", '"images"', "library/alpine:3.19"],
+    "tags": ["2 wanted", '"fates": ['],
     "history": ["ok", "library/alpine:3.20"],
     "rollback": ["nothing to do", "nothing to do"],
     "state": ["exported: ", "imported: "],

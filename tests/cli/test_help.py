@@ -16,7 +16,8 @@ from tests.parts.mirrorsync import Mirrorsync, Serve
 from tests.parts.wire import ask
 
 VERBS = (
-    "init", "validate", "plan", "apply", "lock", "verify", "images", "snapshot", "diff", "history", "rollback", "state",
+    "init", "validate", "plan", "apply", "lock", "verify", "images", "tags", "snapshot", "diff", "history", "rollback",
+    "state",
     "copy", "inspect", "list-tags", "delete", "login", "logout",
     "serve", "demo", "completion", "help", "version",
 )  # fmt: skip

@@ -59,6 +59,7 @@ def test_every_kind_of_document_is_printed_and_valid(site: Mirrorsync, registry:
         "difference": (("diff", "mirror.lock", "mirror.lock"), 0),
         "images": (("images",), 0),
         "plan": (("plan",), 0),
+        "explanation": (("tags",), 0),
         "report": (("apply",), 0),
         "verification": (("verify", "oci:disk"), 0),
         "inspection": (("inspect", "--tls-verify=false", f"{name}:same"), 0),

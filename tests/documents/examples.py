@@ -16,6 +16,7 @@ from mirrorsync.documents.answers import (
 )
 from mirrorsync.documents.envelope import Kind
 from mirrorsync.documents.error import error_document, validation_document
+from mirrorsync.documents.explanation import explanation_document
 from mirrorsync.documents.history import history_document
 from mirrorsync.documents.images import images_document
 from mirrorsync.documents.inspection import inspection_document
@@ -53,6 +54,7 @@ from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob
 from mirrorsync.spec.explain import Verdict
 from mirrorsync.spec.lock import Lock, LockChange
 from mirrorsync.state import Owned, Remembered, Run, RunTag
+from mirrorsync.sync.explained import AtTarget, ExplainedSource, ExplainedTag, ExplainedTags
 from mirrorsync.sync.gather.attached import Attachment
 from mirrorsync.sync.run.report import Report, Result
 from mirrorsync.sync.run.transfer import Counts
@@ -194,6 +196,13 @@ def _verification() -> Verification:
     return Verification("", STAMP, depth, TIME, TIME, 1.5, (image,), (finding,), (FAILURE,), 9, *read, 20)
 
 
+def _explanation() -> ExplainedTags:
+    kept = next(one for one in plan().changes if one.policy)
+    targets = (AtTarget(DISK, kept), AtTarget(CORP, None, FAILURE), AtTarget(CORP))
+    tags = (ExplainedTag(Tag("1.0"), True, ("all",), targets), ExplainedTag(OLD.digest, False, ("not a version",)))
+    return ExplainedTags(STAMP, (ExplainedSource("/mirrors/0", SOURCE, True, tags),), (FAILURE,))
+
+
 def documents() -> dict[Kind, dict[str, Any]]:
     """Return a document of every kind."""
     problem = Problem("this is wrong", "/mirrors/0", 3, 5, "write something else")
@@ -211,6 +220,7 @@ def documents() -> dict[Kind, dict[str, Any]]:
     return {
         "difference": difference_document("old.lock", "new.lock", LOCK_CHANGES),
         "error": error_document(SpecError("/etc/mirror.yaml", [problem])),
+        "explanation": explanation_document(_explanation()),
         "history": history_document("/etc/mirror.yaml", [(PAST, (PAST_CHANGE,))]),
         "images": images_document(Desired((WANTED,), (FAILURE,)), STAMP),
         "inspection": inspection_document(_examination()),

@@ -18,20 +18,23 @@ Reasons = tuple[str, ...]
 
 
 class Explanation:
-    """The filters' verdicts on the tags of a plan's sources. Give `note` to what makes the plan."""
+    """The filters' verdicts on the tags of a plan's sources. Give `note` to what makes the plan.
+
+    chosen: what was noted.
+    """
 
     def __init__(self) -> None:
-        self._chosen: list[Chosen] = []
+        self.chosen: list[Chosen] = []
 
     def note(self, chosen: Chosen) -> None:
         """Take note of what was listed and chosen."""
-        self._chosen.append(chosen)
+        self.chosen.append(chosen)
 
     def verdicts(self) -> Mapping[tuple[str, Location], Sequence[Verdict]]:
         """Return the verdicts on all tags that were listed, by mirror and source."""
         return {
             key: explain(selection, sorted(chosen.listed[key[1]]))
-            for chosen in self._chosen
+            for chosen in self.chosen
             for key, selection in chosen.selections.items()
             if selection.lists and key[1] in chosen.listed
         }
@@ -70,7 +73,7 @@ class Explanation:
         }
         return [
             (lookup, wanted.get((lookup.mirror.pointer, lookup.source, lookup.wanted.tag), unlisted(lookup)))
-            for chosen in self._chosen
+            for chosen in self.chosen
             for lookup in chosen.lookups
         ]
 
