@@ -31,13 +31,14 @@ async def for_each(items: Iterable[V], work: Callable[[V], Awaitable[None]], lim
     """Await `work` for every item, at most `limit` at a time; an item is taken when a worker is free."""
     source = iter(items)
 
-    async def worker() -> None:
+    async def worker(first: V) -> None:
+        await work(first)
         for item in source:
             await work(item)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(limit):
-            group.create_task(worker())
+        for item in islice(source, limit):  # a run has thirty such loops, most of them over a few items
+            group.create_task(worker(item))
 
 
 async def all_of(requests: Iterator[Awaitable[object]]) -> None:
