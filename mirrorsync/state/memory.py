@@ -89,6 +89,16 @@ class Memory:
                 self._owned = _tags_of(rows)
         return self._owned
 
+    def source_of(self, key: TagKey) -> Location | None:
+        """Return where the image of a tag was read last, None if that is not remembered."""
+        sql = (
+            "SELECT source_store, source_repository FROM generation_tags "
+            "WHERE store = ? AND repository = ? AND tag = ? AND source_store IS NOT NULL ORDER BY first DESC LIMIT 1"
+        )
+        with self._reading(sql, _key_row(key)) as rows:
+            found = next(iter(rows), None)
+        return None if found is None else Location(*found)
+
     def intended(self) -> dict[TagKey, Digest]:
         """Return the tags that a run was about to set which did not come to its end."""
         with self._reading("SELECT store, repository, tag, digest FROM intended") as rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
@@ -24,10 +24,16 @@ def intended(plan: Plan) -> dict[TagKey, Digest]:
     }
 
 
-def told(report: Report, known: Mapping[TagKey, Owned], intended: Mapping[TagKey, Digest]) -> Told:
+def told(
+    report: Report,
+    known: Mapping[TagKey, Owned],
+    intended: Mapping[TagKey, Digest],
+    source_of: Callable[[TagKey], Location | None] = lambda _: None,
+) -> Told:
     """Return what a run tells the memory.
 
-    known: the tags that are remembered. intended: those that a run before was about to set, and was killed.
+    known: the tags that are remembered. intended: those that a run before was about to set, and was killed. source_of:
+    returns where the image of a tag was read before, for one that was taken from its destination again.
     """
     present: dict[TagKey, Owned] = {}
     absent: set[TagKey] = set()
@@ -44,7 +50,8 @@ def told(report: Report, known: Mapping[TagKey, Owned], intended: Mapping[TagKey
             changed.append(_run_tag(key, result))
         now = _digest_now(result)
         if now is not None:
-            present[key] = _owned(key, now, result, known, intended, report.finished)
+            source = _source(result.change, source_of)
+            present[key] = _owned(key, now, result, source, known, intended, report.finished)
         elif result.outcome == "done":
             absent.add(key)
     counts = Counter(_word(result) for result in report.results)
@@ -72,11 +79,12 @@ def _owned(
     key: TagKey,
     now: Digest,
     result: Result,
+    source: Location | None,
     known: Mapping[TagKey, Owned],
     intended: Mapping[TagKey, Digest],
     time: str,
 ) -> Owned:
-    before, source = known.get(key), _source(result.change)
+    before = known.get(key)
     # Repairing the content of another client's tag does not make the tag ours.
     set_now = result.outcome == "done" and result.change.state != State.INCOMPLETE
     ours = set_now or intended.get(key) == now
@@ -85,8 +93,15 @@ def _owned(
     return Owned(now, time, adopted=not ours, source=source)
 
 
-def _source(change: Change) -> Location | None:
-    return change.origin.location if change.origin is not None else None
+def _source(change: Change, source_of: Callable[[TagKey], Location | None]) -> Location | None:
+    """Return where an image is from: not the destination, where a rollback takes it, but its source of then.
+
+    Otherwise prune would not notice that the source has dropped the tag, and would delete it.
+    """
+    if change.origin is None or change.tag is None:
+        return None
+    source = change.origin.location
+    return source_of((change.target, change.tag)) if source == change.target else source
 
 
 def _word(result: Result) -> str:

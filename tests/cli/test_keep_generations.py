@@ -33,7 +33,7 @@ class Site:
     def push(self, tag: str, what: str) -> str:
         return self.source.push("app", made(what), tag)
 
-    def apply(self, tags: list[str], keep: int | None = None, **prune: Any) -> dict[str, Any]:
+    def apply(self, tags: Any, keep: int | None = None, **prune: Any) -> dict[str, Any]:
         given = {**({"keep_generations": keep} if keep else {}), **prune}
         prefix = "" if self.target.startswith("oci:") else "/m"
         self.run.spec(
@@ -153,6 +153,19 @@ def test_a_tag_that_a_registry_deletes_only_with_its_image_is_kept_and_said(
         assert "the registry deletes it only with its image, which a kept generation needs" in done.err
         site.apply(["2"])
         assert site.held() == {"2": second}
+
+
+def test_a_tag_that_its_source_has_dropped_is_kept_after_a_rollback_too(site: Site) -> None:
+    first = site.push("1", "one")
+    second = site.push("2", "two")
+    site.apply({"all": True})
+    moved = site.push("1", "another one")
+    site.apply({"all": True})
+    site.run("rollback", "1", code=0)
+    for digest in (first, moved):
+        site.source.delete("app", digest)
+    site.apply({"glob": ["2"]})
+    assert site.held() == {"1": first, "2": second}
 
 
 def test_a_saved_plan_drops_what_it_shows(site: Site) -> None:
