@@ -35,14 +35,14 @@ _NO_MEMORY: Final = (
 class RunMemory:
     """The memory during one run. memory: None = there is none. warn: is told, once, if it cannot be used.
 
-    looks: it is a dry run, which reads and does not write.
+    now: the time of the run, in seconds since the epoch. looks: it is a dry run, which reads and does not write.
     """
 
-    def __init__(self, memory: Memory | None, warn: Callable[[str], None], *, looks: bool = False) -> None:
+    def __init__(self, memory: Memory | None, warn: Callable[[str], None], *, now: float, looks: bool = False) -> None:
         self._memory = memory
         self._warn = warn
         self._looks = looks
-        self._clock = clock.now()
+        self._clock = clock.at(now)
         self._seen: Mapping[Digest, str] = {}
         self.now = _seconds(self._clock)
 
@@ -161,7 +161,7 @@ def _opened(spec: Spec, environment: Environment | None, *, looks: bool) -> Iter
     except StorageError as error:
         warn(error.message if looks else f"{error.message}; this run is not remembered")
     try:
-        yield RunMemory(memory, warn, looks=looks)
+        yield RunMemory(memory, warn, now=given.clock.now(), looks=looks)
     finally:
         if memory is not None:
             memory.close()

@@ -1,0 +1,283 @@
+"""What a run has to do, found out slowly and without the planner: the rules of the documentation, one after the other.
+
+Nothing here is shared with `mirrorsync/plan`, `mirrorsync/spec` or `mirrorsync/sync`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tests.simulation.past import Key, Past
+from tests.simulation.pictures import Picture
+from tests.simulation.rules import Entry, Pruning, Rules, Tags
+from tests.simulation.stores import Trouble, Upstream
+
+PARTLY, FAILED, DAMAGED = 3, 1, 4
+
+
+@dataclass(frozen=True)
+class Present:
+    """The destination before a run: its tags, and the manifests and blobs of each repository."""
+
+    tags: dict[str, dict[str, str]]
+    contents: dict[str, frozenset[str]]
+
+    def named(self, key: Key) -> str | None:
+        """Return what a tag names."""
+        return self.tags.get(key[0], {}).get(key[1])
+
+
+@dataclass
+class Expected:
+    """What a run has to do.
+
+    set_: the tags that it sets. stay: the wanted tags that it leaves, with what they name. deleted: tags; dropped:
+    manifests. errors: the exit code of each failure. landed: whether any image is as wanted, or waits. refused: whether
+    more was to be deleted than is allowed.
+    """
+
+    set_: dict[Key, str] = field(default_factory=dict)
+    stay: dict[Key, str] = field(default_factory=dict)
+    deleted: set[Key] = field(default_factory=set)
+    dropped: set[Key] = field(default_factory=set)
+    intended: dict[Key, str] = field(default_factory=dict)
+    errors: list[int] = field(default_factory=list)
+    landed: bool = False
+    refused: bool = False
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        if not self.errors:
+            return 0
+        if self.refused:
+            return FAILED
+        if self.landed:
+            return PARTLY
+        return self.errors[0] if len(set(self.errors)) == 1 else FAILED
+
+
+class Run:
+    """One run, thought through. past: is changed as the run changes the memory before its end."""
+
+    def __init__(self, rules: Rules, upstream: Upstream, present: Present, past: Past, now: int, trouble: Trouble):
+        self.rules, self.upstream, self.present, self.past, self.now = rules, upstream, present, past, now
+        self.trouble = trouble
+        self.expected = Expected()
+        self.wanted: set[Key] = set()
+        self.roots: dict[Key, str] = {}
+        self.unsure: set[str] = set()
+        self.lists: dict[str, list[str]] = {}
+
+    def think(self) -> Expected:
+        """Return what the run has to do."""
+        known = dict(self.past.owned)
+        untagged, needed = set(self.past.untagged), set[Key]()
+        chosen = [(entry, tag) for entry in self.rules.entries for tag in self._choose(entry)]
+        for entry, tag in chosen:
+            self._image(entry, (entry.repository, tag))
+        if self.rules.prune is not None:
+            if self.rules.prune.keep_generations:
+                needed = self.past.needed(self.rules.prune.keep_generations)
+            going = self._prune(self.rules.prune, known)
+            if self.rules.prune.keep_generations:
+                self._drop(untagged, needed, going)
+        return self.expected
+
+    # Choosing.
+
+    def _choose(self, entry: Entry) -> list[str]:
+        repository = entry.repository
+        if entry.tags.exact:
+            found = list(entry.tags.exact)
+        elif self.trouble.down or repository in self.trouble.unlisted or repository not in self.upstream.tags:
+            self.unsure.add(repository)
+            self.expected.errors.append(FAILED)
+            return []
+        else:
+            listed = [tag for tag in self.upstream.tags[repository] if (repository, tag) not in self.trouble.hidden]
+            self.lists[repository] = listed
+            if entry.min_age or entry.tags.max_age:
+                for tag in listed:
+                    self.past.listed.setdefault((repository, tag), self.now)
+            found = self._filtered(entry, listed)
+            if not found:
+                self.unsure.add(repository)
+                self.expected.errors.append(PARTLY)
+        self.wanted |= {(repository, tag) for tag in found}
+        return found
+
+    def _filtered(self, entry: Entry, listed: list[str]) -> list[str]:
+        """Return the tags that the filters want now, and those that they would want without the ones that wait."""
+        found = _narrowed(entry.tags, self._not_too_old(entry, listed))
+        if entry.min_age:
+            old = [tag for tag in listed if self._age(entry, tag) >= entry.min_age]
+            found = found + [tag for tag in _narrowed(entry.tags, self._not_too_old(entry, old)) if tag not in found]
+        return found
+
+    def _not_too_old(self, entry: Entry, tags: list[str]) -> list[str]:
+        most = entry.tags.max_age
+        return [tag for tag in tags if not most or self._age(entry, tag) < most]
+
+    def _age(self, entry: Entry, tag: str) -> int:
+        return self.now - self.past.listed[entry.repository, tag]
+
+    # One image.
+
+    def _image(self, entry: Entry, key: Key) -> None:
+        before = None if self.trouble.target_down else self.present.named(key)
+        settled = before is not None and key[1].startswith(entry.immutable)
+        if settled:
+            root = before
+        else:
+            picture = self._resolved(key)
+            if picture is None:
+                self.expected.errors.append(FAILED)
+                return
+            root = picture.digest
+        assert root is not None
+        self.roots[key] = root
+        self.past.seen.setdefault(root, self.now)
+        if self.trouble.target_down:
+            self.expected.errors.append(FAILED)
+        elif before == root or self._waits(entry, root) or (before is not None and entry.on_change == "keep"):
+            self._stays(key, before)
+        elif before is not None and entry.on_change == "fail":
+            self.expected.stay[key] = before
+            self.expected.errors.append(FAILED)
+        else:
+            self._update(key, before)
+
+    def _waits(self, entry: Entry, root: str) -> bool:
+        return self.now - self.past.seen[root] < entry.min_age
+
+    def _resolved(self, key: Key) -> Picture | None:
+        if self.trouble.down or key in self.trouble.silent:
+            return None
+        return self.upstream.tags.get(key[0], {}).get(key[1])
+
+    def _stays(self, key: Key, before: str | None) -> None:
+        self.expected.landed = True
+        if before is not None:
+            self.expected.stay[key] = before
+
+    def _update(self, key: Key, before: str | None) -> None:
+        picture = self.upstream.tags[key[0]][key[1]]
+        if self._spoiled(key[0], picture, manifests=True):
+            # Found out while planning if the manifest is read then; otherwise when the tag is to be set.
+            self._fail(key, before, DAMAGED, planned=picture.digest in self.present.contents.get(key[0], ()))
+        elif self._spoiled(key[0], picture, manifests=False):
+            self._fail(key, before, DAMAGED, planned=True)
+        elif key[1] in self.trouble.unset:
+            self._fail(key, before, FAILED, planned=True)
+        else:
+            self.expected.set_[key] = self.expected.intended[key] = picture.digest
+            self.expected.landed = True
+
+    def _fail(self, key: Key, before: str | None, code: int, *, planned: bool) -> None:
+        self.expected.errors.append(code)
+        if planned:
+            self.expected.intended[key] = self.roots[key]
+            if before is not None:
+                self.expected.stay[key] = before
+
+    def _spoiled(self, repository: str, picture: Picture, *, manifests: bool) -> bool:
+        """Return whether what has to be read of an image arrives with other bytes."""
+        there = self.present.contents.get(repository, frozenset())
+        if manifests:
+            read = {picture.digest}
+            if picture.digest not in there:
+                read |= {str(one.digest) for one in picture.manifests} - there
+        elif picture.digest in there:
+            read = set()
+        else:
+            parts = [one for one in picture.manifests if str(one.digest) not in there]
+            read = {str(blob.digest) for one in parts for blob in one.blobs} - there
+        return bool(read & self.trouble.spoiled)
+
+    # Deleting.
+
+    def _prune(self, prune: Pruning, known: dict[Key, tuple[str, bool]]) -> set[Key]:
+        unwanted = {key: digest for key, (digest, adopted) in known.items() if self._may_go(prune, key, adopted)}
+        if self.trouble.target_down:
+            self.expected.errors += [FAILED] * len(unwanted)
+            return set()
+        going = {key for key, digest in unwanted.items() if self.present.named(key) == digest}
+        owned = sum(prune.adopt or not adopted for _, adopted in known.values())
+        most = prune.most if isinstance(prune.most, int) else owned * int(prune.most.rstrip("%")) // 100
+        if len(going) > most:
+            self.expected.errors.append(FAILED)
+            self.expected.refused = True
+            return set()
+        for key in going:
+            if key[1] in self.trouble.undeleted:
+                self.expected.errors.append(FAILED)
+                self.expected.stay[key] = known[key][0]
+            else:
+                self.expected.deleted.add(key)
+                self.expected.landed = True
+        return going
+
+    def _may_go(self, prune: Pruning, key: Key, adopted: bool) -> bool:
+        repository, tag = key
+        kept = any(pattern in (tag, f"{repository}:*") for pattern in prune.keep)
+        dropped_by_source = repository in self.lists and tag not in self.lists[repository]
+        return not (
+            key in self.wanted
+            or (adopted and not prune.adopt)
+            or kept
+            or repository in self.unsure
+            or dropped_by_source
+        )
+
+    def _drop(self, untagged: set[Key], needed: set[Key], going: set[Key]) -> None:
+        left = untagged - needed
+        if self.trouble.target_down:
+            self.expected.errors += [FAILED] * len({repository for repository, _ in left})
+            return
+        wanted = {(key[0], digest) for key, digest in self.roots.items()}
+        wanted |= {(key[0], str(self.present.named(key))) for key in going}
+        for repository, digest in left:
+            tagged = digest in self.present.tags.get(repository, {}).values()
+            if tagged or digest not in self.present.contents.get(repository, ()):
+                self.past.untagged.discard((repository, digest))
+            elif (repository, digest) in wanted:
+                continue
+            elif digest in self.trouble.undeleted:
+                self.expected.errors.append(FAILED)
+            else:
+                self.expected.dropped.add((repository, digest))
+                self.expected.landed = True
+
+
+def way_back(generation: dict[Key, str], present: Present, upstream: Upstream) -> Expected:
+    """Return what a rollback has to do: each tag names again what it named then, if that is anywhere."""
+    expected = Expected()
+    for key, digest in generation.items():
+        before = present.named(key)
+        if before == digest:
+            expected.stay[key] = digest
+        elif digest in present.contents.get(key[0], ()) or _has(upstream, key[0], digest):
+            expected.set_[key] = expected.intended[key] = digest
+        else:
+            expected.errors.append(FAILED)
+            continue
+        expected.landed = True
+    return expected
+
+
+def _has(upstream: Upstream, repository: str, digest: str) -> bool:
+    return digest in upstream.images.get(repository, {})
+
+
+def _narrowed(tags: Tags, listed: list[str]) -> list[str]:
+    """Return the tags that filters want of those of the right age."""
+    if not tags.newest:
+        return [tag for tag in listed if tag.startswith(tags.prefix)]
+    lines: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    numbers = {tag: tuple(map(int, tag.split("."))) for tag in listed if tag.replace(".", "").isdigit()}
+    equal = {"": 0, "major": 1, "minor": 2}[tags.per]
+    for version in numbers.values():
+        lines.setdefault(version[:equal], []).append(version)
+    newest = {version for found in lines.values() for version in sorted(found, reverse=True)[: tags.newest]}
+    return [tag for tag, version in numbers.items() if version in newest]

@@ -1,0 +1,170 @@
+"""The spec of a simulation as plain values, and the changes that its operator makes over the years."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from mirrorsync.spec.load import load
+from mirrorsync.spec.model import Spec
+from tests.simulation.stores import SOURCE, TARGET
+
+HOUR = 3600
+DAY = 24 * HOUR
+PATH = "/simulated/mirror.yaml"
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Which tags are wanted.
+
+    exact: these, without a list. prefix: those that begin with it, "" = all. versions: only versions: the newest of
+    them, of each `per` ("", "major" or "minor"). max_age: seconds.
+    """
+
+    exact: tuple[str, ...] = ()
+    prefix: str = ""
+    newest: int = 0
+    per: str = ""
+    max_age: int = 0
+
+    def document(self) -> Any:
+        if self.exact:
+            return list(self.exact)
+        found: dict[str, Any] = {"glob": [f"{self.prefix}*"]}
+        if self.newest:
+            found = {"semver": ">=0", "newest": self.newest}
+        if self.newest and self.per:
+            found["per"] = self.per
+        if self.max_age:
+            found["max_age"] = f"{self.max_age // DAY}d"
+        return found
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One mirror. min_age: seconds. immutable: prefixes of tags. on_change: "" without the key."""
+
+    repository: str
+    tags: Tags = Tags()
+    min_age: int = 0
+    immutable: tuple[str, ...] = ()
+    on_change: str = ""
+
+    def document(self) -> dict[str, Any]:
+        keys = {
+            "min_age": f"{self.min_age // HOUR}h" if self.min_age else None,
+            "immutable": [f"{prefix}*" for prefix in self.immutable],
+            "on_change": self.on_change,
+        }
+        given = {key: value for key, value in keys.items() if value}
+        return {"from": f"{SOURCE}/{self.repository}", "tags": self.tags.document(), **given}
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """The key `prune:`. most: a number, or a part with `%`."""
+
+    most: int | str = 10
+    keep: tuple[str, ...] = ()
+    adopt: bool = False
+    keep_generations: int = 0
+
+    def document(self) -> dict[str, Any]:
+        keys = {"keep": list(self.keep), "adopt": self.adopt, "keep_generations": self.keep_generations}
+        return {"max_deletes": self.most, **{key: value for key, value in keys.items() if value}}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A whole spec: at most one mirror for each repository."""
+
+    entries: tuple[Entry, ...]
+    prune: Pruning | None = None
+
+    @property
+    def spec(self) -> Spec:
+        """The spec, as the product reads it."""
+        return _spec(self)
+
+
+@cache
+def _spec(rules: Rules) -> Spec:
+    document = {
+        "version": 1,
+        "destinations": {"there": TARGET},
+        "defaults": {"to": ["there"], "name": "{repository}"},
+        "mirrors": [entry.document() for entry in rules.entries],
+        **({"prune": rules.prune.document()} if rules.prune else {}),
+    }
+    return load(json.dumps(document).encode(), source=PATH, environment={}, base="/")
+
+
+Change = Callable[[random.Random, Rules], Rules]
+
+
+def _entry(random_: random.Random, rules: Rules, **keys: Any) -> Rules:
+    """Change one entry."""
+    number = random_.randrange(len(rules.entries))
+    entries = list(rules.entries)
+    entries[number] = replace(entries[number], **keys)
+    return replace(rules, entries=tuple(entries))
+
+
+def _prune(rules: Rules, **keys: Any) -> Rules:
+    return replace(rules, prune=replace(rules.prune or Pruning(), **keys))
+
+
+def _tags(random_: random.Random) -> Tags:
+    """Return one way to want tags."""
+    ways = [
+        Tags(),
+        Tags(prefix=random_.choice(["1", "1", "2", "l", "none"])),
+        Tags(newest=random_.randint(1, 4)),
+        Tags(newest=random_.randint(1, 2), per=random_.choice(["major", "minor"])),
+        Tags(max_age=random_.choice([30, 200]) * DAY),
+        Tags(newest=3, max_age=100 * DAY),
+        Tags(exact=("1.0.0", "latest")),
+    ]
+    return random_.choice(ways)
+
+
+def _added(random_: random.Random, rules: Rules) -> Rules:
+    absent = sorted({"app", "tool", "base"} - {entry.repository for entry in rules.entries})
+    return replace(rules, entries=(*rules.entries, Entry(absent[0], _tags(random_)))) if absent else rules
+
+
+def _removed(random_: random.Random, rules: Rules) -> Rules:
+    if len(rules.entries) == 1:
+        return rules
+    gone = random_.choice(rules.entries)
+    return replace(rules, entries=tuple(entry for entry in rules.entries if entry != gone))
+
+
+# What an operator changes in a spec. A new key of the spec that decides what is mirrored is an entry here, a field
+# above, and its rule in oracle.py.
+CHANGES: dict[str, Change] = {
+    "tags": lambda random_, rules: _entry(random_, rules, tags=_tags(random_)),
+    "min_age": lambda random_, rules: _entry(random_, rules, min_age=random_.choice([0, 3, 24, 72]) * HOUR),
+    "immutable": lambda random_, rules: _entry(random_, rules, immutable=random_.choice([(), ("1",), ("1", "2")])),
+    "on_change": lambda random_, rules: _entry(
+        random_, rules, on_change=random_.choice(["", "update", "keep", "fail"])
+    ),
+    "added": _added,
+    "removed": _removed,
+    "prune": lambda random_, rules: replace(rules, prune=None if rules.prune else Pruning()),
+    "max_deletes": lambda random_, rules: _prune(rules, most=random_.choice([1, 3, 10, "20%", "100%"])),
+    "keep": lambda random_, rules: _prune(rules, keep=random_.choice([(), ("latest",), ("tool:*",)])),
+    "adopt": lambda random_, rules: _prune(rules, adopt=random_.random() < 0.3),
+    "keep_generations": lambda random_, rules: _prune(rules, keep_generations=random_.choice([0, 1, 3, 10])),
+}
+
+
+def first_rules(random_: random.Random) -> Rules:
+    """Return the spec of the first day."""
+    entries = (Entry("app", _tags(random_), min_age=3 * HOUR), Entry("tool", Tags(), min_age=24 * HOUR))
+    return Rules(entries, Pruning() if random_.random() < 0.7 else None)

@@ -1,0 +1,277 @@
+"""Run the years of one seed, and compare every run with what the oracle says and with what may never happen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mirrorsync.app.memory import RunMemory
+from mirrorsync.oci.digest import Digest
+from mirrorsync.plan.model import Plan
+from mirrorsync.state import Memory, open_memory
+from mirrorsync.sync.road import make_plan, stamp
+from mirrorsync.sync.rollback import plan_rollback
+from mirrorsync.sync.run.apply import apply
+from mirrorsync.sync.run.report import Report
+from mirrorsync.sync.session import Session
+from tests.simulation.oracle import Expected, Present, Run, way_back
+from tests.simulation.past import Key
+from tests.simulation.rules import DAY, HOUR
+from tests.simulation.stores import NO_TROUBLE, SOURCE, Killed, Trouble, UpstreamStore
+from tests.simulation.world import EVENTS, REPOSITORIES, World, end_compromises, some_trouble
+
+T = TypeVar("T")
+DAYS = 3 * 365
+# Runs a coroutine to its end.
+Finish = Callable[[Coroutine[Any, Any, T]], T]
+_EVENTS, _WEIGHTS = list(EVENTS), list(EVENTS.values())
+
+
+class Difference(AssertionError):
+    """A run did something else than the rules say."""
+
+
+@dataclass
+class Figures:
+    """What was simulated."""
+
+    runs: int = 0
+    set_: int = 0
+    deleted: int = 0
+    dropped: int = 0
+    killed: int = 0
+    failed: int = 0
+    rollbacks: int = 0
+
+    def count(self, world: World, report: Report | None) -> None:
+        """Count a run."""
+        tags = sum(":" not in ref for _, ref, _ in world.target.deleted)
+        self.runs += 1
+        self.set_ += len(world.target.tagged)
+        self.deleted += tags
+        self.dropped += len(world.target.deleted) - tags
+        self.killed += report is None
+        self.failed += report is not None and bool(report.failures)
+
+
+def simulate(seed: int, directory: Path, days: int = DAYS) -> Figures:
+    """Simulate one seed. directory: for its state file. Raises: Difference, with the seed and the day."""
+    with closing(asyncio.new_event_loop()) as loop:  # one for all runs: opening one takes longer than a run
+        return _simulate(seed, World.begin(seed, directory), loop.run_until_complete, days)
+
+
+def _simulate(seed: int, world: World, finish: Finish[Any], days: int) -> Figures:
+    figures, start = Figures(), world.now
+    while world.now < start + days * DAY:
+        world.now += DAY * (1 + int(world.random.expovariate(1 / 6))) + world.random.randint(-2, 2) * HOUR
+        for event in world.random.choices(_EVENTS, _WEIGHTS, k=world.random.randint(0, 4)):
+            event(world)
+        try:
+            _one_run(world, some_trouble(world), finish, figures)
+            end_compromises(world)
+            if world.random.random() < 0.03:
+                _one_rollback(world, finish, figures)
+            if world.random.random() < 0.3:
+                world.now += world.random.randint(1, 30) * HOUR
+                _one_run(world, NO_TROUBLE, finish, figures)
+        except Exception as error:
+            day = (world.now - start) // DAY
+            raise Difference(f"seed {seed}, day {day}, run {figures.runs}: {error}") from error
+    return figures
+
+
+def _one_run(world: World, trouble: Trouble, finish: Finish[Any], figures: Figures) -> None:
+    present = _begin(world, trouble)
+    owned, was_new = dict(world.past.owned), not world.past.owned
+    expected = Run(world.rules, world.upstream, present, world.past, world.now, trouble).think()
+    report, remembered = finish(_mirror(world, _Plan(world).of_spec))
+    figures.count(world, report)
+    _check_never(world, owned, was_new=was_new)
+    _check_ages(world)
+    world.past.intended.update(expected.intended)
+    if report is None:
+        _check_killed(world, present, expected)
+    else:
+        _check_done(world, report, remembered, expected)
+
+
+def _one_rollback(world: World, finish: Finish[Any], figures: Figures) -> None:
+    """Go back to an earlier generation."""
+    if not world.past.generations:
+        return
+    present = _begin(world, NO_TROUBLE)
+    number = world.random.randint(1, len(world.past.generations))
+    expected = way_back(world.past.generations[number - 1], present, world.upstream)
+    report, remembered = finish(_mirror(world, _Plan(world, number).of_rollback))
+    figures.count(world, report)
+    figures.rollbacks += 1
+    assert report is not None
+    world.past.intended.update(expected.intended)
+    _check_done(world, report, remembered, expected)
+
+
+def _begin(world: World, trouble: Trouble) -> Present:
+    """Begin a run; return the destination as it is before."""
+    world.upstream.trouble = trouble
+    world.target.begin(trouble)
+    return _present(world)
+
+
+@dataclass
+class _Plan:
+    """The plan of a run. number: of the generation to go back to."""
+
+    world: World
+    number: int = 0
+
+    async def of_spec(self, session: Session, memory: Memory, run: RunMemory) -> Plan:
+        return await make_plan(self.world.rules.spec, session, sightings=run, clock=self.world.clock)
+
+    async def of_rollback(self, session: Session, memory: Memory, run: RunMemory) -> Plan:
+        generation = memory.generation(self.number)
+        assert generation is not None
+        return await plan_rollback(generation, stamp(self.world.rules.spec), session, clock=self.world.clock)
+
+
+async def _mirror(
+    world: World, prepare: Callable[[Session, Memory, RunMemory], Awaitable[Plan]]
+) -> tuple[Report | None, tuple[object, ...]]:
+    """Perform one run, as `app.runs.carry_out` does; None if it was killed. Also return what the memory has then."""
+    source = UpstreamStore(world.upstream)
+    memory = open_memory(world.state, lambda _: None)
+    try:
+        run = RunMemory(memory, _unexpected, now=world.now)
+        try:
+            async with Session(lambda address: source if address == SOURCE else world.target) as session:
+                plan = await prepare(session, memory, run)
+                run.intend(plan)
+                report = await apply(plan, session, sleep=_no_wait, clock=world.clock)
+        except BaseExceptionGroup as group:
+            killed, others = group.split(Killed)
+            if killed is None or others is not None:
+                raise
+            return None, ()
+        run.record(report)
+        return report, _contents(memory)
+    finally:
+        memory.close()
+
+
+def _contents(memory: Memory) -> tuple[object, ...]:
+    generations = memory.generations()
+    last = memory.generation(generations[0].number) if generations else None
+    return (
+        {(at.repository, str(tag)): (str(one.digest), one.adopted) for (at, tag), one in memory.owned().items()},
+        {(at.repository, str(digest)) for at, digest in memory.untagged()},
+        {str(digest): _seconds(text) for digest, text in memory.first_seen().items()},
+        len(generations),
+        {(at.repository, str(tag)): str(one.digest) for (at, tag), one in last.tags.items()} if last else {},
+    )
+
+
+def _remembered(world: World) -> tuple[object, ...]:
+    past = world.past
+    last = past.generations[-1] if past.generations else {}
+    return past.owned, past.untagged, past.seen, len(past.generations), last
+
+
+def _present(world: World) -> Present:
+    tags, contents = {}, {}
+    for name in REPOSITORIES:
+        found = world.target.contents(name)
+        if found is not None:
+            tags[name] = world.target.named(name)
+            contents[name] = frozenset(map(str, (*found.manifests, *found.blobs)))
+    return Present(tags, contents)
+
+
+def _set(world: World) -> dict[Key, str]:
+    return {(name, tag): digest for name, tag, digest in world.target.tagged}
+
+
+def _check_done(world: World, report: Report, remembered: object, expected: Expected) -> None:
+    """Check that a run has done what it had to do, and let the model remember that."""
+    deleted = {(name, ref) for name, ref, _ in world.target.deleted}
+    _check_same("tags set", _set(world), expected.set_)
+    _check_same("tags deleted", {key for key in deleted if ":" not in key[1]}, expected.deleted)
+    _check_same("manifests deleted", {key for key in deleted if ":" in key[1]}, expected.dropped)
+    _check_same("exit code", int(report.exit_code), expected.code)
+    for name, _, digest in world.target.tagged:
+        _check_whole(world, name, [digest])
+    after = {key: (digest, True) for key, digest in expected.set_.items()}
+    after |= {key: (digest, False) for key, digest in expected.stay.items()}
+    world.past.record(after, expected.deleted, expected.dropped)
+    _check_same("memory", remembered, _remembered(world))
+
+
+def _check_same(what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise Difference(f"{what}: {found}, but the rules say {expected}")
+
+
+def _check_never(world: World, owned: dict[Key, tuple[str, bool]], *, was_new: bool) -> None:
+    """Check what must not happen, whatever the rules say."""
+    target, prune = world.target, world.rules.prune
+    if target.deleted and (prune is None or was_new):
+        raise Difference(f"{target.deleted} was deleted without prune, or without a memory")
+    for name, ref, digest in target.deleted:
+        known = owned.get((name, ref))
+        is_tag = ":" not in ref
+        if is_tag and (known is None or known[0] != digest or (known[1] and not (prune and prune.adopt))):
+            raise Difference(f"{name}:{ref} ({digest}) was deleted, and is not owned: {known}")
+        if not is_tag and digest in target.named(name).values():
+            raise Difference(f"{name}@{ref} was deleted, and has a tag")
+
+
+def _check_ages(world: World) -> None:
+    """Check that no image was set inside its cool-down, counted from when it was published."""
+    for name, tag, digest in world.target.tagged:
+        entry = next(entry for entry in world.rules.entries if entry.repository == name)
+        age = world.now - world.published[digest]
+        if age < entry.min_age:
+            raise Difference(f"{name}:{tag} was set to an image that is {age} s old; min_age is {entry.min_age} s")
+
+
+def _check_whole(world: World, name: str, digests: Iterable[str]) -> None:
+    """Check that images are whole, byte for byte."""
+    contents = world.target.made(name)
+    waiting = [Digest(digest) for digest in digests]
+    while waiting:
+        digest = waiting.pop()
+        manifest = contents.manifests.get(digest)
+        if manifest is None or Digest.of(manifest.raw) != digest:
+            raise Difference(f"{name}@{digest} is missing or damaged")
+        for blob in manifest.blobs:
+            if Digest.of(contents.blobs.get(blob.digest, b"")) != blob.digest:
+                raise Difference(f"blob {blob.digest} of {name} is missing or damaged")
+        waiting += [child.digest for child in manifest.children]
+
+
+def _check_killed(world: World, before: Present, expected: Expected) -> None:
+    """Check that a killed run has done a part of what it had to do, and nothing else."""
+    done = _set(world)
+    if not done.items() <= expected.set_.items():
+        raise Difference(f"a killed run has set {done}, but the rules say {expected.set_}")
+    for name in REPOSITORIES:
+        _check_whole(world, name, set(world.target.named(name).values()))
+        for tag, digest in world.target.named(name).items():
+            if digest not in (before.named((name, tag)), expected.set_.get((name, tag))):
+                raise Difference(f"{name}:{tag} is {digest} after a killed run")
+
+
+def _seconds(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp())
+
+
+def _unexpected(message: str) -> None:
+    if "this is the first run that is remembered" not in message:
+        raise Difference(f"the memory warns: {message}")
+
+
+async def _no_wait(seconds: float) -> None:
+    """Return at once, in place of a sleep."""
