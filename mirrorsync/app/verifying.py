@@ -12,12 +12,14 @@ import secrets
 from collections.abc import Sequence
 
 from mirrorsync.app.process import process_environment
-from mirrorsync.app.reading import read_scope
+from mirrorsync.app.reading import absolute, read_scope
 from mirrorsync.app.session import query
 from mirrorsync.app.stop import Stop
 from mirrorsync.environment import Environment
 from mirrorsync.errors import UsageError
+from mirrorsync.plan.policies import Identities, KeyFiles, SignedBy
 from mirrorsync.spec.model import Spec
+from mirrorsync.sync.gather.signers import readers_of
 from mirrorsync.sync.verify import verify
 from mirrorsync.sync.verify.model import Depth, Verification
 from mirrorsync.sync.verify.scope import Scope
@@ -30,6 +32,7 @@ async def verify_spec(
     spec: Spec,
     *,
     only: Sequence[str] = (),
+    trust: bool = False,
     content: bool | None = None,
     sample: float | None = None,
     seed: int | None = None,
@@ -39,18 +42,40 @@ async def verify_spec(
     """Verify every image that `spec` wants at its destinations, and that it is the one of its source.
 
     A source that cannot be asked is in `failures`; what the destinations have is verified all the same. only: as for
-    `make_plan`. Raises: UsageError if `only` matches nothing, or the options contradict each other.
+    `make_plan`. trust: find out what the signatures at the destinations prove instead, without any source; filters
+    choose from the tags of the destinations. Raises: UsageError if `only` matches nothing, the options contradict each
+    other, or `trust` is asked of a spec without `verify:`.
     """
     environment = environment or process_environment()
     depth, clock = _depth(content, sample, seed), environment.clock.monotonic
-    return await query(
-        lambda session: verify.verify_spec(spec, session, depth, clock, only), environment, stop, spec.registries
-    )
+    verb = verify.verify_trust if trust else verify.verify_spec
+    return await query(lambda session: verb(spec, session, depth, clock, only), environment, stop, spec.registries)
+
+
+def signed_by(
+    keys: Sequence[str] = (), identities: Sequence[str] = (), issuer: str | None = None, trusted_root: str | None = None
+) -> SignedBy:
+    """Return what has to have signed images: one of some keys, or one of some identities. Reads the files.
+
+    keys: files with a public key each. identities: shell patterns. trusted_root: a file. Raises: UsageError for both,
+    or neither; StorageError or GrammarError if a file is missing or of no use.
+    """
+    if keys and (identities or issuer or trusted_root):
+        raise UsageError("a key and an identity exclude each other", remedy="verify with one of them at a time")
+    if not keys and not (identities or issuer or trusted_root):
+        remedy = "pass --key FILE, or --identity, --issuer and --trusted-root; a spec names them under verify:"
+        raise UsageError("nothing says what has to have signed the images", remedy=remedy)
+    found = KeyFiles(tuple(keys)) if keys else Identities.of(identities, issuer, trusted_root)
+    found = found.under(str(absolute(".")))
+    for _, read in readers_of(found):
+        read()
+    return found
 
 
 async def verify_location(
     scope: str | Scope,
     *,
+    signed_by: SignedBy | None = None,
     content: bool | None = None,
     sample: float | None = None,
     seed: int | None = None,
@@ -59,7 +84,8 @@ async def verify_location(
 ) -> Verification:
     """Verify every image at a location, without a spec and without a source.
 
-    scope: `oci:DIR`, `host/repository`, `host/prefix/`, `host/repository:tag`, `docker-archive:FILE`... Raises:
+    scope: `oci:DIR`, `host/repository`, `host/prefix/`, `host/repository:tag`, `docker-archive:FILE`... signed_by: what
+    has to have signed all of them, as `signed_by()` returns it; None = their signatures are not looked at. Raises:
     GrammarError; UsageError also if `scope` is not a location; NotFound if it has no images; Denied if a registry does
     not list its repositories.
     """
@@ -70,7 +96,9 @@ async def verify_location(
         )
     environment = environment or process_environment()
     depth, clock = _depth(content, sample, seed), environment.clock.monotonic
-    return await query(lambda session: verify.verify_location(read, session, depth, clock), environment, stop)
+    return await query(
+        lambda session: verify.verify_location(read, session, depth, clock, signed_by), environment, stop
+    )
 
 
 def _depth(content: bool | None, sample: float | None, seed: int | None) -> Depth:

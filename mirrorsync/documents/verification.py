@@ -48,6 +48,7 @@ def _image_json(image: VerifiedImage) -> dict[str, Any]:
         "mirror": subject.mirror,
         "health": image.health.value,
         "reason": image.reason,
+        "trust": {"state": image.trusted.state.value, "fact": image.trusted.fact} if image.trusted else None,
         "root": bare_json(image.root),
         "wanted": bare_json(subject.wanted.root) if subject.wanted else None,
     }

@@ -17,7 +17,6 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.plan.policies import POLICIES
-from mirrorsync.spec.ages import AgeFilter
 from mirrorsync.spec.lock import Lock
 from mirrorsync.spec.model import STANDARD_INPUT, Lacking, Mirror, Spec
 from mirrorsync.spec.selection import Selection, Wanted
@@ -71,9 +70,7 @@ def _locked(mirror: Mirror, pins: Mapping[Location, Mapping[Ref, Digest]]) -> _L
 
 def _wanted(selection: Selection, known: Mapping[Ref, Digest]) -> Iterator[Wanted]:
     """Yield the images that filters choose from the tags of the lock. How old they are was asked when it was made."""
-    ageless = tuple(one for one in selection.narrows if not isinstance(one, AgeFilter))
-    tags = [ref for ref in known if isinstance(ref, Tag)]
-    yield from replace(selection, narrows=ageless, min_age=None).choose(tags)
+    yield from selection.ageless.choose([ref for ref in known if isinstance(ref, Tag)])
 
 
 def _pinned(wanted: Wanted, digest: Digest) -> Wanted:

@@ -71,6 +71,12 @@ class Selection:
         return replace(self, min_age=min_age) if self.lists else self
 
     @property
+    def ageless(self) -> Selection:
+        """The selection without the filters that ask how long this mirror has known a tag."""
+        narrows = tuple(one for one in self.narrows if not isinstance(one, AgeFilter))
+        return replace(self, narrows=narrows, min_age=None)
+
+    @property
     def needs_ages(self) -> bool:
         """Whether a filter has to know when tags were first listed."""
         return self.min_age is not None or any(isinstance(narrowing, AgeFilter) for narrowing in self.narrows)

@@ -18,6 +18,7 @@ from mirrorsync.cli.command import VerbCommand
 from mirrorsync.cli.main import cli
 from tests.cli.site import Site
 from tests.conftest import Locked
+from tests.parts.cosign import legacy_by, make_key
 from tests.parts.images import image, layer, multi_platform, write_layout
 from tests.parts.mirrorsync import Mirrorsync
 
@@ -86,7 +87,9 @@ class Stage:
             site.seed(f"hub/library/alpine:{tag}", multi_platform(f"alpine{tag}"))
         site.seed("quay/team/app:1", image([layer({"a": b"app"})]))
         site.seed("corp/team/app:dev", image([layer({"a": b"dev"})]))
-        write_layout(self.directory / "mirror", {"team/app:1": image([layer({"a": b"app"})])})
+        made, key = image([layer({"a": b"app"})]), make_key(self.directory, "site")
+        signature = f"team/app:{made.digest.replace(':', '-')}.sig"
+        write_layout(self.directory / "mirror", {"team/app:1": made, signature: legacy_by(key, made.digest)})
         spec = {
             "destinations": {"disk": "oci:disk", "corp": f"{site.prefix}/corp/mirror"},
             "mirrors": [{"from": one, "tags": {"all": True}, "to": ["disk", "corp"]} for one in (hub, quay)],
@@ -161,7 +164,7 @@ PRINTED = {
     "validate": ["is valid", '"problems": []', "is valid"],
     "plan": ["", "wanted by all", "", "not up to date"],
     "apply": ["", "", "", ""],
-    "verify": ["", "", ""],
+    "verify": ["", "", "", "signatures: 1 proven"],
     "lock": ["mirror.lock: 3 images", "", "mirror.lock: 3 images, no difference"],
     "snapshot": ["", "library/alpine:3.20: sha256:"],
     "diff": ["moved", "no difference", ""],

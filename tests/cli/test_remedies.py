@@ -37,6 +37,7 @@ REACHED = {
     "errors": {"apply", "copy"},  # of a deadline, which only these have
     "cli/options/failed": {"plan", "apply", "copy"},
     "app/locking": {"plan", "apply"},
+    "app/verifying": {"verify"},
 }
 # Commands of other programs.
 FOREIGN = re.compile(r"aws ecr [^:;,]*")

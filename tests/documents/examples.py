@@ -59,7 +59,18 @@ from mirrorsync.sync.gather.attached import Attachment
 from mirrorsync.sync.run.report import Report, Result
 from mirrorsync.sync.run.transfer import Counts
 from mirrorsync.sync.single.inspect import Examination, Inspected, Member
-from mirrorsync.sync.verify.model import Depth, Finding, Found, Health, Part, Subject, Verification, VerifiedImage
+from mirrorsync.sync.verify.model import (
+    Depth,
+    Finding,
+    Found,
+    Health,
+    Part,
+    Subject,
+    Trust,
+    Trusted,
+    Verification,
+    VerifiedImage,
+)
 
 TIME = "2026-01-01T00:00:00Z"
 SOURCE, CORP, DISK = (
@@ -191,7 +202,7 @@ def _attachment(subject: Digest) -> Attachment:
 def _verification() -> Verification:
     subject = Subject(CORP, Tag("1.0"), wanted=WANTED, mirror="/mirrors/0")
     finding = Finding(Health.DAMAGED, CORP, Part(LAYER, "layer 1 of 2"), Found(9, Digest.of(b"other")), (subject,))
-    image = VerifiedImage(subject, OLD, Health.DAMAGED, "on_change keep")
+    image = VerifiedImage(subject, OLD, Health.DAMAGED, "on_change keep", Trusted(Trust.PROVEN, "by site.pub"))
     depth, read = Depth(percent=5, seed=7), (Amount(2, 500), Amount(1, 40))
     return Verification("", STAMP, depth, TIME, TIME, 1.5, (image,), (finding,), (FAILURE,), 9, *read, 20)
 

@@ -141,16 +141,17 @@ def multi_platform(
     return index(children, media_type=list_type)
 
 
-def write_layout(directory: Path, images: Mapping[str, Image]) -> None:
-    """Write an OCI layout with images under the names that index.json gives them."""
+def write_layout(directory: Path, images: Mapping[str, Image], untagged: Sequence[Image] = ()) -> None:
+    """Write an OCI layout with images under the names that index.json gives them, and some without a name."""
     blobs = directory / "blobs" / "sha256"
     blobs.mkdir(parents=True, exist_ok=True)
     (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     entries = []
-    for name, root in images.items():
+    for name, root in [*images.items(), *((None, one) for one in untagged)]:
         for manifest in root.manifests():
             (blobs / manifest.digest.partition(":")[2]).write_bytes(manifest.raw)
         for key, data in root.all_blobs().items():
             (blobs / key.partition(":")[2]).write_bytes(data)
-        entries.append({**root.descriptor, "annotations": {"org.opencontainers.image.ref.name": name}})
+        named = {"annotations": {"org.opencontainers.image.ref.name": name}} if name is not None else {}
+        entries.append({**root.descriptor, **named})
     (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import read_scope
 from mirrorsync.app.specs import load_spec
-from mirrorsync.app.verifying import verify_location, verify_spec
+from mirrorsync.app.verifying import signed_by, verify_location, verify_spec
 from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file, complete_source
 from mirrorsync.cli.options.access import AccessOptions, access_options, environment_of, retry_option
@@ -23,6 +25,8 @@ from mirrorsync.errors import ExitCode, UsageError
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync.verify.model import Verification
 from mirrorsync.text import printable
+
+R = TypeVar("R")
 
 _DAEMON: Final = "--daemon-host"
 _ARCHIVES: Final = (".tar", ".tar.gz", ".tgz")
@@ -44,6 +48,56 @@ class _Percent(click.ParamType[float]):
         return number
 
 
+@dataclass(frozen=True, slots=True)
+class _Signers:
+    """The options that say what has to have signed images. trust: whether that is asked at all."""
+
+    trust: bool
+    keys: tuple[str, ...]
+    identities: tuple[str, ...]
+    issuer: str | None
+    trusted_root: str | None
+
+    @property
+    def given(self) -> list[str]:
+        """The options, without --trust, as they are written."""
+        values = {
+            "--key": self.keys,
+            "--identity": self.identities,
+            "--issuer": self.issuer,
+            "--trusted-root": self.trusted_root,
+        }
+        return [name for name, value in values.items() if value]
+
+
+def _signer_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Add the options of `_Signers`; the function gets them as `signers`."""
+
+    @wraps(function)
+    def with_signers(
+        *args: Any,
+        trust: bool,
+        key: tuple[str, ...],
+        identity: tuple[str, ...],
+        issuer: str | None,
+        trusted_root: str | None,
+        **others: Any,
+    ) -> R:
+        return function(*args, signers=_Signers(trust, key, identity, issuer, trusted_root), **others)
+
+    root = "The file with the authorities and logs that prove identities."
+    file: dict[str, Any] = {"metavar": "FILE", "shell_complete": complete_file}
+    for option in (
+        click.option("--trusted-root", help=root, **file),
+        click.option("--issuer", metavar="URL", help="The service that vouches for the identities."),
+        click.option("--identity", multiple=True, metavar="GLOB", help="An identity that signs, keyless. Repeatable."),
+        click.option("--key", multiple=True, help="A public key that signs. Repeatable: one is enough.", **file),
+        click.option("--trust", is_flag=True, help="Verify the signatures, too, and ask no source."),
+    ):
+        with_signers = option(with_signers)
+    return with_signers
+
+
 @click.command(
     cls=VerbCommand,
     examples=[
@@ -52,6 +106,10 @@ class _Percent(click.ParamType[float]):
         Example(
             "Read a tenth of the blobs of one repository's mirrors",
             "mirrorsync verify --sample 10% --only '*/library/alpine'",
+        ),
+        Example(
+            "Prove what is in a directory, with a key and without a network",
+            "mirrorsync verify --trust --key site.pub oci:/srv/mirror",
         ),
     ],
 )
@@ -67,6 +125,7 @@ class _Percent(click.ParamType[float]):
 @click.option("--content", is_flag=True, help="Read every blob, also those of registries.")
 @click.option("--sample", type=_Percent(), metavar="N%", help="Read a random N% of all blobs, also of registries.")
 @click.option("--seed", type=click.IntRange(0), metavar="NUMBER", help="Repeat the sample with this number.")
+@_signer_options
 @access_options()
 @retry_option
 @verb
@@ -78,6 +137,7 @@ def command(
     content: bool,
     sample: float | None,
     seed: int | None,
+    signers: _Signers,
     access: AccessOptions,
     retry_times: int | None,
 ) -> int:
@@ -88,19 +148,28 @@ def command(
     On this machine all content that an image needs is read and hashed; of a registry, manifests are, and blobs are
     only asked for, unless --content or --sample reads them. Content that no image needs is not read.
 
+    --trust verifies the signatures that are there, too: those of a spec as its verify: says, those of a LOCATION with
+    --key, or with --identity, --issuer and --trusted-root. No source is asked then, so that nothing is behind.
+
     Exits with 0 if all is complete, 1 if something is missing or behind its source, 3 if something could not be
-    checked, 4 if content is damaged. `mirrorsync apply --deep` repairs what is missing or damaged.
+    checked or is not proven, 4 if content is damaged. `mirrorsync apply --deep` repairs what is missing or damaged.
     """
     if fast + content + (sample is not None) > 1:
         raise UsageError("--fast, --content and --sample contradict each other", remedy="choose one of them")
     depth: dict[str, Any] = {"content": False if fast else True if content else None, "sample": sample, "seed": seed}
     what = spec_or_location
     scope = read_scope(what)
+    if signers.given and not signers.trust:
+        raise UsageError(f"{', '.join(signers.given)}: no effect without --trust", remedy="add --trust")
     if scope is None:
         _reject([one for one in access.given() if one != _DAEMON], "a spec", "set it in the spec, under registries:")
+        _reject(signers.given, "a spec", "write it in the spec, under verify:")
         environment = process_environment(retries=retry_times, daemon_host=access.daemon_host)
-        return _report(console, run(console, partial(verify_spec, _spec(what), only=only, **depth), environment), what)
+        verify = partial(verify_spec, _spec(what), only=only, trust=signers.trust, **depth)
+        return _report(console, run(console, verify, environment), what)
     _reject(["--only"] * bool(only), "a location", "name a repository or an image of it instead")
+    if signers.trust:
+        depth["signed_by"] = signed_by(signers.keys, signers.identities, signers.issuer, signers.trusted_root)
     environment = environment_of(console, [(scope.location, access)], retry_times)
     return _report(console, run(console, partial(verify_location, scope, **depth), environment), "")
 

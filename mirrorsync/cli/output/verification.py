@@ -9,12 +9,13 @@ from rich.filesize import decimal
 
 from mirrorsync.cli.output.render import count
 from mirrorsync.cli.output.stdio import LINE_LIMIT
-from mirrorsync.sync.verify.model import Finding, Found, Health, Verification, VerifiedImage
+from mirrorsync.sync.verify.model import Finding, Found, Health, Trust, Verification, VerifiedImage
 from mirrorsync.text import printable
 
 _IMAGES_SHOWN: Final = 3  # of one finding
 _LINES_SHOWN: Final = 50  # of images, one line each
 _NOTED: Final = (Health.DAMAGED, Health.MISSING, Health.BEHIND, Health.UNCHECKED)
+_MISSING_PROOF: Final = (Trust.UNPROVEN, Trust.EXCEPTED)
 _AS_TEXT: Final = {Health.UNCHECKED: "not checked"}
 
 
@@ -22,6 +23,7 @@ def findings_text(found: Verification, *, whole: bool) -> str:
     """Return what is missing, damaged or behind; "" if nothing is. whole: with all images of each."""
     lines = [line for finding in found.findings for line in _finding(finding, whole=whole)]
     lines += _shortened(list(_images(found.images)), whole=whole)
+    lines += _shortened(list(_trust(found.images, whole=whole)), whole=whole)
     return "\n".join(printable(line, LINE_LIMIT) for line in lines)
 
 
@@ -51,6 +53,13 @@ def _images(images: Iterable[VerifiedImage]) -> Iterator[str]:
             yield f"behind: {image.subject} is {image.root.digest.short}; its source names {now}"
 
 
+def _trust(images: Iterable[VerifiedImage], *, whole: bool) -> Iterator[str]:
+    """Yield what is not proven; with `whole`, every image that was examined."""
+    for image in images:
+        if image.trusted is not None and (whole or image.trusted.state in _MISSING_PROOF):
+            yield f"{image.trusted.state}: {image.subject}: {image.trusted.fact}"
+
+
 def _shortened(lines: list[str], *, whole: bool) -> list[str]:
     if whole or len(lines) <= _LINES_SHOWN:
         return lines
@@ -66,7 +75,9 @@ def verification_summary(found: Verification) -> str:
     parts += [f"{counts[health]} {_AS_TEXT.get(health, health)}" for health in _NOTED if counts[health]]
     kept = sum(bool(image.reason) for image in found.images)
     policy = f" ({kept} kept by a policy)" if kept else ""
-    return f"{', '.join(parts)}{policy}; {_amount(found)}"
+    proofs = [f"{found.trust[state]} {state}" for state in Trust if found.trust[state]]
+    signatures = f"; signatures: {', '.join(proofs)}" if proofs else ""
+    return f"{', '.join(parts)}{policy}{signatures}; {_amount(found)}"
 
 
 def _amount(found: Verification) -> str:
@@ -83,6 +94,8 @@ def _amount(found: Verification) -> str:
 def remedy(found: Verification, spec: str) -> str:
     """Return what to do; "" if nothing is missing, damaged or behind. spec: as written, "" for a location."""
     counts = found.counts
+    if found.trust[Trust.UNPROVEN] and any(_is_unsigned(image) for image in found.images):
+        return "signatures are read where the images are: referrers: true mirrors them with the images"
     if not found.findings:
         lacks = counts[Health.MISSING] or counts[Health.BEHIND]
         return f"`mirrorsync apply {spec}` brings it up to date" if lacks and spec else ""
@@ -92,3 +105,8 @@ def remedy(found: Verification, spec: str) -> str:
     if spec:
         return f"`mirrorsync apply --deep {spec}` copies it again"
     return "copy the images again to a new path, or `mirrorsync apply --deep` a spec that names them"
+
+
+def _is_unsigned(image: VerifiedImage) -> bool:
+    trusted = image.trusted
+    return trusted is not None and trusted.state == Trust.UNPROVEN and "no signature found" in trusted.fact

@@ -120,9 +120,14 @@ class Verify:
         """Return the policy with absolute paths. base: the directory that relative ones start from."""
         return replace(self, signed_by=self.signed_by.under(base))
 
+    @staticmethod
+    def is_attached(ref: str | None) -> bool:
+        """Return whether a tag is one of cosign's for a signature: these are not images, and need none."""
+        return ref is not None and _ATTACHED.fullmatch(ref) is not None
+
     def asks(self, facts: Facts, *, deep: bool = False) -> bool:
         """Return whether the signatures of an image have to be looked for. deep: also of one that is present."""
-        if facts.found is None or (facts.tag is not None and _ATTACHED.fullmatch(facts.tag)):
+        if facts.found is None or self.is_attached(facts.tag):
             return False
         present = facts.before is not None and facts.before.digest == facts.found.digest
         return deep or not present or any(one.is_over(facts.now) for one in self._exemptions_of(facts))

@@ -15,7 +15,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location, Reference
-from mirrorsync.plan.model import Amount, Failure, Image, SpecStamp
+from mirrorsync.plan.model import Amount, Failure, Image, Origin, SpecStamp
 
 T = TypeVar("T")
 
@@ -28,6 +28,24 @@ class Health(StrEnum):
     DAMAGED = "damaged"  # content does not match its digest or size
     BEHIND = "behind"  # content is intact, but the source names another image now
     UNCHECKED = "unchecked"  # a request failed; the failures say why
+
+
+class Trust(StrEnum):
+    """What the signatures of an image prove."""
+
+    PROVEN = "proven"
+    UNPROVEN = "unproven"  # it has to be proven, and is not
+    EXCEPTED = "excepted"  # not proven, and need not be now: an exception, or a dry run
+    UNVERIFIED = "unverified"  # it has signatures, and nothing says what has to have signed it
+    UNSIGNED = "unsigned"  # it has no signatures, and need not have any
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """What the signatures of an image prove, and the fact that proves it, is missing, or excuses it."""
+
+    state: Trust
+    fact: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +80,7 @@ class Subject:
     root: as its store names it, None if the store has to be asked. wanted: the image that a spec wants there, as the
     source names it now; None without a spec, or if the source did not answer. mirror: the entry of the spec.
     source_lacks: whether the source answered that it has no such image, so that the destination need not have it.
+    origin: the image at its source, if only its names are known.
     """
 
     target: Location
@@ -70,6 +89,7 @@ class Subject:
     wanted: Image | None = None
     mirror: str = ""
     source_lacks: bool = False
+    origin: Origin | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return str(Reference.of(self.target, self.ref))
@@ -106,13 +126,15 @@ class Finding:
 class VerifiedImage:
     """The result for one image. root: the image that its name has, None if there is no such name.
 
-    reason: why a policy keeps it although the source names another image; "" if no policy does.
+    reason: why a policy keeps it although the source names another image; "" if no policy does. trusted: what its
+    signatures prove, None if that was not asked, or it is a signature itself.
     """
 
     subject: Subject
     root: Descriptor | None
     health: Health
     reason: str = ""
+    trusted: Trusted | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +166,16 @@ class Verification:
         return Counter(image.health for image in self.images)
 
     @property
+    def trust(self) -> Counter[Trust]:
+        """The number of images by what their signatures prove."""
+        return Counter(image.trusted.state for image in self.images if image.trusted is not None)
+
+    @property
     def exit_code(self) -> ExitCode:
-        """0 if all is complete; 4 if content is damaged, else 3 if something could not be checked, else 1."""
+        """0 if all is complete; 4 if content is damaged, else 3 if something is not proven or not checked, else 1."""
         counts = self.counts
         if counts[Health.DAMAGED]:
             return ExitCode.INTEGRITY
-        if self.failures or counts[Health.UNCHECKED]:
+        if self.failures or counts[Health.UNCHECKED] or self.trust[Trust.UNPROVEN]:
             return ExitCode.PARTLY
         return ExitCode.FAILED if counts[Health.MISSING] or counts[Health.BEHIND] else ExitCode.DONE

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from mirrorsync.errors import IntegrityError, MirrorsyncError
+from mirrorsync.errors import IntegrityError, MirrorsyncError, UsageError
 from mirrorsync.events import PhaseAdvanced, PhaseStarted
+from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Reference
 from mirrorsync.plan.model import Failure, SpecStamp
-from mirrorsync.plan.policies import Policy
+from mirrorsync.plan.policies import Policy, SignedBy, Verify
 from mirrorsync.spec.model import Spec
 from mirrorsync.stores.located import located_at
 from mirrorsync.sync.clock import now
@@ -19,18 +21,22 @@ from mirrorsync.sync.road import select, stamp
 from mirrorsync.sync.session import Session
 from mirrorsync.sync.suggest import absent
 from mirrorsync.sync.verify.compare import Compared, compare
-from mirrorsync.sync.verify.model import Depth, Finding, Health, Subject, Verification, VerifiedImage
+from mirrorsync.sync.verify.model import Depth, Finding, Health, Subject, Trusted, Verification, VerifiedImage
 from mirrorsync.sync.verify.reading import read_content
 from mirrorsync.sync.verify.scope import Scope, subjects_at
+from mirrorsync.sync.verify.trust import TrustCheck
 from mirrorsync.sync.verify.walk import Key, Walked, Walker
-from mirrorsync.sync.verify.wanted import wanted_by
+from mirrorsync.sync.verify.wanted import present_of, wanted_by
 
 
-async def verify_location(scope: Scope, session: Session, depth: Depth, clock: Callable[[], float]) -> Verification:
+async def verify_location(
+    scope: Scope, session: Session, depth: Depth, clock: Callable[[], float], signed_by: SignedBy | None = None
+) -> Verification:
     """Verify all images at a location, without a spec and without a source. clock: monotonic seconds.
 
-    Raises: NotFound if there are no images, Denied if the registry does not list its repositories, MirrorsyncError;
-    failures of single images are in the result.
+    signed_by: what has to have signed all of them, None = their signatures are not looked at. Raises: NotFound if there
+    are no images, Denied if the registry does not list its repositories, MirrorsyncError; failures of single images are
+    in the result.
     """
     verifying = _Verifying(session, Walker(session, session.repository, referrers=True), clock)
     subjects, failures = await subjects_at(session, scope)
@@ -42,6 +48,9 @@ async def verify_location(scope: Scope, session: Session, depth: Depth, clock: C
     ):
         raise await absent(session, Reference.of(scope.location, scope.ref))
     verifying.failures += failures
+    if signed_by is not None:
+        listed = not isinstance(scope.ref, Digest)  # a name can be a tag, a repository, or a prefix
+        await verifying.trust(TrustCheck(session, {"": Verify(signed_by)}, time.time(), listed=listed))
     return await verifying.result(subjects, depth, scope=str(scope))
 
 
@@ -62,6 +71,31 @@ async def verify_spec(
     return await verifying.result(subjects, depth, spec=stamp(spec, only))
 
 
+async def verify_trust(
+    spec: Spec, session: Session, depth: Depth, clock: Callable[[], float], only: Sequence[str] = ()
+) -> Verification:
+    """Verify the images that a spec wants at its destinations, and their signatures there, without any source.
+
+    Filters choose from the tags of the destinations. clock, only: as for `verify_spec`. Raises: UsageError if no mirror
+    says what has to have signed its images.
+    """
+    mirrors = select(spec, only)
+    policies = {
+        mirror.pointer: policy for mirror in mirrors for policy in mirror.policies if isinstance(policy, Verify)
+    }
+    if not policies:
+        raise UsageError(
+            "no mirror has verify:, so that nothing can be proven",
+            remedy="add verify: to the spec, or name a location: `mirrorsync verify --trust LOCATION`",
+        )
+    verifying = _Verifying(session, Walker(session, session.destination), clock)
+    subjects, failures = await present_of(mirrors, session)
+    verifying.failures += failures
+    await verifying.walk(subjects)
+    await verifying.trust(TrustCheck(session, policies, time.time()))
+    return await verifying.result(subjects, depth, spec=stamp(spec, only))
+
+
 class _Verifying:
     """One verification. walked: the images whose content is known."""
 
@@ -72,6 +106,7 @@ class _Verifying:
         self._begun, self._started = clock(), now()
         self._damaged: set[Subject] = set()  # images whose root is damaged, which their store finds out itself
         self._compared: dict[Subject, Compared] = {}
+        self._trusted: dict[Subject, Trusted] = {}
         self.walked: dict[Subject, Walked] = {}
         self.failures: list[Failure] = []
 
@@ -107,6 +142,24 @@ class _Verifying:
             self._compared[subject] = compared
             if compared.refused is not None:
                 self.failures.append(compared.refused)
+
+        await for_each(tuple(self.walked.values()), one)
+
+    async def trust(self, check: TrustCheck) -> None:
+        """Find out what the signatures of the images that are present prove."""
+
+        async def one(walked: Walked) -> None:
+            subject, root = walked.subject, walked.root
+            if root is None:
+                return
+            try:
+                with located_at(subject.target.store, subject.target.repository, subject.ref):
+                    trusted = await check.examine(subject, root)
+            except MirrorsyncError as error:
+                self._fail(subject, error)
+                return
+            if trusted is not None:
+                self._trusted[subject] = trusted
 
         await for_each(tuple(self.walked.values()), one)
 
@@ -157,7 +210,7 @@ class _Verifying:
         health = next((one for one in _WORST if one in found), Health.COMPLETE)
         if health == Health.COMPLETE and compared.behind:
             health = Health.BEHIND
-        return VerifiedImage(subject, walked.root, health, compared.reason)
+        return VerifiedImage(subject, walked.root, health, compared.reason, self._trusted.get(subject))
 
     def _findings(self, images: Iterable[VerifiedImage]) -> Iterator[Finding]:
         """Yield what is missing or damaged, each once, with the images that need it."""

@@ -1,19 +1,22 @@
-"""The images that a spec wants at its destinations, also if their sources do not answer."""
+"""The images that a spec wants at its destinations, also if their sources do not answer, or are not asked at all."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Final
 
-from mirrorsync.errors import MirrorsyncError, NotFound, RepositoryNotFound
+from mirrorsync.errors import MirrorsyncError, NotFound, RepositoryNotFound, TooFewTags, UsageError
 from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.model import Failure
-from mirrorsync.spec.model import Mirror
+from mirrorsync.plan.model import Failure, Origin
+from mirrorsync.spec.model import Destination, Mirror
+from mirrorsync.spec.selection import Wanted
 from mirrorsync.sync.gather.choose import Chosen, choose
 from mirrorsync.sync.gather.resolve import Resolver
 from mirrorsync.sync.session import Session, located
 from mirrorsync.sync.verify.model import Subject
 
+_NAME: Final = "mirrorsync/name-of-a-repository"
 Failures = dict[tuple[str, str], Failure]  # by subject and mirror
 
 
@@ -41,6 +44,70 @@ async def wanted_by(mirrors: Sequence[Mirror], session: Session) -> tuple[list[S
                 if isinstance(found, Subject):
                     subjects.setdefault((found.target, found.ref), found)
     return list(subjects.values()), list(failures.values())
+
+
+async def present_of(mirrors: Sequence[Mirror], session: Session) -> tuple[list[Subject], list[Failure]]:
+    """Return the images that `mirrors` want of what their destinations have, and the failures to find that out.
+
+    No source is asked: exact names are known, and filters choose from the tags of the destination.
+    """
+    subjects: dict[tuple[Location, Ref], Subject] = {}
+    failures: Failures = {}
+    for mirror in mirrors:
+        for destination in mirror.destinations:
+            subject = str(mirror.source)
+            try:
+                for source in await _sources(mirror, destination, session):
+                    target = mirror.target(destination, source.repository)
+                    subject = str(target)
+                    with located("destination", target):
+                        for found in await _wanted_at(mirror, source, target, session):
+                            subjects.setdefault((found.target, found.ref), found)
+            except MirrorsyncError as error:
+                failures.setdefault((subject, mirror.pointer), Failure(subject, error, mirror.pointer, mirror.source))
+    return list(subjects.values()), list(failures.values())
+
+
+async def _wanted_at(mirror: Mirror, source: Location, target: Location, session: Session) -> list[Subject]:
+    """Return the images of one source in one repository. Raises: TooFewTags, RepositoryNotFound, MirrorsyncError."""
+    listed = [tag async for tag in session.destination(target).tags()] if mirror.selection.lists else ()
+    # The digest of selected platforms is known only from the source.
+    chosen = [one for one in mirror.selection.ageless.choose(listed) if one.tag is not None or not mirror.platforms]
+    if mirror.selection.lists and mirror.namespace is None and len(chosen) < mirror.min_tags:
+        raise TooFewTags(
+            f"{len(chosen)} tags of the destination match the filters {mirror.filters}",
+            remedy="`mirrorsync plan` shows what is to be mirrored",
+        )
+    return [
+        Subject(target, one.tag or one.ref, mirror=mirror.pointer, origin=_origin(mirror, source, one))
+        for one in chosen
+    ]
+
+
+def _origin(mirror: Mirror, source: Location, wanted: Wanted) -> Origin:
+    return Origin(source, mirror.followed(wanted), mirror.platforms, wanted.written_tag)
+
+
+async def _sources(mirror: Mirror, destination: Destination, session: Session) -> Sequence[Location]:
+    """Return the sources of a mirror; of a namespace those that a destination has the repositories of.
+
+    Raises: UsageError if their names cannot be told from those at the destination; MirrorsyncError.
+    """
+    if mirror.namespace is None:
+        return [mirror.source]
+    before, field, after = mirror.target(destination, _NAME).repository.partition(_NAME)
+    if not field:
+        raise UsageError(
+            f"the repositories of {mirror.source} are not known without asking it: name: does not have {{repository}}",
+            remedy=f"verify it without a spec: `mirrorsync verify --trust {destination.location}/`",
+        )
+    store, found = mirror.source.store, []
+    async for name in session.store(destination.location.store).repositories():
+        if name.startswith(before) and name.endswith(after):
+            source = Location(store, name[len(before) : len(name) - len(after)])
+            if mirror.covers(source) and mirror.target(destination, source.repository).repository == name:
+                found.append(source)
+    return found
 
 
 def _unresolved(chosen: Chosen, failures: Failures) -> Iterator[Subject]:
