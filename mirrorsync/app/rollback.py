@@ -10,7 +10,6 @@ from mirrorsync.app.stop import Stop
 from mirrorsync.environment import Environment
 from mirrorsync.plan.model import Plan
 from mirrorsync.spec.model import Spec
-from mirrorsync.sync.road import stamp
 from mirrorsync.sync.rollback import plan_rollback
 from mirrorsync.sync.session import Session
 
@@ -31,7 +30,7 @@ async def roll_back(
     generation = read_generation(spec, number, environment=environment)
 
     async def prepare(session: Session, memory: RunMemory | None = None) -> Plan:  # noqa: ARG001 - it needs no facts
-        return await plan_rollback(generation, stamp(spec), session)
+        return await plan_rollback(generation, spec, session)
 
     if dry_run:
         return Run(await query(prepare, environment, stop, spec.registries), None)

@@ -1,16 +1,23 @@
-"""The signatures of a saved plan's images: verified again, since a plan is a file that can be written by hand."""
+"""The signatures of images that are not asked for by a run of the spec: those of a saved plan, which is a file that can
+be written by hand, and those of a rollback.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 
-from mirrorsync.errors import PolicyRefused
+from mirrorsync.errors import MirrorsyncError, PolicyRefused
+from mirrorsync.events import Noticed
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.model import Change, Plan
+from mirrorsync.plan.model import Change, Failure, Image, Origin, Plan
 from mirrorsync.plan.policies import Facts, Verify
 from mirrorsync.spec.model import Mirror, Spec
+from mirrorsync.state import TagKey
+from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.named import named_at
 from mirrorsync.sync.gather.referring import may_be_referrer
 from mirrorsync.sync.gather.signatures import Signatures
@@ -43,6 +50,72 @@ async def check_signatures(plan: Plan, spec: Spec, session: Session, now: float)
     await for_each([one for one in plan.changed() if one.mirror in verifying], check)
     if refused:
         raise min(refused, key=str)
+
+
+async def refused_in_rollback(
+    images: Mapping[TagKey, Image],
+    sources: Mapping[TagKey, Location | None],
+    spec: Spec,
+    session: Session,
+    tags: DestinationTags,
+) -> dict[TagKey, Failure]:
+    """Return a failure for each image of a rollback that the spec's `verify` refuses.
+
+    sources: where images were read when they were mirrored. Signatures are looked for where the image is read now, and
+    then there. An image that its tag names already is not looked at.
+    """
+    signatures, now = Signatures(session), time.time()
+    refused: dict[TagKey, Failure] = {}
+
+    async def check(one: tuple[TagKey, Image]) -> None:
+        key, image = one
+        source = sources.get(key)
+        found = _asking(spec, image, source)
+        if found is None:
+            return
+        mirror, policy = found
+        converted = session.converting(image.target) is not None
+        facts = Facts(image.tag, None if converted else await tags.named(*key), image.root, now=now)
+        for place in dict.fromkeys((image.source, source or image.source)):
+            origin = Origin(place if source is None else source, image.tag, mirror.platforms)
+            facts = replace(facts, names=origin.names(image.root.digest))
+            if not policy.asks(facts):
+                return
+            finding = await signatures.finding(place, image.root.digest, policy.signed_by)
+            facts = replace(facts, signature=finding)
+            if finding.proven:
+                return
+        decision = policy.decide(facts)
+        if decision is not None and decision.verdict == "refuse":
+            refused[key] = Failure.of(image, PolicyRefused(decision.reason, remedy=decision.remedy))
+        elif decision is not None:
+            session.announce(Noticed(str(image), decision.reason))
+
+    async def checked(one: tuple[TagKey, Image]) -> None:
+        key, image = one
+        try:
+            with located("destination", *key):
+                await check(one)
+        except MirrorsyncError as error:
+            refused[key] = Failure.of(image, error)
+
+    await for_each(tuple(images.items()), checked)
+    return refused
+
+
+def _asking(spec: Spec, image: Image, source: Location | None) -> tuple[Mirror, Verify] | None:
+    """Return the mirror with `verify` that an image belongs to; one that wants its tag goes before others."""
+    found = [(mirror, one) for mirror in spec.mirrors for one in _verify_of(mirror) if _writes(mirror, image, source)]
+    tags = () if image.tag is None else (image.tag,)
+    return next((one for one in found if one[0].selection.ageless.choose(tags)), found[0] if found else None)
+
+
+def _writes(mirror: Mirror, image: Image, source: Location | None) -> bool:
+    if source is None:
+        return mirror.may_write(image.target)
+    if not mirror.covers(source):
+        return False
+    return any(mirror.target(one, source.repository) == image.target for one in mirror.destinations)
 
 
 def _verify_of(mirror: Mirror) -> list[Verify]:

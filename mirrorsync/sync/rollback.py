@@ -10,11 +10,15 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.diff import diff
 from mirrorsync.plan.inventory import Desired
-from mirrorsync.plan.model import Failure, Image, Origin, Plan, SpecStamp
+from mirrorsync.plan.model import Failure, Image, Origin, Plan
+from mirrorsync.spec.model import Spec
 from mirrorsync.state import Generation, Owned, TagKey
 from mirrorsync.sync.clock import now
+from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.observe import observe
 from mirrorsync.sync.pool import for_each
+from mirrorsync.sync.proven import refused_in_rollback
+from mirrorsync.sync.road import stamp
 from mirrorsync.sync.session import Session, located
 
 # What stands in place of a mirror's pointer for the changes of a rollback.
@@ -22,20 +26,25 @@ POINTER = "/rollback"
 
 
 async def plan_rollback(
-    generation: Generation, spec: SpecStamp, session: Session, *, clock: Callable[[], str] = now
+    generation: Generation, spec: Spec, session: Session, *, clock: Callable[[], str] = now
 ) -> Plan:
     """Return the plan that brings the destinations back to a generation.
 
     Content is taken from the destination itself, which mostly still has it, and otherwise from where it was read then.
-    Tags that the generation does not have stay as they are. A tag whose image is nowhere any more is a failure.
+    Tags that the generation does not have stay as they are. A tag whose image is nowhere any more is a failure, and so
+    is one that `verify` of its mirror refuses now: what was mirrored before the key was in the spec may be unsigned.
     """
     created = clock()
     finder = _Finder(session)
     await for_each(generation.tags.items(), finder.find)
-    images = tuple(finder.found[key] for key in sorted(finder.found))
+    tags = DestinationTags(session)
+    sources = {key: owned.source for key, owned in generation.tags.items()}
+    refused = await refused_in_rollback(finder.found, sources, spec, session, tags)
+    finder.failures.update(refused)
+    images = tuple(finder.found[key] for key in sorted(finder.found) if key not in refused)
     failures = tuple(finder.failures[key] for key in sorted(finder.failures))
     desired = Desired(images, failures)
-    return diff(desired, await observe(desired, session), spec=spec, created=created)
+    return diff(desired, await observe(desired, session, tags), spec=stamp(spec), created=created)
 
 
 class _Finder:

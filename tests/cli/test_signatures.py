@@ -298,6 +298,27 @@ def test_an_exception_by_tag_counts_for_an_image_that_a_lock_or_the_spec_pins(si
     assert site.has(other, "2")
 
 
+def test_a_rollback_to_an_image_that_is_not_proven_is_refused(site: Site) -> None:
+    """What was mirrored before the key was in the spec may be unsigned."""
+    first = site.push("1", one("1"))
+    site.spec(["1"], verify={"policy": "dry_run"})
+    site.run("apply", code=0)
+    second = site.push("1", one("2"))
+    site.run("apply", code=0)
+    site.spec(["1"])
+    done = site.run("rollback", "1", code=1)
+    assert f"{site.target.host}/app:1: verify: no signature found" in done.err
+    assert site.has(second, "1")
+    until = {"image": f"{site.source.host}/app:1", "reason": "in a hurry", "until": "2999-01-01"}
+    site.spec(["1"], verify={"except": [until]})
+    assert "excepted until 2999-01-01 (in a hurry)" in site.run("rollback", "1", "--dry-run", code=0).err
+    site.sign_2(first)
+    site.spec(["1"])
+    site.run("rollback", "1", code=0)
+    assert site.has(first, "1")
+    assert "verify: no signature found" in site.run("rollback", "2", code=1).err
+
+
 def test_an_image_that_only_notation_has_signed_is_refused_with_that_reason(site: Site) -> None:
     made = site.push("1", one("1"))
     site.attach(made, artifact(made, b"a signature", "application/vnd.cncf.notary.signature"))
