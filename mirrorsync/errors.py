@@ -252,7 +252,7 @@ class TlsFailed(MirrorsyncError):
 class RateLimited(MirrorsyncError):
     """The registry limits the rate of requests, for longer than this run waits."""
 
-    default_remedy = "log in for a higher limit, lower max_connections, or run later"
+    default_remedy = "log in for a higher limit, lower max_connections, set requests_per_second, or run later"
 
 
 class RegistryFailure(MirrorsyncError):

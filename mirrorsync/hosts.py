@@ -19,7 +19,8 @@ class HostSettings:
     token services that may get its credentials, in addition to one at the registry's own host and port.
     answer_seconds: the longest wait for the beginning of an answer. min_bytes_per_second: the lowest rate of a
     transfer, measured over stall_seconds. create_repository: whether a push may create a missing project by the
-    registry's own API (Harbor).
+    registry's own API (Harbor). requests_per_second: to its API and its token service, None = any number. bandwidth:
+    bytes of bodies per second, in both directions and of all transfers together, None = as the line allows.
 
     insecure_skip_verify accepts any certificate, but still requires TLS. With plain_http_fallback too, a host without
     TLS is accessed over plain HTTP, passwords included: `--tls-verify=false` means this, for one command. A spec has no
@@ -42,6 +43,8 @@ class HostSettings:
     stall_seconds: int = 60
     min_bytes_per_second: int = 1024
     create_repository: bool = False
+    requests_per_second: int | None = None
+    bandwidth: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

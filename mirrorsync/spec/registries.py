@@ -10,9 +10,12 @@ from mirrorsync.errors import GrammarError
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.names import check_host
 from mirrorsync.secret import Secret
+from mirrorsync.sizes import size
 from mirrorsync.spec.yaml_source import join
 
 _PATHS: Final = ("password_file", "ca_file", "client_cert", "client_key", "cert_dir")
+# Bytes per second: with less, some servers take the transfers that share it for dead.
+_LEAST_BANDWIDTH: Final = 64 * 1024
 # Settings that have no effect together with another one: a setting that would be ignored is rejected.
 _WITHOUT_EFFECT: Final = (
     (
@@ -47,11 +50,11 @@ def read_registries(value: Mapping[str, Mapping[str, Any]], base: str, problem: 
                 pointer, f"{host} already has settings, under another spelling", "merge the two entries", at_key=True
             )
         _check(pointer, members, problem)
-        settings[host] = _settings(members, base)
+        settings[host] = _settings(pointer, members, base, problem)
     return settings
 
 
-def _settings(members: Mapping[str, Any], base: str) -> HostSettings:
+def _settings(pointer: str, members: Mapping[str, Any], base: str, problem: AddProblem) -> HostSettings:
     made: dict[str, Any] = dict(members)
     if "password" in made:
         made["password"] = Secret(made["password"])
@@ -59,7 +62,20 @@ def _settings(members: Mapping[str, Any], base: str) -> HostSettings:
     for key in _PATHS:
         if key in made:
             made[key] = posixpath.normpath(posixpath.join(base, made[key]))
+    if "bandwidth" in made:
+        made["bandwidth"] = _bandwidth(join(pointer, "bandwidth"), made["bandwidth"], problem)
     return HostSettings(**made)
+
+
+def _bandwidth(pointer: str, text: str, problem: AddProblem) -> int:
+    try:
+        per_second = size(text)
+    except GrammarError as error:
+        problem(pointer, error.message, error.remedy)
+        return _LEAST_BANDWIDTH
+    if per_second < _LEAST_BANDWIDTH:
+        problem(pointer, "this is less than transfers need to go on", "write 64KiB or more")
+    return per_second
 
 
 def _check(pointer: str, members: Mapping[str, Any], problem: AddProblem) -> None:

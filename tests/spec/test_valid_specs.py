@@ -143,6 +143,8 @@ def test_host_settings_have_canonical_hosts_and_absolute_paths() -> None:
     min_bytes_per_second: 500
     realm_hosts: [Auth.example, "auth.example:8443"]
     create_repository: true
+    requests_per_second: 10
+    bandwidth: 1.5MiB
   h.example: {username: u, password_file: "${USER}/p"}
   l.example:5000: {plain_http: true}
   s.example: {insecure_skip_verify: true}
@@ -164,6 +166,8 @@ def test_host_settings_have_canonical_hosts_and_absolute_paths() -> None:
         min_bytes_per_second=500,
         realm_hosts=("auth.example", "auth.example:8443"),
         create_repository=True,
+        requests_per_second=10,
+        bandwidth=1_572_864,
     )
     assert found == {
         "h.example": HostSettings(username="u", password_file="/base/robot/p"),

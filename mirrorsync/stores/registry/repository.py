@@ -151,7 +151,7 @@ class RegistryRepository:
         """Return a small blob, whole and verified. Raises: ContentNotFound, IntegrityError."""
         with self._located(blob.digest):
             url, limit = self._api.blob(blob.digest), blob.size + SLACK
-            request = Request("GET", url, self._api.pull, limit=limit, known=_ABSENT, as_sent=True)
+            request = Request("GET", url, self._api.pull, limit=limit, expects=blob.size, known=_ABSENT, as_sent=True)
             answer = await self._client.ask(request, f"reading blob {blob.digest.short}")
             if answer.status == 404:
                 raise ContentNotFound("the repository has no such blob")

@@ -20,7 +20,7 @@ from mirrorsync.stores.registry.http.auth import Authorizer, Find, Troubles
 from mirrorsync.stores.registry.http.conversation import Authorize, converse, reject_web_page
 from mirrorsync.stores.registry.http.encoding import plain
 from mirrorsync.stores.registry.http.messages import Answer, Outgoing, Reply, Request
-from mirrorsync.stores.registry.http.network import Connections, Network
+from mirrorsync.stores.registry.http.network import Network
 from mirrorsync.stores.registry.http.origins import resolved, same_origin
 from mirrorsync.stores.registry.http.questions import Questions
 from mirrorsync.stores.registry.http.retry import ATTEMPTS, Gate, Persistence, Transient
@@ -55,7 +55,7 @@ class Client:
         gate = Gate(self._clock)
         self._persistence = Persistence(self._clock, gate, self._observer, attempts)
         settings = environment.settings(host)
-        self._traffic = Traffic(self._clock, gate, Connections.within(settings.max_connections))
+        self._traffic = Traffic(self._clock, gate, settings)
         self._use(Network(host, settings, environment.variables), settings)
         self.name = urlsplit(self.url).netloc
         self._assumed_base = ""  # the URL that earlier requests begin with, if another one was found

@@ -59,7 +59,7 @@ def converse(request: Request, registry: str) -> Conversation:
             origin.header = yield from origin.ask()
         authorization = origin.header
         sent = request if url is request.url else request.to(url)
-        answer = cast("Answer", (yield Outgoing(sent, authorization)))
+        answer = cast("Answer", (yield Outgoing(sent, authorization, not origin.at_home)))
         if answer.status == 401 and origin.scopes and origin.base not in again:
             again.add(origin.base)
             origin.header = yield from origin.ask(authorization, answer.all("WWW-Authenticate"))

@@ -156,8 +156,10 @@ class Exchange:
             self.handle.curl.setopt(pycurl.POSTFIELDS, b"")
 
     def _take(self, data: bytes) -> int | None:
-        self.received += len(data)
-        return self._receive(data)
+        taken = self._receive(data)
+        if taken != pycurl.WRITEFUNC_PAUSE:  # after a pause, the same bytes come once more
+            self.received += len(data)
+        return taken
 
     @property
     def answered(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -19,6 +20,7 @@ from mirrorsync.stores.registry.http.multi import Multi
 from mirrorsync.stores.registry.http.network import Network, Route
 from mirrorsync.stores.registry.http.pace import Pace
 from mirrorsync.stores.registry.http.retry import unanswered
+from mirrorsync.stores.registry.http.traffic import Bandwidth
 
 # Two chunks: with the kernel's default size a thread is woken for every 100 KiB (a third more CPU).
 _SOCKET_BYTES: Final = 2 * CHUNK_BYTES
@@ -36,11 +38,15 @@ _CHECK_SECONDS: Final = 1.0
 class Line:
     """Carries out one exchange at a time.
 
-    check: raises when the run is to end; called about once a second. connections: how many it keeps.
+    bandwidth: what all exchanges with the host share, None = any. check: raises when the run is to end; called about
+    once a second. connections: how many it keeps.
     """
 
-    def __init__(self, network: Network, check: Callable[[], None], connections: int) -> None:
+    def __init__(
+        self, network: Network, bandwidth: Bandwidth | None, check: Callable[[], None], connections: int
+    ) -> None:
         self.network = network
+        self.bandwidth = bandwidth
         self.check = check
         self.multi = Multi(connections, lambda _: None)
         self._handles: dict[Route, Handle] = {}
@@ -53,20 +59,21 @@ class Line:
             handle.curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
             handle.curl.setopt(pycurl.BUFFERSIZE, _READ_BYTES)
             handle.curl.setopt(pycurl.UPLOAD_BUFFERSIZE, _SEND_BYTES)
-            handle.curl.setopt(pycurl.SOCKOPTFUNCTION, _enlarge)
+            handle.curl.setopt(pycurl.SOCKOPTFUNCTION, self._set_buffers)
         return self._handles[route]
+
+    def _set_buffers(self, descriptor: int, _purpose: int) -> int:
+        # What is in a buffer has used the line already: it is no larger than the bandwidth needs.
+        size = _SOCKET_BYTES if self.bandwidth is None else min(_SOCKET_BYTES, self.bandwidth.piece)
+        opened = socket.socket(fileno=descriptor)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            opened.setsockopt(socket.SOL_SOCKET, option, size)
+        opened.detach()
+        return 0
 
     def close(self) -> None:
         """Close the connections."""
         self.multi.close()
-
-
-def _enlarge(descriptor: int, _purpose: int) -> int:
-    opened = socket.socket(fileno=descriptor)
-    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-        opened.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BYTES)
-    opened.detach()
-    return 0
 
 
 class Stream:
@@ -82,8 +89,11 @@ class Stream:
         self._route = network.route(self._url)
         self._content = content
         self._rest = memoryview(b"")
+        self._bandwidth = line.bandwidth
+        self._chunk = min(_CHUNK_BYTES, line.bandwidth.piece) if line.bandwidth is not None else _CHUNK_BYTES
         self._parts: list[bytes] = []
         self._size = 0
+        self._paused = False
         self._result: tuple[int, str] | None = None
         self._raised: BaseException | None = None
         self._pace = Pace(time.monotonic(), network.patience(outgoing.request.method), network.least)
@@ -101,18 +111,36 @@ class Stream:
         self.exchange.handle.curl.setopt(pycurl.FRESH_CONNECT, int(content is not None and size > CHUNK_BYTES))
         line.multi.add(self.exchange.handle.curl, self._over)
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes) -> int | None:
+        if self._bandwidth is not None and self._size >= self._chunk:
+            self._paused = True  # libcurl would read as long as something comes
+            return pycurl.WRITEFUNC_PAUSE
         self._parts.append(data)
         self._size += len(data)
+        return None
+
+    def _go_on(self) -> None:
+        """Let libcurl read on, after a pause."""
+        if self._paused:
+            self._paused = False
+            self.exchange.handle.curl.pause(pycurl.PAUSE_CONT)
 
     def _next(self, room: int) -> bytes | int:
         """Return the next bytes to send. An exception must not pass through libcurl: it is stored, and raised later."""
+        try:
+            if self._bandwidth is None:
+                return self._piece(room)
+            piece = self._piece(min(room, self._chunk))
+            self._bandwidth.moved(len(piece))
+        except BaseException as error:  # noqa: BLE001 - raised again in `_wait`
+            self._raised = error
+            return pycurl.READFUNC_ABORT
+        self._pace.resume(time.monotonic())  # the time was spent on waiting
+        return piece
+
+    def _piece(self, room: int) -> bytes:
         if not self._rest:
-            try:
-                chunk = next(self._content, b"") if self._content is not None else b""
-            except BaseException as error:  # noqa: BLE001 - raised again in `_wait`
-                self._raised = error
-                return pycurl.READFUNC_ABORT
+            chunk = next(self._content, b"") if self._content is not None else b""
             self._pace.resume(time.monotonic())  # the time was spent on reading the source
             if len(chunk) <= room:
                 return chunk
@@ -140,11 +168,14 @@ class Stream:
         while self._result is None or self._parts:
             begun = time.monotonic()
             self._pace.resume(begun)  # the consumer of the chunks may have been busy
-            while self._result is None and self._size < _CHUNK_BYTES:
+            self._go_on()
+            while self._result is None and self._size < self._chunk:
                 self._wait(_CHECK_SECONDS)
                 if self._parts and time.monotonic() - begun > _CHECK_SECONDS:
                     break
             if self._parts:
+                if self._bandwidth is not None:
+                    self._bandwidth.moved(self._size)
                 yield self._buffered()
         if self._result[0]:
             self._raise(silent=False)
@@ -185,6 +216,8 @@ class Stream:
         """
         rest = self.exchange.rest
         try:
+            self._chunk = sys.maxsize
+            self._go_on()
             while self._result is None and self._raised is None and rest is not None and rest <= MAX_ERROR_BYTES:
                 self._wait(_CHECK_SECONDS)
         except MirrorsyncError:

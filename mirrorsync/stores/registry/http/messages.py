@@ -26,9 +26,10 @@ class Request:
     """One HTTP request that can be sent again: its body is bytes or nothing.
 
     scopes: those it needs, in the format of the token specification; () if no credentials may be sent. limit: how many
-    bytes of a successful answer's body are read. known: statuses of 300 and above that are not failures here (404 to a
-    HEAD that asks whether content exists). stays: a redirect to another origin is returned, and not followed. as_sent:
-    the body is not decoded, even if its Content-Encoding says that it is compressed.
+    bytes of a successful answer's body are read. expects: how many it has, if that is known. known: statuses of 300 and
+    above that are not failures here (404 to a HEAD that asks whether content exists). stays: a redirect to another
+    origin is returned, and not followed. as_sent: the body is not decoded, even if its Content-Encoding says that it is
+    compressed.
     """
 
     method: str
@@ -37,6 +38,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
     limit: int = MAX_ERROR_BYTES
+    expects: int = 0
     known: frozenset[int] = frozenset()
     stays: bool = False
     as_sent: bool = False
@@ -54,10 +56,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request as it is sent, with its Authorization header, "" without one."""
+    """A request as it is sent, with its Authorization header, "" without one. redirected: to another origin."""
 
     request: Request
     authorization: str = field(default="", repr=False)
+    redirected: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,9 @@ class Questions:
         route = self._network.route(url)
         if self._engine is None:
             self._engine = _Engine(self._network, self._check)
-        sent_in = await self._turns.acquire()
+        if self._traffic.bandwidth is not None:
+            await self._traffic.bandwidth.before(outgoing.request)
+        sent_in = await self._turns.acquire(counts=not outgoing.redirected)
         try:
             free = self._free[route]
             question = _Question(free.pop() if free else handles.made(route), route, outgoing)
@@ -78,6 +80,8 @@ class Questions:
         """Return the answer to a question that has ended. number, words: libcurl's. Raises: as `send`."""
         if question.ended_by is not None:
             raise question.ended_by.with_()
+        if self._traffic.bandwidth is not None:
+            self._traffic.bandwidth.after(question.outgoing.request, question.exchange.received)
         if number and not question.cut:
             self._traffic.broke(self._turns, sent_in)
             failure = self._failure(number, words, question)

@@ -21,7 +21,7 @@ from mirrorsync.stores.registry.http.lines import Line, Stream
 from mirrorsync.stores.registry.http.messages import MAX_ERROR_BYTES, Answer, Outgoing, Reply
 from mirrorsync.stores.registry.http.network import Network
 from mirrorsync.stores.registry.http.retry import Transient
-from mirrorsync.stores.registry.http.traffic import ThreadTurns, Traffic
+from mirrorsync.stores.registry.http.traffic import Bandwidth, ThreadTurns, Traffic
 from mirrorsync.text import printable
 
 
@@ -40,7 +40,7 @@ class Streams:
         self._traffic = traffic
         self._turns = turns
         # No httpx.Client: it would store cookies, and parse (and fail at) every Location.
-        self._transport = CurlTransport(network, kept, check)
+        self._transport = CurlTransport(network, traffic.bandwidth, kept, check)
 
     @contextmanager
     def exchange(self, outgoing: Outgoing, body: Iterable[bytes] | None = None, size: int = 0) -> Iterator[Reply]:
@@ -52,6 +52,8 @@ class Streams:
         if body is not None and not size:
             outgoing, body = replace(outgoing, request=replace(outgoing.request, body=b"")), None
         request = outgoing.request
+        if self._traffic.bandwidth is not None and body is None and request.body:
+            body, size = (request.body,), len(request.body)  # in pieces, too
         headers = {} if body is None else {"Content-Length": str(size)}
         # httpx normalises URLs, and presigned ones are signed as they were written: libcurl sends `outgoing`.
         extensions = {"outgoing": outgoing}
@@ -59,7 +61,7 @@ class Streams:
             sent = httpx.Request(request.method, request.url, headers=headers, content=body, extensions=extensions)
         except (httpx.InvalidURL, ValueError) as error:
             raise RegistryFailure(f"the registry sent a malformed URL: {printable(str(error), 100)}") from error
-        sent_in = self._turns.acquire()
+        sent_in = self._turns.acquire(counts=not outgoing.redirected)
         try:
             response = self._answered(sent, sent_in)
             try:
@@ -104,9 +106,10 @@ def _head(chunks: Iterator[bytes]) -> bytes:
 class CurlTransport(httpx.BaseTransport):
     """libcurl as a transport of httpx: lines, each used by one thread at a time."""
 
-    def __init__(self, network: Network, kept: int, check: Callable[[], None]) -> None:
+    def __init__(self, network: Network, bandwidth: Bandwidth | None, kept: int, check: Callable[[], None]) -> None:
         self._kept = kept
         self._network = network
+        self._bandwidth = bandwidth
         self._check = check
         self._idle: list[Line] = []
 
@@ -136,7 +139,7 @@ class CurlTransport(httpx.BaseTransport):
         try:
             return self._idle.pop()  # the most recently used one: its connections are still open
         except IndexError:
-            return Line(self._network, self._check, self._kept)
+            return Line(self._network, self._bandwidth, self._check, self._kept)
 
     def close(self) -> None:
         """Close all connections."""
