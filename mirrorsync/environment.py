@@ -34,12 +34,12 @@ class Clock:
 class Environment:
     """What stores take whole; each picks what it needs.
 
-    hosts: settings by host. variables: the environment variables, for credentials, proxies, certificates and the
-    daemon. access: the account to use, before all other credentials; by host, or by host and repository. observer:
-    is called with events, also from threads. daemon_host: the daemon of `docker-daemon:`, None = as the variables say.
-    cache_directory: where manifests and layers are remembered for the next run, None = they are not. state_directory:
-    where mirrors remember what they did, None = they do not. retries: how often a request to a registry is tried again,
-    None = as usual.
+    hosts: settings by host, and logins of parts of a registry by host/namespace. variables: the environment variables,
+    for credentials, proxies, certificates and the daemon. access: the account to use, before all other credentials; by
+    host, or by host and repository. observer: is called with events, also from threads. daemon_host: the daemon of
+    `docker-daemon:`, None = as the variables say. cache_directory: where manifests and layers are remembered for the
+    next run, None = they are not. state_directory: where mirrors remember what they did, None = they do not. retries:
+    how often a request to a registry is tried again, None = as usual.
     """
 
     hosts: Mapping[str, HostSettings] = field(default_factory=dict)
@@ -55,6 +55,12 @@ class Environment:
     def settings(self, host: str) -> HostSettings:
         """Return the settings of a host; the default ones if it has none."""
         return self.hosts.get(host, _DEFAULT)
+
+    def account(self, host: str, repository: str) -> str:
+        """Return the key in `hosts` of the login for a repository: its longest namespace there, or the host."""
+        while repository and f"{host}/{repository}" not in self.hosts:
+            repository = repository.rpartition("/")[0]
+        return f"{host}/{repository}" if repository else host
 
     @property
     def temporary(self) -> Path:

@@ -10,9 +10,9 @@ from typing import Final
 
 from mirrorsync.errors import MirrorsyncError, Problem, UsageError
 from mirrorsync.hosts import HostSettings
-from mirrorsync.oci.names import check_host
 from mirrorsync.plan.policies import Identities, SignedBy, Verify
 from mirrorsync.spec.model import Mirror
+from mirrorsync.spec.registries import registry_key
 from mirrorsync.spec.yaml_source import Source, join, read
 from mirrorsync.sync.gather.signers import readers_of, require_sigstore
 from mirrorsync.text import printable
@@ -27,7 +27,7 @@ def file_problems(source: Source, registries: Mapping[str, HostSettings]) -> Ite
     source: the parsed file. registries: the settings of the spec, with absolute paths.
     """
     for written, members in (source.value.get("registries") or {}).items():
-        settings = registries[check_host(written)]
+        settings = registries[registry_key(written)]
         for key, check in _CHECKS.items():
             if key in members:
                 path = Path(getattr(settings, key))

@@ -29,7 +29,9 @@ _ANSWERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class HostAnswer:
-    """What a host answered. sides: what the spec uses it for. answer: for people, "" if it failed."""
+    """What a host answered. host: with the namespace, if its login is one of the spec for a part of it. sides: what the
+    spec uses it for. answer: for people, "" if it failed.
+    """
 
     host: str
     sides: tuple[Side, ...]
@@ -59,16 +61,17 @@ async def _ask_all(spec: Spec, environment: Environment) -> tuple[HostAnswer, ..
     from mirrorsync.credentials import CredentialFinder  # imported here: a check without hosts needs no HTTP
 
     find = CredentialFinder(environment)
-    repositories = _repositories(spec)
-    sides = {host: tuple(known) for host, known in repositories.items()}
-    tasks = [
-        _ask(host, sides[host], list(known.values())[-1], environment, find) for host, known in repositories.items()
-    ]
+    repositories = _repositories(spec, environment)
+    sides = {key: tuple(known) for key, known in repositories.items()}
+    tasks = [_ask(key, sides[key], list(known.values())[-1], environment, find) for key, known in repositories.items()]
     return tuple(await asyncio.gather(*tasks))
 
 
-def _repositories(spec: Spec) -> dict[str, dict[Side, str]]:
-    """Return the registries of a spec, with a repository for each side: a login can be that of a namespace."""
+def _repositories(spec: Spec, environment: Environment) -> dict[str, dict[Side, str]]:
+    """Return the registries of a spec, and the parts with a login of their own, with a repository for each side.
+
+    A login in a file can be that of a namespace, too.
+    """
     found: dict[str, dict[Side, str]] = {}
     targets = (
         mirror.target(destination, mirror.source.repository) if mirror.namespace is None else destination.location
@@ -82,15 +85,17 @@ def _repositories(spec: Spec) -> dict[str, dict[Side, str]]:
     for side, locations in pairs:
         for location in locations:
             if location.transport.is_registry:
-                found.setdefault(location.store, {}).setdefault(side, location.repository)
+                key = environment.account(location.store, location.repository)
+                found.setdefault(key, {}).setdefault(side, location.repository)
     return found
 
 
 async def _ask(
-    host: str, sides: tuple[Side, ...], repository: str, environment: Environment, find: CredentialFinder
+    key: str, sides: tuple[Side, ...], repository: str, environment: Environment, find: CredentialFinder
 ) -> HostAnswer:
     from mirrorsync.stores.registry import probe
 
+    host = key.partition("/")[0]
     try:
         credentials = await asyncio.to_thread(find, host, repository)
         found = await probe(host, credentials, environment)
@@ -99,5 +104,5 @@ async def _ask(
             reason = f": {trouble.message}" if trouble and trouble.message else ""
             raise Unauthorized(f"{host}: it requires a login to write, and none was found{reason}")
     except MirrorsyncError as error:
-        return HostAnswer(host, sides, error=error)
-    return HostAnswer(host, sides, _ANSWERS[found])
+        return HostAnswer(key, sides, error=error)
+    return HostAnswer(key, sides, _ANSWERS[found])

@@ -78,10 +78,12 @@ class CredentialFinder:
             return access.credentials
         if access.auth_file is not None:
             return self._of_files((access.auth_file,), host, repository)
-        return self._of_spec(host) or self._of_files(self._files, host, repository)
+        return self._of_spec(self._environment.account(host, repository)) or self._of_files(
+            self._files, host, repository
+        )
 
-    def _of_spec(self, host: str) -> Credentials | None:
-        settings = self._environment.settings(host)
+    def _of_spec(self, key: str) -> Credentials | None:
+        settings = self._environment.settings(key)
         if settings.username is None:
             return None
         if settings.password is not None:
@@ -92,9 +94,9 @@ class CredentialFinder:
             password = path.read_text("utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not valid UTF-8"
-            raise UsageError(f"password_file {path} of {host} cannot be read: {reason}") from None
+            raise UsageError(f"password_file {path} of {key} cannot be read: {reason}") from None
         if not password:
-            raise UsageError(f"password_file {path} of {host} is empty")
+            raise UsageError(f"password_file {path} of {key} is empty")
         return Credentials(settings.username, Secret(password))
 
     def _of_files(self, files: tuple[Path, ...], host: str, repository: str) -> Credentials | None:

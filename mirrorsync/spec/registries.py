@@ -1,4 +1,4 @@
-"""`registries:`: the settings of each host, and checks that they fit together."""
+"""`registries:`: the settings of each host, the logins of its parts, and checks that they fit together."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any, Final, Protocol
 
 from mirrorsync.errors import GrammarError
 from mirrorsync.hosts import HostSettings
-from mirrorsync.oci.names import check_host
+from mirrorsync.oci.names import check_host, is_repository
 from mirrorsync.secret import Secret
 from mirrorsync.sizes import size
 from mirrorsync.spec.yaml_source import join
+from mirrorsync.text import printable
 
+_LOGIN: Final = ("username", "password", "password_file")
 _PATHS: Final = ("password_file", "ca_file", "client_cert", "client_key", "cert_dir")
 # Bytes per second: with less, some servers take the transfers that share it for dead.
 _LEAST_BANDWIDTH: Final = 64 * 1024
@@ -35,23 +37,46 @@ class AddProblem(Protocol):
 
 
 def read_registries(value: Mapping[str, Mapping[str, Any]], base: str, problem: AddProblem) -> dict[str, HostSettings]:
-    """Read the settings of each host; a host has one canonical spelling. base: where relative paths start from."""
+    """Read the settings of each host, and the logins of its parts; each has one canonical spelling (`registry_key`).
+
+    base: where relative paths start from.
+    """
     settings: dict[str, HostSettings] = {}
     for written, members in value.items():
         # The text before an '@' may be a password.
         pointer = join("/registries", written) if "@" not in written else "/registries"
         try:
-            host = check_host(written)
+            key = registry_key(written)
         except GrammarError as error:
             problem(pointer, error.message, error.remedy, at_key=True)
             continue
-        if host in settings:
+        if key in settings:
             problem(
-                pointer, f"{host} already has settings, under another spelling", "merge the two entries", at_key=True
+                pointer, f"{key} already has settings, under another spelling", "merge the two entries", at_key=True
             )
         _check(pointer, members, problem)
-        settings[host] = _settings(pointer, members, base, problem)
+        if "/" in key:
+            _check_namespace(pointer, key, members, problem)
+        settings[key] = _settings(pointer, members, base, problem)
     return settings
+
+
+def registry_key(written: str) -> str:
+    """Return the canonical spelling of a key: a host, or host/namespace for the login of a part of a registry.
+
+    Raises: GrammarError.
+    """
+    host, slash, namespace = written.partition("/")
+    try:
+        host = check_host(host)
+    except GrammarError:
+        return check_host(written)  # words what is wrong with all of it
+    if slash and not is_repository(namespace):
+        raise GrammarError(
+            f"{printable(written)!r} is neither a host nor a part of a registry",
+            remedy="write host or host/namespace, in lower case and without a pattern",
+        )
+    return f"{host}/{namespace}" if slash else host
 
 
 def _settings(pointer: str, members: Mapping[str, Any], base: str, problem: AddProblem) -> HostSettings:
@@ -76,6 +101,18 @@ def _bandwidth(pointer: str, text: str, problem: AddProblem) -> int:
     if per_second < _LEAST_BANDWIDTH:
         problem(pointer, "this is less than transfers need to go on", "write 64KiB or more")
     return per_second
+
+
+def _check_namespace(pointer: str, key: str, members: Mapping[str, Any], problem: AddProblem) -> None:
+    """Check that a part of a registry has a login, and nothing else: connections are those of the whole host."""
+    host = key.partition("/")[0]
+    for other in members:
+        if other not in _LOGIN:
+            problem(
+                join(pointer, other), f"{key} is a part of a registry, which has only a login", f"set it for {host}"
+            )
+    if not any(one in members for one in _LOGIN):
+        problem(pointer, "a part of a registry has no settings but its login", "add username: and password:")
 
 
 def _check(pointer: str, members: Mapping[str, Any], problem: AddProblem) -> None:

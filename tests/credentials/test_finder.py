@@ -429,6 +429,38 @@ def test_the_login_of_the_longest_namespace_is_sent(user: Home, registry_log: Lo
     }
 
 
+def test_the_login_of_the_longest_namespace_in_a_spec_is_sent(user: Home, registry_log: LoginLog) -> None:
+    user.login(".config/containers/auth.json", "file")
+    logins = {
+        f"{user.host}/team": HostSettings("team", Secret("pw")),
+        f"{user.host}/team/sub/app": HostSettings("one", Secret("pw")),
+    }
+
+    async def ask() -> None:
+        store = opener(Environment({user.host: PLAIN, **logins}, user.variables))(user.host)
+        try:
+            for name in REPOSITORIES:
+                assert await store.repository(name).resolve(Tag("1")) is not None
+        finally:
+            await store.close()
+
+    asyncio.run(ask())
+    assert registry_log.logins == {
+        "app": "file:pw",
+        "team/app": "team:pw",
+        "team/sub/app": "one:pw",
+        "teamwork/app": "file:pw",
+        "other": "file:pw",
+    }
+
+
+def test_an_unusable_password_file_of_a_namespace_is_named_with_it(user: Home) -> None:
+    settings = HostSettings("u", password_file=str(user.home / "missing"))
+    finder = CredentialFinder(Environment({f"{user.host}/team": settings}, user.variables))
+    with pytest.raises(UsageError, match=f"of {user.host}/team cannot be read"):
+        finder(user.host, "team/app")
+
+
 def test_a_login_for_one_namespace_is_not_sent_for_another(user: Home, registry_log: LoginLog) -> None:
     user.login(".config/containers/auth.json", "team", key=f"{user.host}/team")
     harness = ClientHarness(user.host, PLAIN, user.variables)

@@ -149,6 +149,7 @@ def test_host_settings_have_canonical_hosts_and_absolute_paths() -> None:
   l.example:5000: {plain_http: true}
   s.example: {insecure_skip_verify: true}
   off.example: {plain_http: false, ca_file: ca.pem}
+  H.example/team/app: {username: team, password_file: team}
 """
     found = dict(read(mirror("nginx:1") + "registries:\n" + settings).registries)
     hub = found.pop("docker.io")
@@ -174,6 +175,7 @@ def test_host_settings_have_canonical_hosts_and_absolute_paths() -> None:
         "l.example:5000": HostSettings(plain_http=True),
         "s.example": HostSettings(insecure_skip_verify=True),
         "off.example": HostSettings(ca_file="/base/ca.pem"),
+        "h.example/team/app": HostSettings(username="team", password_file="/base/team"),
     }
 
 

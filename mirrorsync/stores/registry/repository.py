@@ -169,14 +169,20 @@ class RegistryRepository:
                 yield chunks
 
     async def mount(self, blob: Descriptor, origin: str) -> bool:
-        """Mount a blob of repository `origin`; False if the registry does not, or only claims to have done it."""
+        """Mount a blob of repository `origin`; False if the registry does not, or only claims to have done it.
+
+        There is one token for both repositories, so a blob of a repository with another login is copied.
+        """
         if not self._learned.mounts:
             return False
         query = urlencode({"mount": blob.digest, "from": origin})
+        source = f"repository:{origin}:pull"
         # The repository that is written to comes first: some token services only see the first scope.
-        scopes = (*self._api.push, f"repository:{origin}:pull")
+        scopes = (*self._api.push, source)
         request = Request("POST", f"{self._api.url}/blobs/uploads/?{query}", scopes, body=b"", known=_NOT_MOUNTED)
         with self._located(blob.digest):
+            if not await self._client.same_login(self._api.push, (source,)):
+                return False
             try:
                 answer = await self._client.ask(request, f"mounting blob {blob.digest.short}")
             except (Unauthorized, Denied, RegistryFailure):

@@ -74,6 +74,10 @@ class Authorizer:
         """Return whether the registry accepts the credentials for some scopes; asks the API if that can decide it."""
         return await self._home.check(scopes)
 
+    async def same_login(self, one: Scopes, other: Scopes) -> bool:
+        """Return whether the same login is for two repositories of the registry."""
+        return await self._home.same_login(one, other)
+
     def accepts(self, scopes: Scopes) -> bool:
         """Return whether the registry is known to accept the credentials for some scopes. For any thread."""
         return self._home.accepts(scopes)

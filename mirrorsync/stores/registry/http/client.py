@@ -223,6 +223,10 @@ class Client:
         """Return whether the credentials for some scopes are valid; may ask once. Raises: Unauthorized."""
         return await self._authorizer.check(scopes)
 
+    async def same_login(self, one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+        """Return whether the same login is for the repositories of two scopes; may ask once."""
+        return await self._authorizer.same_login(one, other)
+
     def accepts_login(self, scopes: tuple[str, ...]) -> bool:
         """Return whether the credentials for some scopes are known to be valid; sends no request. For any thread."""
         return self._authorizer.accepts(scopes)

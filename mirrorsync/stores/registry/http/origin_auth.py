@@ -129,6 +129,11 @@ class OriginAuthorizer:
             await self._same(Authorize(scopes, header), credentials, header)
         return self.accepts(scopes)
 
+    async def same_login(self, one: Scopes, other: Scopes) -> bool:
+        """Return whether the same login is for two repositories; so it is if the registry requires none."""
+        await self._asked_for_challenge()
+        return self._challenge is None or await self._credentials(one) == await self._credentials(other)
+
     def accepts(self, scopes: Scopes) -> bool:
         """Return whether the credentials for some scopes are known to be valid. For any thread; sends no request.
 
