@@ -15,7 +15,7 @@ from typing import Final
 from mirrorsync.errors import PruneRefused
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.names import COSIGN_SUFFIXES
+from mirrorsync.oci.names import COSIGN_SUFFIXES, cosign_tag
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Failure, Image, Origin
@@ -109,8 +109,9 @@ class Candidates:
 
 def candidates(prune: Prune, known: Iterable[Known], around: Surroundings) -> Candidates:
     """Return the tags that may be deleted."""
+    remembered = tuple(known)
     found, kept = [], Counter[Kept]()
-    for one in known:
+    for one in remembered:
         if (one.target, one.tag) in around.wanted or one.target.store not in around.stores:
             continue
         reason = _reason(prune, one, around)
@@ -118,9 +119,9 @@ def candidates(prune: Prune, known: Iterable[Known], around: Surroundings) -> Ca
             found.append(one)
         else:
             kept[reason] += 1
-    going = {one.digest for one in found if not one.tag.endswith(COSIGN_SUFFIXES)}
-    referrers = [one for one in found if one.tag.endswith(COSIGN_SUFFIXES) and _subject(one.tag) not in going]
-    kept[Kept.REFERRER] += len(referrers)
+    attached = _attached(found, remembered)
+    referrers = {one for one in found if one.tag.endswith(COSIGN_SUFFIXES) and (one.target, one.tag) not in attached}
+    kept[Kept.REFERRER] = len(referrers)
     return Candidates(tuple(one for one in found if one not in referrers), +kept)
 
 
@@ -138,9 +139,17 @@ def _reason(prune: Prune, one: Known, around: Surroundings) -> Kept | None:
     return None
 
 
-def _subject(tag: Tag) -> str:
-    """Return the digest that one of cosign's tags (`sha256-HEX.sig`) is about."""
-    return tag.partition(".")[0].replace("-", ":", 1)
+def _attached(found: Iterable[Known], remembered: Iterable[Known]) -> frozenset[tuple[Location, Tag]]:
+    """Return cosign's tags of the images that lose their last tag: those that have another one keep their signatures.
+
+    found: the tags that may go, among those that are remembered.
+    """
+    leaving = {(one.target, one.tag) for one in found}
+    staying = {(one.target, one.digest) for one in remembered if (one.target, one.tag) not in leaving}
+    images = {(one.target, one.digest) for one in found if not one.tag.endswith(COSIGN_SUFFIXES)}
+    return frozenset(
+        (target, cosign_tag(digest, suffix)) for target, digest in images - staying for suffix in COSIGN_SUFFIXES
+    )
 
 
 def deletions(

@@ -103,8 +103,8 @@ def test_the_reasons_for_which_tags_stay_are_counted() -> None:
     remembered = [known("1", adopted=True), known("2", adopted=True), known("3"), known(SIGNATURE), known("4")]
     unlisted = known("5", source=None)
     found = candidates(PRUNE, [*remembered, unlisted], around("9", listed="4"))
-    assert found.tags == (known(SIGNATURE), known("4"), unlisted)
-    assert dict(found.kept) == {Kept.ADOPTED: 2, Kept.VANISHED: 1}
+    assert found.tags == (known("4"), unlisted)
+    assert dict(found.kept) == {Kept.ADOPTED: 2, Kept.VANISHED: 1, Kept.REFERRER: 1}
 
 
 def test_signatures_that_stay_are_counted_as_one_reason() -> None:
@@ -112,3 +112,24 @@ def test_signatures_that_stay_are_counted_as_one_reason() -> None:
     attached = [known(f"sha256-{ONE.digest.encoded}{suffix}") for suffix in suffixes]
     found = candidates(PRUNE, attached, around("9"))
     assert (found.tags, dict(found.kept)) == ((), {Kept.REFERRER: 3})
+
+
+@pytest.mark.parametrize(
+    "stays",
+    [
+        known("latest"),  # wanted
+        known("1-lts"),  # named by keep
+        known("2", adopted=True),
+    ],
+)
+def test_a_signature_stays_with_another_tag_of_its_image(stays: Known) -> None:
+    prune = Prune(Cap(number=10), keep=("*-lts",))
+    found = candidates(prune, [known("1"), stays, known(SIGNATURE)], around("latest"))
+    assert found.tags == (known("1"),)
+    assert found.kept[Kept.REFERRER] == 1
+
+
+def test_a_signature_goes_only_with_the_image_of_its_own_repository() -> None:
+    elsewhere = known(SIGNATURE, OTHER)
+    found = candidates(PRUNE, [known("1"), known(SIGNATURE), elsewhere], around("9"))
+    assert (found.tags, dict(found.kept)) == ((known("1"), known(SIGNATURE)), {Kept.REFERRER: 1})
