@@ -13,7 +13,7 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
-from mirrorsync.plan.policies import POLICIES, Decision, Facts, KeyFiles, Verify
+from mirrorsync.plan.policies import POLICIES, Decision, Facts, Identities, KeyFiles, SignedBy, Verify
 from mirrorsync.trust.evidence import Finding
 
 OLD, NEW = (Descriptor(media_types.OCI_MANIFEST, Digest.of(name), 1) for name in (b"old", b"new"))
@@ -131,14 +131,64 @@ def test_the_last_day_of_an_exception_ends_at_midnight_utc_wherever_the_machine_
 
 
 @pytest.mark.parametrize(
-    ("key", "files"),
+    ("cosign", "signed_by"),
     [
-        ("site.pub", ("/etc/mirror/site.pub",)),
-        (["../a.pub", "/keys/b.pub"], ("/etc/a.pub", "/keys/b.pub")),
+        ({"key": "site.pub"}, KeyFiles(("/etc/mirror/site.pub",))),
+        ({"key": ["../a.pub", "/keys/b.pub"]}, KeyFiles(("/etc/a.pub", "/keys/b.pub"))),
+        (
+            {"identity": "*@corp.example", "issuer": "https://login.example", "trusted_root": "root.json"},
+            Identities(("*@corp.example",), "https://login.example", "/etc/mirror/root.json"),
+        ),
+        (
+            {"identity": ["a@b", "ci-?@b"], "issuer": "https://login.example", "trusted_root": "/root.json"},
+            Identities(("a@b", "ci-?@b"), "https://login.example", "/root.json"),
+        ),
     ],
 )
-def test_the_files_of_keys_are_relative_to_the_directory_of_the_spec(key: Any, files: tuple[str, ...]) -> None:
-    assert Verify.parse({"cosign": {"key": key}}).under("/etc/mirror").signed_by == KeyFiles(files)
+def test_the_files_of_verify_are_relative_to_the_directory_of_the_spec(
+    cosign: dict[str, Any], signed_by: SignedBy
+) -> None:
+    assert Verify.parse({"cosign": cosign}).under("/etc/mirror").signed_by == signed_by
+
+
+KEYLESS: dict[str, Any] = {"identity": "a@b", "issuer": "https://login.example", "trusted_root": "root.json"}
+ALL_THREE = ("an identity, its issuer and a trusted root belong together", "write all three of them")
+SEPARATE = "keep one of them; images with the other are a mirror of their own"
+ENDS = "write what all identities begin or end with"
+
+
+@pytest.mark.parametrize(
+    ("cosign", "message", "remedy"),
+    [
+        ({}, *ALL_THREE),
+        *(({key: value for key, value in KEYLESS.items() if key != left_out}, *ALL_THREE) for left_out in KEYLESS),
+        ({**KEYLESS, "identity": []}, *ALL_THREE),
+        (
+            {"key": "site.pub", "issuer": "https://login.example"},
+            "key: is for signatures with a key, and issuer: for keyless ones",
+            SEPARATE,
+        ),
+        (
+            {"key": "site.pub", **KEYLESS},
+            "key: is for signatures with a key, and identity, issuer, trusted_root: for keyless ones",
+            SEPARATE,
+        ),
+        (
+            {**KEYLESS, "identity": ["a@b", "*"]},
+            "the identity '*' is everyone who has a token of the issuer",
+            ENDS,
+        ),
+        (
+            {**KEYLESS, "identity": "*?" * 30},
+            f"the identity '{'*?' * 20}...' is everyone who has a token of the issuer",
+            ENDS,
+        ),
+    ],
+)
+def test_a_signer_that_is_not_one_is_rejected(cosign: dict[str, Any], message: str, remedy: str) -> None:
+    with pytest.raises(GrammarError) as caught:
+        Verify.parse({"cosign": cosign})
+    assert (caught.value.message, caught.value.remedy) == (message, remedy)
 
 
 def test_a_policy_under_another_directory_is_otherwise_the_same() -> None:
