@@ -56,6 +56,26 @@ def test_a_failure_names_the_image_at_both_sides(
         assert str(lost.origin.reference(NEW.digest)) == shown
 
 
+@pytest.mark.parametrize(
+    ("origin", "names"),
+    [
+        (Origin(SOURCE, Tag("v1")), ["src.example/from:v1", f"src.example/from@{NEW.digest}", "src.example/from"]),
+        (Origin(SOURCE), [f"src.example/from@{NEW.digest}", "src.example/from"]),
+        (Origin(SOURCE, NEW.digest), [f"src.example/from@{NEW.digest}", "src.example/from"]),
+        (
+            Origin(SOURCE, written=Tag("v1")),
+            ["src.example/from:v1", f"src.example/from@{NEW.digest}", "src.example/from"],
+        ),
+        (
+            Origin(SOURCE, Tag("v1"), written=Tag("v2")),
+            ["src.example/from:v1", "src.example/from:v2", f"src.example/from@{NEW.digest}", "src.example/from"],
+        ),
+    ],
+)
+def test_the_names_of_an_image_at_its_source_each_once(origin: Origin, names: list[str]) -> None:
+    assert list(origin.names(NEW.digest)) == names
+
+
 def test_a_failure_without_an_image_names_the_repository() -> None:
     assert Failure("src.example/from", ERROR, source=SOURCE).lost == "src.example/from"
 

@@ -191,6 +191,11 @@ def test_a_signer_that_is_not_one_is_rejected(cosign: dict[str, Any], message: s
     assert (caught.value.message, caught.value.remedy) == (message, remedy)
 
 
+def test_the_remedy_names_the_signer_that_the_mirror_asks_for() -> None:
+    decision = decided("verify", {"cosign": KEYLESS}, signature=Finding(False, "no"))
+    assert decision == Decision("refuse", "verify: no", SIGN.replace("with the key", "by an accepted identity"))
+
+
 def test_a_policy_under_another_directory_is_otherwise_the_same() -> None:
     value = {"cosign": {"key": "site.pub"}, "policy": "dry_run", "except": [excepted("not yet", "1972-09-27")]}
     policy = Verify.parse(value).under("/etc")

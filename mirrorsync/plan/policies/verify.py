@@ -14,7 +14,6 @@ from mirrorsync.errors import GrammarError
 from mirrorsync.plan.policies.base import Decision, Facts
 from mirrorsync.text import printable
 
-_REMEDY: Final = "have the image signed with the key, or add an exception with a reason and a date (verify: except)"
 _NOT_ASKED: Final = "its signatures were not looked for"
 # The tags that cosign and registries without the referrers API give to what is attached to a digest: not images.
 _ATTACHED: Final = re.compile(r"sha256-[0-9a-f]{64}(\.(sig|att|sbom))?")
@@ -54,6 +53,8 @@ class Exemption:
 class KeyFiles:
     """Signatures by one of some public keys. files: theirs."""
 
+    signer: ClassVar[str] = "with the key"
+
     files: tuple[str, ...]
 
     def under(self, base: str) -> KeyFiles:
@@ -67,6 +68,8 @@ class Identities:
 
     trusted_root: the file with the authorities and logs that prove it.
     """
+
+    signer: ClassVar[str] = "by an accepted identity"
 
     patterns: tuple[str, ...]
     issuer: str
@@ -152,7 +155,8 @@ class Verify:
             fact += f"; its exception ({printable(over.reason, 120)}) ended on {over.until}"
         if self.dry_run:
             return Decision("report", f"verify (dry run, not refused): {fact}")
-        return Decision("refuse", f"verify: {fact}", _REMEDY)
+        remedy = f"have the image signed {self.signed_by.signer}, or add an exception with a reason and a date"
+        return Decision("refuse", f"verify: {fact}", f"{remedy} (verify: except)")
 
     def _exemptions_of(self, facts: Facts) -> list[Exemption]:
         return [one for one in self.exemptions if one.covers(facts.names)]
