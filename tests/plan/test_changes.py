@@ -111,6 +111,13 @@ def test_a_deletion_names_what_must_still_be_there_and_the_tags_that_go_too(
     assert (change.state, change.reason) == (State.DELETED, "no mirror wants it")
 
 
+def test_a_manifest_that_a_kept_generation_needs_stays_without_its_tag() -> None:
+    one, other = image("1", OLD), image("2", OLD)
+    observed = Observed({one: OLD, other: OLD}, decisions={one: DELETE, other: DELETE}, stays=frozenset({one}))
+    plan = diff(Desired((one, other)), observed, spec=STAMP, created=CREATED)
+    assert plan.steps == (DeleteTag(APP, Tag("1"), OLD, stays=True), DeleteTag(APP, Tag("2"), OLD))
+
+
 def test_a_deep_plan_for_a_repository_that_has_no_content_copies_all_of_it() -> None:
     plan = planned(image(), NEW, deep=True)
     assert [change.state for change in plan.changes] == [State.INCOMPLETE]

@@ -24,6 +24,7 @@ from mirrorsync.plan.prune import (
     deletions,
     shared_tags,
 )
+from mirrorsync.plan.untagged import drops
 
 APP, OTHER, SOURCE = Location("dst.example", "app"), Location("dst.example", "other"), Location("src.example", "app")
 ONE = Descriptor(media_types.OCI_MANIFEST, Digest.of(b"1"), 1)
@@ -80,6 +81,16 @@ def test_what_goes_are_images_of_the_key_prune_in_the_order_of_their_names() -> 
     assert list(images) == [Image(Origin(at), at, Tag(tag), ONE, "/prune") for at, tag in wanted]
     assert set(images.values()) == {present}
     assert POINTER == "/prune"
+
+
+def test_manifests_without_a_tag_go_in_the_order_of_their_repositories_and_digests() -> None:
+    two = Descriptor(media_types.OCI_MANIFEST, Digest.of(b"2"), 1)
+    one, two = sorted((ONE, two), key=lambda content: content.digest)
+    present = one.annotated({"name": "as it was listed"})
+    images = drops([(OTHER, one), (APP, two), (APP, present)])
+    wanted = [(APP, one), (APP, two), (OTHER, one)]
+    assert list(images) == [Image(Origin(at), at, None, root, "/prune") for at, root in wanted]
+    assert list(images.values()) == [present, two, one]
 
 
 def test_what_goes_is_decided_in_one_sentence() -> None:

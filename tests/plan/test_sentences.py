@@ -113,6 +113,23 @@ def test_a_day_that_does_not_exist_is_quoted_with_the_form_that_is_read(until: s
     assert caught.value.remedy == "write the last day as YYYY-MM-DD"
 
 
+@pytest.mark.parametrize(
+    ("exceptions", "reason"),
+    [
+        ([], None),
+        ([excepted("over", "1972-09-26")], None),
+        ([{**excepted("of another", "1972-09-27"), "image": "src.example/other:*"}], None),
+        ([excepted("over", "1972-09-26"), excepted("first", "1972-09-27"), excepted("second", "1972-09-28")], "first"),
+    ],
+)
+def test_the_exception_of_an_image_is_the_first_that_names_it_and_is_not_over(
+    exceptions: list[dict[str, str]], reason: str | None
+) -> None:
+    policy = Verify.parse({"cosign": {"key": "site.pub"}, "except": exceptions})
+    found = policy.exempted(NAMES, NOW)
+    assert (found.reason if found else None) == reason
+
+
 @pytest.fixture(params=["UTC0", "EAST-14", "WEST12"])
 def zone(request: pytest.FixtureRequest) -> Iterator[None]:
     """Run a test in a time zone of the machine."""
