@@ -14,7 +14,7 @@ from mirrorsync.app.memory import RunMemory
 from mirrorsync.oci.digest import Digest
 from mirrorsync.plan.model import Plan
 from mirrorsync.state import Memory, open_memory
-from mirrorsync.sync.road import make_plan, stamp
+from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.rollback import plan_rollback
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
@@ -135,7 +135,7 @@ class _Plan:
     async def of_rollback(self, session: Session, memory: Memory, run: RunMemory) -> Plan:
         generation = memory.generation(self.number)
         assert generation is not None
-        return await plan_rollback(generation, stamp(self.world.rules.spec), session, clock=self.world.clock)
+        return await plan_rollback(generation, self.world.rules.spec, session, clock=self.world.clock)
 
 
 async def _mirror(
