@@ -44,7 +44,7 @@ FACES = ("stores/registry", "stores/docker", "stores/layout", "credentials", "se
 # What the command line imports of the floors between: values that it shows, and the pure words of a spec that its
 # options take too (`--filter`, `--explain`, `--deadline`), or that sort its tables.
 VALUES = {
-    "plan/model", "plan/steps", "spec/model", "sync/run/report", "sync/verify/model",
+    "plan/model", "plan/steps", "spec/model", "sync/run/report", "sync/verify/model", "sync/impact",
     "state",
     "spec/lock", "sync/explained",
     "spec/filters", "spec/selection", "spec/tags", "spec/explain", "spec/versions",

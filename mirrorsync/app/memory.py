@@ -19,6 +19,7 @@ from mirrorsync.plan.model import Plan
 from mirrorsync.plan.policies import MinAge
 from mirrorsync.plan.prune import Known
 from mirrorsync.plan.untagged import Untagged
+from mirrorsync.plan.vanish import Absence, SourceTag
 from mirrorsync.spec.model import Spec
 from mirrorsync.state import ManifestKey, Memory, open_memory, state_path
 from mirrorsync.sync import clock
@@ -99,6 +100,22 @@ class RunMemory:
         gone = frozenset(manifests)
         if gone and not self._looks:
             self._try(lambda memory: memory.forget(gone))
+
+    def absences(self) -> Mapping[SourceTag, Absence]:
+        """Return the tags that sources have dropped, as far as earlier runs have noticed it."""
+        found: dict[SourceTag, Absence] = {}
+
+        def work(memory: Memory) -> None:
+            for key, one in memory.absences().items():
+                found[key] = Absence(one.since, one.acknowledged is not None)
+
+        self._try(work)
+        return found
+
+    def returned(self, tags: Iterable[SourceTag]) -> None:
+        """Forget the absence of tags that their sources have again, unless this run only looks."""
+        if not self._looks:
+            self._try(lambda memory: memory.returned(tags))
 
     # What the run does.
 

@@ -39,6 +39,8 @@ _VERBS: Final = {
     "diff": "Show what differs between two runs, locks or snapshots.",
     "history": "Show the last runs of a spec.",
     "rollback": "Bring the destinations back to an earlier generation.",
+    "impact": "Show what depends on a source.",
+    "acknowledge": "Accept that a source has dropped tags that the mirror keeps.",
     "state": "Export or import what a mirror remembers.",
     "copy": "Copy one image from any store to any other.",
     "inspect": "Show an image without downloading its layers.",

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 Kind = Literal[
-    "difference", "error", "explanation", "history", "images", "inspection", "lock", "login", "logout", "plan",
-    "report", "serving", "started", "state", "tags", "validation", "verification",
+    "difference", "error", "explanation", "history", "images", "impact", "inspection", "lock", "login", "logout",
+    "plan", "report", "serving", "started", "state", "tags", "validation", "verification",
 ]  # fmt: skip
 
 # The version of a kind is raised if its readers have to change. The schema of each is schemas/KIND.schema.json.
@@ -17,6 +17,7 @@ VERSIONS: Final[Mapping[Kind, int]] = {
     "explanation": 1,
     "history": 1,
     "images": 1,
+    "impact": 1,
     "inspection": 1,
     "lock": 1,
     "login": 1,

@@ -9,7 +9,7 @@ from mirrorsync.documents.error import error_json
 from mirrorsync.durations import time_text
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.model import Change, Failure, Image, Origin, SpecStamp
+from mirrorsync.plan.model import Change, Failure, Image, Origin, SpecStamp, Vanished
 
 
 def location_json(location: Location) -> dict[str, str]:
@@ -100,6 +100,20 @@ def failures_json(failures: Iterable[Failure], spec: SpecStamp | None) -> list[d
             **_filters_json(failure.filters),
         }
         for failure in failures
+    ]
+
+
+def vanished_json(vanished: Iterable[Vanished]) -> list[dict[str, Any]]:
+    """Return the tags that sources have dropped as objects."""
+    return [
+        {
+            "source": location_json(one.source),
+            "tags": list(one.tags),
+            "whole": one.whole,
+            "since": one.since or None,
+            "acknowledged": one.acknowledged,
+        }
+        for one in vanished
     ]
 
 

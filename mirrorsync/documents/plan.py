@@ -10,7 +10,15 @@ from functools import partial
 from typing import Any, Final, NamedTuple, get_args
 
 from mirrorsync.documents.envelope import VERSIONS, document, full_name
-from mirrorsync.documents.parts import amount_json, bare_json, change_json, failures_json, location_json, spec_json
+from mirrorsync.documents.parts import (
+    amount_json,
+    bare_json,
+    change_json,
+    failures_json,
+    location_json,
+    spec_json,
+    vanished_json,
+)
 from mirrorsync.documents.reading import (
     Damaged,
     Document,
@@ -46,6 +54,7 @@ from mirrorsync.plan.model import (
     State,
     Totals,
     Unwanted,
+    Vanished,
 )
 from mirrorsync.plan.policies import Verdict
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step
@@ -120,6 +129,7 @@ def _head(plan: Plan) -> dict[str, Any]:
             "totals": {store: _totals_json(totals) for store, totals in plan.totals.items()},
             "read_bytes": plan.read_bytes,
             "unwanted": [{"target": location_json(one.target), "tags": list(one.tags)} for one in plan.unwanted],
+            "vanished": vanished_json(plan.vanished),
         },
     )
 
@@ -210,6 +220,7 @@ class _Reader(Values):
             "totals": self._all_totals,
             "read_bytes": count,
             "unwanted": lambda value: items(value, self._unwanted),
+            "vanished": lambda value: items(value, self._vanished),
         }
         self._lists: Mapping[str, Read[Any]] = {"images": self._change, "steps": self._step}
         self._spec: Mapping[str, Read[Any]] = {
@@ -255,6 +266,14 @@ class _Reader(Values):
 
     def _unwanted(self, value: Any) -> Unwanted:
         return Unwanted(**members(value, {"target": self.location, "tags": self.tags}))
+
+    def _vanished(self, value: Any) -> Vanished:
+        reads: Mapping[str, Read[Any]] = {
+            "source": self.location, "tags": self.tags, "whole": self.truth, "since": or_null(self.time),
+            "acknowledged": self.truth,
+        }  # fmt: skip
+        read = members(value, reads)
+        return Vanished(since=read.pop("since") or "", **read)
 
     def _failure(self, value: Any) -> Failure:
         read = members(value, self._failures, optional=_ADDED)

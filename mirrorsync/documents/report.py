@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mirrorsync.documents.envelope import document
-from mirrorsync.documents.parts import amount_json, change_json, failures_json, spec_json
+from mirrorsync.documents.parts import amount_json, change_json, failures_json, spec_json, vanished_json
 from mirrorsync.sync.run.report import Report
 
 
@@ -26,6 +26,7 @@ def report_document(report: Report, code: int | None = None) -> dict[str, Any]:
             "reason": ("deadline" if report.deadline else "signal") if report.interrupted else None,
             "images": [{**change_json(result.change), "outcome": result.outcome} for result in report.results],
             "failures": failures_json(report.failures, report.spec),
+            "vanished": vanished_json(report.vanished),
             "notices": [{"where": notice.where, "message": notice.message} for notice in report.notices],
             "counts": {
                 "read": amount_json(counts.blobs_read, counts.bytes_read),

@@ -263,12 +263,27 @@ class Unwanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Vanished:
+    """Tags that this mirror had from a source repository, which has dropped them. The destinations keep them.
+
+    whole: the source has no such repository any more, or no tags in it. since: when a run noticed it first, UTC,
+    ISO 8601; "" = this run is the first. acknowledged: an operator has said that this is known.
+    """
+
+    source: Location
+    tags: tuple[Tag, ...]
+    whole: bool = False
+    since: str = ""
+    acknowledged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All changes, and the steps that make them.
 
     created: UTC time, ISO 8601. changes: of every wanted image, unchanged ones included. steps: in an order in which
     they can be performed one after the other. totals: by address of the destination store. unwanted: by repository;
-    only of repositories whose tags are all known, at their sources too.
+    only of repositories whose tags are all known, at their sources too. vanished: by repository of the source.
     """
 
     created: str
@@ -278,6 +293,7 @@ class Plan:
     failures: tuple[Failure, ...] = ()
     totals: Mapping[str, Totals] = field(default_factory=dict)
     unwanted: tuple[Unwanted, ...] = ()
+    vanished: tuple[Vanished, ...] = ()
 
     def changed(self) -> Iterator[Change]:
         """Yield the changes with steps."""

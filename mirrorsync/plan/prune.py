@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import fnmatch
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from mirrorsync.errors import PruneRefused
 from mirrorsync.oci.descriptor import Descriptor
@@ -21,9 +21,12 @@ from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Failure, Image, Origin
 from mirrorsync.plan.policies import Decision
 
+# The key `on_vanish:` of a mirror: what becomes of tags that its source has dropped.
+OnVanish = Literal["keep", "delete"]
 # What stands in place of a mirror's pointer for the changes of `prune:`.
 POINTER: Final = "/prune"
-_DELETE: Final = Decision("delete", "prune: no mirror of the spec wants it any more", policy="prune")
+_UNWANTED: Final = Decision("delete", "prune: no mirror of the spec wants it any more", policy="prune")
+_VANISHED: Final = Decision("delete", "on_vanish delete: its source has dropped it", policy="on_vanish")
 
 
 class Kept(StrEnum):
@@ -72,6 +75,10 @@ class Prune:
         """Return whether a tag is to stay by its name."""
         names = (tag, f"{target.repository}:{tag}")
         return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in self.keep)
+
+
+# What holds for `on_vanish: delete` in a spec without the key.
+DEFAULT_PRUNE: Final = Prune(Cap(number=10))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +130,15 @@ def candidates(prune: Prune, known: Iterable[Known], around: Surroundings) -> Ca
     referrers = {one for one in found if one.tag.endswith(COSIGN_SUFFIXES) and (one.target, one.tag) not in attached}
     kept[Kept.REFERRER] = len(referrers)
     return Candidates(tuple(one for one in found if one not in referrers), +kept)
+
+
+def droppable(prune: Prune, vanished: Iterable[Known], around: Surroundings) -> tuple[Known, ...]:
+    """Return the tags that may be deleted because their sources have dropped them: by the rules for other tags."""
+    return tuple(
+        one
+        for one in vanished
+        if (not one.adopted or prune.adopt) and not prune.keeps(one.target, one.tag) and one.target not in around.unsure
+    )
 
 
 def _reason(prune: Prune, one: Known, around: Surroundings) -> Kept | None:
@@ -188,6 +204,6 @@ def shared_tags(images: Iterable[Image]) -> dict[Image, tuple[Tag, ...]]:
     }
 
 
-def decisions(images: Iterable[Image]) -> dict[Image, Decision]:
-    """Return the decision to delete for every image."""
-    return dict.fromkeys(images, _DELETE)
+def decisions(images: Iterable[Image], vanished: Collection[tuple[Location, Tag]]) -> dict[Image, Decision]:
+    """Return the decision to delete for every image. vanished: the targets and tags that their sources have dropped."""
+    return {image: _VANISHED if (image.target, image.tag) in vanished else _UNWANTED for image in images}

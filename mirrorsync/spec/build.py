@@ -146,6 +146,7 @@ class _Builder:
                     json.dumps(members.get("tags", "")),
                     self.source.positions[pointer if found.line else found.pointer].line,
                     found.namespace,
+                    on_vanish=members.get("on_vanish", defaults.get("on_vanish", "keep")),
                 )
                 for found in self._sources(entry, pointer, members)
             ]

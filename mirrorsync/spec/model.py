@@ -16,7 +16,7 @@ from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location, canonical_repository, host_and_path
 from mirrorsync.plan.budget import Budget
 from mirrorsync.plan.policies import Policy
-from mirrorsync.plan.prune import Prune
+from mirrorsync.plan.prune import OnVanish, Prune
 from mirrorsync.spec.lock import Lock
 from mirrorsync.spec.namespace import Namespace
 from mirrorsync.spec.selection import Selection, Wanted
@@ -54,7 +54,7 @@ class Mirror:
     mirrored too. policies: its rules for updates, in the order in which they are applied. min_tags: how many tags its
     filters have to match, 0 if none is right too. filters: its tags: as written, for messages. line: of the
     entry in the file, from 1; 0 if there is no file. namespace: which repositories are meant if there are several.
-    locked: its images are those of a lock.
+    locked: its images are those of a lock. on_vanish: what becomes of tags that the source has dropped.
     """
 
     pointer: str
@@ -70,6 +70,7 @@ class Mirror:
     line: int = 0
     namespace: Namespace | None = None
     locked: bool = False
+    on_vanish: OnVanish = "keep"
 
     @property
     def entry(self) -> str:

@@ -2,10 +2,11 @@
 
 from mirrorsync.state.file import state_path
 from mirrorsync.state.memory import Memory, open_memory
-from mirrorsync.state.records import Generation, ManifestKey, Owned, Run, RunTag, TagKey, Told
+from mirrorsync.state.records import Absence, Generation, ManifestKey, Owned, Run, RunTag, TagKey, Told
 from mirrorsync.state.transfer import Remembered
 
 __all__ = [
+    "Absence",
     "Generation",
     "ManifestKey",
     "Memory",

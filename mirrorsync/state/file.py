@@ -51,6 +51,13 @@ _MIGRATIONS: Final = (
         PRIMARY KEY (store, repository, digest)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE absent (
+        store TEXT NOT NULL, repository TEXT NOT NULL, tag TEXT NOT NULL, since TEXT NOT NULL,
+        acknowledged TEXT, by TEXT NOT NULL DEFAULT '', why TEXT NOT NULL DEFAULT '',
+        PRIMARY KEY (store, repository, tag)
+    ) WITHOUT ROWID;
+    """,
 )
 VERSION: Final = len(_MIGRATIONS)
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")

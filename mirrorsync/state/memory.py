@@ -18,7 +18,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.state.file import open_file, transaction
-from mirrorsync.state.records import Generation, ManifestKey, Owned, Run, RunTag, TagKey, Told
+from mirrorsync.state.records import Absence, Generation, ManifestKey, Owned, Run, RunTag, TagKey, Told
 from mirrorsync.state.transfer import Remembered, merged
 
 # Runs of three years, one each night. What they did to single tags is dropped with them; generations stay.
@@ -136,6 +136,26 @@ class Memory:
             "DELETE FROM untagged WHERE store = ? AND repository = ? AND digest = ?", map(_manifest_row, manifests)
         )
 
+    # Tags that sources have dropped.
+
+    def absences(self) -> dict[TagKey, Absence]:
+        """Return the tags of sources that runs have missed there, and that a destination keeps."""
+        with self._reading("SELECT store, repository, tag, since, acknowledged, by, why FROM absent") as rows:
+            return {(Location(store, name), Tag(tag)): Absence(*rest) for store, name, tag, *rest in rows}
+
+    def returned(self, tags: Iterable[TagKey]) -> None:
+        """Forget the absence of tags that their sources have again."""
+        with transaction(self._connection):
+            self._connection.executemany(
+                "DELETE FROM absent WHERE store = ? AND repository = ? AND tag = ?", map(_key_row, tags)
+            )
+
+    def acknowledge(self, tags: Iterable[TagKey], now: str, *, by: str, why: str) -> None:
+        """Remember that an operator knows of absences."""
+        sql = "UPDATE absent SET acknowledged = ?, by = ?, why = ? WHERE store = ? AND repository = ? AND tag = ?"
+        with transaction(self._connection):
+            self._connection.executemany(sql, ((now, by, why, *_key_row(key)) for key in tags))
+
     # All of it.
 
     def remembered(self) -> Remembered:
@@ -209,6 +229,15 @@ class Memory:
             (_manifest_row((target, known[target, tag].digest)) for target, tag in ours),
         )
         self._forget(told.dropped)
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO absent (store, repository, tag, since) VALUES (?, ?, ?, ?)",
+            ((*_key_row(key), told.run.finished) for key in told.vanished),
+        )
+        if told.absent:
+            self._connection.execute(
+                "DELETE FROM absent WHERE NOT EXISTS (SELECT 1 FROM owned WHERE owned.source_store = absent.store "
+                "AND owned.source_repository = absent.repository AND owned.tag = absent.tag)"
+            )
 
     def _record_generation(self, told: Told, run: int) -> int | None:
         """Add a generation if the tags differ from those of the last one; return its number."""

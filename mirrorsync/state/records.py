@@ -31,6 +31,19 @@ class Owned:
 
 
 @dataclass(frozen=True, slots=True)
+class Absence:
+    """A tag that its source has dropped while the destinations keep it. since: when a run noticed that first.
+
+    acknowledged: when an operator said that this is known, None = not yet; by: who; why: in the operator's words.
+    """
+
+    since: str
+    acknowledged: str | None = None
+    by: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunTag:
     """What a run did to one tag.
 
@@ -77,7 +90,8 @@ class Told:
     """All that one run tells the memory at its end.
 
     run: its number and generation are not used. changed: what it did. present: every tag that it knows to be at a
-    destination now. absent: tags that it deleted. dropped: manifests without a tag that it deleted.
+    destination now. absent: tags that it deleted. dropped: manifests without a tag that it deleted. vanished: tags of
+    sources that it was the first to miss there.
     """
 
     run: Run
@@ -85,3 +99,4 @@ class Told:
     present: Mapping[TagKey, Owned]
     absent: frozenset[TagKey] = frozenset()
     dropped: frozenset[ManifestKey] = frozenset()
+    vanished: frozenset[TagKey] = frozenset()

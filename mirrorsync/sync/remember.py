@@ -65,7 +65,8 @@ def told(
         report.counts.bytes_read,
         report.counts.bytes_written,
     )
-    return Told(run, tuple(changed), present, frozenset(absent), frozenset(dropped))
+    vanished = {(one.source, tag) for one in report.vanished if not one.since for tag in one.tags}
+    return Told(run, tuple(changed), present, frozenset(absent), frozenset(dropped), frozenset(vanished))
 
 
 def _digest_now(result: Result) -> Digest | None:

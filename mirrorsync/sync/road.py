@@ -24,7 +24,7 @@ from mirrorsync.oci.patterns import has_wildcard
 from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.plan.budget import over_bytes
 from mirrorsync.plan.diff import diff
-from mirrorsync.plan.inventory import Desired
+from mirrorsync.plan.inventory import Desired, Observed
 from mirrorsync.plan.model import LockStamp, Plan, SpecStamp
 from mirrorsync.spec.model import Mirror, Spec
 from mirrorsync.sync.clock import now
@@ -39,6 +39,7 @@ from mirrorsync.sync.gather.resolve import Resolver
 from mirrorsync.sync.gather.settle import Settled, may_settle
 from mirrorsync.sync.gather.sightings import NothingSeen, Sightings
 from mirrorsync.sync.gather.unwanted import UnwantedTags
+from mirrorsync.sync.gather.vanished import Gone, find_gone
 from mirrorsync.sync.session import Session
 
 
@@ -80,21 +81,33 @@ async def make_plan(
         if surplus is not None:
             group.create_task(surplus.ask())
         desired = await _resolve(chosen, tags, session, deep=deep)
+        gone = Gone()
+        if only_from is None:
+            gone, desired = await find_gone(mirrors, chosen, desired, tags, session, sightings)
         policies = {mirror.pointer: mirror.policies for mirror in mirrors}
         sightings.note(image.root.digest for image in desired.images)
         observed = await observe(desired, session, tags, sightings=sightings, policies=policies, deep=deep)
     # Not in a run of only some images, or if the lock lacks some: what the others want is unknown then.
-    if spec.prune is not None and not only and only_from is None and not spec.lacking:
-        known = sightings.known()
-        desired, observed = await add_deletions(spec, spec.prune, chosen, known, desired, observed, session)
-        if spec.prune.keep_generations:
-            expired = Expired(spec, sightings.untagged(spec.prune.keep_generations), session, sightings.forget)
-            desired, observed = await expired.added_to(desired, observed)
+    deletes = spec.prune is not None or gone.deletable
+    if deletes and not only and only_from is None and not spec.lacking:
+        desired, observed = await add_deletions(spec, chosen, gone, sightings.known(), desired, observed, session)
+        desired, observed = await _with_expired(spec, desired, observed, session, sightings)
     plan = diff(desired, observed, spec=stamp(spec, only), created=created)
     if spec.budget is not None and (waiting := over_bytes(desired, plan, spec.budget)):
         decisions = {**observed.decisions, **waiting}
         plan = diff(desired, replace(observed, decisions=decisions), spec=plan.spec, created=created)
-    return plan if surplus is None else replace(plan, unwanted=surplus.found(desired.images))
+    plan = replace(plan, vanished=gone.kept(desired.images))
+    return plan if surplus is None else replace(plan, unwanted=surplus.found(desired.images, gone.tags))
+
+
+async def _with_expired(
+    spec: Spec, desired: Desired, observed: Observed, session: Session, sightings: Sightings
+) -> tuple[Desired, Observed]:
+    """Add the deletion of images that fell out of the kept generations, if the spec keeps any."""
+    if spec.prune is None or not spec.prune.keep_generations:
+        return desired, observed
+    expired = Expired(spec, sightings.untagged(spec.prune.keep_generations), session, sightings.forget)
+    return await expired.added_to(desired, observed)
 
 
 async def _resolve(chosen: Chosen, tags: DestinationTags, session: Session, *, deep: bool) -> Desired:

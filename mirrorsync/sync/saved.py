@@ -48,7 +48,8 @@ def check_against(plan: Plan, spec: Spec) -> None:
 def _may_prune(spec: Spec, change: Change) -> bool:
     """Return whether a spec can ask for a deletion. Which tags are this mirror's own was checked for the plan."""
     stores = {destination.location.store for destination in spec.destinations.values()}
-    if spec.prune is None or (change.tag is None and not spec.prune.keep_generations):
+    asked = spec.prune is not None or any(mirror.on_vanish == "delete" for mirror in spec.mirrors)
+    if not asked or (change.tag is None and not (spec.prune is not None and spec.prune.keep_generations)):
         return False
     return change.state == State.DELETED and change.after is None and change.target.store in stores
 

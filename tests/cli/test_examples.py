@@ -76,6 +76,20 @@ def test_the_parser_accepts_an_example(line: str) -> None:
             pass
 
 
+# Lines for the shell that make what the examples of some verbs need.
+NEEDED = {
+    "lock": ["mirrorsync lock"],
+    "impact": ["mirrorsync apply nightly.yaml && mirrorsync apply"],
+    "acknowledge": [
+        "mirrorsync apply",
+        "mirrorsync delete docker.io/library/alpine:3.19 --yes",
+        "mirrorsync delete quay.io/team/app:1 --yes",
+        "mirrorsync apply || test $? = 3",
+    ],
+    "logout": ["cat password | mirrorsync login --authfile site.auth.json -u ci --password-stdin harbor.corp.example"],
+}
+
+
 class Stage:
     """A directory and a registry in which the examples can run."""
 
@@ -107,8 +121,6 @@ class Stage:
         if verb == "init":
             (self.directory / "mirror.yaml").unlink()
             (self.directory / "images.txt").write_text("docker.io/library/alpine:3.20\n")
-        if verb == "lock":
-            self("mirrorsync lock")
         if verb == "diff":
             for name in ("before", "after"):
                 self(f"mirrorsync snapshot oci:/srv/mirror --output {name}.lock")
@@ -120,8 +132,8 @@ class Stage:
             self.site.seed("hub/library/alpine:3.20", multi_platform("another one"))
         if verb in ("verify", "history", "rollback", "state", "serve", "diff"):
             self("mirrorsync apply")
-        if verb == "logout":
-            self("cat password | mirrorsync login --authfile site.auth.json -u ci --password-stdin harbor.corp.example")
+        for line in NEEDED.get(verb, ()):
+            self(line)
 
     def __call__(self, line: str) -> str:
         """Run a line in bash, as an operator would; return what it printed."""
@@ -172,6 +184,8 @@ PRINTED = {
     "tags": ["2 wanted", '"fates": ['],
     "history": ["ok", "library/alpine:3.20"],
     "rollback": ["nothing to do", "nothing to do"],
+    "impact": ["depend on", '"tags"'],
+    "acknowledge": ["acknowledged: 1 tag of", "acknowledged: 1 tag of"],
     "state": ["exported: ", "imported: "],
     "copy": ["done", "done", "done", "copy"],
     "inspect": ["linux/arm64", "sha256:", '"architecture": "arm64"', '"schemaVersion"'],

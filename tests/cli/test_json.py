@@ -68,6 +68,7 @@ def test_every_kind_of_document_is_printed_and_valid(site: Mirrorsync, registry:
         "logout": (("logout", registry.host), 0),
         "history": (("history", "--changes"), 0),
         "state": (("state", "export", "state.json"), 0),
+        "impact": (("impact", registry.host), 0),
         "started": (("init", "first.yaml"), 0),
         "error": (("inspect", "oci:nowhere:app:1"), 1),
     }

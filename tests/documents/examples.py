@@ -19,6 +19,7 @@ from mirrorsync.documents.error import error_document, validation_document
 from mirrorsync.documents.explanation import explanation_document
 from mirrorsync.documents.history import history_document
 from mirrorsync.documents.images import images_document
+from mirrorsync.documents.impact import impact_document
 from mirrorsync.documents.inspection import inspection_document
 from mirrorsync.documents.lock import difference_document, lock_document
 from mirrorsync.documents.plan import plan_document
@@ -49,13 +50,17 @@ from mirrorsync.plan.model import (
     State,
     Totals,
     Unwanted,
+    Vanished,
 )
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag
 from mirrorsync.spec.explain import Verdict
 from mirrorsync.spec.lock import Lock, LockChange
-from mirrorsync.state import Owned, Remembered, Run, RunTag
+from mirrorsync.spec.model import Mirror
+from mirrorsync.spec.selection import Selection
+from mirrorsync.state import Absence, Owned, Remembered, Run, RunTag
 from mirrorsync.sync.explained import AtTarget, ExplainedSource, ExplainedTag, ExplainedTags
 from mirrorsync.sync.gather.attached import Attachment
+from mirrorsync.sync.impact import Dependent, Impact
 from mirrorsync.sync.run.report import Report, Result
 from mirrorsync.sync.run.transfer import Counts
 from mirrorsync.sync.single.inspect import Examination, Inspected, Member
@@ -125,6 +130,9 @@ PAST_CHANGE = RunTag((CORP, Tag("1.0")), OLD.digest, INDEX.digest, "moved", "don
 WANTED = Image(TAGGED, CORP, Tag("1.0"), INDEX, "/mirrors/0")
 
 
+VANISHED = (Vanished(SOURCE, (Tag("0.7"),)), Vanished(SOURCE, (Tag("0.5"), Tag("0.6")), True, TIME, True))
+
+
 def plan() -> Plan:
     """Return a plan with a step of every kind, and an image for every way to name one."""
     copy = CopyBlob(LAYER, SOURCE, (CORP, DISK))
@@ -170,6 +178,7 @@ def plan() -> Plan:
             DISK.store: Totals({State.NEW: 3}, {"copy": Amount(1, 5), "present": Amount(2, 9)}),
         },
         (Unwanted(DISK, (Tag("0.8"), Tag("0.9"))),),
+        VANISHED,
     )
 
 
@@ -214,6 +223,10 @@ def _explanation() -> ExplainedTags:
     return ExplainedTags(STAMP, (ExplainedSource("/mirrors/0", SOURCE, True, tags),), (FAILURE,))
 
 
+def _mirror() -> Mirror:
+    return Mirror("/mirrors/0", SOURCE, Selection(), (), line=12)
+
+
 def documents() -> dict[Kind, dict[str, Any]]:
     """Return a document of every kind."""
     problem = Problem("this is wrong", "/mirrors/0", 3, 5, "write something else")
@@ -227,6 +240,15 @@ def documents() -> dict[Kind, dict[str, Any]]:
         Counts(1, 2, 3, 4, 5, 6, Amount(7, 8)),
         (Noticed("corp.example", "old"),),
         True,
+        VANISHED,
+    )
+    impact = Impact(
+        "source.example",
+        (_mirror(),),
+        (
+            Dependent(CORP, Tag("1.0"), Owned(INDEX.digest, TIME, False, SOURCE)),
+            Dependent(CORP, Tag("0.5"), Owned(OLD.digest, TIME, False, SOURCE), Absence(TIME, TIME, "us", "moved")),
+        ),
     )
     return {
         "difference": difference_document("old.lock", "new.lock", LOCK_CHANGES),
@@ -234,6 +256,7 @@ def documents() -> dict[Kind, dict[str, Any]]:
         "explanation": explanation_document(_explanation()),
         "history": history_document("/etc/mirror.yaml", [(PAST, (PAST_CHANGE,))]),
         "images": images_document(Desired((WANTED,), (FAILURE,)), STAMP),
+        "impact": impact_document("/etc/mirror.yaml", [impact]),
         "inspection": inspection_document(_examination()),
         "lock": lock_document(LOCK, LOCK_CHANGES, (FAILURE,), STAMP, {(SOURCE, Tag("2.0")): "min_age 3d"}),
         "login": login_document("corp.example", "team", "us", Kept(Path("/auth.json"), "pass"), checked=True),

@@ -96,8 +96,10 @@ def test_manifests_without_a_tag_go_in_the_order_of_their_repositories_and_diges
 def test_what_goes_is_decided_in_one_sentence() -> None:
     images, _, _ = deletions(PRUNE, {known("1"): ONE, known("2"): ONE}, 2)
     decision = Decision("delete", "prune: no mirror of the spec wants it any more", policy="prune")
-    assert decisions(images) == dict.fromkeys(images, decision)
+    assert decisions(images, ()) == dict.fromkeys(images, decision)
     assert len(images) == 2
+    vanished = Decision("delete", "on_vanish delete: its source has dropped it", policy="on_vanish")
+    assert [*decisions(images, {(APP, Tag("2"))}).values()] == [decision, vanished]
 
 
 def test_tags_without_a_name_are_no_others_of_a_manifest() -> None:

@@ -18,6 +18,8 @@ from mirrorsync.state import Memory, Owned, Run, RunTag, Told, open_memory, stat
 APP, SOURCE = Location("dst.example", "m/app"), Location("src.example", "app")
 ONE, TWO, THREE = (Digest.of(text) for text in (b"1", b"2", b"3"))
 NIGHT = "2026-11-25T03:17:00Z"
+# The tables of the first version of the file.
+FIRST_TABLES = {"runs", "run_tags", "owned", "intended", "seen", "listed", "generations", "generation_tags"}
 
 
 class Kept:
@@ -139,7 +141,10 @@ def test_a_file_of_the_first_version_is_brought_to_this_one(kept: Kept) -> None:
     kept().record(told(a=ONE))
     kept.close()
     with sqlite3.connect(kept.path) as connection:
-        connection.executescript("DROP TABLE untagged; PRAGMA user_version=1")
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        for name in tables - FIRST_TABLES:
+            connection.execute(f"DROP TABLE {name}")
+        connection.execute("PRAGMA user_version=1")
     connection.close()
     kept().record(told(a=TWO))
     assert kept().untagged() == {(APP, ONE)}

@@ -19,7 +19,7 @@ from mirrorsync.errors import MirrorsyncError
 from mirrorsync.events import Observer
 
 if TYPE_CHECKING:
-    from mirrorsync.plan.model import Failure, SpecStamp
+    from mirrorsync.plan.model import Failure, SpecStamp, Vanished
 
 R = TypeVar("R")
 
@@ -52,6 +52,21 @@ class Console:
             from mirrorsync.cli.output.render import failure_lines
 
             print_failures(failure_lines(failures, spec), coloured=self.terminal)
+
+    def vanished(self, vanished: Sequence[Vanished]) -> None:
+        """Report on stderr what sources have dropped, even if the command is quiet: once, by the first run."""
+        new = [one for one in vanished if not one.since]
+        if not new:
+            return
+        from mirrorsync.cli.output.vanished import alarm_lines
+
+        lines = alarm_lines(new)
+        if self.log_format == "json":
+            from mirrorsync.cli.output.logs import log_alarms
+
+            log_alarms(lines)
+        else:
+            print_failures(lines, coloured=self.terminal)
 
     def result(self, document: Callable[[], dict[str, Any]], *parts: str | Table | Listing) -> None:
         """Print the result: the document with --json, else the parts for people; `""` is left out."""

@@ -144,6 +144,12 @@ def log_failures(failures: Iterable[Failure], spec: SpecStamp | None) -> None:
             log("json", "error", "failed", {**fields, **({"line": line} if line else {})})
 
 
+def log_alarms(lines: Iterable[str]) -> None:
+    """Log alarms as JSON lines."""
+    for line in lines:
+        log("json", "warning", "alarm", {"message": line.removeprefix("alarm: ")})
+
+
 @cache
 def _logger(log_format: LogFormat) -> Any:
     """Return a structlog logger that writes to stderr."""

@@ -11,6 +11,7 @@ from rich.filesize import decimal
 from mirrorsync.cli.output.destinations import NO_DESTINATIONS, Destinations, tag_rank
 from mirrorsync.cli.output.render import count, counts_by_destination, failed_at, nothing_to_do, numbers, waiting_lines
 from mirrorsync.cli.output.tables import Listing
+from mirrorsync.cli.output.vanished import vanished_lines
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Amount, Change, Plan, State
 from mirrorsync.plan.steps import CopyBlob, MountBlob
@@ -53,6 +54,7 @@ def plan_parts(
     elif detail != "totals":
         parts.append(_repositories(plan, destinations))
     parts += _unwanted(plan, destinations, detail)
+    parts += vanished_lines(plan.vanished)
     return [*parts, *totals_lines(plan, destinations), *waiting_lines(plan.changes), last_line(plan, command)]
 
 

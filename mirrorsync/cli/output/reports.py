@@ -12,6 +12,7 @@ from rich.filesize import decimal
 from mirrorsync.cli.output.destinations import Destinations
 from mirrorsync.cli.output.render import counts_by_destination, failed_at, nothing_to_do, numbers, waiting_lines
 from mirrorsync.cli.output.tables import Listing
+from mirrorsync.cli.output.vanished import vanished_lines
 from mirrorsync.sync.run.report import Report
 
 # What a policy refuses is counted as failed.
@@ -22,6 +23,7 @@ def report_parts(report: Report) -> Iterator[str | Listing]:
     """Yield a report for people: one line; before it one for each destination, if one of several had failures."""
     destinations = Destinations(report.spec.destinations)
     if not report.failures and not any(report.outcomes[name] for name in ("done", "kept", "delayed", "skipped")):
+        yield from vanished_lines(report.vanished)
         yield nothing_to_do((result.change.target for result in report.results), destinations)
         return
     # Failed images are counted from the failures, which also has those that could not be planned.
@@ -29,6 +31,7 @@ def report_parts(report: Report) -> Iterator[str | Listing]:
     counted = counts_by_destination(outcomes, report.failures, destinations)
     if report.failures and len(counted) > 1:
         yield Listing([((f"{name}:",), numbers(each, _COUNTED)) for name, each in counted.items()])
+    yield from vanished_lines(report.vanished)
     total: Counter[str] = Counter(outcome for _, outcome in outcomes)
     total["failed"] = sum(failed_at(report.failures).values())
     yield from waiting_lines(result.change for result in report.results if result.outcome == "delayed")

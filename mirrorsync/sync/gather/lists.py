@@ -29,6 +29,10 @@ class Lists:
         """Return whether a repository was listed, and a tag is not in its list."""
         return isinstance(ref, Tag) and source in self._known and ref not in self._known[source]
 
+    def tags(self, source: Location) -> frozenset[Tag] | None:
+        """Return the tags of a repository that was listed in this run, None if it was not."""
+        return self._known.get(source)
+
     async def of(self, source: Location) -> list[Tag]:
         """Return the tags of a repository. Raises: RepositoryNotFound, MirrorsyncError."""
 

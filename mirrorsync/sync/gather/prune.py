@@ -13,34 +13,38 @@ from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed
 from mirrorsync.plan.model import Failure
 from mirrorsync.plan.prune import (
+    DEFAULT_PRUNE,
     TOLD,
+    Candidates,
     Kept,
     Known,
-    Prune,
     Surroundings,
     candidates,
     decisions,
     deletions,
+    droppable,
     shared_tags,
 )
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync.gather.choose import Chosen
+from mirrorsync.sync.gather.vanished import Gone
 from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session, located
 
 
 async def add_deletions(
-    spec: Spec, prune: Prune, chosen: Chosen, known: Iterable[Known], desired: Desired, observed: Observed,
+    spec: Spec, chosen: Chosen, gone: Gone, known: Iterable[Known], desired: Desired, observed: Observed,
     session: Session,
 ) -> tuple[Desired, Observed]:  # fmt: skip
     """Add the deletion of remembered tags that nothing wants any more to what a plan is made from.
 
     They are resolved at the destination: one that names anything else than what was recorded is not touched.
     """
-    remembered = list(known)
-    around = _surroundings(spec, chosen, desired, remembered)
-    found = candidates(prune, remembered, around)
-    present, failures = await _present(found.tags, session)
+    remembered, prune = list(known), spec.prune or DEFAULT_PRUNE
+    around = _surroundings(spec, chosen, gone, desired, remembered)
+    found = candidates(prune, remembered, around) if spec.prune is not None else Candidates((), {})
+    dropped = droppable(prune, gone.deletable, around)
+    present, failures = await _present((*found.tags, *dropped), session)
     owned = sum(not one.adopted or prune.adopt for one in remembered)
     images, foreign, refusal = deletions(prune, present, owned)
     kept = dict(found.kept) | ({Kept.FOREIGN: foreign} if foreign else {})
@@ -54,16 +58,19 @@ async def add_deletions(
         replace(
             observed,
             roots={**observed.roots, **images},
-            decisions={**observed.decisions, **decisions(images)},
+            decisions={**observed.decisions, **decisions(images, {(one.target, one.tag) for one in dropped})},
             tags={**observed.tags, **shared_tags(images)},
             stays=frozenset(images if prune.keep_generations else ()),
         ),
     )
 
 
-def _surroundings(spec: Spec, chosen: Chosen, desired: Desired, remembered: Iterable[Known]) -> Surroundings:
+def _surroundings(
+    spec: Spec, chosen: Chosen, gone: Gone, desired: Desired, remembered: Iterable[Known]
+) -> Surroundings:
     wanted = {(target, Tag(ref)) for target, refs in chosen.tags().items() for ref in refs if isinstance(ref, Tag)}
     wanted |= {(image.target, image.tag) for image in desired.images if image.tag is not None}
+    wanted |= gone.tags
     return Surroundings(
         frozenset(wanted),
         frozenset(target for target in {one.target for one in remembered} if target in chosen.unsure),

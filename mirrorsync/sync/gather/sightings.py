@@ -11,6 +11,7 @@ from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.prune import Known
 from mirrorsync.plan.untagged import Untagged
+from mirrorsync.plan.vanish import Absence, SourceTag
 
 
 class Sightings(Protocol):
@@ -37,6 +38,12 @@ class Sightings(Protocol):
 
     def forget(self, manifests: Iterable[tuple[Location, Digest]]) -> None:
         """Forget manifests without a tag that it has no right to, or that are gone."""
+
+    def absences(self) -> Mapping[SourceTag, Absence]:
+        """Return the tags that sources have dropped, as far as earlier runs have noticed it."""
+
+    def returned(self, tags: Iterable[SourceTag]) -> None:
+        """Take note that sources have some of these tags again."""
 
 
 class NothingSeen:
@@ -65,4 +72,11 @@ class NothingSeen:
         return Untagged()
 
     def forget(self, manifests: Iterable[tuple[Location, Digest]]) -> None:
+        """Forget it."""
+
+    def absences(self) -> Mapping[SourceTag, Absence]:
+        """Return nothing."""
+        return {}
+
+    def returned(self, tags: Iterable[SourceTag]) -> None:
         """Forget it."""

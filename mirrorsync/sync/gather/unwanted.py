@@ -55,10 +55,13 @@ class UnwantedTags:
         except MirrorsyncError:
             return  # it does not exist, or the registry rejects lists; its images are observed anyway
 
-    def found(self, images: Iterable[Image]) -> tuple[Unwanted, ...]:
-        """Return the unwanted tags by repository. images: those of the plan, which are wanted, or are deleted."""
+    def found(self, images: Iterable[Image], kept: Iterable[tuple[Location, Tag]] = ()) -> tuple[Unwanted, ...]:
+        """Return the unwanted tags by repository.
+
+        images: those of the plan, which are wanted, or are deleted. kept: tags that stay for another reason.
+        """
         images = tuple(images)
-        planned = {(image.target, image.tag) for image in images}
+        planned = {*((image.target, image.tag) for image in images), *kept}
         found, present = [], self._tags.present()
         # A list without a tag that exists is not whole, and what else it lacks is unknown: at both sides.
         unsure = {image.target for image in images if self._lists.lacks(image.source, image.origin.followed)}

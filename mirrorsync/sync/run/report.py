@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from mirrorsync.errors import ExitCode, Interrupted, MirrorsyncError, PruneRefused, StillUsed
 from mirrorsync.events import Noticed
-from mirrorsync.plan.model import Change, Failure, Plan, SpecStamp, State
+from mirrorsync.plan.model import Change, Failure, Plan, SpecStamp, State, Vanished
 from mirrorsync.plan.prune import POINTER
 from mirrorsync.sync.run.order import Failed
 from mirrorsync.sync.run.transfer import NOTHING_MOVED, Counts
@@ -40,6 +40,7 @@ class Report:
     """The report of a run. started and finished: UTC, ISO 8601. failures: all failures, with their errors.
 
     notices: about stores, for the operator. deadline: whether the run was stopped by its deadline, and not by a signal.
+    vanished: tags that sources have dropped, and that are kept.
     """
 
     started: str
@@ -50,6 +51,7 @@ class Report:
     counts: Counts = NOTHING_MOVED
     notices: tuple[Noticed, ...] = ()
     deadline: bool = False
+    vanished: tuple[Vanished, ...] = ()
 
     @property
     def outcomes(self) -> Counter[Outcome]:
@@ -83,7 +85,9 @@ def report_of(
         results.append(Result(change, outcome))
         if outcome == "failed" and error is not None:
             failures.append(Failure.of(change, error))
-    return Report(started, finished, plan.spec, tuple(results), tuple(failures), counts, tuple(notices))
+    return Report(
+        started, finished, plan.spec, tuple(results), tuple(failures), counts, tuple(notices), vanished=plan.vanished
+    )
 
 
 def _outcome(change: Change, failed: Failed) -> tuple[Outcome, MirrorsyncError | None]:

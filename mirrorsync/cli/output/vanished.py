@@ -1,0 +1,41 @@
+"""What sources have dropped, as text: an alarm by the first run that notices it, a count by later ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from mirrorsync.cli.output.render import count
+from mirrorsync.plan.model import Vanished
+from mirrorsync.text import printable, some_of
+
+_SHOWN: Final = 5  # tags in one alarm
+
+
+def alarm_lines(vanished: Iterable[Vanished]) -> list[str]:
+    """Return two lines for each repository: what is gone, and what to do about it."""
+    lines = []
+    for one in vanished:
+        if one.whole:
+            verb = "is" if len(one.tags) == 1 else "are"
+            what = f"{one.source} has vanished upstream: {count(len(one.tags), 'tag')} {verb} kept"
+        else:
+            verb = "has vanished upstream and is" if len(one.tags) == 1 else "have vanished upstream and are"
+            what = f"{count(len(one.tags), 'tag')} of {one.source} {verb} kept"
+        way = f"`mirrorsync impact {one.source}` shows what depends on it, `acknowledge` accepts that it is gone"
+        lines += [printable(f"alarm: {what}: {some_of(one.tags, _SHOWN)}"), printable(f"  {way}")]
+    return lines
+
+
+def vanished_lines(vanished: Iterable[Vanished]) -> Iterator[str]:
+    """Yield a line about the tags that earlier runs have missed and that are not acknowledged, if there are any."""
+    waiting = [one for one in vanished if one.since and not one.acknowledged]
+    if not waiting:
+        return
+    sources = dict.fromkeys(str(one.source) for one in waiting)
+    tags, first = sum(len(one.tags) for one in waiting), min(one.since for one in waiting)
+    named = next(iter(sources)) if len(sources) == 1 else count(len(sources), "repository", "repositories")
+    yield printable(
+        f"vanished upstream and kept: {count(tags, 'tag')} of {named}, since {first[:10]} "
+        "(mirrorsync impact, acknowledge)"
+    )
