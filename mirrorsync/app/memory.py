@@ -15,6 +15,7 @@ from mirrorsync.events import Noticed, Observer
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
+from mirrorsync.plan.backup import Backed, TargetTag
 from mirrorsync.plan.model import Plan
 from mirrorsync.plan.policies import MinAge
 from mirrorsync.plan.prune import Known
@@ -116,6 +117,22 @@ class RunMemory:
         """Forget the absence of tags that their sources have again, unless this run only looks."""
         if not self._looks:
             self._try(lambda memory: memory.returned(tags))
+
+    def backups(self) -> Mapping[TargetTag, Backed]:
+        """Return the backups that this mirror has made."""
+        found: dict[TargetTag, Backed] = {}
+
+        def work(memory: Memory) -> None:
+            for key, one in memory.backups().items():
+                found[key] = Backed(one.backup_of, one.digest, one.made)
+
+        self._try(work)
+        return found
+
+    def forget_backups(self, tags: Iterable[TargetTag]) -> None:
+        """Forget backups that are gone, or not this mirror's any more, unless this run only looks."""
+        if not self._looks:
+            self._try(lambda memory: memory.forget_backups(tags))
 
     # What the run does.
 

@@ -70,6 +70,7 @@ def change_json(change: Change) -> dict[str, Any]:
         **_origin_json(change.origin),
         "step": change.step,
         "stays": [{"kind": one.kind, "name": one.name} for one in change.stays],
+        "backup_of": change.backup_of,
         "decision": decision_json(change),
         **_filters_json(change.filters),
     }

@@ -238,7 +238,7 @@ class _Reader(Values):
             "mirror": self.shared, "state": one_of(_STATES), "reason": self.shared, "target": self.location,
             "tag": or_null(self.tag), "before": or_null(self.content), "after": or_null(self.content),
             "source": or_null(self.location), "followed": or_null(self.followed), "platforms": self.platforms,
-            "step": self.shared, "stays": lambda value: items(value, _related),
+            "step": self.shared, "stays": lambda value: items(value, _related), "backup_of": or_null(self.tag),
             "decision": or_null(self._decision), "filters": lambda value: items(value, text),
         }  # fmt: skip
         self._error = {**_ERROR, "reference": self.followed}

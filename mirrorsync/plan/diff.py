@@ -36,8 +36,10 @@ def diff(desired: Desired, observed: Observed, *, spec: SpecStamp, created: str)
             refused.append(replace(refusal(image, decision.reason, decision.remedy), policy=decision.policy))
         if decision is None or decision.verdict in _WANTED or observed.roots.get(image) is not None:
             # Otherwise the tag is absent and stays absent, which is not a change.
-            changes.append(change := _change(image, observed))
-            builder.add(image, change)
+            change = _change(image, observed)
+            first = _backup(image, change, observed)
+            changes += [change] if first is None else [first, change]
+            builder.add(image, change, first)
     return Plan(
         created=created,
         spec=spec,
@@ -87,6 +89,26 @@ def _change(image: Image, observed: Observed) -> Change:
         policy=decision.policy if decision else "",
         verdict=decision.verdict if decision and decision.policy else None,
         until=decision.until if decision else None,
+    )
+
+
+def _backup(image: Image, change: Change, observed: Observed) -> Change | None:
+    """Return the change that keeps the image of a tag under another name before the tag moves, None if it has none."""
+    backup = observed.backups.get(image) if change.state == State.MOVED else None
+    if backup is None:
+        return None
+    before = observed.roots.get(backup)
+    return Change(
+        backup.target,
+        backup.tag,
+        before,
+        backup.root,
+        State.NEW if before is None else State.UNCHANGED,
+        reason=f"backup of {image.tag}",
+        mirror=backup.mirror,
+        origin=backup.origin,
+        step=end_of(backup.target, backup.tag, backup.root.digest) if before is None else "",
+        backup_of=image.tag,
     )
 
 
@@ -151,15 +173,18 @@ class _Builder:
         """Return all steps, each after the steps that it needs."""
         return (*self._copies.values(), *self._mounts.values(), *self._manifests.values(), *self._deletions.values())
 
-    def add(self, image: Image, change: Change) -> None:
-        """Add the steps that a change needs, if any."""
+    def add(self, image: Image, change: Change, first: Change | None = None) -> None:
+        """Add the steps that a change needs, if any. first: the backup without which it must not be made."""
+        if first is not None and first.step and first.tag is not None and first.after is not None:
+            backup = SetTag(first.after.bare(), first.target, first.target, first.tag)
+            self._manifests[backup.id] = backup
         if change.state == State.DELETED and change.before is not None:
             step = _deletion(image, change.before.bare(), self._observed)
             self._deletions[step.id] = step
         elif change.state.changes:
-            self._add_image(image, change)
+            self._add_image(image, change, first.step if first is not None else "")
 
-    def _add_image(self, image: Image, change: Change) -> None:
+    def _add_image(self, image: Image, change: Change, first: str) -> None:
         needs: tuple[str, ...] = ()
         root = change.after or image.root
         for manifest in closure(root, self._manifest, skip=lambda child: self._is_complete(child, image.target)):
@@ -167,6 +192,7 @@ class _Builder:
             if manifest.digest != root.digest or image.tag is None:
                 self._put_manifest(manifest.descriptor, image, needs)
         if image.tag is not None:
+            needs = (*needs, *([first] if first else []))
             step = SetTag(root.bare(), image.source, image.target, image.tag, change.before, needs)
             self._manifests[step.id] = step
 

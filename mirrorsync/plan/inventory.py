@@ -67,7 +67,8 @@ class Observed:
     every manifest and blob was checked, so that one that is not in `contents` is missing; otherwise a manifest that is
     present counts as complete, since registries reject a manifest before its content. tags: those that a manifest has
     which is to be deleted by its digest, and go with it; for a tag that is to be deleted, others of its manifest that
-    are to be deleted too. stays: images whose manifest stays if their tag is deleted.
+    are to be deleted too. stays: images whose manifest stays if their tag is deleted. backups: by image, the image that
+    its tag names now, under the name of a backup.
     """
 
     roots: Mapping[Image, Descriptor | None]
@@ -81,6 +82,7 @@ class Observed:
     decisions: Mapping[Image, Decision] = field(default_factory=dict)
     tags: Mapping[Image, tuple[Tag, ...]] = field(default_factory=dict)
     stays: frozenset[Image] = frozenset()
+    backups: Mapping[Image, Image] = field(default_factory=dict)
 
 
 def closure(

@@ -121,7 +121,7 @@ class Change:
     wants it (`/mirrors/3`), "" without a spec. origin: where it is read, None for a deletion. step: the id of the step
     that completes it, "" if no step is needed. stays: what a deletion leaves. policy, verdict, until: the decision, as
     `policies.Decision` has it; "" and None if no policy decided. filters: what includes its tag, in words; None if it
-    was not asked for.
+    was not asked for. backup_of: the tag that had this image, if this is a backup of it, otherwise None.
     """
 
     target: Location
@@ -138,6 +138,7 @@ class Change:
     verdict: Verdict | None = None
     until: float | None = None
     filters: tuple[str, ...] | None = None
+    backup_of: Tag | None = None
 
     @property
     def digest(self) -> Digest:

@@ -15,15 +15,14 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location, Where, parse_destination
 from mirrorsync.plan.budget import Budget, read_limit
-from mirrorsync.plan.policies import POLICIES, MinAge, Policy, Verify
 from mirrorsync.plan.prune import Cap, Prune
-from mirrorsync.spec import ages
 from mirrorsync.spec.mirror_source import MirrorSource, listed_sources, read_source, written_sources
 from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, Spec, check_template
 from mirrorsync.spec.namespace import Namespace
 from mirrorsync.spec.platforms import read_platform
 from mirrorsync.spec.registries import read_registries
-from mirrorsync.spec.selection import Selection, Wanted
+from mirrorsync.spec.rules import read_rules
+from mirrorsync.spec.selection import Wanted
 from mirrorsync.spec.yaml_source import Source, join
 from mirrorsync.text import printable
 
@@ -128,7 +127,7 @@ class _Builder:
             members = entry if isinstance(entry, dict) else {}
             to = self._destinations_of(pointer, members, defaults, destinations)
             name = self._name(pointer, members, defaults)
-            policies = self._policies(pointer, members, defaults)
+            rules = read_rules(pointer, members, defaults, self.base, self._add_problem)
             platforms = self._platforms(pointer, members, defaults)
             if members.get("allow_empty") and "min_tags" in members:
                 self._add_problem(join(pointer, "min_tags"), "allow_empty needs no tags", "remove one of them")
@@ -136,17 +135,18 @@ class _Builder:
                 Mirror(
                     found.pointer,
                     found.location,
-                    _waiting(found.selection, policies),
+                    rules.waiting(found.selection),
                     to,
                     found.name or name,
                     platforms,
                     members.get("referrers", defaults.get("referrers", False)),
-                    policies,
+                    rules.policies,
                     0 if members.get("allow_empty") else members.get("min_tags", 1),
                     json.dumps(members.get("tags", "")),
                     self.source.positions[pointer if found.line else found.pointer].line,
                     found.namespace,
-                    on_vanish=members.get("on_vanish", defaults.get("on_vanish", "keep")),
+                    on_vanish=rules.on_vanish,
+                    backup=rules.backup,
                 )
                 for found in self._sources(entry, pointer, members)
             ]
@@ -237,18 +237,6 @@ class _Builder:
                 self._add_problem(join(join(entry, "platforms"), number), error.message, error.remedy)
         return tuple(platforms)
 
-    def _policies(self, pointer: str, members: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[Policy, ...]:
-        made = []
-        for key, kind in POLICIES.items():
-            entry, written = (pointer, members) if key in members else ("/defaults", defaults)
-            if key in written:
-                try:
-                    policy = kind.parse(written[key])
-                    made.append(policy.under(self.base) if isinstance(policy, Verify) else policy)
-                except GrammarError as error:
-                    self._add_problem(join(entry, key), error.message, error.remedy)
-        return tuple(made)
-
     def _destinations_of(
         self,
         pointer: str,
@@ -283,6 +271,9 @@ class _Builder:
             elif mirror.selection.digests and not destination.location.transport.many:
                 message = f"{destination.location} cannot take an image by its digest alone"
                 self._add_problem(mirror.pointer, message, "write it as {from: ..., tag: latest}")
+            elif mirror.backup is not None and not _keeps_backups(destination.location):
+                message = f"{destination.location} cannot keep backups"
+                self._add_problem(mirror.pointer, message, "remove backup:, or write to a registry or oci:DIRECTORY")
             elif not self._has_room(destination, mirror):
                 message = f"{destination.location} has room for one image; the spec wants more"
                 self._add_problem(mirror.pointer, message, "use oci: or oci-archive:")
@@ -340,9 +331,6 @@ class _Builder:
             )
 
 
-def _waiting(selection: Selection, policies: Sequence[Policy]) -> Selection:
-    """Return a selection with the cool-down of a mirror, if it has one."""
-    for policy in policies:
-        if isinstance(policy, MinAge):
-            selection = selection.waiting(ages.MinAge(policy.text, policy.seconds))
-    return selection
+def _keeps_backups(location: Location) -> bool:
+    transport = location.transport
+    return transport.many and transport.keeps_manifests and transport.scheme != "oci-archive:"

@@ -14,6 +14,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location, canonical_repository, host_and_path
+from mirrorsync.plan.backup import Backup
 from mirrorsync.plan.budget import Budget
 from mirrorsync.plan.policies import Policy
 from mirrorsync.plan.prune import OnVanish, Prune
@@ -55,6 +56,7 @@ class Mirror:
     filters have to match, 0 if none is right too. filters: its tags: as written, for messages. line: of the
     entry in the file, from 1; 0 if there is no file. namespace: which repositories are meant if there are several.
     locked: its images are those of a lock. on_vanish: what becomes of tags that the source has dropped.
+    backup: under which name the image of a tag stays before the tag moves, None = it does not.
     """
 
     pointer: str
@@ -71,6 +73,7 @@ class Mirror:
     namespace: Namespace | None = None
     locked: bool = False
     on_vanish: OnVanish = "keep"
+    backup: Backup | None = None
 
     @property
     def entry(self) -> str:

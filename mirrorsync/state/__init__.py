@@ -2,11 +2,12 @@
 
 from mirrorsync.state.file import state_path
 from mirrorsync.state.memory import Memory, open_memory
-from mirrorsync.state.records import Absence, Generation, ManifestKey, Owned, Run, RunTag, TagKey, Told
+from mirrorsync.state.records import Absence, Backup, Generation, ManifestKey, Owned, Run, RunTag, TagKey, Told
 from mirrorsync.state.transfer import Remembered
 
 __all__ = [
     "Absence",
+    "Backup",
     "Generation",
     "ManifestKey",
     "Memory",

@@ -58,6 +58,13 @@ _MIGRATIONS: Final = (
         PRIMARY KEY (store, repository, tag)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE backups (
+        store TEXT NOT NULL, repository TEXT NOT NULL, tag TEXT NOT NULL, backup_of TEXT NOT NULL, digest TEXT NOT NULL,
+        made TEXT NOT NULL,
+        PRIMARY KEY (store, repository, tag)
+    ) WITHOUT ROWID;
+    """,
 )
 VERSION: Final = len(_MIGRATIONS)
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")

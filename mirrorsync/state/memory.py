@@ -18,7 +18,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.state.file import open_file, transaction
-from mirrorsync.state.records import Absence, Generation, ManifestKey, Owned, Run, RunTag, TagKey, Told
+from mirrorsync.state.records import Absence, Backup, Generation, ManifestKey, Owned, Run, RunTag, TagKey, Told
 from mirrorsync.state.transfer import Remembered, merged
 
 # Runs of three years, one each night. What they did to single tags is dropped with them; generations stay.
@@ -136,6 +136,25 @@ class Memory:
             "DELETE FROM untagged WHERE store = ? AND repository = ? AND digest = ?", map(_manifest_row, manifests)
         )
 
+    # Backups.
+
+    def backups(self) -> dict[TagKey, Backup]:
+        """Return the tags that this mirror has set to keep the images of others."""
+        with self._reading("SELECT store, repository, tag, backup_of, digest, made FROM backups") as rows:
+            return {
+                (Location(store, name), Tag(tag)): Backup(Tag(backup_of), Digest(digest), made)
+                for store, name, tag, backup_of, digest, made in rows
+            }
+
+    def forget_backups(self, tags: Iterable[TagKey]) -> None:
+        """Forget backups that are gone from their destination, or that another client has set."""
+        with transaction(self._connection):
+            self._forget_backups(tags)
+
+    def _forget_backups(self, tags: Iterable[TagKey]) -> None:
+        sql = "DELETE FROM backups WHERE store = ? AND repository = ? AND tag = ?"
+        self._connection.executemany(sql, map(_key_row, tags))
+
     # Tags that sources have dropped.
 
     def absences(self) -> dict[TagKey, Absence]:
@@ -229,6 +248,11 @@ class Memory:
             (_manifest_row((target, known[target, tag].digest)) for target, tag in ours),
         )
         self._forget(told.dropped)
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO backups VALUES (?, ?, ?, ?, ?, ?)",
+            ((*_key_row(key), one.backup_of, str(one.digest), one.made) for key, one in told.backups.items()),
+        )
+        self._forget_backups(told.absent)
         self._connection.executemany(
             "INSERT OR IGNORE INTO absent (store, repository, tag, since) VALUES (?, ?, ?, ?)",
             ((*_key_row(key), told.run.finished) for key in told.vanished),

@@ -44,6 +44,15 @@ class Absence:
 
 
 @dataclass(frozen=True, slots=True)
+class Backup:
+    """A tag that this mirror has set to keep the image of another one. backup_of: that; made: when."""
+
+    backup_of: Tag
+    digest: Digest
+    made: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunTag:
     """What a run did to one tag.
 
@@ -91,7 +100,8 @@ class Told:
 
     run: its number and generation are not used. changed: what it did. present: every tag that it knows to be at a
     destination now. absent: tags that it deleted. dropped: manifests without a tag that it deleted. vanished: tags of
-    sources that it was the first to miss there.
+    sources that it was the first to miss there. backups: tags that it set to keep the images of
+    others; they are not in `present`.
     """
 
     run: Run
@@ -100,3 +110,4 @@ class Told:
     absent: frozenset[TagKey] = frozenset()
     dropped: frozenset[ManifestKey] = frozenset()
     vanished: frozenset[TagKey] = frozenset()
+    backups: Mapping[TagKey, Backup] = field(default_factory=dict)

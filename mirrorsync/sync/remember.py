@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Change, Plan, State
-from mirrorsync.state import ManifestKey, Owned, Run, RunTag, TagKey, Told
+from mirrorsync.state import Backup, ManifestKey, Owned, Run, RunTag, TagKey, Told
 from mirrorsync.sync.run.report import Report, Result
 
 # Outcomes that are remembered for single tags; images that stayed as they were are only counted.
@@ -38,6 +38,7 @@ def told(
     present: dict[TagKey, Owned] = {}
     absent: set[TagKey] = set()
     dropped: set[ManifestKey] = set()
+    backups: dict[TagKey, Backup] = {}
     changed = []
     for result in report.results:
         change = result.change
@@ -48,6 +49,10 @@ def told(
         key = (change.target, change.tag)
         if result.outcome in _TOLD:
             changed.append(_run_tag(key, result))
+        if change.backup_of is not None:
+            if result.outcome == "done" or (result.outcome == "unchanged" and intended.get(key) == change.digest):
+                backups[key] = Backup(change.backup_of, change.digest, report.finished)
+            continue
         now = _digest_now(result)
         if now is not None:
             source = _source(result.change, source_of)
@@ -66,7 +71,7 @@ def told(
         report.counts.bytes_written,
     )
     vanished = {(one.source, tag) for one in report.vanished if not one.since for tag in one.tags}
-    return Told(run, tuple(changed), present, frozenset(absent), frozenset(dropped), frozenset(vanished))
+    return Told(run, tuple(changed), present, frozenset(absent), frozenset(dropped), frozenset(vanished), backups)
 
 
 def _digest_now(result: Result) -> Digest | None:

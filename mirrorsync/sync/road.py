@@ -28,6 +28,7 @@ from mirrorsync.plan.inventory import Desired, Observed
 from mirrorsync.plan.model import LockStamp, Plan, SpecStamp
 from mirrorsync.spec.model import Mirror, Spec
 from mirrorsync.sync.clock import now
+from mirrorsync.sync.gather.backups import with_backups
 from mirrorsync.sync.gather.choose import Chosen, Lookup, choose
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.expired import Expired
@@ -90,20 +91,28 @@ async def make_plan(
     # Not in a run of only some images, or if the lock lacks some: what the others want is unknown then.
     deletes = spec.prune is not None or gone.deletable
     if deletes and not only and only_from is None and not spec.lacking:
-        desired, observed = await add_deletions(spec, chosen, gone, sightings.known(), desired, observed, session)
-        desired, observed = await _with_expired(spec, desired, observed, session, sightings)
+        desired, observed = await _with_deletions(spec, chosen, gone, desired, observed, session, sightings)
+    stays = spec.prune is not None and bool(spec.prune.keep_generations)
+    desired, observed, backups = await with_backups(mirrors, desired, observed, tags, sightings, stays=stays)
     plan = diff(desired, observed, spec=stamp(spec, only), created=created)
     if spec.budget is not None and (waiting := over_bytes(desired, plan, spec.budget)):
         decisions = {**observed.decisions, **waiting}
         plan = diff(desired, replace(observed, decisions=decisions), spec=plan.spec, created=created)
     plan = replace(plan, vanished=gone.kept(desired.images))
-    return plan if surplus is None else replace(plan, unwanted=surplus.found(desired.images, gone.tags))
+    return plan if surplus is None else replace(plan, unwanted=surplus.found(desired.images, gone.tags | backups))
 
 
-async def _with_expired(
-    spec: Spec, desired: Desired, observed: Observed, session: Session, sightings: Sightings
+async def _with_deletions(
+    spec: Spec,
+    chosen: Chosen,
+    gone: Gone,
+    desired: Desired,
+    observed: Observed,
+    session: Session,
+    sightings: Sightings,
 ) -> tuple[Desired, Observed]:
-    """Add the deletion of images that fell out of the kept generations, if the spec keeps any."""
+    """Add the deletion of tags, and of images that fell out of the kept generations, if the spec keeps any."""
+    desired, observed = await add_deletions(spec, chosen, gone, sightings.known(), desired, observed, session)
     if spec.prune is None or not spec.prune.keep_generations:
         return desired, observed
     expired = Expired(spec, sightings.untagged(spec.prune.keep_generations), session, sightings.forget)

@@ -28,15 +28,7 @@ def check_against(plan: Plan, spec: Spec) -> None:
         raise StalePlan(f"{spec.source} was changed after the plan was made")
     if (plan.spec.lock and plan.spec.lock.digest) != (spec.lock and spec.lock.digest):
         raise StalePlan(f"the lock of {spec.source} was changed after the plan was made")
-    mirrors: defaultdict[str, list[_MirrorCheck]] = defaultdict(list)
-    for one in spec.mirrors:  # an entry can be several mirrors: see `spec.locked`
-        mirrors[one.pointer].append(_MirrorCheck(one))
-    for change in plan.changes:
-        if change.mirror == POINTER and _may_prune(spec, change):
-            continue
-        origin, asking = change.origin, mirrors.get(change.mirror, ())
-        if origin is None or not any(mirror.asks_for(change, origin) for mirror in asking):
-            raise _tampered(f"its spec does not ask for {change}")
+    _check_changes(plan, spec)
     _check_locations(plan)
     _check_ends(plan)
     if spec.prune is not None and spec.prune.keep_generations:
@@ -45,10 +37,29 @@ def check_against(plan: Plan, spec: Spec) -> None:
                 raise _tampered(f"step {step.id} could delete a manifest that a kept generation needs")
 
 
+def _check_changes(plan: Plan, spec: Spec) -> None:
+    """Check that the spec asks for every change. Raises: UsageError."""
+    mirrors: defaultdict[str, list[_MirrorCheck]] = defaultdict(list)
+    for one in spec.mirrors:  # an entry can be several mirrors: see `spec.locked`
+        mirrors[one.pointer].append(_MirrorCheck(one))
+    moved = {(one.target, one.tag): one for one in plan.changes if one.state == State.MOVED}
+    for change in plan.changes:
+        if change.backup_of is not None:
+            of = moved.get((change.target, change.backup_of))
+            if of is None or not any(one.backs_up(change, of) for one in mirrors.get(change.mirror, ())):
+                raise _tampered(f"its spec does not ask for {change}")
+            continue
+        if change.mirror == POINTER and _may_prune(spec, change):
+            continue
+        origin, asking = change.origin, mirrors.get(change.mirror, ())
+        if origin is None or not any(mirror.asks_for(change, origin) for mirror in asking):
+            raise _tampered(f"its spec does not ask for {change}")
+
+
 def _may_prune(spec: Spec, change: Change) -> bool:
     """Return whether a spec can ask for a deletion. Which tags are this mirror's own was checked for the plan."""
     stores = {destination.location.store for destination in spec.destinations.values()}
-    asked = spec.prune is not None or any(mirror.on_vanish == "delete" for mirror in spec.mirrors)
+    asked = spec.prune is not None or any(one.on_vanish == "delete" or one.backup for one in spec.mirrors)
     if not asked or (change.tag is None and not (spec.prune is not None and spec.prune.keep_generations)):
         return False
     return change.state == State.DELETED and change.after is None and change.target.store in stores
@@ -74,6 +85,19 @@ class _MirrorCheck:
             return False
         chosen = mirror.selection.choose(() if change.tag is None else (change.tag,))
         return any(_is_wanted(mirror, origin, change, choice) for choice in chosen if choice.tag == change.tag)
+
+    def backs_up(self, change: Change, moved: Change) -> bool:
+        """Return whether a change is the backup that this mirror makes of a tag before it moves."""
+        backup, before = self._mirror.backup, moved.before
+        if backup is None or before is None or moved.tag is None or change.tag is None or change.after is None:
+            return False
+        return (
+            change.origin == Origin(change.target)
+            and change.mirror == moved.mirror
+            and change.after.digest == before.digest
+            and change.state in (State.NEW, State.UNCHANGED)
+            and backup.names(moved.tag, before.digest).fullmatch(change.tag) is not None
+        )
 
     def _targets_of(self, source: Location) -> frozenset[Location]:
         found = self._targets.get(source)

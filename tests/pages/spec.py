@@ -25,6 +25,8 @@ _WITH: Final[Mapping[str, Mapping[str, Any]]] = {
     "registries.HOST.password": {"username": "${HUB_USER}"},
     "registries.HOST.password_file": {"username": "${HUB_USER}"},
     "registries.HOST.client_key": {"client_cert": "/etc/ssl/mirror.pem"},
+    "defaults.keep_backups": {"backup": "{tag}-{date}"},
+    "mirrors[].keep_backups": {"backup": "{tag}-{date}"},
     "mirrors[].from": {"tags": ["1.27"]},
     "mirrors[].tag": {"from": "docker-daemon:app:dev"},
     "mirrors[].exclude_repositories": {"from": "quay.io/prometheus/*", "tags": {"glob": ["v1.*"]}},

@@ -9,6 +9,7 @@ from typing import Protocol
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
+from mirrorsync.plan.backup import Backed, TargetTag
 from mirrorsync.plan.prune import Known
 from mirrorsync.plan.untagged import Untagged
 from mirrorsync.plan.vanish import Absence, SourceTag
@@ -41,6 +42,12 @@ class Sightings(Protocol):
 
     def absences(self) -> Mapping[SourceTag, Absence]:
         """Return the tags that sources have dropped, as far as earlier runs have noticed it."""
+
+    def backups(self) -> Mapping[TargetTag, Backed]:
+        """Return the backups that this mirror has made."""
+
+    def forget_backups(self, tags: Iterable[TargetTag]) -> None:
+        """Take note that backups are gone, or not this mirror's any more."""
 
     def returned(self, tags: Iterable[SourceTag]) -> None:
         """Take note that sources have some of these tags again."""
@@ -77,6 +84,13 @@ class NothingSeen:
     def absences(self) -> Mapping[SourceTag, Absence]:
         """Return nothing."""
         return {}
+
+    def backups(self) -> Mapping[TargetTag, Backed]:
+        """Return nothing."""
+        return {}
+
+    def forget_backups(self, tags: Iterable[TargetTag]) -> None:
+        """Forget it."""
 
     def returned(self, tags: Iterable[SourceTag]) -> None:
         """Forget it."""
