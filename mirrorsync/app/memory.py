@@ -65,6 +65,12 @@ class RunMemory:
         """Return when a root was first seen; now, if it is not remembered."""
         return _seconds(self._seen.get(digest, self._clock))
 
+    def had_until(self, target: Location, tag: Tag, digest: Digest) -> float | None:
+        """Return when a tag of a destination that had an image before got another one, None if it never had it."""
+        found: list[str | None] = []
+        self._try(lambda memory: found.append(memory.had_until((target, tag), digest)))
+        return _seconds(found[0]) if found and found[0] is not None else None
+
     def first_listed(self, source: Location, tags: Iterable[Tag]) -> Mapping[Tag, float]:
         """Return when each of the tags that a repository lists now was first listed, and remember new ones."""
         listed = list(tags)

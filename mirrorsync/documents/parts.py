@@ -71,6 +71,7 @@ def change_json(change: Change) -> dict[str, Any]:
         "step": change.step,
         "stays": [{"kind": one.kind, "name": one.name} for one in change.stays],
         "backup_of": change.backup_of,
+        "older": change.older,
         "decision": decision_json(change),
         **_filters_json(change.filters),
     }

@@ -240,6 +240,7 @@ class _Reader(Values):
             "source": or_null(self.location), "followed": or_null(self.followed), "platforms": self.platforms,
             "step": self.shared, "stays": lambda value: items(value, _related), "backup_of": or_null(self.tag),
             "decision": or_null(self._decision), "filters": lambda value: items(value, text),
+            "older": self.shared,
         }  # fmt: skip
         self._error = {**_ERROR, "reference": self.followed}
         self._kinds = {word: self._fields_of(kind) for word, kind in _STEPS.items()}

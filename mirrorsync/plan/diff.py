@@ -89,6 +89,7 @@ def _change(image: Image, observed: Observed) -> Change:
         policy=decision.policy if decision else "",
         verdict=decision.verdict if decision and decision.policy else None,
         until=decision.until if decision else None,
+        older=observed.older.get(image, ""),
     )
 
 

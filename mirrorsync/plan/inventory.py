@@ -68,7 +68,7 @@ class Observed:
     present counts as complete, since registries reject a manifest before its content. tags: those that a manifest has
     which is to be deleted by its digest, and go with it; for a tag that is to be deleted, others of its manifest that
     are to be deleted too. stays: images whose manifest stays if their tag is deleted. backups: by image, the image that
-    its tag names now, under the name of a backup.
+    its tag names now, under the name of a backup. older: of images whose tag moves back, that it does, as a sentence.
     """
 
     roots: Mapping[Image, Descriptor | None]
@@ -83,6 +83,7 @@ class Observed:
     tags: Mapping[Image, tuple[Tag, ...]] = field(default_factory=dict)
     stays: frozenset[Image] = frozenset()
     backups: Mapping[Image, Image] = field(default_factory=dict)
+    older: Mapping[Image, str] = field(default_factory=dict)
 
 
 def closure(

@@ -121,7 +121,8 @@ class Change:
     wants it (`/mirrors/3`), "" without a spec. origin: where it is read, None for a deletion. step: the id of the step
     that completes it, "" if no step is needed. stays: what a deletion leaves. policy, verdict, until: the decision, as
     `policies.Decision` has it; "" and None if no policy decided. filters: what includes its tag, in words; None if it
-    was not asked for. backup_of: the tag that had this image, if this is a backup of it, otherwise None.
+    was not asked for. backup_of: the tag that had this image, if this is a backup of it, otherwise None. older:
+    that the tag moves to an older image, as a sentence, "" if that is not known.
     """
 
     target: Location
@@ -139,6 +140,7 @@ class Change:
     until: float | None = None
     filters: tuple[str, ...] | None = None
     backup_of: Tag | None = None
+    older: str = ""
 
     @property
     def digest(self) -> Digest:

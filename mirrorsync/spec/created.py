@@ -15,7 +15,7 @@ from mirrorsync.spec.versions import parse_version
 # The tags that cosign and registries without the referrers API give to attachments: they are no images of their own.
 OF_DIGEST: Final = re.compile(r"[a-z0-9]+-[0-9a-f]{64}(?:\..*)?")
 # 2013-01-01: there were no container images. Reproducible builds claim 1970 or 1980, cosign's signatures the year 1.
-_EARLIEST: Final = 1356998400.0
+EARLIEST: Final = 1356998400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class NewestCreated:
     def _time(self, tag: Tag) -> float | None:
         """Return when an image was created, None if its claim does not count."""
         time = self.creations[tag].time if self.creations is not None else None
-        return time if time is not None and time >= _EARLIEST else None
+        return time if time is not None and time >= EARLIEST else None
 
     def why(self, tag: Tag, *, selected: bool) -> Sequence[str]:
         """Return when the image was created, by its own claim."""

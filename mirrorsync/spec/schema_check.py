@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from mirrorsync.errors import Problem
 from mirrorsync.schema_files import load_schema
@@ -30,6 +31,8 @@ _ONE_TEXT = {
     "from": ("from: takes repositories", "write the source, or a list of sources in [ ]"),
     "tag": ("tag: is one tag, the image's at the destination", "write lists of tags and filters under tags:"),
 }
+# A pattern that stands for some words, for a key that takes a mapping too.
+_WORDS: Final = re.compile(r"\^\(([a-z_]+(?:\|[a-z_]+)+)\)\$")
 # The remedy for a value of the wrong type, by the first expected type.
 _FORMS = {
     "object": "write its keys below it, indented",
@@ -161,10 +164,25 @@ def _constant(error: ValidationError, pointer: str, source: Source) -> Iterator[
 
 def _one_of(error: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
     words: Any = error.validator_value
+    yield from _other_word(words, error, pointer, source)
+
+
+def _other_word(words: Sequence[str], error: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
     listed = f"{', '.join(words[:-1])} or {words[-1]}"
     close = _close(error.instance, words) if isinstance(error.instance, str) else ""
     remedy = f"did you mean {close!r}?" if close else f"write {listed}"
     yield source.problem(pointer, f"this must be {listed}", remedy)
+
+
+def _pattern(error: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
+    """Report a text that is not one of a few words (where a mapping is possible too), or not of the right form."""
+    words = _WORDS.fullmatch(str(error.validator_value))
+    if words is not None:
+        yield from _other_word(words[1].split("|"), error, pointer, source)
+        return
+    schema: Any = error.schema
+    forms = " or ".join(str(example) for example in schema.get("examples", ()))
+    yield source.problem(pointer, f"{printable(str(error.instance), 80)!r} is not of the right form", f"write {forms}")
 
 
 def _low(error: ValidationError, pointer: str, source: Source) -> Iterator[Problem]:
@@ -200,5 +218,6 @@ _REPORTS: Mapping[str, Report] = {
     "minLength": _empty,
     "minProperties": _empty,
     "minimum": _low,
+    "pattern": _pattern,
     "uniqueItems": _fixed("duplicate item", "remove one of them"),
 }

@@ -6,7 +6,6 @@ here is a reason to do less, or is compared with what the destination holds befo
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,16 @@ from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.state.file import open_file, transaction
 from mirrorsync.state.records import Absence, Backup, Generation, ManifestKey, Owned, Run, RunTag, TagKey, Told
+from mirrorsync.state.rows import (
+    digest_or_none,
+    key_row,
+    manifest_row,
+    run_of,
+    run_row,
+    run_tag_row,
+    tag_row,
+    tags_of,
+)
 from mirrorsync.state.transfer import Remembered, merged
 
 # Runs of three years, one each night. What they did to single tags is dropped with them; generations stay.
@@ -86,7 +95,7 @@ class Memory:
         """Return the tags that this mirror has put or found at its destinations."""
         if self._owned is None:
             with self._reading(f"SELECT {_TAG_COLUMNS} FROM owned") as rows:  # noqa: S608 - our own words
-                self._owned = _tags_of(rows)
+                self._owned = tags_of(rows)
         return self._owned
 
     def source_of(self, key: TagKey) -> Location | None:
@@ -95,7 +104,7 @@ class Memory:
             "SELECT source_store, source_repository FROM generation_tags "
             "WHERE store = ? AND repository = ? AND tag = ? AND source_store IS NOT NULL ORDER BY first DESC LIMIT 1"
         )
-        with self._reading(sql, _key_row(key)) as rows:
+        with self._reading(sql, key_row(key)) as rows:
             found = next(iter(rows), None)
         return None if found is None else Location(*found)
 
@@ -106,7 +115,7 @@ class Memory:
 
     def intend(self, tags: Mapping[TagKey, Digest]) -> None:
         """Remember, before a run begins to write, which tags it will set: so a killed run owns what it has done."""
-        rows = ((*_key_row(key), str(digest)) for key, digest in tags.items())
+        rows = ((*key_row(key), str(digest)) for key, digest in tags.items())
         with transaction(self._connection):
             self._connection.executemany("INSERT OR REPLACE INTO intended VALUES (?, ?, ?, ?)", rows)
 
@@ -133,7 +142,7 @@ class Memory:
 
     def _forget(self, manifests: Iterable[ManifestKey]) -> None:
         self._connection.executemany(
-            "DELETE FROM untagged WHERE store = ? AND repository = ? AND digest = ?", map(_manifest_row, manifests)
+            "DELETE FROM untagged WHERE store = ? AND repository = ? AND digest = ?", map(manifest_row, manifests)
         )
 
     # Backups.
@@ -153,7 +162,7 @@ class Memory:
 
     def _forget_backups(self, tags: Iterable[TagKey]) -> None:
         sql = "DELETE FROM backups WHERE store = ? AND repository = ? AND tag = ?"
-        self._connection.executemany(sql, map(_key_row, tags))
+        self._connection.executemany(sql, map(key_row, tags))
 
     # Tags that sources have dropped.
 
@@ -166,14 +175,14 @@ class Memory:
         """Forget the absence of tags that their sources have again."""
         with transaction(self._connection):
             self._connection.executemany(
-                "DELETE FROM absent WHERE store = ? AND repository = ? AND tag = ?", map(_key_row, tags)
+                "DELETE FROM absent WHERE store = ? AND repository = ? AND tag = ?", map(key_row, tags)
             )
 
     def acknowledge(self, tags: Iterable[TagKey], now: str, *, by: str, why: str) -> None:
         """Remember that an operator knows of absences."""
         sql = "UPDATE absent SET acknowledged = ?, by = ?, why = ? WHERE store = ? AND repository = ? AND tag = ?"
         with transaction(self._connection):
-            self._connection.executemany(sql, ((now, by, why, *_key_row(key)) for key in tags))
+            self._connection.executemany(sql, ((now, by, why, *key_row(key)) for key in tags))
 
     # All of it.
 
@@ -194,11 +203,11 @@ class Memory:
             )
             self._connection.executemany(
                 "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?)",
-                ((*_key_row(key), time) for key, time in whole.listed.items()),
+                ((*key_row(key), time) for key, time in whole.listed.items()),
             )
             self._connection.executemany(
                 f"INSERT OR REPLACE INTO owned ({_TAG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                (_tag_row(key, owned) for key, owned in whole.owned.items()),
+                (tag_row(key, owned) for key, owned in whole.owned.items()),
             )
 
     # Runs and generations.
@@ -219,10 +228,10 @@ class Memory:
                 told.run.bytes_written,
                 generation,
             )
-            self._connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _run_row(run))
+            self._connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", run_row(run))
             self._connection.executemany(
                 "INSERT INTO run_tags VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                ((number, *_run_tag_row(changed)) for changed in told.changed),
+                ((number, *run_tag_row(changed)) for changed in told.changed),
             )
             self._own(told)
             self._connection.execute("DELETE FROM runs WHERE number <= ?", (number - _KEPT_RUNS,))
@@ -235,27 +244,27 @@ class Memory:
         changed = {key: owned for key, owned in told.present.items() if known.get(key) != owned}
         self._connection.executemany(
             f"INSERT OR REPLACE INTO owned ({_TAG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-            (_tag_row(key, owned) for key, owned in changed.items()),
+            (tag_row(key, owned) for key, owned in changed.items()),
         )
         self._connection.executemany(
-            "DELETE FROM owned WHERE store = ? AND repository = ? AND tag = ?", map(_key_row, told.absent)
+            "DELETE FROM owned WHERE store = ? AND repository = ? AND tag = ?", map(key_row, told.absent)
         )
         # An adopted image is not ours, nor is it after another one has its tag.
         moved = {key for key, owned in changed.items() if key in known and known[key].digest != owned.digest}
         ours = [key for key in moved | (told.absent & known.keys()) if not known[key].adopted]
         self._connection.executemany(
             "INSERT OR IGNORE INTO untagged VALUES (?, ?, ?)",
-            (_manifest_row((target, known[target, tag].digest)) for target, tag in ours),
+            (manifest_row((target, known[target, tag].digest)) for target, tag in ours),
         )
         self._forget(told.dropped)
         self._connection.executemany(
             "INSERT OR REPLACE INTO backups VALUES (?, ?, ?, ?, ?, ?)",
-            ((*_key_row(key), one.backup_of, str(one.digest), one.made) for key, one in told.backups.items()),
+            ((*key_row(key), one.backup_of, str(one.digest), one.made) for key, one in told.backups.items()),
         )
         self._forget_backups(told.absent)
         self._connection.executemany(
             "INSERT OR IGNORE INTO absent (store, repository, tag, since) VALUES (?, ?, ?, ?)",
-            ((*_key_row(key), told.run.finished) for key in told.vanished),
+            ((*key_row(key), told.run.finished) for key in told.vanished),
         )
         if told.absent:
             self._connection.execute(
@@ -267,19 +276,19 @@ class Memory:
         """Add a generation if the tags differ from those of the last one; return its number."""
         (last,) = self._connection.execute("SELECT coalesce(max(number), 0) FROM generations").fetchone()
         current = self._digests_of(last) if last else {}
-        moved = {key: owned for key, owned in told.present.items() if current.get(_key_row(key)) != owned.digest}
-        gone = [key for key in told.absent if _key_row(key) in current]
+        moved = {key: owned for key, owned in told.present.items() if current.get(key_row(key)) != owned.digest}
+        gone = [key for key in told.absent if key_row(key) in current]
         if not moved and not gone:
             return None
         number = int(last) + 1
         self._connection.execute("INSERT INTO generations VALUES (?, ?, ?)", (number, run, told.run.finished))
         self._connection.executemany(
             "UPDATE generation_tags SET last = ? WHERE store = ? AND repository = ? AND tag = ? AND last IS NULL",
-            ((last, *_key_row(key)) for key in (*moved, *gone)),
+            ((last, *key_row(key)) for key in (*moved, *gone)),
         )
         self._connection.executemany(
             f"INSERT INTO generation_tags ({_TAG_COLUMNS}, first) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-            ((*_tag_row(key, owned), number) for key, owned in moved.items()),
+            ((*tag_row(key, owned), number) for key, owned in moved.items()),
         )
         return number
 
@@ -288,7 +297,7 @@ class Memory:
         with self._reading(
             "SELECT * FROM runs ORDER BY number DESC LIMIT ?", (-1 if limit is None else limit,)
         ) as rows:
-            return list(map(_run_of, rows))
+            return list(map(run_of, rows))
 
     def changes(self, run: int) -> list[RunTag]:
         """Return what a run did to tags, in the order of their names."""
@@ -298,7 +307,7 @@ class Memory:
         )
         with self._reading(sql, (run,)) as rows:
             return [
-                RunTag((Location(store, name), Tag(tag)), _digest(before), _digest(after), state, outcome)
+                RunTag((Location(store, name), Tag(tag)), digest_or_none(before), digest_or_none(after), state, outcome)
                 for store, name, tag, before, after, state, outcome in rows
             ]
 
@@ -326,10 +335,19 @@ class Memory:
             (number,) = next(iter(rows))
         return None if number is None else self.generation(number)
 
+    def had_until(self, key: TagKey, digest: Digest) -> str | None:
+        """Return when a tag that had an image before got another one, None if no generation has it so."""
+        sql = (
+            "SELECT max(created) FROM generations JOIN generation_tags ON number = last + 1 "
+            "WHERE store = ? AND repository = ? AND tag = ? AND digest = ?"
+        )
+        with self._reading(sql, (*key_row(key), str(digest))) as rows:
+            return next((time for (time,) in rows), None)
+
     def _tags_of(self, generation: int) -> dict[TagKey, Owned]:
         sql = f"SELECT {_TAG_COLUMNS} {_IN_GENERATION}"
         with self._reading(sql, (generation, generation)) as rows:
-            return _tags_of(rows)
+            return tags_of(rows)
 
     def _digests_of(self, generation: int) -> dict[tuple[str, str, str], str]:
         sql = f"SELECT store, repository, tag, digest {_IN_GENERATION}"
@@ -340,58 +358,3 @@ class Memory:
 def open_memory(path: Path, warn: Callable[[str], None]) -> Memory:
     """Open the memory at a path, or begin one. warn: is told what was lost. Raises: StorageError."""
     return Memory(open_file(path, warn))
-
-
-def _digest(text: str | None) -> Digest | None:
-    return None if text is None else Digest(text)
-
-
-def _key_row(key: TagKey) -> tuple[str, str, str]:
-    location, tag = key
-    return location.store, location.repository, str(tag)
-
-
-def _manifest_row(key: ManifestKey) -> tuple[str, str, str]:
-    location, digest = key
-    return location.store, location.repository, str(digest)
-
-
-def _tag_row(key: TagKey, owned: Owned) -> tuple[Any, ...]:
-    source = owned.source
-    where = (source.store, source.repository) if source else (None, None)
-    return (*_key_row(key), str(owned.digest), owned.since, int(owned.adopted), *where)
-
-
-def _tags_of(rows: Iterable[Sequence[Any]]) -> dict[TagKey, Owned]:
-    """Return the tags of rows; those of one repository share its location."""
-    places: dict[tuple[str, str], Location] = {}
-
-    def place(store: str, name: str) -> Location:
-        found = places.get((store, name))
-        if found is None:
-            found = places[store, name] = Location(store, name)
-        return found
-
-    return {
-        (place(store, name), Tag(tag)): Owned(
-            Digest(digest), since, bool(adopted), None if source_store is None else place(source_store, source_name)
-        )
-        for store, name, tag, digest, since, adopted, source_store, source_name in rows
-    }
-
-
-def _run_row(run: Run) -> tuple[Any, ...]:
-    counts = json.dumps(dict(run.counts))
-    return (
-        run.number, run.started, run.finished, run.exit_code, counts, run.bytes_read, run.bytes_written, run.generation
-    )  # fmt: skip
-
-
-def _run_of(row: Sequence[Any]) -> Run:
-    number, started, finished, exit_code, counts, bytes_read, bytes_written, generation = row
-    return Run(number, started, finished, exit_code, json.loads(counts), bytes_read, bytes_written, generation)
-
-
-def _run_tag_row(changed: RunTag) -> tuple[Any, ...]:
-    digests = (None if one is None else str(one) for one in (changed.before, changed.after))
-    return (*_key_row(changed.key), *digests, changed.state, changed.outcome)

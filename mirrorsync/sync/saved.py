@@ -113,7 +113,7 @@ def _is_forbidden(mirror: Mirror, change: Change) -> bool:
     # How long an image has been known was decided when the plan was made, and it is longer now. Signatures are verified
     # again before the plan is applied (`sync.proven`).
     policies = [policy for policy in mirror.policies if not isinstance(policy, Verify)]
-    decision = decide(policies, Facts(change.tag, change.before, change.after, now=math.inf))
+    decision = decide(policies, Facts(change.tag, change.before, change.after, now=math.inf, older=change.older))
     return decision is not None and decision.verdict != "update" and change.state != State.INCOMPLETE
 
 

@@ -217,3 +217,13 @@ def test_an_unknown_on_change_is_rejected_with_a_suggestion(mirrorsync: Mirrorsy
     done = mirrorsync("validate", code=2)
     assert "this must be update, keep or fail" in done.err
     assert "did you mean 'update'?" in done.err
+    mirrorsync.spec(
+        {
+            "destinations": {"disk": "oci:disk"},
+            "mirrors": [{"from": "nginx:1", "on_change": {"older": "update"}}],
+            "prune": {"max_deletes": "many"},
+        }
+    )
+    done = mirrorsync("validate", code=2)
+    assert "/mirrors/0/on_change/older: this must be keep or fail" in done.err
+    assert "'many' is not of the right form; write 10 or 20%" in done.err

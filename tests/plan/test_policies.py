@@ -107,6 +107,19 @@ def test_on_change_does_not_decide_on_other_tags(word: str, facts: Facts) -> Non
     assert on_change(word).decide(facts) is None
 
 
+@pytest.mark.parametrize(
+    ("word", "older", "verdict"),
+    [("fail", "moves back", "refuse"), ("keep", "moves back", "keep"), ("fail", "", None), ("keep", "", None)],
+)
+def test_on_change_for_older_images_decides_only_on_tags_that_move_back(
+    word: str, older: str, verdict: Verdict | None
+) -> None:
+    decision = POLICIES["on_change"].parse({"older": word}).decide(Facts(Tag("latest"), OLD, NEW, older=older))
+    assert (decision.verdict if decision else None) == verdict
+    if decision is not None:
+        assert decision.reason.startswith(f"on_change older {word}: ")
+
+
 DAY = 86400.0
 NOW = 1000 * DAY
 

@@ -112,7 +112,7 @@ def _detail(change: Change) -> str:
     digests = change.digest.short
     if change.before is not None and change.after is not None and change.before.digest != change.after.digest:
         digests = f"{change.before.digest.short} -> {digests}"
-    return "; ".join(part for part in (digests, printable(change.reason)) if part)
+    return "; ".join(part for part in (digests, printable(change.older), printable(change.reason)) if part)
 
 
 def _repositories(plan: Plan, destinations: Destinations) -> Listing:

@@ -24,6 +24,7 @@ class Facts:
     by its digest. first_seen: when this mirror first saw the image at a source; now: the time of the run; both in
     seconds since the epoch. names: of the image at its source, for patterns: host/repository, with tag, with digest.
     signature: whether it is proven to be signed, None if nothing has looked for that.
+    older: that the tag moves to an older image, as a sentence, "" if that is not known.
     """
 
     tag: Tag | None
@@ -34,6 +35,7 @@ class Facts:
     now: float = 0.0
     names: tuple[str, ...] = ()
     signature: Finding | None = None
+    older: str = ""
 
     @property
     def moved(self) -> bool:

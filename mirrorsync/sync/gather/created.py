@@ -16,7 +16,7 @@ from mirrorsync.oci.narrowing import ATTESTATION_KIND
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import check_bounds
-from mirrorsync.spec.created import Creation
+from mirrorsync.spec.created import EARLIEST, Creation
 from mirrorsync.spec.selection import Selection, Wanted
 from mirrorsync.sync.gather.named import named_at
 from mirrorsync.sync.pool import Answers, MemoryBudget, for_each
@@ -62,6 +62,14 @@ class Creations:
 
         await for_each(selection.candidates(listed), read)
         return selection.dated(found)
+
+    async def time_of(self, location: Location, root: Descriptor) -> float | None:
+        """Return when an image says it was created (seconds since the epoch), None if it does not, or not credibly.
+
+        location: a repository that has it. Raises: MirrorsyncError if it cannot be read.
+        """
+        time = timestamp(await self._times.get(root.digest, lambda: self._time(location, root)))
+        return time if time is not None and time >= EARLIEST else None
 
     async def _of(self, source: Location, ref: Ref, listed: Sequence[Tag]) -> Creation:
         with located("source", source, ref):

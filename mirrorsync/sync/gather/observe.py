@@ -18,6 +18,7 @@ from mirrorsync.plan.model import Failure, Image
 from mirrorsync.plan.policies import Decision, Facts, Policy, decide
 from mirrorsync.sync.content import ContentReader
 from mirrorsync.sync.gather.destination_tags import DestinationTags
+from mirrorsync.sync.gather.direction import Directions
 from mirrorsync.sync.gather.present import present_at
 from mirrorsync.sync.gather.referring import may_be_referrer
 from mirrorsync.sync.gather.sightings import NothingSeen, Sightings
@@ -91,6 +92,8 @@ class _Observer:
         self._reader = reader
         self._deep = reader is not None
         self._signatures = Signatures(session)
+        self._directions = Directions(session, sightings)
+        self._older: dict[Image, str] = {}
         self._decisions: dict[Image, Decision] = {}
         self._roots: dict[Image, Descriptor | None] = {}
         self._failures: list[Failure] = []
@@ -148,11 +151,19 @@ class _Observer:
             self._contents[image.target].add(present.digest)
 
     async def _decide(self, image: Image, present: Descriptor | None, policies: Sequence[Policy]) -> None:
-        if not policies:
-            return
+        older = await self._directions.of(image, present)
+        if older:
+            self._older[image] = older
+        if policies:
+            await self._apply(image, present, policies, older)
+        decision = self._decisions.get(image)
+        if older and (decision is None or decision.verdict in ("update", "report")):
+            self._session.announce(Noticed(str(image), older))
+
+    async def _apply(self, image: Image, present: Descriptor | None, policies: Sequence[Policy], older: str) -> None:
         seen = self._sightings
         pinned = not isinstance(image.origin.followed, Tag | Pick)
-        facts = Facts(image.tag, present, image.root, pinned, seen.first_seen(image.root.digest), seen.now)
+        facts = Facts(image.tag, present, image.root, pinned, seen.first_seen(image.root.digest), seen.now, older=older)
         facts = await self._signatures.add_to(facts, image.origin, image.whole, policies, deep=self._deep)
         decision = decide(policies, facts)
         if decision is not None:
@@ -263,6 +274,7 @@ class _Observer:
             failures=tuple(self._failures),
             broken=frozenset(self._broken),
             decisions=self._decisions,
+            older=self._older,
         )
 
     def _elsewhere(self, images: Sequence[Image]) -> dict[str, dict[Digest, str]]:

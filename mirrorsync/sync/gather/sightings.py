@@ -28,6 +28,9 @@ class Sightings(Protocol):
     def first_seen(self, digest: Digest) -> float:
         """Return when a root was first seen."""
 
+    def had_until(self, target: Location, tag: Tag, digest: Digest) -> float | None:
+        """Return when a tag of a destination that had an image before got another one, None if it never had it."""
+
     def first_listed(self, source: Location, tags: Iterable[Tag]) -> Mapping[Tag, float]:
         """Return when each of the tags that a repository lists now was first listed."""
 
@@ -65,6 +68,10 @@ class NothingSeen:
     def first_seen(self, digest: Digest) -> float:  # noqa: ARG002 - the same for every digest
         """Return now."""
         return self.now
+
+    def had_until(self, target: Location, tag: Tag, digest: Digest) -> float | None:  # noqa: ARG002
+        """Return None."""
+        return None
 
     def first_listed(self, source: Location, tags: Iterable[Tag]) -> Mapping[Tag, float]:  # noqa: ARG002
         """Return now for every tag."""
