@@ -12,6 +12,7 @@ from mirrorsync.oci.digest import Digest
 SIMPLE_SIGNING: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE_ANNOTATION: Final = "dev.cosignproject.cosign/signature"
 CERTIFICATE_ANNOTATION: Final = "dev.sigstore.cosign/certificate"
+ENTRY_ANNOTATION: Final = "dev.sigstore.cosign/bundle"
 BUNDLE: Final = "application/vnd.dev.sigstore.bundle"  # followed by a version
 # The artifact type of notation's signatures (notaryproject/specifications, signature-specification.md).
 NOTATION: Final = "application/vnd.cncf.notary.signature"
@@ -26,12 +27,13 @@ _SHOWN: Final = 3
 class SimpleSigning:
     """A signature as cosign 2 writes it. payload: the signed JSON. signature: in base64, None if it is missing.
 
-    certified: whether it has a certificate, as a keyless one.
+    Of a keyless one, certificate: in PEM; entry: the promise of a transparency log, as JSON.
     """
 
     payload: bytes
     signature: str | None
-    certified: bool = False
+    certificate: str | None = None
+    entry: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Keyless signatures: by a short-lived certificate for an identity, which a transparency log has seen in time.
 
-The `sigstore` package verifies them (the extra mirrorsync[sigstore]), offline, with the authorities and logs of a
-trusted root file: the certificate's chain at the time of signing, its entry in a certificate log, and the signature's
-entry in a transparency log. A certificate that has expired since proves as much as a valid one.
+The package `sigstore` verifies bundles (the extra mirrorsync[sigstore]), and `trust.authorities` the form of cosign 2;
+both offline, with the authorities and logs of a trusted root file: the certificate's chain at the time of signing, its
+entry in a certificate log, and the signature's entry in a transparency log. A certificate that has expired since proves
+as much as a valid one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import fnmatch
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from cryptography import x509
@@ -23,6 +25,7 @@ from sigstore_models.trustroot.v1 import TrustedRoot as TrustedRootValue
 
 from mirrorsync.errors import GrammarError
 from mirrorsync.text import printable
+from mirrorsync.trust.authorities import Authorities
 from mirrorsync.trust.evidence import NotProven, Signed, SimpleSigning
 
 # sigstore/fulcio, docs/oid-info.md: the issuer as DER, and in older certificates as bare text.
@@ -45,36 +48,34 @@ class Keyless:
     identities: tuple[str, ...]
     issuer: str
     _verifier: Verifier = field(repr=False)
+    _authorities: Authorities = field(repr=False)
 
     @classmethod
     def of(cls, identities: Sequence[str], issuer: str, root: bytes) -> Keyless:
         """Return the identities with the trusted root that proves them. Raises: GrammarError if it is not one."""
         try:
             value = TrustedRootValue.from_json(root)
-            verifier = Verifier(trusted_root=TrustedRoot(value))
+            verifier, authorities = Verifier(trusted_root=TrustedRoot(value)), Authorities.of(value)
         except Exception as error:  # of several packages, without a common class
             raise GrammarError(f"is not a trusted root: {_reason(error)}", remedy=_ROOT_REMEDY) from error
         if not value.ctlogs:
             raise GrammarError("is a trusted root without a log of certificates", remedy=_ROOT_REMEDY)
-        return cls(tuple(identities), issuer, verifier)
+        return cls(tuple(identities), issuer, verifier, authorities)
 
     def of_payload(self, signing: SimpleSigning) -> str:
-        """Refuse a signature in the form of cosign 2, which has no proof of its entry in a log. Raises: NotProven."""
-        if signing.certified:
-            raise NotProven("it is keyless in the form of cosign 2, which is not verified; that of cosign 3 is")
-        raise NotProven("it was made with a key, and not for an identity")
+        """Return the identity that signed a payload of cosign 2. Raises: NotProven, with what does not verify."""
+        policy = _Identified(self.identities, self.issuer)
+        with _refusing("its certificate or log entry cannot be read"):
+            policy.verify(self._authorities.certificate_of(signing))
+        return f"{policy.found} ({self.issuer})"
 
     def of_bundle(self, signed: Signed) -> str:
         """Return the identity that signed a bundle. Raises: NotProven, with what does not verify."""
         if signed.material.get("publicKey") is not None:
             raise NotProven("it was made with a key, and not for an identity")
         policy = _Identified(self.identities, self.issuer)
-        try:
+        with _refusing("it is not proven by the trusted root"):
             self._verify(signed, policy)
-        except NotProven:
-            raise
-        except Exception as error:  # of parsers for a stranger's bytes: whatever they raise is a refusal
-            raise NotProven(f"it is not proven by the trusted root: {_reason(error)}") from error
         return f"{policy.found} ({self.issuer})"
 
     def _verify(self, signed: Signed, policy: _Identified) -> None:
@@ -131,6 +132,17 @@ def _names_of(cert: x509.Certificate) -> list[str]:
         *names.get_values_for_type(x509.RFC822Name),
         *(asn1.decode_der(str, other) for other in others),
     ]
+
+
+@contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """Raise NotProven for every error: parsers read a stranger's bytes, and whatever they raise is a refusal."""
+    try:
+        yield
+    except NotProven:
+        raise
+    except Exception as error:
+        raise NotProven(f"{what}: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from mirrorsync.errors import GrammarError
 from mirrorsync.oci.digest import Digest
@@ -46,6 +47,11 @@ class PublicKey:
             key = serialization.load_pem_public_key(pem)
         except (ValueError, UnsupportedAlgorithm) as error:
             raise GrammarError("is not a public key that can be read", remedy=_REMEDY) from error
+        return cls.of(key, name)
+
+    @classmethod
+    def of(cls, key: PublicKeyTypes, name: str) -> PublicKey:
+        """Return a key that was read. Raises: GrammarError if it is not of these kinds."""
         if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _HASHES:
             return cls(name, key)
         if isinstance(key, rsa.RSAPublicKey) and key.key_size >= _MIN_RSA_BITS:

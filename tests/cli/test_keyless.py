@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.parts.cosign import referrer
+from tests.parts.cosign import legacy, payload, referrer
 from tests.parts.images import Image, image, layer, multi_platform
 from tests.parts.mirrorsync import Mirrorsync, Serve, plain
 from tests.parts.sigstore import ISSUER, Sigstore, raw
@@ -60,9 +60,13 @@ def test_only_images_signed_by_the_identity_are_mirrored(
     push(served, "good", good, sigstore.sign(good.digest))
     push(served, "other", other, sigstore.sign(other.digest, sigstore.certify("https://github.com/evil/app")))
     push(served, "stranger", stranger, Sigstore().sign(stranger.digest))
+    old = push(served, "old", image([layer({"c": b"cosign 2"})]))
+    text = payload(old.digest)
+    Registry(served.host).push("app", legacy((text, sigstore.sign_2(text))), f"{old.digest.replace(':', '-')}.sig")
     spec(mirrorsync, served.host, sigstore.trusted_root())
     mirrorsync("validate", code=0)
     done = mirrorsync("apply", code=3)
+    mirrorsync("inspect", "oci:disk:app:old", code=0)
     assert f"its certificate is for https://github.com/evil/app, and not for {PATTERN}" in done.err
     assert "app:stranger: verify: cosign 3 bundle: it is not proven by the trusted root" in done.err
     mirrorsync("inspect", "oci:disk:app:good", code=0)

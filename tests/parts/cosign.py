@@ -81,12 +81,16 @@ def payload(signed: str, **changes: Any) -> bytes:
     return json.dumps({"critical": critical, "optional": None}, separators=(",", ":")).encode()
 
 
-def legacy(*signatures: tuple[bytes, str | None], **members: Any) -> Image:
-    """Return the image of signatures that cosign 2 pushes under sha256-<hex>.sig: payloads and base64 signatures."""
+def legacy(*signatures: tuple[bytes, str | dict[str, str] | None], **members: Any) -> Image:
+    """Return the image of signatures that cosign 2 pushes under sha256-<hex>.sig: payloads and base64 signatures.
+
+    A keyless signature has several annotations.
+    """
     config = json.dumps({"architecture": "", "os": "", "rootfs": {"type": "layers", "diff_ids": []}}).encode()
     layers = []
     for text, signature in signatures:
-        annotations = {} if signature is None else {"dev.cosignproject.cosign/signature": signature}
+        named = {} if signature is None else {"dev.cosignproject.cosign/signature": signature}
+        annotations = signature if isinstance(signature, dict) else named
         layers.append({**_descriptor(SIMPLE_SIGNING, text), "annotations": annotations})
     document = {
         "schemaVersion": 2,

@@ -105,8 +105,18 @@ class Sigstore:
         }
         return json.dumps(document).encode()
 
-    def certify(self, identity: str = IDENTITY, issuer: str = ISSUER, at: datetime = SIGNED_AT) -> Certified:
-        """Return a key with a certificate for an identity, valid for some minutes from a moment on."""
+    def certify(
+        self,
+        identity: str = IDENTITY,
+        issuer: str = ISSUER,
+        at: datetime = SIGNED_AT,
+        listed_by: ec.EllipticCurvePrivateKey | None = None,
+        use: x509.ObjectIdentifier = ExtendedKeyUsageOID.CODE_SIGNING,
+    ) -> Certified:
+        """Return a key with a certificate for an identity, valid for some minutes from a moment on.
+
+        listed_by: signs in the name of the log of certificates.
+        """
         key, signer = _key(), self.authority
         names = (
             x509.RFC822Name(identity) if "@" in identity.partition("/")[0] else x509.UniformResourceIdentifier(identity)
@@ -121,7 +131,7 @@ class Sigstore:
             .not_valid_before(at - timedelta(minutes=1))
             .not_valid_after(at + LIFETIME)
             .add_extension(usage, critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key()), critical=False)
             .add_extension(x509.SubjectAlternativeName([names]), critical=True)
             .add_extension(_text("1.3.6.1.4.1.57264.1.1", issuer.encode()), critical=False)
@@ -130,14 +140,14 @@ class Sigstore:
             )
         )
         before = builder.sign(signer.key, SHA384()).tbs_certificate_bytes  # what the log of certificates signs
-        listed = self._listed(before, at)
+        listed = self._listed(before, at, listed_by or self.certificate_log)
         return Certified(key, builder.add_extension(listed, critical=False).sign(signer.key, SHA384()))
 
-    def _listed(self, tbs: bytes, at: datetime) -> x509.UnrecognizedExtension:
+    def _listed(self, tbs: bytes, at: datetime, by: ec.EllipticCurvePrivateKey) -> x509.UnrecognizedExtension:
         """Return the proof that a certificate is in the log of certificates (RFC 6962, 3.2 and 3.3)."""
         moment = int(at.timestamp() * 1000)
         entry = struct.pack("!BBQH", 0, 0, moment, 1) + _id(self.authority.key) + struct.pack("!I", len(tbs))[1:] + tbs
-        signature = _sign(self.certificate_log, entry + b"\0\0")
+        signature = _sign(by, entry + b"\0\0")
         one = b"\0" + _id(self.certificate_log) + struct.pack("!QHBBH", moment, 0, 4, 3, len(signature)) + signature
         several = struct.pack("!H", len(one)) + one
         several = struct.pack("!H", len(several)) + several
@@ -213,6 +223,39 @@ class Sigstore:
         stamp = {"signedTimestamp": encoded(_stamp(self.stamps, signature, directory))}
         made["verificationMaterial"]["timestampVerificationData"] = {"rfc3161Timestamps": [stamp]}
         return made
+
+    def sign_2(
+        self, text: bytes, by: Certified | None = None, at: datetime = SIGNED_AT, **changes: Any
+    ) -> dict[str, str]:
+        """Return the annotations of a keyless signature in the form of cosign 2. text: the payload.
+
+        changes: of the log entry's specification.
+        """
+        by = by or self.certify()
+        signature = by.sign(text)
+        spec = {
+            "data": {"hash": {"algorithm": "sha256", "value": hashlib.sha256(text).hexdigest()}},
+            "signature": {"content": encoded(signature), "publicKey": {"content": encoded(by.pem)}},
+            **changes,
+        }
+        entry = self.entry("hashedrekord", "0.0.1", spec, at)
+        promise = {
+            "SignedEntryTimestamp": entry["inclusionPromise"]["signedEntryTimestamp"],
+            "Payload": {
+                "body": entry["canonicalizedBody"],
+                "integratedTime": int(entry["integratedTime"]),
+                "logIndex": 0,
+                "logID": _id(self.log).hex(),
+            },
+        }
+        return {
+            "dev.cosignproject.cosign/signature": encoded(signature),
+            "dev.sigstore.cosign/certificate": by.pem.decode(),
+            "dev.sigstore.cosign/chain": "".join(
+                one.public_bytes(Encoding.PEM).decode() for one in self.authority.chain
+            ),
+            "dev.sigstore.cosign/bundle": json.dumps(promise),
+        }
 
     def sign_message(self, content: bytes) -> dict[str, Any]:
         """Return a bundle with a signature of bytes, such as those of a manifest."""

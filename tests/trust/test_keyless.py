@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mirrorsync.errors import GrammarError
 from mirrorsync.oci.digest import Digest
@@ -29,6 +30,7 @@ from tests.parts.sigstore import (
     ISSUER,
     LIFETIME,
     SIGNED_AT,
+    Certified,
     Sigstore,
     other_bytes,
     raw,
@@ -102,9 +104,41 @@ def keyed() -> Document:
     return made
 
 
-def legacy(*, certified: bool) -> SimpleSigning:
-    text = payload(IMAGE)
-    return SimpleSigning(text, encoded(site().certify().sign(text)), certified)
+def signing(text: bytes, made: dict[str, str], **changes: str | None) -> SimpleSigning:
+    """Return a payload with the annotations of its signature."""
+    names = ("dev.cosignproject.cosign/signature", "dev.sigstore.cosign/certificate", "dev.sigstore.cosign/bundle")
+    values = {name.rpartition("/")[2]: made.get(name) for name in names} | changes
+    return SimpleSigning(text, values["signature"], values["certificate"], values["bundle"])
+
+
+def legacy(
+    signed: str = IMAGE, by: Certified | None = None, *, log: Sigstore | None = None, **spec: Any
+) -> SimpleSigning:
+    """Return a keyless signature in the form of cosign 2. log: whose log it is in; spec: changes of its entry."""
+    return signing(payload(signed), (log or site()).sign_2(payload(signed), by, **spec))
+
+
+def signed_by_another() -> SimpleSigning:
+    """Return a signature that log and certificate agree on, and that the certificate's key has not made."""
+    mine, text = site().certify(), payload(IMAGE)
+    return signing(text, site().sign_2(text, replace(mine, key=site().certify().key)))
+
+
+def keyed_2() -> SimpleSigning:
+    return signing(payload(IMAGE), site().sign_2(payload(IMAGE)), certificate=None, bundle=None)
+
+
+def moved_promise() -> SimpleSigning:
+    made = site().sign_2(payload(IMAGE))
+    promise = json.loads(made["dev.sigstore.cosign/bundle"])
+    promise["Payload"]["integratedTime"] += 1
+    return signing(payload(IMAGE), made, bundle=json.dumps(promise))
+
+
+def of_another(**changes: str) -> SimpleSigning:
+    """Return a signature of this image with the annotations of another signature of it, as named by changes."""
+    made, other = site().sign_2(payload(IMAGE)), site().sign_2(payload(IMAGE))
+    return signing(payload(IMAGE), made, **{key: other[name] for key, name in changes.items()})
 
 
 def stamped(service: Sigstore) -> Document:
@@ -160,6 +194,12 @@ CASES = [
         lambda: site().sign(IMAGE, replace(site(), certificate_log=stranger().certificate_log).certify()),
         False,
         "failed to verify SCT",
+    ),
+    Case(
+        "keyless: certificate for TLS",
+        lambda: site().sign(IMAGE, site().certify(use=ExtendedKeyUsageOID.SERVER_AUTH)),
+        False,
+        "Extended usage does not contain `code signing`",
     ),
     Case(
         "keyless: signed after the certificate had expired",
@@ -222,8 +262,99 @@ CASES = [
         "version=0.1 is not known",
     ),
     Case("keyless: signed with a key", keyed, False, "it was made with a key, and not for an identity"),
-    Case("keyless: cosign 2, signed with a key", lambda: legacy(certified=False), False, "it was made with a key"),
-    Case("keyless: cosign 2, keyless", lambda: legacy(certified=True), False, "keyless in the form of cosign 2"),
+    Case("keyless: cosign 2, signed", legacy, True, f"cosign 2 signature, by {IDENTITY} ({ISSUER})"),
+    Case("keyless: cosign 2, signed with a key", keyed_2, False, "it was made with a key, and not for an identity"),
+    Case(
+        "keyless: cosign 2, another identity",
+        lambda: legacy(by=site().certify("https://github.com/evil/app")),
+        False,
+        f"for https://github.com/evil/app, and not for {PATTERN}",
+    ),
+    Case(
+        "keyless: cosign 2, another issuer",
+        lambda: legacy(by=site().certify(issuer="https://login.example")),
+        False,
+        "names the issuer https://login.example",
+    ),
+    Case(
+        "keyless: cosign 2, signature of another image (replayed)",
+        lambda: legacy(OTHER),
+        False,
+        f"it signs another image, {OTHER}",
+    ),
+    Case(
+        "keyless: cosign 2, digest in the payload changed (swapped)",
+        lambda: replace(legacy(OTHER), payload=payload(IMAGE)),
+        False,
+        "the log entry is of another signature",
+    ),
+    Case(
+        "keyless: cosign 2, certificate of another authority",
+        lambda: legacy(by=replace(site(), authority=stranger().authority).certify()),
+        False,
+        "its certificate does not verify: ",
+    ),
+    Case(
+        "keyless: cosign 2, certificate that no log of certificates has",
+        lambda: legacy(by=replace(site(), certificate_log=stranger().certificate_log).certify()),
+        False,
+        "in no log of certificates that the trusted root has",
+    ),
+    Case(
+        "keyless: cosign 2, certificate that a log of certificates has not signed",
+        lambda: legacy(by=site().certify(listed_by=stranger().certificate_log)),
+        False,
+        "in no log of certificates that the trusted root has",
+    ),
+    Case(
+        "keyless: cosign 2, certificate for TLS",
+        lambda: legacy(by=site().certify(use=ExtendedKeyUsageOID.SERVER_AUTH)),
+        False,
+        "its certificate is not for signing",
+    ),
+    Case(
+        "keyless: cosign 2, signed after the certificate had expired",
+        lambda: legacy(at=LATE),
+        False,
+        "cert is not valid at validation time",
+    ),
+    Case("keyless: cosign 2, time of the log changed", moved_promise, False, "the log has not signed the promise"),
+    Case(
+        "keyless: cosign 2, promise of another log",
+        lambda: legacy(log=replace(site(), log=stranger().log)),
+        False,
+        "a transparency log that the trusted root does not have",
+    ),
+    Case(
+        "keyless: cosign 2, no promise of a log",
+        lambda: replace(legacy(), entry=None),
+        False,
+        "it has no promise of a transparency log",
+    ),
+    Case(
+        "keyless: cosign 2, promise for another signature",
+        lambda: of_another(bundle="dev.sigstore.cosign/bundle"),
+        False,
+        "the log entry is of another signature",
+    ),
+    Case(
+        "keyless: cosign 2, certificate of another signature",
+        lambda: of_another(certificate="dev.sigstore.cosign/certificate"),
+        False,
+        "the log entry is of another signature",
+    ),
+    Case(
+        "keyless: cosign 2, log entry with another payload",
+        lambda: legacy(data={"hash": {"algorithm": "sha256", "value": "0" * 64}}),
+        False,
+        "the log entry is of another signature",
+    ),
+    Case(
+        "keyless: cosign 2, the certificate is not the key of the signature",
+        signed_by_another,
+        False,
+        "it was not made with the key of its certificate",
+    ),
 ]
 
 
@@ -250,6 +381,45 @@ def test_a_pattern_matches_the_whole_identity(pattern: str) -> None:
     assert examine(IMAGE, evidence(site().sign(IMAGE)), keyless(pattern)).proven
     assert not examine(IMAGE, evidence(site().sign(IMAGE)), keyless(pattern[8:])).proven
     assert not examine(IMAGE, evidence(site().sign(IMAGE)), keyless(pattern.removesuffix("0"), "x")).proven
+
+
+@pytest.mark.parametrize("logs", ["tlogs", "ctlogs"])
+def test_a_log_of_cosign_2_counts_only_while_its_key_is_valid(logs: str) -> None:
+    root = json.loads(site().trusted_root())
+    valid = root[logs][0]["publicKey"]["validFor"]
+    for end, proven in (("2025-06-01T12:00:00Z", True), ("2025-05-01T00:00:00Z", False)):
+        valid["end"] = end
+        signers = Keyless.of([PATTERN], ISSUER, json.dumps(root).encode())
+        assert examine(IMAGE, evidence(legacy()), signers).proven == proven
+    valid.update(start="2025-07-01T00:00:00Z", end="2026-01-01T00:00:00Z")
+    signers = Keyless.of([PATTERN], ISSUER, json.dumps(root).encode())
+    assert not examine(IMAGE, evidence(legacy()), signers).proven
+
+
+@pytest.mark.parametrize(
+    ("changes", "fact"),
+    [
+        ({"certificate": "-----BEGIN CERTIFICATE-----\n!"}, "its certificate cannot be read"),
+        ({"signature": None}, "the signature is missing"),
+        ({"bundle": "{"}, "the log's promise is not JSON"),
+        ({"bundle": "{}"}, "a transparency log that the trusted root does not have"),
+        ({"bundle": '{"Payload": {"logID": "zz", "integratedTime": 1}}'}, "a transparency log that the trusted root"),
+    ],
+)
+def test_annotations_that_cannot_be_read_are_a_refusal(changes: dict[str, str | None], fact: str) -> None:
+    made = signing(payload(IMAGE), site().sign_2(payload(IMAGE)), **changes)
+    finding = examine(IMAGE, Evidence((made,)), keyless())
+    assert not finding.proven
+    assert fact in finding.fact
+
+
+@pytest.mark.parametrize("moment", [True, -1, 10**30, "1748779200", None])
+def test_a_time_that_is_not_one_is_a_refusal(moment: object) -> None:
+    made = site().sign_2(payload(IMAGE))
+    promise = json.loads(made["dev.sigstore.cosign/bundle"])
+    promise["Payload"]["integratedTime"] = moment
+    finding = examine(IMAGE, Evidence((signing(payload(IMAGE), made, bundle=json.dumps(promise)),)), keyless())
+    assert not finding.proven
 
 
 def test_an_address_is_an_identity() -> None:

@@ -22,6 +22,7 @@ from mirrorsync.sync.session import Session
 from mirrorsync.trust.evidence import (
     BUNDLE,
     CERTIFICATE_ANNOTATION,
+    ENTRY_ANNOTATION,
     MAX_SIGNATURE_BYTES,
     MAX_SIGNATURES,
     NOTATION,
@@ -135,5 +136,7 @@ class _Search:
 
 
 def _simple_signing(raw: bytes, layer: Descriptor) -> SimpleSigning:
-    certified = CERTIFICATE_ANNOTATION in layer.annotations
-    return SimpleSigning(raw, layer.annotations.get(SIGNATURE_ANNOTATION), certified)
+    found = layer.annotations
+    return SimpleSigning(
+        raw, found.get(SIGNATURE_ANNOTATION), found.get(CERTIFICATE_ANNOTATION), found.get(ENTRY_ANNOTATION)
+    )
