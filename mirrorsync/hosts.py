@@ -48,6 +48,21 @@ class HostSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Pulls:
+    """The pulls of one host in a run (manifests that were read there), and what the host says about its limit.
+
+    remaining, limit: None if it said nothing. window: the seconds that the limit is for. source: the account or address
+    that the host counts them for, "" if it did not say.
+    """
+
+    used: int = 0
+    remaining: int | None = None
+    limit: int | None = None
+    window: int | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """A username and password, or an identity token that the token service accepts instead.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from mirrorsync.documents.envelope import document
 from mirrorsync.documents.parts import amount_json, change_json, failures_json, spec_json, vanished_json
+from mirrorsync.hosts import Pulls
 from mirrorsync.sync.run.report import Report
 
 
@@ -28,6 +29,7 @@ def report_document(report: Report, code: int | None = None) -> dict[str, Any]:
             "failures": failures_json(report.failures, report.spec),
             "vanished": vanished_json(report.vanished),
             "notices": [{"where": notice.where, "message": notice.message} for notice in report.notices],
+            "pulls": {host: _pulls_json(pulls) for host, pulls in report.pulls.items()},
             "counts": {
                 "read": amount_json(counts.blobs_read, counts.bytes_read),
                 "written": amount_json(counts.blobs_written, counts.bytes_written),
@@ -36,3 +38,13 @@ def report_document(report: Report, code: int | None = None) -> dict[str, Any]:
             },
         },
     )
+
+
+def _pulls_json(pulls: Pulls) -> dict[str, Any]:
+    return {
+        "used": pulls.used,
+        "remaining": pulls.remaining,
+        "limit": pulls.limit,
+        "window_seconds": pulls.window,
+        "source": pulls.source or None,
+    }

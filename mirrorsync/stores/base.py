@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
 
+from mirrorsync.hosts import Pulls
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest, Outline
@@ -228,6 +229,15 @@ class Sweeping(Protocol):
 
     async def drop_unreferenced(self) -> tuple[int, int]:
         """Remove all content that no entry references. Return the number of blobs, and their bytes."""
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A store that counts pulls, and may limit them: a registry."""
+
+    @property
+    def pulls(self) -> Pulls:
+        """The pulls of this run, and what the registry said last about its limit."""
 
 
 @runtime_checkable

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Final, Self
 
 from mirrorsync.errors import ContentNotFound, MirrorsyncError, Side
 from mirrorsync.events import Noticed, Observer, ignore
+from mirrorsync.hosts import Pulls
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location
-from mirrorsync.stores.base import Confirming, Converting, OpensDestinations, ReadsBack, Store, WritableRepository
+from mirrorsync.stores.base import (
+    Confirming,
+    Converting,
+    Metered,
+    OpensDestinations,
+    ReadsBack,
+    Store,
+    WritableRepository,
+)
 from mirrorsync.stores.located import located_at
 from mirrorsync.sync.manifest_cache import DiskCache, ManifestCache, Recent
 from mirrorsync.sync.pool import Answers, MemoryBudget
@@ -104,6 +113,12 @@ class Session:
         """Return the destination at `location` if its content is read where it is stored, otherwise None."""
         repository = self.destination(location)
         return repository if isinstance(repository, ReadsBack) else None
+
+    def pulls(self, addresses: Iterable[str]) -> dict[str, Pulls]:
+        """Return the pulls of this run at those of some stores that are registries."""
+        registries = [address for address in sorted(addresses) if Location(address, "").transport.is_registry]
+        stores = {address: self.store(address) for address in registries}
+        return {address: store.pulls for address, store in stores.items() if isinstance(store, Metered)}
 
     def blobs_of(self, location: Location) -> Location:
         """Return where the blobs of `location` are: the store, if its repositories share their blobs."""

@@ -28,6 +28,7 @@ from mirrorsync.documents.state import state_document
 from mirrorsync.documents.verification import verification_document
 from mirrorsync.errors import ContentNotFound, Problem, SpecError
 from mirrorsync.events import Noticed
+from mirrorsync.hosts import Pulls
 from mirrorsync.oci import media_types
 from mirrorsync.oci.config import ImageConfig
 from mirrorsync.oci.descriptor import Descriptor
@@ -241,6 +242,7 @@ def documents() -> dict[Kind, dict[str, Any]]:
         (Noticed("corp.example", "old"),),
         True,
         VANISHED,
+        {"docker.io": Pulls(24, 76, 100, 21600, "192.0.2.7"), "quay.io": Pulls(3)},
     )
     impact = Impact(
         "source.example",

@@ -10,7 +10,7 @@ from typing import Final
 from rich.filesize import decimal
 
 from mirrorsync.cli.output.destinations import Destinations
-from mirrorsync.cli.output.render import counts_by_destination, failed_at, nothing_to_do, numbers, waiting_lines
+from mirrorsync.cli.output.render import count, counts_by_destination, failed_at, nothing_to_do, numbers, waiting_lines
 from mirrorsync.cli.output.tables import Listing
 from mirrorsync.cli.output.vanished import vanished_lines
 from mirrorsync.sync.run.report import Report
@@ -35,7 +35,16 @@ def report_parts(report: Report) -> Iterator[str | Listing]:
     total: Counter[str] = Counter(outcome for _, outcome in outcomes)
     total["failed"] = sum(failed_at(report.failures).values())
     yield from waiting_lines(result.change for result in report.results if result.outcome == "delayed")
+    yield from _pulls_lines(report)
     yield f"{_stopped(report)}{numbers(total, _COUNTED)}; {_moved(report)}"
+
+
+def _pulls_lines(report: Report) -> Iterator[str]:
+    """Yield the pulls at each source that limits them."""
+    for host, pulls in report.pulls.items():
+        if pulls.used and pulls.remaining is not None:
+            limit = "" if pulls.limit is None else f" of {pulls.limit}"
+            yield f"{host}: {count(pulls.used, 'pull')}, {pulls.remaining}{limit} left"
 
 
 def _stopped(report: Report) -> str:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from mirrorsync.environment import Environment
 from mirrorsync.errors import Denied, GrammarError
+from mirrorsync.hosts import Pulls
 from mirrorsync.oci.names import check_repository
 from mirrorsync.stores.located import located_at
 from mirrorsync.stores.registry.bounds import Seen
@@ -72,6 +73,11 @@ class RegistryStore:
                         yield check_repository(name)
                     except GrammarError:
                         continue  # not a valid name
+
+    @property
+    def pulls(self) -> Pulls:
+        """The manifests that were read in this run, and the limit of that which the registry named last."""
+        return self._client.meter.pulls
 
     def lock(self) -> None:
         """Do nothing: a registry coordinates its writers itself."""

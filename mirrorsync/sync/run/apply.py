@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from mirrorsync.errors import IntegrityError, Malformed, MirrorsyncError, NotFound
 from mirrorsync.events import Noticed, TransferPlanned
@@ -54,7 +55,9 @@ async def apply(
             for step in plan.steps:
                 if store in stores_of(step):
                     failed.setdefault((step.id, store), error)
-    return report_of(plan, failed, performer.transfer.tally.counts, tuple(notices), started, clock())
+    report = report_of(plan, failed, performer.transfer.tally.counts, tuple(notices), started, clock())
+    sources = {change.origin.location.store for change in plan.changes if change.origin is not None}
+    return replace(report, pulls=session.pulls(sources))
 
 
 def _images(plan: Plan) -> Mapping[Digest, Change]:

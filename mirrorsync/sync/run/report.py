@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from mirrorsync.errors import ExitCode, Interrupted, MirrorsyncError, PruneRefused, StillUsed
 from mirrorsync.events import Noticed
+from mirrorsync.hosts import Pulls
 from mirrorsync.plan.model import Change, Failure, Plan, SpecStamp, State, Vanished
 from mirrorsync.plan.prune import POINTER
 from mirrorsync.sync.run.order import Failed
@@ -41,6 +42,7 @@ class Report:
 
     notices: about stores, for the operator. deadline: whether the run was stopped by its deadline, and not by a signal.
     vanished: tags that sources have dropped, and that are kept.
+    pulls: by the address of each source that is a registry.
     """
 
     started: str
@@ -52,6 +54,7 @@ class Report:
     notices: tuple[Noticed, ...] = ()
     deadline: bool = False
     vanished: tuple[Vanished, ...] = ()
+    pulls: Mapping[str, Pulls] = field(default_factory=dict)
 
     @property
     def outcomes(self) -> Counter[Outcome]:

@@ -19,6 +19,7 @@ from mirrorsync.stores.registry.http.answers import checked
 from mirrorsync.stores.registry.http.auth import Authorizer, Find, Troubles
 from mirrorsync.stores.registry.http.conversation import Authorize, converse, reject_web_page
 from mirrorsync.stores.registry.http.encoding import plain
+from mirrorsync.stores.registry.http.limits import Meter
 from mirrorsync.stores.registry.http.messages import Answer, Outgoing, Reply, Request
 from mirrorsync.stores.registry.http.network import Network
 from mirrorsync.stores.registry.http.origins import resolved, same_origin
@@ -65,6 +66,7 @@ class Client:
         self._making = threading.Lock()
         self._made: list[Streams] = []
         self._warnings: set[str] = set()
+        self.meter = Meter()
 
     def _use(self, network: Network, settings: HostSettings) -> None:
         """Use a network from now on."""
@@ -266,6 +268,7 @@ class Client:
         return asyncio.run_coroutine_threadsafe(self._authorizer.header(wanted), self._loop).result()
 
     def _checked(self, answer: Answer, request: Request, doing: str) -> Answer:
+        self.meter.see(request, answer)
         for warning in answer.all("Warning"):
             # Distribution spec, "Warnings": 299 is shown to the user once, and has no other effect.
             if warning.startswith("299") and warning not in self._warnings:
