@@ -12,6 +12,13 @@ _NONE: Final = Secret("")
 
 
 @dataclass(frozen=True, slots=True)
+class PullLimit:
+    """How far the limit that a registry has for pulls may be used. keep: how many pulls are to remain."""
+
+    keep: int
+
+
+@dataclass(frozen=True, slots=True)
 class HostSettings:
     """How to talk to one registry. Paths are absolute; max_connections is per run and host.
 
@@ -21,6 +28,7 @@ class HostSettings:
     transfer, measured over stall_seconds. create_repository: whether a push may create a missing project by the
     registry's own API (Harbor). requests_per_second: to its API and its token service, None = any number. bandwidth:
     bytes of bodies per second, in both directions and of all transfers together, None = as the line allows.
+    pulls: how its limit of pulls is respected, None = not at all.
 
     insecure_skip_verify accepts any certificate, but still requires TLS. With plain_http_fallback too, a host without
     TLS is accessed over plain HTTP, passwords included: `--tls-verify=false` means this, for one command. A spec has no
@@ -45,6 +53,7 @@ class HostSettings:
     create_repository: bool = False
     requests_per_second: int | None = None
     bandwidth: int | None = None
+    pulls: PullLimit | None = None
 
 
 @dataclass(frozen=True, slots=True)

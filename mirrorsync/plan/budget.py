@@ -7,11 +7,12 @@ and an image that is larger than the whole budget gets a run of its own instead 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mirrorsync.hosts import Pulls
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
@@ -32,17 +33,21 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The key `budget:` of a spec; a limit that is None is not set. bytes: of blobs that are read from sources."""
+    """The key `budget:` of a spec; a limit that is None is not set.
 
+    pulls: manifests that are read from sources. bytes: of blobs that are read from sources.
+    """
+
+    pulls: Limit | None = None
     bytes: Limit | None = None
 
 
-_UNITS: Final = {"bytes": size}
+_UNITS: Final[Mapping[str, Callable[[Any], float]]] = {"pulls": float, "bytes": size}
 
 
 def read_limit(key: str, value: Any) -> Limit:
     """Read one limit of a budget, such as `bytes: 50GiB`; its type was checked by the schema. Raises: GrammarError."""
-    return Limit(value, _UNITS[key](value))
+    return Limit(str(value), _UNITS[key](value))
 
 
 def together(desired: Desired, repaired: Iterable[Image] = ()) -> Iterator[tuple[Image, ...]]:
@@ -103,3 +108,69 @@ def _copies(change: Change, steps: Mapping[str, Step]) -> Iterator[CopyBlob]:
         if isinstance(step, CopyBlob):
             yield step
         pending += step.needs
+
+
+class Allowance:
+    """The pulls that a run may still use, taken image by image in the order of the spec.
+
+    most: in the whole run, None = any number. keep: how many are to remain, by host. What a host says is given with
+    every question, since it changes while manifests are read.
+    """
+
+    def __init__(self, most: int | None, keep: Mapping[str, int]) -> None:
+        self._most = most
+        self._keep = keep
+        self._promised: Counter[str] = Counter()
+        self._used_up: dict[str, str] = {}  # why, by host; under "" for all of them
+
+    def take(self, host: str, need: int, pulls: Mapping[str, Pulls], read: int = 0) -> str:
+        """Take `need` pulls for an image; return why it has to wait instead, "" if it has not.
+
+        pulls: those of all sources so far. read: pulls that were used already to find out what it needs. The first
+        image may need more than the budget, and one that can never fit may use what was to be kept.
+        """
+        why = self.refusal(host, need, pulls, read)
+        if need and not why:
+            self._promised[host] += need
+        return why
+
+    def refusal(self, host: str, need: int, pulls: Mapping[str, Pulls], read: int = 0) -> str:
+        """Return why an image that needs so many more pulls has to wait, "" if it has not. Takes none."""
+        if not need:
+            return ""
+        if not self.used_up(host):
+            used = sum(one.used for one in pulls.values()) + self._promised.total()
+            if self._most is not None and self._promised and used + need > self._most:
+                self._used_up[""] = f"the budget of {self._most} {'pull' if self._most == 1 else 'pulls'} is used"
+            elif why := self._too_few(host, need, pulls.get(host, Pulls()), read):
+                self._used_up[host] = why
+        return self.used_up(host)
+
+    def used_up(self, host: str) -> str:
+        """Return why no more pulls may be used at a host, "" if some may."""
+        return self._used_up.get("", "") or self._used_up.get(host, "")
+
+    def end(self, host: str, why: str) -> str:
+        """Use no more pulls at a host whose limit is respected; return `why`, or "" if it is not respected."""
+        if host not in self._keep:
+            return ""
+        self._used_up.setdefault(host, why)
+        return why
+
+    def _too_few(self, host: str, need: int, pulls: Pulls, read: int) -> str:
+        keep = self._keep.get(host)
+        if keep is None or pulls.remaining is None:
+            return ""
+        left = pulls.remaining - self._promised[host]
+        if need <= left - keep:
+            return ""
+        never = pulls.limit is not None and need + read > pulls.limit - keep
+        if never and need <= left and host not in self._promised:
+            return ""
+        of_limit = "" if pulls.limit is None else f" of {pulls.limit}"
+        refill = "" if not pulls.window else f"; it refills within {_spoken(pulls.window)}"
+        return f"{host} has {max(0, left)}{of_limit} pulls left, and keep is {keep}{refill}"
+
+
+def _spoken(seconds: int) -> str:
+    return f"{seconds / 3600:.3g} h" if seconds >= 3600 else f"{max(1, round(seconds / 60))} min"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from mirrorsync.errors import GrammarError
-from mirrorsync.hosts import HostSettings
+from mirrorsync.hosts import HostSettings, PullLimit
 from mirrorsync.oci.names import check_host, is_repository
 from mirrorsync.secret import Secret
 from mirrorsync.sizes import size
@@ -83,6 +83,8 @@ def _settings(pointer: str, members: Mapping[str, Any], base: str, problem: AddP
     made: dict[str, Any] = dict(members)
     if "password" in made:
         made["password"] = Secret(made["password"])
+    if "pulls" in made:
+        made["pulls"] = PullLimit(**made["pulls"])
     made["realm_hosts"] = tuple(realm.lower() for realm in made.get("realm_hosts", ()))
     for key in _PATHS:
         if key in made:

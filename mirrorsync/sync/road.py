@@ -36,6 +36,7 @@ from mirrorsync.sync.gather.lacking import Lacks
 from mirrorsync.sync.gather.listed import ListedImages
 from mirrorsync.sync.gather.observe import observe
 from mirrorsync.sync.gather.prune import add_deletions
+from mirrorsync.sync.gather.pulls import PullGate
 from mirrorsync.sync.gather.resolve import Resolver
 from mirrorsync.sync.gather.settle import Settled, may_settle
 from mirrorsync.sync.gather.sightings import NothingSeen, Sightings
@@ -87,7 +88,8 @@ async def make_plan(
             gone, desired = await find_gone(mirrors, chosen, desired, tags, session, sightings)
         policies = {mirror.pointer: mirror.policies for mirror in mirrors}
         sightings.note(image.root.digest for image in desired.images)
-        observed = await observe(desired, session, tags, sightings=sightings, policies=policies, deep=deep)
+        gate = PullGate.of(spec, desired, session)
+        observed = await observe(desired, session, tags, sightings=sightings, policies=policies, deep=deep, gate=gate)
     # Not in a run of only some images, or if the lock lacks some: what the others want is unknown then.
     deletes = spec.prune is not None or gone.deletable
     if deletes and not only and only_from is None and not spec.lacking:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.parts.cosign import make_key
 from tests.parts.hub import Hub
 from tests.parts.images import Image, image, index, noise
 from tests.parts.mirrorsync import Mirrorsync, plain
@@ -72,3 +74,125 @@ def test_a_run_without_changes_uses_no_pulls(site: Site) -> None:
     report = site.apply()
     assert (site.hub.pulled - pulled, report["pulls"][site.host]["used"]) == (0, 0)
     assert "nothing to do" in site.run("apply", code=0).out
+
+
+def test_runs_within_a_budget_of_pulls_mirror_everything_in_the_end(site: Site) -> None:
+    site.spec(budget={"pulls": 7})
+    said, pulled = [], []
+    for _ in range(4):
+        before = site.hub.pulled
+        report = site.apply()
+        said.append(outcomes(report))
+        pulled.append(site.hub.pulled - before)
+        assert pulled[-1] == report["pulls"][site.host]["used"]
+    assert said == [
+        "done done delayed delayed delayed",
+        "unchanged unchanged done done delayed",
+        "unchanged unchanged unchanged unchanged done",
+        "unchanged unchanged unchanged unchanged unchanged",
+    ]
+    # The index of the first image that does not fit is read, and is known in the next run.
+    assert pulled == [7, 6, 2, 0]
+
+
+def test_an_image_of_more_pulls_than_the_budget_is_mirrored_alone(site: Site) -> None:
+    site.spec(budget={"pulls": 1})
+    assert outcomes(site.apply()) == "done delayed delayed delayed delayed"
+    assert outcomes(site.apply()) == "unchanged done delayed delayed delayed"
+
+
+def test_plan_shows_what_waits_for_pulls_and_apply_does_what_it_shows(site: Site) -> None:
+    site.spec(budget={"pulls": 7})
+    shown = site.run("plan", "--output", "saved.plan", code=0).out
+    assert "3 images wait for the next run: the budget of 7 pulls is used\nPlan: 2 new, 3 delayed" in shown
+    pulled = site.hub.pulled
+    assert "2 done, 3 delayed" in site.run("apply", "saved.plan", code=0).out
+    assert site.hub.pulled == pulled, "manifests are remembered"
+
+
+def test_some_pulls_are_kept_for_others_until_the_limit_refills(site: Site) -> None:
+    site.hub.limit, site.hub.left = 30, 26
+    site.spec(keep=20)
+    done = site.run("apply", code=0).out
+    why = f"{site.host} has 20 of 30 pulls left, and keep is 20; it refills within 6 h"
+    assert f"3 images wait for the next run: {why}\n{site.host}: 6 pulls, 20 of 30 left\n2 done, 3 delayed" in done
+    assert "3 images wait for the next run" in site.run("plan", code=0).out
+    assert outcomes(site.apply()) == "unchanged unchanged delayed delayed delayed"
+    assert (site.hub.left, site.hub.refused) == (20, 0)
+    site.hub.refill()
+    assert outcomes(site.apply()) == "unchanged unchanged done done done"
+
+
+def test_without_the_key_a_used_up_limit_is_a_failure_that_names_the_key(site: Site) -> None:
+    site.hub.limit, site.hub.left = 30, 1
+    site.spec(["1", "2", "3"])
+    done = site.run("apply", code=1)
+    assert "asks to retry after 3600 seconds" in done.err
+    assert "answered 429: TOOMANYREQUESTS You have reached your unauthenticated pull rate limit" in done.err
+    assert "log in for a higher limit than this of 30 pulls in 6 h, or set pulls: {keep: 20} for this host" in done.err
+
+
+def test_with_the_key_a_registry_that_refuses_all_the_same_is_not_a_failure(site: Site) -> None:
+    site.spec(keep=0)
+    said = {"ratelimit-remaining": "50;w=21600"}  # others share the address
+    site.server.fault("headers", "HEAD", "/manifests/", change=said)
+    site.hub.left = 0
+    report = site.apply()
+    assert outcomes(report) == "delayed delayed delayed delayed delayed"
+    assert report["images"][0]["reason"] == f"waits for the next run: {site.host} refuses more pulls"
+
+
+def test_one_source_at_its_limit_does_not_stop_the_others(site: Site) -> None:
+    other = Hub()
+    other.registry.hold("tool", made("tool"), "1")
+    site.hub.left = 20
+    with Unruly(other) as server:
+        mirrors = [f"{site.host}/app:1", f"{server.host}/tool:1"]
+        site.run.spec(
+            {
+                "registries": plain(site.host, server.host, pulls={"keep": 20}),
+                "destinations": {"disk": "oci:disk"},
+                "mirrors": mirrors,
+            }
+        )
+        assert outcomes(site.apply()) == "delayed done"
+
+
+def test_an_image_to_two_destinations_takes_its_pulls_once_and_blobs_at_the_destination_none(site: Site) -> None:
+    site.spec(
+        ["1", "2"],
+        budget={"pulls": 3},
+        destinations={"disk": "oci:disk", "other": "oci:other"},
+        defaults={"to": ["disk", "other"]},
+    )
+    assert outcomes(site.apply()) == "done done delayed delayed"
+    site.hub.registry.tags["app", "again"] = site.hub.registry.tags["app", "1"]
+    site.spec(["2", "3", "again"], budget={"pulls": 3})
+    assert outcomes(site.apply()) == "done delayed done"
+
+
+def test_an_image_whose_signature_was_not_looked_for_waits_even_if_it_takes_no_pulls(
+    site: Site, tmp_path: Path
+) -> None:
+    key = make_key(tmp_path, "site")
+    site.spec(["2"])
+    site.run("plan", code=0)  # its manifests are known from now on
+    first = {"from": f"{site.host}/app", "tags": ["1", "3"]}
+    signed = {"from": f"{site.host}/app", "tags": ["2"], "verify": {"cosign": {"key": str(key.public)}}}
+
+    def both(**keys: Any) -> None:
+        site.run.spec(
+            {
+                "registries": plain(site.host),
+                "destinations": {"disk": "oci:disk"},
+                "mirrors": [first, signed],
+                **keys,
+            }
+        )
+
+    both(budget={"pulls": 1})
+    assert outcomes(site.apply()) == "done delayed delayed"
+    both()
+    report = site.apply(code=3)
+    assert outcomes(report) == "unchanged done"
+    assert "verify" in report["failures"][0]["error"]["message"]

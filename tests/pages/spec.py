@@ -73,6 +73,8 @@ class Key:
                 return {"mirrors": [value]}
             rest = {} if self.name == "tags" or "tags" in value or "from" in value else {"tags": ["1.27"]}
             return {"mirrors": [{"from": value.pop("from", _SOURCE), **rest, **value}]}
+        if self.path.startswith("registries.HOST.pulls."):
+            value = {"pulls": value}
         if self.path.startswith("registries."):
             return {"registries": {_HOST: value}}
         section, dot, _ = self.path.partition(".")
@@ -104,6 +106,7 @@ def keys() -> Iterator[Key]:
     yield from _of("mirrors[].tags", definitions["tags"], definitions)
     yield from _below("mirrors[].tags.newest", definitions["tags"]["properties"]["newest"])
     yield from _below("mirrors[].verify", definitions["verify"])
+    yield from _below("registries.HOST.pulls", definitions["registry"]["properties"]["pulls"])
 
 
 def _of(path: str, schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[Key]:

@@ -39,7 +39,7 @@ class Hub:
             return self.registry(asked)
         if asked.method == "GET" and self.left == 0:
             self.refused += 1
-            return refusal(429, "TOOMANYREQUESTS", _REFUSED, self.headers())
+            return refusal(429, "TOOMANYREQUESTS", _REFUSED, {**self.headers(), "Retry-After": "3600"})
         reply = self.registry(asked)
         if asked.method == "GET" and reply.status == 200:
             self.left -= 1

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from mirrorsync.plan.budget import Budget, Limit, over_bytes
+from mirrorsync.hosts import Pulls
+from mirrorsync.plan.budget import Allowance, Budget, Limit, over_bytes
 from mirrorsync.plan.diff import diff
 from mirrorsync.plan.inventory import Desired, Observed
 from mirrorsync.plan.model import Image, State
@@ -92,3 +93,78 @@ def test_there_is_no_limit_without_the_key() -> None:
     made = case("a", "b")
     plan = diff(made.desired(), made.observed(), spec=STAMP, created="")
     assert over_bytes(made.desired(), plan, Budget()) == {}
+
+
+def pulls(used: int = 0, remaining: int | None = None, limit: int | None = 100) -> dict[str, Pulls]:
+    return {"hub.example": Pulls(used, remaining, limit if remaining is not None else None, 21600)}
+
+
+@pytest.mark.parametrize(
+    ("most", "used", "needs", "taken"),
+    [
+        (None, 0, [50, 50, 50], [50, 50, 50]),
+        (10, 0, [3, 3, 3, 3, 1], [3, 3, 3]),  # the last one would fit, and does not overtake
+        (10, 0, [3, 3, 4, 1], [3, 3, 4]),
+        (10, 5, [3, 3], [3]),  # what resolving has used counts
+        (10, 0, [0, 30, 0, 1, 0], [0, 30, 0, 0]),  # larger than the budget, and the first: alone
+        (10, 20, [1, 1], [1]),  # one image in each run
+        (1, 0, [1, 1], [1]),
+    ],
+)
+def test_pulls_are_taken_in_the_order_of_the_spec(
+    most: int | None, used: int, needs: list[int], taken: list[int]
+) -> None:
+    allowance = Allowance(most, {})
+    assert [need for need in needs if not allowance.take("hub.example", need, pulls(used))] == taken
+    if needs != taken:
+        noun = "pull" if most == 1 else "pulls"
+        assert allowance.used_up("any.example") == f"the budget of {most} {noun} is used"
+
+
+@pytest.mark.parametrize(
+    ("remaining", "limit", "needs", "taken"),
+    [
+        (None, None, [50, 50], [50, 50]),  # the registry says nothing
+        (30, 100, [3, 3, 3, 3], [3, 3, 3]),
+        (30, None, [3, 3, 3, 3], [3, 3, 3]),
+        (20, 100, [1], []),
+        (22, 100, [3, 1], []),  # no image overtakes
+        (0, 100, [1], []),
+        (100, 100, [81, 1], [81]),  # it would never fit, so it may use what was to be kept
+        (100, 100, [80, 1], [80]),
+        (100, 100, [101, 1], []),
+        (60, 100, [81], []),
+        (100, 100, [1, 81], [1]),
+        (100, 20, [1], [1]),  # keep is the whole limit
+    ],
+)
+def test_a_host_keeps_some_of_its_pulls(
+    remaining: int | None, limit: int | None, needs: list[int], taken: list[int]
+) -> None:
+    allowance = Allowance(None, {"hub.example": 20})
+    said = pulls(0, remaining, limit)
+    assert [need for need in needs if not allowance.take("hub.example", need, said)] == taken
+    assert allowance.used_up("other.example") == ""
+    assert allowance.take("other.example", 50, said) == "", "other hosts go on"
+
+
+def test_the_reason_says_what_is_left_and_within_which_time_it_refills() -> None:
+    allowance = Allowance(None, {"hub.example": 20})
+    assert allowance.take("hub.example", 2, pulls(5, 23)) == ""
+    why = "hub.example has 21 of 100 pulls left, and keep is 20; it refills within 6 h"
+    assert allowance.refusal("hub.example", 2, pulls(5, 23)) == why
+    assert allowance.take("hub.example", 1, pulls(5, 90)) == why, "what was said of one image holds for the later ones"
+
+
+def test_pulls_that_were_used_to_find_out_what_an_image_needs_count_for_it() -> None:
+    allowance = Allowance(None, {"hub.example": 20})
+    assert allowance.take("hub.example", 80, pulls(1, 99), read=1) == "", "81 never fit"
+    allowance = Allowance(None, {"hub.example": 20})
+    assert allowance.take("hub.example", 79, pulls(1, 98), read=1), "80 fit when the account is full"
+
+
+def test_a_host_that_refuses_is_not_asked_again_if_its_limit_is_respected() -> None:
+    allowance = Allowance(None, {"hub.example": 20})
+    assert allowance.end("hub.example", "it refuses") == "it refuses"
+    assert allowance.take("hub.example", 1, pulls()) == "it refuses"
+    assert Allowance(None, {}).end("hub.example", "it refuses") == ""

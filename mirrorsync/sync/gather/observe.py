@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError
 from mirrorsync.events import Noticed, PhaseAdvanced, PhaseStarted
@@ -14,17 +15,18 @@ from mirrorsync.oci.manifest import Manifest, Outline
 from mirrorsync.oci.ref import Pick, Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed, check_bounds, closure
-from mirrorsync.plan.model import Failure, Image
-from mirrorsync.plan.policies import Decision, Facts, Policy, decide
+from mirrorsync.plan.model import WAITS, Failure, Image
+from mirrorsync.plan.policies import Decision, Facts, Policy, Verify, decide
 from mirrorsync.sync.content import ContentReader
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.direction import Directions
 from mirrorsync.sync.gather.present import present_at
+from mirrorsync.sync.gather.pulls import PullGate
 from mirrorsync.sync.gather.referring import may_be_referrer
 from mirrorsync.sync.gather.sightings import NothingSeen, Sightings
 from mirrorsync.sync.gather.signatures import Signatures
 from mirrorsync.sync.gather.sparse import lacking, lacks_layers
-from mirrorsync.sync.pool import SMALL_BYTES, Answers, all_of, for_each
+from mirrorsync.sync.pool import REQUESTS_AT_ONCE, SMALL_BYTES, Answers, all_of, for_each
 from mirrorsync.sync.session import Session, located
 
 
@@ -36,6 +38,7 @@ async def observe(
     sightings: Sightings | None = None,
     policies: Mapping[str, Sequence[Policy]] | None = None,
     deep: bool = False,
+    gate: PullGate | None = None,
 ) -> Observed:
     """Return the content of the destinations for `desired`, and the decisions of policies.
 
@@ -43,32 +46,25 @@ async def observe(
     `deep`, an image whose tag names the right digest is complete, at one request each; for other images every manifest
     and blob is checked, unless the repository does not exist. With `deep`, this is done for every image, and content on
     this machine is read: damaged content counts as missing. The content of an image that a policy keeps, delays or
-    refuses is not checked.
+    refuses is not checked. gate: lets images wait that would need too many pulls, None = any number may be used.
     """
-    sightings = sightings or NothingSeen()
+    sightings, tags = sightings or NothingSeen(), tags or DestinationTags(session)
     if not deep:
-        return await _observe(desired, session, tags, sightings, policies or {}, None)
+        return await _observe(desired, session, tags, _Observer(session, tags, sightings, policies or {}, None, gate))
     async with ContentReader(session.announce) as reader:
-        return await _observe(desired, session, tags, sightings, policies or {}, reader)
+        return await _observe(desired, session, tags, _Observer(session, tags, sightings, policies or {}, reader, gate))
 
 
-async def _observe(
-    desired: Desired,
-    session: Session,
-    tags: DestinationTags | None,
-    sightings: Sightings,
-    policies: Mapping[str, Sequence[Policy]],
-    reader: ContentReader | None,
-) -> Observed:
-    tags = tags or DestinationTags(session)
-    observer = _Observer(session, tags, sightings, policies, reader)
+async def _observe(desired: Desired, session: Session, tags: DestinationTags, observer: _Observer) -> Observed:
     session.announce(PhaseStarted("observe", len(desired.images)))
     by_target: defaultdict[Location, list[Tag | Digest]] = defaultdict(list)
     for image in desired.images:
         by_target[image.target].append(_ref(image))
     await tags.ask(by_target)
-    await for_each((image for image in desired.images if image not in desired.carriers), observer.root)
-    await for_each(desired.carriers.items(), observer.referrer)
+    # With a limit of pulls one after the other, so that the order of the spec decides which images wait.
+    limit = 1 if observer.limited else REQUESTS_AT_ONCE
+    await for_each((image for image in desired.images if image not in desired.carriers), observer.root, limit)
+    await for_each(desired.carriers.items(), observer.referrer, limit)
     changed = [image for image in desired.images if observer.wants_contents(image)]
     if changed:
         session.announce(PhaseStarted("manifests", len(changed)))
@@ -84,6 +80,7 @@ class _Observer:
         sightings: Sightings,
         policies: Mapping[str, Sequence[Policy]],
         reader: ContentReader | None,
+        gate: PullGate | None,
     ) -> None:
         self._session = session
         self._tags = tags
@@ -91,6 +88,9 @@ class _Observer:
         self._policies = policies
         self._reader = reader
         self._deep = reader is not None
+        self._gate = gate
+        self._waiting: set[Image] = set()  # for pulls
+        self.limited = gate is not None
         self._signatures = Signatures(session)
         self._directions = Directions(session, sightings)
         self._older: dict[Image, str] = {}
@@ -106,14 +106,20 @@ class _Observer:
         """Resolve an image's tag at its destination, and let policies decide."""
         attached = image.tag is not None and may_be_referrer(image.tag, image.origin)
         await self._root(image, () if attached else self._policies.get(image.mirror, ()))
+        await self._take_pulls(image)
 
     async def referrer(self, carried: tuple[Image, frozenset[Image]]) -> None:
         """Resolve a referrer at its destination. It stays behind if every image that it comes along with is refused."""
         image, carriers = carried
         await self._root(image, ())
-        decisions = [self._decisions.get(carrier) for carrier in carriers]
-        if all(decision is not None and decision.verdict == "refuse" for decision in decisions):
+        decisions = {one: self._decisions.get(one) for one in carriers}
+        left = [one for one, decision in decisions.items() if decision is None or decision.verdict != "refuse"]
+        if not left:
             self._decisions[image] = Decision("keep", "its image is refused")
+        elif self._waiting.issuperset(left) and self.wants_contents(image):
+            self._waiting.add(image)
+            self._decisions[image] = self._decisions[min(left, key=str)]
+        await self._take_pulls(image)
 
     async def _root(self, image: Image, policies: Sequence[Policy]) -> None:
         try:
@@ -164,16 +170,41 @@ class _Observer:
         seen = self._sightings
         pinned = not isinstance(image.origin.followed, Tag | Pick)
         facts = Facts(image.tag, present, image.root, pinned, seen.first_seen(image.root.digest), seen.now, older=older)
-        facts = await self._signatures.add_to(facts, image.origin, image.whole, policies, deep=self._deep)
+        used_up = self._gate.used_up(image) if self._gate is not None else ""
+        unchanged = present is not None and present.digest == image.root.digest
+        if used_up and (self._deep or not unchanged) and any(isinstance(policy, Verify) for policy in policies):
+            # Looking for signatures takes pulls; without them the image is not mirrored.
+            self._wait(image, used_up)
+            policies = [policy for policy in policies if not isinstance(policy, Verify)]
+        else:
+            facts = await self._signatures.add_to(facts, image.origin, image.whole, policies, deep=self._deep)
         decision = decide(policies, facts)
-        if decision is not None:
-            self._decisions[image] = decision
-            if decision.verdict == "report":
-                self._session.announce(Noticed(str(image), decision.reason))
+        if decision is None or (image in self._waiting and decision.verdict in ("update", "report")):
+            return
+        self._waiting.discard(image)
+        self._decisions[image] = decision
+        if decision.verdict == "report":
+            self._session.announce(Noticed(str(image), decision.reason))
+
+    async def _take_pulls(self, image: Image) -> None:
+        """Let an image wait if its manifests would need more pulls than are left."""
+        if self._gate is None or not self.wants_contents(image):
+            return
+        try:
+            why = await self._gate.take(image, partial(self._is_present, is_manifest=True))
+        except MirrorsyncError as error:
+            self._fail(image, error)
+        else:
+            if why:
+                self._wait(image, why)
+
+    def _wait(self, image: Image, why: str) -> None:
+        self._waiting.add(image)
+        self._decisions[image] = Decision("delay", WAITS + why)
 
     def wants_contents(self, image: Image) -> bool:
         """Return whether the manifests and blobs of an image have to be checked."""
-        if image in self._broken:
+        if image in self._broken or image in self._waiting:
             return False
         present, decision = self._roots.get(image), self._decisions.get(image)
         unchanged = present is not None and present.digest == image.root.digest
@@ -258,6 +289,9 @@ class _Observer:
         return True
 
     def _fail(self, image: Image, error: MirrorsyncError) -> None:
+        if self._gate is not None and (why := self._gate.refused(image, error)):
+            self._wait(image, why)
+            return
         self._broken.add(image)
         self._failures.append(Failure.of(image, error))
 

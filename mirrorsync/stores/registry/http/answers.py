@@ -19,6 +19,7 @@ from mirrorsync.errors import (
     RepositoryNotFound,
     Unauthorized,
 )
+from mirrorsync.stores.registry.http import limits
 from mirrorsync.stores.registry.http.messages import Answer
 from mirrorsync.stores.registry.http.proxies import PROXY_LOGIN_REMEDY
 from mirrorsync.stores.registry.http.retry import RETRIED_STATUSES, Transient, retry_after
@@ -124,7 +125,8 @@ def failure(answer: Answer, doing: str) -> MirrorsyncError:
     codes, message = _read(answer)
     meaning = next((one for one in _MEANINGS if one.fits(answer, codes, message)), None) or _general(answer, codes)
     text = f": {message}" if message else " with a web page" if meaning.web_page else ""
-    return meaning.kind(f"{doing}: {_server(answer, codes)} answered {answer.status}{text}", remedy=meaning.remedy)
+    remedy = (meaning.kind is RateLimited and limits.remedy(answer)) or meaning.remedy
+    return meaning.kind(f"{doing}: {_server(answer, codes)} answered {answer.status}{text}", remedy=remedy)
 
 
 def _server(answer: Answer, codes: Sequence[str]) -> str:

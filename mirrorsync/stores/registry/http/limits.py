@@ -54,6 +54,23 @@ class Meter:
         return Pulls(self._used, self._remaining, self._limit, self._window, self._source)
 
 
+def remedy(answer: Answer) -> str:
+    """Return what to do about an answer that refuses a pull, "" if it does not name a limit of pulls."""
+    limit = answer.header("ratelimit-limit")
+    if not limit:
+        return ""
+    number, window = _number(limit), _WINDOW.search(limit)
+    allowed = "" if number is None else f" of {number} pulls" + (f" in {_hours(int(window[1]))} h" if window else "")
+    return (
+        f"log in for a higher limit than this{allowed}, or set pulls: {{keep: 20}} for this host under registries: in "
+        "the spec, so that images wait for a later run instead of failing"
+    )
+
+
+def _hours(seconds: int) -> str:
+    return f"{seconds / 3600:.3g}"
+
+
 def _number(text: str) -> int | None:
     found = _NUMBER.fullmatch(text)
     return int(found[1]) if found else None

@@ -257,7 +257,8 @@ class Persistence:
         failure = error.failure
         if error.status == 429:
             failure = RateLimited(
-                f"rate limited: the registry asks to retry after {error.retry_after:.0f} seconds: {failure.message}"
+                f"rate limited: the registry asks to retry after {error.retry_after:.0f} seconds: {failure.message}",
+                remedy=failure.remedy,
             )
         self._gate.close(failure, error.retry_after)
         raise failure.with_()
