@@ -14,6 +14,7 @@ from typing import Any
 
 from mirrorsync.app.copying import Copy, read_copy, spec_of
 from mirrorsync.app.memory import RunMemory, looking_back, remembering
+from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import read_platform, read_reference
 from mirrorsync.app.session import Run, apply_until_stopped, open_session, query
 from mirrorsync.app.stop import Stop
@@ -31,6 +32,7 @@ from mirrorsync.sync.gather.resolve import resolve
 from mirrorsync.sync.proven import check_signatures
 from mirrorsync.sync.resume import remaining
 from mirrorsync.sync.run.report import Report
+from mirrorsync.sync.run.window import Until
 from mirrorsync.sync.session import Session
 
 
@@ -154,7 +156,7 @@ async def _applied(
     environment: Environment | None,
     stop: Stop,
 ) -> Report:
-    done = await carry_out(spec, prepare, environment, stop)
+    done = await carry_out(spec, prepare, environment, stop, _until(spec, environment))
     assert done.report is not None  # noqa: S101 - it was not only planned
     return done.report
 
@@ -164,15 +166,28 @@ async def carry_out(
     prepare: Callable[[Session, RunMemory], Coroutine[Any, Any, Plan]],
     environment: Environment | None,
     stop: Stop,
+    until: Until | None = None,
 ) -> Run:
-    """Plan by `prepare` and apply, under the lock of the spec, and remember it. Raises: as `prepare`; Locked."""
+    """Plan by `prepare` and apply, under the lock of the spec, and remember it. Raises: as `prepare`; Locked.
+
+    until: when no image begins any more, None = never.
+    """
     with _lock(spec), remembering(spec, environment) as memory:
         async with open_session(environment, stop, spec.registries) as session:
             plan = await stop.interruptible(prepare(session, memory))
             memory.intend(plan)
-            report = await apply_until_stopped(plan, session, stop)
+            report = await apply_until_stopped(plan, session, stop, until)
         memory.record(report)
     return Run(plan, report)
+
+
+def _until(spec: Spec, environment: Environment | None) -> Until | None:
+    """Return the end of the time that a run may take, from now on; None without a limit."""
+    if spec.budget is None or spec.budget.time is None:
+        return None
+    clock = (environment or process_environment()).clock
+    limit, end = spec.budget.time, clock.monotonic() + spec.budget.time.number
+    return Until(limit.text, lambda: clock.monotonic() >= end)
 
 
 def _lock(spec: Spec) -> AbstractContextManager[object]:

@@ -18,6 +18,7 @@ from mirrorsync.stores.open import opener
 from mirrorsync.sync.manifest_cache import DiskCache
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
+from mirrorsync.sync.run.window import Until
 from mirrorsync.sync.session import Session
 
 T = TypeVar("T")
@@ -59,9 +60,9 @@ class Run:
     report: Report | None
 
 
-async def apply_until_stopped(plan: Plan, session: Session, stop: Stop) -> Report:
-    """Apply a plan; return the outcome of every change, also if it is stopped. Raises: as `apply`."""
-    return stop.mark_deadline(await apply(plan, session, stop=stop.event, sleep=stop.asleep))
+async def apply_until_stopped(plan: Plan, session: Session, stop: Stop, until: Until | None = None) -> Report:
+    """Apply a plan; return the outcome of every change, also if it is stopped. until, raises: as `apply`."""
+    return stop.mark_deadline(await apply(plan, session, stop=stop.event, sleep=stop.asleep, until=until))
 
 
 async def query(

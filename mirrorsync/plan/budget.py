@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from mirrorsync.durations import seconds
 from mirrorsync.hosts import Pulls
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
@@ -35,14 +36,16 @@ class Limit:
 class Budget:
     """The key `budget:` of a spec; a limit that is None is not set.
 
-    pulls: manifests that are read from sources. bytes: of blobs that are read from sources.
+    pulls: manifests that are read from sources. bytes: of blobs that are read from sources. time: seconds from the
+    start of the run, after which no image begins.
     """
 
     pulls: Limit | None = None
     bytes: Limit | None = None
+    time: Limit | None = None
 
 
-_UNITS: Final[Mapping[str, Callable[[Any], float]]] = {"pulls": float, "bytes": size}
+_UNITS: Final[Mapping[str, Callable[[Any], float]]] = {"pulls": float, "bytes": size, "time": seconds}
 
 
 def read_limit(key: str, value: Any) -> Limit:
@@ -90,6 +93,16 @@ def over_bytes(desired: Desired, plan: Plan, budget: Budget) -> dict[Image, Deci
         spent += cost
     decision = Decision("delay", f"{WAITS}the budget of {budget.bytes.text} is used", policy="budget")
     return {image: decision for image in known if image in waiting and image not in taken}
+
+
+def delayed(plan: Plan, changes: Iterable[Change], why: str) -> Plan:
+    """Return a plan with some of its changes delayed. Its steps stay as they are."""
+    steps = {change.step for change in changes}
+    after = [
+        replace(change, state=State.DELAYED, reason=WAITS + why, step="") if change.step in steps else change
+        for change in plan.changes
+    ]
+    return replace(plan, changes=tuple(after))
 
 
 def _name(image: Image) -> tuple[Location, Tag | Digest]:
@@ -172,5 +185,5 @@ class Allowance:
         return f"{host} has {max(0, left)}{of_limit} pulls left, and keep is {keep}{refill}"
 
 
-def _spoken(seconds: int) -> str:
-    return f"{seconds / 3600:.3g} h" if seconds >= 3600 else f"{max(1, round(seconds / 60))} min"
+def _spoken(window: int) -> str:
+    return f"{window / 3600:.3g} h" if window >= 3600 else f"{max(1, round(window / 60))} min"

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
 
+from mirrorsync.app.runs import apply_spec
+from mirrorsync.app.specs import load_spec
+from mirrorsync.cli.output.reports import report_parts
+from mirrorsync.environment import Clock, Environment
 from tests.parts.images import image, noise, write_layout
 from tests.parts.mirrorsync import Mirrorsync
 
@@ -78,3 +84,32 @@ def test_an_image_that_waits_is_wanted_and_is_not_pruned(disks: Disks) -> None:
     assert sorted(disks.apply().values()) == ["delayed", "delayed", "delayed", "done"]
     index = (disks.run.directory / "disk" / "index.json").read_text()
     assert set(re.findall(r'ref\.name":"(\w+):1"', index)) == set(disks.names)
+
+
+def test_the_time_counts_from_the_start_of_the_run(disks: Disks, monkeypatch: pytest.MonkeyPatch) -> None:
+    disks.spec(budget={"time": "2h"})
+    monkeypatch.chdir(disks.run.directory)
+
+    def applied(seconds: float) -> list[str]:
+        """Apply the spec with a plan that takes so many seconds; return the outcomes."""
+        times = chain([0.0], repeat(seconds))
+        environment = Environment(clock=Clock(monotonic=lambda: next(times)))
+        report = asyncio.run(apply_spec(load_spec("mirror.yaml"), environment=environment))
+        assert report.exit_code == 0
+        lines = [line for line in report_parts(report) if isinstance(line, str)]
+        waiting = report.outcomes["delayed"]
+        assert f"{waiting} images wait for the next run: the budget of 2h is used" in lines or not waiting
+        return [result.outcome for result in report.results]
+
+    assert applied(2 * 3600) == ["done", "delayed", "delayed", "delayed"]
+    assert applied(2 * 3600 - 1) == ["unchanged", "done", "done", "done"]
+
+
+def test_a_rollback_is_not_limited(disks: Disks) -> None:
+    disks.spec()
+    disks.apply()
+    images = {f"{name}:1": image([noise(f"new {name}", 40 * KIB)]) for name in disks.names}
+    write_layout(disks.run.directory / "src", images)
+    disks.apply()
+    disks.spec(budget={"time": "1s", "bytes": "1B", "pulls": 1})
+    assert "4 done" in disks.run("rollback", "1", code=0).out

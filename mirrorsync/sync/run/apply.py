@@ -11,6 +11,7 @@ from mirrorsync.errors import IntegrityError, Malformed, MirrorsyncError, NotFou
 from mirrorsync.events import Noticed, TransferPlanned
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
+from mirrorsync.plan.budget import delayed
 from mirrorsync.plan.model import Change, Plan
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, SetTag, stores_of
 from mirrorsync.stores.base import Sweeping
@@ -18,6 +19,7 @@ from mirrorsync.sync.clock import now
 from mirrorsync.sync.run.order import in_order
 from mirrorsync.sync.run.perform import Performer
 from mirrorsync.sync.run.report import Report, report_of
+from mirrorsync.sync.run.window import Until, Window
 from mirrorsync.sync.session import Session, located
 
 
@@ -28,12 +30,14 @@ async def apply(
     stop: threading.Event | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     clock: Callable[[], str] = now,
+    until: Until | None = None,
 ) -> Report:
     """Perform the steps of a plan, and return the outcome of every change.
 
     If a step fails, only the steps that need it are skipped. stop: once it is set, no step is started, streams in
-    flight are aborted, and the report says interrupted. sleep: waits a number of seconds before a retry. Raises: Locked
-    if another run writes to one of the destinations, StorageError if one cannot be written at all.
+    flight are aborted, and the report says interrupted. sleep: waits a number of seconds before a retry. until: when no
+    image begins any more, None = never; those that have not begun are delayed. Raises: Locked if another run writes to
+    one of the destinations, StorageError if one cannot be written at all.
     """
     started = clock()
     stores = sorted({store for step in plan.steps for store in stores_of(step)})
@@ -42,7 +46,8 @@ async def apply(
             session.store(store).lock()
     session.announce(TransferPlanned(plan.read_bytes, sum(isinstance(step, SetTag) for step in plan.steps)))
     async with Performer(session, stop or threading.Event(), sleep, _images(plan)) as performer:
-        failed = dict(await in_order(plan.steps, performer.perform, performer.stop, session.announce))
+        window = None if until is None else Window(plan, until)
+        failed = dict(await in_order(plan.steps, performer.perform, performer.stop, session.announce, window))
     shrunk = {step.target.store for step in plan.steps if isinstance(step, DeleteTag | DeleteManifest)}
     notices = []
     for store in stores:
@@ -55,6 +60,8 @@ async def apply(
             for step in plan.steps:
                 if store in stores_of(step):
                     failed.setdefault((step.id, store), error)
+    if window is not None and until is not None:
+        plan = delayed(plan, window.waiting, f"the budget of {until.text} is used")
     report = report_of(plan, failed, performer.transfer.tally.counts, tuple(notices), started, clock())
     sources = {change.origin.location.store for change in plan.changes if change.origin is not None}
     return replace(report, pulls=session.pulls(sources))

@@ -12,6 +12,7 @@ from mirrorsync.errors import Interrupted, MirrorsyncError, StillUsed
 from mirrorsync.events import Observer, PhaseAdvanced, PhaseStarted, StepFailed
 from mirrorsync.plan.steps import Step, stores_of
 from mirrorsync.sync.pool import SMALL_BYTES, STEPS_AT_ONCE, STREAMS_AT_ONCE
+from mirrorsync.sync.run.window import Window
 
 # The error of a step that failed or was skipped, by its id and the address of the store.
 Failed = Mapping[tuple[str, str], MirrorsyncError]
@@ -22,14 +23,15 @@ async def in_order(
     perform: Callable[[Step], Awaitable[Mapping[str, MirrorsyncError]]],
     stop: threading.Event,
     announce: Observer,
+    window: Window | None = None,
 ) -> Failed:
     """Perform every step after the steps that it needs, and return the failures.
 
     steps: each after the steps that it needs. perform: performs one step, and returns its errors by store address. If
     a step fails at a store, only the steps that need it at the same store are skipped. stop: once it is set, no step
-    is started.
+    is started. window: lets images begin; the steps of those that do not are left out. None = all begin at once.
     """
-    order = _Order(steps, perform, stop, announce)
+    order = _Order(steps, perform, stop, announce, window)
     await order.work()
     return order.failed
 
@@ -43,17 +45,20 @@ class _Order:
         perform: Callable[[Step], Awaitable[Mapping[str, MirrorsyncError]]],
         stop: threading.Event,
         announce: Observer,
+        window: Window | None,
     ) -> None:
         self._steps = steps
         self._perform = perform
         self._stop = stop
         self._announce = announce
-        self._waiting = {step.id: len(step.needs) for step in steps}
+        held = window.held if window is not None else set[str]()
+        self._waiting = {step.id: len(step.needs) + (step.id in held) for step in steps}
         self._dependents: defaultdict[str, list[Step]] = defaultdict(list)
         for step in steps:
             for need in step.needs:
                 self._dependents[need].append(step)
         self._left = len(steps)
+        self._window = window
         self._small = _StepQueue()
         self._streams = _StepQueue()
         self.failed: dict[tuple[str, str], MirrorsyncError] = {}
@@ -62,8 +67,9 @@ class _Order:
         """Perform every step."""
         self._announce(PhaseStarted("apply", self._left))
         for step in self._steps:
-            if not step.needs:
+            if not self._waiting[step.id]:
                 self._ready(step)
+        self._begin_images(None)
         self._close_when_done()
         async with asyncio.TaskGroup() as group:
             for _ in range(min(STEPS_AT_ONCE, self._left)):
@@ -78,10 +84,25 @@ class _Order:
             self._announce(PhaseAdvanced("apply"))
             self._left -= 1
             for dependent in self._dependents.pop(step.id, ()):
-                self._waiting[dependent.id] -= 1
-                if not self._waiting[dependent.id]:
-                    self._ready(dependent)
+                self._count_down(dependent)
+            self._begin_images(step)
             self._close_when_done()
+
+    def _count_down(self, step: Step) -> None:
+        self._waiting[step.id] -= 1
+        if not self._waiting[step.id]:
+            self._ready(step)
+
+    def _begin_images(self, done: Step | None) -> None:
+        """Let the next images begin, or leave out the steps of all that do not. done: a step that has ended."""
+        window = self._window
+        if window is None:
+            return
+        for step in window.begin(done, at_once=self._stop.is_set()):
+            self._count_down(step)
+        if window.over():
+            self._left -= len(window.held)
+            self._window = None
 
     def _ready(self, step: Step) -> None:
         if step.size > SMALL_BYTES:
