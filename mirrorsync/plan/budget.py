@@ -144,8 +144,12 @@ class Allowance:
         """
         why = self.refusal(host, need, pulls, read)
         if need and not why:
-            self._promised[host] += need
+            self.promise(host, need)
         return why
+
+    def promise(self, host: str, need: int) -> None:
+        """Count pulls that will be used, whether they are within the budget or not."""
+        self._promised[host] += need
 
     def refusal(self, host: str, need: int, pulls: Mapping[str, Pulls], read: int = 0) -> str:
         """Return why an image that needs so many more pulls has to wait, "" if it has not. Takes none."""

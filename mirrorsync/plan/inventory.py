@@ -48,12 +48,14 @@ M = TypeVar("M", bound=Outlined)
 class Desired:
     """The images that the spec wants now, and the failures to resolve some of them.
 
-    carriers: of images that are wanted only as referrers, the images that they come along with.
+    carriers: of images that are wanted only as referrers, the images that they come along with. waiting: images that
+    could not be read for a reason that passes, with that reason; their roots are those of the source.
     """
 
     images: tuple[Image, ...]
     failures: tuple[Failure, ...] = ()
     carriers: Mapping[Image, frozenset[Image]] = field(default_factory=dict)
+    waiting: Mapping[Image, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

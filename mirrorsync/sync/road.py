@@ -82,13 +82,13 @@ async def make_plan(
     async with asyncio.TaskGroup() as group:
         if surplus is not None:
             group.create_task(surplus.ask())
-        desired = await _resolve(chosen, tags, session, deep=deep)
+        gate = PullGate.of(spec, (lookup.source for lookup in chosen.lookups), session)
+        desired = await _resolve(chosen, tags, session, gate, deep=deep)
         gone = Gone()
         if only_from is None:
             gone, desired = await find_gone(mirrors, chosen, desired, tags, session, sightings)
         policies = {mirror.pointer: mirror.policies for mirror in mirrors}
         sightings.note(image.root.digest for image in desired.images)
-        gate = PullGate.of(spec, desired, session)
         observed = await observe(desired, session, tags, sightings=sightings, policies=policies, deep=deep, gate=gate)
     # Not in a run of only some images, or if the lock lacks some: what the others want is unknown then.
     deletes = spec.prune is not None or gone.deletable
@@ -121,13 +121,15 @@ async def _with_deletions(
     return await expired.added_to(desired, observed)
 
 
-async def _resolve(chosen: Chosen, tags: DestinationTags, session: Session, *, deep: bool) -> Desired:
+async def _resolve(
+    chosen: Chosen, tags: DestinationTags, session: Session, gate: PullGate | None, *, deep: bool
+) -> Desired:
     """Resolve names at both sides at the same time, since one of them is often far away.
 
     Only if a policy may save the request to the source is the destination asked first. deep: every source is asked, so
     that a tag that was moved at its source is noticed.
     """
-    resolver, settled = Resolver(chosen, session), Settled(session, tags)
+    resolver, settled = Resolver(chosen, session, gate), Settled(session, tags)
     waiting: list[Lookup] = []
     at_once: list[Lookup] = []
     for lookup in chosen.lookups:
@@ -141,6 +143,7 @@ async def _resolve(chosen: Chosen, tags: DestinationTags, session: Session, *, d
     async with asyncio.TaskGroup() as group:
         group.create_task(ask_destinations())
         group.create_task(resolver.ask(at_once))
+    await resolver.read()
     return resolver.desired(settled.roots)
 
 

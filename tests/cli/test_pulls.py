@@ -196,3 +196,54 @@ def test_an_image_whose_signature_was_not_looked_for_waits_even_if_it_takes_no_p
     report = site.apply(code=3)
     assert outcomes(report) == "unchanged done"
     assert "verify" in report["failures"][0]["error"]["message"]
+
+
+def test_signatures_come_along_with_their_image_and_wait_with_it(site: Site) -> None:
+    for number in ("1", "2"):
+        site.hub.registry.hold("app", attached(made(number)))
+    site.run.spec(
+        {
+            "registries": plain(site.host),
+            "destinations": {"disk": "oci:disk"},
+            "mirrors": [{"from": f"{site.host}/app", "tags": ["1", "2"], "referrers": True}],
+            "budget": {"pulls": 4},
+        }
+    )
+    assert outcomes(site.apply()) == "done done delayed"
+    assert outcomes(site.apply()) == "unchanged unchanged done done"
+
+
+def attached(subject: Image) -> Image:
+    return image([noise(f"about {subject.digest}", 10)], artifactType="application/x", subject=subject.descriptor)
+
+
+def test_only_the_indexes_of_images_that_fit_are_read_to_choose_platforms(site: Site) -> None:
+    site.spec(defaults={"platforms": ["linux/amd64"]}, budget={"pulls": 5})
+    said, pulled = [], []
+    for _ in range(4):
+        before = site.hub.pulled
+        report = site.apply()
+        said.append(outcomes(report))
+        pulled.append(site.hub.pulled - before)
+    assert said == [
+        "done done delayed delayed delayed",
+        "unchanged unchanged done done delayed",
+        "unchanged unchanged unchanged unchanged done",
+        "unchanged unchanged unchanged unchanged unchanged",
+    ]
+    assert pulled == [4, 4, 2, 0]
+
+
+def test_a_moved_tag_that_was_not_read_is_kept_and_no_policy_takes_it_for_another_image(site: Site) -> None:
+    site.spec(["1", "2"], defaults={"platforms": ["linux/amd64"]})
+    site.apply()
+    for number in ("1", "2"):
+        site.hub.registry.hold("app", made(f"new {number}"), number)
+    site.spec(["1", "2"], defaults={"platforms": ["linux/amd64"], "on_change": "fail"}, budget={"pulls": 1})
+    report = site.apply(code=3)
+    assert outcomes(report) == "refused delayed"
+    second = report["images"][1]
+    assert (second["state"], second["reason"]) == (
+        "delayed",
+        "waits for the next run: the budget of 1 pull is used",
+    )

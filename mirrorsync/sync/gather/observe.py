@@ -56,6 +56,7 @@ async def observe(
 
 
 async def _observe(desired: Desired, session: Session, tags: DestinationTags, observer: _Observer) -> Observed:
+    observer.note(desired)
     session.announce(PhaseStarted("observe", len(desired.images)))
     by_target: defaultdict[Location, list[Tag | Digest]] = defaultdict(list)
     for image in desired.images:
@@ -91,6 +92,7 @@ class _Observer:
         self._gate = gate
         self._waiting: set[Image] = set()  # for pulls
         self.limited = gate is not None
+        self._unread: Mapping[Image, str] = {}
         self._signatures = Signatures(session)
         self._directions = Directions(session, sightings)
         self._older: dict[Image, str] = {}
@@ -102,10 +104,19 @@ class _Observer:
         self._contents: defaultdict[Location, set[Digest]] = defaultdict(set)
         self._manifests: dict[Digest, Outline] = {}
 
+    def note(self, desired: Desired) -> None:
+        """Remember which images were not read, and which come along with others."""
+        self._unread = desired.waiting
+        if self._gate is not None:
+            self._gate.note_referrers(desired.carriers)
+
     async def root(self, image: Image) -> None:
         """Resolve an image's tag at its destination, and let policies decide."""
         attached = image.tag is not None and may_be_referrer(image.tag, image.origin)
-        await self._root(image, () if attached else self._policies.get(image.mirror, ()))
+        unread = self._unread.get(image, "")
+        await self._root(image, () if attached or unread else self._policies.get(image.mirror, ()))
+        if unread:
+            self._wait(image, unread)
         await self._take_pulls(image)
 
     async def referrer(self, carried: tuple[Image, frozenset[Image]]) -> None:
@@ -289,7 +300,7 @@ class _Observer:
         return True
 
     def _fail(self, image: Image, error: MirrorsyncError) -> None:
-        if self._gate is not None and (why := self._gate.refused(image, error)):
+        if self._gate is not None and (why := self._gate.refused(image.source, error)):
             self._wait(image, why)
             return
         self._broken.add(image)

@@ -8,7 +8,7 @@ at the destination already. Images ask one after the other, in the order of the 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from mirrorsync.errors import MirrorsyncError, RateLimited
 from mirrorsync.hosts import Pulls
@@ -17,7 +17,6 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.budget import Allowance
-from mirrorsync.plan.inventory import Desired
 from mirrorsync.plan.model import Image
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync.session import Session, located
@@ -29,33 +28,62 @@ IsPresent = Callable[[Location, Descriptor], Awaitable[bool]]
 class PullGate:
     """Decides for each image of a run whether its manifests may be read."""
 
-    def __init__(self, allowance: Allowance, desired: Desired, session: Session) -> None:
+    def __init__(self, allowance: Allowance, sources: Iterable[Location], session: Session) -> None:
         self._allowance = allowance
         self._session = session
-        self._sources = {image.source.store for image in desired.images if image.source.transport.is_registry}
+        self._sources = {source.store for source in sources if source.transport.is_registry}
         self._counted: set[Digest] = set()
         self._carried: defaultdict[Image, list[Image]] = defaultdict(list)
-        for referrer, carriers in desired.carriers.items():
-            for carrier in carriers:
-                self._carried[carrier].append(referrer)
 
     @classmethod
-    def of(cls, spec: Spec, desired: Desired, session: Session) -> PullGate | None:
-        """Return the gate for a run, None if its spec limits no pulls."""
+    def of(cls, spec: Spec, sources: Iterable[Location], session: Session) -> PullGate | None:
+        """Return the gate for a run that reads from some repositories, None if its spec limits no pulls there."""
         most = spec.budget.pulls if spec.budget is not None else None
         keep = {host: settings.pulls.keep for host, settings in spec.registries.items() if settings.pulls is not None}
-        limited = most is not None or any(image.source.store in keep for image in desired.images)
-        return cls(Allowance(None if most is None else int(most.number), keep), desired, session) if limited else None
+        known = set(sources)
+        if most is None and not any(source.store in keep for source in known):
+            return None
+        return cls(Allowance(None if most is None else int(most.number), keep), known, session)
+
+    def note_referrers(self, carriers: Mapping[Image, Iterable[Image]]) -> None:
+        """Remember which images come along with others as their referrers."""
+        for referrer, carrying in carriers.items():
+            for carrier in carrying:
+                self._carried[carrier].append(referrer)
+
+    def knows(self, source: Location, root: Descriptor, *, whole: bool) -> bool:
+        """Return whether a manifest can be read without a pull. whole: with its children."""
+        if source.store not in self._sources:
+            return True
+        known = self._session.known(root)
+        return known is not None and not (whole and any(self._session.known(one) is None for one in known.children))
+
+    def refuses(self, source: Location, need: int) -> str:
+        """Return why an image cannot be read that needs so many pulls at least, "" if it can."""
+        return self._allowance.refusal(source.store, need, self._pulls())
+
+    def promise(self, source: Location, root: Descriptor) -> None:
+        """Keep the pulls for the rest of an image of which something was read: it is to be mirrored as a whole."""
+        manifest = self._session.known(root)
+        parts = [root] if manifest is None else manifest.children
+        unknown = {part.digest for part in parts if self._session.known(part) is None} - self._counted
+        self._allowance.promise(source.store, len(unknown))
+        self._counted |= unknown
+
+    def used(self, source: Location) -> int:
+        """Return the number of pulls that were used so far where a repository is."""
+        pulls = self._pulls().get(source.store)
+        return 0 if pulls is None else pulls.used
 
     def used_up(self, image: Image) -> str:
         """Return why nothing more may be read for an image, "" if something may."""
         return self._allowance.used_up(image.source.store) if image.source.store in self._sources else ""
 
-    def refused(self, image: Image, error: MirrorsyncError) -> str:
+    def refused(self, source: Location, error: MirrorsyncError) -> str:
         """Return why an image waits whose source has refused a pull; "" if that is a failure."""
-        if not isinstance(error, RateLimited) or error.store != image.source.store:
+        if not isinstance(error, RateLimited) or error.store != source.store:
             return ""
-        return self._allowance.end(image.source.store, f"{image.source.store} refuses more pulls")
+        return self._allowance.end(source.store, f"{source.store} refuses more pulls")
 
     async def take(self, image: Image, is_present: IsPresent) -> str:
         """Take the pulls for an image and its referrers; return why it has to wait, "" if it has not.

@@ -19,6 +19,7 @@ from mirrorsync.plan.model import Failure, Image, Origin
 from mirrorsync.spec.model import Mirror
 from mirrorsync.sync.gather.choose import Chosen, Key, Lookup, choose
 from mirrorsync.sync.gather.named import named_at
+from mirrorsync.sync.gather.pulls import PullGate
 from mirrorsync.sync.gather.referring import referring
 from mirrorsync.sync.gather.roots import narrow
 from mirrorsync.sync.pool import for_each
@@ -44,9 +45,12 @@ async def resolve(mirrors: Iterable[Mirror], session: Session) -> Desired:
 class Resolver:
     """Resolves the chosen names at their sources, in as many passes as the caller needs."""
 
-    def __init__(self, chosen: Chosen, session: Session) -> None:
+    def __init__(self, chosen: Chosen, session: Session, gate: PullGate | None = None) -> None:
+        """gate: limits how many manifests are read, None = any number."""
         self._chosen = chosen
         self._session = session
+        self._gate = gate
+        self._unread: dict[Key, str] = {}  # why, by the names whose manifests wait
         self._roots: dict[Key, Descriptor] = {}
         self._whole: dict[Key, Digest] = {}  # the digests of the sources' roots, of which platforms were chosen
         self._referrers: dict[Key, list[tuple[Tag | None, Descriptor]]] = {}
@@ -63,7 +67,46 @@ class Resolver:
         """Resolve some of the chosen names; each is resolved once, also over several calls."""
         different = {lookup.key: lookup for lookup in lookups if lookup.key not in self._roots}
         await for_each(different.values(), self._resolve)
-        await for_each(different.values(), self._list_referrers)
+        if self._gate is None:
+            await for_each(different.values(), self._list_referrers)
+
+    async def read(self) -> None:
+        """Choose platforms and list referrers, if pulls are limited: in the order of the spec, and after all lookups.
+
+        What earlier runs have read is not limited. Without a limit `ask` has done it.
+        """
+        gate = self._gate
+        if gate is None:
+            return
+        known: list[Lookup] = []
+        unread: list[Lookup] = []
+        for lookup in {lookup.key: lookup for lookup in self._chosen.lookups if lookup.key in self._roots}.values():
+            referrers = any(one.mirror.referrers for one in self._wanting[lookup.key])
+            if lookup.mirror.platforms or referrers:
+                knows = gate.knows(lookup.source, self._roots[lookup.key], whole=referrers)
+                (known if knows else unread).append(lookup)
+        await for_each(known, self._read)
+        for lookup in unread:
+            used, need = gate.used(lookup.source), 1 + max(1, len(lookup.mirror.platforms))
+            if why := gate.refuses(lookup.source, need):
+                self._unread[lookup.key] = why
+            else:
+                await self._read(lookup)
+                if lookup.key in self._roots and gate.used(lookup.source) > used:
+                    gate.promise(lookup.source, self._roots[lookup.key])
+
+    async def _read(self, lookup: Lookup) -> None:
+        try:
+            with located("source", lookup.source, lookup.wanted.ref):
+                self._roots[lookup.key] = await self._part(lookup, self._roots[lookup.key])
+        except MirrorsyncError as error:
+            if self._gate is not None and (why := self._gate.refused(lookup.source, error)):
+                self._unread[lookup.key] = why
+            else:
+                del self._roots[lookup.key]
+                self._fail(lookup, error)
+        else:
+            await self._list_referrers(lookup)
 
     async def _resolve(self, lookup: Lookup) -> None:
         try:
@@ -93,11 +136,15 @@ class Resolver:
         refuse_schema_1(root.media_type)
         if isinstance(ref, Digest) and root.digest != ref:
             raise IntegrityError(f"requested {ref}, but got {root.digest}")
+        return root.bare() if self._gate is not None else await self._part(lookup, root)
+
+    async def _part(self, lookup: Lookup, root: Descriptor) -> Descriptor:
+        """Return the part of a root that is wanted."""
         platforms = lookup.mirror.platforms
         if not platforms:
             return root.bare()
         self._whole[lookup.key] = root.digest
-        return (await narrow(self._session, source, root, platforms)).bare()
+        return (await narrow(self._session, lookup.source, root, platforms)).bare()
 
     def _fail(self, asked: Lookup, error: MirrorsyncError, part: str = "") -> None:
         """Fail an image, or a part of it, for every mirror that wants it."""
@@ -118,9 +165,12 @@ class Resolver:
         wanted: list[Image] = []
         roots: set[_Key] = set()
         carriers: defaultdict[_Key, set[Image]] = defaultdict(set)
+        waiting: dict[Image, str] = {}
         for lookup in self._chosen.lookups:
             for image in self._images(lookup, settled or {}):
                 wanted.append(image)
+                if lookup.key in self._unread:
+                    waiting[image] = self._unread[lookup.key]
                 roots.add(_key(image))
                 for referrer in self._referrers_of(lookup, image.target):
                     wanted.append(referrer)
@@ -131,7 +181,7 @@ class Resolver:
                 images.setdefault(_key(image), image)
         carried_only = images.keys() - roots
         carried = {images[key]: frozenset(found) for key, found in carriers.items() if key in carried_only}
-        return Desired(tuple(images.values()), tuple(self._failures.values()), carried)
+        return Desired(tuple(images.values()), tuple(self._failures.values()), carried, waiting)
 
     def _images(self, lookup: Lookup, settled: Mapping[tuple[Location, Ref], Descriptor]) -> Iterator[Image]:
         mirror, tag = lookup.mirror, lookup.wanted.tag
