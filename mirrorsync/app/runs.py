@@ -28,9 +28,10 @@ from mirrorsync.spec.model import STANDARD_INPUT, Spec
 from mirrorsync.sync import explaining, road, saved
 from mirrorsync.sync.explained import ExplainedTags
 from mirrorsync.sync.gather.explained import Explanation
+from mirrorsync.sync.gather.pulls import PullGate
 from mirrorsync.sync.gather.resolve import resolve
 from mirrorsync.sync.proven import check_signatures
-from mirrorsync.sync.resume import remaining
+from mirrorsync.sync.resume import remaining, within
 from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.run.window import Until
 from mirrorsync.sync.session import Session
@@ -122,6 +123,9 @@ async def apply_plan(
     async def prepare(session: Session, memory: RunMemory) -> Plan:
         saved.check_against(plan, spec)
         left = await remaining(plan, session)
+        sources = [change.origin.location for change in left.changes if change.origin is not None]
+        if gate := PullGate.of(spec, sources, session):
+            left = within(left, gate)
         await check_signatures(left, spec, session, memory.now)
         memory.note(change.after.digest for change in left.changes if change.after is not None)
         return left

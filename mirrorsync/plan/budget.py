@@ -82,7 +82,8 @@ def over_bytes(desired: Desired, plan: Plan, budget: Budget) -> dict[Image, Deci
     read: set[str] = set()
     spent, full, waiting, taken = 0, False, set[Image](), set[Image]()
     for images in together(desired, repaired):
-        found = {step.id: step.size for one in images if one in known for step in _copies(known[one], steps)}
+        parts = [step for one in images if one in known for step in steps_of(known[one], steps)]
+        found = {step.id: step.size for step in parts if isinstance(step, CopyBlob)}
         cost = sum(number for name, number in found.items() if name not in read)
         full = full or bool(spent and spent + cost > budget.bytes.number)
         if cost and full:
@@ -109,8 +110,8 @@ def _name(image: Image) -> tuple[Location, Tag | Digest]:
     return image.target, image.tag or image.root.digest
 
 
-def _copies(change: Change, steps: Mapping[str, Step]) -> Iterator[CopyBlob]:
-    """Yield the blobs that are read for a change."""
+def steps_of(change: Change, steps: Mapping[str, Step]) -> Iterator[Step]:
+    """Yield the steps that a change needs, each once. steps: those of the plan, by id."""
     pending, seen = [change.step], set[str]()
     while pending:
         name = pending.pop()
@@ -118,8 +119,7 @@ def _copies(change: Change, steps: Mapping[str, Step]) -> Iterator[CopyBlob]:
             continue
         seen.add(name)
         step = steps[name]
-        if isinstance(step, CopyBlob):
-            yield step
+        yield step
         pending += step.needs
 
 

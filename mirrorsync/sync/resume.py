@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -11,10 +12,12 @@ from mirrorsync.events import Noticed
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
+from mirrorsync.plan.budget import delayed, steps_of
 from mirrorsync.plan.diff import totals_of
 from mirrorsync.plan.model import Change, Plan, State
-from mirrorsync.plan.steps import CopyBlob, MountBlob, Step
+from mirrorsync.plan.steps import CopyBlob, MountBlob, PutManifest, SetTag, Step
 from mirrorsync.sync.gather.present import present_at
+from mirrorsync.sync.gather.pulls import PullGate
 from mirrorsync.sync.gather.roots import root_of
 from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session, located
@@ -68,6 +71,26 @@ async def _without(plan: Plan, done: set[int], session: Session) -> Plan:
     session.announce(Noticed(plan.spec.path, f"{len(done)} of {total} changes are already done; {len(left)} to do"))
     steps = await _unfinished(_needed(plan.steps, {change.step for change in left}), session)
     return replace(plan, changes=changes, steps=steps, totals=totals_of(changes, {}))
+
+
+def within(plan: Plan, gate: PullGate) -> Plan:
+    """Return what is left of a plan without the images whose manifests would need more pulls than may be used.
+
+    Manifests are known from when the plan was made, unless that was on another machine or the cache is gone.
+    """
+    known = {step.id: step for step in plan.steps}
+    waiting: defaultdict[str, list[Change]] = defaultdict(list)
+    for change in plan.changed():
+        if change.origin is not None:
+            parts = [one.manifest for one in steps_of(change, known) if isinstance(one, PutManifest | SetTag)]
+            if why := gate.take_parts(change.origin.location, parts):
+                waiting[why].append(change)
+    if not waiting:
+        return plan
+    for why, changes in waiting.items():
+        plan = delayed(plan, changes, why)
+    steps = _needed(plan.steps, {change.step for change in plan.changed()})
+    return replace(plan, steps=tuple(steps), totals=totals_of(plan.changes, {}))
 
 
 def _needed(steps: Sequence[Step], last: set[str]) -> list[Step]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -247,3 +248,17 @@ def test_a_moved_tag_that_was_not_read_is_kept_and_no_policy_takes_it_for_anothe
         "delayed",
         "waits for the next run: the budget of 1 pull is used",
     )
+
+
+def test_a_saved_plan_whose_manifests_are_not_remembered_keeps_the_limit_too(site: Site) -> None:
+    site.hub.limit = 30
+    site.spec(keep=20)
+    site.run("plan", "--output", "saved.plan", code=0)
+    assert site.hub.left == 100 - 15
+    shutil.rmtree(site.run.home / ".cache")
+    site.hub.left = 26
+    done = site.run("apply", "saved.plan", code=0).out
+    why = f"{site.host} has 20 of 30 pulls left, and keep is 20; it refills within 6 h"
+    assert f"3 images wait for the next run: {why}\n{site.host}: 6 pulls, 20 of 30 left\n2 done, 3 delayed" in done
+    site.hub.refill()
+    assert "3 done, 2 unchanged" in site.run("apply", "saved.plan", code=0).out

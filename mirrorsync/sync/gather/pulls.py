@@ -115,5 +115,15 @@ class PullGate:
             self._counted |= needed
         return why
 
+    def take_parts(self, source: Location, parts: Iterable[Descriptor]) -> str:
+        """Take the pulls for all manifests of an image; return why it has to wait, "" if it has not."""
+        if source.store not in self._sources:
+            return ""
+        needed = {one.digest for one in parts if self._session.known(one) is None} - self._counted
+        why = self._allowance.take(source.store, len(needed), self._pulls())
+        if not why:
+            self._counted |= needed
+        return why
+
     def _pulls(self) -> dict[str, Pulls]:
         return self._session.pulls(self._sources)
