@@ -22,13 +22,14 @@ from mirrorsync.sync.session import Session
 async def explain_tags(spec: Spec, session: Session, *, only: Sequence[str], sightings: Sightings) -> ExplainedTags:
     """Return every tag of the sources of `spec` with what decided on it. Nothing is changed.
 
-    The destinations are only asked if one of the mirrors has policies, or the spec a budget. only: as for `make_plan`.
-    Raises: UsageError.
+    The destinations are only asked if one of the mirrors has policies, or the spec a budget or a limit of pulls.
+    only: as for `make_plan`. Raises: UsageError.
     """
     mirrors = select(spec, only)
     explanation = Explanation()
     changes: Sequence[Change] = ()
-    ruled = {mirror.pointer for mirror in mirrors if mirror.policies or spec.budget is not None}
+    limited = spec.budget is not None or any(settings.pulls is not None for settings in spec.registries.values())
+    ruled = {mirror.pointer for mirror in mirrors if mirror.policies or limited}
     if ruled:
         plan = await make_plan(
             replace(spec, prune=None), session, only=only, sightings=sightings, chose=explanation.note

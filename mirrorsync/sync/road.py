@@ -6,7 +6,7 @@
 4. Evidence: the image of each name at the destinations, and the decisions of policies on it.
 5. Contents: the blobs and manifests of changed images that the destinations have.
 6. Deletions, if the spec prunes: remembered tags that nothing wants any more.
-7. The difference (`plan.diff`): changes, and the steps that make them; twice if `plan.budget` lets some wait.
+7. The difference (`plan.diff`): changes, and the steps that make them; before 6, too, if `plan.budget` limits bytes.
 
 The tags that no mirror wants are found out at the same time as 2 to 5, if the caller asks for them.
 """
@@ -90,6 +90,11 @@ async def make_plan(
         policies = {mirror.pointer: mirror.policies for mirror in mirrors}
         sightings.note(image.root.digest for image in desired.images)
         observed = await observe(desired, session, tags, sightings=sightings, policies=policies, deep=deep, gate=gate)
+    if spec.budget is not None and spec.budget.bytes is not None and observed.manifests:
+        # Before deletions and backups are added: there is none for a tag that does not move now.
+        whole = diff(desired, observed, spec=stamp(spec, only), created=created)
+        waiting = over_bytes(desired, whole, spec.budget)
+        observed = replace(observed, decisions={**observed.decisions, **waiting})
     # Not in a run of only some images, or if the lock lacks some: what the others want is unknown then.
     deletes = spec.prune is not None or gone.deletable
     if deletes and not only and only_from is None and not spec.lacking:
@@ -97,9 +102,6 @@ async def make_plan(
     stays = spec.prune is not None and bool(spec.prune.keep_generations)
     desired, observed, backups = await with_backups(mirrors, desired, observed, tags, sightings, stays=stays)
     plan = diff(desired, observed, spec=stamp(spec, only), created=created)
-    if spec.budget is not None and (waiting := over_bytes(desired, plan, spec.budget)):
-        decisions = {**observed.decisions, **waiting}
-        plan = diff(desired, replace(observed, decisions=decisions), spec=plan.spec, created=created)
     plan = replace(plan, vanished=gone.kept(desired.images))
     return plan if surplus is None else replace(plan, unwanted=surplus.found(desired.images, gone.tags | backups))
 

@@ -113,3 +113,14 @@ def test_a_rollback_is_not_limited(disks: Disks) -> None:
     disks.apply()
     disks.spec(budget={"time": "1s", "bytes": "1B", "pulls": 1})
     assert "4 done" in disks.run("rollback", "1", code=0).out
+
+
+def test_no_backup_is_made_of_a_tag_that_waits(disks: Disks) -> None:
+    disks.spec()
+    disks.apply()
+    images = {f"{name}:1": image([noise(f"new {name}", 40 * KIB)]) for name in disks.names}
+    write_layout(disks.run.directory / "src", images)
+    disks.spec(budget={"bytes": "50KiB"}, defaults={"to": ["disk"], "backup": "{tag}-old-{date}"})
+    assert sorted(disks.apply().values()) == ["delayed", "delayed", "delayed", "done"]
+    index = (disks.run.directory / "disk" / "index.json").read_text()
+    assert index.count("-old") == 1

@@ -262,3 +262,22 @@ def test_a_saved_plan_whose_manifests_are_not_remembered_keeps_the_limit_too(sit
     assert f"3 images wait for the next run: {why}\n{site.host}: 6 pulls, 20 of 30 left\n2 done, 3 delayed" in done
     site.hub.refill()
     assert "3 done, 2 unchanged" in site.run("apply", "saved.plan", code=0).out
+
+
+def test_tags_that_move_are_read_in_the_order_of_the_spec_too(site: Site) -> None:
+    site.spec(["1", "2", "3"])
+    site.apply()
+    for number in ("1", "2", "3"):
+        site.hub.registry.hold("app", image([noise(f"new {number}", 10)]), number)
+    pulled = site.hub.pulled
+    site.spec(["1", "2", "3"], budget={"pulls": 2})
+    assert outcomes(site.apply()) == "done done delayed"
+    assert site.hub.pulled - pulled == 2
+    site.spec(["1", "2", "3"], budget={"pulls": 1, "bytes": "1B"})
+    assert outcomes(site.apply()) == "unchanged unchanged done"
+
+
+def test_tags_says_what_waits_for_pulls(site: Site) -> None:
+    site.hub.left = 22
+    site.spec(["1"], keep=20)
+    assert "waits for the next run: " in " ".join(site.run("tags", code=0).out.split())

@@ -113,10 +113,12 @@ class _Observer:
     async def root(self, image: Image) -> None:
         """Resolve an image's tag at its destination, and let policies decide."""
         attached = image.tag is not None and may_be_referrer(image.tag, image.origin)
-        unread = self._unread.get(image, "")
-        await self._root(image, () if attached or unread else self._policies.get(image.mirror, ()))
-        if unread:
-            self._wait(image, unread)
+        policies = () if attached or image in self._unread else self._policies.get(image.mirror, ())
+        if self._gate is None:
+            await self._root(image, policies)
+            return
+        with self._gate.reading(image.source, image.root):
+            await self._root(image, policies)
         await self._take_pulls(image)
 
     async def referrer(self, carried: tuple[Image, frozenset[Image]]) -> None:
@@ -168,7 +170,12 @@ class _Observer:
             self._contents[image.target].add(present.digest)
 
     async def _decide(self, image: Image, present: Descriptor | None, policies: Sequence[Policy]) -> None:
-        older = await self._directions.of(image, present)
+        why = self._unread.get(image) or self._cannot_read(image, present, policies)
+        if why:
+            # What the image says of itself, and its signatures, take pulls: without them it is not mirrored.
+            self._wait(image, why)
+            policies = [policy for policy in policies if not isinstance(policy, Verify)]
+        older = "" if why else await self._directions.of(image, present)
         if older:
             self._older[image] = older
         if policies:
@@ -181,14 +188,7 @@ class _Observer:
         seen = self._sightings
         pinned = not isinstance(image.origin.followed, Tag | Pick)
         facts = Facts(image.tag, present, image.root, pinned, seen.first_seen(image.root.digest), seen.now, older=older)
-        used_up = self._gate.used_up(image) if self._gate is not None else ""
-        unchanged = present is not None and present.digest == image.root.digest
-        if used_up and (self._deep or not unchanged) and any(isinstance(policy, Verify) for policy in policies):
-            # Looking for signatures takes pulls; without them the image is not mirrored.
-            self._wait(image, used_up)
-            policies = [policy for policy in policies if not isinstance(policy, Verify)]
-        else:
-            facts = await self._signatures.add_to(facts, image.origin, image.whole, policies, deep=self._deep)
+        facts = await self._signatures.add_to(facts, image.origin, image.whole, policies, deep=self._deep)
         decision = decide(policies, facts)
         if decision is None or (image in self._waiting and decision.verdict in ("update", "report")):
             return
@@ -196,6 +196,16 @@ class _Observer:
         self._decisions[image] = decision
         if decision.verdict == "report":
             self._session.announce(Noticed(str(image), decision.reason))
+
+    def _cannot_read(self, image: Image, present: Descriptor | None, policies: Sequence[Policy]) -> str:
+        """Return why nothing can be read of an image that is to change, "" if it can, or if nothing has to be read."""
+        unchanged = present is not None and present.digest == image.root.digest
+        if self._gate is None or (unchanged and not self._deep):
+            return ""
+        known = self._gate.knows(image.source, image.root, whole=True)
+        return (
+            "" if known and not any(isinstance(one, Verify) for one in policies) else self._gate.refuses(image.source)
+        )
 
     async def _take_pulls(self, image: Image) -> None:
         """Let an image wait if its manifests would need more pulls than are left."""

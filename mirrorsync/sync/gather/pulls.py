@@ -8,7 +8,8 @@ at the destination already. Images ask one after the other, in the order of the 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from mirrorsync.errors import MirrorsyncError, RateLimited
 from mirrorsync.hosts import Pulls
@@ -19,6 +20,7 @@ from mirrorsync.oci.reference import Location
 from mirrorsync.plan.budget import Allowance
 from mirrorsync.plan.model import Image
 from mirrorsync.spec.model import Spec
+from mirrorsync.stores.base import Metered
 from mirrorsync.sync.session import Session, located
 
 # Returns whether a repository of a destination has a manifest, with all its content.
@@ -31,7 +33,9 @@ class PullGate:
     def __init__(self, allowance: Allowance, sources: Iterable[Location], session: Session) -> None:
         self._allowance = allowance
         self._session = session
-        self._sources = {source.store for source in sources if source.transport.is_registry}
+        addresses = sorted({source.store for source in sources if source.transport.is_registry})
+        stores = {address: session.store(address) for address in addresses}
+        self._sources = {address: store for address, store in stores.items() if isinstance(store, Metered)}
         self._counted: set[Digest] = set()
         self._carried: defaultdict[Image, list[Image]] = defaultdict(list)
 
@@ -52,32 +56,42 @@ class PullGate:
                 self._carried[carrier].append(referrer)
 
     def knows(self, source: Location, root: Descriptor, *, whole: bool) -> bool:
-        """Return whether a manifest can be read without a pull. whole: with its children."""
-        if source.store not in self._sources:
-            return True
-        known = self._session.known(root)
-        return known is not None and not (whole and any(self._session.known(one) is None for one in known.children))
+        """Return whether a manifest needs no pull that was not taken. whole: with its children."""
+        parts = self._parts(root) if whole else (root,)
+        return source.store not in self._sources or not self._unknown(parts) - self._counted
 
-    def refuses(self, source: Location, need: int) -> str:
+    def _parts(self, root: Descriptor) -> tuple[Descriptor, ...]:
+        known = self._session.known(root)
+        return (root,) if known is None else (root, *known.children)
+
+    def _unknown(self, parts: Iterable[Descriptor]) -> set[Digest]:
+        return {one.digest for one in parts if self._session.known(one) is None}
+
+    def refuses(self, source: Location, need: int = 1) -> str:
         """Return why an image cannot be read that needs so many pulls at least, "" if it can."""
-        return self._allowance.refusal(source.store, need, self._pulls())
+        return self._allowance.refusal(source.store, need, self._pulls()) if source.store in self._sources else ""
 
     def promise(self, source: Location, root: Descriptor) -> None:
         """Keep the pulls for the rest of an image of which something was read: it is to be mirrored as a whole."""
-        manifest = self._session.known(root)
-        parts = [root] if manifest is None else manifest.children
-        unknown = {part.digest for part in parts if self._session.known(part) is None} - self._counted
+        unknown = self._unknown(self._parts(root)) - self._counted
         self._allowance.promise(source.store, len(unknown))
         self._counted |= unknown
 
     def used(self, source: Location) -> int:
         """Return the number of pulls that were used so far where a repository is."""
-        pulls = self._pulls().get(source.store)
-        return 0 if pulls is None else pulls.used
+        store = self._sources.get(source.store)
+        return 0 if store is None else store.pulls.used
 
-    def used_up(self, image: Image) -> str:
-        """Return why nothing more may be read for an image, "" if something may."""
-        return self._allowance.used_up(image.source.store) if image.source.store in self._sources else ""
+    @contextmanager
+    def reading(self, source: Location, root: Descriptor) -> Iterator[None]:
+        """Note the pulls that the block uses for an image: it has begun, and pulls that were taken for it are used."""
+        before = self.used(source)
+        yield
+        if self.used(source) > before:
+            taken = {one.digest for one in self._parts(root)} & self._counted
+            used = taken - self._unknown(self._parts(root))
+            self._counted -= used
+            self._allowance.promise(source.store, -len(used))
 
     def refused(self, source: Location, error: MirrorsyncError) -> str:
         """Return why an image waits whose source has refused a pull; "" if that is a failure."""
@@ -119,11 +133,11 @@ class PullGate:
         """Take the pulls for all manifests of an image; return why it has to wait, "" if it has not."""
         if source.store not in self._sources:
             return ""
-        needed = {one.digest for one in parts if self._session.known(one) is None} - self._counted
+        needed = self._unknown(parts) - self._counted
         why = self._allowance.take(source.store, len(needed), self._pulls())
         if not why:
             self._counted |= needed
         return why
 
     def _pulls(self) -> dict[str, Pulls]:
-        return self._session.pulls(self._sources)
+        return {address: store.pulls for address, store in self._sources.items()}
