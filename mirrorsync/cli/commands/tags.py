@@ -40,8 +40,8 @@ def command(console: Console, spec: str, only: tuple[str, ...], everything: bool
     """Show every tag of the sources of SPEC (mirror.yaml), and the filter or policy that decided on it.
 
     A tag is wanted, dropped by a filter, frozen (immutable, on_change: keep), delayed (min_age) or refused by a policy.
-    Policies decide as in `mirrorsync plan`, which asks the destinations; for mirrors without policies only the sources
-    are asked. A mirror of exact tags does not list its source, so only these are shown. Nothing is changed.
+    Policies and a budget decide as in `mirrorsync plan`, which asks the destinations; without them only the sources are
+    asked. A mirror of exact tags does not list its source, so only these are shown. Nothing is changed.
     """
     try:
         loaded = load_spec(spec)
