@@ -112,16 +112,18 @@ class Sigstore:
         at: datetime = SIGNED_AT,
         listed_by: ec.EllipticCurvePrivateKey | None = None,
         use: x509.ObjectIdentifier = ExtendedKeyUsageOID.CODE_SIGNING,
+        *,
+        signs: bool = True,
     ) -> Certified:
         """Return a key with a certificate for an identity, valid for some minutes from a moment on.
 
-        listed_by: signs in the name of the log of certificates.
+        listed_by: signs in the name of the log of certificates. use, signs: what the key is for.
         """
         key, signer = _key(), self.authority
         names = (
             x509.RFC822Name(identity) if "@" in identity.partition("/")[0] else x509.UniformResourceIdentifier(identity)
         )
-        usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
+        usage = x509.KeyUsage(signs, False, False, False, not signs, False, False, False, False)
         builder = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([]))
@@ -225,7 +227,12 @@ class Sigstore:
         return made
 
     def sign_2(
-        self, text: bytes, by: Certified | None = None, at: datetime = SIGNED_AT, **changes: Any
+        self,
+        text: bytes,
+        by: Certified | None = None,
+        at: datetime = SIGNED_AT,
+        kind: str = "hashedrekord",
+        **changes: Any,
     ) -> dict[str, str]:
         """Return the annotations of a keyless signature in the form of cosign 2. text: the payload.
 
@@ -238,7 +245,7 @@ class Sigstore:
             "signature": {"content": encoded(signature), "publicKey": {"content": encoded(by.pem)}},
             **changes,
         }
-        entry = self.entry("hashedrekord", "0.0.1", spec, at)
+        entry = self.entry(kind, "0.0.1", spec, at)
         promise = {
             "SignedEntryTimestamp": entry["inclusionPromise"]["signedEntryTimestamp"],
             "Payload": {

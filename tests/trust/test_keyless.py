@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from mirrorsync.errors import GrammarError
 from mirrorsync.oci.digest import Digest
 from mirrorsync.trust.cosign import examine
-from mirrorsync.trust.evidence import Bundle, Evidence, SimpleSigning
+from mirrorsync.trust.evidence import Bundle, Evidence, Finding, SimpleSigning
 from mirrorsync.trust.keyless import Keyless
 from tests.parts import cosign
 from tests.parts.cosign import encoded, make_key, payload, statement
@@ -122,6 +122,12 @@ def signed_by_another() -> SimpleSigning:
     """Return a signature that log and certificate agree on, and that the certificate's key has not made."""
     mine, text = site().certify(), payload(IMAGE)
     return signing(text, site().sign_2(text, replace(mine, key=site().certify().key)))
+
+
+def entry_of_another_signature() -> SimpleSigning:
+    by = site().certify()
+    entry = {"content": encoded(by.sign(payload(IMAGE))), "publicKey": {"content": encoded(by.pem)}}
+    return legacy(by=by, signature=entry)
 
 
 def keyed_2() -> SimpleSigning:
@@ -313,6 +319,12 @@ CASES = [
         "its certificate is not for signing",
     ),
     Case(
+        "keyless: cosign 2, certificate whose key is not for signatures",
+        lambda: legacy(by=site().certify(signs=False)),
+        False,
+        "its certificate is not for signing",
+    ),
+    Case(
         "keyless: cosign 2, signed after the certificate had expired",
         lambda: legacy(at=LATE),
         False,
@@ -346,6 +358,18 @@ CASES = [
     Case(
         "keyless: cosign 2, log entry with another payload",
         lambda: legacy(data={"hash": {"algorithm": "sha256", "value": "0" * 64}}),
+        False,
+        "the log entry is of another signature",
+    ),
+    Case(
+        "keyless: cosign 2, log entry with another signature of the same payload",
+        entry_of_another_signature,
+        False,
+        "the log entry is of another signature",
+    ),
+    Case(
+        "keyless: cosign 2, log entry of another kind",
+        lambda: legacy(kind="intoto"),
         False,
         "the log entry is of another signature",
     ),
@@ -420,6 +444,19 @@ def test_a_time_that_is_not_one_is_a_refusal(moment: object) -> None:
     promise["Payload"]["integratedTime"] = moment
     finding = examine(IMAGE, Evidence((signing(payload(IMAGE), made, bundle=json.dumps(promise)),)), keyless())
     assert not finding.proven
+
+
+class OtherParser:
+    """A verifier that reads another envelope in the bundle than our own parser."""
+
+    def verify_dsse(self, *_: object) -> tuple[str, bytes]:
+        return cosign.IN_TOTO, statement(OTHER)
+
+
+def test_what_was_verified_is_what_is_read() -> None:
+    other: Any = OtherParser()
+    finding = examine(IMAGE, evidence(site().sign(IMAGE)), replace(keyless(), _verifier=other))
+    assert finding == Finding(False, "cosign 3 bundle: its envelope is ambiguous")
 
 
 def test_an_address_is_an_identity() -> None:
