@@ -68,6 +68,8 @@ class Key:
             return {"mirrors": [{"from": _SOURCE, "tags": value}]}
         if self.path.startswith("mirrors[].verify."):
             return {"mirrors": [{"from": _SOURCE, "tags": ["1.27"], "verify": self._in_verify(value)}]}
+        if self.path.startswith("mirrors[].on_change."):
+            return {"mirrors": [{"from": _SOURCE, "tags": ["1.27"], "on_change": value}]}
         if self.path.startswith("mirrors[]."):
             if self.name == "images_file":
                 return {"mirrors": [value]}
@@ -105,6 +107,7 @@ def keys() -> Iterator[Key]:
             yield from _of(*below[name], definitions)
     yield from _of("mirrors[].tags", definitions["tags"], definitions)
     yield from _below("mirrors[].tags.newest", definitions["tags"]["properties"]["newest"])
+    yield from _below("mirrors[].on_change", definitions["on_change"])
     yield from _below("mirrors[].verify", definitions["verify"])
     yield from _below("registries.HOST.pulls", definitions["registry"]["properties"]["pulls"])
 
