@@ -299,6 +299,12 @@ class TooFewTags(MirrorsyncError):
     exit_code = ExitCode.PARTLY
 
 
+class Stale(MirrorsyncError):
+    """What a destination has is older than `max_staleness` allows. It is there, and complete."""
+
+    exit_code = ExitCode.PARTLY
+
+
 class NotLocked(MirrorsyncError):
     """The spec wants an image that its lock lacks."""
 

@@ -38,7 +38,10 @@ STRANGERS = {
     ("spec", "foreign"), ("plan", "foreign"), ("files", "foreign"), ("foreign", "plan"), ("foreign", "files"),
 }  # fmt: skip
 # The arrows between strangers that are allowed all the same: the spec reads what policies say of themselves.
-ACQUAINTED = {("spec", "plan/policies"), ("spec", "plan/prune"), ("spec", "plan/budget"), ("spec", "plan/backup")}
+ACQUAINTED = {
+    ("spec", "plan/policies"), ("spec", "plan/prune"), ("spec", "plan/budget"), ("spec", "plan/backup"),
+    ("spec", "plan/staleness"),
+}  # fmt: skip
 # Packages with a face: others import from the package itself, and from nothing inside it.
 FACES = ("stores/registry", "stores/docker", "stores/layout", "credentials", "serve", "plan/policies", "state")
 # What the command line imports of the floors between: values that it shows, and the pure words of a spec that its

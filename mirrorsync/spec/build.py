@@ -147,6 +147,7 @@ class _Builder:
                     found.namespace,
                     on_vanish=rules.on_vanish,
                     backup=rules.backup,
+                    max_staleness=rules.max_staleness,
                 )
                 for found in self._sources(entry, pointer, members)
             ]

@@ -18,6 +18,7 @@ from mirrorsync.plan.backup import Backup
 from mirrorsync.plan.budget import Budget
 from mirrorsync.plan.policies import Policy
 from mirrorsync.plan.prune import OnVanish, Prune
+from mirrorsync.plan.staleness import MaxStaleness
 from mirrorsync.spec.lock import Lock
 from mirrorsync.spec.namespace import Namespace
 from mirrorsync.spec.selection import Selection, Wanted
@@ -57,6 +58,7 @@ class Mirror:
     entry in the file, from 1; 0 if there is no file. namespace: which repositories are meant if there are several.
     locked: its images are those of a lock. on_vanish: what becomes of tags that the source has dropped.
     backup: under which name the image of a tag stays before the tag moves, None = it does not.
+    max_staleness: how old what a destination has may be, None = as old as it is.
     """
 
     pointer: str
@@ -74,6 +76,7 @@ class Mirror:
     locked: bool = False
     on_vanish: OnVanish = "keep"
     backup: Backup | None = None
+    max_staleness: MaxStaleness | None = None
 
     @property
     def entry(self) -> str:

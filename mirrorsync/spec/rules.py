@@ -1,4 +1,4 @@
-"""The rules of a mirror for what changes, waits or goes: policies, `on_vanish:`, `backup:`. Pure."""
+"""The rules of a mirror for what changes, waits or goes: policies, `on_vanish:`, `backup:`, `max_staleness:`. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from mirrorsync.errors import GrammarError
 from mirrorsync.plan.backup import Backup
 from mirrorsync.plan.policies import POLICIES, MinAge, Policy, Verify
 from mirrorsync.plan.prune import OnVanish
+from mirrorsync.plan.staleness import MaxStaleness
 from mirrorsync.spec import ages
 from mirrorsync.spec.selection import Selection
 from mirrorsync.spec.yaml_source import join
@@ -29,6 +30,7 @@ class Rules:
     policies: tuple[Policy, ...]
     on_vanish: OnVanish = "keep"
     backup: Backup | None = None
+    max_staleness: MaxStaleness | None = None
 
     def waiting(self, selection: Selection) -> Selection:
         """Return a selection with the cool-down of the mirror, if it has one."""
@@ -67,4 +69,10 @@ def read_rules(
             add_problem(at, error.message, error.remedy)
     elif keep is not None:
         add_problem(keep_at, "this has no effect: there is no backup:", "add backup:, or remove it")
-    return Rules(tuple(policies), written("on_vanish")[1] or "keep", backup)
+    staleness, (at, oldest) = None, written("max_staleness")
+    if oldest is not None:
+        try:
+            staleness = MaxStaleness.parse(oldest)
+        except GrammarError as error:
+            add_problem(at, error.message, error.remedy)
+    return Rules(tuple(policies), written("on_vanish")[1] or "keep", backup, staleness)

@@ -40,6 +40,7 @@ from mirrorsync.sync.gather.pulls import PullGate
 from mirrorsync.sync.gather.resolve import Resolver
 from mirrorsync.sync.gather.settle import Settled, may_settle
 from mirrorsync.sync.gather.sightings import NothingSeen, Sightings
+from mirrorsync.sync.gather.staleness import too_old
 from mirrorsync.sync.gather.unwanted import UnwantedTags
 from mirrorsync.sync.gather.vanished import Gone, find_gone
 from mirrorsync.sync.session import Session
@@ -69,13 +70,7 @@ async def make_plan(
     created = clock()
     mirrors = select(spec, only)
     sightings = sightings or NothingSeen()
-    lacking = Lacks(spec, mirrors)
-    if only_from is None:
-        chosen = lacking.add_to(await choose(mirrors, session, sightings))
-    else:
-        listed = ListedImages(lacking.known(only_from), mirrors, spec.source)
-        chosen = listed.of(await choose(listed.mirrors, session, sightings), session.announce)
-        chosen = lacking.add_to(chosen, only_from)
+    chosen = await _chosen(spec, mirrors, only_from, session, sightings)
     chose(chosen)
     tags = DestinationTags(session)
     surplus = UnwantedTags(spec.mirrors, chosen, tags) if unwanted and only_from is None else None
@@ -90,11 +85,8 @@ async def make_plan(
         policies = {mirror.pointer: mirror.policies for mirror in mirrors}
         sightings.note(image.root.digest for image in desired.images)
         observed = await observe(desired, session, tags, sightings=sightings, policies=policies, deep=deep, gate=gate)
-    if spec.budget is not None and spec.budget.bytes is not None and observed.manifests:
-        # Before deletions and backups are added: there is none for a tag that does not move now.
-        whole = diff(desired, observed, spec=stamp(spec, only), created=created)
-        waiting = over_bytes(desired, whole, spec.budget)
-        observed = replace(observed, decisions={**observed.decisions, **waiting})
+    # Before deletions and backups are added: there is none for a tag that does not move now.
+    observed = _within_budget(spec, desired, observed, stamp(spec, only), created)
     # Not in a run of only some images, or if the lock lacks some: what the others want is unknown then.
     deletes = spec.prune is not None or gone.deletable
     if deletes and not only and only_from is None and not spec.lacking:
@@ -102,8 +94,33 @@ async def make_plan(
     stays = spec.prune is not None and bool(spec.prune.keep_generations)
     desired, observed, backups = await with_backups(mirrors, desired, observed, tags, sightings, stays=stays)
     plan = diff(desired, observed, spec=stamp(spec, only), created=created)
-    plan = replace(plan, vanished=gone.kept(desired.images))
+    old = await too_old(mirrors, plan, session, sightings)
+    plan = replace(plan, vanished=gone.kept(desired.images), failures=(*plan.failures, *old))
     return plan if surplus is None else replace(plan, unwanted=surplus.found(desired.images, gone.tags | backups))
+
+
+async def _chosen(
+    spec: Spec,
+    mirrors: Sequence[Mirror],
+    only_from: Sequence[Reference] | None,
+    session: Session,
+    sightings: Sightings,
+) -> Chosen:
+    """Return the names that some mirrors want now, with failures for what the lock lacks. Raises: UsageError."""
+    lacking = Lacks(spec, mirrors)
+    if only_from is None:
+        return lacking.add_to(await choose(mirrors, session, sightings))
+    listed = ListedImages(lacking.known(only_from), mirrors, spec.source)
+    chosen = listed.of(await choose(listed.mirrors, session, sightings), session.announce)
+    return lacking.add_to(chosen, only_from)
+
+
+def _within_budget(spec: Spec, desired: Desired, observed: Observed, stamp: SpecStamp, created: str) -> Observed:
+    """Let the images wait that read more bytes than the budget of the spec allows, if it has one."""
+    if spec.budget is None or spec.budget.bytes is None or not observed.manifests:
+        return observed
+    waiting = over_bytes(desired, diff(desired, observed, spec=stamp, created=created), spec.budget)
+    return replace(observed, decisions={**observed.decisions, **waiting})
 
 
 async def _with_deletions(

@@ -188,6 +188,7 @@ def test_a_given_remedy_replaces_the_default_of_the_kind() -> None:
         (errors.PolicyRefused, 1),
         (errors.PruneRefused, 1),
         (errors.TooFewTags, 3),
+        (errors.Stale, 3),
         (errors.NotLocked, 3),
         (errors.LeftOut, 3),
         (errors.StillUsed, 1),
