@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from mirrorsync.documents.envelope import VERSIONS, document, full_name
 from mirrorsync.documents.parts import location_json
-from mirrorsync.documents.reading import Damaged, items, members, text
+from mirrorsync.documents.reading import Damaged, items, members, or_null, text
 from mirrorsync.documents.values import Values
 from mirrorsync.errors import GrammarError, UsageError
-from mirrorsync.state import Owned, Remembered, TagKey
+from mirrorsync.state import Absence, Backup, Owned, Remembered, TagKey
 from mirrorsync.text import printable
 
 _REMEDY: Final = "make one with `mirrorsync state export`"
@@ -26,11 +26,13 @@ def state_document(spec: str, remembered: Remembered) -> dict[str, Any]:
             "seen": [{"digest": str(digest), "first": time} for digest, time in sorted(remembered.seen.items())],
             "listed": [{**_key_json(key), "first": time} for key, time in sorted(remembered.listed.items())],
             "owned": [_owned_json(key, owned) for key, owned in sorted(remembered.owned.items(), key=_by_key)],
+            "absent": [_absent_json(key, one) for key, one in sorted(remembered.absent.items(), key=_by_key)],
+            "backups": [_backup_json(key, one) for key, one in sorted(remembered.backups.items(), key=_by_key)],
         },
     )
 
 
-def _by_key(item: tuple[TagKey, Owned]) -> TagKey:
+def _by_key(item: tuple[TagKey, object]) -> TagKey:
     return item[0]
 
 
@@ -48,6 +50,22 @@ def _owned_json(key: TagKey, owned: Owned) -> dict[str, Any]:
         "adopted": owned.adopted,
         "source": source,
     }
+
+
+def _absent_json(key: TagKey, one: Absence) -> dict[str, Any]:
+    location, tag = key
+    return {
+        "source": location_json(location),
+        "tag": str(tag),
+        "since": one.since,
+        "acknowledged": one.acknowledged,
+        "by": one.by,
+        "why": one.why,
+    }
+
+
+def _backup_json(key: TagKey, one: Backup) -> dict[str, Any]:
+    return {**_key_json(key), "backup_of": one.backup_of, "digest": str(one.digest), "made": one.made}
 
 
 def read_state(data: bytes, name: str) -> Remembered:
@@ -75,9 +93,12 @@ class _Reader(Values):
                 "seen": lambda found: dict(items(found, self._seen)),
                 "listed": lambda found: dict(items(found, self._listed)),
                 "owned": lambda found: dict(items(found, self._owned)),
+                "absent": lambda found: dict(items(found, self._absent)),
+                "backups": lambda found: dict(items(found, self._backup)),
             },
+            optional=("absent", "backups"),  # exports of before have none
         )
-        return Remembered(read["seen"], read["listed"], read["owned"])
+        return Remembered(read["seen"], read["listed"], read["owned"], read.get("absent", {}), read.get("backups", {}))
 
     @staticmethod
     def _kind(value: Any) -> str:
@@ -115,3 +136,24 @@ class _Reader(Values):
             },
         )
         return self._key(read), Owned(read["digest"], read["since"], read["adopted"], read["source"])
+
+    def _absent(self, value: Any) -> tuple[TagKey, Absence]:
+        read = members(
+            value,
+            {
+                "source": self.location,
+                "tag": self.tag,
+                "since": self.time,
+                "acknowledged": or_null(self.time),
+                "by": text,
+                "why": text,
+            },
+        )
+        return (read.pop("source"), read.pop("tag")), Absence(**read)
+
+    def _backup(self, value: Any) -> tuple[TagKey, Backup]:
+        reads = {
+            "target": self.location, "tag": self.tag, "backup_of": self.tag, "digest": self.digest, "made": self.time
+        }  # fmt: skip
+        read = members(value, reads)
+        return self._key(read), Backup(read["backup_of"], read["digest"], read["made"])

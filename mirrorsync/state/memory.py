@@ -155,6 +155,12 @@ class Memory:
                 for store, name, tag, backup_of, digest, made in rows
             }
 
+    def _add_backups(self, backups: Mapping[TagKey, Backup]) -> None:
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO backups VALUES (?, ?, ?, ?, ?, ?)",
+            ((*key_row(key), one.backup_of, str(one.digest), one.made) for key, one in backups.items()),
+        )
+
     def forget_backups(self, tags: Iterable[TagKey]) -> None:
         """Forget backups that are gone from their destination, or that another client has set."""
         with transaction(self._connection):
@@ -187,10 +193,10 @@ class Memory:
     # All of it.
 
     def remembered(self) -> Remembered:
-        """Return first sightings and owned tags."""
+        """Return all but runs and generations."""
         with self._reading("SELECT store, repository, tag, first FROM listed") as rows:
             listed = {(Location(store, name), Tag(tag)): first for store, name, tag, first in rows}
-        return Remembered(self.first_seen(), listed, self.owned())
+        return Remembered(self.first_seen(), listed, self.owned(), self.absences(), self.backups())
 
     def merge(self, given: Remembered) -> None:
         """Add what was exported before; see `merged` for what counts."""
@@ -209,6 +215,11 @@ class Memory:
                 f"INSERT OR REPLACE INTO owned ({_TAG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
                 (tag_row(key, owned) for key, owned in whole.owned.items()),
             )
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO absent VALUES (?, ?, ?, ?, ?, ?, ?)",
+                ((*key_row(key), one.since, one.acknowledged, one.by, one.why) for key, one in whole.absent.items()),
+            )
+            self._add_backups(whole.backups)
 
     # Runs and generations.
 
@@ -257,10 +268,7 @@ class Memory:
             (manifest_row((target, known[target, tag].digest)) for target, tag in ours),
         )
         self._forget(told.dropped)
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO backups VALUES (?, ?, ?, ?, ?, ?)",
-            ((*key_row(key), one.backup_of, str(one.digest), one.made) for key, one in told.backups.items()),
-        )
+        self._add_backups(told.backups)
         self._forget_backups(told.absent)
         self._connection.executemany(
             "INSERT OR IGNORE INTO absent (store, repository, tag, since) VALUES (?, ?, ?, ?)",

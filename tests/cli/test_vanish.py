@@ -220,3 +220,30 @@ def test_what_is_known_to_be_gone_costs_no_request_to_the_source_in_later_runs(s
     site.run("apply", code=0)
     asked = [path for _, path in site.proxy.requests[before:]]
     assert not [path for path in asked if path.endswith(("/1", "/2"))]
+
+
+def test_an_acknowledgement_survives_the_loss_of_the_memory_in_an_export(site: Site) -> None:
+    site.spec(["1", "2"])
+    site.run("apply", code=0)
+    site.drop("1")
+    site.run("apply", code=3)
+    site.run("acknowledge", site.upstream, "--why", "known", code=0)
+    valid(site.run("state", "export", "state.json", "--json", code=0).json(), "state")
+    for path in (site.run.home / ".local/state/mirrorsync").iterdir():
+        path.unlink()
+    site.run("apply", code=3)
+    site.run("state", "import", "state.json", code=0)
+    site.run("apply", code=0)
+    assert site.impact()["1"]["why"] == "known"
+
+
+def test_a_locked_run_which_does_not_ask_the_source_forgets_no_acknowledgement(site: Site) -> None:
+    site.spec(["1", "2"])
+    site.run("lock", code=0)
+    site.run("apply", code=0)
+    site.drop("1")
+    site.run("apply", code=3)
+    site.run("acknowledge", site.upstream, code=0)
+    site.run("apply", "--locked", code=0)
+    assert site.impact()["1"]["acknowledged"]
+    assert site.run("apply", code=0).err == ""

@@ -58,7 +58,7 @@ from mirrorsync.spec.explain import Verdict
 from mirrorsync.spec.lock import Lock, LockChange
 from mirrorsync.spec.model import Mirror
 from mirrorsync.spec.selection import Selection
-from mirrorsync.state import Absence, Owned, Remembered, Run, RunTag
+from mirrorsync.state import Absence, Backup, Owned, Remembered, Run, RunTag
 from mirrorsync.sync.explained import AtTarget, ExplainedSource, ExplainedTag, ExplainedTags
 from mirrorsync.sync.gather.attached import Attachment
 from mirrorsync.sync.impact import Dependent, Impact
@@ -125,7 +125,11 @@ PICKED = Origin(Location("docker-archive:/srv/app.tar", ""), Pick("@0"))
 FROM_INDEX = Origin(SOURCE, INDEX.digest, (Platform.parse("linux/arm64"),))
 PAST = Run(7, TIME, TIME, 3, {"new": 1, "failed": 1}, 5, 6, 2)
 REMEMBERED = Remembered(
-    {INDEX.digest: TIME}, {(SOURCE, Tag("1.0")): TIME}, {(CORP, Tag("1.0")): Owned(INDEX.digest, TIME, False, SOURCE)}
+    {INDEX.digest: TIME},
+    {(SOURCE, Tag("1.0")): TIME},
+    {(CORP, Tag("1.0")): Owned(INDEX.digest, TIME, False, SOURCE)},
+    {(SOURCE, Tag("0.5")): Absence(TIME, TIME, "us", "moved")},
+    {(CORP, Tag("1.0-20260101")): Backup(Tag("1.0"), OLD.digest, TIME)},
 )
 PAST_CHANGE = RunTag((CORP, Tag("1.0")), OLD.digest, INDEX.digest, "moved", "done")
 WANTED = Image(TAGGED, CORP, Tag("1.0"), INDEX, "/mirrors/0")

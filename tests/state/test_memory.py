@@ -13,7 +13,7 @@ from mirrorsync.errors import StorageError
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
-from mirrorsync.state import Memory, Owned, Run, RunTag, Told, open_memory, state_path
+from mirrorsync.state import Absence, Backup, Memory, Owned, Remembered, Run, RunTag, Told, open_memory, state_path
 
 APP, SOURCE = Location("dst.example", "m/app"), Location("src.example", "app")
 ONE, TWO, THREE = (Digest.of(text) for text in (b"1", b"2", b"3"))
@@ -221,3 +221,16 @@ def test_two_specs_of_one_name_have_two_files(tmp_path: Path) -> None:
     assert one != two
     assert one.name.startswith("mirror-")
     assert one == state_path(tmp_path, Path("/etc/a/mirror.yaml"))
+
+
+@pytest.mark.parametrize("accepted", [NIGHT, None])
+def test_an_import_brings_backups_and_acknowledgements(kept: Kept, accepted: str | None) -> None:
+    key, backup = (SOURCE, Tag("a")), {(APP, Tag("a-1")): Backup(Tag("a"), ONE, NIGHT)}
+    kept().record(replace(told(a=ONE), vanished=frozenset({key})))
+    given = Absence("2026-11-01T00:00:00Z", accepted, "us", "known")
+    kept().merge(Remembered(absent={key: given}, backups=backup))
+    assert kept().backups() == backup
+    assert kept().absences()[key] == (given if accepted else Absence(NIGHT))
+    memory = kept()
+    memory.merge(memory.remembered())
+    assert kept().absences()[key] == (given if accepted else Absence(NIGHT))

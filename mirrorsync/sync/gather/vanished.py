@@ -202,7 +202,11 @@ class _Finder:
         if not self.absences:
             return
         # Without a request to the source an image proves nothing about it.
-        asking = {one.pointer for one in mirrors if not any(rule.decides_without_source for rule in one.policies)}
+        asking = {
+            one.pointer
+            for one in mirrors
+            if not one.locked and not any(rule.decides_without_source for rule in one.policies)
+        }
         there = {(image.source, image.tag) for image in self._desired.images if image.mirror in asking}
         listed = self._chosen.listed
         back = [key for key in self.absences if key in there or key[1] in listed.get(key[0], _NOTHING)]
