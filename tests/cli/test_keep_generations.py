@@ -108,15 +108,21 @@ def test_what_only_generations_beyond_the_kept_ones_need_goes_with_the_next_run(
     assert any_site.run("rollback", "2", "--json", code=0).json()["counts"]["read"]["blobs"] == 0
 
 
-def test_an_image_that_an_index_needs_is_not_dropped(site: Site) -> None:
+def test_an_image_that_a_kept_or_tagged_index_needs_is_not_dropped(site: Site) -> None:
     inner = image([layer({"what": b"inner"})])
     whole = index([inner, image([layer({"what": b"other"})])])
     site.source.push("app", inner, "inner")
     site.source.push("app", whole, "whole")
-    site.apply(["inner", "whole"], 1)
-    for _ in range(3):
-        site.apply(["whole"], 1)
+    site.push("x", "x")
+    site.apply(["inner", "whole", "x"], 2)
+    for _ in range(2):
+        site.apply(["whole", "x"], 2)
     assert site.has(inner.digest)
+    for _ in range(2):
+        site.apply(["x"], 2)
+    assert site.has(inner.digest)
+    assert site.has(whole.digest), "generation 2 has it, without a tag now"
+    assert site.run("rollback", "2", "--json", code=0).json()["counts"]["read"]["blobs"] == 0
     site.run("verify", code=0)
 
 

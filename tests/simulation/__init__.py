@@ -16,6 +16,6 @@ and the memory after it with past.py. In addition it is checked, without the ora
 not owned, or without a memory; that no image was set inside its cool-down, counted from when it was published; that
 every image that was set is whole; and that a killed run did a part of its work and nothing else.
 
-A new key of the spec is a field and an entry of CHANGES in rules.py, and its rule in oracle.py. A new kind of event is
-a function and an entry of EVENTS.
+A new key of the spec is a field and an entry of CHANGES in rules.py, and its rule in oracle.py. A new kind of event
+is a function and an entry of EVENTS.
 """

@@ -126,30 +126,39 @@ class Run:
 
     def _image(self, entry: Entry, key: Key) -> None:
         before = None if self.trouble.target_down else self.present.named(key)
-        settled = before is not None and key[1].startswith(entry.immutable)
-        if settled:
-            root = before
-        else:
-            picture = self._resolved(key)
-            if picture is None:
-                self.expected.errors.append(FAILED)
-                return
-            root = picture.digest
-        assert root is not None
-        self.roots[key] = root
-        self.past.seen.setdefault(root, self.now)
+        if before is not None and key[1].startswith(entry.immutable):
+            self._found(key, before)
+            self._stays(key, before)  # its source is not asked
+            return
+        picture = self._resolved(key)
+        if picture is None:
+            self.expected.errors.append(FAILED)
+            return
+        self._found(key, picture.digest)
         if self.trouble.target_down:
             self.expected.errors.append(FAILED)
-        elif before == root or self._waits(entry, root) or (before is not None and entry.on_change == "keep"):
+        elif before == picture.digest:
+            self._stays(key, before)
+        elif entry.verify and not picture.signed:
+            self._refuse(key, before)
+        elif self._waits(entry, picture) or (before is not None and entry.on_change == "keep"):
             self._stays(key, before)
         elif before is not None and entry.on_change == "fail":
-            self.expected.stay[key] = before
-            self.expected.errors.append(FAILED)
+            self._refuse(key, before)
         else:
             self._update(key, before)
 
-    def _waits(self, entry: Entry, root: str) -> bool:
-        return self.now - self.past.seen[root] < entry.min_age
+    def _waits(self, entry: Entry, picture: Picture) -> bool:
+        return self.now - self.past.seen[picture.digest] < entry.min_age
+
+    def _found(self, key: Key, root: str) -> None:
+        self.roots[key] = root
+        self.past.seen.setdefault(root, self.now)
+
+    def _refuse(self, key: Key, before: str | None) -> None:
+        self.expected.errors.append(FAILED)
+        if before is not None:
+            self.expected.stay[key] = before
 
     def _resolved(self, key: Key) -> Picture | None:
         if self.trouble.down or key in self.trouble.silent:
@@ -250,24 +259,24 @@ class Run:
                 self.expected.landed = True
 
 
-def way_back(generation: dict[Key, str], present: Present, upstream: Upstream) -> Expected:
-    """Return what a rollback has to do: each tag names again what it named then, if that is anywhere."""
+def way_back(generation: dict[Key, str], rules: Rules, present: Present, upstream: Upstream) -> Expected:
+    """Return what a rollback has to do: each tag names again what it named then, if that is anywhere, and proven."""
     expected = Expected()
+    verifying = {entry.repository for entry in rules.entries if entry.verify}
     for key, digest in generation.items():
-        before = present.named(key)
-        if before == digest:
+        at_source = upstream.images.get(key[0], {}).get(digest)
+        if present.named(key) == digest:
             expected.stay[key] = digest
-        elif digest in present.contents.get(key[0], ()) or _has(upstream, key[0], digest):
-            expected.set_[key] = expected.intended[key] = digest
-        else:
+        elif at_source is None and digest not in present.contents.get(key[0], ()):
             expected.errors.append(FAILED)
             continue
+        elif key[0] in verifying and not (at_source and at_source.signed):
+            expected.errors.append(FAILED)  # signatures are not mirrored here, so that only the source has them
+            continue
+        else:
+            expected.set_[key] = expected.intended[key] = digest
         expected.landed = True
     return expected
-
-
-def _has(upstream: Upstream, repository: str, digest: str) -> bool:
-    return digest in upstream.images.get(repository, {})
 
 
 def _narrowed(tags: Tags, listed: list[str]) -> list[str]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
-from mirrorsync.oci.descriptor import Descriptor
-from mirrorsync.oci.digest import Digest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from mirrorsync.oci.manifest import Manifest
+from tests.parts import cosign
 from tests.parts.images import Image, image, index
 
 
@@ -23,6 +26,16 @@ class Picture:
     def digest(self) -> str:
         """The digest of the root."""
         return str(self.manifests[-1].digest)
+
+    @property
+    def signed(self) -> bool:
+        """Whether its publisher has signed it."""
+        return not self.evil and sum(self.name.encode()) % 5 > 0
+
+    @property
+    def signature(self) -> Image:
+        """Its signature, in the form of cosign 3."""
+        return _signature(self.name)
 
     @property
     def manifests(self) -> list[Manifest]:
@@ -53,6 +66,27 @@ def _blobs(name: str) -> dict[str, bytes]:
     return picture(name).made.all_blobs()
 
 
-def blob_of(digest: Digest, data: bytes) -> Descriptor:
-    """Return the descriptor of a blob."""
-    return Descriptor("application/octet-stream", digest, len(data))
+class _SigningKey(cosign.Key):
+    """A key that is the same in all processes, and signs without another process."""
+
+    hint = ""
+
+    def sign(self, message: bytes) -> bytes:
+        return _private().sign(message, ec.ECDSA(hashes.SHA256()))
+
+
+@cache
+def _private() -> ec.EllipticCurvePrivateKey:
+    return ec.derive_private_key(20_260_101, ec.SECP256R1())
+
+
+def write_key(path: Path) -> None:
+    """Write the public key of the publisher."""
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    path.write_bytes(_private().public_key().public_bytes(serialization.Encoding.PEM, form))
+
+
+@cache
+def _signature(name: str) -> Image:
+    made = picture(name)
+    return cosign.referrer(made.made, cosign.bundle_by(_SigningKey(Path(), Path(), "sha256"), made.digest))

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from mirrorsync.spec.load import load
@@ -15,7 +16,7 @@ from tests.simulation.stores import SOURCE, TARGET
 
 HOUR = 3600
 DAY = 24 * HOUR
-PATH = "/simulated/mirror.yaml"
+KEY = "cosign.pub"  # in the directory of the simulation
 
 
 @dataclass(frozen=True)
@@ -47,19 +48,21 @@ class Tags:
 
 @dataclass(frozen=True)
 class Entry:
-    """One mirror. min_age: seconds. immutable: prefixes of tags. on_change: "" without the key."""
+    """One mirror. min_age: seconds. immutable: prefixes of tags. on_change: "" without the key. verify: by KEY."""
 
     repository: str
     tags: Tags = Tags()
     min_age: int = 0
     immutable: tuple[str, ...] = ()
     on_change: str = ""
+    verify: bool = False
 
     def document(self) -> dict[str, Any]:
         keys = {
             "min_age": f"{self.min_age // HOUR}h" if self.min_age else None,
             "immutable": [f"{prefix}*" for prefix in self.immutable],
             "on_change": self.on_change,
+            "verify": {"cosign": {"key": KEY}} if self.verify else None,
         }
         given = {key: value for key, value in keys.items() if value}
         return {"from": f"{SOURCE}/{self.repository}", "tags": self.tags.document(), **given}
@@ -86,14 +89,13 @@ class Rules:
     entries: tuple[Entry, ...]
     prune: Pruning | None = None
 
-    @property
-    def spec(self) -> Spec:
-        """The spec, as the product reads it."""
-        return _spec(self)
+    def spec(self, directory: Path) -> Spec:
+        """Return the spec, as the product reads it. directory: in which it is."""
+        return _spec(self, directory)
 
 
 @cache
-def _spec(rules: Rules) -> Spec:
+def _spec(rules: Rules, directory: Path) -> Spec:
     document = {
         "version": 1,
         "destinations": {"there": TARGET},
@@ -101,7 +103,7 @@ def _spec(rules: Rules) -> Spec:
         "mirrors": [entry.document() for entry in rules.entries],
         **({"prune": rules.prune.document()} if rules.prune else {}),
     }
-    return load(json.dumps(document).encode(), source=PATH, environment={}, base="/")
+    return load(json.dumps(document).encode(), source=f"{directory}/mirror.yaml", environment={}, base=str(directory))
 
 
 Change = Callable[[random.Random, Rules], Rules]
@@ -154,6 +156,7 @@ CHANGES: dict[str, Change] = {
     "on_change": lambda random_, rules: _entry(
         random_, rules, on_change=random_.choice(["", "update", "keep", "fail"])
     ),
+    "verify": lambda random_, rules: _entry(random_, rules, verify=random_.random() < 0.5),
     "added": _added,
     "removed": _removed,
     "prune": lambda random_, rules: replace(rules, prune=None if rules.prune else Pruning()),

@@ -92,7 +92,7 @@ def _one_run(world: World, trouble: Trouble, finish: Finish[Any], figures: Figur
     report, remembered = finish(_mirror(world, _Plan(world).of_spec))
     figures.count(world, report)
     _check_never(world, owned, was_new=was_new)
-    _check_ages(world)
+    _check_trusted(world)
     world.past.intended.update(expected.intended)
     if report is None:
         _check_killed(world, present, expected)
@@ -106,7 +106,7 @@ def _one_rollback(world: World, finish: Finish[Any], figures: Figures) -> None:
         return
     present = _begin(world, NO_TROUBLE)
     number = world.random.randint(1, len(world.past.generations))
-    expected = way_back(world.past.generations[number - 1], present, world.upstream)
+    expected = way_back(world.past.generations[number - 1], world.rules, present, world.upstream)
     report, remembered = finish(_mirror(world, _Plan(world, number).of_rollback))
     figures.count(world, report)
     figures.rollbacks += 1
@@ -130,12 +130,12 @@ class _Plan:
     number: int = 0
 
     async def of_spec(self, session: Session, memory: Memory, run: RunMemory) -> Plan:
-        return await make_plan(self.world.rules.spec, session, sightings=run, clock=self.world.clock)
+        return await make_plan(self.world.spec, session, sightings=run, clock=self.world.clock)
 
     async def of_rollback(self, session: Session, memory: Memory, run: RunMemory) -> Plan:
         generation = memory.generation(self.number)
         assert generation is not None
-        return await plan_rollback(generation, self.world.rules.spec, session, clock=self.world.clock)
+        return await plan_rollback(generation, self.world.spec, session, clock=self.world.clock)
 
 
 async def _mirror(
@@ -228,13 +228,15 @@ def _check_never(world: World, owned: dict[Key, tuple[str, bool]], *, was_new: b
             raise Difference(f"{name}@{ref} was deleted, and has a tag")
 
 
-def _check_ages(world: World) -> None:
-    """Check that no image was set inside its cool-down, counted from when it was published."""
+def _check_trusted(world: World) -> None:
+    """Check that no image was set inside its cool-down, counted from when it was published, or without a signature."""
     for name, tag, digest in world.target.tagged:
         entry = next(entry for entry in world.rules.entries if entry.repository == name)
         age = world.now - world.published[digest]
         if age < entry.min_age:
             raise Difference(f"{name}:{tag} was set to an image that is {age} s old; min_age is {entry.min_age} s")
+        if entry.verify and not world.upstream.images[name][digest].signed:
+            raise Difference(f"{name}:{tag} was set to an image that is not signed")
 
 
 def _check_whole(world: World, name: str, digests: Iterable[str]) -> None:

@@ -53,6 +53,8 @@ class Upstream:
     tags: dict[str, dict[str, Picture]] = field(default_factory=dict)
     images: dict[str, dict[str, Picture]] = field(default_factory=dict)
     trouble: Trouble = NO_TROUBLE
+    signatures: dict[str, Manifest] = field(default_factory=dict)  # those that were asked for, and their blobs
+    blobs: dict[str, bytes] = field(default_factory=dict)
 
     def publish(self, repository: str, tag: str, picture: Picture) -> None:
         """Let a tag name an image."""
@@ -133,7 +135,7 @@ class UpstreamRepository:
 
     async def manifest(self, content: Descriptor) -> Manifest:
         self._ask()
-        found = self._manifests().get(str(content.digest))
+        found = self._upstream.signatures.get(str(content.digest)) or self._manifests().get(str(content.digest))
         if found is None:
             raise ContentNotFound("there is no such manifest")
         raw = found.raw + b" " if str(content.digest) in self._trouble.spoiled else found.raw
@@ -141,12 +143,20 @@ class UpstreamRepository:
 
     async def referrers(self, subject: Digest) -> Sequence[Descriptor]:
         self._ask()
-        return ()
+        found = self._upstream.images.get(self.name, {}).get(str(subject))
+        if found is None or not found.signed:
+            return ()
+        made = found.signature
+        manifest = Manifest.parse(made.raw, made.media_type)
+        self._upstream.signatures[str(manifest.digest)] = manifest
+        self._upstream.blobs |= made.blobs
+        return [manifest.as_referrer()]
 
     async def read(self, blob: Descriptor) -> bytes:
         self._ask()
         images = self._upstream.images.get(self.name, {}).values()
         data = next((one.blobs[blob.digest] for one in images if blob.digest in one.blobs), None)
+        data = self._upstream.blobs.get(blob.digest, data)
         if data is None:
             raise ContentNotFound("there is no such blob")
         return verified(blob, data[::-1] if str(blob.digest) in self._trouble.spoiled else data)

@@ -10,10 +10,11 @@ from typing import Final
 
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
+from mirrorsync.spec.model import Spec
 from mirrorsync.sync import clock
 from tests.simulation.past import Past
-from tests.simulation.pictures import Picture, picture
-from tests.simulation.rules import CHANGES, HOUR, Rules, first_rules
+from tests.simulation.pictures import Picture, picture, write_key
+from tests.simulation.rules import CHANGES, HOUR, KEY, Rules, first_rules
 from tests.simulation.stores import NO_TROUBLE, TargetStore, Trouble, Upstream
 
 REPOSITORIES: Final = ("app", "tool", "base")
@@ -41,11 +42,17 @@ class World:
         """Return the world on the first day: each repository has some versions."""
         chance = random.Random(seed)
         world = cls(chance, directory / f"{seed}.sqlite", 1_767_225_600, first_rules(chance))
+        write_key(directory / KEY)
         for repository in REPOSITORIES:
             for _ in range(chance.randint(1, 4)):
                 _new_version(world, repository)
             world.publish(repository, "latest", world.new_picture(repository))
         return world
+
+    @property
+    def spec(self) -> Spec:
+        """The spec of today."""
+        return self.rules.spec(self.state.parent)
 
     def clock(self) -> str:
         """Return the time, as the engine takes it."""
