@@ -19,6 +19,21 @@ class PullLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Another address at which content of a registry can be read. prefix: of its repositories there, "" without one.
+
+    tags: whether it is asked which tags exist, and what they name, too; it is believed then.
+    """
+
+    host: str
+    prefix: str = ""
+    tags: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.prefix}" if self.prefix else self.host
+
+
+@dataclass(frozen=True, slots=True)
 class HostSettings:
     """How to talk to one registry. Paths are absolute; max_connections is per run and host.
 
@@ -27,8 +42,8 @@ class HostSettings:
     answer_seconds: the longest wait for the beginning of an answer. min_bytes_per_second: the lowest rate of a
     transfer, measured over stall_seconds. create_repository: whether a push may create a missing project by the
     registry's own API (Harbor). requests_per_second: to its API and its token service, None = any number. bandwidth:
-    bytes of bodies per second, in both directions and of all transfers together, None = as the line allows.
-    pulls: how its limit of pulls is respected, None = not at all.
+    bytes of bodies per second, in both directions and of all transfers together, None = as the line allows. endpoints:
+    where its content is read first, in order. pulls: how its limit of pulls is respected, None = not at all.
 
     insecure_skip_verify accepts any certificate, but still requires TLS. With plain_http_fallback too, a host without
     TLS is accessed over plain HTTP, passwords included: `--tls-verify=false` means this, for one command. A spec has no
@@ -53,6 +68,7 @@ class HostSettings:
     create_repository: bool = False
     requests_per_second: int | None = None
     bandwidth: int | None = None
+    endpoints: tuple[Endpoint, ...] = ()
     pulls: PullLimit | None = None
 
 

@@ -20,7 +20,7 @@ from mirrorsync.spec.mirror_source import MirrorSource, listed_sources, read_sou
 from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, Spec, check_template
 from mirrorsync.spec.namespace import Namespace
 from mirrorsync.spec.platforms import read_platform
-from mirrorsync.spec.registries import read_registries
+from mirrorsync.spec.registries import check_destinations, read_registries
 from mirrorsync.spec.rules import read_rules
 from mirrorsync.spec.selection import Wanted
 from mirrorsync.spec.yaml_source import Source, join
@@ -46,7 +46,7 @@ def build(
     """Return the spec (None if it is invalid) and its problems, in no particular order. digest, files: as in `load`."""
     builder = _Builder(source_file, base, frozenset(value.get("destinations", {})), files)
     registries = builder.registries(value.get("registries", {}))
-    destinations = builder.destinations(value.get("destinations", {}))
+    destinations = builder.destinations(value.get("destinations", {}), registries)
     prune = builder.prune(value["prune"]) if "prune" in value else None
     budget = builder.budget(value["budget"]) if "budget" in value else None
     mirrors = builder.mirrors(value["mirrors"], value.get("defaults", {}), destinations)
@@ -95,12 +95,13 @@ class _Builder:
         """Read the settings of each host."""
         return read_registries(value, self.base, self._add_problem)
 
-    def destinations(self, value: Mapping[str, str]) -> dict[str, Destination]:
+    def destinations(self, value: Mapping[str, str], registries: Mapping[str, HostSettings]) -> dict[str, Destination]:
         """Read the destinations."""
         made = {}
         for name, text in value.items():
             with self._problems_at(join("/destinations", name)):
                 made[name] = Destination(name, parse_destination(text, self.base))
+        check_destinations(made, registries, self._add_problem)
         return made
 
     def prune(self, value: Mapping[str, Any]) -> Prune:

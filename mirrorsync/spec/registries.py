@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
 from mirrorsync.errors import GrammarError
-from mirrorsync.hosts import HostSettings, PullLimit
+from mirrorsync.hosts import Endpoint, HostSettings, PullLimit
 from mirrorsync.oci.names import check_host, is_repository
 from mirrorsync.secret import Secret
 from mirrorsync.sizes import size
+from mirrorsync.spec.model import Destination
 from mirrorsync.spec.yaml_source import join
 from mirrorsync.text import printable
 
@@ -57,6 +58,7 @@ def read_registries(value: Mapping[str, Mapping[str, Any]], base: str, problem: 
         _check(pointer, members, problem)
         if "/" in key:
             _check_namespace(pointer, key, members, problem)
+        _check_endpoints(pointer, key, members, problem)
         settings[key] = _settings(pointer, members, base, problem)
     return settings
 
@@ -91,7 +93,45 @@ def _settings(pointer: str, members: Mapping[str, Any], base: str, problem: AddP
             made[key] = posixpath.normpath(posixpath.join(base, made[key]))
     if "bandwidth" in made:
         made["bandwidth"] = _bandwidth(join(pointer, "bandwidth"), made["bandwidth"], problem)
+    made["endpoints"] = tuple(one for _, one in _endpoints(pointer, members, problem))
     return HostSettings(**made)
+
+
+def _endpoints(pointer: str, members: Mapping[str, Any], problem: AddProblem) -> Iterator[tuple[str, Endpoint]]:
+    """Yield the endpoints of a registry, each with its pointer; those with mistakes are reported and left out."""
+    for number, written in enumerate(members.get("endpoints", ())):
+        at = join(join(pointer, "endpoints"), number)
+        location, tags = (written, False) if isinstance(written, str) else (written["location"], written.get("tags"))
+        try:
+            host, _, prefix = registry_key(location).partition("/")
+        except GrammarError as error:
+            problem(at, error.message, error.remedy)
+        else:
+            yield at, Endpoint(host, prefix, bool(tags))
+
+
+def _check_endpoints(pointer: str, key: str, members: Mapping[str, Any], problem: AddProblem) -> None:
+    seen = {key}
+    for at, endpoint in _endpoints(pointer, members, lambda *_, **__: None):
+        if str(endpoint) in seen:
+            message = (
+                "the registry itself is asked last, and need not be named"
+                if str(endpoint) == key
+                else "this endpoint is listed twice"
+            )
+            problem(at, message, "remove it")
+        seen.add(str(endpoint))
+
+
+def check_destinations(
+    destinations: Mapping[str, Destination], registries: Mapping[str, HostSettings], problem: AddProblem
+) -> None:
+    """Check that no destination has endpoints: what is there, and what may go, only the registry itself can tell."""
+    for name, destination in destinations.items():
+        host = destination.location.store
+        if host in registries and registries[host].endpoints:
+            message = f"{host} has endpoints, which are for sources: a destination is only read where it is written"
+            problem(join("/destinations", name), message, f"remove endpoints: of {host}")
 
 
 def _bandwidth(pointer: str, text: str, problem: AddProblem) -> int:

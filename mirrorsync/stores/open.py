@@ -79,7 +79,18 @@ _KINDS: Final[Mapping[str, Callable[[str, Environment], Store]]] = {
 def _registries(environment: Environment) -> Callable[[str], Store]:
     # Imported here: a plan between layouts, and `mirrorsync --version`, need no HTTP.
     from mirrorsync.credentials import CredentialFinder
-    from mirrorsync.stores.registry import RegistryStore
+    from mirrorsync.stores.registry import RegistryStore, with_endpoints
 
     find = CredentialFinder(environment)
-    return lambda host: RegistryStore(host, environment, find, find.troubles)
+    # A host that is an endpoint, too, has one store: its limits are for all requests to it.
+    opened: dict[str, RegistryStore] = {}
+
+    def registry(host: str) -> RegistryStore:
+        if host not in opened:
+            opened[host] = RegistryStore(host, environment, find, find.troubles)
+        return opened[host]
+
+    def open_registry(host: str) -> Store:
+        return with_endpoints(registry(host), environment.settings(host).endpoints, registry, environment.observer)
+
+    return open_registry

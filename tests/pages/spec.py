@@ -24,6 +24,7 @@ _WITH: Final[Mapping[str, Mapping[str, Any]]] = {
     "registries.HOST.username": {"password": "${HUB_TOKEN}"},
     "registries.HOST.password": {"username": "${HUB_USER}"},
     "registries.HOST.password_file": {"username": "${HUB_USER}"},
+    "registries.HOST.endpoints[].tags": {"location": "mirror.corp.example/hub"},
     "registries.HOST.client_key": {"client_cert": "/etc/ssl/mirror.pem"},
     "defaults.keep_backups": {"backup": "{tag}-{date}"},
     "mirrors[].keep_backups": {"backup": "{tag}-{date}"},
@@ -77,8 +78,10 @@ class Key:
             return {"mirrors": [{"from": value.pop("from", _SOURCE), **rest, **value}]}
         if self.path.startswith("registries.HOST.pulls."):
             value = {"pulls": value}
+        if ".endpoints[]." in self.path:
+            value = {"endpoints": [value]}
         if self.path.startswith("registries."):
-            return {"registries": {_HOST: value}}
+            return {"registries": {"ghcr.io" if "endpoints" in value else _HOST: value}}  # not for a destination
         section, dot, _ = self.path.partition(".")
         return {section: value} if dot else value
 
@@ -105,6 +108,8 @@ def keys() -> Iterator[Key]:
         yield Key(name, value)
         if name in below:
             yield from _of(*below[name], definitions)
+    endpoints = definitions["registry"]["properties"]["endpoints"]["items"]
+    yield from _below("registries.HOST.endpoints[]", endpoints)
     yield from _of("mirrors[].tags", definitions["tags"], definitions)
     yield from _below("mirrors[].tags.newest", definitions["tags"]["properties"]["newest"])
     yield from _below("mirrors[].on_change", definitions["on_change"])
@@ -180,7 +185,11 @@ def _type(schema: Mapping[str, Any]) -> str:
 
 def _words(kind: str, schema: Mapping[str, Any]) -> str:
     if kind == "array":
-        return "List of mirrors" if "$ref" in schema["items"] else f"List of {_TYPES[schema['items']['type']].lower()}s"
+        if "$ref" in schema["items"]:
+            return "List of mirrors"
+        items = schema["items"]["type"]
+        kinds = items if isinstance(items, list) else [items]
+        return f"List of {' or '.join(f'{_TYPES[one].lower()}s' for one in kinds)}"
     least = f", at least {schema['minimum']}" if "minimum" in schema else ""
     return f"{_TYPES[kind]}{least}"
 

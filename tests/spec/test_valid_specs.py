@@ -6,7 +6,7 @@ import traceback
 
 import pytest
 
-from mirrorsync.hosts import HostSettings
+from mirrorsync.hosts import Endpoint, HostSettings
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
@@ -145,6 +145,7 @@ def test_host_settings_have_canonical_hosts_and_absolute_paths() -> None:
     create_repository: true
     requests_per_second: 10
     bandwidth: 1.5MiB
+    endpoints: [Cache.example/hub, {location: "c.example:5000"}, {location: docker.io/x, tags: true}]
   h.example: {username: u, password_file: "${USER}/p"}
   l.example:5000: {plain_http: true}
   s.example: {insecure_skip_verify: true}
@@ -169,6 +170,11 @@ def test_host_settings_have_canonical_hosts_and_absolute_paths() -> None:
         create_repository=True,
         requests_per_second=10,
         bandwidth=1_572_864,
+        endpoints=(
+            Endpoint("cache.example", "hub"),
+            Endpoint("c.example:5000"),
+            Endpoint("docker.io", "x", tags=True),
+        ),
     )
     assert found == {
         "h.example": HostSettings(username="u", password_file="/base/robot/p"),

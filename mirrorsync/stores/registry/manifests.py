@@ -51,9 +51,13 @@ class Manifests:
                 return None
             described = _described(answer, ref) if answer.ok else None
             if described is not None:
-                self._from_head[described.digest] = described
+                self.doubt(described)
                 return described
         return await self._by_get(ref)
+
+    def doubt(self, described: Descriptor) -> None:
+        """Record that media type and length of a descriptor are from a HEAD, of this registry or another address."""
+        self._from_head[described.digest] = described
 
     def _head(
         self, ref: Tag | Digest, scopes: tuple[str, ...], known: frozenset[int] = _ODD_OR_ABSENT

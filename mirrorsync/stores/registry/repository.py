@@ -80,6 +80,10 @@ class RegistryRepository:
         with self._located(ref):
             return await self._manifests.resolve(ref)
 
+    def doubt(self, found: Descriptor) -> None:
+        """Take of a descriptor that another address named only the digest for certain."""
+        self._manifests.doubt(found)
+
     async def confirm(self, ref: Ref) -> Descriptor | None:
         """Ask again, by GET, for a ref that `resolve` did not find."""
         if isinstance(ref, Pick):
