@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mirrorsync.app.stop import Stop
     from mirrorsync.environment import Environment
     from mirrorsync.errors import ExitCode, Interrupted, MirrorsyncError, Problem, SpecError
-    from mirrorsync.hosts import Access, Credentials, HostSettings
+    from mirrorsync.hosts import Access, Credentials, Endpoint, HostSettings
     from mirrorsync.plan.model import Change, Image, Plan
     from mirrorsync.secret import Secret
     from mirrorsync.spec.model import Spec
@@ -52,6 +52,7 @@ __all__ = [
     "Access",
     "Change",
     "Credentials",
+    "Endpoint",
     "Environment",
     "ExitCode",
     "HostSettings",
@@ -106,7 +107,7 @@ _HOMES = {
     "mirrorsync.app.stop": ("Stop",),
     "mirrorsync.environment": ("Environment",),
     "mirrorsync.errors": ("ExitCode", "Interrupted", "MirrorsyncError", "Problem", "SpecError"),
-    "mirrorsync.hosts": ("Access", "Credentials", "HostSettings"),
+    "mirrorsync.hosts": ("Access", "Credentials", "Endpoint", "HostSettings"),
     "mirrorsync.plan.model": ("Change", "Image", "Plan"),
     "mirrorsync.secret": ("Secret",),
     "mirrorsync.spec.model": ("Spec",),

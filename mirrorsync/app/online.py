@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -85,9 +85,16 @@ def _repositories(spec: Spec, environment: Environment) -> dict[str, dict[Side, 
     for side, locations in pairs:
         for location in locations:
             if location.transport.is_registry:
-                key = environment.account(location.store, location.repository)
-                found.setdefault(key, {}).setdefault(side, location.repository)
+                for host, repository in _addresses(location, environment):
+                    found.setdefault(environment.account(host, repository), {}).setdefault(side, repository)
     return found
+
+
+def _addresses(location: Location, environment: Environment) -> Iterator[tuple[str, str]]:
+    """Yield the host and the repository of a location, and then of each of its endpoints."""
+    yield location.store, location.repository
+    for endpoint in environment.settings(location.store).endpoints:
+        yield endpoint.host, f"{endpoint.prefix}/{location.repository}".removeprefix("/")
 
 
 async def _ask(

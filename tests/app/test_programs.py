@@ -21,7 +21,7 @@ from tests.parts.wire import Registry
 
 PAGE = (Path(__file__).parents[2] / "docs/python.md").read_text()
 NAMES = [
-    "Access", "Change", "Credentials", "Environment", "ExitCode", "HostSettings", "Image", "Interrupted",
+    "Access", "Change", "Credentials", "Endpoint", "Environment", "ExitCode", "HostSettings", "Image", "Interrupted",
     "MirrorsyncError", "Plan", "Problem", "Report", "Secret", "Spec", "SpecError", "Stop", "Verification",
     "__version__", "app", "apply_plan", "apply_spec", "check_login", "copy_image", "delete_image", "events",
     "find_login", "inspect_image", "keep_login", "list_images", "list_tags", "load_plan", "load_spec", "make_plan",

@@ -128,20 +128,28 @@ def test_online_reports_each_host_that_fails_with_a_remedy(
     assert "wrong" not in done.err
 
 
-def test_online_asks_once_for_each_login_of_a_host(mirrorsync: Mirrorsync, tls_registry: Locked) -> None:
+def test_online_asks_once_for_each_login_of_a_host(
+    mirrorsync: Mirrorsync, tls_registry: Locked, registry: DockerRegistry
+) -> None:
     host, trust = tls_registry.host, {"ca_file": str(tls_registry.ca_file)}
     login = {"username": tls_registry.username, "password": tls_registry.password}
     mirrorsync.spec(
         {
-            "registries": {host: trust, f"{host}/team": login, f"{host}/team/b": {**login, "password": "wrong"}},
+            "registries": {
+                host: trust,
+                f"{host}/team": login,
+                f"{host}/team/b": {**login, "password": "wrong"},
+                registry.host: {"plain_http": True, "endpoints": [f"{host}/team/hub"]},
+            },
             "destinations": {"disk": "oci:disk"},
-            "mirrors": [f"{host}/team/a:1", f"{host}/team/b:1", f"{host}/team/c:1", f"{host}/d:1"],
+            "mirrors": [f"{host}/team/b:1", f"{host}/d:1", f"{registry.host}/e:1"],
         }
     )
     done = mirrorsync("validate", "--online", code=3)
     assert done.out.splitlines()[1:] == [
-        f"{host}/team (source): the login is accepted",
         f"{host} (source): it answers; no login is stored",
+        f"{registry.host} (source): it answers; it requires no login",
+        f"{host}/team (source): the login is accepted",
     ]
     assert f"failed: {host}/team/b (source): " in done.err
 

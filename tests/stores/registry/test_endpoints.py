@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import pytest
@@ -304,3 +304,23 @@ def test_a_wrong_length_of_an_endpoint_does_no_harm(site: Site) -> None:
     site.second.fault("answer", "GET", "/manifests/", status=404)
     site.run(manifest)
     assert site.seen[2] == 1
+
+
+def test_an_endpoint_that_is_a_source_of_its_own_has_one_client_with_one_limit(site: Site) -> None:
+    hosts = {site.first.host: replace(PLAIN, requests_per_second=10), site.home.host: PLAIN}
+    hosts[site.home.host] = replace(PLAIN, endpoints=(Endpoint(site.first.host, PREFIX),))
+    time = Time()
+
+    async def both() -> None:
+        opened = opener(Environment(hosts, clock=time.clock))
+        stores = [opened(site.home.host), opened(site.first.host)]
+        try:
+            await stores[0].repository("app").read(described(SMALL))
+            await stores[1].repository(f"{PREFIX}/app").read(described(SMALL))
+        finally:
+            for store in stores:
+                await store.close()
+
+    asyncio.run(both())
+    assert [asked.path for asked in site.first.seen.requests].count("/v2/") == 1
+    assert time.seconds == pytest.approx(0.2)

@@ -173,3 +173,15 @@ def test_a_transfer_that_waits_for_its_bytes_ends_with_the_run(
 
     with pytest.raises(Interrupted):
         limited(server, Stopping(), bandwidth=BANDWIDTH).within(move)
+
+
+def test_waiting_for_the_rate_does_not_count_as_failing(server: Unruly, time: Time) -> None:
+    """15 minutes of failing requests end the retries to a host; these fail at once, after waiting for half an hour."""
+    server.fault("answer", "HEAD", "/manifests/", hits=range(1, 4000, 2), status=503)
+
+    async def ask(repository: WritableRepository) -> None:
+        for _ in range(15):
+            await asyncio.gather(*(repository.resolve(Tag("1")) for _ in range(60)))
+
+    ClientHarness(server.host, replace(PLAIN, requests_per_second=1), time=time, attempts=100).within(ask)
+    assert time.seconds > 1800

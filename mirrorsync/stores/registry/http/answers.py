@@ -157,9 +157,9 @@ def checked(answer: Answer, doing: str, now: float, known: frozenset[int] = froz
         return answer
     error = failure(answer, doing)
     if isinstance(error, RateLimited):
-        raise Transient(error, status=429, retry_after=retry_after(answer, now))
+        raise Transient(error, status=429, retry_after=retry_after(answer, now), sent=answer.sent)
     if answer.status in RETRIED_STATUSES:
-        raise Transient(error, status=answer.status, retry_after=retry_after(answer, now))
+        raise Transient(error, status=answer.status, retry_after=retry_after(answer, now), sent=answer.sent)
     raise error
 
 

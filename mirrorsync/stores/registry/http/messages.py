@@ -68,7 +68,8 @@ class Answer:
     """An HTTP response: status, headers (any case), and the body as far as it was read.
 
     url: of the response, after redirects. whole: False if the body is longer than the request's limit. proxy: the host
-    and port of the proxy that may have answered itself, "" if the registry has.
+    and port of the proxy that may have answered itself, "" if the registry has. sent: when the request was, as in
+    `Transient`.
     """
 
     status: int
@@ -77,6 +78,7 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
     whole: bool = True
     proxy: str = ""
+    sent: float | None = None
 
     @property
     def ok(self) -> bool:

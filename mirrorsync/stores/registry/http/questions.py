@@ -65,7 +65,7 @@ class Questions:
         sent_in = await self._turns.acquire(counts=not outgoing.redirected)
         try:
             free = self._free[route]
-            question = _Question(free.pop() if free else handles.made(route), route, outgoing)
+            question = _Question(free.pop() if free else handles.made(route), route, outgoing, self._traffic.now())
             try:
                 ended = await self._engine.carry_out(question)
             finally:
@@ -85,7 +85,7 @@ class Questions:
         if number and not question.cut:
             self._traffic.broke(self._turns, sent_in)
             failure = self._failure(number, words, question)
-            raise unanswered(failure, silent=not question.exchange.heard) from failure
+            raise unanswered(failure, silent=not question.exchange.heard, sent=question.sent) from failure
         self._network.answered(question.outgoing.request.url)
         self._network.connected(question.route, question.exchange.handle.curl)
         if question.exchange.multiplexed:
@@ -115,7 +115,8 @@ class _Question:
     ended_by: why all requests were aborted.
     """
 
-    def __init__(self, handle: Handle, route: Route, outgoing: Outgoing) -> None:
+    def __init__(self, handle: Handle, route: Route, outgoing: Outgoing, sent: float) -> None:
+        self.sent = sent
         self.route = route
         self.outgoing = outgoing
         self.exchange = Exchange(handle, outgoing, self._take)
@@ -147,6 +148,7 @@ class _Question:
             body,
             not self.cut,
             self.route.intermediary,
+            self.sent,
         )
 
 

@@ -40,7 +40,8 @@ class Transient(Exception):
     """An error that is worth a retry; `failure` is raised if the retries fail too.
 
     retry_after: seconds that the server asked for, or None. silent: the host did not answer at all. attempts: how often
-    at most a request that fails like this is sent, None = as often as any.
+    at most a request that fails like this is sent, None = as often as any. sent: when the request was, by the clock of
+    the run, None = when it was tried; it may have waited for its turn.
     final: if the retries fail too, the host is not asked again in this run.
     """
 
@@ -54,6 +55,7 @@ class Transient(Exception):
         retry_after: float | None = None,
         silent: bool = False,
         attempts: int | None = None,
+        sent: float | None = None,
     ) -> None:
         super().__init__(failure.message)
         self.failure = failure
@@ -61,13 +63,14 @@ class Transient(Exception):
         self.retry_after = retry_after
         self.silent = silent
         self.attempts = attempts
+        self.sent = sent
 
 
-def unanswered(failure: MirrorsyncError, *, silent: bool) -> Transient | MirrorsyncError:
+def unanswered(failure: MirrorsyncError, *, silent: bool, sent: float | None = None) -> Transient | MirrorsyncError:
     """Return the exception for a request without a complete answer: a Transient if a retry may help."""
     if isinstance(failure, ConnectionRefused):
-        return Transient(failure, silent=silent, retry_after=RESTART_SECONDS, attempts=REFUSED_ATTEMPTS)
-    return Transient(failure, silent=silent) if failure.transient else failure
+        return Transient(failure, silent=silent, retry_after=RESTART_SECONDS, attempts=REFUSED_ATTEMPTS, sent=sent)
+    return Transient(failure, silent=silent, sent=sent) if failure.transient else failure
 
 
 def retry_after(answer: Answer, now: float) -> float | None:
@@ -248,8 +251,8 @@ class Persistence:
         return await attempt()
 
     def _judged(self, error: Transient, begun: float) -> Transient:
-        """Return `error`, or raise if it must not be retried. begun: when the request was sent."""
-        self._budget.spend(begun)
+        """Return `error`, or raise if it must not be retried. begun: when the request was tried."""
+        self._budget.spend(begun if error.sent is None else error.sent)
         if self._budget.exhausted:
             raise self._budget.explained(error.failure) from error.failure
         if error.retry_after is None or error.retry_after <= LONGEST_RETRY_AFTER_SECONDS:

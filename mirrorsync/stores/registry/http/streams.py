@@ -63,14 +63,15 @@ class Streams:
             raise RegistryFailure(f"the registry sent a malformed URL: {printable(str(error), 100)}") from error
         sent_in = self._turns.acquire(counts=not outgoing.redirected)
         try:
-            response = self._answered(sent, sent_in)
+            begun = self._traffic.now()
+            response = self._answered(sent, sent_in, begun)
             try:
                 chunks = response.iter_raw()
                 failing = response.status_code >= 300
                 received = CIMultiDict(response.headers.multi_items())
                 head = _head(chunks) if failing else b""
                 proxy = self._network.route(request.url).intermediary
-                answer = Answer(response.status_code, received, request.url, head, proxy=proxy)
+                answer = Answer(response.status_code, received, request.url, head, proxy=proxy, sent=begun)
                 self._traffic.answered(self._turns, sent_in, throttled=throttles(answer))
                 yield Reply(answer, iter(()) if failing else chunks)
             finally:
@@ -78,10 +79,11 @@ class Streams:
         finally:
             self._turns.release()
 
-    def _answered(self, sent: httpx.Request, sent_in: int) -> httpx.Response:
+    def _answered(self, sent: httpx.Request, sent_in: int, begun: float) -> httpx.Response:
         try:
             return self._transport.handle_request(sent)
-        except Transient:
+        except Transient as error:
+            error.sent = begun
             self._traffic.broke(self._turns, sent_in)
             raise
 

@@ -29,6 +29,7 @@ class Traffic:
     """
 
     def __init__(self, clock: Clock, gate: Gate, settings: HostSettings) -> None:
+        self._clock = clock
         connections = Connections.within(settings.max_connections)
         self._width = Width(connections.questions)
         self._learning = threading.Lock()
@@ -37,6 +38,10 @@ class Traffic:
         self.reading = ThreadTurns(start, self._width, connections.reading)
         self.writing = ThreadTurns(start, self._width, connections.writing, follows=False)
         self.bandwidth = Bandwidth(clock, settings.bandwidth) if settings.bandwidth else None
+
+    def now(self) -> float:
+        """Return the time, by the clock of the run, in seconds."""
+        return self._clock.monotonic()
 
     def answered(self, turns: Turns | ThreadTurns, sent_in: int, *, throttled: bool) -> None:
         """Record that the host answered a request, which still has its turn. sent_in: what `acquire` returned."""
