@@ -12,6 +12,7 @@ from mirrorsync.oci.names import familiar_name
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import THE_ONLY_ONE, Tag, ref_type
 from mirrorsync.oci.reference import LATEST, Location, Reference, host_and_path
+from mirrorsync.plan.policies import Referrers
 from mirrorsync.spec.model import Destination, Mirror, Spec
 from mirrorsync.spec.selection import Selection
 from mirrorsync.text import printable
@@ -63,7 +64,7 @@ def spec_of(copy: Copy) -> Spec:
             (destination,),
             name,
             platforms=copy.platforms,
-            referrers=copy.referrers,
+            referrers=Referrers() if copy.referrers else None,
         )
         for number, (name, selections) in enumerate(by_name.items())
     )

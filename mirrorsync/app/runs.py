@@ -31,6 +31,7 @@ from mirrorsync.sync.gather.explained import Explanation
 from mirrorsync.sync.gather.pulls import PullGate
 from mirrorsync.sync.gather.resolve import resolve
 from mirrorsync.sync.proven import check_signatures
+from mirrorsync.sync.required import check_referrers
 from mirrorsync.sync.resume import remaining, within
 from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.run.window import Until
@@ -117,7 +118,7 @@ async def apply_plan(
 
     plan: new, or loaded; it is checked again that it matches `spec` and that no tag has moved. Failures of single
     images are in `report.failures`. Raises: StalePlan; PolicyRefused if the signature of an image does not verify any
-    more; Locked if another run uses the same spec or destination.
+    more, or a required referrer is gone; Locked if another run uses the same spec or destination.
     """
 
     async def prepare(session: Session, memory: RunMemory) -> Plan:
@@ -127,6 +128,7 @@ async def apply_plan(
         if gate := PullGate.of(spec, sources, session):
             left = within(left, gate)
         await check_signatures(left, spec, session, memory.now)
+        await check_referrers(left, spec, session)
         memory.note(change.after.digest for change in left.changes if change.after is not None)
         return left
 

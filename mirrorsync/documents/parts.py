@@ -9,7 +9,7 @@ from mirrorsync.documents.error import error_json
 from mirrorsync.durations import time_text
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.model import Change, Failure, Image, Origin, SpecStamp, Vanished
+from mirrorsync.plan.model import Change, Failure, Image, Origin, ReferrerCounts, SpecStamp, Vanished
 
 
 def location_json(location: Location) -> dict[str, str]:
@@ -74,17 +74,24 @@ def change_json(change: Change) -> dict[str, Any]:
         "older": change.older,
         "decision": decision_json(change),
         **_filters_json(change.filters),
+        "whole": change.whole,
     }
 
 
 def _origin_json(origin: Origin | None) -> dict[str, Any]:
     if origin is None:
-        return {"source": None, "followed": None, "platforms": []}
+        return {"source": None, "followed": None, "platforms": [], "subject": None}
     return {
         "source": location_json(origin.location),
         "followed": origin.followed,
         "platforms": [str(platform) for platform in origin.platforms],
+        "subject": origin.subject,
     }
+
+
+def referrers_json(counts: ReferrerCounts | None) -> dict[str, int] | None:
+    """Return numbers of referrers as an object, or null."""
+    return None if counts is None else {"found": counts.found, "wanted": counts.wanted, "behind": counts.behind}
 
 
 def failures_json(failures: Iterable[Failure], spec: SpecStamp | None) -> list[dict[str, Any]]:

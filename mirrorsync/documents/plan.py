@@ -16,6 +16,7 @@ from mirrorsync.documents.parts import (
     change_json,
     failures_json,
     location_json,
+    referrers_json,
     spec_json,
     vanished_json,
 )
@@ -49,6 +50,7 @@ from mirrorsync.plan.model import (
     LockStamp,
     Origin,
     Plan,
+    ReferrerCounts,
     Related,
     SpecStamp,
     State,
@@ -130,6 +132,7 @@ def _head(plan: Plan) -> dict[str, Any]:
             "read_bytes": plan.read_bytes,
             "unwanted": [{"target": location_json(one.target), "tags": list(one.tags)} for one in plan.unwanted],
             "vanished": vanished_json(plan.vanished),
+            "referrers": referrers_json(plan.referrers),
         },
     )
 
@@ -166,6 +169,7 @@ _STATES: Final = {state.value: state for state in State}
 _VERDICTS: Final[Mapping[str, Verdict]] = {verdict: verdict for verdict in get_args(Verdict)}
 # Members of images and failures that plans of earlier versions of the program do not have, or only explained ones.
 _ADDED: Final = frozenset({"decision", "filters", "policy"})
+_ADDED_TO_IMAGES: Final = _ADDED | {"subject", "whole"}
 
 
 def _exit_code(value: Any) -> ExitCode:
@@ -180,6 +184,7 @@ _ERROR: Final[Mapping[str, Read[Any]]] = {
     "store": text, "repository": text, "reference": text, "step": text,
 }  # fmt: skip
 _RELATED: Final[Mapping[str, Read[str]]] = {"kind": some_text, "name": some_text}
+_COUNTS: Final[Mapping[str, Read[int]]] = {"found": count, "wanted": count, "behind": count}
 _AMOUNT: Final[Mapping[str, Read[int]]] = {"blobs": count, "bytes": count}
 _TOTALS: Final[Mapping[str, Read[Any]]] = {
     "images": lambda value: _by(_STATES, members(value, dict.fromkeys(_STATES, at_least_one), optional=_STATES)),
@@ -199,6 +204,10 @@ def _totals(value: Any) -> Totals:
 
 def _related(value: Any) -> Related:
     return Related(**members(value, _RELATED))
+
+
+def _referrers(value: Any) -> ReferrerCounts:
+    return ReferrerCounts(**members(value, _COUNTS))
 
 
 def _by(names: Mapping[str, Any], read: Mapping[str, int]) -> dict[Any, int]:
@@ -221,6 +230,7 @@ class _Reader(Values):
             "read_bytes": count,
             "unwanted": lambda value: items(value, self._unwanted),
             "vanished": lambda value: items(value, self._vanished),
+            "referrers": or_null(_referrers),
         }
         self._lists: Mapping[str, Read[Any]] = {"images": self._change, "steps": self._step}
         self._spec: Mapping[str, Read[Any]] = {
@@ -241,6 +251,7 @@ class _Reader(Values):
             "step": self.shared, "stays": lambda value: items(value, _related), "backup_of": or_null(self.tag),
             "decision": or_null(self._decision), "filters": lambda value: items(value, text),
             "older": self.shared,
+            "subject": or_null(self.digest), "whole": or_null(self.digest),
         }  # fmt: skip
         self._error = {**_ERROR, "reference": self.followed}
         self._kinds = {word: self._fields_of(kind) for word, kind in _STEPS.items()}
@@ -256,7 +267,7 @@ class _Reader(Values):
                     read[key] = self._members[key](found.value())
                 else:
                     raise Damaged("unknown member")
-        check_names(read, (*self._members, *self._lists))
+        check_names(read, (*self._members, *self._lists), optional=("referrers",))
         plan = Plan(**{_PARTS.get(name, name): value for name, value in read.items() if name not in _NOT_OF_PLANS})
         for number, change in enumerate(plan.changes):
             if change.step and change.step not in self._done:
@@ -327,14 +338,15 @@ class _Reader(Values):
         return read
 
     def _change(self, value: Any) -> Change:
-        read = members(value, self._image, optional=_ADDED)
-        source, followed, platforms = read.pop("source"), read.pop("followed"), read.pop("platforms")
-        if source is None and (followed is not None or platforms):
-            raise Damaged("missing, but followed or platforms are set", "source")
+        read = members(value, self._image, optional=_ADDED_TO_IMAGES)
+        source = read.pop("source")
+        origin = {name: read.pop(name, None) for name in ("followed", "platforms", "subject")}
+        if source is None and any(origin.values()):
+            raise Damaged("missing, but followed, platforms or subject are set", "source")
         if read["before"] is None and read["after"] is None:
             raise Damaged("before and after are both null", "after")
         decided = read.pop("decision", None) or {}
-        return Change(origin=Origin(source, followed, platforms) if source is not None else None, **read, **decided)
+        return Change(origin=Origin(source, **origin) if source is not None else None, **read, **decided)
 
     def _decision(self, value: Any) -> dict[str, Any]:
         until = or_null(lambda time: timestamp(self.time(time)))

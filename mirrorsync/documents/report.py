@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from mirrorsync.documents.envelope import document
-from mirrorsync.documents.parts import amount_json, change_json, failures_json, spec_json, vanished_json
+from mirrorsync.documents.parts import (
+    amount_json,
+    change_json,
+    failures_json,
+    referrers_json,
+    spec_json,
+    vanished_json,
+)
 from mirrorsync.hosts import Pulls
 from mirrorsync.sync.run.report import Report
 
@@ -28,6 +35,9 @@ def report_document(report: Report, code: int | None = None) -> dict[str, Any]:
             "images": [{**change_json(result.change), "outcome": result.outcome} for result in report.results],
             "failures": failures_json(report.failures, report.spec),
             "vanished": vanished_json(report.vanished),
+            "referrers": None
+            if report.referrers is None
+            else {**(referrers_json(report.referrers) or {}), "copied": report.referrers_copied},
             "notices": [{"where": notice.where, "message": notice.message} for notice in report.notices],
             "pulls": {host: _pulls_json(pulls) for host, pulls in report.pulls.items()},
             "counts": {

@@ -26,6 +26,8 @@ _HUB_ALIASES = {
 
 # The suffixes of cosign's tags, after the digest of the subject: signature, attestation, SBOM (SIGNATURE_SPEC.md).
 COSIGN_SUFFIXES: Final = (".sig", ".att", ".sbom")
+# These tags, and the one for a list of referrers (distribution spec 1.1, "Referrers Tag Schema").
+_OF_DIGEST: Final = re.compile(r"sha(256-[0-9a-f]{64}|512-[0-9a-f]{64,128})(\.(sig|att|sbom))?")
 
 # Distribution spec 1.1, "Pulling manifests": <name>.
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -114,6 +116,11 @@ def split_ref_name(name: str) -> tuple[str, Tag | None, Digest | None]:
 def cosign_tag(digest: Digest, suffix: str) -> Tag:
     """Return the tag of cosign's signature, attestation or SBOM of a manifest; suffix: one of COSIGN_SUFFIXES."""
     return Tag(f"{digest.algorithm}-{digest.encoded}{suffix}")
+
+
+def is_attachment_tag(tag: Tag) -> bool:
+    """Return whether a tag is one for what is attached to a digest: cosign's, or the fallback for referrers."""
+    return _OF_DIGEST.fullmatch(tag) is not None
 
 
 def split_image_name(text: str) -> tuple[str, str, Tag | None, Digest | None]:

@@ -47,6 +47,7 @@ def diff(desired: Desired, observed: Observed, *, spec: SpecStamp, created: str)
         steps=builder.steps(),
         failures=(*desired.failures, *observed.failures, *refused),
         totals=totals_of(changes, builder.blobs),
+        referrers=desired.referrers,
     )
 
 
@@ -89,6 +90,7 @@ def _change(image: Image, observed: Observed) -> Change:
         policy=decision.policy if decision else "",
         verdict=decision.verdict if decision and decision.policy else None,
         until=decision.until if decision else None,
+        whole=None if after is None or after.digest != root.digest else image.whole,
         older=observed.older.get(image, ""),
     )
 

@@ -11,7 +11,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.model import Failure, Image
+from mirrorsync.plan.model import Failure, Image, ReferrerCounts
 from mirrorsync.plan.policies import Decision
 
 # Real images stay far below these limits; a hostile index could otherwise make a walk endless (oras
@@ -49,13 +49,15 @@ class Desired:
     """The images that the spec wants now, and the failures to resolve some of them.
 
     carriers: of images that are wanted only as referrers, the images that they come along with. waiting: images that
-    could not be read for a reason that passes, with that reason; their roots are those of the source.
+    could not be read for a reason that passes, with that reason; their roots are those of the source. referrers: the
+    numbers of referrers, None if no mirror wants them.
     """
 
     images: tuple[Image, ...]
     failures: tuple[Failure, ...] = ()
     carriers: Mapping[Image, frozenset[Image]] = field(default_factory=dict)
     waiting: Mapping[Image, str] = field(default_factory=dict)
+    referrers: ReferrerCounts | None = None
 
 
 @dataclass(frozen=True, slots=True)

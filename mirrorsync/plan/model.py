@@ -13,6 +13,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location, Reference
+from mirrorsync.oci.referrer_types import ReferrerType
 from mirrorsync.plan.policies import Verdict
 from mirrorsync.plan.steps import Step
 
@@ -50,13 +51,15 @@ class Origin:
 
     followed: the tag, pick or digest that resolved to the root, and is resolved again before a saved plan is applied;
     None if the spec names the root's digest, so that no tag of the source can change it. platforms: () for all of them.
-    written: the tag that the spec or a lock writes before a digest.
+    written: the tag that the spec or a lock writes before a digest. subject: of a referrer that is mirrored with an
+    image, the manifest that it is about.
     """
 
     location: Location
     followed: Ref | None = None
     platforms: tuple[Platform, ...] = ()
     written: Tag | None = field(default=None, compare=False)
+    subject: Digest | None = None
 
     def reference(self, root: Digest) -> Reference:
         """Return the followed ref, or else the wanted digest, as a reference. root: the image's digest."""
@@ -77,7 +80,8 @@ class Image:
     """One image that is wanted at one location. tag None: it is wanted by digest alone and gets no tag.
 
     mirror: the entry of the spec that wants it, as a JSON pointer into the file: `/mirrors/3`. whole: the digest of
-    the source's root, if `root` was chosen or made from it for some platforms.
+    the source's root, if `root` was chosen or made from it for some platforms. referrers: the types that it has at its
+    source, None if they were not listed.
     """
 
     origin: Origin
@@ -86,6 +90,7 @@ class Image:
     root: Descriptor
     mirror: str = ""
     whole: Digest | None = field(default=None, compare=False)
+    referrers: tuple[ReferrerType, ...] | None = field(default=None, compare=False)
 
     def __hash__(self) -> int:
         # Images are keys of many mappings, and those of one tag are hardly ever different.
@@ -122,7 +127,8 @@ class Change:
     that completes it, "" if no step is needed. stays: what a deletion leaves. policy, verdict, until: the decision, as
     `policies.Decision` has it; "" and None if no policy decided. filters: what includes its tag, in words; None if it
     was not asked for. backup_of: the tag that had this image, if this is a backup of it, otherwise None. older:
-    that the tag moves to an older image, as a sentence, "" if that is not known.
+    that the tag moves to an older image, as a sentence, "" if that is not known. whole: the digest of the source's
+    root, if `after` was chosen or made from it for some platforms.
     """
 
     target: Location
@@ -141,6 +147,7 @@ class Change:
     filters: tuple[str, ...] | None = None
     backup_of: Tag | None = None
     older: str = ""
+    whole: Digest | None = None
 
     @property
     def digest(self) -> Digest:
@@ -281,12 +288,25 @@ class Vanished:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferrerCounts:
+    """Numbers of referrers, each counted once for a destination. found: at the sources of images that they are
+    mirrored with; wanted: those of the types that the spec wants; behind: those of indexes of which only some platforms
+    are mirrored, which are for the whole index.
+    """
+
+    found: int = 0
+    wanted: int = 0
+    behind: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All changes, and the steps that make them.
 
     created: UTC time, ISO 8601. changes: of every wanted image, unchanged ones included. steps: in an order in which
     they can be performed one after the other. totals: by address of the destination store. unwanted: by repository;
     only of repositories whose tags are all known, at their sources too. vanished: by repository of the source.
+    referrers: None if no mirror wants them.
     """
 
     created: str
@@ -297,6 +317,7 @@ class Plan:
     totals: Mapping[str, Totals] = field(default_factory=dict)
     unwanted: tuple[Unwanted, ...] = ()
     vanished: tuple[Vanished, ...] = ()
+    referrers: ReferrerCounts | None = None
 
     def changed(self) -> Iterator[Change]:
         """Yield the changes with steps."""

@@ -15,6 +15,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location, Where, parse_destination
 from mirrorsync.plan.budget import Budget, read_limit
+from mirrorsync.plan.policies import Referrers
 from mirrorsync.plan.prune import Cap, Prune
 from mirrorsync.spec.mirror_source import MirrorSource, listed_sources, read_source, written_sources
 from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, Spec, check_template
@@ -140,8 +141,8 @@ class _Builder:
                     to,
                     found.name or name,
                     platforms,
-                    members.get("referrers", defaults.get("referrers", False)),
-                    rules.policies,
+                    next((one for one in rules.policies if isinstance(one, Referrers)), None),
+                    tuple(one for one in rules.policies if not isinstance(one, Referrers) or one.require),
                     0 if members.get("allow_empty") else members.get("min_tags", 1),
                     json.dumps(members.get("tags", "")),
                     self.source.positions[pointer if found.line else found.pointer].line,

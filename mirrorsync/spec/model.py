@@ -16,7 +16,7 @@ from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location, canonical_repository, host_and_path
 from mirrorsync.plan.backup import Backup
 from mirrorsync.plan.budget import Budget
-from mirrorsync.plan.policies import Policy
+from mirrorsync.plan.policies import Policy, Referrers
 from mirrorsync.plan.prune import OnVanish, Prune
 from mirrorsync.plan.staleness import MaxStaleness
 from mirrorsync.spec.lock import Lock
@@ -52,8 +52,8 @@ class Mirror:
     (`/mirrors/3/from/0`); different for every mirror, for messages, reports and saved plans. source: the
     repository; that of a namespace is its pattern, and "" for a whole store on disk. template: the
     destination repository's name with `{repository}`, `{host}` and `{basename}` to fill in; checked. platforms: those
-    wanted of an index, () for all. referrers: whether the referrers of an image (signatures, SBOMs, attestations) are
-    mirrored too. policies: its rules for updates, in the order in which they are applied. min_tags: how many tags its
+    wanted of an index, () for all. referrers: which of an image's (signatures, SBOMs, attestations) are mirrored too,
+    None = none. policies: its rules for updates, in the order in which they are applied. min_tags: how many tags its
     filters have to match, 0 if none is right too. filters: its tags: as written, for messages. line: of the
     entry in the file, from 1; 0 if there is no file. namespace: which repositories are meant if there are several.
     locked: its images are those of a lock. on_vanish: what becomes of tags that the source has dropped.
@@ -67,7 +67,7 @@ class Mirror:
     destinations: tuple[Destination, ...]
     template: str = DEFAULT_TEMPLATE
     platforms: tuple[Platform, ...] = ()
-    referrers: bool = False
+    referrers: Referrers | None = None
     policies: tuple[Policy, ...] = ()
     min_tags: int = 1
     filters: str = ""

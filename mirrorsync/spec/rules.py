@@ -55,7 +55,7 @@ def read_rules(
     policies = []
     for key, kind in POLICIES.items():
         at, value = written(key)
-        if value is not None:
+        if value is not None and value is not False:  # `referrers: false`
             try:
                 policy = kind.parse(value)
                 policies.append(policy.under(base) if isinstance(policy, Verify) else policy)

@@ -40,7 +40,7 @@ async def resolve_for_lock(mirrors: Iterable[Mirror], session: Session, old: Loc
     The digest is that of the tag, also if only some platforms of it are mirrored: these are chosen again from the same
     index by each run. old: the lock until now; what is in it waits for nothing.
     """
-    whole = [replace(mirror, platforms=(), referrers=False) for mirror in mirrors]
+    whole = [replace(mirror, platforms=(), referrers=None) for mirror in mirrors]
     chosen = await choose(whole, session, sightings)
     resolver = Resolver(chosen, session)
     resolver.announce(chosen.lookups)

@@ -10,7 +10,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Change, Origin, Plan, State
-from mirrorsync.plan.policies import Facts, Verify, decide
+from mirrorsync.plan.policies import Facts, Referrers, Verify, decide
 from mirrorsync.plan.prune import POINTER
 from mirrorsync.plan.steps import DeleteManifest, DeleteTag, PutManifest, SetTag, Step, end_of
 from mirrorsync.spec.model import Mirror, Spec
@@ -110,9 +110,9 @@ class _MirrorCheck:
 
 
 def _is_forbidden(mirror: Mirror, change: Change) -> bool:
-    # How long an image has been known was decided when the plan was made, and it is longer now. Signatures are verified
-    # again before the plan is applied (`sync.proven`).
-    policies = [policy for policy in mirror.policies if not isinstance(policy, Verify)]
+    # How long an image has been known was decided when the plan was made, and it is longer now. Signatures and required
+    # referrers are looked for again before the plan is applied (`sync.proven`, `sync.required`).
+    policies = [policy for policy in mirror.policies if not isinstance(policy, Verify | Referrers)]
     decision = decide(policies, Facts(change.tag, change.before, change.after, now=math.inf, older=change.older))
     return decision is not None and decision.verdict != "update" and change.state != State.INCOMPLETE
 

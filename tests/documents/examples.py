@@ -46,6 +46,7 @@ from mirrorsync.plan.model import (
     LockStamp,
     Origin,
     Plan,
+    ReferrerCounts,
     Related,
     SpecStamp,
     State,
@@ -123,6 +124,7 @@ FAILURE = Failure(
 TAGGED = Origin(SOURCE, Tag("1.0"), (Platform.parse("linux/arm64/v8"),))
 PICKED = Origin(Location("docker-archive:/srv/app.tar", ""), Pick("@0"))
 FROM_INDEX = Origin(SOURCE, INDEX.digest, (Platform.parse("linux/arm64"),))
+SIGNATURE = Origin(SOURCE, subject=INDEX.digest)
 PAST = Run(7, TIME, TIME, 3, {"new": 1, "failed": 1}, 5, 6, 2)
 REMEMBERED = Remembered(
     {INDEX.digest: TIME},
@@ -175,6 +177,8 @@ def plan() -> Plan:
             ),
             Change(DISK, Tag("gone"), OLD, None, State.DELETED, "", "", None, gone.id, stays),
             Change(CORP, None, OLD, None, State.DELETED, "", "", None, lost.id),
+            Change(DISK, None, CHILD, CHILD, State.UNCHANGED, "", "/mirrors/3", SIGNATURE),
+            Change(DISK, Tag("part"), CHILD, CHILD, State.UNCHANGED, "", "/mirrors/3", TAGGED, whole=INDEX.digest),
         ),
         (copy, mount, put, tag, bare, picked, arm, gone, lost),
         (FAILURE,),
@@ -184,6 +188,7 @@ def plan() -> Plan:
         },
         (Unwanted(DISK, (Tag("0.8"), Tag("0.9"))),),
         VANISHED,
+        ReferrerCounts(4, 3, 1),
     )
 
 
@@ -247,6 +252,7 @@ def documents() -> dict[Kind, dict[str, Any]]:
         True,
         VANISHED,
         {"docker.io": Pulls(24, 76, 100, 21600, "192.0.2.7"), "quay.io": Pulls(3)},
+        ReferrerCounts(4, 3, 1),
     )
     impact = Impact(
         "source.example",

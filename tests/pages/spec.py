@@ -69,8 +69,8 @@ class Key:
             return {"mirrors": [{"from": _SOURCE, "tags": value}]}
         if self.path.startswith("mirrors[].verify."):
             return {"mirrors": [{"from": _SOURCE, "tags": ["1.27"], "verify": self._in_verify(value)}]}
-        if self.path.startswith("mirrors[].on_change."):
-            return {"mirrors": [{"from": _SOURCE, "tags": ["1.27"], "on_change": value}]}
+        if self.path.startswith(("mirrors[].on_change.", "mirrors[].referrers.")):
+            return {"mirrors": [{"from": _SOURCE, "tags": ["1.27"], self.path.split(".")[1]: value}]}
         if self.path.startswith("mirrors[]."):
             if self.name == "images_file":
                 return {"mirrors": [value]}
@@ -112,8 +112,8 @@ def keys() -> Iterator[Key]:
     yield from _below("registries.HOST.endpoints[]", endpoints)
     yield from _of("mirrors[].tags", definitions["tags"], definitions)
     yield from _below("mirrors[].tags.newest", definitions["tags"]["properties"]["newest"])
-    yield from _below("mirrors[].on_change", definitions["on_change"])
-    yield from _below("mirrors[].verify", definitions["verify"])
+    for name in ("on_change", "referrers", "verify"):
+        yield from _below(f"mirrors[].{name}", definitions[name])
     yield from _below("registries.HOST.pulls", definitions["registry"]["properties"]["pulls"])
 
 

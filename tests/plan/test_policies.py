@@ -15,6 +15,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
+from mirrorsync.oci.referrer_types import ReferrerType
 from mirrorsync.plan import policies
 from mirrorsync.plan.diff import diff
 from mirrorsync.plan.inventory import Desired, Observed
@@ -26,6 +27,7 @@ from mirrorsync.plan.policies import (
     Identities,
     KeyFiles,
     Policy,
+    Referrers,
     Verdict,
     Verify,
     decide,
@@ -51,7 +53,7 @@ def test_every_policy_has_a_module_an_entry_and_a_branch_of_the_schema() -> None
     modules = {module.name for module in pkgutil.iter_modules(policies.__path__)} - {"base"}
     assert modules == set(POLICIES)
     schema = load_schema("mirror")
-    plain = {"from", "tags", "tag", "to", "name", "platforms", "referrers", "min_tags", "allow_empty"}
+    plain = {"from", "tags", "tag", "to", "name", "platforms", "min_tags", "allow_empty"}
     plain |= {"images_file", "exclude_repositories", "on_vanish", "backup", "keep_backups", "max_staleness"}
     assert set(schema["$defs"]["mirror"]["properties"]) - plain == set(POLICIES)
     assert set(schema["properties"]["defaults"]["properties"]) - plain == set(POLICIES)
@@ -196,6 +198,63 @@ def test_verify_refuses_what_is_not_proven_and_was_not_excepted(
 @pytest.mark.parametrize("tag", ["", ".sig", ".att", ".sbom"])
 def test_the_tags_of_signatures_need_no_signature(tag: str) -> None:
     assert verify().decide(Facts(Tag(f"sha256-{'0' * 64}{tag}"), None, NEW)) is None
+
+
+SBOM, SIGNED_BY, SCANNED = (
+    ReferrerType("sbom", "application/spdx+json"),
+    ReferrerType("signature"),
+    ReferrerType("other", "application/vnd.example.scan"),
+)
+
+
+@pytest.mark.parametrize(
+    ("require", "found", "lacks"),
+    [
+        (["sbom"], (SBOM,), ""),
+        (["sbom", "signature"], (SBOM, SIGNED_BY), ""),
+        (["application/spdx*"], (SBOM,), ""),
+        (["*/vnd.example.scan"], (SBOM, SCANNED), ""),
+        (["signature"], (SBOM,), "it lacks signature; it has sbom"),
+        (["sbom", "attestation", "a/b"], (SBOM, SCANNED), "it lacks attestation and a/b; it has sbom, application/vnd"),
+        (["application/SPDX*"], (SBOM,), "it lacks application/SPDX*"),
+        (["sbom"], (), "it has no referrers"),
+        (["sbom"], None, "they could not be listed"),
+    ],
+)
+@pytest.mark.parametrize("before", [None, OLD])
+def test_an_image_that_lacks_a_required_referrer_is_refused(
+    before: Descriptor | None, require: list[str], found: tuple[ReferrerType, ...] | None, lacks: str
+) -> None:
+    decision = Referrers.parse({"require": require}).decide(Facts(Tag("1"), before, NEW, referrers=found))
+    assert (decision is None) == (lacks == "")
+    assert decision is None or (decision.verdict, lacks in decision.reason) == ("refuse", True)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        Facts(Tag("1"), NEW, NEW),
+        Facts(Tag("1"), OLD, None),
+        *(Facts(Tag(f"sha256-{'0' * 64}{suffix}"), None, NEW) for suffix in ("", ".sig", ".att", ".sbom")),
+    ],
+)
+def test_required_referrers_do_not_concern_present_images_and_tags_of_referrers(facts: Facts) -> None:
+    assert Referrers.parse({"require": ["sbom"]}).decide(facts) is None
+
+
+@pytest.mark.parametrize(
+    ("types", "wanted"),
+    [
+        ([], [SBOM, SIGNED_BY, SCANNED]),
+        (["signature"], [SIGNED_BY]),
+        (["sbom", "application/vnd.*"], [SBOM, SCANNED]),
+        (["application/spdx+json"], [SBOM]),
+        (["*"], [SBOM, SIGNED_BY, SCANNED]),
+    ],
+)
+def test_referrers_are_wanted_by_kind_or_type(types: list[str], wanted: list[ReferrerType]) -> None:
+    policy = Referrers.parse({"types": types} if types else True)
+    assert [one for one in (SBOM, SIGNED_BY, SCANNED) if policy.wants(one)] == wanted
 
 
 @pytest.mark.parametrize(

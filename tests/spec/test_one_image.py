@@ -8,6 +8,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Tag, parse_ref
 from mirrorsync.oci.reference import Location
+from mirrorsync.plan.policies import Referrers
 from mirrorsync.spec.selection import Selection, Wanted
 from tests.spec.reader import mirror, read
 
@@ -80,9 +81,9 @@ def test_platforms_and_referrers_come_from_the_mirror_or_the_defaults() -> None:
         "mirrors: [nginx:1, {from: 'nginx:2', platforms: [linux/arm64, linux/arm/v7], referrers: false}]\n"
     )
     first, second = read(text).mirrors
-    assert (first.platforms, first.referrers) == ((Platform("linux", "amd64"),), True)
+    assert (first.platforms, first.referrers) == ((Platform("linux", "amd64"),), Referrers())
     assert second.platforms == (Platform("linux", "arm64"), Platform("linux", "arm", "v7"))
-    assert second.referrers is False
+    assert second.referrers is None
 
 
 def test_the_followed_ref_of_a_mirror_is_its_tag_or_pick() -> None:

@@ -10,8 +10,9 @@ import pytest
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.referrer_types import kind_of
 from mirrorsync.stores.memory import MemoryStore
-from mirrorsync.sync.gather.attached import Attachment, attached, kind_of
+from mirrorsync.sync.gather.attached import Attachment, attached
 from tests.parts.images import artifact, image
 from tests.sync.in_memory import fill
 

@@ -53,6 +53,7 @@ def plan_parts(
         parts.append(changes_listing(changes, destinations))
     elif detail != "totals":
         parts.append(_repositories(plan, destinations))
+    parts += _parts_of_indexes(plan)
     parts += _unwanted(plan, destinations, detail)
     parts += vanished_lines(plan.vanished)
     return [*parts, *totals_lines(plan, destinations), *waiting_lines(plan.changes), last_line(plan, command)]
@@ -112,6 +113,8 @@ def _detail(change: Change) -> str:
     digests = change.digest.short
     if change.before is not None and change.after is not None and change.before.digest != change.after.digest:
         digests = f"{change.before.digest.short} -> {digests}"
+    if change.whole is not None:
+        digests += f" of {change.whole.short}"
     return "; ".join(part for part in (digests, printable(change.older), printable(change.reason)) if part)
 
 
@@ -190,6 +193,18 @@ def last_line(plan: Plan, command: str = "") -> str:
     states["failed"] = failed
     read = f"; {decimal(plan.read_bytes)} to read" if changed else ""
     return f"Plan: {numbers(states, _COUNTED)}{read}" + (f". Run: {command}" if changed and command else "")
+
+
+def _parts_of_indexes(plan: Plan) -> Iterator[str]:
+    """Yield how many images are only some platforms of an index, and what that leaves at the source."""
+    number = sum(change.whole is not None for change in plan.changed())
+    if number:
+        behind = plan.referrers.behind if plan.referrers is not None else 0
+        left = f" ({count(behind, 'referrer')})" if behind else ""
+        yield (
+            f"platforms: {count(number, 'image')} with another digest than at the source; "
+            f"signatures of the whole index stay behind{left}"
+        )
 
 
 def _unwanted(plan: Plan, destinations: Destinations, detail: Detail | None) -> Iterator[str | Listing]:

@@ -36,6 +36,7 @@ def report_parts(report: Report) -> Iterator[str | Listing]:
     total["failed"] = sum(failed_at(report.failures).values())
     yield from waiting_lines(result.change for result in report.results if result.outcome == "delayed")
     yield from _pulls_lines(report)
+    yield from _referrers(report)
     yield f"{_stopped(report)}{numbers(total, _COUNTED)}; {_moved(report)}"
 
 
@@ -45,6 +46,13 @@ def _pulls_lines(report: Report) -> Iterator[str]:
         if pulls.used and pulls.remaining is not None:
             limit = "" if pulls.limit is None else f" of {pulls.limit}"
             yield f"{host}: {count(pulls.used, 'pull')}, {pulls.remaining}{limit} left"
+
+
+def _referrers(report: Report) -> Iterator[str]:
+    """Yield the numbers of referrers, if they are mirrored."""
+    counts = report.referrers
+    if counts is not None:
+        yield f"referrers: {counts.found} found, {counts.wanted} wanted, {report.referrers_copied} copied"
 
 
 def _stopped(report: Report) -> str:

@@ -7,12 +7,14 @@ from mirrorsync.plan.policies.base import Decision, Facts, Policy, Verdict
 from mirrorsync.plan.policies.immutable import Immutable
 from mirrorsync.plan.policies.min_age import MinAge
 from mirrorsync.plan.policies.on_change import OnChange
+from mirrorsync.plan.policies.referrers import Referrers
 from mirrorsync.plan.policies.verify import Identities, KeyFiles, SignedBy, Verify
 
 # In order of precedence: the first decision counts.
 POLICIES: Final[Mapping[str, type[Policy]]] = {
     "immutable": Immutable,
     "verify": Verify,
+    "referrers": Referrers,
     "min_age": MinAge,
     "on_change": OnChange,
 }
@@ -48,6 +50,7 @@ __all__ = [
     "KeyFiles",
     "MinAge",
     "Policy",
+    "Referrers",
     "SignedBy",
     "Verdict",
     "Verify",

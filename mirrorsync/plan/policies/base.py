@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.referrer_types import ReferrerType
 from mirrorsync.trust.evidence import Finding
 
 # keep: the destination's image stays. update: it is replaced by the source's, and later policies are not applied.
@@ -24,7 +25,8 @@ class Facts:
     by its digest. first_seen: when this mirror first saw the image at a source; now: the time of the run; both in
     seconds since the epoch. names: of the image at its source, for patterns: host/repository, with tag, with digest.
     signature: whether it is proven to be signed, None if nothing has looked for that.
-    older: that the tag moves to an older image, as a sentence, "" if that is not known.
+    older: that the tag moves to an older image, as a sentence, "" if that is not known. referrers: the
+    types of its referrers at the source, None if they were not listed.
     """
 
     tag: Tag | None
@@ -36,6 +38,7 @@ class Facts:
     names: tuple[str, ...] = ()
     signature: Finding | None = None
     older: str = ""
+    referrers: tuple[ReferrerType, ...] | None = None
 
     @property
     def moved(self) -> bool:

@@ -69,7 +69,7 @@ def _is_whole(image: Reference) -> bool:
 
 def _is_attached(mirror: Mirror, image: Reference) -> bool:
     """Return whether an image may be a referrer of one that the mirror wants, and is mirrored with it."""
-    return mirror.referrers and (image.tag is None or image.tag.endswith(COSIGN_SUFFIXES))
+    return mirror.referrers is not None and (image.tag is None or image.tag.endswith(COSIGN_SUFFIXES))
 
 
 def _is(image: Reference, wanted: Wanted) -> bool:

@@ -122,17 +122,24 @@ class _Observer:
         await self._take_pulls(image)
 
     async def referrer(self, carried: tuple[Image, frozenset[Image]]) -> None:
-        """Resolve a referrer at its destination. It stays behind if every image that it comes along with is refused."""
+        """Resolve a referrer at its destination. It waits, or stays behind, with the images that it is about."""
         image, carriers = carried
         await self._root(image, ())
-        decisions = {one: self._decisions.get(one) for one in carriers}
-        left = [one for one, decision in decisions.items() if decision is None or decision.verdict != "refuse"]
-        if not left:
-            self._decisions[image] = Decision("keep", "its image is refused")
-        elif self._waiting.issuperset(left) and self.wants_contents(image):
-            self._waiting.add(image)
-            self._decisions[image] = self._decisions[min(left, key=str)]
+        decisions = [self._why_not(one) for one in sorted(carriers, key=str)]
+        if all(one is not None for one in decisions) and self.wants_contents(image):
+            delayed = next((one for one in decisions if one is not None and one.verdict == "delay"), None)
+            self._decisions[image] = delayed or Decision("keep", "its image is not mirrored")
+            if not self._waiting.isdisjoint(carriers):
+                self._waiting.add(image)
         await self._take_pulls(image)
+
+    def _why_not(self, image: Image) -> Decision | None:
+        """Return the decision that keeps an image from its destination, None if it is there, or will be."""
+        present, decision = self._roots.get(image), self._decisions.get(image)
+        if decision is None or decision.verdict in ("update", "report"):
+            return None
+        there = present is not None and present.digest == image.root.digest
+        return None if there and decision.verdict != "refuse" else decision
 
     async def _root(self, image: Image, policies: Sequence[Policy]) -> None:
         try:
@@ -187,7 +194,17 @@ class _Observer:
     async def _apply(self, image: Image, present: Descriptor | None, policies: Sequence[Policy], older: str) -> None:
         seen = self._sightings
         pinned = not isinstance(image.origin.followed, Tag | Pick)
-        facts = Facts(image.tag, present, image.root, pinned, seen.first_seen(image.root.digest), seen.now, older=older)
+        there = present is not None and present.digest == image.root.digest
+        facts = Facts(
+            image.tag,
+            present,
+            image.root,
+            pinned,
+            seen.first_seen(image.root.digest),
+            seen.now,
+            older=older,
+            referrers=image.referrers if self._deep or not there else None,
+        )
         facts = await self._signatures.add_to(facts, image.origin, image.whole, policies, deep=self._deep)
         decision = decide(policies, facts)
         if decision is None or (image in self._waiting and decision.verdict in ("update", "report")):

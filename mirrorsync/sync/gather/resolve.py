@@ -15,12 +15,12 @@ from mirrorsync.oci.manifest import refuse_schema_1
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, conflicts
-from mirrorsync.plan.model import Failure, Image, Origin
+from mirrorsync.plan.model import Failure, Image, Origin, ReferrerCounts
 from mirrorsync.spec.model import Mirror
 from mirrorsync.sync.gather.choose import Chosen, Key, Lookup, choose
 from mirrorsync.sync.gather.named import named_at
 from mirrorsync.sync.gather.pulls import PullGate
-from mirrorsync.sync.gather.referring import referring
+from mirrorsync.sync.gather.referring import Referred, Referring, referring
 from mirrorsync.sync.gather.roots import narrow
 from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session, located
@@ -53,7 +53,7 @@ class Resolver:
         self._unread: dict[Key, str] = {}  # why, by the names whose manifests wait
         self._roots: dict[Key, Descriptor] = {}
         self._whole: dict[Key, Digest] = {}  # the digests of the sources' roots, of which platforms were chosen
-        self._referrers: dict[Key, list[tuple[Tag | None, Descriptor]]] = {}
+        self._referrers: dict[Key, Referred] = {}
         self._failures = {(failure.subject, failure.mirror): failure for failure in chosen.failures}
         self._wanting: defaultdict[Key, list[Lookup]] = defaultdict(list)
         for lookup in chosen.lookups:
@@ -122,8 +122,8 @@ class Resolver:
             return
         try:
             with located("source", lookup.source, lookup.wanted.ref):
-                found = referring(self._session, lookup.source, root)
-                self._referrers[lookup.key] = [one async for one in found]
+                whole = self._whole.get(lookup.key)
+                self._referrers[lookup.key] = await referring(self._session, lookup.source, root, whole)
         except MirrorsyncError as error:
             self._fail(lookup, error, "referrers of ")
 
@@ -143,8 +143,10 @@ class Resolver:
         platforms = lookup.mirror.platforms
         if not platforms:
             return root.bare()
-        self._whole[lookup.key] = root.digest
-        return (await narrow(self._session, lookup.source, root, platforms)).bare()
+        part = await narrow(self._session, lookup.source, root, platforms)
+        if part.digest != root.digest:
+            self._whole[lookup.key] = root.digest
+        return part.bare()
 
     def _fail(self, asked: Lookup, error: MirrorsyncError, part: str = "") -> None:
         """Fail an image, or a part of it, for every mirror that wants it."""
@@ -166,13 +168,14 @@ class Resolver:
         roots: set[_Key] = set()
         carriers: defaultdict[_Key, set[Image]] = defaultdict(set)
         waiting: dict[Image, str] = {}
+        counted = _Counted()
         for lookup in self._chosen.lookups:
             for image in self._images(lookup, settled or {}):
                 wanted.append(image)
                 if lookup.key in self._unread:
                     waiting[image] = self._unread[lookup.key]
                 roots.add(_key(image))
-                for referrer in self._referrers_of(lookup, image.target):
+                for referrer in self._referrers_of(lookup, image.target, counted):
                     wanted.append(referrer)
                     carriers[_key(referrer)].add(image)
         conflicting = self._conflicts(wanted)
@@ -181,22 +184,30 @@ class Resolver:
                 images.setdefault(_key(image), image)
         carried_only = images.keys() - roots
         carried = {images[key]: frozenset(found) for key, found in carriers.items() if key in carried_only}
-        return Desired(tuple(images.values()), tuple(self._failures.values()), carried, waiting)
+        referrers = counted.counts() if any(one.mirror.referrers for one in self._chosen.lookups) else None
+        return Desired(tuple(images.values()), tuple(self._failures.values()), carried, waiting, referrers)
 
     def _images(self, lookup: Lookup, settled: Mapping[tuple[Location, Ref], Descriptor]) -> Iterator[Image]:
         mirror, tag = lookup.mirror, lookup.wanted.tag
         found = self._roots.get(lookup.key)
         wanted = lookup.wanted
         origin = Origin(lookup.source, mirror.followed(wanted), mirror.platforms, wanted.written_tag)
+        referred = self._referrers.get(lookup.key)
+        types = None if referred is None else referred.types
         for target in lookup.targets:
             root = settled.get((target, lookup.wanted.name)) if found is None else found
             if root is not None:
-                yield Image(origin, target, tag, root, mirror.pointer, self._whole.get(lookup.key))
+                yield Image(origin, target, tag, root, mirror.pointer, self._whole.get(lookup.key), types)
 
-    def _referrers_of(self, lookup: Lookup, target: Location) -> Iterator[Image]:
-        if lookup.mirror.referrers:
-            for tag, root in self._referrers.get(lookup.key, ()):
-                yield Image(Origin(lookup.source, tag), target, tag, root, lookup.mirror.pointer)
+    def _referrers_of(self, lookup: Lookup, target: Location, counted: _Counted) -> Iterator[Image]:
+        referred = self._referrers.get(lookup.key)
+        if lookup.mirror.referrers is None or referred is None:
+            return
+        wanted = referred.wanted(lookup.mirror.referrers)
+        counted.add(target, referred, wanted)
+        for one in wanted:
+            origin = Origin(lookup.source, one.tag, subject=one.subject)
+            yield Image(origin, target, one.tag, one.root, lookup.mirror.pointer)
 
     def _conflicts(self, wanted: Iterable[Image]) -> set[tuple[Location, Tag | Digest]]:
         """Fail both of two different images with the same tag: their order in the file must not decide."""
@@ -214,6 +225,24 @@ class Resolver:
             for image in images:
                 self._add(replace(Failure.of(image, error), subject=error.where))
         return set(rivals)
+
+
+class _Counted:
+    """Counts referrers, each once for a destination."""
+
+    def __init__(self) -> None:
+        self._found: set[_Key] = set()
+        self._wanted: set[_Key] = set()
+        self._behind: set[_Key] = set()
+
+    def add(self, target: Location, referred: Referred, wanted: Iterable[Referring]) -> None:
+        """Add the referrers of one image."""
+        for known, new in ((self._found, referred.found), (self._wanted, wanted), (self._behind, referred.behind)):
+            known.update((target, one.tag or one.root.digest) for one in new)
+
+    def counts(self) -> ReferrerCounts:
+        """Return the numbers."""
+        return ReferrerCounts(len(self._found), len(self._wanted), len(self._behind))
 
 
 def _key(image: Image) -> _Key:

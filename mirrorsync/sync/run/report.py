@@ -10,7 +10,7 @@ from typing import Final, Literal
 from mirrorsync.errors import ExitCode, Interrupted, MirrorsyncError, PruneRefused, StillUsed
 from mirrorsync.events import Noticed
 from mirrorsync.hosts import Pulls
-from mirrorsync.plan.model import Change, Failure, Plan, SpecStamp, State, Vanished
+from mirrorsync.plan.model import Change, Failure, Plan, ReferrerCounts, SpecStamp, State, Vanished
 from mirrorsync.plan.prune import POINTER
 from mirrorsync.sync.run.order import Failed
 from mirrorsync.sync.run.transfer import NOTHING_MOVED, Counts
@@ -43,6 +43,7 @@ class Report:
     notices: about stores, for the operator. deadline: whether the run was stopped by its deadline, and not by a signal.
     vanished: tags that sources have dropped, and that are kept.
     pulls: by the address of each source that is a registry.
+    referrers: their numbers, None if no mirror wants them.
     """
 
     started: str
@@ -55,6 +56,12 @@ class Report:
     deadline: bool = False
     vanished: tuple[Vanished, ...] = ()
     pulls: Mapping[str, Pulls] = field(default_factory=dict)
+    referrers: ReferrerCounts | None = None
+
+    @property
+    def referrers_copied(self) -> int:
+        """The number of referrers that were mirrored, each once for a destination."""
+        return sum(one.outcome == "done" and is_referrer(one.change) for one in self.results)
 
     @property
     def outcomes(self) -> Counter[Outcome]:
@@ -89,8 +96,21 @@ def report_of(
         if outcome == "failed" and error is not None:
             failures.append(Failure.of(change, error))
     return Report(
-        started, finished, plan.spec, tuple(results), tuple(failures), counts, tuple(notices), vanished=plan.vanished
+        started,
+        finished,
+        plan.spec,
+        tuple(results),
+        tuple(failures),
+        counts,
+        tuple(notices),
+        vanished=plan.vanished,
+        referrers=plan.referrers,
     )
+
+
+def is_referrer(change: Change) -> bool:
+    """Return whether a change is mirrored because it is a referrer of another image."""
+    return change.origin is not None and change.origin.subject is not None
 
 
 def _outcome(change: Change, failed: Failed) -> tuple[Outcome, MirrorsyncError | None]:

@@ -40,7 +40,7 @@ async def compare(
     decision = None
     if by_tag:
         now = time.time()  # all is seen for the first time
-        facts = Facts(image.tag, present, wanted, first_seen=now, now=now)
+        facts = Facts(image.tag, present, wanted, first_seen=now, now=now, referrers=image.referrers)
         whole = image.whole or image.root.digest  # in a store that converts, `wanted` is only its config
         decision = decide(policies, await signatures.add_to(facts, image.origin, whole, policies))
     if decision is None or decision.verdict in ("update", "delete", "report"):

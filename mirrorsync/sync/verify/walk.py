@@ -11,11 +11,11 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location
+from mirrorsync.oci.referrer_types import kind_of
 from mirrorsync.plan.inventory import check_bounds
 from mirrorsync.plan.model import Amount
 from mirrorsync.stores.base import Confirming, ListsRoots, ReadsBack, Repository, Unpacked
 from mirrorsync.stores.located import located_at
-from mirrorsync.sync.gather.attached import kind_of
 from mirrorsync.sync.pool import Answers, all_of
 from mirrorsync.sync.session import Session
 from mirrorsync.sync.verify.model import Found, Health, Part, Subject
