@@ -123,6 +123,11 @@ def is_attachment_tag(tag: Tag) -> bool:
     return _OF_DIGEST.fullmatch(tag) is not None
 
 
+def is_referrers_tag(tag: Tag) -> bool:
+    """Return whether a tag is that of a list of referrers, which registries without the referrers API need."""
+    return is_attachment_tag(tag) and not tag.endswith(COSIGN_SUFFIXES)
+
+
 def split_image_name(text: str) -> tuple[str, str, Tag | None, Digest | None]:
     """Read `[host/]repository[:tag][@digest]` by docker's rules: (host, repository, tag, digest).
 

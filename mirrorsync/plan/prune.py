@@ -15,7 +15,7 @@ from typing import Final, Literal
 from mirrorsync.errors import PruneRefused
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.names import COSIGN_SUFFIXES, cosign_tag
+from mirrorsync.oci.names import COSIGN_SUFFIXES, cosign_tag, is_attachment_tag
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Failure, Image, Origin
@@ -127,7 +127,7 @@ def candidates(prune: Prune, known: Iterable[Known], around: Surroundings) -> Ca
         else:
             kept[reason] += 1
     attached = _attached(found, remembered)
-    referrers = {one for one in found if one.tag.endswith(COSIGN_SUFFIXES) and (one.target, one.tag) not in attached}
+    referrers = {one for one in found if is_attachment_tag(one.tag) and (one.target, one.tag) not in attached}
     kept[Kept.REFERRER] = len(referrers)
     return Candidates(tuple(one for one in found if one not in referrers), +kept)
 
@@ -150,21 +150,22 @@ def _reason(prune: Prune, one: Known, around: Surroundings) -> Kept | None:
     if one.target in around.unsure:
         return Kept.UNSURE
     listed = around.listed.get(one.source) if one.source is not None else None
-    if listed is not None and one.tag not in listed and not one.tag.endswith(COSIGN_SUFFIXES):
+    if listed is not None and one.tag not in listed and not is_attachment_tag(one.tag):
         return Kept.VANISHED
     return None
 
 
 def _attached(found: Iterable[Known], remembered: Iterable[Known]) -> frozenset[tuple[Location, Tag]]:
-    """Return cosign's tags of the images that lose their last tag: those that have another one keep their signatures.
+    """Return cosign's tags, and that of the list of referrers, of the images that lose their last tag: those that have
+    another one keep their signatures.
 
     found: the tags that may go, among those that are remembered.
     """
     leaving = {(one.target, one.tag) for one in found}
     staying = {(one.target, one.digest) for one in remembered if (one.target, one.tag) not in leaving}
-    images = {(one.target, one.digest) for one in found if not one.tag.endswith(COSIGN_SUFFIXES)}
+    images = {(one.target, one.digest) for one in found if not is_attachment_tag(one.tag)}
     return frozenset(
-        (target, cosign_tag(digest, suffix)) for target, digest in images - staying for suffix in COSIGN_SUFFIXES
+        (target, cosign_tag(digest, suffix)) for target, digest in images - staying for suffix in ("", *COSIGN_SUFFIXES)
     )
 
 

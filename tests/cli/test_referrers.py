@@ -169,3 +169,39 @@ def test_referrers_of_a_whole_index_stay_behind_and_those_of_kept_images_come_al
     assert site.listed(children[0]) == [of_first.digest]
     assert not any(site.has(left) for left in (of_whole, of_last, one("signature")))
     assert site.run("apply", code=0).out.startswith("nothing to do: 2 images")
+
+
+def test_all_tags_of_a_repository_without_the_referrers_api_can_be_mirrored(
+    mirrorsync: Mirrorsync, registry: DockerRegistry, second_registry: DockerRegistry, unique: str
+) -> None:
+    """The tag of its list of referrers is one of them, and names what the destination's own list names."""
+    site = Site(mirrorsync, registry.host, second_registry.host, unique)
+    made = site.push(one("1"), "1")
+    found = [site.push(artifact(made, name)) for name in (b"first", b"second")]
+    listed = made.digest.replace(":", "-")
+    site.source.put_manifest(site.name, fallback(*found), listed)
+    for referrers in (False, True):
+        site.spec({"all": True}, referrers=referrers, **({"name": "again/{repository}"} if referrers else {}))
+        site.run("apply", code=0)
+        assert site.run("apply", code=0).out.startswith("nothing to do: ")
+        name = f"again/{site.name}" if referrers else site.name
+        assert site.target.tags(name) == ["1", listed]
+        assert {entry["digest"] for entry in site.target.manifest(name, listed).json()["manifests"]} == {
+            one.digest for one in found
+        }
+
+
+def test_a_list_that_lacks_a_referrer_is_mended_by_deep(site: Site) -> None:
+    made = site.push(one("1"), "1")
+    referrer = site.push(artifact(made, b"an SBOM"))
+    other, gone = artifact(made, b"of another client"), artifact(made, b"deleted by another client")
+    site.spec(["1"], referrers=True)
+    site.run("apply", code=0)
+    for pushed in (other, gone):
+        site.target.push(site.name, pushed)
+    site.target.put_manifest(site.name, fallback(other, gone), made.digest.replace(":", "-"))
+    site.target.delete(site.name, gone.digest)
+    assert site.run("apply", code=0).out.startswith("nothing to do: 2 images")
+    site.run("apply", "--deep", code=0)
+    assert site.listed(made) == [other.digest, referrer.digest]
+    assert site.run("apply", "--deep", code=0).out.startswith("nothing to do: 2 images")

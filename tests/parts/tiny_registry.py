@@ -87,6 +87,7 @@ class TinyRegistry:
     ) -> None:
         self.guard = guard
         self.referrers = referrers
+        self.announces = True  # whether it sends OCI-Subject; a gateway may drop it
         self.strict = strict
         self.detail = True  # whether a strict one names the missing content
         self.full = full
@@ -156,7 +157,7 @@ class TinyRegistry:
             self.tags[name, reference] = key
         headers = {"Location": f"/v2/{name}/manifests/{key}", "Docker-Content-Digest": key}
         subject = json.loads(asked.body).get("subject")
-        if subject and self.referrers:
+        if subject and self.referrers and self.announces:
             headers["OCI-Subject"] = subject["digest"]
         return Reply(201, headers)
 

@@ -37,7 +37,7 @@ class Manifests:
         self._api = api
         self._client = api.client
         self._learned = learned
-        self.referrers = Referrers(api.client, api.url, api.pull, self.fetch, self.put)
+        self.referrers = Referrers(api.client, api.url, api.pull, self)
         self.mounted: set[Digest] = set()
         self._listed: set[Digest] = set()  # manifests that are on their subjects' lists of referrers
         # Media types and lengths from HEADs, which may be wrong: only the digest is certain.

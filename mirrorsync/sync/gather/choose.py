@@ -13,6 +13,7 @@ from mirrorsync.errors import LeftOut, MirrorsyncError, RepositoryNotFound, TooF
 from mirrorsync.events import PhaseAdvanced, PhaseStarted
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.names import is_referrers_tag
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location, Reference
@@ -235,7 +236,8 @@ class _Chooser:
         unordered = [tag for tag in selection.unordered(tags) if self._is_left_out(source, tag)]
         if unordered:
             self._fail(mirror, source, _not_versions(source, unordered), _newest(mirror, source))
-        return [Lookup(mirror, source, wanted, targets) for wanted in selection.choose(tags)]
+        chosen = [wanted for wanted in selection.choose(tags) if not _is_made_there(mirror, wanted)]
+        return [Lookup(mirror, source, wanted, targets) for wanted in chosen]
 
     async def _with_facts(self, mirror: Mirror, source: Location, tags: Sequence[Tag]) -> Selection:
         """Return the selection of a mirror with the facts that its filters need about these tags of a source."""
@@ -261,6 +263,14 @@ class _Chooser:
         """Fail a source of a mirror, or a part of it. subject: the part; ref: its name, if it has one."""
         failed = Failure(subject or str(source), error, mirror.pointer, source, ref, targets_of(mirror, source))
         self.failures.setdefault((failed.subject, failed.mirror), failed)
+
+
+def _is_made_there(mirror: Mirror, wanted: Wanted) -> bool:
+    """Return whether a tag that a filter chose is a list of referrers. Their destination has one of its own."""
+    tag = wanted.tag
+    if mirror.referrers is None or tag is None or wanted in mirror.selection.exact:
+        return False
+    return is_referrers_tag(tag)
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -103,10 +103,17 @@ class _Observer:
         self._has: Answers[tuple[Location, Digest], bool] = Answers()
         self._contents: defaultdict[Location, set[Digest]] = defaultdict(set)
         self._manifests: dict[Digest, Outline] = {}
+        self._subjects: dict[tuple[Location, Digest], Digest] = {}
 
     def note(self, desired: Desired) -> None:
-        """Remember which images were not read, and which come along with others."""
+        """Remember which images were not read, and which come along with others.
+
+        With `deep`, the lists of what referrers are about are checked, too.
+        """
         self._unread = desired.waiting
+        for image in desired.carriers if self._deep else ():
+            if image.tag is None and image.origin.subject is not None:
+                self._subjects[image.target, image.root.digest] = image.origin.subject
         if self._gate is not None:
             self._gate.note_referrers(desired.carriers)
 
@@ -307,6 +314,12 @@ class _Observer:
                 return False
             if not is_manifest and not await repository.has(content):
                 return False
+            # A run that was killed, or another client, may have left a referrer that the list of its subject lacks.
+            subject = self._subjects.get((target, content.digest))
+            if subject is not None:
+                listed = await repository.referrers(subject)
+                if all(one.digest != content.digest for one in listed):
+                    return False
             return await self._is_intact(target, content)
 
         with located("destination", target):

@@ -8,7 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Self
 
 from mirrorsync.errors import MirrorsyncError, StalePlan
+from mirrorsync.oci import media_types
+from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.names import is_referrers_tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Change
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step, stores_of
@@ -95,10 +99,25 @@ async def _set_tag(performer: Performer, step: SetTag) -> None:
             await performer.storing.prepare(manifest, step.source, step.target)
             present = await present_at(session, step.target, step.tag, step.manifest, step.source)
             expected = {known.digest for known in (step.manifest, step.before) if known is not None}
-            if present is not None and present.digest not in expected:
+            if (
+                present is not None
+                and present.digest not in expected
+                and not await _is_part(session, step, present, manifest)
+            ):
                 raise StalePlan(f"the tag names {present.digest.short} now; another client has set it")
             await performer.storing.tag(manifest, step.source, step.target, step.tag)
     performer.published.tag_set(step.target, step.tag, str(manifest.digest))
+
+
+async def _is_part(session: Session, step: SetTag, present: Descriptor, manifest: Manifest) -> bool:
+    """Return whether a tag names a list of referrers that lists nothing more than the manifest that replaces it.
+
+    Writing the referrers of an image made it, at a registry without the referrers API.
+    """
+    if not is_referrers_tag(step.tag) or present.media_type not in media_types.INDEXES:
+        return False
+    listed = (await session.destination(step.target).manifest(present)).children
+    return {child.digest for child in listed} <= {child.digest for child in manifest.children}
 
 
 async def _delete_tag(performer: Performer, step: DeleteTag) -> None:

@@ -13,6 +13,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.stores.base import WritableRepository
+from tests.parts.cosign import fallback
 from tests.parts.images import OCI_INDEX, Image, artifact, image, index, layer
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry
 from tests.parts.unruly import Unruly
@@ -79,6 +80,79 @@ def test_entries_of_other_tools_in_the_fallback_tag_are_kept(tiny: TinyRegistry,
     tiny.hold("app", index([SIGNATURE]), TAG)
     push(harness, SBOM)
     assert listed(tiny) == [SIGNATURE.digest, SBOM.digest]
+
+
+def test_all_of_a_list_is_kept_when_an_entry_is_added(tiny: TinyRegistry, harness: ClientHarness) -> None:
+    tiny.referrers = False
+    entry = {**SIGNATURE.descriptor, "annotations": {"by": "another"}, "data": "e30=", "org.example": 1}
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "annotations": {"of": "another"}, "manifests": [entry]}
+    tiny.hold("app", Image(OCI_INDEX, json.dumps(document).encode(), children=[SIGNATURE]), TAG)
+    push(harness, SBOM)
+    _, raw = tiny.manifests["app", tiny.tags["app", TAG]]
+    merged = json.loads(raw)
+    assert merged["manifests"].pop()["digest"] == SBOM.digest
+    assert merged == document
+
+
+def test_a_list_is_not_written_for_a_registry_with_the_api_that_does_not_announce_it(
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness
+) -> None:
+    tiny.announces = False
+    push(harness, SUBJECT, SBOM, SIGNATURE)
+    assert ("app", TAG) not in tiny.tags
+    assert 1 <= len(server.seen.of("GET", "/referrers/")) <= 2
+
+
+def test_a_list_is_written_once_for_a_referrer_that_is_pushed_again(
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness
+) -> None:
+    tiny.referrers = False
+    push(harness, SBOM)
+    push(harness, SBOM)
+    assert len(server.seen.of("PUT", TAG)) == 1
+
+
+class Rival:
+    """A client that changes the list right before ours is written, so often."""
+
+    def __init__(self, tiny: TinyRegistry, times: int) -> None:
+        self.tiny = tiny
+        self.left = times
+        self.made: list[Image] = []
+
+    def __call__(self, asked: Asked) -> Reply:
+        if asked.method == "HEAD" and asked.path.endswith(TAG) and self.left:
+            self.left -= 1
+            self.made.append(artifact(SUBJECT, b"rival %d" % self.left))
+            self.tiny.hold("app", fallback(*self.made), TAG)
+        return self.tiny(asked)
+
+
+def test_a_list_that_another_client_changes_meanwhile_is_merged_again(
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness
+) -> None:
+    tiny.referrers = False
+    server.app = rival = Rival(tiny, 2)
+    push(harness, SBOM)
+    assert listed(tiny) == [*(one.digest for one in rival.made), SBOM.digest]
+
+
+def test_a_list_that_other_clients_change_all_the_time_is_an_error(
+    tiny: TinyRegistry, server: Unruly, harness: ClientHarness
+) -> None:
+    tiny.referrers = False
+    server.app = rival = Rival(tiny, 1000)
+    with pytest.raises(MirrorsyncError, match=f"the list of referrers {TAG} was changed 5 times"):
+        push(harness, SBOM)
+    assert listed(tiny) == [one.digest for one in rival.made]
+
+
+def test_an_image_under_the_fallback_tag_is_not_overwritten(tiny: TinyRegistry, harness: ClientHarness) -> None:
+    tiny.referrers = False
+    tiny.hold("app", SUBJECT, TAG)
+    with pytest.raises(MirrorsyncError, match="is an image, and the list of referrers belongs there"):
+        push(harness, SBOM)
+    assert tiny.tags["app", TAG] == SUBJECT.digest
 
 
 def test_an_image_with_the_name_of_the_fallback_tag_is_not_a_list(tiny: TinyRegistry, harness: ClientHarness) -> None:
