@@ -80,11 +80,12 @@ def change_json(change: Change) -> dict[str, Any]:
 
 def _origin_json(origin: Origin | None) -> dict[str, Any]:
     if origin is None:
-        return {"source": None, "followed": None, "platforms": [], "subject": None}
+        return {"source": None, "followed": None, "platforms": [], "index": None, "subject": None}
     return {
         "source": location_json(origin.location),
         "followed": origin.followed,
         "platforms": [str(platform) for platform in origin.platforms],
+        "index": origin.index or None,
         "subject": origin.subject,
     }
 

@@ -41,6 +41,7 @@ from mirrorsync.documents.reading import (
 from mirrorsync.documents.values import Values
 from mirrorsync.durations import timestamp
 from mirrorsync.errors import ExitCode, MirrorsyncError, Side, UsageError
+from mirrorsync.oci.narrowing import IndexMode
 from mirrorsync.oci.reference import Location, Where, canonical_repository
 from mirrorsync.plan.model import (
     Amount,
@@ -165,11 +166,12 @@ def _step_json(step: Any) -> dict[str, Any]:
 # The member of a plan for a member of its document, if it has another name; and members that are not of the plan.
 _PARTS: Final = {"images": "changes"}
 _NOT_OF_PLANS: Final = frozenset({"kind", "version", "read_bytes"})
+_INDEXES: Final = {mode: mode for mode in get_args(IndexMode) if mode}
 _STATES: Final = {state.value: state for state in State}
 _VERDICTS: Final[Mapping[str, Verdict]] = {verdict: verdict for verdict in get_args(Verdict)}
 # Members of images and failures that plans of earlier versions of the program do not have, or only explained ones.
 _ADDED: Final = frozenset({"decision", "filters", "policy"})
-_ADDED_TO_IMAGES: Final = _ADDED | {"subject", "whole"}
+_ADDED_TO_IMAGES: Final = _ADDED | {"index", "subject", "whole"}
 
 
 def _exit_code(value: Any) -> ExitCode:
@@ -251,7 +253,7 @@ class _Reader(Values):
             "step": self.shared, "stays": lambda value: items(value, _related), "backup_of": or_null(self.tag),
             "decision": or_null(self._decision), "filters": lambda value: items(value, text),
             "older": self.shared,
-            "subject": or_null(self.digest), "whole": or_null(self.digest),
+            "index": or_null(one_of(_INDEXES)), "subject": or_null(self.digest), "whole": or_null(self.digest),
         }  # fmt: skip
         self._error = {**_ERROR, "reference": self.followed}
         self._kinds = {word: self._fields_of(kind) for word, kind in _STEPS.items()}
@@ -340,7 +342,8 @@ class _Reader(Values):
     def _change(self, value: Any) -> Change:
         read = members(value, self._image, optional=_ADDED_TO_IMAGES)
         source = read.pop("source")
-        origin = {name: read.pop(name, None) for name in ("followed", "platforms", "subject")}
+        origin = {name: read.pop(name, None) for name in ("followed", "platforms", "index", "subject")}
+        origin["index"] = origin["index"] or ""
         if source is None and any(origin.values()):
             raise Damaged("missing, but followed, platforms or subject are set", "source")
         if read["before"] is None and read["after"] is None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from mirrorsync.errors import ContentNotFound
 from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.platform import Platform
 
+# What becomes of an index if only some of its platforms are mirrored. rewrite: a new index of only their images.
+# sparse: the index itself, of which only their images are stored. "": for one platform its image, otherwise as rewrite.
+IndexMode = Literal["", "rewrite", "sparse"]
 # buildkit lists the attestations of an image in the same index, with these annotations on their entries.
 ATTESTATION_KIND: Final = "vnd.docker.reference.type"
 ATTESTED: Final = "vnd.docker.reference.digest"
@@ -41,14 +45,28 @@ def narrowed(index: Manifest, images: Sequence[Descriptor]) -> Manifest:
     It is another index with another digest, since registries reject an index with missing images; its images keep
     their digests. If nothing is left out, it is the index itself.
     """
-    kept = {image.digest for image in images}
-    kept |= {child.digest for child in index.children if child.annotations.get(ATTESTED) in kept}
+    kept = _with_attestations(index, images)
     document: dict[str, Any] = json.loads(index.raw)
     entries = [entry for entry in document["manifests"] if entry["digest"] in kept]
     if len(entries) == len(document["manifests"]):
         return index
     raw = json.dumps({**document, "manifests": entries}, separators=(",", ":")).encode()
     return Manifest.parse(raw, index.media_type)
+
+
+def left_out(index: Manifest, platforms: Iterable[Platform]) -> frozenset[Digest]:
+    """Return what an index lists that is neither an image for one of `platforms` nor an attestation of such an image.
+
+    Raises: as `chosen`.
+    """
+    kept = _with_attestations(index, chosen(index, platforms))
+    return frozenset(child.digest for child in index.children) - kept
+
+
+def _with_attestations(index: Manifest, images: Iterable[Descriptor]) -> frozenset[Digest]:
+    kept = {image.digest for image in images}
+    attestations = {child.digest for child in index.children if child.annotations.get(ATTESTED) in kept}
+    return frozenset(kept | attestations)
 
 
 def _available(platforms: Iterable[Platform | None]) -> str:

@@ -11,7 +11,7 @@ from mirrorsync.errors import PolicyRefused
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.inventory import Desired, Observed, Outlined, closure
+from mirrorsync.plan.inventory import Desired, Observed, Outlined, closure, may_lack_images
 from mirrorsync.plan.model import Amount, BlobFate, Change, Failure, Image, Plan, SpecStamp, State, Totals
 from mirrorsync.plan.policies import Decision
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step, end_of
@@ -147,10 +147,12 @@ def _state(image: Image, observed: Observed) -> State:
         return State.NEW
     if present.digest != image.root.digest:
         return State.MOVED
-    if not observed.deep:
+    if not observed.deep and not may_lack_images(image, observed.sparse, observed.decisions.get(image)):
         return State.UNCHANGED
     contents = observed.contents.get(image.target, frozenset())
-    for manifest in closure(image.root, lambda wanted: observed.manifests[wanted.digest]):
+    for manifest in closure(
+        image.root, lambda wanted: observed.manifests[wanted.digest], skip=lambda part: observed.skips(part, image)
+    ):
         if manifest.digest not in contents or any(blob.digest not in contents for blob in manifest.blobs):
             return State.INCOMPLETE
     return State.UNCHANGED
@@ -190,7 +192,7 @@ class _Builder:
     def _add_image(self, image: Image, change: Change, first: str) -> None:
         needs: tuple[str, ...] = ()
         root = change.after or image.root
-        for manifest in closure(root, self._manifest, skip=lambda child: self._is_complete(child, image.target)):
+        for manifest in closure(root, self._manifest, skip=lambda child: self._observed.skips(child, image)):
             needs = self._needs(manifest, image)
             if manifest.digest != root.digest or image.tag is None:
                 self._put_manifest(manifest.descriptor, image, needs)
@@ -198,9 +200,6 @@ class _Builder:
             needs = (*needs, *([first] if first else []))
             step = SetTag(root.bare(), image.source, image.target, image.tag, change.before, needs)
             self._manifests[step.id] = step
-
-    def _is_complete(self, manifest: Descriptor, target: Location) -> bool:
-        return not self._observed.deep and self._present(manifest.digest, target)
 
     def _manifest(self, descriptor: Descriptor) -> Outlined:
         return self._observed.manifests[descriptor.digest]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from mirrorsync.errors import Malformed
+from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
@@ -69,7 +70,8 @@ class Observed:
     in a repository. elsewhere: by store, the repository that a blob can be mounted from. shared: the stores whose
     repositories share all blobs. manifests: those needed to walk the changed images. deep: whether the presence of
     every manifest and blob was checked, so that one that is not in `contents` is missing; otherwise a manifest that is
-    present counts as complete, since registries reject a manifest before its content. tags: those that a manifest has
+    present counts as complete, since registries reject a manifest before its content. sparse: repositories that also
+    have indexes without all their images, where an index does not count as complete. tags: those that a manifest has
     which is to be deleted by its digest, and go with it; for a tag that is to be deleted, others of its manifest that
     are to be deleted too. stays: images whose manifest stays if their tag is deleted. backups: by image, the image that
     its tag names now, under the name of a backup. older: of images whose tag moves back, that it does, as a sentence.
@@ -81,6 +83,7 @@ class Observed:
     shared: frozenset[str] = frozenset()
     manifests: Mapping[Digest, Outlined] = field(default_factory=dict)
     deep: bool = False
+    sparse: frozenset[Location] = frozenset()
     failures: tuple[Failure, ...] = ()
     broken: frozenset[Image] = frozenset()  # images for which a request failed; nothing is planned for them
     decisions: Mapping[Image, Decision] = field(default_factory=dict)
@@ -88,6 +91,20 @@ class Observed:
     stays: frozenset[Image] = frozenset()
     backups: Mapping[Image, Image] = field(default_factory=dict)
     older: Mapping[Image, str] = field(default_factory=dict)
+
+    def skips(self, part: Descriptor, image: Image) -> bool:
+        """Return whether a manifest of an image is not wanted, or complete at its destination."""
+        if part.digest in image.left_out:
+            return True
+        if self.deep or (image.target in self.sparse and part.media_type in media_types.INDEXES):
+            return False
+        return part.digest in self.contents.get(image.target, frozenset())
+
+
+def may_lack_images(image: Image, sparse: frozenset[Location], decision: Decision | None) -> bool:
+    """Return whether images may be missing of an index that its destination has. sparse: as in `Observed`."""
+    unknown = decision is not None and decision.verdict in ("keep", "delay")  # the index of the source was not read
+    return image.target in sparse and image.root.media_type in media_types.INDEXES and not unknown
 
 
 def closure(

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from mirrorsync.errors import MirrorsyncError, Side
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.narrowing import IndexMode
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location, Reference
@@ -52,7 +53,7 @@ class Origin:
     followed: the tag, pick or digest that resolved to the root, and is resolved again before a saved plan is applied;
     None if the spec names the root's digest, so that no tag of the source can change it. platforms: () for all of them.
     written: the tag that the spec or a lock writes before a digest. subject: of a referrer that is mirrored with an
-    image, the manifest that it is about.
+    image, the manifest that it is about. index: what becomes of an index that platforms are selected from.
     """
 
     location: Location
@@ -60,6 +61,12 @@ class Origin:
     platforms: tuple[Platform, ...] = ()
     written: Tag | None = field(default=None, compare=False)
     subject: Digest | None = None
+    index: IndexMode = ""
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the index is mirrored as it is, with only some of its images."""
+        return self.index == "sparse" and bool(self.platforms)
 
     def reference(self, root: Digest) -> Reference:
         """Return the followed ref, or else the wanted digest, as a reference. root: the image's digest."""
@@ -81,7 +88,7 @@ class Image:
 
     mirror: the entry of the spec that wants it, as a JSON pointer into the file: `/mirrors/3`. whole: the digest of
     the source's root, if `root` was chosen or made from it for some platforms. referrers: the types that it has at its
-    source, None if they were not listed.
+    source, None if they were not listed. left_out: what its index lists and is not mirrored with it.
     """
 
     origin: Origin
@@ -91,6 +98,7 @@ class Image:
     mirror: str = ""
     whole: Digest | None = field(default=None, compare=False)
     referrers: tuple[ReferrerType, ...] | None = field(default=None, compare=False)
+    left_out: frozenset[Digest] = field(default=frozenset(), compare=False)
 
     def __hash__(self) -> int:
         # Images are keys of many mappings, and those of one tag are hardly ever different.
@@ -100,6 +108,11 @@ class Image:
     def source(self) -> Location:
         """The repository that it is read from."""
         return self.origin.location
+
+    @property
+    def digests(self) -> tuple[Digest, ...]:
+        """The digest of its root, and that of the source's root if it is another one."""
+        return (self.root.digest,) if self.whole is None else (self.root.digest, self.whole)
 
     def __str__(self) -> str:
         return str(Reference.of(self.target, self.tag or self.root.digest))

@@ -12,6 +12,7 @@ from typing import Any, Final
 from mirrorsync.errors import GrammarError, MirrorsyncError, Problem
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.narrowing import IndexMode
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location, Where, parse_destination
 from mirrorsync.plan.budget import Budget, read_limit
@@ -130,7 +131,7 @@ class _Builder:
             to = self._destinations_of(pointer, members, defaults, destinations)
             name = self._name(pointer, members, defaults)
             rules = read_rules(pointer, members, defaults, self.base, self._add_problem)
-            platforms = self._platforms(pointer, members, defaults)
+            platforms, index = self._platforms(pointer, members, defaults)
             if members.get("allow_empty") and "min_tags" in members:
                 self._add_problem(join(pointer, "min_tags"), "allow_empty needs no tags", "remove one of them")
             mirrors = [
@@ -150,6 +151,7 @@ class _Builder:
                     on_vanish=rules.on_vanish,
                     backup=rules.backup,
                     max_staleness=rules.max_staleness,
+                    index=index,
                 )
                 for found in self._sources(entry, pointer, members)
             ]
@@ -228,17 +230,19 @@ class _Builder:
             return DEFAULT_TEMPLATE
         return name
 
-    def _platforms(self, pointer: str, members: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[Platform, ...]:
-        entry, written = pointer, members
-        if "platforms" not in members:
-            entry, written = "/defaults", defaults
+    def _platforms(
+        self, pointer: str, members: Mapping[str, Any], defaults: Mapping[str, Any]
+    ) -> tuple[tuple[Platform, ...], IndexMode]:
+        entry, written = (pointer, members) if "platforms" in members else ("/defaults", defaults)
+        value, at = written.get("platforms", ()), join(entry, "platforms")
+        index: IndexMode = ""
+        if isinstance(value, Mapping):
+            value, at, index = value["only"], join(at, "only"), value.get("index", "")
         platforms = []
-        for number, text in enumerate(written.get("platforms", ())):
-            try:
+        for number, text in enumerate(value):
+            with self._problems_at(join(at, number)):
                 platforms.append(read_platform(text))
-            except GrammarError as error:
-                self._add_problem(join(join(entry, "platforms"), number), error.message, error.remedy)
-        return tuple(platforms)
+        return tuple(platforms), index
 
     def _destinations_of(
         self,

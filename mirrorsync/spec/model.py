@@ -11,6 +11,7 @@ from typing import Final
 from mirrorsync.errors import GrammarError
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.narrowing import IndexMode
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location, canonical_repository, host_and_path
@@ -59,6 +60,7 @@ class Mirror:
     locked: its images are those of a lock. on_vanish: what becomes of tags that the source has dropped.
     backup: under which name the image of a tag stays before the tag moves, None = it does not.
     max_staleness: how old what a destination has may be, None = as old as it is.
+    index: what becomes of an index that platforms are wanted of.
     """
 
     pointer: str
@@ -77,6 +79,7 @@ class Mirror:
     on_vanish: OnVanish = "keep"
     backup: Backup | None = None
     max_staleness: MaxStaleness | None = None
+    index: IndexMode = ""
 
     @property
     def entry(self) -> str:
@@ -117,6 +120,11 @@ class Mirror:
         its digest.
         """
         return None if isinstance(wanted.ref, Digest) and not self.platforms else wanted.ref
+
+    @property
+    def sparse(self) -> bool:
+        """Whether indexes are mirrored as they are, with only some of their images."""
+        return self.index == "sparse" and bool(self.platforms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from mirrorsync.plan.policies import Facts, Referrers
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync.gather.named import named_at
 from mirrorsync.sync.gather.referring import may_be_referrer, referring
+from mirrorsync.sync.gather.roots import unselected
 from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session, located
 
@@ -36,7 +37,10 @@ async def check_referrers(plan: Plan, spec: Spec, session: Session) -> None:
             return
         with located("source", origin.location, origin.followed):
             whole = await _whole(change.after.digest, origin, session)
-            referred = await referring(session, origin.location, change.after, whole)
+            left_out: frozenset[Digest] = frozenset()
+            if origin.sparse:
+                left_out = await unselected(session, origin.location, change.after, origin.platforms)
+            referred = await referring(session, origin.location, change.after, whole, left_out)
         facts = Facts(change.tag, change.before, change.after, referrers=referred.types)
         decision = policy.decide(facts)
         if decision is not None:

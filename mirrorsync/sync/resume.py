@@ -129,7 +129,7 @@ async def _source_is_same(change: Change, session: Session) -> bool:
     if origin is None or after is None or origin.followed is None or (change.reason and not change.state.changes):
         return True
     with located("source", origin.location, origin.followed):
-        found = await root_of(session, origin.location, origin.followed, origin.platforms)
+        found = await root_of(session, origin.location, origin.followed, origin.platforms, origin.index)
     return _digest(found) == after.digest
 
 

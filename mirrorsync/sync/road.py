@@ -83,7 +83,7 @@ async def make_plan(
         if only_from is None:
             gone, desired = await find_gone(mirrors, chosen, desired, tags, session, sightings)
         policies = {mirror.pointer: mirror.policies for mirror in mirrors}
-        sightings.note(image.root.digest for image in desired.images)
+        sightings.note(digest for image in desired.images for digest in image.digests)
         observed = await observe(desired, session, tags, sightings=sightings, policies=policies, deep=deep, gate=gate)
     # Before deletions and backups are added: there is none for a tag that does not move now.
     observed = _within_budget(spec, desired, observed, stamp(spec, only), created)

@@ -81,7 +81,7 @@ class _MirrorCheck:
             return True
         if change.state.changes and _is_forbidden(mirror, change):
             return False
-        if origin.platforms != mirror.platforms:
+        if (origin.platforms, origin.index) != (mirror.platforms, mirror.index):
             return False
         chosen = mirror.selection.choose(() if change.tag is None else (change.tag,))
         return any(_is_wanted(mirror, origin, change, choice) for choice in chosen if choice.tag == change.tag)

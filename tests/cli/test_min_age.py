@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.parts.docker_registry import DockerRegistry
-from tests.parts.images import image, layer
+from tests.parts.images import image, layer, multi_platform
 from tests.parts.mirrorsync import Mirrorsync, plain
 from tests.parts.wire import Registry
 
@@ -86,6 +86,17 @@ def test_a_moved_tag_waits_and_the_image_that_is_held_stays(site: Site) -> None:
     site.days_pass(1)
     site.run("apply", code=0)
     assert site.digest("1") == withdrawn != moved
+
+
+def test_other_platforms_of_a_known_index_do_not_start_the_time_again(site: Site) -> None:
+    made = multi_platform("app")
+    site.registry.push(site.source, made, "1")
+    site.spec(["1"], min_age="3d", platforms=["linux/amd64"])
+    site.run("apply", code=0)
+    site.days_pass(4)
+    site.spec(["1"], min_age="3d", platforms={"only": ["linux/arm64"], "index": "rewrite"})
+    site.run("apply", code=0)
+    assert site.digest("1") not in (made.digest, *(child.digest for child in made.children))
 
 
 def test_a_plan_does_not_start_the_time(site: Site) -> None:

@@ -123,7 +123,7 @@ FAILURE = Failure(
 )
 TAGGED = Origin(SOURCE, Tag("1.0"), (Platform.parse("linux/arm64/v8"),))
 PICKED = Origin(Location("docker-archive:/srv/app.tar", ""), Pick("@0"))
-FROM_INDEX = Origin(SOURCE, INDEX.digest, (Platform.parse("linux/arm64"),))
+FROM_INDEX = Origin(SOURCE, INDEX.digest, (Platform.parse("linux/arm64"),), index="sparse")
 SIGNATURE = Origin(SOURCE, subject=INDEX.digest)
 PAST = Run(7, TIME, TIME, 3, {"new": 1, "failed": 1}, 5, 6, 2)
 REMEMBERED = Remembered(

@@ -128,7 +128,7 @@ def test_a_member_that_is_missing_is_named(path: Path) -> None:
     # Saved plans of earlier versions have no decisions, and only explained ones have filters.
     optional |= path[-1] in ("decision", "filters") or (path[0], path[-1]) == ("failures", "policy")
     # Nor have they what is known of referrers and of selected platforms.
-    optional |= path == ("referrers",) or (path[0] == "images" and path[-1] in ("subject", "whole"))
+    optional |= path == ("referrers",) or (path[0] == "images" and path[-1] in ("index", "subject", "whole"))
     damaged = without(path)
     counted = path[0] == "totals" and len(path) in (2, 4)  # stores, states, and fates of blobs
     keyed = path[:-1] in (("spec", "destinations"), ("spec", "lines"))

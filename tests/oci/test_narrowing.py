@@ -11,7 +11,7 @@ from mirrorsync.errors import ContentNotFound
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.media_types import OCI_INDEX, OCI_MANIFEST
-from mirrorsync.oci.narrowing import ATTESTATION_KIND, ATTESTED, chosen, narrowed
+from mirrorsync.oci.narrowing import ATTESTATION_KIND, ATTESTED, chosen, left_out, narrowed
 from mirrorsync.oci.platform import Platform
 
 
@@ -110,3 +110,16 @@ def test_an_index_from_which_nothing_is_left_out_is_unchanged() -> None:
 )
 def test_the_platform_of_a_machine_is_from_uname(system: str, machine: str, platform: str) -> None:
     assert str(Platform.of_machine(system, machine)) == platform
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        (("linux/amd64",), ["arm64", "armv6", "armv7", "att arm64", "bare"]),
+        (("linux/arm64", "linux/amd64"), ["armv6", "armv7", "bare"]),
+    ],
+)
+def test_a_sparse_index_lacks_other_images_and_their_attestations(wanted: tuple[str, ...], names: list[str]) -> None:
+    assert left_out(FULL, platforms(*wanted)) == {Digest.of(name.encode()) for name in names}
+    with pytest.raises(ContentNotFound, match="no image for platform linux/s390x"):
+        left_out(FULL, platforms(*wanted, "linux/s390x"))

@@ -34,6 +34,7 @@ _WITH: Final[Mapping[str, Mapping[str, Any]]] = {
     "mirrors[].min_tags": {"tags": {"glob": ["1.*"]}},
     "mirrors[].allow_empty": {"tags": {"glob": ["1.*"]}},
     **{f"mirrors[].tags.{key}": {"all": True} for key in ("exclude", "exclude_regex", "keep", "max_age", "newest")},
+    "mirrors[].platforms.index": {"only": ["linux/amd64", "linux/arm64"]},
     "mirrors[].tags.per": {"all": True, "newest": 2},
 }
 _VERIFY: Final[Mapping[str, Any]] = {"cosign": {"key": "keys/site.pub"}}
@@ -69,7 +70,7 @@ class Key:
             return {"mirrors": [{"from": _SOURCE, "tags": value}]}
         if self.path.startswith("mirrors[].verify."):
             return {"mirrors": [{"from": _SOURCE, "tags": ["1.27"], "verify": self._in_verify(value)}]}
-        if self.path.startswith(("mirrors[].on_change.", "mirrors[].referrers.")):
+        if self.path.startswith(("mirrors[].on_change.", "mirrors[].platforms.", "mirrors[].referrers.")):
             return {"mirrors": [{"from": _SOURCE, "tags": ["1.27"], self.path.split(".")[1]: value}]}
         if self.path.startswith("mirrors[]."):
             if self.name == "images_file":
@@ -112,7 +113,7 @@ def keys() -> Iterator[Key]:
     yield from _below("registries.HOST.endpoints[]", endpoints)
     yield from _of("mirrors[].tags", definitions["tags"], definitions)
     yield from _below("mirrors[].tags.newest", definitions["tags"]["properties"]["newest"])
-    for name in ("on_change", "referrers", "verify"):
+    for name in ("on_change", "platforms", "referrers", "verify"):
         yield from _below(f"mirrors[].{name}", definitions[name])
     yield from _below("registries.HOST.pulls", definitions["registry"]["properties"]["pulls"])
 

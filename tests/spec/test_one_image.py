@@ -74,6 +74,20 @@ def test_repository_names_are_in_the_canonical_spelling_of_the_destination(
     assert found.target(found.destinations[0], found.source.repository) == location
 
 
+def test_what_becomes_of_the_index_comes_with_the_platforms() -> None:
+    spec = read(
+        "version: 1\ndestinations: {disk: 'oci:/srv/mirror'}\n"
+        "defaults: {platforms: {only: [linux/amd64], index: sparse}}\n"
+        "mirrors: [nginx:1, {from: 'nginx:2', platforms: [linux/arm64]}, "
+        "{from: 'nginx:3', platforms: {only: [linux/arm64], index: rewrite}}]\n"
+    )
+    assert [(mirror.index, str(mirror.platforms[0])) for mirror in spec.mirrors] == [
+        ("sparse", "linux/amd64"),
+        ("", "linux/arm64"),
+        ("rewrite", "linux/arm64"),
+    ]
+
+
 def test_platforms_and_referrers_come_from_the_mirror_or_the_defaults() -> None:
     text = (
         "version: 1\ndestinations: {disk: oci:/srv/mirror}\n"

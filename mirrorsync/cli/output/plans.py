@@ -205,6 +205,9 @@ def _parts_of_indexes(plan: Plan) -> Iterator[str]:
             f"platforms: {count(number, 'image')} with another digest than at the source; "
             f"signatures of the whole index stay behind{left}"
         )
+    sparse = sum(change.origin is not None and change.origin.sparse for change in plan.changed())
+    if sparse:
+        yield f"platforms: {count(sparse, 'image')} with only some of the images that the index lists (sparse)"
 
 
 def _unwanted(plan: Plan, destinations: Destinations, detail: Detail | None) -> Iterator[str | Listing]:

@@ -14,6 +14,7 @@ from mirrorsync.events import PhaseAdvanced, PhaseStarted
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import is_referrers_tag
+from mirrorsync.oci.narrowing import IndexMode
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location, Reference
@@ -32,7 +33,7 @@ from mirrorsync.sync.session import Session, located
 from mirrorsync.text import printable, some_of
 
 # Lookups with an equal key share the answer: the same image of a source may be wanted by several mirrors.
-Key = tuple[Location, Ref, tuple[Platform, ...]]
+Key = tuple[Location, Ref, tuple[Platform, ...], IndexMode]
 
 
 _SHOWN: Final = 3  # of the nearest tags in one message
@@ -56,7 +57,7 @@ class Lookup:
     @property
     def key(self) -> Key:
         """The same for lookups with the same answer."""
-        return self.source, self.wanted.ref, self.mirror.platforms
+        return self.source, self.wanted.ref, self.mirror.platforms, self.mirror.index
 
     def __str__(self) -> str:
         return str(self.wanted.at(self.source))

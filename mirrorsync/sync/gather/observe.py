@@ -14,7 +14,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest, Outline
 from mirrorsync.oci.ref import Pick, Tag
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.inventory import Desired, Observed, check_bounds, closure
+from mirrorsync.plan.inventory import Desired, Observed, check_bounds, closure, may_lack_images
 from mirrorsync.plan.model import WAITS, Failure, Image
 from mirrorsync.plan.policies import Decision, Facts, Policy, Verify, decide
 from mirrorsync.sync.content import ContentReader
@@ -103,14 +103,16 @@ class _Observer:
         self._has: Answers[tuple[Location, Digest], bool] = Answers()
         self._contents: defaultdict[Location, set[Digest]] = defaultdict(set)
         self._manifests: dict[Digest, Outline] = {}
+        self._sparse: frozenset[Location] = frozenset()
         self._subjects: dict[tuple[Location, Digest], Digest] = {}
 
     def note(self, desired: Desired) -> None:
-        """Remember which images were not read, and which come along with others.
+        """Remember which images were not read, which come along with others, and where indexes do not vouch for theirs.
 
         With `deep`, the lists of what referrers are about are checked, too.
         """
         self._unread = desired.waiting
+        self._sparse = frozenset(image.target for image in desired.images if image.origin.sparse)
         for image in desired.carriers if self._deep else ():
             if image.tag is None and image.origin.subject is not None:
                 self._subjects[image.target, image.root.digest] = image.origin.subject
@@ -207,7 +209,7 @@ class _Observer:
             present,
             image.root,
             pinned,
-            seen.first_seen(image.root.digest),
+            min(map(seen.first_seen, image.digests)),
             seen.now,
             older=older,
             referrers=image.referrers if self._deep or not there else None,
@@ -255,7 +257,7 @@ class _Observer:
         unchanged = present is not None and present.digest == image.root.digest
         if decision is not None and decision.verdict not in ("update", "report") and not unchanged:
             return False
-        return self._deep or not unchanged
+        return self._deep or not unchanged or may_lack_images(image, self._sparse, decision)
 
     async def members(self, image: Image) -> None:
         """Check which manifests and blobs of an image its destination has."""
@@ -272,7 +274,8 @@ class _Observer:
             return
         walked.manifests.add(content.digest)
         check_bounds(depth, len(walked.manifests))
-        if await self._is_present(image.target, content, is_manifest=True) and not self._deep:
+        vouches = image.target not in self._sparse or content.media_type not in media_types.INDEXES
+        if await self._is_present(image.target, content, is_manifest=True) and vouches and not self._deep:
             return  # a registry accepts a manifest only after its content
         with located("source", image.source, image.origin.reference(image.root.digest).asked):
             found = await self._session.manifest(image.source, content)
@@ -287,7 +290,8 @@ class _Observer:
         absent = image.target in self._tags.absent
         blobs = [blob for blob in manifest.blobs if not absent or blob.size > SMALL_BYTES]
         try:
-            await all_of(self._walk(image, child, depth + 1, walked) for child in manifest.children)
+            children = [child for child in manifest.children if child.digest not in image.left_out]
+            await all_of(self._walk(image, child, depth + 1, walked) for child in children)
         except ContentNotFound as error:
             raise await lacking(self._session, image.source, content, error) from error.__cause__
         await all_of(self._is_present(image.target, blob, is_manifest=False) for blob in blobs)
@@ -356,6 +360,7 @@ class _Observer:
             shared=frozenset(store for store in stores if self._session.store(store).shares_blobs),
             manifests=self._manifests,
             deep=self._deep,
+            sparse=self._sparse,
             failures=tuple(self._failures),
             broken=frozenset(self._broken),
             decisions=self._decisions,
@@ -379,22 +384,24 @@ class _Observer:
             present = self._roots.get(image)
             if present is None or present.digest != image.root.digest or image.target.store in asked:
                 continue
-            for manifest in self._known_parts(image.root):
+            for manifest in self._known_parts(image):
                 for blob in manifest.blobs:
                     found[image.target.store].setdefault(blob.digest, image.target.repository)
         return found
 
-    def _known_parts(self, root: Descriptor) -> Iterator[Outline]:
+    def _known_parts(self, image: Image) -> Iterator[Outline]:
         """Yield the manifests of an image that are available without a request."""
         known: dict[Digest, Outline] = {}
 
         def unknown(content: Descriptor) -> bool:
+            if content.digest in image.left_out:
+                return True
             manifest = self._session.known(content)
             if manifest is not None:
                 known[content.digest] = manifest.outline
             return manifest is None
 
-        return closure(root, lambda content: known[content.digest], skip=unknown)
+        return closure(image.root, lambda content: known[content.digest], skip=unknown)
 
 
 def _ref(image: Image) -> Tag | Digest:

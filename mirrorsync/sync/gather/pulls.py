@@ -123,7 +123,7 @@ class PullGate:
             if manifest is None:
                 needed.add(content.digest)
             else:
-                pending += [(one, child) for child in manifest.children]
+                pending += [(one, child) for child in manifest.children if child.digest not in one.left_out]
         why = self._allowance.take(host, len(needed), self._pulls(), read)
         if not why:
             self._counted |= needed

@@ -59,23 +59,30 @@ class Referred:
         return tuple(wanted)
 
 
-async def referring(session: Session, source: Location, root: Descriptor, whole: Digest | None = None) -> Referred:
+async def referring(
+    session: Session,
+    source: Location,
+    root: Descriptor,
+    whole: Digest | None = None,
+    left_out: frozenset[Digest] = frozenset(),
+) -> Referred:
     """Return the referrers of an image and its children, each once.
 
     They are listed by the referrers API of the distribution spec 1.1 (or its fallback tag); cosign's older signatures
     are images under tags that contain the digest of their subject. Their manifests say what they are: GHCR's lists
-    state other types. whole: the digest of the source's root, if `root` was chosen or made from it.
+    state other types. whole: the digest of the source's root, if `root` was chosen or made from it. left_out: the
+    children that are not mirrored with it.
     """
-    return await _Search(session, source, root).referred(whole)
+    return await _Search(session, source, root, left_out).referred(whole)
 
 
 class _Search:
-    def __init__(self, session: Session, source: Location, root: Descriptor) -> None:
+    def __init__(self, session: Session, source: Location, root: Descriptor, left_out: frozenset[Digest]) -> None:
         self._session = session
         self._repository = session.repository(source)
         self._source = source
         self._root = root
-        self._seen: set[Digest] = set()
+        self._seen = set(left_out)
 
     async def referred(self, whole: Digest | None) -> Referred:
         behind = await self._of(whole) if whole is not None else ()

@@ -21,7 +21,7 @@ from mirrorsync.sync.gather.choose import Chosen, Key, Lookup, choose
 from mirrorsync.sync.gather.named import named_at
 from mirrorsync.sync.gather.pulls import PullGate
 from mirrorsync.sync.gather.referring import Referred, Referring, referring
-from mirrorsync.sync.gather.roots import narrow
+from mirrorsync.sync.gather.roots import narrow, unselected
 from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session, located
 from mirrorsync.sync.suggest import missing
@@ -53,6 +53,7 @@ class Resolver:
         self._unread: dict[Key, str] = {}  # why, by the names whose manifests wait
         self._roots: dict[Key, Descriptor] = {}
         self._whole: dict[Key, Digest] = {}  # the digests of the sources' roots, of which platforms were chosen
+        self._left_out: dict[Key, frozenset[Digest]] = {}
         self._referrers: dict[Key, Referred] = {}
         self._failures = {(failure.subject, failure.mirror): failure for failure in chosen.failures}
         self._wanting: defaultdict[Key, list[Lookup]] = defaultdict(list)
@@ -122,8 +123,8 @@ class Resolver:
             return
         try:
             with located("source", lookup.source, lookup.wanted.ref):
-                whole = self._whole.get(lookup.key)
-                self._referrers[lookup.key] = await referring(self._session, lookup.source, root, whole)
+                whole, without = self._whole.get(lookup.key), self._left_out.get(lookup.key, frozenset())
+                self._referrers[lookup.key] = await referring(self._session, lookup.source, root, whole, without)
         except MirrorsyncError as error:
             self._fail(lookup, error, "referrers of ")
 
@@ -143,7 +144,9 @@ class Resolver:
         platforms = lookup.mirror.platforms
         if not platforms:
             return root.bare()
-        part = await narrow(self._session, lookup.source, root, platforms)
+        part = await narrow(self._session, lookup.source, root, platforms, lookup.mirror.index)
+        if lookup.mirror.sparse:
+            self._left_out[lookup.key] = await unselected(self._session, lookup.source, part, platforms)
         if part.digest != root.digest:
             self._whole[lookup.key] = root.digest
         return part.bare()
@@ -191,13 +194,16 @@ class Resolver:
         mirror, tag = lookup.mirror, lookup.wanted.tag
         found = self._roots.get(lookup.key)
         wanted = lookup.wanted
-        origin = Origin(lookup.source, mirror.followed(wanted), mirror.platforms, wanted.written_tag)
+        origin = Origin(
+            lookup.source, mirror.followed(wanted), mirror.platforms, wanted.written_tag, index=mirror.index
+        )
         referred = self._referrers.get(lookup.key)
-        types = None if referred is None else referred.types
+        whole, types = self._whole.get(lookup.key), None if referred is None else referred.types
+        without = self._left_out.get(lookup.key, frozenset())
         for target in lookup.targets:
             root = settled.get((target, lookup.wanted.name)) if found is None else found
             if root is not None:
-                yield Image(origin, target, tag, root, mirror.pointer, self._whole.get(lookup.key), types)
+                yield Image(origin, target, tag, root, mirror.pointer, whole, types, without)
 
     def _referrers_of(self, lookup: Lookup, target: Location, counted: _Counted) -> Iterator[Image]:
         referred = self._referrers.get(lookup.key)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from mirrorsync.errors import ExitCode, Interrupted, MirrorsyncError, PruneRefused, StillUsed
+from mirrorsync.errors import BlobsUnknown, ExitCode, Interrupted, MirrorsyncError, PruneRefused, StillUsed
 from mirrorsync.events import Noticed
 from mirrorsync.hosts import Pulls
 from mirrorsync.plan.model import Change, Failure, Plan, ReferrerCounts, SpecStamp, State, Vanished
@@ -16,6 +16,8 @@ from mirrorsync.sync.run.order import Failed
 from mirrorsync.sync.run.transfer import NOTHING_MOVED, Counts
 
 Outcome = Literal["done", "unchanged", "kept", "delayed", "refused", "failed", "skipped"]
+_NOT_SPARSE: Final = "the registry rejects an index of which images are missing (platforms: index: sparse)"
+_REWRITE: Final = "mirror a new index of the wanted images with index: rewrite; its digest differs from the source's"
 # The outcome of a change without steps.
 _AS_PLANNED: Final[dict[State, Outcome]] = {
     State.UNCHANGED: "unchanged",
@@ -119,6 +121,8 @@ def _outcome(change: Change, failed: Failed) -> tuple[Outcome, MirrorsyncError |
     error = failed.get((change.step, change.target.store))
     if error is None:
         return "done", None
+    if isinstance(error, BlobsUnknown) and change.origin is not None and change.origin.sparse:
+        return "failed", error.with_(message=_NOT_SPARSE, remedy=_REWRITE)
     if isinstance(error, StillUsed) and change.mirror == POINTER:
         # The registry deletes only by digest, and a tag that stays names the same manifest.
         return "kept", None

@@ -13,6 +13,7 @@ from typing import TypeVar
 from mirrorsync.errors import ExitCode
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location, Reference
 from mirrorsync.plan.model import Amount, Failure, Image, Origin, SpecStamp
@@ -80,7 +81,8 @@ class Subject:
     root: as its store names it, None if the store has to be asked. wanted: the image that a spec wants there, as the
     source names it now; None without a spec, or if the source did not answer. mirror: the entry of the spec.
     source_lacks: whether the source answered that it has no such image, so that the destination need not have it.
-    origin: the image at its source, if only its names are known.
+    origin: the image at its source, if only its names are known. only: the platforms of a sparse index, whose other
+    images need not be there; () for all.
     """
 
     target: Location
@@ -90,6 +92,7 @@ class Subject:
     mirror: str = ""
     source_lacks: bool = False
     origin: Origin | None = field(default=None, compare=False)
+    only: tuple[Platform, ...] = ()
 
     def __str__(self) -> str:
         return str(Reference.of(self.target, self.ref))

@@ -16,6 +16,7 @@ from mirrorsync.plan.inventory import check_bounds
 from mirrorsync.plan.model import Amount
 from mirrorsync.stores.base import Confirming, ListsRoots, ReadsBack, Repository, Unpacked
 from mirrorsync.stores.located import located_at
+from mirrorsync.sync.gather.roots import unselected
 from mirrorsync.sync.pool import Answers, all_of
 from mirrorsync.sync.session import Session
 from mirrorsync.sync.verify.model import Found, Health, Part, Subject
@@ -79,7 +80,10 @@ class Walker:
         needs: dict[Key, None] = {}
         part = root_part(root)
         if root.is_manifest:
-            await self._descend(subject.target, part, 1, needs)
+            without = (
+                await unselected(self._session, subject.target, root, subject.only) if subject.only else frozenset()
+            )
+            await self._descend(subject.target, part, 1, needs, without)
             await self._descend_to_referrers(subject.target, root, needs)
         else:
             await self._check(subject.target, part, needs)
@@ -106,7 +110,14 @@ class Walker:
         store = self._session.store(address)
         return await store.roots() if isinstance(store, ListsRoots) else None
 
-    async def _descend(self, location: Location, part: Part, depth: int, needs: dict[Key, None]) -> None:
+    async def _descend(
+        self,
+        location: Location,
+        part: Part,
+        depth: int,
+        needs: dict[Key, None],
+        without: frozenset[Digest] = frozenset(),
+    ) -> None:
         key = self._state(location, part)
         if key in needs:
             return
@@ -116,7 +127,8 @@ class Walker:
         blobs = [blob for blob in below.blobs if (key[0], blob.content.digest) not in needs]
         check_bounds(depth, 1, len(needs) + len(blobs))
         await all_of(self._check(location, blob, needs) for blob in blobs)
-        await all_of(self._descend(location, child, depth + 1, needs) for child in below.children)
+        children = [child for child in below.children if child.content.digest not in without]
+        await all_of(self._descend(location, child, depth + 1, needs) for child in children)
 
     async def _descend_to_referrers(self, location: Location, root: Descriptor, needs: dict[Key, None]) -> None:
         repository = self._open(location)

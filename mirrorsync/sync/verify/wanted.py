@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
 from mirrorsync.errors import MirrorsyncError, NotFound, RepositoryNotFound, TooFewTags, UsageError
+from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Failure, Origin
@@ -35,7 +36,9 @@ async def wanted_by(mirrors: Sequence[Mirror], session: Session) -> tuple[list[S
     subjects: dict[tuple[Location, Ref], Subject] = {}
     for image in desired.images:
         ref = image.tag or image.root.digest
-        subjects[image.target, ref] = Subject(image.target, ref, wanted=image, mirror=image.mirror)
+        subjects[image.target, ref] = Subject(
+            image.target, ref, wanted=image, mirror=image.mirror, only=_only(image.origin)
+        )
     for subject in _unresolved(chosen, failures):
         subjects.setdefault((subject.target, subject.ref), subject)
     for mirror in mirrors:
@@ -72,20 +75,23 @@ async def _wanted_at(mirror: Mirror, source: Location, target: Location, session
     """Return the images of one source in one repository. Raises: TooFewTags, RepositoryNotFound, MirrorsyncError."""
     listed = [tag async for tag in session.destination(target).tags()] if mirror.selection.lists else ()
     # The digest of selected platforms is known only from the source.
-    chosen = [one for one in mirror.selection.ageless.choose(listed) if one.tag is not None or not mirror.platforms]
+    known = mirror.sparse or not mirror.platforms
+    chosen = [one for one in mirror.selection.ageless.choose(listed) if one.tag is not None or known]
     if mirror.selection.lists and mirror.namespace is None and len(chosen) < mirror.min_tags:
         raise TooFewTags(
             f"{len(chosen)} tags of the destination match the filters {mirror.filters}",
             remedy="`mirrorsync plan` shows what is to be mirrored",
         )
     return [
-        Subject(target, one.tag or one.ref, mirror=mirror.pointer, origin=_origin(mirror, source, one))
+        Subject(
+            target, one.tag or one.ref, mirror=mirror.pointer, origin=_origin(mirror, source, one), only=_only(mirror)
+        )
         for one in chosen
     ]
 
 
 def _origin(mirror: Mirror, source: Location, wanted: Wanted) -> Origin:
-    return Origin(source, mirror.followed(wanted), mirror.platforms, wanted.written_tag)
+    return Origin(source, mirror.followed(wanted), mirror.platforms, wanted.written_tag, index=mirror.index)
 
 
 async def _sources(mirror: Mirror, destination: Destination, session: Session) -> Sequence[Location]:
@@ -110,17 +116,23 @@ async def _sources(mirror: Mirror, destination: Destination, session: Session) -
     return found
 
 
+def _only(one: Mirror | Origin) -> tuple[Platform, ...]:
+    return one.platforms if one.sparse else ()
+
+
 def _unresolved(chosen: Chosen, failures: Failures) -> Iterator[Subject]:
     """Yield the images that could not be resolved at their sources."""
     for lookup in chosen.lookups:
         failure = failures.get((str(lookup), lookup.mirror.pointer))
         tag, mirror = lookup.wanted.tag, lookup.mirror
         # The digest of selected platforms is known only from the source.
-        if failure is None or (tag is None and mirror.platforms):
+        if failure is None or (tag is None and mirror.platforms and not mirror.sparse):
             continue
         lacks = isinstance(failure.error, NotFound)
         for target in lookup.targets:
-            yield Subject(target, tag or lookup.wanted.ref, mirror=mirror.pointer, source_lacks=lacks)
+            yield Subject(
+                target, tag or lookup.wanted.ref, mirror=mirror.pointer, source_lacks=lacks, only=_only(mirror)
+            )
 
 
 def _is_unlisted(mirror: Mirror, failures: Failures) -> bool:
@@ -145,4 +157,4 @@ async def _at_destinations(mirror: Mirror, session: Session, failures: Failures)
             failures.setdefault((subject, mirror.pointer), failure)
             continue
         for wanted in mirror.selection.choose(tags):
-            yield Subject(target, wanted.tag or wanted.ref, mirror=mirror.pointer)
+            yield Subject(target, wanted.tag or wanted.ref, mirror=mirror.pointer, only=_only(mirror))
