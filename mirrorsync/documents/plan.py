@@ -381,7 +381,7 @@ def _locations_json(locations: Iterable[Location]) -> list[dict[str, str]]:
 
 # By field name of steps: how it is written, and how it is read.
 _FIELDS: Final[Mapping[str, _Field]] = {
-    "blob": _Field(bare_json, _Reader.content),
+    "blob": _Field(lambda blob: blob.with_urls().to_json(), _Reader.blob),
     "manifest": _Field(bare_json, _Reader.content),
     "before": _Field(bare_json, _Reader.content),
     "source": _Field(location_json, _Reader.location),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, Final
 
-from mirrorsync.documents.reading import Damaged, count, inside, items, members, text
+from mirrorsync.documents.reading import Damaged, count, inside, items, members, some_text, text
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_host, check_repository
@@ -44,6 +45,14 @@ class Values:
         made = Descriptor(read["mediaType"], read["digest"], read["size"])
         self._contents.setdefault(made.digest, made)
         return made
+
+    def blob(self, value: Any) -> Descriptor:
+        """Return a descriptor of media type, digest and size; of a foreign layer with its URLs."""
+        if type(value) is not dict or "urls" not in value:
+            return self.content(value)
+        with inside("urls"):
+            urls = items(value["urls"], some_text)
+        return replace(self.content({name: part for name, part in value.items() if name != "urls"}), urls=urls)
 
     def _known(self, value: dict[str, Any]) -> Descriptor | None:
         digest, size = value.get("digest"), value.get("size")

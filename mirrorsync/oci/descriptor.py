@@ -85,6 +85,10 @@ class Descriptor:
         """Return the same descriptor with only media type, digest and size."""
         return Descriptor(self.media_type, self.digest, self.size)
 
+    def with_urls(self) -> Descriptor:
+        """Return the same descriptor with only media type, digest, size, and the URLs that it can be read from."""
+        return replace(self.bare(), urls=self.urls)
+
     def annotated(self, annotations: Mapping[str, str]) -> Descriptor:
         """Return the same descriptor with these annotations instead of its own."""
         return replace(self, annotations=annotations)

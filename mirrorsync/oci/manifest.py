@@ -40,6 +40,7 @@ class Outline:
     descriptor: Descriptor
     children: tuple[Descriptor, ...] = ()
     blobs: tuple[Descriptor, ...] = ()
+    foreign: tuple[Descriptor, ...] = ()
 
     @property
     def digest(self) -> Digest:
@@ -131,7 +132,8 @@ class Manifest:
     def outline(self) -> Outline:
         """Only its descriptors: its bytes and annotations may be thousands of times as large."""
         children = tuple(child.bare() for child in self.children)
-        return Outline(self.descriptor, children, tuple(blob.bare() for blob in self.blobs))
+        foreign = tuple(layer.with_urls() for layer in self.foreign)
+        return Outline(self.descriptor, children, tuple(blob.bare() for blob in self.blobs), foreign)
 
     @property
     def entries(self) -> tuple[Descriptor, ...]:

@@ -10,8 +10,9 @@ from typing import Final
 from mirrorsync.errors import PolicyRefused
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.media_types import is_foreign_layer
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.inventory import Desired, Observed, Outlined, closure, may_lack_images
+from mirrorsync.plan.inventory import Desired, Observed, Outlined, blobs_of, closure, may_lack_images
 from mirrorsync.plan.model import Amount, BlobFate, Change, Failure, Image, Plan, SpecStamp, State, Totals
 from mirrorsync.plan.policies import Decision
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step, end_of
@@ -153,7 +154,7 @@ def _state(image: Image, observed: Observed) -> State:
     for manifest in closure(
         image.root, lambda wanted: observed.manifests[wanted.digest], skip=lambda part: observed.skips(part, image)
     ):
-        if manifest.digest not in contents or any(blob.digest not in contents for blob in manifest.blobs):
+        if manifest.digest not in contents or any(blob.digest not in contents for blob in blobs_of(image, manifest)):
             return State.INCOMPLETE
     return State.UNCHANGED
 
@@ -206,7 +207,7 @@ class _Builder:
 
     def _needs(self, manifest: Outlined, image: Image) -> tuple[str, ...]:
         steps = [self._child_steps.get((image.target, child.digest), "") for child in manifest.children]
-        steps += [self._blob_step(blob, image) for blob in manifest.blobs]
+        steps += [self._blob_step(blob, image) for blob in blobs_of(image, manifest)]
         return tuple(dict.fromkeys(step for step in steps if step))
 
     def _put_manifest(self, manifest: Descriptor, image: Image, needs: tuple[str, ...]) -> None:
@@ -222,7 +223,9 @@ class _Builder:
         key = (image.target, blob.digest)
         known = self._blob_steps.get(key)
         if known is None:
-            known = self._blob_steps[key] = self._plan_blob(blob.bare(), image)
+            known = self._blob_steps[key] = self._plan_blob(
+                blob.with_urls() if is_foreign_layer(blob.media_type) else blob.bare(), image
+            )
         return known
 
     def _plan_blob(self, blob: Descriptor, image: Image) -> str:

@@ -41,8 +41,17 @@ class Outlined(Protocol):
     def blobs(self) -> tuple[Descriptor, ...]:
         """The blobs that it lists."""
 
+    @property
+    def foreign(self) -> tuple[Descriptor, ...]:
+        """The layers that it lists and that may not be distributed."""
+
 
 M = TypeVar("M", bound=Outlined)
+
+
+def blobs_of(image: Image, manifest: Outlined) -> tuple[Descriptor, ...]:
+    """Return the blobs of one of an image's manifests that are mirrored with it."""
+    return manifest.blobs + manifest.foreign if image.foreign else manifest.blobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +112,10 @@ class Observed:
 
 def may_lack_images(image: Image, sparse: frozenset[Location], decision: Decision | None) -> bool:
     """Return whether images may be missing of an index that its destination has. sparse: as in `Observed`."""
+    if not sparse or image.target not in sparse:
+        return False
     unknown = decision is not None and decision.verdict in ("keep", "delay")  # the index of the source was not read
-    return image.target in sparse and image.root.media_type in media_types.INDEXES and not unknown
+    return image.root.media_type in media_types.INDEXES and not unknown
 
 
 def closure(

@@ -88,7 +88,8 @@ class Image:
 
     mirror: the entry of the spec that wants it, as a JSON pointer into the file: `/mirrors/3`. whole: the digest of
     the source's root, if `root` was chosen or made from it for some platforms. referrers: the types that it has at its
-    source, None if they were not listed. left_out: what its index lists and is not mirrored with it.
+    source, None if they were not listed. left_out: what its index lists and is not mirrored with it. foreign: whether
+    its foreign layers are mirrored.
     """
 
     origin: Origin
@@ -99,6 +100,7 @@ class Image:
     whole: Digest | None = field(default=None, compare=False)
     referrers: tuple[ReferrerType, ...] | None = field(default=None, compare=False)
     left_out: frozenset[Digest] = field(default=frozenset(), compare=False)
+    foreign: bool = field(default=False, compare=False)
 
     def __hash__(self) -> int:
         # Images are keys of many mappings, and those of one tag are hardly ever different.

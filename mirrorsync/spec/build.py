@@ -152,6 +152,7 @@ class _Builder:
                     backup=rules.backup,
                     max_staleness=rules.max_staleness,
                     index=index,
+                    foreign_layers=members.get("foreign_layers", defaults.get("foreign_layers")) == "copy",
                 )
                 for found in self._sources(entry, pointer, members)
             ]

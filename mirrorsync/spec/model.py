@@ -61,6 +61,7 @@ class Mirror:
     backup: under which name the image of a tag stays before the tag moves, None = it does not.
     max_staleness: how old what a destination has may be, None = as old as it is.
     index: what becomes of an index that platforms are wanted of.
+    foreign_layers: whether layers that may not be distributed are mirrored, too.
     """
 
     pointer: str
@@ -80,6 +81,7 @@ class Mirror:
     backup: Backup | None = None
     max_staleness: MaxStaleness | None = None
     index: IndexMode = ""
+    foreign_layers: bool = False
 
     @property
     def entry(self) -> str:

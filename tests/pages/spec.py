@@ -37,6 +37,7 @@ _WITH: Final[Mapping[str, Mapping[str, Any]]] = {
     "mirrors[].platforms.index": {"only": ["linux/amd64", "linux/arm64"]},
     "mirrors[].tags.per": {"all": True, "newest": 2},
 }
+_NESTED: Final = tuple(f"mirrors[].{key}." for key in ("on_change", "platforms", "referrers", "verify"))
 _VERIFY: Final[Mapping[str, Any]] = {"cosign": {"key": "keys/site.pub"}}
 _KEYLESS: Final[Mapping[str, Any]] = {
     "identity": "https://github.com/org/app/.github/workflows/release.yml@refs/tags/*",
@@ -68,10 +69,10 @@ class Key:
             value = {"all": True, "newest": {"count": 3, **value}}
         if self.path.startswith("mirrors[].tags."):
             return {"mirrors": [{"from": _SOURCE, "tags": value}]}
-        if self.path.startswith("mirrors[].verify."):
-            return {"mirrors": [{"from": _SOURCE, "tags": ["1.27"], "verify": self._in_verify(value)}]}
-        if self.path.startswith(("mirrors[].on_change.", "mirrors[].platforms.", "mirrors[].referrers.")):
-            return {"mirrors": [{"from": _SOURCE, "tags": ["1.27"], self.path.split(".")[1]: value}]}
+        if self.path.startswith(_NESTED):
+            key = self.path.split(".")[1]
+            value = self._in_verify(value) if key == "verify" else value
+            return {"mirrors": [{"from": _SOURCE, "tags": ["1.27"], key: value}]}
         if self.path.startswith("mirrors[]."):
             if self.name == "images_file":
                 return {"mirrors": [value]}

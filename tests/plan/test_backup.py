@@ -8,6 +8,7 @@ from mirrorsync.errors import GrammarError
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import Outline
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.backup import Backed, Backup, too_old
@@ -80,16 +81,12 @@ def test_the_oldest_backups_of_a_tag_are_too_many(days: str, keep: int, new: boo
     assert found == {(APP, Tag(f"1-{day}")): keep for day in old.split()}
 
 
-class _Outline:
-    descriptor, digest, children, blobs = NEW, NEW.digest, (), ()
-
-
 def planned(verdict: Verdict | None, *, exists: bool = False) -> Plan:
     image = Image(Origin(Location("src.example", "app"), Tag("1")), APP, Tag("1"), NEW, "/mirrors/0")
     backup = Image(Origin(APP), APP, Tag("1-20261130"), OLD, "/mirrors/0")
     observed = Observed(
         {image: OLD, backup: OLD if exists else None},
-        manifests={NEW.digest: _Outline()},
+        manifests={NEW.digest: Outline(NEW)},
         decisions={image: Decision(verdict, "a policy")} if verdict else {},
         backups={image: backup},
     )

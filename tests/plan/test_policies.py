@@ -53,7 +53,7 @@ def test_every_policy_has_a_module_an_entry_and_a_branch_of_the_schema() -> None
     modules = {module.name for module in pkgutil.iter_modules(policies.__path__)} - {"base"}
     assert modules == set(POLICIES)
     schema = load_schema("mirror")
-    plain = {"from", "tags", "tag", "to", "name", "platforms", "min_tags", "allow_empty"}
+    plain = {"from", "tags", "tag", "to", "name", "platforms", "foreign_layers", "min_tags", "allow_empty"}
     plain |= {"images_file", "exclude_repositories", "on_vanish", "backup", "keep_backups", "max_staleness"}
     assert set(schema["$defs"]["mirror"]["properties"]) - plain == set(POLICIES)
     assert set(schema["properties"]["defaults"]["properties"]) - plain == set(POLICIES)

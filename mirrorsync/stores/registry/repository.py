@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 from urllib.parse import urlencode
 
@@ -28,6 +28,7 @@ from mirrorsync.stores.located import located_at
 from mirrorsync.stores.registry.api import Api
 from mirrorsync.stores.registry.blob_coding import SLACK, blob_of
 from mirrorsync.stores.registry.bounds import Seen
+from mirrorsync.stores.registry.foreign import open_foreign, read_foreign
 from mirrorsync.stores.registry.harbor import Projects
 from mirrorsync.stores.registry.http.client import Client
 from mirrorsync.stores.registry.http.messages import MAX_PAGE_BYTES, Answer, Request
@@ -157,6 +158,8 @@ class RegistryRepository:
             url, limit = self._api.blob(blob.digest), blob.size + SLACK
             request = Request("GET", url, self._api.pull, limit=limit, expects=blob.size, known=_ABSENT, as_sent=True)
             answer = await self._client.ask(request, f"reading blob {blob.digest.short}")
+            if answer.status == 404 and blob.urls:
+                return await read_foreign(self._client, blob)
             if answer.status == 404:
                 raise ContentNotFound("the repository has no such blob")
             return blob_of(answer, blob)
@@ -167,10 +170,16 @@ class RegistryRepository:
         # Imported here for the same reason as in client.py: it needs httpx.
         from mirrorsync.stores.registry.download import Download
 
-        with self._located(blob.digest):
+        with self._located(blob.digest), ExitStack() as open_now:
             request = Request("GET", self._api.blob(blob.digest), self._api.pull)
-            with Download(self._client, request, blob, offset, self._learned.coding).chunks() as chunks:
-                yield chunks
+            download = Download(self._client, request, blob, offset, self._learned.coding)
+            try:
+                chunks = open_now.enter_context(download.chunks())
+            except ContentNotFound:
+                if not blob.urls:
+                    raise
+                chunks = open_now.enter_context(open_foreign(self._client, blob, offset))
+            yield chunks
 
     async def mount(self, blob: Descriptor, origin: str) -> bool:
         """Mount a blob of repository `origin`; False if the registry does not, or only claims to have done it.

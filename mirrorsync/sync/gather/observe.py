@@ -14,7 +14,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest, Outline
 from mirrorsync.oci.ref import Pick, Tag
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.inventory import Desired, Observed, check_bounds, closure, may_lack_images
+from mirrorsync.plan.inventory import Desired, Observed, blobs_of, check_bounds, closure, may_lack_images
 from mirrorsync.plan.model import WAITS, Failure, Image
 from mirrorsync.plan.policies import Decision, Facts, Policy, Verify, decide
 from mirrorsync.sync.content import ContentReader
@@ -284,11 +284,12 @@ class _Observer:
             ):
                 self._session.announce(Noticed(str(image), notice))
             manifest = self._outline(found, image)
-        walked.blobs.update(blob.digest for blob in manifest.blobs)
+        wanted = blobs_of(image, manifest)
+        walked.blobs.update(blob.digest for blob in wanted)
         check_bounds(depth, len(walked.manifests), len(walked.blobs))
         # In a repository that does not exist only large blobs are worth a request: an earlier run may have left them.
         absent = image.target in self._tags.absent
-        blobs = [blob for blob in manifest.blobs if not absent or blob.size > SMALL_BYTES]
+        blobs = [blob for blob in wanted if not absent or blob.size > SMALL_BYTES]
         try:
             children = [child for child in manifest.children if child.digest not in image.left_out]
             await all_of(self._walk(image, child, depth + 1, walked) for child in children)
@@ -297,7 +298,7 @@ class _Observer:
         await all_of(self._is_present(image.target, blob, is_manifest=False) for blob in blobs)
 
     def _outline(self, manifest: Manifest, image: Image) -> Outline:
-        if manifest.foreign and manifest.digest not in self._manifests:
+        if manifest.foreign and not image.foreign and manifest.digest not in self._manifests:
             # They may not be distributed (Windows base layers), so they are neither fetched nor pushed; clients that
             # pull the image fetch them from their URLs.
             count = len(manifest.foreign)

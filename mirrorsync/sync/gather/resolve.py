@@ -203,7 +203,7 @@ class Resolver:
         for target in lookup.targets:
             root = settled.get((target, lookup.wanted.name)) if found is None else found
             if root is not None:
-                yield Image(origin, target, tag, root, mirror.pointer, whole, types, without)
+                yield Image(origin, target, tag, root, mirror.pointer, whole, types, without, mirror.foreign_layers)
 
     def _referrers_of(self, lookup: Lookup, target: Location, counted: _Counted) -> Iterator[Image]:
         referred = self._referrers.get(lookup.key)

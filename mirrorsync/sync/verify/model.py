@@ -82,7 +82,7 @@ class Subject:
     source names it now; None without a spec, or if the source did not answer. mirror: the entry of the spec.
     source_lacks: whether the source answered that it has no such image, so that the destination need not have it.
     origin: the image at its source, if only its names are known. only: the platforms of a sparse index, whose other
-    images need not be there; () for all.
+    images need not be there; () for all. foreign: whether its layers that may not be distributed have to be there.
     """
 
     target: Location
@@ -93,6 +93,7 @@ class Subject:
     source_lacks: bool = False
     origin: Origin | None = field(default=None, compare=False)
     only: tuple[Platform, ...] = ()
+    foreign: bool = False
 
     def __str__(self) -> str:
         return str(Reference.of(self.target, self.ref))

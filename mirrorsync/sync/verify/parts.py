@@ -15,10 +15,11 @@ from mirrorsync.sync.verify.model import Part
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What one manifest names, each once: its children, and its blobs."""
+    """What one manifest names, each once: its children, its blobs, and layers that may not be distributed."""
 
     children: tuple[Part, ...] = ()
     blobs: tuple[Part, ...] = ()
+    foreign: tuple[Part, ...] = ()
 
 
 def root_part(root: Descriptor) -> Part:
@@ -29,11 +30,10 @@ def root_part(root: Descriptor) -> Part:
 
 
 def needs_of(manifest: Manifest, of: str) -> Needs:
-    """Return what a manifest names. of: what is added to roles, such as ` of linux/arm64`; "" for the root.
-
-    Layers that may not be distributed are left out.
-    """
-    return Needs(_each_once(_children(manifest)), _each_once(_blobs(manifest, of)))
+    """Return what a manifest names. of: what is added to roles, such as ` of linux/arm64`; "" for the root."""
+    blobs = _each_once(_blobs(manifest, of))
+    foreign = tuple(part for part in blobs if media_types.is_foreign_layer(part.content.media_type))
+    return Needs(_each_once(_children(manifest)), tuple(part for part in blobs if part not in foreign), foreign)
 
 
 def needs_unpacked(image: Outline) -> Needs:
@@ -72,8 +72,7 @@ def _blobs(manifest: Manifest, of: str) -> Iterator[Part]:
         yield Part(manifest.blobs[0].bare(), f"config{of}")
     layers = manifest.layers
     for position, layer in enumerate(layers, 1):
-        if not media_types.is_foreign_layer(layer.media_type):
-            yield Part(layer.bare(), f"layer {position} of {len(layers)}{of}")
+        yield Part(layer.bare(), f"layer {position} of {len(layers)}{of}")
 
 
 def _each_once(parts: Iterator[Part]) -> tuple[Part, ...]:

@@ -46,6 +46,14 @@ class Walked:
     needs: tuple[Key, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a spec wants of an image: not the children `left_out`; foreign: also layers that may not be distributed."""
+
+    left_out: frozenset[Digest]
+    foreign: bool
+
+
 class Walker:
     """Walks over many images; content that they share is checked once.
 
@@ -80,10 +88,7 @@ class Walker:
         needs: dict[Key, None] = {}
         part = root_part(root)
         if root.is_manifest:
-            without = (
-                await unselected(self._session, subject.target, root, subject.only) if subject.only else frozenset()
-            )
-            await self._descend(subject.target, part, 1, needs, without)
+            await self._descend(subject.target, part, 1, needs, await self._wanted(subject, root))
             await self._descend_to_referrers(subject.target, root, needs)
         else:
             await self._check(subject.target, part, needs)
@@ -110,13 +115,20 @@ class Walker:
         store = self._session.store(address)
         return await store.roots() if isinstance(store, ListsRoots) else None
 
+    async def _wanted(self, subject: Subject, root: Descriptor) -> _Wanted | None:
+        """Return what a spec wants of an image, None if all of it but its foreign layers."""
+        if not subject.only and not subject.foreign:
+            return None
+        left_out = await unselected(self._session, subject.target, root, subject.only) if subject.only else frozenset()
+        return _Wanted(left_out, subject.foreign)
+
     async def _descend(
         self,
         location: Location,
         part: Part,
         depth: int,
         needs: dict[Key, None],
-        without: frozenset[Digest] = frozenset(),
+        wanted: _Wanted | None = None,
     ) -> None:
         key = self._state(location, part)
         if key in needs:
@@ -124,11 +136,13 @@ class Walker:
         needs[key] = None
         check_bounds(depth, len(needs))
         below = await self._manifests.get(key, lambda: self._read(location, part, key))
-        blobs = [blob for blob in below.blobs if (key[0], blob.content.digest) not in needs]
+        named = below.blobs + below.foreign if wanted is not None and wanted.foreign else below.blobs
+        blobs = [blob for blob in named if (key[0], blob.content.digest) not in needs]
         check_bounds(depth, 1, len(needs) + len(blobs))
         await all_of(self._check(location, blob, needs) for blob in blobs)
-        children = [child for child in below.children if child.content.digest not in without]
-        await all_of(self._descend(location, child, depth + 1, needs) for child in children)
+        left_out = wanted.left_out if wanted is not None else ()
+        children = [child for child in below.children if child.content.digest not in left_out]
+        await all_of(self._descend(location, child, depth + 1, needs, wanted) for child in children)
 
     async def _descend_to_referrers(self, location: Location, root: Descriptor, needs: dict[Key, None]) -> None:
         repository = self._open(location)

@@ -37,7 +37,7 @@ async def wanted_by(mirrors: Sequence[Mirror], session: Session) -> tuple[list[S
     for image in desired.images:
         ref = image.tag or image.root.digest
         subjects[image.target, ref] = Subject(
-            image.target, ref, wanted=image, mirror=image.mirror, only=_only(image.origin)
+            image.target, ref, wanted=image, mirror=image.mirror, only=_only(image.origin), foreign=image.foreign
         )
     for subject in _unresolved(chosen, failures):
         subjects.setdefault((subject.target, subject.ref), subject)
@@ -84,7 +84,12 @@ async def _wanted_at(mirror: Mirror, source: Location, target: Location, session
         )
     return [
         Subject(
-            target, one.tag or one.ref, mirror=mirror.pointer, origin=_origin(mirror, source, one), only=_only(mirror)
+            target,
+            one.tag or one.ref,
+            mirror=mirror.pointer,
+            origin=_origin(mirror, source, one),
+            only=_only(mirror),
+            foreign=mirror.foreign_layers,
         )
         for one in chosen
     ]
@@ -131,7 +136,12 @@ def _unresolved(chosen: Chosen, failures: Failures) -> Iterator[Subject]:
         lacks = isinstance(failure.error, NotFound)
         for target in lookup.targets:
             yield Subject(
-                target, tag or lookup.wanted.ref, mirror=mirror.pointer, source_lacks=lacks, only=_only(mirror)
+                target,
+                tag or lookup.wanted.ref,
+                mirror=mirror.pointer,
+                source_lacks=lacks,
+                only=_only(mirror),
+                foreign=mirror.foreign_layers,
             )
 
 
@@ -157,4 +167,10 @@ async def _at_destinations(mirror: Mirror, session: Session, failures: Failures)
             failures.setdefault((subject, mirror.pointer), failure)
             continue
         for wanted in mirror.selection.choose(tags):
-            yield Subject(target, wanted.tag or wanted.ref, mirror=mirror.pointer, only=_only(mirror))
+            yield Subject(
+                target,
+                wanted.tag or wanted.ref,
+                mirror=mirror.pointer,
+                only=_only(mirror),
+                foreign=mirror.foreign_layers,
+            )
