@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError
@@ -14,12 +14,13 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest, Outline
 from mirrorsync.oci.ref import Pick, Tag
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.inventory import Desired, Observed, blobs_of, check_bounds, closure, may_lack_images
+from mirrorsync.plan.inventory import Desired, Observed, blobs_of, check_bounds, may_lack_images
 from mirrorsync.plan.model import WAITS, Failure, Image
 from mirrorsync.plan.policies import Decision, Facts, Policy, Verify, decide
 from mirrorsync.sync.content import ContentReader
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.direction import Directions
+from mirrorsync.sync.gather.elsewhere import blobs_elsewhere
 from mirrorsync.sync.gather.present import present_at
 from mirrorsync.sync.gather.pulls import PullGate
 from mirrorsync.sync.gather.referring import may_be_referrer
@@ -357,7 +358,13 @@ class _Observer:
         return Observed(
             roots=self._roots,
             contents={target: frozenset(digests) for target, digests in self._contents.items()},
-            elsewhere=self._elsewhere([image for image in images if image.target.store in stores]),
+            elsewhere=blobs_elsewhere(
+                [image for image in images if image.target.store in stores],
+                self._roots,
+                self._contents,
+                self._session,
+                deep=self._deep,
+            ),
             shared=frozenset(store for store in stores if self._session.store(store).shares_blobs),
             manifests=self._manifests,
             deep=self._deep,
@@ -367,42 +374,6 @@ class _Observer:
             decisions=self._decisions,
             older=self._older,
         )
-
-    def _elsewhere(self, images: Sequence[Image]) -> dict[str, dict[Digest, str]]:
-        """Return known repositories of blobs by store, without extra requests.
-
-        They are known from the checks of this run, and from the manifests of unchanged images that this run or an
-        earlier one has fetched. The manifests are not trusted if every blob is checked anyway: with `deep`, and for
-        stores whose repositories share their blobs.
-        """
-        found: defaultdict[str, dict[Digest, str]] = defaultdict(dict)
-        for target, digests in self._contents.items():
-            for digest in digests:
-                found[target.store].setdefault(digest, target.repository)
-        stores = {image.target.store for image in images}
-        asked = {store for store in stores if self._deep or self._session.store(store).shares_blobs}
-        for image in images:
-            present = self._roots.get(image)
-            if present is None or present.digest != image.root.digest or image.target.store in asked:
-                continue
-            for manifest in self._known_parts(image):
-                for blob in manifest.blobs:
-                    found[image.target.store].setdefault(blob.digest, image.target.repository)
-        return found
-
-    def _known_parts(self, image: Image) -> Iterator[Outline]:
-        """Yield the manifests of an image that are available without a request."""
-        known: dict[Digest, Outline] = {}
-
-        def unknown(content: Descriptor) -> bool:
-            if content.digest in image.left_out:
-                return True
-            manifest = self._session.known(content)
-            if manifest is not None:
-                known[content.digest] = manifest.outline
-            return manifest is None
-
-        return closure(image.root, lambda content: known[content.digest], skip=unknown)
 
 
 def _ref(image: Image) -> Tag | Digest:
