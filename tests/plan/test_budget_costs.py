@@ -86,6 +86,28 @@ def test_the_first_reason_of_a_host_holds() -> None:
     assert allowance.used_up("hub.example") == "it refuses"
 
 
+def test_the_reason_of_a_host_is_not_replaced_by_what_it_has_left() -> None:
+    allowance = Allowance(None, {"hub.example": 20})
+    allowance.end("hub.example", "it refuses")
+    assert allowance.refusal("hub.example", 1, {"hub.example": Pulls(0, 0)}) == "it refuses"
+
+
+def test_a_host_that_has_not_been_asked_yet_has_pulls() -> None:
+    assert Allowance(10, {"hub.example": 20}).take("hub.example", 1, {}) == ""
+
+
+@pytest.mark.parametrize(
+    ("need", "remaining", "waits"), [(80, 99, True), (81, 99, False), (99, 99, False), (100, 99, True)]
+)
+def test_an_image_may_use_what_is_kept_only_if_it_never_fits_and_is_possible_now(
+    need: int, remaining: int, waits: bool
+) -> None:
+    pulls = {"hub.example": Pulls(0, remaining, 100)}
+    allowance = Allowance(None, {"hub.example": 20})
+    assert bool(allowance.refusal("hub.example", need, pulls)) is waits
+    assert bool(Allowance(None, {"hub.example": 20}).take("hub.example", need, pulls)) is waits
+
+
 def test_delayed_changes_of_a_plan_keep_everything_but_state_reason_and_step() -> None:
     made = Case({"images": IMAGES, "wanted": ["small -> dst/small:1", "amd64 -> dst/amd64:1"]})
     for name, members in IMAGES.items():

@@ -60,6 +60,26 @@ def test_a_change_without_a_decision(tag: str, before: Descriptor | None, state:
     assert change == Change(APP, named, before, NEW, state, mirror="/mirrors/3", origin=ORIGIN, step=step)
 
 
+@pytest.mark.parametrize(
+    ("decision", "policy", "verdict", "until"),
+    [
+        (Decision("keep", "why", policy="on_change"), "on_change", "keep", None),
+        (Decision("delay", "why", until=86400.0, policy="min_age"), "min_age", "delay", 86400.0),
+        (Decision("refuse", "why", "remedy", policy="verify"), "verify", "refuse", None),
+        (Decision("update", "why"), "", None, None),
+        (None, "", None, None),
+    ],
+)
+def test_a_change_names_the_policy_that_decided_its_verdict_and_until_when(
+    decision: Decision | None, policy: str, verdict: str | None, until: float | None
+) -> None:
+    one = image()
+    plan = planned(one, OLD, decisions={one: decision} if decision else {})
+    (change,) = plan.changes
+    assert (change.policy, change.verdict, change.until) == (policy, verdict, until)
+    assert [failure.policy for failure in plan.failures] == ([policy] if verdict == "refuse" else [])
+
+
 def test_a_copied_image_is_read_at_its_source_and_written_at_its_target() -> None:
     config, layer = BLOBS
     plan = planned(image(), OLD, elsewhere={"dst.example": {layer.digest: "base"}})
