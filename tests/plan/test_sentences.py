@@ -11,7 +11,7 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
-from mirrorsync.plan.policies import POLICIES, Decision, Facts, Identities, KeyFiles, SignedBy, Verify
+from mirrorsync.plan.policies import POLICIES, Decision, Facts, Identities, KeyFiles, SignedBy, Verify, decide
 from mirrorsync.trust.evidence import Finding
 
 OLD, NEW = (Descriptor(media_types.OCI_MANIFEST, Digest.of(name), 1) for name in (b"old", b"new"))
@@ -27,6 +27,10 @@ ON_CHANGE = "set on_change: update to take the new image, or keep to stay withou
 SIGN = "have the image signed with the key, or add an exception with a reason and a date (verify: except)"
 
 
+IMMUTABLE = f"immutable 1.*: {MOVED}"
+NOT_ASKED = "verify (dry run, not refused): its signatures were not looked for"
+DRY: dict[str, Any] = {"cosign": {"key": "site.pub"}, "policy": "dry_run"}
+OVER = [{"image": "*", "reason": "not yet", "until": "1972-09-26"}]
 BACK = {"older": "moves back to an image that this mirror had"}
 
 
@@ -62,6 +66,26 @@ def decided(key: str, value: Any, **facts: Any) -> Decision | None:
 )
 def test_what_a_policy_says(key: str, value: Any, facts: dict[str, Any], decision: Decision | None) -> None:
     assert decided(key, value, **facts) == decision
+
+
+@pytest.mark.parametrize(
+    ("policies", "decision"),
+    [
+        ([("on_change", "fail")], Decision("refuse", f"on_change fail: {MOVED}", ON_CHANGE, policy="on_change")),
+        (
+            [("immutable", ["v*"]), ("on_change", "keep")],
+            Decision("keep", f"on_change keep: {MOVED}", policy="on_change"),
+        ),
+        ([("immutable", ["1.*"]), ("on_change", "keep")], Decision("refuse", IMMUTABLE, PUBLISHED, policy="immutable")),
+        ([("verify", DRY)], Decision("report", NOT_ASKED, policy="verify")),
+        ([("verify", DRY), ("on_change", "keep")], Decision("keep", f"on_change keep: {MOVED}", policy="on_change")),
+        ([("verify", DRY), ("verify", {**DRY, "except": OVER})], Decision("report", NOT_ASKED, policy="verify")),
+        ([("immutable", ["v*"])], None),
+    ],
+)
+def test_the_decision_that_counts_names_its_policy(policies: list[tuple[str, Any]], decision: Decision | None) -> None:
+    facts = Facts(TAG, OLD, NEW, now=NOW, names=NAMES)
+    assert decide([POLICIES[key].parse(value) for key, value in policies], facts) == decision
 
 
 def excepted(reason: str, until: str) -> dict[str, str]:

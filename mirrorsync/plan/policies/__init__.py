@@ -30,7 +30,7 @@ def decide(policies: Iterable[Policy], facts: Facts) -> Decision | None:
         found = policy.decide(facts)
         if found is None:
             continue
-        decision = Decision(found.verdict, found.reason, found.remedy, found.until, _KEYS.get(type(policy), ""))
+        decision = Decision(found.verdict, found.reason, found.remedy, found.until, _KEYS[type(policy)])
         if decision.verdict != "report":
             return decision
         reported = reported or decision
