@@ -71,15 +71,15 @@ class RunMemory:
         self._try(lambda memory: found.append(memory.had_until((target, tag), digest)))
         return _seconds(found[0]) if found and found[0] is not None else None
 
-    def first_listed(self, source: Location, tags: Iterable[Tag]) -> Mapping[Tag, float]:
-        """Return when each of the tags that a repository lists now was first listed, and remember new ones."""
+    def first_listed(self, source: Location, tags: Iterable[Tag], *, note: bool = True) -> Mapping[Tag, float]:
+        """Return when each of some tags was first listed. note: the repository lists them now; remember new ones."""
         listed = list(tags)
         known: dict[Tag, str] = {}
 
         def work(memory: Memory) -> None:
             known.update(memory.first_listed(source))
             new = [tag for tag in listed if tag not in known]
-            if new and not self._looks:
+            if new and note and not self._looks:
                 memory.see_tags(source, new, self._clock)
 
         self._try(work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,7 @@ def test_a_tag_that_a_registry_deletes_only_with_its_image_is_kept_and_said(
         site.apply(["2"], 2)
         assert site.held() == {"1": first, "2": second}
         done = site.run("apply", code=0)
-        assert "the registry deletes it only with its image, which a kept generation needs" in done.err
+        assert "the registry deletes it only with its image, which a wanted tag or generation needs" in done.err
         site.apply(["2"])
         assert site.held() == {"2": second}
 
@@ -172,6 +173,17 @@ def test_a_tag_that_its_source_has_dropped_is_kept_after_a_rollback_too(site: Si
         site.source.delete("app", digest)
     site.apply({"glob": ["2"]})
     assert site.held() == {"1": first, "2": second}
+
+
+def test_the_age_of_a_tag_does_not_count_from_a_list_that_lacks_it(site: Site) -> None:
+    first = site.push("1", "one")
+    site.push("2", "two")
+    site.apply({"all": True})
+    site.source.delete("app", first)
+    site.apply({"all": True, "max_age": "30d"})
+    site.run("state", "export", "state.json", code=0)
+    listed = json.loads((site.run.directory / "state.json").read_text())["listed"]
+    assert [one["tag"] for one in listed] == ["2"]
 
 
 def test_a_saved_plan_drops_what_it_shows(site: Site) -> None:

@@ -31,8 +31,8 @@ class Sightings(Protocol):
     def had_until(self, target: Location, tag: Tag, digest: Digest) -> float | None:
         """Return when a tag of a destination that had an image before got another one, None if it never had it."""
 
-    def first_listed(self, source: Location, tags: Iterable[Tag]) -> Mapping[Tag, float]:
-        """Return when each of the tags that a repository lists now was first listed."""
+    def first_listed(self, source: Location, tags: Iterable[Tag], *, note: bool = True) -> Mapping[Tag, float]:
+        """Return when each of some tags of a repository was first listed. note: it lists them now."""
 
     def known(self) -> Iterable[Known]:
         """Return the tags that this mirror has put, or found, at its destinations."""
@@ -73,7 +73,7 @@ class NothingSeen:
         """Return None."""
         return None
 
-    def first_listed(self, source: Location, tags: Iterable[Tag]) -> Mapping[Tag, float]:  # noqa: ARG002
+    def first_listed(self, source: Location, tags: Iterable[Tag], *, note: bool = True) -> Mapping[Tag, float]:  # noqa: ARG002
         """Return now for every tag."""
         return dict.fromkeys(tags, self.now)
 

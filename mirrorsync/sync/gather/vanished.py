@@ -162,7 +162,9 @@ class _Finder:
     def _choose(self, mirror: Mirror, source: Location, tags: Collection[Tag]) -> set[Tag]:
         selection = mirror.selection
         if selection.needs_ages:
-            selection = selection.aged(Ages(self._sightings.now, self._sightings.first_listed(source, tags)))
+            # Some of them are not in the list: their age must not count from a listing that was none.
+            first = self._sightings.first_listed(source, tags, note=False)
+            selection = selection.aged(Ages(self._sightings.now, first))
         if selection.needs_creations:
             selection = selection.dated(self._creations(mirror, source))
         return {wanted.tag for wanted in selection.choose(list(tags)) if wanted.tag is not None}
