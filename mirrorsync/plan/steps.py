@@ -171,7 +171,7 @@ class DeleteTag(_AtTarget):
     """Delete one tag only. before: the image that it must still name. tags: others of it that the plan deletes too.
 
     At a registry that deletes only by digest this deletes the manifest, and only if no other tag or index uses it.
-    stays: the manifest is to stay without the tag, since a kept generation needs it.
+    stays: the manifest is to stay without the tag, since a wanted tag or a kept generation needs it.
     """
 
     fails_with_needs: ClassVar[bool] = True

@@ -159,6 +159,18 @@ def test_a_tag_whose_manifest_another_tag_needs_never_takes_that_tag_with_it(sit
     site.run("apply", code=0)
 
 
+def test_a_manifest_that_a_wanted_tag_gets_in_the_same_run_stays(site: Site) -> None:
+    site.source.push("app", made("1"), "3")
+    site.spec({"glob": ["3"]}, prune={})
+    plan = site.run("plan", "--json", code=0).json()
+    steps = {step["tag"]: step["stays"] for step in plan["steps"] if step["do"] == "delete-tag"}
+    assert steps == {"1": True, "2": False}
+    site.run("apply", code=0)
+    assert "3" in site.held()
+    assert Registry(site.target.host).holds("m/app", made("1"), "3")
+    assert "nothing to do" in site.run("apply", code=0).out or site.held() == {"1", "3"}
+
+
 def test_tags_of_one_manifest_go_together(site: Site) -> None:
     site.source.push("app", made("1"), "1-again")
     site.spec({"all": True})

@@ -8,15 +8,20 @@ import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.parts.docker_registry import DockerRegistry
 from tests.simulation.simulate import DAYS, Difference, Figures, simulate
 
 
-def _one(seed: int, directory: str, days: int) -> tuple[int, Figures | str]:
+def _one(seed: int, directory: str, days: int, real: bool) -> tuple[int, Figures | str]:
     try:
-        return seed, simulate(seed, Path(directory), days)
+        if not real:
+            return seed, simulate(seed, Path(directory), days)
+        with DockerRegistry(Path(directory) / f"registry-{seed}", access_log=False) as registry:
+            return seed, simulate(seed, Path(directory), days, registry.host)
     except Difference as error:
         return seed, f"{error}\n{''.join(traceback.format_exception(error.__cause__)[-4:])}"
 
@@ -28,6 +33,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--days", type=int, default=DAYS)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--registry", action="store_true", help="mirror to a docker-registry for each seed")
     given = parser.parse_args()
     shared = Path("/dev/shm")
     started, total, found = time.monotonic(), Figures(), 0
@@ -36,7 +42,10 @@ def main() -> int:
         ProcessPoolExecutor(given.jobs) as pool,
     ):
         seeds = range(given.first, given.first + given.seeds)
-        for seed, result in pool.map(_one, seeds, [directory] * len(seeds), [given.days] * len(seeds)):
+        work = partial(_one, directory=directory, days=given.days, real=given.registry)
+        for seed, result in pool.map(work, seeds):
+            if seed % 50 == 0:
+                print(f"up to seed {seed}: {found} differ, {total}", flush=True)
             if isinstance(result, str):
                 found += 1
                 print(f"seed {seed}: {result}", flush=True)

@@ -17,10 +17,14 @@ PARTLY, FAILED, DAMAGED = 3, 1, 4
 
 @dataclass(frozen=True)
 class Present:
-    """The destination before a run: its tags, and the manifests and blobs of each repository."""
+    """The destination before a run: its tags, and the manifests and blobs of each repository.
+
+    tags_alone: whether it deletes single tags, and not only images with all their tags.
+    """
 
     tags: dict[str, dict[str, str]]
     contents: dict[str, frozenset[str]]
+    tags_alone: bool = True
 
     def named(self, key: Key) -> str | None:
         """Return what a tag names."""
@@ -32,8 +36,9 @@ class Expected:
     """What a run has to do.
 
     set_: the tags that it sets. stay: the wanted tags that it leaves, with what they name. deleted: tags; dropped:
-    manifests. errors: the exit code of each failure. landed: whether any image is as wanted, or waits. refused: whether
-    more was to be deleted than is allowed.
+    manifests. uncertain: tags that it may delete or leave, since another tag of their image moves in the same run, at a
+    registry that deletes only by digest. errors: the exit code of each failure. landed: whether any image is as wanted,
+    or waits. refused: whether more was to be deleted than is allowed.
     """
 
     set_: dict[Key, str] = field(default_factory=dict)
@@ -41,6 +46,7 @@ class Expected:
     deleted: set[Key] = field(default_factory=set)
     dropped: set[Key] = field(default_factory=set)
     intended: dict[Key, str] = field(default_factory=dict)
+    uncertain: set[Key] = field(default_factory=set)
     errors: list[int] = field(default_factory=list)
     landed: bool = False
     refused: bool = False
@@ -219,13 +225,26 @@ class Run:
             self.expected.refused = True
             return set()
         for key in going:
-            if key[1] in self.trouble.undeleted:
+            if not self.present.tags_alone and self._is_shared(prune, key, going):
+                self._stays(key, known[key][0])
+            elif key[1] in self.trouble.undeleted:
                 self.expected.errors.append(FAILED)
                 self.expected.stay[key] = known[key][0]
             else:
                 self.expected.deleted.add(key)
                 self.expected.landed = True
         return going
+
+    def _is_shared(self, prune: Pruning, key: Key, going: set[Key]) -> bool:
+        """Return whether something else needs the image of a tag, at a registry that deletes only whole images."""
+        repository, digest = key[0], self.present.named(key)
+        alike = {(repository, tag) for tag, one in self.present.tags[repository].items() if one == digest}
+        others = alike - going
+        if prune.keep_generations or (repository, digest) in {(at, one) for (at, _), one in self.roots.items()}:
+            return True
+        if others and others <= self.expected.set_.keys():
+            self.expected.uncertain.add(key)
+        return bool(others)
 
     def _may_go(self, prune: Pruning, key: Key, adopted: bool) -> bool:
         repository, tag = key

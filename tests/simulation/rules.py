@@ -12,7 +12,7 @@ from typing import Any
 
 from mirrorsync.spec.load import load
 from mirrorsync.spec.model import Spec
-from tests.simulation.stores import SOURCE, TARGET
+from tests.simulation.stores import SOURCE
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -89,16 +89,16 @@ class Rules:
     entries: tuple[Entry, ...]
     prune: Pruning | None = None
 
-    def spec(self, directory: Path) -> Spec:
-        """Return the spec, as the product reads it. directory: in which it is."""
-        return _spec(self, directory)
+    def spec(self, directory: Path, target: str) -> Spec:
+        """Return the spec, as the product reads it. directory: in which it is. target: the host of the destination."""
+        return _spec(self, directory, target)
 
 
 @cache
-def _spec(rules: Rules, directory: Path) -> Spec:
+def _spec(rules: Rules, directory: Path, target: str) -> Spec:
     document = {
         "version": 1,
-        "destinations": {"there": TARGET},
+        "destinations": {"there": target},
         "defaults": {"to": ["there"], "name": "{repository}"},
         "mirrors": [entry.document() for entry in rules.entries],
         **({"prune": rules.prune.document()} if rules.prune else {}),

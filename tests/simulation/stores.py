@@ -12,6 +12,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import Ref, Tag
+from mirrorsync.stores.base import Store
 from mirrorsync.stores.memory import MemoryRepository, MemoryStore
 from tests.simulation.pictures import Picture
 
@@ -188,11 +189,17 @@ class UpstreamRepository:
 class TargetStore(MemoryStore):
     """The destination. tagged, deleted: what the run did, with the digest that was named before or is deleted."""
 
+    tags_alone = True
+
     def __init__(self) -> None:
         super().__init__(TARGET)
-        self.begin(NO_TROUBLE)
+        self.begin(NO_TROUBLE, ())
 
-    def begin(self, trouble: Trouble) -> None:
+    def open(self) -> Store:
+        """Return the store that a run writes to."""
+        return self
+
+    def begin(self, trouble: Trouble, repositories: Iterable[str]) -> None:
         """Begin a run."""
         self.trouble = trouble
         self.writes = 0
@@ -201,6 +208,9 @@ class TargetStore(MemoryStore):
 
     def repository(self, name: str) -> TargetRepository:
         return TargetRepository(self, name)
+
+    def end(self, left: Iterable[tuple[str, str]]) -> None:
+        """Do nothing: what a run does is logged."""
 
     def ask(self) -> None:
         """Answer a request, or not."""
@@ -218,6 +228,35 @@ class TargetStore(MemoryStore):
         """Return the tags of a repository with their digests."""
         contents = self.contents(repository)
         return {str(tag): str(digest) for tag, digest in contents.tags.items()} if contents else {}
+
+    def digests(self, repository: str, among: set[str]) -> frozenset[str]:
+        """Return the manifests and blobs that are present."""
+        contents = self.contents(repository)
+        return frozenset(map(str, (*contents.manifests, *contents.blobs)) if contents else ())
+
+    def push(self, repository: str, tag: str, picture: Picture) -> None:
+        """Push an image, as another client."""
+        contents = self.made(repository)
+        contents.manifests |= {one.digest: one for one in picture.manifests}
+        contents.blobs |= {Digest(digest): data for digest, data in picture.blobs.items()}
+        contents.tags[Tag(tag)] = picture.manifests[-1].digest
+
+    def alias(self, repository: str, tag: str, of: str) -> None:
+        """Give an image another tag, as another client."""
+        self.made(repository).tags[Tag(tag)] = Digest(of)
+
+    def untag(self, repository: str, tag: str) -> None:
+        """Delete a tag, as another client."""
+        del self.made(repository).tags[Tag(tag)]
+
+    def is_whole(self, repository: str, root: str) -> bool:
+        """Return whether an image is there with all its content, byte for byte."""
+        contents = self.made(repository)
+        manifest = contents.manifests.get(Digest(root))
+        if manifest is None or Digest.of(manifest.raw) != root:
+            return False
+        blobs = all(Digest.of(contents.blobs.get(one.digest, b"")) == one.digest for one in manifest.blobs)
+        return blobs and all(self.is_whole(repository, str(child.digest)) for child in manifest.children)
 
 
 class TargetRepository(MemoryRepository):

@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import astuple
 from pathlib import Path
 
+from tests.parts.docker_registry import DockerRegistry
 from tests.simulation.simulate import simulate
+
+
+def test_a_run_against_a_registry_agrees(fresh_registry: DockerRegistry, tmp_path: Path) -> None:
+    assert simulate(1, tmp_path, 60, fresh_registry.host).set_ > 0
 
 
 def test_three_years_of_a_mirror_are_what_the_rules_say(tmp_path: Path) -> None:

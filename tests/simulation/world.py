@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.ref import Tag
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync import clock
 from tests.simulation.past import Past
 from tests.simulation.pictures import Picture, picture, write_key
+from tests.simulation.registry import RegistryTarget
 from tests.simulation.rules import CHANGES, HOUR, KEY, Rules, first_rules
 from tests.simulation.stores import NO_TROUBLE, TargetStore, Trouble, Upstream
 
@@ -29,7 +28,7 @@ class World:
     now: int
     rules: Rules
     upstream: Upstream = field(default_factory=Upstream)
-    target: TargetStore = field(default_factory=TargetStore)
+    target: TargetStore | RegistryTarget = field(default_factory=TargetStore)
     past: Past = field(default_factory=Past)
     backup: tuple[bytes, Past] | None = None
     published: dict[str, int] = field(default_factory=dict)
@@ -38,10 +37,11 @@ class World:
     made: int = 0
 
     @classmethod
-    def begin(cls, seed: int, directory: Path) -> World:
-        """Return the world on the first day: each repository has some versions."""
+    def begin(cls, seed: int, directory: Path, host: str = "") -> World:
+        """Return the world on the first day: each repository has some versions. host: of a registry to mirror to."""
         chance = random.Random(seed)
         world = cls(chance, directory / f"{seed}.sqlite", 1_767_225_600, first_rules(chance))
+        world.target = RegistryTarget(host) if host else world.target
         write_key(directory / KEY)
         for repository in REPOSITORIES:
             for _ in range(chance.randint(1, 4)):
@@ -52,7 +52,7 @@ class World:
     @property
     def spec(self) -> Spec:
         """The spec of today."""
-        return self.rules.spec(self.state.parent)
+        return self.rules.spec(self.state.parent, self.target.address)
 
     def clock(self) -> str:
         """Return the time, as the engine takes it."""
@@ -75,14 +75,6 @@ class World:
         """Return a tag of the destination."""
         tags = [(name, tag) for name in REPOSITORIES for tag in self.target.named(name)]
         return self.random.choice(tags) if tags else None
-
-    def push(self, repository: str, tag: str, image: Picture) -> None:
-        """Push an image to the destination, as another client."""
-        contents = self.target.made(repository)
-        for manifest in image.manifests:
-            contents.manifests[manifest.digest] = manifest
-        contents.blobs |= {Digest(digest): data for digest, data in image.blobs.items()}
-        contents.tags[Tag(tag)] = image.manifests[-1].digest
 
 
 def _new_version(world: World, repository: str) -> None:
@@ -172,27 +164,27 @@ def end_compromises(world: World) -> None:
 
 
 def _foreign_push(world: World) -> None:
-    world.push(world.random.choice(REPOSITORIES), f"own-{world.random.randint(1, 5)}", picture(f"own {world.made}"))
+    tag = f"own-{world.random.randint(1, 5)}"
+    world.target.push(world.random.choice(REPOSITORIES), tag, picture(f"own {world.made}"))
 
 
 def _foreign_move(world: World) -> None:
     key = world.some_target_tag()
     if key is not None:
-        world.push(*key, picture(f"own {world.made}"))
+        world.target.push(*key, picture(f"own {world.made}"))
 
 
 def _foreign_alias(world: World) -> None:
     """Let another client give a tag of its own to an image that is there."""
     key = world.some_target_tag()
-    contents = world.target.contents(key[0]) if key is not None else None
-    if contents is not None and contents.manifests:
-        contents.tags[Tag("alias")] = world.random.choice(sorted(set(contents.tags.values())))
+    if key is not None:
+        world.target.alias(key[0], "alias", world.target.named(key[0])[key[1]])
 
 
 def _foreign_delete(world: World) -> None:
     key = world.some_target_tag()
     if key is not None:
-        del world.target.made(key[0]).tags[Tag(key[1])]
+        world.target.untag(*key)
 
 
 def _back_up(world: World) -> None:
@@ -240,20 +232,23 @@ def some_trouble(world: World) -> Trouble:
     some = frozenset(key for key in every if chance.random() < 0.4)
     contents = [one for found in tags.values() for image in found.values() for one in _contents(image)]
     names = frozenset(tag for _, tag in some)
-    return chance.choice(
-        [
-            Trouble(down=True),
-            Trouble(unlisted=frozenset({repository})),
-            Trouble(hidden=some),
-            Trouble(hidden=frozenset(key for key in every if key[0] == repository)),
-            Trouble(silent=some),
-            Trouble(spoiled=frozenset(one for one in contents if chance.random() < 0.4)),
-            Trouble(target_down=True),
-            Trouble(unset=names),
-            Trouble(undeleted=names | frozenset(digest for _, digest in world.past.untagged)),
-            *[Trouble(killed_after=chance.randint(0, 6))] * 4,
-        ]
-    )
+    upstream = [
+        Trouble(down=True),
+        Trouble(unlisted=frozenset({repository})),
+        Trouble(hidden=some),
+        Trouble(hidden=frozenset(key for key in every if key[0] == repository)),
+        Trouble(silent=some),
+    ]
+    if not world.target.tags_alone:  # a real registry, which does what it does
+        return chance.choice(upstream)
+    target = [
+        Trouble(spoiled=frozenset(one for one in contents if chance.random() < 0.4)),
+        Trouble(target_down=True),
+        Trouble(unset=names),
+        Trouble(undeleted=names | frozenset(digest for _, digest in world.past.untagged)),
+        *[Trouble(killed_after=chance.randint(0, 6))] * 4,
+    ]
+    return chance.choice(upstream + target)
 
 
 def _contents(image: Picture) -> list[str]:

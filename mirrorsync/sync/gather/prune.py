@@ -11,7 +11,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired, Observed
-from mirrorsync.plan.model import Failure
+from mirrorsync.plan.model import Failure, Image
 from mirrorsync.plan.prune import (
     DEFAULT_PRUNE,
     TOLD,
@@ -60,9 +60,18 @@ async def add_deletions(
             roots={**observed.roots, **images},
             decisions={**observed.decisions, **decisions(images, {(one.target, one.tag) for one in dropped})},
             tags={**observed.tags, **shared_tags(images)},
-            stays=frozenset(images if prune.keep_generations else ()),
+            stays=_staying(images, desired, all_of_them=bool(prune.keep_generations)),
         ),
     )
+
+
+def _staying(images: Iterable[Image], desired: Desired, *, all_of_them: bool) -> frozenset[Image]:
+    """Return the images whose manifest stays without its tag: a kept generation or a wanted tag needs it.
+
+    A wanted tag may get the manifest in the same run, so that the tags of the destination do not show it yet.
+    """
+    wanted = {(image.target, image.root.digest) for image in desired.images}
+    return frozenset(image for image in images if all_of_them or (image.target, image.root.digest) in wanted)
 
 
 def _surroundings(

@@ -54,9 +54,9 @@ async def _untag(session: Session, step: DeleteTag) -> None:
     try:
         await repository.delete(step.tag)
     except TagsNotDeleted as error:
-        message = "the tag stays: the registry deletes it only with its image, which a kept generation needs"
+        message = "the tag stays: the registry deletes it only with its image, which a wanted tag or generation needs"
         session.announce(Noticed(f"{step.target}:{step.tag}", message))
-        raise StillUsed(message, remedy="without keep_generations the image is deleted") from error
+        raise StillUsed(message, remedy="without keep_generations such tags are deleted") from error
     if await repository.resolve(manifest.digest) is None:
         # Such a registry drops a manifest with its last tag. Its blobs are there until the registry collects them.
         await repository.put_manifest(manifest)
