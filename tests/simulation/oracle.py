@@ -265,17 +265,28 @@ class Run:
             return
         wanted = {(key[0], digest) for key, digest in self.roots.items()}
         wanted |= {(key[0], str(self.present.named(key))) for key in going}
+        there = {key for key in left if key[1] in self.present.contents.get(key[0], ())}
+        unknown = {repository for repository, _ in there if self._is_unreadable(repository, needed)}
+        self.expected.errors += [DAMAGED] * len(unknown)
         for repository, digest in left:
             tagged = digest in self.present.tags.get(repository, {}).values()
             if tagged or digest not in self.present.contents.get(repository, ()):
                 self.past.untagged.discard((repository, digest))
-            elif (repository, digest) in wanted:
+            elif repository in unknown or (repository, digest) in wanted:
                 continue
             elif digest in self.trouble.undeleted:
                 self.expected.errors.append(FAILED)
             else:
                 self.expected.dropped.add((repository, digest))
                 self.expected.landed = True
+
+    def _is_unreadable(self, repository: str, needed: set[Key]) -> bool:
+        """Return whether a wanted index of a repository cannot be read, so that it is unknown what it needs."""
+        known = set(self.present.tags.get(repository, {}).values())
+        known |= {digest for at, digest in needed if digest in self.present.contents.get(at, ())}
+        images = self.upstream.images.get(repository, {})
+        roots = {digest for (at, _), digest in self.roots.items() if at == repository} - known
+        return any(one in self.trouble.spoiled and len(images[one].manifests) > 1 for one in roots)
 
 
 def way_back(generation: dict[Key, str], rules: Rules, present: Present, upstream: Upstream) -> Expected:
