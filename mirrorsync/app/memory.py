@@ -12,6 +12,7 @@ from mirrorsync.app.process import process_environment
 from mirrorsync.environment import Environment
 from mirrorsync.errors import StorageError
 from mirrorsync.events import Noticed, Observer
+from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
@@ -95,6 +96,12 @@ class RunMemory:
     def _known(memory: Memory) -> Iterator[Known]:
         for (target, tag), owned in memory.owned().items():
             yield Known(target, tag, owned.digest, owned.adopted, owned.source)
+
+    def roots(self) -> Mapping[TargetTag, Descriptor]:
+        """Return what these tags named when they were recorded, as far as that is remembered."""
+        found: dict[TargetTag, Descriptor] = {}
+        self._try(lambda memory: found.update(memory.roots()))
+        return found
 
     def untagged(self, last: int) -> Untagged:
         """Return the manifests that this mirror has put and whose tags are gone, and those of the last generations."""

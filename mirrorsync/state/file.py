@@ -65,6 +65,11 @@ _MIGRATIONS: Final = (
         PRIMARY KEY (store, repository, tag)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE manifests (
+        digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, size INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 VERSION: Final = len(_MIGRATIONS)
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mirrorsync.errors import StorageError
+from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
@@ -107,6 +108,15 @@ class Memory:
         with self._reading(sql, key_row(key)) as rows:
             found = next(iter(rows), None)
         return None if found is None else Location(*found)
+
+    def roots(self) -> dict[TagKey, Descriptor]:
+        """Return the manifests that owned tags named when they were recorded, as far as those are remembered."""
+        sql = "SELECT store, repository, tag, digest, media_type, size FROM owned JOIN manifests USING (digest)"
+        with self._reading(sql) as rows:
+            return {
+                (Location(store, name), Tag(tag)): Descriptor(media_type, Digest(digest), size)
+                for store, name, tag, digest, media_type, size in rows
+            }
 
     def intended(self) -> dict[TagKey, Digest]:
         """Return the tags that a run was about to set which did not come to its end."""
@@ -245,10 +255,23 @@ class Memory:
                 ((number, *run_tag_row(changed)) for changed in told.changed),
             )
             self._own(told)
+            self._describe(told.manifests)
             self._connection.execute("DELETE FROM runs WHERE number <= ?", (number - _KEPT_RUNS,))
             self._connection.execute("DELETE FROM run_tags WHERE run <= ?", (number - _KEPT_RUNS,))
             self._connection.execute("DELETE FROM intended")
         return run
+
+    def _describe(self, manifests: Mapping[Digest, Descriptor]) -> None:
+        """Remember the manifests of owned tags, and forget others."""
+        known = {digest for (digest,) in self._connection.execute("SELECT digest FROM manifests")}
+        new = [one for digest, one in manifests.items() if digest not in known]
+        if not new:
+            return
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO manifests VALUES (?, ?, ?)",
+            ((str(one.digest), one.media_type, one.size) for one in new),
+        )
+        self._connection.execute("DELETE FROM manifests WHERE digest NOT IN (SELECT digest FROM owned)")
 
     def _own(self, told: Told) -> None:
         known, self._owned = self.owned(), None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
@@ -101,7 +102,7 @@ class Told:
     run: its number and generation are not used. changed: what it did. present: every tag that it knows to be at a
     destination now. absent: tags that it deleted. dropped: manifests without a tag that it deleted. vanished: tags of
     sources that it was the first to miss there. backups: tags that it set to keep the images of
-    others; they are not in `present`.
+    others; they are not in `present`. manifests: what the tags of `present` name.
     """
 
     run: Run
@@ -111,3 +112,4 @@ class Told:
     dropped: frozenset[ManifestKey] = frozenset()
     vanished: frozenset[TagKey] = frozenset()
     backups: Mapping[TagKey, Backup] = field(default_factory=dict)
+    manifests: Mapping[Digest, Descriptor] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Change, Plan, State
@@ -39,6 +40,7 @@ def told(
     absent: set[TagKey] = set()
     dropped: set[ManifestKey] = set()
     backups: dict[TagKey, Backup] = {}
+    manifests: dict[Digest, Descriptor] = {}
     changed = []
     for result in report.results:
         change = result.change
@@ -53,10 +55,11 @@ def told(
             if result.outcome == "done" or (result.outcome == "unchanged" and intended.get(key) == change.digest):
                 backups[key] = Backup(change.backup_of, change.digest, report.finished)
             continue
-        now = _digest_now(result)
-        if now is not None:
+        content = _content_now(result)
+        if content is not None:
             source = _source(result.change, source_of)
-            present[key] = _owned(key, now, result, source, known, intended, report.finished)
+            present[key] = _owned(key, content.digest, result, source, known, intended, report.finished)
+            manifests[content.digest] = content
         elif result.outcome == "done":
             absent.add(key)
     counts = Counter(_word(result) for result in report.results)
@@ -71,14 +74,15 @@ def told(
         report.counts.bytes_written,
     )
     vanished = {(one.source, tag) for one in report.vanished if not one.since for tag in one.tags}
-    return Told(run, tuple(changed), present, frozenset(absent), frozenset(dropped), frozenset(vanished), backups)
+    return Told(
+        run, tuple(changed), present, frozenset(absent), frozenset(dropped), frozenset(vanished), backups, manifests
+    )
 
 
-def _digest_now(result: Result) -> Digest | None:
+def _content_now(result: Result) -> Descriptor | None:
     """Return what a tag names after the run, None if there is no such tag."""
     change = result.change
-    content = change.after if result.outcome in ("done", "unchanged") else change.before
-    return content.digest if content is not None else None
+    return change.after if result.outcome in ("done", "unchanged") else change.before
 
 
 def _owned(

@@ -38,7 +38,7 @@ from mirrorsync.sync.gather.observe import observe
 from mirrorsync.sync.gather.prune import add_deletions
 from mirrorsync.sync.gather.pulls import PullGate
 from mirrorsync.sync.gather.resolve import Resolver
-from mirrorsync.sync.gather.settle import Settled, may_settle
+from mirrorsync.sync.gather.settle import Settled, kept_if_present, may_settle
 from mirrorsync.sync.gather.sightings import NothingSeen, Sightings
 from mirrorsync.sync.gather.staleness import too_old
 from mirrorsync.sync.gather.unwanted import UnwantedTags
@@ -78,7 +78,7 @@ async def make_plan(
         if surplus is not None:
             group.create_task(surplus.ask())
         gate = PullGate.of(spec, (lookup.source for lookup in chosen.lookups), session)
-        desired = await _resolve(chosen, tags, session, gate, deep=deep)
+        desired = await _resolve(chosen, tags, session, gate, sightings, deep=deep)
         gone = Gone()
         if only_from is None:
             gone, desired = await find_gone(mirrors, chosen, desired, tags, session, sightings)
@@ -141,12 +141,19 @@ async def _with_deletions(
 
 
 async def _resolve(
-    chosen: Chosen, tags: DestinationTags, session: Session, gate: PullGate | None, *, deep: bool
+    chosen: Chosen,
+    tags: DestinationTags,
+    session: Session,
+    gate: PullGate | None,
+    sightings: Sightings,
+    *,
+    deep: bool,
 ) -> Desired:
     """Resolve names at both sides at the same time, since one of them is often far away.
 
-    Only if a policy may save the request to the source is the destination asked first. deep: every source is asked, so
-    that a tag that was moved at its source is noticed.
+    Only if a policy may save the request to the source is the destination asked first; for tags that it keeps whatever
+    they name, a list of the repository is enough. deep: every source is asked, so that a tag that was moved at its
+    source is noticed.
     """
     resolver, settled = Resolver(chosen, session, gate), Settled(session, tags)
     waiting: list[Lookup] = []
@@ -155,6 +162,8 @@ async def _resolve(
         (waiting if not deep and may_settle(lookup) else at_once).append(lookup)
 
     async def ask_destinations() -> None:
+        if waiting:
+            await tags.presume(kept_if_present(waiting, sightings.roots()))
         await tags.ask(chosen.tags())
         await resolver.ask(await settled.settle(waiting))
 

@@ -80,9 +80,27 @@ def test_a_run_with_only_immutable_and_present_tags_makes_no_request_to_the_sour
     done = site.run("apply", code=0)
     assert "nothing to do: 3 images" in done.out
     assert site.asked(site.source)[before[0] :] == []
+    assert [one.partition("?")[0] for one in site.asked(site.target)[before[1] :]] == ["GET /v2/app/tags/list"]
+
+
+def test_immutable_tags_are_asked_for_one_by_one_if_the_memory_of_their_mirror_is_lost(site: Site) -> None:
+    site.spec(immutable=["v*", "edge"])
+    for state in (site.run.home / ".local/state/mirrorsync").glob("*.sqlite*"):
+        state.unlink()
+    before = len(site.asked(site.source)), len(site.asked(site.target))
+    assert "nothing to do: 3 images" in site.run("apply", code=0).out
+    assert site.asked(site.source)[before[0] :] == []
     assert sorted(site.asked(site.target)[before[1] :]) == [
         f"HEAD /v2/app/manifests/{tag}" for tag in ("edge", "v1", "v2")
     ]
+
+
+def test_an_immutable_tag_that_the_destination_has_lost_is_copied_again(site: Site) -> None:
+    site.spec(immutable=["v*", "edge"])
+    held = site.held("v1")
+    site.run("delete", "--yes", "--tls-verify=false", f"docker://{site.target.host}/app:v1", code=0)
+    assert "1 done, 2 unchanged" in site.run("apply", code=0).out
+    assert site.held("v1") == held
 
 
 def test_only_tags_that_are_not_immutable_or_not_present_are_asked_for(site: Site) -> None:

@@ -68,7 +68,8 @@ class Policy(Protocol):
     def parse(cls, value: Any) -> Self:
         """Read the key's value in the spec; its shape was checked by the schema. Raises: GrammarError."""
 
-    # Whether it can decide without a request to the source, which saves a request for each image that it keeps.
+    # Whether it can decide without a request to the source, which saves a request for each image that it keeps. If it
+    # then keeps an image, it does so whatever the present image is: a list of tags is enough to know that there is one.
     decides_without_source: ClassVar[bool]
 
     def decide(self, facts: Facts) -> Decision | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from mirrorsync.errors import MirrorsyncError, RepositoryNotFound
 from mirrorsync.oci.descriptor import Descriptor
@@ -39,6 +40,21 @@ class DestinationTags:
         await for_each(groups.items(), self._check_repository)
         rest = ((target, one) for target, refs in groups.items() for one in refs)
         await for_each(rest, self._ask)
+
+    async def presume(self, remembered: Mapping[Location, Mapping[Tag, Descriptor]]) -> None:
+        """Take for what is remembered of them the tags that are in the lists of their repositories.
+
+        Only for tags of which it matters that they are there, and not what they name: a list costs one request instead
+        of one for each tag. Tags that are not in it, or whose repository has no list, are resolved by `ask` as ever.
+        """
+
+        async def look(one: tuple[Location, Mapping[Tag, Descriptor]]) -> None:
+            target, roots = one
+            with suppress(MirrorsyncError):
+                listed = await self.listed(target)
+                self._answers.update(((target, tag), root) for tag, root in roots.items() if tag in listed)
+
+        await for_each(remembered.items(), look)
 
     async def _check_repository(self, group: tuple[Location, Sequence[Tag | Digest]]) -> None:
         target, (first, *_) = group

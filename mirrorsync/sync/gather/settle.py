@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 
 from mirrorsync.errors import MirrorsyncError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.ref import Pick, Ref
+from mirrorsync.oci.ref import Pick, Ref, Tag
 from mirrorsync.oci.reference import Location
+from mirrorsync.plan.backup import TargetTag
 from mirrorsync.plan.policies import Facts, decide_without_source
 from mirrorsync.sync.gather.choose import Lookup
 from mirrorsync.sync.gather.destination_tags import DestinationTags
@@ -35,6 +37,31 @@ def _is_pinned_elsewhere(lookup: Lookup, before: Descriptor | None) -> bool:
     pin = lookup.wanted.ref
     # The digest of an index that platforms are chosen from is not that of the image at the destination.
     return isinstance(pin, Digest) and not lookup.mirror.platforms and before is not None and before.digest != pin
+
+
+def kept_if_present(
+    lookups: Iterable[Lookup], remembered: Mapping[TargetTag, Descriptor]
+) -> dict[Location, dict[Tag, Descriptor]]:
+    """Return the tags, by repository, that a policy keeps if they are there, whatever they name.
+
+    remembered: what tags named when they were recorded. Only repositories of which several are wanted: a list has the
+    price of one tag, or of more if it is long.
+    """
+    found: defaultdict[Location, dict[Tag, Descriptor]] = defaultdict(dict)
+    for lookup in lookups:
+        tag = lookup.wanted.tag
+        if tag is None or isinstance(lookup.wanted.ref, Digest) or _is_locked(lookup):
+            continue
+        for target in lookup.targets:
+            root = remembered.get((target, tag))
+            if root is not None and _keeps(lookup, Facts(tag, root, None)):
+                found[target][tag] = root
+    return {target: tags for target, tags in found.items() if len(tags) > 1}
+
+
+def _keeps(lookup: Lookup, facts: Facts) -> bool:
+    decision = decide_without_source(lookup.mirror.policies, facts)
+    return decision is not None and decision.verdict == "keep"
 
 
 class Settled:
@@ -68,6 +95,5 @@ class Settled:
             if before is not None and _is_locked(lookup):
                 self.roots[target, name] = before.bare()
                 continue
-            decision = decide_without_source(lookup.mirror.policies, Facts(tag, before, None))
-            if decision is not None and decision.verdict == "keep" and before is not None:
+            if before is not None and _keeps(lookup, Facts(tag, before, None)):
                 self.roots[target, name] = before.bare()

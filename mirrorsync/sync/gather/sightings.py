@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
@@ -36,6 +37,9 @@ class Sightings(Protocol):
 
     def known(self) -> Iterable[Known]:
         """Return the tags that this mirror has put, or found, at its destinations."""
+
+    def roots(self) -> Mapping[TargetTag, Descriptor]:
+        """Return what these tags named when they were recorded, as far as that is remembered."""
 
     def untagged(self, last: int) -> Untagged:
         """Return the manifests that it has put there and whose tags are gone. last: how many generations are kept."""
@@ -80,6 +84,10 @@ class NothingSeen:
     def known(self) -> Iterable[Known]:
         """Return nothing."""
         return ()
+
+    def roots(self) -> Mapping[TargetTag, Descriptor]:
+        """Return nothing."""
+        return {}
 
     def untagged(self, last: int) -> Untagged:  # noqa: ARG002 - there are no generations
         """Return nothing."""
