@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -54,7 +55,7 @@ class Descriptor:
             shown = f": {size}" if isinstance(size, int | float) else ""
             raise GrammarError(f"a descriptor has no valid size{printable(shown, 40)}")
         return cls(
-            media_type,
+            sys.intern(media_type),  # one of few, in tens of thousands of descriptors
             Digest(digest),
             size,
             platform=Platform.from_json(value["platform"]) if value.get("platform") is not None else None,
