@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any, Final, Self
 
 from mirrorsync.errors import GrammarError
 from mirrorsync.oci import media_types
@@ -18,6 +19,8 @@ REF_NAME = "org.opencontainers.image.ref.name"
 _MAX_SIZE = 2**63 - 1  # int64 in the image spec; also what keeps a lie from becoming an allocation
 _MAX_MEDIA_TYPE = 255
 _MEMBERS = frozenset({"mediaType", "digest", "size", "platform", "annotations", "artifactType", "urls", "data"})
+# Most descriptors have no annotations, and there may be tens of thousands of them.
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Descriptor:
     digest: Digest
     size: int
     platform: Platform | None = field(default=None, compare=False)
-    annotations: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    annotations: Mapping[str, str] = field(default_factory=lambda: _NONE, compare=False, repr=False)
     artifact_type: str = field(default="", compare=False)
     urls: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
@@ -114,9 +117,9 @@ def _string(value: object, key: str) -> str:
     return value
 
 
-def _strings(value: object) -> dict[str, str]:
+def _strings(value: object) -> Mapping[str, str]:
     if value is None:
-        return {}
+        return _NONE
     if not isinstance(value, Mapping) or not all(
         isinstance(key, str) and isinstance(text, str) for key, text in value.items()
     ):

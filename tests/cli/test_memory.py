@@ -69,10 +69,10 @@ def spec(mirrorsync: Mirrorsync, host: str, target: str = "oci:disk", **mirror: 
 LISTS: dict[str, tuple[App, str]] = {
     "endless pages": (Bomb(bombs.endless_tags), "continues after"),
     "endless pages of short tags": (Bomb(bombs.endless_short_tags), "continues after"),
-    "a page of lists in a list": (Bomb(bombs.one_page(bombs.NESTED)), "too complex"),
-    "a page of 60 MiB": (Bomb(bombs.one_page(bombs.LARGE_PAGE)), "a page exceeds the limit"),
+    "a page of lists in a list": (Bomb(bombs.one_page(bombs.nested)), "too complex"),
+    "a page of 60 MiB": (Bomb(bombs.one_page(bombs.large_page)), "a page exceeds the limit"),
     "a page that becomes 400 MiB": (
-        Bomb(bombs.one_page(bombs.GZIPPED, {"Content-Encoding": "gzip"})),
+        Bomb(bombs.one_page(bombs.gzipped, {"Content-Encoding": "gzip"})),
         "a page exceeds the limit",
     ),
 }
@@ -100,7 +100,7 @@ def test_a_list_of_referrers_that_would_fill_the_memory_is_aborted(mirrorsync: M
 
 def test_100_000_tags_are_listed(mirrorsync: Mirrorsync) -> None:
     tags = [f"build-{number}" for number in range(100_000)]
-    with Unruly(Bomb(bombs.one_page(json.dumps({"tags": [*tags, "1"]}).encode()))) as server:
+    with Unruly(Bomb(bombs.one_page(json.dumps({"tags": [*tags, "1"]}).encode))) as server:
         spec(mirrorsync, server.host, tags={"glob": ["?"]})
         done = measured(mirrorsync, "plan", "--json")
         assert done.code == 0

@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from tests.parts.images import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, artifact, digest, image
@@ -65,18 +66,29 @@ def endless_short_tags(asked: Asked) -> Reply | None:
     )
 
 
-def one_page(body: bytes, headers: dict[str, str] | None = None) -> Answer:
-    """One page of tags."""
+def one_page(body: Callable[[], bytes], headers: dict[str, str] | None = None) -> Answer:
+    """One page of tags. body: makes it, when it is asked for."""
+    made = cache(body)
 
     def answer(asked: Asked) -> Reply | None:
-        return Reply(200, {**JSON, **(headers or {})}, body) if asked.path.endswith("/tags/list") else None
+        return Reply(200, {**JSON, **(headers or {})}, made()) if asked.path.endswith("/tags/list") else None
 
     return answer
 
 
-NESTED = b'{"tags": [' + b"[]," * (7 * MIB // 3) + b"[]]}"
-LARGE_PAGE = b'{"tags": [' + b'"a",' * (15 * MIB) + b'"a"]}'
-GZIPPED = gzip.compress(b'{"tags": [' + b'"a",' * (100 * MIB) + b'"a"]}', 1)
+def nested() -> bytes:
+    """Lists in a list, 7 MiB."""
+    return b'{"tags": [' + b"[]," * (7 * MIB // 3) + b"[]]}"
+
+
+def large_page() -> bytes:
+    """60 MiB of tags."""
+    return b'{"tags": [' + b'"a",' * (15 * MIB) + b'"a"]}'
+
+
+def gzipped() -> bytes:
+    """400 MiB of tags in little more than one."""
+    return gzip.compress(b'{"tags": [' + b'"a",' * (100 * MIB) + b'"a"]}', 1)
 
 
 def endless_referrers(asked: Asked) -> Reply | None:

@@ -117,9 +117,9 @@ def test_an_archive_in_damaged_compression_is_rejected(tmp_path: Path, compressi
 @pytest.mark.parametrize(
     ("raw", "message", "remedy"),
     [
-        (lzma.compress(RAW, lzma.FORMAT_ALONE), "compressed with lzma", "xz -d"),
+        (lzma.compress(RAW, lzma.FORMAT_ALONE, preset=0), "compressed with lzma", "xz -d"),
         (b"\x04\x22\x4d\x18" + bytes(100), "compressed with lz4", "lz4 -d"),
-        (gzip.compress(lzma.compress(RAW)), "compressed twice, also with xz", "unpack it first"),
+        (gzip.compress(lzma.compress(RAW, preset=0)), "compressed twice, also with xz", "unpack it first"),
         (gzip.compress(b""), "is empty", "remove it"),
     ],
     ids=["lzma", "lz4", "xz in gzip", "nothing in gzip"],
