@@ -23,6 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 # The stages before a release, earliest first; words in one row mean the same.
@@ -110,6 +111,7 @@ class Version:
         return self.key[1] == RELEASED
 
 
+@lru_cache(8192)  # the filters and policies of a mirror ask several times for each tag
 def parse_version(tag: str) -> Version | None:
     """Return the version of a tag, None if it is not a version."""
     for prefix, rest in split_prefix(tag):

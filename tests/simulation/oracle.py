@@ -133,6 +133,7 @@ class Run:
     def _image(self, entry: Entry, key: Key) -> None:
         before = None if self.trouble.target_down else self.present.named(key)
         if before is not None and key[1].startswith(entry.immutable):
+            before = self._remembered(entry, key) or before
             self._found(key, before)
             self._stays(key, before)  # its source is not asked
             return
@@ -153,6 +154,12 @@ class Run:
             self._refuse(key, before)
         else:
             self._update(key, before)
+
+    def _remembered(self, entry: Entry, key: Key) -> str | None:
+        """Return what is remembered of an immutable tag, if it is not looked at: of several, only a list is read."""
+        listed = [one for one in self.wanted if one[0] == key[0] and one[1].startswith(entry.immutable)]
+        known = [one for one in listed if one in self.past.owned]
+        return self.past.owned[key][0] if key in known and len(known) > 1 else None
 
     def _waits(self, entry: Entry, picture: Picture) -> bool:
         return self.now - self.past.seen[picture.digest] < entry.min_age
