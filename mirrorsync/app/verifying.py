@@ -64,7 +64,7 @@ def signed_by(
         raise UsageError("a key and an identity exclude each other", remedy="verify with one of them at a time")
     if not keys and not (identities or issuer or trusted_root):
         remedy = "pass --key FILE, or --identity, --issuer and --trusted-root; a spec names them under verify:"
-        raise UsageError("nothing says what has to have signed the images", remedy=remedy)
+        raise UsageError("no key or identity to verify signatures with", remedy=remedy)
     found = KeyFiles(tuple(keys)) if keys else Identities.of(identities, issuer, trusted_root)
     found = found.under(str(absolute(".")))
     for _, read in readers_of(found):

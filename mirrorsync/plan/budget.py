@@ -18,7 +18,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired
-from mirrorsync.plan.model import WAITS, Change, Image, Plan, State
+from mirrorsync.plan.model import BUDGET, WAITS, Change, Image, Plan, State
 from mirrorsync.plan.policies import Decision
 from mirrorsync.plan.steps import CopyBlob, Step
 from mirrorsync.sizes import size
@@ -92,17 +92,25 @@ def over_bytes(desired: Desired, plan: Plan, budget: Budget) -> dict[Image, Deci
         taken.update(images)
         read.update(found)
         spent += cost
-    decision = Decision("delay", f"{WAITS}the budget of {budget.bytes.text} is used", policy="budget")
+    decision = waits(f"the budget of {budget.bytes.text} is used")
     return {image: decision for image in known if image in waiting and image not in taken}
+
+
+def waits(why: str) -> Decision:
+    """Return the decision that an image waits for the next run. why: which limit is used."""
+    return Decision("delay", WAITS + why, policy=BUDGET)
 
 
 def delayed(plan: Plan, changes: Iterable[Change], why: str) -> Plan:
     """Return a plan with some of its changes delayed. Its steps stay as they are."""
     steps = {change.step for change in changes}
-    after = [
-        replace(change, state=State.DELAYED, reason=WAITS + why, step="") if change.step in steps else change
-        for change in plan.changes
-    ]
+    decision = waits(why)
+
+    def waiting(change: Change) -> Change:
+        reason, policy, verdict = decision.reason, decision.policy, decision.verdict
+        return replace(change, state=State.DELAYED, reason=reason, policy=policy, verdict=verdict, step="")
+
+    after = [waiting(change) if change.step in steps else change for change in plan.changes]
     return replace(plan, changes=tuple(after))
 
 

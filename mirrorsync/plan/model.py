@@ -40,7 +40,8 @@ class State(StrEnum):
         return self in _CHANGING
 
 
-# What the reason of a change that waits for a budget begins with.
+# What decides that a change waits because a limit of the run is used, and what its reason begins with.
+BUDGET: Final = "budget"
 WAITS: Final = "waits for the next run: "
 
 _CHANGING: Final = frozenset({State.NEW, State.MOVED, State.INCOMPLETE, State.DELETED})
@@ -174,8 +175,7 @@ class Change:
     @property
     def waits_for(self) -> str:
         """The budget of the run that is used, as a sentence, if that is why it is delayed; otherwise ""."""
-        waits = self.state == State.DELAYED and self.reason.startswith(WAITS)
-        return self.reason.removeprefix(WAITS) if waits else ""
+        return self.reason.removeprefix(WAITS) if self.policy == BUDGET else ""
 
     @property
     def short(self) -> str:

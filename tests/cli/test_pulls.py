@@ -50,6 +50,24 @@ def outcomes(report: dict[str, Any]) -> str:
     return " ".join(one["outcome"] for one in report["images"])
 
 
+def pulls_of_four_runs(site: Site) -> list[int]:
+    """Mirror five images in four runs, of which the last has nothing to do; return the pulls of each."""
+    said, pulled = [], []
+    for _ in range(4):
+        before = site.hub.pulled
+        report = site.apply()
+        said.append(outcomes(report))
+        pulled.append(site.hub.pulled - before)
+        assert pulled[-1] == report["pulls"][site.host]["used"]
+    assert said == [
+        "done done delayed delayed delayed",
+        "unchanged unchanged done done delayed",
+        "unchanged unchanged unchanged unchanged done",
+        "unchanged unchanged unchanged unchanged unchanged",
+    ]
+    return pulled
+
+
 @pytest.fixture
 def site(mirrorsync: Mirrorsync) -> Iterator[Site]:
     hub = Hub()
@@ -79,21 +97,15 @@ def test_a_run_without_changes_uses_no_pulls(site: Site) -> None:
 
 def test_runs_within_a_budget_of_pulls_mirror_everything_in_the_end(site: Site) -> None:
     site.spec(budget={"pulls": 7})
-    said, pulled = [], []
-    for _ in range(4):
-        before = site.hub.pulled
-        report = site.apply()
-        said.append(outcomes(report))
-        pulled.append(site.hub.pulled - before)
-        assert pulled[-1] == report["pulls"][site.host]["used"]
-    assert said == [
-        "done done delayed delayed delayed",
-        "unchanged unchanged done done delayed",
-        "unchanged unchanged unchanged unchanged done",
-        "unchanged unchanged unchanged unchanged unchanged",
-    ]
     # The index of the first image that does not fit is read, and is known in the next run.
-    assert pulled == [7, 6, 2, 0]
+    assert pulls_of_four_runs(site) == [7, 6, 2, 0]
+
+
+def test_the_budget_is_the_decision_on_an_image_that_waits(site: Site) -> None:
+    site.spec(budget={"pulls": 7})
+    decisions = [one["decision"] for one in site.apply()["images"]]
+    waits = {"policy": "budget", "verdict": "delay", "until": None}
+    assert decisions == [None, None, waits, waits, waits]
 
 
 def test_an_image_of_more_pulls_than_the_budget_is_mirrored_alone(site: Site) -> None:
@@ -220,19 +232,7 @@ def attached(subject: Image) -> Image:
 
 def test_only_the_indexes_of_images_that_fit_are_read_to_choose_platforms(site: Site) -> None:
     site.spec(defaults={"platforms": ["linux/amd64"]}, budget={"pulls": 5})
-    said, pulled = [], []
-    for _ in range(4):
-        before = site.hub.pulled
-        report = site.apply()
-        said.append(outcomes(report))
-        pulled.append(site.hub.pulled - before)
-    assert said == [
-        "done done delayed delayed delayed",
-        "unchanged unchanged done done delayed",
-        "unchanged unchanged unchanged unchanged done",
-        "unchanged unchanged unchanged unchanged unchanged",
-    ]
-    assert pulled == [4, 4, 2, 0]
+    assert pulls_of_four_runs(site) == [4, 4, 2, 0]
 
 
 def test_a_moved_tag_that_was_not_read_is_kept_and_no_policy_takes_it_for_another_image(site: Site) -> None:

@@ -122,7 +122,7 @@ def test_keyless_signatures_of_a_location(mirrorsync: Mirrorsync) -> None:
 
 
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
-    "nothing": (("--trust", "oci:usb"), "nothing says what has to have signed the images"),
+    "nothing": (("--trust", "oci:usb"), "no key or identity to verify signatures with"),
     "both": (("--trust", "--key", "k.pub", "--issuer", "x", "oci:usb"), "a key and an identity exclude each other"),
     "half": (("--trust", "--identity", "a@b.example", "oci:usb"), "an identity, its issuer and a trusted root belong"),
     "everyone": (("--trust", "--identity", "*", "--issuer", "x", "--trusted-root", "r", "oci:usb"), "is everyone"),

@@ -68,6 +68,18 @@ def site(
         yield site
 
 
+def test_the_commands_of_an_alarm_name_the_spec(site: Site) -> None:
+    site.spec({"all": True})
+    (site.run.directory / "mirror.yaml").rename(site.run.directory / "nightly.yaml")
+    site.run("apply", "nightly.yaml", code=0)
+    site.drop("1")
+    said = site.run("apply", "nightly.yaml", code=0).err
+    assert f"`mirrorsync impact {site.upstream} nightly.yaml`" in said
+    assert f"`mirrorsync acknowledge {site.upstream} --spec nightly.yaml`" in said
+    site.run("impact", site.upstream, "nightly.yaml", code=0)
+    site.run("acknowledge", site.upstream, "--spec", "nightly.yaml", code=0)
+
+
 def test_a_dropped_tag_of_a_filter_is_kept_and_said_once_then_counted_until_it_is_acknowledged(site: Site) -> None:
     site.spec({"all": True})
     site.run("apply", code=0)

@@ -108,12 +108,13 @@ def test_an_image_may_use_what_is_kept_only_if_it_never_fits_and_is_possible_now
     assert bool(Allowance(None, {"hub.example": 20}).take("hub.example", need, pulls)) is waits
 
 
-def test_delayed_changes_of_a_plan_keep_everything_but_state_reason_and_step() -> None:
+def test_delayed_changes_of_a_plan_keep_everything_but_state_decision_and_step() -> None:
     made = Case({"images": IMAGES, "wanted": ["small -> dst/small:1", "amd64 -> dst/amd64:1"]})
     for name, members in IMAGES.items():
         made._add_image(name, members)
     plan = diff(made.desired(), made.observed(), spec=STAMP, created="")
     small, amd64 = plan.changes
-    waits = replace(amd64, state=State.DELAYED, reason="waits for the next run: its time is over", step="")
+    reason = "waits for the next run: its time is over"
+    waits = replace(amd64, state=State.DELAYED, reason=reason, policy="budget", verdict="delay", step="")
     assert delayed(plan, [amd64], "its time is over") == replace(plan, changes=(small, waits))
     assert waits.waits_for == "its time is over"

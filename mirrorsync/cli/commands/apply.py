@@ -89,7 +89,7 @@ def command(
         report = run(console, partial(apply_plan, plan, loaded), stop=stop)
     code = stop.code_of(report)
     console.failed(report.failures, report.spec)
-    console.vanished(report.vanished)
+    console.vanished(report.vanished, report.spec)
     quiet = silent or (console.level < 0 and not (report.failures or report.interrupted))
     console.result(lambda: report_document(report, code), *(() if quiet else report_parts(report)))
     if failed_file is not None:

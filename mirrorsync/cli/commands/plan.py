@@ -102,7 +102,7 @@ def command(
     if output is not None and not silent:
         console.notice(f"saved to {output}")
     console.failed(plan.failures, plan.spec)
-    console.vanished(plan.vanished)
+    console.vanished(plan.vanished, plan.spec)
     if not silent:
         quiet = console.level < 0 and not any(plan.changed())
         applied = [output or spec] if output or saved else restricted.arguments(spec)

@@ -53,14 +53,14 @@ class Console:
 
             print_failures(failure_lines(failures, spec), coloured=self.terminal)
 
-    def vanished(self, vanished: Sequence[Vanished]) -> None:
+    def vanished(self, vanished: Sequence[Vanished], spec: SpecStamp) -> None:
         """Report on stderr what sources have dropped, even if the command is quiet: once, by the first run."""
         new = [one for one in vanished if not one.since]
         if not new:
             return
         from mirrorsync.cli.output.vanished import alarm_lines
 
-        lines = alarm_lines(new)
+        lines = alarm_lines(new, spec.path)
         if self.log_format == "json":
             from mirrorsync.cli.output.logs import log_alarms
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -12,8 +13,9 @@ from mirrorsync.text import printable, some_of
 _SHOWN: Final = 5  # tags in one alarm
 
 
-def alarm_lines(vanished: Iterable[Vanished]) -> list[str]:
-    """Return two lines for each repository: what is gone, and what to do about it."""
+def alarm_lines(vanished: Iterable[Vanished], spec: str) -> list[str]:
+    """Return three lines for each repository: what is gone, and what to do about it. spec: the path of the spec."""
+    name = os.path.relpath(spec)
     lines = []
     for one in vanished:
         if one.whole:
@@ -22,8 +24,11 @@ def alarm_lines(vanished: Iterable[Vanished]) -> list[str]:
         else:
             verb = "has vanished upstream and is" if len(one.tags) == 1 else "have vanished upstream and are"
             what = f"{count(len(one.tags), 'tag')} of {one.source} {verb} kept"
-        way = f"`mirrorsync impact {one.source}` shows what depends on it, `acknowledge` accepts that it is gone"
-        lines += [printable(f"alarm: {what}: {some_of(one.tags, _SHOWN)}"), printable(f"  {way}")]
+        lines += [
+            printable(f"alarm: {what}: {some_of(one.tags, _SHOWN)}"),
+            printable(f"  `mirrorsync impact {one.source} {name}` shows what depends on it"),
+            printable(f"  `mirrorsync acknowledge {one.source} --spec {name}` accepts that it is gone"),
+        ]
     return lines
 
 

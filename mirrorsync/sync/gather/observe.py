@@ -14,8 +14,9 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest, Outline
 from mirrorsync.oci.ref import Pick, Tag
 from mirrorsync.oci.reference import Location
+from mirrorsync.plan.budget import waits
 from mirrorsync.plan.inventory import Desired, Observed, blobs_of, check_bounds, may_lack_images
-from mirrorsync.plan.model import WAITS, Failure, Image
+from mirrorsync.plan.model import Failure, Image
 from mirrorsync.plan.policies import Decision, Facts, Policy, Verify, decide
 from mirrorsync.sync.content import ContentReader
 from mirrorsync.sync.gather.destination_tags import DestinationTags
@@ -248,7 +249,7 @@ class _Observer:
 
     def _wait(self, image: Image, why: str) -> None:
         self._waiting.add(image)
-        self._decisions[image] = Decision("delay", WAITS + why)
+        self._decisions[image] = waits(why)
 
     def wants_contents(self, image: Image) -> bool:
         """Return whether the manifests and blobs of an image have to be checked."""

@@ -37,7 +37,7 @@ class Trust(StrEnum):
     PROVEN = "proven"
     UNPROVEN = "unproven"  # it has to be proven, and is not
     EXCEPTED = "excepted"  # not proven, and need not be now: an exception, or a dry run
-    UNVERIFIED = "unverified"  # it has signatures, and nothing says what has to have signed it
+    UNVERIFIED = "unverified"  # it has signatures, and no key or identity to verify them with
     UNSIGNED = "unsigned"  # it has no signatures, and need not have any
 
 
