@@ -16,10 +16,10 @@ MAX_FUNCTION_LINES = 55
 # The floor of every folder and of the files next to them; a file imports only from its own floor or below.
 FLOORS = {
     "version": 0, "errors": 0, "events": 0, "secret": 0, "schema_files": 0, "hosts": 0, "environment": 0,
-    "durations": 0, "sizes": 0, "text": 0, "oci": 0,
+    "durations": 0, "sizes": 0, "text": 0, "checked_json": 0, "oci": 0,
     "remedies": 0,
     "spec": 1, "plan": 1, "files": 1, "foreign": 1,
-    "trust": 1,
+    "trust": 1, "bundle": 1,
     "credentials": 2, "stores": 2, "state": 2,
     "sync": 3, "serve": 3,
     "documents": 4,
@@ -35,6 +35,8 @@ STRANGERS = {
     ("sync", "serve"), ("serve", "sync"),
     ("trust", "spec"), ("trust", "plan"), ("trust", "files"), ("spec", "trust"), ("files", "trust"),
     ("stores", "trust"),
+    ("bundle", "spec"), ("bundle", "plan"), ("bundle", "files"), ("bundle", "trust"), ("bundle", "foreign"),
+    ("spec", "bundle"), ("plan", "bundle"), ("files", "bundle"), ("trust", "bundle"), ("state", "bundle"),
     ("spec", "foreign"), ("plan", "foreign"), ("files", "foreign"), ("foreign", "plan"), ("foreign", "files"),
 }  # fmt: skip
 # The arrows between strangers that are allowed all the same: the spec reads what policies say of themselves.
@@ -86,7 +88,7 @@ READERS = {
     "ref_type": {"oci", "app/copying", "serve/pull", "stores/registry/destination"},
 }
 # Modules for I/O or the event loop, which code for pure decisions does not import.
-PURE = {"oci", "spec", "plan", "foreign", "trust"}
+PURE = {"oci", "spec", "plan", "foreign", "trust", "bundle"}
 IMPURE = {"asyncio", "threading", "socket", "os", "pathlib", "tempfile", "subprocess", "time", "random"}
 
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
+from mirrorsync.checked_json import Damaged, Document, Read, inside, members, numbered, one_of, or_null
 from mirrorsync.documents.envelope import VERSIONS, full_name
-from mirrorsync.documents.reading import Damaged, Document, Read, inside, members, numbered, one_of, or_null
 from mirrorsync.documents.values import Values
 from mirrorsync.errors import UsageError
 from mirrorsync.oci.descriptor import Descriptor

@@ -9,18 +9,7 @@ from dataclasses import fields
 from functools import partial
 from typing import Any, Final, NamedTuple, get_args
 
-from mirrorsync.documents.envelope import VERSIONS, document, full_name
-from mirrorsync.documents.parts import (
-    amount_json,
-    bare_json,
-    change_json,
-    failures_json,
-    location_json,
-    referrers_json,
-    spec_json,
-    vanished_json,
-)
-from mirrorsync.documents.reading import (
+from mirrorsync.checked_json import (
     Damaged,
     Document,
     Read,
@@ -37,6 +26,17 @@ from mirrorsync.documents.reading import (
     or_null,
     some_text,
     text,
+)
+from mirrorsync.documents.envelope import VERSIONS, document, full_name
+from mirrorsync.documents.parts import (
+    amount_json,
+    bare_json,
+    change_json,
+    failures_json,
+    location_json,
+    referrers_json,
+    spec_json,
+    vanished_json,
 )
 from mirrorsync.documents.values import Values
 from mirrorsync.durations import timestamp

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from mirrorsync.checked_json import Damaged, items, members, or_null, text
 from mirrorsync.documents.envelope import VERSIONS, document, full_name
 from mirrorsync.documents.parts import location_json
-from mirrorsync.documents.reading import Damaged, items, members, or_null, text
 from mirrorsync.documents.values import Values
 from mirrorsync.errors import GrammarError, UsageError
 from mirrorsync.state import Absence, Backup, Owned, Remembered, TagKey

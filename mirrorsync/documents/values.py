@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any, Final
 
-from mirrorsync.documents.reading import Damaged, count, inside, items, members, some_text, text
+from mirrorsync.checked_json import Damaged, count, inside, items, members, some_text, text
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_host, check_repository
