@@ -85,7 +85,7 @@ CASES: dict[str, tuple[dict[str, dict[str, int]], int | None, list[list[str]]]] 
         [["a", "c"], ["b"]],
     ),
     "an image that is larger than a part": ({"x:1": {"a": 20, "b": 20, "c": 1}}, 40, [["a", "c"], ["b"]]),
-    "a blob that is larger than a part": ({"x:1": {"a": 50, "b": 1}}, 40, [["b"], ["a.1"], ["a.2"]]),
+    "a blob that is larger than a part": ({"x:1": {"a": 50, "b": 1}}, 40, [["a.1"], ["a.2", "b"]]),
     "a layer that two images share": (
         {"x:1": {"base": 9, "a": 9}, "x:2": {"base": 9, "b": 15}},
         40,
