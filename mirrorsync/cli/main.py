@@ -42,6 +42,7 @@ _VERBS: Final = {
     "impact": "Show what depends on a source.",
     "acknowledge": "Accept that a source has dropped tags that the mirror keeps.",
     "state": "Export or import what a mirror remembers.",
+    "relocate": "Rewrite the images of manifests to the names at the mirror.",
     "copy": "Copy one image from any store to any other.",
     "inspect": "Show an image without downloading its layers.",
     "list-tags": "List the tags of a repository, layout or archive.",

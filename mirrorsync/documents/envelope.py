@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 Kind = Literal[
     "difference", "error", "explanation", "history", "images", "impact", "inspection", "lock", "login", "logout",
-    "plan", "report", "serving", "started", "state", "tags", "validation", "verification",
+    "plan", "relocation", "report", "serving", "started", "state", "tags", "validation", "verification",
 ]  # fmt: skip
 
 # The version of a kind is raised if its readers have to change. The schema of each is schemas/KIND.schema.json.
@@ -23,6 +23,7 @@ VERSIONS: Final[Mapping[Kind, int]] = {
     "login": 1,
     "logout": 1,
     "plan": 2,
+    "relocation": 1,
     "report": 2,
     "serving": 1,
     "started": 1,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mirrorsync.errors import Problem
@@ -21,6 +22,20 @@ _UNMISTAKABLE: Final = re.compile(
 # Names that only a cluster resolves: a service and its path, not a registry.
 _IN_CLUSTER: Final = (".svc", ".local", ".internal")
 _MAX_TEXT: Final = 600
+# The keys of an image that is written in parts.
+_PARTS: Final = ("registry", "repository", "tag", "digest")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An image in a document. key: what it is under: `image`, or the name of a variable or an argument.
+
+    texts: the scalars it is made of, by their keys: that of `key` alone, or registry, repository, tag and digest.
+    """
+
+    image: str
+    key: str
+    texts: Mapping[str, str]
 
 
 def is_kubernetes(value: Any) -> bool:
@@ -33,31 +48,32 @@ def read_kubernetes(value: Any) -> Draft:
     draft = Draft()
     name = text(mapping(value.get("metadata")).get("name"))
     where = f"{shown(text(value.get('kind')), 40)} {shown(name, 80)}".strip()
-    for image, key in _images(value):
-        note = () if key == "image" else (f"{shown(image, 200)}: in {shown(key, 60)} of {where}",)
-        draft.image(image, Entry("", notes=note))
+    for found in images_in(value):
+        note = () if found.key == "image" else (f"{shown(found.image, 200)}: in {shown(found.key, 60)} of {where}",)
+        draft.image(found.image, Entry("", notes=note))
     return draft
 
 
-def _images(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield images with the key that they are under."""
+def images_in(value: Any, key: str = "") -> Iterator[Found]:
+    """Yield the images of a document, or of a part of one that is under `key`."""
     if isinstance(value, dict):
         repository = _from_parts(value)
         if repository:
-            yield repository, "image"
+            parts = {name: text(value.get(name)) for name in _PARTS if text(value.get(name)) or name in value}
+            yield Found(repository, "image", parts)
         for name, member in value.items():
             if name == "image" and isinstance(member, str) and member:
-                yield member, "image"
-            elif not (repository and name in ("repository", "tag", "digest", "registry")):
+                yield Found(member, "image", {"image": member})
+            elif not (repository and name in _PARTS):
                 # `{name: X, value: image}` is an environment variable: X says more than "value".
-                yield from _images(member, text(value.get("name")) or name if name == "value" else name)
+                yield from images_in(member, text(value.get("name")) or name if name == "value" else name)
     elif isinstance(value, list):
         for member in value:
-            yield from _images(member, key)
+            yield from images_in(member, key)
     elif isinstance(value, str) and len(value) <= _MAX_TEXT:
         found = _UNMISTAKABLE.fullmatch(value)
         if found and _has_version(found["image"]):
-            yield found["image"], key
+            yield Found(found["image"], key, {key: value})
 
 
 def _has_version(image: str) -> bool:
@@ -79,15 +95,15 @@ def _from_parts(value: dict[str, Any]) -> str:
 
 def is_values(value: Any) -> bool:
     """Return whether a document is a values.yaml, or anything else with images in it."""
-    return any(True for _ in _images(value)) or bool(list(_without_tag(value)))
+    return any(True for _ in images_in(value)) or bool(list(_without_tag(value)))
 
 
 def read_values(value: Any) -> Draft:
     """Read the images of a values.yaml. An empty tag is the chart's appVersion, which is not in the file."""
     draft = Draft()
-    for image, key in _images(value):
-        note = () if key == "image" else (f"{shown(image, 200)}: in {shown(key, 60)}",)
-        draft.image(image, Entry("", notes=note))
+    for found in images_in(value):
+        note = () if found.key == "image" else (f"{shown(found.image, 200)}: in {shown(found.key, 60)}",)
+        draft.image(found.image, Entry("", notes=note))
     for repository in _without_tag(value):
         draft.note(f"{shown(repository)} has no tag: its chart's appVersion is taken; `helm template` shows it")
     return draft

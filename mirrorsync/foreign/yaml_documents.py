@@ -7,7 +7,7 @@ gigabytes. Tags (`!reference`) are ignored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import yaml
@@ -28,10 +28,13 @@ class NotYaml(Exception):
     """The text is not YAML; str() says where and why."""
 
 
-def documents(text: bytes, name: str) -> list[Any]:
+def documents(
+    text: bytes, name: str, scalar: Callable[[yaml.ScalarNode], str] = lambda node: str(node.value)
+) -> list[Any]:
     """Return the documents of a file: dicts, lists, texts and None; empty documents are left out.
 
-    name: of the file, for errors. Raises: NotYaml; UsageError if it is too large, too deep, or expands to too much.
+    name: of the file, for errors. scalar: makes the text of a scalar; its marks count the characters of the file,
+    without a byte order mark. Raises: NotYaml; UsageError if it is too large, too deep, or expands to too much.
     """
     if len(text) > MAX_BYTES:
         raise UsageError(f"{printable(name)} is larger than {MAX_BYTES} bytes", remedy="give it in parts")
@@ -47,7 +50,7 @@ def documents(text: bytes, name: str) -> list[Any]:
         raise NotYaml(f"{where}{printable(error.problem or 'not valid YAML', 120)}") from error
     except (yaml.YAMLError, ValueError) as error:
         raise NotYaml(printable(str(error).partition("\n")[0], 120)) from error
-    reader = _Reader(name)
+    reader = _Reader(name, scalar)
     return [value for value in (reader.value(node, 0) for node in nodes) if value is not None]
 
 
@@ -65,8 +68,8 @@ def _deep(name: str) -> UsageError:
 
 
 class _Reader:
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, scalar: Callable[[yaml.ScalarNode], str]) -> None:
+        self._name, self._scalar = name, scalar
         self._left = MAX_VALUES
 
     def value(self, node: yaml.Node, depth: int) -> Any:
@@ -80,7 +83,7 @@ class _Reader:
             return self._mapping(node, depth)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(child, depth + 1) for child in node.value]
-        return None if node.tag == _NULL else str(node.value)
+        return self._scalar(node) if isinstance(node, yaml.ScalarNode) and node.tag != _NULL else None
 
     def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Any]:
         own: dict[str, Any] = {}

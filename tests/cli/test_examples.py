@@ -86,6 +86,10 @@ NEEDED = {
         "mirrorsync delete quay.io/team/app:1 --yes",
         "mirrorsync apply || test $? = 3",
     ],
+    "relocate": [
+        "echo 'services: {a: {image: docker.io/library/alpine:3.20}} # the web' | tee app.yaml >compose.yaml",
+        "mirrorsync apply && mirrorsync lock",
+    ],
     "logout": ["cat password | mirrorsync login --authfile site.auth.json -u ci --password-stdin harbor.corp.example"],
 }
 
@@ -187,6 +191,7 @@ PRINTED = {
     "impact": ["depend on", '"tags"'],
     "acknowledge": ["acknowledged: 1 tag of", "acknowledged: 1 tag of"],
     "state": ["exported: ", "imported: "],
+    "relocate": ["hub/library/alpine:3.20}} # the web", "", "alpine:3.20@sha256:"],
     "copy": ["done", "done", "done", "copy"],
     "inspect": ["linux/arm64", "sha256:", '"architecture": "arm64"', '"schemaVersion"'],
     "list-tags": ["3.19\n3.20", "kept", "team/app:1"],

@@ -69,6 +69,7 @@ def test_every_kind_of_document_is_printed_and_valid(site: Mirrorsync, registry:
         "history": (("history", "--changes"), 0),
         "state": (("state", "export", "state.json"), 0),
         "impact": (("impact", registry.host), 0),
+        "relocation": (("relocate", "mirror.yaml"), 0),
         "started": (("init", "first.yaml"), 0),
         "error": (("inspect", "oci:nowhere:app:1"), 1),
     }

@@ -23,11 +23,13 @@ from mirrorsync.documents.impact import impact_document
 from mirrorsync.documents.inspection import inspection_document
 from mirrorsync.documents.lock import difference_document, lock_document
 from mirrorsync.documents.plan import plan_document
+from mirrorsync.documents.relocation import relocation_document
 from mirrorsync.documents.report import report_document
 from mirrorsync.documents.state import state_document
 from mirrorsync.documents.verification import verification_document
 from mirrorsync.errors import ContentNotFound, Problem, SpecError
 from mirrorsync.events import Noticed
+from mirrorsync.foreign.relocation import find_images
 from mirrorsync.hosts import Pulls
 from mirrorsync.oci import media_types
 from mirrorsync.oci.config import ImageConfig
@@ -63,6 +65,7 @@ from mirrorsync.state import Absence, Backup, Owned, Remembered, Run, RunTag
 from mirrorsync.sync.explained import AtTarget, ExplainedSource, ExplainedTag, ExplainedTags
 from mirrorsync.sync.gather.attached import Attachment
 from mirrorsync.sync.impact import Dependent, Impact
+from mirrorsync.sync.relocate import Moved, Relocated
 from mirrorsync.sync.run.report import Report, Result
 from mirrorsync.sync.run.transfer import Counts
 from mirrorsync.sync.single.inspect import Examination, Inspected, Member
@@ -233,6 +236,14 @@ def _explanation() -> ExplainedTags:
     return ExplainedTags(STAMP, (ExplainedSource("/mirrors/0", SOURCE, True, tags),), (FAILURE,))
 
 
+def _relocated() -> list[Relocated]:
+    uses = find_images(b"image: docker.io/library/nginx:1\nargs: [quay.io/a/b:1]", "app.yaml")
+    target = Reference(CORP, Tag("1"))
+    return [
+        Relocated("app.yaml", (Moved(uses[0], "rewritten", target), Moved(uses[1], "failed", None, "unknown")), b"")
+    ]
+
+
 def _mirror() -> Mirror:
     return Mirror("/mirrors/0", SOURCE, Selection(), (), line=12)
 
@@ -274,6 +285,7 @@ def documents() -> dict[Kind, dict[str, Any]]:
         "login": login_document("corp.example", "team", "us", Kept(Path("/auth.json"), "pass"), checked=True),
         "logout": logout_document(["corp.example/team"]),
         "plan": plan_document(plan()),
+        "relocation": relocation_document(_relocated()),
         "report": report_document(report),
         "serving": serving_document("[::1]", 5000),
         "started": started_document("mirror.yaml", 3, ["HUB_TOKEN"]),

@@ -1,0 +1,83 @@
+"""Where a spec puts an image: the name at a destination of an image that is known by its name at the source. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from mirrorsync.errors import UsageError
+from mirrorsync.oci.reference import Location, Reference
+from mirrorsync.spec.model import Destination, Mirror, Spec
+from mirrorsync.text import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The mirrors of one destination. address: how clients name the destination, if they do so in another way."""
+
+    mirrors: tuple[Mirror, ...]
+    destination: Destination
+    address: Location | None = None
+
+    def place(self, image: Reference) -> Reference | None:
+        """Return the reference of an image at the destination, None if no mirror has its repository as a source.
+
+        If several mirrors do, one that wants the tag by its exact name or by its filters goes first.
+        """
+        covering = [mirror for mirror in self.mirrors if mirror.covers(image.location)]
+        if not covering:
+            return None
+        mirror = next((one for one in covering if _names(one, image)), covering[0])
+        target = mirror.target(self.destination, image.location.repository)
+        return replace(image, location=self._address(target))
+
+    def is_placed(self, location: Location) -> bool:
+        """Return whether a repository is one of the destination already."""
+        base = self.address or self.destination.location
+        return location.store == base.store and _is_below(location.repository, base.repository)
+
+    def _address(self, target: Location) -> Location:
+        if self.address is None:
+            return target
+        rest = target.repository.removeprefix(self.destination.location.repository).lstrip("/")
+        whole = "/".join(part for part in (self.address.repository, rest) if part)
+        return Location(self.address.store, whole)
+
+
+def _is_below(repository: str, prefix: str) -> bool:
+    return not prefix or f"{repository}/".startswith(f"{prefix}/")
+
+
+def _names(mirror: Mirror, image: Reference) -> bool:
+    """Return whether a mirror wants an image, as far as its name says: filters that compare tags are not asked."""
+    if image.tag is None:
+        return True
+    if any(image.tag in (wanted.tag, wanted.written_tag) for wanted in mirror.selection.exact):
+        return True
+    return any(image.tag in one.select([image.tag]) for one in mirror.selection.includes)
+
+
+def placement(spec: Spec, name: str = "", address: Location | None = None) -> Placement:
+    """Return the placement at a destination of a spec. name: "" if there is only one.
+
+    address: how clients name the destination, if they do so in another way: that of a server over a layout. Raises:
+    UsageError if the destination is unknown, not named, or not a registry and without an address.
+    """
+    used = {one.name: one for mirror in spec.mirrors for one in mirror.destinations}
+    known = {**used, **spec.destinations}
+    if name and name not in known:
+        raise UsageError(f"{printable(name)!r} is not a destination of the spec", remedy=f"choose one: {_list(known)}")
+    if not name and len(used) != 1:
+        raise UsageError("the spec has several destinations", remedy=f"choose one: --destination {_list(used)}")
+    destination = known[name or next(iter(used))]
+    if address is None and not destination.location.transport.is_registry:
+        raise UsageError(
+            f"{destination.location} is not a registry, and clients cannot pull from it",
+            remedy="serve it with `mirrorsync serve`, and name the server: --address HOST[:PORT]",
+        )
+    mirrors = tuple(one for one in spec.mirrors if destination in one.destinations)
+    return Placement(mirrors, destination, address)
+
+
+def _list(names: Iterable[str]) -> str:
+    return " or ".join(printable(name) for name in sorted(names))

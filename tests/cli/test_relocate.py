@@ -1,0 +1,83 @@
+"""`relocate`: images of manifests get the names, and the digests, that they have at the mirror."""
+
+from __future__ import annotations
+
+from tests.parts.docker_registry import DockerRegistry
+from tests.parts.images import image, layer
+from tests.parts.mirrorsync import Mirrorsync
+from tests.parts.wire import Registry
+
+POD = """apiVersion: v1
+kind: Pod
+metadata: {{name: shop}}
+spec:
+  containers:
+    - image: {}  # first
+    - image: ghcr.io/acme/unknown:1
+"""
+SPEC = {
+    "destinations": {"corp": "harbor.corp.example/mirror", "disk": "oci:disk"},
+    "mirrors": [
+        {"from": "docker.io/library/nginx", "tags": ["1.27"], "to": ["corp"]},
+        {"from": "docker.io/library/nginx", "tags": ["1.28"], "to": ["corp"], "name": "next/nginx"},
+        {"from": "quay.io/prometheus/*", "tags": {"all": True}, "to": ["corp", "disk"], "name": "prom/{basename}"},
+    ],
+}
+
+
+def test_images_get_the_names_that_the_spec_gives_them_and_unknown_ones_are_reported(mirrorsync: Mirrorsync) -> None:
+    mirrorsync.spec(SPEC)
+    for written, expected in (
+        ("nginx:1.27", "harbor.corp.example/mirror/library/nginx:1.27"),
+        ("nginx:1.28", "harbor.corp.example/mirror/next/nginx:1.28"),
+        ("quay.io/prometheus/node-exporter:v1", "harbor.corp.example/mirror/prom/node-exporter:v1"),
+    ):
+        done = mirrorsync("relocate", "--destination", "corp", "-", stdin=POD.format(written), code=3)
+        assert done.out == POD.format(expected)
+        assert "-:7: ghcr.io/acme/unknown:1: no mirror of the spec has it" in done.err
+        assert "stdin: 1 image rewritten, 1 image not rewritten" in done.err
+    again = mirrorsync("relocate", "--destination", "corp", "-", stdin=done.out, code=1)
+    assert again.out == done.out
+    assert "1 image unchanged" in again.err
+
+
+def test_the_destination_has_to_be_one_that_clients_can_name(mirrorsync: Mirrorsync) -> None:
+    mirrorsync.spec(SPEC)
+    pod = POD.format("quay.io/prometheus/node-exporter:v1")
+    assert "--destination corp or disk" in mirrorsync("relocate", "-", stdin=pod, code=2).err
+    assert "choose one: corp or disk" in mirrorsync("relocate", "--destination", "x", "-", stdin=pod, code=2).err
+    assert "--address HOST[:PORT]" in mirrorsync("relocate", "--destination", "disk", "-", stdin=pod, code=2).err
+    words = ("--destination", "disk", "--address", "site:5000/own")
+    assert "image: site:5000/own/prom/node-exporter:v1  # first" in mirrorsync("relocate", *words, "-", stdin=pod).out
+
+
+def test_files_change_in_place_with_digests_of_the_mirror_or_of_the_lock(
+    mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
+) -> None:
+    digest = Registry(registry.host).push(f"{unique}/app", image([layer({"a": b"app"})]), "1")
+    host, source = f"localhost:{registry.host.rpartition(':')[2]}", f"{registry.host}/{unique}/app"
+    mirrorsync.spec(
+        {
+            "registries": {name: {"plain_http": True} for name in (host, registry.host)},
+            "destinations": {"corp": f"{host}/{unique}-m"},
+            "mirrors": [f"{source}:1"],
+            "defaults": {"to": ["corp"]},
+        }
+    )
+    file = mirrorsync.directory / "app.yaml"
+    file.write_text(f"a: {{image: {source}:1}}\nb: {{image: {source}:2}}\n")
+    file.chmod(0o640)
+    assert f"the mirror does not have {host}" in mirrorsync("relocate", "--pin", "app.yaml", code=1).err
+    mirrorsync("apply", code=0)
+    mirrorsync("lock", code=0)
+    words = ("relocate", "--pin", "--in-place", "app.yaml")
+    assert mirrorsync(*words, code=3).out == ""
+    target = f"{host}/{unique}-m/{unique}/app"
+    assert file.read_text() == f"a: {{image: {target}:1@{digest}}}\nb: {{image: {source}:2}}\n"
+    assert file.stat().st_mode & 0o777 == 0o640
+    file.write_text(f"a: {{image: {source}:1}}\nb: {{image: {source}:2}}\n")
+    done = mirrorsync("relocate", "--lock", "mirror.lock", "app.yaml", code=3)
+    assert f"a: {{image: {target}:1@{digest}}}" in done.out
+    assert f"app.yaml:2: {source}:2: the lock does not have it" in done.err
+    outcomes = mirrorsync("relocate", "--json", "app.yaml", code=0).json()["files"][0]["images"]
+    assert [(one["line"], one["outcome"]) for one in outcomes] == [(1, "rewritten"), (2, "rewritten")]
