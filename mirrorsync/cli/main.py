@@ -43,6 +43,7 @@ _VERBS: Final = {
     "acknowledge": "Accept that a source has dropped tags that the mirror keeps.",
     "state": "Export or import what a mirror remembers.",
     "relocate": "Rewrite the images of manifests to the names at the mirror.",
+    "compare": "Show which images of nodes the mirror lacks.",
     "copy": "Copy one image from any store to any other.",
     "inspect": "Show an image without downloading its layers.",
     "list-tags": "List the tags of a repository, layout or archive.",

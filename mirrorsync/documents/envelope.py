@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 Kind = Literal[
-    "difference", "error", "explanation", "history", "images", "impact", "inspection", "lock", "login", "logout",
-    "plan", "relocation", "report", "serving", "started", "state", "tags", "validation", "verification",
+    "comparison", "difference", "error", "explanation", "history", "images", "impact", "inspection", "lock", "login",
+    "logout", "plan", "relocation", "report", "serving", "started", "state", "tags", "validation", "verification",
 ]  # fmt: skip
 
 # The version of a kind is raised if its readers have to change. The schema of each is schemas/KIND.schema.json.
 VERSIONS: Final[Mapping[Kind, int]] = {
+    "comparison": 1,
     "difference": 1,
     "error": 1,
     "explanation": 1,

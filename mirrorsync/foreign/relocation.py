@@ -10,34 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import yaml
-
 from mirrorsync.errors import GrammarError, UsageError
 from mirrorsync.foreign.draft import reference, shown
 from mirrorsync.foreign.manifests import Found, images_in, is_compose
-from mirrorsync.foreign.yaml_documents import NotYaml, documents, mapping, text
+from mirrorsync.foreign.yaml_documents import NotYaml, Written, documents, mapping, text
 from mirrorsync.oci.reference import Reference
 
 _BOM: Final = "\ufeff"
 _BLOCK: Final = ("|", ">")
-
-
-class _Written(str):
-    """A scalar that knows where it is in its file: the characters from `start` to `end`."""
-
-    __slots__ = ("end", "line", "start", "style")
-
-    start: int
-    end: int
-    line: int
-    style: str | None
-
-    @classmethod
-    def of(cls, node: yaml.ScalarNode) -> _Written:
-        made = cls(node.value)
-        made.start, made.end = node.start_mark.index, node.end_mark.index
-        made.line, made.style = node.start_mark.line + 1, node.style
-        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +32,7 @@ class Use:
     line: int
     reference: Reference | None
     trouble: str = ""
-    _texts: Mapping[str, _Written] = field(default_factory=dict)
+    _texts: Mapping[str, Written] = field(default_factory=dict)
 
     @property
     def where(self) -> tuple[int, ...]:
@@ -83,7 +63,7 @@ def find_images(data: bytes, name: str) -> tuple[Use, ...]:
     Raises: UsageError if it is not YAML, with the remedy for a template.
     """
     try:
-        values = documents(data, name, _Written.of)
+        values = documents(data, name, Written.of)
     except NotYaml as error:
         remedy = "it has templates: give the output of `helm template`" if b"{{" in data else "check its syntax"
         raise UsageError(f"{shown(name)} is not YAML: {error}", remedy=remedy) from error
@@ -104,7 +84,7 @@ def _uses(value: Any) -> Iterator[Use]:
 
 
 def _use(found: Found) -> Use:
-    texts = {key: one for key, one in found.texts.items() if isinstance(one, _Written)}
+    texts = {key: one for key, one in found.texts.items() if isinstance(one, Written)}
     line = min((one.line for one in texts.values()), default=0)
     try:
         named = reference(found.image).or_latest()

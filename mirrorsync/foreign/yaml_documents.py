@@ -28,6 +28,25 @@ class NotYaml(Exception):
     """The text is not YAML; str() says where and why."""
 
 
+class Written(str):
+    """A scalar that knows where it is in its file: the characters from `start` to `end`."""
+
+    __slots__ = ("end", "line", "start", "style")
+
+    start: int
+    end: int
+    line: int
+    style: str | None
+
+    @classmethod
+    def of(cls, node: yaml.ScalarNode) -> Written:
+        """Return the text of a scalar. style: as PyYAML names it, None for a plain one."""
+        made = cls(node.value)
+        made.start, made.end = node.start_mark.index, node.end_mark.index
+        made.line, made.style = node.start_mark.line + 1, node.style
+        return made
+
+
 def documents(
     text: bytes, name: str, scalar: Callable[[yaml.ScalarNode], str] = lambda node: str(node.value)
 ) -> list[Any]:

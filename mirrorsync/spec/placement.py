@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from mirrorsync.errors import UsageError
@@ -18,6 +18,15 @@ class Placement:
     mirrors: tuple[Mirror, ...]
     destination: Destination
     address: Location | None = None
+
+    def check_pullable(self) -> None:
+        """Check that clients can pull from the destination. Raises: UsageError if it is not a registry."""
+        location = self.destination.location
+        if self.address is None and not location.transport.is_registry:
+            raise UsageError(
+                f"{location} is not a registry, and clients cannot pull from it",
+                remedy="serve it with `mirrorsync serve`, and name the server: --address HOST[:PORT]",
+            )
 
     def place(self, image: Reference) -> Reference | None:
         """Return the reference of an image at the destination, None if no mirror has its repository as a source.
@@ -35,6 +44,12 @@ class Placement:
         """Return whether a repository is one of the destination already."""
         base = self.address or self.destination.location
         return location.store == base.store and _is_below(location.repository, base.repository)
+
+    def repositories(self) -> Iterator[Location]:
+        """Yield the repositories at the destination that the mirrors name. Those of a namespace are not known."""
+        for mirror in self.mirrors:
+            if mirror.namespace is None:
+                yield self._address(mirror.target(self.destination, mirror.source.repository))
 
     def _address(self, target: Location) -> Location:
         if self.address is None:
@@ -61,7 +76,7 @@ def placement(spec: Spec, name: str = "", address: Location | None = None) -> Pl
     """Return the placement at a destination of a spec. name: "" if there is only one.
 
     address: how clients name the destination, if they do so in another way: that of a server over a layout. Raises:
-    UsageError if the destination is unknown, not named, or not a registry and without an address.
+    UsageError if the destination is unknown, or not named.
     """
     used = {one.name: one for mirror in spec.mirrors for one in mirror.destinations}
     known = {**used, **spec.destinations}
@@ -70,11 +85,6 @@ def placement(spec: Spec, name: str = "", address: Location | None = None) -> Pl
     if not name and len(used) != 1:
         raise UsageError("the spec has several destinations", remedy=f"choose one: --destination {_list(used)}")
     destination = known[name or next(iter(used))]
-    if address is None and not destination.location.transport.is_registry:
-        raise UsageError(
-            f"{destination.location} is not a registry, and clients cannot pull from it",
-            remedy="serve it with `mirrorsync serve`, and name the server: --address HOST[:PORT]",
-        )
     mirrors = tuple(one for one in spec.mirrors if destination in one.destinations)
     return Placement(mirrors, destination, address)
 

@@ -90,6 +90,7 @@ NEEDED = {
         "echo 'services: {a: {image: docker.io/library/alpine:3.20}} # the web' | tee app.yaml >compose.yaml",
         "mirrorsync apply && mirrorsync lock",
     ],
+    "compare": ["""echo '{"images": [{"repoTags": ["docker.io/library/redis:7"]}]}' >node.json"""],
     "logout": ["cat password | mirrorsync login --authfile site.auth.json -u ci --password-stdin harbor.corp.example"],
 }
 
@@ -192,6 +193,7 @@ PRINTED = {
     "acknowledge": ["acknowledged: 1 tag of", "acknowledged: 1 tag of"],
     "state": ["exported: ", "imported: "],
     "relocate": ["hub/library/alpine:3.20}} # the web", "", "alpine:3.20@sha256:"],
+    "compare": ["missing", "1 missing"],
     "copy": ["done", "done", "done", "copy"],
     "inspect": ["linux/arm64", "sha256:", '"architecture": "arm64"', '"schemaVersion"'],
     "list-tags": ["3.19\n3.20", "kept", "team/app:1"],

@@ -17,7 +17,7 @@ from tests.parts.wire import ask
 
 VERBS = (
     "init", "validate", "plan", "apply", "lock", "verify", "images", "tags", "snapshot", "diff", "history", "rollback",
-    "impact", "acknowledge", "state", "relocate",
+    "impact", "acknowledge", "state", "relocate", "compare",
     "copy", "inspect", "list-tags", "delete", "login", "logout",
     "serve", "demo", "completion", "help", "version",
 )  # fmt: skip

@@ -53,6 +53,7 @@ def test_every_document_is_valid_and_alone_on_stdout(site: Mirrorsync) -> None:
 
 def test_every_kind_of_document_is_printed_and_valid(site: Mirrorsync, registry: DockerRegistry, unique: str) -> None:
     name = f"docker://{registry.host}/{unique}/app"
+    (site.directory / "pods.json").write_text('{"kind": "Pod", "spec": {"containers": [{"image": "redis:7"}]}}')
     runs: dict[str, tuple[tuple[str, ...], int]] = {
         "validation": (("validate",), 0),
         "lock": (("lock",), 0),
@@ -69,7 +70,8 @@ def test_every_kind_of_document_is_printed_and_valid(site: Mirrorsync, registry:
         "history": (("history", "--changes"), 0),
         "state": (("state", "export", "state.json"), 0),
         "impact": (("impact", registry.host), 0),
-        "relocation": (("relocate", "mirror.yaml"), 0),
+        "relocation": (("relocate", "--address", "site:5000", "mirror.yaml"), 0),
+        "comparison": (("compare", "pods.json", "mirror.yaml"), 0),
         "started": (("init", "first.yaml"), 0),
         "error": (("inspect", "oci:nowhere:app:1"), 1),
     }

@@ -14,6 +14,7 @@ from mirrorsync.documents.answers import (
     started_document,
     tags_document,
 )
+from mirrorsync.documents.comparison import comparison_document
 from mirrorsync.documents.envelope import Kind
 from mirrorsync.documents.error import error_document, validation_document
 from mirrorsync.documents.explanation import explanation_document
@@ -29,6 +30,7 @@ from mirrorsync.documents.state import state_document
 from mirrorsync.documents.verification import verification_document
 from mirrorsync.errors import ContentNotFound, Problem, SpecError
 from mirrorsync.events import Noticed
+from mirrorsync.foreign.nodes import Used
 from mirrorsync.foreign.relocation import find_images
 from mirrorsync.hosts import Pulls
 from mirrorsync.oci import media_types
@@ -62,6 +64,7 @@ from mirrorsync.spec.lock import Lock, LockChange
 from mirrorsync.spec.model import Mirror
 from mirrorsync.spec.selection import Selection
 from mirrorsync.state import Absence, Backup, Owned, Remembered, Run, RunTag
+from mirrorsync.sync.compare import Compared, Comparison
 from mirrorsync.sync.explained import AtTarget, ExplainedSource, ExplainedTag, ExplainedTags
 from mirrorsync.sync.gather.attached import Attachment
 from mirrorsync.sync.impact import Dependent, Impact
@@ -236,6 +239,12 @@ def _explanation() -> ExplainedTags:
     return ExplainedTags(STAMP, (ExplainedSource("/mirrors/0", SOURCE, True, tags),), (FAILURE,))
 
 
+def _comparison() -> Comparison:
+    used = Used(Reference(SOURCE, Tag("1")), frozenset({OLD.digest}), "node.json, web/pod")
+    images = (Compared(used, "drifted", Reference(CORP, Tag("1")), INDEX.digest), Compared(used, "missing"))
+    return Comparison(images, (Reference(CORP, Tag("2")),), (FAILURE,))
+
+
 def _relocated() -> list[Relocated]:
     uses = find_images(b"image: docker.io/library/nginx:1\nargs: [quay.io/a/b:1]", "app.yaml")
     target = Reference(CORP, Tag("1"))
@@ -274,6 +283,7 @@ def documents() -> dict[Kind, dict[str, Any]]:
         ),
     )
     return {
+        "comparison": comparison_document(_comparison()),
         "difference": difference_document("old.lock", "new.lock", LOCK_CHANGES),
         "error": error_document(SpecError("/etc/mirror.yaml", [problem])),
         "explanation": explanation_document(_explanation()),

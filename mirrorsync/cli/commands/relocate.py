@@ -63,6 +63,7 @@ def command(
         raise UsageError("a file is named twice")
     loaded = load_spec(spec)
     place = place_of(loaded, destination, address)
+    place.check_pullable()
     known = load_lock(lock) if lock else None
     found = run(console, partial(relocate_files, read_files(files), loaded, place, pin=pin, lock=known))
     if in_place:

@@ -1,0 +1,54 @@
+"""`compare`: what nodes have that the mirror lacks, has differently, or has for nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.parts.docker_registry import DockerRegistry
+from tests.parts.images import image, layer, multi_platform
+from tests.parts.mirrorsync import Mirrorsync
+from tests.parts.wire import Registry
+
+
+def test_missing_drifted_present_and_unused_images(
+    mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
+) -> None:
+    mirror = Registry(registry.host)
+    index = multi_platform("web")
+    web = mirror.push(f"{unique}/library/web", index, "1")
+    mirror.push(f"{unique}/library/web", image([layer({"a": b"2"})]), "2")
+    mirror.push(f"{unique}/library/web", image([layer({"a": b"3"})]), "3")
+    host = registry.host
+    mirrorsync.spec({
+        "registries": {host: {"plain_http": True}},
+        "destinations": {"corp": f"{host}/{unique}"},
+        "mirrors": [{"from": "docker.io/library/web", "tags": {"all": True}, "to": ["corp"]}],
+    })  # fmt: skip
+    child = index.children[0].digest
+    other = f"sha256:{'0' * 64}"
+    node = mirrorsync.directory / "node.json"
+
+    def nodes(*images: tuple[str, str]) -> None:
+        listed = [{"repoTags": [name], "repoDigests": [f"x/y@{digest}"]} for name, digest in images]
+        node.write_text(json.dumps({"images": listed}))
+
+    def found(code: int) -> Any:
+        document = mirrorsync("compare", "--exit-code", "--json", "node.json", "mirror.yaml", code=code).json()
+        return [(one["image"], one["finding"]) for one in document["images"]], document["unused"]
+
+    nodes(("web:1", web), (f"{host}/{unique}/library/web:2", other), ("web:9", other), ("ghcr.io/a/b:1", other))
+    assert found(10) == (
+        [
+            (f"{host}/{unique}/library/web:2", "drifted"),
+            ("docker.io/library/web:1", "present"),
+            ("docker.io/library/web:9", "missing"),
+            ("ghcr.io/a/b:1", "missing"),
+        ],
+        [f"{host}/{unique}/library/web:3"],
+    )
+    lines = mirrorsync("compare", "node.json", "mirror.yaml", code=0).out.splitlines()
+    assert lines[-1] == "1 present, 2 missing, 1 drifted, 1 unused"
+    # A runtime that keeps the digest of its platform only has the same image.
+    nodes(("web:1", child))
+    assert found(0)[0] == [("docker.io/library/web:1", "present")]
