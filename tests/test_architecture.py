@@ -21,6 +21,7 @@ FLOORS = {
     "spec": 1, "plan": 1, "files": 1, "foreign": 1,
     "trust": 1, "bundle": 1,
     "credentials": 2, "stores": 2, "state": 2,
+    "signing": 2,
     "sync": 3, "serve": 3,
     "documents": 4,
     "app": 5,
@@ -37,6 +38,9 @@ STRANGERS = {
     ("stores", "trust"),
     ("bundle", "spec"), ("bundle", "plan"), ("bundle", "files"), ("bundle", "trust"), ("bundle", "foreign"),
     ("spec", "bundle"), ("plan", "bundle"), ("files", "bundle"), ("trust", "bundle"), ("state", "bundle"),
+    ("signing", "spec"), ("signing", "plan"), ("signing", "trust"), ("signing", "bundle"), ("signing", "stores"),
+    ("stores", "signing"), ("signing", "state"), ("state", "signing"), ("signing", "credentials"),
+    ("credentials", "signing"),
     ("spec", "foreign"), ("plan", "foreign"), ("files", "foreign"), ("foreign", "plan"), ("foreign", "files"),
 }  # fmt: skip
 # The arrows between strangers that are allowed all the same: the spec reads what policies say of themselves.
@@ -45,7 +49,10 @@ ACQUAINTED = {
     ("spec", "plan/staleness"),
 }  # fmt: skip
 # Packages with a face: others import from the package itself, and from nothing inside it.
-FACES = ("stores/registry", "stores/docker", "stores/layout", "credentials", "serve", "plan/policies", "state")
+FACES = (
+    "stores/registry", "stores/docker", "stores/layout", "credentials", "serve", "plan/policies", "state",
+    "signing",
+)  # fmt: skip
 # What the command line imports of the floors between: values that it shows, and the pure words of a spec that its
 # options take too (`--filter`, `--explain`, `--deadline`), or that sort its tables.
 VALUES = {
@@ -76,7 +83,7 @@ HOMES = {
     },
     "aiohttp": {"serve"},
     "sqlite3": {"sync/manifest_cache", "state/file", "state/memory"},
-    "subprocess": {"credentials/helpers"},
+    "subprocess": {"credentials/helpers", "signing/ssh_keygen"},
     "isal": {"files/gzip", "files/tar/reader"},
     "backports": {"files/unpack"},
     "compression": {"files/unpack"},

@@ -1,0 +1,1 @@
+"""Tests of SSH signatures, with the real ssh-keygen."""
