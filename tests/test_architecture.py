@@ -57,7 +57,7 @@ FACES = (
 # options take too (`--filter`, `--explain`, `--deadline`), or that sort its tables.
 VALUES = {
     "plan/model", "plan/steps", "spec/model", "sync/run/report", "sync/verify/model", "sync/impact",
-    "state",
+    "state", "signing",
     "spec/lock", "sync/explained",
     "spec/filters", "spec/selection", "spec/tags", "spec/explain", "spec/versions",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Check the files that a spec names: certificates, keys and passwords of hosts, public keys and trusted roots."""
+"""Check the files that a spec names: certificates, keys and passwords of hosts, public keys, trusted roots, signers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 from mirrorsync.errors import MirrorsyncError, Problem, UsageError
 from mirrorsync.hosts import HostSettings
 from mirrorsync.plan.policies import Identities, SignedBy, Verify
-from mirrorsync.spec.model import Mirror
+from mirrorsync.spec.model import Mirror, Signers
 from mirrorsync.spec.registries import registry_key
 from mirrorsync.spec.yaml_source import Source, join, read
 from mirrorsync.sync.gather.signers import readers_of, require_sigstore
@@ -35,6 +35,15 @@ def file_problems(source: Source, registries: Mapping[str, HostSettings]) -> Ite
                 if wrong:
                     pointer = join(join("/registries", written), key)
                     yield source.problem(pointer, f"{printable(str(path))} {wrong}", _REMEDY)
+
+
+def signers_problems(source: Source, signers: Signers | None) -> Iterator[Problem]:
+    """Yield a problem, with its line, if the file of allowed signers does not exist or has no signers.
+
+    source: the parsed file. signers: of the valid spec, with an absolute path.
+    """
+    if signers is not None and (wrong := _trouble(Path(signers.allowed), _allowed)):
+        yield source.problem("/signers/allowed", f"{printable(signers.allowed)} {wrong}", _REMEDY)
 
 
 def key_problems(source: Source, mirrors: Sequence[Mirror]) -> Iterator[Problem]:
@@ -101,6 +110,11 @@ def _pem(path: Path) -> str:
 
 def _password(path: Path) -> str:
     return "" if _read(path).strip() else "is empty"
+
+
+def _allowed(path: Path) -> str:
+    lines = (line.split() for line in _read(path).splitlines())
+    return "" if any(len(line) > 2 and not line[0].startswith(b"#") for line in lines) else "has no allowed signers"
 
 
 def _directory(path: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mirrorsync.app.image_lists import MAX_LIST_BYTES
-from mirrorsync.app.named_files import file_problems, key_problems, package_problems
+from mirrorsync.app.named_files import file_problems, key_problems, package_problems, signers_problems
 from mirrorsync.app.outputs import write_output
 from mirrorsync.app.reading import absolute, read_file
 from mirrorsync.errors import Problem, SpecError, StorageError, UsageError
@@ -75,7 +75,11 @@ def check_spec(path: str | os.PathLike[str] | StandardInput, variables: Mapping[
     found = _spec_text(path)
     spec = _load(found, variables)
     source = read(found.text)
-    problems = [*file_problems(source, spec.registries), *key_problems(source, spec.mirrors)]
+    problems = [
+        *file_problems(source, spec.registries),
+        *key_problems(source, spec.mirrors),
+        *signers_problems(source, spec.signers),
+    ]
     if problems:
         raise invalid(found.source, problems, found.text)
     return spec

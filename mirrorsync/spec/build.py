@@ -19,7 +19,7 @@ from mirrorsync.plan.budget import Budget, read_limit
 from mirrorsync.plan.policies import Referrers
 from mirrorsync.plan.prune import Cap, Prune
 from mirrorsync.spec.mirror_source import MirrorSource, listed_sources, read_source, written_sources
-from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, Spec, check_template
+from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, Signers, Spec, check_template
 from mirrorsync.spec.namespace import Namespace
 from mirrorsync.spec.platforms import read_platform
 from mirrorsync.spec.registries import check_destinations, read_registries
@@ -51,12 +51,13 @@ def build(
     destinations = builder.destinations(value.get("destinations", {}), registries)
     prune = builder.prune(value["prune"]) if "prune" in value else None
     budget = builder.budget(value["budget"]) if "budget" in value else None
+    signers = builder.signers(value["signers"]) if "signers" in value else None
     mirrors = builder.mirrors(value["mirrors"], value.get("defaults", {}), destinations)
     if builder.problems:
         return None, list(builder.problems)
     if builder.lists:
         digest = Digest.of("\n".join([digest, *map(Digest.of, builder.lists.values())]).encode())
-    return Spec(source, digest, tuple(mirrors), destinations, registries, prune, budget=budget), []
+    return Spec(source, digest, tuple(mirrors), destinations, registries, prune, budget=budget, signers=signers), []
 
 
 @dataclass
@@ -119,6 +120,10 @@ class _Builder:
             with self._problems_at(join("/budget", key)):
                 limits[key] = read_limit(key, written)
         return Budget(**limits)
+
+    def signers(self, value: Mapping[str, Any]) -> Signers:
+        """Read `signers:`; its shape was checked by the schema."""
+        return Signers(posixpath.normpath(posixpath.join(self.base, value["allowed"])), value.get("threshold", 1))
 
     def mirrors(
         self, value: list[Any], defaults: Mapping[str, Any], destinations: Mapping[str, Destination]

@@ -20,6 +20,7 @@ _DECLARED = tuple(
         "/registries/*/client_cert",
         "/registries/*/client_key",
         "/destinations/*",
+        "/signers/allowed",
         "/mirrors/*",
         "/mirrors/*/from",
         "/mirrors/*/images_file",

@@ -139,12 +139,23 @@ class Lacking:
 
 
 @dataclass(frozen=True, slots=True)
+class Signers:
+    """`signers:`, who has to sign bundles and inventories. allowed: the path of a file of allowed signers, absolute if
+    that of the spec is; threshold: how many people have to sign, from 1.
+    """
+
+    allowed: str
+    threshold: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """A whole spec. source: its file as given, or STANDARD_INPUT; digest: of its bytes and those of the lists of
     images that it names, by which a plan knows it.
 
     prune: which tags are deleted, None = none. lock: the images are those of this lock, None = what the sources have.
     lacking: the images that the lock lacks. budget: the most that one run may take, None = anything.
+    signers: who has to sign bundles and inventories, None = they may be unsigned.
     """
 
     source: str
@@ -156,6 +167,7 @@ class Spec:
     lock: Lock | None = None
     lacking: tuple[Lacking, ...] = ()
     budget: Budget | None = None
+    signers: Signers | None = None
 
 
 def check_template(template: str) -> None:

@@ -35,6 +35,7 @@ _WITH: Final[Mapping[str, Mapping[str, Any]]] = {
     "mirrors[].allow_empty": {"tags": {"glob": ["1.*"]}},
     **{f"mirrors[].tags.{key}": {"all": True} for key in ("exclude", "exclude_regex", "keep", "max_age", "newest")},
     "mirrors[].platforms.index": {"only": ["linux/amd64", "linux/arm64"]},
+    "signers.threshold": {"allowed": "allowed_signers"},
     "mirrors[].tags.per": {"all": True, "newest": 2},
 }
 _NESTED: Final = tuple(f"mirrors[].{key}." for key in ("on_change", "platforms", "referrers", "verify"))
@@ -104,6 +105,7 @@ def keys() -> Iterator[Key]:
         "defaults": ("defaults", schema["properties"]["defaults"]),
         "prune": ("prune", schema["properties"]["prune"]),
         "budget": ("budget", schema["properties"]["budget"]),
+        "signers": ("signers", schema["properties"]["signers"]),
         "mirrors": ("mirrors[]", definitions["mirror"]),
     }
     for name, value in schema["properties"].items():

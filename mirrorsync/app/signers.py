@@ -1,0 +1,67 @@
+"""Who has to sign what crosses an air gap: from options, a spec or variables, and whether they have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from mirrorsync.app.reading import absolute
+from mirrorsync.environment import Environment
+from mirrorsync.errors import UsageError
+from mirrorsync.signing import Required, Verdict, check
+from mirrorsync.spec.model import Signers
+from mirrorsync.text import printable
+
+# For a site without a spec: its policy holds for every call, also for one that names no options.
+SIGNERS_VARIABLE: Final = "MIRRORSYNC_SIGNERS"
+THRESHOLD_VARIABLE: Final = "MIRRORSYNC_THRESHOLD"
+_MOST: Final = 32
+
+
+def required_signers(
+    variables: Mapping[str, str],
+    file: str | None = None,
+    threshold: int | None = None,
+    *,
+    signers: Signers | None = None,
+) -> Required | None:
+    """Return who has to sign, None if unsigned is right.
+
+    file, threshold: of the options; signers: of the spec, if there is one. Each of the two values is the option's, else
+    the spec's, else the variable's (MIRRORSYNC_SIGNERS, MIRRORSYNC_THRESHOLD), else 1. Raises: UsageError for a
+    threshold without a file, and for a variable that is not a number.
+    """
+    given = file or (signers.allowed if signers else None) or variables.get(SIGNERS_VARIABLE)
+    if signers is not None and threshold is None:
+        threshold = signers.threshold
+    written = variables.get(THRESHOLD_VARIABLE, "")
+    if threshold is None and written:
+        if not (written.isascii() and written.isdecimal() and 1 <= int(written[:9]) <= _MOST):
+            raise UsageError(f"{THRESHOLD_VARIABLE} is {printable(written, 40)!r}", remedy=f"write 1 to {_MOST}")
+        threshold = int(written)
+    if not given:
+        if threshold is not None:
+            raise UsageError("a number of signers, but no file of allowed signers", remedy="name it: --signers FILE")
+        return None
+    return Required(absolute(given), threshold or 1)
+
+
+def check_signatures(
+    document: bytes,
+    signatures: Sequence[bytes],
+    required: Required | None,
+    namespace: str,
+    environment: Environment,
+    *,
+    allow_unsigned: bool = False,
+) -> Verdict:
+    """Return what the signatures over a document prove now. It is not a coroutine: ssh-keygen takes a moment for each.
+
+    namespace: `signing.BUNDLE` or `signing.INVENTORY`. allow_unsigned: as for `signing.check`.
+    Raises: NotTrusted if too few people have signed; SshKeygenFailed; NotFound.
+    """
+    if not signatures and required is None:
+        return Verdict((), (), 0)  # nothing to verify, so a site without ssh-keygen needs none
+    now = datetime.fromtimestamp(environment.clock.now(), UTC)
+    return check(document, signatures, required, namespace, now, environment.variables, allow_unsigned=allow_unsigned)
