@@ -44,6 +44,7 @@ _VERBS: Final = {
     "state": "Export or import what a mirror remembers.",
     "relocate": "Rewrite the images of manifests to the names at the mirror.",
     "compare": "Show which images of nodes the mirror lacks.",
+    "inventory": "Write down what a location has, for `bundle create`.",
     "copy": "Copy one image from any store to any other.",
     "inspect": "Show an image without downloading its layers.",
     "list-tags": "List the tags of a repository, layout or archive.",

@@ -8,6 +8,8 @@ from typing import Any, Final, Literal
 Kind = Literal[
     "comparison", "difference", "error", "explanation", "history", "images", "impact", "inspection", "lock", "login",
     "logout", "plan", "relocation", "report", "serving", "started", "state", "tags", "validation", "verification",
+    "difference", "error", "explanation", "history", "images", "impact", "inspection", "inventory",
+    "lock", "login", "logout", "plan", "report", "serving", "started", "state", "tags", "validation", "verification",
 ]  # fmt: skip
 
 # The version of a kind is raised if its readers have to change. The schema of each is schemas/KIND.schema.json.
@@ -20,6 +22,7 @@ VERSIONS: Final[Mapping[Kind, int]] = {
     "images": 1,
     "impact": 1,
     "inspection": 1,
+    "inventory": 1,
     "lock": 1,
     "login": 1,
     "logout": 1,

@@ -194,6 +194,7 @@ PRINTED = {
     "state": ["exported: ", "imported: "],
     "relocate": ["hub/library/alpine:3.20}} # the web", "", "alpine:3.20@sha256:"],
     "compare": ["missing", "1 missing"],
+    "inventory": ["", ""],
     "copy": ["done", "done", "done", "copy"],
     "inspect": ["linux/arm64", "sha256:", '"architecture": "arm64"', '"schemaVersion"'],
     "list-tags": ["3.19\n3.20", "kept", "team/app:1"],

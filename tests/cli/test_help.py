@@ -18,6 +18,7 @@ from tests.parts.wire import ask
 VERBS = (
     "init", "validate", "plan", "apply", "lock", "verify", "images", "tags", "snapshot", "diff", "history", "rollback",
     "impact", "acknowledge", "state", "relocate", "compare",
+    "impact", "acknowledge", "state", "inventory",
     "copy", "inspect", "list-tags", "delete", "login", "logout",
     "serve", "demo", "completion", "help", "version",
 )  # fmt: skip

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mirrorsync.bundle.held import Held, HeldRepository, Inventory, Unread
 from mirrorsync.credentials import Kept
 from mirrorsync.documents.answers import (
     login_document,
@@ -22,6 +23,7 @@ from mirrorsync.documents.history import history_document
 from mirrorsync.documents.images import images_document
 from mirrorsync.documents.impact import impact_document
 from mirrorsync.documents.inspection import inspection_document
+from mirrorsync.documents.inventory import inventory_document
 from mirrorsync.documents.lock import difference_document, lock_document
 from mirrorsync.documents.plan import plan_document
 from mirrorsync.documents.relocation import relocation_document
@@ -251,6 +253,9 @@ def _relocated() -> list[Relocated]:
     return [
         Relocated("app.yaml", (Moved(uses[0], "rewritten", target), Moved(uses[1], "failed", None, "unknown")), b"")
     ]
+def inventory() -> Inventory:
+    repository = HeldRepository({Tag("1.0"): INDEX.digest}, {INDEX.digest: INDEX}, {LAYER.digest: LAYER})
+    return Inventory(TIME, "corp.example/mirror", "mirrorsync 1", Held({"app": repository}), (Unread("app:9", "no"),))
 
 
 def _mirror() -> Mirror:
@@ -291,6 +296,7 @@ def documents() -> dict[Kind, dict[str, Any]]:
         "images": images_document(Desired((WANTED,), (FAILURE,)), STAMP),
         "impact": impact_document("/etc/mirror.yaml", [impact]),
         "inspection": inspection_document(_examination()),
+        "inventory": inventory_document(inventory()),
         "lock": lock_document(LOCK, LOCK_CHANGES, (FAILURE,), STAMP, {(SOURCE, Tag("2.0")): "min_age 3d"}),
         "login": login_document("corp.example", "team", "us", Kept(Path("/auth.json"), "pass"), checked=True),
         "logout": logout_document(["corp.example/team"]),

@@ -17,7 +17,7 @@ from tests.parts.documents import COMMON, SCHEMAS, problems, valid
 
 NAMES = {path.name.removesuffix(".schema.json") for path in SCHEMAS.iterdir()}
 # Objects whose members are not named by us: labels, annotations, platforms with their own fields.
-MAPS = {"annotations", "labels", "platform", "destinations"}
+MAPS = {"annotations", "labels", "platform", "destinations", "repositories", "tags", "manifests", "blobs"}
 
 
 def objects(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

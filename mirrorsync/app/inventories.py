@@ -1,0 +1,79 @@
+"""Inventories: what a location has, for the other side of an air gap."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mirrorsync.app.far_side import created, destination_of
+from mirrorsync.app.outputs import is_standard_output, write_output
+from mirrorsync.app.process import process_environment
+from mirrorsync.app.reading import absolute, read_scope
+from mirrorsync.app.session import query
+from mirrorsync.app.stop import Stop
+from mirrorsync.bundle.held import Inventory
+from mirrorsync.documents.inventory import encode_inventory
+from mirrorsync.environment import Environment
+from mirrorsync.errors import StorageError, UsageError
+from mirrorsync.files.disk import translated
+from mirrorsync.oci.reference import Location
+from mirrorsync.plan.model import Failure
+from mirrorsync.spec.model import Spec
+from mirrorsync.sync.bundle.inventory import take_inventory
+from mirrorsync.sync.verify.scope import Scope
+from mirrorsync.text import printable
+
+
+async def make_inventory(
+    location: str | Scope, *, environment: Environment | None = None, stop: Stop | None = None
+) -> tuple[Inventory, tuple[Failure, ...]]:
+    """Return what a location has, and what could not be read. Raises: UsageError, Denied, MirrorsyncError."""
+    scope = read_scope(location) if isinstance(location, str) else location
+    if scope is None:
+        raise UsageError(f"{printable(str(location))} is not a location", remedy="write HOST/PREFIX/ or oci:DIR")
+    given = environment or process_environment()
+    # A prefix is meant, whether or not it ends in a slash: names are those of the destination below it.
+    whole = Scope(scope.location, below=True)
+    return await query(lambda session: take_inventory(whole, session, lambda: created(given)), given, stop)
+
+
+async def make_inventory_of(
+    spec: Spec, destination: str | None, *, environment: Environment | None = None, stop: Stop | None = None
+) -> tuple[Inventory, tuple[Failure, ...]]:
+    """Return what a destination of a spec has, in the repositories that the spec names. destination: its name.
+
+    For registries that do not list their repositories. Raises: UsageError, also if the spec has a namespace.
+    """
+    place = destination_of(spec, destination)
+    mirrors = [mirror for mirror in spec.mirrors if any(one.name == place.name for one in mirror.destinations)]
+    if any(mirror.namespace is not None for mirror in mirrors):
+        raise UsageError("the repositories of a namespace are not in the spec", remedy="name the location instead")
+    names = dict.fromkeys(mirror.target(place, mirror.source.repository) for mirror in mirrors)
+    given = environment or process_environment()
+    scope = Scope(place.location, below=True)
+    repositories: Sequence[Location] = list(names)
+    return await query(
+        lambda session: take_inventory(scope, session, lambda: created(given), repositories),
+        given,
+        stop,
+        spec.registries,
+    )
+
+
+def save_inventory(inventory: Inventory, path: str) -> None:
+    """Write an inventory; `.gz` compresses it. path: as for `write_output`. Raises: StorageError."""
+    text = encode_inventory(inventory)
+    if not path.endswith(".gz") or is_standard_output(path):
+        write_output(path, [text.decode()])
+        return
+    file = absolute(path)
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with translated(f"writing {printable(path)}"):
+            partial.write_bytes(gzip.compress(text, mtime=0))
+            partial.rename(file)
+    except StorageError:
+        Path(partial).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,131 @@
+"""The inventory of a location as a document (schemas/inventory.schema.json), which crosses an air gap and is read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from mirrorsync.bundle.encoding import canonical
+from mirrorsync.bundle.held import Held, HeldRepository, Inventory, Unread
+from mirrorsync.bundle.reading import MAX_DOCUMENT_BYTES, MAX_DOCUMENT_WEIGHT
+from mirrorsync.checked_json import Damaged, count, items, members, named, text
+from mirrorsync.documents.envelope import VERSIONS, document, full_name
+from mirrorsync.errors import GrammarError, Malformed
+from mirrorsync.oci import media_types
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.json_weight import json_weight
+from mirrorsync.oci.names import check_layout_repository
+from mirrorsync.oci.ref import Tag
+from mirrorsync.text import printable
+
+
+def inventory_document(inventory: Inventory) -> dict[str, Any]:
+    """Return an inventory as a document."""
+    return document(
+        "inventory",
+        {
+            "created": inventory.created,
+            "location": inventory.location,
+            "tool": inventory.tool,
+            "complete": not inventory.unread,
+            "unread": [{"name": one.name, "message": one.message} for one in inventory.unread],
+            "repositories": {name: _repository(one) for name, one in sorted(inventory.held.repositories.items())},
+        },
+    )
+
+
+def _repository(one: HeldRepository) -> dict[str, Any]:
+    return {
+        "tags": {str(tag): str(digest) for tag, digest in one.tags.items()},
+        "manifests": {
+            str(digest): {"size": content.size, "mediaType": content.media_type}
+            for digest, content in one.manifests.items()
+        },
+        "blobs": {str(digest): content.size for digest, content in one.blobs.items()},
+    }
+
+
+def encode_inventory(inventory: Inventory) -> bytes:
+    """Return the document's bytes, in one spelling: its digest names it."""
+    return canonical(inventory_document(inventory))
+
+
+def is_inventory(raw: bytes) -> bool:
+    """Return whether a file begins as an inventory; only to tell it from the document of a bundle."""
+    return f'"{full_name("inventory")}"'.encode() in raw
+
+
+def parse_inventory(raw: bytes, where: str) -> Inventory:
+    """Read an inventory. where: for messages. Raises: Malformed, which names the first member that is wrong."""
+    if len(raw) > MAX_DOCUMENT_BYTES or json_weight(raw) > MAX_DOCUMENT_WEIGHT:
+        raise Malformed(f"{where} is {len(raw)} bytes, more than is read")
+    try:
+        value = json.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"{where} is not JSON") from error
+    try:
+        return _inventory(value)
+    except Damaged as error:
+        raise Malformed(f"{where}: {error.pointer}: {printable(error.reason)}") from error
+    except GrammarError as error:
+        raise Malformed(f"{where}: {error.message}") from error
+
+
+def _inventory(value: Any) -> Inventory:
+    read = members(
+        value,
+        {
+            "kind": text,
+            "version": count,
+            "created": text,
+            "location": text,
+            "tool": text,
+            "complete": lambda value: value,
+            "unread": lambda value: items(value, _unread),
+            "repositories": lambda value: named(value, _held_repository),
+        },
+    )
+    if read["kind"] != full_name("inventory") or read["version"] != VERSIONS["inventory"]:
+        raise Damaged(f"this version of mirrorsync reads version {VERSIONS['inventory']}", "version")
+    repositories = {check_layout_repository(name): one for name, one in read["repositories"].items()}
+    return Inventory(read["created"], read["location"], read["tool"], Held(repositories), read["unread"])
+
+
+def _unread(value: Any) -> Unread:
+    return Unread(**members(value, {"name": text, "message": text}))
+
+
+def _held_repository(value: Any) -> HeldRepository:
+    read = members(
+        value,
+        {
+            "tags": lambda value: named(value, lambda digest: Digest(text(digest))),
+            "manifests": lambda value: named(value, _manifest),
+            "blobs": lambda value: named(value, count),
+        },
+    )
+    manifests = {
+        Digest(digest): Descriptor(kind, Digest(digest), size) for digest, (kind, size) in read["manifests"].items()
+    }
+    tags = {Tag(tag): digest for tag, digest in read["tags"].items()}
+    for tag, digest in tags.items():
+        if digest not in manifests:
+            raise Damaged("names a manifest that is not listed", "tags", tag)
+    blobs = {
+        Digest(digest): Descriptor(media_types.ANY_BYTES, Digest(digest), size)
+        for digest, size in read["blobs"].items()
+    }
+    return HeldRepository(tags, manifests, blobs)
+
+
+def _manifest(value: Any) -> tuple[str, int]:
+    read = members(value, {"size": count, "mediaType": text})
+    if not media_types.is_manifest(read["mediaType"]):
+        raise Damaged("not the media type of a manifest", "mediaType")
+    return read["mediaType"], read["size"]
+
+
+def _described(entry: tuple[str, tuple[str, int]]) -> Descriptor:
+    digest, (media_type, size) = entry
+    return Descriptor(media_type, Digest(digest), size)
