@@ -14,6 +14,7 @@ from mirrorsync.environment import Environment
 from mirrorsync.events import Noticed
 from mirrorsync.hosts import HostSettings
 from mirrorsync.plan.model import Plan
+from mirrorsync.stores.base import Store
 from mirrorsync.stores.open import opener
 from mirrorsync.sync.manifest_cache import DiskCache
 from mirrorsync.sync.run.apply import apply
@@ -25,15 +26,20 @@ T = TypeVar("T")
 
 _CACHE_FILE: Final = "manifests.sqlite"
 _NO_HOSTS: Final[Mapping[str, HostSettings]] = {}
+_NO_STORES: Final[Mapping[str, Store]] = {}
 
 
 @asynccontextmanager
 async def open_session(
-    environment: Environment | None, stop: Stop, hosts: Mapping[str, HostSettings] = _NO_HOSTS
+    environment: Environment | None,
+    stop: Stop,
+    hosts: Mapping[str, HostSettings] = _NO_HOSTS,
+    stores: Mapping[str, Store] = _NO_STORES,
 ) -> AsyncIterator[Session]:
     """Open a session while the block runs. environment: None = the process's. hosts: host settings of the spec.
 
-    Of errors that several tasks of the block raise together, one is raised.
+    stores: those that are open already, by address. Of errors that several tasks of the block raise together, one is
+    raised.
     """
     given = environment or process_environment()
     clock = replace(given.clock, sleep=stop.sleep, asleep=stop.asleep)
@@ -46,7 +52,12 @@ async def open_session(
     try:
         async with stop.listening():
             cache = DiskCache(directory / _CACHE_FILE if directory else None, warn)
-            async with Session(opener(settings), cache=cache, observer=settings.observer) as session:
+            opening = opener(settings)
+
+            def open_store(address: str) -> Store:
+                return stores.get(address) or opening(address)
+
+            async with Session(open_store, cache=cache, observer=settings.observer) as session:
                 yield session
     except BaseExceptionGroup as group:
         raise_one(group)

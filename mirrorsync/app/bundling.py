@@ -1,0 +1,252 @@
+"""Bundles for the other side of an air gap: what it lacks of a spec's images, in parts of a size.
+
+environment: None = the process's. stop: stops the work, which then raises Interrupted; None = it is not stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from mirrorsync.app.far_side import created, destination_of
+from mirrorsync.app.having import Having, document_at, read_having
+from mirrorsync.app.memory import looking_back, remembering
+from mirrorsync.app.process import process_environment
+from mirrorsync.app.reading import absolute
+from mirrorsync.app.sending import Sender, open_sender
+from mirrorsync.app.session import open_session
+from mirrorsync.app.stop import Stop
+from mirrorsync.bundle.encoding import encode
+from mirrorsync.bundle.model import Bundle, Pieces
+from mirrorsync.bundle.packing import pack, with_pieces
+from mirrorsync.bundle.reading import parse
+from mirrorsync.environment import Environment
+from mirrorsync.errors import UsageError
+from mirrorsync.events import Noticed, TagSet, TransferPlanned
+from mirrorsync.files.locks import FileLock
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.reference import parse_repository
+from mirrorsync.plan.model import Plan
+from mirrorsync.spec.model import STANDARD_INPUT, Destination, Spec
+from mirrorsync.stores.far import FarStore
+from mirrorsync.stores.open import opener
+from mirrorsync.sync import road
+from mirrorsync.sync.bundle.draft import Draft, draft_of
+from mirrorsync.sync.bundle.publish import stream_part, write_parts
+from mirrorsync.sync.bundle.reading import Contents, ReadFrom
+from mirrorsync.sync.gather.sightings import Sightings
+from mirrorsync.sync.session import Session
+from mirrorsync.text import printable
+from mirrorsync.version import __version__
+
+_STDOUT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a bundle is made of. have: as for `read_having`. only: globs on the source repository.
+
+    part_size: of a part, in bytes, None = one part. name: of its files, None = that of the spec. destination: the name
+    of the destination in the spec, None if there is only one.
+    """
+
+    spec: Spec
+    have: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    part_size: int | None = None
+    name: str | None = None
+    destination: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bundled:
+    """A bundle, and the plan that it carries. bundle: None if the far side has all images already.
+
+    files: that were written, in the order of their names.
+    """
+
+    plan: Plan
+    bundle: Bundle | None
+    files: tuple[str, ...] = ()
+
+
+async def plan_bundle(wanted: Wanted, *, environment: Environment | None = None, stop: Stop | None = None) -> Bundled:
+    """Return what `create_bundle` would write, with the sizes of its parts. Nothing is written, no blob is read."""
+    given, stop = environment or process_environment(), stop or Stop()
+    sender, having, place = _sides(wanted, given)
+    with looking_back(wanted.spec, given) as memory:
+        async with _session(wanted.spec, place, having, given, stop) as session:
+            making = _Making(wanted, sender, having, place, session, given)
+            plan, bundle, _ = await stop.interruptible(making.packed(memory))
+            return Bundled(plan, bundle)
+
+
+async def create_bundle(
+    wanted: Wanted, output: str, *, environment: Environment | None = None, stop: Stop | None = None
+) -> Bundled:
+    """Write a bundle with what the far side lacks. output: a directory, or `-` for one part on standard output.
+
+    Failures of single images are in the plan, and the bundle has the others. Raises: UsageError; StorageError;
+    MirrorsyncError if content cannot be read after all retries, and then nothing is published; Locked.
+    """
+    given, stop = environment or process_environment(), stop or Stop()
+    sender, having, place = _sides(wanted, given)
+    with _lock(wanted.spec), remembering(wanted.spec, given) as memory:
+        async with _session(wanted.spec, place, having, given, stop) as session:
+            making = _Making(wanted, sender, having, place, session, given)
+            plan, bundle, draft = await stop.interruptible(making.packed(memory))
+            if bundle is None or draft is None:
+                return Bundled(plan, None)
+            contents = Contents(session, draft.origins, stop.event, stop.asleep)
+            changed = list(plan.changed())
+            twice = [one for one in bundle.objects if isinstance(one.form, Pieces)]
+            session.announce(TransferPlanned(sum(one.content.size for one in (*bundle.objects, *twice)), len(changed)))
+            bundle = await stop.interruptible(_whole(bundle, contents))
+            document = encode(bundle)
+            sender = sender.reserve()
+            files = await stop.interruptible(_written(bundle, document, output, contents))
+            sender.remember(document)
+            for change in changed:
+                session.announce(TagSet(str(change), change.digest))
+            return Bundled(plan, bundle, files)
+
+
+async def write_parts_again(
+    spec: Spec,
+    of: str,
+    numbers: Sequence[int],
+    output: str,
+    *,
+    environment: Environment | None = None,
+    stop: Stop | None = None,
+) -> Bundled:
+    """Write some parts of a bundle once more, with the same bytes. of: the path of its document, or of a part.
+
+    numbers: of the parts, from 1. Raises: UsageError if the bundle has no such parts; ContentNotFound if a source does
+    not have some content any more; as `create_bundle`.
+    """
+    given, stop = environment or process_environment(), stop or Stop()
+    document = document_at(absolute(of))
+    bundle = parse(document, printable(of))
+    if unknown := [number for number in numbers if not 0 < number <= len(bundle.parts)]:
+        raise UsageError(f"the bundle has no part {unknown[0]}: it has {len(bundle.parts)}")
+    async with open_session(given, stop, spec.registries) as session:
+        contents = Contents(session, origins_of(bundle), stop.event, stop.asleep)
+        files = await stop.interruptible(write_parts(bundle, document, absolute(output), contents, only=numbers))
+    return Bundled(Plan("", road.stamp(spec)), bundle, files)
+
+
+def origins_of(bundle: Bundle) -> Mapping[Digest, ReadFrom]:
+    """Return where each object of a bundle was read: at the source of an image that needs it."""
+    found: dict[Digest, ReadFrom] = {}
+    for image in bundle.images:
+        pending = [image.content.digest]
+        while pending:
+            digest = pending.pop()
+            one = bundle.by_digest.get(digest)
+            if one is not None and digest not in found:
+                found[digest] = ReadFrom(parse_repository(image.source), one.content)
+                pending.extend(one.needs)
+    return found
+
+
+async def _whole(bundle: Bundle, contents: Contents) -> Bundle:
+    """Find out the digests of pieces, which the document has: blobs larger than a part are read twice."""
+    pieces = {}
+    for one in bundle.objects:
+        if isinstance(one.form, Pieces):
+            pieces[one.digest] = await asyncio.to_thread(contents.digests_of_pieces, one)
+    return with_pieces(bundle, pieces) if pieces else bundle
+
+
+async def _written(bundle: Bundle, document: bytes, output: str, contents: Contents) -> tuple[str, ...]:
+    if output == "-":
+        await stream_part(bundle, document, _STDOUT, contents)
+        return ()
+    return await write_parts(bundle, document, absolute(output), contents)
+
+
+def _sides(wanted: Wanted, environment: Environment) -> tuple[Sender, Having, Destination]:
+    sender = open_sender(wanted.spec, wanted.name, environment)
+    having = read_having(wanted.have, sender)
+    for name in having.incomplete:
+        message = "what could not be read at the far side counts as absent, and is sent again"
+        environment.observer(Noticed(printable(name), message))
+    if sender.directory is None:
+        message = "nothing is remembered without a state directory: each bundle begins a new sequence"
+        environment.observer(Noticed("bundle", message))
+    return sender, having, destination_of(wanted.spec, wanted.destination)
+
+
+def _session(
+    spec: Spec, place: Destination, having: Having, environment: Environment, stop: Stop
+) -> AbstractAsyncContextManager[Session]:
+    settings = replace(environment, hosts={**environment.hosts, **spec.registries})
+    address = place.location.store
+    far = FarStore(place.location, having.held, lambda: opener(settings)(address))
+    return open_session(environment, stop, spec.registries, {address: far})
+
+
+def _lock(spec: Spec) -> AbstractContextManager[object]:
+    return nullcontext() if spec.source == STANDARD_INPUT else FileLock(Path(spec.source), spec.source)
+
+
+class _Making:
+    """One bundle that is made."""
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        sender: Sender,
+        having: Having,
+        place: Destination,
+        session: Session,
+        environment: Environment,
+    ) -> None:
+        self._wanted = wanted
+        self._sender = sender
+        self._having = having
+        self._place = place
+        self._session = session
+        self._environment = environment
+
+    async def packed(self, memory: Sightings) -> tuple[Plan, Bundle | None, Draft | None]:
+        """Return the plan, and the bundle for it without the digests of pieces; None if there is nothing to carry."""
+        plan = await road.make_plan(self._narrowed(), self._session, only=self._wanted.only, sightings=memory)
+        if not any(plan.changed()):
+            return plan, None, None
+        draft = await draft_of(plan, self._place.location, self._having.held, self._session)
+        bundle = await asyncio.to_thread(pack, self._bundle(draft), part_size=self._wanted.part_size)
+        return plan, bundle, draft
+
+    def _narrowed(self) -> Spec:
+        """Return the spec with only this destination, and without deletions: a bundle carries none."""
+        spec, place = self._wanted.spec, self._place
+        mirrors = tuple(
+            replace(mirror, destinations=(place,), on_vanish="keep")
+            for mirror in spec.mirrors
+            if any(one.name == place.name for one in mirror.destinations)
+        )
+        return replace(spec, mirrors=mirrors, prune=None)
+
+    def _bundle(self, draft: Draft) -> Bundle:
+        return Bundle(
+            name=self._sender.name,
+            sequence=self._sender.sequence + 1,
+            created=created(self._environment),
+            chain=self._sender.chain,
+            previous=self._sender.previous(),
+            spec=self._wanted.spec.digest,
+            destination=self._having.destination,
+            have=self._having.sources,
+            answers=None,
+            tool=f"mirrorsync {__version__}",
+            images=draft.images,
+            objects=draft.objects,
+            assumes=draft.assumes,
+            parts=(),
+        )

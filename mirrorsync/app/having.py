@@ -1,0 +1,120 @@
+"""What `--have` names: inventories, older bundles, and what was sent."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tarfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mirrorsync.app.reading import absolute
+from mirrorsync.app.sending import Sender
+from mirrorsync.bundle.held import Held, held_after, merged
+from mirrorsync.bundle.layout import DOCUMENT_NAME, LAYOUT_NAME
+from mirrorsync.bundle.model import Source
+from mirrorsync.bundle.reading import MAX_DOCUMENT_BYTES, parse
+from mirrorsync.documents.inventory import is_inventory, parse_inventory
+from mirrorsync.errors import Malformed, UsageError
+from mirrorsync.files.disk import translated
+from mirrorsync.oci.digest import Digest
+from mirrorsync.text import printable
+
+SENT: Final = "sent"
+_GZIP: Final = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Having:
+    """What the far side has. sources: from which it is known. destination: that of the newest inventory, None = any.
+
+    incomplete: names of inventories that lack what could not be read.
+    """
+
+    held: Held
+    sources: tuple[Source, ...] = ()
+    destination: str | None = None
+    incomplete: tuple[str, ...] = ()
+
+
+def read_having(written: Iterable[str], sender: Sender) -> Having:
+    """Read all that `--have` names; content is the union of all, and the tags are those of the newest.
+
+    written: the path of an inventory, of the document or a part of a bundle, of a directory with bundles, or `sent`.
+    Raises: UsageError, Malformed, StorageError.
+    """
+    held: list[tuple[str, Held]] = []
+    sources: list[Source] = []
+    inventories: list[tuple[str, str]] = []
+    incomplete: list[str] = []
+    for text in written:
+        if text == SENT:
+            sent, source = sender.held()
+            held.append((source.created, sent))
+            sources.append(source)
+            continue
+        raw = document_at(absolute(text))
+        if is_inventory(raw[:65536]) or is_inventory(raw[-65536:]):
+            inventory = parse_inventory(raw, printable(text))
+            held.append((inventory.created, inventory.held))
+            sources.append(Source("inventory", Digest.of(raw), inventory.created))
+            inventories.append((inventory.created, inventory.location))
+            incomplete += [text] * bool(inventory.unread)
+        else:
+            bundle = parse(raw, printable(text))
+            held.append((bundle.created, held_after(bundle)))
+            sources.append(Source("bundle", Digest.of(raw), bundle.created))
+    destination = max(inventories)[1] if inventories else None
+    return Having(merged(held), tuple(sources), destination, tuple(incomplete))
+
+
+def document_at(path: Path) -> bytes:
+    """Return the bytes of a document: of an inventory, or of the bundle that a path names.
+
+    path: the document, a part, or a directory, where the newest bundle is meant. Raises: UsageError, StorageError,
+    Malformed.
+    """
+    try:
+        if path.is_dir():
+            path = _newest(path)
+        with translated(f"reading {path}"), path.open("rb") as file:
+            start = file.read(512)
+            if start.startswith(_GZIP):
+                return _unzipped(path)
+            if start[257:262] == b"ustar":
+                return _inside(path)
+            raw = start + file.read(MAX_DOCUMENT_BYTES + 1 - len(start))
+    except FileNotFoundError as error:
+        raise UsageError(f"{printable(os.fspath(path))} does not exist", remedy="check the path") from error
+    return raw
+
+
+def _newest(directory: Path) -> Path:
+    found = [path for path in directory.glob("*.json") if path.stem.rpartition("-")[2].isdigit()]
+    if not found:
+        raise UsageError(f"{printable(os.fspath(directory))} has no bundle", remedy="name the file of its document")
+    return max(found, key=lambda path: (int(path.stem.rpartition("-")[2]), path.name))
+
+
+def _unzipped(path: Path) -> bytes:
+    try:
+        with gzip.open(path) as file:
+            return file.read(MAX_DOCUMENT_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise Malformed(f"{printable(os.fspath(path))} cannot be decompressed") from error
+
+
+def _inside(path: Path) -> bytes:
+    """Return the document in a part, which is its second member."""
+    try:
+        with tarfile.open(path, "r:") as archive:
+            first, second = archive.next(), archive.next()
+            if first is None or second is None or (first.name, second.name) != (LAYOUT_NAME, DOCUMENT_NAME):
+                raise Malformed(f"{printable(os.fspath(path))} is not a part of a bundle")
+            file = archive.extractfile(second)
+            return file.read(MAX_DOCUMENT_BYTES + 1) if file is not None else b""
+    except tarfile.TarError as error:
+        raise Malformed(f"{printable(os.fspath(path))} is not a part of a bundle") from error

@@ -1,0 +1,132 @@
+"""The sender of bundles: its sequence numbers, and the documents of what it sent, in the state directory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from mirrorsync.bundle.held import Held, held_after, merged
+from mirrorsync.bundle.model import Bundle, Link, Source
+from mirrorsync.bundle.reading import MAX_DOCUMENT_BYTES, is_bundle_name, parse
+from mirrorsync.environment import Environment
+from mirrorsync.errors import StorageError, UsageError
+from mirrorsync.files.disk import make_directory, translated
+from mirrorsync.oci.digest import Digest
+from mirrorsync.spec.model import STANDARD_INPUT, Spec
+from mirrorsync.state import state_path
+from mirrorsync.text import printable
+
+_FILE: Final = "sender.json"
+_ID: Final = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """What is remembered of one spec's bundles of one name. directory: None = nothing is remembered.
+
+    sequence: of the last bundle, 0 before the first.
+    """
+
+    name: str
+    directory: Path | None
+    identity: str
+    sequence: int
+
+    @property
+    def chain(self) -> str:
+        """What all bundles of this sender have in common: 64 hex digits."""
+        return hashlib.sha256(f"{self.name}\n{self.identity}".encode()).hexdigest()
+
+    def reserve(self) -> Sender:
+        """Take the next sequence number, durably, so that no other bundle gets it. Raises: StorageError."""
+        taken = replace(self, sequence=self.sequence + 1)
+        if self.directory is not None:
+            with translated(f"writing {self.directory}"):
+                make_directory(self.directory)
+                text = json.dumps({"id": taken.identity, "sequence": taken.sequence})
+                _replace(self.directory / _FILE, text.encode())
+        return taken
+
+    def remember(self, document: bytes) -> None:
+        """Remember the document of a bundle that was sent. Raises: StorageError."""
+        if self.directory is not None:
+            with translated(f"writing {self.directory}"):
+                _replace(self.directory / f"{self.sequence:06d}.json", document)
+
+    def sent(self) -> list[tuple[Digest, Bundle]]:
+        """Return the bundles that were sent, oldest first, with the digests of their documents. Raises: Malformed."""
+        if self.directory is None or not self.directory.is_dir():
+            return []
+        paths = [path for path in self.directory.glob("*.json") if path.stem.isdigit()]
+        read = [(path, _read(path)) for path in sorted(paths, key=lambda path: int(path.stem))]
+        return [(Digest.of(raw), parse(raw, str(path))) for path, raw in read]
+
+    def held(self) -> tuple[Held, Source]:
+        """Return what the far side has if it imported all that was sent. Raises: UsageError if nothing was sent."""
+        found = self.sent()
+        if not found:
+            raise UsageError(
+                "no bundle of this spec was sent, as far as it is remembered",
+                remedy="make a full one first, without --have sent",
+            )
+        digest, last = found[-1]
+        times = [(f"{one.sequence:012d}", held_after(one)) for _, one in found]
+        return merged(times), Source("sent", digest, last.created)
+
+    def previous(self) -> Link | None:
+        """Return the last bundle that was sent, None before the first."""
+        found = self.sent()
+        return Link(found[-1][1].sequence, found[-1][0]) if found else None
+
+
+def open_sender(spec: Spec, name: str | None, environment: Environment) -> Sender:
+    """Return the sender of a spec. name: of its bundles, None = after the file of the spec.
+
+    Raises: UsageError for a name that is not valid; StorageError.
+    """
+    name = name or _default_name(spec)
+    if not is_bundle_name(name):
+        raise UsageError(
+            f"{printable(name)!r} is not the name of a bundle",
+            remedy="use lower-case letters, digits, '.', '_' and '-', with a letter or digit first",
+        )
+    directory = environment.state_directory
+    if directory is None or spec.source == STANDARD_INPUT:
+        return Sender(name, None, secrets.token_hex(16), 0)
+    own = directory / "bundles" / f"{state_path(directory, Path(spec.source)).stem}-{name}"
+    try:
+        value = json.loads((own / _FILE).read_bytes())
+    except FileNotFoundError:
+        return Sender(name, own, secrets.token_hex(16), 0)
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{own / _FILE} cannot be read") from error
+    identity, sequence = value.get("id"), value.get("sequence")
+    if not isinstance(identity, str) or _ID.fullmatch(identity) is None or type(sequence) is not int or sequence < 0:
+        raise StorageError(f"{own / _FILE} is damaged", remedy="restore it, or remove the directory to begin anew")
+    return Sender(name, own, identity, sequence)
+
+
+def _default_name(spec: Spec) -> str:
+    if spec.source == STANDARD_INPUT:
+        raise UsageError("a spec from standard input has no name for its bundles", remedy="name them: --name NAME")
+    return re.sub(r"[^a-z0-9._-]+", "-", Path(spec.source).stem.lower()).lstrip("._-") or "bundle"
+
+
+def _read(path: Path) -> bytes:
+    with translated(f"reading {path}"), path.open("rb") as file:
+        return file.read(MAX_DOCUMENT_BYTES + 1)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)

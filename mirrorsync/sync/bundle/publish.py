@@ -1,0 +1,104 @@
+"""The files of a bundle in a directory: written under temporary names, published when all of them are whole."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from mirrorsync.bundle.layout import Layout, layout
+from mirrorsync.bundle.model import Bundle, Names
+from mirrorsync.errors import StorageError
+from mirrorsync.files.disk import make_directory, sync_directory, translated
+from mirrorsync.sync.bundle.reading import Contents, slices
+from mirrorsync.sync.bundle.writing import PARTIAL, PartFile, PartStream, PartWriter
+
+
+async def write_parts(
+    bundle: Bundle,
+    document: bytes,
+    directory: Path,
+    contents: Contents,
+    *,
+    signatures: Sequence[bytes] = (),
+    only: Iterable[int] | None = None,
+) -> tuple[str, ...]:
+    """Write the parts of a bundle, and publish them with its document; return the names of the files.
+
+    only: numbers of the parts to write, None = all. After a failure nothing is published, and nothing is left. Raises:
+    StorageError, which names the part and its size; MirrorsyncError if content cannot be read.
+    """
+    with translated(f"writing {directory}"):
+        make_directory(directory)
+        _remove_leftovers(bundle.name, directory)
+    numbers = sorted(set(only)) if only is not None else list(range(1, len(bundle.parts) + 1))
+    layouts = {number: layout(bundle, number, document, signatures) for number in numbers}
+    _check_space(directory, layouts)
+    names = Names(bundle.stem, len(bundle.parts))
+    sums: dict[str, str] = {}
+    try:
+        known = slices(bundle)
+        for number, places in layouts.items():
+            file = PartFile(directory / f"{names.part(number)}{PARTIAL}", places.size)
+            try:
+                await PartWriter(contents, file).write(places, known)
+                sums[names.part(number)] = await asyncio.to_thread(file.finish)
+            finally:
+                file.close()
+        small = {names.document: document}
+        small |= {names.signature(number): data for number, data in enumerate(signatures, 1)}
+        await asyncio.to_thread(_publish, directory, names, sums, small, whole=only is None)
+    except BaseException:
+        with suppress(OSError):
+            _remove_leftovers(bundle.name, directory)
+        raise
+    return (*sums, *small)
+
+
+async def stream_part(
+    bundle: Bundle, document: bytes, descriptor: int, contents: Contents, *, signatures: Sequence[bytes] = ()
+) -> None:
+    """Send the only part of a bundle to an open file. Raises: StorageError, MirrorsyncError."""
+    await PartWriter(contents, PartStream(descriptor)).write(layout(bundle, 1, document, signatures), slices(bundle))
+
+
+def _publish(
+    directory: Path, names: Names, sums: Mapping[str, str], small: Mapping[str, bytes], *, whole: bool
+) -> None:
+    """Rename the parts; then write the signatures, the document, and last the checksums of all of them."""
+    with translated(f"publishing the bundle in {directory}"):
+        for name in sums:
+            (directory / f"{name}{PARTIAL}").rename(directory / name)
+        written = dict(reversed(list(small.items())))
+        listed = {**sums, **{name: hashlib.sha256(data).hexdigest() for name, data in small.items()}}
+        if whole:
+            lines = [f"{encoded}  {name}\n" for name, encoded in sorted(listed.items())]
+            written[names.checksums] = "".join(lines).encode()
+        for name, data in written.items():
+            partial = directory / f"{name}{PARTIAL}"
+            partial.write_bytes(data)
+            partial.rename(directory / name)
+        sync_directory(directory)
+
+
+def _remove_leftovers(name: str, directory: Path) -> None:
+    """Remove what a killed run of the same bundle's name has left."""
+    own = re.compile(rf"{re.escape(name)}-[0-9]{{6,}}\.[a-z0-9.]+{re.escape(PARTIAL)}")
+    for path in directory.iterdir():
+        if own.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _check_space(directory: Path, layouts: Mapping[int, Layout]) -> None:
+    needed = sum(places.size for places in layouts.values())
+    with translated(f"writing {directory}"):
+        free = shutil.disk_usage(directory).free
+    if needed > free:
+        raise StorageError(
+            f"{directory} has {free} bytes free; the bundle needs {needed}",
+            remedy="free some space, or write to another directory",
+        )
