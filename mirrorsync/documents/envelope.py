@@ -6,11 +6,28 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 Kind = Literal[
-    "comparison", "difference", "error", "explanation", "history", "images", "impact", "inspection", "lock", "login",
-    "logout", "plan", "relocation", "report", "serving", "started", "state", "tags", "validation", "verification",
-    "difference", "error", "explanation", "history", "images", "impact", "inspection", "inventory",
-    "lock", "login", "logout", "plan", "report", "serving", "started", "state", "tags", "validation", "verification",
-]  # fmt: skip
+    "comparison",
+    "difference",
+    "error",
+    "explanation",
+    "history",
+    "images",
+    "impact",
+    "inspection",
+    "inventory",
+    "lock",
+    "login",
+    "logout",
+    "plan",
+    "relocation",
+    "report",
+    "serving",
+    "started",
+    "state",
+    "tags",
+    "validation",
+    "verification",
+]
 
 # The version of a kind is raised if its readers have to change. The schema of each is schemas/KIND.schema.json.
 VERSIONS: Final[Mapping[Kind, int]] = {

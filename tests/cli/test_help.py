@@ -16,12 +16,36 @@ from tests.parts.mirrorsync import Mirrorsync, Serve
 from tests.parts.wire import ask
 
 VERBS = (
-    "init", "validate", "plan", "apply", "lock", "verify", "images", "tags", "snapshot", "diff", "history", "rollback",
-    "impact", "acknowledge", "state", "relocate", "compare",
-    "impact", "acknowledge", "state", "inventory",
-    "copy", "inspect", "list-tags", "delete", "login", "logout",
-    "serve", "demo", "completion", "help", "version",
-)  # fmt: skip
+    "init",
+    "validate",
+    "plan",
+    "apply",
+    "lock",
+    "verify",
+    "images",
+    "tags",
+    "snapshot",
+    "diff",
+    "history",
+    "rollback",
+    "impact",
+    "acknowledge",
+    "state",
+    "relocate",
+    "compare",
+    "inventory",
+    "copy",
+    "inspect",
+    "list-tags",
+    "delete",
+    "login",
+    "logout",
+    "serve",
+    "demo",
+    "completion",
+    "help",
+    "version",
+)
 # Those without output that anyone would want to change.
 WITHOUT_OUTPUT = ("demo", "completion", "help", "version")
 README = (Path(__file__).parents[2] / "README.md").read_text()

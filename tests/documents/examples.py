@@ -253,6 +253,8 @@ def _relocated() -> list[Relocated]:
     return [
         Relocated("app.yaml", (Moved(uses[0], "rewritten", target), Moved(uses[1], "failed", None, "unknown")), b"")
     ]
+
+
 def inventory() -> Inventory:
     repository = HeldRepository({Tag("1.0"): INDEX.digest}, {INDEX.digest: INDEX}, {LAYER.digest: LAYER})
     return Inventory(TIME, "corp.example/mirror", "mirrorsync 1", Held({"app": repository}), (Unread("app:9", "no"),))
