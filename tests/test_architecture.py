@@ -51,7 +51,7 @@ ACQUAINTED = {
 # Packages with a face: others import from the package itself, and from nothing inside it.
 FACES = (
     "stores/registry", "stores/docker", "stores/layout", "credentials", "serve", "plan/policies", "state",
-    "signing",
+    "signing", "stores/bundle",
 )  # fmt: skip
 # What the command line imports of the floors between: values that it shows, and the pure words of a spec that its
 # options take too (`--filter`, `--explain`, `--deadline`), or that sort its tables.

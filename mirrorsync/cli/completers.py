@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mirrorsync.spec.model import Spec
 
 _REGISTRY: Final = "docker://"
-_WITH_PATH: Final = ("oci:", "oci-archive:", "docker-archive:", "dir:")
+_WITH_PATH: Final = ("oci:", "oci-archive:", "docker-archive:", "dir:", "bundle:")
 _SCHEMES: Final = (_REGISTRY, *_WITH_PATH, "docker-daemon:")
 _PLATFORMS: Final = ("host", "linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le", "linux/s390x")
 

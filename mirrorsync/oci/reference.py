@@ -153,7 +153,13 @@ def parse_destination(text: str, base: str = "") -> Location:
 
     base: the directory (a path) that relative paths start from. Raises: GrammarError.
     """
-    if not transport_of(text).is_registry:
+    transport = transport_of(text)
+    if transport.written_by:
+        raise GrammarError(
+            f"{printable(text)!r} cannot be a destination: a store of this kind is only read",
+            remedy=f"`{transport.written_by}` writes one; as a destination write host/prefix, or oci:DIRECTORY",
+        )
+    if not transport.is_registry:
         return parse_repository(text, base)
     refuse_other_tools(text)
     rest = text.removeprefix(REGISTRY_PREFIX)

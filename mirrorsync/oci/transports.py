@@ -31,6 +31,7 @@ _IMAGE_ID = re.compile(r"@?(?:sha256:)?(?P<id>[0-9a-f]{12,64})")
 _POSITION = re.compile(r"@[0-9]{1,5}")
 # skopeo writes it before the name of an image in a registry; docker does not.
 REGISTRY_PREFIX: Final = "docker://"
+BUNDLE: Final = "bundle:"
 
 
 class Within(NamedTuple):
@@ -52,7 +53,8 @@ class Transport:
     repository is from and the rest of its name. separator: is written between the address and a name in the store.
 
     many: whether a store can have several images. keeps_manifests: whether an image keeps its manifest, and with it
-    its digest. deletes: whether an image can be deleted by its name.
+    its digest. deletes: whether an image can be deleted by its name. written_by: the command that alone writes such a
+    store, "" if it can be a destination.
     """
 
     scheme: str
@@ -64,6 +66,7 @@ class Transport:
     many: bool = True
     keeps_manifests: bool = True
     deletes: bool = False
+    written_by: str = ""
 
     @property
     def is_registry(self) -> bool:
@@ -173,6 +176,7 @@ TRANSPORTS: Final[Mapping[str, Transport]] = {
             keeps_manifests=False,
         ),
         Transport("dir:", _nothing, lambda _: "", many=False),
+        Transport(BUNDLE, _by_ref_name, check_layout_repository, _layout_host, written_by="mirrorsync bundle create"),
     )
 }
 

@@ -66,6 +66,12 @@ def _docker_daemon(path: str, environment: Environment) -> Store:  # noqa: ARG00
     )
 
 
+def _bundle(path: str, environment: Environment) -> Store:  # noqa: ARG001 - a bundle needs no environment
+    from mirrorsync.stores.bundle import BundleStore
+
+    return BundleStore(Path(path))
+
+
 # By the prefix of an address; all other addresses are hosts of registries.
 _KINDS: Final[Mapping[str, Callable[[str, Environment], Store]]] = {
     "oci:": _layout,
@@ -73,6 +79,7 @@ _KINDS: Final[Mapping[str, Callable[[str, Environment], Store]]] = {
     "docker-archive:": _docker_archive,
     "docker-daemon:": _docker_daemon,
     "dir:": _directory,
+    "bundle:": _bundle,
 }
 
 

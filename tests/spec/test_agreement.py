@@ -31,7 +31,7 @@ from mirrorsync.stores.open import _KINDS, opener
 from mirrorsync.stores.registry.store import RegistryStore
 from tests.parts.mirrorsync import Mirrorsync
 from tests.spec.reader import mirror, read
-from tests.stores import test_contract, test_contract_of_forms
+from tests.stores import test_contract, test_contract_of_bundles, test_contract_of_forms
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "mirror.example.yaml"
@@ -83,21 +83,22 @@ def test_every_transport_opens_a_store() -> None:
 
 
 def test_every_kind_of_store_is_held_to_a_contract() -> None:
-    held = {*test_contract.KINDS, *test_contract_of_forms.KINDS}
+    held = {*test_contract.KINDS, *test_contract_of_forms.KINDS, *test_contract_of_bundles.KINDS}
     assert {"layout" if prefix == "oci:" else prefix.removesuffix(":") for prefix in _KINDS} <= held
 
 
 @pytest.mark.parametrize("prefix", _KINDS)
 def test_every_kind_of_store_is_in_the_grammar_and_the_schema(prefix: str) -> None:
     path = "/srv/x" if TRANSPORTS[prefix].has_path else ""
-    address = parse_destination(f"{prefix}{path}").store
-    assert address == f"{prefix}{path}"
+    address = f"{prefix}{path}"
     assert transport_of(address) is TRANSPORTS[prefix]
+    if not TRANSPORTS[prefix].written_by:
+        assert parse_destination(address).store == address
+        assert prefix in SCHEMA["properties"]["destinations"]["description"]
     if TRANSPORTS[prefix].many:
         colon = ":" if path else ""
         assert parse_repository(f"{prefix}{path}{colon}a/b") == Location(address, "a/b")
         assert parse_image(f"{prefix}{path}{colon}a/b:1").location == Location(address, "a/b")
-    assert prefix in SCHEMA["properties"]["destinations"]["description"]
     assert prefix in SCHEMA["$defs"]["mirror"]["properties"]["from"]["description"]
 
 

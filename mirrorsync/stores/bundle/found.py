@@ -1,0 +1,209 @@
+"""Find the files of one bundle: its document, and its parts by what is in them. Those of other bundles stay closed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mirrorsync.bundle.findings import Damage, Finding
+from mirrorsync.bundle.model import Bundle, Names
+from mirrorsync.bundle.reading import MAX_DOCUMENT_BYTES, parse
+from mirrorsync.errors import Malformed, MirrorsyncError, NotFound, StorageError, UsageError
+from mirrorsync.files.disk import open_regular, translated
+from mirrorsync.oci.digest import Digest
+from mirrorsync.stores.bundle.part import (
+    MAX_SIGNATURE_BYTES,
+    MAX_SIGNATURES,
+    FileReader,
+    Opener,
+    PartFile,
+    embedded_document,
+)
+from mirrorsync.text import some_of
+
+_DOCUMENT: Final = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*)-(?P<sequence>\d{6,})\.json")
+_PART: Final = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*)-(?P<sequence>\d{6,})\.\d{3,}of\d{3,}\.tar")
+_REMEDY: Final = "give the directory of a bundle, its .json file, or one of its parts"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The files of one bundle. document: its bytes. parts: those that are here, by number. findings: about files."""
+
+    bundle: Bundle
+    document: bytes
+    directory: Path
+    parts: Mapping[int, PartFile]
+    findings: tuple[Finding, ...] = ()
+
+    def signatures(self) -> list[bytes]:
+        """Return the signatures over the document: those of files next to it, and those inside a part, each once.
+
+        Blocking. They are not verified. Raises: StorageError.
+        """
+        found: list[bytes] = []
+        names = Names(self.bundle.stem, len(self.bundle.parts))
+        for number in range(1, MAX_SIGNATURES + 1):
+            try:
+                with open_regular(self.directory / names.signature(number)) as file:
+                    found.append(file.read(MAX_SIGNATURE_BYTES))
+            except FileNotFoundError:
+                break
+        for part in list(self.parts.values())[:1]:
+            with part.opened() as reader:
+                found += part.signatures(reader)
+        return list(dict.fromkeys(found))
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the document."""
+        return Digest.of(self.document)
+
+
+def find_bundle(path: Path, opener: Opener = FileReader) -> Found:
+    """Return the bundle at a path: a directory (its newest bundle), the .json file of a bundle, or one of its parts.
+
+    Blocking; of the parts only their heads are read. Raises: NotFound, UsageError if the directory has bundles of
+    several names, Malformed, StorageError.
+    """
+    with translated(f"reading {path}"):
+        where = _newest(path) if path.is_dir() else path
+        if not where.exists():
+            raise NotFound(f"{path} does not exist", remedy=_REMEDY)
+        siblings = sorted(one for one in where.parent.iterdir() if one.suffix == ".tar" and one.is_file())
+    findings: list[Finding] = []
+    document = _document(where, siblings, findings, opener)
+    bundle = parse(document, str(where))
+    parts = _Search(bundle, document, siblings, findings, opener).parts()
+    return Found(bundle, document, where.parent, parts, tuple(findings))
+
+
+def _newest(directory: Path) -> Path:
+    """Return the document of the newest bundle in a directory; a part of it if there are no documents."""
+    names = sorted(one.name for one in directory.iterdir())
+    for pattern in (_DOCUMENT, _PART):
+        found = [match for name in names if (match := pattern.fullmatch(name))]
+        bundles = sorted({match["name"] for match in found})
+        if len(bundles) > 1:
+            raise UsageError(
+                f"{directory} has bundles of {some_of(bundles, 4)}",
+                remedy=f"name one of its files, such as {directory / max(match[0] for match in found)}",
+            )
+        if found:
+            return directory / max(found, key=lambda match: int(match["sequence"]))[0]
+    raise NotFound(f"there is no bundle in {directory}", remedy=_REMEDY)
+
+
+def _document(where: Path, siblings: list[Path], findings: list[Finding], opener: Opener) -> bytes:
+    """Return the bytes of the document: from its file, else, if that is damaged, from a part with its name."""
+    if where.suffix != ".json":
+        return _embedded(where, opener)
+    try:
+        with translated(f"reading {where}"), open_regular(where) as file:
+            data = file.read(MAX_DOCUMENT_BYTES + 1)
+        parse(data, str(where))
+    except (Malformed, StorageError) as error:
+        for part in siblings:
+            if not part.name.startswith(f"{where.stem}."):
+                continue
+            try:
+                data = _embedded(part, opener)
+                parse(data, str(part))
+            except MirrorsyncError:
+                continue
+            findings.append(Finding(Damage.DAMAGED, where.name, error.message))
+            return data
+        raise
+    return data
+
+
+def _embedded(path: Path, opener: Opener) -> bytes:
+    with translated(f"reading {path}"):
+        reader = opener(path)
+        try:
+            return embedded_document(reader, str(path))
+        finally:
+            reader.close()
+
+
+class _Search:
+    """Which file is which part."""
+
+    def __init__(
+        self, bundle: Bundle, document: bytes, files: list[Path], findings: list[Finding], opener: Opener
+    ) -> None:
+        self._bundle = bundle
+        self._document = document
+        self._files = files
+        self._findings = findings
+        self._opener = opener
+        self._found: dict[int, PartFile] = {}
+
+    def parts(self) -> dict[int, PartFile]:
+        """Return the parts that are here; note what is missing, renamed, there twice, or of another bundle."""
+        own = {part.name: number for number, part in enumerate(self._bundle.parts, 1)}
+        doubtful = [(own[file.name], file) for file in self._files if file.name in own and not self._taken(file, own)]
+        for number, file in doubtful:
+            # Two parts whose names were swapped; otherwise it is damaged, and verified under its name.
+            if not self._identified(file):
+                self._found.setdefault(number, self._as(file, number))
+        for file in self._files:
+            if file.name not in own and not self._is_of_another(file, damaged=True):
+                self._identified(file)
+        for number, one in enumerate(self._bundle.parts, 1):
+            if number not in self._found:
+                self._findings.append(Finding(Damage.MISSING, one.name, "it is not here", number))
+        return self._found
+
+    def _taken(self, file: Path, own: Mapping[str, int]) -> bool:
+        """Take a file for the part that it has the name of; return False if it may be another part, or is damaged."""
+        number = own[file.name]
+        if self._is_of_another(file):
+            self._findings.append(Finding(Damage.MIXED, file.name, "it is a part of another bundle", number))
+            return True
+        part = self._as(file, number)
+        if _fits(part):
+            self._found[number] = part
+        return number in self._found
+
+    def _as(self, file: Path, number: int) -> PartFile:
+        return PartFile(file, self._bundle, self._document, number, self._opener)
+
+    def _is_of_another(self, file: Path, *, damaged: bool = False) -> bool:
+        """Return whether a file has the document of another bundle. damaged: the answer if it has no document."""
+        try:
+            document = _embedded(file, self._opener)
+            if document != self._document:
+                parse(document)
+                return True
+        except MirrorsyncError:
+            return damaged
+        return False
+
+    def _identified(self, file: Path) -> bool:
+        """Take a file for the part whose headers it has; return whether it has those of one."""
+        for number, part in self._candidates(file):
+            if number in self._found and part.name != file.name:
+                self._findings.append(Finding(Damage.DUPLICATE, file.name, f"it is {part.name} once more", number))
+            else:
+                self._found[number] = part
+                self._findings.append(Finding(Damage.RENAMED, file.name, f"it is {part.name}", number))
+            return True
+        return False
+
+    def _candidates(self, file: Path) -> Iterator[tuple[int, PartFile]]:
+        for number in range(1, len(self._bundle.parts) + 1):
+            part = self._as(file, number)
+            if _fits(part, whole=True):
+                yield number, part
+
+
+def _fits(part: PartFile, *, whole: bool = False) -> bool:
+    """Return whether the first and last header (whole: all headers) are those of a part."""
+    try:
+        return part.has_headers() and (not whole or part.has_headers(whole=True))
+    except MirrorsyncError:
+        return False

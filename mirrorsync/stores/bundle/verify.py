@@ -1,0 +1,139 @@
+"""Read every byte of a bundle's parts once, and say which members are damaged, and which images they hold up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from mirrorsync.bundle.findings import Checked, Damage, Finding, Present, with_images
+from mirrorsync.bundle.layout import END, Entry, Layout
+from mirrorsync.errors import ContentNotFound, StorageError
+from mirrorsync.events import BytesMoved, Observer
+from mirrorsync.files.chunks import CHUNK_BYTES
+from mirrorsync.stores.bundle.found import Found
+from mirrorsync.stores.bundle.part import PartFile, ReadsAt
+
+# Is given the part that bytes were read of, and their number; may raise.
+Watch = Callable[[PartFile, int], object]
+
+
+def reporting(observer: Observer, heed: Callable[[], object]) -> Watch:
+    """Return a watch that announces what is read. heed: is called for every chunk, and may raise."""
+
+    def watch(part: PartFile, size: int) -> None:
+        heed()
+        observer(BytesMoved(part.digest, size))
+
+    return watch
+
+
+def check_bundle(found: Found, watch: Watch = lambda _, __: None) -> Checked:
+    """Read the parts that are here, each once and in order, and say what is wrong with them. Blocking.
+
+    A member that cannot be read does not stop the others.
+    """
+    bad: dict[int, frozenset[str]] = {}
+    findings = list(found.findings)
+    size = 0
+    for number, part in sorted(found.parts.items()):
+        check = PartCheck(part, partial(watch, part))
+        check.run()
+        size += check.size
+        findings += check.findings
+        bad[number] = frozenset(check.bad)
+    present = Present(frozenset(found.parts), bad)
+    return Checked(found.bundle, present, with_images(found.bundle, present, findings), len(found.parts), size)
+
+
+class PartCheck:
+    """One pass over a part. bad: the members that are not good. size: the bytes that were read."""
+
+    def __init__(self, part: PartFile, watch: Callable[[int], object]) -> None:
+        self._part = part
+        self._watch = watch
+        self.findings: list[Finding] = []
+        self.bad: set[str] = set()
+        self.size = 0
+
+    def run(self) -> None:
+        """Read all of it."""
+        try:
+            with self._part.opened() as reader:
+                self._read_all(reader)
+        except (StorageError, ContentNotFound) as error:
+            # Not even its head can be read, so that the places of its members are not known.
+            self.bad.update(member.name for member in self._part.members)
+            self._found(Damage.UNREADABLE, error.message)
+
+    def _read_all(self, reader: ReadsAt) -> None:
+        places = self._part.layout_of(reader)
+        for entry in places.entries:
+            if not self._member(reader, entry, places):
+                return
+        self._end(reader, places)
+
+    def _member(self, reader: ReadsAt, entry: Entry, places: Layout) -> bool:
+        """Check one member; return whether the part goes on after it."""
+        name = entry.member.name
+        try:
+            same, complete = self._same(reader, entry)
+        except (OSError, StorageError) as error:
+            self._bad(Damage.UNREADABLE, _why(error), name)
+            return True
+        if not complete:
+            self._cut(entry, places)
+        elif not same:
+            self._bad(Damage.DAMAGED, "its bytes are not those that the document names", name)
+        return complete
+
+    def _same(self, reader: ReadsAt, entry: Entry) -> tuple[bool, bool]:
+        """Return whether a member is as the document says, and whether all of it is there."""
+        head = self._read(reader, entry.offset, len(entry.header))
+        hasher = entry.member.digest.hasher()
+        position, stop = entry.start, entry.start + entry.member.size
+        while position < stop:
+            chunk = self._read(reader, position, min(CHUNK_BYTES, stop - position))
+            if not chunk:
+                return False, False
+            hasher.update(chunk)
+            position += len(chunk)
+            reader.passed(position)
+        tail = self._read(reader, stop, entry.end - stop)
+        reader.passed(entry.end)
+        complete = len(head) == len(entry.header) and len(tail) == entry.end - stop
+        same = head == entry.header and hasher.hexdigest() == entry.member.digest.encoded and not tail.strip(b"\0")
+        return same, complete
+
+    def _read(self, reader: ReadsAt, offset: int, size: int) -> bytes:
+        data = reader.read_at(offset, size) if size else b""
+        self.size += len(data)
+        self._watch(len(data))
+        return data
+
+    def _end(self, reader: ReadsAt, places: Layout) -> None:
+        try:
+            found = self._read(reader, places.size - len(END), len(END) + 1)
+        except (OSError, StorageError) as error:
+            self._found(Damage.UNREADABLE, f"its end: {_why(error)}")
+            return
+        if len(found) < len(END):
+            self._found(Damage.TRUNCATED, f"it ends after {places.size - len(END) + len(found)} of {places.size} bytes")
+        elif found != END:
+            more = "it goes on after its end" if len(found) > len(END) else "its last blocks are not zeros"
+            self._found(Damage.DAMAGED, more)
+
+    def _cut(self, entry: Entry, places: Layout) -> None:
+        self.bad.update(one.member.name for one in places.entries if one.offset >= entry.offset)
+        message = f"it ends after {self.size} of {places.size} bytes, inside {entry.member.name}"
+        self._found(Damage.TRUNCATED, message, entry.member.name)
+
+    def _bad(self, damage: Damage, message: str, member: str) -> None:
+        self.bad.add(member)
+        self._found(damage, message, member)
+
+    def _found(self, damage: Damage, message: str, member: str = "") -> None:
+        self.findings.append(Finding(damage, self._part.path.name, message, self._part.number, member))
+
+
+def _why(error: OSError | StorageError) -> str:
+    return error.message if isinstance(error, StorageError) else error.strerror or str(error)
