@@ -6,11 +6,15 @@ and docs/verbs.md are made from the same sections and examples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,3 +92,38 @@ class VerbCommand(click.Command):
         if option is self.get_help_option(ctx):
             return OUTPUT
         return option.section if isinstance(option, SectionedOption) else OPTIONS
+
+
+class VerbGroup(click.Group):
+    """Verbs that are loaded by name, so that a start loads only one.
+
+    verbs: what each does, in the order of use. package: of their modules, each of which has a `command`.
+    """
+
+    def __init__(self, *words: Any, verbs: Mapping[str, str], package: str, **settings: Any) -> None:
+        super().__init__(*words, **{"subcommand_metavar": "VERB ...", **settings})
+        self.verbs = verbs
+        self._package = package
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the verbs in the order of use."""
+        return list(self.verbs)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
+        """Return the command of a verb."""
+        if cmd_name not in self.verbs:
+            return None
+        command: click.Command = importlib.import_module(f"{self._package}.{cmd_name.replace('-', '_')}").command
+        return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        """Complete a verb; click's own would import every verb for its help."""
+        from click.shell_completion import CompletionItem
+
+        verbs = [CompletionItem(verb, help=says) for verb, says in self.verbs.items() if verb.startswith(incomplete)]
+        return verbs if not incomplete.startswith("-") else super().shell_complete(ctx, incomplete)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        """Write the list of verbs."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.verbs.items()))

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import click
 
-from mirrorsync.cli.command import COMPLETION_VARIABLE, HELP_WIDTH
+from mirrorsync.cli.command import COMPLETION_VARIABLE, HELP_WIDTH, VerbGroup
 from mirrorsync.cli.encoding import ensure_utf8
 from mirrorsync.cli.output.stdio import LINE_LIMIT, prepare_streams, release_streams, write_stderr, write_stdout
 from mirrorsync.cli.synonyms import meant
 from mirrorsync.errors import ExitCode, MirrorsyncError, SpecError, UsageError
 from mirrorsync.text import printable
 from mirrorsync.version import __version__
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
 
 # The verbs, in the order in which they are used. Their modules are imported on use, so that a start loads only one.
 _VERBS: Final = {
@@ -45,6 +41,7 @@ _VERBS: Final = {
     "relocate": "Rewrite the images of manifests to the names at the mirror.",
     "compare": "Show which images of nodes the mirror lacks.",
     "inventory": "Write down what a location has, for `bundle create`.",
+    "bundle": "Carry a part of a mirror across an air gap, in files.",
     "copy": "Copy one image from any store to any other.",
     "inspect": "Show an image without downloading its layers.",
     "list-tags": "List the tags of a repository, layout or archive.",
@@ -59,18 +56,8 @@ _VERBS: Final = {
 }
 
 
-class _Verbs(click.Group):
-    """A group whose commands are loaded by name."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(_VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
-        if cmd_name not in _VERBS:
-            return None
-        module = importlib.import_module(f"mirrorsync.cli.commands.{cmd_name.replace('-', '_')}")
-        command: click.Command = module.command
-        return command
+class _Verbs(VerbGroup):
+    """The verbs, and the answers to those of other tools."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -94,17 +81,6 @@ class _Verbs(click.Group):
         except click.NoSuchOption as error:
             raise click.UsageError(f"{error.message} Options go after the verb: mirrorsync VERB ...", ctx) from error
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
-        from click.shell_completion import CompletionItem
-
-        # click's would import every verb for its help.
-        verbs = [CompletionItem(verb, help=says) for verb, says in _VERBS.items() if verb.startswith(incomplete)]
-        return verbs if not incomplete.startswith("-") else super().shell_complete(ctx, incomplete)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_VERBS.items()))
-
 
 def _unknown_verb(word: str) -> str:
     from mirrorsync.cli.skopeo.sync import ANSWERS
@@ -120,7 +96,8 @@ def _unknown_verb(word: str) -> str:
 
 @click.group(
     cls=_Verbs,
-    subcommand_metavar="VERB ...",
+    verbs=_VERBS,
+    package="mirrorsync.cli.commands",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_WIDTH},
     epilog="\b\nExit codes: 0 done, 1 failed, 2 usage or spec, 3 partly done,\n"

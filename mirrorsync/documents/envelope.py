@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 Kind = Literal[
+    "bundle-contents",
+    "bundle-verification",
     "comparison",
     "difference",
     "error",
@@ -13,6 +15,7 @@ Kind = Literal[
     "history",
     "images",
     "impact",
+    "import",
     "inspection",
     "inventory",
     "lock",
@@ -31,6 +34,8 @@ Kind = Literal[
 
 # The version of a kind is raised if its readers have to change. The schema of each is schemas/KIND.schema.json.
 VERSIONS: Final[Mapping[Kind, int]] = {
+    "bundle-contents": 1,
+    "bundle-verification": 1,
     "comparison": 1,
     "difference": 1,
     "error": 1,
@@ -38,6 +43,7 @@ VERSIONS: Final[Mapping[Kind, int]] = {
     "history": 1,
     "images": 1,
     "impact": 1,
+    "import": 1,
     "inspection": 1,
     "inventory": 1,
     "lock": 1,

@@ -239,6 +239,9 @@ class Amount:
         return Amount(self.blobs + 1, self.size + blob.size)
 
 
+NOTHING: Final = Amount()
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
     """The totals of a plan at one destination store.

@@ -18,6 +18,8 @@ from mirrorsync.cli.command import VerbCommand
 from mirrorsync.cli.main import cli
 from tests.cli.site import Site
 from tests.conftest import Locked
+from tests.pages.texts import commands
+from tests.parts.bundles import pack
 from tests.parts.cosign import legacy_by, make_key
 from tests.parts.images import image, layer, multi_platform, write_layout
 from tests.parts.mirrorsync import Mirrorsync
@@ -25,16 +27,7 @@ from tests.parts.mirrorsync import Mirrorsync
 WIDTH = 80
 
 
-def commands() -> Iterator[VerbCommand]:
-    context = click.Context(cli)
-    for name in cli.list_commands(context):
-        command = cli.get_command(context, name)
-        assert isinstance(command, VerbCommand), name
-        command.name = name
-        yield command
-
-
-COMMANDS = {str(command.name): command for command in commands()}
+COMMANDS = {name: context.command for name, _, context in commands() if isinstance(context.command, VerbCommand)}
 LINES = [example.line for command in COMMANDS.values() for example in command.examples]
 
 
@@ -61,7 +54,7 @@ def test_a_verb_has_two_to_four_examples_of_itself_that_fit_on_a_line(name: str)
         assert max(map(len, [f"  # {example.says}", *example.line.splitlines()])) <= WIDTH - 2
         assert not example.says.endswith(".")
         for words in calls(example.line):
-            assert words[0] == name or (name, words) == ("version", ["-V"])
+            assert " ".join(words).startswith(f"{name} ") or [name] == words or (name, words) == ("version", ["-V"])
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -71,8 +64,8 @@ def test_the_parser_accepts_an_example(line: str) -> None:
     for words in found:
         if words == ["-V"]:
             continue
-        command = COMMANDS[words[0]]
-        with command.make_context(words[0], words[1:], parent=click.Context(cli)):
+        name = next(name for name in COMMANDS if words[: len(name.split())] == name.split())
+        with COMMANDS[name].make_context(name, words[len(name.split()) :], parent=click.Context(cli)):
             pass
 
 
@@ -132,6 +125,8 @@ class Stage:
         if verb == "serve":
             one = f"{self.site.prefix}/hub/library/alpine"
             self.site.mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [f"{one}:3.20"]})
+        if verb.startswith("bundle"):
+            pack({"library/alpine:3.20": image([layer({"a": b"alpine"})])}).write(self.directory / "media/usb")
         if verb == "diff":
             self("mirrorsync apply")
             self.site.seed("hub/library/alpine:3.20", multi_platform("another one"))
@@ -143,6 +138,7 @@ class Stage:
     def __call__(self, line: str) -> str:
         """Run a line in bash, as an operator would; return what it printed."""
         text = self.site.text(line, "corp").replace("oci:/srv/mirror", f"oci:{self.directory}/mirror")
+        text = text.replace("/media/usb", f"{self.directory}/media/usb")
         text = re.sub(r"serve (?!.*--listen)", "serve --listen 127.0.0.1:0 ", text)
         password = self.site.registry.password
         extra = {
@@ -195,6 +191,9 @@ PRINTED = {
     "relocate": ["hub/library/alpine:3.20}} # the web", "", "alpine:3.20@sha256:"],
     "compare": ["missing", "1 missing"],
     "inventory": ["", ""],
+    "bundle verify": ["shop-000001 is complete", "shop-000001 is complete"],
+    "bundle inspect": ["images: 1, 1 new or moved", "new or moved library/alpine:3.20"],
+    "bundle apply": ["1 done", "1 done"],
     "copy": ["done", "done", "done", "copy"],
     "inspect": ["linux/arm64", "sha256:", '"architecture": "arm64"', '"schemaVersion"'],
     "list-tags": ["3.19\n3.20", "kept", "team/app:1"],

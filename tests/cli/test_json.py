@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from mirrorsync.documents.envelope import VERSIONS
+from tests.parts.bundles import pack
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.documents import valid
-from tests.parts.images import multi_platform
+from tests.parts.images import image, layer, multi_platform
 from tests.parts.mirrorsync import Mirrorsync, Serve, plain
 from tests.parts.wire import Registry, ask
 
@@ -54,6 +55,7 @@ def test_every_document_is_valid_and_alone_on_stdout(site: Mirrorsync) -> None:
 def test_every_kind_of_document_is_printed_and_valid(site: Mirrorsync, registry: DockerRegistry, unique: str) -> None:
     name = f"docker://{registry.host}/{unique}/app"
     (site.directory / "pods.json").write_text('{"kind": "Pod", "spec": {"containers": [{"image": "redis:7"}]}}')
+    pack({"app:1": image([layer({"a": b"1"})])}).write(site.directory / "usb")
     runs: dict[str, tuple[tuple[str, ...], int]] = {
         "validation": (("validate",), 0),
         "lock": (("lock",), 0),
@@ -73,6 +75,9 @@ def test_every_kind_of_document_is_printed_and_valid(site: Mirrorsync, registry:
         "relocation": (("relocate", "--address", "site:5000", "mirror.yaml"), 0),
         "comparison": (("compare", "pods.json", "mirror.yaml"), 0),
         "started": (("init", "first.yaml"), 0),
+        "bundle-contents": (("bundle", "inspect", "usb"), 0),
+        "bundle-verification": (("bundle", "verify", "usb"), 0),
+        "import": (("bundle", "apply", "usb", "--to", "oci:imported"), 0),
         "error": (("inspect", "oci:nowhere:app:1"), 1),
     }
     for kind, (words, code) in runs.items():

@@ -38,13 +38,14 @@ REACHED = {
     "cli/options/failed": {"plan", "apply", "copy"},
     "app/locking": {"plan", "apply"},
     "app/verifying": {"verify"},
+    "app/bundles": {"bundle apply"},
 }
 # Commands of other programs.
 FOREIGN = re.compile(r"aws ecr [^:;,]*")
 
 
 def options_of(verb: str) -> set[str]:
-    command = importlib.import_module(f"mirrorsync.cli.commands.{verb.replace('-', '_')}").command
+    command = importlib.import_module(f"mirrorsync.cli.commands.{verb.replace('-', '_').replace(' ', '.')}").command
     return {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mirrorsync.bundle import findings as of_bundles
 from mirrorsync.bundle.held import Held, HeldRepository, Inventory, Unread
 from mirrorsync.credentials import Kept
 from mirrorsync.documents.answers import (
@@ -15,6 +16,7 @@ from mirrorsync.documents.answers import (
     started_document,
     tags_document,
 )
+from mirrorsync.documents.bundle import bundle_document, bundle_verification_document, import_document
 from mirrorsync.documents.comparison import comparison_document
 from mirrorsync.documents.envelope import Kind
 from mirrorsync.documents.error import error_document, validation_document
@@ -66,6 +68,7 @@ from mirrorsync.spec.lock import Lock, LockChange
 from mirrorsync.spec.model import Mirror
 from mirrorsync.spec.selection import Selection
 from mirrorsync.state import Absence, Backup, Owned, Remembered, Run, RunTag
+from mirrorsync.sync.bundle.imported import Imported, Lack, Waiting
 from mirrorsync.sync.compare import Compared, Comparison
 from mirrorsync.sync.explained import AtTarget, ExplainedSource, ExplainedTag, ExplainedTags
 from mirrorsync.sync.gather.attached import Attachment
@@ -86,6 +89,7 @@ from mirrorsync.sync.verify.model import (
     Verification,
     VerifiedImage,
 )
+from tests.bundle.values import example
 
 TIME = "2026-01-01T00:00:00Z"
 SOURCE, CORP, DISK = (
@@ -264,6 +268,12 @@ def _mirror() -> Mirror:
     return Mirror("/mirrors/0", SOURCE, Selection(), (), line=12)
 
 
+BUNDLE = example()
+DAMAGED = of_bundles.Finding(of_bundles.Damage.DAMAGED, "x.tar", "bytes", 1, "m", ("a:1",))
+CHECKED = of_bundles.Checked(BUNDLE, of_bundles.Present(frozenset([1])), (DAMAGED,), 1, 9)
+WAITING = Waiting(WANTED, (Lack(INDEX, "it is in part 2 of 3, which is not here", 2),))
+
+
 def documents() -> dict[Kind, dict[str, Any]]:
     """Return a document of every kind."""
     problem = Problem("this is wrong", "/mirrors/0", 3, 5, "write something else")
@@ -291,6 +301,9 @@ def documents() -> dict[Kind, dict[str, Any]]:
     )
     return {
         "comparison": comparison_document(_comparison()),
+        "bundle-contents": bundle_document(of_bundles.Inspected(BUNDLE, INDEX.digest, frozenset([1]), 1)),
+        "bundle-verification": bundle_verification_document(CHECKED),
+        "import": import_document(Imported(BUNDLE, report, (WAITING,), Amount(1, 2), CHECKED), 4),
         "difference": difference_document("old.lock", "new.lock", LOCK_CHANGES),
         "error": error_document(SpecError("/etc/mirror.yaml", [problem])),
         "explanation": explanation_document(_explanation()),

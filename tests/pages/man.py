@@ -15,7 +15,7 @@ _HEAD = '.\\" Made from the help by `python -m tests.pages`; change the help ins
 def man_pages() -> Mapping[str, str]:
     """Return the text of each man page, by its file name."""
     known = list(verbs())
-    pages = {f"mirrorsync-{verb.name}.1": _page(_verb(verb)) for verb in known}
+    pages = {f"mirrorsync-{verb.page}.1": _page(_verb(verb)) for verb in known}
     return {"mirrorsync.1": _page(_program(known)), **pages}
 
 
@@ -29,13 +29,14 @@ def _program(known: list[Verb]) -> Iterator[str]:
     yield from (".SH SYNOPSIS", "\\fBmirrorsync\\fR \\fIVERB\\fR ...", ".SH DESCRIPTION", _line(says))
     yield from ("The verbs, each with a page of its own:", *_listed((verb.name, verb.summary) for verb in known))
     yield from (".SH EXIT STATUS", *(line for block in ends for line in _block(block)))
-    yield from (".SH SEE ALSO", ",\n".join(f".BR mirrorsync\\-{_text(verb.name)} (1)" for verb in known))
+    yield from (".SH SEE ALSO", ",\n".join(f".BR mirrorsync\\-{_text(verb.page)} (1)" for verb in known))
 
 
 def _verb(verb: Verb) -> Iterator[str]:
-    name = f"mirrorsync-{verb.name}"
+    name = f"mirrorsync-{verb.page}"
     yield from (_title(name), ".SH NAME", f"{_text(name)} \\- {_text(_name(verb.summary))}")
-    yield from (".SH SYNOPSIS", f"\\fBmirrorsync {_text(verb.name)}\\fR {_text(verb.usage.split(' ', 2)[2])}".rstrip())
+    words = verb.usage.removeprefix(f"mirrorsync {verb.name}").strip()
+    yield from (".SH SYNOPSIS", f"\\fBmirrorsync {_text(verb.name)}\\fR {_text(words)}".rstrip())
     yield ".SH DESCRIPTION"
     for number, block in enumerate(verb.blocks):
         yield from ([".PP"] if number else [])

@@ -64,16 +64,21 @@ def test_most_blocks_are_run() -> None:
     assert len(RUN) > 10
 
 
-def command(verb: str) -> click.Command:
-    found = cli.get_command(click.Context(cli), verb)
+def command(verb: str, words: list[str]) -> tuple[click.Command, list[str]]:
+    """Return the command of a call, and its words: those behind `bundle verify`, too."""
+    found: click.Command | None = cli.get_command(click.Context(cli), verb)
     assert found is not None, f"there is no verb {verb}"
-    return found
+    if isinstance(found, click.Group) and words:
+        found, words = found.get_command(click.Context(found), words[0]), words[1:]
+        assert found is not None, f"there is no verb {verb} {words[0]}"
+    return found, words
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.page} line {block.line}")
 def test_every_call_in_a_block_is_parsed(block: Block) -> None:
     for verb, *words in calls(block.text.replace("$ ", ""), VERBS):
-        with command(verb).make_context(verb, words, parent=click.Context(cli)):
+        found, rest = command(verb, words)
+        with found.make_context(verb, rest, parent=click.Context(cli)):
             pass
 
 
@@ -82,10 +87,9 @@ def test_a_command_in_a_sentence_has_a_verb_and_options_that_exist(page: str, te
     for verb, *words in calls(text, VERBS):
         if not verb.islower():
             continue  # `mirrorsync VERB`
-        known = {
-            option for parameter in command(verb).params for option in (*parameter.opts, *parameter.secondary_opts)
-        }
-        assert [word for word in words if word[:1] == "-" != word and word.partition("=")[0] not in known] == []
+        found, rest = command(verb, words)
+        known = {option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        assert [word for word in rest if word[:1] == "-" != word and word.partition("=")[0] not in known] == []
 
 
 def test_the_plan_that_is_shown_is_the_one_of_the_demo(mirrorsync: Mirrorsync) -> None:

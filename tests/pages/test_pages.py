@@ -26,7 +26,7 @@ def test_a_page_is_up_to_date(path: Path) -> None:
 
 def test_every_verb_has_a_man_page_and_no_other_is_left() -> None:
     assert {path.name for path in (ROOT / "man").iterdir()} == {
-        "mirrorsync.1", *(f"mirrorsync-{verb.name}.1" for verb in verbs())
+        "mirrorsync.1", *(f"mirrorsync-{verb.page}.1" for verb in verbs())
     }  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def test_a_man_page_has_the_sections_that_man_1_asks_for() -> None:
 def test_every_option_and_example_is_on_both_pages() -> None:
     markdown = PAGES[ROOT / "docs/verbs.md"]
     for verb in verbs():
-        roff = PAGES[ROOT / f"man/mirrorsync-{verb.name}.1"].replace("\\-", "-").replace("\\(aq", "'")
+        roff = PAGES[ROOT / f"man/mirrorsync-{verb.page}.1"].replace("\\-", "-").replace("\\(aq", "'")
         for example in verb.examples:
             assert example.line in markdown
         for _, options in verb.sections:

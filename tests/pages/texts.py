@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import click
 
-from mirrorsync.cli.command import Example, VerbCommand
+from mirrorsync.cli.command import Example, VerbCommand, VerbGroup
 from mirrorsync.cli.main import cli
 
 
@@ -31,25 +31,39 @@ class Verb:
     sections: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     examples: tuple[Example, ...]
 
+    @property
+    def page(self) -> str:
+        """The name of its page: bundle-verify."""
+        return self.name.replace(" ", "-")
+
 
 def program() -> tuple[str, list[Block]]:
     """Return what the program does, and the blocks at the end of its help: the exit codes."""
     return inspect.cleandoc(cli.help or ""), list(_blocks(cli.epilog or ""))
 
 
+def commands(group: click.Context | None = None) -> Iterator[tuple[str, str, click.Context]]:
+    """Yield every verb with its summary and its context, in the order of `mirrorsync --help`: `bundle verify`, too."""
+    top = group or click.Context(cli, info_name="mirrorsync", **cli.context_settings)
+    assert isinstance(top.command, VerbGroup)
+    for name, summary in top.command.verbs.items():
+        command = top.command.get_command(top, name)
+        assert command is not None
+        context = click.Context(command, info_name=name, parent=top)
+        if isinstance(command, VerbGroup):
+            yield from ((f"{name} {word}", says, inner) for word, says, inner in commands(context))
+        else:
+            yield name, summary, context
+
+
 def verbs() -> Iterator[Verb]:
     """Yield every verb, in the order of `mirrorsync --help`."""
-    top = click.Context(cli, info_name="mirrorsync", **cli.context_settings)
-    formatter = top.make_formatter()
-    cli.format_commands(top, formatter)
-    summaries = dict(line.split(maxsplit=1) for line in formatter.getvalue().splitlines()[1:])
-    for name in cli.list_commands(top):
-        command = cli.get_command(top, name)
+    for name, summary, context in commands():
+        command = context.command
         assert isinstance(command, VerbCommand)
-        context = click.Context(command, info_name=name, parent=top)
         yield Verb(
             name,
-            summaries[name].strip(),
+            summary,
             " ".join(["mirrorsync", name, *command.collect_usage_pieces(context)]),
             tuple(_blocks(command.help or "")),
             tuple((title, tuple(_records(options, context))) for title, options in command.sections(context)),

@@ -21,7 +21,7 @@ def verbs_page() -> str:
     _, ends = program()
     known = list(verbs())
     lines = [_HEAD, "| verb | what it does |", "|---|---|"]
-    lines += [f"| [`{verb.name}`](#mirrorsync-{verb.name}) | {_escaped(verb.summary)} |" for verb in known]
+    lines += [f"| [`{verb.name}`](#mirrorsync-{verb.page}) | {_escaped(verb.summary)} |" for verb in known]
     lines += ["", *(line for block in ends for line in _block(block))]
     lines += [line for verb in known for line in _verb(verb)]
     return "\n".join(lines).rstrip() + "\n"

@@ -21,16 +21,15 @@ def _complete_verb(ctx: click.Context, param: click.Parameter, incomplete: str) 
         Example("Show the options of a verb, with examples", "mirrorsync help copy"),
     ],
 )
-@click.argument("verb", required=False, metavar="[VERB]", shell_complete=_complete_verb)
+@click.argument("verb", nargs=-1, metavar="[VERB]", shell_complete=_complete_verb)
 @click.pass_context
-def command(ctx: click.Context, verb: str | None) -> None:
+def command(ctx: click.Context, verb: tuple[str, ...]) -> None:
     """Show the help of VERB, or the list of verbs."""
-    group = ctx.find_root()
-    if verb is None:
-        write_stdout(group.get_help())
-        return
-    assert isinstance(group.command, click.Group)  # noqa: S101 - for mypy
-    name, found, _ = group.command.resolve_command(group, [verb])
-    if found is not None:
-        with found.make_context(name, [], parent=group, resilient_parsing=True) as context:
-            write_stdout(context.get_help())
+    context = ctx.find_root()
+    for word in verb:
+        if not isinstance(context.command, click.Group):
+            raise click.UsageError(f"Got unexpected extra argument ({word})", ctx)
+        name, found, _ = context.command.resolve_command(context, [word])
+        if found is not None:
+            context = found.make_context(name, [], parent=context, resilient_parsing=True)
+    write_stdout(context.get_help())

@@ -92,6 +92,15 @@ class Console:
         else:
             write_stderr(text)
 
+    def problem(self, text: str) -> None:
+        """Print a line about something that is wrong on stderr, even if the command is quiet."""
+        if self.log_format == "json":
+            from mirrorsync.cli.output.logs import log
+
+            log("json", "error", text)
+        else:
+            print_failures([text], coloured=self.terminal)
+
     @contextmanager
     def watching(self, *, ready: bool = False) -> Iterator[Observer]:
         """Show events while the block runs: as progress bars on a terminal, as log lines elsewhere.

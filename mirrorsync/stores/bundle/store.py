@@ -100,7 +100,7 @@ class BundleStore:
                 remedy="import the bundle there, with `mirrorsync bundle apply`",
             )
         if not self.present.has(one):
-            raise ContentNotFound(self.why_not(one), remedy="bring the part, or write it again with --only-parts")
+            raise ContentNotFound(self.why_not(one), remedy="bring the part, or have its sender write it again")
         return one
 
     def why_not(self, one: Object) -> str:

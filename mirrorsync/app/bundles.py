@@ -1,0 +1,199 @@
+"""Bundles at the isolated side: verify, inspect and apply them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mirrorsync.app.process import process_environment
+from mirrorsync.app.reading import absolute
+from mirrorsync.app.session import apply_until_stopped, open_session
+from mirrorsync.app.stop import Stop
+from mirrorsync.bundle.findings import Checked, Inspected
+from mirrorsync.bundle.model import Bundle
+from mirrorsync.environment import Environment
+from mirrorsync.errors import Interrupted, StalePlan, UsageError
+from mirrorsync.events import Noticed, Observer, ReadPlanned
+from mirrorsync.oci.reference import Location, parse_destination
+from mirrorsync.oci.transports import BUNDLE
+from mirrorsync.plan.model import State
+from mirrorsync.state import Applied, AppliedBundles
+from mirrorsync.stores.base import Store
+from mirrorsync.stores.bundle import BundleStore, Found, check_bundle, find_bundle, reporting
+from mirrorsync.sync.bundle.imported import Import, Imported
+from mirrorsync.sync.bundle.importing import plan_import
+
+_SUBJECT: Final = "bundle"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What `apply_bundle` is to accept.
+
+    verify: read and verify all parts before anything is pushed; otherwise each part is read only once, and content is
+    verified while it is copied. older: accept a lower sequence number than that of the last bundle, or another bundle
+    of the same number. elsewhere: accept a destination that the bundle was not made for.
+    """
+
+    verify: bool = True
+    older: bool = False
+    elsewhere: bool = False
+
+
+def read_bundle(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute path of a bundle; `bundle:PATH` is accepted, too. Raises: UsageError."""
+    return absolute(os.fspath(path).removeprefix(BUNDLE))
+
+
+def open_bundle(path: str | os.PathLike[str]) -> Found:
+    """Return the files of a bundle: a directory (its newest bundle), its .json file, or one of its parts.
+
+    Raises: NotFound, UsageError, Malformed, StorageError.
+    """
+    return find_bundle(read_bundle(path))
+
+
+def inspect_bundle(path: str | os.PathLike[str]) -> Inspected:
+    """Return what is in a bundle, by its document: no part is read but for its head. Raises: as `open_bundle`."""
+    found = open_bundle(path)
+    return Inspected(found.bundle, found.digest, frozenset(found.parts), len(found.signatures()))
+
+
+async def verify_bundle(
+    path: str | os.PathLike[str], *, environment: Environment | None = None, stop: Stop | None = None
+) -> Checked:
+    """Read all parts of a bundle, each once, and return what is damaged or missing. Raises: as `open_bundle`."""
+    given, stop = environment or process_environment(), stop or Stop()
+    found = open_bundle(path)
+    async with stop.listening():
+        return await stop.interruptible(_checked(found, given.observer, stop))
+
+
+async def _checked(found: Found, observer: Observer, stop: Stop) -> Checked:
+    observer(ReadPlanned(len(found.parts), sum(found.bundle.parts[number - 1].body for number in found.parts)))
+
+    def heed() -> None:
+        if stop.event.is_set():
+            raise Interrupted("the run was stopped")
+
+    return await asyncio.to_thread(check_bundle, found, reporting(observer, heed))
+
+
+async def apply_bundle(
+    path: str | os.PathLike[str],
+    destinations: Sequence[str | Location],
+    rules: Rules = Rules(),
+    *,
+    environment: Environment | None = None,
+    stop: Stop | None = None,
+) -> Imported:
+    """Import a bundle: its images become visible at the destinations, as far as all their content can be had.
+
+    destinations: as of a spec, `host/prefix` or `oci:DIRECTORY`; at most one of each store. A second call does nothing,
+    and one after a run that was stopped goes on. Raises: UsageError for a destination that the bundle was not made for,
+    StalePlan for an older bundle, NotFound, Malformed, StorageError, Locked.
+    """
+    given, stop = environment or process_environment(), stop or Stop()
+    targets = [read_target(one) for one in destinations]
+    found = open_bundle(path)
+    past = _Past(found, targets, given)
+    check_destinations(found.bundle, targets, rules)
+    past.check(rules)
+    stores: dict[str, Store] = {}
+    async with open_session(given, stop, stores=stores) as session:
+        checked = await stop.interruptible(_checked(found, given.observer, stop)) if rules.verify else None
+        present = None if checked is None else checked.present
+        store = BundleStore(read_bundle(path), found=found, present=present)
+        stores[store.address] = store
+        planned = await stop.interruptible(plan_import(store, targets, session))
+        past.note_surprises(planned)
+        if planned.plan.steps:
+            past.remember()
+        report = await apply_until_stopped(planned.plan, session, stop)
+    if not planned.plan.steps:
+        past.remember()
+    return Imported(found.bundle, report, planned.waiting, planned.early, checked)
+
+
+def read_target(written: str | Location) -> Location:
+    """Read a destination. Raises: GrammarError, UsageError."""
+    target = written if isinstance(written, Location) else parse_destination(written, str(absolute(".")))
+    if not (target.transport.many and target.transport.keeps_manifests):
+        raise UsageError(
+            f"{target} does not keep manifests, and a bundle is of manifests with their digests",
+            remedy="import it into a registry, oci:DIRECTORY or oci-archive:FILE",
+        )
+    return target
+
+
+def check_destinations(bundle: Bundle, targets: Sequence[Location], rules: Rules) -> None:
+    """Reject destinations that are equal, or that a bundle was not made for. Raises: UsageError."""
+    stores = [target.store for target in targets]
+    twice = next((store for store in stores if stores.count(store) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{twice} is the store of two destinations", remedy="apply the bundle once for each of them")
+    if bundle.destination is None or rules.elsewhere:
+        return
+    for target in targets:
+        if str(target) != bundle.destination:
+            raise UsageError(
+                f"the bundle was made for {bundle.destination}, and has only what is missing there; this is {target}",
+                remedy=f"--to {bundle.destination}; with --elsewhere what is missing is named, and the rest imported",
+            )
+
+
+class _Past:
+    """The memory of earlier bundles of the same sender, at each destination."""
+
+    def __init__(self, found: Found, targets: Sequence[Location], environment: Environment) -> None:
+        self._bundle = found.bundle
+        self._digest = found.digest
+        self._observer = environment.observer
+        self._memory = AppliedBundles(environment.state_directory, self._warn)
+        self._last = {target: self._memory.last(self._bundle.chain, str(target)) for target in targets}
+
+    def _warn(self, message: str) -> None:
+        self._observer(Noticed(_SUBJECT, message))
+
+    def check(self, rules: Rules) -> None:
+        """Reject a bundle that is older than the last one, or another one of its number. Raises: StalePlan."""
+        bundle = self._bundle
+        for target, last in self._last.items():
+            if last is None or rules.older:
+                continue
+            if bundle.sequence < last.sequence:
+                raise StalePlan(
+                    f"bundle {bundle.sequence} is older than bundle {last.sequence}, which was applied to {target}",
+                    remedy="--allow-older brings tags back to what they named then",
+                )
+            if bundle.sequence == last.sequence and self._digest != last.digest:
+                raise StalePlan(
+                    f"another bundle of the number {bundle.sequence} was applied to {target}: {last.digest.short}, and "
+                    f"this is {self._digest.short}",
+                    remedy="find out which one is from its sender; --allow-older accepts this one",
+                )
+            if bundle.previous is not None and last.sequence < bundle.previous.sequence:
+                self._warn(
+                    f"bundle {bundle.previous.sequence} was not applied to {target}; the last one was {last.sequence}"
+                )
+
+    def note_surprises(self, planned: Import) -> None:
+        """Report tags that move, and that name an image which no bundle of this sender has brought."""
+        for change in planned.plan.changes:
+            last = next((one for at, one in self._last.items() if at.store == change.target.store), None)
+            if last is None or change.before is None or change.state != State.MOVED or change.origin is None:
+                continue
+            expected = last.tags.get(f"{change.origin.location.repository}:{change.tag}")
+            if expected != change.before.digest:
+                now = change.before.digest.short
+                self._observer(Noticed(str(change), f"it named {now}, which no bundle has brought; it is replaced"))
+
+    def remember(self) -> None:
+        """Remember this bundle as the last one."""
+        tags = {image.name: image.content.digest for image in self._bundle.images}
+        for target in self._last:
+            self._memory.remember(self._bundle.chain, str(target), Applied(self._bundle.sequence, self._digest, tags))

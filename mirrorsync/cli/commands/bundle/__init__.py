@@ -1,0 +1,21 @@
+"""`mirrorsync bundle`: files that carry a part of a mirror across an air gap."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from mirrorsync.cli.command import VerbGroup
+
+# In the order of use; each is a module of this package.
+_VERBS: Final = {
+    "verify": "Read a bundle, and name what is damaged or missing.",
+    "inspect": "Show what is in a bundle.",
+    "apply": "Import a bundle into a registry or a layout.",
+}
+
+
+@click.command(cls=VerbGroup, verbs=_VERBS, package=__name__)
+def command() -> None:
+    """Carry a part of a mirror across an air gap, in files."""

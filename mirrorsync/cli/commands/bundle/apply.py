@@ -1,0 +1,89 @@
+"""`mirrorsync bundle apply`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import click
+
+from mirrorsync.app.bundles import Rules, apply_bundle, read_target
+from mirrorsync.cli.command import Example, VerbCommand
+from mirrorsync.cli.completers import complete_file, complete_reference
+from mirrorsync.cli.options.access import AccessOptions, access_options, environment_of, retry_option
+from mirrorsync.cli.options.deadline import deadline_option
+from mirrorsync.cli.output.bundles import early_line, finding_lines, waiting_lines
+from mirrorsync.cli.output.console import Console, verb
+from mirrorsync.cli.output.reports import report_parts
+from mirrorsync.cli.sessions import run
+from mirrorsync.cli.stop import Stop
+from mirrorsync.documents.bundle import import_document
+
+
+@click.command(
+    cls=VerbCommand,
+    examples=[
+        Example(
+            "Import the newest bundle in a directory into a registry",
+            "mirrorsync bundle apply /media/usb --to harbor.corp.example/mirror",
+        ),
+        Example("Into a directory", "mirrorsync bundle apply /media/usb --to oci:/srv/mirror"),
+    ],
+)
+@click.argument("path", shell_complete=complete_file)
+@click.option(
+    "--to",
+    "destinations",
+    required=True,
+    multiple=True,
+    metavar="LOCATION",
+    shell_complete=complete_reference,
+    help="HOST/PREFIX, or oci:DIRECTORY. Repeatable.",
+)
+@click.option(
+    "--verify-in-passing",
+    is_flag=True,
+    help="Read each part only once: verify content while it is copied, and not all of it before the first push.",
+)
+@click.option("--allow-older", is_flag=True, help="Also an older bundle than the last one, or another of its number.")
+@click.option("--elsewhere", is_flag=True, help="Also to a destination that the bundle was not made for.")
+@deadline_option
+@access_options()
+@retry_option
+@verb
+def command(
+    console: Console,
+    path: str,
+    destinations: tuple[str, ...],
+    verify_in_passing: bool,
+    allow_older: bool,
+    elsewhere: bool,
+    deadline: float | None,
+    access: AccessOptions,
+    retry_times: int | None,
+) -> int:
+    """Import a bundle: make its images visible at every LOCATION, byte for byte.
+
+    PATH is a directory (its newest bundle), the .json file of a bundle, one of its parts, or - for a part on stdin.
+    All parts that are here are verified before anything is pushed. An image becomes visible if all its content is here
+    or at the destination; the others wait, are named with what they lack, and their content is imported: apply the
+    parts one after the other, in any order. A second time there is nothing to do.
+
+    Exits with 0 if all images are at the destination, 3 if some wait, 4 if parts are damaged, 5 if a newer bundle was
+    applied before.
+    """  # fmt: skip
+    targets = [read_target(one) for one in destinations]
+    environment = environment_of(console, [(target, access) for target in targets], retry_times)
+    rules = Rules(not verify_in_passing, allow_older, elsewhere)
+    stop = Stop(console.notice, deadline)
+    done = run(console, partial(apply_bundle, path, targets, rules), environment, stop)
+    code = stop.code_of(done.report) if done.report.interrupted else done.exit_code
+    whole = console.level > 0
+    for line in finding_lines(done.damage, whole=whole):
+        console.problem(line)
+    console.failed(done.report.failures, done.report.spec)
+    for line in waiting_lines(done, whole=whole):
+        console.problem(line)
+    quiet = console.level < 0 and not code
+    parts = () if quiet else (early_line(done), *report_parts(done.report))
+    console.result(lambda: import_document(done, code), *parts)
+    return code

@@ -1,0 +1,42 @@
+"""`mirrorsync bundle verify`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import click
+
+from mirrorsync.app.bundles import verify_bundle
+from mirrorsync.cli.command import Example, VerbCommand
+from mirrorsync.cli.completers import complete_file
+from mirrorsync.cli.output.bundles import checked_summary, finding_lines
+from mirrorsync.cli.output.console import Console, verb
+from mirrorsync.cli.sessions import run
+from mirrorsync.documents.bundle import bundle_verification_document
+from mirrorsync.errors import ExitCode
+
+
+@click.command(
+    cls=VerbCommand,
+    examples=[
+        Example("Read the newest bundle in a directory", "mirrorsync bundle verify /media/usb"),
+        Example("Only the answer, for a script", "mirrorsync bundle verify --quiet /media/usb"),
+    ],
+)
+@click.argument("path", shell_complete=complete_file)
+@verb
+def command(console: Console, path: str) -> int:
+    """Read every byte of a bundle once, and name what is damaged or missing.
+
+    PATH is a directory (its newest bundle is read), the .json file of a bundle, one of its parts, or - for a part on
+    stdin. A damaged member is named with its part and the images that it holds up. Parts of other bundles are left
+    alone, and a part under another name is found.
+
+    Exits with 0 if all is here, 3 if parts are missing, 4 if bytes are damaged.
+    """
+    checked = run(console, partial(verify_bundle, path))
+    for line in finding_lines(checked.findings, whole=console.level > 0):
+        console.problem(line)
+    quiet = console.level < 0 and checked.exit_code == ExitCode.DONE
+    console.result(lambda: bundle_verification_document(checked), "" if quiet else checked_summary(checked))
+    return checked.exit_code

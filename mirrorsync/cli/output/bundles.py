@@ -1,0 +1,81 @@
+"""Bundles as text: what is in one, what is wrong with one, and what an import has done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rich.filesize import decimal
+
+from mirrorsync.bundle.findings import HARMLESS, Checked, Damage, Finding, Inspected
+from mirrorsync.cli.output.render import count
+from mirrorsync.sync.bundle.imported import Imported
+from mirrorsync.text import printable, some_of
+
+_SHOWN = 20
+
+
+def inspected_lines(found: Inspected, *, whole: bool) -> Iterator[str]:
+    """Yield what is in a bundle. whole: also every image."""
+    bundle = found.bundle
+    before = f", after {bundle.previous.sequence}" if bundle.previous else ""
+    yield f"{bundle.stem}: number {bundle.sequence} of {printable(bundle.name)}{before}, created {bundle.created}"
+    yield f"document: {found.digest}, {count(found.signatures, 'signature')}"
+    yield f"for: {printable(bundle.destination)}" if bundle.destination else "for: any destination"
+    changed, images = len(found.carried), len(bundle.images)
+    yield f"images: {images}, {changed} new or moved, {images - changed} unchanged"
+    here, parts = len(found.here), len(bundle.parts)
+    yield f"content: {count(len(bundle.objects), 'object')}, {decimal(found.bytes_carried)}"
+    yield f"parts: {parts}" if here == parts else f"parts: {here} of {parts} are here; {_missing(found)}"
+    size = sum(one.content.size for one in bundle.assumes)
+    yield f"assumes at the destination: {count(len(bundle.assumes), 'object')}, {decimal(size)}"
+    if whole:
+        carried = {image.name for image in found.carried}
+        yield from (f"{'new or moved' if one.name in carried else 'unchanged'} {one.name}" for one in bundle.images)
+
+
+def _missing(found: Inspected) -> str:
+    names = [part.name for number, part in enumerate(found.bundle.parts, 1) if number not in found.here]
+    return f"{some_of(names, 3)} {'is' if len(names) == 1 else 'are'} missing"
+
+
+def finding_lines(findings: Iterable[Finding], *, whole: bool) -> list[str]:
+    """Return a line for each finding. whole: all of them, otherwise a screenful."""
+    found = sorted(findings, key=lambda one: (one.damage == Damage.MISSING, one.part, one.file))
+    lines = [_finding(one) for one in found]
+    if whole or len(lines) <= _SHOWN:
+        return lines
+    return [*lines[:_SHOWN], f"and {len(lines) - _SHOWN} more (-v shows them)"]
+
+
+def _finding(one: Finding) -> str:
+    member = f": {one.member}" if one.member else ""
+    held = f" ({count(len(one.images), 'image')} cannot be imported: {some_of(one.images, 3)})" if one.images else ""
+    return printable(f"{one.damage}: {one.file}{member}: {one.message}{held}", 1000)
+
+
+def checked_summary(checked: Checked) -> str:
+    """Return one line about a bundle that was read."""
+    parts = len(checked.bundle.parts)
+    read = f"{checked.files} of {count(parts, 'part')} read, {decimal(checked.size)}"
+    bad = [one for one in checked.findings if one.damage not in HARMLESS]
+    if not bad:
+        return f"{checked.bundle.stem} is complete: {read}"
+    waiting = count(len(checked.held_up), "image")
+    return (
+        f"{checked.bundle.stem} is not complete: {read}; {waiting} of {len(checked.bundle.images)} cannot be imported"
+    )
+
+
+def waiting_lines(done: Imported, *, whole: bool) -> list[str]:
+    """Return a line for each image that waits, with what it lacks. whole: all of them, otherwise a screenful."""
+    lines = [printable(f"waits: {one.image}: {one.reason}", 1000) for one in done.waiting]
+    if whole or len(lines) <= _SHOWN:
+        return lines
+    return [*lines[:_SHOWN], f"and {len(lines) - _SHOWN} more images wait (-v shows them)"]
+
+
+def early_line(done: Imported) -> str:
+    """Return a line about imported content of images that wait, "" without any."""
+    if not done.early.blobs:
+        return ""
+    return f"imported for images that wait: {count(done.early.blobs, 'blob')}, {decimal(done.early.size)}"

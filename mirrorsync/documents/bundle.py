@@ -1,0 +1,119 @@
+"""Bundles as JSON documents: what is in one, what is wrong with one, and the result of an import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from mirrorsync.bundle.encoding import encode
+from mirrorsync.bundle.findings import Checked, Finding, Inspected
+from mirrorsync.bundle.model import Bundle, Image
+from mirrorsync.documents.envelope import document
+from mirrorsync.documents.parts import amount_json, bare_json, change_json, failures_json, location_json
+from mirrorsync.oci.digest import Digest
+from mirrorsync.sync.bundle.imported import Imported, Waiting
+
+
+def bundle_document(found: Inspected) -> dict[str, Any]:
+    """Return what is in a bundle as a document."""
+    bundle = found.bundle
+    carried = {image.name for image in found.carried}
+    return document(
+        "bundle-contents",
+        {
+            "bundle": _bundle_json(bundle, found.digest),
+            "created": bundle.created,
+            "destination": bundle.destination,
+            "previous": {"sequence": bundle.previous.sequence, "digest": bundle.previous.digest}
+            if bundle.previous
+            else None,
+            "images": [_image_json(image, carried=image.name in carried) for image in bundle.images],
+            "objects": amount_json(len(bundle.objects), found.bytes_carried),
+            "assumes": amount_json(len(bundle.assumes), sum(one.content.size for one in bundle.assumes)),
+            "parts": [
+                {"name": part.name, "digest": part.digest, "bytes": part.body, "here": number in found.here}
+                for number, part in enumerate(bundle.parts, 1)
+            ],
+            "signatures": found.signatures,
+        },
+    )
+
+
+def bundle_verification_document(checked: Checked) -> dict[str, Any]:
+    """Return what is wrong with a bundle as a document."""
+    return document(
+        "bundle-verification",
+        {
+            "bundle": _bundle_json(checked.bundle),
+            "exit_code": int(checked.exit_code),
+            "parts": {"read": checked.files, "of": len(checked.bundle.parts), "bytes": checked.size},
+            "findings": _findings_json(checked.findings),
+            "images": list(checked.held_up),
+        },
+    )
+
+
+def import_document(done: Imported, code: int) -> dict[str, Any]:
+    """Return the result of an import as a document. code: the exit code of the process."""
+    counts, report = done.report.counts, done.report
+    return document(
+        "import",
+        {
+            "bundle": _bundle_json(done.bundle),
+            "started": report.started,
+            "finished": report.finished,
+            "exit_code": code,
+            "interrupted": report.interrupted,
+            "images": [{**change_json(result.change), "outcome": result.outcome} for result in report.results],
+            "failures": failures_json(report.failures, None),
+            "waiting": [_waiting_json(one) for one in done.waiting],
+            "findings": _findings_json(done.checked.findings if done.checked else ()),
+            "counts": {
+                "read": amount_json(counts.blobs_read, counts.bytes_read),
+                "written": amount_json(counts.blobs_written, counts.bytes_written),
+                "mounted": amount_json(counts.blobs_mounted, counts.bytes_mounted),
+                "early": amount_json(done.early.blobs, done.early.size),
+            },
+        },
+    )
+
+
+def _bundle_json(bundle: Bundle, digest: Digest | None = None) -> dict[str, Any]:
+    return {"name": bundle.name, "sequence": bundle.sequence, "digest": digest or Digest.of(encode(bundle))}
+
+
+def _image_json(image: Image, *, carried: bool) -> dict[str, Any]:
+    return {
+        "repository": image.repository,
+        "tag": image.tag,
+        "root": bare_json(image.content),
+        "source": image.source,
+        "subject": image.subject,
+        "carried": carried,
+    }
+
+
+def _findings_json(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    return [
+        {
+            "damage": one.damage.value,
+            "file": one.file,
+            "part": one.part or None,
+            "member": one.member or None,
+            "message": one.message,
+            "images": list(one.images),
+        }
+        for one in findings
+    ]
+
+
+def _waiting_json(one: Waiting) -> dict[str, Any]:
+    return {
+        "target": location_json(one.image.target),
+        "tag": one.image.tag,
+        "root": bare_json(one.image.root),
+        "lacks": [
+            {"digest": lack.content.digest, "bytes": lack.content.size, "why": lack.why, "part": lack.part or None}
+            for lack in one.lacks
+        ],
+    }

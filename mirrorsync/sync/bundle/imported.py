@@ -1,0 +1,75 @@
+"""What an import of a bundle does and did, as values: its plan, the images that wait, and the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mirrorsync.bundle.findings import Checked, Damage, Finding
+from mirrorsync.bundle.model import Bundle
+from mirrorsync.errors import ExitCode
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.plan.model import NOTHING, Amount, Image, Plan
+from mirrorsync.sync.run.report import Report
+
+
+class Lack(NamedTuple):
+    """Content that an image waits for, and where it should be, as words. part: its number, 0 if none has it."""
+
+    content: Descriptor
+    why: str
+    part: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An image that does not become visible, and what it lacks."""
+
+    image: Image
+    lacks: tuple[Lack, ...]
+
+    @property
+    def reason(self) -> str:
+        """Why it waits, in words: what it lacks first, and how much more there is."""
+        first = self.lacks[0]
+        more = f", and {len(self.lacks) - 1} more" if len(self.lacks) > 1 else ""
+        return f"{first.content.digest.short}: {first.why}{more}"
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """The plan of an import. waiting: images that are not complete. early: blobs of these that are imported already."""
+
+    plan: Plan
+    waiting: tuple[Waiting, ...] = ()
+    early: Amount = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The result of applying a bundle. checked: what is wrong with its files, None if they were not read before.
+
+    waiting: images that do not become visible yet. early: their content that was imported.
+    """
+
+    bundle: Bundle
+    report: Report
+    waiting: tuple[Waiting, ...] = ()
+    early: Amount = NOTHING
+    checked: Checked | None = None
+
+    @property
+    def damage(self) -> tuple[Finding, ...]:
+        """What is wrong with the files of the bundle; a part that is only missing is what images wait for."""
+        found = () if self.checked is None else self.checked.findings
+        return tuple(one for one in found if one.damage != Damage.MISSING)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code: 4 if parts are damaged, 3 if images wait, otherwise that of the run."""
+        code = self.report.exit_code
+        if code not in (ExitCode.DONE, ExitCode.PARTLY):
+            return code
+        if self.checked is not None and self.checked.damaged:
+            return ExitCode.INTEGRITY
+        return ExitCode.PARTLY if self.waiting else code

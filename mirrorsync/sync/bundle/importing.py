@@ -1,0 +1,123 @@
+"""Plan the import of a bundle: what of it the destinations lack, by the ordinary difference; and what waits."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from mirrorsync.errors import MirrorsyncError
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.reference import Location
+from mirrorsync.plan.diff import diff
+from mirrorsync.plan.inventory import Desired, Observed
+from mirrorsync.plan.model import Amount, Change, Failure, Image, Origin, SpecStamp, State
+from mirrorsync.stores.bundle import BundleStore
+from mirrorsync.sync.bundle.availability import Availability, joined
+from mirrorsync.sync.bundle.early import Early, with_early_blobs
+from mirrorsync.sync.bundle.imported import Import, Lack, Waiting
+from mirrorsync.sync.clock import now
+from mirrorsync.sync.gather.destination_tags import DestinationTags
+from mirrorsync.sync.gather.observe import observe
+from mirrorsync.sync.pool import for_each
+from mirrorsync.sync.session import Session
+
+# What stands in place of a mirror's pointer, and of a policy's key, for the images of a bundle.
+POINTER = "/bundle"
+POLICY = "bundle"
+
+
+async def plan_import(
+    store: BundleStore, destinations: Sequence[Location], session: Session, *, clock: Callable[[], str] = now
+) -> Import:
+    """Return the plan that brings the images of a bundle to some destinations, at most one of each store.
+
+    destinations: the repository of each is a prefix. Content that the parts lack is taken from the destination. Images
+    that are not complete wait, and their blobs are imported. Failures of single images are in the plan.
+    """
+    return await _Importing(store, destinations, session).planned(clock())
+
+
+class _Importing:
+    def __init__(self, store: BundleStore, destinations: Sequence[Location], session: Session) -> None:
+        self._store = store
+        self._destinations = destinations
+        self._session = session
+        self._tags = DestinationTags(session)
+        self._available = Availability(store, session, self._tags, {one.store: one.repository for one in destinations})
+        self._present: dict[Image, Descriptor | None] = {}
+        self._waiting: dict[Image, tuple[Lack, ...]] = {}
+        self._failures: list[Failure] = []
+        self._early: list[Early] = []
+
+    async def planned(self, created: str) -> Import:
+        wanted = list(self._wanted())
+        by_target: defaultdict[Location, list[Tag | Digest]] = defaultdict(list)
+        for image in wanted:
+            by_target[image.target].append(image.tag or image.root.digest)
+        await self._tags.ask(by_target)
+        await for_each(wanted, self._look)
+        ready = tuple(image for image in wanted if image in self._present and image not in self._waiting)
+        desired = Desired(ready, tuple(self._failures))
+        observed = self._completed(await observe(desired, self._session, self._tags))
+        plan = diff(desired, observed, spec=self._stamp(), created=created)
+        plan = replace(plan, changes=(*plan.changes, *map(self._change, self._waiting)))
+        shared = {one.store for one in self._destinations if self._session.store(one.store).shares_blobs}
+        plan = with_early_blobs(plan, self._early, shared)
+        blobs = {one.blob.digest: one.blob.size for one in self._early}
+        waiting = tuple(Waiting(image, lacks) for image, lacks in self._waiting.items())
+        return Import(plan, waiting, Amount(len(blobs), sum(blobs.values())))
+
+    def _wanted(self) -> Iterator[Image]:
+        for destination in self._destinations:
+            for image in self._store.bundle.images:
+                target = Location(destination.store, joined(destination.repository, image.repository))
+                origin = Origin(Location(self._store.address, image.repository), image.tag, subject=image.subject)
+                yield Image(origin, target, image.tag, image.content, POINTER)
+
+    async def _look(self, image: Image) -> None:
+        """Find out what a tag names at its destination, and whether the image can be completed if it changes."""
+        try:
+            present = await self._tags.named(image.target, image.tag or image.root.digest)
+            if present is None or present.digest != image.root.digest:
+                lacks = await self._available.lacks(image)
+                if lacks:
+                    self._waiting[image] = lacks
+                    self._early += [
+                        Early(blob, image.source, image.target) for blob in await self._available.early(image)
+                    ]
+            self._present[image] = present
+        except MirrorsyncError as error:
+            self._waiting.pop(image, None)
+            self._failures.append(Failure.of(image, error))
+
+    def _completed(self, observed: Observed) -> Observed:
+        """Return what was observed with what was found out here of the destinations."""
+        contents = dict(observed.contents)
+        for target, digests in self._available.contents.items():
+            contents[target] = contents.get(target, frozenset()) | digests
+        elsewhere: dict[str, Mapping[Digest, str]] = dict(observed.elsewhere)
+        for store, found in self._available.elsewhere.items():
+            elsewhere[store] = {**elsewhere.get(store, {}), **found}
+        return replace(observed, contents=contents, elsewhere=elsewhere)
+
+    def _change(self, image: Image) -> Change:
+        waiting = Waiting(image, self._waiting[image])
+        return Change(
+            image.target,
+            image.tag,
+            self._present[image],
+            image.root,
+            State.DELAYED,
+            reason=waiting.reason,
+            mirror=image.mirror,
+            origin=image.origin,
+            policy=POLICY,
+            verdict="delay",
+        )
+
+    def _stamp(self) -> SpecStamp:
+        names = {str(one): one for one in self._destinations}
+        return SpecStamp(self._store.address, self._store.found.digest, destinations=names)

@@ -1,0 +1,207 @@
+"""Bundles are imported: whole, in parts one after the other, against what the destination has, and older ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mirrorsync.app.bundles import Rules, apply_bundle
+from mirrorsync.bundle.model import Link
+from mirrorsync.environment import Environment
+from mirrorsync.errors import StalePlan, UsageError
+from mirrorsync.events import Event, Noticed
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
+from mirrorsync.stores.open import opener
+from mirrorsync.sync.bundle.imported import Imported
+from tests.parts.bundles import Packed, Wanted, pack
+from tests.parts.images import Image, artifact, image, index, layer, noise
+
+PLAIN = index([image([layer({"a": b"1"}), layer({"b": noise("b", 3000)})]), image([layer({"a": b"2"})])])
+LARGE = image([layer({"large": noise("large", 9_000)}), layer({"a": b"1"})])
+SBOM = artifact(PLAIN, b"an sbom")
+IMAGES = {"shop/app:1": PLAIN, "shop/app:2": LARGE, "shop/app": SBOM, "other:1": PLAIN}
+
+
+class Site:
+    """A far side: media, a destination, and a memory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.destination = f"oci:{directory / 'mirror'}:m"
+        self.events: list[Event] = []
+        self.environment = Environment(state_directory=directory / "state", observer=self.events.append)
+
+    def medium(self, packed: Packed, *parts: int) -> Path:
+        """Return a new medium with some parts of a bundle, none named = all."""
+        number = len(list(self.directory.glob("medium*")))
+        return packed.write(self.directory / f"medium{number}", set(parts) or None)
+
+    def apply(self, medium: Path, *others: str, code: int = 0, **rules: Any) -> Imported:
+        self.events.clear()
+        done = asyncio.run(
+            apply_bundle(medium, [self.destination, *others], Rules(**rules), environment=self.environment)
+        )
+        assert int(done.exit_code) == code, [str(failure.error) for failure in done.report.failures]
+        return done
+
+    def images(self, address: str = "") -> Mapping[str, str]:
+        """Return the digests of all tags at a destination, each after all its content was read."""
+
+        async def read() -> Mapping[str, str]:
+            store = opener(Environment())(address or self.destination.removesuffix(":m"))
+            found = {}
+            async for name in store.repositories():
+                repository = store.repository(name)
+                async for tag in repository.tags():
+                    root = await repository.resolve(tag)
+                    assert root is not None
+                    found[f"{name}:{tag}"] = str(root.digest)
+                    pending = [root]
+                    while pending:
+                        manifest = await repository.manifest(pending.pop())
+                        pending += manifest.children
+                        for blob in manifest.blobs:
+                            await repository.read(blob)
+            await store.close()
+            return found
+
+        return asyncio.run(read())
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def named(images: Wanted, prefix: str = "m/") -> dict[str, str]:
+    return {f"{prefix}{key}": made.digest for key, made in images.items() if ":" in key}
+
+
+@pytest.mark.parametrize("part_size", [1 << 40, 2000], ids=["one part", "many parts"])
+@pytest.mark.parametrize("verify", [True, False], ids=["verified before", "verified in passing"])
+def test_every_byte_and_tag_arrives_and_a_second_time_nothing_is_done(site: Site, part_size: int, verify: bool) -> None:
+    medium = site.medium(pack(IMAGES, part_size=part_size))
+    first = site.apply(medium, f"oci:{site.directory / 'second'}", verify=verify)
+    assert first.report.outcomes["done"] == 2 * len(IMAGES)
+    assert site.images() == named(IMAGES)
+    assert site.images(f"oci:{site.directory / 'second'}") == named(IMAGES, "")
+    blobs = {digest for made in IMAGES.values() for digest in made.all_blobs()}
+    assert first.report.counts.blobs_read == len(blobs)  # each once, for both destinations
+    assert (site.directory / "mirror/blobs/sha256" / SBOM.digest[7:]).read_bytes() == SBOM.raw
+    again = site.apply(medium, verify=verify)
+    assert again.report.outcomes == {"unchanged": len(IMAGES)}
+    assert again.report.counts.blobs_read == 0
+
+
+def test_parts_are_imported_one_after_the_other_in_any_order(site: Site) -> None:
+    packed = pack(IMAGES, part_size=12_000)
+    count = len(packed.bundle.parts)
+    assert count > 1
+    for number in range(count, 1, -1):
+        done = site.apply(site.medium(packed, number), code=3)
+        assert all("not here" in one.reason for one in done.waiting)
+        assert {one.image.tag for one in done.waiting}
+    done = site.apply(site.medium(packed, 1))
+    assert done.waiting == ()
+    assert site.images() == named(IMAGES)
+
+
+def test_content_of_an_image_that_waits_is_imported_before_its_medium_is_taken_away(site: Site) -> None:
+    two = image([layer({"one": noise("1", 3000)}), layer({"two": noise("2", 3000)})])
+    packed = pack({"app:1": two}, part_size=4000)
+    first = site.apply(site.medium(packed, 1), code=3)
+    assert first.early.blobs > 0
+    assert site.images() == {}
+    last = site.apply(site.medium(packed, 2))
+    assert last.report.counts.blobs_read + first.early.blobs == len(two.blobs)
+    assert site.images() == {"m/app:1": two.digest}
+
+
+def test_what_the_bundle_assumes_is_taken_from_the_destination(site: Site) -> None:
+    site.apply(site.medium(pack({"base:1": LARGE})))
+    child = PLAIN.children[0]
+    more = index([child, LARGE])  # one of its images is only in another repository of the destination
+    has = {LARGE.digest, *LARGE.blobs}
+    moved = {"base:1": LARGE, "base:2": LARGE, "shop/app:1": more}
+    done = site.apply(site.medium(pack(moved, has=has, sequence=2)))
+    assert done.report.counts.blobs_read == len(set(child.blobs) - has)
+    assert site.images() == named(moved)
+
+
+def test_what_is_assumed_and_missing_is_named_and_the_rest_is_imported(site: Site) -> None:
+    lost = next(iter(LARGE.blobs))
+    done = site.apply(site.medium(pack(IMAGES, has={lost})), code=3)
+    (waiting,) = done.waiting
+    assert waiting.image.tag == "2"
+    assert [lack.content.digest for lack in waiting.lacks] == [lost]
+    assert "the destination lacks it; the bundle assumes that it is there" in waiting.reason
+    assert site.images() == named({key: made for key, made in IMAGES.items() if made is not LARGE})
+    site.apply(site.medium(pack(IMAGES, sequence=2)))
+    assert site.images() == named(IMAGES)
+
+
+def test_an_older_bundle_and_another_one_of_the_same_number_are_refused(site: Site) -> None:
+    old, new = pack({"app:1": PLAIN}, sequence=1), pack({"app:1": LARGE}, sequence=2)
+    mixed = pack({"app:1": SBOM}, sequence=2)
+    site.apply(site.medium(old))
+    site.apply(site.medium(new))
+    with pytest.raises(StalePlan, match="bundle 1 is older than bundle 2"):
+        site.apply(site.medium(old))
+    with pytest.raises(StalePlan, match="another bundle of the number 2"):
+        site.apply(site.medium(mixed))
+    assert site.images() == {"m/app:1": LARGE.digest}
+    site.apply(site.medium(old), older=True)
+    assert site.images() == {"m/app:1": PLAIN.digest}
+
+
+def test_a_bundle_that_was_left_out_is_reported(site: Site) -> None:
+    site.apply(site.medium(pack({"app:1": PLAIN})))
+    late = pack({"app:1": LARGE}, sequence=3, previous=Link(2, Digest.of(b"2")))
+    site.apply(site.medium(late))
+    assert any("bundle 2 was not applied" in one.message for one in site.events if isinstance(one, Noticed))
+
+
+def test_a_wrong_destination_is_refused_with_the_right_one(site: Site) -> None:
+    medium = site.medium(pack(IMAGES, destination="harbor.corp/mirror"))
+    with pytest.raises(UsageError, match=r"made for harbor\.corp/mirror") as caught:
+        site.apply(medium)
+    assert "--to harbor.corp/mirror" in caught.value.remedy
+    assert not (site.directory / "mirror").exists()
+    site.apply(medium, elsewhere=True)
+
+
+def test_a_tag_that_another_client_has_moved_is_replaced_and_reported(site: Site) -> None:
+    site.apply(site.medium(pack({"app:1": PLAIN})))
+
+    async def move() -> None:
+        store = opener(Environment())(site.destination.removesuffix(":m"))
+        repository = store.repository("m/app")
+        await repository.tag(await repository.manifest(await _resolved(repository, PLAIN.children[1])), Tag("1"))
+        await store.close()
+
+    asyncio.run(move())
+    site.apply(site.medium(pack({"app:1": LARGE}, sequence=2)))
+    assert any("which no bundle has brought" in one.message for one in site.events if isinstance(one, Noticed))
+    assert site.images() == {"m/app:1": LARGE.digest}
+
+
+async def _resolved(repository: Any, made: Image) -> Any:
+    return await repository.resolve(Digest(made.digest))
+
+
+@pytest.mark.parametrize(
+    ("destinations", "message"),
+    [
+        (["docker-archive:x.tar"], "does not keep manifests"),
+        (["oci:/x:a", "oci:/x:b"], "the store of two destinations"),
+    ],
+)
+def test_destinations_that_cannot_be_are_refused(site: Site, destinations: list[str], message: str) -> None:
+    medium = site.medium(pack({"app:1": PLAIN}))
+    with pytest.raises(UsageError, match=message):
+        asyncio.run(apply_bundle(medium, destinations, environment=site.environment))
