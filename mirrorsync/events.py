@@ -124,7 +124,7 @@ class Served:
 
     client: the address of the other end of the connection, which can be a proxy. received, sent: bytes of the bodies of
     request and answer; an answer that broke off has sent fewer than its Content-Length. seconds: from the head of the
-    request to the last byte of the answer.
+    request to the last byte of the answer. user: the one who has logged in, "" without a login.
     """
 
     client: str
@@ -134,6 +134,7 @@ class Served:
     received: int
     sent: int
     seconds: float
+    user: str = ""
 
 
 Event = (

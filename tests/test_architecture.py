@@ -72,7 +72,7 @@ HOMES = {
     "click": {"cli"},
     "structlog": {"cli/output/logs"},
     "argparse": set(),
-    "cryptography": {"trust/keys", "trust/keyless", "trust/authorities"},
+    "cryptography": {"trust/keys", "trust/keyless", "trust/authorities", "serve/tls"},
     "sigstore": {"trust/keyless"},
     "sigstore_models": {"trust/keyless", "trust/authorities"},
     "yaml": {"spec/yaml_source", "foreign/yaml_documents"},
@@ -83,6 +83,7 @@ HOMES = {
         f"stores/registry/http/{name}" for name in ("multi", "handles", "questions", "lines", "failures", "network")
     },
     "aiohttp": {"serve"},
+    "bcrypt": {"serve/logins"},
     "sqlite3": {"sync/manifest_cache", "state/file", "state/memory"},
     "subprocess": {"credentials/helpers", "signing/ssh_keygen"},
     "isal": {"files/gzip", "files/tar/reader"},

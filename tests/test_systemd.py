@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.parts.docker_registry import DockerRegistry
-from tests.parts.images import multi_platform
+from tests.parts.images import multi_platform, write_layout
 from tests.parts.mirrorsync import COMMAND, Mirrorsync, plain
-from tests.parts.processes import run
+from tests.parts.processes import Server, free_port, run
 from tests.parts.wire import Registry
 
 UNITS = Path(__file__).parent.parent / "systemd"
@@ -47,12 +47,14 @@ def installed(tmp_path: Path) -> Path:
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     units = tmp_path / "units"
     shutil.copytree(UNITS, units)
-    service = units / "mirrorsync@.service"
-    service.write_text(service.read_text("utf-8").replace("/usr/local/bin/mirrorsync", str(program)), "utf-8")
+    for service in units.glob("*.service"):
+        service.write_text(service.read_text("utf-8").replace("/usr/local/bin/mirrorsync", str(program)), "utf-8")
     return units
 
 
-@pytest.mark.parametrize("unit", ["mirrorsync@.service", "mirrorsync@site.service", "mirrorsync@site.timer"])
+@pytest.mark.parametrize(
+    "unit", ["mirrorsync@.service", "mirrorsync@site.service", "mirrorsync@site.timer", "mirrorsync-serve@site.service"]
+)
 def test_systemd_accepts_the_units(installed: Path, unit: str) -> None:
     template = re.sub("@.*[.]", "@.", unit)
     if not (installed / unit).exists():
@@ -61,9 +63,10 @@ def test_systemd_accepts_the_units(installed: Path, unit: str) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_systemd_rates_the_service_as_isolated(installed: Path) -> None:
-    shutil.copy(installed / "mirrorsync@.service", installed / "mirrorsync@site.service")
-    told = run("systemd-analyze", "security", "--offline=true", "--no-pager", installed / "mirrorsync@site.service")
+@pytest.mark.parametrize("name", ["mirrorsync", "mirrorsync-serve"])
+def test_systemd_rates_the_service_as_isolated(installed: Path, name: str) -> None:
+    shutil.copy(installed / f"{name}@.service", installed / f"{name}@site.service")
+    told = run("systemd-analyze", "security", "--offline=true", "--no-pager", installed / f"{name}@site.service")
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", told)
     assert found is not None, told
     assert float(found[1]) < MOST_EXPOSURE
@@ -107,6 +110,21 @@ def test_what_the_service_starts_mirrors_with_the_logins_of_its_credentials(
     assert (tmp_path / "cache/manifests.sqlite").exists()
     assert start() == "nothing to do: 2 images up to date at 2 destinations\n"
     assert run("skopeo", "inspect", "--raw", f"oci:{tmp_path / 'mirror'}:{unique}/app:1").encode() == made.raw
+
+
+def test_what_the_serving_service_starts_serves_a_layout(tmp_path: Path) -> None:
+    service = _Unit(UNITS / "mirrorsync-serve@.service")
+    (options,) = service.every("Environment")
+    name, _, value = options.strip('"').partition("=")
+    assert name == "SERVE_OPTIONS"
+    assert value == "--listen 127.0.0.1:5000"
+    port = free_port()
+    line = service["Service"]["ExecStart"].replace("/srv/%i", str(tmp_path)).replace(f"${name}", value)
+    program, *words = shlex.split(line.replace(":5000", f":{port}"))
+    assert Path(program).name == "mirrorsync"
+    write_layout(tmp_path, {"app:1": multi_platform("app")})
+    with Server([*COMMAND, *words], port, tmp_path / "log") as server:
+        assert Registry(server.host).holds("app", multi_platform("app"), "1")
 
 
 def test_the_timer_spreads_the_load_and_catches_up_after_downtime() -> None:

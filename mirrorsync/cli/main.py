@@ -48,7 +48,7 @@ _VERBS: Final = {
     "delete": "Delete a tag or an image.",
     "login": "Log in to a registry.",
     "logout": "Remove a login.",
-    "serve": "Serve an OCI layout as a registry.",
+    "serve": "Serve OCI layouts as a registry.",
     "demo": "Try it all, without network or another registry.",
     "completion": "Print a script that completes commands in a shell.",
     "help": "Show the help of a verb.",

@@ -40,9 +40,9 @@ def logout_document(removed: Sequence[str]) -> dict[str, Any]:
     return document("logout", {"removed": list(removed)})
 
 
-def serving_document(host: str, port: int, generation: int | None = None) -> dict[str, Any]:
+def serving_document(host: str, port: int, generation: int | None = None, *, tls: bool = False) -> dict[str, Any]:
     """Return the address that a server listens on as a document. generation: the only one that it shows."""
-    return document("serving", {"host": host, "port": port, "generation": generation})
+    return document("serving", {"host": host, "port": port, "tls": tls, "generation": generation})
 
 
 def started_document(spec: str, mirrors: int, variables: Sequence[str]) -> dict[str, Any]:

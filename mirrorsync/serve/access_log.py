@@ -12,6 +12,8 @@ from mirrorsync.events import Observer, Served
 
 # Where an answer counts the bytes of its body, if aiohttp does not send them all (`serve.sending`).
 SENT: Final = web.ResponseKey("sent", int)
+# The user whose login was verified; "" without one.
+USER: Final = web.RequestKey("user", str)
 
 
 def access_log(observer: Observer) -> type[AbstractAccessLogger]:
@@ -38,6 +40,7 @@ def access_log(observer: Observer) -> type[AbstractAccessLogger]:
                     received=request.content.total_bytes,
                     sent=_sent(request, response),
                     seconds=time,
+                    user=request.get(USER, ""),
                 )
             )
 

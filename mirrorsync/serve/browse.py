@@ -1,4 +1,4 @@
-"""What browsers and monitors ask a server: the page with its images, and whether it is healthy."""
+"""What browsers ask a server: the page with its images."""
 
 from __future__ import annotations
 
@@ -30,18 +30,12 @@ _HEADERS: Final = {
 
 
 class Browse:
-    """Handlers of GET and HEAD outside of the distribution API."""
+    """The handler of GET and HEAD of the page."""
 
     def __init__(self, store: Store, shown: Shown, *, writable: bool) -> None:
         self._store = store
         self._shown = shown
         self._writable = writable
-
-    async def health(self, _: web.Request) -> web.StreamResponse:
-        """GET of the health: 200 if the store can be read, otherwise the answer that clients get."""
-        async for _name in self._store.repositories():
-            break
-        return web.Response(text="ok\n", headers={"Cache-Control": "no-store"})
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         """GET of the page, for clients that name text/html; others get the 404 that they always got."""
@@ -49,7 +43,7 @@ class Browse:
             raise web.HTTPNotFound
         find = request.query.get("find", "").strip()[:_MOST_FIND]
         repository, _, tag = request.query.get("after", "").rpartition(":")
-        images = await self._images()
+        images = await images_of(self._store, self._shown)
         matching = [one for one in images if find.lower() in f"{one[0]}:{one[1]}".lower()]
         rest = [one for one in matching if one > (repository, tag)]
         rows = [await self._row(*one) for one in rest[:_ROWS]]
@@ -61,22 +55,11 @@ class Browse:
             matching=sum(bool(tag) for _, tag in matching),
             find=find,
             next=next_query(rows[-1], find) if len(rest) > _ROWS else "",
-            secure=request.headers.get("X-Forwarded-Proto", "") == "https",
+            secure=request.secure or request.headers.get("X-Forwarded-Proto", "") == "https",
             writable=self._writable,
             label=self._shown.label,
         )
         return web.Response(text=html(page), content_type="text/html", headers=_HEADERS)
-
-    async def _images(self) -> list[tuple[str, str]]:
-        """Return repository and tag of every image, sorted; the tag is "" in a repository without tags."""
-        found: list[tuple[str, str]] = []
-        for name in [name async for name in self._shown.repositories() if is_repository(name)]:
-            try:
-                tags = [str(tag) async for tag in self._shown.tags(self._store.repository(name))]
-            except RepositoryNotFound:  # deleted meanwhile
-                continue
-            found += [(name, tag) for tag in tags or [""]]
-        return sorted(found)
 
     async def _row(self, name: str, tag: str) -> Row:
         # The manifests of a page can be a thousand small files, and are read on the event loop: others have their turn.
@@ -92,6 +75,18 @@ class Browse:
             return Size(None, "damaged")
         except MirrorsyncError:
             return Size(None, "unreadable")
+
+
+async def images_of(store: Store, shown: Shown) -> list[tuple[str, str]]:
+    """Return repository and tag of every image, sorted; the tag is "" in a repository without tags."""
+    found: list[tuple[str, str]] = []
+    for name in [name async for name in shown.repositories() if is_repository(name)]:
+        try:
+            tags = [str(tag) async for tag in shown.tags(store.repository(name))]
+        except RepositoryNotFound:  # deleted meanwhile
+            continue
+        found += [(name, tag) for tag in tags or [""]]
+    return sorted(found)
 
 
 async def _size_below(repository: Repository, root: Descriptor) -> Size:

@@ -11,6 +11,7 @@ import errno
 import os
 import resource
 import socket
+import ssl
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from ipaddress import ip_address
@@ -71,7 +72,7 @@ class Listener:
     """Accepts connections of listening sockets, which `close` closes.
 
     connect: creates the protocol of a connection. connected: returns the number of connections. observer: gets one
-    notice when connections begin to be rejected.
+    notice when connections begin to be rejected. tls: returns the context of a new connection, None to speak no TLS.
     """
 
     def __init__(
@@ -80,12 +81,14 @@ class Listener:
         connect: Callable[[], asyncio.BaseProtocol],
         connected: Callable[[], int],
         observer: Observer,
+        tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         self.port = int(listeners[0].getsockname()[1])
         self._listeners = listeners
         self._connect = connect
         self._connected = connected
         self._observer = observer
+        self._tls = tls
         self._loop = asyncio.get_running_loop()
         self._beginning: set[asyncio.Task[object]] = set()
         self._refusing = False
@@ -112,8 +115,9 @@ class Listener:
 
     def _begin(self, connection: socket.socket) -> None:
         connection.setblocking(False)
+        context = None if self._tls is None else self._tls()
         task: asyncio.Task[object] = self._loop.create_task(
-            self._loop.connect_accepted_socket(self._connect, connection)
+            self._loop.connect_accepted_socket(self._connect, connection, ssl=context)
         )
         self._beginning.add(task)
         task.add_done_callback(self._begun)
@@ -121,7 +125,7 @@ class Listener:
     def _begun(self, task: asyncio.Task[object]) -> None:
         self._beginning.discard(task)
         if not task.cancelled():
-            task.exception()  # retrieved and dropped: the client is already gone, which is not worth a log line
+            task.exception()  # retrieved and dropped: the client is gone already, or does not like the certificate
 
     def _accept_with_the_spare_one(self, listener: socket.socket) -> None:
         if self._spare is not None:

@@ -37,7 +37,7 @@ class Row:
 class Page:
     """What the page shows.
 
-    host: as the client wrote it, for the commands. secure: whether it is reached with TLS, through a proxy. images,
+    host: as the client wrote it, for the commands. secure: whether it is reached with TLS, ours or a proxy's. images,
     repositories, matching: how many there are, and how many images match `find`. next: the query of the next page, "".
     label: which generation is shown, "" for the whole store.
     """

@@ -20,7 +20,7 @@ from mirrorsync.serve.answers import document
 from mirrorsync.serve.refusals import Refusal, unknown_blob
 from mirrorsync.serve.sending import send
 from mirrorsync.serve.shown import Shown
-from mirrorsync.stores.base import Store, WritableRepository
+from mirrorsync.stores.base import Combined, Repository, Store, WritableRepository
 
 _MAX_DIGITS: Final = 18  # of the number of names on a page
 
@@ -60,8 +60,10 @@ class Pull:
 
     async def blob(self, request: web.Request) -> web.StreamResponse:
         """GET and HEAD of a blob, whole or a range of it."""
-        repository = repository_of(self._store, request)
+        repository: Repository = repository_of(self._store, request)
         digest = digest_of(request.match_info["digest"])
+        if isinstance(repository, Combined):
+            repository = await repository.holder(digest) or repository
         blob = await repository.blob(digest)
         if blob is None:
             raise unknown_blob(digest)

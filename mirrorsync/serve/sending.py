@@ -25,6 +25,8 @@ from mirrorsync.serve.bursts import (
 from mirrorsync.serve.refusals import Refusal, unknown_blob
 from mirrorsync.stores.base import BlobFiles, Repository
 
+# Bytes of a blob at a time over TLS. Each slow client has up to twice as much in memory.
+_TLS_BYTES: Final = 128 * 1024
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
@@ -67,11 +69,13 @@ async def _send_file(
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client is gone")
-        transport.set_write_buffer_limits(high=0)  # so that a write waits until the socket has taken all of it
+        plain = transport.get_extra_info("ssl_object") is None
+        # So that a write waits until the socket has taken all of it. With a limit of 0 asyncio's TLS pauses for ever.
+        transport.set_write_buffer_limits(high=0 if plain else 1, low=0)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, PIECE_BYTES)
         end, patience = start + count, PATIENCE_MILLISECONDS
         while start < end:
-            sent, rest = await _burst(transport, file, start, end, patience)
+            sent, rest = await (_burst if plain else _piece)(transport, file, start, end, patience)
             patience = PATIENCE_MILLISECONDS if sent >= PIECE_BYTES else LITTLE_PATIENCE_MILLISECONDS
             response[SENT] += sent
             if rest:
@@ -97,6 +101,14 @@ async def _burst(
     finally:
         if descriptor != -1:
             os.close(descriptor)
+
+
+async def _piece(_: asyncio.Transport, file: BinaryIO, start: int, end: int, __: int) -> tuple[int, bytes]:
+    """Return the next piece to send: over TLS, the transport encrypts and sends."""
+    piece = await asyncio.to_thread(os.pread, file.fileno(), min(_TLS_BYTES, end - start), start)
+    if not piece:
+        raise _ended()
+    return 0, piece
 
 
 async def _send_chunks(

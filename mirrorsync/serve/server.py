@@ -7,8 +7,9 @@ import logging
 import math
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Final, cast
 
 from aiohttp import web
@@ -19,45 +20,58 @@ from mirrorsync.errors import Locked, MirrorsyncError
 from mirrorsync.events import Noticed, Observer, ignore
 from mirrorsync.serve.access_log import access_log
 from mirrorsync.serve.browse import Browse
+from mirrorsync.serve.exposure import exposure
+from mirrorsync.serve.guard import HEALTH, METRICS, Guard
 from mirrorsync.serve.listening import Listener, is_exposed, listening_sockets
+from mirrorsync.serve.metrics import Family, Traffic, one
+from mirrorsync.serve.monitoring import Monitoring
 from mirrorsync.serve.patience import Patience, Stalls
 from mirrorsync.serve.pull import Pull
 from mirrorsync.serve.push import Push
 from mirrorsync.serve.refusals import Refusal, refusal
 from mirrorsync.serve.shown import Shown, WholeStore
+from mirrorsync.serve.tls import Tls
 from mirrorsync.serve.uploads import Uploads
 from mirrorsync.stores.base import Store
 
 _REPOSITORY: Final = "/v2/{name:(?s:.+)}"
-_READ_ONLY = Refusal(
-    405, "UNSUPPORTED", "this registry is read-only; `mirrorsync serve --writable` accepts pushes and deletes"
-)
-_EXPOSED: Final = (
-    "listening on {host} without TLS and passwords: every client that can reach it can {right} all images"
-    " (or listen on a loopback address, behind a proxy that has them)"
-)
+_READ_ONLY: Final = "this registry is read-only; `mirrorsync serve --writable` accepts pushes and deletes"
 _REPORT_SECONDS: Final = 60.0
 # Seconds for requests in flight when the server stops, and then for their answers.
 _LAST_SECONDS: Final = 5.0
 _LAST_ANSWER_SECONDS: Final = 1.0
 
 
-def application(
-    store: Store, *, writable: bool, observer: Observer, patience: Patience, shown: Shown | None = None
-) -> web.Application:
-    """Return the distribution API over a store, as an aiohttp application.
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a store is served.
 
-    writable: otherwise writes are rejected with 405. observer: gets notices of failures. patience: with bodies. shown:
-    which of its names are answered, None for all.
+    writable: otherwise writes are rejected with 405. patience: with clients. shown: which names of the store are
+    answered, None for all. tls: the certificate, None for plain HTTP. guard: who may do what, None for everyone who can
+    connect. `serving` closes its logins.
     """
-    uploads = Uploads()
-    shown = shown or WholeStore(store)
-    pull, push = Pull(store, shown), Push(store, uploads, patience)
-    browse = Browse(store, shown, writable=writable)
-    app = web.Application(middlewares=[_answering(observer)], client_max_size=0)
+
+    writable: bool = False
+    patience: Patience = field(default_factory=Patience)
+    shown: Shown | None = None
+    tls: Tls | None = None
+    guard: Guard | None = None
+
+
+def _application(store: Store, settings: Settings, observer: Observer, traffic: Traffic, now: _Now) -> web.Application:
+    """Return the distribution API over a store, as an aiohttp application. observer: gets notices of failures."""
+    shown = settings.shown or WholeStore(store)
+    pull, push = Pull(store, shown), Push(store, now.uploads, settings.patience)
+    browse = Browse(store, shown, writable=settings.writable)
+    monitoring = Monitoring(store, shown, traffic, now.families)
+    middlewares = [now.in_flight.counting, _answering(observer)]
+    if settings.guard is not None:
+        middlewares.append(settings.guard.middleware(traffic.reject))
+    app = web.Application(middlewares=middlewares, client_max_size=0)
     for path, handler in (
         ("/", browse.page),
-        ("/healthz", browse.health),
+        (HEALTH, monitoring.health),
+        (METRICS, monitoring.metrics),
         ("/v2/", pull.version),
         ("/v2/_catalog", pull.catalog),
         (f"{_REPOSITORY}/tags/list", pull.tags),
@@ -75,10 +89,10 @@ def application(
         ("PUT", f"{_REPOSITORY}/manifests/{{reference}}", push.manifest),
         ("DELETE", f"{_REPOSITORY}/manifests/{{reference}}", push.delete),
     ):
-        app.router.add_route(method, path, writer if writable else _refuse_writing)
+        app.router.add_route(method, path, writer if settings.writable else _refuse_writing)
 
     async def forget_uploads(_: web.Application) -> None:
-        uploads.close()
+        now.uploads.close()
 
     app.on_cleanup.append(forget_uploads)
     return app
@@ -89,22 +103,17 @@ async def serving(
     store: Store,
     host: str,
     port: int,
-    *,
-    writable: bool = False,
+    settings: Settings = Settings(),
     observer: Observer = ignore,
-    patience: Patience = Patience(),  # noqa: B008 - it is a value
-    shown: Shown | None = None,
 ) -> AsyncIterator[int]:
     """Listen on `host` and `port` (0 for any free one) while the block runs; yields the port. Closes the store.
 
-    shown: which names of the store are answered, None for all. Raises: StorageError if the address cannot be used.
+    Raises: StorageError if the address cannot be used.
     """
-    app = application(store, writable=writable, observer=observer, patience=patience, shown=shown)
-    in_flight = _InFlight()
-    app.middlewares.insert(0, in_flight.counting)
+    traffic, now, patience = Traffic(), _Now(settings), settings.patience
     runner = web.AppRunner(
-        app,
-        access_log_class=access_log(observer),
+        _application(store, settings, observer, traffic, now),
+        access_log_class=access_log(traffic.counting(observer)),
         logger=_logger(),
         handle_signals=False,
         shutdown_timeout=_LAST_ANSWER_SECONDS,
@@ -114,23 +123,31 @@ async def serving(
     try:
         await runner.setup()
         listeners = await listening_sockets(host, port)
-        if is_exposed(listeners):
-            observer(
-                Noticed("serve", _EXPOSED.format(host=host, right="pull, push and delete" if writable else "pull"))
-            )
+        if is_exposed(listeners) and (warning := _exposure(host, settings)):
+            observer(Noticed("serve", warning))
         server = cast("web.Server", runner.server)  # not None after the setup
-        async with _listening(server, listeners, observer) as listener, _ending_stalls(server, patience):
+        now.connected = lambda: len(server.connections)
+        async with _listening(server, listeners, settings.tls, observer) as listener, _ending_stalls(server, patience):
             yield listener.port
             listener.close()
-            await in_flight.over(_LAST_SECONDS)
+            await now.in_flight.over(_LAST_SECONDS)
     finally:
         await runner.cleanup()
         await store.close()
+        if settings.guard is not None:
+            settings.guard.logins.close()
+
+
+def _exposure(host: str, settings: Settings) -> str:
+    return exposure(host, writable=settings.writable, tls=settings.tls is not None, logins=settings.guard is not None)
 
 
 @asynccontextmanager
-async def _listening(server: web.Server, listeners: list[socket.socket], observer: Observer) -> AsyncIterator[Listener]:
-    listener = Listener(listeners, server, lambda: len(server.connections), observer)
+async def _listening(
+    server: web.Server, listeners: list[socket.socket], tls: Tls | None, observer: Observer
+) -> AsyncIterator[Listener]:
+    context = None if tls is None else tls.context
+    listener = Listener(listeners, server, lambda: len(server.connections), observer, context)
     try:
         yield listener
     finally:
@@ -155,7 +172,7 @@ class _InFlight:
     """Counts the requests in flight. When aiohttp shuts down it stops reading their bodies, so it is shut down last."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self.count = 0
         self._none = asyncio.Event()
         self._none.set()
 
@@ -165,13 +182,13 @@ class _InFlight:
 
         @web.middleware
         async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
-            self._count += 1
+            self.count += 1
             self._none.clear()
             try:
                 return await handler(request)
             finally:
-                self._count -= 1
-                if not self._count:
+                self.count -= 1
+                if not self.count:
                     self._none.set()
 
         return count
@@ -180,6 +197,32 @@ class _InFlight:
         """Wait until no request is in flight, at most so many seconds."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._none.wait(), seconds)
+
+
+class _Now:
+    """What the server is doing at the moment."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.uploads = Uploads()
+        self.in_flight = _InFlight()
+        self.connected: Callable[[], int] = lambda: 0
+        self._settings = settings
+
+    def families(self) -> list[Family]:
+        """Return it as metrics."""
+        tls, guard = self._settings.tls, self._settings.guard
+        found = [
+            one("requests_in_flight", "Requests that are being answered.", self.in_flight.count),
+            one("connections", "Connections that are open.", self.connected()),
+            one("uploads", "Uploads that have begun and not ended.", len(self.uploads.all())),
+        ]
+        if guard is not None:
+            text = "Logins that were compared with a bcrypt hash; the others were remembered."
+            found.append(one("verified_logins_total", text, guard.logins.verified, "counter"))
+        if tls is not None:
+            text = "When the certificate expires, in Unix time."
+            found.append(one("certificate_end_timestamp_seconds", text, tls.end.timestamp()))
+        return found
 
 
 class _OwnErrors(logging.Filter):
@@ -214,7 +257,7 @@ class _StoreFailures:
 
 
 async def _refuse_writing(_: web.Request) -> web.StreamResponse:
-    raise _READ_ONLY
+    raise Refusal(405, "UNSUPPORTED", _READ_ONLY)
 
 
 def _answering(observer: Observer) -> Middleware:

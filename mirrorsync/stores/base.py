@@ -168,6 +168,15 @@ class Store(Protocol):
 
 
 @runtime_checkable
+class ReadOnly(Protocol):
+    """A store that cannot be written; its `lock` raises Denied."""
+
+    @property
+    def read_only(self) -> str:
+        """Why it cannot be written, for a message."""
+
+
+@runtime_checkable
 class OpensDestinations(Protocol):
     """A store that must know which repositories are written: a registry grants rights by the requested scope."""
 
@@ -238,6 +247,14 @@ class Metered(Protocol):
     @property
     def pulls(self) -> Pulls:
         """The pulls of this run, and what the registry said last about its limit."""
+
+
+@runtime_checkable
+class Combined(Protocol):
+    """A repository whose content is in several others."""
+
+    async def holder(self, blob: Digest) -> Repository | None:
+        """Return the repository that has a blob."""
 
 
 @runtime_checkable

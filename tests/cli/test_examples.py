@@ -84,6 +84,10 @@ NEEDED = {
         "mirrorsync apply && mirrorsync lock",
     ],
     "compare": ["""echo '{"images": [{"repoTags": ["docker.io/library/redis:7"]}]}' >node.json"""],
+    "serve": [
+        "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=site -keyout site.key -out site.pem 2>/dev/null",
+        "htpasswd -nbB -C 4 alice secret >users",
+    ],
     "logout": ["cat password | mirrorsync login --authfile site.auth.json -u ci --password-stdin harbor.corp.example"],
 }
 
@@ -148,7 +152,7 @@ class Stage:
             "MIRRORSYNC_DEST_PASSWORD": password,
         }
         script = f"{{ {text}\n}}"
-        if "serve" in text:  # it runs until it is told to stop, and prints one line
+        if " serve " in text:  # it runs until it is told to stop, and prints one line
             script = f'{{ {text} & echo $! >pid; wait; }} | {{ read -r line; echo "$line"; kill "$(cat pid)"; }}'
         terminal, stdin = pty.openpty()
         os.write(terminal, f"{self.site.registry.username}\n".encode())
@@ -200,7 +204,7 @@ PRINTED = {
     "delete": ["to be deleted", "deleted", "deleted"],
     "login": ["logged in", "logged in", "logged in", "operator"],
     "logout": ["logged out", "removed"],
-    "serve": ["(read-only)", "(writable)", "(generation 1, read-only)"],
+    "serve": ["(read-only)", "(writable)", "(generation 1, read-only)", "at https://"],
     "demo": ["up to date", "up to date"],
     "completion": ["", "", ""],
     "help": ["Commands:", "Usage: mirrorsync copy"],

@@ -182,7 +182,7 @@ def test_serve_prints_its_address_as_json(mirrorsync: Mirrorsync) -> None:
         assert ask("GET", f"http://{server.host}/v2/").status == 200
         document = json.loads(server.log.read_text())
     address = {"host": "127.0.0.1", "port": server.port}
-    assert document == {"kind": "mirrorsync.serving", "version": 1, **address, "generation": None}
+    assert document == {"kind": "mirrorsync.serving", "version": 1, **address, "tls": False, "generation": None}
 
 
 def test_a_port_in_use_is_reported_in_one_line(mirrorsync: Mirrorsync, served: Serve) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from mirrorsync.serve.patience import Patience
-from mirrorsync.serve.server import serving
+from mirrorsync.serve.server import Settings, serving
 from mirrorsync.stores.base import Store
 from tests.parts.wire import Response
 
@@ -28,8 +28,8 @@ class InProcessServer:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        settings: Any = {"writable": self._writable, "patience": self._patience}
-        async with serving(self._store, "127.0.0.1", 0, **settings) as port:
+        settings = Settings(writable=self._writable, patience=self._patience)
+        async with serving(self._store, "127.0.0.1", 0, settings) as port:
             self.host = f"127.0.0.1:{port}"
             self._started.set()
             await self._stop.wait()

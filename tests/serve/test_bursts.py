@@ -18,6 +18,7 @@ from tests.parts.images import digest, noise
 from tests.parts.mirrorsync import Serve
 from tests.parts.wire import Registry
 from tests.serve.harness import Connection
+from tests.serve.secured import Secured, basic
 
 DATA = noise("burst", 3 * PIECE_BYTES + 1234)
 LARGE = noise("large", 2 * BURST_BYTES + 54321)
@@ -141,3 +142,18 @@ def test_clients_that_hang_up_leave_no_descriptor_open(served: Serve, unique: st
             break
         pause.wait(0.1)
     assert files() == []
+
+
+def test_two_hundred_clients_at_once_pull_with_tls_and_a_login(secured_server: Secured, unique: str) -> None:
+    data = noise("many", 200_000)
+    path = secured_server.push_blob(unique, data)
+    context = secured_server.context()
+    with ExitStack() as stack:
+        lines = [http.client.HTTPSConnection(secured_server.host, timeout=120, context=context) for _ in range(200)]
+        for line in lines:
+            stack.callback(line.close)
+            line.request("GET", path, headers=basic())  # all of them ask before one of them reads
+        for line in lines:
+            answer = line.getresponse()
+            assert (answer.status, answer.read()) == (200, data)
+    assert b"Traceback" not in secured_server.server.log.read_bytes()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.tools import Podman, skopeo_digest
 from tests.parts.images import BUSYBOX, DOCKER_LIST, DOCKER_MANIFEST, image, layer, multi_platform, noise, write_layout
 from tests.parts.mirrorsync import Serve
 from tests.parts.processes import run
 from tests.parts.wire import Registry
+from tests.serve.secured import PASSWORD, USER, Secured, basic
 
 NO_TLS = "--tls-verify=false"
 
@@ -81,3 +84,50 @@ def test_podman_pulls_inspects_and_pushes(served: Serve, unique: str) -> None:
         root = Path(podman("image", "mount", pushed))
         assert (root / "etc/version").read_text() == "app 1 amd64"
         podman("image", "unmount", pushed)
+
+
+def test_podman_and_skopeo_log_in_pull_and_push_with_tls_and_an_authority_of_their_own(
+    secured_server: Secured, unique: str, tmp_path: Path
+) -> None:
+    made = multi_platform("app")
+    secured_server.push(f"{unique}/app", made, "1")
+    certificates, logins = tmp_path / "certs.d", tmp_path / "auth.json"
+    certificates.mkdir()
+    (certificates / "ca.crt").write_bytes(secured_server.authority.path.read_bytes())
+    trusting = f"--cert-dir={certificates}"
+    name, pushed = (f"{secured_server.host}/{unique}/{one}:1" for one in ("app", "pushed"))
+    with Podman() as podman:
+        login = ("login", trusting, f"--authfile={logins}", "--username", USER, "--password")
+        with pytest.raises(AssertionError, match="invalid username/password"):
+            podman(*login, "wrong", secured_server.host)
+        with pytest.raises(AssertionError, match="certificate signed by unknown authority"):
+            podman("pull", "--quiet", name)
+        (tmp_path / "none.json").write_text("{}")
+        with pytest.raises(AssertionError, match="a login is needed"):
+            podman("pull", "--quiet", trusting, f"--authfile={tmp_path}/none.json", name)
+        podman(*login, PASSWORD, secured_server.host)
+        podman("pull", "--quiet", trusting, f"--authfile={logins}", name)
+        podman("tag", name, pushed)
+        podman("push", "--quiet", trusting, f"--authfile={logins}", pushed)
+    copied = f"docker://{secured_server.host}/{unique}/copied:1"
+    words = ("skopeo", "copy", "-q", "--all", f"--src-cert-dir={certificates}", f"--dest-cert-dir={certificates}")
+    run(*words, f"--authfile={logins}", f"docker://{name}", copied)
+    listed = secured_server.ask("GET", "/v2/_catalog", headers=basic()).json()["repositories"]
+    assert [f"{unique}/{one}" in listed for one in ("app", "pushed", "copied")] == [True] * 3
+    answer = secured_server.ask("GET", f"/v2/{unique}/copied/manifests/1", headers=basic())
+    assert answer.body == made.raw
+
+
+def test_podman_pulls_without_a_login_and_pushes_with_one_if_reading_is_open(
+    open_to_readers: Serve, unique: str, tmp_path: Path
+) -> None:
+    write_layout(tmp_path / "seed", {"1": multi_platform("app")})
+    there = f"docker://{open_to_readers.host}/{unique}:1"
+    words = ("skopeo", "copy", "-q", "--all")
+    to, back = f"oci:{tmp_path}/seed:1", f"oci:{tmp_path}/back:1"
+    with pytest.raises(AssertionError, match="a login is needed"):
+        run(*words, "--dest-tls-verify=false", "--dest-no-creds", to, there)
+    run(*words, "--dest-tls-verify=false", f"--dest-creds={USER}:{PASSWORD}", to, there)
+    for login in ("--src-no-creds", f"--src-creds={USER}:{PASSWORD}"):
+        run(*words, "--src-tls-verify=false", login, there, back)
+    assert skopeo_digest(back) == multi_platform("app").digest

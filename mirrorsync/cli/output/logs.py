@@ -82,6 +82,7 @@ _LINES: Final[Mapping[type[Any], _Line]] = {
         "request",
         lambda event: {
             "client": event.client,
+            **({"user": event.user} if event.user else {}),
             "method": event.method,
             "path": event.path,
             "status": event.status,

@@ -149,9 +149,10 @@ class Bars:
                 line = _text(f"{where}: {message}", "yellow")
             case TagSet(image, _) if self._verbose:
                 line = _text(f"done: {image}", "green")
-            case Served(client, method, path, status, received, sent, seconds):
+            case Served(client, method, path, status, received, sent, seconds, user):
+                name = f"{client} {user}" if user else client
                 line = _text(
-                    f"{client} {method} {path} {status} {received} B in, {sent} B out, {seconds:.3f} s",
+                    f"{name} {method} {path} {status} {received} B in, {sent} B out, {seconds:.3f} s",
                     "dim" if status < 400 else "yellow",
                 )
             case _:
