@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.parts.docker_registry import DockerRegistry
-from tests.parts.images import artifact, multi_platform
-from tests.parts.mirrorsync import Mirrorsync, Serve, plain
+from tests.parts.images import artifact, multi_platform, write_layout
+from tests.parts.mirrorsync import COMMAND, Mirrorsync, Serve, plain
+from tests.parts.processes import Server, free_port
 from tests.parts.wire import Registry, ask
 
 FIRST, SECOND, GONE = multi_platform("first"), multi_platform("second"), multi_platform("gone")
@@ -53,6 +54,18 @@ def site(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> Site:
 
 def statuses(server: Registry, *refs: str) -> list[int]:
     return [server.manifest("app", ref).status for ref in refs]
+
+
+def test_a_generation_is_served_under_a_prefix_and_next_to_another_layout(site: Site) -> None:
+    directory, port = site.run.directory, free_port()
+    write_layout(directory / "other", {"more:1": SECOND})
+    stores = [f"site=oci:{directory}/disk", f"oci:{directory}/other"]
+    words = [*COMMAND, "serve", *stores, "--generation", "1", "--spec", str(directory / "mirror.yaml")]
+    with Server([*words, "--listen", f"127.0.0.1:{port}"], port, directory / "log", site.run.environment()) as served:
+        server = Registry(served.host)
+        assert server.holds("site/app", FIRST, "1")
+        assert server.manifest("site/app", "2").status == 404
+        assert ask("GET", f"{server.url}/_catalog").json() == {"repositories": ["site/app"]}
 
 
 def test_a_generation_is_served_as_it_was_and_nothing_else(site: Site) -> None:
