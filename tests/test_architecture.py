@@ -18,7 +18,7 @@ FLOORS = {
     "version": 0, "errors": 0, "events": 0, "secret": 0, "schema_files": 0, "hosts": 0, "environment": 0,
     "durations": 0, "sizes": 0, "text": 0, "checked_json": 0, "oci": 0,
     "remedies": 0,
-    "spec": 1, "plan": 1, "files": 1, "foreign": 1,
+    "spec": 1, "plan": 1, "files": 1, "foreign": 1, "clients": 1,
     "trust": 1, "bundle": 1,
     "credentials": 2, "stores": 2, "state": 2,
     "signing": 2,
@@ -42,6 +42,7 @@ STRANGERS = {
     ("stores", "signing"), ("signing", "state"), ("state", "signing"), ("signing", "credentials"),
     ("credentials", "signing"),
     ("spec", "foreign"), ("plan", "foreign"), ("files", "foreign"), ("foreign", "plan"), ("foreign", "files"),
+    ("spec", "clients"), ("plan", "clients"), ("clients", "plan"), ("clients", "files"), ("clients", "foreign"),
 }  # fmt: skip
 # The arrows between strangers that are allowed all the same: the spec reads what policies say of themselves.
 ACQUAINTED = {
@@ -97,7 +98,7 @@ READERS = {
     "ref_type": {"oci", "app/copying", "serve/pull", "stores/registry/destination"},
 }
 # Modules for I/O or the event loop, which code for pure decisions does not import.
-PURE = {"oci", "spec", "plan", "foreign", "trust", "bundle"}
+PURE = {"oci", "spec", "plan", "foreign", "trust", "bundle", "clients"}
 IMPURE = {"asyncio", "threading", "socket", "os", "pathlib", "tempfile", "subprocess", "time", "random"}
 
 

@@ -1,0 +1,1 @@
+"""The configuration that makes clients (containerd, podman, clusters) pull from a destination. Pure."""

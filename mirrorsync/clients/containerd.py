@@ -1,0 +1,62 @@
+"""containerd: a hosts.toml for each registry. Its keys are those of containerd's docs/hosts.md."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mirrorsync.clients.bases import bases
+from mirrorsync.clients.head import Advice, head, quoted, secrets_note
+from mirrorsync.clients.model import File, Site, Written, api_host
+
+_CERTS: Final = "/etc/containerd/certs.d"
+
+
+def containerd(site: Site) -> Written:
+    """Return the files for containerd."""
+    found, lost = bases(site.rules)
+    files = [
+        File(
+            f"{_CERTS}/{host}/hosts.toml",
+            head(site, "containerd", _advice(site, host), [one for one in lost if one.rule.host == host])
+            + _table(site, host, paths),
+        )
+        for host, paths in found.items()
+    ]
+    if files and site.registry.ca:
+        files.append(File(_ca(site), site.registry.ca))
+    return Written(tuple(files), tuple(lost))
+
+
+def _advice(site: Site, host: str) -> Advice:
+    directory = f"{_CERTS}/{host}"
+    example = next(rule.example for rule in site.rules if rule.host == host and rule.base is not None)
+    return Advice(
+        f"{directory}/hosts.toml",
+        f'nothing, if the config_path of the registries in /etc/containerd/config.toml is "{_CERTS}"; otherwise set it '
+        '([plugins."io.containerd.cri.v1.images".registry] in containerd 2, '
+        '[plugins."io.containerd.grpc.v1.cri".registry] in 1.x) and restart containerd',
+        f"ctr images pull --hosts-dir {_CERTS} --http-dump {example}",
+        f"rm {directory}/hosts.toml",
+        secrets_note(site.registry, "as pull secrets of the pods, or in containerd's config.toml"),
+    )
+
+
+def _table(site: Site, host: str, paths: list[str]) -> str:
+    """Return the tables of one registry. Without a fallback, the last path is in the place of the source."""
+    ca = f"ca = {quoted(_ca(site))}\n" if site.registry.ca else ""
+    tls = f"{ca}skip_verify = true\n" if site.registry.skip_verify else ca
+    mirrors, last = (paths, None) if site.fallback else (paths[:-1], paths[-1])
+    if last is None:
+        text = f"server = {quoted(f'https://{api_host(host)}')}\n"
+    else:
+        text = f'server = {quoted(site.registry.api(last))}\ncapabilities = ["pull", "resolve"]\n'
+        text += f"override_path = true\n{tls}"
+    for path in mirrors:
+        text += f'\n[host.{quoted(site.registry.api(path))}]\ncapabilities = ["pull", "resolve"]\n'
+        # The URL is the root of the API: containerd adds no /v2 to it, and puts names behind it.
+        text += f"override_path = true\n{tls}"
+    return text
+
+
+def _ca(site: Site) -> str:
+    return f"{_CERTS}/{site.registry.host}/ca.crt"

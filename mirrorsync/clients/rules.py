@@ -1,0 +1,101 @@
+"""The rules of a spec: what its mirrors store at one destination, by the names that clients pull."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from mirrorsync.clients.model import Lost, Rule
+from mirrorsync.oci.names import looks_like_host, split_familiar_name
+from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.reference import Location, host_and_path
+from mirrorsync.spec.model import Destination, Mirror, Spec
+
+_SHOWN: Final = 3
+
+
+def rules_of(spec: Spec, destination: Destination) -> tuple[tuple[Rule, ...], tuple[Lost, ...], tuple[str, ...]]:
+    """Return the rules of a destination's mirrors, what no client can express of them, and notes for people.
+
+    A repository of several mirrors is one rule if it has one name at the destination.
+    """
+    rules: dict[tuple[str, str, str], Rule] = {}
+    lost: list[Lost] = []
+    notes: list[str] = []
+    for mirror in spec.mirrors:
+        if destination not in mirror.destinations:
+            continue
+        rule = _rule(mirror, destination)
+        if rule is None:
+            notes.append(
+                f"{mirror.source} is not a registry's: its images are only known by their names at the destination"
+            )
+            continue
+        key = (rule.host, rule.name, rule.target)
+        known = rules.get(key)
+        rules[key] = rule if known is None else replace(known, mirrors=known.mirrors + rule.mirrors)
+        lost += _renamed(mirror, rule)
+    notes += _narrowed([one for one in spec.mirrors if destination in one.destinations])
+    return tuple(rules.values()), tuple(lost), tuple(notes)
+
+
+def _rule(mirror: Mirror, destination: Destination) -> Rule | None:
+    name = _upstream(mirror.source)
+    if name is None:
+        return None
+    host, repository = name
+    tag = next((str(one.ref) for one in mirror.selection.exact if isinstance(one.ref, Tag)), "")
+    if mirror.namespace is None:
+        target = mirror.target(destination, mirror.source.repository).repository
+        return Rule(host, repository, target, (mirror.pointer,), None, tag)
+    if not mirror.source.transport.is_registry:
+        return None  # whichever hosts the names in the store have
+    target = "/".join(part for part in (destination.location.repository, _template(mirror)) if part)
+    return Rule(host, repository, target, (mirror.pointer,), mirror.namespace, tag)
+
+
+def _template(mirror: Mirror) -> str:
+    """Return a mirror's template with {host} filled in."""
+    host = host_and_path(mirror.source)[0]
+    pieces = string.Formatter().parse(mirror.template)
+    return "".join(
+        text + ("" if field is None else host if field == "host" else f"{{{field}}}") for text, field, *_ in pieces
+    )
+
+
+def _upstream(source: Location) -> tuple[str, str] | None:
+    """Return the registry and the repository that clients know a source's images by; None if they have none.
+
+    Archives, daemons and layouts keep the names that images had at their registries.
+    """
+    if source.transport.is_registry:
+        return source.store, source.repository
+    host, slash, rest = source.repository.partition("/")
+    if source.transport.keeps_manifests:
+        return (host, rest) if slash and looks_like_host(host) else None
+    if not source.repository:
+        return None
+    host, rest = split_familiar_name(source.repository)
+    return host, rest if "/" in rest or host != "docker.io" else f"library/{rest}"
+
+
+def _renamed(mirror: Mirror, rule: Rule) -> Iterator[Lost]:
+    """Yield the images that have another tag at the destination: clients can rename repositories, not tags."""
+    for wanted in mirror.selection.exact:
+        before = wanted.ref if isinstance(wanted.ref, Tag) else wanted.written_tag
+        if before is not None and wanted.tag is not None and before != wanted.tag:
+            yield Lost(replace(rule, mirrors=(mirror.pointer,)), f"its tag {before} is {wanted.tag} at the destination")
+
+
+def _narrowed(mirrors: list[Mirror]) -> Iterator[str]:
+    """Yield a note about indexes that have another digest at the destination."""
+    found = list(dict.fromkeys(str(one.source) for one in mirrors if one.platforms and not one.sparse))
+    if found:
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        names = ", ".join(found[:_SHOWN]) + more
+        yield (
+            f"only some platforms are mirrored of {names}: their indexes have other digests at the destination, and a "
+            "manifest that pins an index by its digest does not find it there (index: sparse keeps the digests)"
+        )
