@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -11,22 +11,22 @@ from mirrorsync.clients.model import Lost, Rule
 from mirrorsync.oci.names import looks_like_host, split_familiar_name
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location, host_and_path
-from mirrorsync.spec.model import Destination, Mirror, Spec
+from mirrorsync.spec.model import Destination, Mirror
 
 _SHOWN: Final = 3
 
 
-def rules_of(spec: Spec, destination: Destination) -> tuple[tuple[Rule, ...], tuple[Lost, ...], tuple[str, ...]]:
-    """Return the rules of a destination's mirrors, what no client can express of them, and notes for people.
+def rules_of(
+    mirrors: Sequence[Mirror], destination: Destination
+) -> tuple[tuple[Rule, ...], tuple[Lost, ...], tuple[str, ...]]:
+    """Return the rules of the mirrors of a destination, what no client can express of them, and notes for people.
 
     A repository of several mirrors is one rule if it has one name at the destination.
     """
     rules: dict[tuple[str, str, str], Rule] = {}
     lost: list[Lost] = []
     notes: list[str] = []
-    for mirror in spec.mirrors:
-        if destination not in mirror.destinations:
-            continue
+    for mirror in mirrors:
         rule = _rule(mirror, destination)
         if rule is None:
             notes.append(
@@ -37,7 +37,7 @@ def rules_of(spec: Spec, destination: Destination) -> tuple[tuple[Rule, ...], tu
         known = rules.get(key)
         rules[key] = rule if known is None else replace(known, mirrors=known.mirrors + rule.mirrors)
         lost += _renamed(mirror, rule)
-    notes += _narrowed([one for one in spec.mirrors if destination in one.destinations])
+    notes += _narrowed(mirrors)
     return tuple(rules.values()), tuple(lost), tuple(notes)
 
 
@@ -89,7 +89,7 @@ def _renamed(mirror: Mirror, rule: Rule) -> Iterator[Lost]:
             yield Lost(replace(rule, mirrors=(mirror.pointer,)), f"its tag {before} is {wanted.tag} at the destination")
 
 
-def _narrowed(mirrors: list[Mirror]) -> Iterator[str]:
+def _narrowed(mirrors: Sequence[Mirror]) -> Iterator[str]:
     """Yield a note about indexes that have another digest at the destination."""
     found = list(dict.fromkeys(str(one.source) for one in mirrors if one.platforms and not one.sparse))
     if found:

@@ -205,6 +205,8 @@ PRINTED = {
     "login": ["logged in", "logged in", "logged in", "operator"],
     "logout": ["logged out", "removed"],
     "serve": ["(read-only)", "(writable)", "(generation 1, read-only)", "at https://"],
+    "client-config": ["[[registry]]", "hosts.toml", "disable-default-registry-endpoint"],
+    "serve": ["(read-only)", "(writable)", "(generation 1, read-only)"],
     "demo": ["up to date", "up to date"],
     "completion": ["", "", ""],
     "help": ["Commands:", "Usage: mirrorsync copy"],

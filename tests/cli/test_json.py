@@ -61,6 +61,7 @@ def test_every_kind_of_document_is_printed_and_valid(site: Mirrorsync, registry:
         "lock": (("lock",), 0),
         "difference": (("diff", "mirror.lock", "mirror.lock"), 0),
         "images": (("images",), 0),
+        "configuration": (("client-config", "--for", "podman", "--address", "corp.example"), 0),
         "plan": (("plan",), 0),
         "explanation": (("tags",), 0),
         "report": (("apply",), 0),

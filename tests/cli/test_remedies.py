@@ -33,6 +33,7 @@ REACHED = {
     "cli/skopeo/template": {"inspect"},
     "app/specs": {"apply"},  # of a plan whose spec came from standard input
     "app/serving": {"serve"},
+    "app/clients": {"client-config"},
     "serve/listening": {"serve"},
     "errors": {"apply", "copy"},  # of a deadline, which only these have
     "cli/options/failed": {"plan", "apply", "copy"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
@@ -48,6 +49,6 @@ class Podman:
         self("rmi", "--all", "--force")
         self._home.cleanup()
 
-    def __call__(self, *words: str) -> str:
-        """Run a command; return what it printed."""
-        return run("podman", *self._storage, *words).strip()
+    def __call__(self, *words: str, env: Mapping[str, str] | None = None) -> str:
+        """Run a command; return what it printed. env: more variables."""
+        return run("podman", *self._storage, *words, env=env).strip()

@@ -44,7 +44,7 @@ def site(mirrors: list[Any], destination: str = f"{CORP}/mirror", *, fallback: b
     """Return what the files of a spec are made from. registry: settings of the destination."""
     spec = spec_of(mirrors, destination)
     corp = spec.destinations["corp"]
-    rules, lost, _ = rules_of(spec, corp)
+    rules, lost, _ = rules_of(spec.mirrors, corp)
     return Site("mirror.yaml", "corp", Registry(corp.location.store, **registry), rules, fallback, lost)
 
 

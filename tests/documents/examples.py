@@ -8,6 +8,8 @@ from typing import Any
 
 from mirrorsync.bundle import findings as of_bundles
 from mirrorsync.bundle.held import Held, HeldRepository, Inventory, Unread
+from mirrorsync.clients.model import File, Lost, Rule, Site, Written
+from mirrorsync.clients.model import Registry as ClientRegistry
 from mirrorsync.credentials import Kept
 from mirrorsync.documents.answers import (
     login_document,
@@ -18,6 +20,7 @@ from mirrorsync.documents.answers import (
 )
 from mirrorsync.documents.bundle import bundle_document, bundle_verification_document, import_document
 from mirrorsync.documents.comparison import comparison_document
+from mirrorsync.documents.configuration import configuration_document
 from mirrorsync.documents.envelope import Kind
 from mirrorsync.documents.error import error_document, validation_document
 from mirrorsync.documents.explanation import explanation_document
@@ -262,6 +265,10 @@ def _relocated() -> list[Relocated]:
 def inventory() -> Inventory:
     repository = HeldRepository({Tag("1.0"): INDEX.digest}, {INDEX.digest: INDEX}, {LAYER.digest: LAYER})
     return Inventory(TIME, "corp.example/mirror", "mirrorsync 1", Held({"app": repository}), (Unread("app:9", "no"),))
+def _configuration() -> tuple[Site, Written]:
+    rule = Rule("docker.io", "library/alpine", "mirror/alpine", ("/mirrors/0",), tag="3.20")
+    lost, file = Lost(rule, "its tag 1 is 2"), File("/etc/rancher/k3s/registries.yaml", "mirrors: {}\n")
+    return Site("mirror.yaml", "corp", ClientRegistry("corp.example"), (rule,)), Written((file,), (lost,), ("note",))
 
 
 def _mirror() -> Mirror:
@@ -304,6 +311,7 @@ def documents() -> dict[Kind, dict[str, Any]]:
         "bundle-contents": bundle_document(of_bundles.Inspected(BUNDLE, INDEX.digest, frozenset([1]), 1)),
         "bundle-verification": bundle_verification_document(CHECKED),
         "import": import_document(Imported(BUNDLE, report, (WAITING,), Amount(1, 2), CHECKED), 4),
+        "configuration": configuration_document("k3s", *_configuration(), ["/etc/x/registries.yaml"]),
         "difference": difference_document("old.lock", "new.lock", LOCK_CHANGES),
         "error": error_document(SpecError("/etc/mirror.yaml", [problem])),
         "explanation": explanation_document(_explanation()),
