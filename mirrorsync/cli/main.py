@@ -49,7 +49,6 @@ _VERBS: Final = {
     "login": "Log in to a registry.",
     "logout": "Remove a login.",
     "serve": "Serve OCI layouts as a registry.",
-    "serve": "Serve an OCI layout as a registry.",
     "client-config": "Write the files that make clusters pull from a destination.",
     "demo": "Try it all, without network or another registry.",
     "completion": "Print a script that completes commands in a shell.",

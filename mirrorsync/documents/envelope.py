@@ -9,6 +9,7 @@ Kind = Literal[
     "bundle-contents",
     "bundle-verification",
     "comparison",
+    "configuration",
     "difference",
     "error",
     "explanation",
@@ -37,12 +38,6 @@ VERSIONS: Final[Mapping[Kind, int]] = {
     "bundle-contents": 1,
     "bundle-verification": 1,
     "comparison": 1,
-    "configuration", "difference", "error", "explanation", "history", "images", "impact", "inspection", "lock", "login",
-    "logout", "plan", "relocation", "report", "serving", "started", "state", "tags", "validation", "verification",
-]  # fmt: skip
-
-# The version of a kind is raised if its readers have to change. The schema of each is schemas/KIND.schema.json.
-VERSIONS: Final[Mapping[Kind, int]] = {
     "configuration": 1,
     "difference": 1,
     "error": 1,

@@ -44,6 +44,7 @@ VERBS = (
     "login",
     "logout",
     "serve",
+    "client-config",
     "demo",
     "completion",
     "help",

@@ -265,6 +265,8 @@ def _relocated() -> list[Relocated]:
 def inventory() -> Inventory:
     repository = HeldRepository({Tag("1.0"): INDEX.digest}, {INDEX.digest: INDEX}, {LAYER.digest: LAYER})
     return Inventory(TIME, "corp.example/mirror", "mirrorsync 1", Held({"app": repository}), (Unread("app:9", "no"),))
+
+
 def _configuration() -> tuple[Site, Written]:
     rule = Rule("docker.io", "library/alpine", "mirror/alpine", ("/mirrors/0",), tag="3.20")
     lost, file = Lost(rule, "its tag 1 is 2"), File("/etc/rancher/k3s/registries.yaml", "mirrors: {}\n")
