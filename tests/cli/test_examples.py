@@ -206,7 +206,6 @@ PRINTED = {
     "logout": ["logged out", "removed"],
     "serve": ["(read-only)", "(writable)", "(generation 1, read-only)", "at https://"],
     "client-config": ["[[registry]]", "hosts.toml", "disable-default-registry-endpoint"],
-    "serve": ["(read-only)", "(writable)", "(generation 1, read-only)"],
     "demo": ["up to date", "up to date"],
     "completion": ["", "", ""],
     "help": ["Commands:", "Usage: mirrorsync copy"],

@@ -51,11 +51,6 @@ VERBS = (
     "version",
 )
 TOP = tuple(dict.fromkeys(verb.partition(" ")[0] for verb in VERBS))
-    "init", "validate", "plan", "apply", "lock", "verify", "images", "tags", "snapshot", "diff", "history", "rollback",
-    "impact", "acknowledge", "state", "relocate",
-    "copy", "inspect", "list-tags", "delete", "login", "logout",
-    "serve", "client-config", "demo", "completion", "help", "version",
-)  # fmt: skip
 # Those without output that anyone would want to change.
 WITHOUT_OUTPUT = ("demo", "completion", "help", "version")
 README = (Path(__file__).parents[2] / "README.md").read_text()
