@@ -16,7 +16,7 @@ import pytest
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import multi_platform, write_layout
 from tests.parts.mirrorsync import COMMAND, Mirrorsync, plain
-from tests.parts.processes import Server, free_port, run
+from tests.parts.processes import Server, command, free_port, run
 from tests.parts.wire import Registry
 
 UNITS = Path(__file__).parent.parent / "systemd"
@@ -123,7 +123,7 @@ def test_what_the_serving_service_starts_serves_a_layout(tmp_path: Path) -> None
     program, *words = shlex.split(line.replace(":5000", f":{port}"))
     assert Path(program).name == "mirrorsync"
     write_layout(tmp_path, {"app:1": multi_platform("app")})
-    with Server([*COMMAND, *words], port, tmp_path / "log") as server:
+    with Server(command(*COMMAND, *words), port, tmp_path / "log") as server:
         assert Registry(server.host).holds("app", multi_platform("app"), "1")
 
 

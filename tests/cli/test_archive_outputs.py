@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.parts.images import image, layer, noise, write_layout
-from tests.parts.mirrorsync import COMMAND, Mirrorsync
+from tests.parts.mirrorsync import COMMAND, Mirrorsync, program
 
 ONE = image([layer({"etc/one": b"1"})])
 ARCHIVES = ("docker-archive", "oci-archive")
@@ -54,7 +54,7 @@ def test_an_image_whose_destination_cannot_be_completed_is_not_announced_as_done
         mirrorsync("copy", "oci:old:old:1", "oci-archive:place", code=0)
     elif kind == "oci":
         write_layout(tmp_path / "place", dict.fromkeys((f"old:{number}" for number in range(before or 0)), ONE))
-    words = [*COMMAND, "copy", "oci:source:app:1", f"{kind}:place:app:1"]
+    words = [program(), "copy", "oci:source:app:1", f"{kind}:place:app:1"]
     limited = ["prlimit", f"--fsize={limit}", *words]
     done = subprocess.run(
         limited, cwd=tmp_path, env=mirrorsync.environment(), capture_output=True, text=True, timeout=60
@@ -62,7 +62,7 @@ def test_an_image_whose_destination_cannot_be_completed_is_not_announced_as_done
     assert "would exceed the size limit" in done.stderr
     assert "image done" not in done.stderr
     assert (done.returncode, "0 done" in done.stdout or "done" not in done.stdout) == (1, True)
-    assert "image done" in mirrorsync(*words[len(COMMAND) :], code=0).err
+    assert "image done" in mirrorsync(*words[1:], code=0).err
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])
@@ -72,7 +72,7 @@ def test_the_modes_of_new_files_follow_the_umask(
 ) -> None:
     write_layout(tmp_path / "source", {"app:1": ONE})
     name = "" if kind == "dir" else ":app:1"
-    words = [*COMMAND, "copy", "oci:source:app:1", f"{kind}:place/new{name}"]
+    words = [program(), "copy", "oci:source:app:1", f"{kind}:place/new{name}"]
     subprocess.run(words, cwd=tmp_path, env=mirrorsync.environment(), umask=umask, check=True, timeout=60)
     files = [one for one in (tmp_path / "place").rglob("*") if one.is_file()]
     assert files

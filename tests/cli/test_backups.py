@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from mirrorsync.state import open_memory
 from tests.cli.tools import skopeo_digest
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import Image, image, layer, multi_platform
-from tests.parts.mirrorsync import COMMAND, Mirrorsync, plain
+from tests.parts.mirrorsync import Mirrorsync, Running, plain
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
 from tests.parts.wire import Registry
@@ -150,15 +149,10 @@ def test_a_run_that_ended_after_the_backup_goes_on_and_owns_it(faulty: tuple[Sit
     site, server = faulty
     site.run("plan", "--output", "plan.json", code=0)
     server.fault("hang_up", "PUT", "/manifests/1$")
-    process = subprocess.Popen(
-        [*COMMAND, "apply", "plan.json"], cwd=site.run.directory, env=site.run.environment(), stderr=subprocess.PIPE
-    )
-    assert process.stderr is not None
-    while b"retrying" not in process.stderr.readline():
+    running = Running(site.run, "apply", "plan.json")
+    while "retrying" not in running.stderr.readline():
         pass
-    process.kill()
-    process.wait()
-    process.stderr.close()
+    running.kill()
     server.heal()
     assert len(site.held()) == 2
     site.run("apply", "plan.json", code=0)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from tests.cli.site import Site
 from tests.cli.test_inspect import labelled
 from tests.conftest import Locked
 from tests.parts.images import multi_platform, write_layout
-from tests.parts.mirrorsync import Mirrorsync
+from tests.parts.mirrorsync import Mirrorsync, shell_path
 from tests.parts.processes import run
 
 PAGE = (Path(__file__).parents[2] / "docs/coming-from-skopeo.md").read_text("utf-8")
@@ -97,12 +95,11 @@ class Bench:
 
     def __call__(self, line: str, place: str) -> Result:
         """Run a line for the shell at a place."""
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         done = subprocess.run(
             ["bash", "-c", f"set -o pipefail; {self.site.text(line, place)}"],
             cwd=self.site.mirrorsync.directory / place, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=120,
-            env=self.site.mirrorsync.environment({**self.site.environment, "PATH": path}),
+            env=self.site.mirrorsync.environment({**self.site.environment, "PATH": shell_path()}),
         )  # fmt: skip
         assert "Traceback" not in done.stderr
         return Result(done.returncode, done.stdout, done.stderr, self.left(line, place))

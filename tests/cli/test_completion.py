@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.parts.images import image, layer, write_layout
-from tests.parts.mirrorsync import COMMAND, Mirrorsync
+from tests.parts.mirrorsync import Mirrorsync, program
 from tests.parts.processes import free_port
 
 # What bash does at TAB: it sets COMP_*, calls the function of `complete -p`, and reads COMPREPLY. The words are split
@@ -107,7 +107,7 @@ def test_a_spec_that_cannot_be_read_has_no_completions_and_no_message(home: Mirr
 def test_whatever_asks_there_is_no_traceback(home: Mirrorsync, shell: str, line: str | None) -> None:
     extra = {"_MIRRORSYNC_COMPLETE": shell, **({} if line is None else {"COMP_LINE": line})}
     done = subprocess.run(
-        [*COMMAND], cwd=home.directory, env=home.environment(extra), capture_output=True, text=True, timeout=60
+        [program()], cwd=home.directory, env=home.environment(extra), capture_output=True, text=True, timeout=60
     )
     assert done.stderr == ""
     assert done.returncode == 0

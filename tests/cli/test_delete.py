@@ -14,7 +14,7 @@ import pytest
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.documents import valid
 from tests.parts.images import Image, artifact, image, index, layer, multi_platform, write_layout
-from tests.parts.mirrorsync import COMMAND, Mirrorsync, Serve
+from tests.parts.mirrorsync import Mirrorsync, Serve, program
 from tests.parts.processes import run
 from tests.parts.wire import Registry
 
@@ -140,7 +140,7 @@ class DeleteTerminal:
     def __init__(self, mirrorsync: Mirrorsync, *words: str) -> None:
         self._master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            [*COMMAND, "delete", *words], stdin=slave, stdout=slave, stderr=slave,
+            [program(), "delete", *words], stdin=slave, stdout=slave, stderr=slave,
             cwd=mirrorsync.directory, env=mirrorsync.environment({"TERM": "xterm"}), start_new_session=True,
         )  # fmt: skip
         os.close(slave)

@@ -7,9 +7,7 @@ import pty
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 import pytest
@@ -22,7 +20,7 @@ from tests.pages.texts import commands
 from tests.parts.bundles import pack
 from tests.parts.cosign import legacy_by, make_key
 from tests.parts.images import image, layer, multi_platform, write_layout
-from tests.parts.mirrorsync import Mirrorsync
+from tests.parts.mirrorsync import Mirrorsync, shell_path
 
 WIDTH = 80
 
@@ -147,7 +145,7 @@ class Stage:
         password = self.site.registry.password
         extra = {
             **self.site.environment,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": shell_path(),
             "MIRRORSYNC_PASSWORD": password,
             "MIRRORSYNC_DEST_PASSWORD": password,
         }

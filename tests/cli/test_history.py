@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from mirrorsync.state import open_memory
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import image, multi_platform
-from tests.parts.mirrorsync import COMMAND, Mirrorsync, plain
+from tests.parts.mirrorsync import Mirrorsync, Running, plain
 from tests.parts.wire import Registry
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d  (\w+) +(.*?)  (\S+ \w+)  \d+ s")
@@ -141,14 +140,9 @@ def test_tags_that_were_there_before_are_adopted_and_those_set_by_a_run_are_owne
 
 
 def test_a_tag_that_a_killed_run_has_set_is_owned(site: Mirrorsync) -> None:
-    process = subprocess.Popen(
-        [*COMMAND, "apply"], cwd=site.directory, env=site.environment(), stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    while 'event="image done"' not in process.stderr.readline():
+    running = Running(site, "apply")
+    while 'event="image done"' not in running.stderr.readline():
         pass
-    process.kill()
-    process.wait()
-    process.stderr.close()
+    running.kill()
     site("apply", code=0)
     assert owned(site) == {"1": False, "2": False}

@@ -13,7 +13,7 @@ import yaml
 
 from mirrorsync.foreign.formats import NAMES
 from tests.foreign.samples import PASSWORD, SAMPLES
-from tests.parts.mirrorsync import COMMAND, Mirrorsync
+from tests.parts.mirrorsync import Mirrorsync, program
 
 
 def test_the_first_spec_is_commented_and_valid_and_says_what_to_do_next(mirrorsync: Mirrorsync) -> None:
@@ -151,7 +151,7 @@ def test_the_commands_of_the_page_run(mirrorsync: Mirrorsync, line: str) -> None
     ):
         (directory / file).write_text(SAMPLES[name])
     script = (
-        f'set -eo pipefail; mirrorsync() {{ {shlex.join(COMMAND)} "$@"; }}; helm() {{ cat deploy/a.yaml; }}; {line}'
+        f'set -eo pipefail; mirrorsync() {{ {shlex.quote(program())} "$@"; }}; helm() {{ cat deploy/a.yaml; }}; {line}'
     )
     done = subprocess.run(
         ["bash", "-c", script], cwd=directory, env=mirrorsync.environment(), capture_output=True, text=True

@@ -28,7 +28,7 @@ from tests.parts.images import (
     noise,
     write_layout,
 )
-from tests.parts.mirrorsync import COMMAND, Mirrorsync, Serve
+from tests.parts.mirrorsync import Mirrorsync, Serve, program
 from tests.parts.processes import run
 from tests.parts.tiny_registry import TinyRegistry
 from tests.parts.unruly import Unruly
@@ -137,7 +137,7 @@ def test_an_index_without_this_machines_platform_is_shown(
 def test_raw_and_config_print_the_stored_bytes(mirrorsync: Mirrorsync, app: str, unique: str) -> None:
     def printed(*words: str) -> bytes:
         done = subprocess.run(
-            [*COMMAND, "inspect", PLAIN, *words],
+            [program(), "inspect", PLAIN, *words],
             capture_output=True,
             cwd=mirrorsync.directory,
             env=mirrorsync.environment(),

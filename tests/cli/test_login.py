@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import Locked
 from tests.parts.credential_helper import CredentialHelper
 from tests.parts.docker_registry import DockerRegistry
-from tests.parts.mirrorsync import COMMAND, Done, Mirrorsync
+from tests.parts.mirrorsync import COMMAND, Done, Mirrorsync, program
 from tests.parts.processes import free_port, run
 
 
@@ -42,7 +42,7 @@ class UserSession:
     ) -> Done:
         """Run mirrorsync with something on stdin."""
         done = subprocess.run(
-            [*COMMAND, *map(str, words)], input=stdin, capture_output=True, text=True, timeout=120,
+            [program(), *map(str, words)], input=stdin, capture_output=True, text=True, timeout=120,
             cwd=self._mirrorsync.directory, env=self._mirrorsync.environment({**self.variables, **(env or {})}),
         )  # fmt: skip
         result = Done(done.returncode, done.stdout, done.stderr)

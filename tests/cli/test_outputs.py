@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from tests.parts.images import image, write_layout
-from tests.parts.mirrorsync import COMMAND, Mirrorsync
+from tests.parts.mirrorsync import Mirrorsync, program
 
 IMAGE = image([b"layer"])
 PLAN = ("plan", "--output")
@@ -77,7 +77,7 @@ def test_a_plan_goes_to_standard_output_alone(mirrorsync: Mirrorsync, name: str,
         file = mirrorsync.directory / "redirected"
         with file.open("w") as output:
             done = subprocess.run(
-                [*COMMAND, *PLAN, name],
+                [program(), *PLAN, name],
                 stdout=output,
                 stderr=subprocess.PIPE,
                 cwd=mirrorsync.directory,

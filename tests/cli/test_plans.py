@@ -18,7 +18,7 @@ import pytest
 from tests.cli.test_terminal import text
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import image, layer, write_layout
-from tests.parts.mirrorsync import COMMAND, Mirrorsync, Serve, plain
+from tests.parts.mirrorsync import Mirrorsync, Serve, plain, program
 from tests.parts.wire import Registry
 
 WIDTH = 80
@@ -44,7 +44,7 @@ def on_terminal(mirrorsync: Mirrorsync, *words: str) -> tuple[int, str]:
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, WIDTH, 0, 0))
     process = subprocess.Popen(
-        [*COMMAND, *words], stdin=slave, stdout=slave, stderr=slave, cwd=mirrorsync.directory,
+        [program(), *words], stdin=slave, stdout=slave, stderr=slave, cwd=mirrorsync.directory,
         env=mirrorsync.environment({"TERM": "xterm-256color"}),
     )  # fmt: skip
     os.close(slave)

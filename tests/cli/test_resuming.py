@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ import pytest
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.documents import valid
 from tests.parts.images import Image, image, layer, noise
-from tests.parts.mirrorsync import COMMAND, Mirrorsync, plain
+from tests.parts.mirrorsync import Mirrorsync, Running, plain
 from tests.parts.wire import Registry
 
 TAGS = [f"v{number}" for number in range(20)]
@@ -44,19 +42,13 @@ def site(
 
 def kill_after(mirrorsync: Mirrorsync, images: int) -> None:
     """Apply the plan, and kill the process as soon as it has said that so many images are done."""
-    environment = mirrorsync.environment({})
-    process = subprocess.Popen(
-        [*COMMAND, "apply", "plan.json"], cwd=mirrorsync.directory, env=environment, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
+    running = Running(mirrorsync, "apply", "plan.json")
     seen = 0
     while seen < images:
-        line = process.stderr.readline()
+        line = running.stderr.readline()
         assert line, "it ended before"
         seen += 'event="image done"' in line
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
+    running.kill()
 
 
 @pytest.mark.parametrize("images", [1, 2, 3, 5, 7, 9, 11, 13, 15, 17])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from tests.cli.proxy import Proxy, path_has
 from tests.cli.tools import skopeo_digest
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import Image, digest, image, noise
-from tests.parts.mirrorsync import COMMAND, Mirrorsync, Serve, plain
+from tests.parts.mirrorsync import Mirrorsync, Running, Serve, plain
 from tests.parts.tiny_registry import Reply, TinyRegistry
 from tests.parts.unruly import Unruly
 from tests.parts.wire import Registry
@@ -24,32 +23,24 @@ MEGABYTE = 1024 * 1024
 EXIT = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
-class Running:
-    """A running mirrorsync process, whose stderr can be read meanwhile."""
+class Watched(Running):
+    """A running mirrorsync; what it has said on stderr is kept."""
 
     def __init__(self, mirrorsync: Mirrorsync, *words: str) -> None:
-        self._process = subprocess.Popen(
-            [*COMMAND, *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=mirrorsync.directory,
-            env=mirrorsync.environment(),
-        )
+        super().__init__(mirrorsync, *words)
         self._said: list[str] = []
         # A run that hangs fails its test, and not the whole suite.
-        self._watchdog = threading.Timer(60, self._process.kill)
+        self._watchdog = threading.Timer(60, self.process.kill)
         self._watchdog.start()
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
-        self._process.send_signal(number)
+        self.process.send_signal(number)
 
     def until(self, *words: str) -> None:
         """Read stderr until every word has been on a line of its own, in any order."""
-        assert self._process.stderr is not None
         missing = list(words)
-        for line in self._process.stderr:
+        for line in self.stderr:
             self._said.append(line)
             found = next((word for word in missing if word in line), None)
             if found is not None:
@@ -60,12 +51,13 @@ class Running:
 
     def ended(self) -> tuple[int, str, str]:
         """Wait for the end; return exit code, stdout and stderr."""
-        out, err = self._process.communicate(timeout=30)
+        said = "".join(self._said) + self.stderr.read()
+        out, code = self.stdout.read(), self.process.wait(30)
         self._watchdog.cancel()
-        said = "".join(self._said) + err
+        self.close()
         assert "Traceback" not in said
         assert "never retrieved" not in said
-        return self._process.returncode, out, said
+        return code, out, said
 
 
 @pytest.fixture
@@ -94,7 +86,7 @@ class Site:
         proxy.hold(path_has(digest(self.layers[1])[7:]), after=2 * MEGABYTE)
 
 
-def read_until_held(running: Running, proxy: Proxy, site: Site) -> None:
+def read_until_held(running: Watched, proxy: Proxy, site: Site) -> None:
     """Wait until everything is copied except the layer that is never sent completely."""
     # Of small: config, layer; of large: config, and the layer that comes.
     running.until('event="image done"', *['event="blob ended"'] * 4)
@@ -123,7 +115,7 @@ def test_a_stopped_run_prints_its_report_and_the_next_one_continues(
     hosts = {"docker-registry": second_registry.host, "serve": served.host}
     target = f"{hosts[kind]}/{unique}/there" if kind in hosts else "oci:there"
     site = Site(mirrorsync, proxy, unique, target, *hosts.values())
-    running = Running(mirrorsync, "apply", "--json", "-vv")
+    running = Watched(mirrorsync, "apply", "--json", "-vv")
     read_until_held(running, proxy, site)
     running.send(number)
     running.until("stopping in order; send the signal again")
@@ -172,7 +164,7 @@ def test_a_second_signal_ends_a_run_at_once(
     mirrorsync: Mirrorsync, proxy: Proxy, unique: str, tmp_path: Path, first: signal.Signals, second: signal.Signals
 ) -> None:
     site = Site(mirrorsync, proxy, unique, "oci:there")
-    running = Running(mirrorsync, "apply", "-vv")
+    running = Watched(mirrorsync, "apply", "-vv")
     read_until_held(running, proxy, site)
     running.send(first)
     running.until("stopping")
@@ -189,7 +181,7 @@ def test_a_killed_run_leaves_no_tag_and_no_partial_content(
     mirrorsync: Mirrorsync, proxy: Proxy, unique: str, tmp_path: Path
 ) -> None:
     site = Site(mirrorsync, proxy, unique, "oci:there")
-    running = Running(mirrorsync, "apply", "-vv")
+    running = Watched(mirrorsync, "apply", "-vv")
     read_until_held(running, proxy, site)
     running.send(signal.SIGKILL)
     assert running.ended()[0] == -signal.SIGKILL
@@ -224,7 +216,7 @@ def test_a_run_before_its_first_change_stops_although_the_source_never_answers(
         }
     )
     proxy.hold(path_has(part))
-    running = Running(mirrorsync, verb, "--json")
+    running = Watched(mirrorsync, verb, "--json")
     assert proxy.held.wait(30)
     running.send(signal.SIGTERM)
     code, out, err = running.ended()  # nothing was released
@@ -237,7 +229,7 @@ def test_a_verification_stops_while_it_reads_a_blob(mirrorsync: Mirrorsync, prox
     Registry(proxy.upstream).push(f"{unique}/app", image([noise(unique, 3 * MEGABYTE)]), "1")
     proxy.hold(lambda method, path: method == "GET" and "/blobs/" in path, after=MEGABYTE)
     words = ("verify", "--content", "--tls-verify=false", "--json", f"{proxy.host}/{unique}/app")
-    running = Running(mirrorsync, *words)
+    running = Watched(mirrorsync, *words)
     assert proxy.held.wait(30)
     running.send(signal.SIGTERM)
     code, out, _ = running.ended()  # nothing was released
@@ -254,7 +246,7 @@ def test_a_run_stops_during_the_delay_of_a_retry(mirrorsync: Mirrorsync, proxy: 
         }
     )
     for verb in ("plan", "apply"):
-        running = Running(mirrorsync, verb)
+        running = Watched(mirrorsync, verb)
         running.until("retrying")
         running.send(signal.SIGINT)
         assert running.ended()[0] == 130
@@ -262,10 +254,9 @@ def test_a_run_stops_during_the_delay_of_a_retry(mirrorsync: Mirrorsync, proxy: 
 
 def test_serve_exits_with_0_after_a_signal(mirrorsync: Mirrorsync) -> None:
     for number in EXIT:
-        running = Running(mirrorsync, "serve", "oci:there", "--writable", "--listen", "127.0.0.1:0", "--json", "-v")
-        assert running._process.stdout is not None
+        running = Watched(mirrorsync, "serve", "oci:there", "--writable", "--listen", "127.0.0.1:0", "--json", "-v")
         # The document says which port it was given; it is there before the first request could be.
-        document = json.loads("".join(iter(running._process.stdout.readline, "}\n")) + "}")
+        document = json.loads("".join(iter(running.stdout.readline, "}\n")) + "}")
         assert document["kind"] == "mirrorsync.serving"
         assert Registry(f"127.0.0.1:{document['port']}").tags("nothing") == []
         running.send(number)
@@ -278,7 +269,7 @@ def test_a_stopped_copy_exits_with_the_code_of_the_signal(
 ) -> None:
     site = Site(mirrorsync, proxy, unique, "oci:there")
     words = ("--src-tls-verify=false", f"docker://{proxy.host}/{unique}/large:1", "oci:there:large:1")
-    running = Running(mirrorsync, "copy", "--json", "-vv", *words)
+    running = Watched(mirrorsync, "copy", "--json", "-vv", *words)
     running.until(*['event="blob ended"'] * 2)  # the config, and the layer that comes
     assert proxy.held.wait(30)
     running.send(number)
@@ -324,7 +315,7 @@ def test_a_run_stops_during_a_request(mirrorsync: Mirrorsync, size: int, drips: 
                 "mirrors": [f"{server.host}/app:1"],
             }
         )
-        running = Running(mirrorsync, "apply")
+        running = Watched(mirrorsync, "apply")
         try:
             assert arrived.acquire(timeout=30)
             running.send(signal.SIGTERM)

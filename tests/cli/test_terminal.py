@@ -7,15 +7,15 @@ import os
 import pty
 import re
 import signal
-import subprocess
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
 from tests.cli.proxy import Proxy, path_has
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import Image, digest, image, multi_platform, noise
-from tests.parts.mirrorsync import COMMAND, Mirrorsync, plain
+from tests.parts.mirrorsync import Mirrorsync, plain
 from tests.parts.wire import Registry
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
@@ -30,14 +30,8 @@ class Terminal:
     def __init__(self, mirrorsync: Mirrorsync, *words: str, env: Mapping[str, str] | None = None) -> None:
         self._master, slave = pty.openpty()
         environment = {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40", **(env or {})}
-        self.process = subprocess.Popen(
-            [*COMMAND, *words],
-            stdin=subprocess.DEVNULL,
-            stdout=slave,
-            stderr=slave,
-            cwd=mirrorsync.directory,
-            env=mirrorsync.environment(environment),
-        )
+        with Path(os.devnull).open() as none:
+            self.process = mirrorsync.start(*words, streams=[none.fileno(), slave, slave], env=environment)
         os.close(slave)
         self.shown = ""
 

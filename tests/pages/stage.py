@@ -8,13 +8,13 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from tests.cli.site import Site
 from tests.pages.markdown import ROOT
 from tests.parts.images import image, layer, multi_platform, write_layout
+from tests.parts.mirrorsync import shell_path
 
 # Absolute paths of the pages that are directories of the stage.
 _PATHS = ("/etc/mirrorsync", "/srv/mirror", "/media/usb", "/var/lib/mirrorsync")
@@ -97,7 +97,7 @@ class Stage:
             last = f'{{ {last} & echo $! >pid; wait; }} | {{ read -r line; echo "$line"; kill "$(cat pid)"; }}'
         variables = {
             **self._site.environment,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": shell_path(),
             "MIRRORSYNC_PASSWORD": self._site.registry.password,
         }
         terminal, stdin = pty.openpty()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.parts.processes import Server, free_port
+from tests.parts.processes import Server, command, free_port
 
 _ACCESS = re.compile(rb'"([A-Z]+) (/[^ ]*) HTTP/[0-9.]+" (\d{3})')
 
@@ -59,10 +59,9 @@ class DockerRegistry(Server):
         path = storage.parent / f"{storage.name}.json"
         path.write_text(json.dumps(config))
         super().__init__(
-            ["docker-registry", "serve", path],
+            command("docker-registry", "serve", path, env={"OTEL_TRACES_EXPORTER": "none"}),
             port,
             storage.parent / f"{storage.name}.log",
-            {"OTEL_TRACES_EXPORTER": "none"},
         )
         self._answered = 0
 

@@ -15,7 +15,8 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from tests.parts.documents import valid
-from tests.parts.forkserver import ForkServer, fits
+from tests.parts.forked import Forked, fits
+from tests.parts.forkserver import ForkServer
 from tests.parts.processes import Server, free_port
 
 COMMAND = (sys.executable, "-m", "mirrorsync")
@@ -62,6 +63,10 @@ class Mirrorsync:
         assert code is None or result.code == code, f"exit code {result.code}\n{result.out}\n{result.err}"
         return result
 
+    def start(self, *words: str, streams: Sequence[int], env: Mapping[str, str] | None = None) -> Forked:
+        """Start it. streams: descriptors for its stdin, stdout and stderr."""
+        return _server().start(words, self.directory, self.environment(env), streams)
+
     def spec(self, document: Mapping[str, Any], name: str = "mirror.yaml") -> Path:
         """Write a spec; JSON is YAML too."""
         path = self.directory / name
@@ -80,8 +85,8 @@ def _forked(words: Sequence[str], directory: Path, environment: Mapping[str, str
     with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
         given.write(stdin.encode())
         given.seek(0)
-        code = _server().run(words, directory, environment, [one.fileno() for one in (given, out, err)])
-        return Done(code, _text(out), _text(err))
+        process = _server().start(words, directory, environment, [one.fileno() for one in (given, out, err)])
+        return Done(process.wait(300), _text(out), _text(err))
 
 
 def _text(file: IO[bytes]) -> str:
@@ -96,13 +101,46 @@ def _server() -> ForkServer:
     return server
 
 
+class Running:
+    """A running mirrorsync, whose stdout and stderr can be read meanwhile."""
+
+    def __init__(self, mirrorsync: Mirrorsync, *words: str) -> None:
+        (out, to_out), (err, to_err) = os.pipe(), os.pipe()
+        with Path(os.devnull).open() as none:
+            self.process = mirrorsync.start(*words, streams=[none.fileno(), to_out, to_err])
+        os.close(to_out)
+        os.close(to_err)
+        self.stdout, self.stderr = os.fdopen(out), os.fdopen(err)
+
+    def close(self) -> None:
+        """Close the pipes."""
+        self.stdout.close()
+        self.stderr.close()
+
+    def kill(self) -> None:
+        """Kill it, and wait for its end."""
+        self.process.kill()
+        self.process.wait(60)
+        self.close()
+
+
+def program() -> str:
+    """Return the path of a program that is `mirrorsync` and starts fast. SIGKILL does not reach what it has started."""
+    return str(_server().bin / "mirrorsync")
+
+
+def shell_path() -> str:
+    """Return the PATH of a shell that starts `mirrorsync` fast."""
+    return f"{_server().bin}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
 def plain(*hosts: str, **settings: Any) -> dict[str, Any]:
     """Return the `registries` of a spec for hosts that speak plain HTTP."""
     return {host: {"plain_http": True, **settings} for host in hosts}
 
 
 class Serve(Server):
-    """`mirrorsync serve` over a layout. writable: whether tests may push to it. env: more variables."""
+    """`mirrorsync serve` over a layout. writable: whether tests may push to it. env: its variables."""
 
     def __init__(
         self,
@@ -113,6 +151,13 @@ class Serve(Server):
         env: Mapping[str, str] | None = None,
     ) -> None:
         port = free_port()
-        log = directory.parent / f"{directory.name}.serve.log"
-        words = [*COMMAND, "serve", f"oci:{directory}", "--listen", f"{listen}:{port}", *options]
-        super().__init__([*words, *(["--writable"] if writable else [])], port, log, env)
+        words = ["serve", f"oci:{directory}", "--listen", f"{listen}:{port}", *options]
+        words += ["--writable"] if writable else []
+        environment = env or {"PATH": os.environ["PATH"], "HOME": str(directory.parent), "LANG": "C.UTF-8"}
+
+        def start(output: IO[bytes]) -> Forked:
+            with Path(os.devnull).open("rb") as none:
+                streams = [none.fileno(), output.fileno(), output.fileno()]
+                return _server().start(words, directory.parent, environment, streams)
+
+        super().__init__(start, port, directory.parent / f"{directory.name}.serve.log")

@@ -10,7 +10,7 @@ import pytest
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import artifact, multi_platform, write_layout
 from tests.parts.mirrorsync import COMMAND, Mirrorsync, Serve, plain
-from tests.parts.processes import Server, free_port
+from tests.parts.processes import Server, command, free_port
 from tests.parts.wire import Registry, ask
 
 FIRST, SECOND, GONE = multi_platform("first"), multi_platform("second"), multi_platform("gone")
@@ -61,7 +61,8 @@ def test_a_generation_is_served_under_a_prefix_and_next_to_another_layout(site: 
     write_layout(directory / "other", {"more:1": SECOND})
     stores = [f"site=oci:{directory}/disk", f"oci:{directory}/other"]
     words = [*COMMAND, "serve", *stores, "--generation", "1", "--spec", str(directory / "mirror.yaml")]
-    with Server([*words, "--listen", f"127.0.0.1:{port}"], port, directory / "log", site.run.environment()) as served:
+    start = command(*words, "--listen", f"127.0.0.1:{port}", env=site.run.environment())
+    with Server(start, port, directory / "log") as served:
         server = Registry(served.host)
         assert server.holds("site/app", FIRST, "1")
         assert server.manifest("site/app", "2").status == 404
