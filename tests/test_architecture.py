@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -112,12 +113,19 @@ def home(path: Path) -> str:
     return module(path).partition("/")[0]
 
 
+@cache
+def statements(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    """Return the import statements of a file, at whatever depth they are."""
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def imports(path: Path) -> Iterator[str]:
-    """Yield the dotted names of everything a file imports, at whatever depth it does."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    """Yield the dotted names of everything a file imports."""
+    for node in statements(path):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             assert node.level == 0, f"{path}: a relative import hides the floor that it goes to"
             yield str(node.module)
             # `from mirrorsync.files import locks` names a module too.
@@ -205,7 +213,7 @@ def test_texts_are_parsed_only_where_they_are_read(name: str) -> None:
     readers = {
         module(path)
         for path in FILES
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in statements(path)
         if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}
     }
     assert {reader if reader in READERS[name] else reader.partition("/")[0] for reader in readers} <= READERS[name]

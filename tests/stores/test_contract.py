@@ -23,6 +23,7 @@ from mirrorsync.stores.base import Store, WritableRepository
 from mirrorsync.stores.memory import MemoryStore
 from mirrorsync.stores.open import opener
 from tests.parts.images import Image, artifact, image, index, layer, multi_platform, noise
+from tests.parts.mirrorsync import Serve
 
 KINDS = ("memory", "layout", "oci-archive", "serve", "docker-registry")
 BYTES = "application/octet-stream"
@@ -45,14 +46,23 @@ class StoreUnderTest:
             await store.close()
 
 
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Serve]:
+    """`mirrorsync serve` for a single test."""
+    with Serve(tmp_path / "layout") as server:
+        yield server
+
+
 @pytest.fixture(params=KINDS)
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:
     kind = request.param
+    server = "own_server" if request.node.originalname == "test_each_of_many_tags_is_listed_once" else "served"
     addresses: dict[str, Callable[[], str]] = {
         "memory": lambda: "",
         "layout": lambda: f"oci:{tmp_path / 'layout'}",
         "oci-archive": lambda: f"oci-archive:{tmp_path / 'layout.tar'}",
-        "serve": lambda: str(request.getfixturevalue("served").host),
+        # The index of a layout is written anew for each tag: many of them would make all other tests slow.
+        "serve": lambda: str(request.getfixturevalue(server).host),
         "docker-registry": lambda: str(request.getfixturevalue("registry").host),
     }
     return StoreUnderTest(kind, addresses[kind]())
@@ -311,7 +321,7 @@ def test_written_content_is_present_after_the_store_is_reopened(target: StoreUnd
 
 
 def test_each_of_many_tags_is_listed_once(within: Callable[[Scenario], None], target: StoreUnderTest) -> None:
-    count = 1200 if target.kind != "docker-registry" else 120  # more than a page
+    count = 1001 if target.kind != "docker-registry" else 120  # more than a page
 
     async def scenario(repository: WritableRepository, _: Store) -> None:
         made = await store_image(repository, image([layer({"c": b"3"})]))
