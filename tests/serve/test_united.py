@@ -10,7 +10,7 @@ import pytest
 
 from tests.parts.images import artifact, image, layer, multi_platform, noise, write_layout
 from tests.parts.mirrorsync import COMMAND, Mirrorsync
-from tests.parts.processes import Server, free_port, run
+from tests.parts.processes import Server, command, free_port, run
 from tests.parts.wire import Registry, ask
 from tests.serve.harness import code_of
 
@@ -38,8 +38,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     run("tar", "-C", at / "c", "-cf", at / "c.tar", ".")
     stores = [f"oci:{at}/a", f"oci:{at}/b", f"usb=oci-archive:{at}/c.tar", f"team/x=oci:{at}/b"]
     port = free_port()
-    command = [*COMMAND, "serve", *stores, "--listen", f"127.0.0.1:{port}"]
-    with Server(command, port, at / "log") as server:
+    words = [*COMMAND, "serve", *stores, "--listen", f"127.0.0.1:{port}"]
+    with Server(command(*words), port, at / "log") as server:
         yield Site(server, Registry(server.host))
 
 
@@ -106,6 +106,6 @@ def test_stores_that_cannot_be_served_are_refused(mirrorsync: Mirrorsync, store:
 def test_an_equals_sign_in_a_path_is_not_a_prefix(tmp_path: Path) -> None:
     write_layout(tmp_path / "a=b", {"app:1": FIRST})
     port = free_port()
-    command = [*COMMAND, "serve", f"oci:{tmp_path}/a=b", "--listen", f"127.0.0.1:{port}"]
-    with Server(command, port, tmp_path / "log") as server:
+    words = [*COMMAND, "serve", f"oci:{tmp_path}/a=b", "--listen", f"127.0.0.1:{port}"]
+    with Server(command(*words), port, tmp_path / "log") as server:
         assert Registry(server.host).tags("app") == ["1"]
