@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from mirrorsync.app.far_side import created, destination_of
-from mirrorsync.app.having import Having, document_at, read_having
+from mirrorsync.app.having import Having, document_at, read_having, signatures_at
 from mirrorsync.app.memory import looking_back, remembering
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
@@ -31,6 +31,7 @@ from mirrorsync.files.locks import FileLock
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import parse_repository
 from mirrorsync.plan.model import Plan
+from mirrorsync.signing import BUNDLE, sign
 from mirrorsync.spec.model import STANDARD_INPUT, Destination, Spec
 from mirrorsync.stores.far import FarStore
 from mirrorsync.stores.open import opener
@@ -51,7 +52,7 @@ class Wanted:
     """What a bundle is made of. have: as for `read_having`. only: globs on the source repository.
 
     part_size: of a part, in bytes, None = one part. name: of its files, None = that of the spec. destination: the name
-    of the destination in the spec, None if there is only one.
+    of the destination in the spec, None if there is only one. sign: the paths of the SSH keys that sign its document.
     """
 
     spec: Spec
@@ -60,6 +61,7 @@ class Wanted:
     part_size: int | None = None
     name: str | None = None
     destination: str | None = None
+    sign: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,10 @@ async def create_bundle(
             bundle = await stop.interruptible(_whole(bundle, contents))
             document = encode(bundle)
             sender = sender.reserve()
-            files = await stop.interruptible(_written(bundle, document, output, contents))
+            signatures = [
+                await asyncio.to_thread(sign, document, absolute(key), BUNDLE, given.variables) for key in wanted.sign
+            ]
+            files = await stop.interruptible(_written(bundle, document, output, contents, signatures))
             sender.remember(document)
             for change in changed:
                 session.announce(TagSet(str(change), change.digest))
@@ -130,13 +135,16 @@ async def write_parts_again(
     not have some content any more; as `create_bundle`.
     """
     given, stop = environment or process_environment(), stop or Stop()
-    document = document_at(absolute(of))
+    path = absolute(of)
+    document, signatures = document_at(path), signatures_at(path)
     bundle = parse(document, printable(of))
     if unknown := [number for number in numbers if not 0 < number <= len(bundle.parts)]:
         raise UsageError(f"the bundle has no part {unknown[0]}: it has {len(bundle.parts)}")
     async with open_session(given, stop, spec.registries) as session:
         contents = Contents(session, origins_of(bundle), stop.event, stop.asleep)
-        files = await stop.interruptible(write_parts(bundle, document, absolute(output), contents, only=numbers))
+        files = await stop.interruptible(
+            write_parts(bundle, document, absolute(output), contents, signatures=signatures, only=numbers)
+        )
     return Bundled(Plan("", road.stamp(spec)), bundle, files)
 
 
@@ -163,11 +171,17 @@ async def _whole(bundle: Bundle, contents: Contents) -> Bundle:
     return with_pieces(bundle, pieces) if pieces else bundle
 
 
-async def _written(bundle: Bundle, document: bytes, output: str, contents: Contents) -> tuple[str, ...]:
+async def _signed(document: bytes, key: str, environment: Environment) -> bytes:
+    return await asyncio.to_thread(sign, document, absolute(key), BUNDLE, environment.variables)
+
+
+async def _written(
+    bundle: Bundle, document: bytes, output: str, contents: Contents, signatures: Sequence[bytes]
+) -> tuple[str, ...]:
     if output == "-":
-        await stream_part(bundle, document, _STDOUT, contents)
+        await stream_part(bundle, document, _STDOUT, contents, signatures=signatures)
         return ()
-    return await write_parts(bundle, document, absolute(output), contents)
+    return await write_parts(bundle, document, absolute(output), contents, signatures=signatures)
 
 
 def _sides(wanted: Wanted, environment: Environment) -> tuple[Sender, Having, Destination]:
@@ -220,7 +234,9 @@ class _Making:
         if not any(plan.changed()):
             return plan, None, None
         draft = await draft_of(plan, self._place.location, self._having.held, self._session)
-        bundle = await asyncio.to_thread(pack, self._bundle(draft), part_size=self._wanted.part_size)
+        bundle = await asyncio.to_thread(
+            pack, self._bundle(draft), part_size=self._wanted.part_size, signatures=len(self._wanted.sign)
+        )
         return plan, bundle, draft
 
     def _narrowed(self) -> Spec:

@@ -8,14 +8,16 @@ import tarfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
 from mirrorsync.app.reading import absolute
 from mirrorsync.app.sending import Sender
 from mirrorsync.bundle.held import Held, held_after, merged
-from mirrorsync.bundle.layout import DOCUMENT_NAME, LAYOUT_NAME
+from mirrorsync.bundle.layout import DOCUMENT_NAME, INDEX_NAME, LAYOUT_NAME
 from mirrorsync.bundle.model import Source
+from mirrorsync.bundle.packing import SIGNATURE_BYTES
 from mirrorsync.bundle.reading import MAX_DOCUMENT_BYTES, parse
 from mirrorsync.documents.inventory import is_inventory, parse_inventory
 from mirrorsync.errors import Malformed, UsageError
@@ -77,19 +79,50 @@ def document_at(path: Path) -> bytes:
     path: the document, a part, or a directory, where the newest bundle is meant. Raises: UsageError, StorageError,
     Malformed.
     """
+    if not path.exists():
+        raise UsageError(f"{printable(os.fspath(path))} does not exist", remedy="check the path")
+    if path.is_dir():
+        path = _newest(path)
+    with translated(f"reading {path}"), path.open("rb") as file:
+        start = file.read(512)
+        if start.startswith(_GZIP):
+            return _unzipped(path)
+        if start[257:262] == b"ustar":
+            return _inside(path)
+        return start + file.read(MAX_DOCUMENT_BYTES + 1 - len(start))
+
+
+def signatures_at(path: Path) -> list[bytes]:
+    """Return the signatures in the parts of the bundle that a path names: those next to its document, or in a part.
+
+    path: as for `document_at`. Signatures that were made later are next to the document, too, and not in its parts:
+    if parts are there, one of them tells. Raises: as `document_at`.
+    """
+    if path.is_dir():
+        path = _newest(path)
+    if path.suffix != ".tar":
+        parts = sorted(path.parent.glob(f"{path.stem}.*of*.tar"))
+        if not parts:
+            return [one.read_bytes() for one in _next_to(path)]
+        path = parts[0]
     try:
-        if path.is_dir():
-            path = _newest(path)
-        with translated(f"reading {path}"), path.open("rb") as file:
-            start = file.read(512)
-            if start.startswith(_GZIP):
-                return _unzipped(path)
-            if start[257:262] == b"ustar":
-                return _inside(path)
-            raw = start + file.read(MAX_DOCUMENT_BYTES + 1 - len(start))
-    except FileNotFoundError as error:
-        raise UsageError(f"{printable(os.fspath(path))} does not exist", remedy="check the path") from error
-    return raw
+        with tarfile.open(path, "r:") as archive:
+            found = []
+            for member in archive:
+                if member.name == INDEX_NAME:
+                    break
+                file = archive.extractfile(member)
+                if member.name.startswith(f"{DOCUMENT_NAME}.") and file is not None:
+                    found.append(file.read(SIGNATURE_BYTES))
+            return found
+    except (tarfile.TarError, OSError) as error:
+        raise Malformed(f"{printable(os.fspath(path))} is not a part of a bundle") from error
+
+
+def _next_to(document: Path) -> list[Path]:
+    """Return the files of the signatures of a document, in order."""
+    named = [document.with_name(f"{document.name}.{'' if at == 1 else f'{at}.'}sig") for at in range(1, 100)]
+    return list(takewhile(Path.exists, named))
 
 
 def _newest(directory: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 Kind = Literal[
     "bundle-contents",
     "bundle-verification",
+    "bundle-creation",
     "comparison",
     "configuration",
     "difference",
@@ -37,6 +38,7 @@ Kind = Literal[
 VERSIONS: Final[Mapping[Kind, int]] = {
     "bundle-contents": 1,
     "bundle-verification": 1,
+    "bundle-creation": 1,
     "comparison": 1,
     "configuration": 1,
     "difference": 1,

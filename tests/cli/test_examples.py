@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -129,6 +130,11 @@ class Stage:
             self.site.mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [f"{one}:3.20"]})
         if verb.startswith("bundle"):
             pack({"library/alpine:3.20": image([layer({"a": b"alpine"})])}).write(self.directory / "media/usb")
+        if verb in ("bundle create", "inventory"):
+            self("mirrorsync inventory oci:/srv/mirror --output far.json")
+            spec = json.loads((self.directory / "mirror.yaml").read_text())
+            mirrors = [{**one, "to": ["corp"]} for one in spec["mirrors"]]
+            self.site.mirrorsync.spec({**spec, "mirrors": mirrors})
         if verb == "diff":
             self("mirrorsync apply")
             self.site.seed("hub/library/alpine:3.20", multi_platform("another one"))
@@ -196,6 +202,7 @@ PRINTED = {
     "bundle verify": ["shop-000001 is complete", "shop-000001 is complete"],
     "bundle inspect": ["images: 1, 1 new or moved", "new or moved library/alpine:3.20"],
     "bundle apply": ["1 done", "1 done"],
+    "bundle create": ["mirror-000001 in out: ", "mirror-000002 in usb: ", "mirror-000001 in again: 1 part"],
     "copy": ["done", "done", "done", "copy"],
     "inspect": ["linux/arm64", "sha256:", '"architecture": "arm64"', '"schemaVersion"'],
     "list-tags": ["3.19\n3.20", "kept", "team/app:1"],

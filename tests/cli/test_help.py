@@ -34,6 +34,7 @@ VERBS = (
     "relocate",
     "compare",
     "inventory",
+    "bundle create",
     "bundle verify",
     "bundle inspect",
     "bundle apply",

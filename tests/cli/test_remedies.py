@@ -39,6 +39,10 @@ REACHED = {
     "cli/options/failed": {"plan", "apply", "copy"},
     "app/locking": {"plan", "apply"},
     "app/verifying": {"verify"},
+    "app/far_side": {"bundle create", "inventory"},
+    "app/sending": {"bundle create"},
+    "cli/options/bundle": {"plan"},
+    "sync/bundle/writing": {"bundle create"},
     "app/bundles": {"bundle apply"},
 }
 # Commands of other programs.
@@ -84,8 +88,12 @@ def test_every_option_in_a_remedy_exists_where_it_is_read() -> None:
     for module, text in remedies():
         for match in re.finditer(r"(?:mirrorsync ([a-z-]+) [^`]*?)?(--[a-z][a-z-]*)", text):
             verb, option = match[1], match[2]
-            own = {module.rpartition("/")[2].replace("_", "-")} if module.startswith("cli/commands/") else None
-            verbs = {verb} if verb else own or REACHED.get(module)
+            own = (
+                {module.removeprefix("cli/commands/").replace("_", "-").replace("/", " ")}
+                if module.startswith("cli/commands/")
+                else None
+            )
+            verbs = {verb} if verb in VERBS else own or REACHED.get(module)
             assert verbs, f"{module}: {option} in {text!r}: is it an option of every verb that this error reaches?"
             for one in verbs:
                 assert option in options_of(one), f"{module}: {one} has no {option}: {text!r}"

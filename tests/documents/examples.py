@@ -19,6 +19,7 @@ from mirrorsync.documents.answers import (
     tags_document,
 )
 from mirrorsync.documents.bundle import bundle_document, bundle_verification_document, import_document
+from mirrorsync.documents.bundle_creation import bundle_creation_document
 from mirrorsync.documents.comparison import comparison_document
 from mirrorsync.documents.configuration import configuration_document
 from mirrorsync.documents.envelope import Kind
@@ -314,6 +315,7 @@ def documents() -> dict[Kind, dict[str, Any]]:
         "bundle-verification": bundle_verification_document(CHECKED),
         "import": import_document(Imported(BUNDLE, report, (WAITING,), Amount(1, 2), CHECKED), 4),
         "configuration": configuration_document("k3s", *_configuration(), ["/etc/x/registries.yaml"]),
+        "bundle-creation": bundle_creation_document(plan(), example(), ["shop-000007.json"]),
         "difference": difference_document("old.lock", "new.lock", LOCK_CHANGES),
         "error": error_document(SpecError("/etc/mirror.yaml", [problem])),
         "explanation": explanation_document(_explanation()),

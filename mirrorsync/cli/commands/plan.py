@@ -15,9 +15,11 @@ from mirrorsync.app.runs import make_plan
 from mirrorsync.app.specs import find_plan, load_spec, save_plan
 from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file, complete_source
+from mirrorsync.cli.options.bundle import BundleChoice, bundle_options
 from mirrorsync.cli.options.failed import failed_option, only_from_option, takes_stdout
 from mirrorsync.cli.options.locked import LockChoice, locked_options
 from mirrorsync.cli.output.console import Console, verb
+from mirrorsync.cli.output.made_bundles import planned_bundle
 from mirrorsync.cli.output.plans import Detail, is_explained, plan_parts, saved_plan_line
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
 from mirrorsync.documents.plan import plan_document
@@ -63,6 +65,7 @@ from mirrorsync.text import printable
 @only_from_option
 @locked_options
 @failed_option
+@bundle_options
 @verb
 def command(
     console: Console,
@@ -76,6 +79,7 @@ def command(
     only_from: str | None,
     lock: LockChoice,
     failed_file: str | None,
+    bundle: BundleChoice | None,
 ) -> int:
     """Show what would change at each destination of SPEC (mirror.yaml), without changing it.
 
@@ -83,6 +87,8 @@ def command(
     want any more are named; only a spec with prune: deletes those that this mirror has set. A saved PLAN is shown as it
     was made, without contacting anything.
     """
+    if bundle is not None:
+        return planned_bundle(console, bundle, lock.of(load_spec(spec)), only)
     silent = takes_stdout(console, failed_file)
     saved = find_plan(spec) if Path(spec).is_file() else None  # a pipe can be read only once
     restricted = Restriction(only, only_from, deep, lock)

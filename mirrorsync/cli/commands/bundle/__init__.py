@@ -10,6 +10,7 @@ from mirrorsync.cli.command import VerbGroup
 
 # In the order of use; each is a module of this package.
 _VERBS: Final = {
+    "create": "Write what the far side lacks of a spec's images.",
     "verify": "Read a bundle, and name what is damaged or missing.",
     "inspect": "Show what is in a bundle.",
     "apply": "Import a bundle into a registry or a layout.",
