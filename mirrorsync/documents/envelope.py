@@ -7,8 +7,8 @@ from typing import Any, Final, Literal
 
 Kind = Literal[
     "bundle-contents",
-    "bundle-verification",
     "bundle-creation",
+    "bundle-verification",
     "comparison",
     "configuration",
     "difference",
@@ -37,8 +37,8 @@ Kind = Literal[
 # The version of a kind is raised if its readers have to change. The schema of each is schemas/KIND.schema.json.
 VERSIONS: Final[Mapping[Kind, int]] = {
     "bundle-contents": 1,
-    "bundle-verification": 1,
     "bundle-creation": 1,
+    "bundle-verification": 1,
     "comparison": 1,
     "configuration": 1,
     "difference": 1,

@@ -70,6 +70,7 @@ def test_the_parser_accepts_an_example(line: str) -> None:
 
 # Lines for the shell that make what the examples of some verbs need.
 NEEDED = {
+    "apply": ["mirrorsync plan --output today.plan"],
     "lock": ["mirrorsync lock"],
     "impact": ["mirrorsync apply nightly.yaml && mirrorsync apply"],
     "acknowledge": [
@@ -117,8 +118,6 @@ class Stage:
 
     def prepare(self, verb: str) -> None:
         """Make what the examples of one verb need of others."""
-        if verb in ("apply", "verify"):
-            self("mirrorsync plan --output today.plan")
         if verb == "init":
             (self.directory / "mirror.yaml").unlink()
             (self.directory / "images.txt").write_text("docker.io/library/alpine:3.20\n")
@@ -128,7 +127,7 @@ class Stage:
         if verb == "serve":
             one = f"{self.site.prefix}/hub/library/alpine"
             self.site.mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [f"{one}:3.20"]})
-        if verb.startswith("bundle"):
+        if verb in ("bundle verify", "bundle inspect", "bundle apply"):
             pack({"library/alpine:3.20": image([layer({"a": b"alpine"})])}).write(self.directory / "media/usb")
         if verb in ("bundle create", "inventory"):
             self("mirrorsync inventory oci:/srv/mirror --output far.json")
@@ -139,7 +138,7 @@ class Stage:
             self("mirrorsync apply")
             self.site.seed("hub/library/alpine:3.20", multi_platform("another one"))
         if verb in ("verify", "history", "rollback", "state", "serve", "diff"):
-            self("mirrorsync apply")
+            self("mirrorsync plan --output today.plan && mirrorsync apply")
         for line in NEEDED.get(verb, ()):
             self(line)
 
