@@ -12,6 +12,7 @@ from typing import Final
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
 from mirrorsync.app.session import apply_until_stopped, open_session
+from mirrorsync.app.signers import check_signatures
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.findings import Checked, Inspected
 from mirrorsync.bundle.model import Bundle
@@ -19,8 +20,9 @@ from mirrorsync.environment import Environment
 from mirrorsync.errors import Interrupted, StalePlan, UsageError
 from mirrorsync.events import Noticed, Observer, ReadPlanned
 from mirrorsync.oci.reference import Location, parse_destination
-from mirrorsync.oci.transports import BUNDLE
+from mirrorsync.oci.transports import BUNDLE as SCHEME
 from mirrorsync.plan.model import State
+from mirrorsync.signing import BUNDLE, Required
 from mirrorsync.state import Applied, AppliedBundles
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.bundle import BundleStore, Found, check_bundle, find_bundle, reporting
@@ -36,17 +38,20 @@ class Rules:
 
     verify: read and verify all parts before anything is pushed; otherwise each part is read only once, and content is
     verified while it is copied. older: accept a lower sequence number than that of the last bundle, or another bundle
-    of the same number. elsewhere: accept a destination that the bundle was not made for.
+    of the same number. elsewhere: accept a destination that the bundle was not made for. signers: who has to sign, None
+    = unsigned is right; unsigned: too few signatures are enough this time.
     """
 
     verify: bool = True
     older: bool = False
     elsewhere: bool = False
+    signers: Required | None = None
+    unsigned: bool = False
 
 
 def read_bundle(path: str | os.PathLike[str]) -> Path:
     """Return the absolute path of a bundle; `bundle:PATH` is accepted, too. Raises: UsageError."""
-    return absolute(os.fspath(path).removeprefix(BUNDLE))
+    return absolute(os.fspath(path).removeprefix(SCHEME))
 
 
 def open_bundle(path: str | os.PathLike[str]) -> Found:
@@ -64,13 +69,30 @@ def inspect_bundle(path: str | os.PathLike[str]) -> Inspected:
 
 
 async def verify_bundle(
-    path: str | os.PathLike[str], *, environment: Environment | None = None, stop: Stop | None = None
+    path: str | os.PathLike[str],
+    rules: Rules = Rules(),
+    *,
+    environment: Environment | None = None,
+    stop: Stop | None = None,
 ) -> Checked:
-    """Read all parts of a bundle, each once, and return what is damaged or missing. Raises: as `open_bundle`."""
+    """Read all parts of a bundle, each once, and return what is damaged or missing.
+
+    rules: only who has to sign counts. Raises: as `open_bundle`; NotTrusted if too few people have signed.
+    """
     given, stop = environment or process_environment(), stop or Stop()
     found = open_bundle(path)
+    _check_signers(found, rules, given)
     async with stop.listening():
         return await stop.interruptible(_checked(found, given.observer, stop))
+
+
+def _check_signers(found: Found, rules: Rules, environment: Environment) -> None:
+    """Reject a bundle that too few people have signed; report who has. Raises: NotTrusted, SshKeygenFailed."""
+    verdict = check_signatures(
+        found.document, found.signatures(), rules.signers, BUNDLE, environment, allow_unsigned=rules.unsigned
+    )
+    for signer in verdict.signers:
+        environment.observer(Noticed(found.bundle.stem, f"signed by {signer}"))
 
 
 async def _checked(found: Found, observer: Observer, stop: Stop) -> Checked:
@@ -95,13 +117,15 @@ async def apply_bundle(
 
     destinations: as of a spec, `host/prefix` or `oci:DIRECTORY`; at most one of each store. A second call does nothing,
     and one after a run that was stopped goes on. Raises: UsageError for a destination that the bundle was not made for,
-    StalePlan for an older bundle, NotFound, Malformed, StorageError, Locked.
+    NotTrusted if too few people have signed it, StalePlan for an older bundle, NotFound, Malformed, StorageError,
+    Locked.
     """
     given, stop = environment or process_environment(), stop or Stop()
     targets = [read_target(one) for one in destinations]
     found = open_bundle(path)
     past = _Past(found, targets, given)
     check_destinations(found.bundle, targets, rules)
+    _check_signers(found, rules, given)
     past.check(rules)
     stores: dict[str, Store] = {}
     async with open_session(given, stop, stores=stores) as session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mirrorsync.errors import StalePlan, UsageError
 from mirrorsync.events import Event, Noticed
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
+from mirrorsync.signing import BUNDLE, NotTrusted, Required, sign
 from mirrorsync.stores.open import opener
 from mirrorsync.sync.bundle.imported import Imported
 from tests.parts.bundles import Packed, Wanted, pack
@@ -205,3 +207,29 @@ def test_destinations_that_cannot_be_are_refused(site: Site, destinations: list[
     medium = site.medium(pack({"app:1": PLAIN}))
     with pytest.raises(UsageError, match=message):
         asyncio.run(apply_bundle(medium, destinations, environment=site.environment))
+
+
+def test_too_few_signatures_are_refused_before_anything_is_read_or_copied(site: Site, tmp_path: Path) -> None:
+    packed = pack({"app:1": PLAIN})
+    key, allowed = tmp_path / "key", tmp_path / "allowed"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    allowed.write_text(f"ops@corp.example {key.with_suffix('.pub').read_text()}")
+    required = Required(allowed)
+    unsigned = site.medium(packed)
+    with pytest.raises(NotTrusted, match="not signed"):
+        site.apply(unsigned, signers=required)
+    assert not (tmp_path / "mirror").exists()
+    signature = sign(packed.document, key, BUNDLE, {})
+    inside = site.medium(packed)
+    (inside / packed.bundle.parts[0].name).write_bytes(packed.part(1, [signature]))
+    beside = site.medium(packed)
+    (beside / f"{packed.bundle.stem}.json.sig").write_bytes(signature)
+    for medium in (inside, beside):
+        site.apply(medium, signers=required)
+        assert any("signed by ops@corp.example" in one.message for one in site.events if isinstance(one, Noticed))
+    site.apply(unsigned, signers=required, unsigned=True)
+    damaged = bytearray(packed.part(1, [signature]))
+    damaged[damaged.index(b"BEGIN SSH SIGNATURE") + 40] ^= 1
+    (inside / packed.bundle.parts[0].name).write_bytes(damaged)
+    with pytest.raises(NotTrusted):
+        site.apply(inside, signers=required, unsigned=True)

@@ -30,7 +30,7 @@ from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.files.disk import open_regular, translated
 from mirrorsync.oci.digest import Digest
 
-# Of an SSH signature in its armour; those of RSA keys with 16 Kibit have 6 KiB.
+# Of an SSH signature in its armor; those of RSA keys with 16 Kibit have 6 KiB.
 MAX_SIGNATURE_BYTES: Final = 64 * 1024
 MAX_SIGNATURES: Final = 100
 

@@ -11,6 +11,7 @@ from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file, complete_reference
 from mirrorsync.cli.options.access import AccessOptions, access_options, environment_of, retry_option
 from mirrorsync.cli.options.deadline import deadline_option
+from mirrorsync.cli.options.signers import SignerOptions, signer_options
 from mirrorsync.cli.output.bundles import early_line, finding_lines, waiting_lines
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.reports import report_parts
@@ -46,6 +47,7 @@ from mirrorsync.documents.bundle import import_document
 )
 @click.option("--allow-older", is_flag=True, help="Also an older bundle than the last one, or another of its number.")
 @click.option("--elsewhere", is_flag=True, help="Also to a destination that the bundle was not made for.")
+@signer_options
 @deadline_option
 @access_options()
 @retry_option
@@ -57,6 +59,7 @@ def command(
     verify_in_passing: bool,
     allow_older: bool,
     elsewhere: bool,
+    signers: SignerOptions,
     deadline: float | None,
     access: AccessOptions,
     retry_times: int | None,
@@ -73,7 +76,7 @@ def command(
     """  # fmt: skip
     targets = [read_target(one) for one in destinations]
     environment = environment_of(console, [(target, access) for target in targets], retry_times)
-    rules = Rules(not verify_in_passing, allow_older, elsewhere)
+    rules = Rules(not verify_in_passing, allow_older, elsewhere, signers.required, signers.allow_unsigned)
     stop = Stop(console.notice, deadline)
     done = run(console, partial(apply_bundle, path, targets, rules), environment, stop)
     code = stop.code_of(done.report) if done.report.interrupted else done.exit_code

@@ -6,9 +6,10 @@ from functools import partial
 
 import click
 
-from mirrorsync.app.bundles import verify_bundle
+from mirrorsync.app.bundles import Rules, verify_bundle
 from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file
+from mirrorsync.cli.options.signers import SignerOptions, signer_options
 from mirrorsync.cli.output.bundles import checked_summary, finding_lines
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.sessions import run
@@ -24,8 +25,9 @@ from mirrorsync.errors import ExitCode
     ],
 )
 @click.argument("path", shell_complete=complete_file)
+@signer_options
 @verb
-def command(console: Console, path: str) -> int:
+def command(console: Console, path: str, signers: SignerOptions) -> int:
     """Read every byte of a bundle once, and name what is damaged or missing.
 
     PATH is a directory (its newest bundle is read), the .json file of a bundle, one of its parts, or - for a part on
@@ -34,7 +36,8 @@ def command(console: Console, path: str) -> int:
 
     Exits with 0 if all is here, 3 if parts are missing, 4 if bytes are damaged.
     """
-    checked = run(console, partial(verify_bundle, path))
+    rules = Rules(signers=signers.required, unsigned=signers.allow_unsigned)
+    checked = run(console, partial(verify_bundle, path, rules))
     for line in finding_lines(checked.findings, whole=console.level > 0):
         console.problem(line)
     quiet = console.level < 0 and checked.exit_code == ExitCode.DONE
