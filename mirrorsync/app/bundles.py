@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from mirrorsync.app.session import apply_until_stopped, open_session
 from mirrorsync.app.signers import check_signatures
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.findings import Checked, Inspected
-from mirrorsync.bundle.model import Bundle
+from mirrorsync.bundle.model import Bundle, blob_name
 from mirrorsync.environment import Environment
 from mirrorsync.errors import Interrupted, StalePlan, UsageError
 from mirrorsync.events import Noticed, Observer, ReadPlanned
@@ -25,9 +26,11 @@ from mirrorsync.plan.model import State
 from mirrorsync.signing import BUNDLE, Required
 from mirrorsync.state import Applied, AppliedBundles
 from mirrorsync.stores.base import Store
-from mirrorsync.stores.bundle import BundleStore, Found, check_bundle, find_bundle, reporting
+from mirrorsync.stores.bundle import BundleStore, Found, PipedPart, check_bundle, find_bundle, piped_bundle, reporting
 from mirrorsync.sync.bundle.imported import Import, Imported
 from mirrorsync.sync.bundle.importing import plan_import
+from mirrorsync.sync.bundle.piping import copy_from_pipe, joined_counts
+from mirrorsync.sync.session import Session
 
 _SUBJECT: Final = "bundle"
 
@@ -80,7 +83,7 @@ async def verify_bundle(
     rules: only who has to sign counts. Raises: as `open_bundle`; NotTrusted if too few people have signed.
     """
     given, stop = environment or process_environment(), stop or Stop()
-    found = open_bundle(path)
+    found = piped_bundle(sys.stdin.buffer)[0] if os.fspath(path) == "-" else open_bundle(path)
     _check_signers(found, rules, given)
     async with stop.listening():
         return await stop.interruptible(_checked(found, given.observer, stop))
@@ -115,32 +118,56 @@ async def apply_bundle(
 ) -> Imported:
     """Import a bundle: its images become visible at the destinations, as far as all their content can be had.
 
-    destinations: as of a spec, `host/prefix` or `oci:DIRECTORY`; at most one of each store. A second call does nothing,
-    and one after a run that was stopped goes on. Raises: UsageError for a destination that the bundle was not made for,
-    NotTrusted if too few people have signed it, StalePlan for an older bundle, NotFound, Malformed, StorageError,
-    Locked.
+    path: `-` is a part from standard input, whose blobs are copied as they arrive. destinations: as of a spec,
+    `host/prefix` or `oci:DIRECTORY`; at most one of each store. A second call does nothing, and one after a run that
+    was stopped goes on. Raises: UsageError for a destination that the bundle was not made for, NotTrusted if too few
+    people have signed it, StalePlan for an older bundle, NotFound, Malformed, StorageError, Locked.
     """
     given, stop = environment or process_environment(), stop or Stop()
     targets = [read_target(one) for one in destinations]
-    found = open_bundle(path)
+    found, part = piped_bundle(sys.stdin.buffer) if os.fspath(path) == "-" else (open_bundle(path), None)
     past = _Past(found, targets, given)
     check_destinations(found.bundle, targets, rules)
     _check_signers(found, rules, given)
     past.check(rules)
+    if part is not None:
+        return await _applied_from_pipe(found, part, targets, past, given, stop)
     stores: dict[str, Store] = {}
     async with open_session(given, stop, stores=stores) as session:
         checked = await stop.interruptible(_checked(found, given.observer, stop)) if rules.verify else None
-        present = None if checked is None else checked.present
-        store = BundleStore(read_bundle(path), found=found, present=present)
+        store = BundleStore(read_bundle(path), found=found, present=checked.present if checked else None)
         stores[store.address] = store
-        planned = await stop.interruptible(plan_import(store, targets, session))
-        past.note_surprises(planned)
-        if planned.plan.steps:
-            past.remember()
-        report = await apply_until_stopped(planned.plan, session, stop)
-    if not planned.plan.steps:
-        past.remember()
-    return Imported(found.bundle, report, planned.waiting, planned.early, checked)
+        return await _imported(store, targets, session, past, stop, checked)
+
+
+async def _applied_from_pipe(
+    found: Found, part: PipedPart, targets: Sequence[Location], past: _Past, given: Environment, stop: Stop
+) -> Imported:
+    """Import a part from a pipe: its blobs as they arrive, then manifests and tags by an ordinary import."""
+    manifests = frozenset(blob_name(one.digest) for one in found.bundle.objects if one.manifest)
+    await asyncio.to_thread(part.keep, manifests)
+    store = BundleStore(read_bundle("-"), found=found)
+    stores: dict[str, Store] = {store.address: store}
+    past.remember()
+    async with open_session(given, stop, stores=stores) as session:
+        present, counts, failures = await copy_from_pipe(part, store, targets, session, stop.event)
+    stores[store.address] = store = BundleStore(read_bundle("-"), found=found, present=present)
+    async with open_session(given, stop, stores=stores) as session:
+        done = await _imported(store, targets, session, past, stop, None)
+    report = replace(
+        done.report, counts=joined_counts(done.report.counts, counts), failures=(*done.report.failures, *failures)
+    )
+    return replace(done, report=report)
+
+
+async def _imported(
+    store: BundleStore, targets: Sequence[Location], session: Session, past: _Past, stop: Stop, checked: Checked | None
+) -> Imported:
+    planned = await stop.interruptible(plan_import(store, targets, session))
+    past.note_surprises(planned)
+    past.remember()
+    report = await apply_until_stopped(planned.plan, session, stop)
+    return Imported(store.bundle, report, planned.waiting, planned.early, checked)
 
 
 def read_target(written: str | Location) -> Location:

@@ -1,7 +1,8 @@
 """Bundles on disk: a store that reads them, and the check of their parts. The face of the package."""
 
 from mirrorsync.stores.bundle.found import Found, find_bundle
+from mirrorsync.stores.bundle.piped import PipedPart, piped_bundle
 from mirrorsync.stores.bundle.store import BundleStore
 from mirrorsync.stores.bundle.verify import check_bundle, reporting
 
-__all__ = ["BundleStore", "Found", "check_bundle", "find_bundle", "reporting"]
+__all__ = ["BundleStore", "Found", "PipedPart", "check_bundle", "find_bundle", "piped_bundle", "reporting"]

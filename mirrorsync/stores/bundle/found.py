@@ -31,11 +31,14 @@ _REMEDY: Final = "give the directory of a bundle, its .json file, or one of its 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The files of one bundle. document: its bytes. parts: those that are here, by number. findings: about files."""
+    """The files of one bundle. document: its bytes. parts: those that are here, by number. findings: about files.
+
+    directory: None = it comes from a pipe.
+    """
 
     bundle: Bundle
     document: bytes
-    directory: Path
+    directory: Path | None
     parts: Mapping[int, PartFile]
     findings: tuple[Finding, ...] = ()
 
@@ -46,9 +49,9 @@ class Found:
         """
         found: list[bytes] = []
         names = Names(self.bundle.stem, len(self.bundle.parts))
-        for number in range(1, MAX_SIGNATURES + 1):
+        for number in range(1, MAX_SIGNATURES + 1) if self.directory else ():
             try:
-                with open_regular(self.directory / names.signature(number)) as file:
+                with open_regular((self.directory or Path()) / names.signature(number)) as file:
                     found.append(file.read(MAX_SIGNATURE_BYTES))
             except FileNotFoundError:
                 break

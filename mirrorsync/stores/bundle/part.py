@@ -90,6 +90,11 @@ class PipeReader:
             lacking -= len(more)
         return bytes(self._held[offset - self._begin : offset - self._begin + size])
 
+    @property
+    def position(self) -> int:
+        """The offset of the first byte that is not passed."""
+        return self._begin
+
     def passed(self, offset: int) -> None:
         """Drop the bytes before `offset`."""
         dropped = min(max(offset - self._begin, 0), len(self._held))

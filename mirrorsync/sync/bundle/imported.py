@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mirrorsync.bundle.findings import Checked, Damage, Finding
 from mirrorsync.bundle.model import Bundle
-from mirrorsync.errors import ExitCode
+from mirrorsync.errors import ExitCode, IntegrityError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.plan.model import NOTHING, Amount, Image, Plan
 from mirrorsync.sync.run.report import Report
@@ -68,6 +68,8 @@ class Imported:
     def exit_code(self) -> ExitCode:
         """The exit code: 4 if parts are damaged, 3 if images wait, otherwise that of the run."""
         code = self.report.exit_code
+        if any(isinstance(one.error, IntegrityError) for one in self.report.failures):
+            return ExitCode.INTEGRITY
         if code not in (ExitCode.DONE, ExitCode.PARTLY):
             return code
         if self.checked is not None and self.checked.damaged:

@@ -1,0 +1,76 @@
+"""Import a part from a pipe: its blobs are copied as they arrive, to all destinations that lack them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from threading import Event
+
+from mirrorsync.bundle.findings import Present
+from mirrorsync.bundle.layout import Entry
+from mirrorsync.errors import Interrupted, MirrorsyncError
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.reference import Location
+from mirrorsync.plan.model import Failure
+from mirrorsync.plan.steps import CopyBlob
+from mirrorsync.stores.bundle import BundleStore, PipedPart
+from mirrorsync.sync.bundle.importing import plan_import
+from mirrorsync.sync.run.transfer import Counts, Transfer
+from mirrorsync.sync.session import Session, located
+
+
+async def copy_from_pipe(
+    part: PipedPart, store: BundleStore, targets: Sequence[Location], session: Session, stop: Event
+) -> tuple[Present, Counts, tuple[Failure, ...]]:
+    """Read a part from a pipe, and copy its blobs; return what can still be read, and what was copied.
+
+    Then the part has no blobs any more: the destinations have them. A blob is verified before it becomes visible. A
+    damaged one does not stop the others, unless the pipe ends. Raises: Interrupted, Locked, StorageError.
+    """
+    planned = await plan_import(store, targets, session)
+    copies = {step.blob.digest: step for step in planned.plan.steps if isinstance(step, CopyBlob)}
+    for address in sorted({target.store for step in copies.values() for target in step.targets}):
+        with located("destination", Location(address, "")):
+            session.store(address).lock()
+    failures: list[Failure] = []
+    transfer = Transfer(session, stop, _at_once, {})
+    try:
+        for entry in part.blobs:
+            if stop.is_set():
+                raise Interrupted("the run was stopped")
+            failures += await _copied(transfer, part, entry, copies)
+    finally:
+        await asyncio.to_thread(transfer.close)
+    names = frozenset(entry.member.name for entry in part.blobs)
+    return Present(frozenset([part.number]), {part.number: names}), transfer.tally.counts, tuple(failures)
+
+
+async def _copied(transfer: Transfer, part: PipedPart, entry: Entry, copies: dict[Digest, CopyBlob]) -> list[Failure]:
+    step = copies.get(entry.member.digest) if entry.member.name.startswith("blobs/") else None
+    found: list[Failure] = []
+    if step is not None:
+        failed = await transfer.copy(step.blob, step.source, step.targets)
+        found = [Failure(f"blob {step.blob.digest.short}", error, targets=(at,)) for at, error in failed.items()]
+    try:
+        await asyncio.to_thread(part.skip, entry)
+    except MirrorsyncError as error:
+        found.append(Failure(entry.member.name, error))
+    return found
+
+
+async def _at_once(seconds: float) -> None:
+    """Do not wait before another attempt, which fails at once."""
+
+
+def joined_counts(one: Counts, other: Counts) -> Counts:
+    """Return the sum of two counts."""
+    return replace(
+        one,
+        blobs_read=one.blobs_read + other.blobs_read,
+        bytes_read=one.bytes_read + other.bytes_read,
+        blobs_written=one.blobs_written + other.blobs_written,
+        bytes_written=one.bytes_written + other.bytes_written,
+        blobs_mounted=one.blobs_mounted + other.blobs_mounted,
+        bytes_mounted=one.bytes_mounted + other.bytes_mounted,
+    )
