@@ -198,7 +198,7 @@ PRINTED = {
     "relocate": ["hub/library/alpine:3.20}} # the web", "", "alpine:3.20@sha256:"],
     "compare": ["missing", "1 missing"],
     "inventory": ["", ""],
-    "bundle verify": ["shop-000001 is complete", "shop-000001 is complete"],
+    "bundle verify": ["shop-000001 is complete", ""],
     "bundle inspect": ["images: 1, 1 new or moved", "new or moved library/alpine:3.20"],
     "bundle apply": ["1 done", "1 done"],
     "bundle create": ["mirror-000001 in out: ", "mirror-000002 in usb: ", "mirror-000001 in again: 1 part"],

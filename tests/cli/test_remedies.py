@@ -44,6 +44,7 @@ REACHED = {
     "cli/options/bundle": {"plan"},
     "sync/bundle/writing": {"bundle create"},
     "app/bundles": {"bundle apply"},
+    "signing/signatures": {"bundle verify", "bundle apply"},
 }
 # Commands of other programs.
 FOREIGN = re.compile(r"aws ecr [^:;,]*")
