@@ -76,9 +76,11 @@ def test_every_kind_of_document_is_printed_and_valid(site: Mirrorsync, registry:
         "relocation": (("relocate", "--address", "site:5000", "mirror.yaml"), 0),
         "comparison": (("compare", "pods.json", "mirror.yaml"), 0),
         "started": (("init", "first.yaml"), 0),
+        "bundle-creation": (("bundle", "create", "--output", "made"), 0),
         "bundle-contents": (("bundle", "inspect", "usb"), 0),
         "bundle-verification": (("bundle", "verify", "usb"), 0),
         "import": (("bundle", "apply", "usb", "--to", "oci:imported"), 0),
+        "inventory": (("inventory", "oci:disk"), 0),
         "error": (("inspect", "oci:nowhere:app:1"), 1),
     }
     for kind, (words, code) in runs.items():
