@@ -43,6 +43,7 @@ REACHED = {
     "app/sending": {"bundle create"},
     "cli/options/bundle": {"plan"},
     "sync/bundle/writing": {"bundle create"},
+    "spec/placement": {"relocate"},
     "app/bundles": {"bundle apply"},
     "signing/signatures": {"bundle verify", "bundle apply"},
 }
