@@ -54,6 +54,8 @@ class Session:
         self._made: dict[Digest, Manifest] = {}
         self._fetch_budget = MemoryBudget(_FETCHED_BYTES)
         self._asked: Answers[Digest, Manifest] = Answers()
+        self._asked_at: dict[Digest, Location] = {}
+        self._asked_elsewhere: Answers[tuple[Location, Digest], Manifest] = Answers()
         self.announce = observer
 
     async def __aenter__(self) -> Self:
@@ -146,9 +148,21 @@ class Session:
         self._cache.add_created(digest, time)
 
     async def manifest(self, source: Location, content: Descriptor) -> Manifest:
-        """Return a manifest: from memory, from the cache, or from `source`. Raises: MirrorsyncError."""
+        """Return a manifest: from memory, from the cache, or from `source`. Raises: MirrorsyncError.
+
+        It is read once, wherever it is asked for first. If that fails, each other repository is asked for itself: the
+        destination may have whole what the source has damaged.
+        """
         found = self.known(content)
-        return found or await self._asked.get(content.digest, lambda: self._fetch(source, content))
+        if found is not None:
+            return found
+        first = self._asked_at.setdefault(content.digest, source)
+        try:
+            return await self._asked.get(content.digest, lambda: self._fetch(source, content))
+        except MirrorsyncError:
+            if first == source:
+                raise
+        return await self._asked_elsewhere.get((source, content.digest), lambda: self._fetch(source, content))
 
     async def _fetch(self, source: Location, content: Descriptor) -> Manifest:
         try:
@@ -160,6 +174,7 @@ class Session:
         self._cache.add(manifest)
         self._recent.add(manifest)
         self._asked.forget(content.digest)
+        self._asked_at.pop(content.digest, None)
         return manifest
 
 
