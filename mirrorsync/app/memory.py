@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +48,7 @@ class RunMemory:
         self._looks = looks
         self._clock = clock.at(now)
         self._seen: Mapping[Digest, str] = {}
+        self._known: tuple[Known, ...] | None = None
         self.now = _seconds(self._clock)
 
     # Sightings, as `sync.gather.sightings.Sightings` asks for them.
@@ -88,14 +90,13 @@ class RunMemory:
 
     def known(self) -> Iterable[Known]:
         """Return the tags that this mirror has put, or found, at its destinations."""
-        found: list[Known] = []
-        self._try(lambda memory: found.extend(self._known(memory)))
-        return found
+        if self._known is None:
+            self._try(self._read_known)
+        return self._known or ()
 
-    @staticmethod
-    def _known(memory: Memory) -> Iterator[Known]:
-        for (target, tag), owned in memory.owned().items():
-            yield Known(target, tag, owned.digest, owned.adopted, owned.source)
+    def _read_known(self, memory: Memory) -> None:
+        tags = memory.owned().items()
+        self._known = tuple(Known(at, tag, one.digest, one.adopted, one.source) for (at, tag), one in tags)
 
     def roots(self) -> Mapping[TargetTag, Descriptor]:
         """Return what these tags named when they were recorded, as far as that is remembered."""
@@ -105,9 +106,15 @@ class RunMemory:
 
     def untagged(self, last: int) -> Untagged:
         """Return the manifests that this mirror has put and whose tags are gone, and those of the last generations."""
-        found: list[Untagged] = []
-        self._try(lambda memory: found.append(Untagged(frozenset(memory.untagged()), frozenset(memory.needed(last)))))
-        return found[0] if found else Untagged()
+        found = [Untagged()]
+
+        def work(memory: Memory) -> None:
+            left = memory.untagged()
+            if left:  # otherwise nothing can go, and what is needed need not be read
+                found[0] = Untagged(frozenset(left), frozenset(memory.needed(last)))
+
+        self._try(work)
+        return found[0]
 
     def forget(self, manifests: Iterable[ManifestKey]) -> None:
         """Forget manifests without a tag, unless this run only looks."""
@@ -226,6 +233,7 @@ def _needs_memory(spec: Spec) -> bool:
     return spec.prune is not None or any(isinstance(policy, MinAge) for policy in policies)
 
 
+@lru_cache(maxsize=1024)  # what a run sees has one time, and a run asks for thousands of them
 def _seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from mirrorsync.errors import IntegrityError, Malformed
 from mirrorsync.oci.descriptor import Descriptor
@@ -20,6 +21,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS manifests (digest TEXT PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS created (digest TEXT PRIMARY KEY, time TEXT NOT NULL, seal TEXT NOT NULL) WITHOUT ROWID;
 """
+_AT_ONCE: Final = 500  # values of one query; SQLite allowed 999 for long
 
 
 class ManifestCache(Protocol):
@@ -31,8 +33,8 @@ class ManifestCache(Protocol):
     def add(self, manifest: Manifest) -> None:
         """Remember a manifest."""
 
-    def created(self, digest: Digest) -> str | None:
-        """Return when an image says it was created, "" if it does not say; None if that is not known."""
+    def created(self, digests: Collection[Digest]) -> Mapping[Digest, str]:
+        """Return when images say they were created, "" if one does not say; without those of which it is not known."""
 
     def add_created(self, digest: Digest, time: str) -> None:
         """Remember when an image says it was created."""
@@ -86,17 +88,18 @@ class DiskCache:
         """Remember a manifest; it is on disk after `close`."""
         self._insert("manifests", manifest.digest, manifest.raw)
 
-    def created(self, digest: Digest) -> str | None:
-        """Return when an image says it was created, "" if it does not say; None if that is not known."""
-        if self._connection is None:
-            return None
+    def created(self, digests: Collection[Digest]) -> Mapping[Digest, str]:
+        """Return when images say they were created, "" if one does not say; without those of which it is not known."""
+        asked, found = iter(digests), dict[Digest, str]()
         try:
-            sql = "SELECT time, seal FROM created WHERE digest = ?"
-            row = self._connection.execute(sql, (digest,)).fetchone()
+            while self._connection is not None and (some := {digest: digest for digest in islice(asked, _AT_ONCE)}):
+                marks = ", ".join("?" * len(some))
+                sql = f"SELECT digest, time, seal FROM created WHERE digest IN ({marks})"  # noqa: S608 - ours
+                rows = self._connection.execute(sql, tuple(some))
+                found |= {some[digest]: time for digest, time, seal in rows if seal == _seal(digest, time)}
         except sqlite3.Error as error:
             self._fall_back(error)
-            return None
-        return row[0] if row is not None and row[1] == _seal(digest, row[0]) else None
+        return found
 
     def add_created(self, digest: Digest, time: str) -> None:
         """Remember when an image says it was created; it is on disk after `close`."""
@@ -134,7 +137,7 @@ class DiskCache:
             self._open()
 
 
-def _seal(digest: Digest, time: object) -> str:
+def _seal(digest: str, time: object) -> str:
     """Return what shows that a row is not damaged: unlike a manifest it does not match its digest by itself."""
     return str(Digest.of(f"{digest} {time}".encode()))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import TracebackType
 from typing import Final, Self
 
@@ -139,9 +139,9 @@ class Session:
         if self._cache.get(manifest.descriptor) is None:
             self._made[manifest.digest] = manifest  # the cache cannot be used, and no source can send it again
 
-    def creation(self, digest: Digest) -> str | None:
-        """Return when an image says it was created, if an earlier run has read that: "" if it does not say."""
-        return self._cache.created(digest)
+    def creations(self, digests: Collection[Digest]) -> Mapping[Digest, str]:
+        """Return when images say they were created, of those that earlier runs have read: "" if one does not say."""
+        return self._cache.created(digests)
 
     def remember_creation(self, digest: Digest, time: str) -> None:
         """Remember when an image says it was created, for later runs."""

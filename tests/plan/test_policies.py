@@ -110,6 +110,34 @@ def test_on_change_does_not_decide_on_other_tags(word: str, facts: Facts) -> Non
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "only_changes"),
+    [
+        ("immutable", ["v*"], False),
+        ("verify", {"cosign": {"key": "k.pub"}}, True),
+        (
+            "verify",
+            {
+                "cosign": {"key": "k.pub"},
+                "except": [{"image": "*", "reason": "old", "until": "1970-01-01"}],
+            },
+            False,
+        ),
+        ("referrers", {"require": ["sbom"]}, True),
+        ("min_age", "3d", True),
+        ("on_change", "fail", True),
+        ("on_change", {"older": "fail"}, True),
+    ],
+)
+def test_a_policy_that_is_not_asked_about_unchanged_images_would_not_decide_on_them(
+    key: str, value: Any, only_changes: bool
+) -> None:
+    policy = POLICIES[key].parse(value)
+    assert policy.only_changes == only_changes
+    facts = Facts(Tag("v1"), OLD, OLD, first_seen=NOW, now=NOW, names=("src/app:v1",), older="moves back")
+    assert (policy.decide(facts) is None) == only_changes
+
+
+@pytest.mark.parametrize(
     ("word", "older", "verdict"),
     [("fail", "moves back", "refuse"), ("keep", "moves back", "keep"), ("fail", "", None), ("keep", "", None)],
 )

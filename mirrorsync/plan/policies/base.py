@@ -72,5 +72,12 @@ class Policy(Protocol):
     # then keeps an image, it does so whatever the present image is: a list of tags is enough to know that there is one.
     decides_without_source: ClassVar[bool]
 
+    @property
+    def only_changes(self) -> bool:
+        """Whether it decides nothing, of images that the destination has as its source does, unless a run is `--deep`.
+
+        A run without changes then does nothing for it, for any number of images.
+        """
+
     def decide(self, facts: Facts) -> Decision | None:
         """Return the decision on an image, None if this policy does not apply to it."""

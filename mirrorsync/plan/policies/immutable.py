@@ -21,6 +21,7 @@ class Immutable:
 
     patterns: tuple[str, ...]
     decides_without_source: ClassVar[bool] = True
+    only_changes: ClassVar[bool] = False
 
     @classmethod
     def parse(cls, value: Sequence[str]) -> Self:

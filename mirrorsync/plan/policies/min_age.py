@@ -21,6 +21,7 @@ class MinAge:
     text: str
     seconds: float
     decides_without_source: ClassVar[bool] = False
+    only_changes: ClassVar[bool] = True
 
     @classmethod
     def parse(cls, value: str) -> Self:

@@ -22,6 +22,7 @@ class OnChange:
     answer: Answer
     only_older: bool = False
     decides_without_source: ClassVar[bool] = False
+    only_changes: ClassVar[bool] = True
 
     @classmethod
     def parse(cls, value: Answer | Mapping[str, Answer]) -> Self:

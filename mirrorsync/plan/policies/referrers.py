@@ -29,6 +29,7 @@ class Referrers:
     types: tuple[str, ...] = ()
     require: tuple[str, ...] = ()
     decides_without_source: ClassVar[bool] = False
+    only_changes: ClassVar[bool] = True
 
     @classmethod
     def parse(cls, value: Literal[True] | Mapping[str, Any]) -> Self:

@@ -123,6 +123,11 @@ class Verify:
         """Return the policy with absolute paths. base: the directory that relative ones start from."""
         return replace(self, signed_by=self.signed_by.under(base))
 
+    @property
+    def only_changes(self) -> bool:
+        """Whether no image has an exception, which may be over."""
+        return not self.exemptions
+
     @staticmethod
     def is_attached(ref: str | None) -> bool:
         """Return whether a tag is one of cosign's for a signature: these are not images, and need none."""

@@ -46,7 +46,10 @@ async def with_backups(
     if not rules:
         return desired, observed, frozenset(known)
     gathering = _Backups(desired, observed, tags, sightings.now)
-    await for_each(gathering.moving(rules), gathering.add)
+    moving = gathering.moving(rules)
+    if not moving and not known:
+        return desired, observed, frozenset()
+    await for_each(moving, gathering.add)
     found = gathering.found
     keep = {
         (image.target, image.tag): rule.keep
@@ -89,8 +92,9 @@ class _Backups:
         """Return the images whose tags move, with the rule for their backup."""
         found = []
         for image in self._desired.images:
-            rule, before = rules.get(image.mirror), self._observed.roots.get(image)
-            if rule is None or image.tag is None or before is None or before.digest == image.root.digest:
+            rule = rules.get(image.mirror)
+            before = self._observed.roots.get(image) if rule is not None and image.tag is not None else None
+            if rule is None or before is None or before.digest == image.root.digest:
                 continue
             decision = self._observed.decisions.get(image)
             decided = decision is None or decision.verdict in _MOVES

@@ -68,8 +68,7 @@ class Creations:
 
         location: a repository that has it. Raises: MirrorsyncError if it cannot be read.
         """
-        time = timestamp(await self._times.get(root.digest, lambda: self._time(location, root)))
-        return time if time is not None and time >= EARLIEST else None
+        return credible(await self._times.get(root.digest, lambda: self._time(location, root)))
 
     async def _of(self, source: Location, ref: Ref, listed: Sequence[Tag]) -> Creation:
         with located("source", source, ref):
@@ -89,7 +88,7 @@ class Creations:
         return root
 
     async def _time(self, source: Location, root: Descriptor) -> str:
-        known = self._session.creation(root.digest)
+        known = self._session.creations((root.digest,)).get(root.digest)
         if known is None:
             known = await self._read(source, root, 1)
             self._session.remember_creation(root.digest, known)
@@ -122,6 +121,12 @@ class Creations:
         if lost is not None:
             raise lost
         return ""
+
+
+def credible(text: str) -> float | None:
+    """Return a written time of creation in seconds since the epoch, None if it cannot be one."""
+    time = timestamp(text)
+    return time if time is not None and time >= EARLIEST else None
 
 
 def _images(children: Iterable[Descriptor]) -> list[Descriptor]:

@@ -40,6 +40,9 @@ class Expired:
 
     async def added_to(self, desired: Desired, observed: Observed) -> tuple[Desired, Observed]:
         """Add the deletions to what a plan is made from. If nothing has expired, nothing is asked."""
+        gone = expired(self._untagged, self._stores)
+        if not gone:
+            return desired, observed
         found: list[tuple[Location, Descriptor]] = []
         failures: list[Failure] = []
 
@@ -51,7 +54,7 @@ class Expired:
             except MirrorsyncError as error:
                 failures.append(Failure(str(target), error))
 
-        await for_each(expired(self._untagged, self._stores).items(), look)
+        await for_each(gone.items(), look)
         images = drops(found)
         return (
             Desired((*desired.images, *images), (*desired.failures, *failures), desired.carriers),

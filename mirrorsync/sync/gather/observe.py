@@ -89,6 +89,8 @@ class _Observer:
         self._tags = tags
         self._sightings = sightings
         self._policies = policies
+        # Those that may decide on images that have not changed: mostly none, so that they cost such a run nothing.
+        self._standing = {name: [one for one in rules if not one.only_changes] for name, rules in policies.items()}
         self._reader = reader
         self._deep = reader is not None
         self._gate = gate
@@ -128,8 +130,9 @@ class _Observer:
         if self._gate is None:
             await self._root(image, policies)
             return
-        with self._gate.reading(image.source, image.root):
-            await self._root(image, policies)
+        before = self._gate.used(image.source)
+        await self._root(image, policies)
+        self._gate.note_reading(image.source, image.root, before)
         await self._take_pulls(image)
 
     async def referrer(self, carried: tuple[Image, frozenset[Image]]) -> None:
@@ -188,6 +191,8 @@ class _Observer:
             self._contents[image.target].add(present.digest)
 
     async def _decide(self, image: Image, present: Descriptor | None, policies: Sequence[Policy]) -> None:
+        if present is not None and present.digest == image.root.digest and not self._deep:
+            policies = self._standing.get(image.mirror, ()) if policies else ()
         why = self._unread.get(image) or self._cannot_read(image, present, policies)
         if why:
             # What the image says of itself, and its signatures, take pulls: without them it is not mirrored.
@@ -253,9 +258,10 @@ class _Observer:
 
     def wants_contents(self, image: Image) -> bool:
         """Return whether the manifests and blobs of an image have to be checked."""
-        if image in self._broken or image in self._waiting:
+        # Mostly all three are empty, and the hash of an image is most of what a look into them costs.
+        if (self._broken and image in self._broken) or (self._waiting and image in self._waiting):
             return False
-        present, decision = self._roots.get(image), self._decisions.get(image)
+        present, decision = self._roots.get(image), self._decisions.get(image) if self._decisions else None
         unchanged = present is not None and present.digest == image.root.digest
         if decision is not None and decision.verdict not in ("update", "report") and not unchanged:
             return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from mirrorsync.errors import MirrorsyncError
@@ -65,11 +65,13 @@ async def add_deletions(
     )
 
 
-def _staying(images: Iterable[Image], desired: Desired, *, all_of_them: bool) -> frozenset[Image]:
+def _staying(images: Collection[Image], desired: Desired, *, all_of_them: bool) -> frozenset[Image]:
     """Return the images whose manifest stays without its tag: a kept generation or a wanted tag needs it.
 
     A wanted tag may get the manifest in the same run, so that the tags of the destination do not show it yet.
     """
+    if not images:
+        return frozenset()
     wanted = {(image.target, image.root.digest) for image in desired.images}
     return frozenset(image for image in images if all_of_them or (image.target, image.root.digest) in wanted)
 
@@ -77,14 +79,17 @@ def _staying(images: Iterable[Image], desired: Desired, *, all_of_them: bool) ->
 def _surroundings(
     spec: Spec, chosen: Chosen, gone: Gone, desired: Desired, remembered: Iterable[Known]
 ) -> Surroundings:
-    wanted = {(target, Tag(ref)) for target, refs in chosen.tags().items() for ref in refs if isinstance(ref, Tag)}
-    wanted |= {(image.target, image.tag) for image in desired.images if image.tag is not None}
+    # What was resolved is an image, and what failed only a name.
+    wanted = {(image.target, image.tag) for image in desired.images if image.tag is not None}
+    wanted |= {(at, one.wanted.tag) for one in chosen.lookups if one.wanted.tag is not None for at in one.targets}
     wanted |= gone.tags
+    left = [one for one in remembered if (one.target, one.tag) not in wanted]
+    targets = {one.target for one in (*left, *gone.deletable)}
     return Surroundings(
         frozenset(wanted),
-        frozenset(target for target in {one.target for one in remembered} if target in chosen.unsure),
+        frozenset(target for target in targets if target in chosen.unsure),
         frozenset(one.location.store for one in spec.destinations.values()),
-        {**_vanished(spec, chosen, remembered), **chosen.listed},
+        {**_vanished(spec, chosen, left), **chosen.listed},
     )
 
 

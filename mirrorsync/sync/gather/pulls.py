@@ -8,8 +8,7 @@ at the destination already. Images ask one after the other, in the order of the 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from mirrorsync.errors import MirrorsyncError, RateLimited
 from mirrorsync.hosts import Pulls
@@ -82,11 +81,11 @@ class PullGate:
         store = self._sources.get(source.store)
         return 0 if store is None else store.pulls.used
 
-    @contextmanager
-    def reading(self, source: Location, root: Descriptor) -> Iterator[None]:
-        """Note the pulls that the block uses for an image: it has begun, and pulls that were taken for it are used."""
-        before = self.used(source)
-        yield
+    def note_reading(self, source: Location, root: Descriptor, before: int) -> None:
+        """Note the pulls that an image has used: it has begun, and pulls that were taken for it are used.
+
+        before: the number that was used before.
+        """
         if self.used(source) > before:
             taken = {one.digest for one in self._parts(root)} & self._counted
             used = taken - self._unknown(self._parts(root))

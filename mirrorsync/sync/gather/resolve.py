@@ -77,7 +77,7 @@ class Resolver:
         What earlier runs have read is not limited. Without a limit `ask` has done it.
         """
         gate = self._gate
-        if gate is None:
+        if gate is None or not any(one.mirror.platforms or one.mirror.referrers for one in self._chosen.lookups):
             return
         known: list[Lookup] = []
         unread: list[Lookup] = []

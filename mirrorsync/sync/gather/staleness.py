@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from mirrorsync.errors import MirrorsyncError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Change, Failure, Plan, State
-from mirrorsync.plan.staleness import MaxStaleness
 from mirrorsync.spec.model import Mirror
-from mirrorsync.sync.gather.created import Creations
+from mirrorsync.sync.gather.created import Creations, credible
 from mirrorsync.sync.gather.referring import may_be_referrer
 from mirrorsync.sync.gather.sightings import Sightings
 from mirrorsync.sync.pool import for_each
@@ -23,35 +22,47 @@ _STAYS = frozenset({State.KEPT, State.DELAYED, State.REFUSED})
 async def too_old(mirrors: Iterable[Mirror], plan: Plan, session: Session, sightings: Sightings) -> tuple[Failure, ...]:
     """Return a failure for each image that is older than its mirror allows, in the order of the plan.
 
-    An image is looked into once, and its time is remembered: an unchanged one costs no request.
+    An image is looked into once, and its time is remembered: an unchanged one costs no request, and all of them one
+    look into the cache.
     """
     rules = {mirror.pointer: mirror.max_staleness for mirror in mirrors if mirror.max_staleness is not None}
     creations = Creations(session)
     found: dict[int, Failure] = {}
 
-    async def look(numbered: tuple[int, Change, MaxStaleness]) -> None:
-        number, change, rule = numbered
-        content = change.before if change.state in _STAYS else change.after
-        if content is None:
-            return
+    def judge(number: int, change: Change, content: Descriptor, created: float | None) -> None:
+        error = rules[change.mirror].alarm(created, sightings.first_seen(content.digest), sightings.now)
+        if error is not None:
+            found[number] = Failure.of(change, error.at(change.target.at(change.tag), side="destination"))
+
+    async def look(numbered: tuple[int, Change, Descriptor]) -> None:
+        number, change, content = numbered
         try:
             created = await creations.time_of(_location(change, content, session), content)
         except MirrorsyncError:
             created = None  # the image is there; what is known without it counts
-        error = rule.alarm(created, sightings.first_seen(content.digest), sightings.now)
-        if error is not None:
-            found[number] = Failure.of(change, error.at(change.target.at(change.tag), side="destination"))
+        judge(number, change, content, created)
 
-    await for_each([(number, one, rules[one.mirror]) for number, one in _images(plan) if one.mirror in rules], look)
+    images = list(_images(plan, rules))
+    known = session.creations({content.digest for _, _, content in images})
+    for number, change, content in images:
+        if content.digest in known:
+            judge(number, change, content, credible(known[content.digest]))
+    await for_each((one for one in images if one[2].digest not in known), look)
     return tuple(found[number] for number in sorted(found))
 
 
-def _images(plan: Plan) -> Iterable[tuple[int, Change]]:
-    """Yield the changes of wanted images, and not of backups and attachments, with their numbers."""
-    for number, change in enumerate(plan.changes):
+def _images(plan: Plan, rules: Collection[str]) -> Iterable[tuple[int, Change, Descriptor]]:
+    """Yield the changes of images that rules are for, with their numbers and what the destination has after the run.
+
+    Not backups and attachments. rules: the mirrors that have some.
+    """
+    for number, change in enumerate(plan.changes if rules else ()):
+        content = change.before if change.state in _STAYS else change.after
         origin = change.origin
-        if origin is not None and change.backup_of is None and not may_be_referrer(change.tag, origin):
-            yield number, change
+        if content is None or change.mirror not in rules or origin is None or change.backup_of is not None:
+            continue
+        if not may_be_referrer(change.tag, origin):
+            yield number, change, content
 
 
 def _location(change: Change, content: Descriptor, session: Session) -> Location:

@@ -175,9 +175,8 @@ class _Finder:
         for image in self._desired.images:
             if image.mirror == mirror.pointer and image.source == source and image.tag is not None:
                 digests[image.tag] = image.whole or image.root.digest
-        return {
-            tag: Creation(digest, timestamp(self._session.creation(digest) or "")) for tag, digest in digests.items()
-        }
+        known = self._session.creations(set(digests.values()))
+        return {tag: Creation(digest, timestamp(known.get(digest, ""))) for tag, digest in digests.items()}
 
     async def _confirmed(self, mirror: Mirror, source: Location, missing: Sequence[Known]) -> list[Known]:
         """Return the tags that the source does not have under their names either; none if its list was not whole."""
