@@ -167,7 +167,7 @@ class RunMemory:
     def _record(self, memory: Memory, report: Report) -> None:
         first = memory.is_new
         known = memory.owned()
-        found = told(report, known, memory.intended(), memory.source_of)
+        found = told(report, known, memory.intended(), memory.source_of, memory.backups())
         memory.record(found)
         adopted = sum(owned.adopted for key, owned in found.present.items() if key not in known)
         if first and adopted:

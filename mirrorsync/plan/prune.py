@@ -26,6 +26,9 @@ OnVanish = Literal["keep", "delete"]
 # What stands in place of a mirror's pointer for the changes of `prune:`.
 POINTER: Final = "/prune"
 _UNWANTED: Final = Decision("delete", "prune: no mirror of the spec wants it any more", policy="prune")
+_BACKUP: Final = Decision(
+    "delete", "prune: a backup of a tag that no mirror of the spec wants any more", policy="prune"
+)
 _VANISHED: Final = Decision("delete", "on_vanish delete: its source has dropped it", policy="on_vanish")
 
 
@@ -83,13 +86,17 @@ DEFAULT_PRUNE: Final = Prune(Cap(number=10))
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A tag that is remembered. digest: that which was recorded. source: where its image was read, if that is known."""
+    """A tag that is remembered. digest: that which was recorded. source: where its image was read, if that is known.
+
+    backup_of: the tag that had its image before, if it is a backup.
+    """
 
     target: Location
     tag: Tag
     digest: Digest
     adopted: bool
     source: Location | None
+    backup_of: Tag | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,29 @@ def candidates(prune: Prune, known: Iterable[Known], around: Surroundings) -> Ca
     referrers = {one for one in found if is_attachment_tag(one.tag) and (one.target, one.tag) not in attached}
     kept[Kept.REFERRER] = len(referrers)
     return Candidates(tuple(one for one in found if one not in referrers), +kept)
+
+
+def backup_candidates(
+    prune: Prune, backups: Iterable[Known], known: Iterable[Known], going: Iterable[Known], around: Surroundings
+) -> tuple[Known, ...]:
+    """Return the backups that may be deleted: those of tags that go now, or are gone and not wanted.
+
+    known: the tags that are remembered; going: those that go. While a tag stays, `keep_backups` is for its backups.
+    """
+    made = tuple(backups)
+    if not made:
+        return ()
+    leaving = {(one.target, one.tag) for one in going}
+    staying = {(one.target, one.tag) for one in known} - leaving | around.wanted
+    return tuple(
+        one
+        for one in made
+        if (one.target, one.backup_of) not in staying
+        and (one.target, one.tag) not in staying
+        and one.target.store in around.stores
+        and one.target not in around.unsure
+        and not prune.keeps(one.target, one.tag)
+    )
 
 
 def droppable(prune: Prune, vanished: Iterable[Known], around: Surroundings) -> tuple[Known, ...]:
@@ -205,6 +235,17 @@ def shared_tags(images: Iterable[Image]) -> dict[Image, tuple[Tag, ...]]:
     }
 
 
-def decisions(images: Iterable[Image], vanished: Collection[tuple[Location, Tag]]) -> dict[Image, Decision]:
-    """Return the decision to delete for every image. vanished: the targets and tags that their sources have dropped."""
-    return {image: _VANISHED if (image.target, image.tag) in vanished else _UNWANTED for image in images}
+def decisions(
+    images: Iterable[Image],
+    vanished: Collection[tuple[Location, Tag]],
+    backups: Collection[tuple[Location, Tag]] = (),
+) -> dict[Image, Decision]:
+    """Return the decision to delete for every image.
+
+    vanished: the targets and tags that their sources have dropped. backups: those that are backups.
+    """
+
+    def decision(key: tuple[Location, Tag | None]) -> Decision:
+        return _VANISHED if key in vanished else _BACKUP if key in backups else _UNWANTED
+
+    return {image: decision((image.target, image.tag)) for image in images}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -30,11 +30,12 @@ def told(
     known: Mapping[TagKey, Owned],
     intended: Mapping[TagKey, Digest],
     source_of: Callable[[TagKey], Location | None] = lambda _: None,
+    backed: Container[TagKey] = (),
 ) -> Told:
     """Return what a run tells the memory.
 
-    known: the tags that are remembered. intended: those that a run before was about to set, and was killed. source_of:
-    returns where the image of a tag was read before, for one that was taken from its destination again.
+    known: the tags that are remembered. intended: those that a killed run was about to set. source_of: returns where
+    the image of a tag was read before. backed: the backups that are remembered, which never become tags of the mirror.
     """
     present: dict[TagKey, Owned] = {}
     absent: set[TagKey] = set()
@@ -54,6 +55,8 @@ def told(
         if change.backup_of is not None:
             if result.outcome == "done" or (result.outcome == "unchanged" and intended.get(key) == change.digest):
                 backups[key] = Backup(change.backup_of, change.digest, report.finished)
+            continue
+        if key in backed and change.origin is None and result.outcome != "done":
             continue
         content = _content_now(result)
         if content is not None:

@@ -133,7 +133,7 @@ async def _with_deletions(
     sightings: Sightings,
 ) -> tuple[Desired, Observed]:
     """Add the deletion of tags, and of images that fell out of the kept generations, if the spec keeps any."""
-    desired, observed = await add_deletions(spec, chosen, gone, sightings.known(), desired, observed, session)
+    desired, observed = await add_deletions(spec, chosen, gone, sightings, desired, observed, session)
     if spec.prune is None or not spec.prune.keep_generations:
         return desired, observed
     expired = Expired(spec, sightings.untagged(spec.prune.keep_generations), session, sightings.forget)

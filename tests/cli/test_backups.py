@@ -122,6 +122,25 @@ def test_prune_and_rollback_leave_backups_alone(site: Site) -> None:
     assert site.held() == {**backup, "1": old}
 
 
+def test_prune_deletes_the_backups_of_a_tag_that_no_mirror_wants_any_more_with_it(site: Site) -> None:
+    for what in ("a", "b", "c"):
+        site.push(what)
+        site.run("apply", code=0)
+    assert len(site.held()) == 3
+    kept = site.push("other")
+    Registry(site.source.host).push(f"{site.name}/app", made("other"), "2")
+    mirrors = [{"from": f"{site.source.host}/{site.name}/app", "tags": ["2"], "name": f"{site.name}/m"}]
+    site.spec(mirrors=mirrors, prune={"max_deletes": 2})
+    assert "3 tags are not wanted any more, and max_deletes allows 2" in site.run("apply", code=1).err
+    site.spec(mirrors=mirrors, prune={"max_deletes": 3})
+    shown = " ".join(site.run("plan", code=0).out.split())  # lines are wrapped
+    assert shown.count("prune: a backup of a tag that no mirror of the spec wants any more") == 2
+    site.run("plan", "--output", "plan.json", code=0)
+    site.run("apply", "plan.json", code=0)
+    assert site.held() == {"2": kept}
+    assert site.run("apply", code=0).out.startswith("nothing to do: 1 image")
+
+
 @pytest.fixture
 def faulty(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> Iterator[tuple[Site, Unruly]]:
     """Yield a site whose destination misbehaves, with an image that has moved."""

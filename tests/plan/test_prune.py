@@ -9,7 +9,18 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.prune import Cap, Kept, Known, Prune, Surroundings, candidates, deletions, shared_tags
+from mirrorsync.plan.prune import (
+    Cap,
+    Kept,
+    Known,
+    Prune,
+    Surroundings,
+    backup_candidates,
+    candidates,
+    decisions,
+    deletions,
+    shared_tags,
+)
 
 APP, OTHER, SOURCE = Location("dst.example", "app"), Location("dst.example", "other"), Location("src.example", "app")
 ONE, TWO = (Digest.of(text) for text in (b"1", b"2"))
@@ -53,6 +64,43 @@ def test_a_wanted_tag_and_one_at_a_place_that_is_no_destination_are_not_looked_a
     elsewhere = known("1", Location("old.example", "app"))
     assert candidates(PRUNE, [known("2"), elsewhere], around("2")).tags == ()
     assert candidates(PRUNE, [known("2"), elsewhere], around("2")).kept == {}
+
+
+def backup(tag: str, of: str, target: Location = APP) -> Known:
+    return Known(target, Tag(tag), ONE, False, None, Tag(of))
+
+
+@pytest.mark.parametrize(
+    ("one", "tags", "going", "surroundings", "goes"),
+    [
+        (backup("1-old", "1"), "", "", around("2"), True),  # its tag went in an earlier run
+        (backup("1-old", "1"), "1", "1", around("2"), True),  # it goes in this one
+        (backup("1-old", "1"), "1", "", around("2"), False),  # it stays for some reason
+        (backup("1-old", "1"), "", "", around("1"), False),
+        (backup("1-old", "1"), "", "", around("1-old"), False),
+        (backup("1-lts", "1"), "", "", around("2"), False),
+        (backup("1-old", "1"), "", "", around("2", unsure=APP), False),
+        (backup("1-old", "1", Location("old.example", "app")), "", "", around("2"), False),
+        (backup("1-old", "1", OTHER), "1", "", around("1"), True),  # the tag of another repository
+    ],
+)
+def test_a_backup_goes_with_its_tag_or_after_it(
+    one: Known, tags: str, going: str, surroundings: Surroundings, goes: bool
+) -> None:
+    found = backup_candidates(PRUNE, [one], map(known, tags.split()), map(known, going.split()), surroundings)
+    assert found == ((one,) if goes else ())
+
+
+def test_the_reason_of_a_deletion_tells_what_was_not_wanted_what_was_dropped_and_what_was_a_backup() -> None:
+    content = Descriptor(media_types.OCI_MANIFEST, ONE, 1)
+    tags = [known("1"), known("2"), backup("3", "1")]
+    images, _, _ = deletions(PRUNE, dict.fromkeys(tags, content), owned=10)
+    found = decisions(images, {(APP, Tag("2"))}, {(APP, Tag("3"))})
+    assert {image.tag: (one.verdict, one.policy, one.reason) for image, one in found.items()} == {
+        "1": ("delete", "prune", "prune: no mirror of the spec wants it any more"),
+        "2": ("delete", "on_vanish", "on_vanish delete: its source has dropped it"),
+        "3": ("delete", "prune", "prune: a backup of a tag that no mirror of the spec wants any more"),
+    }
 
 
 def test_adopt_lets_adopted_tags_go() -> None:

@@ -57,7 +57,7 @@ class Expired:
         await for_each(gone.items(), look)
         images = drops(found)
         return (
-            Desired((*desired.images, *images), (*desired.failures, *failures), desired.carriers),
+            replace(desired, images=(*desired.images, *images), failures=(*desired.failures, *failures)),
             replace(
                 observed,
                 roots={**observed.roots, **images},

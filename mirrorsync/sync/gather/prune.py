@@ -19,6 +19,7 @@ from mirrorsync.plan.prune import (
     Kept,
     Known,
     Surroundings,
+    backup_candidates,
     candidates,
     decisions,
     deletions,
@@ -27,24 +28,28 @@ from mirrorsync.plan.prune import (
 )
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync.gather.choose import Chosen
+from mirrorsync.sync.gather.sightings import Sightings
 from mirrorsync.sync.gather.vanished import Gone
 from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session, located
 
 
 async def add_deletions(
-    spec: Spec, chosen: Chosen, gone: Gone, known: Iterable[Known], desired: Desired, observed: Observed,
+    spec: Spec, chosen: Chosen, gone: Gone, sightings: Sightings, desired: Desired, observed: Observed,
     session: Session,
 ) -> tuple[Desired, Observed]:  # fmt: skip
-    """Add the deletion of remembered tags that nothing wants any more to what a plan is made from.
+    """Add the deletion of remembered tags that nothing wants any more, and of their backups, to what a plan is made of.
 
     They are resolved at the destination: one that names anything else than what was recorded is not touched.
     """
-    remembered, prune = list(known), spec.prune or DEFAULT_PRUNE
+    remembered, prune = list(sightings.known()), spec.prune or DEFAULT_PRUNE
     around = _surroundings(spec, chosen, gone, desired, remembered)
     found = candidates(prune, remembered, around) if spec.prune is not None else Candidates((), {})
     dropped = droppable(prune, gone.deletable, around)
-    present, failures = await _present((*found.tags, *dropped), session)
+    made = sightings.backups().items() if spec.prune is not None else ()
+    backups = [Known(at, name, one.digest, adopted=False, source=None, backup_of=one.of) for (at, name), one in made]
+    leaving = backup_candidates(prune, backups, remembered, (*found.tags, *dropped), around)
+    present, failures = await _present((*found.tags, *dropped, *leaving), session)
     owned = sum(not one.adopted or prune.adopt for one in remembered)
     images, foreign, refusal = deletions(prune, present, owned)
     kept = dict(found.kept) | ({Kept.FOREIGN: foreign} if foreign else {})
@@ -54,15 +59,19 @@ async def add_deletions(
             session.announce(Noticed("prune", f"{tags} kept: {reason}"))
     failures += [refusal] if refusal else []
     return (
-        Desired((*desired.images, *images), (*desired.failures, *failures)),
+        replace(desired, images=(*desired.images, *images), failures=(*desired.failures, *failures)),
         replace(
             observed,
             roots={**observed.roots, **images},
-            decisions={**observed.decisions, **decisions(images, {(one.target, one.tag) for one in dropped})},
+            decisions={**observed.decisions, **decisions(images, _keys(dropped), _keys(leaving))},
             tags={**observed.tags, **shared_tags(images)},
             stays=_staying(images, desired, all_of_them=bool(prune.keep_generations)),
         ),
     )
+
+
+def _keys(tags: Iterable[Known]) -> set[tuple[Location, Tag]]:
+    return {(one.target, one.tag) for one in tags}
 
 
 def _staying(images: Collection[Image], desired: Desired, *, all_of_them: bool) -> frozenset[Image]:
