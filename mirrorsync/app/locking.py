@@ -61,7 +61,8 @@ async def make_lock(
     """Return the lock of what `spec` wants now. Only sources are contacted.
 
     old: the lock until now. update: globs on the source repository; if given, the images of other sources stay as they
-    are. check: it is only compared, and first sightings are not remembered. What fails stays as it is in `old`.
+    are. check: it is only compared, and first sightings are not remembered. What fails, and what its source has dropped
+    and that is acknowledged, stays as it is in `old`.
     Raises: UsageError if `update` matches nothing.
     """
     mirrors = road.select(spec, update)
@@ -69,7 +70,8 @@ async def make_lock(
         found = await query(
             lambda session: resolve_for_lock(mirrors, session, old, memory), environment, stop, spec.registries
         )
-    lost = [(failure.source, failure.ref) for failure in found.failures if failure.source is not None]
+    failures = (*found.failures, *found.dropped)
+    lost = [(failure.source, failure.ref) for failure in failures if failure.source is not None]
     failed = {name: digest for name, digest in kept(old, lost).items() if name not in found.images}
     rest = old.images if update else {}
     others = {name: digest for name, digest in rest.items() if not _is_of(name[0], mirrors)}

@@ -221,6 +221,16 @@ def _opened(spec: Spec, environment: Environment | None, *, looks: bool) -> Iter
             memory.close()
 
 
+def read_absences(spec: Spec, environment: Environment | None) -> Mapping[SourceTag, Absence]:
+    """Return the tags that the sources of a spec have dropped, as far as its runs have noticed it."""
+    given = environment or process_environment()
+    path = memory_path(spec, given)
+    if path is None or not path.exists():
+        return {}
+    with looking_back(spec, given) as memory:
+        return memory.absences()
+
+
 def memory_path(spec: Spec, environment: Environment) -> Path | None:
     """Return the path of the state file of a spec, None if nothing is remembered."""
     directory = environment.state_directory

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mirrorsync.app.copying import Copy, read_copy, spec_of
-from mirrorsync.app.memory import RunMemory, looking_back, remembering
+from mirrorsync.app.memory import RunMemory, looking_back, read_absences, remembering
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import read_platform, read_reference
 from mirrorsync.app.session import Run, apply_until_stopped, open_session, query
@@ -27,6 +28,7 @@ from mirrorsync.plan.model import Plan, SpecStamp
 from mirrorsync.spec.model import STANDARD_INPUT, Spec
 from mirrorsync.sync import explaining, road, saved
 from mirrorsync.sync.explained import ExplainedTags
+from mirrorsync.sync.gather.accepted import accepted
 from mirrorsync.sync.gather.explained import Explanation
 from mirrorsync.sync.gather.pulls import PullGate
 from mirrorsync.sync.gather.resolve import resolve
@@ -84,9 +86,18 @@ def _references(images: Sequence[str | Reference] | None) -> tuple[Reference, ..
 async def list_images(
     spec: Spec, *, only: Sequence[str] = (), environment: Environment | None = None, stop: Stop | None = None
 ) -> Desired:
-    """Return the images that `spec` resolves to now. Only sources are contacted. only: as for `make_plan`."""
-    chosen = road.select(spec, only)
-    return await query(lambda session: resolve(chosen, session), environment, stop, spec.registries)
+    """Return the images that `spec` resolves to now. Only sources are contacted. only: as for `make_plan`.
+
+    An image that its source has dropped, which is acknowledged, is a notice, and not a failure.
+    """
+    chosen, absences = road.select(spec, only), read_absences(spec, environment)
+
+    async def work(session: Session) -> Desired:
+        found = await resolve(chosen, session)
+        known = accepted(found.failures, chosen, absences, session.announce)
+        return replace(found, failures=tuple(one for one in found.failures if one not in known))
+
+    return await query(work, environment, stop, spec.registries)
 
 
 async def explain_tags(

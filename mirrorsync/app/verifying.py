@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
+from mirrorsync.app.memory import read_absences
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute, read_scope
 from mirrorsync.app.session import query
@@ -41,15 +42,25 @@ async def verify_spec(
 ) -> Verification:
     """Verify every image that `spec` wants at its destinations, and that it is the one of its source.
 
-    A source that cannot be asked is in `failures`; what the destinations have is verified all the same. only: as for
+    A source that cannot be asked is in `failures`; what the destinations have is verified all the same. An image that
+    its source has dropped, which is acknowledged, is a notice, and the destinations have to have it. only: as for
     `make_plan`. trust: find out what the signatures at the destinations prove instead, without any source; filters
     choose from the tags of the destinations. Raises: UsageError if `only` matches nothing, the options contradict each
     other, or `trust` is asked of a spec without `verify:`.
     """
     environment = environment or process_environment()
     depth, clock = _depth(content, sample, seed), environment.clock.monotonic
-    verb = verify.verify_trust if trust else verify.verify_spec
-    return await query(lambda session: verb(spec, session, depth, clock, only), environment, stop, spec.registries)
+    if trust:
+        return await query(
+            lambda session: verify.verify_trust(spec, session, depth, clock, only), environment, stop, spec.registries
+        )
+    absences = read_absences(spec, environment)
+    return await query(
+        lambda session: verify.verify_spec(spec, session, depth, clock, only, absences),
+        environment,
+        stop,
+        spec.registries,
+    )
 
 
 def signed_by(

@@ -14,6 +14,7 @@ from mirrorsync.plan.model import Failure, Image
 from mirrorsync.plan.policies import Facts, MinAge, Policy, decide
 from mirrorsync.spec.lock import Lock, Name
 from mirrorsync.spec.model import Mirror
+from mirrorsync.sync.gather.accepted import accepted
 from mirrorsync.sync.gather.choose import choose
 from mirrorsync.sync.gather.resolve import Resolver
 from mirrorsync.sync.gather.sightings import Sightings
@@ -27,11 +28,15 @@ _ANY: Final = "application/octet-stream"  # a policy compares digests
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The images that were resolved, those that wait with the reason, and what failed."""
+    """The images that were resolved, those that wait with the reason, and what failed.
+
+    dropped: the failures of images that their sources have dropped, which is acknowledged.
+    """
 
     images: Mapping[Name, Digest]
     waiting: Mapping[Name, str]
     failures: tuple[Failure, ...]
+    dropped: tuple[Failure, ...] = ()
 
 
 async def resolve_for_lock(mirrors: Iterable[Mirror], session: Session, old: Lock, sightings: Sightings) -> Resolved:
@@ -58,7 +63,9 @@ async def resolve_for_lock(mirrors: Iterable[Mirror], session: Session, old: Loc
         else:
             images[name] = image.root.digest
     # Two mirrors may want the same image, and only one of them waits for it.
-    return Resolved(images, {name: why for name, why in waiting.items() if name not in images}, desired.failures)
+    waiting = {name: why for name, why in waiting.items() if name not in images}
+    known = accepted(desired.failures, whole, sightings.absences(), session.announce)
+    return Resolved(images, waiting, tuple(one for one in desired.failures if one not in known), tuple(known))
 
 
 def _waits(image: Image, before: Digest | None, policies: Iterable[Policy], seen: Sightings) -> str:

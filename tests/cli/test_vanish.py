@@ -119,12 +119,22 @@ def test_an_exact_tag_that_is_dropped_is_a_failure_until_it_is_acknowledged(site
     done = site.run("apply", code=3)
     assert "the repository has no such tag" in done.err
     assert f"`mirrorsync acknowledge {site.upstream}` accepts" in done.err
+    verbs = (["verify"], ["images"], ["lock", "--output", "new.lock"])
+    assert [site.run(*verb).code for verb in verbs] == [3, 3, 3]
     site.run("acknowledge", site.upstream, code=0)
     done = site.run("apply", code=0)
     assert done.err == ""
     assert site.held() == ["1", "2"]
+    for verb in verbs:
+        said = site.run(*verb, code=0).err
+        assert f"{site.upstream}:1" in said
+        assert "dropped by its source, which is acknowledged" in said
+    assert "2 images complete" in site.run("verify", code=0).out
+    old = (site.run.directory / "new.lock").read_text()
+    assert (":1" in old, ":2" in old) == (False, True)
     Registry(site.target.host).delete(f"{site.name}/m", made("1").digest)
     assert "no such tag" in site.run("apply", code=3).err, "it is not at the destination any more"
+    assert "missing" in site.run("verify", code=1).out, "the last copy is lost"
 
 
 def test_a_tag_that_was_never_mirrored_has_not_vanished(site: Site) -> None:

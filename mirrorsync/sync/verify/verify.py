@@ -12,6 +12,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Reference
 from mirrorsync.plan.model import Failure, SpecStamp
 from mirrorsync.plan.policies import Policy, SignedBy, Verify
+from mirrorsync.plan.vanish import Absence, SourceTag
 from mirrorsync.spec.model import Spec
 from mirrorsync.stores.located import located_at
 from mirrorsync.sync.clock import now
@@ -55,16 +56,22 @@ async def verify_location(
 
 
 async def verify_spec(
-    spec: Spec, session: Session, depth: Depth, clock: Callable[[], float], only: Sequence[str] = ()
+    spec: Spec,
+    session: Session,
+    depth: Depth,
+    clock: Callable[[], float],
+    only: Sequence[str] = (),
+    absences: Mapping[SourceTag, Absence] | None = None,
 ) -> Verification:
     """Verify the images that a spec wants at its destinations, and that they are those of their sources now.
 
     A source that does not answer is a failure, and what the destinations have is verified all the same. clock:
-    monotonic seconds. only: as for `road.make_plan`. Raises: UsageError if `only` matches nothing.
+    monotonic seconds. only: as for `road.make_plan`. absences: what sources have dropped, as it is remembered. Raises:
+    UsageError if `only` matches nothing.
     """
     mirrors = select(spec, only)
     verifying = _Verifying(session, Walker(session, session.destination), clock)
-    subjects, failures = await wanted_by(mirrors, session)
+    subjects, failures = await wanted_by(mirrors, session, absences or {})
     verifying.failures += failures
     await verifying.walk(subjects)
     await verifying.compare({mirror.pointer: mirror.policies for mirror in mirrors})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from mirrorsync.errors import MirrorsyncError, NotFound, RepositoryNotFound, TooFewTags, UsageError
@@ -10,8 +10,10 @@ from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Failure, Origin
+from mirrorsync.plan.vanish import Absence, SourceTag
 from mirrorsync.spec.model import Destination, Mirror
 from mirrorsync.spec.selection import Wanted
+from mirrorsync.sync.gather.accepted import accepted
 from mirrorsync.sync.gather.choose import Chosen, choose
 from mirrorsync.sync.gather.resolve import Resolver
 from mirrorsync.sync.session import Session, located
@@ -21,11 +23,14 @@ _NAME: Final = "mirrorsync/name-of-a-repository"
 Failures = dict[tuple[str, str], Failure]  # by subject and mirror
 
 
-async def wanted_by(mirrors: Sequence[Mirror], session: Session) -> tuple[list[Subject], list[Failure]]:
+async def wanted_by(
+    mirrors: Sequence[Mirror], session: Session, absences: Mapping[SourceTag, Absence]
+) -> tuple[list[Subject], list[Failure]]:
     """Return the images that `mirrors` want, and the failures to find out what the sources name.
 
     If a source does not answer, its exact tags are known all the same, and its filters are applied to the tags that
-    the destination has.
+    the destination has. absences: what sources have dropped, as it is remembered; if that is acknowledged, it is no
+    failure, and only the destinations have to have the image.
     """
     chosen = await choose(mirrors, session)
     resolver = Resolver(chosen, session)
@@ -33,20 +38,21 @@ async def wanted_by(mirrors: Sequence[Mirror], session: Session) -> tuple[list[S
     await resolver.ask(chosen.lookups)
     desired = resolver.desired()
     failures: Failures = {(failure.subject, failure.mirror): failure for failure in desired.failures}
+    known = accepted(failures.values(), mirrors, absences, session.announce)
     subjects: dict[tuple[Location, Ref], Subject] = {}
     for image in desired.images:
         ref = image.tag or image.root.digest
         subjects[image.target, ref] = Subject(
             image.target, ref, wanted=image, mirror=image.mirror, only=_only(image.origin), foreign=image.foreign
         )
-    for subject in _unresolved(chosen, failures):
+    for subject in _unresolved(chosen, failures, known):
         subjects.setdefault((subject.target, subject.ref), subject)
     for mirror in mirrors:
         if _is_unlisted(mirror, failures):
             async for found in _at_destinations(mirror, session, failures):
                 if isinstance(found, Subject):
                     subjects.setdefault((found.target, found.ref), found)
-    return list(subjects.values()), list(failures.values())
+    return list(subjects.values()), [failure for failure in failures.values() if failure not in known]
 
 
 async def present_of(mirrors: Sequence[Mirror], session: Session) -> tuple[list[Subject], list[Failure]]:
@@ -125,15 +131,15 @@ def _only(one: Mirror | Origin) -> tuple[Platform, ...]:
     return one.platforms if one.sparse else ()
 
 
-def _unresolved(chosen: Chosen, failures: Failures) -> Iterator[Subject]:
-    """Yield the images that could not be resolved at their sources."""
+def _unresolved(chosen: Chosen, failures: Failures, known: Collection[Failure]) -> Iterator[Subject]:
+    """Yield the images that could not be resolved at their sources. known: the failures that are acknowledged."""
     for lookup in chosen.lookups:
         failure = failures.get((str(lookup), lookup.mirror.pointer))
         tag, mirror = lookup.wanted.tag, lookup.mirror
         # The digest of selected platforms is known only from the source.
         if failure is None or (tag is None and mirror.platforms and not mirror.sparse):
             continue
-        lacks = isinstance(failure.error, NotFound)
+        lacks = isinstance(failure.error, NotFound) and failure not in known
         for target in lookup.targets:
             yield Subject(
                 target,
