@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tests.simulation import aside
 from tests.simulation.past import Key, Past
 from tests.simulation.pictures import Picture
 from tests.simulation.rules import Entry, Pruning, Rules, Tags
@@ -36,15 +37,17 @@ class Expected:
     """What a run has to do.
 
     set_: the tags that it sets. stay: the wanted tags that it leaves, with what they name. deleted: tags; dropped:
-    manifests. uncertain: tags that it may delete or leave, since another tag of their image moves in the same run, at a
-    registry that deletes only by digest. errors: the exit code of each failure. landed: whether any image is as wanted,
-    or waits. refused: whether more was to be deleted than is allowed.
+    manifests. backups: the tags of `set_` that keep the image of another, and of which. uncertain: tags that it may
+    delete or leave, since another tag of their image moves in the same run, at a registry that deletes only by digest.
+    errors: the exit code of each failure. landed: whether any image is as wanted, or waits. refused: whether more was
+    to be deleted than is allowed.
     """
 
     set_: dict[Key, str] = field(default_factory=dict)
     stay: dict[Key, str] = field(default_factory=dict)
     deleted: set[Key] = field(default_factory=set)
     dropped: set[Key] = field(default_factory=set)
+    backups: dict[Key, str] = field(default_factory=dict)
     intended: dict[Key, str] = field(default_factory=dict)
     uncertain: set[Key] = field(default_factory=set)
     errors: list[int] = field(default_factory=list)
@@ -73,6 +76,7 @@ class Run:
         self.wanted: set[Key] = set()
         self.roots: dict[Key, str] = {}
         self.unsure: set[str] = set()
+        self.moving: list[Key] = []
         self.lists: dict[str, list[str]] = {}
 
     def think(self) -> Expected:
@@ -82,12 +86,14 @@ class Run:
         chosen = [(entry, tag) for entry in self.rules.entries for tag in self._choose(entry)]
         for entry, tag in chosen:
             self._image(entry, (entry.repository, tag))
-        if self.rules.prune is not None:
-            if self.rules.prune.keep_generations:
-                needed = self.past.needed(self.rules.prune.keep_generations)
-            going = self._prune(self.rules.prune, known)
-            if self.rules.prune.keep_generations:
+        prune, vanished = self.rules.prune, aside.vanished(self, known)
+        if prune is not None and prune.keep_generations:
+            needed = self.past.needed(prune.keep_generations)
+        if prune is not None or vanished:
+            going = self._prune(prune or Pruning(), known, vanished)
+            if prune is not None and prune.keep_generations:
                 self._drop(untagged, needed, going)
+        aside.backups(self)
         return self.expected
 
     # Choosing.
@@ -106,20 +112,26 @@ class Run:
             if entry.min_age or entry.tags.max_age:
                 for tag in listed:
                     self.past.listed.setdefault((repository, tag), self.now)
-            found = self._filtered(entry, listed)
+            found = self.filtered(entry, listed)
             if not found:
                 self.unsure.add(repository)
                 self.expected.errors.append(PARTLY)
         self.wanted |= {(repository, tag) for tag in found}
         return found
 
-    def _filtered(self, entry: Entry, listed: list[str]) -> list[str]:
+    def filtered(self, entry: Entry, listed: list[str]) -> list[str]:
         """Return the tags that the filters want now, and those that they would want without the ones that wait."""
         found = _narrowed(entry.tags, self._not_too_old(entry, listed))
         if entry.min_age:
             old = [tag for tag in listed if self._age(entry, tag) >= entry.min_age]
             found = found + [tag for tag in _narrowed(entry.tags, self._not_too_old(entry, old)) if tag not in found]
         return found
+
+    def would_choose(self, entry: Entry, tags: list[str]) -> list[str]:
+        """Return the tags that the filters would want of these, some of which were not listed."""
+        most = entry.tags.max_age
+        ages = {tag: self.now - self.past.listed.get((entry.repository, tag), self.now) for tag in tags}
+        return _narrowed(entry.tags, [tag for tag in tags if not most or ages[tag] < most])
 
     def _not_too_old(self, entry: Entry, tags: list[str]) -> list[str]:
         most = entry.tags.max_age
@@ -136,6 +148,7 @@ class Run:
             before = self._remembered(entry, key) or before
             self._found(key, before)
             self._stays(key, before)  # its source is not asked
+            self._ages(entry, before)
             return
         picture = self._resolved(key)
         if picture is None:
@@ -144,16 +157,43 @@ class Run:
         self._found(key, picture.digest)
         if self.trouble.target_down:
             self.expected.errors.append(FAILED)
-        elif before == picture.digest:
+        else:
+            self._decide(entry, key, picture, before)
+
+    def _decide(self, entry: Entry, key: Key, picture: Picture, before: str | None) -> None:
+        answer = self._on_change(entry, key, picture, before)
+        if before == picture.digest:
             self._stays(key, before)
         elif entry.verify and not picture.signed:
             self._refuse(key, before)
-        elif self._waits(entry, picture) or (before is not None and entry.on_change == "keep"):
+        elif self._waits(entry, picture) or answer == "keep":
             self._stays(key, before)
-        elif before is not None and entry.on_change == "fail":
+        elif answer == "fail":
             self._refuse(key, before)
         else:
             self._update(key, before)
+            before = picture.digest if key in self.expected.intended else None
+        self._ages(entry, before)
+
+    def _on_change(self, entry: Entry, key: Key, picture: Picture, before: str | None) -> str:
+        """Return what happens to a tag that its source has moved."""
+        older, _, answer = entry.on_change.rpartition(" ")
+        return answer if before is not None and (not older or self._is_older(key, picture, before)) else ""
+
+    def _is_older(self, key: Key, picture: Picture, before: str) -> bool:
+        """Return whether a tag had an image before that of now, or whether that was seen before this."""
+        now = self.now  # what is seen only now is not known
+        first, first_before = (self.past.seen.get(one, now) for one in (picture.digest, before))
+        return self.past.had(key, picture.digest) or (first < first_before < now)
+
+    def _ages(self, entry: Entry, digest: str | None) -> None:
+        """Report what the destination has after the run if it is too old: images here do not say how old they are."""
+        if entry.max_staleness and digest is not None and self.age(digest) > entry.max_staleness:
+            self.expected.errors.append(PARTLY)
+
+    def age(self, digest: str) -> int:
+        """Return for how long an image is known."""
+        return self.now - self.past.seen.get(digest, self.now)
 
     def _remembered(self, entry: Entry, key: Key) -> str | None:
         """Return what is remembered of an immutable tag, if it is not looked at: of several, only a list is read."""
@@ -162,7 +202,7 @@ class Run:
         return self.past.owned[key][0] if key in known and len(known) > 1 else None
 
     def _waits(self, entry: Entry, picture: Picture) -> bool:
-        return self.now - self.past.seen[picture.digest] < entry.min_age
+        return self.age(picture.digest) < entry.min_age
 
     def _found(self, key: Key, root: str) -> None:
         self.roots[key] = root
@@ -187,7 +227,10 @@ class Run:
         picture = self.upstream.tags[key[0]][key[1]]
         if self._spoiled(key[0], picture, manifests=True):
             # Found out while planning if the manifest is read then; otherwise when the tag is to be set.
-            self._fail(key, before, DAMAGED, planned=picture.digest in self.present.contents.get(key[0], ()))
+            planned = picture.digest in self.present.contents.get(key[0], ())
+            self._fail(key, before, DAMAGED, planned=planned)
+            if not planned:
+                return
         elif self._spoiled(key[0], picture, manifests=False):
             self._fail(key, before, DAMAGED, planned=True)
         elif key[1] in self.trouble.unset:
@@ -195,6 +238,8 @@ class Run:
         else:
             self.expected.set_[key] = self.expected.intended[key] = picture.digest
             self.expected.landed = True
+        if before is not None:
+            self.moving.append(key)
 
     def _fail(self, key: Key, before: str | None, code: int, *, planned: bool) -> None:
         self.expected.errors.append(code)
@@ -219,8 +264,16 @@ class Run:
 
     # Deleting.
 
-    def _prune(self, prune: Pruning, known: dict[Key, tuple[str, bool]]) -> set[Key]:
-        unwanted = {key: digest for key, (digest, adopted) in known.items() if self._may_go(prune, key, adopted)}
+    def _prune(self, prune: Pruning, known: dict[Key, tuple[str, bool]], vanished: set[Key]) -> set[Key]:
+        """Return the tags that go. vanished: those that their sources have dropped and that are to go, too."""
+        unwanted = {
+            key: digest
+            for key, (digest, adopted) in known.items()
+            if (self.rules.prune is not None and self._may_go(prune, key, adopted))
+            or (key in vanished and self.may_drop(prune, key, adopted=adopted))
+        }
+        if self.rules.prune is not None:
+            unwanted |= aside.left_behind(self, prune, known, unwanted.keys())
         if self.trouble.target_down:
             self.expected.errors += [FAILED] * len(unwanted)
             return set()
@@ -232,17 +285,18 @@ class Run:
             self.expected.refused = True
             return set()
         for key in going:
-            if not self.present.tags_alone and self._is_shared(prune, key, going):
-                self._stays(key, known[key][0])
+            if not self.present.tags_alone and self.is_shared(prune, key, going):
+                self._stays(key, known[key][0] if key in known else None)
             elif key[1] in self.trouble.undeleted:
                 self.expected.errors.append(FAILED)
-                self.expected.stay[key] = known[key][0]
+                if key in known:
+                    self.expected.stay[key] = known[key][0]
             else:
                 self.expected.deleted.add(key)
                 self.expected.landed = True
         return going
 
-    def _is_shared(self, prune: Pruning, key: Key, going: set[Key]) -> bool:
+    def is_shared(self, prune: Pruning, key: Key, going: set[Key]) -> bool:
         """Return whether something else needs the image of a tag, at a registry that deletes only whole images."""
         repository, digest = key[0], self.present.named(key)
         alike = {(repository, tag) for tag, one in self.present.tags[repository].items() if one == digest}
@@ -255,15 +309,13 @@ class Run:
 
     def _may_go(self, prune: Pruning, key: Key, adopted: bool) -> bool:
         repository, tag = key
-        kept = any(pattern in (tag, f"{repository}:*") for pattern in prune.keep)
         dropped_by_source = repository in self.lists and tag not in self.lists[repository]
-        return not (
-            key in self.wanted
-            or (adopted and not prune.adopt)
-            or kept
-            or repository in self.unsure
-            or dropped_by_source
-        )
+        return key not in self.wanted and not dropped_by_source and self.may_drop(prune, key, adopted=adopted)
+
+    def may_drop(self, prune: Pruning, key: Key, *, adopted: bool) -> bool:
+        repository, tag = key
+        kept = any(pattern in (tag, f"{repository}:*") for pattern in prune.keep)
+        return not ((adopted and not prune.adopt) or kept or repository in self.unsure)
 
     def _drop(self, untagged: set[Key], needed: set[Key], going: set[Key]) -> None:
         left = untagged - needed

@@ -48,7 +48,11 @@ class Tags:
 
 @dataclass(frozen=True)
 class Entry:
-    """One mirror. min_age: seconds. immutable: prefixes of tags. on_change: "" without the key. verify: by KEY."""
+    """One mirror.
+
+    min_age, max_staleness: seconds. immutable: prefixes of tags. on_change: "" without the key, `older keep` for a tag
+    that moves back. verify: by KEY. drops: `on_vanish: delete`. backups: how many are kept, 0 without `backup:`.
+    """
 
     repository: str
     tags: Tags = Tags()
@@ -56,12 +60,20 @@ class Entry:
     immutable: tuple[str, ...] = ()
     on_change: str = ""
     verify: bool = False
+    drops: bool = False
+    backups: int = 0
+    max_staleness: int = 0
 
     def document(self) -> dict[str, Any]:
+        older, _, answer = self.on_change.partition(" ")
         keys = {
             "min_age": f"{self.min_age // HOUR}h" if self.min_age else None,
             "immutable": [f"{prefix}*" for prefix in self.immutable],
-            "on_change": self.on_change,
+            "on_change": {older: answer} if answer else self.on_change,
+            "on_vanish": "delete" if self.drops else None,
+            "backup": "{tag}-{date}" if self.backups else None,
+            "keep_backups": self.backups,
+            "max_staleness": f"{self.max_staleness // DAY}d" if self.max_staleness else None,
             "verify": {"cosign": {"key": KEY}} if self.verify else None,
         }
         given = {key: value for key, value in keys.items() if value}
@@ -154,9 +166,12 @@ CHANGES: dict[str, Change] = {
     "min_age": lambda random_, rules: _entry(random_, rules, min_age=random_.choice([0, 3, 24, 72]) * HOUR),
     "immutable": lambda random_, rules: _entry(random_, rules, immutable=random_.choice([(), ("1",), ("1", "2")])),
     "on_change": lambda random_, rules: _entry(
-        random_, rules, on_change=random_.choice(["", "update", "keep", "fail"])
+        random_, rules, on_change=random_.choice(["", "update", "keep", "fail", "older keep", "older fail"])
     ),
     "verify": lambda random_, rules: _entry(random_, rules, verify=random_.random() < 0.5),
+    "on_vanish": lambda random_, rules: _entry(random_, rules, drops=random_.random() < 0.5),
+    "backups": lambda random_, rules: _entry(random_, rules, backups=random_.choice([0, 1, 2, 5])),
+    "max_staleness": lambda random_, rules: _entry(random_, rules, max_staleness=random_.choice([0, 0, 20, 300]) * DAY),
     "added": _added,
     "removed": _removed,
     "prune": lambda random_, rules: replace(rules, prune=None if rules.prune else Pruning()),

@@ -90,13 +90,14 @@ def _simulate(seed: int, world: World, finish: Finish[Any], days: int) -> Figure
 
 def _one_run(world: World, trouble: Trouble, finish: Finish[Any], figures: Figures) -> None:
     present = _begin(world, trouble)
-    owned, was_new = dict(world.past.owned), not (world.past.owned or world.past.untagged)
+    owned, was_new = dict(world.past.owned), not (world.past.owned or world.past.untagged or world.past.backups)
+    owned |= {key: (digest, False) for key, (_, digest, _) in world.past.backups.items()}
     expected = Run(world.rules, world.upstream, present, world.past, world.now, trouble).think()
     report, remembered = finish(_mirror(world, _Plan(world).of_spec))
     world.target.end(_left(world, present))
     figures.count(world, report)
     _check_never(world, owned, was_new=was_new)
-    _check_trusted(world)
+    _check_trusted(world, expected)
     world.past.intended.update(expected.intended)
     if report is None:
         _check_killed(world, present, expected)
@@ -179,6 +180,10 @@ def _contents(memory: Memory) -> tuple[object, ...]:
             for name in REPOSITORIES
             for tag, text in memory.first_listed(Location(SOURCE, name)).items()
         },
+        {
+            (at.repository, str(tag)): (str(one.backup_of), str(one.digest), _seconds(one.made))
+            for (at, tag), one in memory.backups().items()
+        },
         len(generations),
         {(at.repository, str(tag)): str(one.digest) for (at, tag), one in last.tags.items()} if last else {},
     )
@@ -187,7 +192,7 @@ def _contents(memory: Memory) -> tuple[object, ...]:
 def _remembered(world: World) -> tuple[object, ...]:
     past = world.past
     last = past.generations[-1] if past.generations else {}
-    return past.owned, past.untagged, past.seen, past.listed, len(past.generations), last
+    return past.owned, past.untagged, past.seen, past.listed, past.backups, len(past.generations), last
 
 
 def _present(world: World) -> Present:
@@ -227,7 +232,9 @@ def _check_done(world: World, report: Report, remembered: object, expected: Expe
         raise Difference(f"exit code {report.exit_code}, and not {expected.code}: {list(map(str, report.failures))}")
     for name, _, digest in world.target.tagged:
         _check_whole(world, name, [digest])
-    after = {key: (digest, True) for key, digest in expected.set_.items()}
+    after = {key: (digest, True) for key, digest in expected.set_.items() if key not in expected.backups}
+    for key, of in expected.backups.items():
+        world.past.backups[key] = (of, world.target.named(key[0])[key[1]], world.now)
     after |= {key: (digest, False) for key, digest in expected.stay.items()}
     world.past.record(after, expected.deleted, expected.dropped)
     _check_same("memory", remembered, _remembered(world))
@@ -252,8 +259,9 @@ def _only(these: object, others: object) -> object:
 def _check_never(world: World, owned: dict[Key, tuple[str, bool]], *, was_new: bool) -> None:
     """Check what must not happen, whatever the rules say."""
     target, prune = world.target, world.rules.prune
-    if target.deleted and (prune is None or was_new):
-        raise Difference(f"{target.deleted} was deleted without prune, or without a memory")
+    deletes = prune is not None or any(entry.drops or entry.backups for entry in world.rules.entries)
+    if target.deleted and (not deletes or was_new):
+        raise Difference(f"{target.deleted} was deleted without a key that allows it, or without a memory")
     for name, ref, digest in target.deleted:
         known = owned.get((name, ref))
         is_tag = ":" not in ref
@@ -263,9 +271,11 @@ def _check_never(world: World, owned: dict[Key, tuple[str, bool]], *, was_new: b
             raise Difference(f"{name}@{ref} was deleted, and has a tag")
 
 
-def _check_trusted(world: World) -> None:
+def _check_trusted(world: World, expected: Expected) -> None:
     """Check that no image was set inside its cool-down, counted from when it was published, or without a signature."""
     for name, tag, digest in world.target.tagged:
+        if (name, tag) in expected.backups:
+            continue  # it was at the destination already
         entry = next(entry for entry in world.rules.entries if entry.repository == name)
         age = world.now - world.published[digest]
         if age < entry.min_age:

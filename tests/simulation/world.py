@@ -245,7 +245,7 @@ def some_trouble(world: World) -> Trouble:
         Trouble(spoiled=frozenset(one for one in contents if chance.random() < 0.4)),
         Trouble(target_down=True),
         Trouble(unset=names),
-        Trouble(undeleted=names | frozenset(digest for _, digest in world.past.untagged)),
+        Trouble(undeleted=names | {one for _, one in (*world.past.untagged, *world.past.backups)}),
         *[Trouble(killed_after=chance.randint(0, 6))] * 4,
     ]
     return chance.choice(upstream + target)
