@@ -235,6 +235,12 @@ def test_only_the_indexes_of_images_that_fit_are_read_to_choose_platforms(site: 
     assert pulls_of_four_runs(site) == [4, 4, 2, 0]
 
 
+def test_a_sparse_index_takes_the_pulls_of_its_selected_images_alone(site: Site) -> None:
+    site.spec(defaults={"platforms": {"only": ["linux/amd64"], "index": "sparse"}}, budget={"pulls": 5})
+    assert pulls_of_four_runs(site) == [4, 4, 2, 0]
+    site.run("verify", code=0)
+
+
 def test_a_moved_tag_that_was_not_read_is_kept_and_no_policy_takes_it_for_another_image(site: Site) -> None:
     site.spec(["1", "2"], defaults={"platforms": ["linux/amd64"]})
     site.apply()

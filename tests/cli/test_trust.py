@@ -219,6 +219,15 @@ def test_signatures_that_stayed_at_the_source_prove_nothing(
         mirrorsync("apply", code=0)
         told = mirrorsync("verify", "--trust", code=3).out
         assert "if platforms were chosen from a signed index, its signatures are not for this image" in told
+        sparse = {"platforms": {"only": ["linux/arm64"], "index": "sparse"}}
+        for referrers, code, words in ({}, 3, "1 unproven"), ({"referrers": True}, 0, "1 proven"):
+            mirrorsync.spec(
+                {**base, "destinations": {"disk": f"oci:{code}"}, "mirrors": [{**entry, **sparse, **referrers}]}
+            )
+            mirrorsync("apply", code=0)
+            told = mirrorsync("verify", "--trust", code=code).out
+            assert f"signatures: {words}; " in told
+            assert "platforms were chosen" not in told, "a sparse index has the digest that was signed"
 
 
 def test_a_namespace_is_found_by_the_repositories_of_the_destination(

@@ -53,7 +53,7 @@ class TrustCheck:
     def _unproven(self, subject: Subject, root: Descriptor, policy: Verify, fact: str) -> Trusted:
         origin = subject.origin
         exemption = policy.exempted(origin.names(root.digest), self._now) if origin is not None else None
-        if origin is not None and origin.platforms:
+        if origin is not None and origin.platforms and not origin.sparse:  # a sparse index keeps its digest
             fact = f"{fact}; {_OF_INDEX}"
         if exemption is not None:
             until = f"excepted until {exemption.until} ({printable(exemption.reason, 120)})"
