@@ -44,6 +44,7 @@ REACHED = {
     "cli/options/bundle": {"plan"},
     "sync/bundle/writing": {"bundle create"},
     "spec/placement": {"relocate"},
+    "app/signers": {"bundle verify", "bundle apply"},
     "app/bundles": {"bundle apply"},
     "signing/signatures": {"bundle verify", "bundle apply"},
 }
