@@ -49,7 +49,7 @@ REACHED = {
     "signing/signatures": {"bundle verify", "bundle apply"},
 }
 # Commands of other programs.
-FOREIGN = re.compile(r"aws ecr [^:;,]*")
+FOREIGN = re.compile(r"aws ecr [^:;,]*|`podman [^`]*`")
 
 
 def options_of(verb: str) -> set[str]:
