@@ -21,6 +21,9 @@ FLOORS = {
     "remedies": 0,
     "spec": 1, "plan": 1, "files": 1, "foreign": 1, "clients": 1,
     "trust": 1, "bundle": 1,
+    "spec": 1, "plan": 1, "files": 1, "foreign": 1,
+    "trust": 1,
+    "delta": 1,
     "credentials": 2, "stores": 2, "state": 2,
     "signing": 2,
     "sync": 3, "serve": 3,
@@ -44,6 +47,8 @@ STRANGERS = {
     ("credentials", "signing"),
     ("spec", "foreign"), ("plan", "foreign"), ("files", "foreign"), ("foreign", "plan"), ("foreign", "files"),
     ("spec", "clients"), ("plan", "clients"), ("clients", "plan"), ("clients", "files"), ("clients", "foreign"),
+    ("delta", "spec"), ("delta", "plan"), ("delta", "trust"), ("delta", "files"), ("delta", "foreign"),
+    ("spec", "delta"), ("plan", "delta"), ("trust", "delta"), ("files", "delta"), ("foreign", "delta"),
 }  # fmt: skip
 # The arrows between strangers that are allowed all the same: the spec reads what policies say of themselves.
 ACQUAINTED = {
@@ -55,6 +60,7 @@ FACES = (
     "stores/registry", "stores/docker", "stores/layout", "credentials", "serve", "plan/policies", "state",
     "signing", "stores/bundle",
 )  # fmt: skip
+FACES = ("stores/registry", "stores/docker", "stores/layout", "credentials", "serve", "plan/policies", "state", "delta")
 # What the command line imports of the floors between: values that it shows, and the pure words of a spec that its
 # options take too (`--filter`, `--explain`, `--deadline`), or that sort its tables.
 VALUES = {
@@ -89,8 +95,8 @@ HOMES = {
     "sqlite3": {"sync/manifest_cache", "state/file", "state/memory"},
     "subprocess": {"credentials/helpers", "signing/ssh_keygen"},
     "isal": {"files/gzip", "files/tar/reader"},
-    "backports": {"files/unpack"},
-    "compression": {"files/unpack"},
+    "backports": {"files/unpack", "delta/zstd"},
+    "compression": {"files/unpack", "delta/zstd"},
 }
 # Texts are parsed only where they are read; other code has a Ref, a Location or a transport.
 READERS = {
@@ -100,6 +106,7 @@ READERS = {
 }
 # Modules for I/O or the event loop, which code for pure decisions does not import.
 PURE = {"oci", "spec", "plan", "foreign", "trust", "bundle", "clients"}
+PURE = {"oci", "spec", "plan", "foreign", "trust", "delta"}
 IMPURE = {"asyncio", "threading", "socket", "os", "pathlib", "tempfile", "subprocess", "time", "random"}
 
 
