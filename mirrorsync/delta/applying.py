@@ -12,7 +12,7 @@ from mirrorsync.delta._deflate import BadResidual, Encoder, Huffman, NotDeflate,
 from mirrorsync.delta.limits import HISTORY, PREDICTORS, SEGMENT_TOKENS
 from mirrorsync.delta.model import Head
 from mirrorsync.delta.numbers import Reader
-from mirrorsync.delta.old import Old, read_old
+from mirrorsync.delta.old import Old, joined, read_old
 from mirrorsync.delta.pieces import Written, read_pieces
 from mirrorsync.delta.walk import Raw, room
 from mirrorsync.errors import Malformed, Mismatch
@@ -54,14 +54,14 @@ def _rebuilt(old: Old, head: Head, delta: BinaryIO) -> Iterator[bytes]:
     for segment in form.read_segments(delta, head):
         if any(chunk >= old.count for chunk in segment.chunks):
             raise Malformed("the delta refers to more than the old blob has")
-        window = b"".join(old.content(chunk) for chunk in segment.chunks)
+        window = joined(old.content(chunk) for chunk in segment.chunks)
         content = zstd.decompressed(segment.content, window, segment.size)
         del window
         if not head.new_gzip:
             yield from (content[at : at + _YIELD_BYTES] for at in range(0, len(content), _YIELD_BYTES))
             continue
         predictor = Predictor(PREDICTORS[segment.predictor])
-        known = b"".join(old.writing(chunk, predictor) for chunk in segment.chunks) if segment.by_old else b""
+        known = joined(old.writing(chunk, predictor) for chunk in segment.chunks if segment.by_old)
         writing = zstd.decompressed(segment.writing, known, segment.writing_size)
         del known
         yield from rebuilder.segment(content, writing, predictor)

@@ -11,7 +11,7 @@ from mirrorsync.delta._deflate import Fingerprints, Huffman, NotDeflate, Predict
 from mirrorsync.delta.limits import HISTORY, PREDICTORS, SEGMENT_BYTES, WINDOW_BYTES
 from mirrorsync.delta.model import Blob, Head, Made
 from mirrorsync.delta.numbers import number
-from mirrorsync.delta.old import Hashed, Old, chunk_bytes_for, read_old
+from mirrorsync.delta.old import Hashed, Old, chunk_bytes_for, joined, read_old
 from mirrorsync.delta.pieces import corrections, described
 from mirrorsync.delta.walk import Part, Piece, Walk
 
@@ -30,7 +30,7 @@ _INDEX_BITS: Final = 22
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    content: bytes | bytearray
+    content: bytearray | memoryview
     read: int
     writing: bytes
     predictor: int
@@ -102,8 +102,7 @@ def _gzip_segments(source: Hashed) -> Iterator[_Chosen]:
             predictor = Predictor(PREDICTORS[choice])
         told = described(walk, pieces, huffman)
         writing = number(len(told)) + told + corrections(walk, pieces, predictor)
-        content = bytes(walk.buffer[HISTORY : walk.at])
-        yield _Chosen(content, walk.position // 8, writing, max(choice, 0))
+        yield _Chosen(walk.buffer[HISTORY : walk.at], walk.position // 8, writing, max(choice, 0))
 
 
 def _best_predictor(walk: Walk, pieces: Sequence[Piece]) -> int:
@@ -128,7 +127,7 @@ def _best_predictor(walk: Walk, pieces: Sequence[Piece]) -> int:
 def _segment(chosen: _Chosen, old: Old, index: Fingerprints, read: int, head: Head) -> form.Segment:
     votes = index.vote(chosen.content, 0, len(chosen.content))
     chunks = choose(votes, max(1, WINDOW_BYTES // head.chunk_bytes))
-    window = b"".join(old.content(chunk) for chunk in chunks)
+    window = joined(old.content(chunk) for chunk in chunks)
     content = zstd.compressed(chosen.content, window, _CONTENT_LEVEL)
     del window
     if not head.new_gzip:
@@ -136,7 +135,7 @@ def _segment(chosen: _Chosen, old: Old, index: Fingerprints, read: int, head: He
     writing, by_old = zstd.compressed(chosen.writing, b"", _WRITING_LEVEL), False
     if head.old_gzip and len(writing) > _FEW * read:
         predictor = Predictor(PREDICTORS[chosen.predictor])
-        window = b"".join(old.writing(chunk, predictor) for chunk in chunks)
+        window = joined(old.writing(chunk, predictor) for chunk in chunks)
         other = zstd.compressed(chosen.writing, window, _WRITING_LEVEL)
         if len(other) < len(writing):
             writing, by_old = other, True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final, Protocol
 
@@ -121,6 +121,14 @@ class OldGzip:
         checkpoint = self.checkpoints[chunk]
         self.file.seek(checkpoint.bits // 8)
         return Walk(self.file.read, self.chunk_bytes, keep=keep, start=checkpoint)
+
+
+def joined(parts: Iterable[bytes]) -> bytearray:
+    """Return the parts one after the other; unlike `b"".join` it never holds all of them twice."""
+    made = bytearray()
+    for part in parts:
+        made += part
+    return made
 
 
 def chunk_bytes_for(size: int) -> int:

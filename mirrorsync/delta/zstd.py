@@ -30,8 +30,8 @@ def compressed(data: bytes | bytearray | memoryview, prefix: bytes | bytearray, 
     if len(prefix) > 1 << 20:
         # Matches are found anywhere in the prefix, not only among the last entries of small tables.
         options[zstd.CompressionParameter.enable_long_distance_matching] = 1
-        options[zstd.CompressionParameter.hash_log] = min(window - 2, 24)
-        options[zstd.CompressionParameter.chain_log] = min(window - 2, 24)
+        options[zstd.CompressionParameter.hash_log] = min(window - 2, 23)
+        options[zstd.CompressionParameter.chain_log] = min(window - 2, 23)
     packer = zstd.ZstdCompressor(options=options)
     if len(prefix) >= _SHORTEST:
         known = zstd.ZstdDict(prefix, is_raw=True)
