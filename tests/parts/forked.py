@@ -71,6 +71,9 @@ class Forked:
         self._socket.sendall(request)
         (self.pid,) = NUMBER.unpack(exactly(self._socket, NUMBER.size))
 
+    def __del__(self) -> None:
+        self._socket.close()  # of a process that nothing waited for
+
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end; return its exit code, negative for a signal. Raises: subprocess.TimeoutExpired."""
         if self.returncode is None:
