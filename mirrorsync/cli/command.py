@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from mirrorsync.text import printable
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -115,6 +117,22 @@ class VerbGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"{self._package}.{cmd_name.replace('-', '_')}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the verb that the first word is. Raises: click.UsageError, with the verbs that may be meant."""
+        if args[0] not in self.verbs and not ctx.resilient_parsing:
+            raise click.UsageError(self.unknown(args[0]), ctx)
+        return super().resolve_command(ctx, args)
+
+    def unknown(self, word: str) -> str:
+        """Return the message for a word that is not a verb."""
+        from mirrorsync.cli.synonyms import meant
+
+        found = [f"'{verb}'" for verb in meant(word, self.verbs) if verb in self.verbs]
+        hint = f" Did you mean {' or '.join(found)}?" if found else ""
+        return f"No such command {printable(word, 60)!r}.{hint}"
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
         """Complete a verb; click's own would import every verb for its help."""

@@ -16,7 +16,6 @@ import click
 from mirrorsync.cli.command import COMPLETION_VARIABLE, HELP_WIDTH, VerbGroup
 from mirrorsync.cli.encoding import ensure_utf8
 from mirrorsync.cli.output.stdio import LINE_LIMIT, prepare_streams, release_streams, write_stderr, write_stdout
-from mirrorsync.cli.synonyms import meant
 from mirrorsync.errors import ExitCode, MirrorsyncError, SpecError, UsageError
 from mirrorsync.text import printable
 from mirrorsync.version import __version__
@@ -68,9 +67,12 @@ class _Verbs(VerbGroup):
             from mirrorsync.cli.skopeo.sync import sync_command
 
             return word, sync_command, args[1:]
-        if word not in _VERBS and not ctx.resilient_parsing:
-            raise click.UsageError(_unknown_verb(word), ctx)
         return super().resolve_command(ctx, args)
+
+    def unknown(self, word: str) -> str:
+        from mirrorsync.cli.skopeo.sync import ANSWERS
+
+        return f"No such command {printable(word, 60)!r}. {ANSWERS[word]}" if word in ANSWERS else super().unknown(word)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0].startswith("--"):
@@ -81,18 +83,6 @@ class _Verbs(VerbGroup):
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             raise click.UsageError(f"{error.message} Options go after the verb: mirrorsync VERB ...", ctx) from error
-
-
-def _unknown_verb(word: str) -> str:
-    from mirrorsync.cli.skopeo.sync import ANSWERS
-
-    found = [f"'{verb}'" for verb in meant(word, _VERBS)]
-    parts = [f"No such command {printable(word, 60)!r}."]
-    if word in ANSWERS:
-        parts.append(ANSWERS[word])
-    elif found:
-        parts.append(f"Did you mean {' or '.join(found)}?")
-    return " ".join(parts)
 
 
 @click.group(

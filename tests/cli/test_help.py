@@ -156,6 +156,7 @@ def test_synonyms_lead_to_verbs_and_are_not_verbs() -> None:
 
 def test_a_misspelt_option_is_answered_with_the_right_one(mirrorsync: Mirrorsync) -> None:
     assert "Did you mean '--exit-code'?" in mirrorsync("plan", "--exitcode", code=2).err
+    assert "No such command 'creat'. Did you mean 'create'?" in mirrorsync("bundle", "creat", code=2).err
     assert "'--platform'" in mirrorsync("copy", "--platfrm", "x", "oci:a", "oci:b", code=2).err
 
 
