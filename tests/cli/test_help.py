@@ -129,7 +129,7 @@ def test_options_are_in_sections_and_examples_are_at_the_end(mirrorsync: Mirrors
 @pytest.mark.parametrize(
     ("word", "verbs"),
     [
-        ("compare", "'diff' or 'plan'"),
+        ("rewrite", "'relocate'"),
         ("check", "'verify' or 'plan'"),
         ("status", "'plan' or 'verify'"),
         ("ls", "'list-tags' or 'images'"),
