@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from mirrorsync.app.parity import has_parity
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
 from mirrorsync.app.session import apply_until_stopped, open_session
@@ -18,7 +20,7 @@ from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.findings import Checked, Inspected
 from mirrorsync.bundle.model import Bundle, blob_name
 from mirrorsync.environment import Environment
-from mirrorsync.errors import Interrupted, StalePlan, UsageError
+from mirrorsync.errors import Interrupted, Malformed, StalePlan, UsageError
 from mirrorsync.events import Noticed, Observer, ReadPlanned
 from mirrorsync.oci.reference import Location, parse_destination
 from mirrorsync.oci.transports import BUNDLE as SCHEME
@@ -31,6 +33,7 @@ from mirrorsync.sync.bundle.imported import Import, Imported
 from mirrorsync.sync.bundle.importing import plan_import
 from mirrorsync.sync.bundle.piping import copy_from_pipe, joined_counts
 from mirrorsync.sync.session import Session
+from mirrorsync.text import printable
 
 _SUBJECT: Final = "bundle"
 
@@ -62,7 +65,12 @@ def open_bundle(path: str | os.PathLike[str]) -> Found:
 
     Raises: NotFound, UsageError, Malformed, StorageError.
     """
-    return find_bundle(read_bundle(path))
+    try:
+        return find_bundle(read_bundle(path))
+    except Malformed as error:
+        if not has_parity(path):
+            raise
+        raise error.with_(remedy=f"mirrorsync bundle repair {shlex.quote(printable(os.fspath(path)))}") from error
 
 
 def inspect_bundle(path: str | os.PathLike[str]) -> Inspected:

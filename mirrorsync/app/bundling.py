@@ -9,12 +9,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
 from mirrorsync.app.far_side import created, destination_of
 from mirrorsync.app.having import Having, document_at, read_having, signatures_at
 from mirrorsync.app.memory import looking_back, remembering
+from mirrorsync.app.parity import add_parity
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
 from mirrorsync.app.sending import Sender, open_sender
@@ -53,6 +55,7 @@ class Wanted:
 
     part_size: of a part, in bytes, None = one part. name: of its files, None = that of the spec. destination: the name
     of the destination in the spec, None if there is only one. sign: the paths of the SSH keys that sign its document.
+    parity: the share of parity files, from which lost and damaged parts are computed, None = no such files.
     """
 
     spec: Spec
@@ -62,6 +65,7 @@ class Wanted:
     name: str | None = None
     destination: str | None = None
     sign: tuple[str, ...] = ()
+    parity: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,10 @@ async def create_bundle(
             sender.remember(document)
             for change in changed:
                 session.announce(TagSet(str(change), change.digest))
+            if wanted.parity is not None:
+                files += await stop.interruptible(
+                    add_parity(absolute(output), document, files, wanted.parity, given, stop)
+                )
             return Bundled(plan, bundle, files)
 
 

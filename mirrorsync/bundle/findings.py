@@ -128,6 +128,31 @@ def with_images(bundle: Bundle, present: Present, findings: Iterable[Finding]) -
     return tuple(replace(one, images=holders.of(of(one))) for one in findings)
 
 
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What parity files did for the files of a bundle. stem: of the names of all of them.
+
+    repaired: the names of the files that were written anew; lost: of those that are damaged or missing, and that could
+    not be computed; missing: of all of these that were not here at all. worst, rows, columns: so many slices are
+    damaged of the worst stripe, and so many can be, of how many.
+    """
+
+    stem: str
+    repaired: tuple[str, ...]
+    lost: tuple[str, ...]
+    missing: frozenset[str]
+    worst: int
+    rows: int
+    columns: int
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code: 0 if all is whole now, 3 if files are missing, 4 if bytes are damaged."""
+        if self.missing.issuperset(self.lost):
+            return ExitCode.PARTLY if self.lost else ExitCode.DONE
+        return ExitCode.INTEGRITY
+
+
 class _Holders:
     """The images that need an object, directly or through an index."""
 

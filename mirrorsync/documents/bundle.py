@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mirrorsync.bundle.encoding import encode
-from mirrorsync.bundle.findings import Checked, Finding, Inspected
+from mirrorsync.bundle.findings import Checked, Finding, Inspected, Repaired
 from mirrorsync.bundle.model import Bundle, Image
 from mirrorsync.documents.envelope import document
 from mirrorsync.documents.parts import amount_json, bare_json, change_json, failures_json, location_json
@@ -51,6 +51,23 @@ def bundle_verification_document(checked: Checked) -> dict[str, Any]:
             "images": list(checked.held_up),
         },
     )
+
+
+def bundle_repair_document(done: Repaired) -> dict[str, Any]:
+    """Return what parity files did for a bundle as a document."""
+    return document(
+        "bundle-repair",
+        {
+            "stem": done.stem,
+            "exit_code": int(done.exit_code),
+            "repaired": [_repair_json(name, done) for name in done.repaired],
+            "lost": [_repair_json(name, done) for name in done.lost],
+        },
+    )
+
+
+def _repair_json(name: str, done: Repaired) -> dict[str, Any]:
+    return {"file": name, "was": "missing" if name in done.missing else "damaged"}
 
 
 def import_document(done: Imported, code: int) -> dict[str, Any]:

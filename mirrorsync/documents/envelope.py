@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 Kind = Literal[
     "bundle-contents",
     "bundle-creation",
+    "bundle-repair",
     "bundle-verification",
     "comparison",
     "configuration",
@@ -38,6 +39,7 @@ Kind = Literal[
 VERSIONS: Final[Mapping[Kind, int]] = {
     "bundle-contents": 1,
     "bundle-creation": 1,
+    "bundle-repair": 1,
     "bundle-verification": 1,
     "comparison": 1,
     "configuration": 1,

@@ -88,6 +88,12 @@ NEEDED = {
         "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=site -keyout site.key -out site.pem 2>/dev/null",
         "htpasswd -nbB -C 4 alice secret >users",
     ],
+    "bundle create": ["ssh-keygen -q -t ed25519 -N '' -f signing_key"],
+    "bundle repair": [
+        "mirrorsync bundle create --parity 50% --output /media/usb",
+        "printf damaged | dd of=/media/usb/mirror-000001.001of001.tar bs=600 seek=1 conv=notrunc status=none",
+        "cp -r /media/usb /media/dvd",
+    ],
     "logout": ["cat password | mirrorsync login --authfile site.auth.json -u ci --password-stdin harbor.corp.example"],
 }
 
@@ -129,7 +135,7 @@ class Stage:
             self.site.mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [f"{one}:3.20"]})
         if verb in ("bundle verify", "bundle inspect", "bundle apply"):
             pack({"library/alpine:3.20": image([layer({"a": b"alpine"})])}).write(self.directory / "media/usb")
-        if verb in ("bundle create", "inventory"):
+        if verb in ("bundle create", "bundle repair", "inventory"):
             self("mirrorsync inventory oci:/srv/mirror --output far.json")
             spec = json.loads((self.directory / "mirror.yaml").read_text())
             mirrors = [{**one, "to": ["corp"]} for one in spec["mirrors"]]
@@ -145,7 +151,7 @@ class Stage:
     def __call__(self, line: str) -> str:
         """Run a line in bash, as an operator would; return what it printed."""
         text = self.site.text(line, "corp").replace("oci:/srv/mirror", f"oci:{self.directory}/mirror")
-        text = text.replace("/media/usb", f"{self.directory}/media/usb")
+        text = text.replace("/media/", f"{self.directory}/media/")
         text = re.sub(r"serve (?!.*--listen)", "serve --listen 127.0.0.1:0 ", text)
         password = self.site.registry.password
         extra = {
@@ -199,9 +205,15 @@ PRINTED = {
     "compare": ["missing", "1 missing"],
     "inventory": ["", ""],
     "bundle verify": ["shop-000001 is complete", ""],
+    "bundle repair": ["mirror-000001: repaired mirror-000001.001of001.tar", "repaired mirror-000001.001of001.tar"],
     "bundle inspect": ["images: 1, 1 new or moved", "new or moved library/alpine:3.20"],
     "bundle apply": ["1 done", "1 done"],
-    "bundle create": ["mirror-000001 in out: ", "mirror-000002 in usb: ", "mirror-000001 in again: 1 part"],
+    "bundle create": [
+        "mirror-000001 in out: ",
+        "mirror-000002 in usb: ",
+        "mirror-000003 in dvd: ",
+        "mirror-000001 in again: 1 part",
+    ],
     "copy": ["done", "done", "done", "copy"],
     "inspect": ["linux/arm64", "sha256:", '"architecture": "arm64"', '"schemaVersion"'],
     "list-tags": ["3.19\n3.20", "kept", "team/app:1"],

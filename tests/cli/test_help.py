@@ -36,6 +36,7 @@ VERBS = (
     "inventory",
     "bundle create",
     "bundle verify",
+    "bundle repair",
     "bundle inspect",
     "bundle apply",
     "copy",

@@ -46,6 +46,7 @@ REACHED = {
     "spec/placement": {"relocate"},
     "app/signers": {"bundle verify", "bundle apply"},
     "app/bundles": {"bundle apply"},
+    "app/parity": {"bundle create"},
     "signing/signatures": {"bundle verify", "bundle apply"},
 }
 # Commands of other programs.

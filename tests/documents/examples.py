@@ -18,7 +18,12 @@ from mirrorsync.documents.answers import (
     started_document,
     tags_document,
 )
-from mirrorsync.documents.bundle import bundle_document, bundle_verification_document, import_document
+from mirrorsync.documents.bundle import (
+    bundle_document,
+    bundle_repair_document,
+    bundle_verification_document,
+    import_document,
+)
 from mirrorsync.documents.bundle_creation import bundle_creation_document
 from mirrorsync.documents.comparison import comparison_document
 from mirrorsync.documents.configuration import configuration_document
@@ -312,6 +317,9 @@ def documents() -> dict[Kind, dict[str, Any]]:
     return {
         "comparison": comparison_document(_comparison()),
         "bundle-contents": bundle_document(of_bundles.Inspected(BUNDLE, INDEX.digest, frozenset([1]), 1)),
+        "bundle-repair": bundle_repair_document(
+            of_bundles.Repaired("shop-000007", ("x.tar",), ("y.tar",), frozenset(["y.tar"]), 11, 10, 100)
+        ),
         "bundle-verification": bundle_verification_document(CHECKED),
         "import": import_document(Imported(BUNDLE, report, (WAITING,), Amount(1, 2), CHECKED), 4),
         "configuration": configuration_document("k3s", *_configuration(), ["/etc/x/registries.yaml"]),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 
 from rich.filesize import decimal
 
-from mirrorsync.bundle.findings import HARMLESS, Checked, Damage, Finding, Inspected
+from mirrorsync.bundle.findings import HARMLESS, Checked, Damage, Finding, Inspected, Repaired
 from mirrorsync.cli.output.render import count
 from mirrorsync.sync.bundle.imported import Imported
 from mirrorsync.text import printable, some_of
@@ -64,6 +65,29 @@ def checked_summary(checked: Checked) -> str:
     return (
         f"{checked.bundle.stem} is not complete: {read}; {waiting} of {len(checked.bundle.images)} cannot be imported"
     )
+
+
+def repair_line(path: str) -> str:
+    """Return the remedy for damage to a bundle that has parity files."""
+    return f"it has parity files, which may repair it: mirrorsync bundle repair {shlex.quote(printable(path))}"
+
+
+def lost_lines(done: Repaired) -> list[str]:
+    """Return a line for each file that cannot be repaired, and what would help."""
+    lines = [f"cannot be repaired: {name} is {'missing' if name in done.missing else 'damaged'}" for name in done.lost]
+    if not lines:
+        return []
+    remedy = "mirrorsync bundle create --only-parts N --of FILE --output DIR"
+    why = f"of {done.columns} blocks that belong together {done.worst} are damaged, and there is parity for {done.rows}"
+    return [*lines, f"{why}; copy the files again, or have the parts written again: {remedy}"]
+
+
+def repaired_summary(done: Repaired) -> str:
+    """Return one line about a repair."""
+    if not done.repaired and not done.lost:
+        return f"{done.stem} is whole: nothing to repair"
+    repaired = f"repaired {some_of(done.repaired, 4)}" if done.repaired else "nothing was repaired"
+    return f"{done.stem}: {repaired}" + (f"; {count(len(done.lost), 'file')} cannot be repaired" if done.lost else "")
 
 
 def waiting_lines(done: Imported, *, whole: bool) -> list[str]:

@@ -50,11 +50,16 @@ class Damage:
     @cached_property
     def lost(self) -> frozenset[int]:
         """The stripes of which too many slices are wrong."""
-        shape = self.parity.shape
-        count: Counter[int] = Counter()
-        for name, numbers in self.wrong.items():
-            count.update(self.stripes(name, numbers))
-        return frozenset(stripe for stripe, wrong in count.items() if wrong > shape.rows)
+        return frozenset(stripe for stripe, wrong in self._wrong_slices.items() if wrong > self.parity.shape.rows)
+
+    @property
+    def worst(self) -> int:
+        """How many slices are wrong of the stripe with the most."""
+        return max(self._wrong_slices.values(), default=0)
+
+    @cached_property
+    def _wrong_slices(self) -> Counter[int]:
+        return Counter(stripe for name, numbers in self.wrong.items() for stripe in self.stripes(name, numbers))
 
     def stripes(self, name: str, numbers: Iterable[int]) -> list[int]:
         """Return the stripes of slices of a file."""

@@ -1,8 +1,19 @@
 """Bundles on disk: a store that reads them, and the check of their parts. The face of the package."""
 
-from mirrorsync.stores.bundle.found import Found, find_bundle
+from mirrorsync.stores.bundle.found import Found, find_bundle, find_names
+from mirrorsync.stores.bundle.part import PartFile
 from mirrorsync.stores.bundle.piped import PipedPart, piped_bundle
 from mirrorsync.stores.bundle.store import BundleStore
 from mirrorsync.stores.bundle.verify import check_bundle, reporting
 
-__all__ = ["BundleStore", "Found", "PipedPart", "check_bundle", "find_bundle", "piped_bundle", "reporting"]
+__all__ = [
+    "BundleStore",
+    "Found",
+    "PartFile",
+    "PipedPart",
+    "check_bundle",
+    "find_bundle",
+    "find_names",
+    "piped_bundle",
+    "reporting",
+]

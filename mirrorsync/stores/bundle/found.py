@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,6 +26,9 @@ from mirrorsync.text import some_of
 
 _DOCUMENT: Final = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*)-(?P<sequence>\d{6,})\.json")
 _PART: Final = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*)-(?P<sequence>\d{6,})\.\d{3,}of\d{3,}\.tar")
+_ANY: Final = re.compile(
+    r"(?P<name>[a-z0-9][a-z0-9._-]*)-(?P<sequence>\d{6,})\.(json|sha256|\d{3,}of\d{3,}\.tar|parity\.json|parity-\d+\.par)"
+)
 _REMEDY: Final = "give the directory of a bundle, its .json file, or one of its parts"
 
 
@@ -84,10 +87,22 @@ def find_bundle(path: Path, opener: Opener = FileReader) -> Found:
     return Found(bundle, document, where.parent, parts, tuple(findings))
 
 
-def _newest(directory: Path) -> Path:
+def find_names(path: Path) -> tuple[Path, str]:
+    """Return the directory of a bundle, and how the names of its files begin, also if none of them can be read.
+
+    path: as for `find_bundle`, or any other file of the bundle. Raises: as `find_bundle`.
+    """
+    with translated(f"reading {path}"):
+        where = _newest(path, (_ANY,)) if path.is_dir() else path
+    if match := _ANY.fullmatch(where.name):
+        return where.parent, f"{match['name']}-{match['sequence']}"
+    return where.parent, find_bundle(where).bundle.stem
+
+
+def _newest(directory: Path, patterns: Sequence[re.Pattern[str]] = (_DOCUMENT, _PART)) -> Path:
     """Return the document of the newest bundle in a directory; a part of it if there are no documents."""
     names = sorted(one.name for one in directory.iterdir())
-    for pattern in (_DOCUMENT, _PART):
+    for pattern in patterns:
         found = [match for name in names if (match := pattern.fullmatch(name))]
         bundles = sorted({match["name"] for match in found})
         if len(bundles) > 1:

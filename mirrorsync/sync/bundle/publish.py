@@ -13,7 +13,7 @@ from pathlib import Path
 from mirrorsync.bundle.layout import Layout, layout
 from mirrorsync.bundle.model import Bundle, Names
 from mirrorsync.errors import StorageError
-from mirrorsync.files.disk import make_directory, sync_directory, translated
+from mirrorsync.files.disk import make_directory, open_regular, sync_directory, translated
 from mirrorsync.sync.bundle.reading import Contents, slices
 from mirrorsync.sync.bundle.writing import PARTIAL, PartFile, PartStream, PartWriter
 
@@ -85,9 +85,25 @@ def _publish(
         sync_directory(directory)
 
 
+def list_more(directory: Path, stem: str, files: Iterable[str]) -> None:
+    """Add files to the list for `sha256sum -c` of a bundle, if it has one. Raises: StorageError."""
+    path = directory / Names(stem).checksums
+    with translated(f"writing {path}"):
+        if not path.exists():
+            return
+        lines = path.read_text().splitlines(keepends=True)
+        for name in files:
+            with open_regular(directory / name) as file:
+                lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n")
+        partial = path.with_name(f"{path.name}{PARTIAL}")
+        partial.write_text("".join(sorted(lines, key=lambda line: line.partition("  ")[2])))
+        partial.rename(path)
+        sync_directory(directory)
+
+
 def _remove_leftovers(name: str, directory: Path) -> None:
     """Remove what a killed run of the same bundle's name has left."""
-    own = re.compile(rf"{re.escape(name)}-[0-9]{{6,}}\.[a-z0-9.]+{re.escape(PARTIAL)}")
+    own = re.compile(rf"{re.escape(name)}-[0-9]{{6,}}\.[a-z0-9.-]+{re.escape(PARTIAL)}")
     for path in directory.iterdir():
         if own.fullmatch(path.name):
             path.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from mirrorsync.cli.command import VerbGroup
 _VERBS: Final = {
     "create": "Write what the far side lacks of a spec's images.",
     "verify": "Read a bundle, and name what is damaged or missing.",
+    "repair": "Compute lost and damaged files from parity files.",
     "inspect": "Show what is in a bundle.",
     "apply": "Import a bundle into a registry or a layout.",
 }

@@ -7,17 +7,19 @@ from functools import partial
 import click
 
 from mirrorsync.app.bundles import Rules, apply_bundle, read_target
+from mirrorsync.app.parity import has_parity
 from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file, complete_reference
 from mirrorsync.cli.options.access import AccessOptions, access_options, environment_of, retry_option
 from mirrorsync.cli.options.deadline import deadline_option
 from mirrorsync.cli.options.signers import SignerOptions, signer_options
-from mirrorsync.cli.output.bundles import early_line, finding_lines, waiting_lines
+from mirrorsync.cli.output.bundles import early_line, finding_lines, repair_line, waiting_lines
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.reports import report_parts
 from mirrorsync.cli.sessions import run
 from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.bundle import import_document
+from mirrorsync.errors import ExitCode
 
 
 @click.command(
@@ -83,6 +85,9 @@ def command(
     whole = console.level > 0
     for line in finding_lines(done.damage, whole=whole):
         console.problem(line)
+    lacking = done.waiting and done.checked is not None and done.checked.missing
+    if (lacking or done.exit_code == ExitCode.INTEGRITY) and has_parity(path):
+        console.problem(repair_line(path))
     console.failed(done.report.failures, done.report.spec)
     for line in waiting_lines(done, whole=whole):
         console.problem(line)

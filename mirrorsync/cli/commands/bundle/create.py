@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from fractions import Fraction
 from functools import partial
 
 import click
@@ -13,6 +14,7 @@ from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file, complete_source
 from mirrorsync.cli.options.bundle import have_option
 from mirrorsync.cli.options.locked import LockChoice, locked_options
+from mirrorsync.cli.options.sizes import PERCENT
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.made_bundles import bundle_summary
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
@@ -28,6 +30,10 @@ from mirrorsync.sync.run.report import exit_code
         Example(
             "Only what the far side lacks, by its inventory, in parts for a stick",
             "mirrorsync bundle create --have far.json --part-size 16GiB --output usb",
+        ),
+        Example(
+            "Signed, and with parity files that repair damage to a tenth of it",
+            "mirrorsync bundle create --sign signing_key --parity 10% --output dvd",
         ),
         Example(
             "Write a part of a bundle once more, with the same bytes",
@@ -52,6 +58,12 @@ from mirrorsync.sync.run.report import exit_code
     shell_complete=complete_file,
     help="Sign with this SSH key, as ssh-keygen does. Repeatable.",
 )
+@click.option(
+    "--parity",
+    type=PERCENT,
+    metavar="PERCENT",
+    help="Add parity files of this share, such as 10%, for `bundle repair`.",
+)
 @click.option("--name", metavar="NAME", help="The beginning of the names of the files, instead of SPEC's.")
 @click.option(
     "--only",
@@ -73,6 +85,7 @@ def command(
     have: tuple[str, ...],
     part_size: int | None,
     sign: tuple[str, ...],
+    parity: Fraction | None,
     name: str | None,
     destination: str | None,
     only: tuple[str, ...],
@@ -86,14 +99,16 @@ def command(
     bundle has the others. The files appear when all of them are whole. Nothing is written if the far side has all.
     """
     if output == "-":
-        _check_stream(part_size, only_parts)
+        _check_stream(part_size, only_parts, parity)
     loaded = lock.of(load_spec(spec))
     if only_parts is not None or of is not None:
         if only_parts is None or of is None:
             raise UsageError("--only-parts and --of go together", remedy="give the numbers, and the bundle's document")
+        if parity is not None:
+            raise UsageError("--parity is for whole bundles", remedy="leave it out: the parity files are as before")
         done = run(console, partial(write_parts_again, loaded, of, _numbers(only_parts), output))
     else:
-        wanted = Wanted(loaded, have, only, part_size, name, destination, sign)
+        wanted = Wanted(loaded, have, only, part_size, name, destination, sign, parity)
         done = run(console, partial(create_bundle, wanted, output))
     console.failed(done.plan.failures, done.plan.spec)
     if output == "-":
@@ -109,7 +124,9 @@ def _text(console: Console, done: Bundled, output: str) -> str:
     return "" if console.level < 0 and not done.plan.failures else bundle_summary(done, output)
 
 
-def _check_stream(part_size: int | None, only_parts: str | None) -> None:
+def _check_stream(part_size: int | None, only_parts: str | None, parity: Fraction | None) -> None:
+    if parity is not None:
+        raise UsageError("a stream has no parity files", remedy="name a directory: --output DIR")
     if part_size is not None or only_parts is not None:
         raise UsageError("standard output takes one part", remedy="name a directory, or leave out --part-size")
     if sys.stdout.isatty():

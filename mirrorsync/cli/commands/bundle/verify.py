@@ -7,10 +7,11 @@ from functools import partial
 import click
 
 from mirrorsync.app.bundles import Rules, verify_bundle
+from mirrorsync.app.parity import has_parity
 from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file
 from mirrorsync.cli.options.signers import SignerOptions, signer_options
-from mirrorsync.cli.output.bundles import checked_summary, finding_lines
+from mirrorsync.cli.output.bundles import checked_summary, finding_lines, repair_line
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.sessions import run
 from mirrorsync.documents.bundle import bundle_verification_document
@@ -40,6 +41,8 @@ def command(console: Console, path: str, signers: SignerOptions) -> int:
     checked = run(console, partial(verify_bundle, path, rules))
     for line in finding_lines(checked.findings, whole=console.level > 0):
         console.problem(line)
+    if checked.exit_code and has_parity(path):
+        console.problem(repair_line(path))
     quiet = console.level < 0 and checked.exit_code == ExitCode.DONE
     console.result(lambda: bundle_verification_document(checked), "" if quiet else checked_summary(checked))
     return checked.exit_code
