@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
 from mirrorsync.app.sending import Sender, open_sender
 from mirrorsync.app.session import open_session
+from mirrorsync.app.signers import SignerChoice, check_signatures
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.encoding import encode
 from mirrorsync.bundle.model import Bundle, Pieces
@@ -33,7 +34,7 @@ from mirrorsync.files.locks import FileLock
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import parse_repository
 from mirrorsync.plan.model import Plan
-from mirrorsync.signing import BUNDLE, sign
+from mirrorsync.signing import BUNDLE, NotTrusted, sign
 from mirrorsync.spec.model import STANDARD_INPUT, Destination, Spec
 from mirrorsync.stores.far import FarStore
 from mirrorsync.stores.open import opener
@@ -56,6 +57,7 @@ class Wanted:
     part_size: of a part, in bytes, None = one part. name: of its files, None = that of the spec. destination: the name
     of the destination in the spec, None if there is only one. sign: the paths of the SSH keys that sign its document.
     parity: the share of parity files, from which lost and damaged parts are computed, None = no such files.
+    signers: who has to have signed what `have` names, if the spec does not say it.
     """
 
     spec: Spec
@@ -66,6 +68,7 @@ class Wanted:
     destination: str | None = None
     sign: tuple[str, ...] = ()
     parity: Fraction | None = None
+    signers: SignerChoice = field(default_factory=SignerChoice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,10 @@ class Bundled:
 async def plan_bundle(wanted: Wanted, *, environment: Environment | None = None, stop: Stop | None = None) -> Bundled:
     """Return what `create_bundle` would write, with the sizes of its parts. Nothing is written, no blob is read."""
     given, stop = environment or process_environment(), stop or Stop()
-    sender, having, place = _sides(wanted, given)
+    try:
+        sender, having, place = _sides(wanted, given)
+    except NotTrusted as error:  # a plan says what `create_bundle` would do: refuse it
+        raise error.with_(remedy="have it signed; `bundle create` takes --allow-unsigned") from error
     with looking_back(wanted.spec, given) as memory:
         async with _session(wanted.spec, place, having, given, stop) as session:
             making = _Making(wanted, sender, having, place, session, given)
@@ -179,10 +185,6 @@ async def _whole(bundle: Bundle, contents: Contents) -> Bundle:
     return with_pieces(bundle, pieces) if pieces else bundle
 
 
-async def _signed(document: bytes, key: str, environment: Environment) -> bytes:
-    return await asyncio.to_thread(sign, document, absolute(key), BUNDLE, environment.variables)
-
-
 async def _written(
     bundle: Bundle, document: bytes, output: str, contents: Contents, signatures: Sequence[bytes]
 ) -> tuple[str, ...]:
@@ -194,7 +196,19 @@ async def _written(
 
 def _sides(wanted: Wanted, environment: Environment) -> tuple[Sender, Having, Destination]:
     sender = open_sender(wanted.spec, wanted.name, environment)
-    having = read_having(wanted.have, sender)
+    required = wanted.signers.required(environment.variables, wanted.spec.signers)
+
+    def vouch(document: bytes, signatures: Sequence[bytes], namespace: str, name: str) -> None:
+        try:
+            verdict = check_signatures(
+                document, signatures, required, namespace, environment, allow_unsigned=wanted.signers.allow_unsigned
+            )
+        except NotTrusted as error:
+            raise error.with_(message=f"{printable(name)} is {error.message}") from error
+        for signer in verdict.signers:
+            environment.observer(Noticed(printable(name), f"signed by {signer}"))
+
+    having = read_having(wanted.have, sender, vouch if required is not None else None)
     for name in having.incomplete:
         message = "what could not be read at the far side counts as absent, and is sent again"
         environment.observer(Noticed(printable(name), message))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import tarfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -23,9 +24,11 @@ from mirrorsync.documents.inventory import is_inventory, parse_inventory
 from mirrorsync.errors import Malformed, UsageError
 from mirrorsync.files.disk import translated
 from mirrorsync.oci.digest import Digest
+from mirrorsync.signing import BUNDLE, INVENTORY, MAX_SIGNATURE_BYTES
 from mirrorsync.text import printable
 
 SENT: Final = "sent"
+_PART: Final = re.compile(r"\.\d+of\d+\.tar$")
 _GZIP: Final = b"\x1f\x8b"
 
 
@@ -42,11 +45,16 @@ class Having:
     incomplete: tuple[str, ...] = ()
 
 
-def read_having(written: Iterable[str], sender: Sender) -> Having:
+# Is given a document, the signatures over it, what these are for, and the name of the file; may reject it.
+Vouch = Callable[[bytes, Sequence[bytes], str, str], object]
+
+
+def read_having(written: Iterable[str], sender: Sender, vouch: Vouch | None = None) -> Having:
     """Read all that `--have` names; content is the union of all, and the tags are those of the newest.
 
     written: the path of an inventory, of the document or a part of a bundle, of a directory with bundles, or `sent`.
-    Raises: UsageError, Malformed, StorageError.
+    vouch: checks the signatures of each document before anything is read from it, None = unsigned is right.
+    Raises: UsageError, Malformed, StorageError, and what `vouch` raises.
     """
     held: list[tuple[str, Held]] = []
     sources: list[Source] = []
@@ -59,7 +67,10 @@ def read_having(written: Iterable[str], sender: Sender) -> Having:
             sources.append(source)
             continue
         raw = document_at(absolute(text))
-        if is_inventory(raw[:65536]) or is_inventory(raw[-65536:]):
+        is_of_far_side = is_inventory(raw[:65536]) or is_inventory(raw[-65536:])
+        if vouch is not None:
+            vouch(raw, _all_signatures(absolute(text)), INVENTORY if is_of_far_side else BUNDLE, text)
+        if is_of_far_side:
             inventory = parse_inventory(raw, printable(text))
             held.append((inventory.created, inventory.held))
             sources.append(Source("inventory", Digest.of(raw), inventory.created))
@@ -117,6 +128,21 @@ def signatures_at(path: Path) -> list[bytes]:
             return found
     except (tarfile.TarError, OSError) as error:
         raise Malformed(f"{printable(os.fspath(path))} is not a part of a bundle") from error
+
+
+def _all_signatures(path: Path) -> list[bytes]:
+    """Return all signatures over a document, also those that were added later. path: as for `document_at`."""
+    if path.is_dir():
+        path = _newest(path)
+    document = path.with_name(_PART.sub(".json", path.name))
+    with translated(f"reading {document}.sig"):
+        beside = [_start(one) for one in _next_to(document)]
+    return list(dict.fromkeys([*beside, *signatures_at(path)]))
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_SIGNATURE_BYTES + 1)
 
 
 def _next_to(document: Path) -> list[Path]:

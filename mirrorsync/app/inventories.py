@@ -12,6 +12,7 @@ from mirrorsync.app.outputs import is_standard_output, write_output
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute, read_scope
 from mirrorsync.app.session import query
+from mirrorsync.app.signatures import add_signature, sign_inventory
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.held import Inventory
 from mirrorsync.documents.inventory import encode_inventory
@@ -60,6 +61,21 @@ async def make_inventory_of(
         stop,
         spec.registries,
     )
+
+
+def save_signed_inventory(
+    inventory: Inventory, path: str, keys: Sequence[str], environment: Environment | None = None
+) -> None:
+    """Write an inventory as `save_inventory`, and a signature by each key next to it: PATH.sig, PATH.2.sig ...
+
+    keys: paths of SSH keys. The signatures are over the document as it is before it is compressed. Blocking. Raises:
+    SshKeygenFailed, NotFound, StorageError; then the file is as before.
+    """
+    given = environment or process_environment()
+    signatures = sign_inventory(encode_inventory(inventory), path, keys, given)
+    save_inventory(inventory, path)
+    for signature in signatures:
+        add_signature(absolute(path), signature)
 
 
 def save_inventory(inventory: Inventory, path: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,6 +18,22 @@ from mirrorsync.text import printable
 SIGNERS_VARIABLE: Final = "MIRRORSYNC_SIGNERS"
 THRESHOLD_VARIABLE: Final = "MIRRORSYNC_THRESHOLD"
 _MOST: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SignerChoice:
+    """Who has to sign, as one call names it: None = the spec's value, else the variable's.
+
+    allow_unsigned: too few signatures are enough this time.
+    """
+
+    file: str | None = None
+    threshold: int | None = None
+    allow_unsigned: bool = False
+
+    def required(self, variables: Mapping[str, str], signers: Signers | None = None) -> Required | None:
+        """Return who has to sign. signers: of the spec, if there is one. Raises: as `required_signers`."""
+        return required_signers(variables, self.file, self.threshold, signers=signers)
 
 
 def required_signers(

@@ -89,6 +89,7 @@ NEEDED = {
         "htpasswd -nbB -C 4 alice secret >users",
     ],
     "bundle create": ["ssh-keygen -q -t ed25519 -N '' -f signing_key"],
+    "bundle sign": [f"ssh-keygen -q -t ed25519 -N '' -f {name}_key" for name in ("signing", "second")],
     "bundle repair": [
         "mirrorsync bundle create --parity 50% --output /media/usb",
         "printf damaged | dd of=/media/usb/mirror-000001.001of001.tar bs=600 seek=1 conv=notrunc status=none",
@@ -133,7 +134,7 @@ class Stage:
         if verb == "serve":
             one = f"{self.site.prefix}/hub/library/alpine"
             self.site.mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [f"{one}:3.20"]})
-        if verb in ("bundle verify", "bundle inspect", "bundle apply"):
+        if verb in ("bundle sign", "bundle verify", "bundle inspect", "bundle apply"):
             pack({"library/alpine:3.20": image([layer({"a": b"alpine"})])}).write(self.directory / "media/usb")
         if verb in ("bundle create", "bundle repair", "inventory"):
             self("mirrorsync inventory oci:/srv/mirror --output far.json")
@@ -204,6 +205,7 @@ PRINTED = {
     "relocate": ["hub/library/alpine:3.20}} # the web", "", "alpine:3.20@sha256:"],
     "compare": ["missing", "1 missing"],
     "inventory": ["", ""],
+    "bundle sign": ["signed: shop-000001.json.sig", "signed: shop-000001.json.2.sig"],
     "bundle verify": ["shop-000001 is complete", ""],
     "bundle repair": ["mirror-000001: repaired mirror-000001.001of001.tar", "repaired mirror-000001.001of001.tar"],
     "bundle inspect": ["images: 1, 1 new or moved", "new or moved library/alpine:3.20"],

@@ -35,6 +35,7 @@ VERBS = (
     "compare",
     "inventory",
     "bundle create",
+    "bundle sign",
     "bundle verify",
     "bundle repair",
     "bundle inspect",

@@ -47,7 +47,9 @@ REACHED = {
     "app/signers": {"bundle verify", "bundle apply"},
     "app/bundles": {"bundle apply"},
     "app/parity": {"bundle create"},
-    "signing/signatures": {"bundle verify", "bundle apply"},
+    "signing/signatures": {"bundle verify", "bundle apply", "bundle create"},
+    "app/bundling": {"bundle create"},
+    "app/signatures": {"bundle create"},
 }
 # Commands of other programs.
 FOREIGN = re.compile(r"aws ecr [^:;,]*|`podman [^`]*`")

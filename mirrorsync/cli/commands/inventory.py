@@ -6,7 +6,7 @@ from functools import partial
 
 import click
 
-from mirrorsync.app.inventories import make_inventory, make_inventory_of, save_inventory
+from mirrorsync.app.inventories import make_inventory, make_inventory_of, save_inventory, save_signed_inventory
 from mirrorsync.app.outputs import is_standard_output
 from mirrorsync.app.reading import read_scope
 from mirrorsync.app.specs import load_spec
@@ -48,6 +48,13 @@ from mirrorsync.text import printable
     "--spec", metavar="SPEC", shell_complete=complete_file, help="The repositories that this spec mirrors to LOCATION."
 )
 @click.option("--destination", metavar="NAME", help="The destination of the spec, if it has several.")
+@click.option(
+    "--sign",
+    multiple=True,
+    metavar="KEY",
+    shell_complete=complete_file,
+    help="Sign with this SSH key: FILE.sig. Repeatable.",
+)
 @access_options()
 @retry_option
 @verb
@@ -57,6 +64,7 @@ def command(
     output: str,
     spec: str | None,
     destination: str | None,
+    sign: tuple[str, ...],
     access: AccessOptions,
     retry_times: int | None,
 ) -> int:
@@ -67,6 +75,9 @@ def command(
     """
     if (location is None) == (spec is None):
         raise UsageError("give a location, or --spec with a spec", remedy="mirrorsync inventory oci:DIR --output FILE")
+    to_stdout = is_standard_output(output)
+    if sign and to_stdout:
+        raise UsageError("a signature needs a file next to it", remedy="name the inventory: --output FILE")
     if spec is not None:
         found, failures = run(console, partial(make_inventory_of, load_spec(spec), destination))
     else:
@@ -79,8 +90,9 @@ def command(
         environment = environment_of(console, [(scope.location, access)], retry_times)
         found, failures = run(console, partial(make_inventory, scope), environment)
     console.failed(failures)
-    to_stdout = is_standard_output(output)
-    if not (to_stdout and console.as_json):
+    if sign:
+        save_signed_inventory(found, output, sign)
+    elif not (to_stdout and console.as_json):
         save_inventory(found, output)
     if console.as_json:
         console.result(lambda: inventory_document(found))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from mirrorsync.app.signers import required_signers
+from mirrorsync.app.signers import SignerChoice
 from mirrorsync.cli.completers import complete_file
 from mirrorsync.signing import Required
 
@@ -19,10 +19,19 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class SignerOptions:
-    """Who has to sign, None = unsigned is right; and whether unsigned is right this time."""
+    """Who has to sign, as the options name it."""
 
-    required: Required | None
-    allow_unsigned: bool
+    choice: SignerChoice
+
+    @property
+    def required(self) -> Required | None:
+        """Who has to sign if no spec says it, None = unsigned is right. Raises: UsageError."""
+        return self.choice.required(os.environ)
+
+    @property
+    def allow_unsigned(self) -> bool:
+        """Whether unsigned is right this time."""
+        return self.choice.allow_unsigned
 
 
 def signer_options(function: Callable[..., R]) -> Callable[..., R]:
@@ -46,7 +55,7 @@ def signer_options(function: Callable[..., R]) -> Callable[..., R]:
     def with_signers(
         *args: Any, signers_file: str | None, threshold: int | None, allow_unsigned: bool, **others: Any
     ) -> R:
-        required = required_signers(os.environ, signers_file, threshold)
-        return function(*args, signers=SignerOptions(required, allow_unsigned), **others)
+        choice = SignerChoice(signers_file, threshold, allow_unsigned)
+        return function(*args, signers=SignerOptions(choice), **others)
 
     return with_signers

@@ -11,6 +11,7 @@ from mirrorsync.cli.command import VerbGroup
 # In the order of use; each is a module of this package.
 _VERBS: Final = {
     "create": "Write what the far side lacks of a spec's images.",
+    "sign": "Add a person's signature to a bundle.",
     "verify": "Read a bundle, and name what is damaged or missing.",
     "repair": "Compute lost and damaged files from parity files.",
     "inspect": "Show what is in a bundle.",

@@ -14,6 +14,7 @@ from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file, complete_source
 from mirrorsync.cli.options.bundle import have_option
 from mirrorsync.cli.options.locked import LockChoice, locked_options
+from mirrorsync.cli.options.signers import SignerOptions, signer_options
 from mirrorsync.cli.options.sizes import PERCENT
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.made_bundles import bundle_summary
@@ -76,6 +77,7 @@ from mirrorsync.sync.run.report import exit_code
 @click.option(
     "--of", metavar="FILE", shell_complete=complete_file, help="The document of that bundle, or one of its parts."
 )
+@signer_options
 @locked_options
 @verb
 def command(
@@ -91,6 +93,7 @@ def command(
     only: tuple[str, ...],
     only_parts: str | None,
     of: str | None,
+    signers: SignerOptions,
     lock: LockChoice,
 ) -> int:
     """Write what the far side of an air gap lacks of the images of SPEC (mirror.yaml), as files to carry there.
@@ -108,7 +111,7 @@ def command(
             raise UsageError("--parity is for whole bundles", remedy="leave it out: the parity files are as before")
         done = run(console, partial(write_parts_again, loaded, of, _numbers(only_parts), output))
     else:
-        wanted = Wanted(loaded, have, only, part_size, name, destination, sign, parity)
+        wanted = Wanted(loaded, have, only, part_size, name, destination, sign, parity, signers.choice)
         done = run(console, partial(create_bundle, wanted, output))
     console.failed(done.plan.failures, done.plan.spec)
     if output == "-":
