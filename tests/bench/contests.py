@@ -6,7 +6,7 @@ import compileall
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,8 +29,8 @@ class Contest:
 
     images: `small` or `large`. places: what each destination is, `registry` or `layout`. filled: whether the one
     registry has everything before the clock starts. rtt: whether the source is far away. tls: whether the registries
-    speak TLS, which docker-registry offers HTTP/2 over. archive: whether the source is a docker archive. ours: how
-    mirrorsync is called.
+    speak TLS, which docker-registry offers HTTP/2 over. source: what is read: `registry`, `archive` (of docker),
+    `layout`, `bundle`, or `backup` (a bundle, and what oras wrote of the same image). ours: how mirrorsync is called.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Contest:
     filled: bool = False
     rtt: bool = False
     tls: bool = False
-    archive: bool = False
+    source: str = "registry"
     ours: Tool = tools.MIRRORSYNC
 
 
@@ -64,11 +64,50 @@ CONTESTS = (
         "large, docker archive to registry",
         "large",
         (tools.SKOPEO_PUSH,),
-        archive=True,
+        source="archive",
         ours=tools.MIRRORSYNC_PUSH,
     ),
     Contest("large, to registry and layout", "large", (), places=("registry", "layout")),
+    Contest(
+        "bundle, create from layout",
+        "large",
+        (tools.CP,),
+        places=("nowhere",),
+        source="layout",
+        ours=tools.MIRRORSYNC_BUNDLE,
+    ),
+    Contest(
+        "bundle, create from registry",
+        "large",
+        (tools.CP, tools.ORAS_BACKUP),
+        places=("nowhere",),
+        ours=tools.MIRRORSYNC_BUNDLE,
+    ),
+    Contest(
+        "bundle, import into layout",
+        "large",
+        (tools.CP,),
+        places=("layout",),
+        source="bundle",
+        ours=tools.MIRRORSYNC_IMPORT,
+    ),
+    Contest(
+        "bundle, import into registry",
+        "large",
+        (tools.CP, tools.ORAS_RESTORE),
+        source="bundle",
+        ours=tools.MIRRORSYNC_IMPORT,
+    ),
+    Contest(
+        "bundle of small images, create",
+        "small",
+        (),
+        places=("nowhere",),
+        ours=tools.MIRRORSYNC_BUNDLE,
+    ),
 )
+_NOWHERE = "registry.example.com/mirror"
+"""A destination that is only named: a bundle is made for it, and it is not asked."""
 
 
 @dataclass(frozen=True)
@@ -111,15 +150,25 @@ class Bench:
             scratch = stack.enter_context(_directory(self.directory / "run"))
             source = self.source_over_tls if contest.tls else self.source
             host = stack.enter_context(self._relay(source)) if contest.rtt else source.host
-            host = f"docker-archive:{self._archive}" if contest.archive else host
+            host, content = self._read(contest, host)
             registries, places = self._filled(contest) if contest.filled else self._empty(contest, scratch, stack)
             images = LARGE if contest.images == "large" else self.small
-            job = Job(host, images, places, scratch, self._authority.path if contest.tls else None)
+            job = Job(host, images, places, scratch, self._authority.path if contest.tls else None, content)
             # What an earlier run left to be written would be written on this one's time.
             subprocess.run(["sync"], check=True)
             before = _answered(source, *registries)
             cost = measure.run(tool.command(job), scratch / "run.log")
             return Cost(cost.wall, cost.cpu, cost.memory, _answered(source, *registries) - before)
+
+    def _read(self, contest: Contest, host: str) -> tuple[str, Sequence[Path]]:
+        """Return the source of a contest, and the files with its content."""
+        if contest.source == "archive":
+            return f"docker-archive:{self._archive}", [self._archive]
+        if contest.source == "layout":
+            return f"oci:{self._layout}", [self._layout]
+        if contest.source == "bundle":
+            return f"bundle:{self._bundle}", sorted(self._bundle.glob("*.tar"))
+        return host, [seed.Storage(self.source.storage).largest()]
 
     def _filled(self, contest: Contest) -> tuple[list[DockerRegistry], list[str]]:
         """Return the one destination that has everything, and how it is named."""
@@ -132,6 +181,8 @@ class Bench:
         for number, place in enumerate(contest.places):
             if place == "layout":
                 places.append(f"oci:{scratch / f'layout{number}'}")
+            elif place == "nowhere":
+                places.append(_NOWHERE)
             else:
                 registries.append(stack.enter_context(self._registry(scratch / f"registry{number}", contest.tls)))
                 places.append(registries[-1].host)
@@ -180,6 +231,26 @@ class Bench:
         path = self.directory / "large.tar"
         seed.docker_archive(path, self.size.large)
         return path
+
+    @cached_property
+    def _layout(self) -> Path:
+        """A layout with the large image."""
+        path = self.directory / "layout"
+        self._fill(tools.mirrorsync, f"oci:{path}")
+        return path
+
+    @cached_property
+    def _bundle(self) -> Path:
+        """A bundle with the large image; what oras backed up of it is next to it, if there is an oras."""
+        self._fill(tools.mirrorsync_bundle, _NOWHERE, self.directory)
+        if tools.ORAS_BACKUP.present:
+            self._fill(tools.oras_backup, _NOWHERE, self.directory)
+        return self.directory / "bundle"
+
+    def _fill(self, command: Callable[[Job], list[str]], place: str, scratch: Path | None = None) -> None:
+        with _directory(self.directory / "filling") as directory:
+            job = Job(self.source.host, LARGE, [place], scratch or directory)
+            measure.run(command(job), directory / "fill.log")
 
     @contextmanager
     def _relay(self, source: DockerRegistry) -> Iterator[str]:

@@ -57,6 +57,10 @@ class Storage:
         incoming.rename(path)
         return f"sha256:{encoded}", size
 
+    def largest(self) -> Path:
+        """Return the file of the largest blob."""
+        return max(self._v2.glob("blobs/*/*/*/data"), key=lambda path: path.stat().st_size)
+
     def image(self, repository: str, tag: str, config: tuple[str, int], layers: list[tuple[str, int]]) -> None:
         """Store an image manifest of blobs that are stored, under a tag of a repository."""
         manifest = {

@@ -16,7 +16,7 @@ class Job:
 
     source: a registry's host, or `docker-archive:FILE`. tags: by repository; destinations: hosts or `oci:DIR`.
     authority: whose certificates the registries have, as a PEM file that every tool verifies them by; None: they speak
-    plain HTTP.
+    plain HTTP. content: the files that have what is copied.
     """
 
     source: str
@@ -24,6 +24,7 @@ class Job:
     destinations: Sequence[str]
     scratch: Path
     authority: Path | None = None
+    content: Sequence[Path] = ()
 
     @property
     def one_image(self) -> str:
@@ -46,21 +47,65 @@ def _trusting(job: Job, command: list[str]) -> list[str]:
 
 def mirrorsync(job: Job) -> list[str]:
     """Run a spec with exact tags."""
-    hosts = [job.source, *(place for place in job.destinations if not place.startswith("oci:"))]
+    return [*_new_here(job), "apply", "--quiet", _spec(job)]
+
+
+def mirrorsync_bundle(job: Job) -> list[str]:
+    """Write a bundle of a spec with exact tags, for a far side that has nothing, into `bundle` in the scratch."""
+    output = str(job.scratch / "bundle")
+    return [*_without_memory(job), "bundle", "create", "--quiet", "--output", output, _spec(job)]
+
+
+def mirrorsync_import(job: Job) -> list[str]:
+    """Verify a bundle, and import it."""
+    targets = [word for place in job.destinations for word in ("--to", place)]
+    access = [] if any(place.startswith("oci:") for place in job.destinations) else ["--tls-verify=false"]
+    path = job.source.removeprefix("bundle:")
+    return [*_without_memory(job), "bundle", "apply", "--quiet", "--elsewhere", *access, path, *targets]
+
+
+def copy_files(job: Job) -> list[str]:
+    """Copy the same bytes on the same disk, and make them durable, as all tools that write files do."""
+    target = str(job.scratch / "copied")
+    script = 'mkdir "$0"; cp -r "$@" "$0"; find "$0" -type f -exec sync {} +'
+    return ["sh", "-ec", script, target, *map(str, job.content)]
+
+
+def oras_backup(job: Job) -> list[str]:
+    """Back up one image of a registry into a file."""
+    return ["oras", "backup", "--plain-http", "--output", f"{job.scratch}/oras.tar", f"{job.source}/{job.one_image}"]
+
+
+def oras_restore(job: Job) -> list[str]:
+    """Restore what `oras backup` wrote next to the bundle."""
+    (destination,) = job.destinations
+    archive = job.content[0].parents[1] / "oras.tar"
+    return ["oras", "restore", "--plain-http", "--input", str(archive), f"{destination}/{job.one_image}"]
+
+
+def _without_memory(job: Job) -> list[str]:
+    """Start a mirrorsync that has made and imported no bundle."""
+    return _new_here(job, f"STATE_DIRECTORY={job.scratch / 'state'}")
+
+
+def _spec(job: Job) -> str:
+    on_disk = ("oci:", "bundle:")
+    hosts = [place.partition("/")[0] for place in (job.source, *job.destinations) if not place.startswith(on_disk)]
+    joint = ":" if job.source.startswith(on_disk) else "/"
     speaking = {"plain_http": True} if job.authority is None else {"ca_file": str(job.authority)}
     spec = {
         "version": 1,
         "registries": dict.fromkeys(hosts, speaking),
         "destinations": {f"d{number}": place for number, place in enumerate(job.destinations)},
         "defaults": {"to": [f"d{number}" for number in range(len(job.destinations))]},
-        "mirrors": [{"from": f"{job.source}/{name}", "tags": list(tags)} for name, tags in job.tags.items()],
+        "mirrors": [{"from": f"{job.source}{joint}{name}", "tags": list(tags)} for name, tags in job.tags.items()],
     }
-    return [*_new_here(job), "apply", "--quiet", _write(job, "mirror.yaml", spec)]
+    return _write(job, "mirror.yaml", spec)
 
 
-def _new_here(job: Job) -> list[str]:
+def _new_here(job: Job, *variables: str) -> list[str]:
     """Start a mirrorsync that has never seen the images: without the manifests that an earlier run has kept."""
-    return ["env", f"CACHE_DIRECTORY={job.scratch}", sys.executable, "-m", "mirrorsync"]
+    return ["env", f"CACHE_DIRECTORY={job.scratch}", *variables, sys.executable, "-m", "mirrorsync"]
 
 
 def _regsync(job: Job, registry: Mapping[str, object]) -> list[str]:
@@ -181,6 +226,11 @@ class Tool:
 
 MIRRORSYNC = Tool("mirrorsync", None, mirrorsync)
 MIRRORSYNC_PUSH = Tool("mirrorsync", None, mirrorsync_push)
+MIRRORSYNC_BUNDLE = Tool("mirrorsync", None, mirrorsync_bundle)
+MIRRORSYNC_IMPORT = Tool("mirrorsync", None, mirrorsync_import)
+CP = Tool("cp", "cp", copy_files)
+ORAS_BACKUP = Tool("oras backup", "oras", oras_backup)
+ORAS_RESTORE = Tool("oras restore", "oras", oras_restore)
 REGSYNC = Tool("regsync", "regsync", regsync)
 REGSYNC_TUNED = Tool("regsync -c 32", "regsync", regsync_tuned)
 SKOPEO_SYNC = Tool("skopeo sync", "skopeo", skopeo_sync)
