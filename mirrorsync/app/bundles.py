@@ -92,12 +92,12 @@ async def verify_bundle(
     """
     given, stop = environment or process_environment(), stop or Stop()
     found = piped_bundle(sys.stdin.buffer)[0] if os.fspath(path) == "-" else open_bundle(path)
-    _check_signers(found, rules, given)
+    check_signers(found, rules, given)
     async with stop.listening():
         return await stop.interruptible(_checked(found, given.observer, stop))
 
 
-def _check_signers(found: Found, rules: Rules, environment: Environment) -> None:
+def check_signers(found: Found, rules: Rules, environment: Environment) -> None:
     """Reject a bundle that too few people have signed; report who has. Raises: NotTrusted, SshKeygenFailed."""
     verdict = check_signatures(
         found.document, found.signatures(), rules.signers, BUNDLE, environment, allow_unsigned=rules.unsigned
@@ -136,7 +136,7 @@ async def apply_bundle(
     found, part = piped_bundle(sys.stdin.buffer) if os.fspath(path) == "-" else (open_bundle(path), None)
     past = _Past(found, targets, given)
     check_destinations(found.bundle, targets, rules)
-    _check_signers(found, rules, given)
+    check_signers(found, rules, given)
     past.check(rules)
     if part is not None:
         return await _applied_from_pipe(found, part, targets, past, given, stop)

@@ -87,7 +87,7 @@ def layout(bundle: Bundle, number: int, document: bytes, signatures: Sequence[by
     known = [(LAYOUT_NAME, LAYOUT_CONTENT), (DOCUMENT_NAME, document)]
     known += [(signature_name(at), signature) for at, signature in enumerate(signatures, 1)]
     known.append((INDEX_NAME, index_json(bundle, number)))
-    return _placed(
+    return placed(
         [
             *((Member(name, len(data), Digest.of(data)), data) for name, data in known),
             *((member, None) for member in bundle.parts[number - 1].members),
@@ -95,7 +95,8 @@ def layout(bundle: Bundle, number: int, document: bytes, signatures: Sequence[by
     )
 
 
-def _placed(members: Iterable[tuple[Member, bytes | None]]) -> Layout:
+def placed(members: Iterable[tuple[Member, bytes | None]]) -> Layout:
+    """Return an archive of these members, in order, each with its content if that is known."""
     entries: list[Entry] = []
     offset = 0
     for member, data in members:

@@ -40,6 +40,7 @@ VERBS = (
     "bundle repair",
     "bundle inspect",
     "bundle apply",
+    "bundle export",
     "copy",
     "inspect",
     "list-tags",

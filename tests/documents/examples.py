@@ -30,6 +30,7 @@ from mirrorsync.documents.configuration import configuration_document
 from mirrorsync.documents.envelope import Kind
 from mirrorsync.documents.error import error_document, validation_document
 from mirrorsync.documents.explanation import explanation_document
+from mirrorsync.documents.export import export_document
 from mirrorsync.documents.history import history_document
 from mirrorsync.documents.images import images_document
 from mirrorsync.documents.impact import impact_document
@@ -77,6 +78,7 @@ from mirrorsync.spec.lock import Lock, LockChange
 from mirrorsync.spec.model import Mirror
 from mirrorsync.spec.selection import Selection
 from mirrorsync.state import Absence, Backup, Owned, Remembered, Run, RunTag
+from mirrorsync.sync.bundle.exporting import Archive, Exported, Unwritten
 from mirrorsync.sync.bundle.imported import Imported, Lack, Waiting
 from mirrorsync.sync.compare import Compared, Comparison
 from mirrorsync.sync.explained import AtTarget, ExplainedSource, ExplainedTag, ExplainedTags
@@ -285,6 +287,7 @@ def _mirror() -> Mirror:
 
 BUNDLE = example()
 DAMAGED = of_bundles.Finding(of_bundles.Damage.DAMAGED, "x.tar", "bytes", 1, "m", ("a:1",))
+EXPORTED = Exported((Archive(Path("/x.tar"), "a/b:1", INDEX.digest, 9, written=True),), (Unwritten("a/c:1", "why"),))
 CHECKED = of_bundles.Checked(BUNDLE, of_bundles.Present(frozenset([1])), (DAMAGED,), 1, 9)
 WAITING = Waiting(WANTED, (Lack(INDEX, "it is in part 2 of 3, which is not here", 2),))
 
@@ -323,6 +326,7 @@ def documents() -> dict[Kind, dict[str, Any]]:
         "bundle-verification": bundle_verification_document(CHECKED),
         "import": import_document(Imported(BUNDLE, report, (WAITING,), Amount(1, 2), CHECKED), 4),
         "configuration": configuration_document("k3s", *_configuration(), ["/etc/x/registries.yaml"]),
+        "bundle-export": export_document("k3s", EXPORTED),
         "bundle-creation": bundle_creation_document(plan(), example(), ["shop-000007.json"]),
         "difference": difference_document("old.lock", "new.lock", LOCK_CHANGES),
         "error": error_document(SpecError("/etc/mirror.yaml", [problem])),

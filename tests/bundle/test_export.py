@@ -1,0 +1,123 @@
+"""`bundle export`: one archive for each image, under the name of its source, as runtimes import it at their start."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from dataclasses import replace
+
+import pytest
+
+from mirrorsync.bundle.archives import file_name
+from tests.cli.tools import Podman, skopeo_digest
+from tests.parts.bundles import Wanted, pack
+from tests.parts.images import artifact, image, index, layer, noise
+from tests.parts.mirrorsync import Mirrorsync
+
+ALPINE = image([layer({"a": b"alpine"})])
+APP = index([image([layer({"a": noise("a", 1_200_000)})]), image([layer({"b": b"arm"})], architecture="arm64")])
+SIGNED = {f"team/app:{APP.digest.replace(':', '-')}.sig": image([layer({"s": b"signature"})])}
+CHART = replace(ALPINE, raw=ALPINE.raw.replace(b"oci.image.config.v1", b"cncf.helm.config.v1"))
+IMAGES: Wanted = {"library/alpine:3.20": ALPINE, "team/app:1": APP, "team/app": artifact(APP, b"an sbom"), **SIGNED}
+NODE = "node/var/lib/rancher/k3s/agent/images"
+FILES = ["docker.io+library+alpine+3.20.tar", "docker.io+team+app+1.tar"]
+
+
+def export(mirrorsync: Mirrorsync, *, code: int = 0, runtime: str = "k3s") -> dict[str, dict[str, object]]:
+    said = mirrorsync("bundle", "export", "usb", "--for", runtime, "--output", "node", "--json", code=code).json()
+    return {one["image"]: one for one in (*said["archives"], *said["unwritten"])}
+
+
+def test_each_image_that_runs_becomes_an_archive_that_skopeo_and_podman_read(mirrorsync: Mirrorsync) -> None:
+    pack({**IMAGES, "charts/app:1": CHART}, part_size=1_000_000).write(mirrorsync.directory / "usb")
+    done = export(mirrorsync)
+    assert sorted(path.name for path in (mirrorsync.directory / NODE).iterdir()) == FILES
+    assert not done["docker.io/charts/app:1"]["failed"]
+    for name, made, tag in ((FILES[0], ALPINE, "3.20"), (FILES[1], APP, "1")):
+        path = mirrorsync.directory / NODE / name
+        assert skopeo_digest(f"oci-archive:{path}:{tag}") == made.digest
+        with tarfile.open(path) as archive:
+            members = {member.name: archive.extractfile(member) for member in archive}
+            content = {name: file.read() for name, file in members.items() if file}
+        (root,) = json.loads(content["index.json"])["manifests"]
+        whole = made.all_blobs() | {one.digest: one.raw for one in made.manifests()}
+        assert {name for name in content if name.startswith("blobs/")} == {
+            f"blobs/sha256/{digest[7:]}" for digest in whole
+        }
+        assert all(content[f"blobs/sha256/{digest[7:]}"] == data for digest, data in whole.items())
+        assert root["digest"] == made.digest
+    with Podman() as podman:
+        assert "docker.io/library/alpine:3.20" in podman("load", "--input", str(mirrorsync.directory / NODE / FILES[0]))
+        assert "docker.io/library/alpine:3.20" in podman("images", "--format", "{{.Repository}}:{{.Tag}}")
+
+
+def test_only_what_changed_is_written_again(mirrorsync: Mirrorsync) -> None:
+    """An unchanged file keeps its time, and k3s does not import it again (k3s-io/k3s#12243)."""
+    pack(IMAGES).write(mirrorsync.directory / "usb")
+    export(mirrorsync)
+    before = {name: (mirrorsync.directory / NODE / name).stat() for name in FILES}
+    moved = {**IMAGES, "team/app:1": image([layer({"a": b"new"})])}
+    pack(moved, sequence=2).write(mirrorsync.directory / "usb")
+    done = export(mirrorsync)
+    assert [done[f"docker.io/{name}"]["written"] for name in ("library/alpine:3.20", "team/app:1")] == [False, True]
+    after = {name: (mirrorsync.directory / NODE / name).stat() for name in FILES}
+    assert before[FILES[0]].st_mtime_ns == after[FILES[0]].st_mtime_ns
+    assert before[FILES[1]].st_ino != after[FILES[1]].st_ino
+    (mirrorsync.directory / NODE / FILES[0]).write_bytes(b"cut off")
+    assert export(mirrorsync)["docker.io/library/alpine:3.20"]["written"]
+
+
+def test_an_image_that_the_bundle_does_not_carry_whole_is_named_and_the_others_are_written(
+    mirrorsync: Mirrorsync,
+) -> None:
+    some = {*ALPINE.all_blobs(), ALPINE.digest, next(iter(APP.all_blobs()))}
+    pack({**IMAGES, "team/db:1": image([layer({"d": b"db"})])}, has=some).write(mirrorsync.directory / "usb")
+    done = export(mirrorsync, code=3, runtime="containerd")
+    assert "unchanged" in str(done["docker.io/library/alpine:3.20"]["reason"])
+    assert done["docker.io/team/app:1"]["failed"]
+    assert [path.name for path in (mirrorsync.directory / "node/images").iterdir()] == ["docker.io+team+db+1.tar"]
+
+
+def test_a_damaged_blob_becomes_no_archive(mirrorsync: Mirrorsync) -> None:
+    path = pack(IMAGES).write(mirrorsync.directory / "usb") / "shop-000001.001of001.tar"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1  # in the largest layer
+    path.write_bytes(data)
+    done = export(mirrorsync, code=4)
+    assert "does not match its digest" in str(done["docker.io/team/app:1"]["reason"])
+    assert [one.name for one in (mirrorsync.directory / NODE).iterdir()] == FILES[:1]
+
+
+def test_an_image_from_a_layout_without_hosts_has_no_name_for_a_cluster(mirrorsync: Mirrorsync) -> None:
+    packed = pack({"app:1": ALPINE})
+    images = tuple(type(one)(one.repository, one.tag, one.content, "oci:/srv/x:app") for one in packed.bundle.images)
+    pack({"app:1": ALPINE}, images=images).write(mirrorsync.directory / "usb")
+    assert "says of no registry" in str(export(mirrorsync)["app:1"]["reason"])
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("quay.io/a/b:1", "quay.io+a+b+1.tar"),
+        ("localhost:5000/a_b:1", "localhost+5000+a_b+1.tar"),
+        ("quay.io/a@sha256:00", "quay.io+a+sha256+00.tar"),
+    ],
+)
+def test_files_have_names_that_every_file_system_takes(name: str, file: str) -> None:
+    assert file_name(name) == file
+
+
+def test_long_names_of_images_have_different_files() -> None:
+    one, other = (file_name(f"quay.io/{'a' * 240}:{number}") for number in (1, 2))
+    assert one != other
+    assert len(one) < 255
+
+
+def test_an_unsigned_bundle_is_refused_if_someone_has_to_sign(mirrorsync: Mirrorsync) -> None:
+    pack(IMAGES).write(mirrorsync.directory / "usb")
+    (mirrorsync.directory / "signers").write_text("")
+    refused = mirrorsync(
+        "bundle", "export", "usb", "--for", "rke2", "--output", "node", "--signers", "signers", code=None
+    )
+    assert refused.code not in (0, 2)
+    assert not (mirrorsync.directory / "node").exists()
