@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 Kind = Literal[
     "bundle-contents",
     "bundle-creation",
-    "bundle-repair",
     "bundle-export",
+    "bundle-repair",
     "bundle-verification",
     "comparison",
     "configuration",
@@ -40,8 +40,8 @@ Kind = Literal[
 VERSIONS: Final[Mapping[Kind, int]] = {
     "bundle-contents": 1,
     "bundle-creation": 1,
-    "bundle-repair": 1,
     "bundle-export": 1,
+    "bundle-repair": 1,
     "bundle-verification": 1,
     "comparison": 1,
     "configuration": 1,
