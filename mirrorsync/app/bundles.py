@@ -16,6 +16,7 @@ from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
 from mirrorsync.app.session import apply_until_stopped, open_session
 from mirrorsync.app.signers import check_signatures
+from mirrorsync.app.site import policy_of
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.findings import Checked, Inspected
 from mirrorsync.bundle.model import Bundle, blob_name
@@ -209,6 +210,8 @@ class _Past:
     """The memory of earlier bundles of the same sender, at each destination."""
 
     def __init__(self, found: Found, targets: Sequence[Location], environment: Environment) -> None:
+        self._found = found
+        self._environment = environment
         self._bundle = found.bundle
         self._digest = found.digest
         self._observer = environment.observer
@@ -252,7 +255,8 @@ class _Past:
                 self._observer(Noticed(str(change), f"it named {now}, which no bundle has brought; it is replaced"))
 
     def remember(self) -> None:
-        """Remember this bundle as the last one."""
+        """Remember this bundle as the last one, and its policies, if none of a later one are known."""
         tags = {image.name: image.content.digest for image in self._bundle.images}
-        for target in self._last:
-            self._memory.remember(self._bundle.chain, str(target), Applied(self._bundle.sequence, self._digest, tags))
+        applied = Applied(self._bundle.sequence, self._digest, tags, policy_of(self._found, self._environment))
+        for target, last in self._last.items():
+            self._memory.remember(self._bundle.chain, str(target), applied.after(last))

@@ -15,13 +15,14 @@ from typing import Final
 
 from mirrorsync.app.far_side import created, destination_of
 from mirrorsync.app.having import Having, document_at, read_having, signatures_at
-from mirrorsync.app.memory import looking_back, remembering
 from mirrorsync.app.parity import add_parity
+from mirrorsync.app.memory import RunMemory, looking_back, remembering
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
 from mirrorsync.app.sending import Sender, open_sender
 from mirrorsync.app.session import open_session
 from mirrorsync.app.signers import SignerChoice, check_signatures
+from mirrorsync.app.site import make_site, site_again
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.encoding import encode
 from mirrorsync.bundle.model import Bundle, Pieces
@@ -42,7 +43,7 @@ from mirrorsync.sync import road
 from mirrorsync.sync.bundle.draft import Draft, draft_of
 from mirrorsync.sync.bundle.publish import stream_part, write_parts
 from mirrorsync.sync.bundle.reading import Contents, ReadFrom
-from mirrorsync.sync.gather.sightings import Sightings
+from mirrorsync.sync.bundle.site import site_members
 from mirrorsync.sync.session import Session
 from mirrorsync.text import printable
 from mirrorsync.version import __version__
@@ -123,8 +124,8 @@ async def create_bundle(
             signatures = [
                 await asyncio.to_thread(sign, document, absolute(key), BUNDLE, given.variables) for key in wanted.sign
             ]
-            files = await stop.interruptible(_written(bundle, document, output, contents, signatures))
-            sender.remember(document)
+            files = await stop.interruptible(_written(bundle, document, output, contents, signatures, making.site))
+            sender.remember(document, making.site)
             for change in changed:
                 session.announce(TagSet(str(change), change.digest))
             if wanted.parity is not None:
@@ -154,10 +155,11 @@ async def write_parts_again(
     bundle = parse(document, printable(of))
     if unknown := [number for number in numbers if not 0 < number <= len(bundle.parts)]:
         raise UsageError(f"the bundle has no part {unknown[0]}: it has {len(bundle.parts)}")
+    site = site_again(open_sender(spec, bundle.name, given), bundle, path) if 1 in numbers else {}
     async with open_session(given, stop, spec.registries) as session:
         contents = Contents(session, origins_of(bundle), stop.event, stop.asleep)
         files = await stop.interruptible(
-            write_parts(bundle, document, absolute(output), contents, signatures=signatures, only=numbers)
+            write_parts(bundle, document, absolute(output), contents, signatures=signatures, site=site, only=numbers)
         )
     return Bundled(Plan("", road.stamp(spec)), bundle, files)
 
@@ -186,12 +188,17 @@ async def _whole(bundle: Bundle, contents: Contents) -> Bundle:
 
 
 async def _written(
-    bundle: Bundle, document: bytes, output: str, contents: Contents, signatures: Sequence[bytes]
+    bundle: Bundle,
+    document: bytes,
+    output: str,
+    contents: Contents,
+    signatures: Sequence[bytes],
+    site: Mapping[str, bytes],
 ) -> tuple[str, ...]:
     if output == "-":
-        await stream_part(bundle, document, _STDOUT, contents, signatures=signatures)
+        await stream_part(bundle, document, _STDOUT, contents, signatures=signatures, site=site)
         return ()
-    return await write_parts(bundle, document, absolute(output), contents, signatures=signatures)
+    return await write_parts(bundle, document, absolute(output), contents, signatures=signatures, site=site)
 
 
 def _sides(wanted: Wanted, environment: Environment) -> tuple[Sender, Having, Destination]:
@@ -232,7 +239,7 @@ def _lock(spec: Spec) -> AbstractContextManager[object]:
 
 
 class _Making:
-    """One bundle that is made."""
+    """One bundle that is made. site: the content of its files of the site, by name."""
 
     def __init__(
         self,
@@ -249,13 +256,16 @@ class _Making:
         self._place = place
         self._session = session
         self._environment = environment
+        self.site: Mapping[str, bytes] = {}
 
-    async def packed(self, memory: Sightings) -> tuple[Plan, Bundle | None, Draft | None]:
+    async def packed(self, memory: RunMemory) -> tuple[Plan, Bundle | None, Draft | None]:
         """Return the plan, and the bundle for it without the digests of pieces; None if there is nothing to carry."""
         plan = await road.make_plan(self._narrowed(), self._session, only=self._wanted.only, sightings=memory)
         if not any(plan.changed()):
             return plan, None, None
         draft = await draft_of(plan, self._place.location, self._having.held, self._session)
+        number = (self._sender.name, self._sender.sequence + 1)
+        self.site = await asyncio.to_thread(make_site, plan, self._wanted.spec, self._place.location, number, memory)
         bundle = await asyncio.to_thread(
             pack, self._bundle(draft), part_size=self._wanted.part_size, signatures=len(self._wanted.sign)
         )
@@ -287,4 +297,5 @@ class _Making:
             objects=draft.objects,
             assumes=draft.assumes,
             parts=(),
+            site=site_members(self.site),
         )

@@ -24,7 +24,7 @@ from mirrorsync.plan.prune import Known
 from mirrorsync.plan.untagged import Untagged
 from mirrorsync.plan.vanish import Absence, SourceTag
 from mirrorsync.spec.model import Spec
-from mirrorsync.state import ManifestKey, Memory, open_memory, state_path
+from mirrorsync.state import Generation, ManifestKey, Memory, open_memory, state_path
 from mirrorsync.sync import clock
 from mirrorsync.sync.remember import intended, told
 from mirrorsync.sync.run.report import Report
@@ -67,6 +67,16 @@ class RunMemory:
     def first_seen(self, digest: Digest) -> float:
         """Return when a root was first seen; now, if it is not remembered."""
         return _seconds(self._seen.get(digest, self._clock))
+
+    def seen_before(self, digests: Iterable[Digest]) -> Mapping[Digest, str]:
+        """Return when some roots were first seen (UTC, ISO 8601), of those that were seen before this run."""
+        return {one: self._seen[one] for one in digests if one in self._seen}
+
+    def last_generation(self) -> Generation | None:
+        """Return the last generation, without its tags; None if no run has made one."""
+        found: list[Generation] = []
+        self._try(lambda memory: found.extend(memory.generations()[:1]))
+        return found[0] if found else None
 
     def had_until(self, target: Location, tag: Tag, digest: Digest) -> float | None:
         """Return when a tag of a destination that had an image before got another one, None if it never had it."""

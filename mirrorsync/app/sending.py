@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -53,11 +54,25 @@ class Sender:
                 _replace(self.directory / _FILE, text.encode())
         return taken
 
-    def remember(self, document: bytes) -> None:
-        """Remember the document of a bundle that was sent. Raises: StorageError."""
+    def remember(self, document: bytes, site: Mapping[str, bytes]) -> None:
+        """Remember the document of a bundle that was sent, and its files of the site. Raises: StorageError."""
         if self.directory is not None:
+            texts = {name: data.decode() for name, data in site.items()}
             with translated(f"writing {self.directory}"):
+                _replace(self._site_path(self.directory, self.sequence), json.dumps(texts).encode())
                 _replace(self.directory / f"{self.sequence:06d}.json", document)
+
+    def site(self, sequence: int) -> Mapping[str, bytes]:
+        """Return the files of the site of a bundle that was sent, by name; {} if they are not remembered."""
+        try:
+            value = json.loads(self._site_path(self.directory or Path(), sequence).read_bytes())
+            return {name: text.encode() for name, text in value.items()}
+        except (OSError, ValueError, AttributeError):
+            return {}
+
+    @staticmethod
+    def _site_path(directory: Path, sequence: int) -> Path:
+        return directory / f"{sequence:06d}.site"
 
     def sent(self) -> list[tuple[Digest, Bundle]]:
         """Return the bundles that were sent, oldest first, with the digests of their documents. Raises: Malformed."""

@@ -24,6 +24,7 @@ from mirrorsync.sync.gather.signers import readers_of
 from mirrorsync.sync.verify import verify
 from mirrorsync.sync.verify.model import Depth, Verification
 from mirrorsync.sync.verify.scope import Scope
+from mirrorsync.sync.verify.travelled import Travelled
 from mirrorsync.text import printable
 
 _SEEDS = 2**31
@@ -86,7 +87,7 @@ def signed_by(
 async def verify_location(
     scope: str | Scope,
     *,
-    signed_by: SignedBy | None = None,
+    signed_by: SignedBy | Travelled | None = None,
     content: bool | None = None,
     sample: float | None = None,
     seed: int | None = None,
@@ -96,9 +97,9 @@ async def verify_location(
     """Verify every image at a location, without a spec and without a source.
 
     scope: `oci:DIR`, `host/repository`, `host/prefix/`, `host/repository:tag`, `docker-archive:FILE`... signed_by: what
-    has to have signed all of them, as `signed_by()` returns it; None = their signatures are not looked at. Raises:
-    GrammarError; UsageError also if `scope` is not a location; NotFound if it has no images; Denied if a registry does
-    not list its repositories.
+    has to have signed all of them, as `signed_by()` returns it, or the policies that came with bundles, as
+    `policies_at()` does; None = their signatures are not looked at. Raises: GrammarError; UsageError also if `scope` is
+    not a location; NotFound if it has no images; Denied if a registry does not list its repositories.
     """
     read = read_scope(scope) if isinstance(scope, str) else scope
     if read is None:

@@ -22,6 +22,7 @@ def verification_document(found: Verification) -> dict[str, Any]:
             "exit_code": int(found.exit_code),
             "depth": _depth_json(found.depth),
             "images": [_image_json(image) for image in found.images],
+            "policies": list(found.policies),
             "findings": [_finding_json(finding) for finding in found.findings],
             "failures": failures_json(found.failures, found.spec),
             "counts": {

@@ -1,6 +1,6 @@
 """The memory of a mirror between runs: one SQLite file for each spec. The face of the package."""
 
-from mirrorsync.state.applied import Applied, AppliedBundles
+from mirrorsync.state.applied import Applied, AppliedBundles, SitePolicy
 from mirrorsync.state.file import state_path
 from mirrorsync.state.memory import Memory, open_memory
 from mirrorsync.state.records import Absence, Backup, Generation, ManifestKey, Owned, Run, RunTag, TagKey, Told
@@ -18,6 +18,7 @@ __all__ = [
     "Remembered",
     "Run",
     "RunTag",
+    "SitePolicy",
     "TagKey",
     "Told",
     "open_memory",

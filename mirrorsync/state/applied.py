@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from mirrorsync.errors import GrammarError, StorageError
@@ -14,12 +14,36 @@ from mirrorsync.oci.digest import Digest
 
 
 @dataclass(frozen=True, slots=True)
+class SitePolicy:
+    """The policies that a bundle has brought, as text. bundle: its name and number; created: UTC, ISO 8601.
+
+    images: the digests of all its images, as `Applied.tags`.
+    """
+
+    bundle: str
+    sequence: int
+    created: str
+    images: Mapping[str, Digest]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Applied:
-    """The last bundle. digest: of its document. tags: digests of its images, by `repository:tag`, without a prefix."""
+    """The last bundle. digest: of its document. tags: digests of its images, by `repository:tag`, without a prefix.
+
+    policy: those of the bundle with the highest number, None if no bundle has brought any.
+    """
 
     sequence: int
     digest: Digest
     tags: Mapping[str, Digest] = field(default_factory=dict)
+    policy: SitePolicy | None = None
+
+    def after(self, last: Applied | None) -> Applied:
+        """Return what is remembered after this bundle. An older one brings no policies, nor does one without any."""
+        older = last.policy if last is not None else None
+        kept = older is not None and (self.policy is None or self.policy.sequence < older.sequence)
+        return replace(self, policy=older) if kept else self
 
 
 class AppliedBundles:
@@ -37,16 +61,31 @@ class AppliedBundles:
         path = self._path(chain, destination)
         if path is None:
             return None
+        damaged = f"{path} is damaged: it is not known which bundle was applied last to {destination}"
+        found = self._read(path, damaged)
+        return found[1] if found is not None else None
+
+    def every(self) -> list[tuple[str, Applied]]:
+        """Return the last bundle of each sender at each destination, with the destination. Raises: StorageError."""
+        paths = sorted(self._directory.glob("bundles-*.json")) if self._directory else []
+        read = [self._read(path, f"{path} is damaged: its policies are not known") for path in paths]
+        return [found for found in read if found is not None]
+
+    def _read(self, path: Path, damaged: str) -> tuple[str, Applied] | None:
         try:
             value = json.loads(path.read_bytes())
-            tags = {str(name): Digest(digest) for name, digest in value["tags"].items()}
-            return Applied(int(value["sequence"]), Digest(value["digest"]), tags)
+            applied = Applied(int(value["sequence"]), Digest(value["digest"]), _tags(value["tags"]))
+            policy = value.get("policy")
+            if policy is not None:
+                read = SitePolicy(**{**policy, "images": _tags(policy["images"])})
+                applied = replace(applied, policy=read)
+            return str(value["destination"]), applied
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error.strerror}", remedy="set STATE_DIRECTORY") from error
         except (ValueError, KeyError, TypeError, AttributeError, GrammarError):
-            self._warn(f"{path} is damaged: it is not known which bundle was applied last to {destination}")
+            self._warn(damaged)
             return None
 
     def remember(self, chain: str, destination: str, applied: Applied) -> None:
@@ -60,6 +99,7 @@ class AppliedBundles:
             "sequence": applied.sequence,
             "digest": applied.digest,
             "tags": dict(applied.tags),
+            "policy": asdict(applied.policy) if applied.policy is not None else None,
         }
         staged = path.with_suffix(".partial")
         try:
@@ -77,3 +117,7 @@ class AppliedBundles:
     def _path(self, chain: str, destination: str) -> Path | None:
         key = hashlib.sha256(f"{chain} {destination}".encode()).hexdigest()[:24]
         return self._directory / f"bundles-{key}.json" if self._directory else None
+
+
+def _tags(value: Mapping[str, str]) -> dict[str, Digest]:
+    return {str(name): Digest(digest) for name, digest in value.items()}

@@ -97,7 +97,10 @@ def test_one_part_goes_to_standard_output_and_nothing_else(
     with tarfile.open(fileobj=io.BytesIO(sent.stdout)) as archive:
         names = archive.getnames()
     assert names[:3] == ["oci-layout", "mirrorsync-bundle.json", "index.json"]
-    assert {name.rpartition("/")[2] for name in names[3:]} == {key.partition(":")[2] for key in all_content(one)}
+    assert names[3:7] == [
+        f"site/{name}" for name in ("first-seen.json", "generation.json", "mirror.lock", "trust.json")
+    ]
+    assert {name.rpartition("/")[2] for name in names[7:]} == {key.partition(":")[2] for key in all_content(one)}
     assert (
         "standard output takes one part"
         in mirrorsync("bundle", "create", "--output", "-", "--part-size", "1MiB", code=2).err

@@ -210,6 +210,7 @@ PRINTED = {
     "bundle verify": ["shop-000001 is complete", ""],
     "bundle repair": ["mirror-000001: repaired mirror-000001.001of001.tar", "repaired mirror-000001.001of001.tar"],
     "bundle inspect": ["images: 1, 1 new or moved", "new or moved library/alpine:3.20"],
+    "bundle inspect": ["images: 1, 1 new or moved", "new or moved library/alpine:3.20", "parts: 1"],
     "bundle apply": ["1 done", "1 done"],
     "bundle create": [
         "mirror-000001 in out: ",

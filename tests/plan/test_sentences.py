@@ -11,7 +11,7 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
-from mirrorsync.plan.policies import POLICIES, Decision, Facts, Identities, KeyFiles, SignedBy, Verify, decide
+from mirrorsync.plan.policies import POLICIES, Decision, Facts, Identities, KeyFiles, SignedBy, Verify, decide, in_force
 from mirrorsync.trust.evidence import Finding
 
 OLD, NEW = (Descriptor(media_types.OCI_MANIFEST, Digest.of(name), 1) for name in (b"old", b"new"))
@@ -155,7 +155,7 @@ def test_the_exception_of_an_image_is_the_first_that_names_it_and_is_not_over(
     exceptions: list[dict[str, str]], reason: str | None
 ) -> None:
     policy = Verify.parse({"cosign": {"key": "site.pub"}, "except": exceptions})
-    found = policy.exempted(NAMES, NOW)
+    found = in_force(policy.exemptions_of(NAMES), NOW)
     assert (found.reason if found else None) == reason
 
 

@@ -12,6 +12,7 @@ import click
 
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import read_scope
+from mirrorsync.app.site import policies_at
 from mirrorsync.app.specs import load_spec
 from mirrorsync.app.verifying import signed_by, verify_location, verify_spec
 from mirrorsync.cli.command import Example, VerbCommand
@@ -149,7 +150,8 @@ def command(
     only asked for, unless --content or --sample reads them. Content that no image needs is not read.
 
     --trust verifies the signatures that are there, too: those of a spec as its verify: says, those of a LOCATION with
-    --key, or with --identity, --issuer and --trusted-root. No source is asked then, so that nothing is behind.
+    --key, or with --identity, --issuer and --trusted-root, or else as the policies say that came with the last bundle.
+    No source is asked then, so that nothing is behind.
 
     Exits with 0 if all is complete, 1 if something is missing or behind its source, 3 if something could not be
     checked or is not proven, 4 if content is damaged. `mirrorsync apply --deep` repairs what is missing or damaged.
@@ -168,9 +170,12 @@ def command(
         verify = partial(verify_spec, _spec(what), only=only, trust=signers.trust, **depth)
         return _report(console, run(console, verify, environment), what)
     _reject(["--only"] * bool(only), "a location", "name a repository or an image of it instead")
-    if signers.trust:
-        depth["signed_by"] = signed_by(signers.keys, signers.identities, signers.issuer, signers.trusted_root)
     environment = environment_of(console, [(scope.location, access)], retry_times)
+    if signers.trust:
+        travelled = None if signers.given else policies_at(scope, environment=environment)
+        depth["signed_by"] = travelled or signed_by(
+            signers.keys, signers.identities, signers.issuer, signers.trusted_root
+        )
     return _report(console, run(console, partial(verify_location, scope, **depth), environment), "")
 
 

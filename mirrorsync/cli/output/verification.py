@@ -10,7 +10,7 @@ from rich.filesize import decimal
 from mirrorsync.cli.output.render import count
 from mirrorsync.cli.output.stdio import LINE_LIMIT
 from mirrorsync.sync.verify.model import Finding, Found, Health, Trust, Verification, VerifiedImage
-from mirrorsync.text import printable
+from mirrorsync.text import printable, some_of
 
 _IMAGES_SHOWN: Final = 3  # of one finding
 _LINES_SHOWN: Final = 50  # of images, one line each
@@ -76,7 +76,8 @@ def verification_summary(found: Verification) -> str:
     kept = sum(bool(image.reason) for image in found.images)
     policy = f" ({kept} kept by a policy)" if kept else ""
     proofs = [f"{found.trust[state]} {state}" for state in Trust if found.trust[state]]
-    signatures = f"; signatures: {', '.join(proofs)}" if proofs else ""
+    policies = f" (policy of {some_of(found.policies, 2)})" if found.policies else ""
+    signatures = f"; signatures: {', '.join(proofs)}{policies}" if proofs else ""
     return f"{', '.join(parts)}{policy}{signatures}; {_amount(found)}"
 
 

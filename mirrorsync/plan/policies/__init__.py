@@ -8,7 +8,7 @@ from mirrorsync.plan.policies.immutable import Immutable
 from mirrorsync.plan.policies.min_age import MinAge
 from mirrorsync.plan.policies.on_change import OnChange
 from mirrorsync.plan.policies.referrers import Referrers
-from mirrorsync.plan.policies.verify import Identities, KeyFiles, SignedBy, Verify
+from mirrorsync.plan.policies.verify import Exemption, Identities, KeyFiles, SignedBy, Verify, in_force
 
 # In order of precedence: the first decision counts.
 POLICIES: Final[Mapping[str, type[Policy]]] = {
@@ -45,6 +45,7 @@ def decide_without_source(policies: Iterable[Policy], facts: Facts) -> Decision 
 __all__ = [
     "POLICIES",
     "Decision",
+    "Exemption",
     "Facts",
     "Identities",
     "KeyFiles",
@@ -56,4 +57,5 @@ __all__ = [
     "Verify",
     "decide",
     "decide_without_source",
+    "in_force",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, ClassVar, Final, Self
@@ -49,13 +49,22 @@ class Exemption:
         return now >= ends.timestamp()
 
 
+def in_force(exemptions: Iterable[Exemption], now: float) -> Exemption | None:
+    """Return the first exception that is not over, None if all are. now: seconds since the epoch."""
+    return next((one for one in exemptions if not one.is_over(now)), None)
+
+
 @dataclass(frozen=True, slots=True)
 class KeyFiles:
-    """Signatures by one of some public keys. files: theirs."""
+    """Signatures by one of some public keys. files: theirs.
+
+    texts: what is in each of the files, if they are on another machine; () = the files are read.
+    """
 
     signer: ClassVar[str] = "with the key"
 
     files: tuple[str, ...]
+    texts: tuple[str, ...] = ()
 
     def under(self, base: str) -> KeyFiles:
         """Return the same with absolute paths."""
@@ -66,7 +75,8 @@ class KeyFiles:
 class Identities:
     """Keyless signatures: by certificates for identities that match one of some shell patterns, and of one issuer.
 
-    trusted_root: the file with the authorities and logs that prove it.
+    trusted_root: the file with the authorities and logs that prove it. text: what is in it, if it is on another
+    machine; "" = it is read.
     """
 
     signer: ClassVar[str] = "by an accepted identity"
@@ -74,6 +84,7 @@ class Identities:
     patterns: tuple[str, ...]
     issuer: str
     trusted_root: str
+    text: str = ""
 
     @classmethod
     def of(cls, patterns: Sequence[str], issuer: str | None, trusted_root: str | None) -> Self:
@@ -138,11 +149,7 @@ class Verify:
         if facts.found is None or self.is_attached(facts.tag):
             return False
         present = facts.before is not None and facts.before.digest == facts.found.digest
-        return deep or not present or any(one.is_over(facts.now) for one in self._exemptions_of(facts))
-
-    def exempted(self, names: Sequence[str], now: float) -> Exemption | None:
-        """Return the exception that an image has now, None if it has none. names: those of `Facts`."""
-        return next((one for one in self.exemptions if one.covers(names) and not one.is_over(now)), None)
+        return deep or not present or any(one.is_over(facts.now) for one in self.exemptions_of(facts.names))
 
     def decide(self, facts: Facts) -> Decision | None:
         """Refuse an image that is not proven to be signed; only report it in a dry run, or with an exception."""
@@ -152,7 +159,7 @@ class Verify:
             return None
         fact = facts.signature.fact if facts.signature is not None else _NOT_ASKED
         over: Exemption | None = None
-        for one in self._exemptions_of(facts):
+        for one in self.exemptions_of(facts.names):
             if not one.is_over(facts.now):
                 return Decision("report", f"verify: {fact}; excepted until {one.until} ({printable(one.reason, 120)})")
             over = one
@@ -163,8 +170,9 @@ class Verify:
         remedy = f"have the image signed {self.signed_by.signer}, or add an exception with a reason and a date"
         return Decision("refuse", f"verify: {fact}", f"{remedy} (verify: except)")
 
-    def _exemptions_of(self, facts: Facts) -> list[Exemption]:
-        return [one for one in self.exemptions if one.covers(facts.names)]
+    def exemptions_of(self, names: Sequence[str]) -> list[Exemption]:
+        """Return the exceptions of an image, also those that are over. names: those of `Facts`."""
+        return [one for one in self.exemptions if one.covers(names)]
 
 
 def _signed_by(cosign: Mapping[str, Any]) -> SignedBy:

@@ -49,7 +49,7 @@ class PipedPart(PartFile):
         return self._places
 
     def keep(self, manifests: frozenset[str]) -> None:
-        """Read all members before the first blob. manifests: the names of those to keep.
+        """Read all members before the first blob. manifests: the names of those to keep, with the files of the site.
 
         Raises: Mismatch, Malformed, StorageError.
         """
@@ -63,7 +63,7 @@ class PipedPart(PartFile):
             content = b"".join(self._through(entry))
             if not entry.member.digest.matches(content):
                 raise Mismatch(f"{NAME}: {name} does not match its digest {entry.member.digest}")
-            if name in manifests:
+            if name in manifests or entry.member.size <= MAX_MANIFEST_BYTES:
                 self._kept[name] = content
 
     def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:

@@ -8,7 +8,9 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from mirrorsync.bundle.layout import Layout, layout
 from mirrorsync.bundle.model import Bundle, Names
@@ -25,18 +27,20 @@ async def write_parts(
     contents: Contents,
     *,
     signatures: Sequence[bytes] = (),
+    site: Mapping[str, bytes] = MappingProxyType({}),
     only: Iterable[int] | None = None,
 ) -> tuple[str, ...]:
     """Write the parts of a bundle, and publish them with its document; return the names of the files.
 
-    only: numbers of the parts to write, None = all. After a failure nothing is published, and nothing is left. Raises:
-    StorageError, which names the part and its size; MirrorsyncError if content cannot be read.
+    site: the content of the files of the site, by name. only: numbers of the parts to write, None = all. After a
+    failure nothing is published, and nothing is left. Raises: StorageError, which names the part and its size;
+    MirrorsyncError if content cannot be read.
     """
     with translated(f"writing {directory}"):
         make_directory(directory)
         _remove_leftovers(bundle.name, directory)
     numbers = sorted(set(only)) if only is not None else list(range(1, len(bundle.parts) + 1))
-    layouts = {number: layout(bundle, number, document, signatures) for number in numbers}
+    layouts = {number: _with(site, layout(bundle, number, document, signatures)) for number in numbers}
     _check_space(directory, layouts)
     names = Names(bundle.stem, len(bundle.parts))
     sums: dict[str, str] = {}
@@ -60,10 +64,23 @@ async def write_parts(
 
 
 async def stream_part(
-    bundle: Bundle, document: bytes, descriptor: int, contents: Contents, *, signatures: Sequence[bytes] = ()
+    bundle: Bundle,
+    document: bytes,
+    descriptor: int,
+    contents: Contents,
+    *,
+    signatures: Sequence[bytes] = (),
+    site: Mapping[str, bytes] = MappingProxyType({}),
 ) -> None:
     """Send the only part of a bundle to an open file. Raises: StorageError, MirrorsyncError."""
-    await PartWriter(contents, PartStream(descriptor)).write(layout(bundle, 1, document, signatures), slices(bundle))
+    places = _with(site, layout(bundle, 1, document, signatures))
+    await PartWriter(contents, PartStream(descriptor)).write(places, slices(bundle))
+
+
+def _with(site: Mapping[str, bytes], places: Layout) -> Layout:
+    """Return a layout with the content of the files of the site, which no source has."""
+    entries = (replace(one, data=site[one.member.name]) if one.member.name in site else one for one in places.entries)
+    return replace(places, entries=tuple(entries))
 
 
 def _publish(

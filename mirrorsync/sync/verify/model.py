@@ -147,7 +147,8 @@ class Verification:
 
     scope: what was verified, "" with a spec. started, finished: UTC, ISO 8601; seconds: between them. contents: the
     number of different blobs and manifests that the images need. manifests, blobs: of them, those that were read.
-    candidates: the number of blobs that could have been read; fewer are with a sample.
+    candidates: the number of blobs that could have been read; fewer are with a sample. policies: the bundles whose
+    policies say what has to have signed the images, as `bundle shop-000007, 2026-11-26`; () if a spec or options do.
     """
 
     scope: str
@@ -163,6 +164,7 @@ class Verification:
     manifests: Amount = field(default_factory=Amount)
     blobs: Amount = field(default_factory=Amount)
     candidates: int = 0
+    policies: tuple[str, ...] = ()
 
     @property
     def counts(self) -> Counter[Health]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from mirrorsync.errors import IntegrityError, MirrorsyncError, UsageError
 from mirrorsync.events import PhaseAdvanced, PhaseStarted
@@ -25,19 +26,24 @@ from mirrorsync.sync.verify.compare import Compared, compare
 from mirrorsync.sync.verify.model import Depth, Finding, Health, Subject, Trusted, Verification, VerifiedImage
 from mirrorsync.sync.verify.reading import read_content
 from mirrorsync.sync.verify.scope import Scope, subjects_at
-from mirrorsync.sync.verify.trust import TrustCheck
+from mirrorsync.sync.verify.travelled import Travelled
+from mirrorsync.sync.verify.trust import TrustCheck, by_mirror
 from mirrorsync.sync.verify.walk import Key, Walked, Walker
 from mirrorsync.sync.verify.wanted import present_of, wanted_by
 
 
 async def verify_location(
-    scope: Scope, session: Session, depth: Depth, clock: Callable[[], float], signed_by: SignedBy | None = None
+    scope: Scope,
+    session: Session,
+    depth: Depth,
+    clock: Callable[[], float],
+    signed_by: SignedBy | Travelled | None = None,
 ) -> Verification:
     """Verify all images at a location, without a spec and without a source. clock: monotonic seconds.
 
-    signed_by: what has to have signed all of them, None = their signatures are not looked at. Raises: NotFound if there
-    are no images, Denied if the registry does not list its repositories, MirrorsyncError; failures of single images are
-    in the result.
+    signed_by: what has to have signed all of them, or the policies that came with bundles; None = their signatures are
+    not looked at. Raises: NotFound if there are no images, Denied if the registry does not list its repositories,
+    MirrorsyncError; failures of single images are in the result.
     """
     verifying = _Verifying(session, Walker(session, session.repository, referrers=True), clock)
     subjects, failures = await subjects_at(session, scope)
@@ -51,8 +57,10 @@ async def verify_location(
     verifying.failures += failures
     if signed_by is not None:
         listed = not isinstance(scope.ref, Digest)  # a name can be a tag, a repository, or a prefix
-        await verifying.trust(TrustCheck(session, {"": Verify(signed_by)}, time.time(), listed=listed))
-    return await verifying.result(subjects, depth, scope=str(scope))
+        asking = signed_by.asked if isinstance(signed_by, Travelled) else by_mirror({"": Verify(signed_by)})
+        await verifying.trust(TrustCheck(session, asking, time.time(), listed=listed))
+    found = await verifying.result(subjects, depth, scope=str(scope))
+    return replace(found, policies=signed_by.names) if isinstance(signed_by, Travelled) else found
 
 
 async def verify_spec(
@@ -99,7 +107,7 @@ async def verify_trust(
     subjects, failures = await present_of(mirrors, session)
     verifying.failures += failures
     await verifying.walk(subjects)
-    await verifying.trust(TrustCheck(session, policies, time.time()))
+    await verifying.trust(TrustCheck(session, by_mirror(policies), time.time()))
     return await verifying.result(subjects, depth, spec=stamp(spec, only))
 
 
