@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from mirrorsync.environment import Environment
@@ -31,3 +32,9 @@ def destination_of(spec: Spec, name: str | None) -> Destination:
     if name is None:
         raise UsageError(f"the spec has several destinations: {names}", remedy="choose one: --destination NAME")
     raise UsageError(f"the spec has no destination {printable(name)!r}", remedy=f"choose one of {names}")
+
+
+def only_for(spec: Spec, place: Destination) -> Spec:
+    """Return a spec with only one of its destinations."""
+    mirrors = (one for one in spec.mirrors if any(each.name == place.name for each in one.destinations))
+    return replace(spec, mirrors=tuple(replace(one, destinations=(place,)) for one in mirrors))

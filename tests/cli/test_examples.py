@@ -196,7 +196,7 @@ PRINTED = {
     "lock": ["mirror.lock: 3 images", "", "mirror.lock: 3 images, no difference"],
     "snapshot": ["", "library/alpine:3.20: sha256:"],
     "diff": ["moved", "no difference", ""],
-    "images": ["library/alpine:3.20", '"images"', "library/alpine:3.19"],
+    "images": ["library/alpine:3.20", '"images"', "library/alpine:3.19", "library/alpine:3.20\n"],
     "tags": ["2 wanted", '"fates": ['],
     "history": ["ok", "library/alpine:3.20"],
     "rollback": ["nothing to do", "nothing to do"],
