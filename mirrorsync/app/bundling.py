@@ -15,8 +15,8 @@ from typing import Final
 
 from mirrorsync.app.far_side import created, destination_of
 from mirrorsync.app.having import Having, document_at, read_having, signatures_at
-from mirrorsync.app.parity import add_parity
 from mirrorsync.app.memory import RunMemory, looking_back, remembering
+from mirrorsync.app.parity import add_parity
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
 from mirrorsync.app.sending import Sender, open_sender

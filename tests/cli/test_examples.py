@@ -134,8 +134,7 @@ class Stage:
         if verb == "serve":
             one = f"{self.site.prefix}/hub/library/alpine"
             self.site.mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [f"{one}:3.20"]})
-        if verb in ("bundle sign", "bundle verify", "bundle inspect", "bundle apply"):
-        if verb in ("bundle verify", "bundle inspect", "bundle apply", "bundle export"):
+        if verb in ("bundle sign", "bundle verify", "bundle inspect", "bundle apply", "bundle export"):
             pack({"library/alpine:3.20": image([layer({"a": b"alpine"})])}).write(self.directory / "media/usb")
         if verb in ("bundle create", "bundle repair", "inventory"):
             self("mirrorsync inventory oci:/srv/mirror --output far.json")
@@ -209,7 +208,6 @@ PRINTED = {
     "bundle sign": ["signed: shop-000001.json.sig", "signed: shop-000001.json.2.sig"],
     "bundle verify": ["shop-000001 is complete", ""],
     "bundle repair": ["mirror-000001: repaired mirror-000001.001of001.tar", "repaired mirror-000001.001of001.tar"],
-    "bundle inspect": ["images: 1, 1 new or moved", "new or moved library/alpine:3.20"],
     "bundle inspect": ["images: 1, 1 new or moved", "new or moved library/alpine:3.20", "parts: 1"],
     "bundle apply": ["1 done", "1 done"],
     "bundle create": [
@@ -219,7 +217,6 @@ PRINTED = {
         "mirror-000001 in again: 1 part",
     ],
     "bundle export": ["wrote 1 archive to node/var/lib/rancher/k3s/agent/images", "wrote 1 archive to node/images"],
-    "bundle create": ["mirror-000001 in out: ", "mirror-000002 in usb: ", "mirror-000001 in again: 1 part"],
     "copy": ["done", "done", "done", "copy"],
     "inspect": ["linux/arm64", "sha256:", '"architecture": "arm64"', '"schemaVersion"'],
     "list-tags": ["3.19\n3.20", "kept", "team/app:1"],
