@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Phase = Literal["list", "resolve", "observe", "manifests", "apply"]
+Phase = Literal["list", "resolve", "observe", "manifests", "deltas", "apply"]
 
 
 @dataclass(frozen=True, slots=True)

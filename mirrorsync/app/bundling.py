@@ -6,8 +6,9 @@ environment: None = the process's. stop: stops the work, which then raises Inter
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -25,9 +26,10 @@ from mirrorsync.app.signers import SignerChoice, check_signatures
 from mirrorsync.app.site import make_site, site_again
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.encoding import encode
-from mirrorsync.bundle.model import Bundle, Pieces
+from mirrorsync.bundle.model import Bundle, Delta, Pieces, Whole
 from mirrorsync.bundle.packing import pack, with_pieces
 from mirrorsync.bundle.reading import parse
+from mirrorsync.delta import DeltasUnavailable, available
 from mirrorsync.environment import Environment
 from mirrorsync.errors import UsageError
 from mirrorsync.events import Noticed, TagSet, TransferPlanned
@@ -40,6 +42,7 @@ from mirrorsync.spec.model import STANDARD_INPUT, Destination, Spec
 from mirrorsync.stores.far import FarStore
 from mirrorsync.stores.open import opener
 from mirrorsync.sync import road
+from mirrorsync.sync.bundle.deltas import DeltaMaker, Spool
 from mirrorsync.sync.bundle.draft import Draft, draft_of
 from mirrorsync.sync.bundle.publish import stream_part, write_parts
 from mirrorsync.sync.bundle.reading import Contents, ReadFrom
@@ -59,6 +62,7 @@ class Wanted:
     of the destination in the spec, None if there is only one. sign: the paths of the SSH keys that sign its document.
     parity: the share of parity files, from which lost and damaged parts are computed, None = no such files.
     signers: who has to have signed what `have` names, if the spec does not say it.
+    deltas: make deltas of layers against those of the far side; None = if this installation can, and `have` says more.
     """
 
     spec: Spec
@@ -70,6 +74,7 @@ class Wanted:
     sign: tuple[str, ...] = ()
     parity: Fraction | None = None
     signers: SignerChoice = field(default_factory=SignerChoice)
+    deltas: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +113,17 @@ async def create_bundle(
     """
     given, stop = environment or process_environment(), stop or Stop()
     sender, having, place = _sides(wanted, given)
-    with _lock(wanted.spec), remembering(wanted.spec, given) as memory:
+    spool = Spool(_existing(output))
+    with closing(spool), _lock(wanted.spec), remembering(wanted.spec, given) as memory:
         async with _session(wanted.spec, place, having, given, stop) as session:
             making = _Making(wanted, sender, having, place, session, given)
-            plan, bundle, draft = await stop.interruptible(making.packed(memory))
+            maker = DeltaMaker(session, spool, stop.event) if _makes_deltas(wanted, given) else None
+            plan, bundle, draft = await stop.interruptible(making.packed(memory, maker))
             if bundle is None or draft is None:
                 return Bundled(plan, None)
-            contents = Contents(session, draft.origins, stop.event, stop.asleep)
+            contents = Contents(session, draft.origins, stop.event, stop.asleep, spool)
             changed = list(plan.changed())
-            twice = [one for one in bundle.objects if isinstance(one.form, Pieces)]
-            session.announce(TransferPlanned(sum(one.content.size for one in (*bundle.objects, *twice)), len(changed)))
+            session.announce(TransferPlanned(_bytes_to_read(bundle), len(changed)))
             bundle = await stop.interruptible(_whole(bundle, contents))
             document = encode(bundle)
             sender = sender.reserve()
@@ -156,26 +162,63 @@ async def write_parts_again(
     if unknown := [number for number in numbers if not 0 < number <= len(bundle.parts)]:
         raise UsageError(f"the bundle has no part {unknown[0]}: it has {len(bundle.parts)}")
     site = site_again(open_sender(spec, bundle.name, given), bundle, path) if 1 in numbers else {}
-    async with open_session(given, stop, spec.registries) as session:
-        contents = Contents(session, origins_of(bundle), stop.event, stop.asleep)
-        files = await stop.interruptible(
-            write_parts(bundle, document, absolute(output), contents, signatures=signatures, site=site, only=numbers)
-        )
+    sources = sources_of(bundle)
+    origins = {digest: found[0] for digest, found in sources.items()}
+    with closing(Spool(_existing(output))) as spool:
+        async with open_session(given, stop, spec.registries) as session:
+            await stop.interruptible(DeltaMaker(session, spool, stop.event).again(bundle, numbers, sources))
+            contents = Contents(session, origins, stop.event, stop.asleep, spool)
+            files = await stop.interruptible(
+                write_parts(
+                    bundle, document, absolute(output), contents, signatures=signatures, site=site, only=numbers
+                )
+            )
     return Bundled(Plan("", road.stamp(spec)), bundle, files)
 
 
-def origins_of(bundle: Bundle) -> Mapping[Digest, ReadFrom]:
-    """Return where each object of a bundle was read: at the source of an image that needs it."""
-    found: dict[Digest, ReadFrom] = {}
-    for image in bundle.images:
-        pending = [image.content.digest]
+def sources_of(bundle: Bundle) -> Mapping[Digest, Sequence[ReadFrom]]:
+    """Return where each object of a bundle was read: at the sources of the images that need it."""
+    found: defaultdict[Digest, list[ReadFrom]] = defaultdict(list)
+    for source in dict.fromkeys(image.source for image in bundle.images):
+        at = parse_repository(source)
+        pending = [image.content.digest for image in bundle.images if image.source == source]
+        seen: set[Digest] = set()
         while pending:
             digest = pending.pop()
             one = bundle.by_digest.get(digest)
-            if one is not None and digest not in found:
-                found[digest] = ReadFrom(parse_repository(image.source), one.content)
+            if one is not None and digest not in seen:
+                seen.add(digest)
+                found[digest].append(ReadFrom(at, one.content))
                 pending.extend(one.needs)
     return found
+
+
+def _existing(output: str) -> Path | None:
+    """Return the directory next to a bundle's files, which exists already; None for standard output."""
+    if output == "-":
+        return None
+    path = absolute(output)
+    return next((one for one in (path, *path.parents) if one.is_dir()), None)
+
+
+def _makes_deltas(wanted: Wanted, environment: Environment) -> bool:
+    """Return whether deltas are to be made; say so if they were to be expected. Raises: DeltasUnavailable."""
+    if wanted.deltas is False or (wanted.deltas is None and not wanted.have):
+        return False
+    there = available()
+    if there and wanted.have:
+        return True
+    if wanted.deltas and not there:
+        raise DeltasUnavailable(f"deltas of layers are not available: {there.reason}")
+    why = there.reason or "without --have nothing is known of the layers that the far side has"
+    environment.observer(Noticed("bundle", f"blobs go whole, without deltas: {why}"))
+    return False
+
+
+def _bytes_to_read(bundle: Bundle) -> int:
+    """Return the bytes that are still read at sources: blobs in pieces twice, and deltas are made already."""
+    times = {Whole: 1, Pieces: 2, Delta: 0}
+    return sum(one.content.size * times[type(one.form)] for one in bundle.objects)
 
 
 async def _whole(bundle: Bundle, contents: Contents) -> Bundle:
@@ -258,14 +301,21 @@ class _Making:
         self._environment = environment
         self.site: Mapping[str, bytes] = {}
 
-    async def packed(self, memory: RunMemory) -> tuple[Plan, Bundle | None, Draft | None]:
-        """Return the plan, and the bundle for it without the digests of pieces; None if there is nothing to carry."""
+    async def packed(
+        self, memory: RunMemory, maker: DeltaMaker | None = None
+    ) -> tuple[Plan, Bundle | None, Draft | None]:
+        """Return the plan, and the bundle for it without the digests of pieces; None if there is nothing to carry.
+
+        maker: makes deltas, None = all blobs are whole.
+        """
         plan = await road.make_plan(self._narrowed(), self._session, only=self._wanted.only, sightings=memory)
         if not any(plan.changed()):
             return plan, None, None
         draft = await draft_of(plan, self._place.location, self._having.held, self._session)
         number = (self._sender.name, self._sender.sequence + 1)
         self.site = await asyncio.to_thread(make_site, plan, self._wanted.spec, self._place.location, number, memory)
+        if maker is not None:
+            draft = await maker.with_deltas(draft, self._having.held)
         bundle = await asyncio.to_thread(
             pack, self._bundle(draft), part_size=self._wanted.part_size, signatures=len(self._wanted.sign)
         )

@@ -54,12 +54,13 @@ class Present:
     bad: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
     def has(self, one: Object) -> bool:
-        """Return whether an object can be read from the parts that are here; a delta has to be rebuilt first."""
+        """Return whether an object can be read from the parts that are here alone: of a delta, only with its base."""
         if isinstance(one.form, Delta):
             return False
-        return self._enough(one)
+        return self.carries(one)
 
-    def _enough(self, one: Object) -> bool:
+    def carries(self, one: Object) -> bool:
+        """Return whether the parts that are here have an object whole, or its delta."""
         found = [self.has_member(part, member.name) for part, member in members_of(one).items()]
         return all(found) if isinstance(one.form, Pieces | Delta) else any(found)
 
@@ -69,7 +70,7 @@ class Present:
 
     def lacking(self, bundle: Bundle) -> set[Digest]:
         """Return the objects of which nothing here is a good copy."""
-        return {one.digest for one in bundle.objects if not self._enough(one)}
+        return {one.digest for one in bundle.objects if not self.carries(one)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,6 +188,16 @@ class Bundle:
         """The objects, by their digests."""
         return MappingProxyType({one.digest: one for one in self.objects})
 
+    @property
+    def deltas(self) -> tuple[Object, ...]:
+        """The objects that are rebuilt from a delta."""
+        return tuple(one for one in self.objects if isinstance(one.form, Delta))
+
+    @property
+    def bytes_saved(self) -> int:
+        """How many bytes more all of these have than their deltas."""
+        return sum(one.content.size - one.form.size for one in self.objects if isinstance(one.form, Delta))
+
     @cached_property
     def roots(self) -> Mapping[int, tuple[Image, ...]]:
         """The images whose root is in a part, by the number of the part, in the order of `images`."""

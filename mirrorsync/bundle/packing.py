@@ -17,6 +17,7 @@ from mirrorsync.bundle.layout import BLOCK, DOCUMENT_NAME, LAYOUT_CONTENT, LAYOU
 from mirrorsync.bundle.model import (
     MAX_PARTS,
     Bundle,
+    Delta,
     Form,
     Image,
     Member,
@@ -25,6 +26,7 @@ from mirrorsync.bundle.model import (
     Pieces,
     Whole,
     blob_name,
+    delta_name,
     members_of,
     piece_name,
 )
@@ -49,9 +51,10 @@ class _TooSmall(Exception):
 def pack(bundle: Bundle, *, part_size: int | None = None, signatures: int = 0) -> Bundle:
     """Return a bundle with its objects in parts of at most `part_size` bytes, None = one part.
 
-    bundle: with all its images and objects, whose forms do not matter, and without parts. signatures: for how many
-    there has to be room in each part. The digests of pieces are not known yet: `with_pieces` fills them in. The same
-    input gives the same parts. Raises: UsageError, with the least size that works, if parts are too small.
+    bundle: with all its images and objects, and without parts. Of their forms only deltas matter: they are kept, unless
+    one is larger than a part; then its blob goes whole. signatures: for how many there has to be room in each part. The
+    digests of pieces are not known yet: `with_pieces` fills them in. The same input gives the same parts. Raises:
+    UsageError, with the least size that works, if parts are too small.
     """
     if part_size is None:
         return _packed(bundle, math.inf)
@@ -202,9 +205,20 @@ class _Packer:
     def _span(self, digest: Digest) -> int:
         return span(blob_name(digest), self._objects[digest].content.size)
 
+    def _blob(self, digest: Digest) -> Member:
+        """Return the member with a blob or its delta."""
+        one = self._objects[digest]
+        if isinstance(one.form, Delta):
+            return Member(delta_name(digest), one.form.size, one.form.digest)
+        return Member(blob_name(digest), one.content.size, digest)
+
+    def _blob_span(self, digest: Digest) -> int:
+        member = self._blob(digest)
+        return span(member.name, member.size)
+
     def _fitting(self, group: _Group, blobs: Sequence[Digest]) -> _Bin:
         """Return the first of the last parts with room for a group and blobs, or else a new one. Raises: _TooSmall."""
-        size = sum(self._span(blob) for blob in blobs)
+        size = sum(self._blob_span(blob) for blob in blobs)
         for part in self._bins[-_LOOK_BACK:]:
             if size + group.cost(part) <= part.left:
                 return part
@@ -222,9 +236,10 @@ class _Packer:
     def _add(self, part: _Bin, group: _Group, blobs: Sequence[Digest]) -> None:
         self._include(part, group)
         for blob in blobs:
-            part.left -= self._span(blob)
-            part.content.append(Member(blob_name(blob), self._objects[blob].content.size, blob))
-            self._placed[blob] = Whole((part.number,))
+            member, form = self._blob(blob), self._objects[blob].form
+            part.left -= span(member.name, member.size)
+            part.content.append(member)
+            self._placed[blob] = replace(form, part=part.number) if isinstance(form, Delta) else Whole((part.number,))
 
     def _include(self, part: _Bin, group: _Group) -> None:
         part.left -= group.cost(part)

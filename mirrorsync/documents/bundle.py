@@ -29,6 +29,7 @@ def bundle_document(found: Inspected) -> dict[str, Any]:
             else None,
             "images": [_image_json(image, carried=image.name in carried) for image in bundle.images],
             "objects": amount_json(len(bundle.objects), found.bytes_carried),
+            "deltas": {"count": len(bundle.deltas), "saved": bundle.bytes_saved},
             "assumes": amount_json(len(bundle.assumes), sum(one.content.size for one in bundle.assumes)),
             "parts": [
                 {"name": part.name, "digest": part.digest, "bytes": part.body, "here": number in found.here}

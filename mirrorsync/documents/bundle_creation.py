@@ -32,6 +32,7 @@ def _bundle(bundle: Bundle) -> dict[str, Any]:
         "images": len(bundle.images),
         "objects": len(bundle.objects),
         "bytes": sum(one.content.size for one in bundle.objects),
+        "deltas": {"count": len(bundle.deltas), "saved": bundle.bytes_saved},
         "assumed": len(bundle.assumes),
         "parts": [{"name": part.name, "body": part.body} for part in bundle.parts],
     }

@@ -26,6 +26,8 @@ def inspected_lines(found: Inspected, *, whole: bool) -> Iterator[str]:
     yield f"images: {images}, {changed} new or moved, {images - changed} unchanged"
     here, parts = len(found.here), len(bundle.parts)
     yield f"content: {count(len(bundle.objects), 'object')}, {decimal(found.bytes_carried)}"
+    if bundle.deltas:
+        yield f"deltas: {len(bundle.deltas)}, {decimal(bundle.bytes_saved)} less than their blobs"
     yield f"parts: {parts}" if here == parts else f"parts: {here} of {parts} are here; {_missing(found)}"
     size = sum(one.content.size for one in bundle.assumes)
     yield f"assumes at the destination: {count(len(bundle.assumes), 'object')}, {decimal(size)}"

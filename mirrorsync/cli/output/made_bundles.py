@@ -29,6 +29,8 @@ def bundle_summary(done: Bundled, output: str) -> str:
     size = filesize.decimal(sum(part.body for part in bundle.parts))
     changed = count(sum(1 for _ in done.plan.changed()), "image")
     carried = f"{count(len(bundle.objects), 'object')} for {changed}, {size} in {count(len(bundle.parts), 'part')}"
+    saved = f"; {count(len(bundle.deltas), 'delta')} {'saves' if len(bundle.deltas) == 1 else 'save'} "
+    carried += f"{saved}{filesize.decimal(bundle.bytes_saved)}" if bundle.deltas else ""
     failed = f", {len(done.plan.failures)} failed" if done.plan.failures else ""
     where = "" if output in ("", "-") else f" in {printable(output)}"
     return f"{bundle.stem}{where}: {carried}{failed}"

@@ -29,6 +29,7 @@ PHASES: Final[Mapping[Phase, str]] = {
     "resolve": "resolving sources",
     "observe": "checking destinations",
     "manifests": "reading manifests",
+    "deltas": "making deltas",
     "apply": "copying",
 }
 READING: Final = "reading content"

@@ -3,10 +3,12 @@
 from mirrorsync.stores.bundle.found import Found, find_bundle, find_names
 from mirrorsync.stores.bundle.part import PartFile
 from mirrorsync.stores.bundle.piped import PipedPart, piped_bundle
+from mirrorsync.stores.bundle.rebuilt import Base
 from mirrorsync.stores.bundle.store import BundleStore
 from mirrorsync.stores.bundle.verify import check_bundle, reporting
 
 __all__ = [
+    "Base",
     "BundleStore",
     "Found",
     "PartFile",

@@ -22,7 +22,10 @@ NAME = "standard input"
 
 
 class PipedPart(PartFile):
-    """A part from a pipe. `keep` reads what is before its blobs; then each blob is read once, in order, or skipped."""
+    """A part from a pipe. `keep` reads what is before its blobs; then each blob is read once, in order, or skipped.
+
+    flows: whether blobs may be read.
+    """
 
     def __init__(self, reader: PipeReader, bundle: Bundle, document: bytes, places: Layout, number: int) -> None:
         super().__init__(Path(NAME), bundle, document, number)
@@ -30,6 +33,7 @@ class PipedPart(PartFile):
         self._places = places
         self._kept: dict[str, bytes] = {}
         self._next = 0
+        self.flows = False  # until the import is planned: what a plan reads ahead would be missing later
         self._errors: dict[str, MirrorsyncError] = {}
         self.blobs: list[Entry] = []
 
@@ -71,9 +75,12 @@ class PipedPart(PartFile):
         if name in self._kept:
             yield self._kept[name][offset:]
             return
-        entry = next((one for one in self.blobs[self._next : self._next + 1] if one.member.name == name), None)
+        coming = self.blobs[self._next : self._next + 1] if self.flows else []
+        entry = next((one for one in coming if one.member.name == name), None)
         if entry is None or offset:
-            raise self._errors.get(name) or StorageError(f"{name} went by in the pipe", remedy="send the part again")
+            raise self._errors.get(name) or StorageError(
+                f"{name} is not what comes next in the pipe", remedy="send the part again"
+            )
         self._next += 1
         hasher, left = entry.member.digest.hasher(), entry.member.size
         try:

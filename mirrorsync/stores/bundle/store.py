@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 
 from mirrorsync.bundle.findings import Present
 from mirrorsync.bundle.model import Bundle, Delta, Image, Object, Whole, members_of
+from mirrorsync.delta import available
 from mirrorsync.errors import ContentNotFound, Denied, RepositoryNotFound
-from mirrorsync.files.chunks import prove, verified
+from mirrorsync.files.chunks import CHUNK_BYTES, prove, verified
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -20,6 +21,7 @@ from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Ref, Tag
 from mirrorsync.oci.reference import Where
 from mirrorsync.stores.bundle.found import Found, find_bundle
+from mirrorsync.stores.bundle.rebuilt import Base, rebuilt
 from mirrorsync.stores.located import located_at
 from mirrorsync.text import some_of
 
@@ -41,6 +43,9 @@ class BundleStore:
         self._present = present
         self._opened = found
         self._lock = threading.Lock()
+        self._bases: dict[Digest, Base] = {}
+        # Rebuilding a large blob needs some 300 MB, however large it is: one at a time.
+        self.rebuilding = threading.Lock()
 
     @property
     def found(self) -> Found:
@@ -99,14 +104,39 @@ class BundleStore:
                 "the bundle does not have it: it was at the destination when the bundle was made",
                 remedy="import the bundle there, with `mirrorsync bundle apply`",
             )
-        if not self.present.has(one):
-            raise ContentNotFound(self.why_not(one), remedy="bring the part, or have its sender write it again")
+        if not self.has(one):
+            raise ContentNotFound(
+                self.why_not(one),
+                remedy="import the bundle where that is, with `mirrorsync bundle apply`"
+                if isinstance(one.form, Delta) and self.present.carries(one)
+                else "bring the part, or have its sender write it again",
+            )
         return one
+
+    def offer(self, base: Base) -> None:
+        """Let deltas be applied to a blob that a destination has."""
+        self._bases[base.content.digest] = base
+
+    def has(self, one: Object) -> bool:
+        """Return whether an object can be read: from the parts that are here, of a delta also with an offered base."""
+        return self.present.has(one) or (
+            isinstance(one.form, Delta)
+            and self.present.carries(one)
+            and bool(available())
+            and self._base(one.form.base) is not None
+        )
+
+    def _base(self, digest: Digest) -> Base | None:
+        one = self.bundle.by_digest.get(digest)
+        if digest in self._bases or one is None or not self.present.has(one):
+            return self._bases.get(digest)
+        return Base(one.content, lambda: nullcontext(self.chunks(one)))
 
     def why_not(self, one: Object) -> str:
         """Return where an object is that cannot be read here."""
-        if isinstance(one.form, Delta):
-            return f"it is a delta against {one.form.base.short}"
+        if isinstance(one.form, Delta) and self.present.carries(one):
+            why = f"it is a delta against {one.form.base.short}"
+            return why if available() else f"{why}, and {available().reason}"
         total = len(self.bundle.parts)
         members = members_of(one)
         missing = [number for number in sorted(members) if number not in self.present.parts]
@@ -124,7 +154,17 @@ class BundleStore:
         return next((number for number in sorted(members_of(one)) if number not in self.present.parts), 0)
 
     def chunks(self, one: Object, offset: int = 0) -> Iterator[bytes]:
-        """Yield the bytes of an object from `offset` on, joined from its pieces. Raises: Mismatch, StorageError."""
+        """Yield the bytes of an object from `offset` on, joined from its pieces or rebuilt from its delta.
+
+        Raises: Mismatch, Malformed, StorageError; errors of the destination that has the base of a delta.
+        """
+        base = self._base(one.form.base) if isinstance(one.form, Delta) else None
+        if base is not None:
+            yield from rebuilt(base, self._members(one), offset)
+        else:
+            yield from self._members(one, offset)
+
+    def _members(self, one: Object, offset: int = 0) -> Iterator[bytes]:
         members = list(members_of(one).items())
         if isinstance(one.form, Whole):
             members = [at for at in members if self.present.has_member(at[0], at[1].name)][:1]
@@ -178,12 +218,12 @@ class BundleRepository:
     async def has(self, blob: Descriptor) -> bool:
         """Return whether the parts that are here have a blob."""
         one = self._store.bundle.by_digest.get(blob.digest)
-        return one is not None and one.content.size == blob.size and self._store.present.has(one)
+        return one is not None and one.content.size == blob.size and self._store.has(one)
 
     async def blob(self, digest: Digest) -> Descriptor | None:
         """Return a blob's descriptor by its digest, None if the parts that are here do not have it."""
         one = self._store.bundle.by_digest.get(digest)
-        there = one is not None and self._store.present.has(one)
+        there = one is not None and self._store.has(one)
         return Descriptor(media_types.ANY_BYTES, digest, one.content.size) if one is not None and there else None
 
     async def manifest(self, content: Descriptor) -> Manifest:
@@ -198,7 +238,7 @@ class BundleRepository:
         found = []
         for image in self._store.images.get(self.name, {}).values():
             one = self._store.bundle.by_digest.get(image.content.digest)
-            if image.subject == subject and one is not None and self._store.present.has(one):
+            if image.subject == subject and one is not None and self._store.has(one):
                 found.append((await self.manifest(image.content)).as_referrer())
         return found
 
@@ -214,7 +254,10 @@ class BundleRepository:
     def open(self, blob: Descriptor, offset: int = 0) -> Iterator[Iterator[bytes]]:
         """Read a blob from `offset` on. Raises: ContentNotFound, StorageError."""
         with self._located(blob.digest):
-            yield self._store.chunks(self._store.object(blob.digest), offset)
+            one = self._store.object(blob.digest)
+            large = isinstance(one.form, Delta) and one.content.size > CHUNK_BYTES
+            with self._store.rebuilding if large else nullcontext():
+                yield self._store.chunks(one, offset)
 
     def prove(self, content: Descriptor, watch: Callable[[int], object]) -> None:
         """Read a blob or manifest, and verify it. Raises: ContentNotFound, Mismatch, StorageError."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
-from mirrorsync.bundle.model import Assumed, Object
+from mirrorsync.bundle.model import Assumed, Delta, Object
+from mirrorsync.delta import available
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import check_bounds
 from mirrorsync.plan.model import Image
-from mirrorsync.stores.bundle import BundleStore
+from mirrorsync.stores.bundle import Base, BundleStore
 from mirrorsync.sync.bundle.imported import Lack
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.pool import Answers
@@ -69,7 +72,7 @@ class Availability:
                 continue
             seen.add(digest)
             pending += one.needs
-            if not one.manifest and self._store.present.has(one) and not await self._blob(image.target, _of(one)):
+            if not one.manifest and self._store.has(one) and not await self._blob(image.target, _of(one)):
                 blobs.append(one.content)
         return blobs
 
@@ -79,7 +82,7 @@ class Availability:
         if known is None:
             one = self._store.bundle.by_digest.get(digest)
             self._whole[digest] = False  # a document that lies may have circles
-            known = one is not None and self._store.present.has(one) and all(map(self._is_whole, one.needs))
+            known = one is not None and self._store.has(one) and all(map(self._is_whole, one.needs))
             self._whole[digest] = known
         return known
 
@@ -90,7 +93,7 @@ class Availability:
         seen.add(digest)
         check_bounds(1, len(seen))
         if not need.manifest:
-            if not await self._blob(target, need):
+            if not await self._blob(target, need) and not await self._is_rebuilt(need):
                 found[digest] = self._lack(need)
             return
         if await self._is_at(target, need):
@@ -101,7 +104,7 @@ class Availability:
     async def _needs(self, target: Location, need: Need, found: dict[Digest, Lack]) -> Iterable[Need]:
         """Return what a manifest needs, which the destination's repository lacks."""
         one = self._store.bundle.by_digest.get(need.content.digest)
-        if one is not None and self._store.present.has(one):
+        if one is not None and self._store.has(one):
             return [self._need(digest) for digest in one.needs]
         manifest = await self._manifests.get(
             (target.store, need.content.digest), lambda: self._manifest_elsewhere(target, need)
@@ -136,6 +139,26 @@ class Availability:
                 return True
         return False
 
+    async def _is_rebuilt(self, need: Need) -> bool:
+        """Return whether a blob can be rebuilt from a delta that is here: if a destination has what that is against."""
+        one = self._store.bundle.by_digest.get(need.content.digest)
+        if one is None or not isinstance(one.form, Delta) or not self._store.present.carries(one) or not available():
+            return False
+        if self._store.has(one):
+            return True
+        base = self._need(one.form.base)
+        for address, prefix in self._prefixes.items():
+            for at in (Location(address, joined(prefix, name)) for name in base.repositories):
+                if await self._is_at(at, base):
+                    self._store.offer(Base(base.content, partial(self._opened, at, base.content)))
+                    return True
+        return False
+
+    @contextmanager
+    def _opened(self, at: Location, content: Descriptor) -> Iterator[Iterator[bytes]]:
+        with located("destination", at), self._session.repository(at).open(content) as chunks:
+            yield chunks
+
     async def _is_at(self, target: Location, need: Need) -> bool:
         digest = need.content.digest
         if need.manifest and target in self._tags.absent:
@@ -165,7 +188,10 @@ class Availability:
     def _lack(self, need: Need) -> Lack:
         one = self._store.bundle.by_digest.get(need.content.digest)
         if one is not None:
-            return Lack(need.content, self._store.why_not(one), self._store.missing_part(one))
+            why = self._store.why_not(one)
+            if isinstance(one.form, Delta) and self._store.present.carries(one) and available():
+                why += ", which the destination lacks"
+            return Lack(need.content, why, self._store.missing_part(one))
         sent = next((one.sent for one in self._store.bundle.assumes if one.digest == need.content.digest), 0)
         by = f"bundle {sent} brought it" if sent else "the bundle assumes that it is there"
         return Lack(need.content, f"the destination lacks it; {by}")

@@ -9,8 +9,8 @@ from threading import Event
 
 from mirrorsync.bundle.findings import Present
 from mirrorsync.bundle.layout import Entry
+from mirrorsync.bundle.model import blob_name, delta_name
 from mirrorsync.errors import Interrupted, MirrorsyncError
-from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Failure
 from mirrorsync.plan.steps import CopyBlob
@@ -29,12 +29,14 @@ async def copy_from_pipe(
     damaged one does not stop the others, unless the pipe ends. Raises: Interrupted, Locked, StorageError.
     """
     planned = await plan_import(store, targets, session)
-    copies = {step.blob.digest: step for step in planned.plan.steps if isinstance(step, CopyBlob)}
-    for address in sorted({target.store for step in copies.values() for target in step.targets}):
+    steps = [step for step in planned.plan.steps if isinstance(step, CopyBlob)]
+    copies = {name(step.blob.digest): step for step in steps for name in (blob_name, delta_name)}
+    for address in sorted({target.store for step in steps for target in step.targets}):
         with located("destination", Location(address, "")):
             session.store(address).lock()
     failures: list[Failure] = []
     transfer = Transfer(session, stop, _at_once, {})
+    part.flows = True
     try:
         for entry in part.blobs:
             if stop.is_set():
@@ -46,8 +48,8 @@ async def copy_from_pipe(
     return Present(frozenset([part.number]), {part.number: names}), transfer.tally.counts, tuple(failures)
 
 
-async def _copied(transfer: Transfer, part: PipedPart, entry: Entry, copies: dict[Digest, CopyBlob]) -> list[Failure]:
-    step = copies.get(entry.member.digest) if entry.member.name.startswith("blobs/") else None
+async def _copied(transfer: Transfer, part: PipedPart, entry: Entry, copies: dict[str, CopyBlob]) -> list[Failure]:
+    step = copies.get(entry.member.name)
     found: list[Failure] = []
     if step is not None:
         failed = await transfer.copy(step.blob, step.source, step.targets)

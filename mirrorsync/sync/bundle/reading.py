@@ -8,13 +8,14 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from mirrorsync.bundle.layout import Entry
-from mirrorsync.bundle.model import Bundle, Object, Pieces, blob_name, piece_name
+from mirrorsync.bundle.model import Bundle, Delta, Object, Pieces, blob_name, delta_name, piece_name
 from mirrorsync.errors import IntegrityError, Interrupted, MirrorsyncError
 from mirrorsync.events import BlobEnded, BlobStarted, BytesMoved, Retrying
 from mirrorsync.files.chunks import VerifiedChunks
+from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
@@ -37,7 +38,7 @@ class ReadFrom(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The content of a member: an object, or a piece of it from an offset on."""
+    """The content of a member: an object, a piece of it from an offset on, or its delta."""
 
     one: Object
     content: Descriptor
@@ -54,15 +55,26 @@ def slices(bundle: Bundle) -> dict[str, Slice]:
                 content = Descriptor(one.content.media_type, piece.digest, piece.size)
                 found[piece_name(one.digest, number)] = Slice(one, content, offset)
                 offset += piece.size
+        elif isinstance(one.form, Delta):
+            content = Descriptor(media_types.ANY_BYTES, one.form.digest, one.form.size)
+            found[delta_name(one.digest)] = Slice(one, content)
         else:
             found[blob_name(one.digest)] = Slice(one, one.content)
     return found
 
 
+class Deltas(Protocol):
+    """Deltas that were made before, by the blobs that they rebuild."""
+
+    def chunks(self, blob: Digest) -> Iterator[bytes]:
+        """Yield the bytes of the delta of a blob; blocking. Raises: StorageError."""
+
+
 class Contents:
     """The content of a bundle's objects, at their sources.
 
-    stop: once it is set, streams end with Interrupted. sleep: waits a number of seconds before a retry.
+    stop: once it is set, streams end with Interrupted. sleep: waits a number of seconds before a retry. deltas: of the
+    objects that are deltas, None = of none.
     """
 
     def __init__(
@@ -71,8 +83,10 @@ class Contents:
         origins: Mapping[Digest, ReadFrom],
         stop: threading.Event,
         sleep: Callable[[float], Awaitable[None]],
+        deltas: Deltas | None = None,
     ) -> None:
         self._session = session
+        self._deltas = deltas
         self._origins = origins
         self._stop = stop
         self._sleep = sleep
@@ -136,7 +150,7 @@ class Contents:
 
     async def _small(self, part: Slice) -> bytes:
         source, content = self._origins[part.one.digest]
-        if part.content.size != content.size:  # a piece
+        if part.content.digest != content.digest:  # a piece or a delta
             return await asyncio.to_thread(lambda: b"".join(self.stream(part)))
         with self._announced(source, content), located("source", source):
             if part.one.manifest:
@@ -147,6 +161,9 @@ class Contents:
 
     def stream(self, part: Slice) -> Iterator[bytes]:
         """Yield the chunks of a blob or piece, verified; blocking, for a worker thread. Raises: MirrorsyncError."""
+        if isinstance(part.one.form, Delta) and self._deltas is not None:
+            yield from VerifiedChunks(part.content, self._deltas.chunks(part.one.digest))
+            return
         source, content = self._origins[part.one.digest]
         with (
             self._announced(source, content),

@@ -65,6 +65,11 @@ from mirrorsync.sync.run.report import exit_code
     metavar="PERCENT",
     help="Add parity files of this share, such as 10%, for `bundle repair`.",
 )
+@click.option(
+    "--deltas",
+    type=click.Choice(["on", "off"]),
+    help="Carry layers as deltas of what --have names, if smaller, or whole. Default: on with --have.",
+)
 @click.option("--name", metavar="NAME", help="The beginning of the names of the files, instead of SPEC's.")
 @click.option(
     "--only",
@@ -88,6 +93,7 @@ def command(
     part_size: int | None,
     sign: tuple[str, ...],
     parity: Fraction | None,
+    deltas: str | None,
     name: str | None,
     destination: str | None,
     only: tuple[str, ...],
@@ -111,7 +117,8 @@ def command(
             raise UsageError("--parity is for whole bundles", remedy="leave it out: the parity files are as before")
         done = run(console, partial(write_parts_again, loaded, of, _numbers(only_parts), output))
     else:
-        wanted = Wanted(loaded, have, only, part_size, name, destination, sign, parity, signers.choice)
+        chosen = None if deltas is None else deltas == "on"
+        wanted = Wanted(loaded, have, only, part_size, name, destination, sign, parity, signers.choice, chosen)
         done = run(console, partial(create_bundle, wanted, output))
     console.failed(done.plan.failures, done.plan.spec)
     if output == "-":

@@ -1,0 +1,234 @@
+"""Layers go as deltas of those that the far side has: made, carried and rebuilt; whole if anything is in the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mirrorsync.delta.compiled as compiled
+from mirrorsync.app.bundles import Rules, apply_bundle, verify_bundle
+from mirrorsync.app.bundling import Bundled, Wanted, create_bundle, write_parts_again
+from mirrorsync.app.inventories import make_inventory, save_inventory
+from mirrorsync.app.specs import load_spec
+from mirrorsync.bundle.model import Delta, Object, delta_name
+from mirrorsync.delta import DeltasUnavailable
+from mirrorsync.environment import Environment
+from mirrorsync.errors import ContentNotFound
+from mirrorsync.events import Event, Noticed
+from mirrorsync.sync.bundle.imported import Imported
+from tests.bundle.test_pipes import Pipe
+from tests.bundle.test_round_trip import Gap, gap  # noqa: F401 - a fixture
+from tests.delta.samples import changed, content, zlib_like
+from tests.parts.images import Image, image, layer, write_layout
+
+SIZE = 1_500_000
+
+
+@cache
+def versions() -> tuple[Image, Image]:
+    """Return an image and its next version: of two layers, one is the same, and of the other little has changed."""
+    old = content(SIZE)
+    base = layer({"etc/os-release": b"busybox"})
+    compress = zlib_like(6)
+    tars = [layer({"data": data}, compress=False) for data in (old, changed(old))]
+    return image([base, compress(tars[0])]), image([base, compress(tars[1])])
+
+
+class Sides:
+    """A source that has both versions, a far side that has the old one, and what is carried between them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.far, self.source = directory / "far", directory / "source"
+        self.events: list[Event] = []
+        self.environment = Environment(state_directory=directory / "state", observer=self.events.append)
+        old, new = versions()
+        write_layout(self.source, {"app:1": new, "app:0": old})
+        write_layout(self.far, {"app:1": old, "app:0": old})
+        inventory = asyncio.run(make_inventory(f"oci:{self.far}"))[0]
+        save_inventory(inventory, str(directory / "far.json"))
+        spec = {"version": 1, "destinations": {"corp": "oci:far"}, "defaults": {"to": ["corp"]}}
+        mirrors = [{"from": "oci:source:app", "tags": {"all": True}}]
+        (directory / "shop.yaml").write_text(json.dumps({**spec, "mirrors": mirrors}))
+        self.spec = load_spec(directory / "shop.yaml")
+
+    def create(self, output: str = "out", *, have: bool = True, **fields: Any) -> Bundled:
+        wanted = Wanted(self.spec, (str(self.directory / "far.json"),) if have else (), **fields)
+        return asyncio.run(create_bundle(wanted, str(self.directory / output), environment=self.environment))
+
+    def apply(self, path: str = "out", code: int = 0) -> Imported:
+        place = path if path == "-" else self.directory / path
+        rules = Rules(elsewhere=True)
+        done = asyncio.run(apply_bundle(place, [f"oci:{self.far}"], rules, environment=self.environment))
+        assert int(done.exit_code) == code, [str(failure.error) for failure in done.report.failures]
+        return done
+
+    @property
+    def notices(self) -> str:
+        return "\n".join(one.message for one in self.events if isinstance(one, Noticed))
+
+    def blob(self, digest: str) -> Path:
+        return self.far / "blobs/sha256" / digest.removeprefix("sha256:")
+
+    def holds(self, made: Image) -> bool:
+        blobs: Mapping[str, bytes] = {**made.blobs, made.digest: made.raw}
+        named = made.digest in (self.far / "index.json").read_text()
+        return named and all(self.blob(key).exists() and self.blob(key).read_bytes() == blobs[key] for key in blobs)
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> Sides:
+    return Sides(tmp_path)
+
+
+def layers() -> tuple[str, str]:
+    """Return the digests of the old and of the new layer."""
+    old, new = versions()
+    return list(old.blobs)[-1], list(new.blobs)[-1]
+
+
+def the_delta(made: Bundled) -> tuple[Object, Delta]:
+    assert made.bundle is not None
+    (one,) = made.bundle.deltas
+    assert isinstance(one.form, Delta)
+    return one, one.form
+
+
+def test_a_layer_is_carried_as_a_delta_and_rebuilt_bit_for_bit(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = layers()
+    done = sides.create()
+    one, form = the_delta(done)
+    assert (one.digest, form.base, form.kind) == (new, old, "mirrorsync-1")
+    assert form.size < 0.2 * one.content.size
+    assert done.bundle is not None
+    assert done.bundle.bytes_saved == one.content.size - form.size
+    assert next(known for known in done.bundle.assumes if known.digest == old).repositories == ("app",)
+    assert asyncio.run(verify_bundle(sides.directory / "out")).findings == ()
+    assert sorted(path.name for path in (sides.directory / "out").iterdir()) == [
+        "shop-000001.001of001.tar", "shop-000001.json", "shop-000001.sha256",
+    ]  # fmt: skip
+    part = sides.directory / "out" / done.bundle.parts[0].name
+    again = write_parts_again(
+        sides.spec, str(sides.directory / "out"), [1], str(sides.directory / "again"), environment=sides.environment
+    )
+    asyncio.run(again)
+    assert (sides.directory / "again" / part.name).read_bytes() == part.read_bytes()
+    copy = Sides(sides.directory / "second")
+    sides.apply()
+    assert sides.holds(versions()[1])
+    monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": Pipe(part.read_bytes())}))
+    copy.apply("-")
+    assert copy.holds(versions()[1])
+
+
+@pytest.mark.usefixtures("sides")
+def test_registries_get_the_rebuilt_layer(gap: Gap) -> None:  # noqa: F811 - the fixture
+    old, new = versions()
+    gap.push("db:1", old)
+    gap.push("app:1", old)
+    gap.carry("first")
+    gap.push("app:1", new)
+    done = gap.carry("second", "sent")
+    assert int(done.exit_code) == 0
+    assert [one.digest for one in done.bundle.deltas] == [layers()[1]]
+    assert done.report.counts.bytes_written >= len(new.blobs[layers()[1]])
+    assert gap.destination.holds(gap.name(done, "app"), new, "1")
+
+
+def test_images_wait_if_the_destination_lost_what_the_delta_is_against(sides: Sides) -> None:
+    old, new = layers()
+    sides.create()
+    sides.create("whole", deltas=False)
+    sides.blob(old).unlink()
+    done = sides.apply(code=3)
+    (waiting,) = done.waiting
+    assert [lack.content.digest for lack in waiting.lacks] == [new]
+    assert f"it is a delta against {old[7:19]}" in waiting.reason.replace("sha256:", "")
+    assert "which the destination lacks" in waiting.reason
+    assert not sides.blob(new).exists()
+    sides.apply("whole")
+    assert sides.holds(versions()[1])
+
+
+def test_a_damaged_base_is_named_and_nothing_wrong_arrives(sides: Sides) -> None:
+    old, new = layers()
+    sides.create()
+    data = bytearray(sides.blob(old).read_bytes())
+    data[len(data) // 2] ^= 1
+    sides.blob(old).write_bytes(data)
+    done = sides.apply(code=4)
+    (error,) = {str(failure.error.message) for failure in done.report.failures}
+    assert "the delta's base at the destination is damaged" in error
+    assert "--deltas off" in done.report.failures[0].error.remedy
+    assert not sides.blob(new).exists()
+    assert not sides.holds(versions()[1])
+
+
+def test_a_damaged_delta_is_found_before_anything_is_pushed(sides: Sides) -> None:
+    done = sides.create()
+    one, form = the_delta(done)
+    part = sides.directory / "out/shop-000001.001of001.tar"
+    data = bytearray(part.read_bytes())
+    start = data.index(delta_name(one.digest).encode() + b"\0") + 512
+    data[start + form.size // 2] ^= 1
+    part.write_bytes(data)
+    (finding,) = asyncio.run(verify_bundle(sides.directory / "out")).findings
+    assert (finding.member, finding.images) == (delta_name(one.digest), ("app:1",))
+    waiting = sides.apply(code=4).waiting
+    assert "is damaged" in waiting[0].reason
+
+
+def test_without_the_compiled_part_blobs_go_whole_and_deltas_wait(
+    sides: Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides.create()
+    monkeypatch.setattr(compiled, "_REASON", "mirrorsync was installed without its compiled part (for a test)")
+    done = sides.create("whole")
+    assert done.bundle is not None
+    assert done.bundle.deltas == ()
+    assert "blobs go whole, without deltas: mirrorsync was installed without its compiled part" in sides.notices
+    with pytest.raises(DeltasUnavailable):
+        sides.create("never", deltas=True)
+    (waiting,) = sides.apply(code=3).waiting
+    assert "installed without its compiled part" in waiting.reason
+    sides.apply("whole")
+    assert sides.holds(versions()[1])
+
+
+def test_deltas_are_made_only_with_have_and_unless_they_are_off(sides: Sides) -> None:
+    for fields in ({"deltas": False}, {"have": False}):
+        done = sides.create(f"out{len(fields)}{next(iter(fields))}", **fields)
+        assert done.bundle is not None
+        assert done.bundle.deltas == ()
+    assert "without deltas" not in sides.notices
+    sides.create("asked", have=False, deltas=True)
+    assert "without --have nothing is known of the layers" in sides.notices
+
+
+def test_a_base_that_its_source_has_not_any_more_makes_the_blob_whole(sides: Sides) -> None:
+    old, _ = layers()
+    (sides.source / "blobs/sha256" / old[7:]).unlink()
+    done = sides.create()
+    assert done.bundle is not None
+    assert done.bundle.deltas == ()
+    assert "without a delta" in sides.notices
+    sides.apply()
+    assert sides.holds(versions()[1])
+
+
+def test_a_part_whose_delta_cannot_be_made_again_is_refused(sides: Sides) -> None:
+    sides.create()
+    (sides.source / "blobs/sha256" / layers()[0][7:]).unlink()
+    again = write_parts_again(
+        sides.spec, str(sides.directory / "out"), [1], str(sides.directory / "again"), environment=sides.environment
+    )
+    with pytest.raises(ContentNotFound, match="cannot be made again"):
+        asyncio.run(again)
+    assert not (sides.directory / "again").exists()
