@@ -298,3 +298,15 @@ def test_wrong_wishes_are_refused(side: Side, fields: dict[str, Any], word: str)
     side.seed({"app:1": made("1")})
     with pytest.raises(UsageError, match=word):
         side.create("out", **fields)
+
+
+def test_an_image_that_one_tag_leaves_is_carried_for_another_repository(side: Side) -> None:
+    old, new = made("old"), made("new")
+    side.seed({"app:1": old})
+    side.create("first")
+    side.seed({"app:1": new, "db:1": old})  # the far side has `old`, which only the source can tell more about
+    done = side.create("second", side.directory / "first")
+    assert not done.plan.failures
+    assert done.bundle is not None
+    assert {one.digest for one in done.bundle.objects} >= {new.digest}
+    assert [one.name for one in done.bundle.images] == ["app:1", "db:1"]
