@@ -233,3 +233,11 @@ def test_too_few_signatures_are_refused_before_anything_is_read_or_copied(site: 
     (inside / packed.bundle.parts[0].name).write_bytes(damaged)
     with pytest.raises(NotTrusted):
         site.apply(inside, signers=required, unsigned=True)
+
+
+def test_a_tag_moves_to_an_image_that_its_repository_has_and_no_part(site: Site) -> None:
+    site.apply(site.medium(pack({"app:1": PLAIN, "app:2": LARGE})))
+    has = {LARGE.digest, *LARGE.all_blobs()}
+    done = site.apply(site.medium(pack({"app:1": LARGE, "app:2": LARGE}, has=has, sequence=2)))
+    assert done.waiting == ()
+    assert site.images() == {"m/app:1": LARGE.digest, "m/app:2": LARGE.digest}

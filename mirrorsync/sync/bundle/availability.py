@@ -58,7 +58,10 @@ class Availability:
         if self._is_whole(image.root.digest):
             return ()
         found: dict[Digest, Lack] = {}
-        await self._walk(image.target, self._need(image.root.digest, image.root), found, set())
+        root = self._need(image.root.digest, image.root)
+        await self._walk(image.target, root, found, set())
+        if not found and await self._is_at(image.target, root):
+            await self._read(image.target, root)  # for its tag, which is set with the manifest's bytes
         return tuple(found.values())
 
     async def early(self, image: Image) -> list[Descriptor]:
@@ -122,10 +125,15 @@ class Availability:
             with located("destination", other):
                 if await self._session.repository(other).resolve(need.content.digest) is None:
                     continue
-                manifest = await self._session.repository(other).manifest(need.content)
-            self._session.remember(manifest)
-            return manifest
+            return await self._read(other, need)
         return None
+
+    async def _read(self, at: Location, need: Need) -> Manifest:
+        """Return a manifest that the destination has; the session remembers it, since no part has it."""
+        with located("destination", at):
+            manifest = await self._session.repository(at).manifest(need.content)
+        self._session.remember(manifest)
+        return manifest
 
     async def _blob(self, target: Location, need: Need) -> bool:
         """Return whether the destination has a blob, in a repository or in another one that it is mounted from."""
