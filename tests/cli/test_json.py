@@ -77,7 +77,6 @@ def test_every_kind_of_document_is_printed_and_valid(site: Mirrorsync, registry:
         "comparison": (("compare", "pods.json", "mirror.yaml"), 0),
         "started": (("init", "first.yaml"), 0),
         "bundle-creation": (("bundle", "create", "--parity", "10%", "--output", "made"), 0),
-        "bundle-creation": (("bundle", "create", "--output", "made"), 0),
         "bundle-export": (("bundle", "export", "usb", "--for", "k3s", "--output", "node"), 0),
         "bundle-contents": (("bundle", "inspect", "usb"), 0),
         "bundle-repair": (("bundle", "repair", "made"), 0),
