@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import IO, Final
 
 # Of the size of a layer: /tmp is often in memory, /var/tmp is on disk (file-hierarchy(7)).
+_DEFAULT: Final = Path("/tmp")  # noqa: S108
 _ON_DISK: Final = Path("/var/tmp")  # noqa: S108 - the files have no names
 
 
 def large_directory() -> Path:
     """Return the directory for large temporary files: $TMPDIR, else /var/tmp, else that of Python."""
-    if "TMPDIR" not in os.environ and os.access(_ON_DISK, os.W_OK):
-        return _ON_DISK
-    return Path(tempfile.gettempdir())
+    chosen = Path(tempfile.gettempdir())
+    return _ON_DISK if chosen == _DEFAULT and os.access(_ON_DISK, os.W_OK) else chosen
 
 
 def unnamed_file(directory: Path | None = None) -> IO[bytes]:
