@@ -99,8 +99,7 @@ READERS = {
     "ref_type": {"oci", "app/copying", "serve/pull", "stores/registry/destination"},
 }
 # Modules for I/O or the event loop, which code for pure decisions does not import.
-PURE = {"oci", "spec", "plan", "foreign", "trust", "bundle", "clients"}
-PURE = {"oci", "spec", "plan", "foreign", "trust", "delta"}
+PURE = {"oci", "spec", "plan", "foreign", "trust", "bundle", "clients", "delta"}
 IMPURE = {"asyncio", "threading", "socket", "os", "pathlib", "tempfile", "subprocess", "time", "random"}
 
 

@@ -6,19 +6,25 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.filesize import decimal
 
 import mirrorsync.delta.compiled as compiled
-from mirrorsync.app.bundles import Rules, apply_bundle, verify_bundle
+from mirrorsync.app.bundles import Rules, apply_bundle, inspect_bundle, verify_bundle
 from mirrorsync.app.bundling import Bundled, Wanted, create_bundle, write_parts_again
 from mirrorsync.app.inventories import make_inventory, save_inventory
 from mirrorsync.app.specs import load_spec
-from mirrorsync.bundle.model import Delta, Object, delta_name
+from mirrorsync.bundle.model import Delta, Object, Pieces, delta_name
+from mirrorsync.bundle.packing import pack
+from mirrorsync.cli.output.bundles import inspected_lines
+from mirrorsync.cli.output.made_bundles import bundle_summary
 from mirrorsync.delta import DeltasUnavailable
+from mirrorsync.documents.bundle import bundle_document
 from mirrorsync.environment import Environment
 from mirrorsync.errors import ContentNotFound
 from mirrorsync.events import Event, Noticed
@@ -114,6 +120,11 @@ def test_a_layer_is_carried_as_a_delta_and_rebuilt_bit_for_bit(sides: Sides, mon
     assert sorted(path.name for path in (sides.directory / "out").iterdir()) == [
         "shop-000001.001of001.tar", "shop-000001.json", "shop-000001.sha256",
     ]  # fmt: skip
+    saved = decimal(done.bundle.bytes_saved)
+    assert f"; 1 delta saves {saved}" in bundle_summary(done, "out")
+    inspected = inspect_bundle(sides.directory / "out")
+    assert f"deltas: 1, {saved} less than their blobs" in list(inspected_lines(inspected, whole=False))
+    assert bundle_document(inspected)["deltas"] == {"count": 1, "saved": done.bundle.bytes_saved}
     part = sides.directory / "out" / done.bundle.parts[0].name
     again = write_parts_again(
         sides.spec, str(sides.directory / "out"), [1], str(sides.directory / "again"), environment=sides.environment
@@ -232,3 +243,16 @@ def test_a_part_whose_delta_cannot_be_made_again_is_refused(sides: Sides) -> Non
     with pytest.raises(ContentNotFound, match="cannot be made again"):
         asyncio.run(again)
     assert not (sides.directory / "again").exists()
+
+
+def test_a_delta_that_is_larger_than_a_part_gives_way_to_its_blob_in_pieces(sides: Sides) -> None:
+    bundle = sides.create().bundle
+    assert bundle is not None
+    (one,) = bundle.deltas
+    assert isinstance(one.form, Delta)
+    for size, kind in ((20_000, Delta), (60_000, Pieces)):
+        form = replace(one.form, size=size)
+        objects = tuple(replace(other, form=form) if other is one else other for other in bundle.objects)
+        packed = pack(replace(bundle, objects=objects), part_size=50_000)
+        assert isinstance(packed.by_digest[one.digest].form, kind)
+        assert all(part.body <= 50_000 for part in packed.parts)
