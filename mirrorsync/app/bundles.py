@@ -18,10 +18,10 @@ from mirrorsync.app.session import apply_until_stopped, open_session
 from mirrorsync.app.signers import check_signatures
 from mirrorsync.app.site import policy_of
 from mirrorsync.app.stop import Stop
-from mirrorsync.bundle.findings import Checked, Inspected
-from mirrorsync.bundle.model import Bundle, blob_name
+from mirrorsync.bundle.findings import Checked, Inspected, Present
+from mirrorsync.bundle.model import Bundle, Link, blob_name
 from mirrorsync.environment import Environment
-from mirrorsync.errors import Interrupted, Malformed, StalePlan, UsageError
+from mirrorsync.errors import Interrupted, Malformed, MirrorsyncError, StalePlan, UsageError
 from mirrorsync.events import Noticed, Observer, ReadPlanned
 from mirrorsync.oci.reference import Location, parse_destination
 from mirrorsync.oci.transports import BUNDLE as SCHEME
@@ -30,8 +30,8 @@ from mirrorsync.signing import BUNDLE, Required
 from mirrorsync.state import Applied, AppliedBundles
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.bundle import BundleStore, Found, PipedPart, check_bundle, find_bundle, piped_bundle, reporting
-from mirrorsync.sync.bundle.imported import Import, Imported
-from mirrorsync.sync.bundle.importing import plan_import
+from mirrorsync.sync.bundle.imported import Import, Imported, Incomplete
+from mirrorsync.sync.bundle.importing import plan_import, waiting_images
 from mirrorsync.sync.bundle.piping import copy_from_pipe, joined_counts
 from mirrorsync.sync.session import Session
 from mirrorsync.text import printable
@@ -140,11 +140,50 @@ async def apply_bundle(
     check_signers(found, rules, given)
     past.check(rules)
     if part is not None:
-        return await _applied_from_pipe(found, part, targets, past, given, stop)
+        done = await _applied_from_pipe(found, part, targets, past, given, stop)
+    else:
+        done = await _applied(found, read_bundle(path), targets, rules, past, given, stop)
+    if not done.waiting or stop.event.is_set():
+        return done
+    try:
+        lacking = await incomplete_at(found, targets, given, stop)
+        return replace(done, answer=lacking.code)
+    except MirrorsyncError as error:  # the import is done, whatever the destination answers now
+        given.observer(Noticed(_SUBJECT, f"no answer code: {error.message}; {error.remedy}"))
+        return done
+
+
+async def answer_bundle(
+    path: str | os.PathLike[str],
+    destination: str | Location,
+    *,
+    environment: Environment | None = None,
+    stop: Stop | None = None,
+) -> Incomplete:
+    """Return what a destination lacks of all that a bundle carries and assumes, without a look into its parts.
+
+    path: as for `open_bundle`; the document alone or any one part is enough. Raises: as `open_bundle`; MirrorsyncError
+    if the destination does not tell.
+    """
+    given, stop = environment or process_environment(), stop or Stop()
+    return await incomplete_at(open_bundle(path), [read_target(destination)], given, stop)
+
+
+async def incomplete_at(found: Found, targets: Sequence[Location], environment: Environment, stop: Stop) -> Incomplete:
+    """Return what destinations lack of a bundle, as they are now. Raises: MirrorsyncError if one does not tell."""
+    store = BundleStore(found.directory or read_bundle("-"), found=found, present=Present(frozenset()))
+    async with open_session(environment, stop, stores={store.address: store}) as session:
+        waiting = await stop.interruptible(waiting_images(store, targets, session))
+    return Incomplete(found.bundle, found.digest, waiting)
+
+
+async def _applied(
+    found: Found, path: Path, targets: Sequence[Location], rules: Rules, past: _Past, given: Environment, stop: Stop
+) -> Imported:
     stores: dict[str, Store] = {}
     async with open_session(given, stop, stores=stores) as session:
         checked = await stop.interruptible(_checked(found, given.observer, stop)) if rules.verify else None
-        store = BundleStore(read_bundle(path), found=found, present=checked.present if checked else None)
+        store = BundleStore(path, found=found, present=checked.present if checked else None)
         stores[store.address] = store
         return await _imported(store, targets, session, past, stop, checked)
 
@@ -206,6 +245,20 @@ def check_destinations(bundle: Bundle, targets: Sequence[Location], rules: Rules
             )
 
 
+def gap(last: Applied, previous: Link | None) -> str:
+    """Return which bundles of a sender were not applied after the last one, up to `previous`; "" if none."""
+    if previous is None or previous.sequence < last.sequence:
+        return ""
+    if previous.sequence == last.sequence:
+        other = "another bundle of the number {} than that of its sender was applied"
+        return other.format(last.sequence) if previous.digest != last.digest else ""
+    first = last.sequence + 1
+    if first == previous.sequence:
+        return f"bundle {first} of this sender was not applied"
+    to = "and" if first + 1 == previous.sequence else "to"
+    return f"bundles {first} {to} {previous.sequence} of this sender were not applied"
+
+
 class _Past:
     """The memory of earlier bundles of the same sender, at each destination."""
 
@@ -238,10 +291,8 @@ class _Past:
                     f"this is {self._digest.short}",
                     remedy="find out which one is from its sender; --allow-older accepts this one",
                 )
-            if bundle.previous is not None and last.sequence < bundle.previous.sequence:
-                self._warn(
-                    f"bundle {bundle.previous.sequence} was not applied to {target}; the last one was {last.sequence}"
-                )
+            if told := gap(last, bundle.previous):
+                self._warn(f"{told} to {target}: images wait if they need what is lost")
 
     def note_surprises(self, planned: Import) -> None:
         """Report tags that move, and that name an image which no bundle of this sender has brought."""

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from mirrorsync.app.far_side import created, destination_of
-from mirrorsync.app.having import Having, document_at, read_having, signatures_at
+from mirrorsync.app.having import Having, answered_having, document_at, read_having, signatures_at
 from mirrorsync.app.memory import RunMemory, looking_back, remembering
 from mirrorsync.app.parity import add_parity
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
-from mirrorsync.app.sending import Sender, open_sender
+from mirrorsync.app.sending import Answered, Sender, open_sender
 from mirrorsync.app.session import open_session
 from mirrorsync.app.signers import SignerChoice, check_signatures
 from mirrorsync.app.site import make_site, site_again
@@ -44,6 +44,7 @@ from mirrorsync.stores.open import opener
 from mirrorsync.sync import road
 from mirrorsync.sync.bundle.deltas import DeltaMaker, Spool
 from mirrorsync.sync.bundle.draft import Draft, draft_of
+from mirrorsync.sync.bundle.gone import gone_images
 from mirrorsync.sync.bundle.publish import stream_part, write_parts
 from mirrorsync.sync.bundle.reading import Contents, ReadFrom
 from mirrorsync.sync.bundle.site import site_members
@@ -63,6 +64,7 @@ class Wanted:
     parity: the share of parity files, from which lost and damaged parts are computed, None = no such files.
     signers: who has to have signed what `have` names, if the spec does not say it.
     deltas: make deltas of layers against those of the far side; None = if this installation can, and `have` says more.
+    answer: the far side's answer code, which tells what it has instead of `have`, which then has at most `sent`.
     """
 
     spec: Spec
@@ -75,6 +77,7 @@ class Wanted:
     parity: Fraction | None = None
     signers: SignerChoice = field(default_factory=SignerChoice)
     deltas: bool | None = None
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,8 @@ async def create_bundle(
     sender, having, place = _sides(wanted, given)
     spool = Spool(_existing(output))
     with closing(spool), _lock(wanted.spec), remembering(wanted.spec, given) as memory:
+        if wanted.answer is not None:
+            sender.remember_answer(wanted.answer)
         async with _session(wanted.spec, place, having, given, stop) as session:
             making = _Making(wanted, sender, having, place, session, given)
             maker = DeltaMaker(session, spool, stop.event) if _makes_deltas(wanted, given) else None
@@ -203,10 +208,11 @@ def _existing(output: str) -> Path | None:
 
 def _makes_deltas(wanted: Wanted, environment: Environment) -> bool:
     """Return whether deltas are to be made; say so if they were to be expected. Raises: DeltasUnavailable."""
-    if wanted.deltas is False or (wanted.deltas is None and not wanted.have):
+    told = bool(wanted.have or wanted.answer)
+    if wanted.deltas is False or (wanted.deltas is None and not told):
         return False
     there = available()
-    if there and wanted.have:
+    if there and told:
         return True
     if wanted.deltas and not there:
         raise DeltasUnavailable(f"deltas of layers are not available: {there.reason}")
@@ -258,7 +264,10 @@ def _sides(wanted: Wanted, environment: Environment) -> tuple[Sender, Having, De
         for signer in verdict.signers:
             environment.observer(Noticed(printable(name), f"signed by {signer}"))
 
-    having = read_having(wanted.have, sender, vouch if required is not None else None)
+    if wanted.answer is None:
+        having = read_having(wanted.have, sender, vouch if required is not None else None)
+    else:
+        having = answered_having(wanted.answer, wanted.have, sender)
     for name in having.incomplete:
         message = "what could not be read at the far side counts as absent, and is sent again"
         environment.observer(Noticed(printable(name), message))
@@ -309,6 +318,8 @@ class _Making:
         maker: makes deltas, None = all blobs are whole.
         """
         plan = await road.make_plan(self._narrowed(), self._session, only=self._wanted.only, sightings=memory)
+        if self._having.answered is not None:
+            plan = await self._with_gone(plan, self._having.answered)
         if not any(plan.changed()):
             return plan, None, None
         draft = await draft_of(plan, self._place.location, self._having.held, self._session)
@@ -320,6 +331,13 @@ class _Making:
             pack, self._bundle(draft), part_size=self._wanted.part_size, signatures=len(self._wanted.sign)
         )
         return plan, bundle, draft
+
+    async def _with_gone(self, plan: Plan, answered: Answered) -> Plan:
+        """Return a plan with a failure for each image that the far side lacks and its source does not have any more."""
+        gone, unwanted = await gone_images(answered.incomplete, plan, self._place.location, self._session)
+        for image in unwanted:
+            self._environment.observer(Noticed(image.name, "the far side lacks it, and the spec does not want it now"))
+        return replace(plan, failures=(*plan.failures, *gone))
 
     def _narrowed(self) -> Spec:
         """Return the spec with only this destination, and without deletions: a bundle carries none."""
@@ -341,7 +359,7 @@ class _Making:
             spec=self._wanted.spec.digest,
             destination=self._having.destination,
             have=self._having.sources,
-            answers=None,
+            answers=self._having.answered.link if self._having.answered else None,
             tool=f"mirrorsync {__version__}",
             images=draft.images,
             objects=draft.objects,

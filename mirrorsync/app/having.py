@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from mirrorsync.app.reading import absolute
-from mirrorsync.app.sending import Sender
+from mirrorsync.app.sending import Answered, Sender
 from mirrorsync.bundle.held import Held, held_after, merged
 from mirrorsync.bundle.layout import DOCUMENT_NAME, INDEX_NAME, LAYOUT_NAME
 from mirrorsync.bundle.model import Source
@@ -36,13 +36,14 @@ _GZIP: Final = b"\x1f\x8b"
 class Having:
     """What the far side has. sources: from which it is known. destination: that of the newest inventory, None = any.
 
-    incomplete: names of inventories that lack what could not be read.
+    incomplete: names of inventories that lack what could not be read. answered: what an answer code says, if one tells.
     """
 
     held: Held
     sources: tuple[Source, ...] = ()
     destination: str | None = None
     incomplete: tuple[str, ...] = ()
+    answered: Answered | None = None
 
 
 # Is given a document, the signatures over it, what these are for, and the name of the file; may reject it.
@@ -82,6 +83,22 @@ def read_having(written: Iterable[str], sender: Sender, vouch: Vouch | None = No
             sources.append(Source("bundle", Digest.of(raw), bundle.created))
     destination = max(inventories)[1] if inventories else None
     return Having(merged(held), tuple(sources), destination, tuple(incomplete))
+
+
+def answered_having(code: str, written: Iterable[str], sender: Sender) -> Having:
+    """Return what the far side has by its answer code, and by nothing else. written: as for `read_having`.
+
+    Raises: UsageError if anything but `sent` is written, or the code is about a bundle that is not remembered;
+    GrammarError; Malformed; StorageError.
+    """
+    if other := next((text for text in written if text != SENT), None):
+        raise UsageError(
+            f"--answer tells what the far side has, and so does --have {printable(other)}",
+            remedy="leave out one of them",
+        )
+    answered = sender.answered(code)
+    source = Source(SENT, answered.document, answered.bundle.created)
+    return Having(answered.held, (source,), answered.bundle.destination, answered=answered)
 
 
 def document_at(path: Path) -> bytes:

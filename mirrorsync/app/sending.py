@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from mirrorsync.bundle.answer import read_answer
+from mirrorsync.bundle.answered import Known, far_side, incomplete, known_of
 from mirrorsync.bundle.held import Held, held_after, merged
-from mirrorsync.bundle.model import Bundle, Link, Source
+from mirrorsync.bundle.model import Bundle, Image, Link, Source
 from mirrorsync.bundle.reading import MAX_DOCUMENT_BYTES, is_bundle_name, parse
 from mirrorsync.environment import Environment
 from mirrorsync.errors import StorageError, UsageError
@@ -24,7 +26,36 @@ from mirrorsync.state import state_path
 from mirrorsync.text import printable
 
 _FILE: Final = "sender.json"
+_ANSWER: Final = ".answer"  # of a file with a code: when it came, the bundle of that number was the last one
 _ID: Final = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What an answer code says. bundle: that it is about, with the digest of its document. lacking: at the far side.
+
+    known: what the documents of all bundles of the sender tell.
+    """
+
+    bundle: Bundle
+    document: Digest
+    lacking: frozenset[Digest]
+    known: Known
+
+    @property
+    def link(self) -> Link:
+        """The bundle, as a document names it."""
+        return Link(self.bundle.sequence, self.document)
+
+    @property
+    def incomplete(self) -> tuple[Image, ...]:
+        """The images that the far side lacks, or of which it lacks something."""
+        return incomplete(self.bundle, self.lacking, self.known)
+
+    @property
+    def held(self) -> Held:
+        """What the far side has."""
+        return far_side(self.bundle, self.lacking, self.known).held
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +113,38 @@ class Sender:
         read = [(path, _read(path)) for path in sorted(paths, key=lambda path: int(path.stem))]
         return [(Digest.of(raw), parse(raw, str(path))) for path, raw in read]
 
+    def answered(self, code: str) -> Answered:
+        """Read an answer code about one of the bundles. Raises: GrammarError; UsageError if that is not remembered."""
+        answer = read_answer(code)
+        if not self.chain.startswith(answer.chain):
+            raise UsageError(
+                f"the code is not about bundles {printable(self.name)!r} of this spec",
+                remedy="name the spec that they were made of, and their --name; on the machine that made them",
+            )
+        sent = self.sent()
+        for document, bundle in sent:
+            if bundle.sequence == answer.sequence:
+                known = known_of(one for _, one in sent)
+                return Answered(bundle, document, answer.lacking(bundle, document), known)
+        raise UsageError(
+            f"the code is about bundle {answer.sequence}, which is not remembered here any more",
+            remedy="carry an inventory back: `mirrorsync inventory` there, and --have FILE here",
+        )
+
+    def remember_answer(self, code: str) -> None:
+        """Remember an answer: only it, and bundles after it, tell from now on what the far side has.
+
+        Raises: StorageError.
+        """
+        if self.directory is not None:
+            with translated(f"writing {self.directory}"):
+                _replace(self.directory / f"{self.sequence:06d}{_ANSWER}", code.encode())
+
     def held(self) -> tuple[Held, Source]:
-        """Return what the far side has if it imported all that was sent. Raises: UsageError if nothing was sent."""
+        """Return what the far side has if it imported all that was sent, but for what it said that it lacks.
+
+        Raises: UsageError if nothing was sent.
+        """
         found = self.sent()
         if not found:
             raise UsageError(
@@ -91,8 +152,17 @@ class Sender:
                 remedy="make a full one first, without --have sent",
             )
         digest, last = found[-1]
-        times = [(f"{one.sequence:012d}", held_after(one)) for _, one in found]
-        return merged(times), Source("sent", digest, last.created)
+        source = Source("sent", digest, last.created)
+        answers = [path for path in (self.directory or Path()).glob(f"*{_ANSWER}") if path.stem.isdigit()]
+        if not answers:
+            return merged((f"{one.sequence:012d}", held_after(one)) for _, one in found), source
+        newest = max(answers, key=lambda path: int(path.stem))
+        answer = self.answered(_read(newest).decode(errors="replace"))
+        side = far_side(answer.bundle, answer.lacking, answer.known)
+        for _, one in found:
+            if one.sequence > int(newest.stem):
+                side.add(one)
+        return side.held, source
 
     def previous(self) -> Link | None:
         """Return the last bundle that was sent, None before the first."""

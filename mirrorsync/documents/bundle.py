@@ -11,7 +11,8 @@ from mirrorsync.bundle.model import Bundle, Image
 from mirrorsync.documents.envelope import document
 from mirrorsync.documents.parts import amount_json, bare_json, change_json, failures_json, location_json
 from mirrorsync.oci.digest import Digest
-from mirrorsync.sync.bundle.imported import Imported, Waiting
+from mirrorsync.oci.reference import Location
+from mirrorsync.sync.bundle.imported import Imported, Incomplete, Waiting
 
 
 def bundle_document(found: Inspected) -> dict[str, Any]:
@@ -67,6 +68,20 @@ def bundle_repair_document(done: Repaired) -> dict[str, Any]:
     )
 
 
+def answer_document(found: Incomplete, destination: Location) -> dict[str, Any]:
+    """Return what a destination lacks of a bundle as a document, with the code that names it."""
+    return document(
+        "bundle-answer",
+        {
+            "bundle": _bundle_json(found.bundle, found.document),
+            "destination": location_json(destination),
+            "answer": found.code or None,
+            "lacking": len(found.lacking),
+            "waiting": [_waiting_json(one) for one in found.waiting],
+        },
+    )
+
+
 def _repair_json(name: str, done: Repaired) -> dict[str, Any]:
     return {"file": name, "was": "missing" if name in done.missing else "damaged"}
 
@@ -85,6 +100,7 @@ def import_document(done: Imported, code: int) -> dict[str, Any]:
             "images": [{**change_json(result.change), "outcome": result.outcome} for result in report.results],
             "failures": failures_json(report.failures, None),
             "waiting": [_waiting_json(one) for one in done.waiting],
+            "answer": done.answer or None,
             "findings": _findings_json(done.checked.findings if done.checked else ()),
             "counts": {
                 "read": amount_json(counts.blobs_read, counts.bytes_read),

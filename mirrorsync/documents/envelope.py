@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 Kind = Literal[
+    "bundle-answer",
     "bundle-contents",
     "bundle-creation",
     "bundle-export",
@@ -38,6 +39,7 @@ Kind = Literal[
 
 # The version of a kind is raised if its readers have to change. The schema of each is schemas/KIND.schema.json.
 VERSIONS: Final[Mapping[Kind, int]] = {
+    "bundle-answer": 1,
     "bundle-contents": 1,
     "bundle-creation": 1,
     "bundle-export": 1,

@@ -165,7 +165,9 @@ def test_a_bundle_that_was_left_out_is_reported(site: Site) -> None:
     site.apply(site.medium(pack({"app:1": PLAIN})))
     late = pack({"app:1": LARGE}, sequence=3, previous=Link(2, Digest.of(b"2")))
     site.apply(site.medium(late))
-    assert any("bundle 2 was not applied" in one.message for one in site.events if isinstance(one, Noticed))
+    assert any(
+        "bundle 2 of this sender was not applied to" in one.message for one in site.events if isinstance(one, Noticed)
+    )
 
 
 def test_a_wrong_destination_is_refused_with_the_right_one(site: Site) -> None:

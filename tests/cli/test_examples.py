@@ -88,6 +88,10 @@ NEEDED = {
         "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=site -keyout site.key -out site.pem 2>/dev/null",
         "htpasswd -nbB -C 4 alice secret >users",
     ],
+    "bundle answer": [
+        "mirrorsync bundle apply /media/usb --to harbor.corp.example/mirror",
+        "mirrorsync bundle apply /media/usb --to oci:/srv/mirror",
+    ],
     "bundle create": ["ssh-keygen -q -t ed25519 -N '' -f signing_key"],
     "bundle sign": [f"ssh-keygen -q -t ed25519 -N '' -f {name}_key" for name in ("signing", "second")],
     "bundle repair": [
@@ -134,7 +138,8 @@ class Stage:
         if verb == "serve":
             one = f"{self.site.prefix}/hub/library/alpine"
             self.site.mirrorsync.spec({"destinations": {"disk": "oci:mirror"}, "mirrors": [f"{one}:3.20"]})
-        if verb in ("bundle sign", "bundle verify", "bundle inspect", "bundle apply", "bundle export"):
+        packed = ("bundle sign", "bundle verify", "bundle inspect", "bundle apply", "bundle answer", "bundle export")
+        if verb in packed:
             pack({"library/alpine:3.20": image([layer({"a": b"alpine"})])}).write(self.directory / "media/usb")
         if verb in ("bundle create", "bundle repair", "inventory"):
             self("mirrorsync inventory oci:/srv/mirror --output far.json")
@@ -217,6 +222,7 @@ PRINTED = {
         "mirror-000001 in again: 1 part",
     ],
     "bundle export": ["wrote 1 archive to node/var/lib/rancher/k3s/agent/images", "wrote 1 archive to node/images"],
+    "bundle answer": ["nothing is missing: ", '"answer": null'],
     "copy": ["done", "done", "done", "copy"],
     "inspect": ["linux/arm64", "sha256:", '"architecture": "arm64"', '"schemaVersion"'],
     "list-tags": ["3.19\n3.20", "kept", "team/app:1"],

@@ -41,6 +41,7 @@ VERBS = (
     "bundle inspect",
     "bundle apply",
     "bundle export",
+    "bundle answer",
     "copy",
     "inspect",
     "list-tags",

@@ -19,6 +19,7 @@ from mirrorsync.documents.answers import (
     tags_document,
 )
 from mirrorsync.documents.bundle import (
+    answer_document,
     bundle_document,
     bundle_repair_document,
     bundle_verification_document,
@@ -79,7 +80,7 @@ from mirrorsync.spec.model import Mirror
 from mirrorsync.spec.selection import Selection
 from mirrorsync.state import Absence, Backup, Owned, Remembered, Run, RunTag
 from mirrorsync.sync.bundle.exporting import Archive, Exported, Unwritten
-from mirrorsync.sync.bundle.imported import Imported, Lack, Waiting
+from mirrorsync.sync.bundle.imported import Imported, Incomplete, Lack, Waiting
 from mirrorsync.sync.compare import Compared, Comparison
 from mirrorsync.sync.explained import AtTarget, ExplainedSource, ExplainedTag, ExplainedTags
 from mirrorsync.sync.gather.attached import Attachment
@@ -319,6 +320,7 @@ def documents() -> dict[Kind, dict[str, Any]]:
     )
     return {
         "comparison": comparison_document(_comparison()),
+        "bundle-answer": answer_document(Incomplete(BUNDLE, INDEX.digest, (WAITING,)), WAITING.image.target),
         "bundle-contents": bundle_document(of_bundles.Inspected(BUNDLE, INDEX.digest, frozenset([1]), 1)),
         "bundle-repair": bundle_repair_document(
             of_bundles.Repaired("shop-000007", ("x.tar",), ("y.tar",), frozenset(["y.tar"]), 11, 10, 100)

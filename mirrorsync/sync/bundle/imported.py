@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mirrorsync.bundle.answer import answer_code, listed
 from mirrorsync.bundle.findings import Checked, Damage, Finding
 from mirrorsync.bundle.model import Bundle
 from mirrorsync.errors import ExitCode, IntegrityError
 from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
 from mirrorsync.plan.model import NOTHING, Amount, Image, Plan
 from mirrorsync.sync.run.report import Report
 
@@ -46,10 +48,42 @@ class Import:
 
 
 @dataclass(frozen=True, slots=True)
+class Incomplete:
+    """What of a bundle the destinations lack, whatever its parts would bring. document: the digest of its document."""
+
+    bundle: Bundle
+    document: Digest
+    waiting: tuple[Waiting, ...]
+
+    @property
+    def lacking(self) -> frozenset[Digest]:
+        """The content that is lacking, as far as the document names it; otherwise the images that need it."""
+        names = frozenset(listed(self.bundle))
+        found: set[Digest] = set()
+        for one in self.waiting:
+            lacks = {lack.content.digest for lack in one.lacks}
+            found |= lacks & names
+            if lacks - names:
+                found.add(one.image.root.digest)
+        return frozenset(found)
+
+    @property
+    def code(self) -> str:
+        """The answer code, "" if nothing is lacking. Raises: UsageError if it is too long to copy."""
+        return answer_code(self.bundle, self.document, self.lacking) if self.waiting else ""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code: 3 if something is lacking."""
+        return ExitCode.PARTLY if self.waiting else ExitCode.DONE
+
+
+@dataclass(frozen=True, slots=True)
 class Imported:
     """The result of applying a bundle. checked: what is wrong with its files, None if they were not read before.
 
-    waiting: images that do not become visible yet. early: their content that was imported.
+    waiting: images that do not become visible yet. early: their content that was imported. answer: the code that tells
+    the sender what is lacking after the import, "" if images do not wait, or it is too long.
     """
 
     bundle: Bundle
@@ -57,6 +91,7 @@ class Imported:
     waiting: tuple[Waiting, ...] = ()
     early: Amount = NOTHING
     checked: Checked | None = None
+    answer: str = ""
 
     @property
     def damage(self) -> tuple[Finding, ...]:

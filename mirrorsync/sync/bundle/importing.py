@@ -40,6 +40,14 @@ async def plan_import(
     return await _Importing(store, destinations, session).planned(clock())
 
 
+async def waiting_images(store: BundleStore, destinations: Sequence[Location], session: Session) -> tuple[Waiting, ...]:
+    """Return the images of a bundle that its parts and the destinations do not complete, with what they lack.
+
+    Raises: MirrorsyncError if a destination does not tell.
+    """
+    return await _Importing(store, destinations, session).asked()
+
+
 class _Importing:
     def __init__(self, store: BundleStore, destinations: Sequence[Location], session: Session) -> None:
         self._store = store
@@ -52,13 +60,14 @@ class _Importing:
         self._failures: list[Failure] = []
         self._early: list[Early] = []
 
+    async def asked(self) -> tuple[Waiting, ...]:
+        await self._ask()
+        if self._failures:
+            raise self._failures[0].error
+        return self._waits()
+
     async def planned(self, created: str) -> Import:
-        wanted = list(self._wanted())
-        by_target: defaultdict[Location, list[Tag | Digest]] = defaultdict(list)
-        for image in wanted:
-            by_target[image.target].append(image.tag or image.root.digest)
-        await self._tags.ask(by_target)
-        await for_each(wanted, self._look)
+        wanted = await self._ask()
         ready = tuple(image for image in wanted if image in self._present and image not in self._waiting)
         desired = Desired(ready, tuple(self._failures))
         observed = self._completed(await observe(desired, self._session, self._tags))
@@ -67,8 +76,20 @@ class _Importing:
         shared = {one.store for one in self._destinations if self._session.store(one.store).shares_blobs}
         plan = with_early_blobs(plan, self._early, shared)
         blobs = {one.blob.digest: one.blob.size for one in self._early}
-        waiting = tuple(Waiting(image, lacks) for image, lacks in self._waiting.items())
-        return Import(plan, waiting, Amount(len(blobs), sum(blobs.values())))
+        return Import(plan, self._waits(), Amount(len(blobs), sum(blobs.values())))
+
+    async def _ask(self) -> list[Image]:
+        """Ask the destinations about all images, and return these."""
+        wanted = list(self._wanted())
+        by_target: defaultdict[Location, list[Tag | Digest]] = defaultdict(list)
+        for image in wanted:
+            by_target[image.target].append(image.tag or image.root.digest)
+        await self._tags.ask(by_target)
+        await for_each(wanted, self._look)
+        return wanted
+
+    def _waits(self) -> tuple[Waiting, ...]:
+        return tuple(Waiting(image, lacks) for image, lacks in self._waiting.items())
 
     def _wanted(self) -> Iterator[Image]:
         for destination in self._destinations:

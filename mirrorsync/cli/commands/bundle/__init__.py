@@ -16,6 +16,7 @@ _VERBS: Final = {
     "repair": "Compute lost and damaged files from parity files.",
     "inspect": "Show what is in a bundle.",
     "apply": "Import a bundle into a registry or a layout.",
+    "answer": "Print a short code for the sender: what is missing.",
     "export": "Write images as files that a container runtime imports.",
 }
 

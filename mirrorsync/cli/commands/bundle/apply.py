@@ -13,6 +13,7 @@ from mirrorsync.cli.completers import complete_file, complete_reference
 from mirrorsync.cli.options.access import AccessOptions, access_options, environment_of, retry_option
 from mirrorsync.cli.options.deadline import deadline_option
 from mirrorsync.cli.options.signers import SignerOptions, signer_options
+from mirrorsync.cli.output.answers import code_lines, qr_option_default
 from mirrorsync.cli.output.bundles import early_line, finding_lines, repair_line, waiting_lines
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.reports import report_parts
@@ -49,6 +50,7 @@ from mirrorsync.errors import ExitCode
 )
 @click.option("--allow-older", is_flag=True, help="Also an older bundle than the last one, or another of its number.")
 @click.option("--elsewhere", is_flag=True, help="Also to a destination that the bundle was not made for.")
+@click.option("--qr", is_flag=True, help="Draw the answer code as a QR code also without a terminal.")
 @signer_options
 @deadline_option
 @access_options()
@@ -61,6 +63,7 @@ def command(
     verify_in_passing: bool,
     allow_older: bool,
     elsewhere: bool,
+    qr: bool,
     signers: SignerOptions,
     deadline: float | None,
     access: AccessOptions,
@@ -71,7 +74,8 @@ def command(
     PATH is a directory (its newest bundle), the .json file of a bundle, one of its parts, or - for a part on stdin.
     All parts that are here are verified before anything is pushed. An image becomes visible if all its content is here
     or at the destination; the others wait, are named with what they lack, and their content is imported: apply the
-    parts one after the other, in any order. A second time there is nothing to do.
+    parts one after the other, in any order. A second time there is nothing to do. While images wait, an answer code is
+    printed: for a sender that no inventory reaches, and its `bundle create --answer CODE`.
 
     Exits with 0 if all images are at the destination, 3 if some wait, 4 if parts are damaged, 5 if a newer bundle was
     applied before.
@@ -92,6 +96,7 @@ def command(
     for line in waiting_lines(done, whole=whole):
         console.problem(line)
     quiet = console.level < 0 and not code
-    parts = () if quiet else (early_line(done), *report_parts(done.report))
+    answer = code_lines(done.answer, qr=qr or qr_option_default(console))
+    parts = () if quiet else (early_line(done), *report_parts(done.report), *answer)
     console.result(lambda: import_document(done, code), *parts)
     return code

@@ -53,6 +53,11 @@ from mirrorsync.sync.run.report import exit_code
 )
 @have_option
 @click.option(
+    "--answer",
+    metavar="CODE",
+    help="What the far side lacks, as `bundle apply` or `bundle answer` printed it there; instead of --have.",
+)
+@click.option(
     "--sign",
     multiple=True,
     metavar="KEY",
@@ -90,6 +95,7 @@ def command(
     spec: str,
     output: str,
     have: tuple[str, ...],
+    answer: str | None,
     part_size: int | None,
     sign: tuple[str, ...],
     parity: Fraction | None,
@@ -106,19 +112,24 @@ def command(
 
     Without --have all images are written. The policies of SPEC hold as for apply; images that fail are named, and the
     bundle has the others. The files appear when all of them are whole. Nothing is written if the far side has all.
+    Through a one-way network, --have sent counts on what was sent; --answer sends again what of it did not arrive.
     """
     if output == "-":
         _check_stream(part_size, only_parts, parity)
     loaded = lock.of(load_spec(spec))
     if only_parts is not None or of is not None:
+        if answer is not None:
+            raise UsageError("--only-parts writes a bundle as it was, and --answer a new one", remedy="leave out one")
         if only_parts is None or of is None:
             raise UsageError("--only-parts and --of go together", remedy="give the numbers, and the bundle's document")
         if parity is not None:
             raise UsageError("--parity is for whole bundles", remedy="leave it out: the parity files are as before")
         done = run(console, partial(write_parts_again, loaded, of, _numbers(only_parts), output))
     else:
+        if answer is not None and only:
+            raise UsageError("an answer is about the images of all mirrors", remedy="leave out --only or --answer")
         chosen = None if deltas is None else deltas == "on"
-        wanted = Wanted(loaded, have, only, part_size, name, destination, sign, parity, signers.choice, chosen)
+        wanted = Wanted(loaded, have, only, part_size, name, destination, sign, parity, signers.choice, chosen, answer)
         done = run(console, partial(create_bundle, wanted, output))
     console.failed(done.plan.failures, done.plan.spec)
     if output == "-":
