@@ -208,7 +208,7 @@ def _existing(output: str) -> Path | None:
 
 def _makes_deltas(wanted: Wanted, environment: Environment) -> bool:
     """Return whether deltas are to be made; say so if they were to be expected. Raises: DeltasUnavailable."""
-    told = bool(wanted.have or wanted.answer)
+    told = bool(wanted.have)  # an answer names what was lost, which may be the base of a delta
     if wanted.deltas is False or (wanted.deltas is None and not told):
         return False
     there = available()
