@@ -44,6 +44,7 @@ REACHED = {
     "cli/options/bundle": {"plan"},
     "sync/bundle/writing": {"bundle create"},
     "spec/placement": {"relocate"},
+    "stores/bundle/rebuilt": {"bundle create"},
     "app/signers": {"bundle verify", "bundle apply"},
     "app/bundles": {"bundle apply"},
     "cli/output/bundles": {"bundle create"},
