@@ -82,6 +82,7 @@ def _served(spec: Spec, name: str, address: str) -> tuple[tuple[Mirror, ...], De
     if location is not None and not location.transport.is_registry:
         raise UsageError(f"{printable(address)!r} is not an address", remedy="write HOST:PORT, or http://HOST:PORT")
     place = placement(spec, name, location)
+    place.check_pullable()
     transport = place.destination.location.transport
     if not transport.is_registry and transport.scheme != "oci:":
         raise UsageError(

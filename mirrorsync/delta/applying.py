@@ -44,7 +44,7 @@ def apply(old: BinaryIO, delta: BinaryIO) -> Iterator[bytes]:
         raise Malformed(f"the delta does not fit the old blob: {error}") from error
     digest = f"{head.new.algorithm}:{hashed.hexdigest()}"
     if size != head.new_size or digest != head.new:
-        raise Mismatch(f"the delta made {digest}, and should have made {head.new}", size=size, digest=digest)
+        raise Mismatch(f"the rebuilt blob has the digest {digest}, not {head.new}", size=size, digest=digest)
     if held:
         yield held
 

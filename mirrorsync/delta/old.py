@@ -63,8 +63,7 @@ class Hashed:
             pass
         digest = f"{self._expected.algorithm}:{self._hash.hexdigest()}"
         if digest != self._expected:
-            message = f"{what} is not {self._expected}, but {digest}"
-            raise Mismatch(message, size=self.size, digest=digest)
+            raise Mismatch(f"{what} has the digest {digest}, not {self._expected}", size=self.size, digest=digest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ def test_an_unreadable_spec_is_reported_in_one_line(mirrorsync: Mirrorsync) -> N
         (["plan", "one", "two"], "unexpected extra argument"),
         (["plan", "--only"], "requires an argument"),
         (["plan", "--log-format", "xml"], "'xml' is not one of"),
-        (["serve"], "Missing argument 'oci:DIRECTORY'"),
+        (["serve"], "Missing argument '[PREFIX=]oci:DIRECTORY...'"),
         (["serve", "oci:layout", "--listen", "5000"], "is not HOST:PORT"),
         (["serve", "oci:layout", "--listen", "127.0.0.1:99999"], "is not HOST:PORT"),
         (["serve", "oci:layout:app"], "names a repository"),

@@ -57,7 +57,7 @@ def test_a_truncated_delta_is_found(case: tuple[bytes, bytes, bytes]) -> None:
 def test_a_wrong_or_damaged_old_blob_is_found_before_any_output(case: tuple[bytes, bytes, bytes]) -> None:
     old, _, made = case
     for wrong in (old[:-1], old + b"x", b"", b"other", old[:3000] + b"?" + old[3001:], gnu(6)(content(9000, 5))):
-        with pytest.raises(Mismatch, match="the old blob is not sha256:"):
+        with pytest.raises(Mismatch, match="the old blob has the digest sha256:"):
             applied(wrong, made)
 
 

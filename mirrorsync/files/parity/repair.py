@@ -124,7 +124,7 @@ def repair(
             part = into / (name + PARTIAL)
             size, sums = sizes[name]
             if wrong_slices(part, size, sums, damage.parity.shape.slice_bytes, ignore):
-                raise IntegrityError(f"{part} does not have the checksums of its parity document")
+                raise IntegrityError(f"the bytes of {part} do not match the checksums of its parity document")
             if name not in {one.name for one in damage.parity.parity}:
                 accept(name, part)
         with translated(f"writing to {into}"):
