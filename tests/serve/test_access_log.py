@@ -33,9 +33,13 @@ class Log:
         lines = [json.loads(line) for line in self.server.log.read_text().splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == "request" and line["path"] == path]
 
-    def last(self, path: str) -> dict[str, Any]:
-        """Return the line of the last request for a path."""
-        return self.lines(path)[-1]
+    def last(self, path: str, method: str = "", status: int = 0) -> dict[str, Any]:
+        """Return the line of the last request for a path. method, status: wait for a line with these."""
+        for _ in range(100):  # a client may have all bytes of an answer before the server has noticed it
+            line = self.lines(path)[-1]
+            if (method or line["method"], status or line["status"]) == (line["method"], line["status"]):
+                break
+        return line
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,7 @@ def test_the_bytes_of_a_blob_that_were_sent_are_logged(
 ) -> None:
     path = f"/v2/app/blobs/{digest(LARGE)}"
     assert len(ask(method, f"http://{log.server.host}{path}", headers=headers).body) == sent
-    line = log.last(path)
+    line = log.last(path, method, status)
     assert (line["method"], line["status"], line["sent"], line["received"]) == (method, status, sent, 0)
     assert line["level"] == "debug"
 

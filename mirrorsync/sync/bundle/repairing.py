@@ -83,7 +83,9 @@ class _Files:
         wrong = [one for one in found.findings if one.damage not in HARMLESS]
         if wrong:
             about = f"{wrong[0].member}: {wrong[0].message}" if wrong[0].member else wrong[0].message
-            raise IntegrityError(f"the bytes of {part.name} as it was repaired are not those that the document names: {about}")
+            raise IntegrityError(
+                f"the bytes of {part.name} as it was repaired are not those that the document names: {about}"
+            )
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -101,7 +103,9 @@ class _Files:
             raw = _read(path, offset, self.size)
             if Digest.of(raw) == self.subject:
                 return parse(raw, name), raw
-        raise IntegrityError(f"no copy of {name} has the bytes that were signed, and it cannot be repaired: nothing vouches for parts")
+        raise IntegrityError(
+            f"no copy of {name} has the bytes that were signed, and it cannot be repaired: nothing vouches for parts"
+        )
 
     def _parts(self) -> Iterator[Path]:
         yield from sorted(self.directory.glob(f"{self.names.stem}.*.tar"))
