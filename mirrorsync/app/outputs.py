@@ -28,7 +28,7 @@ def is_standard_output(path: str | os.PathLike[str]) -> bool:
 def write_output(path: str | os.PathLike[str], text: Iterable[str]) -> None:
     """Write text to a file, completely or not at all; to a device, a pipe or `-` (standard output), as it comes.
 
-    The target of a symbolic link is replaced, and the link is kept. Raises: StorageError.
+    The target of a symbolic link is replaced, and the link is kept; so is the mode of the file. Raises: StorageError.
     """
     try:
         if is_standard_output(path):
@@ -59,6 +59,8 @@ def _replace(file: Path, text: Iterable[str]) -> None:
     try:
         with partial.open("w", encoding="utf-8") as output:
             output.writelines(text)
+        if file.exists():
+            partial.chmod(stat.S_IMODE(file.stat().st_mode))
         partial.rename(file)
     except OSError:
         partial.unlink(missing_ok=True)

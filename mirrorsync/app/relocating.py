@@ -5,23 +5,20 @@ environment: None = the process's. stop: stops the work, which then raises Inter
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
+from mirrorsync.app.outputs import write_output
 from mirrorsync.app.reading import absolute, read_file
 from mirrorsync.app.session import query
 from mirrorsync.app.specs import FROM_STDIN, read_stdin
 from mirrorsync.app.stop import Stop
 from mirrorsync.environment import Environment
-from mirrorsync.errors import StorageError
 from mirrorsync.oci.reference import parse_destination
 from mirrorsync.spec.lock import Lock
 from mirrorsync.spec.model import Spec
 from mirrorsync.spec.placement import Placement, placement
 from mirrorsync.sync.relocate import Moved, Relocated, relocate, relocate_pinned, relocate_pinning
-from mirrorsync.text import printable
 
 __all__ = ["Moved", "Relocated", "place_of", "read_files", "relocate_files", "write_files"]
 
@@ -70,16 +67,4 @@ def write_files(files: Sequence[Relocated]) -> None:
     """Write the files that have changed in their place, each whole or not at all. Raises: StorageError."""
     for file in files:
         if any(one.fate == "rewritten" for one in file.images):
-            _replace(Path(os.path.realpath(file.name)), file.data)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("wb") as output:
-            output.write(data)
-        partial.chmod(path.stat().st_mode)
-        partial.rename(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StorageError(f"{printable(str(path))} cannot be written: {error.strerror}") from error
+            write_output(file.name, [file.data.decode()])
