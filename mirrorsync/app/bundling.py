@@ -324,7 +324,8 @@ class _Making:
             return plan, None, None
         draft = await draft_of(plan, self._place.location, self._having.held, self._session)
         number = (self._sender.name, self._sender.sequence + 1)
-        self.site = await asyncio.to_thread(make_site, plan, self._wanted.spec, self._place.location, number, memory)
+        # Not in a worker thread: the memory is SQLite, whose connections belong to the thread that opened them.
+        self.site = make_site(plan, self._wanted.spec, self._place.location, number, memory)
         if maker is not None:
             draft = await maker.with_deltas(draft, self._having.held)
         bundle = await asyncio.to_thread(

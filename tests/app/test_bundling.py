@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from mirrorsync.app.inventories import make_inventory, save_inventory
 from mirrorsync.app.specs import load_spec
 from mirrorsync.environment import Environment
 from mirrorsync.errors import IntegrityError, Malformed, StorageError, UsageError
+from mirrorsync.events import Noticed
 from tests.parts.images import Image, image, index, layer, multi_platform, write_layout
 
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
@@ -310,3 +311,18 @@ def test_an_image_that_one_tag_leaves_is_carried_for_another_repository(side: Si
     assert done.bundle is not None
     assert {one.digest for one in done.bundle.objects} >= {new.digest}
     assert [one.name for one in done.bundle.images] == ["app:1", "db:1"]
+
+
+def test_what_the_memory_knows_is_read_and_kept_by_every_bundle(side: Side) -> None:
+    noticed: list[object] = []
+    for number in ("1", "2", "3"):
+        side.seed({f"app:{number}": made(number)})
+        environment = replace(side.environment, observer=noticed.append)
+        done = asyncio.run(create_bundle(side.wanted(), str(side.directory / number), environment=environment))
+        assert done.bundle is not None
+    assert [one for one in noticed if isinstance(one, Noticed)] == []
+    with tarfile.open(next((side.directory / "3").glob("*.tar"))) as part:
+        seen = part.extractfile("site/first-seen.json")
+        assert seen is not None
+        digests = {one["digest"] for one in json.load(seen)["seen"]}
+    assert {made("1").digest, made("2").digest} <= digests
