@@ -18,7 +18,8 @@ from mirrorsync.events import Noticed, Observer
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_repository
 from mirrorsync.oci.ref import Tag
-from mirrorsync.oci.reference import Location, parse_destination
+from mirrorsync.oci.reference import Location, parse_destination, parse_repository
+from mirrorsync.oci.transports import transport_of
 from mirrorsync.serve import Guard, Logins, Settings, Snapshot, Tls, serving
 from mirrorsync.state import Generation
 from mirrorsync.stores.base import ReadOnly, Store
@@ -67,12 +68,13 @@ def read_served(written: str) -> Served:
     """Read `[PREFIX=]oci:DIRECTORY`, or another store on disk. Raises: GrammarError, UsageError."""
     found = _PREFIXED.fullmatch(written)
     prefix, address = found.groups() if found else ("", written)
-    location = parse_destination(address, str(absolute(".")))
+    read = parse_destination if transport_of(address).is_registry else parse_repository
+    location = read(address, str(absolute(".")))
     transport = location.transport
     if not (transport.has_path and transport.many and transport.keeps_manifests):
         raise UsageError(
             f"{address} cannot be served",
-            remedy="serve an oci: layout or an oci-archive:; `mirrorsync copy` fills one from everything else",
+            remedy="serve oci:, oci-archive: or bundle:; `mirrorsync copy` fills a layout from everything else",
         )
     if location.repository:
         raise UsageError(f"{address} names a repository", remedy=f"serve the whole store: {location.store}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.parts.bundles import pack
 from tests.parts.images import artifact, image, layer, multi_platform, noise, write_layout
 from tests.parts.mirrorsync import COMMAND, Mirrorsync
 from tests.parts.processes import Server, command, free_port, run
@@ -109,3 +111,14 @@ def test_an_equals_sign_in_a_path_is_not_a_prefix(tmp_path: Path) -> None:
     words = [*COMMAND, "serve", f"oci:{tmp_path}/a=b", "--listen", f"127.0.0.1:{port}"]
     with Server(command(*words), port, tmp_path / "log") as server:
         assert Registry(server.host).tags("app") == ["1"]
+
+
+def test_a_bundle_is_served_before_it_is_imported(tmp_path: Path) -> None:
+    pack({"app:1": FIRST}).write(tmp_path / "usb")
+    words = [*COMMAND, "serve", f"bundle:{tmp_path}/usb"]
+    port = free_port()
+    with Server(command(*words, "--listen", f"127.0.0.1:{port}"), port, tmp_path / "log") as server:
+        assert Registry(server.host).tags("app") == ["1"]
+        assert Registry(server.host).holds("app", FIRST, "1")
+    refused = subprocess.run([*words, "--writable"], capture_output=True, text=True, timeout=60)
+    assert (refused.returncode, "a bundle is only read" in refused.stderr) == (2, True)

@@ -66,7 +66,7 @@ def command(
     generation: int | None,
     spec: str | None,
 ) -> None:
-    """Serve OCI layouts (or oci-archive: files) as a registry, until SIGINT or SIGTERM.
+    """Serve OCI layouts (oci-archive: or bundle: too) as a registry, until SIGINT or SIGTERM.
 
     Without --htpasswd everyone who can connect may read all images, and with --writable change them; without --tls-cert
     everyone on the network can read what is sent. Listen on other addresses than loopback accordingly. Certificate and

@@ -48,6 +48,11 @@ class BundleStore:
         self.rebuilding = threading.Lock()
 
     @property
+    def read_only(self) -> str:
+        """Why it cannot be written."""
+        return "a bundle is only read"
+
+    @property
     def found(self) -> Found:
         """The files. Raises: NotFound, UsageError, Malformed, StorageError."""
         with self._lock, located_at(self.address):
