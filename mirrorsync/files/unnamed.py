@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Final
 
 # Of the size of a layer: /tmp is often in memory, /var/tmp is on disk (file-hierarchy(7)).
-_DEFAULT: Final = Path("/tmp")  # noqa: S108
+_DEFAULT: Final = Path("/tmp")  # noqa: S108 - compared, not written to
 _ON_DISK: Final = Path("/var/tmp")  # noqa: S108 - the files have no names
 
 
