@@ -82,6 +82,12 @@ def read_location(written: str | Location) -> Location:
     )
 
 
+def read_store(written: str) -> Location:
+    """Read a whole store: a directory, an archive, or a registry with or without a prefix. Raises: GrammarError."""
+    read = parse_destination if transport_of(written).is_registry else parse_repository
+    return read(written, str(absolute(".")))
+
+
 def read_scope(written: str) -> Scope | None:
     """Read what is to be verified: a store, a repository, a prefix of repositories, or one image.
 

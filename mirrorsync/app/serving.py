@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.app.reading import absolute
+from mirrorsync.app.reading import read_store
 from mirrorsync.environment import Environment
 from mirrorsync.errors import StorageError, UsageError
 from mirrorsync.events import Noticed, Observer
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_repository
 from mirrorsync.oci.ref import Tag
-from mirrorsync.oci.reference import Location, parse_destination, parse_repository
-from mirrorsync.oci.transports import transport_of
+from mirrorsync.oci.reference import Location
 from mirrorsync.serve import Guard, Logins, Settings, Snapshot, Tls, serving
 from mirrorsync.state import Generation
 from mirrorsync.stores.base import ReadOnly, Store
@@ -68,8 +67,7 @@ def read_served(written: str) -> Served:
     """Read `[PREFIX=]oci:DIRECTORY`, or another store on disk. Raises: GrammarError, UsageError."""
     found = _PREFIXED.fullmatch(written)
     prefix, address = found.groups() if found else ("", written)
-    read = parse_destination if transport_of(address).is_registry else parse_repository
-    location = read(address, str(absolute(".")))
+    location = read_store(address)
     transport = location.transport
     if not (transport.has_path and transport.many and transport.keeps_manifests):
         raise UsageError(
