@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from tests.conftest import Locked
-from tests.parts.images import Image, write_layout
+from tests.parts.images import Image
 from tests.parts.mirrorsync import Done, Mirrorsync
 
 
@@ -60,5 +60,7 @@ class Site:
         return self.theirs(f"skopeo inspect --format {{{{.Digest}}}} docker://{self.prefix}/{name}").strip()
 
     def seed(self, name: str, made: Image) -> None:
-        write_layout(self.mirrorsync.directory / "seed", {"seed:1": made})
-        self.theirs(f"skopeo copy -q --all oci:{self.mirrorsync.directory}/seed:seed:1 docker://{self.prefix}/{name}")
+        """Put an image into the registry, under a name below the prefix."""
+        repository, _, tag = name.rpartition(":")
+        assert self.registry.server is not None
+        self.registry.server.put(f"{self.prefix.partition('/')[2]}/{repository}", made, tag)

@@ -168,7 +168,7 @@ class Stage:
         }
         script = f"{{ {text}\n}}"
         if " serve " in text:  # it runs until it is told to stop, and prints one line
-            script = f'{{ {text} & echo $! >pid; wait; }} | {{ read -r line; echo "$line"; kill "$(cat pid)"; }}'
+            script = f'(echo $BASHPID >pid; exec {text}) | {{ read -r line; echo "$line"; kill "$(cat pid)"; }}'
         terminal, stdin = pty.openpty()
         os.write(terminal, f"{self.site.registry.username}\n".encode())
         done = subprocess.run(

@@ -15,7 +15,7 @@ import pytest
 from mirrorsync.documents.plan import plan_document, plan_text, read_plan
 from mirrorsync.errors import UsageError
 from tests.documents import examples
-from tests.parts.documents import problems
+from tests.parts.documents import validator
 
 Path = tuple[str | int, ...]
 
@@ -103,6 +103,15 @@ def pointer(path: Path) -> str:
     return "".join(f"/{str(key).replace('~', '~0').replace('/', '~1')}" for key in path)
 
 
+def fits_schema(document: Any, path: Path) -> bool:
+    """Return whether the schema accepts a document that is changed at a path. Other images and steps are left out."""
+    slim = dict(document)
+    for name in ("images", "steps"):
+        if isinstance(slim.get(name), list) and path != (name,):
+            slim[name] = [slim[name][path[1]]] if path[:1] == (name,) else []
+    return validator("plan").is_valid(slim)
+
+
 def damage_at(document: Any) -> str | None:
     """Return the pointer at which the reader reports damage, None if it accepts the document."""
     try:
@@ -133,10 +142,10 @@ def test_a_member_that_is_missing_is_named(path: Path) -> None:
     counted = path[0] == "totals" and len(path) in (2, 4)  # stores, states, and fates of blobs
     keyed = path[:-1] in (("spec", "destinations"), ("spec", "lines"))
     if optional or counted or keyed:
-        assert problems(damaged, "plan") == []
+        assert fits_schema(damaged, path)
         assert damage_at(damaged) is None
     else:
-        assert problems(damaged, "plan") != []
+        assert not fits_schema(damaged, path)
         assert damage_at(damaged) == pointer(path)
 
 
@@ -144,7 +153,7 @@ def test_a_member_that_is_missing_is_named(path: Path) -> None:
 def test_a_member_that_is_unknown_is_named(path: Path) -> None:
     damaged = copy.deepcopy(WHOLE)
     at(damaged, path)["shell"] = "rm -rf /"
-    assert problems(damaged, "plan") != []
+    assert not fits_schema(damaged, path)
     assert damage_at(damaged) == pointer((*path, "shell"))
 
 
@@ -156,7 +165,7 @@ def test_a_value_of_another_type_is_rejected_with_its_pointer(path: Path) -> Non
             continue
         damaged = replaced(path, value)
         # Some members can be null: the schema knows which.
-        if None not in (value, at(WHOLE, path)) or problems(damaged, "plan"):
+        if None not in (value, at(WHOLE, path)) or not fits_schema(damaged, path):
             assert f"{damage_at(damaged)}/".startswith(f"{pointer(path)}/"), f"{value!r}"
 
 
@@ -228,7 +237,7 @@ def test_ambiguous_json_is_rejected(what: str) -> None:
 
 
 def test_a_truncated_plan_is_rejected() -> None:
-    for end in range(40, len(TEXT) - 2, 3):
+    for end in range(40, len(TEXT) - 2, 7):
         with pytest.raises(UsageError, match="is a damaged plan"):
             read_plan(TEXT[:end], "plan.json")
 

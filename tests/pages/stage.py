@@ -94,7 +94,7 @@ class Stage:
         assert not _SYSTEM.search(script), f"this would change the machine:\n{script}"
         *before, last = script.strip().splitlines()
         if "mirrorsync serve" in last:  # it runs until it is told to stop, and prints one line
-            last = f'{{ {last} & echo $! >pid; wait; }} | {{ read -r line; echo "$line"; kill "$(cat pid)"; }}'
+            last = f'(echo $BASHPID >pid; exec {last}) | {{ read -r line; echo "$line"; kill "$(cat pid)"; }}'
         variables = {
             **self._site.environment,
             "PATH": shell_path(),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.parts.images import Image
 from tests.parts.processes import Server, command, free_port
 
 _ACCESS = re.compile(rb'"([A-Z]+) (/[^ ]*) HTTP/[0-9.]+" (\d{3})')
@@ -92,3 +93,25 @@ class DockerRegistry(Server):
         """Return the file that holds a blob or manifest."""
         encoded = digest.removeprefix("sha256:")
         return self.storage / "docker/registry/v2/blobs/sha256" / encoded[:2] / encoded / "data"
+
+    def put(self, repository: str, image: Image, tag: str) -> None:
+        """Put an image into the storage, as the registry does it for a push: no request, and no client's opinion."""
+        home = self.storage / "docker/registry/v2/repositories" / repository
+        for digest, data in image.all_blobs().items():
+            _write(self.blob_file(digest), data)
+            _link(home / "_layers", digest)
+        for manifest in image.manifests():
+            _write(self.blob_file(manifest.digest), manifest.raw)
+            _link(home / "_manifests/revisions", manifest.digest)
+        named = home / "_manifests/tags" / tag
+        _link(named / "index", image.digest)
+        _write(named / "current/link", image.digest.encode())
+
+
+def _link(folder: Path, digest: str) -> None:
+    _write(folder / digest.replace(":", "/") / "link", digest.encode())
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
