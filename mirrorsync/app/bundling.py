@@ -336,7 +336,9 @@ class _Making:
         # Not in a worker thread: the memory is SQLite, whose connections belong to the thread that opened them.
         self.site = make_site(plan, self._wanted.spec, self._place.location, number, memory)
         if maker is not None:
-            draft = await maker.with_deltas(draft, self._having.held)
+            # What the far side lacks goes whole: perhaps it could not be rebuilt, because its base is damaged there.
+            lacking = self._having.answered.lacking if self._having.answered is not None else frozenset()
+            draft = await maker.with_deltas(draft, self._having.held, lacking)
         bundle = await asyncio.to_thread(
             pack, self._bundle(draft), part_size=self._wanted.part_size, signatures=len(self._wanted.sign)
         )
