@@ -198,14 +198,15 @@ async def _applied_from_pipe(
     stores: dict[str, Store] = {store.address: store}
     past.remember()
     async with open_session(given, stop, stores=stores) as session:
-        present, counts, failures = await copy_from_pipe(part, store, targets, session, stop.event)
+        present, counts, failures, waited = await copy_from_pipe(part, store, targets, session, stop.event)
     stores[store.address] = store = BundleStore(read_bundle("-"), found=found, present=present)
     async with open_session(given, stop, stores=stores) as session:
         done = await _imported(store, targets, session, past, stop, None)
     report = replace(
         done.report, counts=joined_counts(done.report.counts, counts), failures=(*done.report.failures, *failures)
     )
-    return replace(done, report=report)
+    known = {lack.content.digest: lack for one in waited for lack in one.lacks}
+    return replace(done, report=report, waiting=tuple(one.explained(known) for one in done.waiting))
 
 
 async def _imported(

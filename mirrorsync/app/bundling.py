@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Final
 
 from mirrorsync.app.far_side import created, destination_of
-from mirrorsync.app.having import Having, answered_having, document_at, read_having, signatures_at
+from mirrorsync.app.having import (
+    Having,
+    answered_having,
+    document_at,
+    read_generations,
+    read_having,
+    signatures_at,
+)
 from mirrorsync.app.memory import RunMemory, looking_back, remembering
 from mirrorsync.app.parity import add_parity
 from mirrorsync.app.process import process_environment
@@ -96,7 +103,7 @@ async def plan_bundle(wanted: Wanted, *, environment: Environment | None = None,
     """Return what `create_bundle` would write, with the sizes of its parts. Nothing is written, no blob is read."""
     given, stop = environment or process_environment(), stop or Stop()
     try:
-        sender, having, place = _sides(wanted, given)
+        sender, having, place = await _sides(wanted, given, stop)
     except NotTrusted as error:  # a plan says what `create_bundle` would do: refuse it
         raise error.with_(remedy="have it signed; `bundle create` takes --allow-unsigned") from error
     with looking_back(wanted.spec, given) as memory:
@@ -115,7 +122,7 @@ async def create_bundle(
     MirrorsyncError if content cannot be read after all retries, and then nothing is published; Locked.
     """
     given, stop = environment or process_environment(), stop or Stop()
-    sender, having, place = _sides(wanted, given)
+    sender, having, place = await _sides(wanted, given, stop)
     spool = Spool(_existing(output))
     with closing(spool), _lock(wanted.spec), remembering(wanted.spec, given) as memory:
         if wanted.answer is not None:
@@ -250,8 +257,9 @@ async def _written(
     return await write_parts(bundle, document, absolute(output), contents, signatures=signatures, site=site)
 
 
-def _sides(wanted: Wanted, environment: Environment) -> tuple[Sender, Having, Destination]:
+async def _sides(wanted: Wanted, environment: Environment, stop: Stop) -> tuple[Sender, Having, Destination]:
     sender = open_sender(wanted.spec, wanted.name, environment)
+    place = destination_of(wanted.spec, wanted.destination)
     required = wanted.signers.required(environment.variables, wanted.spec.signers)
 
     def vouch(document: bytes, signatures: Sequence[bytes], namespace: str, name: str) -> None:
@@ -265,7 +273,8 @@ def _sides(wanted: Wanted, environment: Environment) -> tuple[Sender, Having, De
             environment.observer(Noticed(printable(name), f"signed by {signer}"))
 
     if wanted.answer is None:
-        having = read_having(wanted.have, sender, vouch if required is not None else None)
+        generations = await read_generations(wanted.have, wanted.spec, place.location, environment, stop)
+        having = read_having(wanted.have, sender, vouch if required is not None else None, generations)
     else:
         having = answered_having(wanted.answer, wanted.have, sender)
     for name in having.incomplete:
@@ -274,7 +283,7 @@ def _sides(wanted: Wanted, environment: Environment) -> tuple[Sender, Having, De
     if sender.directory is None:
         message = "nothing is remembered without a state directory: each bundle begins a new sequence"
         environment.observer(Noticed("bundle", message))
-    return sender, having, destination_of(wanted.spec, wanted.destination)
+    return sender, having, place
 
 
 def _session(
@@ -327,7 +336,9 @@ class _Making:
         # Not in a worker thread: the memory is SQLite, whose connections belong to the thread that opened them.
         self.site = make_site(plan, self._wanted.spec, self._place.location, number, memory)
         if maker is not None:
-            draft = await maker.with_deltas(draft, self._having.held)
+            # What the far side lacks goes whole: perhaps it could not be rebuilt, because its base is damaged there.
+            lacking = self._having.answered.lacking if self._having.answered is not None else frozenset()
+            draft = await maker.with_deltas(draft, self._having.held, lacking)
         bundle = await asyncio.to_thread(
             pack, self._bundle(draft), part_size=self._wanted.part_size, signatures=len(self._wanted.sign)
         )

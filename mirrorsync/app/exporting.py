@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from mirrorsync.app.bundles import Rules, check_signers, open_bundle, read_bundle
@@ -15,17 +16,28 @@ from mirrorsync.app.stop import Stop
 from mirrorsync.environment import Environment
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.bundle import BundleStore
-from mirrorsync.sync.bundle.exporting import Exported, contents_of, write_archives
+from mirrorsync.sync.bundle.exporting import Exported, Write, archives_in, contents_of, write_images
+from mirrorsync.sync.bundle.image_cache import ImageCache
+from mirrorsync.sync.bundle.reading import Contents
 
 __all__ = ["RUNTIMES", "Exported", "Runtime", "export_bundle"]
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """directory: of the archives, below that of a node's files. use: how they are put to use."""
+    """directory: of the archives, below that of a node's files. use: how they are put to use.
+
+    noun: of what is written for an image. writes: returns what writes an image into a directory.
+    """
 
     directory: str
     use: str
+    noun: str = "archive"
+    writes: Callable[[Path, Contents], Write] = archives_in
+
+
+def _cached_in(directory: Path, contents: Contents) -> Write:
+    return ImageCache(directory, contents).add
 
 
 # Where k3s and RKE2 look at their start is in their documentation, "air-gap install".
@@ -34,6 +46,9 @@ RUNTIMES: Final[Mapping[str, Runtime]] = {
     "rke2": Runtime("var/lib/rancher/rke2/agent/images", "RKE2 imports them at its start"),
     "containerd": Runtime("images", "for each: ctr -n k8s.io images import FILE"),
     "podman": Runtime("images", "for each: podman load -i FILE"),
+    "talos": Runtime(
+        "imagecache", "Talos reads it on a FAT or ISO volume whose label begins with TALOS_", "image", _cached_in
+    ),
 }
 
 
@@ -46,7 +61,7 @@ async def export_bundle(
     environment: Environment | None = None,
     stop: Stop | None = None,
 ) -> Exported:
-    """Write an archive for each image that a bundle carries whole, under the name that it has at its source.
+    """Write each image that a bundle carries whole, under the name that it has at its source.
 
     runtime: a key of RUNTIMES. output: the directory of a node's files; "/" is this node. rules: only who has to sign
     counts; None = unsigned is right. Raises: NotTrusted, NotFound, UsageError, Malformed, StorageError, Interrupted.
@@ -59,4 +74,5 @@ async def export_bundle(
     async with open_session(given, stop, stores=stores) as session:
         contents = contents_of(store, session, stop.event)
         directory = absolute(output) / RUNTIMES[runtime].directory
-        return await stop.interruptible(write_archives(store, directory, contents, session))
+        write = RUNTIMES[runtime].writes(directory, contents)
+        return await stop.interruptible(write_images(store, directory, write, session))

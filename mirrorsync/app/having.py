@@ -1,4 +1,4 @@
-"""What `--have` names: inventories, older bundles, and what was sent."""
+"""What `--have` names: inventories, older bundles, generations, and what was sent."""
 
 from __future__ import annotations
 
@@ -7,34 +7,47 @@ import os
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
+from mirrorsync.app.history import read_generation
 from mirrorsync.app.reading import absolute
 from mirrorsync.app.sending import Answered, Sender
+from mirrorsync.app.session import query
+from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.held import Held, held_after, merged
 from mirrorsync.bundle.layout import DOCUMENT_NAME, INDEX_NAME, LAYOUT_NAME
 from mirrorsync.bundle.model import Source
 from mirrorsync.bundle.packing import SIGNATURE_BYTES
 from mirrorsync.bundle.reading import MAX_DOCUMENT_BYTES, parse
 from mirrorsync.documents.inventory import is_inventory, parse_inventory
+from mirrorsync.environment import Environment
 from mirrorsync.errors import Malformed, UsageError
+from mirrorsync.events import Noticed
 from mirrorsync.files.disk import translated
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.reference import Location
 from mirrorsync.signing import BUNDLE, INVENTORY, MAX_SIGNATURE_BYTES
-from mirrorsync.text import printable
+from mirrorsync.spec.model import Spec
+from mirrorsync.state import Generation
+from mirrorsync.sync.bundle.remembered import RememberedSide, held_in
+from mirrorsync.sync.session import Session
+from mirrorsync.text import printable, some_of
 
 SENT: Final = "sent"
+_GENERATION: Final = "generation:"
+_SHOWN: Final = 3  # images in a notice
 _PART: Final = re.compile(r"\.\d+of\d+\.tar$")
 _GZIP: Final = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
 class Having:
-    """What the far side has. sources: from which it is known. destination: that of the newest inventory, None = any.
+    """What the far side has. sources: from which it is known. destination: None = any.
 
     incomplete: names of inventories that lack what could not be read. answered: what an answer code says, if one tells.
     """
@@ -50,12 +63,61 @@ class Having:
 Vouch = Callable[[bytes, Sequence[bytes], str, str], object]
 
 
-def read_having(written: Iterable[str], sender: Sender, vouch: Vouch | None = None) -> Having:
+@dataclass(frozen=True, slots=True)
+class RememberedAs:
+    """A generation that `--have` names, what it says of the destination, and the destination's address."""
+
+    generation: Generation
+    side: RememberedSide
+    destination: str
+
+
+async def read_generations(
+    written: Iterable[str], spec: Spec, destination: Location, environment: Environment, stop: Stop
+) -> Mapping[str, RememberedAs]:
+    """Read the generations that `--have` names, by their words, and report the images that they do not vouch for.
+
+    Raises: UsageError for a word without a number, or a generation that is not remembered or has nothing there.
+    """
+    named = dict.fromkeys(text for text in written if text.startswith(_GENERATION))
+    return {text: await _remembered(text, spec, destination, environment, stop) for text in named}
+
+
+async def _remembered(
+    text: str, spec: Spec, destination: Location, environment: Environment, stop: Stop
+) -> RememberedAs:
+    number = text.removeprefix(_GENERATION)
+    if not (number.isascii() and number.isdecimal() and len(number) < 10):
+        raise UsageError(f"{printable(text)} is not the number of a generation", remedy="write generation:3")
+    generation = read_generation(spec, int(number), environment=environment)
+    partial = [mirror for mirror in spec.mirrors if mirror.sparse]
+
+    def sparse(source: Location) -> bool:
+        return any(mirror.covers(source) for mirror in partial)
+
+    async def ask(session: Session) -> RememberedSide:
+        return await held_in(generation, destination, session, sparse=sparse)
+
+    side = await query(ask, environment, stop, spec.registries)
+    if side.left_out:
+        reasons = [f"{name}: {why}" for name, why in side.left_out.items()]
+        images = "1 image counts" if len(reasons) == 1 else f"{len(reasons)} images count"
+        message = f"{images} as absent, and would go whole: {some_of(reasons, _SHOWN)}"
+        environment.observer(Noticed(text, message))
+    return RememberedAs(generation, side, str(destination))
+
+
+def read_having(
+    written: Iterable[str],
+    sender: Sender,
+    vouch: Vouch | None = None,
+    generations: Mapping[str, RememberedAs] = MappingProxyType({}),
+) -> Having:
     """Read all that `--have` names; content is the union of all, and the tags are those of the newest.
 
-    written: the path of an inventory, of the document or a part of a bundle, of a directory with bundles, or `sent`.
-    vouch: checks the signatures of each document before anything is read from it, None = unsigned is right.
-    Raises: UsageError, Malformed, StorageError, and what `vouch` raises.
+    written: the path of an inventory, of the document or a part of a bundle, of a directory with bundles, `sent`, or a
+    key of `generations`. vouch: checks the signatures of each document before anything is read from it, None =
+    unsigned is right. Raises: UsageError, Malformed, StorageError, and what `vouch` raises.
     """
     held: list[tuple[str, Held]] = []
     sources: list[Source] = []
@@ -66,6 +128,10 @@ def read_having(written: Iterable[str], sender: Sender, vouch: Vouch | None = No
             sent, source = sender.held()
             held.append((source.created, sent))
             sources.append(source)
+            continue
+        if (known := generations.get(text)) is not None:
+            held.append((known.generation.created, known.side.held))
+            sources.append(Source("generation", known.side.digest, known.generation.created))
             continue
         raw = document_at(absolute(text))
         is_of_far_side = is_inventory(raw[:65536]) or is_inventory(raw[-65536:])
@@ -81,7 +147,7 @@ def read_having(written: Iterable[str], sender: Sender, vouch: Vouch | None = No
             bundle = parse(raw, printable(text))
             held.append((bundle.created, held_after(bundle)))
             sources.append(Source("bundle", Digest.of(raw), bundle.created))
-    destination = max(inventories)[1] if inventories else None
+    destination = max(inventories)[1] if inventories else next((one.destination for one in generations.values()), None)
     return Having(merged(held), tuple(sources), destination, tuple(incomplete))
 
 

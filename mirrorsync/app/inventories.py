@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from mirrorsync.app.far_side import created, destination_of
 from mirrorsync.app.outputs import is_standard_output, write_output
@@ -17,8 +15,8 @@ from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.held import Inventory
 from mirrorsync.documents.inventory import encode_inventory
 from mirrorsync.environment import Environment
-from mirrorsync.errors import StorageError, UsageError
-from mirrorsync.files.disk import translated
+from mirrorsync.errors import UsageError
+from mirrorsync.files.disk import replace_file, translated
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Failure
 from mirrorsync.spec.model import Spec
@@ -84,12 +82,5 @@ def save_inventory(inventory: Inventory, path: str) -> None:
     if not path.endswith(".gz") or is_standard_output(path):
         write_output(path, [text.decode()])
         return
-    file = absolute(path)
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with translated(f"writing {printable(path)}"):
-            partial.write_bytes(gzip.compress(text, mtime=0))
-            partial.rename(file)
-    except StorageError:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    with translated(f"writing {printable(path)}"):
+        replace_file(absolute(path), [gzip.compress(text, mtime=0)])

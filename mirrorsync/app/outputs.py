@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from mirrorsync.errors import StorageError
+from mirrorsync.files.disk import replace_file
 from mirrorsync.text import printable
 
 STANDARD_OUTPUT: Final = "-"
@@ -55,13 +56,5 @@ def _write_through(target: int | str | os.PathLike[str], text: Iterable[str]) ->
 
 
 def _replace(file: Path, text: Iterable[str]) -> None:
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with partial.open("w", encoding="utf-8") as output:
-            output.writelines(text)
-        if file.exists():
-            partial.chmod(stat.S_IMODE(file.stat().st_mode))
-        partial.rename(file)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else None
+    replace_file(file, (part.encode() for part in text), mode=mode)

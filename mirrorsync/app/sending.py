@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from mirrorsync.bundle.model import Bundle, Image, Link, Source
 from mirrorsync.bundle.reading import MAX_DOCUMENT_BYTES, is_bundle_name, parse
 from mirrorsync.environment import Environment
 from mirrorsync.errors import StorageError, UsageError
-from mirrorsync.files.disk import make_directory, translated
+from mirrorsync.files.disk import make_directory, replace_file, translated
 from mirrorsync.oci.digest import Digest
 from mirrorsync.spec.model import STANDARD_INPUT, Spec
 from mirrorsync.state import state_path
@@ -82,7 +81,7 @@ class Sender:
             with translated(f"writing {self.directory}"):
                 make_directory(self.directory)
                 text = json.dumps({"id": taken.identity, "sequence": taken.sequence})
-                _replace(self.directory / _FILE, text.encode())
+                replace_file(self.directory / _FILE, [text.encode()])
         return taken
 
     def remember(self, document: bytes, site: Mapping[str, bytes]) -> None:
@@ -90,8 +89,8 @@ class Sender:
         if self.directory is not None:
             texts = {name: data.decode() for name, data in site.items()}
             with translated(f"writing {self.directory}"):
-                _replace(self._site_path(self.directory, self.sequence), json.dumps(texts).encode())
-                _replace(self.directory / f"{self.sequence:06d}.json", document)
+                replace_file(self._site_path(self.directory, self.sequence), [json.dumps(texts).encode()])
+                replace_file(self.directory / f"{self.sequence:06d}.json", [document])
 
     def site(self, sequence: int) -> Mapping[str, bytes]:
         """Return the files of the site of a bundle that was sent, by name; {} if they are not remembered."""
@@ -138,7 +137,7 @@ class Sender:
         """
         if self.directory is not None:
             with translated(f"writing {self.directory}"):
-                _replace(self.directory / f"{self.sequence:06d}{_ANSWER}", code.encode())
+                replace_file(self.directory / f"{self.sequence:06d}{_ANSWER}", [code.encode()])
 
     def held(self) -> tuple[Held, Source]:
         """Return what the far side has if it imported all that was sent, but for what it said that it lacks.
@@ -206,12 +205,3 @@ def _default_name(spec: Spec) -> str:
 def _read(path: Path) -> bytes:
     with translated(f"reading {path}"), path.open("rb") as file:
         return file.read(MAX_DOCUMENT_BYTES + 1)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)

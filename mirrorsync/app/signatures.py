@@ -18,7 +18,7 @@ from mirrorsync.bundle.model import Names
 from mirrorsync.environment import Environment
 from mirrorsync.errors import UsageError
 from mirrorsync.events import Noticed
-from mirrorsync.files.disk import sync_directory, translated
+from mirrorsync.files.disk import replace_file, translated
 from mirrorsync.signing import BUNDLE, INVENTORY, sign, verify
 from mirrorsync.stores.bundle import Found
 from mirrorsync.sync.bundle.publish import list_more
@@ -93,17 +93,8 @@ def add_signature(document: Path, signature: bytes) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     with translated(f"writing {path}"):
-        try:
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.rename(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        sync_directory(path.parent)
+        replace_file(path, [data])
 
 
 def _beside(document: Path) -> Iterator[Path]:

@@ -101,6 +101,28 @@ def grow_file(incoming: Path, chunks: Iterable[bytes], doing: str) -> Path:
     return path
 
 
+def replace_file(path: Path, chunks: Iterable[bytes], *, mode: int | None = None) -> None:
+    """Write a small file, completely or not at all, and durably: it is renamed to its name when it is on disk.
+
+    mode: of the file, None = as the umask says. After an error the file is as before, and nothing is left; exceptions
+    of the chunks pass through. Raises: OSError.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
+            file.writelines(chunks)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+    except BaseException:
+        discard_file(partial)
+        raise
+    with suppress(PermissionError):  # of a directory that may be written, and not listed
+        sync_directory(path.parent)
+
+
 def new_file(directory: Path, prefix: str = "new-") -> Path:
     """Create an empty file with a unique name, whose mode follows the umask: those of tempfile are private.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from mirrorsync.errors import GrammarError, StorageError
+from mirrorsync.files.disk import replace_file
 from mirrorsync.oci.digest import Digest
 
 
@@ -101,14 +101,9 @@ class AppliedBundles:
             "tags": dict(applied.tags),
             "policy": asdict(applied.policy) if applied.policy is not None else None,
         }
-        staged = path.with_suffix(".partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with staged.open("w", encoding="utf-8") as file:
-                json.dump(value, file, sort_keys=True)
-                file.flush()
-                os.fsync(file.fileno())
-            staged.rename(path)
+            replace_file(path, [json.dumps(value, sort_keys=True).encode()])
         except OSError as error:
             raise StorageError(
                 f"cannot write {path}: {error.strerror}", remedy="set STATE_DIRECTORY to a writable directory"

@@ -30,6 +30,9 @@ class ManifestCache(Protocol):
     def get(self, content: Descriptor) -> Manifest | None:
         """Return the manifest, verified, or None."""
 
+    def find(self, digest: Digest) -> Manifest | None:
+        """Return a manifest of which only the digest is known, verified, or None."""
+
     def add(self, manifest: Manifest) -> None:
         """Remember a manifest."""
 
@@ -73,11 +76,18 @@ class DiskCache:
 
     def get(self, content: Descriptor) -> Manifest | None:
         """Return the manifest, verified against its descriptor, or None."""
+        return self._read(content.digest, content.media_type, content.size)
+
+    def find(self, digest: Digest) -> Manifest | None:
+        """Return a manifest of which only the digest is known, verified, or None."""
+        return self._read(digest, "", None)
+
+    def _read(self, digest: Digest, media_type: str, size: int | None) -> Manifest | None:
         if self._connection is None:
             return None
         try:
-            row = self._connection.execute("SELECT raw FROM manifests WHERE digest = ?", (content.digest,)).fetchone()
-            return Manifest.parse(row[0], content.media_type, digest=content.digest, size=content.size) if row else None
+            row = self._connection.execute("SELECT raw FROM manifests WHERE digest = ?", (digest,)).fetchone()
+            return Manifest.parse(row[0], media_type, digest=digest, size=size) if row else None
         except sqlite3.Error as error:
             self._fall_back(error)
         except (IntegrityError, Malformed, TypeError):

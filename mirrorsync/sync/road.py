@@ -22,11 +22,13 @@ from pathlib import PurePath
 from mirrorsync.errors import UsageError
 from mirrorsync.oci.patterns import has_wildcard
 from mirrorsync.oci.reference import Location, Reference
+from mirrorsync.oci.transports import BUNDLE
 from mirrorsync.plan.budget import over_bytes
 from mirrorsync.plan.diff import diff
 from mirrorsync.plan.inventory import Desired, Observed
 from mirrorsync.plan.model import LockStamp, Plan, SpecStamp
 from mirrorsync.spec.model import Mirror, Spec
+from mirrorsync.sync.bundle.rebuilding import without_unreadable
 from mirrorsync.sync.clock import now
 from mirrorsync.sync.gather.backups import with_backups
 from mirrorsync.sync.gather.choose import Chosen, Lookup, choose
@@ -85,6 +87,9 @@ async def make_plan(
         policies = {mirror.pointer: mirror.policies for mirror in mirrors}
         sightings.note(digest for image in desired.images for digest in image.digests)
         observed = await observe(desired, session, tags, sightings=sightings, policies=policies, deep=deep, gate=gate)
+    if observed.manifests and any(image.source.store.startswith(BUNDLE) for image in desired.images):
+        plan = diff(desired, observed, spec=stamp(spec, only), created=created)
+        observed = await without_unreadable(desired, observed, plan, session)
     # Before deletions and backups are added: there is none for a tag that does not move now.
     observed = _within_budget(spec, desired, observed, stamp(spec, only), created)
     # Not in a run of only some images, or if the lock lacks some: what the others want is unknown then.

@@ -133,6 +133,10 @@ class Session:
             self._recent.add(found)
         return found
 
+    def cached(self, digest: Digest) -> Manifest | None:
+        """Return a manifest that an earlier run has read, by its digest alone; None if the cache does not have it."""
+        return self._cache.find(digest)
+
     def remember(self, manifest: Manifest) -> None:
         """Remember a manifest that was made here, and that no source has."""
         self._cache.add(manifest)

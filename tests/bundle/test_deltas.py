@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ import mirrorsync.delta.compiled as compiled
 from mirrorsync.app.bundles import Rules, apply_bundle, inspect_bundle, verify_bundle
 from mirrorsync.app.bundling import Bundled, Wanted, create_bundle, write_parts_again
 from mirrorsync.app.inventories import make_inventory, save_inventory
+from mirrorsync.app.runs import apply_plan, apply_spec, copy_image, make_plan
 from mirrorsync.app.specs import load_spec
 from mirrorsync.bundle.model import Delta, Object, Pieces, delta_name
 from mirrorsync.bundle.packing import pack
@@ -29,6 +30,7 @@ from mirrorsync.environment import Environment
 from mirrorsync.errors import ContentNotFound
 from mirrorsync.events import Event, Noticed
 from mirrorsync.sync.bundle.imported import Imported
+from mirrorsync.sync.run.report import Report
 from tests.bundle.test_pipes import Pipe
 from tests.bundle.test_round_trip import Gap, gap  # noqa: F401 - a fixture
 from tests.delta.samples import changed, content, zlib_like
@@ -168,18 +170,101 @@ def test_images_wait_if_the_destination_lost_what_the_delta_is_against(sides: Si
     assert sides.holds(versions()[1])
 
 
-def test_a_damaged_base_is_named_and_nothing_wrong_arrives(sides: Sides) -> None:
+@pytest.mark.parametrize("medium", ["parts", "pipe"])
+def test_a_damaged_base_holds_up_only_its_image_and_one_answer_repairs_it(
+    sides: Sides, medium: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old, new = layers()
-    sides.create()
-    data = bytearray(sides.blob(old).read_bytes())
+    other = image([layer({"other": b"1"})])
+    write_layout(sides.source, {"app:0": versions()[0], "app:1": versions()[1], "app:2": other})
+    part = sides.directory / "out" / the_part(sides.create())
+    damage(sides.blob(old))
+    if medium == "pipe":
+        monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": Pipe(part.read_bytes())}))
+    done = sides.apply("out" if medium == "parts" else "-", code=3)
+    (waiting,) = done.waiting
+    assert [lack.content.digest for lack in waiting.lacks] == [new]
+    assert f"it is a delta against {old[7:19]}, which is damaged at oci:{sides.far}:app" in waiting.reason
+    assert not done.report.failures
+    assert sides.holds(other)
+    again = sides.create("again", have=False, answer=done.answer, deltas=True)
+    assert again.bundle is not None
+    assert [str(one.digest) for one in again.bundle.objects if not one.manifest] == [new]
+    assert again.bundle.deltas == ()  # whole, whatever was asked for: the base is what may be lacking
+    sides.apply("again")
+    assert sides.holds(versions()[1])
+
+
+def damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
-    sides.blob(old).write_bytes(data)
-    done = sides.apply(code=4)
-    (error,) = {str(failure.error.message) for failure in done.report.failures}
-    assert "the delta's base at the destination is damaged" in error
-    assert "--deltas off" in done.report.failures[0].error.remedy
-    assert not sides.blob(new).exists()
-    assert not sides.holds(versions()[1])
+    path.write_bytes(data)
+
+
+def as_source(sides: Sides, form: str) -> Report:
+    """Import the bundle as a plain source: by a spec, as a copy, or by a plan that was saved before."""
+    environment = sides.environment
+    source = f"bundle:{sides.directory / 'out'}:app"
+    if form == "copy":
+        run = asyncio.run(copy_image(f"{source}:1", f"oci:{sides.far}:app:1", environment=environment))
+        assert run.report is not None
+        return run.report
+    mirrors = [{"from": source, "tags": {"all": True}, "to": ["far"]}]
+    inside = {"version": 1, "destinations": {"far": f"oci:{sides.far}"}, "mirrors": mirrors}
+    (sides.directory / "inside.yaml").write_text(json.dumps(inside))
+    spec = load_spec(sides.directory / "inside.yaml")
+    if form == "spec":
+        return asyncio.run(apply_spec(spec, environment=environment))
+    plan = asyncio.run(make_plan(spec, environment=environment))
+    return asyncio.run(apply_plan(plan, spec, environment=environment))
+
+
+@pytest.mark.parametrize("form", ["spec", "copy", "saved plan"])
+def test_a_bundle_as_a_plain_source_rebuilds_layers_from_what_the_destination_has(sides: Sides, form: str) -> None:
+    write_layout(sides.source, {"app:1": versions()[1], "app:2": image([layer({"other": b"1"})])})
+    the_delta(sides.create())
+    assert as_source(sides, form).exit_code == 0
+    assert sides.holds(versions()[1])
+
+
+@pytest.mark.parametrize(
+    ("form", "harm", "told"),
+    [("spec", damage, "is damaged at oci:"), ("copy", Path.unlink, "the destination lacks")],
+    ids=["damaged", "missing"],
+)
+def test_a_plain_source_whose_layer_cannot_be_rebuilt_is_refused_before_anything_is_copied(
+    sides: Sides, form: str, harm: Callable[[Path], None], told: str
+) -> None:
+    old, new = layers()
+    other = image([layer({"other": b"1"})])
+    write_layout(sides.source, {"app:1": versions()[1], "app:2": other})
+    sides.create()
+    harm(sides.blob(old))
+    report = as_source(sides, form)
+    assert report.exit_code == (3 if form == "spec" else 1)
+    (failure,) = report.failures
+    assert f"it is a delta against {old[7:19]}, which {told}" in failure.error.message
+    assert "answer code" in failure.error.remedy
+    assert not any(sides.blob(digest).exists() for digest in (new, versions()[1].digest))
+    assert sides.holds(other) or form == "copy"
+
+
+def test_a_plain_source_that_lacks_what_the_destination_has_lost_is_refused_before_anything_is_copied(
+    sides: Sides,
+) -> None:
+    sides.create(deltas=False)
+    base = next(digest for digest in versions()[1].blobs if digest in versions()[0].blobs)
+    sides.blob(base).unlink()
+    (failure,) = as_source(sides, "spec").failures
+    assert "the bundle does not have it: it was at the destination when the bundle was made" in failure.error.message
+    assert base in str(failure.error.place)
+    assert not sides.blob(layers()[1]).exists()
+
+
+def the_part(made: Bundled) -> str:
+    assert made.bundle is not None
+    (part,) = made.bundle.parts
+    return part.name
 
 
 def test_a_damaged_delta_is_found_before_anything_is_pushed(sides: Sides) -> None:

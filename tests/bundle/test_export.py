@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from mirrorsync.bundle.archives import file_name
+from mirrorsync.bundle.model import Assumed, Delta
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
 from tests.cli.tools import Podman, skopeo_digest
-from tests.parts.bundles import Wanted, pack
-from tests.parts.images import artifact, image, index, layer, noise
+from tests.parts.bundles import Packed, Wanted, pack, with_members
+from tests.parts.images import Image, artifact, image, index, layer, noise
 from tests.parts.mirrorsync import Mirrorsync
 
 ALPINE = image([layer({"a": b"alpine"})])
@@ -121,3 +126,93 @@ def test_an_unsigned_bundle_is_refused_if_someone_has_to_sign(mirrorsync: Mirror
     )
     assert refused.code not in (0, 2)
     assert not (mirrorsync.directory / "node").exists()
+
+
+class Registryd:
+    """What Talos' registryd answers from an image cache, after internal/app/machined/pkg/system/services/registry.
+
+    It takes the host that a client asks it for (`ns`), the repository, and a tag or digest.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def manifest(self, host: str, name: str, ref: str) -> tuple[str, bytes]:
+        registry, colon, port = host.rpartition(":")
+        folder = self.root / "manifests" / (f"{registry}_{port}_" if colon else host) / name
+        if not ref.startswith("sha256:"):
+            tagged = (folder / "reference" / ref).read_bytes()
+            ref = f"sha256:{hashlib.sha256(tagged).hexdigest()}"
+            assert (folder / "digest" / ref.replace(":", "-")).read_bytes() == tagged
+        assert (folder / "reference").is_dir()  # what it finds a repository by, if a client names no host
+        raw = (folder / "digest" / ref.replace(":", "-")).read_bytes()
+        return ref, raw
+
+    def whole(self, host: str, name: str, ref: str) -> dict[str, bytes]:
+        """Return all content of an image, as a client pulls it."""
+        digest, raw = self.manifest(host, name, ref)
+        found, document = {digest: raw}, json.loads(raw)
+        for child in document.get("manifests", ()):
+            found |= self.whole(host, name, child["digest"])
+        for blob in [*document.get("layers", ()), *filter(None, [document.get("config")])]:
+            found[blob["digest"]] = (self.root / "blob" / blob["digest"].replace(":", "-")).read_bytes()
+        return found
+
+
+def content(made: Image) -> dict[str, bytes]:
+    return {digest: data for one in made.manifests() for digest, data in {one.digest: one.raw, **one.blobs}.items()}
+
+
+def test_talos_finds_every_image_in_its_cache_and_only_what_changed_is_written_again(mirrorsync: Mirrorsync) -> None:
+    packed = pack({**IMAGES, "base": ALPINE}, part_size=1_000_000)
+    with_port = tuple(
+        replace(one, source="localhost:5000/a/db") if one.repository == "base" else one for one in packed.bundle.images
+    )
+    pack({**IMAGES, "base": ALPINE}, part_size=1_000_000, images=with_port).write(mirrorsync.directory / "usb")
+    assert all(one["written"] for one in export(mirrorsync, runtime="talos").values() if "written" in one)
+    cache = Registryd(mirrorsync.directory / "node/imagecache")
+    images = [("docker.io", "library/alpine", "3.20", ALPINE), ("docker.io", "team/app", "1", APP)]
+    for host, name, ref, made in [*images, ("localhost:5000", "a/db", ALPINE.digest, ALPINE)]:
+        assert cache.whole(host, name, ref) == content(made)
+    names = [path.relative_to(cache.root) for path in cache.root.rglob("*") if path.is_file()]
+    assert len(names) == len({path.name for path in names if path.parts[0] == "blob"}) + 7  # 5 digests, 2 tags
+    moved = image([layer({"a": b"alpinf"})])
+    assert len(moved.raw) == len(ALPINE.raw)  # so that the size of a tag's file does not tell them apart
+    pack({**IMAGES, "library/alpine:3.20": moved}, sequence=2).write(mirrorsync.directory / "usb")
+    again = export(mirrorsync, runtime="talos")
+    assert {name: one["written"] for name, one in again.items() if "written" in one} == {
+        "docker.io/library/alpine:3.20": True, "docker.io/team/app:1": False,
+    }  # fmt: skip
+    assert cache.whole("docker.io", "library/alpine", "3.20") == content(moved)
+    assert not list(cache.root.rglob("*.partial"))
+
+
+def test_a_damaged_blob_is_not_in_the_image_cache_and_its_image_has_no_tag(mirrorsync: Mirrorsync) -> None:
+    path = pack(IMAGES).write(mirrorsync.directory / "usb") / "shop-000001.001of001.tar"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1  # in the largest layer
+    path.write_bytes(data)
+    assert export(mirrorsync, code=4, runtime="talos")["docker.io/team/app:1"]["failed"]
+    cache = mirrorsync.directory / "node/imagecache"
+    assert all(
+        hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name.removeprefix("sha256-")
+        for blob in (cache / "blob").iterdir()
+    )
+    assert [path.name for path in cache.rglob("reference/*")] == ["3.20"]
+
+
+@pytest.mark.parametrize("runtime", ["k3s", "talos"])
+def test_an_image_whose_layer_is_a_delta_is_named_with_what_it_is_against(mirrorsync: Mirrorsync, runtime: str) -> None:
+    packed = pack({"library/alpine:3.20": ALPINE, "team/app:1": APP})
+    (layer_,) = (one for one in packed.bundle.objects if str(one.digest) == next(iter(ALPINE.blobs)))
+    base = Assumed(Descriptor(layer_.content.media_type, Digest.of(b"base"), 4), False, ("library/alpine",))
+    form = Delta(1, 5, Digest.of(b"delta"), base.digest, "mirrorsync-1")
+    objects = tuple(replace(one, form=form) if one is layer_ else one for one in packed.bundle.objects)
+    changed = with_members(replace(packed.bundle, objects=objects, assumes=(base,)))
+    packed = Packed(changed, {**packed.content, f"deltas/sha256/{layer_.digest[7:]}": b"delta"})
+    packed.write(mirrorsync.directory / "usb")
+    done = export(mirrorsync, code=3, runtime=runtime)
+    assert done["docker.io/team/app:1"]["written"]
+    reason = str(done["docker.io/library/alpine:3.20"]["reason"])
+    assert f"it is a delta against {base.digest.short}, which only the destination has; " in reason
+    assert "--deltas off" in reason

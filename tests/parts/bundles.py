@@ -134,7 +134,7 @@ def pack(
         assumes=tuple(assumes),
         parts=(),
     )
-    return Packed(_with_parts(replace(bundle, **fields)), content_of)
+    return Packed(with_members(replace(bundle, **fields)), content_of)
 
 
 def _placed(
@@ -186,7 +186,8 @@ def _closure(digest: str, needs: Mapping[str, Sequence[str]]) -> Iterator[str]:
         yield from _closure(need, needs)
 
 
-def _with_parts(bundle: Bundle) -> Bundle:
+def with_members(bundle: Bundle) -> Bundle:
+    """Return a bundle whose parts have the members that its objects say."""
     members: defaultdict[int, list[tuple[bool, str, Member]]] = defaultdict(list)
     for one in bundle.objects:
         for number, member in members_of(one).items():

@@ -35,9 +35,10 @@ def have_option(function: Callable[..., R]) -> Callable[..., R]:
         click.option(
             "--have",
             multiple=True,
-            metavar="FILE|DIR|sent",
+            metavar="FILE|DIR|sent|generation:N",
             shell_complete=complete_file,
-            help="What the far side has: an inventory, an older bundle, or what was sent. Repeatable: all of it.",
+            help="What the far side has: an inventory, an older bundle, what was sent, or a generation that was "
+            "applied to it. Repeatable: all of it.",
         ),
     ):
         function = option(function)

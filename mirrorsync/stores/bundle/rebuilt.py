@@ -37,8 +37,8 @@ def rebuilt(base: Base, delta: Iterator[bytes], offset: int = 0) -> Iterator[byt
                     old.write(chunk)
         except IntegrityError as error:
             raise error.with_(
-                message=f"the delta's base at the destination is damaged: {error.message}",
-                remedy="have its sender make a new bundle with --deltas off, which carries the blob whole",
+                message=f"the delta's base is damaged: {error.message}",
+                remedy="apply the bundle again: its images wait then, and are in the answer code",
             ) from error
         old.seek(0)
         for data in apply(cast("BinaryIO", old), cast("BinaryIO", io.BufferedReader(_Reader(delta)))):

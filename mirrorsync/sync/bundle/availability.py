@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from mirrorsync.bundle.model import Assumed, Delta, Object
-from mirrorsync.delta import available
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import check_bounds
 from mirrorsync.plan.model import Image
-from mirrorsync.stores.bundle import Base, BundleStore
+from mirrorsync.stores.bundle import BundleStore
 from mirrorsync.sync.bundle.imported import Lack
+from mirrorsync.sync.bundle.rebuilding import Rebuilding, base_of
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.pool import Answers
 from mirrorsync.sync.session import Session, located
@@ -35,15 +33,23 @@ class Need:
 class Availability:
     """Finds the content of images at one or more destinations; each question is asked once.
 
-    prefixes: of the destinations, by store. contents, elsewhere: what was found at the destinations, as in `Observed`.
+    rebuilding: offers the store what its deltas are applied to. prefixes: of the destinations, by store.
+    contents, elsewhere: what was found at the destinations, as in `Observed`.
     """
 
     def __init__(
-        self, store: BundleStore, session: Session, tags: DestinationTags, prefixes: Mapping[str, str]
+        self,
+        store: BundleStore,
+        session: Session,
+        tags: DestinationTags,
+        rebuilding: Rebuilding,
+        prefixes: Mapping[str, str],
     ) -> None:
         self._store = store
         self._session = session
         self._tags = tags
+        self._rebuilding = rebuilding
+        self._not_rebuilt: dict[Digest, str] = {}
         self._prefixes = prefixes
         self._has: Answers[tuple[Location, Digest], bool] = Answers()
         self._manifests: Answers[tuple[str, Digest], Manifest | None] = Answers()
@@ -150,22 +156,12 @@ class Availability:
     async def _is_rebuilt(self, need: Need) -> bool:
         """Return whether a blob can be rebuilt from a delta that is here: if a destination has what that is against."""
         one = self._store.bundle.by_digest.get(need.content.digest)
-        if one is None or not isinstance(one.form, Delta) or not self._store.present.carries(one) or not available():
+        if one is None or not isinstance(one.form, Delta):
             return False
-        if self._store.has(one):
-            return True
-        base = self._need(one.form.base)
-        for address, prefix in self._prefixes.items():
-            for at in (Location(address, joined(prefix, name)) for name in base.repositories):
-                if await self._is_at(at, base):
-                    self._store.offer(Base(base.content, partial(self._opened, at, base.content)))
-                    return True
-        return False
-
-    @contextmanager
-    def _opened(self, at: Location, content: Descriptor) -> Iterator[Iterator[bytes]]:
-        with located("destination", at), self._session.repository(at).open(content) as chunks:
-            yield chunks
+        names = base_of(self._store, one).repositories
+        places = (Location(at, joined(prefix, name)) for at, prefix in self._prefixes.items() for name in names)
+        self._not_rebuilt[one.digest] = why = await self._rebuilding.offer(self._store, one, places)
+        return not why
 
     async def _is_at(self, target: Location, need: Need) -> bool:
         digest = need.content.digest
@@ -196,9 +192,7 @@ class Availability:
     def _lack(self, need: Need) -> Lack:
         one = self._store.bundle.by_digest.get(need.content.digest)
         if one is not None:
-            why = self._store.why_not(one)
-            if isinstance(one.form, Delta) and self._store.present.carries(one) and available():
-                why += ", which the destination lacks"
+            why = self._not_rebuilt.get(one.digest) or self._store.why_not(one)
             return Lack(need.content, why, self._store.missing_part(one))
         sent = next((one.sent for one in self._store.bundle.assumes if one.digest == need.content.digest), 0)
         by = f"bundle {sent} brought it" if sent else "the bundle assumes that it is there"

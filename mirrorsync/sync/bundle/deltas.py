@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,19 +108,20 @@ class DeltaMaker:
         self._stop = stop
         self._failed: dict[Digest, str] = {}
 
-    async def with_deltas(self, draft: Draft, held: Held) -> Draft:
+    async def with_deltas(self, draft: Draft, held: Held, whole: Set[Digest] = frozenset()) -> Draft:
         """Return a draft in which blobs are deltas where that is smaller. held: what the far side has.
 
-        A blob for which anything fails goes whole. Raises: Interrupted.
+        A blob for which anything fails goes whole, and so do those of `whole`. Raises: Interrupted.
         """
-        bases = await find_bases(draft, held, self._session)
+        found = await find_bases(draft, held, self._session)
+        bases = {digest: tries for digest, tries in found.items() if digest not in whole}
         if bases:
             self._session.announce(PhaseStarted("deltas", len(bases)))
         made: dict[Digest, tuple[Delta, Descriptor]] = {}
         for one in draft.objects:
             if one.digest in bases:
-                found = await asyncio.to_thread(self._best, one, draft.origins[one.digest], bases[one.digest])
-                made |= {one.digest: found} if found is not None else {}
+                best = await asyncio.to_thread(self._best, one, draft.origins[one.digest], bases[one.digest])
+                made |= {one.digest: best} if best is not None else {}
                 self._session.announce(PhaseAdvanced("deltas"))
         if self._failed:
             digest, why = next(iter(self._failed.items()))

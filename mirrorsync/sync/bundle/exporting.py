@@ -1,11 +1,11 @@
-"""Write images of a bundle as archives that container runtimes import: one file for each image."""
+"""Write images of a bundle as files that container runtimes import: an archive for each image, or a cache of all."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Final
 
 from mirrorsync.bundle.archives import archive_layout, closure, file_name, source_name
 from mirrorsync.bundle.layout import Layout, padding
-from mirrorsync.bundle.model import Image, Object, blob_name
+from mirrorsync.bundle.model import Delta, Image, Object, blob_name
 from mirrorsync.errors import ContentNotFound, ExitCode, IntegrityError, MirrorsyncError, StorageError
 from mirrorsync.files.disk import make_directory, open_regular, sync_directory, translated
 from mirrorsync.oci import media_types
@@ -25,12 +25,16 @@ from mirrorsync.sync.bundle.reading import Contents, ReadFrom, Slice
 from mirrorsync.sync.bundle.writing import PARTIAL, PartFile, PartWriter
 from mirrorsync.sync.session import Session
 
+_WHOLE: Final = "have its sender make the bundle with --deltas off"
 _NOT_CARRIED: Final = "the bundle does not carry all of it: it was at the destination when the bundle was made"
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """An archive. name: of its image. written: False if the file was there already, with this image."""
+    """An archive, or an image in a cache. name: of the image. written: False if it was there already.
+
+    path: of the archive, or of the file with the manifest that the name stands for. size: of all of it, in bytes.
+    """
 
     path: Path
     name: str
@@ -79,11 +83,27 @@ def contents_of(store: BundleStore, session: Session, stop: threading.Event) -> 
     return Contents(session, origins, stop, at_once)
 
 
-async def write_archives(store: BundleStore, directory: Path, contents: Contents, session: Session) -> Exported:
-    """Write an archive for every image that a cluster runs and the bundle carries, into a directory.
+# Is given an image, its name at its source, and its objects; writes it unless it is there.
+Write = Callable[[Image, str, Mapping[Digest, Object]], Awaitable[Archive]]
 
-    Signatures and other artifacts are left out. A file that has the image already stays as it is, so that nothing is
-    imported again because of it. A failure is of one image. Raises: StorageError if the directory cannot be written.
+
+def archives_in(directory: Path, contents: Contents) -> Write:
+    """Return what writes an archive of an image into a directory.
+
+    A file that has the image already stays as it is, so that nothing is imported again because of it.
+    """
+
+    async def write(image: Image, name: str, objects: Mapping[Digest, Object]) -> Archive:
+        return await _archive(image, name, objects, directory, contents)
+
+    return write
+
+
+async def write_images(store: BundleStore, directory: Path, write: Write, session: Session) -> Exported:
+    """Write every image that a cluster runs and the bundle carries, below a directory.
+
+    Signatures and other artifacts are left out. A failure is of one image. Raises: StorageError if the directory cannot
+    be written.
     """
     with translated(f"writing {directory}"):
         make_directory(directory)
@@ -98,11 +118,12 @@ async def write_archives(store: BundleStore, directory: Path, contents: Contents
             if isinstance(planned, Unwritten):
                 unwritten.append(planned)
             else:
-                archives.append(await _archive(image, name, planned, directory, contents))
+                archives.append(await write(image, name, planned))
         except StorageError:
             raise
         except MirrorsyncError as error:
-            unwritten.append(Unwritten(name or image.name, error.message, error))
+            reason = f"{error.message}; {error.remedy}" if error.remedy else error.message
+            unwritten.append(Unwritten(name or image.name, reason, error))
     with translated(f"writing {directory}"):
         sync_directory(directory)
     return Exported(tuple(archives), tuple(unwritten))
@@ -121,6 +142,8 @@ async def _planned(
     if objects is None:
         raise ContentNotFound(_NOT_CARRIED)
     for one in objects.values():
+        if isinstance(one.form, Delta) and not store.has(one):
+            raise ContentNotFound(f"{store.why_not(one)}, which only the destination has", remedy=_WHOLE)
         store.object(one.digest)
     manifest = await session.manifest(Location(store.address, image.repository), image.content)
     if manifest.media_type in media_types.IMAGES and manifest.artifact_type not in media_types.IMAGE_CONFIGS:

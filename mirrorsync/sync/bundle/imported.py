@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mirrorsync.bundle.answer import answer_code, listed
@@ -36,6 +37,10 @@ class Waiting:
         first = self.lacks[0]
         more = f", and {len(self.lacks) - 1} more" if len(self.lacks) > 1 else ""
         return f"{first.content.digest.short}: {first.why}{more}"
+
+    def explained(self, known: Mapping[Digest, Lack]) -> Waiting:
+        """Return the same with the reasons that were known earlier, by the digest of what is lacking."""
+        return replace(self, lacks=tuple(known.get(lack.content.digest, lack) for lack in self.lacks))
 
 
 @dataclass(frozen=True, slots=True)

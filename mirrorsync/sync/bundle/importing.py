@@ -18,7 +18,9 @@ from mirrorsync.stores.bundle import BundleStore
 from mirrorsync.sync.bundle.availability import Availability, joined
 from mirrorsync.sync.bundle.early import Early, with_early_blobs
 from mirrorsync.sync.bundle.imported import Import, Lack, Waiting
+from mirrorsync.sync.bundle.rebuilding import Rebuilding
 from mirrorsync.sync.clock import now
+from mirrorsync.sync.content import ContentReader
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.observe import observe
 from mirrorsync.sync.pool import for_each
@@ -37,7 +39,8 @@ async def plan_import(
     destinations: the repository of each is a prefix. Content that the parts lack is taken from the destination. Images
     that are not complete wait, and their blobs are imported. Failures of single images are in the plan.
     """
-    return await _Importing(store, destinations, session).planned(clock())
+    async with ContentReader(session.announce) as reader:
+        return await _Importing(store, destinations, session, reader).planned(clock())
 
 
 async def waiting_images(store: BundleStore, destinations: Sequence[Location], session: Session) -> tuple[Waiting, ...]:
@@ -45,16 +48,20 @@ async def waiting_images(store: BundleStore, destinations: Sequence[Location], s
 
     Raises: MirrorsyncError if a destination does not tell.
     """
-    return await _Importing(store, destinations, session).asked()
+    async with ContentReader(session.announce) as reader:
+        return await _Importing(store, destinations, session, reader).asked()
 
 
 class _Importing:
-    def __init__(self, store: BundleStore, destinations: Sequence[Location], session: Session) -> None:
+    def __init__(
+        self, store: BundleStore, destinations: Sequence[Location], session: Session, reader: ContentReader
+    ) -> None:
         self._store = store
         self._destinations = destinations
         self._session = session
         self._tags = DestinationTags(session)
-        self._available = Availability(store, session, self._tags, {one.store: one.repository for one in destinations})
+        prefixes = {one.store: one.repository for one in destinations}
+        self._available = Availability(store, session, self._tags, Rebuilding(session, reader), prefixes)
         self._present: dict[Image, Descriptor | None] = {}
         self._waiting: dict[Image, tuple[Lack, ...]] = {}
         self._failures: list[Failure] = []

@@ -15,6 +15,7 @@ from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Failure
 from mirrorsync.plan.steps import CopyBlob
 from mirrorsync.stores.bundle import BundleStore, PipedPart
+from mirrorsync.sync.bundle.imported import Waiting
 from mirrorsync.sync.bundle.importing import plan_import
 from mirrorsync.sync.run.transfer import Counts, Transfer
 from mirrorsync.sync.session import Session, located
@@ -22,8 +23,11 @@ from mirrorsync.sync.session import Session, located
 
 async def copy_from_pipe(
     part: PipedPart, store: BundleStore, targets: Sequence[Location], session: Session, stop: Event
-) -> tuple[Present, Counts, tuple[Failure, ...]]:
+) -> tuple[Present, Counts, tuple[Failure, ...], tuple[Waiting, ...]]:
     """Read a part from a pipe, and copy its blobs; return what can still be read, and what was copied.
+
+    The last value is what images lacked before the part was read, for the reasons: afterwards it is not known any more
+    why something was not copied.
 
     Then the part has no blobs any more: the destinations have them. A blob is verified before it becomes visible. A
     damaged one does not stop the others, unless the pipe ends. Raises: Interrupted, Locked, StorageError.
@@ -45,7 +49,8 @@ async def copy_from_pipe(
     finally:
         await asyncio.to_thread(transfer.close)
     names = frozenset(entry.member.name for entry in part.blobs)
-    return Present(frozenset([part.number]), {part.number: names}), transfer.tally.counts, tuple(failures)
+    present = Present(frozenset([part.number]), {part.number: names})
+    return present, transfer.tally.counts, tuple(failures), planned.waiting
 
 
 async def _copied(transfer: Transfer, part: PipedPart, entry: Entry, copies: dict[str, CopyBlob]) -> list[Failure]:

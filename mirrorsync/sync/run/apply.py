@@ -15,6 +15,7 @@ from mirrorsync.plan.budget import delayed
 from mirrorsync.plan.model import Change, Plan
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, SetTag, stores_of
 from mirrorsync.stores.base import Sweeping
+from mirrorsync.sync.bundle.rebuilding import unreadable
 from mirrorsync.sync.clock import now
 from mirrorsync.sync.run.order import in_order
 from mirrorsync.sync.run.perform import Performer
@@ -44,6 +45,7 @@ async def apply(
     for store in stores:
         with located("destination", Location(store, "")):
             session.store(store).lock()
+    await unreadable(plan, session)  # a saved plan, or one of a rollback, has not offered the bases of deltas yet
     session.announce(TransferPlanned(plan.read_bytes, sum(isinstance(step, SetTag) for step in plan.steps)))
     async with Performer(session, stop or threading.Event(), sleep, _images(plan)) as performer:
         window = None if until is None else Window(plan, until)

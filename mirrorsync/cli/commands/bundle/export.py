@@ -56,10 +56,10 @@ def command(console: Console, path: str, runtime: str, output: str, signers: Sig
     PATH is a directory (its newest bundle), the .json file of a bundle, or one of its parts. Every image gets a file of
     its own, with the name that it has at its source: manifests stay as they are. A file that has its image already
     stays untouched, and so nothing is imported again. Signatures, charts and images that the bundle does not carry get
-    no file (-v names them); the files of earlier bundles stay.
+    no file (-v names them); the files of earlier bundles stay. For talos the images are written into one image cache.
 
-    Exits with 0 if all images that the bundle carries have a file, 3 if some of them are not whole, 4 if bytes are
-    damaged.
+    Exits with 0 if all images that the bundle carries have a file, 3 if some of them are not whole or have layers that
+    are deltas, 4 if bytes are damaged.
     """
     rules = Rules(signers=signers.required, unsigned=signers.allow_unsigned)
     done = run(console, partial(export_bundle, path, runtime, output, rules=rules))
@@ -80,5 +80,5 @@ def _summary(done: Exported, runtime: str, output: str) -> str:
     left = [f"{len(done.archives) - new} unchanged", f"{len(done.unwritten)} without a file"]
     left = [text for text in left if not text.startswith("0 ")]
     where = f"{output.rstrip('/')}/{chosen.directory}"
-    text = f"wrote {count(new, 'archive')} to {printable(where)}{''.join(f', {one}' for one in left)}"
+    text = f"wrote {count(new, chosen.noun)} to {printable(where)}{''.join(f', {one}' for one in left)}"
     return f"{text}; {chosen.use}" if done.archives else text
