@@ -123,26 +123,19 @@ class Run:
         self.wanted |= {(repository, tag) for tag in found}
         return found
 
-    def filtered(self, entry: Entry, listed: list[str]) -> list[str]:
-        """Return the tags that the filters want now, and those that they would want without the ones that wait."""
-        found = _narrowed(entry.tags, self._not_too_old(entry, listed))
-        if entry.min_age:
-            old = [tag for tag in listed if self._age(entry, tag) >= entry.min_age]
-            found = found + [tag for tag in _narrowed(entry.tags, self._not_too_old(entry, old)) if tag not in found]
-        return found
+    def filtered(self, entry: Entry, tags: list[str]) -> list[str]:
+        """Return the tags that the filters want now, and those that they would want without the ones that wait.
 
-    def would_choose(self, entry: Entry, tags: list[str]) -> list[str]:
-        """Return the tags that the filters would want of these, some of which were not listed."""
-        most = entry.tags.max_age
+        tags: those that are listed, and perhaps some that are not any more.
+        """
         ages = {tag: self.now - self.past.listed.get((entry.repository, tag), self.now) for tag in tags}
-        return _narrowed(entry.tags, [tag for tag in tags if not most or ages[tag] < most])
-
-    def _not_too_old(self, entry: Entry, tags: list[str]) -> list[str]:
         most = entry.tags.max_age
-        return [tag for tag in tags if not most or self._age(entry, tag) < most]
-
-    def _age(self, entry: Entry, tag: str) -> int:
-        return self.now - self.past.listed[entry.repository, tag]
+        young = [tag for tag in tags if not most or ages[tag] < most]
+        found = _narrowed(entry.tags, young)
+        if entry.min_age:
+            known = _narrowed(entry.tags, [tag for tag in young if ages[tag] >= entry.min_age])
+            found = found + [tag for tag in known if tag not in found]
+        return found
 
     # One image.
 
