@@ -138,7 +138,7 @@ class RunMemory:
 
         def work(memory: Memory) -> None:
             for key, one in memory.absences().items():
-                found[key] = Absence(one.since, one.acknowledged is not None)
+                found[key] = Absence(one.since, one.acknowledged is not None, one.refused)
 
         self._try(work)
         return found
@@ -147,6 +147,17 @@ class RunMemory:
         """Forget the absence of tags that their sources have again, unless this run only looks."""
         if not self._looks:
             self._try(lambda memory: memory.returned(tags))
+
+    def logins(self) -> Mapping[Location, str]:
+        """Return the account that each source was read with, if that is remembered."""
+        found: dict[Location, str] = {}
+        self._try(lambda memory: found.update(memory.logins()))
+        return found
+
+    def read_with(self, logins: Mapping[Location, str]) -> None:
+        """Remember the accounts that sources were read with, unless this run only looks."""
+        if not self._looks:
+            self._try(lambda memory: memory.read_with(logins))
 
     def backups(self) -> Mapping[TargetTag, Backed]:
         """Return the backups that this mirror has made."""

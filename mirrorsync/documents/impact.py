@@ -42,4 +42,5 @@ def _absence_json(absence: Absence) -> dict[str, Any]:
         "acknowledged": absence.acknowledged,
         "by": absence.by,
         "why": absence.why,
+        "refused": absence.refused,
     }

@@ -122,6 +122,7 @@ def vanished_json(vanished: Iterable[Vanished]) -> list[dict[str, Any]]:
             "whole": one.whole,
             "since": one.since or None,
             "acknowledged": one.acknowledged,
+            "refused": one.refused,
         }
         for one in vanished
     ]

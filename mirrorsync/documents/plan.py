@@ -284,9 +284,9 @@ class _Reader(Values):
     def _vanished(self, value: Any) -> Vanished:
         reads: Mapping[str, Read[Any]] = {
             "source": self.location, "tags": self.tags, "whole": self.truth, "since": or_null(self.time),
-            "acknowledged": self.truth,
+            "acknowledged": self.truth, "refused": self.truth,
         }  # fmt: skip
-        read = members(value, reads)
+        read = members(value, reads, optional=("refused",))  # plans of before have none
         return Vanished(since=read.pop("since") or "", **read)
 
     def _failure(self, value: Any) -> Failure:

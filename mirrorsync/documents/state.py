@@ -61,6 +61,7 @@ def _absent_json(key: TagKey, one: Absence) -> dict[str, Any]:
         "acknowledged": one.acknowledged,
         "by": one.by,
         "why": one.why,
+        "refused": one.refused,
     }
 
 
@@ -147,7 +148,9 @@ class _Reader(Values):
                 "acknowledged": or_null(self.time),
                 "by": text,
                 "why": text,
+                "refused": self.truth,
             },
+            optional=("refused",),  # exports of before have none
         )
         return (read.pop("source"), read.pop("tag")), Absence(**read)
 

@@ -295,7 +295,8 @@ class Vanished:
     """Tags that this mirror had from a source repository, which has dropped them. The destinations keep them.
 
     whole: the source has no such repository any more, or no tags in it. since: when a run noticed it first, UTC,
-    ISO 8601; "" = this run is the first. acknowledged: an operator has said that this is known.
+    ISO 8601; "" = this run is the first. acknowledged: an operator has said that this is known. refused: the source
+    refuses access, which it gave before: the repository may have been deleted or made private.
     """
 
     source: Location
@@ -303,6 +304,7 @@ class Vanished:
     whole: bool = False
     since: str = ""
     acknowledged: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

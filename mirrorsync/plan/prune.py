@@ -144,13 +144,14 @@ def backup_candidates(
 ) -> tuple[Known, ...]:
     """Return the backups that may be deleted: those of tags that go now, or are gone and not wanted.
 
-    known: the tags that are remembered; going: those that go. While a tag stays, `keep_backups` is for its backups.
+    known: the tags that are remembered; going: those that go, also those that a mirror would want if its source had not
+    dropped them. While a tag stays, `keep_backups` is for its backups.
     """
     made = tuple(backups)
     if not made:
         return ()
     leaving = {(one.target, one.tag) for one in going}
-    staying = {(one.target, one.tag) for one in known} - leaving | around.wanted
+    staying = ({(one.target, one.tag) for one in known} | around.wanted) - leaving
     return tuple(
         one
         for one in made

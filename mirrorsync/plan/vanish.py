@@ -18,24 +18,38 @@ SourceTag = tuple[Location, Tag]
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """What earlier runs know of a tag that its source has dropped. since: the first one that noticed it."""
+    """What earlier runs know of a tag that its source has dropped. since: the first one that noticed it.
+
+    refused: the source has not said so; it refuses access to the repository, which it gave before.
+    """
 
     since: str
     acknowledged: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A tag of a destination that its source has dropped. whole: with its repository, or with all tags of that."""
+    """A tag of a destination that its source has dropped. whole: with its repository, or with all tags of that.
+
+    refused: the source refuses access to the repository, which it gave before. Docker Hub, GHCR and Quay do so if it
+    was deleted or made private, and answer 404 for neither; so it is no evidence, and deletes nothing.
+    """
 
     known: Known
     source: Location
     whole: bool = False
+    refused: bool = False
 
     @property
     def key(self) -> SourceTag:
         """The tag at its source."""
         return self.source, self.known.tag
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the source has said that it lacks the tag, and has others: only then may the tag be deleted."""
+        return not (self.whole or self.refused)
 
 
 def dropped(
@@ -54,11 +68,16 @@ def dropped(
 
 
 def grouped(lost: Iterable[Lost], absences: Mapping[SourceTag, Absence]) -> tuple[Vanished, ...]:
-    """Return what is to be reported: for each source repository what is new, what is known, what is acknowledged."""
-    groups: defaultdict[tuple[Location, bool, bool], list[Lost]] = defaultdict(list)
+    """Return what is to be reported: for each source repository what is new, what is known, what is acknowledged.
+
+    A source that refused access until now, and says now that it has dropped a tag, says something new.
+    """
+    groups: defaultdict[tuple[Location, bool, bool, bool], list[Lost]] = defaultdict(list)
     for one in lost:
         absence = absences.get(one.key)
-        groups[one.source, absence is not None, absence is not None and absence.acknowledged].append(one)
+        acknowledged = absence is not None and absence.acknowledged
+        known = absence is not None and (acknowledged or one.refused or not absence.refused)
+        groups[one.source, known, acknowledged, one.refused].append(one)
     return tuple(
         Vanished(
             source,
@@ -66,6 +85,7 @@ def grouped(lost: Iterable[Lost], absences: Mapping[SourceTag, Absence]) -> tupl
             all(one.whole for one in group),
             min(absences[one.key].since for one in group) if known else "",
             acknowledged,
+            refused,
         )
-        for (source, known, acknowledged), group in sorted(groups.items())
+        for (source, known, acknowledged, refused), group in sorted(groups.items())
     )

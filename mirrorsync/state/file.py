@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mirrorsync.errors import StorageError
 
@@ -70,6 +70,13 @@ _MIGRATIONS: Final = (
         digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, size INTEGER NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE absent ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE logins (
+        store TEXT NOT NULL, repository TEXT NOT NULL, login TEXT NOT NULL,
+        PRIMARY KEY (store, repository)
+    ) WITHOUT ROWID;
+    """,
 )
 VERSION: Final = len(_MIGRATIONS)
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
@@ -128,6 +135,21 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         )
     for number in range(version, VERSION):
         connection.executescript(f"BEGIN; {_MIGRATIONS[number]} PRAGMA user_version={number + 1}; COMMIT;")
+
+
+class Opened:
+    """An open state file."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    @contextmanager
+    def _reading(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Iterable[Any]]:
+        """Read rows in the block. Raises: StorageError."""
+        try:
+            yield self._connection.execute(sql, values)
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            raise StorageError(f"cannot read the state file: {error}") from error
 
 
 def _set_aside(path: Path) -> Path:

@@ -7,18 +7,16 @@ here is a reason to do less, or is compared with what the destination holds befo
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from mirrorsync.errors import StorageError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.state.file import open_file, transaction
-from mirrorsync.state.records import Absence, Backup, Generation, ManifestKey, Owned, Run, RunTag, TagKey, Told
+from mirrorsync.state.records import Backup, Generation, ManifestKey, Owned, Run, RunTag, TagKey, Told
 from mirrorsync.state.rows import (
     digest_or_none,
     key_row,
@@ -29,6 +27,7 @@ from mirrorsync.state.rows import (
     tag_row,
     tags_of,
 )
+from mirrorsync.state.sources import SourceMemory
 from mirrorsync.state.transfer import Remembered, merged
 
 # Runs of three years, one each night. What they did to single tags is dropped with them; generations stay.
@@ -37,26 +36,19 @@ _TAG_COLUMNS: Final = "store, repository, tag, digest, since, adopted, source_st
 _IN_GENERATION: Final = "FROM generation_tags WHERE first <= ? AND (last IS NULL OR last >= ?)"
 
 
-class Memory:
+class Memory(SourceMemory):
     """The memory of one spec. For one thread, the event loop's: every call takes milliseconds.
 
     Raises: StorageError, from every method, if the file cannot be read or written.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._owned: Mapping[TagKey, Owned] | None = None  # read once: only the run that has the lock writes it
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
-
-    @contextmanager
-    def _reading(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Iterable[Any]]:
-        try:
-            yield self._connection.execute(sql, values)
-        except (sqlite3.Error, ValueError, TypeError) as error:
-            raise StorageError(f"cannot read the state file: {error}") from error
 
     @property
     def is_new(self) -> bool:
@@ -180,26 +172,6 @@ class Memory:
         sql = "DELETE FROM backups WHERE store = ? AND repository = ? AND tag = ?"
         self._connection.executemany(sql, map(key_row, tags))
 
-    # Tags that sources have dropped.
-
-    def absences(self) -> dict[TagKey, Absence]:
-        """Return the tags of sources that runs have missed there, and that a destination keeps."""
-        with self._reading("SELECT store, repository, tag, since, acknowledged, by, why FROM absent") as rows:
-            return {(Location(store, name), Tag(tag)): Absence(*rest) for store, name, tag, *rest in rows}
-
-    def returned(self, tags: Iterable[TagKey]) -> None:
-        """Forget the absence of tags that their sources have again."""
-        with transaction(self._connection):
-            self._connection.executemany(
-                "DELETE FROM absent WHERE store = ? AND repository = ? AND tag = ?", map(key_row, tags)
-            )
-
-    def acknowledge(self, tags: Iterable[TagKey], now: str, *, by: str, why: str) -> None:
-        """Remember that an operator knows of absences."""
-        sql = "UPDATE absent SET acknowledged = ?, by = ?, why = ? WHERE store = ? AND repository = ? AND tag = ?"
-        with transaction(self._connection):
-            self._connection.executemany(sql, ((now, by, why, *key_row(key)) for key in tags))
-
     # All of it.
 
     def remembered(self) -> Remembered:
@@ -225,10 +197,7 @@ class Memory:
                 f"INSERT OR REPLACE INTO owned ({_TAG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
                 (tag_row(key, owned) for key, owned in whole.owned.items()),
             )
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO absent VALUES (?, ?, ?, ?, ?, ?, ?)",
-                ((*key_row(key), one.since, one.acknowledged, one.by, one.why) for key, one in whole.absent.items()),
-            )
+            self._add_absences(whole.absent)
             self._add_backups(whole.backups)
 
     # Runs and generations.
@@ -293,10 +262,7 @@ class Memory:
         self._forget(told.dropped)
         self._add_backups(told.backups)
         self._forget_backups(told.absent)
-        self._connection.executemany(
-            "INSERT OR IGNORE INTO absent (store, repository, tag, since) VALUES (?, ?, ?, ?)",
-            ((*key_row(key), told.run.finished) for key in told.vanished),
-        )
+        self._miss(told.vanished, told.refused, told.run.finished)
         if told.absent:
             self._connection.execute(
                 "DELETE FROM absent WHERE NOT EXISTS (SELECT 1 FROM owned WHERE owned.source_store = absent.store "

@@ -36,12 +36,14 @@ class Absence:
     """A tag that its source has dropped while the destinations keep it. since: when a run noticed that first.
 
     acknowledged: when an operator said that this is known, None = not yet; by: who; why: in the operator's words.
+    refused: the source refuses access to the repository, and has not said that it has dropped the tag.
     """
 
     since: str
     acknowledged: str | None = None
     by: str = ""
     why: str = ""
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,8 @@ class Told:
 
     run: its number and generation are not used. changed: what it did. present: every tag that it knows to be at a
     destination now. absent: tags that it deleted. dropped: manifests without a tag that it deleted. vanished: tags of
-    sources that it was the first to miss there. backups: tags that it set to keep the images of
-    others; they are not in `present`. manifests: what the tags of `present` name.
+    sources that it was the first to miss there; refused: those of them whose source refuses access. backups: tags that
+    it set to keep the images of others; they are not in `present`. manifests: what the tags of `present` name.
     """
 
     run: Run
@@ -111,5 +113,6 @@ class Told:
     absent: frozenset[TagKey] = frozenset()
     dropped: frozenset[ManifestKey] = frozenset()
     vanished: frozenset[TagKey] = frozenset()
+    refused: frozenset[TagKey] = frozenset()
     backups: Mapping[TagKey, Backup] = field(default_factory=dict)
     manifests: Mapping[Digest, Descriptor] = field(default_factory=dict)

@@ -105,6 +105,17 @@ class Confirming(Protocol):
 
 
 @runtime_checkable
+class LogsIn(Protocol):
+    """A repository that is read with an account, or without one: that of a registry."""
+
+    def login(self) -> str | None:
+        """Return a name for the account that it was read with, "" without one; to be compared with that of other runs.
+
+        None if it was not read, or if the login itself is rejected.
+        """
+
+
+@runtime_checkable
 class Converting(Protocol):
     """A repository that stores an image's config and layers, but not its manifest: docker's archives and daemons."""
 

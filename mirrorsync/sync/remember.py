@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.model import Change, Plan, State
+from mirrorsync.plan.model import Change, Plan, State, Vanished
 from mirrorsync.state import Backup, ManifestKey, Owned, Run, RunTag, TagKey, Told
 from mirrorsync.sync.run.report import Report, Result
 
@@ -76,10 +76,14 @@ def told(
         report.counts.bytes_read,
         report.counts.bytes_written,
     )
-    vanished = {(one.source, tag) for one in report.vanished if not one.since for tag in one.tags}
-    return Told(
-        run, tuple(changed), present, frozenset(absent), frozenset(dropped), frozenset(vanished), backups, manifests
-    )
+    missed = [one for one in report.vanished if not one.since]
+    vanished, refused = _missed(missed), _missed(one for one in missed if one.refused)
+    gone = frozenset(absent), frozenset(dropped)
+    return Told(run, tuple(changed), present, *gone, vanished, refused, backups, manifests)
+
+
+def _missed(vanished: Iterable[Vanished]) -> frozenset[TagKey]:
+    return frozenset((one.source, tag) for one in vanished for tag in one.tags)
 
 
 def _content_now(result: Result) -> Descriptor | None:

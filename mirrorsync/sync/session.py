@@ -17,6 +17,7 @@ from mirrorsync.oci.reference import Location
 from mirrorsync.stores.base import (
     Confirming,
     Converting,
+    LogsIn,
     Metered,
     OpensDestinations,
     ReadsBack,
@@ -115,6 +116,11 @@ class Session:
         """Return the destination at `location` if its content is read where it is stored, otherwise None."""
         repository = self.destination(location)
         return repository if isinstance(repository, ReadsBack) else None
+
+    def login(self, location: Location) -> str | None:
+        """Return a name for the account that a source was read with, "" without one, None if that is not known."""
+        repository = self.repository(location)
+        return repository.login() if isinstance(repository, LogsIn) else None
 
     def pulls(self, addresses: Iterable[str]) -> dict[str, Pulls]:
         """Return the pulls of this run at those of some stores that are registries."""

@@ -75,6 +75,7 @@ def backup(tag: str, of: str, target: Location = APP) -> Known:
     [
         (backup("1-old", "1"), "", "", around("2"), True),  # its tag went in an earlier run
         (backup("1-old", "1"), "1", "1", around("2"), True),  # it goes in this one
+        (backup("1-old", "1"), "1", "1", around("1"), True),  # its source has dropped it (on_vanish: delete)
         (backup("1-old", "1"), "1", "", around("2"), False),  # it stays for some reason
         (backup("1-old", "1"), "", "", around("1"), False),
         (backup("1-old", "1"), "", "", around("1-old"), False),

@@ -48,6 +48,37 @@ def test_the_filters_are_not_asked_if_nothing_is_missing() -> None:
     assert dropped([known("1")], frozenset({Tag("1"), Tag("2")}), never) == []
 
 
+def test_a_refused_repository_is_reported_apart_until_its_source_says_that_it_has_dropped_a_tag() -> None:
+    since, later = "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"
+    absences = {
+        (SOURCE, Tag("2")): Absence(later, refused=True),
+        (SOURCE, Tag("3")): Absence(since),
+        (SOURCE, Tag("4")): Absence(since, acknowledged=True, refused=True),
+    }
+    lost = [Lost(known(tag), SOURCE, whole=True, refused=True) for tag in "1234"]
+    assert grouped(lost, absences) == (
+        Vanished(SOURCE, (Tag("1"),), whole=True, refused=True),
+        Vanished(SOURCE, (Tag("2"), Tag("3")), whole=True, since=since, refused=True),
+        Vanished(SOURCE, (Tag("4"),), whole=True, since=since, acknowledged=True, refused=True),
+    )
+    dropped = [Lost(known(tag), SOURCE) for tag in "1234"]
+    assert grouped(dropped, absences) == (
+        Vanished(SOURCE, (Tag("1"), Tag("2"))),
+        Vanished(SOURCE, (Tag("3"),), since=since),
+        Vanished(SOURCE, (Tag("4"),), since=since, acknowledged=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("whole", "refused", "certain"),
+    [(False, False, True), (True, False, False), (False, True, False), (True, True, False)],
+)
+def test_only_a_source_that_says_so_and_has_other_tags_has_certainly_dropped_one(
+    whole: bool, refused: bool, certain: bool
+) -> None:
+    assert Lost(known("1"), SOURCE, whole, refused).is_certain == certain
+
+
 def test_what_is_new_what_is_known_and_what_is_acknowledged_is_reported_apart() -> None:
     absences = {
         (SOURCE, Tag("2")): Absence("2026-11-02T00:00:00Z"),

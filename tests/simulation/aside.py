@@ -40,7 +40,7 @@ def _filtered(run: Run, entry: Entry, known: list[Key]) -> set[Key]:
     if not listed:
         return set()
     missing = [key for key in known if key[1] not in listed]
-    wanted = run.would_choose(entry, [*listed, *(tag for _, tag in missing)]) if missing else []
+    wanted = run.filtered(entry, [*listed, *(tag for _, tag in missing)]) if missing else []
     lost = [key for key in missing if key[1] in wanted]
     if not lost or not _is_gone(run, lost[0]):
         return set()  # the list was not whole, or the source does not answer

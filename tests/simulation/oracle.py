@@ -77,6 +77,8 @@ class Run:
         self.roots: dict[Key, str] = {}
         self.unsure: set[str] = set()
         self.moving: list[Key] = []
+        self.read: set[Key] = set()  # manifests that were read at the destination, so that no source is asked for them
+        self.unread: list[tuple[Key, str | None]] = []  # tags to set to what cannot be read at their source
         self.lists: dict[str, list[str]] = {}
 
     def think(self) -> Expected:
@@ -86,6 +88,8 @@ class Run:
         chosen = [(entry, tag) for entry in self.rules.entries for tag in self._choose(entry)]
         for entry, tag in chosen:
             self._image(entry, (entry.repository, tag))
+        for key, before in self.unread:
+            self._set_or_fail(key, before, read=(key[0], self.roots[key]) in self.read)
         prune, vanished = self.rules.prune, aside.vanished(self, known)
         if prune is not None and prune.keep_generations:
             needed = self.past.needed(prune.keep_generations)
@@ -119,26 +123,19 @@ class Run:
         self.wanted |= {(repository, tag) for tag in found}
         return found
 
-    def filtered(self, entry: Entry, listed: list[str]) -> list[str]:
-        """Return the tags that the filters want now, and those that they would want without the ones that wait."""
-        found = _narrowed(entry.tags, self._not_too_old(entry, listed))
-        if entry.min_age:
-            old = [tag for tag in listed if self._age(entry, tag) >= entry.min_age]
-            found = found + [tag for tag in _narrowed(entry.tags, self._not_too_old(entry, old)) if tag not in found]
-        return found
+    def filtered(self, entry: Entry, tags: list[str]) -> list[str]:
+        """Return the tags that the filters want now, and those that they would want without the ones that wait.
 
-    def would_choose(self, entry: Entry, tags: list[str]) -> list[str]:
-        """Return the tags that the filters would want of these, some of which were not listed."""
-        most = entry.tags.max_age
+        tags: those that are listed, and perhaps some that are not any more.
+        """
         ages = {tag: self.now - self.past.listed.get((entry.repository, tag), self.now) for tag in tags}
-        return _narrowed(entry.tags, [tag for tag in tags if not most or ages[tag] < most])
-
-    def _not_too_old(self, entry: Entry, tags: list[str]) -> list[str]:
         most = entry.tags.max_age
-        return [tag for tag in tags if not most or self._age(entry, tag) < most]
-
-    def _age(self, entry: Entry, tag: str) -> int:
-        return self.now - self.past.listed[entry.repository, tag]
+        young = [tag for tag in tags if not most or ages[tag] < most]
+        found = _narrowed(entry.tags, young)
+        if entry.min_age:
+            known = _narrowed(entry.tags, [tag for tag in young if ages[tag] >= entry.min_age])
+            found = found + [tag for tag in known if tag not in found]
+        return found
 
     # One image.
 
@@ -148,7 +145,7 @@ class Run:
             before = self._remembered(entry, key) or before
             self._found(key, before)
             self._stays(key, before)  # its source is not asked
-            self._ages(entry, before)
+            self._ages(entry, key, before)
             return
         picture = self._resolved(key)
         if picture is None:
@@ -162,6 +159,8 @@ class Run:
 
     def _decide(self, entry: Entry, key: Key, picture: Picture, before: str | None) -> None:
         answer = self._on_change(entry, key, picture, before)
+        if before not in (None, picture.digest) and not self._is_older(key, picture, before):
+            self.read.add((key[0], before))  # to see which of the two says that it is older
         if before == picture.digest:
             self._stays(key, before)
         elif entry.verify and not picture.signed:
@@ -173,7 +172,7 @@ class Run:
         else:
             self._update(key, before)
             before = picture.digest if key in self.expected.intended else None
-        self._ages(entry, before)
+        self._ages(entry, key, before)
 
     def _on_change(self, entry: Entry, key: Key, picture: Picture, before: str | None) -> str:
         """Return what happens to a tag that its source has moved."""
@@ -186,8 +185,10 @@ class Run:
         first, first_before = (self.past.seen.get(one, now) for one in (picture.digest, before))
         return self.past.had(key, picture.digest) or (first < first_before < now)
 
-    def _ages(self, entry: Entry, digest: str | None) -> None:
+    def _ages(self, entry: Entry, key: Key, digest: str | None) -> None:
         """Report what the destination has after the run if it is too old: images here do not say how old they are."""
+        if entry.max_staleness and digest is not None and digest == self.present.named(key):
+            self.read.add((key[0], digest))
         if entry.max_staleness and digest is not None and self.age(digest) > entry.max_staleness:
             self.expected.errors.append(PARTLY)
 
@@ -227,19 +228,25 @@ class Run:
         picture = self.upstream.tags[key[0]][key[1]]
         if self._spoiled(key[0], picture, manifests=True):
             # Found out while planning if the manifest is read then; otherwise when the tag is to be set.
-            planned = picture.digest in self.present.contents.get(key[0], ())
-            self._fail(key, before, DAMAGED, planned=planned)
-            if not planned:
+            if picture.digest not in self.present.contents.get(key[0], ()):
+                self._fail(key, before, DAMAGED, planned=False)
                 return
+            self.expected.intended[key] = picture.digest
+            self.unread.append((key, before))
         elif self._spoiled(key[0], picture, manifests=False):
             self._fail(key, before, DAMAGED, planned=True)
-        elif key[1] in self.trouble.unset:
-            self._fail(key, before, FAILED, planned=True)
         else:
-            self.expected.set_[key] = self.expected.intended[key] = picture.digest
-            self.expected.landed = True
+            self._set_or_fail(key, before, read=True)
         if before is not None:
             self.moving.append(key)
+
+    def _set_or_fail(self, key: Key, before: str | None, *, read: bool) -> None:
+        """Set a tag. read: whether the manifest is known, or can be read."""
+        if not read or key[1] in self.trouble.unset:
+            self._fail(key, before, FAILED if read else DAMAGED, planned=True)
+        else:
+            self.expected.set_[key] = self.expected.intended[key] = self.roots[key]
+            self.expected.landed = True
 
     def _fail(self, key: Key, before: str | None, code: int, *, planned: bool) -> None:
         self.expected.errors.append(code)

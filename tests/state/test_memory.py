@@ -234,3 +234,20 @@ def test_an_import_brings_backups_and_acknowledgements(kept: Kept, accepted: str
     memory = kept()
     memory.merge(memory.remembered())
     assert kept().absences()[key] == (given if accepted else Absence(NIGHT))
+
+
+def test_what_a_source_says_counts_more_than_that_it_refuses_access(kept: Kept) -> None:
+    key, later = (SOURCE, Tag("a")), "2026-11-26T03:17:00Z"
+    refused = replace(told(a=ONE), vanished=frozenset({key}), refused=frozenset({key}))
+    kept().record(refused)
+    assert kept().absences() == {key: Absence(NIGHT, refused=True)}
+    kept().record(replace(told(later, a=ONE), vanished=frozenset({key})))
+    assert kept().absences() == {key: Absence(later)}
+    kept().record(refused)
+    assert kept().absences() == {key: Absence(later)}
+
+
+def test_the_account_that_a_source_was_read_with_last_is_remembered(kept: Kept) -> None:
+    kept().read_with({SOURCE: "one", APP: ""})
+    kept().read_with({SOURCE: "two"})
+    assert kept().logins() == {SOURCE: "two", APP: ""}

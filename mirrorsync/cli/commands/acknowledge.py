@@ -42,7 +42,8 @@ def command(console: Console, sources: tuple[str, ...], why: str, spec: str) -> 
     """Accept that a source has dropped tags, or all of a repository, which the destinations keep.
 
     Runs do not report them any more, and an exact tag that is missing for this reason is not a failure. What the source
-    drops later is reported again; so is what it has again, and drops once more.
+    drops later is reported again; so is what it has again, and drops once more. The same holds for a repository that
+    refuses access, which it gave before, as Docker Hub does if it was deleted or made private.
     """
     loaded = load_spec(spec)
     found = acknowledge(loaded, sources, by=_user(), why=why, environment=process_environment())

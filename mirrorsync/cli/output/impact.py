@@ -42,7 +42,11 @@ def acknowledged_line(impact: Impact) -> str:
 def _gone(absence: Absence | None) -> str:
     if absence is None:
         return ""
-    text = f"; vanished upstream {absence.since[:10]}"
+    text = (
+        f"; access refused since {absence.since[:10]}"
+        if absence.refused
+        else f"; vanished upstream {absence.since[:10]}"
+    )
     if absence.acknowledged is None:
         return f"{text}, not acknowledged"
     reason = "; ".join(part for part in (absence.by, absence.why) if part)

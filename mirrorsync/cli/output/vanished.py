@@ -18,7 +18,10 @@ def alarm_lines(vanished: Iterable[Vanished], spec: str) -> list[str]:
     name = os.path.relpath(spec)
     lines = []
     for one in vanished:
-        if one.whole:
+        if one.refused:
+            what = f"{one.source} refuses access, which it gave before, and may have been deleted or made private"
+            what = f"{what}: {count(len(one.tags), 'tag')} {'is' if len(one.tags) == 1 else 'are'} kept"
+        elif one.whole:
             verb = "is" if len(one.tags) == 1 else "are"
             what = f"{one.source} has vanished upstream: {count(len(one.tags), 'tag')} {verb} kept"
         else:
@@ -27,20 +30,28 @@ def alarm_lines(vanished: Iterable[Vanished], spec: str) -> list[str]:
         lines += [
             printable(f"alarm: {what}: {some_of(one.tags, _SHOWN)}"),
             printable(f"  `mirrorsync impact {one.source} {name}` shows what depends on it"),
-            printable(f"  `mirrorsync acknowledge {one.source} --spec {name}` accepts that it is gone"),
+            printable(f"  `mirrorsync acknowledge {one.source} --spec {name}` accepts that it {_state(one)}"),
         ]
     return lines
 
 
+def _state(vanished: Vanished) -> str:
+    return "cannot be read" if vanished.refused else "is gone"
+
+
 def vanished_lines(vanished: Iterable[Vanished]) -> Iterator[str]:
-    """Yield a line about the tags that earlier runs have missed and that are not acknowledged, if there are any."""
+    """Yield lines about the tags that earlier runs have missed and that are not acknowledged: those that sources have
+    dropped, and those that they refuse access to.
+    """
     waiting = [one for one in vanished if one.since and not one.acknowledged]
-    if not waiting:
-        return
-    sources = dict.fromkeys(str(one.source) for one in waiting)
-    tags, first = sum(len(one.tags) for one in waiting), min(one.since for one in waiting)
-    named = next(iter(sources)) if len(sources) == 1 else count(len(sources), "repository", "repositories")
-    yield printable(
-        f"vanished upstream and kept: {count(tags, 'tag')} of {named}, since {first[:10]} "
-        "(mirrorsync impact, acknowledge)"
-    )
+    for what, found in (
+        ("vanished upstream", [one for one in waiting if not one.refused]),
+        ("refused upstream", [one for one in waiting if one.refused]),
+    ):
+        if found:
+            sources = dict.fromkeys(str(one.source) for one in found)
+            tags, first = sum(len(one.tags) for one in found), min(one.since for one in found)
+            named = next(iter(sources)) if len(sources) == 1 else count(len(sources), "repository", "repositories")
+            yield printable(
+                f"{what} and kept: {count(tags, 'tag')} of {named}, since {first[:10]} (mirrorsync impact, acknowledge)"
+            )

@@ -151,6 +151,7 @@ class EndpointRepository:
         self.tag = registry.tag
         self.delete = registry.delete
         self.kept = registry.kept
+        self.login = registry.login
 
     async def resolve(self, ref: Ref) -> Descriptor | None:
         """Return the descriptor that a tag or digest names, None if it is missing everywhere."""

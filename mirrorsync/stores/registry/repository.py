@@ -105,6 +105,10 @@ class RegistryRepository:
         found = await find_blob(self._api.asks, url, blob.digest, scopes, expected=blob.size)
         return found is not None and found.size in (None, blob.size)
 
+    def login(self) -> str | None:
+        """Return a name for the account that it was read with, "" without one, None if that is not known."""
+        return self._client.login(self._api.pull)
+
     async def tags(self) -> AsyncIterator[Tag]:
         """Yield every tag, each once; invalid tags are skipped and reported. Raises: RepositoryNotFound."""
         doing = "listing its tags"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from mirrorsync.errors import ContentNotFound, RepositoryNotFound
+from mirrorsync.errors import RepositoryNotFound
 from mirrorsync.events import Noticed, Observer
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Failure
 from mirrorsync.plan.vanish import Absence, SourceTag
 from mirrorsync.spec.model import Mirror
+from mirrorsync.sync.gather.vanished import MISSING, REFUSALS
 
 
 def accepted(
@@ -41,8 +42,9 @@ def _dropped(
 ) -> set[SourceTag]:
     """Return the tags that a failure is about: those that the spec names, or all that are known to be gone."""
     if failure.ref is not None:
-        if not isinstance(failure.error, ContentNotFound | RepositoryNotFound):
+        if not isinstance(failure.error, (*MISSING, *REFUSALS)):
             return set()
         exact = mirror.selection.exact
         return {(source, one.tag) for one in exact if one.ref == failure.ref and one.tag is not None}
-    return {key for key in absences if key[0] == source} if isinstance(failure.error, RepositoryNotFound) else set()
+    whole = isinstance(failure.error, (RepositoryNotFound, *REFUSALS))
+    return {key for key in absences if key[0] == source} if whole else set()

@@ -50,6 +50,12 @@ class Sightings(Protocol):
     def absences(self) -> Mapping[SourceTag, Absence]:
         """Return the tags that sources have dropped, as far as earlier runs have noticed it."""
 
+    def logins(self) -> Mapping[Location, str]:
+        """Return the account that each source was read with, as `Session.login` names it, if that is remembered."""
+
+    def read_with(self, logins: Mapping[Location, str]) -> None:
+        """Take note of the accounts that sources were read with."""
+
     def backups(self) -> Mapping[TargetTag, Backed]:
         """Return the backups that this mirror has made."""
 
@@ -99,6 +105,13 @@ class NothingSeen:
     def absences(self) -> Mapping[SourceTag, Absence]:
         """Return nothing."""
         return {}
+
+    def logins(self) -> Mapping[Location, str]:
+        """Return nothing."""
+        return {}
+
+    def read_with(self, logins: Mapping[Location, str]) -> None:
+        """Forget it."""
 
     def backups(self) -> Mapping[TargetTag, Backed]:
         """Return nothing."""

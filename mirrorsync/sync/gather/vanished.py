@@ -1,4 +1,8 @@
-"""Find out which tags of this mirror their sources have dropped. Only answers count: a failure is never an absence."""
+"""Find out which tags of this mirror their sources have dropped. Only answers count: a failure is never an absence.
+
+A source that refuses access, which it gave before with the same login, may have dropped a repository or not: that is
+reported, and can be acknowledged, but it deletes nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from mirrorsync.durations import timestamp
-from mirrorsync.errors import ContentNotFound, MirrorsyncError, RepositoryNotFound, TooFewTags
+from mirrorsync.errors import (
+    ContentNotFound,
+    Denied,
+    MirrorsyncError,
+    RepositoryNotFound,
+    TooFewTags,
+    Unauthorized,
+)
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.inventory import Desired
@@ -27,6 +38,10 @@ from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session, located
 
 _NOTHING: Final[frozenset[Tag]] = frozenset()
+# Answers of a source that has dropped a tag.
+MISSING: Final = (ContentNotFound, RepositoryNotFound)
+# Answers of a source that refuses access: Docker Hub, GHCR and Quay do so for a repository that was deleted.
+REFUSALS: Final = (Unauthorized, Denied)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +80,15 @@ async def find_gone(
     source: if that has it, its list is not whole, and nothing is claimed of it.
     """
     finder = _Finder(chosen, desired, session, sightings)
+    finder.note_answers(mirrors)
     for mirror in mirrors:
         if not mirror.locked:
             await finder.look(mirror)
-    finder.forget_returned(mirrors)
     if not finder.found:
         return Gone(), desired
     present = await _present(finder.found.values(), tags, session)
     lost = tuple(one for one in finder.found.values() if one.known in present)
-    deletable = tuple(one.known for one in lost if one.known in finder.deletable and not one.whole)
+    deletable = tuple(one.known for one in lost if one.known in finder.deletable and one.is_certain)
     gone = Gone(lost, deletable, finder.absences)
     return gone, _without_acknowledged(desired, gone, chosen, mirrors)
 
@@ -87,6 +102,7 @@ class _Finder:
         self._session = session
         self._sightings = sightings
         self.absences = sightings.absences()
+        self._logins = sightings.logins()
         self.found: dict[tuple[Location, Tag], Lost] = {}
         self.deletable: set[Known] = set()
         self._known: defaultdict[Location, list[Known]] = defaultdict(list)
@@ -109,14 +125,16 @@ class _Finder:
 
     async def _look(self, mirror: Mirror, source: Location, known: Sequence[Known]) -> None:
         found = self._exact(mirror, source, known)
-        listed = await self._listed(mirror, source)
-        if listed is not None:
+        answer = await self._listed(mirror, source)
+        refused = isinstance(answer, MirrorsyncError) and self._is_refused(source, answer)
+        listed = _NOTHING if refused or isinstance(answer, RepositoryNotFound) else answer
+        if listed is not None and not isinstance(listed, MirrorsyncError):
             exact = {wanted.tag for wanted in mirror.selection.exact}
             filtered = [one for one in known if one.tag not in exact]
             missing = dropped(filtered, listed, lambda tags: self._choose(mirror, source, tags))
             if listed:
                 missing = await self._confirmed(mirror, source, missing)
-            found += [Lost(one, source, whole=not listed) for one in missing]
+            found += [Lost(one, source, whole=not listed, refused=refused) for one in missing]
         wanted = {(image.target, image.tag) for image in self._desired.images} if found else set()
         for one in found:
             if (one.known.target, one.known.tag) not in wanted:
@@ -125,7 +143,9 @@ class _Finder:
                     self.deletable.add(one.known)
 
     def _exact(self, mirror: Mirror, source: Location, known: Iterable[Known]) -> list[Lost]:
-        """Return the exact tags that their source does not have: it listed others, or has no such repository."""
+        """Return the exact tags that their source does not have: it listed others, has no such repository, or refuses
+        access to it.
+        """
         failed = self._failed.get((mirror.pointer, source), {})
         if not failed:
             return []
@@ -134,30 +154,37 @@ class _Finder:
         found = []
         for one in known:
             error = by_tag.get(one.tag)
-            if isinstance(error, RepositoryNotFound):
-                found.append(Lost(one, source, whole=True))
+            refused = self._is_refused(source, error)
+            if refused or isinstance(error, RepositoryNotFound):
+                found.append(Lost(one, source, whole=True, refused=refused))
             elif isinstance(error, ContentNotFound) and listed is not None:
                 found.append(Lost(one, source, whole=not listed))
         return found
 
-    async def _listed(self, mirror: Mirror, source: Location) -> frozenset[Tag] | None:
-        """Return the tags of a source that filters choose from: empty if it is gone, None if that is not known."""
+    def _is_refused(self, source: Location, error: MirrorsyncError | None) -> bool:
+        """Return whether a source refuses access that it gave before, with the same login."""
+        if not isinstance(error, REFUSALS):
+            return False
+        login = self._session.login(source)
+        return login is not None and self._logins.get(source, login) == login
+
+    async def _listed(self, mirror: Mirror, source: Location) -> frozenset[Tag] | MirrorsyncError | None:
+        """Return the tags of a source that filters choose from, or the error in their place; None if not known."""
         if not mirror.selection.lists:
             return None
         listed = self._chosen.listed.get(source)
         if listed is not None:
             return listed
-        if isinstance(self._failed.get((mirror.pointer, source), {}).get(None), RepositoryNotFound):
-            return _NOTHING
+        failed = self._failed.get((mirror.pointer, source), {}).get(None)
+        if failed is not None:
+            return failed
         answered = self._chosen.sources.get(mirror.pointer)
         if mirror.namespace is None or answered is None or source in answered:
             return None
         try:  # a catalog may leave out what these credentials may not read
             return frozenset(await self._chosen.lists.of(source))
-        except RepositoryNotFound:
-            return _NOTHING
-        except MirrorsyncError:
-            return None
+        except MirrorsyncError as error:
+            return error
 
     def _choose(self, mirror: Mirror, source: Location, tags: Collection[Tag]) -> set[Tag]:
         selection = mirror.selection
@@ -198,10 +225,11 @@ class _Finder:
             await for_each(asked[1:], ask)
         return [*known, *(one for one in asked if one in gone)]
 
-    def forget_returned(self, mirrors: Iterable[Mirror]) -> None:
-        """Forget the absence of tags that their sources list again, or resolve."""
-        if not self.absences:
-            return
+    def note_answers(self, mirrors: Iterable[Mirror]) -> None:
+        """Take note of the accounts that sources answered to; forget the absence of tags that they have again.
+
+        A source that answers refuses access no more: which of its tags are missing is found out anew.
+        """
         # Without a request to the source an image proves nothing about it.
         asking = {
             one.pointer
@@ -210,9 +238,18 @@ class _Finder:
         }
         there = {(image.source, image.tag) for image in self._desired.images if image.mirror in asking}
         listed = self._chosen.listed
-        back = [key for key in self.absences if key in there or key[1] in listed.get(key[0], _NOTHING)]
+        answered = {source for source, _ in there} | listed.keys()
+        logins = {source: self._session.login(source) for source in answered}
+        new = {one: login for one, login in logins.items() if login is not None and self._logins.get(one) != login}
+        if new:
+            self._sightings.read_with(new)
+        if not self.absences:
+            return
+        over = {key for key, one in self.absences.items() if one.refused and key[0] in answered}
+        back = {key for key in self.absences if key in there or key[1] in listed.get(key[0], _NOTHING)} | over
         if back:
             self._sightings.returned(back)
+            self.absences = {key: one for key, one in self.absences.items() if key not in over}
 
 
 async def _present(lost: Iterable[Lost], tags: DestinationTags, session: Session) -> set[Known]:
@@ -246,15 +283,20 @@ def _without_acknowledged(desired: Desired, gone: Gone, chosen: Chosen, mirrors:
         if mirror is None or not concerned:
             failures.append(failure)
         elif not _is_acknowledged(failure, mirror, concerned, gone, chosen):
-            failures.append(_with_way(failure, concerned[0].source))
+            failures.append(_with_way(failure, concerned[0]))
     return replace(desired, failures=tuple(failures))
 
 
 def _concerned(failure: Failure, mirror: Mirror, gone: Gone) -> list[Lost]:
     """Return the lost tags that a failure is about."""
-    if not isinstance(failure.error, ContentNotFound | RepositoryNotFound | TooFewTags):
+    if not isinstance(failure.error, (*MISSING, *REFUSALS, TooFewTags)):
         return []
-    own = [one for one in gone.lost if one.source == failure.source and one.known.target in failure.targets]
+    refused = isinstance(failure.error, REFUSALS)
+    own = [
+        one
+        for one in gone.lost
+        if one.source == failure.source and one.known.target in failure.targets and one.refused == refused
+    ]
     if failure.ref is None:
         return own
     named = {wanted.tag for wanted in mirror.selection.exact if wanted.ref == failure.ref}
@@ -273,7 +315,11 @@ def _is_acknowledged(failure: Failure, mirror: Mirror, lost: Sequence[Lost], gon
     return {one.known.target for one in lost} >= set(failure.targets)
 
 
-def _with_way(failure: Failure, source: Location) -> Failure:
+def _with_way(failure: Failure, lost: Lost) -> Failure:
+    error, source = failure.error, lost.source
     accept = f"`mirrorsync acknowledge {source}` accepts that the source has dropped it and keeps what the mirror has"
-    remedy = f"{failure.error.remedy}; {accept}" if failure.error.remedy else accept
-    return replace(failure, error=failure.error.with_(remedy=remedy))
+    if lost.refused:
+        message = "refuses access, which it gave before; it may have been deleted or made private"
+        error = error.with_(message=f"{message} ({error.message})")
+        accept = f"`mirrorsync acknowledge {source}` accepts it and keeps what the mirror has"
+    return replace(failure, error=error.with_(remedy=f"{error.remedy}; {accept}" if error.remedy else accept))

@@ -82,6 +82,10 @@ class Authorizer:
         """Return whether the registry is known to accept the credentials for some scopes. For any thread."""
         return self._home.accepts(scopes)
 
+    def login(self, scopes: Scopes) -> str | None:
+        """Return a name for the account that some scopes were asked for with; see `OriginAuthorizer.login`."""
+        return self._home.login(scopes)
+
     def _finder(self, url: str) -> Callable[[str], Credentials | None]:
         """Return a function that finds the credentials for another registry: only those for its own host.
 

@@ -233,6 +233,10 @@ class Client:
         """Return whether the credentials for some scopes are known to be valid; sends no request. For any thread."""
         return self._authorizer.accepts(scopes)
 
+    def login(self, scopes: tuple[str, ...]) -> str | None:
+        """Return a name for the account that some scopes were asked for with, "" without one, None if not known."""
+        return self._authorizer.login(scopes)
+
     def resolved(self, base: str, location: str) -> str:
         """Return the absolute URL of a Location or Link, relative to `base`. Raises: RegistryFailure if unsafe."""
         return resolved(base, location, self.url)

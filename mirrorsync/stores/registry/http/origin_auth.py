@@ -12,6 +12,7 @@ from mirrorsync.environment import Clock
 from mirrorsync.errors import Denied, MirrorsyncError, RegistryFailure, Unauthorized
 from mirrorsync.events import Noticed, Observer
 from mirrorsync.hosts import Credentials
+from mirrorsync.oci.digest import Digest
 from mirrorsync.secret import Secret
 from mirrorsync.stores.registry.http import challenge as challenges
 from mirrorsync.stores.registry.http import scopes as scoping
@@ -141,6 +142,17 @@ class OriginAuthorizer:
         """
         credentials = self._found.get(scoping.repository_of(scopes))
         return credentials is not None and credentials in self._accepted
+
+    def login(self, scopes: Scopes) -> str | None:
+        """Return a name for the account that some scopes were asked for with, "" without one. Sends no request.
+
+        It is part of the username's hash: enough to compare, and nothing to log in with. None = not known: the registry
+        has not answered, or rejects the login, whatever is asked for.
+        """
+        credentials = self._found.get(scoping.repository_of(scopes))
+        if not self._asked_api or credentials in self._rejected:
+            return None
+        return "" if credentials is None else Digest.of(credentials.username.encode()).short
 
     def _known(self, scopes: Scopes) -> str | None:
         """Return the header if it is already known, as for nearly all of thousands of requests."""
