@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Self
 
 from mirrorsync.errors import Mismatch
+from mirrorsync.files.hashing import hashing
 from mirrorsync.oci.descriptor import Descriptor
 
 # How much of a blob moves at a time. At 1 MiB the cost of a read is the copy itself and no longer the call (measured:
@@ -48,21 +49,21 @@ class VerifiedChunks:
 
     def _verifying(self) -> Iterator[bytes]:
         blob = self.blob
-        hasher = blob.digest.hasher()
         size = 0
         chunks = iter(self._chunks)
-        for chunk in chunks:
-            size += len(chunk)
-            if size > blob.size:
-                raise _too_much(blob)
-            hasher.update(chunk)
-            if size == blob.size:
-                _check(blob, size, hasher.hexdigest())
-                # Checked before the last chunk is yielded: a registry completes an upload at its last byte.
-                if any(chunks):
+        with hashing(blob.digest, blob.size) as hasher:
+            for chunk in chunks:
+                size += len(chunk)
+                if size > blob.size:
                     raise _too_much(blob)
-            yield chunk
-        _check(blob, size, hasher.hexdigest())
+                hasher.update(chunk)
+                if size == blob.size:
+                    _check(blob, size, hasher.hexdigest())
+                    # Checked before the last chunk is yielded: a registry completes an upload at its last byte.
+                    if any(chunks):
+                        raise _too_much(blob)
+                yield chunk
+            _check(blob, size, hasher.hexdigest())
 
 
 def verified(blob: Descriptor, data: bytes) -> bytes:

@@ -10,6 +10,7 @@ from mirrorsync.bundle.layout import END, Entry, Layout
 from mirrorsync.errors import ContentNotFound, StorageError
 from mirrorsync.events import BytesMoved, Observer
 from mirrorsync.files.chunks import CHUNK_BYTES
+from mirrorsync.files.hashing import hashing
 from mirrorsync.stores.bundle.found import Found
 from mirrorsync.stores.bundle.part import PartFile, ReadsAt
 
@@ -89,20 +90,20 @@ class PartCheck:
     def _same(self, reader: ReadsAt, entry: Entry) -> tuple[bool, bool]:
         """Return whether a member is as the document says, and whether all of it is there."""
         head = self._read(reader, entry.offset, len(entry.header))
-        hasher = entry.member.digest.hasher()
         position, stop = entry.start, entry.start + entry.member.size
-        while position < stop:
-            chunk = self._read(reader, position, min(CHUNK_BYTES, stop - position))
-            if not chunk:
-                return False, False
-            hasher.update(chunk)
-            position += len(chunk)
-            reader.passed(position)
-        tail = self._read(reader, stop, entry.end - stop)
-        reader.passed(entry.end)
-        complete = len(head) == len(entry.header) and len(tail) == entry.end - stop
-        same = head == entry.header and hasher.hexdigest() == entry.member.digest.encoded and not tail.strip(b"\0")
-        return same, complete
+        with hashing(entry.member.digest, entry.member.size) as hasher:
+            while position < stop:
+                chunk = self._read(reader, position, min(CHUNK_BYTES, stop - position))
+                if not chunk:
+                    return False, False
+                hasher.update(chunk)
+                position += len(chunk)
+                reader.passed(position)
+            tail = self._read(reader, stop, entry.end - stop)
+            reader.passed(entry.end)
+            complete = len(head) == len(entry.header) and len(tail) == entry.end - stop
+            same = head == entry.header and hasher.hexdigest() == entry.member.digest.encoded and not tail.strip(b"\0")
+            return same, complete
 
     def _read(self, reader: ReadsAt, offset: int, size: int) -> bytes:
         data = reader.read_at(offset, size) if size else b""
