@@ -9,11 +9,13 @@ as much as a valid one.
 from __future__ import annotations
 
 import fnmatch
+import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat import asn1
@@ -27,6 +29,7 @@ from mirrorsync.errors import GrammarError
 from mirrorsync.text import printable
 from mirrorsync.trust.authorities import Authorities
 from mirrorsync.trust.evidence import NotProven, Signed, SimpleSigning
+from mirrorsync.trust.signed_json import member, read_object
 
 # sigstore/fulcio, docs/oid-info.md: the issuer as DER, and in older certificates as bare text.
 _ISSUER = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
@@ -54,7 +57,7 @@ class Keyless:
     def of(cls, identities: Sequence[str], issuer: str, root: bytes) -> Keyless:
         """Return the identities with the trusted root that proves them. Raises: GrammarError if it is not one."""
         try:
-            value = TrustedRootValue.from_json(root)
+            value = TrustedRootValue.from_json(_completed_root(root))
             verifier, authorities = Verifier(trusted_root=TrustedRoot(value)), Authorities.of(value)
         except Exception as error:  # of several packages, without a common class
             raise GrammarError(f"is not a trusted root: {_reason(error)}", remedy=_ROOT_REMEDY) from error
@@ -79,7 +82,7 @@ class Keyless:
         return f"{policy.found} ({self.issuer})"
 
     def _verify(self, signed: Signed, policy: _Identified) -> None:
-        bundle = Bundle.from_json(signed.raw)
+        bundle = Bundle.from_json(_completed_bundle(signed.raw))
         if signed.message is None:
             hashed = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=bytes.fromhex(signed.digest.encoded))
             self._verifier.verify_artifact(hashed, bundle, policy)
@@ -88,6 +91,32 @@ class Keyless:
         # Two parsers read the same JSON: what was verified has to be what our own has read.
         if b"DSSEv1 %d %b %d %b" % (len(kind), kind.encode(), len(payload), payload) != signed.message:
             raise NotProven("its envelope is ambiguous")
+
+
+def _completed_bundle(raw: bytes) -> bytes:
+    """Return a bundle with the members that JSON of protobuf leaves out, as zero or empty, and `sigstore` asks for.
+
+    So cosign writes the first entry of a log (sigstore/protobuf-specs, sigstore_rekor.proto; protobuf.dev, ProtoJSON).
+    """
+    document = read_object(raw, "the bundle")
+    for entry in _objects(member(document, "verificationMaterial", "tlogEntries")):
+        entry.setdefault("logIndex", "0")
+        for proof in _objects([entry.get("inclusionProof")]):
+            proof.setdefault("logIndex", "0")
+            proof.setdefault("hashes", [])
+    return json.dumps(document).encode()
+
+
+def _completed_root(raw: bytes) -> bytes:
+    """Return a trusted root with addresses of its logs, which that of cosign 2 does not have. They are not asked."""
+    document = read_object(raw, "the file")
+    for log in _objects([*(document.get("tlogs") or []), *(document.get("ctlogs") or [])]):
+        log.setdefault("baseUrl", "")
+    return json.dumps(document).encode()
+
+
+def _objects(values: object) -> list[dict[str, Any]]:
+    return [one for one in values if isinstance(one, dict)] if isinstance(values, list) else []
 
 
 class _Identified:
