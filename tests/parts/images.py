@@ -10,6 +10,7 @@ import random
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,16 @@ class Image:
         return {key: data for manifest in self.manifests() for key, data in manifest.blobs.items()}
 
 
+@cache
+def _busybox() -> bytes:
+    return layer({"bin/busybox": BUSYBOX.read_bytes()})
+
+
+@lru_cache(64)
+def _diff_id(data: bytes) -> str:
+    return digest(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
+
+
 def image(
     layers: Sequence[bytes],
     *,
@@ -81,7 +92,7 @@ def image(
     **members: Any,
 ) -> Image:
     """Return a runnable image of some layers. created: in its config. members: more of the manifest (annotations)."""
-    diff_ids = [digest(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data) for data in layers]
+    diff_ids = [_diff_id(data) for data in layers]
     config = json.dumps(
         {
             "architecture": architecture,
@@ -134,7 +145,7 @@ def multi_platform(
     """Return an index of two platforms; images of all versions of a name share their base layers."""
     children = []
     for architecture in ("amd64", "arm64"):
-        base = layer({"bin/busybox": BUSYBOX.read_bytes()}) if architecture == "amd64" else layer({"bin/none": b"arm"})
+        base = _busybox() if architecture == "amd64" else layer({"bin/none": b"arm"})
         shared = layer({f"usr/{name}": noise(f"{name} {architecture}", size)})
         top = layer({"etc/version": f"{name} {version} {architecture}".encode()})
         children.append(image([base, shared, top], architecture=architecture, media_type=manifest))

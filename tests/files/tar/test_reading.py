@@ -21,7 +21,7 @@ from tests.files.tar.parts import GRAMMAR, archive, head, packed
 from tests.parts.compressions import COMPRESS
 from tests.parts.images import noise
 
-FILES = {"a": noise("a", 3_000_001), "b": b"", "c": b"three"}
+FILES = {"a": noise("a", 1_200_001), "b": b"", "c": b"three"}
 RAW = packed(FILES.items())
 
 
@@ -54,7 +54,7 @@ def test_a_member_is_read_from_any_offset_by_many_threads(tmp_path: Path) -> Non
             return b"".join(iter(lambda: part.read(70_000), b"")) == FILES["a"][offset:]
 
     with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(read, [0, 1, 511, 512, 2_000_000, 3_000_000, 3_000_001, 4_000_000]))
+        assert all(pool.map(read, [0, 1, 511, 512, 900_000, 1_200_000, 1_200_001, 4_000_000]))
     file.close()
 
 
@@ -117,9 +117,9 @@ def test_an_archive_in_damaged_compression_is_rejected(tmp_path: Path, compressi
 @pytest.mark.parametrize(
     ("raw", "message", "remedy"),
     [
-        (lzma.compress(RAW, lzma.FORMAT_ALONE, preset=0), "compressed with lzma", "xz -d"),
+        (lzma.compress(RAW[:10_000], lzma.FORMAT_ALONE, preset=0), "compressed with lzma", "xz -d"),
         (b"\x04\x22\x4d\x18" + bytes(100), "compressed with lz4", "lz4 -d"),
-        (gzip.compress(lzma.compress(RAW, preset=0)), "compressed twice, also with xz", "unpack it first"),
+        (gzip.compress(lzma.compress(RAW[:10_000], preset=0)), "compressed twice, also with xz", "unpack it first"),
         (gzip.compress(b""), "is empty", "remove it"),
     ],
     ids=["lzma", "lz4", "xz in gzip", "nothing in gzip"],
@@ -210,7 +210,7 @@ def test_an_archive_truncated_while_it_is_read_is_reported(tmp_path: Path) -> No
 def test_a_member_over_the_limit_is_not_read_into_memory(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(RAW)
     file = opened(tmp_path / "x.tar")
-    with pytest.raises(Malformed, match="member is 3000001 bytes; the limit is 1000000"):
+    with pytest.raises(Malformed, match="member is 1200001 bytes; the limit is 1000000"):
         file.read(file.members()["a"], 1_000_000)
     file.close()
 
