@@ -21,7 +21,8 @@ MISSING = {
 class Harbor:
     """One Harbor. missing: the status for a repository without a project. quota: bytes per project.
 
-    may_create: whether the account may create projects. posts: the documents that were posted to its API.
+    may_create: whether the account may create projects. posts: the documents that were posted to its API. outdated: how
+    many requests came with a token that was issued before their project was created.
     """
 
     missing: int = 404
@@ -29,6 +30,7 @@ class Harbor:
     may_create: bool = True
     projects: set[str] = field(default_factory=set)
     posts: list[dict[str, object]] = field(default_factory=list)
+    outdated: int = 0
     clock: Callable[[], float] = lambda: 0.0
 
     def __post_init__(self) -> None:
@@ -59,6 +61,8 @@ class Harbor:
             reply = refusal(self.missing, code, message.replace("{project}", project))
             reply.more = refused.more if refused is not None and self.missing == 401 else []
             return reply
+        if refused is not None and project in self.projects and asked.authorization:
+            self.outdated += 1
         if refused is None and asked.method == "PUT" and self.quota is not None and len(asked.body) > self.quota:
             words = "adding 2.0 MiB of storage resource, which when updated to current usage of 0 Byte will exceed the "
             return refusal(403, "DENIED", f"{words}configured upper limit of 1.0 MiB.")

@@ -59,6 +59,8 @@ class Projects:
         known = _NO_API | {401, 403, _CONFLICT}
         answer = self._client.ask_blocking(Request("POST", url, scopes, _JSON, body, known=known, stays=True), doing)
         if answer.ok:
+            # Before another attempt begins: a token that was asked for earlier has no rights in the new project.
+            self._client.forget_tokens()
             self._observer(Noticed(self._host, f"created the missing project {project}"))
         if answer.ok or answer.status == _CONFLICT:
             return answer.ok

@@ -78,6 +78,18 @@ def test_a_project_is_created_if_create_repository_is_set(
     assert "created the missing project team" in done.err
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_no_token_of_before_is_sent_to_a_project_that_was_created(
+    mirrorsync: Mirrorsync, source: Unruly, server: Unruly, harbor: Harbor, tiny: TinyRegistry, status: int
+) -> None:
+    """It has no rights there: a write that begins after the project was created would fail with it."""
+    harbor.missing = status
+    tiny.hold("app", image([]), "1")
+    mirrorsync("apply", spec(mirrorsync, source, server, create_repository=True), code=0)
+    assert len(harbor.posts) == 1
+    assert harbor.outdated == 0
+
+
 def test_an_existing_project_is_not_created(
     mirrorsync: Mirrorsync, source: Unruly, server: Unruly, harbor: Harbor
 ) -> None:

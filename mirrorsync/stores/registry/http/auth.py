@@ -86,6 +86,10 @@ class Authorizer:
         """Return a name for the account that some scopes were asked for with; see `OriginAuthorizer.login`."""
         return self._home.login(scopes)
 
+    def forget_tokens(self) -> None:
+        """Get new tokens for the registry from now on. For any thread."""
+        self._home.forget_tokens()
+
     def _finder(self, url: str) -> Callable[[str], Credentials | None]:
         """Return a function that finds the credentials for another registry: only those for its own host.
 

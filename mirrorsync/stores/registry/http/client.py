@@ -237,6 +237,10 @@ class Client:
         """Return a name for the account that some scopes were asked for with, "" without one, None if not known."""
         return self._authorizer.login(scopes)
 
+    def forget_tokens(self) -> None:
+        """Get new tokens from now on: those that were asked for before lack new rights. For any thread."""
+        self._authorizer.forget_tokens()
+
     def resolved(self, base: str, location: str) -> str:
         """Return the absolute URL of a Location or Link, relative to `base`. Raises: RegistryFailure if unsafe."""
         return resolved(base, location, self.url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -32,12 +33,18 @@ _FINAL: Final = frozenset(range(300, 600)) - RETRIED_STATUSES
 # every identity token that was issued can be used.
 _NO_OAUTH: Final = frozenset({404, 405})
 _NOT_RENEWED: Final = _NO_OAUTH | {400, 401, 403}
-# If a token that replaced a rejected one is rejected within so many seconds, it lacks rights: another one would not be
-# better, and thousands of requests would each ask for one.
-_NEW_SECONDS: Final = 10.0
 _SILENT: Final = frozenset({401, 403, 404, 405}) | REDIRECTS
 T = TypeVar("T")
 Send = Callable[[Outgoing], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Grants:
+    """What the token service says of some scopes: tokens, refusals, and requests that are not answered yet."""
+
+    tokens: dict[Scopes, Token] = field(default_factory=dict)
+    refused: dict[Scopes, MirrorsyncError] = field(default_factory=dict)
+    fetching: dict[Scopes, asyncio.Task[Token]] = field(default_factory=dict)
 
 
 class OriginAuthorizer:
@@ -69,7 +76,6 @@ class OriginAuthorizer:
         self._found: dict[str, Credentials | None] = {}
         # Identity tokens that were issued together with a token, by the credentials of that request.
         self._renewed: dict[Credentials, Secret] = {}
-        self._refused: dict[Scopes, MirrorsyncError] = {}
         self._notices: set[str] = set()
         self._challenge: Challenge | None = None
         self._ready: asyncio.Task[None] | None = None
@@ -81,9 +87,8 @@ class OriginAuthorizer:
         self._rejected: dict[Credentials, MirrorsyncError] = {}
         self._proving: defaultdict[Credentials, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._checks: dict[Credentials, asyncio.Task[None]] = {}
-        self._tokens: dict[Scopes, Token] = {}
+        self._grants = _Grants()
         self._own_scopes: dict[Scopes, Scopes] = {}  # the registry's own names for some scopes
-        self._fetching: dict[Scopes, asyncio.Task[Token]] = {}
 
     async def header(self, wanted: Authorize) -> str:
         """Return the Authorization header for some scopes, "" without one.
@@ -154,11 +159,15 @@ class OriginAuthorizer:
             return None
         return "" if credentials is None else Digest.of(credentials.username.encode()).short
 
+    def forget_tokens(self) -> None:
+        """Get new tokens from now on: those that were asked for before lack new rights. For any thread."""
+        self._grants = _Grants()
+
     def _known(self, scopes: Scopes) -> str | None:
         """Return the header if it is already known, as for nearly all of thousands of requests."""
         if self._challenge is None:
             return "" if self._asked_api else None
-        token = self._tokens.get(scopes)
+        token = self._grants.tokens.get(scopes)
         return token.header if token is not None and token.ends > self._clock.monotonic() else None
 
     async def _asked_for_challenge(self) -> None:
@@ -228,37 +237,42 @@ class OriginAuthorizer:
     async def _token(
         self, wanted: Authorize, challenge: Challenge, rejection: Challenge | None, credentials: Credentials | None
     ) -> Token:
-        scopes, now = wanted.scopes, self._clock.monotonic()
-        token = self._tokens.get(scopes)
+        scopes, now, grants = wanted.scopes, self._clock.monotonic(), self._grants
+        token = grants.tokens.get(scopes)
         rejected = token is not None and token.header == wanted.rejected
         if token is not None and not rejected and token.ends > now:
             return token
         asked = self._own_scopes.get(scopes, scopes)
         if rejection is not None:
             asked = scoping.after_refusal(asked, rejection)
-        if token is not None and rejected and _is_final(token, wanted, asked, now):
+        if token is not None and rejected and wanted.reads and token.is_final(asked, now):
             return token
-        if scopes in self._refused:
+        if scopes in grants.refused:
             # A retry would get the same answer, and accounts are locked for repeated failures.
-            raise self._refused[scopes].with_()
-        if scopes not in self._fetching:
-            fetch = self._fetch(challenge, wanted, asked, credentials, again=wanted.rejected is not None)
-            self._fetching[scopes] = asyncio.create_task(fetch)
-        return await _shared(self._fetching[scopes])
+            raise grants.refused[scopes].with_()
+        if scopes not in grants.fetching:
+            fetch = self._fetch(grants, challenge, wanted, asked, credentials)
+            grants.fetching[scopes] = asyncio.create_task(fetch)
+        return await _shared(grants.fetching[scopes])
 
     async def _fetch(
-        self, challenge: Challenge, wanted: Authorize, asked: Scopes, credentials: Credentials | None, *, again: bool
+        self,
+        grants: _Grants,
+        challenge: Challenge,
+        wanted: Authorize,
+        asked: Scopes,
+        credentials: Credentials | None,
     ) -> Token:
         """Get a token for the scopes `asked`, and store it, or the error, for the wanted scopes."""
         scopes = wanted.scopes
         try:
-            token = await self._granted(challenge, wanted, asked, credentials, again=again)
+            token = await self._granted(challenge, wanted, asked, credentials, again=wanted.rejected is not None)
         except (Unauthorized, Denied) as refused:
-            self._refused[scopes] = refused
+            grants.refused[scopes] = refused
             raise
         finally:
-            del self._fetching[scopes]
-        self._tokens[scopes] = token
+            del grants.fetching[scopes]
+        grants.tokens[scopes] = token
         return token
 
     async def _granted(
@@ -362,11 +376,6 @@ class OriginAuthorizer:
             self._notices.add(message)
             self._observer(Noticed(urlsplit(self._url).netloc, message))
         return None
-
-
-def _is_final(token: Token, wanted: Authorize, asked: Scopes, now: float) -> bool:
-    """Return whether a new token would not be better than the rejected one."""
-    return wanted.reads and token.again and token.asked == asked and now - token.given < _NEW_SECONDS
 
 
 def _not_given(answer: Answer, credentials: Credentials | None) -> MirrorsyncError:

@@ -22,6 +22,9 @@ _EARLY_SECONDS: Final = 10.0
 # The token specification's default; c/image and distribution also assume at least this.
 _SHORTEST_SECONDS: Final = 60.0
 _LONGEST_SECONDS: Final = 86_400.0
+# If a token that replaced a rejected one is rejected within so many seconds, it lacks rights: another one would not be
+# better, and thousands of requests would each ask for one.
+_NEW_SECONDS: Final = 10.0
 _CLIENT_ID: Final = "mirrorsync"
 # The characters of a token; RFC 6750 allows fewer, but token services do not comply.
 _TOKEN = re.compile(r"[!-~]+")
@@ -39,6 +42,10 @@ class Token:
     given: float
     ends: float
     again: bool = False
+
+    def is_final(self, asked: Scopes, now: float) -> bool:
+        """Return whether a new token for some scopes would not be better than this one, which was rejected."""
+        return self.again and self.asked == asked and now - self.given < _NEW_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
