@@ -21,7 +21,7 @@ from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.findings import Checked, Inspected, Present
 from mirrorsync.bundle.model import Bundle, Link, blob_name
 from mirrorsync.environment import Environment
-from mirrorsync.errors import Interrupted, Malformed, MirrorsyncError, StalePlan, UsageError
+from mirrorsync.errors import Malformed, MirrorsyncError, StalePlan, UsageError
 from mirrorsync.events import Noticed, Observer, ReadPlanned
 from mirrorsync.oci.reference import Location, parse_destination
 from mirrorsync.oci.transports import BUNDLE as SCHEME
@@ -29,10 +29,19 @@ from mirrorsync.plan.model import State
 from mirrorsync.signing import BUNDLE, Required
 from mirrorsync.state import Applied, AppliedBundles
 from mirrorsync.stores.base import Store
-from mirrorsync.stores.bundle import BundleStore, Found, PipedPart, check_bundle, find_bundle, piped_bundle, reporting
+from mirrorsync.stores.bundle import (
+    BundleStore,
+    Found,
+    PipedPart,
+    check_bundle,
+    find_bundle,
+    piped_bundle,
+    reporting,
+)
 from mirrorsync.sync.bundle.imported import Import, Imported, Incomplete
 from mirrorsync.sync.bundle.importing import plan_import, waiting_images
 from mirrorsync.sync.bundle.piping import copy_from_pipe, joined_counts
+from mirrorsync.sync.bundle.staging import Staging, staging
 from mirrorsync.sync.session import Session
 from mirrorsync.text import printable
 
@@ -107,14 +116,18 @@ def check_signers(found: Found, rules: Rules, environment: Environment) -> None:
         environment.observer(Noticed(found.bundle.stem, f"signed by {signer}"))
 
 
-async def _checked(found: Found, observer: Observer, stop: Stop) -> Checked:
+async def _checked(found: Found, observer: Observer, stop: Stop, staged: Staging | None = None) -> Checked:
     observer(ReadPlanned(len(found.parts), sum(found.bundle.parts[number - 1].body for number in found.parts)))
 
     def heed() -> None:
         if stop.event.is_set():
-            raise Interrupted("the run was stopped")
+            raise stop.interrupted()
 
-    return await asyncio.to_thread(check_bundle, found, reporting(observer, heed))
+    def check() -> Checked:
+        with staged or Staging({}) as staging:
+            return check_bundle(found, reporting(observer, heed), staging.tap)
+
+    return await asyncio.to_thread(check)
 
 
 async def apply_bundle(
@@ -182,7 +195,11 @@ async def _applied(
 ) -> Imported:
     stores: dict[str, Store] = {}
     async with open_session(given, stop, stores=stores) as session:
-        checked = await stop.interruptible(_checked(found, given.observer, stop)) if rules.verify else None
+        checked = None
+        if rules.verify:
+            staged = await staging(found.bundle, targets, session)
+            # Not interruptible: its thread heeds the stop itself, and ends before what it has staged is removed.
+            checked = await _checked(found, given.observer, stop, staged)
         store = BundleStore(path, found=found, present=checked.present if checked else None)
         stores[store.address] = store
         return await _imported(store, targets, session, past, stop, checked)

@@ -269,6 +269,21 @@ class Combined(Protocol):
 
 
 @runtime_checkable
+class Stages(Protocol):
+    """A repository that takes blobs before it is known whether they will be needed. Methods block."""
+
+    def stage(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
+        """Write a blob from its chunks, in order, each taken once, where nothing finds it until `publish`.
+
+        What is not published is removed when the store is closed. An exception of `chunks` passes through, and nothing
+        is staged. Raises: IntegrityError.
+        """
+
+    def publish(self, blob: Descriptor) -> bool:
+        """Store a blob that was staged; return whether it was."""
+
+
+@runtime_checkable
 class BlobFiles(Protocol):
     """A repository whose blobs are files of their own: a server can send them, and move uploads in."""
 
@@ -276,7 +291,10 @@ class BlobFiles(Protocol):
         """Open a blob's file for reading. Raises: ContentNotFound."""
 
     def adopt(self, blob: Descriptor, path: Path) -> None:
-        """Make the file at `path` (same file system, verified by the caller) the blob, durably; the file is moved."""
+        """Make the file at `path` (same file system, verified by the caller) the blob, durably.
+
+        The file is moved, or after an error removed.
+        """
 
     @property
     def incoming(self) -> Path:

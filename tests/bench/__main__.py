@@ -43,6 +43,9 @@ def main() -> None:
 
 def _measure(bench: Bench, contest: Contest, rounds: int) -> dict[str, Cost]:
     """Run the tools in turn, so that what else the machine does falls on all of them."""
+    for tool in contest.rivals:
+        if not tool.present:
+            print(f"{contest.name:34} {tool.name:13} {tool.program} is not on PATH", flush=True)
     present = [tool for tool in (contest.ours, *contest.rivals) if tool.present]
     costs: dict[str, list[Cost]] = {tool.name: [] for tool in present}
     for _ in range(rounds):

@@ -30,7 +30,7 @@ class Contest:
     images: `small` or `large`. places: what each destination is, `registry` or `layout`. filled: whether the one
     registry has everything before the clock starts. rtt: whether the source is far away. tls: whether the registries
     speak TLS, which docker-registry offers HTTP/2 over. source: what is read: `registry`, `archive` (of docker),
-    `layout`, `bundle`, or `backup` (a bundle, and what oras wrote of the same image). ours: how mirrorsync is called.
+    `layout`, or `bundle` (with what other tools wrote of the same image). ours: how mirrorsync is called.
     """
 
     name: str
@@ -79,14 +79,14 @@ CONTESTS = (
     Contest(
         "bundle, create from registry",
         "large",
-        (tools.CP, tools.ORAS_BACKUP),
+        (tools.CP, tools.ORAS_BACKUP, tools.HAULER_SAVE, tools.OC_MIRROR_TO_DISK),
         places=("nowhere",),
         ours=tools.MIRRORSYNC_BUNDLE,
     ),
     Contest(
         "bundle, import into layout",
         "large",
-        (tools.CP,),
+        (tools.CP, tools.MIRRORSYNC_IN_PASSING),
         places=("layout",),
         source="bundle",
         ours=tools.MIRRORSYNC_IMPORT,
@@ -94,7 +94,14 @@ CONTESTS = (
     Contest(
         "bundle, import into registry",
         "large",
-        (tools.CP, tools.ORAS_RESTORE),
+        (
+            tools.CP,
+            tools.CURL,
+            tools.MIRRORSYNC_IN_PASSING,
+            tools.ORAS_RESTORE,
+            tools.HAULER_LOAD,
+            tools.OC_MIRROR_FROM_DISK,
+        ),
         source="bundle",
         ours=tools.MIRRORSYNC_IMPORT,
     ),
@@ -241,10 +248,11 @@ class Bench:
 
     @cached_property
     def _bundle(self) -> Path:
-        """A bundle with the large image; what oras backed up of it is next to it, if there is an oras."""
+        """A bundle with the large image; what other tools wrote of it is next to it, as far as they are present."""
         self._fill(tools.mirrorsync_bundle, _NOWHERE, self.directory)
-        if tools.ORAS_BACKUP.present:
-            self._fill(tools.oras_backup, _NOWHERE, self.directory)
+        for tool in (tools.ORAS_BACKUP, tools.HAULER_SAVE, tools.OC_MIRROR_TO_DISK):
+            if tool.present:
+                self._fill(tool.command, _NOWHERE, self.directory)
         return self.directory / "bundle"
 
     def _fill(self, command: Callable[[Job], list[str]], place: str, scratch: Path | None = None) -> None:

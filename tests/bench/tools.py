@@ -64,11 +64,83 @@ def mirrorsync_import(job: Job) -> list[str]:
     return [*_without_memory(job), "bundle", "apply", "--quiet", "--elsewhere", *access, path, *targets]
 
 
+def mirrorsync_import_in_passing(job: Job) -> list[str]:
+    """Import a bundle, and verify it only while it is copied."""
+    return [*mirrorsync_import(job), "--verify-in-passing"]
+
+
 def copy_files(job: Job) -> list[str]:
     """Copy the same bytes on the same disk, and make them durable, as all tools that write files do."""
     target = str(job.scratch / "copied")
     script = 'mkdir "$0"; cp -r "$@" "$0"; find "$0" -type f -exec sync {} +'
     return ["sh", "-ec", script, target, *map(str, job.content)]
+
+
+def push_file(job: Job) -> list[str]:
+    """Push the file of a bundle as one blob: what the registry needs for these bytes, and nothing is verified here."""
+    (destination,), (part,) = job.destinations, job.content
+    script = (
+        'digest=$(sed -n "s/  $(basename "$1")$//p" "$2")\n'
+        'at=$(curl -sSf -D- -o/dev/null -XPOST "http://$0/v2/bench/blobs/uploads/" | sed -n "s/^[Ll]ocation: //p")\n'
+        'curl -sSf -H Expect: -T "$1" "$(echo "$at" | tr -d "\\r")&digest=sha256:$digest"'
+    )
+    (sums,) = part.parent.glob("*.sha256")
+    return ["sh", "-ec", script, destination, str(part), str(sums)]
+
+
+def hauler_save(job: Job) -> list[str]:
+    """Add one image of a registry to a store, and save that into a file."""
+    script = (
+        'hauler store add image "$1" --store "$0/store"; '
+        'hauler store save --store "$0/store" --filename "$0/hauler.tar.zst"'
+    )
+    return _hauler(job, script, str(job.scratch), f"{job.source}/{job.one_image}")
+
+
+def hauler_load(job: Job) -> list[str]:
+    """Load what `hauler store save` wrote next to the bundle into a store, and copy that to a registry."""
+    (destination,) = job.destinations
+    script = (
+        'hauler store load --store "$0" --filename "$1"; hauler store copy --store "$0" --plain-http "registry://$2"'
+    )
+    return _hauler(job, script, str(job.scratch / "store"), str(_beside(job, "hauler.tar.zst")), destination)
+
+
+def _hauler(job: Job, script: str, *words: str) -> list[str]:
+    """Run hauler in a scratch of its own: it remembers stores, and unpacks into a temporary directory."""
+    places = [f"{name}={job.scratch}" for name in ("HOME", "HAULER_DIR", "HAULER_TEMP_DIR", "TMPDIR")]
+    return ["env", *places, "sh", "-ec", script, *words]
+
+
+def oc_mirror_to_disk(job: Job) -> list[str]:
+    """Mirror one image of a registry into a directory: oc-mirror copies it to its cache, and packs that."""
+    return _oc_mirror(job, f"{job.source}/{job.one_image}", f"file://{job.scratch}/oc-mirror")
+
+
+def oc_mirror_from_disk(job: Job) -> list[str]:
+    """Mirror what oc-mirror wrote next to the bundle to a registry; its cache is empty."""
+    (destination,) = job.destinations
+    directory = _beside(job, "oc-mirror")
+    image = (directory.parent / "oc-mirror.image").read_text()
+    return _oc_mirror(job, image, "--from", f"file://{directory}", f"docker://{destination}")
+
+
+def _oc_mirror(job: Job, image: str, *words: str) -> list[str]:
+    config = {
+        "apiVersion": "mirror.openshift.io/v2alpha1",
+        "kind": "ImageSetConfiguration",
+        "mirror": {"additionalImages": [{"name": image}]},
+    }
+    (job.scratch / "oc-mirror.image").write_text(image)
+    path = _write(job, "image-set.yaml", config)
+    access = ("--src-tls-verify=false", "--dest-tls-verify=false")
+    places = [f"{name}={job.scratch}" for name in ("HOME", "OC_MIRROR_CACHE", "TMPDIR")]
+    return ["env", *places, "oc-mirror", "--v2", "--config", path, *access, *words]
+
+
+def _beside(job: Job, name: str) -> Path:
+    """Return what another tool wrote next to the bundle."""
+    return job.content[0].parents[1] / name
 
 
 def oras_backup(job: Job) -> list[str]:
@@ -79,7 +151,7 @@ def oras_backup(job: Job) -> list[str]:
 def oras_restore(job: Job) -> list[str]:
     """Restore what `oras backup` wrote next to the bundle."""
     (destination,) = job.destinations
-    archive = job.content[0].parents[1] / "oras.tar"
+    archive = _beside(job, "oras.tar")
     return ["oras", "restore", "--plain-http", "--input", str(archive), f"{destination}/{job.one_image}"]
 
 
@@ -228,9 +300,15 @@ MIRRORSYNC = Tool("mirrorsync", None, mirrorsync)
 MIRRORSYNC_PUSH = Tool("mirrorsync", None, mirrorsync_push)
 MIRRORSYNC_BUNDLE = Tool("mirrorsync", None, mirrorsync_bundle)
 MIRRORSYNC_IMPORT = Tool("mirrorsync", None, mirrorsync_import)
+MIRRORSYNC_IN_PASSING = Tool("in passing", None, mirrorsync_import_in_passing)
 CP = Tool("cp", "cp", copy_files)
 ORAS_BACKUP = Tool("oras backup", "oras", oras_backup)
 ORAS_RESTORE = Tool("oras restore", "oras", oras_restore)
+CURL = Tool("curl", "curl", push_file)
+HAULER_SAVE = Tool("hauler", "hauler", hauler_save)
+HAULER_LOAD = Tool("hauler", "hauler", hauler_load)
+OC_MIRROR_TO_DISK = Tool("oc-mirror", "oc-mirror", oc_mirror_to_disk)
+OC_MIRROR_FROM_DISK = Tool("oc-mirror", "oc-mirror", oc_mirror_from_disk)
 REGSYNC = Tool("regsync", "regsync", regsync)
 REGSYNC_TUNED = Tool("regsync -c 32", "regsync", regsync_tuned)
 SKOPEO_SYNC = Tool("skopeo sync", "skopeo", skopeo_sync)

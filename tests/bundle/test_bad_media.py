@@ -252,7 +252,9 @@ main(["bundle", "apply", sys.argv[1], "--to", f"oci:{sys.argv[2]}", "--quiet"])
 
 
 def test_a_full_disk_at_the_destination_loses_nothing_and_the_next_import_goes_on(tmp_path: Path) -> None:
-    large = pack({"small:1": image([b"small"]), "large:1": image([noise("large", 300_000)])})
+    # The largest one is written while it is verified, and the other one afterwards.
+    images = {"large:1": image([noise("large", 300_000)]), "larger:1": image([noise("larger", 1_500_000)])}
+    large = pack({"small:1": image([b"small"]), **images})
     medium, far = large.write(tmp_path / "usb"), Far(tmp_path)
 
     def limit() -> None:
@@ -266,7 +268,8 @@ def test_a_full_disk_at_the_destination_loses_nothing_and_the_next_import_goes_o
     assert "the file would exceed the size limit" in done.stderr
     made = image([b"small"])
     assert far.content() >= {made.digest[7:], *(digest[7:] for digest in made.blobs)}
-    assert far.apply(medium) == {"small:1", "large:1"}
+    assert len(list(far.mirror.glob(".incoming/*"))) == 0
+    assert far.apply(medium) == {"small:1", *images}
 
 
 def test_an_import_that_is_killed_at_any_write_goes_on(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from mirrorsync.stores.bundle.part import PartFile
 from mirrorsync.stores.bundle.piped import PipedPart, piped_bundle
 from mirrorsync.stores.bundle.rebuilt import Base
 from mirrorsync.stores.bundle.store import BundleStore
-from mirrorsync.stores.bundle.verify import check_bundle, reporting
+from mirrorsync.stores.bundle.verify import Sink, Tap, check_bundle, reporting, untapped
 
 __all__ = [
     "Base",
@@ -13,9 +13,12 @@ __all__ = [
     "Found",
     "PartFile",
     "PipedPart",
+    "Sink",
+    "Tap",
     "check_bundle",
     "find_bundle",
     "find_names",
     "piped_bundle",
     "reporting",
+    "untapped",
 ]

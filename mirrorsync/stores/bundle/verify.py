@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Protocol
 
 from mirrorsync.bundle.findings import Checked, Damage, Finding, Present, with_images
 from mirrorsync.bundle.layout import END, Entry, Layout
+from mirrorsync.bundle.model import Member
 from mirrorsync.errors import ContentNotFound, StorageError
 from mirrorsync.events import BytesMoved, Observer
 from mirrorsync.files.chunks import CHUNK_BYTES
@@ -16,6 +19,33 @@ from mirrorsync.stores.bundle.part import PartFile, ReadsAt
 
 # Is given the part that bytes were read of, and their number; may raise.
 Watch = Callable[[PartFile, int], object]
+
+
+class Sink(Protocol):
+    """What gets the bytes of a member while they are verified, so that they need not be read again."""
+
+    def write(self, data: bytes) -> None:
+        """Take more bytes."""
+
+    def keep(self) -> None:
+        """Hear that all of them were right; what was not told this has to be forgotten."""
+
+
+class _Nowhere:
+    def write(self, data: bytes) -> None:
+        pass
+
+    def keep(self) -> None:
+        pass
+
+
+# Is given a member, and opens where its bytes go.
+Tap = Callable[[Member], AbstractContextManager[Sink]]
+
+
+def untapped(_: Member) -> AbstractContextManager[Sink]:
+    """Let the bytes of a member go nowhere."""
+    return nullcontext(_Nowhere())
 
 
 def reporting(observer: Observer, heed: Callable[[], object]) -> Watch:
@@ -28,16 +58,16 @@ def reporting(observer: Observer, heed: Callable[[], object]) -> Watch:
     return watch
 
 
-def check_bundle(found: Found, watch: Watch = lambda _, __: None) -> Checked:
+def check_bundle(found: Found, watch: Watch = lambda _, __: None, tap: Tap = untapped) -> Checked:
     """Read the parts that are here, each once and in order, and say what is wrong with them. Blocking.
 
-    A member that cannot be read does not stop the others.
+    A member that cannot be read does not stop the others. tap: gets what is read.
     """
     bad: dict[int, frozenset[str]] = {}
     findings = list(found.findings)
     size = 0
     for number, part in sorted(found.parts.items()):
-        check = PartCheck(part, partial(watch, part))
+        check = PartCheck(part, partial(watch, part), tap)
         check.run()
         size += check.size
         findings += check.findings
@@ -49,9 +79,10 @@ def check_bundle(found: Found, watch: Watch = lambda _, __: None) -> Checked:
 class PartCheck:
     """One pass over a part. bad: the members that are not good. size: the bytes that were read."""
 
-    def __init__(self, part: PartFile, watch: Callable[[int], object]) -> None:
+    def __init__(self, part: PartFile, watch: Callable[[int], object], tap: Tap = untapped) -> None:
         self._part = part
         self._watch = watch
+        self._tap = tap
         self.findings: list[Finding] = []
         self.bad: set[str] = set()
         self.size = 0
@@ -91,18 +122,21 @@ class PartCheck:
         """Return whether a member is as the document says, and whether all of it is there."""
         head = self._read(reader, entry.offset, len(entry.header))
         position, stop = entry.start, entry.start + entry.member.size
-        with hashing(entry.member.digest, entry.member.size) as hasher:
+        with hashing(entry.member.digest, entry.member.size) as hasher, self._tap(entry.member) as sink:
             while position < stop:
                 chunk = self._read(reader, position, min(CHUNK_BYTES, stop - position))
                 if not chunk:
                     return False, False
                 hasher.update(chunk)
+                sink.write(chunk)
                 position += len(chunk)
                 reader.passed(position)
             tail = self._read(reader, stop, entry.end - stop)
             reader.passed(entry.end)
             complete = len(head) == len(entry.header) and len(tail) == entry.end - stop
             same = head == entry.header and hasher.hexdigest() == entry.member.digest.encoded and not tail.strip(b"\0")
+            if same and complete:
+                sink.keep()
             return same, complete
 
     def _read(self, reader: ReadsAt, offset: int, size: int) -> bytes:

@@ -81,6 +81,7 @@ class LayoutFiles:
         self._lock: FileLock | None = None
         self._anchor: Anchor | None = None  # from the moment that there is a layout
         self._index_seen = False
+        self._staged: dict[Digest, Path] = {}
         self._locking = threading.Lock()  # blobs are put from several threads
 
     @property
@@ -237,23 +238,33 @@ class LayoutFiles:
 
     def store(self, content: Descriptor, chunks: Iterable[bytes]) -> None:
         """Write content that is verified by its chunks (VerifiedChunks), durably; after an error no file is left."""
+        self.adopt(content.digest, self._grown(content, chunks))
+
+    def stage(self, content: Descriptor, chunks: Iterable[bytes]) -> None:
+        """Write content as `store` does, under a temporary name: `publish` makes it visible, or `close` removes it."""
+        self._staged[content.digest] = self._grown(content, chunks)
+
+    def publish(self, digest: Digest) -> bool:
+        """Publish staged content; return whether there was some. After an error no file is left."""
+        path = self._staged.pop(digest, None)
+        if path is not None:
+            self.adopt(digest, path)
+        return path is not None
+
+    def _grown(self, content: Descriptor, chunks: Iterable[bytes]) -> Path:
         with self._writing():
-            path = grow_file(self.incoming, chunks, f"writing blob {content.digest.short} to {self.root}")
+            return grow_file(self.incoming, chunks, f"writing blob {content.digest.short} to {self.root}")
+
+    def adopt(self, digest: Digest, path: Path) -> None:
+        """Publish a complete and fsynced file under its final name; after an error it is removed."""
+        final = self.blob_path(digest)
         try:
-            self.adopt(content.digest, path)
+            with self._writing(), translated(f"writing blob {digest.short} to {self.root}"):
+                final.parent.mkdir(exist_ok=True)  # for the first blob of its digest algorithm
+                path.rename(final)
         except BaseException:
             discard_file(path)
             raise
-
-    def adopt(self, digest: Digest, path: Path) -> None:
-        """Publish a complete and fsynced file under its final name."""
-        final = self.blob_path(digest)
-        with self._writing(), translated(f"writing blob {digest.short} to {self.root}"):
-            try:
-                path.rename(final)
-            except FileNotFoundError:
-                final.parent.mkdir(exist_ok=True)  # the first blob of its digest algorithm
-                path.rename(final)
         self._new_directories.add(final.parent)
 
     def _sync(self) -> None:
@@ -354,6 +365,8 @@ class LayoutFiles:
     def close(self) -> None:
         """Release the lock, and remove the staging directory, so that the layout has only what the OCI spec names."""
         if self._lock is not None:
+            while self._staged:
+                discard_file(self._staged.popitem()[1])
             with suppress(OSError, StoreChanged):
                 self.check()
                 self.incoming.rmdir()  # fails if another program has a file in it

@@ -360,6 +360,17 @@ class LayoutDirectoryRepository(LayoutRepository):
         with self._store.located(self.name, blob.digest):
             return self._directory.open(blob)
 
+    def stage(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
+        """Write a blob from its chunks, for `publish`. Raises: IntegrityError, Locked, StorageError."""
+        with self._store.located(self.name, blob.digest):
+            self._store.lock()
+            self._directory.stage(blob, VerifiedChunks.of(blob, chunks))
+
+    def publish(self, blob: Descriptor) -> bool:
+        """Publish a blob that was staged; return whether it was."""
+        with self._store.located(self.name, blob.digest):
+            return self._directory.publish(blob.digest)
+
     def adopt(self, blob: Descriptor, path: Path) -> None:
         """Make a verified and fsynced file in `incoming` the blob."""
         with self._store.located(self.name, blob.digest):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 
 from mirrorsync.errors import Interrupted, MirrorsyncError
@@ -16,6 +16,7 @@ from mirrorsync.sync.session import located
 
 # Chunks of CHUNK_BYTES that are queued for a slow writer before the reader waits too: this bounds memory.
 _AHEAD = 4
+Put = Callable[[Descriptor, VerifiedChunks], object]
 
 
 def relay(
@@ -27,9 +28,9 @@ def relay(
     """
     if len(targets) == 1:
         ((target, repository),) = targets.items()
-        error = _put(blob, content, target, repository)
+        error = _put(blob, content, target, repository.put)
         return {target: error} if error else {}
-    writers = [_Writer(blob, target, repository) for target, repository in targets.items()]
+    writers = [Writer(blob, target, repository.put) for target, repository in targets.items()]
     ending: MirrorsyncError | None = Interrupted("reading was aborted")
     try:
         for chunk in content:
@@ -47,34 +48,35 @@ def relay(
     return {target: failure for target, failure in outcomes.items() if failure is not None}
 
 
-def _put(
-    blob: Descriptor, content: VerifiedChunks, target: Location, repository: WritableRepository
-) -> MirrorsyncError | None:
+def _put(blob: Descriptor, content: VerifiedChunks, target: Location, put: Put) -> MirrorsyncError | None:
     try:
         # An error of the source passes through `put` and has its location already; other errors are the destination's.
         with located("destination", target):
-            repository.put(blob, content)
+            put(blob, content)
     except MirrorsyncError as error:
         return error
     return None
 
 
-class _Writer:
-    """One target's writer in its own thread, fed through a short queue."""
+class Writer:
+    """One target's writer in its own thread, fed through a short queue.
 
-    def __init__(self, blob: Descriptor, target: Location, repository: WritableRepository) -> None:
+    put: writes the blob from its chunks, which the caller verifies: it ends the queue without an error only after that.
+    """
+
+    def __init__(self, blob: Descriptor, target: Location, put: Put) -> None:
         self.target = target
         self.open = True
         self._queue: queue.Queue[bytes | MirrorsyncError | None] = queue.Queue(_AHEAD)
         self._outcome: Future[MirrorsyncError | None] = Future()
-        self._thread = threading.Thread(target=self._write, args=(blob, repository), name=f"write {target}")
+        self._thread = threading.Thread(target=self._write, args=(blob, put), name=f"write {target}")
         self._thread.start()
 
-    def _write(self, blob: Descriptor, repository: WritableRepository) -> None:
+    def _write(self, blob: Descriptor, put: Put) -> None:
         try:
             # The reader verifies, once for all writers, and ends the queue only after that.
             verified = VerifiedChunks.elsewhere(blob, self._received())
-            self._outcome.set_result(_put(blob, verified, self.target, repository))
+            self._outcome.set_result(_put(blob, verified, self.target, put))
         except BaseException as crash:  # noqa: BLE001 - a bug in a thread: `join` raises it where it is seen
             self._outcome.set_exception(crash)
         finally:

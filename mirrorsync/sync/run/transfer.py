@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,6 +18,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location, Where
 from mirrorsync.plan.model import Amount, Change
+from mirrorsync.stores.base import Stages
 from mirrorsync.sync.pool import SMALL_BYTES, STREAMS_AT_ONCE
 from mirrorsync.sync.run.relay import relay
 from mirrorsync.sync.session import Session, located
@@ -217,12 +219,23 @@ class Transfer:
 
     def _stream(self, blob: Descriptor, source: Location, targets: Sequence[Location]) -> Failures:
         """Copy a large blob; runs in a thread."""
+        targets = [target for target in targets if not self._publish(blob, target)]
+        if not targets:
+            self._moved(blob, blob.size)  # it was read when it was staged
+            return {}
         try:
             with located("source", source), self._session.repository(source).open(blob) as chunks:
                 content = VerifiedChunks.elsewhere(blob, self._verified(blob, source, chunks))
                 return relay(blob, content, {target: self._session.destination(target) for target in targets})
         except MirrorsyncError as error:
             return dict.fromkeys(targets, error)
+
+    def _publish(self, blob: Descriptor, target: Location) -> bool:
+        """Publish a blob that its target has staged; return whether it has: what could not be published is copied."""
+        repository = self._session.destination(target)
+        with suppress(MirrorsyncError):
+            return isinstance(repository, Stages) and repository.publish(blob)
+        return False
 
     def _verified(self, blob: Descriptor, source: Location, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """Verify with errors located at the source: the destination, which reads the chunks, did not cause them."""
