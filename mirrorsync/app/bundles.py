@@ -21,13 +21,13 @@ from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.findings import Checked, Inspected, Present
 from mirrorsync.bundle.model import Bundle, Link, blob_name
 from mirrorsync.environment import Environment
-from mirrorsync.errors import Malformed, MirrorsyncError, StalePlan, UsageError
+from mirrorsync.errors import Malformed, MirrorsyncError, StalePlan, StorageError, UsageError
 from mirrorsync.events import Noticed, Observer, ReadPlanned
 from mirrorsync.oci.reference import Location, parse_destination
 from mirrorsync.oci.transports import BUNDLE as SCHEME
 from mirrorsync.plan.model import State
 from mirrorsync.signing import BUNDLE, Required
-from mirrorsync.state import Applied, AppliedBundles
+from mirrorsync.state import Applied, AppliedBundles, PastImport, PastImports
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.bundle import (
     BundleStore,
@@ -156,6 +156,7 @@ async def apply_bundle(
         done = await _applied_from_pipe(found, part, targets, past, given, stop)
     else:
         done = await _applied(found, read_bundle(path), targets, rules, past, given, stop)
+    past.note(done)
     if not done.waiting or stop.event.is_set():
         return done
     try:
@@ -322,6 +323,24 @@ class _Past:
             if expected != change.before.digest:
                 now = change.before.digest.short
                 self._observer(Noticed(str(change), f"it named {now}, which no bundle has brought; it is replaced"))
+
+    def note(self, done: Imported) -> None:
+        """Add this import to those that `history --imports` shows. It is done, whether or not that succeeds."""
+        report = done.report
+        one = PastImport(
+            self._bundle.stem,
+            self._digest,
+            tuple(map(str, self._last)),
+            report.started,
+            report.finished,
+            int(done.exit_code),
+            {str(word): number for word, number in report.outcomes.items()},
+            report.counts.bytes_written,
+        )
+        try:
+            PastImports(self._environment.state_directory, self._warn).add(one)
+        except StorageError as error:
+            self._warn(f"{error.message}; this import is not in the history")
 
     def remember(self) -> None:
         """Remember this bundle as the last one, and its policies, if none of a later one are known."""

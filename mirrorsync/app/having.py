@@ -116,8 +116,9 @@ def read_having(
     """Read all that `--have` names; content is the union of all, and the tags are those of the newest.
 
     written: the path of an inventory, of the document or a part of a bundle, of a directory with bundles, `sent`, or a
-    key of `generations`. vouch: checks the signatures of each document before anything is read from it, None =
-    unsigned is right. Raises: UsageError, Malformed, StorageError, and what `vouch` raises.
+    key of `generations`. vouch: checks the signatures of each document before anything is read from it, but for those
+    of bundles that this sender remembers to have made; None = unsigned is right. Raises: UsageError, Malformed,
+    StorageError, and what `vouch` raises.
     """
     held: list[tuple[str, Held]] = []
     sources: list[Source] = []
@@ -135,7 +136,7 @@ def read_having(
             continue
         raw = document_at(absolute(text))
         is_of_far_side = is_inventory(raw[:65536]) or is_inventory(raw[-65536:])
-        if vouch is not None:
+        if vouch is not None and not sender.made(raw):
             vouch(raw, _all_signatures(absolute(text)), INVENTORY if is_of_far_side else BUNDLE, text)
         if is_of_far_side:
             inventory = parse_inventory(raw, printable(text))

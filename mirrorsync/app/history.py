@@ -18,7 +18,7 @@ from mirrorsync.errors import UsageError
 from mirrorsync.events import Noticed
 from mirrorsync.files.locks import FileLock
 from mirrorsync.spec.model import Spec
-from mirrorsync.state import Generation, Memory, Remembered, Run, RunTag, open_memory
+from mirrorsync.state import Generation, Memory, PastImport, PastImports, Remembered, Run, RunTag, open_memory
 
 _MAX_BYTES: Final = 1024 * 1024 * 1024
 
@@ -42,6 +42,20 @@ def read_history(
     with existing_memory(spec, environment) as memory:
         runs = memory.runs(limit)
         return [Past(run, tuple(memory.changes(run.number)) if changes else ()) for run in runs]
+
+
+def read_imports(*, limit: int | None = None, environment: Environment | None = None) -> list[PastImport]:
+    """Return the bundles that were imported on this machine, the latest first. limit: as for `read_history`.
+
+    Raises: UsageError if no import is remembered, StorageError.
+    """
+    given = environment or process_environment()
+    found = PastImports(given.state_directory, lambda message: given.observer(Noticed("memory", message))).every()
+    if not found:
+        where = f" in {given.state_directory}" if given.state_directory else ""
+        remedy = "`mirrorsync bundle apply` remembers imports in STATE_DIRECTORY, else in ~/.local/state/mirrorsync"
+        raise UsageError(f"no import of a bundle is remembered{where}", remedy=remedy)
+    return found[:limit]
 
 
 def read_generation(spec: Spec, number: int, *, environment: Environment | None = None) -> Generation:

@@ -112,6 +112,11 @@ class Sender:
         read = [(path, _read(path)) for path in sorted(paths, key=lambda path: int(path.stem))]
         return [(Digest.of(raw), parse(raw, str(path))) for path, raw in read]
 
+    def made(self, document: bytes) -> bool:
+        """Return whether a document is of a bundle that this sender remembers to have made. Raises: StorageError."""
+        paths = self.directory.glob("*.json") if self.directory is not None else ()
+        return any(path.stem.isdigit() and _read(path) == document for path in paths)
+
     def answered(self, code: str) -> Answered:
         """Read an answer code about one of the bundles. Raises: GrammarError; UsageError if that is not remembered."""
         answer = read_answer(code)

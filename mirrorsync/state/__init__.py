@@ -2,6 +2,7 @@
 
 from mirrorsync.state.applied import Applied, AppliedBundles, SitePolicy
 from mirrorsync.state.file import state_path
+from mirrorsync.state.imports import PastImport, PastImports
 from mirrorsync.state.memory import Memory, open_memory
 from mirrorsync.state.records import Absence, Backup, Generation, ManifestKey, Owned, Run, RunTag, TagKey, Told
 from mirrorsync.state.transfer import Remembered
@@ -15,6 +16,8 @@ __all__ = [
     "ManifestKey",
     "Memory",
     "Owned",
+    "PastImport",
+    "PastImports",
     "Remembered",
     "Run",
     "RunTag",

@@ -15,14 +15,12 @@ from typing import Any
 
 import pytest
 
-from mirrorsync.app.bundles import apply_bundle
 from mirrorsync.app.bundling import Bundled, Wanted, create_bundle, plan_bundle, write_parts_again
 from mirrorsync.app.inventories import make_inventory, save_inventory
-from mirrorsync.app.runs import apply_spec
 from mirrorsync.app.specs import load_spec
 from mirrorsync.environment import Environment
 from mirrorsync.errors import IntegrityError, Malformed, StorageError, UsageError
-from mirrorsync.events import Noticed
+from mirrorsync.events import BytesMoved, Noticed
 from tests.parts.images import Image, image, index, layer, multi_platform, write_layout
 
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
@@ -333,59 +331,17 @@ def test_what_the_memory_knows_is_read_and_kept_by_every_bundle(side: Side) -> N
     assert {made("1").digest, made("2").digest} <= digests
 
 
-def test_a_generation_is_what_a_destination_had_that_was_filled_on_this_side(side: Side) -> None:
-    """A disk is filled here, moved across, and gets the difference from then on."""
-    both = multi_platform("app")
-    side.cached = True
-    side.seed({"app:1": both, "app:2": made("2")})
-    side.destination = f"oci:{side.directory / 'far'}"
-    asyncio.run(apply_spec(side.wanted().spec, environment=side.environment))
-    shutil.copytree(side.directory / "far", side.directory / "moved")
-    moved, late = made("moved"), made("late")
-    side.seed({"app:2": moved, "app:3": late})
-    asyncio.run(apply_spec(side.wanted().spec, environment=side.environment))
-    done = side.create("out", "generation:1")
-    assert done.bundle is not None
-    lacking = {key: data for key, data in all_content(moved, late).items() if key not in made("2").blobs}
-    assert content(side.directory / "out").keys() == lacking.keys()
-    assert [one.kind for one in done.bundle.have] == ["generation"]
-    assert done.bundle.destination == side.destination
-    assert side.create("none", "generation:2").bundle is None
-    shutil.rmtree(side.directory / "far")
-    (side.directory / "moved").rename(side.directory / "far")
-    applied = apply_bundle(side.directory / "out", [side.destination], environment=side.environment)
-    assert asyncio.run(applied).exit_code == 0
-
-
-def test_an_image_of_a_generation_that_cannot_be_read_any_more_goes_whole_and_is_named(side: Side) -> None:
-    side.seed({"app:1": made("1"), "app:2": made("2")})
-    side.destination = f"oci:{side.directory / 'far'}"
-    asyncio.run(apply_spec(side.wanted().spec, environment=side.environment))
-    next_version = image([*(layer({name: noise(name, 1000)}) for name in ("1", "new")), layer({"shared": b"by all"})])
-    side.seed({"app:1": next_version})
-    noticed: list[Any] = []
-    wanted = side.wanted("generation:1")
-    environment = replace(side.environment, observer=noticed.append)
-    done = asyncio.run(create_bundle(wanted, str(side.directory / "out"), environment=environment))
-    of_another = made("2").blobs
-    assert content(side.directory / "out").keys() == all_content(next_version).keys() - of_another.keys()
-    assert done.bundle is not None
-    (notice,) = [one.message for one in noticed if isinstance(one, Noticed)]
-    assert notice == "1 image counts as absent, and would go whole: app:1: its source does not have it any more"
-
-
-@pytest.mark.parametrize(
-    ("word", "told"),
-    [
-        ("generation:x", "generation:x is not the number of a generation"),
-        ("generation:7", "there is no generation 7: there are 1 to 1"),
-        ("generation:1", "generation 1 has no images at corp.invalid/m"),
-    ],
-)
-def test_a_generation_that_says_nothing_of_the_destination_is_refused(side: Side, word: str, told: str) -> None:
-    side.seed({"app:1": made("1")})
-    side.destination = f"oci:{side.directory / 'far'}"
-    asyncio.run(apply_spec(side.wanted().spec, environment=side.environment))
-    side.destination = "corp.invalid/m"
-    with pytest.raises(UsageError, match=told):
-        side.create("out", word)
+def test_a_bundle_for_which_there_is_no_room_is_refused_before_a_byte_is_read_or_written(side: Side) -> None:
+    free = shutil.disk_usage(side.directory).free
+    huge = image([layer({"a": b"1"})])
+    raw = json.loads(huge.raw)
+    raw["layers"][0]["size"] = free + (1 << 40)  # its blob is not even there
+    side.seed({"app:1": replace(huge, raw=json.dumps(raw).encode())})
+    events: list[Any] = []
+    environment = replace(side.environment, observer=events.append)
+    (side.directory / "out").mkdir()
+    with pytest.raises(StorageError, match=r"/out has \d+ bytes free; the bundle needs \d+") as refused:
+        asyncio.run(create_bundle(side.wanted(), str(side.directory / "out"), environment=environment))
+    assert refused.value.remedy == "free some space, or write to another directory"
+    assert not [one for one in events if isinstance(one, BytesMoved)]
+    assert list((side.directory / "out").iterdir()) == []

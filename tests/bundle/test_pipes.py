@@ -103,3 +103,22 @@ def test_a_pipe_that_ends_early_is_named(site: Site, monkeypatch: pytest.MonkeyP
     for wrong in (b"", b"no tar" * 1000, whole[:2000], whole[: places[2].start + 10], whole[: places[3].offset]):
         with pytest.raises(Malformed):
             send(site, wrong, monkeypatch)
+
+
+def test_pieces_from_a_pipe_hold_up_their_image_and_are_joined_from_a_directory(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = pack({"big:1": image([noise("cut", 9_000)]), "small:1": image([b"small"])}, part_size=4000)
+    count = len(packed.bundle.parts)
+    assert count > 1
+    for number in range(1, count + 1):
+        done = send(site, packed.part(number), monkeypatch)
+        (big,) = [one for one in done.waiting if one.image.target.repository == "m/big"]
+        others = [other for other in range(1, count + 1) if other != number]
+        are = "part {} is" if len(others) == 1 else "parts {} are"
+        listed = are.format(", ".join(map(str, others)))
+        assert f"its pieces are in {count} parts of {count}, and {listed} not here" in big.reason
+        assert int(done.exit_code) == 3
+    assert site.images().keys() == {"m/small:1"}
+    assert site.apply(site.medium(packed)).waiting == ()
+    assert site.images().keys() == {"m/big:1", "m/small:1"}

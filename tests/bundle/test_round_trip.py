@@ -34,6 +34,7 @@ class Gap:
     def __init__(self, directory: Path, source: DockerRegistry, destination: DockerRegistry, unique: str) -> None:
         self.directory = directory
         self.source, self.destination = Registry(source.host), Registry(destination.host)
+        self.registry = destination
         self.unique = unique
         hosts = {one.host: HostSettings(plain_http=True) for one in (source, destination)}
         self.environment = Environment(hosts, state_directory=directory / "state")
@@ -88,3 +89,22 @@ def test_every_byte_and_tag_is_kept_and_then_only_the_difference_is_carried(gap:
     assert {str(one.digest) for one in second.bundle.objects} == new
     assert gap.destination.holds(gap.name(second, "app"), NEXT, "1")
     assert gap.destination.holds(gap.name(second, "app"), IMAGES["app:2"], "2")
+
+
+def test_a_blob_of_two_repositories_is_uploaded_once_and_mounted_into_the_other(gap: Gap) -> None:
+    shared = layer({"shared": noise("shared", 300_000)})
+    gap.push("app:1", image([shared, layer({"app": b"1"})]))
+    gap.push("db:1", image([shared, layer({"db": b"1"})]))
+    gap.registry.new_requests()
+    done = gap.carry("usb")
+    (blob,) = [one.digest for one in done.bundle.objects if one.content.size > 300_000]
+    asked = gap.registry.new_requests()
+    uploads = [one.path for one in asked if one.method == "PUT" and f"digest={blob.replace(':', '%3A')}" in one.path]
+    mounts = [one for one in asked if one.method == "POST" and f"mount={blob.replace(':', '%3A')}" in one.path]
+    assert len(uploads) == 1
+    assert [one.status for one in mounts] == [201]
+    repositories = {gap.name(done, name) for name in ("app", "db")}
+    to = mounts[0].path.removeprefix("/v2/").partition("/blobs/uploads/")[0]
+    of = uploads[0].removeprefix("/v2/").partition("/blobs/uploads/")[0]
+    assert {to, of} == repositories
+    assert (done.report.counts.blobs_mounted, done.report.counts.bytes_mounted) >= (1, 300_000)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import segno
 
 from mirrorsync.cli.output.answers import code_lines
 from tests.parts.bundles import pack
-from tests.parts.images import image, layer
+from tests.parts.images import image, layer, noise, write_layout
 from tests.parts.mirrorsync import Mirrorsync
 
 CODE = "066S9-0KBCZ-04002-653Q4-NMZ"
@@ -46,3 +49,42 @@ def test_apply_and_answer_print_the_same_code_until_nothing_is_missing(mirrorsyn
     assert mirrorsync("bundle", "answer", "usb", "--to", "oci:disk", "--quiet", code=0).out == ""
     refused = mirrorsync("bundle", "answer", "none", "--to", "oci:disk", code=1)
     assert "does not exist" in refused.err
+
+
+def test_a_code_goes_back_through_the_command_line_and_one_bundle_repairs_the_loss(mirrorsync: Mirrorsync) -> None:
+    directory, images = mirrorsync.directory, {f"app:{number}": image([noise(f"{number}", 900)]) for number in range(3)}
+    mirrorsync.spec(
+        {
+            "destinations": {"corp": "oci:disk"},
+            "mirrors": [{"from": "oci:source:app", "tags": {"all": True}, "to": ["corp"]}],
+        }
+    )
+    for number, have in enumerate(((), ("--have", "sent"), ("--have", "sent"))):
+        shutil.rmtree(directory / "source", ignore_errors=True)
+        write_layout(directory / "source", dict(list(images.items())[: number + 1]))
+        mirrorsync("bundle", "create", "--output", f"usb{number}", *have, code=0)
+    mirrorsync("bundle", "apply", "usb0", "--to", "oci:disk", code=0)
+    said = mirrorsync("bundle", "apply", "usb2", "--to", "oci:disk", code=3)  # usb1 was lost
+    assert "bundle 2 of this sender was not applied" in said.err
+    code = said.out.rpartition("answer code: ")[2].strip()
+    typed = code.lower().replace("-", "")
+    wrong = f"{typed[:-1]}{'1' if typed[-1] == '0' else '0'}"
+    refused = mirrorsync("bundle", "create", "--output", "again", "--answer", wrong, code=2)
+    assert "group" in refused.err
+    assert not (directory / "again").exists()
+    mirrorsync("bundle", "create", "--output", "again", "--answer", typed, code=0)
+    document = json.loads((directory / "again/mirror-000004.json").read_bytes())
+    assert document["answers"]["sequence"] == 3
+    lost = images["app:1"]
+    assert {one["digest"] for one in document["objects"]} == {lost.digest, *lost.blobs} - set(images["app:0"].blobs)
+    mirrorsync("bundle", "apply", "again", "--to", "oci:disk", code=0)
+    lines = mirrorsync("history", "--imports", code=0).out.splitlines()
+    shown = [line[18:].rpartition("  ")[0].rpartition("  ")[0] for line in lines]  # without times and bytes
+    disk = f"oci:{directory}/disk"
+    assert shown == [
+        f"ok       mirror-000001 to {disk}: 1 done",
+        f"partly   mirror-000003 to {disk}: 1 delayed, 1 done, 1 unchanged",
+        f"ok       mirror-000004 to {disk}: 1 done, 2 unchanged",
+    ]
+    document = mirrorsync("history", "--imports", "-n", "2", "--json", code=0).json()
+    assert [one["exit_code"] for one in document["imports"]] == [0, 3]

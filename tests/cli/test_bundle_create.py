@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
 import tarfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.app.test_bundling import all_content, content, made, noise
+from tests.cli.test_terminal import Terminal
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.documents import valid
 from tests.parts.images import image, layer, multi_platform, write_layout
@@ -144,3 +146,56 @@ def test_wrong_options_are_answered_with_what_to_do(mirrorsync: Mirrorsync) -> N
         (("plan", "--to", "bundle", "--deep"), "--to bundle takes only"),
     ):  # fmt: skip
         assert told in mirrorsync(*words, code=2).err, words
+
+
+def test_a_part_is_not_written_to_a_terminal(mirrorsync: Mirrorsync) -> None:
+    write_layout(mirrorsync.directory / "source", {"app:1": made("1")})
+    mirrorsync.spec({"destinations": {"corp": "corp.invalid/m"}, "mirrors": [{"from": "oci:source:app:1"}]})
+    terminal = Terminal(mirrorsync, "bundle", "create", "--output", "-")
+    assert terminal.end() == 2
+    assert "a part is not written to a terminal" in terminal.shown
+    assert "redirect it, or name a directory: --output DIR" in " ".join(terminal.shown.split())
+    assert "oci-layout" not in terminal.shown
+
+
+_KILLED = """
+import os, signal, sys
+left = [int(sys.argv.pop())]
+def watch(event, words):
+    if event in ("open", "os.rename") and str(words[0]).endswith(".partial"):
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(watch)
+from mirrorsync.cli.main import main
+sys.argv[0] = "mirrorsync"
+main()
+"""
+
+
+def test_a_killed_run_leaves_nothing_that_is_taken_for_a_bundle_and_the_next_one_works(mirrorsync: Mirrorsync) -> None:
+    """It is killed when it begins its second part, when that would get its name, and when the document would."""
+    write_layout(mirrorsync.directory / "source", {"app:1": made("1", 30_000), "app:2": made("2", 30_000)})
+    mirrorsync.spec(
+        {
+            "destinations": {"corp": "corp.invalid/m"},
+            "mirrors": [{"from": "oci:source:app", "tags": {"all": True}, "to": ["corp"]}],
+        }
+    )
+    usb, words = mirrorsync.directory / "usb", ("bundle", "create", "--output", "usb", "--part-size", "50KiB")
+    for number, parts in ((2, 0), (4, 1), (6, 2)):
+        child = subprocess.run(
+            [sys.executable, "-P", "-c", _KILLED, *words, str(number)],
+            cwd=mirrorsync.directory, env=mirrorsync.environment(), capture_output=True, timeout=120,
+        )  # fmt: skip
+        assert child.returncode == -signal.SIGKILL, child.stderr
+        assert not list(usb.glob("*.json"))  # a bundle is finished if its document is there
+        assert len(list(usb.glob("*.tar"))) == parts
+        told = mirrorsync("bundle", "verify", "usb", code=None)
+        assert (told.code, "there is no bundle in" in told.err) == {0: (1, True), 1: (3, False), 2: (0, False)}[parts]
+        for path in usb.glob("*.tar"):
+            path.unlink()
+    assert list(usb.glob("*.partial"))
+    mirrorsync(*words, code=0)
+    assert not list(usb.glob("*.partial"))
+    mirrorsync("bundle", "verify", "usb", code=0)

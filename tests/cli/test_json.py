@@ -82,6 +82,7 @@ def test_every_kind_of_document_is_printed_and_valid(site: Mirrorsync, registry:
         "bundle-repair": (("bundle", "repair", "made"), 0),
         "bundle-verification": (("bundle", "verify", "usb"), 0),
         "import": (("bundle", "apply", "usb", "--to", "oci:imported"), 0),
+        "imports": (("history", "--imports"), 0),
         "bundle-answer": (("bundle", "answer", "usb", "--to", "oci:imported"), 0),
         "inventory": (("inventory", "oci:disk"), 0),
         "error": (("inspect", "oci:nowhere:app:1"), 1),

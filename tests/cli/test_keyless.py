@@ -98,3 +98,30 @@ def test_a_spec_that_needs_the_package_says_what_to_install(mirrorsync: Mirrorsy
         assert done.returncode == 2
         assert "/mirrors/0/verify/cosign: keyless signatures need the Python package sigstore" in done.stderr
         assert "pip install 'mirrorsync[sigstore]'" in done.stderr
+
+
+def test_a_keyless_policy_travels_in_a_bundle_and_the_far_side_proves_its_images_without_the_root_file(
+    mirrorsync: Mirrorsync, tmp_path: Path, sigstore: Sigstore
+) -> None:
+    good, stranger = multi_platform("m"), image([layer({"s": b"s"})])
+    with Serve(tmp_path / "source") as served:  # which is gone when the far side looks
+        push(served, "good", good, sigstore.sign(good.digest))
+        push(served, "stranger", stranger, Sigstore().sign(stranger.digest))
+        (mirrorsync.directory / "root.json").write_bytes(sigstore.trusted_root())
+        keyless = {"identity": PATTERN, "issuer": ISSUER, "trusted_root": "root.json"}
+        mirror = {
+            "from": f"{served.host}/app", "tags": {"all": True}, "to": ["corp"], "referrers": True,
+            "verify": {"cosign": keyless, "policy": "dry_run"},
+        }  # fmt: skip
+        mirrorsync.spec(
+            {"registries": plain(served.host), "destinations": {"corp": "corp.invalid/m"}, "mirrors": [mirror]}
+        )
+        mirrorsync("bundle", "create", "--output", "usb", code=0)
+    (mirrorsync.directory / "root.json").unlink()
+    mirrorsync("bundle", "apply", "usb", "--to", "oci:far:m", "--elsewhere", code=0)
+    done = mirrorsync("verify", "--trust", "--json", "oci:far:m", code=None).json()
+    found = {one["ref"]: (one["trust"]["state"], one["trust"]["fact"]) for one in done["images"] if one["trust"]}
+    assert found["good"][0] == "proven"
+    assert "https://github.com/org/app/.github/workflows/release.yml@refs/tags/" in found["good"][1]
+    assert found["stranger"][0] == "excepted"  # as dry_run says
+    assert "not proven by the trusted root" in found["stranger"][1]

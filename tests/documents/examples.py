@@ -35,6 +35,7 @@ from mirrorsync.documents.export import export_document
 from mirrorsync.documents.history import history_document
 from mirrorsync.documents.images import images_document
 from mirrorsync.documents.impact import impact_document
+from mirrorsync.documents.imports import imports_document
 from mirrorsync.documents.inspection import inspection_document
 from mirrorsync.documents.inventory import inventory_document
 from mirrorsync.documents.lock import difference_document, lock_document
@@ -78,7 +79,7 @@ from mirrorsync.spec.explain import Verdict
 from mirrorsync.spec.lock import Lock, LockChange
 from mirrorsync.spec.model import Mirror
 from mirrorsync.spec.selection import Selection
-from mirrorsync.state import Absence, Backup, Owned, Remembered, Run, RunTag
+from mirrorsync.state import Absence, Backup, Owned, PastImport, Remembered, Run, RunTag
 from mirrorsync.sync.bundle.exporting import Archive, Exported, Unwritten
 from mirrorsync.sync.bundle.imported import Imported, Incomplete, Lack, Waiting
 from mirrorsync.sync.compare import Compared, Comparison
@@ -157,6 +158,7 @@ REMEMBERED = Remembered(
     {(SOURCE, Tag("0.5")): Absence(TIME, TIME, "us", "moved")},
     {(CORP, Tag("1.0-20260101")): Backup(Tag("1.0"), OLD.digest, TIME)},
 )
+PAST_IMPORT = PastImport("shop-000007", INDEX.digest, ("corp.example/m",), TIME, TIME, 3, {"done": 1, "delayed": 2}, 5)
 PAST_CHANGE = RunTag((CORP, Tag("1.0")), OLD.digest, INDEX.digest, "moved", "done")
 WANTED = Image(TAGGED, CORP, Tag("1.0"), INDEX, "/mirrors/0")
 
@@ -336,6 +338,7 @@ def documents() -> dict[Kind, dict[str, Any]]:
         "history": history_document("/etc/mirror.yaml", [(PAST, (PAST_CHANGE,))]),
         "images": images_document(Desired((WANTED,), (FAILURE,)), STAMP),
         "impact": impact_document("/etc/mirror.yaml", [impact]),
+        "imports": imports_document([PAST_IMPORT]),
         "inspection": inspection_document(_examination()),
         "inventory": inventory_document(inventory()),
         "lock": lock_document(LOCK, LOCK_CHANGES, (FAILURE,), STAMP, {(SOURCE, Tag("2.0")): "min_age 3d"}),

@@ -10,7 +10,7 @@ from typing import Final
 import click
 from rich.filesize import decimal
 
-from mirrorsync.app.history import Past, read_history
+from mirrorsync.app.history import Past, read_history, read_imports
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.specs import load_spec
 from mirrorsync.cli.command import Example, VerbCommand
@@ -18,8 +18,9 @@ from mirrorsync.cli.completers import complete_file
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.sessions import DEFAULT_SPEC
 from mirrorsync.documents.history import history_document
-from mirrorsync.errors import ExitCode
-from mirrorsync.state import Run, RunTag
+from mirrorsync.documents.imports import imports_document
+from mirrorsync.errors import ExitCode, UsageError
+from mirrorsync.state import PastImport, Run, RunTag
 from mirrorsync.text import printable
 
 _SHOWN: Final = 20
@@ -44,12 +45,20 @@ _COUNTED: Final = ("new", "moved", "incomplete", "deleted", "kept", "delayed", "
 @click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]", shell_complete=complete_file)
 @click.option("-n", "limit", type=click.IntRange(1), default=_SHOWN, show_default=True, help="Only the last N runs.")
 @click.option("--changes", is_flag=True, help="Also show what each run did to which tag.")
+@click.option("--imports", is_flag=True, help="Instead show the bundles that were imported here, of all senders.")
 @verb
-def command(console: Console, spec: str, limit: int, changes: bool) -> int:
+def command(console: Console, spec: str, limit: int, changes: bool, imports: bool) -> int:
     """Show the last runs of SPEC (mirror.yaml): when, how they ended, what they changed, bytes read, and seconds.
 
-    Runs of `apply` are remembered in a file under STATE_DIRECTORY, else ~/.local/state/mirrorsync.
+    Runs of `apply` are remembered in a file under STATE_DIRECTORY, else ~/.local/state/mirrorsync; so are imports of
+    `bundle apply`, which need no SPEC.
     """
+    if imports:
+        if changes:
+            raise UsageError("--changes is about runs of a spec", remedy="leave it out, or --imports")
+        found = read_imports(limit=limit, environment=process_environment())
+        console.result(partial(imports_document, found), "\n".join(map(_import_line, reversed(found))))
+        return ExitCode.DONE
     loaded = load_spec(spec)
     past = read_history(loaded, limit=limit, changes=changes, environment=process_environment())
     console.result(
@@ -61,11 +70,21 @@ def command(console: Console, spec: str, limit: int, changes: bool) -> int:
 
 def _lines(past: Past) -> Iterator[str]:
     run = past.run
-    started, finished = _time(run.started), _time(run.finished)
-    seconds = round((finished - started).total_seconds())
-    word = _WORDS.get(ExitCode(run.exit_code), "failed") if run.exit_code in list(ExitCode) else "failed"
-    yield f"{started:%Y-%m-%d %H:%M}  {word:<7}  {_counts(run)}  {decimal(run.bytes_read)}  {seconds} s"
+    yield _line(run.started, run.finished, run.exit_code, _counts(run), run.bytes_read)
     yield from (f"  {_change(change)}" for change in past.changes)
+
+
+def _import_line(one: PastImport) -> str:
+    counts = ", ".join(f"{number} {word}" for word, number in sorted(one.counts.items())) or "no images"
+    text = printable(f"{one.bundle} to {', '.join(one.destinations)}: {counts}", 1000)
+    return _line(one.started, one.finished, one.exit_code, text, one.bytes_written)
+
+
+def _line(began: str, ended: str, exit_code: int, text: str, size: int) -> str:
+    started, finished = _time(began), _time(ended)
+    seconds = round((finished - started).total_seconds())
+    word = _WORDS.get(ExitCode(exit_code), "failed") if exit_code in list(ExitCode) else "failed"
+    return f"{started:%Y-%m-%d %H:%M}  {word:<7}  {text}  {decimal(size)}  {seconds} s"
 
 
 def _time(text: str) -> datetime:

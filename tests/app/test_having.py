@@ -1,0 +1,139 @@
+"""What a bundle is made against: generations, inventories that are not of its destination, and own bundles."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mirrorsync.app.bundles import apply_bundle
+from mirrorsync.app.bundling import create_bundle
+from mirrorsync.app.inventories import make_inventory, save_signed_inventory
+from mirrorsync.app.runs import apply_spec
+from mirrorsync.app.signers import SignerChoice
+from mirrorsync.errors import UsageError
+from mirrorsync.events import Noticed
+from mirrorsync.signing import NotTrusted
+from tests.app.test_bundling import Side, all_content, content, made, noise
+from tests.parts.images import image, layer, multi_platform
+
+
+@pytest.fixture
+def side(tmp_path: Path) -> Side:
+    return Side(tmp_path)
+
+
+def test_a_generation_is_what_a_destination_had_that_was_filled_on_this_side(side: Side) -> None:
+    """A disk is filled here, moved across, and gets the difference from then on."""
+    both = multi_platform("app")
+    side.cached = True
+    side.seed({"app:1": both, "app:2": made("2")})
+    side.destination = f"oci:{side.directory / 'far'}"
+    asyncio.run(apply_spec(side.wanted().spec, environment=side.environment))
+    shutil.copytree(side.directory / "far", side.directory / "moved")
+    moved, late = made("moved"), made("late")
+    side.seed({"app:2": moved, "app:3": late})
+    asyncio.run(apply_spec(side.wanted().spec, environment=side.environment))
+    done = side.create("out", "generation:1")
+    assert done.bundle is not None
+    lacking = {key: data for key, data in all_content(moved, late).items() if key not in made("2").blobs}
+    assert content(side.directory / "out").keys() == lacking.keys()
+    assert [one.kind for one in done.bundle.have] == ["generation"]
+    assert done.bundle.destination == side.destination
+    assert side.create("none", "generation:2").bundle is None
+    shutil.rmtree(side.directory / "far")
+    (side.directory / "moved").rename(side.directory / "far")
+    applied = apply_bundle(side.directory / "out", [side.destination], environment=side.environment)
+    assert asyncio.run(applied).exit_code == 0
+
+
+def test_an_image_of_a_generation_that_cannot_be_read_any_more_goes_whole_and_is_named(side: Side) -> None:
+    side.seed({"app:1": made("1"), "app:2": made("2")})
+    side.destination = f"oci:{side.directory / 'far'}"
+    asyncio.run(apply_spec(side.wanted().spec, environment=side.environment))
+    next_version = image([*(layer({name: noise(name, 1000)}) for name in ("1", "new")), layer({"shared": b"by all"})])
+    side.seed({"app:1": next_version})
+    noticed: list[Any] = []
+    wanted = side.wanted("generation:1")
+    environment = replace(side.environment, observer=noticed.append)
+    done = asyncio.run(create_bundle(wanted, str(side.directory / "out"), environment=environment))
+    of_another = made("2").blobs
+    assert content(side.directory / "out").keys() == all_content(next_version).keys() - of_another.keys()
+    assert done.bundle is not None
+    (notice,) = [one.message for one in noticed if isinstance(one, Noticed)]
+    assert notice == "1 image counts as absent, and would go whole: app:1: its source does not have it any more"
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("generation:x", "generation:x is not the number of a generation"),
+        ("generation:7", "there is no generation 7: there are 1 to 1"),
+        ("generation:1", "generation 1 has no images at corp.invalid/m"),
+    ],
+)
+def test_a_generation_that_says_nothing_of_the_destination_is_refused(side: Side, word: str, told: str) -> None:
+    side.seed({"app:1": made("1")})
+    side.destination = f"oci:{side.directory / 'far'}"
+    asyncio.run(apply_spec(side.wanted().spec, environment=side.environment))
+    side.destination = "corp.invalid/m"
+    with pytest.raises(UsageError, match=told):
+        side.create("out", word)
+
+
+def key_of(directory: Path, name: str) -> tuple[str, str]:
+    """Make an SSH key; return its path, and its line of a file of allowed signers."""
+    path = directory / name
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+    return str(path), f"{name}@corp {path.with_suffix('.pub').read_text()}"
+
+
+def test_an_inventory_of_another_destination_is_named_when_the_bundle_is_made_and_refused_when_it_is_applied(
+    side: Side,
+) -> None:
+    """Whoever swaps the file gets a bundle that lacks what its destination lacks; a signature does not prevent that."""
+    side.seed({"app:1": made("1"), "app:2": made("2")})
+    key, line = key_of(side.directory, "ops")
+    (side.directory / "allowed").write_text(line)
+    side.destination = f"oci:{side.directory / 'far'}"
+    swapped = side.directory / "far.json"
+    inventory = asyncio.run(make_inventory(f"oci:{side.directory / 'source'}"))[0]
+    for output, signers in (("unsigned", SignerChoice()), ("signed", SignerChoice(str(side.directory / "allowed")))):
+        save_signed_inventory(inventory, str(swapped), [key] if output == "signed" else [])
+        side.seed({"app:3": made("3")})
+        noticed: list[Any] = []
+        environment = replace(side.environment, observer=noticed.append)
+        wanted = side.wanted(swapped, signers=signers)
+        asyncio.run(create_bundle(wanted, str(side.directory / output), environment=environment))
+        assert any(
+            f"what the far side has is of oci:{side.directory / 'source'}, and the bundle is only for that; "
+            f"the destination of the spec is {side.destination}" in one.message
+            for one in noticed
+            if isinstance(one, Noticed)
+        )
+        applied = apply_bundle(side.directory / output, [side.destination], environment=side.environment)
+        with pytest.raises(UsageError, match=f"made for oci:{side.directory / 'source'}"):
+            asyncio.run(applied)
+    assert not (side.directory / "far").exists()
+    content_ = swapped.read_bytes()
+    swapped.write_bytes(content_.replace(b'"tags"', b'"tagz"', 1))
+    with pytest.raises(NotTrusted, match=r"far\.json is "):
+        asyncio.run(create_bundle(wanted, str(side.directory / "never"), environment=side.environment))
+
+
+def test_a_sender_believes_its_own_unsigned_bundles_and_no_others(side: Side) -> None:
+    _, line = key_of(side.directory, "ops")
+    (side.directory / "allowed").write_text(line)
+    signers = SignerChoice(str(side.directory / "allowed"))
+    side.seed({"app:1": made("1")})
+    side.create("first")
+    assert side.create("none", side.directory / "first", signers=signers).bundle is None
+    shutil.rmtree(side.directory / "state")
+    with pytest.raises(NotTrusted, match="first is not signed") as refused:
+        side.create("none", side.directory / "first", signers=signers)
+    assert "--allow-unsigned" in refused.value.remedy
