@@ -8,11 +8,10 @@ from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from mirrorsync.errors import GrammarError
-from mirrorsync.oci.digest import Digest
 from mirrorsync.trust.evidence import NotProven, Signed, SimpleSigning
 from mirrorsync.trust.signed_json import decoded
 
@@ -73,16 +72,6 @@ class PublicKey:
             for one in _HASHES[key.curve.name]
         )
 
-    def verifies_digest(self, signature: bytes, digest: Digest) -> bool:
-        """Return whether `signature` is one of this key over the bytes with that digest. Ed25519 needs the bytes."""
-        key, hashed = self._key, bytes.fromhex(digest.encoded)
-        if digest.algorithm != "sha256" or isinstance(key, ed25519.Ed25519PublicKey):
-            return False
-        prehashed = utils.Prehashed(hashes.SHA256())
-        if isinstance(key, rsa.RSAPublicKey):
-            return _is_valid(lambda: key.verify(signature, hashed, padding.PKCS1v15(), prehashed))
-        return _is_valid(lambda: key.verify(signature, hashed, ec.ECDSA(prehashed)))
-
 
 @dataclass(frozen=True, slots=True)
 class Keys:
@@ -101,10 +90,7 @@ class Keys:
             has = {"certificate", "x509CertificateChain"} & signed.material.keys()
             why = "a certificate instead, which a key cannot verify" if has else "nothing to verify it with"
             raise NotProven(f"it names no public key, and has {why}")
-        message = signed.message
-        if message is None:
-            return self._signer(lambda key: key.verifies_digest(signed.signature, signed.digest))
-        return self._signer(lambda key: key.verifies(signed.signature, message))
+        return self._signer(lambda key: key.verifies(signed.signature, signed.message))
 
     def _signer(self, verifies: Callable[[PublicKey], bool]) -> str:
         for key in self.keys:
