@@ -2,8 +2,8 @@
 
 cosign 2 signs a JSON payload ("simple signing"), and writes the signature into an annotation of its layer in the image
 under the tag sha256-<hex>.sig. cosign 3 signs an in-toto statement in a DSSE envelope, in a Sigstore bundle that is a
-referrer of the image; other clients of Sigstore sign the manifest itself. (sigstore/cosign: specs/SIGNATURE_SPEC.md,
-specs/BUNDLE_SPEC.md, cmd/cosign/cli/sign/sign.go; sigstore/protobuf-specs: sigstore_bundle.proto, envelope.proto.)
+referrer of the image. (sigstore/cosign: specs/SIGNATURE_SPEC.md, specs/BUNDLE_SPEC.md, cmd/cosign/cli/sign/sign.go;
+sigstore/protobuf-specs: sigstore_bundle.proto, envelope.proto.)
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def _bundle(digest: Digest, found: Any, signers: Signers) -> str:
         raise NotProven(f"version {shown(value.get('mediaType'))} is not known")
     material = value.get("verificationMaterial")
     material = material if isinstance(material, dict) else {}
-    if "dsseEnvelope" not in value and "messageSignature" in value:
-        return signers.of_bundle(_message(bundle.raw, material, digest, value))
+    if "dsseEnvelope" not in value and "messageSignature" in value:  # cosign asks for an envelope, too
+        raise NotProven("it signs bytes, and not a statement about the image")
     payload, signature = _envelope(value.get("dsseEnvelope"))
     statement = read_object(payload, "the statement")
     if statement.get("_type") not in _STATEMENTS:
@@ -76,18 +76,9 @@ def _bundle(digest: Digest, found: Any, signers: Signers) -> str:
     predicate = statement.get("predicateType")
     if predicate != _SIGN:  # whoever made it: an image may have many attestations
         raise NotProven(f"it is an attestation ({shown(predicate)}), and not a signature of the image")
-    signer = signers.of_bundle(Signed(bundle.raw, material, digest, _pae(_IN_TOTO, payload), signature))
+    signer = signers.of_bundle(Signed(bundle.raw, material, _pae(_IN_TOTO, payload), signature))
     _check_subject(digest, statement.get("subject"))
     return signer
-
-
-def _message(raw: bytes, material: dict[str, Any], digest: Digest, value: dict[str, Any]) -> Signed:
-    """Return a signature of the manifest's own bytes, whose digest the bundle can name. Raises: NotProven."""
-    signature = decoded(member(value, "messageSignature", "signature"), "the signature")
-    named = member(value, "messageSignature", "messageDigest", "digest")
-    if named is not None and decoded(named, "the digest").hex() != digest.encoded:
-        raise NotProven("it signs other content than the image's manifest")
-    return Signed(raw, material, digest, None, signature)
 
 
 def _envelope(envelope: object) -> tuple[bytes, bytes]:

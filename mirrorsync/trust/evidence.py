@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from mirrorsync.oci.digest import Digest
-
 # The media types and the annotation of cosign (sigstore/cosign, specs/SIGNATURE_SPEC.md and specs/BUNDLE_SPEC.md).
 SIMPLE_SIGNING: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE_ANNOTATION: Final = "dev.cosignproject.cosign/signature"
@@ -69,14 +67,13 @@ class Finding:
 class Signed:
     """The content of a bundle before its signature is verified.
 
-    raw: the bundle as it is. material: what it has for verifying. message: the bytes that are signed; None if only
-    their digest is known, which is that of the manifest. signature: of these bytes.
+    raw: the bundle as it is. material: what it has for verifying. message: the bytes that are signed. signature: of
+    these bytes.
     """
 
     raw: bytes
     material: Mapping[str, Any]
-    digest: Digest
-    message: bytes | None
+    message: bytes
     signature: bytes
 
 

@@ -19,10 +19,8 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat import asn1
-from sigstore.hashes import Hashed
 from sigstore.models import Bundle, TrustedRoot
 from sigstore.verify import Verifier
-from sigstore_models.common.v1 import HashAlgorithm
 from sigstore_models.trustroot.v1 import TrustedRoot as TrustedRootValue
 
 from mirrorsync.errors import GrammarError
@@ -83,10 +81,6 @@ class Keyless:
 
     def _verify(self, signed: Signed, policy: _Identified) -> None:
         bundle = Bundle.from_json(_completed_bundle(signed.raw))
-        if signed.message is None:
-            hashed = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=bytes.fromhex(signed.digest.encoded))
-            self._verifier.verify_artifact(hashed, bundle, policy)
-            return
         kind, payload = self._verifier.verify_dsse(bundle, policy)
         # Two parsers read the same JSON: what was verified has to be what our own has read.
         if b"DSSEv1 %d %b %d %b" % (len(kind), kind.encode(), len(payload), payload) != signed.message:

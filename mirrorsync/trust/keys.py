@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from mirrorsync.errors import GrammarError
-from mirrorsync.oci.digest import Digest
 from mirrorsync.trust.evidence import NotProven, Signed, SimpleSigning
-from mirrorsync.trust.signed_json import decoded
+from mirrorsync.trust.signed_json import decoded, member
 
 _Key = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 # The hashes of each curve (sigstore/sigstore, pkg/signature/algorithm_registry.go). cosign 2 hashed with SHA-256 for
@@ -61,6 +62,17 @@ class PublicKey:
         kinds = f"ECDSA (P-256, P-384, P-521), Ed25519 and RSA from {_MIN_RSA_BITS} bits on"
         raise GrammarError("is a public key of an unknown algorithm or size", remedy=f"known: {kinds}")
 
+    @property
+    def is_ed25519(self) -> bool:
+        """Whether it is a key of Ed25519."""
+        return isinstance(self._key, ed25519.Ed25519PublicKey)
+
+    @property
+    def hint(self) -> str:
+        """The name that bundles give to it: the hash of its DER form, in base64 (sigstore-go, pkg/sign/keys.go)."""
+        der = self._key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        return base64.b64encode(hashlib.sha256(der).digest()).decode()
+
     def verifies(self, signature: bytes, message: bytes) -> bool:
         """Return whether `signature` is one of this key over `message`."""
         key = self._key
@@ -72,16 +84,6 @@ class PublicKey:
             _is_valid(lambda one=one: key.verify(signature, message, ec.ECDSA(one)))  # type: ignore[misc]
             for one in _HASHES[key.curve.name]
         )
-
-    def verifies_digest(self, signature: bytes, digest: Digest) -> bool:
-        """Return whether `signature` is one of this key over the bytes with that digest. Ed25519 needs the bytes."""
-        key, hashed = self._key, bytes.fromhex(digest.encoded)
-        if digest.algorithm != "sha256" or isinstance(key, ed25519.Ed25519PublicKey):
-            return False
-        prehashed = utils.Prehashed(hashes.SHA256())
-        if isinstance(key, rsa.RSAPublicKey):
-            return _is_valid(lambda: key.verify(signature, hashed, padding.PKCS1v15(), prehashed))
-        return _is_valid(lambda: key.verify(signature, hashed, ec.ECDSA(prehashed)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +103,24 @@ class Keys:
             has = {"certificate", "x509CertificateChain"} & signed.material.keys()
             why = "a certificate instead, which a key cannot verify" if has else "nothing to verify it with"
             raise NotProven(f"it names no public key, and has {why}")
-        message = signed.message
-        if message is None:
-            return self._signer(lambda key: key.verifies_digest(signed.signature, signed.digest))
-        return self._signer(lambda key: key.verifies(signed.signature, message))
+        try:
+            return self._signer(lambda key: key.verifies(signed.signature, signed.message))
+        except NotProven:
+            self._check_scheme(signed.material)
+            raise
+
+    def _check_scheme(self, material: Mapping[str, Any]) -> None:
+        """Say which scheme it probably is, if the bundle names an Ed25519 key that does not verify it.
+
+        cosign 3.1 signs with Ed25519ph and verifies Ed25519, so that it rejects its own (sigstore/cosign#5074).
+        """
+        named = member(dict(material), "publicKey", "hint")
+        for key in self.keys:
+            if key.is_ed25519 and key.hint == named:
+                raise NotProven(
+                    f"it names the key {key.name}, which does not verify it: cosign 3 signs with Ed25519ph, which "
+                    "cosign does not verify either; or its payload was changed"
+                )
 
     def _signer(self, verifies: Callable[[PublicKey], bool]) -> str:
         for key in self.keys:
