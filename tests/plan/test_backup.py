@@ -51,6 +51,7 @@ def test_the_name_of_a_backup(template: str, number: int, name: str) -> None:
         ("{tag}-{date", "'{'"),
         ("{tag}:{date}", "tag"),
         ("-{tag}-{date}", "tag"),
+        (f"{{tag}}{'x' * 120}{{date}}", "tag"),  # longer than 128 characters for every tag
     ],
 )
 def test_a_template_that_gives_no_name_of_its_own_is_rejected(template: str, words: str) -> None:
@@ -58,6 +59,11 @@ def test_a_template_that_gives_no_name_of_its_own_is_rejected(template: str, wor
         Backup.parse(template)
     assert words in caught.value.message
     assert caught.value.remedy
+
+
+def test_a_template_is_accepted_if_the_shortest_tag_has_a_name() -> None:
+    template = f"{{tag}}{'x' * 119}{{date}}"
+    assert len(Backup.parse(template).name(Tag("1"), OLD.digest, NOW)) == 128
 
 
 def backed(*days: str, of: str = "1", target: Location = APP) -> dict[tuple[Location, Tag], Backed]:

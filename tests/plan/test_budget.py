@@ -156,6 +156,14 @@ def test_the_reason_says_what_is_left_and_within_which_time_it_refills() -> None
     assert allowance.take("hub.example", 1, pulls(5, 90)) == why, "what was said of one image holds for the later ones"
 
 
+@pytest.mark.parametrize(
+    ("window", "words"), [(3655, "1.02 h"), (3600, "1 h"), (3599, "60 min"), (90, "2 min"), (1, "1 min")]
+)
+def test_a_window_is_said_in_hours_or_minutes(window: int, words: str) -> None:
+    said = {host: replace(one, window=window) for host, one in pulls(5, 0).items()}
+    assert Allowance(None, {"hub.example": 20}).refusal("hub.example", 1, said).endswith(f"refills within {words}")
+
+
 def test_pulls_that_were_used_to_find_out_what_an_image_needs_count_for_it() -> None:
     allowance = Allowance(None, {"hub.example": 20})
     assert allowance.take("hub.example", 80, pulls(1, 99), read=1) == "", "81 never fit"

@@ -16,8 +16,8 @@ from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.diff import diff, refusal
 from mirrorsync.plan.inventory import Desired, Observed
-from mirrorsync.plan.model import Change, Failure, Image, Origin, Plan, State
-from mirrorsync.plan.policies import Decision
+from mirrorsync.plan.model import Change, Failure, Image, Origin, Plan, ReferrerCounts, State
+from mirrorsync.plan.policies import Decision, Verdict
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag
 from tests.plan.reader import STAMP
 
@@ -37,6 +37,31 @@ def image(tag: str = "1", root: Descriptor = NEW) -> Image:
 def planned(one: Image, before: Descriptor | None, **observed: object) -> Plan:
     given = {"manifests": MANIFESTS, **observed}
     return diff(Desired((one,)), Observed({one: before}, **given), spec=STAMP, created=CREATED)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("before", "verdict", "after", "whole"),
+    [
+        (None, None, NEW, OLD.digest),
+        (OLD, None, NEW, OLD.digest),
+        (NEW, None, NEW, OLD.digest),
+        (NEW, "keep", NEW, OLD.digest),  # it has what is wanted
+        (OLD, "keep", OLD, None),  # of what it has, it is not known what it is a part of
+        (None, "delay", NEW, OLD.digest),
+        (NEW, "delete", None, None),
+    ],
+)
+def test_a_change_names_the_index_that_its_image_is_a_part_of(
+    before: Descriptor | None, verdict: Verdict | None, after: Descriptor | None, whole: Digest | None
+) -> None:
+    one = replace(image(), whole=OLD.digest)
+    (change,) = planned(one, before, decisions={one: Decision(verdict, "why")} if verdict else {}).changes
+    assert (change.after, change.whole) == (after, whole)
+
+
+def test_a_plan_has_the_numbers_of_referrers() -> None:
+    counts = ReferrerCounts(3, 2, 1)
+    assert diff(Desired((), referrers=counts), Observed({}), spec=STAMP, created=CREATED).referrers == counts
 
 
 def test_a_plan_says_when_and_from_which_spec_it_was_made() -> None:

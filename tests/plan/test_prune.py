@@ -109,8 +109,9 @@ def test_adopt_lets_adopted_tags_go() -> None:
     assert candidates(Prune(Cap(number=1), adopt=True), [one], around("2")).tags == (one,)
 
 
-def test_a_signature_goes_with_its_image() -> None:
-    image, signature = known("1"), known(f"sha256-{ONE.encoded}.sig", digest=TWO)
+@pytest.mark.parametrize("suffix", [".sig", ""])  # "": the list of referrers, for registries without their API
+def test_a_signature_goes_with_its_image(suffix: str) -> None:
+    image, signature = known("1"), known(f"sha256-{ONE.encoded}{suffix}", digest=TWO)
     assert candidates(PRUNE, [image, signature], around()).tags == (image, signature)
     assert candidates(PRUNE, [image, signature], around("1")).tags == ()
 

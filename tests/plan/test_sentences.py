@@ -179,6 +179,10 @@ def test_the_last_day_of_an_exception_ends_at_midnight_utc_wherever_the_machine_
             {"identity": ["a@b", "ci-?@b"], "issuer": "https://login.example", "trusted_root": "/root.json"},
             Identities(("a@b", "ci-?@b"), "https://login.example", "/root.json"),
         ),
+        (
+            {"identity": "X*", "issuer": "https://login.example", "trusted_root": "/root.json"},
+            Identities(("X*",), "https://login.example", "/root.json"),
+        ),
     ],
 )
 def test_the_files_of_verify_are_relative_to_the_directory_of_the_spec(

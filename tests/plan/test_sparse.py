@@ -14,7 +14,7 @@ from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.diff import diff
-from mirrorsync.plan.inventory import Desired, Observed
+from mirrorsync.plan.inventory import Desired, Observed, may_lack_images
 from mirrorsync.plan.model import Image, Origin, Plan
 from mirrorsync.plan.policies import Decision, Verdict
 from mirrorsync.plan.steps import CopyBlob
@@ -111,10 +111,30 @@ def test_which_images_of_an_index_are_mirrored(
     assert ", ".join(NAMES.get(step.id, step.id) for step in plan.steps) == steps
 
 
+@pytest.mark.parametrize(
+    ("root", "sparse", "verdict", "may_lack"),
+    [
+        (MULTI, [APP, OTHER], None, True),
+        (MULTI, [OTHER], None, False),  # not asked for at all: an index that is present vouches for its images
+        (MULTI, [], None, False),
+        (AMD, [APP], None, False),
+        (MULTI, [APP], "keep", False),
+        (MULTI, [APP], "delay", False),
+        (MULTI, [APP], "update", True),
+    ],
+)
+def test_whether_the_images_of_a_present_index_have_to_be_looked_for(
+    root: Manifest, sparse: list[Location], verdict: Verdict | None, may_lack: bool
+) -> None:
+    image = Image(Origin(SOURCE, Tag("1")), APP, Tag("1"), root.descriptor)
+    assert may_lack_images(image, frozenset(sparse), Decision(verdict, "why") if verdict else None) == may_lack
+
+
 @pytest.mark.parametrize("foreign", [False, True])
 def test_foreign_layers_are_copied_only_if_the_mirror_says_so(foreign: bool) -> None:
     layer = replace(descriptor("base", FOREIGN), urls=("https://a.example/b",))
-    manifest = replace(AMD, foreign=(layer,))
+    own = replace(AMD.blobs[0], urls=("https://a.example/c",))  # of a layer that is not foreign, they mean nothing
+    manifest = replace(AMD, blobs=(own,), foreign=(layer,))
     image = Image(Origin(SOURCE, Tag("1")), APP, Tag("1"), AMD.descriptor, foreign=foreign)
     plan = diff(Desired((image,)), Observed({image: None}, manifests={AMD.digest: manifest}), spec=STAMP, created="")
     copied = [step.blob for step in plan.steps if isinstance(step, CopyBlob)]

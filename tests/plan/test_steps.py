@@ -9,6 +9,8 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
+from mirrorsync.plan.budget import steps_of
+from mirrorsync.plan.model import Change, State
 from mirrorsync.plan.steps import (
     CopyBlob,
     DeleteManifest,
@@ -49,6 +51,15 @@ def test_what_a_step_is_called_reads_and_writes(
     assert (step.id, step.size, step.reads, step.writes) == (identity, size, reads, writes)
     assert stores_of(step) == tuple(location.store for location in writes)
     assert step.fails_with_needs == (not isinstance(step, MountBlob))
+
+
+def test_a_change_needs_each_step_once_and_only_those_of_its_plan() -> None:
+    copy, child = CopyBlob(BLOB, SOURCE, (APP,)), PutManifest(IMAGE, SOURCE, APP, (f"copy:{BLOB.digest}",))
+    tag = SetTag(IMAGE, SOURCE, APP, Tag("1"), None, (child.id, copy.id, "of another plan"))
+    steps: dict[str, Step] = {step.id: step for step in (copy, child, tag)}
+    found = list(steps_of(Change(APP, Tag("1"), None, IMAGE, State.NEW, step=tag.id), steps))
+    assert sorted(step.id for step in found) == sorted(steps)
+    assert list(steps_of(Change(APP, Tag("1"), IMAGE, IMAGE, State.UNCHANGED), steps)) == []
 
 
 def test_an_image_is_complete_after_its_tag_or_without_one_after_its_manifest() -> None:

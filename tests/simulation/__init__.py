@@ -1,15 +1,17 @@
 """Three simulated years of a mirror, for many seeds: the planner, the executor and the memory against a plain model.
 
 What is real: the spec (read from its text), the planner, the executor, the memory in its SQLite file, the errors and
-the exit code. What is simulated: an upstream and a destination in memory (stores.py), and the time, given to all.
+the exit code. What is simulated: an upstream and a destination in memory (stores.py), and the time, given to all. With
+`--to layout` (layout.py) and `--to registry` (registry.py, docker-registry) the destination is real, too: a layout may
+have no blob left over after a run that deletes, and a process may die between any two of its writes.
 
 Time goes from one event to the next: days on which nothing happens are not run, since a run that changes nothing would
 only be repeated. A step is one to about twenty days long, and up to four things happen in it (world.py:EVENTS): the
 upstream publishes, moves, moves back, drops, is emptied, is compromised for two hours, of which one has passed when the
 run begins; other people push to the destination, move, alias and delete tags there; the memory is backed up, restored
 from an old backup, lost, or damaged; the operator changes the spec (rules.py:CHANGES). In a third of the runs something
-goes wrong (world.py:some_trouble): no answers, partial and empty lists, wrong bytes, refused writes, a killed process.
-Some steps end with a rollback, and some with a second run within hours.
+goes wrong (world.py:some_trouble): no answers, refused access, partial and empty lists, wrong bytes, refused writes, a
+killed process. Some steps end with a rollback, and some with a second run within hours.
 
 Every run is compared with oracle.py, which knows the rules of the documentation and shares no code with the product,
 and the memory after it with past.py. In addition it is checked, without the oracle, that nothing was deleted that was

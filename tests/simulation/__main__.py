@@ -1,4 +1,4 @@
-"""`python -m tests.simulation --seeds 500`: simulate the years of many seeds, and report what differs."""
+"""`python -m tests.simulation --seeds 500 [--to layout]`: simulate the years of seeds, and report what differs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.parts.docker_registry import DockerRegistry
+from tests.simulation.layout import LayoutTarget
+from tests.simulation.registry import RegistryTarget
 from tests.simulation.simulate import DAYS, Difference, Figures, simulate
 
 
-def _one(seed: int, directory: str, days: int, real: bool) -> tuple[int, Figures | str]:
+def _one(seed: int, directory: str, days: int, to: str) -> tuple[int, Figures | str]:
+    path = Path(directory)
     try:
-        if not real:
-            return seed, simulate(seed, Path(directory), days)
-        with DockerRegistry(Path(directory) / f"registry-{seed}", access_log=False) as registry:
-            return seed, simulate(seed, Path(directory), days, registry.host)
+        if to == "memory":
+            return seed, simulate(seed, path, days)
+        if to == "layout":
+            return seed, simulate(seed, path, days, LayoutTarget(path / f"layout-{seed}"))
+        with DockerRegistry(path / f"registry-{seed}", access_log=False) as registry:
+            return seed, simulate(seed, path, days, RegistryTarget(registry.host))
     except Difference as error:
         return seed, f"{error}\n{''.join(traceback.format_exception(error.__cause__)[-4:])}"
 
@@ -30,10 +35,12 @@ def main() -> int:
     """Simulate; return 1 if a run of any seed differs from the rules."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--days", type=int, default=DAYS)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--registry", action="store_true", help="mirror to a docker-registry for each seed")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument(
+        "--to", choices=["memory", "layout", "registry"], default="memory", help="what each seed mirrors to"
+    )
     given = parser.parse_args()
     shared = Path("/dev/shm")
     started, total, found = time.monotonic(), Figures(), 0
@@ -42,7 +49,7 @@ def main() -> int:
         ProcessPoolExecutor(given.jobs) as pool,
     ):
         seeds = range(given.first, given.first + given.seeds)
-        work = partial(_one, directory=directory, days=given.days, real=given.registry)
+        work = partial(_one, directory=directory, days=given.days, to=given.to)
         for seed, result in pool.map(work, seeds):
             if seed % 50 == 0:
                 print(f"up to seed {seed}: {found} differ, {total}", flush=True)

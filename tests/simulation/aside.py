@@ -30,8 +30,7 @@ def vanished(run: Run, known: dict[Key, tuple[str, bool]]) -> set[Key]:
 def _exact(run: Run, entry: Entry, known: list[Key]) -> set[Key]:
     """Return the tags that the spec names: if one is not found, the others are listed, unless that fails."""
     lost = {key for key in known if key[1] in entry.tags.exact and key not in run.roots and _is_gone(run, key)}
-    listed = entry.repository in run.upstream.tags and entry.repository not in run.trouble.unlisted
-    return lost if listed and run.upstream.listed(entry.repository) else set()
+    return lost if run.upstream.lists(entry.repository) and run.upstream.listed(entry.repository) else set()
 
 
 def _filtered(run: Run, entry: Entry, known: list[Key]) -> set[Key]:
@@ -49,8 +48,7 @@ def _filtered(run: Run, entry: Entry, known: list[Key]) -> set[Key]:
 
 def _is_gone(run: Run, key: Key) -> bool:
     """Return whether a source answers that it does not have a tag."""
-    answers = not run.trouble.down and key not in run.trouble.silent
-    return answers and key[1] not in run.upstream.tags.get(key[0], {})
+    return run.upstream.answers(*key) and key[1] not in run.upstream.tags.get(key[0], {})
 
 
 def left_behind(run: Run, prune: Pruning, known: dict[Key, tuple[str, bool]], going: Collection[Key]) -> dict[Key, str]:

@@ -106,7 +106,7 @@ class Run:
         repository = entry.repository
         if entry.tags.exact:
             found = list(entry.tags.exact)
-        elif self.trouble.down or repository in self.trouble.unlisted or repository not in self.upstream.tags:
+        elif not self.upstream.lists(repository):
             self.unsure.add(repository)
             self.expected.errors.append(FAILED)
             return []
@@ -215,7 +215,7 @@ class Run:
             self.expected.stay[key] = before
 
     def _resolved(self, key: Key) -> Picture | None:
-        if self.trouble.down or key in self.trouble.silent:
+        if not self.upstream.answers(*key):
             return None
         return self.upstream.tags.get(key[0], {}).get(key[1])
 

@@ -19,11 +19,12 @@ from mirrorsync.sync.rollback import plan_rollback
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.session import Session
+from tests.simulation.layout import LayoutTarget
 from tests.simulation.oracle import Expected, Present, Run, way_back
 from tests.simulation.past import Key
 from tests.simulation.rules import DAY, HOUR
 from tests.simulation.stores import NO_TROUBLE, SOURCE, Killed, Trouble, UpstreamStore
-from tests.simulation.world import EVENTS, REPOSITORIES, World, end_compromises, some_trouble
+from tests.simulation.world import EVENTS, REPOSITORIES, Target, World, end_compromises, some_trouble
 
 T = TypeVar("T")
 DAYS = 3 * 365
@@ -59,13 +60,13 @@ class Figures:
         self.failed += report is not None and bool(report.failures)
 
 
-def simulate(seed: int, directory: Path, days: int = DAYS, host: str = "") -> Figures:
-    """Simulate one seed. directory: for its state file. host: of a docker-registry in place of the destination.
+def simulate(seed: int, directory: Path, days: int = DAYS, target: Target | None = None) -> Figures:
+    """Simulate one seed. directory: for its state file. target: the destination, None = a store in memory.
 
     Raises: Difference, with the seed and the day.
     """
     with closing(asyncio.new_event_loop()) as loop:  # one for all runs: opening one takes longer than a run
-        return _simulate(seed, World.begin(seed, directory, host), loop.run_until_complete, days)
+        return _simulate(seed, World.begin(seed, directory, target), loop.run_until_complete, days)
 
 
 def _simulate(seed: int, world: World, finish: Finish[Any], days: int) -> Figures:
@@ -103,6 +104,8 @@ def _one_run(world: World, trouble: Trouble, finish: Finish[Any], figures: Figur
         _check_killed(world, present, expected)
     else:
         _check_done(world, report, remembered, expected)
+        if isinstance(world.target, LayoutTarget):
+            world.target.check()
 
 
 def _one_rollback(world: World, finish: Finish[Any], figures: Figures) -> None:
@@ -161,6 +164,8 @@ async def _mirror(
             killed, others = group.split(Killed)
             if killed is None or others is not None:
                 raise
+            return None, ()
+        except Killed:
             return None, ()
         run.record(report)
         return report, _contents(memory)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mirrorsync.errors import ContentNotFound, RegistryUnavailable, RepositoryNotFound, Unreachable
+from mirrorsync.errors import ContentNotFound, RegistryUnavailable, RepositoryNotFound, Unauthorized, Unreachable
 from mirrorsync.files.chunks import verified
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -27,14 +27,16 @@ class Killed(BaseException):
 class Trouble:
     """What goes wrong in one run.
 
-    down: no request to the upstream is answered. unlisted: repositories whose tags cannot be listed. hidden: tags that
-    a list lacks, by repository. silent: tags of the upstream that are not answered. spoiled: manifests and blobs of the
-    upstream whose bytes are others. target_down: no request to the destination is answered. unset, undeleted: tags that
-    the destination does not set or delete. killed_after: the number of writes before the process is killed.
+    down: no request to the upstream is answered. unlisted: repositories whose tags cannot be listed; refused: those to
+    which access is refused, as to one that was deleted or made private. hidden: tags that a list lacks, by repository.
+    silent: tags of the upstream that are not answered. spoiled: manifests and blobs of the upstream whose bytes are
+    others. target_down: no request to the destination is answered. unset, undeleted: tags that the destination does not
+    set or delete. killed_after: the number of writes before the process is killed.
     """
 
     down: bool = False
     unlisted: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
     hidden: frozenset[tuple[str, str]] = frozenset()
     silent: frozenset[tuple[str, str]] = frozenset()
     spoiled: frozenset[str] = frozenset()
@@ -61,6 +63,16 @@ class Upstream:
         """Let a tag name an image."""
         self.tags.setdefault(repository, {})[tag] = picture
         self.images.setdefault(repository, {})[picture.digest] = picture
+
+    def lists(self, repository: str) -> bool:
+        """Return whether a run gets a list of tags."""
+        off = self.trouble.down or repository in self.trouble.unlisted | self.trouble.refused
+        return not off and repository in self.tags
+
+    def answers(self, repository: str, tag: str) -> bool:
+        """Return whether a run gets an answer about a tag."""
+        off = self.trouble.down or repository in self.trouble.refused
+        return not off and (repository, tag) not in self.trouble.silent
 
     def listed(self, repository: str) -> list[str]:
         """Return the tags that a run gets."""
@@ -104,6 +116,12 @@ class UpstreamRepository:
     def _ask(self) -> None:
         if self._trouble.down:
             raise Unreachable("the upstream is down")
+        if self.name in self._trouble.refused:
+            raise Unauthorized("no access")
+
+    def login(self) -> str | None:
+        """Return that no login is used."""
+        return ""
 
     async def resolve(self, ref: Ref) -> Descriptor | None:
         self._ask()

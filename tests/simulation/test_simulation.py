@@ -6,11 +6,18 @@ from dataclasses import astuple
 from pathlib import Path
 
 from tests.parts.docker_registry import DockerRegistry
+from tests.simulation.layout import LayoutTarget
+from tests.simulation.registry import RegistryTarget
 from tests.simulation.simulate import simulate
 
 
 def test_a_run_against_a_registry_agrees(fresh_registry: DockerRegistry, tmp_path: Path) -> None:
-    assert simulate(1, tmp_path, 60, fresh_registry.host).set_ > 0
+    assert simulate(1, tmp_path, 60, RegistryTarget(fresh_registry.host)).set_ > 0
+
+
+def test_a_run_into_a_layout_agrees_and_leaves_no_blob_without_a_use(tmp_path: Path) -> None:
+    figures = simulate(7, tmp_path, 120, LayoutTarget(tmp_path / "layout"))
+    assert min(figures.set_, figures.deleted, figures.killed) > 0
 
 
 def test_three_years_of_a_mirror_are_what_the_rules_say(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 from mirrorsync.spec.model import Spec
 from mirrorsync.sync import clock
+from tests.simulation.layout import LayoutTarget
 from tests.simulation.past import Past
 from tests.simulation.pictures import Picture, picture, write_key
 from tests.simulation.registry import RegistryTarget
@@ -17,6 +18,7 @@ from tests.simulation.rules import CHANGES, HOUR, KEY, Rules, first_rules
 from tests.simulation.stores import NO_TROUBLE, TargetStore, Trouble, Upstream
 
 REPOSITORIES: Final = ("app", "tool", "base")
+Target = TargetStore | RegistryTarget | LayoutTarget
 
 
 @dataclass
@@ -28,7 +30,7 @@ class World:
     now: int
     rules: Rules
     upstream: Upstream = field(default_factory=Upstream)
-    target: TargetStore | RegistryTarget = field(default_factory=TargetStore)
+    target: Target = field(default_factory=TargetStore)
     past: Past = field(default_factory=Past)
     backup: tuple[bytes, Past] | None = None
     published: dict[str, int] = field(default_factory=dict)
@@ -37,11 +39,11 @@ class World:
     made: int = 0
 
     @classmethod
-    def begin(cls, seed: int, directory: Path, host: str = "") -> World:
-        """Return the world on the first day: each repository has some versions. host: of a registry to mirror to."""
+    def begin(cls, seed: int, directory: Path, target: Target | None = None) -> World:
+        """Return the world on the first day: each repository has some versions. target: None = a store in memory."""
         chance = random.Random(seed)
         world = cls(chance, directory / f"{seed}.sqlite", 1_767_225_600, first_rules(chance))
-        world.target = RegistryTarget(host) if host else world.target
+        world.target = target or world.target
         write_key(directory / KEY)
         for repository in REPOSITORIES:
             for _ in range(chance.randint(1, 4)):
@@ -235,14 +237,18 @@ def some_trouble(world: World) -> Trouble:
     upstream = [
         Trouble(down=True),
         Trouble(unlisted=frozenset({repository})),
+        Trouble(refused=frozenset({repository})),
         Trouble(hidden=some),
         Trouble(hidden=frozenset(key for key in every if key[0] == repository)),
         Trouble(silent=some),
     ]
     if not world.target.tags_alone:  # a real registry, which does what it does
         return chance.choice(upstream)
+    spoiled = Trouble(spoiled=frozenset(one for one in contents if chance.random() < 0.4))
+    if isinstance(world.target, LayoutTarget):
+        return chance.choice([*upstream, spoiled, *[Trouble(killed_after=chance.randint(0, 5))] * 6])
     target = [
-        Trouble(spoiled=frozenset(one for one in contents if chance.random() < 0.4)),
+        spoiled,
         Trouble(target_down=True),
         Trouble(unset=names),
         Trouble(undeleted=names | {one for _, one in (*world.past.untagged, *world.past.backups)}),

@@ -129,3 +129,4 @@ class RecordingRepository:
 
     async def delete(self, ref: Tag | Digest) -> None:
         await self._inner.delete(ref)
+        self._store.record("delete", self.name, ref)

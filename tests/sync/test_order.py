@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from mirrorsync.errors import StorageError
 from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.reference import Location
+from mirrorsync.plan.steps import DeleteTag
 from mirrorsync.stores.memory import MemoryStore
+from mirrorsync.sync.road import make_plan
+from mirrorsync.sync.run.apply import apply
+from mirrorsync.sync.run.window import Until
+from mirrorsync.sync.session import Session
 from tests.parts.images import Image, image, index, layer, multi_platform, noise
-from tests.sync.in_memory import BAD, FIRST, GOOD, SECOND, SOURCE, InMemorySetup
+from tests.sync.in_memory import BAD, FIRST, GOOD, SECOND, SOURCE, InMemorySetup, fill, no_wait
 
 
 def check_order(done: list[str], repository: str, made: Image, tag: str) -> None:
@@ -90,6 +100,33 @@ def test_the_first_image_is_complete_long_before_the_last_one_begins() -> None:
     done = setup.stores[FIRST].done
     first_tag = next(number for number, line in enumerate(done) if line.startswith("tag "))
     assert first_tag < 300, "the first image is complete long before the last one begins"
+
+
+@pytest.mark.parametrize(("until", "written"), [(None, 29), (Until("2h", lambda: True), 1)])
+def test_deletions_wait_for_what_is_written_in_their_repository_whether_it_succeeds_or_not(
+    until: Until | None, written: int
+) -> None:
+    """At a registry that deletes by digest, a tag that is set meanwhile would be lost with its image."""
+    setup = InMemorySetup({**{f"app:{n}": image([noise(str(n), 20)]) for n in range(30)}, "other:1": NESTED})
+    store, old = setup.stores[FIRST], image([noise("old", 20)])
+    assert isinstance(store.inner, MemoryStore)
+    for number in range(5):
+        fill(store.inner, "app", f"old-{number}", old)
+    root = Manifest.parse(old.raw, old.media_type).descriptor
+    deletions = [DeleteTag(Location(FIRST, "app"), Tag(f"old-{number}"), root) for number in range(5)]
+
+    def fault(what: str, name: str) -> None:
+        if (what, name) == ("tag", "7"):
+            raise StorageError("the disk is full")
+
+    async def work(session: Session) -> None:
+        plan = await make_plan(setup.spec, session)
+        await apply(replace(plan, steps=(*deletions, *plan.steps)), session, sleep=no_wait, until=until)
+
+    store.fault = fault
+    setup.run(work)
+    done = [line.split()[0] for line in store.done if line.split()[1] == "app" and line.startswith(("tag ", "delete "))]
+    assert done == ["tag"] * written + ["delete"] * 5
 
 
 def test_the_destination_is_flushed_after_its_last_tag() -> None:

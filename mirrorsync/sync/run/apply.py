@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
 from mirrorsync.errors import IntegrityError, Malformed, MirrorsyncError, NotFound
@@ -13,11 +13,11 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.budget import delayed
 from mirrorsync.plan.model import Change, Plan
-from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, SetTag, stores_of
+from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, PutManifest, SetTag, Step, stores_of
 from mirrorsync.stores.base import Sweeping
 from mirrorsync.sync.bundle.rebuilding import unreadable
 from mirrorsync.sync.clock import now
-from mirrorsync.sync.run.order import in_order
+from mirrorsync.sync.run.order import Barriers, in_order
 from mirrorsync.sync.run.perform import Performer
 from mirrorsync.sync.run.report import Report, report_of
 from mirrorsync.sync.run.window import Until, Window
@@ -49,7 +49,8 @@ async def apply(
     session.announce(TransferPlanned(plan.read_bytes, sum(isinstance(step, SetTag) for step in plan.steps)))
     async with Performer(session, stop or threading.Event(), sleep, _images(plan)) as performer:
         window = None if until is None else Window(plan, until)
-        failed = dict(await in_order(plan.steps, performer.perform, performer.stop, session.announce, window))
+        barriers = _deletions_last(plan.steps)
+        failed = dict(await in_order(plan.steps, performer.perform, performer.stop, session.announce, window, barriers))
     shrunk = {step.target.store for step in plan.steps if isinstance(step, DeleteTag | DeleteManifest)}
     notices = []
     for store in stores:
@@ -67,6 +68,18 @@ async def apply(
     report = report_of(plan, failed, performer.transfer.tally.counts, tuple(notices), started, clock())
     sources = {change.origin.location.store for change in plan.changes if change.origin is not None}
     return replace(report, pulls=session.pulls(sources))
+
+
+def _deletions_last(steps: Iterable[Step]) -> Barriers:
+    """Return the barriers that let deletions in a repository wait for all that is written there.
+
+    A registry that deletes only by digest deletes all tags of an image. Whether others need it is looked up just
+    before: a tag that is set meanwhile would be lost, or docker-registry would list it without its manifest.
+    """
+    gone = {step.id: step.target for step in steps if isinstance(step, DeleteTag | DeleteManifest)}
+    targets = frozenset(gone.values())
+    written = [step for step in steps if isinstance(step, PutManifest | SetTag) and step.target in targets]
+    return Barriers({step.id: step.target for step in written}, gone)
 
 
 def _images(plan: Plan) -> Mapping[Digest, Change]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import threading
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from mirrorsync.errors import Interrupted, MirrorsyncError, StillUsed
 from mirrorsync.events import Observer, PhaseAdvanced, PhaseStarted, StepFailed
@@ -18,20 +19,30 @@ from mirrorsync.sync.run.window import Window
 Failed = Mapping[tuple[str, str], MirrorsyncError]
 
 
+@dataclass(frozen=True, slots=True)
+class Barriers:
+    """Steps that wait until others have ended, whether or not these succeed. By id, the barrier that they are at."""
+
+    before: Mapping[str, Hashable] = field(default_factory=dict)
+    behind: Mapping[str, Hashable] = field(default_factory=dict)
+
+
 async def in_order(
     steps: Sequence[Step],
     perform: Callable[[Step], Awaitable[Mapping[str, MirrorsyncError]]],
     stop: threading.Event,
     announce: Observer,
     window: Window | None = None,
+    barriers: Barriers | None = None,
 ) -> Failed:
     """Perform every step after the steps that it needs, and return the failures.
 
     steps: each after the steps that it needs. perform: performs one step, and returns its errors by store address. If
     a step fails at a store, only the steps that need it at the same store are skipped. stop: once it is set, no step
     is started. window: lets images begin; the steps of those that do not are left out. None = all begin at once.
+    barriers: between steps that do not need each other, None = there are none.
     """
-    order = _Order(steps, perform, stop, announce, window)
+    order = _Order(steps, perform, stop, announce, window, barriers or Barriers())
     await order.work()
     return order.failed
 
@@ -46,13 +57,21 @@ class _Order:
         stop: threading.Event,
         announce: Observer,
         window: Window | None,
+        barriers: Barriers,
     ) -> None:
         self._steps = steps
         self._perform = perform
         self._stop = stop
         self._announce = announce
         held = window.held if window is not None else set[str]()
-        self._waiting = {step.id: len(step.needs) + (step.id in held) for step in steps}
+        self._before = barriers.before
+        self._open = Counter(barriers.before[step.id] for step in steps if step.id in barriers.before)
+        self._behind: defaultdict[Hashable, list[Step]] = defaultdict(list)
+        for step in steps:
+            if step.id in barriers.behind and self._open[barriers.behind[step.id]]:
+                self._behind[barriers.behind[step.id]].append(step)
+        parked = {step.id for found in self._behind.values() for step in found}
+        self._waiting = {step.id: len(step.needs) + (step.id in held) + (step.id in parked) for step in steps}
         self._dependents: defaultdict[str, list[Step]] = defaultdict(list)
         for step in steps:
             for need in step.needs:
@@ -85,6 +104,7 @@ class _Order:
             self._left -= 1
             for dependent in self._dependents.pop(step.id, ()):
                 self._count_down(dependent)
+            self._pass_barrier(step.id)
             self._begin_images(step)
             self._close_when_done()
 
@@ -92,6 +112,16 @@ class _Order:
         self._waiting[step.id] -= 1
         if not self._waiting[step.id]:
             self._ready(step)
+
+    def _pass_barrier(self, name: str) -> None:
+        """Take note that a step has ended, or is left out; if it was the last one before a barrier, open that."""
+        if name not in self._before:
+            return
+        barrier = self._before[name]
+        self._open[barrier] -= 1
+        if not self._open[barrier]:
+            for step in self._behind.pop(barrier, ()):
+                self._count_down(step)
 
     def _begin_images(self, done: Step | None) -> None:
         """Let the next images begin, or leave out the steps of all that do not. done: a step that has ended."""
@@ -101,8 +131,10 @@ class _Order:
         for step in window.begin(done, at_once=self._stop.is_set()):
             self._count_down(step)
         if window.over():
-            self._left -= len(window.held)
             self._window = None
+            self._left -= len(window.held)
+            for name in window.held:
+                self._pass_barrier(name)
 
     def _ready(self, step: Step) -> None:
         if step.size > SMALL_BYTES:

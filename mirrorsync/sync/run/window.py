@@ -30,7 +30,7 @@ class Window:
     """Begins the images of a plan in order, those first that are damaged; the first one in any case.
 
     A step belongs to the first image that needs it, and what that needs belongs to the same image or an earlier one.
-    Deletions do not wait.
+    Deletions wait for what is written in their repository, and for no image that does not begin any more.
     """
 
     def __init__(self, plan: Plan, until: Until) -> None:
