@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from mirrorsync.app.reading import read_store
+from mirrorsync.bundle.archives import closure
 from mirrorsync.environment import Environment
 from mirrorsync.errors import StorageError, UsageError
 from mirrorsync.events import Noticed, Observer
@@ -22,6 +23,7 @@ from mirrorsync.oci.reference import Location
 from mirrorsync.serve import Guard, Logins, Settings, Snapshot, Tls, serving
 from mirrorsync.state import Generation
 from mirrorsync.stores.base import ReadOnly, Store
+from mirrorsync.stores.bundle import BundleStore
 from mirrorsync.stores.open import opener
 from mirrorsync.stores.united import Part, UnitedStore
 from mirrorsync.text import some_of
@@ -94,6 +96,9 @@ async def serving_stores(
     """
     observer = environment.observer
     parts = await _parts(served, environment, writable=entrance.writable)
+    for store in (part.store for part in parts):
+        if isinstance(store, BundleStore):
+            await asyncio.to_thread(_report_incomplete, store, observer)
     whole = parts[0].store if len(parts) == 1 and not parts[0].prefix else UnitedStore(parts)
     if entrance.writable and isinstance(whole, ReadOnly):
         raise UsageError(
@@ -139,6 +144,19 @@ def _check_exists(location: Location) -> None:
         raise StorageError(
             f"{location.store} does not exist", remedy="check the path; with --writable, the first push creates it"
         )
+
+
+def _report_incomplete(store: BundleStore, observer: Observer) -> None:
+    """Report the images that a bundle does not have whole: deltas are rebuilt, and the rest added, by an import."""
+    lacking = []
+    for image in store.bundle.images:
+        objects = closure(store.bundle, image.content.digest)
+        if objects is None or not all(map(store.has, objects.values())):
+            lacking.append(image.name)
+    if lacking:
+        images = "1 image is" if len(lacking) == 1 else f"{len(lacking)} images are"
+        text = f"{images} not whole in it, and cannot be pulled before it is imported: {some_of(lacking, _SHOWN)}"
+        observer(Noticed(store.address, text))
 
 
 async def _report_hidden(store: UnitedStore, observer: Observer) -> None:

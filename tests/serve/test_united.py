@@ -114,11 +114,14 @@ def test_an_equals_sign_in_a_path_is_not_a_prefix(tmp_path: Path) -> None:
 
 
 def test_a_bundle_is_served_before_it_is_imported(tmp_path: Path) -> None:
-    pack({"app:1": FIRST}).write(tmp_path / "usb")
+    other = image([layer({"other": b"1"})])
+    pack({"app:1": FIRST, "db:1": other}, has={next(iter(other.blobs))}).write(tmp_path / "usb")
     words = [*COMMAND, "serve", f"bundle:{tmp_path}/usb"]
     port = free_port()
     with Server(command(*words, "--listen", f"127.0.0.1:{port}"), port, tmp_path / "log") as server:
         assert Registry(server.host).tags("app") == ["1"]
         assert Registry(server.host).holds("app", FIRST, "1")
+        log = (tmp_path / "log").read_text()
+    assert "1 image is not whole in it, and cannot be pulled before it is imported: db:1" in log
     refused = subprocess.run([*words, "--writable"], capture_output=True, text=True, timeout=60)
     assert (refused.returncode, "a bundle is only read" in refused.stderr) == (2, True)
