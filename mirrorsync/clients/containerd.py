@@ -42,20 +42,19 @@ def _advice(site: Site, host: str) -> Advice:
 
 
 def _table(site: Site, host: str, paths: list[str]) -> str:
-    """Return the tables of one registry. Without a fallback, the last path is in the place of the source."""
+    """Return the tables of one registry. Without a fallback, the last path is in the place of the source, too.
+
+    containerd 1.x rejects a file without a [host] ("invalid `host` tree"), and then asks the source.
+    """
     ca = f"ca = {quoted(_ca(site))}\n" if site.registry.ca else ""
-    tls = f"{ca}skip_verify = true\n" if site.registry.skip_verify else ca
-    mirrors, last = (paths, None) if site.fallback else (paths[:-1], paths[-1])
-    if last is None:
+    # The URL is the root of the API: containerd adds no /v2 to it, and puts names behind it.
+    settings = f'capabilities = ["pull", "resolve"]\noverride_path = true\n{ca}'
+    settings += "skip_verify = true\n" if site.registry.skip_verify else ""
+    if site.fallback:
         text = f"server = {quoted(f'https://{api_host(host)}')}\n"
     else:
-        text = f'server = {quoted(site.registry.api(last))}\ncapabilities = ["pull", "resolve"]\n'
-        text += f"override_path = true\n{tls}"
-    for path in mirrors:
-        text += f'\n[host.{quoted(site.registry.api(path))}]\ncapabilities = ["pull", "resolve"]\n'
-        # The URL is the root of the API: containerd adds no /v2 to it, and puts names behind it.
-        text += f"override_path = true\n{tls}"
-    return text
+        text = f"server = {quoted(site.registry.api(paths[-1]))}\n{settings}"
+    return text + "".join(f"\n[host.{quoted(site.registry.api(path))}]\n{settings}" for path in paths)
 
 
 def _ca(site: Site) -> str:

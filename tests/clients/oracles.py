@@ -50,13 +50,17 @@ def containers(files: Files, host: str, repository: str) -> list[str]:
 
 
 def containerd(files: Files, host: str, repository: str) -> list[str]:
-    """docs/hosts.md of containerd: each host, then the server; with override_path the URL is all of the API."""
+    """docs/hosts.md of containerd: each host, then the server; with override_path the URL is all of the API.
+
+    containerd 1.x rejects a file without hosts (tests/clients/test_containerd.py).
+    """
     text = files.get(f"/etc/containerd/certs.d/{host}/hosts.toml")
     if text is None:
         return [f"{host}/{repository}"]
     config = tomllib.loads(text)
-    servers = [*config.get("host", {}).items(), (config.pop("server"), config)]
-    return [_by_api(url, repository, whole=one.get("override_path", False)) for url, one in servers]
+    servers = [*config.pop("host").items(), (config.pop("server"), config)]
+    asked = [_by_api(url, repository, whole=one.get("override_path", False)) for url, one in servers]
+    return list(dict.fromkeys(asked))  # the last host is the server, too, if the source may not be asked
 
 
 def docker(files: Files, host: str, repository: str) -> list[str]:

@@ -127,6 +127,10 @@ insecure = true
 server = "http://corp.example:5000/v2/mirror/docker.io"
 capabilities = ["pull", "resolve"]
 override_path = true
+
+[host."http://corp.example:5000/v2/mirror/docker.io"]
+capabilities = ["pull", "resolve"]
+override_path = true
 """,
     "k3s": """\
 mirrors:
