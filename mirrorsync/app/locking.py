@@ -19,6 +19,7 @@ from mirrorsync.app.specs import FROM_STDIN, read_stdin
 from mirrorsync.app.stop import Stop
 from mirrorsync.environment import Environment
 from mirrorsync.errors import UsageError
+from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Failure, Plan
 from mirrorsync.spec.lock import Lock, LockChange, Name, changes, kept, lock_text
@@ -26,7 +27,7 @@ from mirrorsync.spec.lock_source import MAX_BYTES, read_lock
 from mirrorsync.spec.locked import locked
 from mirrorsync.spec.model import STANDARD_INPUT, Mirror, Spec
 from mirrorsync.sync import road
-from mirrorsync.sync.locking import resolve_for_lock, resolve_location
+from mirrorsync.sync.locking import Resolved, resolve_for_lock, resolve_location
 from mirrorsync.sync.verify.scope import Scope
 from mirrorsync.text import printable
 
@@ -70,14 +71,22 @@ async def make_lock(
         found = await query(
             lambda session: resolve_for_lock(mirrors, session, old, memory), environment, stop, spec.registries
         )
+    lock = new_lock(old, found, mirrors, whole=not update)
+    return Locking(lock, changes(old, lock), found.waiting, found.failures, len(_kept(old, found)))
+
+
+def new_lock(old: Lock, found: Resolved, mirrors: Iterable[Mirror], *, whole: bool) -> Lock:
+    """Return a lock with the images that were found for some mirrors. whole: those of others are left out."""
+    others = {} if whole else {name: one for name, one in old.images.items() if not _is_of(name[0], mirrors)}
+    waiting = {name: old.images[name] for name in found.waiting if name in old.images}
+    return Lock({**others, **_kept(old, found), **waiting, **found.images})
+
+
+def _kept(old: Lock, found: Resolved) -> dict[Name, Digest]:
+    """Return the images that stay as they were: what the sources have now is not known, or is known to be gone."""
     failures = (*found.failures, *found.dropped)
     lost = [(failure.source, failure.ref) for failure in failures if failure.source is not None]
-    failed = {name: digest for name, digest in kept(old, lost).items() if name not in found.images}
-    rest = old.images if update else {}
-    others = {name: digest for name, digest in rest.items() if not _is_of(name[0], mirrors)}
-    waiting = {name: old.images[name] for name in found.waiting if name in old.images}
-    lock = Lock({**others, **failed, **waiting, **found.images})
-    return Locking(lock, changes(old, lock), found.waiting, found.failures, len(failed))
+    return {name: digest for name, digest in kept(old, lost).items() if name not in found.images}
 
 
 def _is_of(location: Location, mirrors: Iterable[Mirror]) -> bool:

@@ -11,7 +11,7 @@ upstream publishes, moves, moves back, drops, is emptied, is compromised for two
 run begins; other people push to the destination, move, alias and delete tags there; the memory is backed up, restored
 from an old backup, lost, or damaged; the operator changes the spec (rules.py:CHANGES). In a third of the runs something
 goes wrong (world.py:some_trouble): no answers, refused access, partial and empty lists, wrong bytes, refused writes, a
-killed process. Some steps end with a rollback, and some with a second run within hours.
+killed process. Some steps end with a rollback, a new or updated lock, a locked run, or a second run within hours.
 
 Every run is compared with oracle.py, which knows the rules of the documentation and shares no code with the product,
 and the memory after it with past.py. In addition it is checked, without the oracle, that nothing was deleted that was

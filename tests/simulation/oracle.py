@@ -85,9 +85,9 @@ class Run:
         """Return what the run has to do."""
         known = dict(self.past.owned)
         untagged, needed = set(self.past.untagged), set[Key]()
-        chosen = [(entry, tag) for entry in self.rules.entries for tag in self._choose(entry)]
+        chosen = [(entry, tag) for entry in self.rules.entries for tag in self.choose(entry)]
         for entry, tag in chosen:
-            self._image(entry, (entry.repository, tag))
+            self.image(entry, (entry.repository, tag))
         for key, before in self.unread:
             self._set_or_fail(key, before, read=(key[0], self.roots[key]) in self.read)
         prune, vanished = self.rules.prune, aside.vanished(self, known)
@@ -102,7 +102,7 @@ class Run:
 
     # Choosing.
 
-    def _choose(self, entry: Entry) -> list[str]:
+    def choose(self, entry: Entry) -> list[str]:
         repository = entry.repository
         if entry.tags.exact:
             found = list(entry.tags.exact)
@@ -131,27 +131,27 @@ class Run:
         ages = {tag: self.now - self.past.listed.get((entry.repository, tag), self.now) for tag in tags}
         most = entry.tags.max_age
         young = [tag for tag in tags if not most or ages[tag] < most]
-        found = _narrowed(entry.tags, young)
+        found = narrowed(entry.tags, young)
         if entry.min_age:
-            known = _narrowed(entry.tags, [tag for tag in young if ages[tag] >= entry.min_age])
+            known = narrowed(entry.tags, [tag for tag in young if ages[tag] >= entry.min_age])
             found = found + [tag for tag in known if tag not in found]
         return found
 
     # One image.
 
-    def _image(self, entry: Entry, key: Key) -> None:
+    def image(self, entry: Entry, key: Key) -> None:
         before = None if self.trouble.target_down else self.present.named(key)
         if before is not None and key[1].startswith(entry.immutable):
             before = self._remembered(entry, key) or before
-            self._found(key, before)
-            self._stays(key, before)  # its source is not asked
-            self._ages(entry, key, before)
+            self.found(key, before)
+            self.stays(key, before)  # its source is not asked
+            self.ages(entry, key, before)
             return
-        picture = self._resolved(key)
+        picture = self.resolved(key)
         if picture is None:
             self.expected.errors.append(FAILED)
             return
-        self._found(key, picture.digest)
+        self.found(key, picture.digest)
         if self.trouble.target_down:
             self.expected.errors.append(FAILED)
         else:
@@ -159,25 +159,30 @@ class Run:
 
     def _decide(self, entry: Entry, key: Key, picture: Picture, before: str | None) -> None:
         answer = self._on_change(entry, key, picture, before)
-        if before not in (None, picture.digest) and not self._is_older(key, picture, before):
-            self.read.add((key[0], before))  # to see which of the two says that it is older
+        if before not in (None, picture.digest):
+            self.compare_ages(key, picture, before)
         if before == picture.digest:
-            self._stays(key, before)
+            self.stays(key, before)
         elif entry.verify and not picture.signed:
-            self._refuse(key, before)
-        elif self._waits(entry, picture) or answer == "keep":
-            self._stays(key, before)
+            self.refuse(key, before)
+        elif self.waits(entry, picture) or answer == "keep":
+            self.stays(key, before)
         elif answer == "fail":
-            self._refuse(key, before)
+            self.refuse(key, before)
         else:
             self._update(key, before)
             before = picture.digest if key in self.expected.intended else None
-        self._ages(entry, key, before)
+        self.ages(entry, key, before)
 
     def _on_change(self, entry: Entry, key: Key, picture: Picture, before: str | None) -> str:
         """Return what happens to a tag that its source has moved."""
         older, _, answer = entry.on_change.rpartition(" ")
         return answer if before is not None and (not older or self._is_older(key, picture, before)) else ""
+
+    def compare_ages(self, key: Key, picture: Picture, before: str) -> None:
+        """Read the image that a tag has, unless the memory says which of the two is older."""
+        if not self._is_older(key, picture, before):
+            self.read.add((key[0], before))
 
     def _is_older(self, key: Key, picture: Picture, before: str) -> bool:
         """Return whether a tag had an image before that of now, or whether that was seen before this."""
@@ -185,7 +190,7 @@ class Run:
         first, first_before = (self.past.seen.get(one, now) for one in (picture.digest, before))
         return self.past.had(key, picture.digest) or (first < first_before < now)
 
-    def _ages(self, entry: Entry, key: Key, digest: str | None) -> None:
+    def ages(self, entry: Entry, key: Key, digest: str | None) -> None:
         """Report what the destination has after the run if it is too old: images here do not say how old they are."""
         if entry.max_staleness and digest is not None and digest == self.present.named(key):
             self.read.add((key[0], digest))
@@ -202,24 +207,28 @@ class Run:
         known = [one for one in listed if one in self.past.owned]
         return self.past.owned[key][0] if key in known and len(known) > 1 else None
 
-    def _waits(self, entry: Entry, picture: Picture) -> bool:
+    def waits(self, entry: Entry, picture: Picture) -> bool:
         return self.age(picture.digest) < entry.min_age
 
-    def _found(self, key: Key, root: str) -> None:
+    def found(self, key: Key, root: str) -> None:
         self.roots[key] = root
+        self.note(root)
+
+    def note(self, root: str) -> None:
+        """Take note that an image is known now."""
         self.past.seen.setdefault(root, self.now)
 
-    def _refuse(self, key: Key, before: str | None) -> None:
+    def refuse(self, key: Key, before: str | None) -> None:
         self.expected.errors.append(FAILED)
         if before is not None:
             self.expected.stay[key] = before
 
-    def _resolved(self, key: Key) -> Picture | None:
+    def resolved(self, key: Key) -> Picture | None:
         if not self.upstream.answers(*key):
             return None
         return self.upstream.tags.get(key[0], {}).get(key[1])
 
-    def _stays(self, key: Key, before: str | None) -> None:
+    def stays(self, key: Key, before: str | None) -> None:
         self.expected.landed = True
         if before is not None:
             self.expected.stay[key] = before
@@ -293,7 +302,7 @@ class Run:
             return set()
         for key in going:
             if not self.present.tags_alone and self.is_shared(prune, key, going):
-                self._stays(key, known[key][0] if key in known else None)
+                self.stays(key, known[key][0] if key in known else None)
             elif key[1] in self.trouble.undeleted:
                 self.expected.errors.append(FAILED)
                 if key in known:
@@ -375,7 +384,7 @@ def way_back(generation: dict[Key, str], rules: Rules, present: Present, upstrea
     return expected
 
 
-def _narrowed(tags: Tags, listed: list[str]) -> list[str]:
+def narrowed(tags: Tags, listed: list[str]) -> list[str]:
     """Return the tags that filters want of those of the right age."""
     if not tags.newest:
         return [tag for tag in listed if tag.startswith(tags.prefix)]

@@ -10,15 +10,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mirrorsync.app.locking import new_lock
 from mirrorsync.app.memory import RunMemory
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Plan
+from mirrorsync.spec.lock import Lock
+from mirrorsync.spec.locked import locked
 from mirrorsync.state import Memory, open_memory
+from mirrorsync.sync.locking import resolve_for_lock
 from mirrorsync.sync.road import make_plan
 from mirrorsync.sync.rollback import plan_rollback
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.session import Session
+from tests.simulation import locks
 from tests.simulation.layout import LayoutTarget
 from tests.simulation.oracle import Expected, Present, Run, way_back
 from tests.simulation.past import Key
@@ -48,6 +55,7 @@ class Figures:
     killed: int = 0
     failed: int = 0
     rollbacks: int = 0
+    locked: int = 0
 
     def count(self, world: World, report: Report | None) -> None:
         """Count a run."""
@@ -80,6 +88,10 @@ def _simulate(seed: int, world: World, finish: Finish[Any], days: int) -> Figure
             end_compromises(world)
             if world.random.random() < 0.03:
                 _one_rollback(world, finish, figures)
+            if world.random.random() < 0.05:
+                _make_lock(world, finish)
+            if world.lock is not None and world.random.random() < 0.1:
+                _one_run(world, some_trouble(world), finish, figures, world.lock)
             if world.random.random() < 0.3:
                 world.now += world.random.randint(1, 30) * HOUR
                 _one_run(world, NO_TROUBLE, finish, figures)
@@ -89,16 +101,23 @@ def _simulate(seed: int, world: World, finish: Finish[Any], days: int) -> Figure
     return figures
 
 
-def _one_run(world: World, trouble: Trouble, finish: Finish[Any], figures: Figures) -> None:
+def _one_run(
+    world: World, trouble: Trouble, finish: Finish[Any], figures: Figures, lock: dict[Key, str] | None = None
+) -> None:
+    """Perform a run. lock: that of a locked run."""
     present = _begin(world, trouble)
     owned, was_new = dict(world.past.owned), not (world.past.owned or world.past.untagged or world.past.backups)
     owned |= {key: (digest, False) for key, (_, digest, _) in world.past.backups.items()}
-    expected = Run(world.rules, world.upstream, present, world.past, world.now, trouble).think()
-    report, remembered = finish(_mirror(world, _Plan(world).of_spec))
+    run = Run(world.rules, world.upstream, present, world.past, world.now, trouble)
+    if lock is not None:
+        run = locks.locked_run(run, lock)
+    expected = run.think()
+    report, remembered = finish(_mirror(world, _Plan(world, lock=lock).of_spec))
     world.target.end(_left(world, present))
     figures.count(world, report)
+    figures.locked += lock is not None
     _check_never(world, owned, was_new=was_new)
-    _check_trusted(world, expected)
+    _check_trusted(world, expected, was_locked=lock is not None)
     world.past.intended.update(expected.intended)
     if report is None:
         _check_killed(world, present, expected)
@@ -124,6 +143,33 @@ def _one_rollback(world: World, finish: Finish[Any], figures: Figures) -> None:
     _check_done(world, report, remembered, expected)
 
 
+def _make_lock(world: World, finish: Finish[Any]) -> None:
+    """Make a lock of what the sources have now, or bring it up to date for one repository."""
+    present = _begin(world, NO_TROUBLE)
+    entry = world.random.choice(world.rules.entries)
+    only = entry.repository if world.lock is not None and world.random.random() < 0.5 else ""
+    run = Run(world.rules, world.upstream, present, world.past, world.now, NO_TROUBLE)
+    old = world.lock or {}
+    world.lock = locks.made(run, old, only)
+    _check_same("lock", finish(_lock(world, old, only)), world.lock)
+
+
+async def _lock(world: World, old: dict[Key, str], only: str) -> dict[Key, str]:
+    """Return a lock, as `app.locking.make_lock` makes it."""
+    source = UpstreamStore(world.upstream)
+    mirrors = [one for one in world.spec.mirrors if only in ("", one.source.repository)]
+    with closing(open_memory(world.state, lambda _: None)) as memory:
+        seen = RunMemory(memory, _unexpected, now=world.now)
+        async with Session(lambda _: source) as session:
+            found = await resolve_for_lock(mirrors, session, _as_lock(old), seen)
+    lock = new_lock(_as_lock(old), found, mirrors, whole=not only)
+    return {(at.repository, str(ref)): str(digest) for (at, ref), digest in lock.images.items()}
+
+
+def _as_lock(lock: dict[Key, str]) -> Lock:
+    return Lock({(Location(SOURCE, name), Tag(tag)): Digest(digest) for (name, tag), digest in lock.items()})
+
+
 def _begin(world: World, trouble: Trouble) -> Present:
     """Begin a run; return the destination as it is before."""
     world.upstream.trouble = trouble
@@ -133,13 +179,15 @@ def _begin(world: World, trouble: Trouble) -> Present:
 
 @dataclass
 class _Plan:
-    """The plan of a run. number: of the generation to go back to."""
+    """The plan of a run. number: of the generation to go back to. lock: of a locked run."""
 
     world: World
     number: int = 0
+    lock: dict[Key, str] | None = None
 
     async def of_spec(self, session: Session, memory: Memory, run: RunMemory) -> Plan:
-        return await make_plan(self.world.spec, session, sightings=run, clock=self.world.clock)
+        spec = self.world.spec if self.lock is None else locked(self.world.spec, _as_lock(self.lock))
+        return await make_plan(spec, session, sightings=run, clock=self.world.clock)
 
     async def of_rollback(self, session: Session, memory: Memory, run: RunMemory) -> Plan:
         generation = memory.generation(self.number)
@@ -276,14 +324,17 @@ def _check_never(world: World, owned: dict[Key, tuple[str, bool]], *, was_new: b
             raise Difference(f"{name}@{ref} was deleted, and has a tag")
 
 
-def _check_trusted(world: World, expected: Expected) -> None:
-    """Check that no image was set inside its cool-down, counted from when it was published, or without a signature."""
+def _check_trusted(world: World, expected: Expected, *, was_locked: bool) -> None:
+    """Check that no image was set inside its cool-down, counted from when it was published, or without a signature.
+
+    was_locked: the images of a lock have had theirs when it was made, by the spec of then.
+    """
     for name, tag, digest in world.target.tagged:
         if (name, tag) in expected.backups:
             continue  # it was at the destination already
         entry = next(entry for entry in world.rules.entries if entry.repository == name)
         age = world.now - world.published[digest]
-        if age < entry.min_age:
+        if age < entry.min_age and not was_locked:
             raise Difference(f"{name}:{tag} was set to an image that is {age} s old; min_age is {entry.min_age} s")
         if entry.verify and not world.upstream.images[name][digest].signed:
             raise Difference(f"{name}:{tag} was set to an image that is not signed")

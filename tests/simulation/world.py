@@ -33,6 +33,7 @@ class World:
     target: Target = field(default_factory=TargetStore)
     past: Past = field(default_factory=Past)
     backup: tuple[bytes, Past] | None = None
+    lock: dict[tuple[str, str], str] | None = None
     published: dict[str, int] = field(default_factory=dict)
     attic: dict[str, dict[str, Picture]] = field(default_factory=dict)
     compromised: list[tuple[str, str, Picture]] = field(default_factory=list)
