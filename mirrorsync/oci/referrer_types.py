@@ -26,8 +26,11 @@ _BY_WORD: Final[tuple[tuple[str, Kind], ...]] = (
     ("signature", "signature"),
     ("cosign.artifact.sig", "signature"),
 )
-# A sigstore bundle is either; cosign writes which into the referrer's annotations (sigstore/cosign, BUNDLE_SPEC.md).
+# A sigstore bundle is either; cosign writes which into the referrer's annotations (its BUNDLE_SPEC.md). Both are
+# envelopes with a statement: that of a signature of cosign 3 only states that the image is signed.
 _BUNDLE: Final = "vnd.dev.sigstore.bundle"
+_PREDICATE: Final = "dev.sigstore.bundle.predicateType"
+_SIGNED: Final = "https://sigstore.dev/cosign/sign/"
 _BUNDLE_CONTENT: Final = "dev.sigstore.bundle.content"
 _BY_BUNDLE_CONTENT: Final[dict[str, Kind]] = {"message-signature": "signature", "dsse-envelope": "attestation"}
 
@@ -49,5 +52,7 @@ def kind_of(referrer: Descriptor) -> Kind:
     """Return the kind of a referrer, by its artifact type."""
     artifact_type = referrer.artifact_type.lower()
     if _BUNDLE in artifact_type:
+        if referrer.annotations.get(_PREDICATE, "").startswith(_SIGNED):
+            return "signature"
         return _BY_BUNDLE_CONTENT.get(referrer.annotations.get(_BUNDLE_CONTENT, ""), "other")
     return next((kind for word, kind in _BY_WORD if word in artifact_type), "other")

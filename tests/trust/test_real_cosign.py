@@ -12,15 +12,19 @@ from typing import Any
 import pytest
 
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.referrer_types import kind_of
 from mirrorsync.trust.cosign import examine
 from mirrorsync.trust.evidence import Bundle, Evidence, SimpleSigning
 from mirrorsync.trust.keyless import Keyless
 from mirrorsync.trust.keys import Keys, PublicKey
 from tests.parts.cosign import SIMPLE_SIGNING
+from tests.parts.docker_registry import DockerRegistry
 from tests.parts.documents import valid
 from tests.parts.images import OCI_EMPTY, Image, write_layout
 from tests.parts.mirrorsync import Mirrorsync
 from tests.parts.sigstore import IDENTITY, ISSUER, other_bytes
+from tests.parts.wire import Registry
 
 REAL: dict[str, Any] = json.loads((Path(__file__).parent / "real" / "signatures.json").read_bytes())
 OTHER = Digest.of(b"another image")
@@ -178,6 +182,35 @@ def test_cosign_verifies_everything_that_is_proven() -> None:
     assert accepted == ATTESTED
     with_option = {tag for tag, by in REAL["verified"].items() for versions in by.values() if any(versions.values())}
     assert with_option == {"2-referrer", "3-p384", "3-p521", "both-forms"}
+
+
+@pytest.mark.parametrize(
+    ("tag", "kinds"),
+    [
+        ("2-referrer", ["signature"]),
+        ("2-attested-bundle", ["attestation"]),
+        ("3", ["signature"]),
+        ("3-attested", ["attestation"]),
+        ("3-keyless", ["signature"]),
+        ("3-signed-and-attested", ["attestation", "signature"]),
+    ],
+)
+def test_the_kind_of_a_referrer_is_what_cosign_has_made(tag: str, kinds: list[str]) -> None:
+    manifests = [Manifest.parse(raw.encode()) for raw in REAL["manifests"].values()]
+    found = [one for one in manifests if one.subject and one.subject.digest == REAL["tags"][tag]]
+    assert sorted(kind_of(one.as_referrer()) for one in found) == kinds
+
+
+def test_inspect_shows_the_kind_although_the_list_of_cosign_names_another_type(
+    mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
+) -> None:
+    digest = REAL["tags"]["3-signed-and-attested"]
+    listed = _image(REAL["tags"][digest.replace(":", "-")])
+    assert {one["artifactType"] for one in json.loads(listed.raw)["manifests"]} == {OCI_EMPTY}
+    for made, tag in ((_image(digest), "1"), (listed, digest.replace(":", "-"))):
+        Registry(registry.host).push(f"{unique}/app", made, tag)
+    found = mirrorsync("inspect", "--tls-verify=false", "--json", f"{registry.host}/{unique}/app:1", code=0).json()
+    assert sorted(one["kind"] for one in found["attached"]) == ["attestation", "signature"]
 
 
 def test_what_is_mirrored_with_verify_is_proven_where_it_arrives(mirrorsync: Mirrorsync) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from mirrorsync.errors import (
@@ -11,6 +11,7 @@ from mirrorsync.errors import (
     Denied,
     GrammarError,
     Malformed,
+    MirrorsyncError,
     NotFound,
     RegistryFailure,
     RepositoryNotFound,
@@ -26,6 +27,7 @@ from mirrorsync.oci.narrowing import ATTESTATION_KIND, ATTESTED, chosen
 from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import LATEST, Location, Reference
+from mirrorsync.oci.referrer_types import kind_of
 from mirrorsync.sync.gather.attached import Attachment, attached
 from mirrorsync.sync.gather.named import named_at
 from mirrorsync.sync.gather.roots import narrow
@@ -226,10 +228,25 @@ async def _attached(
     session: Session, reference: Reference, subject: Digest, tags: Sequence[Tag] | None, notices: list[str]
 ) -> tuple[Attachment, ...]:
     try:
-        return await attached(session.repository(reference.location), subject, None if tags is None else set(tags))
+        found = await attached(session.repository(reference.location), subject, None if tags is None else set(tags))
     except _ONLY_NOTICED as error:
         notices.append(f"the referrers of {subject.short} cannot be listed: {error.message}")
         return ()
+    return tuple([await _typed(session, reference.location, one) for one in found])
+
+
+async def _typed(session: Session, location: Location, found: Attachment) -> Attachment:
+    """Return an attachment with the type that its manifest states, if its registry lists no known one.
+
+    In registries without the referrers API, cosign 3 lists its bundles with the media type of an empty config.
+    """
+    if found.kind != "other":
+        return found
+    try:
+        content = (await session.manifest(location, found.content)).as_referrer()
+    except MirrorsyncError:
+        return found  # it is still shown, as it is listed
+    return replace(found, kind=kind_of(content), content=content)
 
 
 def _candidates(index: Manifest, platform: Platform | None) -> Sequence[Descriptor]:
