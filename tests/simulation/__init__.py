@@ -14,9 +14,10 @@ goes wrong (world.py:some_trouble): no answers, refused access, partial and empt
 killed process. Some steps end with a rollback, a new or updated lock, a locked run, or a second run within hours.
 
 Every run is compared with oracle.py, which knows the rules of the documentation and shares no code with the product,
-and the memory after it with past.py. In addition it is checked, without the oracle, that nothing was deleted that was
-not owned, or without a memory; that no image was set inside its cool-down, counted from when it was published; that
-every image that was set is whole; and that a killed run did a part of its work and nothing else.
+and the memory after it with past.py. Which images a budget lets wait is taken from the plan; spending.py checks that
+the budget is kept, and that not all would have fitted. In addition it is checked, without the oracle, that nothing was
+deleted that was not owned, or without a memory; that no image was set inside its cool-down, counted from when it was
+published; that every image that was set is whole; and that a killed run did a part of its work and nothing else.
 
 A new key of the spec is a field and an entry of CHANGES in rules.py, and its rule in oracle.py. A new kind of event
 is a function and an entry of EVENTS.

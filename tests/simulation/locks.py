@@ -39,7 +39,7 @@ def locked_run(run: Run, lock: Lock) -> Run:
     """Return a run that is given a lock."""
     rules, upstream, lacking = _as_named(run.rules, run.upstream, lock)
     locked = LockedRun(rules, upstream, run.present, run.past, run.now, upstream.trouble)
-    locked.lock = lock
+    locked.lock, locked.postponed = lock, run.postponed
     locked.expected.errors += [PARTLY] * lacking
     return locked
 

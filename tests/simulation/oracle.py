@@ -80,6 +80,7 @@ class Run:
         self.read: set[Key] = set()  # manifests that were read at the destination, so that no source is asked for them
         self.unread: list[tuple[Key, str | None]] = []  # tags to set to what cannot be read at their source
         self.lists: dict[str, list[str]] = {}
+        self.postponed: frozenset[Key] = frozenset()  # images that wait for the next run, as its budget is used
 
     def think(self) -> Expected:
         """Return what the run has to do."""
@@ -169,6 +170,8 @@ class Run:
             self.stays(key, before)
         elif answer == "fail":
             self.refuse(key, before)
+        elif key in self.postponed:
+            self.stays(key, before)
         else:
             self._update(key, before)
             before = picture.digest if key in self.expected.intended else None

@@ -96,10 +96,11 @@ class Pruning:
 
 @dataclass(frozen=True)
 class Rules:
-    """A whole spec: at most one mirror for each repository."""
+    """A whole spec: at most one mirror for each repository. budget: bytes, 0 = any number."""
 
     entries: tuple[Entry, ...]
     prune: Pruning | None = None
+    budget: int = 0
 
     def spec(self, directory: Path, target: str) -> Spec:
         """Return the spec, as the product reads it. directory: in which it is. target: the host of the destination."""
@@ -114,6 +115,7 @@ def _spec(rules: Rules, directory: Path, target: str) -> Spec:
         "defaults": {"to": ["there"], "name": "{repository}"},
         "mirrors": [entry.document() for entry in rules.entries],
         **({"prune": rules.prune.document()} if rules.prune else {}),
+        **({"budget": {"bytes": f"{rules.budget}B"}} if rules.budget else {}),
     }
     return load(json.dumps(document).encode(), source=f"{directory}/mirror.yaml", environment={}, base=str(directory))
 
@@ -172,6 +174,7 @@ CHANGES: dict[str, Change] = {
     "on_vanish": lambda random_, rules: _entry(random_, rules, drops=random_.random() < 0.5),
     "backups": lambda random_, rules: _entry(random_, rules, backups=random_.choice([0, 1, 2, 5])),
     "max_staleness": lambda random_, rules: _entry(random_, rules, max_staleness=random_.choice([0, 0, 20, 300]) * DAY),
+    "budget": lambda random_, rules: replace(rules, budget=random_.choice([0, 0, 500, 1000, 2000])),
     "added": _added,
     "removed": _removed,
     "prune": lambda random_, rules: replace(rules, prune=None if rules.prune else Pruning()),

@@ -25,7 +25,7 @@ from mirrorsync.sync.rollback import plan_rollback
 from mirrorsync.sync.run.apply import apply
 from mirrorsync.sync.run.report import Report
 from mirrorsync.sync.session import Session
-from tests.simulation import locks
+from tests.simulation import locks, spending
 from tests.simulation.layout import LayoutTarget
 from tests.simulation.oracle import Expected, Present, Run, way_back
 from tests.simulation.past import Key
@@ -56,6 +56,7 @@ class Figures:
     failed: int = 0
     rollbacks: int = 0
     locked: int = 0
+    postponed: int = 0
 
     def count(self, world: World, report: Report | None) -> None:
         """Count a run."""
@@ -108,14 +109,17 @@ def _one_run(
     present = _begin(world, trouble)
     owned, was_new = dict(world.past.owned), not (world.past.owned or world.past.untagged or world.past.backups)
     owned |= {key: (digest, False) for key, (_, digest, _) in world.past.backups.items()}
+    planning = _Plan(world, lock=lock)
+    report, remembered = finish(_mirror(world, planning.of_spec))
+    world.target.end(_left(world, present))
     run = Run(world.rules, world.upstream, present, world.past, world.now, trouble)
+    run.postponed = spending.postponed(world, planning.plan, present)
     if lock is not None:
         run = locks.locked_run(run, lock)
     expected = run.think()
-    report, remembered = finish(_mirror(world, _Plan(world, lock=lock).of_spec))
-    world.target.end(_left(world, present))
     figures.count(world, report)
     figures.locked += lock is not None
+    figures.postponed += len(run.postponed)
     _check_never(world, owned, was_new=was_new)
     _check_trusted(world, expected, was_locked=lock is not None)
     world.past.intended.update(expected.intended)
@@ -179,15 +183,17 @@ def _begin(world: World, trouble: Trouble) -> Present:
 
 @dataclass
 class _Plan:
-    """The plan of a run. number: of the generation to go back to. lock: of a locked run."""
+    """The plan of a run. number: of the generation to go back to. lock: of a locked run. plan: after it was made."""
 
     world: World
     number: int = 0
     lock: dict[Key, str] | None = None
+    plan: Plan | None = None
 
     async def of_spec(self, session: Session, memory: Memory, run: RunMemory) -> Plan:
         spec = self.world.spec if self.lock is None else locked(self.world.spec, _as_lock(self.lock))
-        return await make_plan(spec, session, sightings=run, clock=self.world.clock)
+        self.plan = await make_plan(spec, session, sightings=run, clock=self.world.clock)
+        return self.plan
 
     async def of_rollback(self, session: Session, memory: Memory, run: RunMemory) -> Plan:
         generation = memory.generation(self.number)

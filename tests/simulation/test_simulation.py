@@ -16,7 +16,7 @@ def test_a_run_against_a_registry_agrees(fresh_registry: DockerRegistry, tmp_pat
 
 
 def test_a_run_into_a_layout_agrees_and_leaves_no_blob_without_a_use(tmp_path: Path) -> None:
-    figures = simulate(7, tmp_path, 120, LayoutTarget(tmp_path / "layout"))
+    figures = simulate(1, tmp_path, 120, LayoutTarget(tmp_path / "layout"))
     assert min(figures.set_, figures.deleted, figures.killed) > 0
 
 
