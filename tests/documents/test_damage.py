@@ -136,6 +136,8 @@ def test_a_member_that_is_missing_is_named(path: Path) -> None:
     optional = "error" in path[:-1] and path[-1] not in ("message", "exit_code")
     # Saved plans of earlier versions have no decisions, and only explained ones have filters.
     optional |= path[-1] in ("decision", "filters") or (path[0], path[-1]) == ("failures", "policy")
+    # Nor do they know of sources that refuse access.
+    optional |= (path[0], path[-1]) == ("vanished", "refused")
     # Nor have they what is known of referrers and of selected platforms.
     optional |= path == ("referrers",) or (path[0] == "images" and path[-1] in ("index", "subject", "whole"))
     damaged = without(path)
