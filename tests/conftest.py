@@ -20,7 +20,9 @@ from tests.parts.processes import run
 from tests.parts.token_server import ISSUER, PASSWORD, SERVICE, USER, TokenServer, make_certificate
 from tests.parts.unruly import Unruly
 
-NEEDED = ("docker-registry", "skopeo", "podman", "openssl", "htpasswd", "systemd-analyze", "ssh-keygen")
+NEEDED = (
+    "docker-registry", "skopeo", "podman", "containerd", "ctr", "openssl", "htpasswd", "systemd-analyze", "ssh-keygen",
+)  # fmt: skip
 _NUMBERS = itertools.count()
 
 
