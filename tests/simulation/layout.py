@@ -6,6 +6,7 @@ After every run that came to its end and deleted something, the layout has what 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,8 @@ class _DyingFiles(LayoutFiles):
     def __init__(self, root: Path, trouble: Trouble) -> None:
         super().__init__(root)
         self._left = trouble.killed_after
-        self._dead = False
+        self._dead = self._closed = False
+        self._guard = threading.Lock()
 
     def _dies(self) -> bool:
         if self._left == 0:
@@ -157,6 +159,17 @@ class _DyingFiles(LayoutFiles):
         elif self._left is not None:
             self._left -= 1
         return self._dead
+
+    def lock(self) -> None:
+        with self._guard:
+            if self._dead or self._closed:  # by a thread that goes on: the process of the simulation lives
+                raise Killed
+            super().lock()
+
+    def close(self) -> None:
+        with self._guard:
+            self._closed = True
+            super().close()
 
     def store(self, content: Descriptor, chunks: Iterable[bytes]) -> None:
         if self._dies():
