@@ -168,6 +168,7 @@ cdef class Decoder:
     cdef readonly int final, kind
     cdef readonly Py_ssize_t stored     # bytes left of a stored block
     cdef readonly bint inside           # a block has begun and not ended
+    cdef bint is_fixed                  # the tables are those of fixed codes: empty blocks of these have 10 bits
 
     def __init__(self, read, long long position=0):
         self._read = read
@@ -184,7 +185,7 @@ cdef class Decoder:
         self.small_table = _zeros("H", 1 << 7)
         self.final = self.kind = 0
         self.stored = 0
-        self.inside = False
+        self.inside = self.is_fixed = False
 
     cdef int more(self) except -1 with gil:
         if self.done:
@@ -254,9 +255,13 @@ cdef class Decoder:
             self.stored = length
             self.tables.header_size = 0
         elif self.kind == 1:
-            self.tables.fixed()
-            self._build()
+            self.tables.header_size = 0
+            if not self.is_fixed:
+                self.tables.fixed()
+                self._build()
+                self.is_fixed = True
         elif self.kind == 2:
+            self.is_fixed = False
             self._dynamic()
             self._build()
         else:
@@ -342,6 +347,7 @@ cdef class Decoder:
             self.final, self.kind, self.stored, self.tables.literals, self.tables.distances, lengths = state
             self.tables.lengths = bytearray(lengths)
             self.inside = True
+            self.is_fixed = False
             if self.kind:
                 self._build()
 

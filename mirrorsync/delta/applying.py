@@ -9,7 +9,7 @@ from typing import BinaryIO, Final
 
 from mirrorsync.delta import form, zstd
 from mirrorsync.delta._deflate import BadResidual, Encoder, Huffman, NotDeflate, Predictor
-from mirrorsync.delta.limits import HISTORY, PREDICTORS, SEGMENT_TOKENS
+from mirrorsync.delta.limits import HISTORY, LEAST_SEGMENT_BYTES, PREDICTORS, SEGMENT_TOKENS
 from mirrorsync.delta.model import Head
 from mirrorsync.delta.numbers import Reader
 from mirrorsync.delta.old import Old, joined, read_old
@@ -51,21 +51,31 @@ def apply(old: BinaryIO, delta: BinaryIO) -> Iterator[bytes]:
 
 def _rebuilt(old: Old, head: Head, delta: BinaryIO) -> Iterator[bytes]:
     rebuilder = Rebuilder()
-    for segment in form.read_segments(delta, head):
-        if any(chunk >= old.count for chunk in segment.chunks):
-            raise Malformed("the delta refers to more than the old blob has")
-        window = joined(old.content(chunk) for chunk in segment.chunks)
-        content = zstd.decompressed(segment.content, window, segment.size)
-        del window
-        if not head.new_gzip:
-            yield from (content[at : at + _YIELD_BYTES] for at in range(0, len(content), _YIELD_BYTES))
-            continue
-        predictor = Predictor(PREDICTORS[segment.predictor])
-        known = joined(old.writing(chunk, predictor) for chunk in segment.chunks if segment.by_old)
-        writing = zstd.decompressed(segment.writing, known, segment.writing_size)
-        del known
-        yield from rebuilder.segment(content, writing, predictor)
+    made = 0
+    for number, segment in enumerate(form.read_segments(delta, head)):
+        # Each costs the decompression of its window, even if it has a few bytes and makes none.
+        if made < number * LEAST_SEGMENT_BYTES - 4 * _YIELD_BYTES:
+            raise Malformed("the delta has segments that make too little")
+        for data in _segment(old, head, segment, rebuilder):
+            made += len(data)
+            yield data
     yield from rebuilder.finish()
+
+
+def _segment(old: Old, head: Head, segment: form.Segment, rebuilder: Rebuilder) -> Iterator[bytes]:
+    if any(chunk >= old.count for chunk in segment.chunks):
+        raise Malformed("the delta refers to more than the old blob has")
+    window = joined(old.content(chunk) for chunk in segment.chunks)
+    content = zstd.decompressed(segment.content, window, segment.size)
+    del window
+    if not head.new_gzip:
+        yield from (content[at : at + _YIELD_BYTES] for at in range(0, len(content), _YIELD_BYTES))
+        return
+    predictor = Predictor(PREDICTORS[segment.predictor])
+    known = joined(old.writing(chunk, predictor) for chunk in segment.chunks if segment.by_old)
+    writing = zstd.decompressed(segment.writing, known, segment.writing_size)
+    del known
+    yield from rebuilder.segment(content, writing, predictor)
 
 
 class Rebuilder:

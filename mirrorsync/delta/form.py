@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mirrorsync.delta.limits import PREDICTORS, SEGMENT_BYTES, WINDOW_BYTES
+from mirrorsync.delta.limits import CHUNK_BYTES, PREDICTORS, SEGMENT_BYTES, WINDOW_BYTES
 from mirrorsync.delta.model import Head
 from mirrorsync.delta.numbers import Reader, Source, number, string
 from mirrorsync.errors import GrammarError, Malformed
@@ -62,8 +62,8 @@ def read_head(source: Source) -> Head:
     except GrammarError as error:
         raise Malformed(f"the delta names no digest: {error.message}") from error
     chunk_bytes = reader.number(SEGMENT_BYTES)
-    if not chunk_bytes:
-        raise Malformed("the delta has chunks of no size")
+    if chunk_bytes < CHUNK_BYTES:
+        raise Malformed("the delta has chunks that are too small")  # what is kept of each would be too much
     return Head(old, old_size, bool(flags & _OLD_GZIP), new, new_size, bool(flags & _NEW_GZIP), chunk_bytes)
 
 
@@ -90,7 +90,7 @@ def end_bytes() -> bytes:
 def read_segments(source: Source, head: Head) -> Iterator[Segment]:
     """Yield the segments after the head. Raises: Malformed if a value is above its limit, or the delta ends early."""
     reader = Reader(source)
-    most = max(1, WINDOW_BYTES // head.chunk_bytes)
+    most = WINDOW_BYTES // head.chunk_bytes
     while kind := reader.number(_SEGMENT_BY_OLD):
         size = reader.number(_CONTENT)
         chunks: list[int] = []

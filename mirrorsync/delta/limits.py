@@ -12,6 +12,17 @@ SEGMENT_TOKENS: Final = 12 << 20
 # Bytes outside of deflate streams (headers, trailers, data at the end) in one segment; a header is never split.
 RAW_BYTES: Final = 1 << 20
 HEADER_BYTES: Final = 1 << 17
+# Blocks, headers and trailers in one segment: empty blocks have neither content nor tokens.
+SEGMENT_PIECES: Final = 1 << 16
+# Bytes of the new blob that a segment makes at least, but for the last one: 258 bytes of content have 2 bits, a token
+# has 1, a piece has 10.
+LEAST_SEGMENT_BYTES: Final = 1 << 14
+# The content of a chunk of the old blob; larger for large blobs, so that there are at most about CHUNKS, whose history
+# is kept.
+CHUNK_BYTES: Final = 1 << 19
+CHUNKS: Final = 4096
+# What is kept of all chunks. Content that compresses well has more chunks with a history that compresses as well.
+CHECKPOINTS_BYTES: Final = 256 << 20
 # The old content that one segment refers to.
 WINDOW_BYTES: Final = 64 << 20
 # What compressors search for, by the number that the delta has: hash (0 of three bytes as zlib, 1 of four as Go),

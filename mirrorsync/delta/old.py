@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final, Protocol
 
 from mirrorsync.delta._deflate import Huffman, NotDeflate, Predictor
-from mirrorsync.delta.limits import HISTORY, SEGMENT_BYTES
+from mirrorsync.delta.limits import CHECKPOINTS_BYTES, CHUNK_BYTES, CHUNKS, HISTORY, SEGMENT_BYTES
 from mirrorsync.delta.numbers import number
 from mirrorsync.delta.pieces import corrections, described
 from mirrorsync.delta.walk import Checkpoint, Walk
 from mirrorsync.errors import Mismatch
 from mirrorsync.oci.digest import Digest
 
-# The content of a chunk; larger for large blobs, so that there are at most about CHUNKS, whose history is kept.
-CHUNK_BYTES: Final = 1 << 19
-CHUNKS: Final = 4096
 _READ_BYTES: Final = 1 << 20
 _WHAT: Final = "the old blob"
 
@@ -139,7 +136,7 @@ def read_old(file: BinaryIO, digest: Digest, *, gzip: bool, chunk_bytes: int, se
     """Read the old blob once, from the beginning to the end.
 
     seen: is called for each chunk with a buffer and where the chunk begins and ends in it. Raises: NotDeflate if it
-    should be gzip and is not; Mismatch if it has not that digest.
+    should be gzip and is not, or expands to too much; Mismatch if it has not that digest.
     """
     file.seek(0)
     hashed = Hashed(file, digest)
@@ -150,11 +147,15 @@ def read_old(file: BinaryIO, digest: Digest, *, gzip: bool, chunk_bytes: int, se
             seen(data, 0, len(data))
         hashed.finish(_WHAT)
         return OldBytes(file, hashed.size, chunk_bytes)
-    checkpoints = []
+    checkpoints: list[Checkpoint] = []
+    kept = 0
     walk = Walk(hashed.read, chunk_bytes, keep=False)
     try:
         while not walk.done:
             checkpoints.append(walk.checkpoint())
+            kept += checkpoints[-1].weight
+            if kept > CHECKPOINTS_BYTES:
+                raise NotDeflate("it has too much content for its size")
             walk.segment()
             seen(walk.buffer, HISTORY, walk.at)
     except NotDeflate:

@@ -65,13 +65,18 @@ def _style_of(part: Part, tokens: memoryview, huffman: Huffman, before: int) -> 
 
 
 def read_pieces(data: bytes) -> Iterator[Raw | Written | None]:
-    """Yield the pieces; None is a right trailer. Raises: Malformed."""
+    """Yield the pieces; None is a right trailer. Raises: Malformed, also for pieces that make nothing: of these a few
+    bytes could have millions.
+    """
     source = io.BytesIO(data)
     reader = Reader(source)
     while source.tell() < len(data):
         operation = reader.number(_BLOCK)
         if operation == _RAW:
-            yield Raw(reader.string(RAW_BYTES + HEADER_BYTES))
+            raw = reader.string(RAW_BYTES + HEADER_BYTES)
+            if not raw and source.tell() < len(data):  # a file that ends with a stream has an empty trailer
+                raise Malformed("the delta has an empty piece")
+            yield Raw(raw)
         elif operation == _TRAILER:
             yield None
         else:
@@ -84,6 +89,8 @@ def _block(reader: Reader) -> Written:
     begins, kind, style = bool(flags & _BEGINS), flags >> 3 & 3, flags >> 5
     if kind > 2 or style not in HEADER_STYLES:
         raise Malformed("the delta has a block of an unknown kind")
+    if not length and not flags & (_BEGINS | _ENDS):
+        raise Malformed("the delta has an empty part of a block")
     stored = reader.number(0xFFFF) if begins and kind == 0 else 0
     header = reader.string(1 << 10) if begins and kind == 2 and style == 0 else b""
     return Written(begins, bool(flags & _ENDS), bool(flags & _FINAL), kind, stored, style, header, length)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mmap import mmap
 
 from mirrorsync.delta._deflate import Decoder, NotDeflate
-from mirrorsync.delta.limits import HEADER_BYTES, HISTORY, RAW_BYTES, SEGMENT_TOKENS
+from mirrorsync.delta.limits import HEADER_BYTES, HISTORY, RAW_BYTES, SEGMENT_PIECES, SEGMENT_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,11 @@ class Checkpoint:
     history: bytes
     body: bool
 
+    @property
+    def weight(self) -> int:
+        """How many bytes of memory it takes, about."""
+        return len(self.history) + 1024
+
 
 def room(size: int) -> memoryview:
     """Return zeros that need no memory until they are written."""
@@ -107,11 +112,15 @@ class Walk:
         return Checkpoint(self._decoder.position, self._decoder.state(), history if self._body else b"", self._body)
 
     def segment(self, most: int = SEGMENT_TOKENS) -> list[Piece]:
-        """Read until the content has `size` bytes or `most` tokens, or the file ends (then `done` is True)."""
+        """Read until the content has `size` bytes or `most` tokens, or the file ends (then `done` is True).
+
+        Also until there are RAW_BYTES outside of streams, or SEGMENT_PIECES pieces.
+        """
         self._slide()
         pieces: list[Piece] = []
         raw = written = 0
-        while self.at < HISTORY + self._size and written < most and raw < RAW_BYTES:
+        end = HISTORY + self._size
+        while self.at < end and written < most and raw < RAW_BYTES and len(pieces) < SEGMENT_PIECES:
             if not self._body:
                 data = self._between()
                 if not data:
@@ -164,7 +173,7 @@ class Walk:
     def _between(self) -> bytes:
         """Read the header of the next member, or data that is not one; b"" at the end of the file."""
         take = self._decoder.take
-        header = take(10)
+        header = bytearray(take(10))
         if len(header) == 10 and header[:3] == b"\x1f\x8b\x08":
             flags = header[3]
             if flags & 4:
@@ -182,7 +191,7 @@ class Walk:
             self._crc = self._length = 0
             self._members += 1
             self.floor = self.at
-            return header
+            return bytes(header)
         if not self._members:
             raise NotDeflate("not a gzip file")
-        return header + take((1 << 16) - len(header)) if header else b""
+        return bytes(header) + take((1 << 16) - len(header)) if header else b""

@@ -8,9 +8,12 @@ import random
 import pytest
 
 from mirrorsync.delta import form, make, read_head, zstd
-from mirrorsync.delta.limits import SEGMENT_BYTES
+from mirrorsync.delta._deflate import NotDeflate
+from mirrorsync.delta.limits import CHUNK_BYTES, SEGMENT_BYTES, SEGMENT_PIECES
 from mirrorsync.delta.model import Blob, Head
 from mirrorsync.delta.numbers import number, string
+from mirrorsync.delta.old import read_old
+from mirrorsync.delta.walk import Walk
 from mirrorsync.errors import IntegrityError, Malformed, Mismatch
 from mirrorsync.oci.digest import Digest
 from tests.delta.samples import applied, blob, changed, content, delta, gnu, igzip
@@ -70,7 +73,7 @@ def test_a_blob_without_its_digest_is_not_made_into_a_delta(case: tuple[bytes, b
         make(blob(old), Blob(io.BytesIO(new), other, len(new)), io.BytesIO(), len(new))
 
 
-def forged(segment: bytes, *, new_size: int = 10, gzip: bool = True, chunk_bytes: int = 1000) -> bytes:
+def forged(segment: bytes, *, new_size: int = 10, gzip: bool = True, chunk_bytes: int = CHUNK_BYTES) -> bytes:
     head = Head(Digest.of(b"old"), 3, False, Digest.of(b"new"), new_size, gzip, chunk_bytes)
     return form.head_bytes(head) + segment
 
@@ -111,6 +114,40 @@ def test_a_forged_delta_is_rejected(name: str) -> None:
     segment, gzip = FORGERIES[name]
     with pytest.raises((Malformed, Mismatch)):
         applied(b"old", forged(segment, gzip=gzip))
+
+
+EMPTY = written(b"")[:-1]
+# What would be much work, or much memory, for what makes nothing; and a word of the message.
+ENDLESS = {
+    "parts of blocks": (forged(written(BLOCK + b"\x09\x00" + BLOCK + b"\x00\x00")), "an empty part of a block"),
+    "bytes between blocks": (forged(written(b"\0\0" * 2)), "an empty piece"),
+    "segments": (forged(EMPTY * 20 + form.end_bytes()), "segments that make too little"),
+    "chunks": (forged(b"", chunk_bytes=CHUNK_BYTES - 1), "chunks that are too small"),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_what_makes_nothing_is_rejected(name: str) -> None:
+    change, message = ENDLESS[name]
+    with pytest.raises(Malformed, match=message):
+        applied(b"old", change)
+
+
+def test_empty_blocks_are_not_all_in_one_segment() -> None:
+    empty = (0x2008_0200_802).to_bytes(6, "little")[:5]  # four blocks with fixed codes, which have 10 bits each
+    file = io.BytesIO(b"\x1f\x8b\x08\0\0\0\0\0\0\3" + empty * (SEGMENT_PIECES // 4 + 100) + b"\3\0" + bytes(8))
+    walk = Walk(file.read, CHUNK_BYTES, keep=False)
+    assert [len(walk.segment()) for _ in range(2)] == [SEGMENT_PIECES, 403]
+
+
+def test_an_old_blob_that_expands_without_end_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mirrorsync.delta.old.CHECKPOINTS_BYTES", 20_000)
+    old = gnu(6)(bytes(30 * CHUNK_BYTES))
+    with pytest.raises(NotDeflate, match="too much content"):
+        read_old(io.BytesIO(old), Digest.of(old), gzip=True, chunk_bytes=CHUNK_BYTES, seen=lambda *_: None)
+    change = delta(old, old + b"x")
+    assert change is not None
+    assert not read_head(io.BytesIO(change)).old_gzip
 
 
 def test_a_bomb_stops_at_the_size_that_the_delta_says() -> None:
