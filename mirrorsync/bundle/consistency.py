@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ from mirrorsync.oci.digest import Digest
 
 _SITE: Final = re.compile(r"site/[a-z0-9][a-z0-9._-]{0,63}")
 MAX_SITE_BYTES: Final = 64 * 1024 * 1024
+# Of images in the index.json of all parts together: 100,000 images, each in several parts, are far below.
+_MAX_NAMES: Final = 10_000_000
 
 
 def check(bundle: Bundle) -> None:
@@ -47,6 +50,12 @@ def check(bundle: Bundle) -> None:
     for number, image in enumerate(bundle.images):
         with inside("images"), inside(number):
             _check_image(image, known)
+    roots = Counter(image.content.digest for image in bundle.images)
+    if (
+        sum(len(one.form.parts) * roots[one.digest] for one in bundle.objects if isinstance(one.form, Whole))
+        > _MAX_NAMES
+    ):
+        raise Damaged("too many images in them", "parts")
     _check_parts(bundle)
 
 

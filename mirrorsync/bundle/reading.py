@@ -43,7 +43,8 @@ _CREATED: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _CHAIN: Final = re.compile(r"[0-9a-f]{64}")
 _KIND: Final = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
 _MEDIA_TYPE: Final = re.compile(r"[!-~]{1,255}")
-_LINE: Final = re.compile(r"[^\x00-\x1f\x7f]{1,512}")
+# Half a pair of UTF-16 is in no UTF-8 text, and Python's JSON reads one.
+_LINE: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,512}")
 
 
 def parse(raw: bytes, where: str = "the document of the bundle") -> Bundle:

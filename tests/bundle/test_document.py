@@ -131,6 +131,15 @@ SMALL = str(blob("small").digest)
 REBUILT = str(blob("delta").digest)
 WEB = str(Digest.of(MANIFEST))
 
+
+def _many_names(document: dict[str, Any]) -> None:
+    """Put a manifest with 1100 tags into 9999 parts: the index.json of each would name all of them."""
+    (image,) = (one for one in document["images"] if one.get("tag") == "1.0")
+    document["images"] += [{**image, "tag": f"1.{number:04d}"} for number in range(1100)]
+    find(document, WEB)["parts"] = list(range(1, 10_000))
+    document["parts"] = [{**document["parts"][0], "members": []}] * 9999
+
+
 # What is done to the example's document, and a word of the message.
 LIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "another format": (lambda d: d.update(format="x"), "/format"),
@@ -203,6 +212,7 @@ LIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda d: d["parts"][0]["members"].append(d["parts"][0]["members"].pop(1)),
         "/parts/0/members/4: a manifest after other content",
     ),
+    "names in too many parts": (_many_names, "/parts: too many images in them"),
     "a file of the site that leads out": (lambda d: d["site"][0].update(name="site/../x"), "/site/0"),
     "a file of the site that is not in part 1": (lambda d: d.update(site=[]), "/parts/0/members/0"),
 }  # fmt: skip
@@ -229,8 +239,9 @@ def test_a_document_that_lies_is_rejected_with_the_place(lie: str) -> None:
         (encode(example()) + b"\n", "not canonical JSON"),
         (encode(example()).replace(b'"site":', b'"site": '), "not canonical JSON"),
         (encode(example()).replace(b'"version":1}', b'"version":1,"version":1}'), "not canonical JSON"),
+        (encode(example()).replace(b'"tool":"mirrorsync 0.9"', b'"tool":"\\ud800"'), "/tool: not one line of text"),
     ],
-    ids=["empty", "not UTF-8", "deep", "a bomb", "a list", "a line more", "a space", "a member twice"],
+    ids=["empty", "not UTF-8", "deep", "a bomb", "a list", "a line more", "a space", "a member twice", "half a pair"],
 )
 def test_text_that_is_not_the_one_spelling_of_a_document_is_rejected(raw: bytes, word: str) -> None:
     with pytest.raises(Malformed) as found:
