@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import tracemalloc
 from collections.abc import Callable
 from fractions import Fraction
 from functools import reduce
@@ -17,7 +18,7 @@ import pytest
 
 from mirrorsync.errors import GrammarError, IntegrityError, Malformed, MirrorsyncError, NotFound
 from mirrorsync.files.parity.code import BLOCK_BYTES, Code, inverse, multiply
-from mirrorsync.files.parity.document import parse, read_percent, shape_of, to_bytes
+from mirrorsync.files.parity.document import parse, read_percent, shape_of, to_bytes, trailer
 from mirrorsync.files.parity.make import protect
 from mirrorsync.files.parity.repair import Damage, examine, repair
 from tests.parts.images import noise
@@ -278,6 +279,7 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], object]] = {
     "a member too many": lambda it: it.update(more=1),
     "another version": lambda it: it.update(version=2),
     "a subject that is no text": lambda it: it.update(subject=["it"]),
+    "a subject with half a character": lambda it: it.update(subject="\ud800"),
     "files that are no list": lambda it: it.update(files=7),
 }
 
@@ -298,6 +300,19 @@ def test_a_hostile_document_is_rejected(change: Callable[[dict[str, Any]], objec
     (tmp_path / "b-000001.parity-01.par").write_bytes(b"x" + hostile + line)
     with pytest.raises(Malformed):
         examine(tmp_path, "b-000001")
+
+
+def test_documents_that_differ_are_not_all_in_memory(tmp_path: Path) -> None:
+    for number in range(12):
+        document = bytes([number]) * 1_000_000
+        (tmp_path / f"b-000001.parity-{number:02}.par").write_bytes(b"x" + document + trailer(document))
+    tracemalloc.start()
+    try:
+        with pytest.raises(Malformed):
+            examine(tmp_path, "b-000001")
+        assert tracemalloc.get_traced_memory()[1] < 6_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"7", b"[" * 100_000, b"\xff", b'{"format":1}'])

@@ -205,7 +205,7 @@ def _checked(value: Any) -> Parity:
         and [len(one.sums) for one in parity] == [one.count * shape.stripes for one in parity]
         and [*(one.first for one in parity), shape.rows] == firsts
     )
-    if not fits or type(value["subject"]) is not str or len(value["subject"]) > 1024:
+    if not fits or type(value["subject"]) is not str or len(value["subject"].encode()) > 1024:
         raise ValueError
     return Parity(value["subject"], shape, files, parity)
 

@@ -63,9 +63,12 @@ class Damage:
 
     def stripes(self, name: str, numbers: Iterable[int]) -> list[int]:
         """Return the stripes of slices of a file."""
-        shape = self.parity.shape
-        first = {one.name: start for one, start in zip(self.parity.files, shape.starts, strict=False)}.get(name, 0)
-        return [(first + number) % shape.stripes for number in numbers]
+        first, stripes = self._firsts.get(name, 0), self.parity.shape.stripes
+        return [(first + number) % stripes for number in numbers]
+
+    @cached_property
+    def _firsts(self) -> dict[str, int]:
+        return {one.name: start for one, start in zip(self.parity.files, self.parity.shape.starts, strict=False)}
 
     @cached_property
     def repairable(self) -> tuple[str, ...]:
@@ -75,7 +78,8 @@ class Damage:
     @cached_property
     def hopeless(self) -> tuple[str, ...]:
         """The files that cannot be repaired: more of their stripes is lost than there is parity."""
-        return tuple(name for name in self.wrong if name not in self.repairable)
+        repairable = set(self.repairable)
+        return tuple(name for name in self.wrong if name not in repairable)
 
 
 def examine(directory: Path, stem: str, watch: Watch = ignore) -> Damage:
@@ -141,13 +145,15 @@ def repair(
 
 def _found(directory: Path, stem: str) -> tuple[Parity, bytes]:
     """Return the parity document and its bytes. The copies at the ends of the parity files have a checksum."""
-    copies = Counter(
-        copy
-        for path in sorted(directory.glob("*.par"))[:_MOST_FILES]
-        if path.name.startswith(f"{stem}.parity-") and (copy := _copy(path)) is not None
-    )
+    copies: Counter[bytes] = Counter()
+    holders: dict[bytes, Path] = {}
+    for path in sorted(directory.glob("*.par"))[:_MOST_FILES]:
+        if path.name.startswith(f"{stem}.parity-") and (copy := _copy(path)) is not None:
+            digest = sha256(copy).digest()  # documents that differ are not all in memory
+            copies[digest] += 1
+            holders.setdefault(digest, path)
     own = document_name(stem)
-    document = max(copies, key=lambda copy: copies[copy]) if copies else _whole(directory / own)
+    document = _copy(holders[max(copies, key=lambda one: copies[one])]) if copies else _whole(directory / own)
     if document is None:
         raise NotFound(
             f"no parity files of {stem} in {directory}", remedy="copy the .par files of the bundle next to its parts"

@@ -11,7 +11,7 @@ from typing import Final
 from mirrorsync.bundle.findings import HARMLESS, Repaired
 from mirrorsync.bundle.layout import BLOCK, LAYOUT_CONTENT, LAYOUT_NAME, span
 from mirrorsync.bundle.model import Bundle, Names
-from mirrorsync.bundle.reading import parse
+from mirrorsync.bundle.reading import MAX_DOCUMENT_BYTES, parse
 from mirrorsync.errors import GrammarError, IntegrityError, Malformed, MirrorsyncError
 from mirrorsync.files.disk import open_regular, translated
 from mirrorsync.files.parity.make import PARTIAL
@@ -37,6 +37,8 @@ def repair_files(directory: Path, stem: str, output: Path | None, watch: Watch) 
     try:
         files = _Files(directory, output or directory, names, Digest(damage.parity.subject), sizes[names.document])
     except (GrammarError, KeyError):
+        files = None
+    if files is None or files.size > MAX_DOCUMENT_BYTES:
         raise Malformed(f"the parity files of {stem} are not of a bundle", remedy=_ANOTHER) from None
     files.reject_another()
     repaired: list[str] = []
