@@ -12,12 +12,12 @@ from pathlib import Path
 from mirrorsync.bundle.findings import Present
 from mirrorsync.bundle.model import Bundle, Delta, Image, Object, Whole, members_of
 from mirrorsync.delta import available
-from mirrorsync.errors import ContentNotFound, Denied, RepositoryNotFound
-from mirrorsync.files.chunks import CHUNK_BYTES, prove, verified
+from mirrorsync.errors import ContentNotFound, Denied, Malformed, RepositoryNotFound
+from mirrorsync.files.chunks import CHUNK_BYTES, VerifiedChunks, prove
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.manifest import Manifest
+from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest
 from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Ref, Tag
 from mirrorsync.oci.reference import Where
 from mirrorsync.stores.bundle.found import Found, find_bundle
@@ -235,6 +235,8 @@ class BundleRepository:
         """Return a manifest. Raises: ContentNotFound, IntegrityError, StorageError."""
         with self._located(content.digest):
             one = self._store.object(content.digest)
+            if one.content.size > MAX_MANIFEST_BYTES:
+                raise Malformed(f"manifest is larger than {MAX_MANIFEST_BYTES} bytes")
             raw = await asyncio.to_thread(lambda: b"".join(self._store.chunks(one)))
             return Manifest.parse(raw, content.media_type, digest=content.digest, size=content.size)
 
@@ -253,7 +255,7 @@ class BundleRepository:
 
     def _read(self, blob: Descriptor) -> bytes:
         with self.open(blob) as chunks, self._located(blob.digest):
-            return verified(blob, b"".join(chunks))
+            return b"".join(VerifiedChunks(blob, chunks))  # a delta may make more than the blob has
 
     @contextmanager
     def open(self, blob: Descriptor, offset: int = 0) -> Iterator[Iterator[bytes]]:

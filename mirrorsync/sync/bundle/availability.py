@@ -11,7 +11,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.inventory import check_bounds
+from mirrorsync.plan.inventory import MAX_DEPTH, check_bounds
 from mirrorsync.plan.model import Image
 from mirrorsync.stores.bundle import BundleStore
 from mirrorsync.sync.bundle.imported import Lack
@@ -65,7 +65,7 @@ class Availability:
             return ()
         found: dict[Digest, Lack] = {}
         root = self._need(image.root.digest, image.root)
-        await self._walk(image.target, root, found, set())
+        await self._walk(image.target, root, found, set(), 1)
         if not found and await self._is_at(image.target, root):
             await self._read(image.target, root)  # for its tag, which is set with the manifest's bytes
         return tuple(found.values())
@@ -85,22 +85,29 @@ class Availability:
                 blobs.append(one.content)
         return blobs
 
-    def _is_whole(self, digest: Digest) -> bool:
-        """Return whether content and all that it needs is in the parts here."""
+    def _is_whole(self, digest: Digest, depth: int = 0) -> bool:
+        """Return whether content and all that it needs is in the parts here; not if that is too deep."""
         known = self._whole.get(digest)
         if known is None:
             one = self._store.bundle.by_digest.get(digest)
             self._whole[digest] = False  # a document that lies may have circles
-            known = one is not None and self._store.has(one) and all(map(self._is_whole, one.needs))
+            known = (
+                one is not None
+                and self._store.has(one)
+                and depth <= MAX_DEPTH
+                and all(self._is_whole(need, depth + 1) for need in one.needs)
+            )
             self._whole[digest] = known
         return known
 
-    async def _walk(self, target: Location, need: Need, found: dict[Digest, Lack], seen: set[Digest]) -> None:
+    async def _walk(
+        self, target: Location, need: Need, found: dict[Digest, Lack], seen: set[Digest], depth: int
+    ) -> None:
         digest = need.content.digest
         if digest in seen or self._is_whole(digest):
             return
         seen.add(digest)
-        check_bounds(1, len(seen))
+        check_bounds(depth if need.manifest else 1, len(seen))
         if not need.manifest:
             if not await self._blob(target, need) and not await self._is_rebuilt(need):
                 found[digest] = self._lack(need)
@@ -108,7 +115,7 @@ class Availability:
         if await self._is_at(target, need):
             return  # the destination has accepted it only after its content
         for one in await self._needs(target, need, found):
-            await self._walk(target, one, found, seen)
+            await self._walk(target, one, found, seen, depth + 1)
 
     async def _needs(self, target: Location, need: Need, found: dict[Digest, Lack]) -> Iterable[Need]:
         """Return what a manifest needs, which the destination's repository lacks."""
@@ -194,7 +201,8 @@ class Availability:
         if one is not None:
             why = self._not_rebuilt.get(one.digest) or self._store.why_not(one)
             return Lack(need.content, why, self._store.missing_part(one))
-        sent = next((one.sent for one in self._store.bundle.assumes if one.digest == need.content.digest), 0)
+        assumed = self._known.get(need.content.digest)
+        sent = assumed.sent if isinstance(assumed, Assumed) else 0
         by = f"bundle {sent} brought it" if sent else "the bundle assumes that it is there"
         return Lack(need.content, f"the destination lacks it; {by}")
 

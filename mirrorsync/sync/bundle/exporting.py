@@ -112,8 +112,9 @@ async def write_images(store: BundleStore, directory: Path, write: Write, sessio
     for image in store.bundle.images:
         if image.subject is not None or (image.tag is not None and is_attachment_tag(image.tag)):
             continue
-        name = source_name(image)
+        name = ""
         try:
+            name = source_name(image)
             planned = await _planned(image, name, store, session)
             if isinstance(planned, Unwritten):
                 unwritten.append(planned)
