@@ -9,7 +9,8 @@ from typing import Final
 from mirrorsync.errors import UsageError
 from mirrorsync.text import printable
 
-_BCRYPT: Final = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
+# The salt is 16 bytes: its last letter has two bits, and the package bcrypt rejects others.
+_BCRYPT: Final = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 # Each step doubles the time of a login: 5 (htpasswd's default) takes 2 ms, 12 a quarter of a second, 16 four seconds.
 _COSTS: Final = range(4, 17)
 # The beginnings of what other hash kinds look like (httpd, "Password Formats"; crypt(5)).

@@ -7,11 +7,11 @@ import pytest
 from mirrorsync.errors import UsageError
 from mirrorsync.serve.htpasswd import cost_of, users_of
 
-HASH = "$2y$05$" + "a" * 53
+HASH = "$2y$05$" + "a" * 21 + "u" + "a" * 31
 
 
 def test_users_are_read_as_htpasswd_and_others_write_them() -> None:
-    text = f"# users of the site\n\none:{HASH}\ntwo:$2b$12${'b' * 53}\r\n  three:$2a$10${'c' * 53}  \n"
+    text = f"# users of the site\n\none:{HASH}\ntwo:$2b$12${HASH[7:]}\r\n  three:$2a$10${HASH[7:]}  \n"
     users = users_of(text, "users")
     assert list(users) == ["one", "two", "three"]
     assert [cost_of(hashed) for hashed in users.values()] == [5, 12, 10]
@@ -26,6 +26,7 @@ def test_users_are_read_as_htpasswd_and_others_write_them() -> None:
         ("x:$6$salt$hash", "another kind (SHA-512)", "htpasswd -B users x"),
         ("x:$argon2id$v=19$m=65536$x", "another kind (Argon2)", "htpasswd -B users x"),
         ("x:plain-password", "has no bcrypt hash", "htpasswd -B users x"),
+        (f"x:{HASH.replace('u', 'z')}", "has no bcrypt hash", "htpasswd -B users x"),  # a salt that bcrypt rejects
         ("x:$2y$05$short", "has no bcrypt hash", "htpasswd -B users x"),
         (f"x:{HASH.replace('05', '31', 1)}", "has a bcrypt cost of 31; the limits are 4 and 16", "htpasswd -B users x"),
         (f"ok:{HASH}\nonly-a-name", "line 2 of users is not USER:HASH", "htpasswd -B"),
