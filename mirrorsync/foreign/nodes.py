@@ -134,12 +134,12 @@ _FORMATS: Final[tuple[tuple[Callable[[Any], bool], Callable[[Any, Node, str], No
 
 def merged(used: list[Used]) -> dict[tuple[Location, str], Used]:
     """Return each image once, with all the digests and places that it has. at: of several, joined by ", "."""
-    found: dict[tuple[Location, str], Used] = {}
+    found: dict[tuple[Location, str], list[Used]] = {}
     for one in used:
-        key = (one.reference.location, str(one.reference))
-        before = found.get(key)
-        if before is not None:
-            at = before.at if one.at in before.at.split(", ") else f"{before.at}, {one.at}"
-            one = Used(one.reference, before.digests | one.digests, at)  # noqa: PLW2901 - the same image
-        found[key] = one
-    return found
+        found.setdefault((one.reference.location, str(one.reference)), []).append(one)
+    return {key: _joined(same) for key, same in found.items()}
+
+
+def _joined(same: list[Used]) -> Used:
+    places = dict.fromkeys(one.at for one in same)
+    return Used(same[0].reference, frozenset[Digest]().union(*(one.digests for one in same)), ", ".join(places))

@@ -98,7 +98,8 @@ def _use(found: Found) -> Use:
 def replaced(data: bytes, targets: Iterable[tuple[Use, Reference]]) -> bytes:
     """Return a file with other images in the place of some. targets: uses that `find_images` returned for this file.
 
-    Raises: UsageError if an image is not in the file letter by letter: with escapes, or over several lines.
+    Raises: UsageError if an image is not in the file letter by letter: with escapes, or over several lines; or if two
+    images share a text by an anchor, and it would be another one for each.
     """
     whole = data.decode("utf-8")
     mark = _BOM if whole.startswith(_BOM) else ""
@@ -107,6 +108,11 @@ def replaced(data: bytes, targets: Iterable[tuple[Use, Reference]]) -> bytes:
     edits = sorted({edit: use for use, target in targets for edit in use.edits(target)}.items(), key=lambda one: one[0])
     for (start, stop, before, after), use in edits:
         span = old[start:stop]
+        if start < end:
+            raise UsageError(
+                f"line {use.line}: {shown(use.image)} shares a text with another image, and cannot be replaced alone",
+                remedy="write its anchor out",
+            )
         if before and before not in span:
             raise UsageError(
                 f"line {use.line}: {shown(use.image)} is written with escapes, or over several lines",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mirrorsync.errors import UsageError
@@ -108,3 +110,13 @@ def test_a_reference_with_escapes_is_refused() -> None:
     text = 'image: "ngin\\x78:1"\n'
     with pytest.raises(UsageError, match="line 1: nginx:1 is written with escapes"):
         rewritten(text)
+
+
+def test_a_text_that_two_images_share_is_not_replaced_by_both() -> None:
+    text = "a: {image: {repository: quay.io/a, tag: &tag v1}}\nb: {image: {repository: quay.io/b, tag: *tag}}\n"
+    assert rewritten(text) == text.replace("quay.io", "site:5000/m")
+    uses = find_images(text.encode(), "x")
+    digests = [Digest(f"sha256:{digit * 64}") for digit in "01"]
+    pinned = [(use, replace(target(use), digest=digest)) for use, digest in zip(uses, digests, strict=True)]
+    with pytest.raises(UsageError, match=r"line 1: quay\.io/b:v1 shares a text with another image"):
+        replaced(text.encode(), pinned)
