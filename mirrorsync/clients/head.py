@@ -6,9 +6,11 @@ import json
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Final
 
 from mirrorsync.clients.model import Lost, Registry, Site
+from mirrorsync.text import printable
 
 _WIDTH: Final = 100
 _INDENT: Final = "           "
@@ -32,8 +34,10 @@ def head(site: Site, client: str, advice: Advice, lost: Sequence[Lost] = ()) -> 
 
 def lines(site: Site, client: str, advice: Advice, lost: Sequence[Lost] = ()) -> Iterator[str]:
     """Yield the lines of a head, without marks of comments."""
-    yield f"Pull from {site.registry.host} what {site.spec} mirrors there."
-    yield f"Written by: mirrorsync client-config {site.spec} --for {client} --destination {site.destination}"
+    # A name of a file or of a destination may have spaces, quotes, and line feeds, which would end a comment.
+    spec, destination = printable(site.spec), printable(site.destination)
+    yield f"Pull from {site.registry.host} what {spec} mirrors there."
+    yield f"Written by: mirrorsync client-config {quote(spec)} --for {client} --destination {quote(destination)}"
     yield ""
     named = ("belongs", advice.belongs), ("apply", advice.apply), ("check", advice.check), ("undo", advice.undo)
     for name, text in named:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from mirrorsync.clients.expressions import Rewrite, literal, rewrites, without
-from mirrorsync.clients.head import Advice, head, secrets_note
+from mirrorsync.clients.head import Advice, head, quoted, secrets_note
 from mirrorsync.clients.model import File, Lost, Site, Written
 
 _HUB: Final = "docker.io"
@@ -80,7 +80,7 @@ _FOREACH: Final = """\
               all:
 """
 _CONDITION: Final = """\
-                - key: "{{{{ regex_match('{expression}', element.image) }}}}"
+                - key: {key}
                   operator: Equals
                   value: {value}
 """
@@ -88,7 +88,7 @@ _PATCH: Final = """\
             patchesJson6902: |-
               - op: replace
                 path: /spec/{list}/{{{{elementIndex}}}}/image
-                value: "{{{{ regex_replace_all('{expression}', element.image, '{replacement}') }}}}"
+                value: {value}
 """
 
 
@@ -97,11 +97,21 @@ def _rule(site: Site, number: int, rewrite: Rewrite) -> str:
     replacement = f"{site.registry.location(rewrite.replacement)}${{{rewrite.groups + 1}}}"
     text = _MATCH.format(name=f"rewrite-{number}")
     for name in _LISTS:
-        text += _FOREACH.format(list=name) + _CONDITION.format(expression=expression, value="true")
+        text += _FOREACH.format(list=name) + _CONDITION.format(key=_matching(expression), value="true")
         for other in _excluded(rewrite):
-            text += _CONDITION.format(expression=other, value="false")
-        text += _PATCH.format(list=name, expression=expression, replacement=replacement)
+            text += _CONDITION.format(key=_matching(other), value="false")
+        replaced = f"regex_replace_all({_raw(expression)}, element.image, {_raw(replacement)})"
+        text += _PATCH.format(list=name, value=quoted(f"{{{{ {replaced} }}}}"))
     return text
+
+
+def _matching(expression: str) -> str:
+    return quoted(f"{{{{ regex_match({_raw(expression)}, element.image) }}}}")
+
+
+def _raw(text: str) -> str:
+    """Return a text as a raw string of JMESPath: patterns on names may have quotes, which no name has."""
+    return "'" + text.replace("'", "\\'") + "'"
 
 
 def _image(host: str, expression: str) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
 import pytest
 
-from mirrorsync.clients.formats import NAMES
+from mirrorsync.clients.formats import NAMES, files_for
 from tests.clients import sites
 from tests.clients.oracles import documents
 from tests.clients.schemas import SCHEMAS
@@ -240,3 +242,20 @@ def test_a_login_is_a_placeholder_that_has_no_effect_until_it_is_filled_in() -> 
     for client in NAMES:
         text = "".join(files(client, ["docker.io/library/alpine:3.20"], CORP, login=True).values())
         assert f"{CORP} wants a login" in text
+
+
+@pytest.mark.parametrize("client", NAMES)
+def test_names_with_line_feeds_quotes_and_spaces_stay_in_their_comment(client: str) -> None:
+    site = replace(sites.site(["docker.io/library/alpine:3.20"], CORP), spec="a 'b\nevil: yes", destination="c d\n#")
+    for file in files_for(client, site).files:
+        assert "\nevil" not in file.text
+        if file.text.startswith("#"):
+            words = shlex.split(file.text.splitlines()[1].removeprefix("# Written by: "))
+            assert words[2:] == [r"a 'b\nevil: yes", "--for", client, "--destination", r"c d\n#"]
+
+
+def test_quotes_in_a_pattern_are_escaped_for_kyverno() -> None:
+    mirror = {"from": "quay.io/a/*", "tags": {"all": True}, "name": "{repository}", "exclude_repositories": ["b'\"*"]}
+    (policy,) = documents(next(iter(files("kyverno", [mirror]).values())))
+    conditions = policy["spec"]["rules"][0]["mutate"]["foreach"][0]["preconditions"]["all"]
+    assert """(?:b\\'"[^:@]*|""" in conditions[1]["key"]
