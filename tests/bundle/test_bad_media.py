@@ -234,6 +234,21 @@ def test_a_damaged_document_is_read_from_a_part_and_a_foreign_one_is_not_mixed_i
         checked(medium)
 
 
+def test_renamed_parts_are_compared_with_few_others(tmp_path: Path) -> None:
+    packed = pack({f"app:{number}": image([noise(f"{number}", 300 * number)]) for number in range(12)}, part_size=500)
+    for number, path in enumerate(sorted(packed.write(tmp_path).glob("*.tar"))):
+        path.rename(tmp_path / f"PART{number:04}.TAR".lower())
+    opened: list[Path] = []
+
+    def opener(path: Path) -> FileReader:
+        opened.append(path)
+        return FileReader(path)
+
+    parts = find_bundle(tmp_path, opener).parts
+    assert len(parts) == len(packed.bundle.parts) > 30
+    assert len(opened) < 15 * len(parts)
+
+
 def test_an_old_bundle_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     far = Far(tmp_path)
     far.apply(pack({"app:1": PLAIN}, sequence=2).write(tmp_path / "new"))

@@ -122,3 +122,9 @@ def test_pieces_from_a_pipe_hold_up_their_image_and_are_joined_from_a_directory(
     assert site.images().keys() == {"m/small:1"}
     assert site.apply(site.medium(packed)).waiting == ()
     assert site.images().keys() == {"m/big:1", "m/small:1"}
+
+
+def test_manifests_beyond_what_is_kept_are_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mirrorsync.stores.bundle.piped._MOST_KEPT", 500)
+    with pytest.raises(Malformed, match="more than 500 bytes of manifests"):
+        send(site, LARGE.part(1), monkeypatch)

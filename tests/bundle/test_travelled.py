@@ -91,6 +91,11 @@ def test_policies_that_are_not_understood_are_refused_with_their_place(changes: 
     assert pointer in caught.value.message
 
 
+def test_policies_that_would_take_gigabytes_are_refused_before_they_are_parsed() -> None:
+    with pytest.raises(Malformed, match="more than is read"):
+        read_trust(b"[" + b"[]," * 2_500_000 + b"[]]", "site/trust.json")
+
+
 @pytest.mark.parametrize("data", [b"", b"[" * 100_000, b"[]", json.dumps({"format": "mirrorsync.trust"}).encode()])
 def test_what_is_not_a_file_of_policies_is_refused(data: bytes) -> None:
     with pytest.raises(Malformed):

@@ -10,6 +10,7 @@ from typing import Final
 
 from mirrorsync.bundle.findings import Damage, Finding
 from mirrorsync.bundle.model import Bundle, Names
+from mirrorsync.bundle.packing import head_bytes
 from mirrorsync.bundle.reading import MAX_DOCUMENT_BYTES, parse
 from mirrorsync.errors import Malformed, MirrorsyncError, NotFound, StorageError, UsageError
 from mirrorsync.files.disk import open_regular, translated
@@ -213,7 +214,15 @@ class _Search:
         return False
 
     def _candidates(self, file: Path) -> Iterator[tuple[int, PartFile]]:
-        for number in range(1, len(self._bundle.parts) + 1):
+        """Yield the parts whose headers a file has. Those of its size are tried first: a hundred renamed parts would
+        otherwise be compared with ten thousand lists of headers.
+        """
+        with translated(f"reading {file}"):
+            body = file.stat().st_size - head_bytes(len(self._document), 0)
+        ranked = sorted(
+            (abs(part.body - body), number in self._found, number) for number, part in enumerate(self._bundle.parts, 1)
+        )
+        for _, _, number in ranked:
             part = self._as(file, number)
             if _fits(part, whole=True):
                 yield number, part

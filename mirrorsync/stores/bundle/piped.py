@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from mirrorsync.bundle.findings import Damage, Finding
 from mirrorsync.bundle.layout import Entry, Layout, layout
@@ -19,6 +19,8 @@ from mirrorsync.stores.bundle.found import Found
 from mirrorsync.stores.bundle.part import PartFile, PipeReader, ReadsAt, embedded_document, signatures_in
 
 NAME = "standard input"
+# Of manifests and files of the site that are kept in memory: those of 100,000 images are less.
+_MOST_KEPT: Final = 1024 * 1024 * 1024
 
 
 class PipedPart(PartFile):
@@ -57,6 +59,7 @@ class PipedPart(PartFile):
 
         Raises: Mismatch, Malformed, StorageError.
         """
+        left = _MOST_KEPT
         for entry in self._places.entries:
             name = entry.member.name
             if entry.data is None and name not in manifests and not name.startswith("site/"):
@@ -69,6 +72,11 @@ class PipedPart(PartFile):
                 raise Mismatch(f"{NAME}: {name} does not match its digest {entry.member.digest}")
             if name in manifests or entry.member.size <= MAX_MANIFEST_BYTES:
                 self._kept[name] = content
+                left -= len(content)
+            if left < 0:
+                raise Malformed(
+                    f"{NAME} has more than {_MOST_KEPT} bytes of manifests", remedy="apply the part from a file"
+                )
 
     def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
         """Yield the bytes of a manifest, or of the blob that is next in the pipe. Raises: StorageError for others."""

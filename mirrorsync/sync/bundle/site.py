@@ -14,6 +14,7 @@ from mirrorsync.bundle.model import Member
 from mirrorsync.checked_json import Damaged, Read, items, members, some_text, text
 from mirrorsync.errors import GrammarError, Malformed
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.json_weight import json_weight
 from mirrorsync.oci.ref import written
 from mirrorsync.plan.model import Change, State
 from mirrorsync.plan.policies import Exemption, Identities, KeyFiles, SignedBy, Verify
@@ -27,6 +28,7 @@ TRUST: Final = "site/trust.json"
 FIRST_SEEN: Final = "site/first-seen.json"
 GENERATION: Final = "site/generation.json"
 MAX_BYTES: Final = 64 * 1024 * 1024  # of one file
+_MAX_WEIGHT: Final = 512 * 1024 * 1024  # in memory, as json_weight estimates it
 _FORMAT: Final = "mirrorsync.trust"
 _VERSION: Final = 1
 
@@ -123,6 +125,8 @@ def _signers_json(signed_by: SignedBy) -> dict[str, Any]:
 
 def read_trust(data: bytes, what: str) -> tuple[ImagePolicy, ...]:
     """Read the policies that travelled with a bundle. what: the file, for messages. Raises: Malformed."""
+    if json_weight(data) > _MAX_WEIGHT:
+        raise Malformed(f"{what} is {len(data)} bytes, more than is read")
     try:
         read = members(json.loads(data), {"format": _is(_FORMAT), "version": _is(_VERSION), "policies": _policies})
     except Damaged as error:
