@@ -52,14 +52,14 @@ class Comparison:
 async def compare(session: Session, used: Iterable[Used], placement: Placement) -> Comparison:
     """Compare what nodes have with what a mirror has: one request for each image, one list for each repository."""
     images = sorted(merged(list(used)).values(), key=lambda one: str(one.reference))
-    targets = {one.reference: _target(one.reference, placement) for one in images}
+    targets: dict[Reference, Reference | None] = {}
     failures: list[Failure] = []
     found: dict[Reference, Compared] = {}
 
     async def ask(number: int) -> None:
         one = images[number]
-        target = targets[one.reference]
         try:
+            target = targets[one.reference] = _target(one.reference, placement)
             found[one.reference] = await _compared(session, one, target)
         except MirrorsyncError as error:
             failures.append(Failure(str(one.reference), error))

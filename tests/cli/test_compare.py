@@ -52,3 +52,14 @@ def test_missing_drifted_present_and_unused_images(
     # A runtime that keeps the digest of its platform only has the same image.
     nodes(("web:1", child))
     assert found(0)[0] == [("docker.io/library/web:1", "present")]
+
+
+def test_an_image_without_a_name_at_the_mirror_is_a_failure_of_that_image(mirrorsync: Mirrorsync) -> None:
+    mirror = {"from": "quay.io/*", "tags": {"all": True}, "to": ["corp"], "name": "{repository}"}
+    destinations = {"corp": f"oci:{mirrorsync.directory / 'mirror'}:{'p' * 100}"}
+    mirrorsync.spec({"destinations": destinations, "mirrors": [mirror]})
+    node = {"images": [{"repoTags": [f"quay.io/{'a' * 200}:1"]}, {"repoTags": ["ghcr.io/a/b:1"]}]}
+    (mirrorsync.directory / "node.json").write_text(json.dumps(node))
+    document = mirrorsync("compare", "--json", "node.json", "mirror.yaml", code=3).json()
+    assert [one["image"] for one in document["images"]] == ["ghcr.io/a/b:1"]
+    assert "is not a repository name" in json.dumps(document["failures"])
