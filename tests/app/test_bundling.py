@@ -278,6 +278,48 @@ def test_a_directory_that_is_a_file_is_refused(side: Side) -> None:
         side.create("out")
 
 
+def test_a_sender_that_lost_its_memory_does_not_replace_bundles_or_write_older_ones_beside_them(side: Side) -> None:
+    side.seed({"app:1": made("1")})
+    side.create("out")
+    side.seed({"app:2": made("2")})
+    side.create("out", "sent")
+    before = side.files("out")
+    shutil.rmtree(side.directory / "state")
+    with pytest.raises(UsageError, match="has bundle 2 of shop already, and this one would be 1") as refused:
+        side.create("out")
+    assert "write to another directory" in refused.value.remedy
+    assert side.files("out") == before
+    assert side.create("out", name="again").bundle is not None
+    assert side.create("elsewhere").bundle is not None
+
+
+def test_a_memory_that_is_damaged_is_named_with_what_to_do(side: Side) -> None:
+    side.seed({"app:1": made("1")})
+    side.create("out")
+    memory = next((side.directory / "state/bundles").iterdir())
+    for file, text, remedy in (
+        ("000001.json", b"{", "restore it, or remove it"),
+        ("sender.json", b"[]", "restore it, or remove the directory to begin anew"),
+        ("sender.json", b"{", "restore it, or remove the directory to begin anew"),
+        ("sender.json", None, "set STATE_DIRECTORY to a directory that can be read and written"),
+    ):
+        (memory / file).unlink()
+        (memory / file).mkdir() if text is None else (memory / file).write_bytes(text)
+        with pytest.raises((Malformed, StorageError), match=str(memory / file)) as refused:
+            side.create("next")
+        assert refused.value.remedy.startswith(remedy)
+    assert not (side.directory / "next").exists()
+
+
+def test_a_memory_that_cannot_be_written_is_refused_before_a_source_is_asked(side: Side) -> None:
+    side.seed({"app:1": made("1")})
+    (side.directory / "state").write_bytes(b"a file")
+    shutil.rmtree(side.directory / "source")
+    with pytest.raises(StorageError, match="/state") as refused:
+        side.create("out")
+    assert refused.value.remedy.startswith("set STATE_DIRECTORY")
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [(b"{", Malformed), (b"", Malformed), (b'{"kind":"mirrorsync.lock"}', Malformed), (b"\x1f\x8bx", Malformed)],
