@@ -38,7 +38,7 @@ from mirrorsync.bundle.packing import pack, with_pieces
 from mirrorsync.bundle.reading import parse
 from mirrorsync.delta import DeltasUnavailable, available
 from mirrorsync.environment import Environment
-from mirrorsync.errors import UsageError
+from mirrorsync.errors import ContentNotFound, UsageError
 from mirrorsync.events import Noticed, TagSet, TransferPlanned
 from mirrorsync.files.locks import FileLock
 from mirrorsync.oci.digest import Digest
@@ -184,11 +184,13 @@ async def write_parts_again(
         async with open_session(given, stop, spec.registries) as session:
             await stop.interruptible(DeltaMaker(session, spool, stop.event).again(bundle, numbers, sources))
             contents = Contents(session, origins, stop.event, stop.asleep, spool)
-            files = await stop.interruptible(
-                write_parts(
-                    bundle, document, absolute(output), contents, signatures=signatures, site=site, only=numbers
-                )
+            writing = write_parts(
+                bundle, document, absolute(output), contents, signatures=signatures, site=site, only=numbers
             )
+            try:
+                files = await stop.interruptible(writing)
+            except ContentNotFound as error:
+                raise error.with_(remedy="make a new bundle of what the far side lacks") from error
     return Bundled(Plan("", road.stamp(spec)), bundle, files)
 
 
