@@ -327,6 +327,9 @@ class _Past:
     def note(self, done: Imported) -> None:
         """Add this import to those that `history --imports` shows. It is done, whether or not that succeeds."""
         report = done.report
+        counts = {str(word): number for word, number in report.outcomes.items()}
+        if failed := len({failure.subject for failure in report.failures}):
+            counts["failed"] = failed  # with images for which there is no change: the destination did not tell
         one = PastImport(
             self._bundle.stem,
             self._digest,
@@ -334,7 +337,7 @@ class _Past:
             report.started,
             report.finished,
             int(done.exit_code),
-            {str(word): number for word, number in report.outcomes.items()},
+            counts,
             report.counts.bytes_written,
         )
         try:

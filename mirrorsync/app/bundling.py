@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -38,7 +38,7 @@ from mirrorsync.bundle.packing import pack, with_pieces
 from mirrorsync.bundle.reading import parse
 from mirrorsync.delta import DeltasUnavailable, available
 from mirrorsync.environment import Environment
-from mirrorsync.errors import UsageError
+from mirrorsync.errors import ContentNotFound, UsageError
 from mirrorsync.events import Noticed, TagSet, TransferPlanned
 from mirrorsync.files.locks import FileLock
 from mirrorsync.oci.digest import Digest
@@ -119,12 +119,16 @@ async def create_bundle(
     """Write a bundle with what the far side lacks. output: a directory, or `-` for one part on standard output.
 
     Failures of single images are in the plan, and the bundle has the others. Raises: UsageError; StorageError;
-    MirrorsyncError if content cannot be read after all retries, and then nothing is published; Locked.
+    MirrorsyncError if content cannot be read after all retries, and then nothing is published; Locked. UsageError
+    also if the directory has the bundle of the next number, or a later one.
     """
     given, stop = environment or process_environment(), stop or Stop()
-    sender, having, place = await _sides(wanted, given, stop)
     spool = Spool(_existing(output))
-    with closing(spool), _lock(wanted.spec), remembering(wanted.spec, given) as memory:
+    with closing(spool), _lock(wanted.spec), ExitStack() as stack:
+        # Under the lock: the number of the next bundle is read here and taken below.
+        sender, having, place = await _sides(wanted, given, stop)
+        sender.check(None if output == "-" else absolute(output))
+        memory = stack.enter_context(remembering(wanted.spec, given))
         if wanted.answer is not None:
             sender.remember_answer(wanted.answer)
         async with _session(wanted.spec, place, having, given, stop) as session:
@@ -180,11 +184,13 @@ async def write_parts_again(
         async with open_session(given, stop, spec.registries) as session:
             await stop.interruptible(DeltaMaker(session, spool, stop.event).again(bundle, numbers, sources))
             contents = Contents(session, origins, stop.event, stop.asleep, spool)
-            files = await stop.interruptible(
-                write_parts(
-                    bundle, document, absolute(output), contents, signatures=signatures, site=site, only=numbers
-                )
+            writing = write_parts(
+                bundle, document, absolute(output), contents, signatures=signatures, site=site, only=numbers
             )
+            try:
+                files = await stop.interruptible(writing)
+            except ContentNotFound as error:
+                raise error.with_(remedy="make a new bundle of what the far side lacks") from error
     return Bundled(Plan("", road.stamp(spec)), bundle, files)
 
 

@@ -34,6 +34,7 @@ from mirrorsync.oci.reference import Location
 from mirrorsync.signing import BUNDLE, INVENTORY, MAX_SIGNATURE_BYTES
 from mirrorsync.spec.model import Spec
 from mirrorsync.state import Generation
+from mirrorsync.stores.bundle import newest_in
 from mirrorsync.sync.bundle.remembered import RememberedSide, held_in
 from mirrorsync.sync.session import Session
 from mirrorsync.text import printable, some_of
@@ -171,13 +172,13 @@ def answered_having(code: str, written: Iterable[str], sender: Sender) -> Having
 def document_at(path: Path) -> bytes:
     """Return the bytes of a document: of an inventory, or of the bundle that a path names.
 
-    path: the document, a part, or a directory, where the newest bundle is meant. Raises: UsageError, StorageError,
-    Malformed.
+    path: the document, a part, or a directory, where the newest bundle is meant. Raises: UsageError, NotFound,
+    StorageError, Malformed.
     """
     if not path.exists():
         raise UsageError(f"{printable(os.fspath(path))} does not exist", remedy="check the path")
     if path.is_dir():
-        path = _newest(path)
+        path = newest_in(path)
     with translated(f"reading {path}"), path.open("rb") as file:
         start = file.read(512)
         if start.startswith(_GZIP):
@@ -194,11 +195,12 @@ def signatures_at(path: Path) -> list[bytes]:
     if parts are there, one of them tells. Raises: as `document_at`.
     """
     if path.is_dir():
-        path = _newest(path)
+        path = newest_in(path)
     if path.suffix != ".tar":
         parts = sorted(path.parent.glob(f"{path.stem}.*of*.tar"))
         if not parts:
-            return [one.read_bytes() for one in _next_to(path)]
+            with translated(f"reading {path}.sig"):
+                return [one.read_bytes() for one in _next_to(path)]
         path = parts[0]
     try:
         with tarfile.open(path, "r:") as archive:
@@ -217,7 +219,7 @@ def signatures_at(path: Path) -> list[bytes]:
 def _all_signatures(path: Path) -> list[bytes]:
     """Return all signatures over a document, also those that were added later. path: as for `document_at`."""
     if path.is_dir():
-        path = _newest(path)
+        path = newest_in(path)
     document = path.with_name(_PART.sub(".json", path.name))
     with translated(f"reading {document}.sig"):
         beside = [_start(one) for one in _next_to(document)]
@@ -233,13 +235,6 @@ def _next_to(document: Path) -> list[Path]:
     """Return the files of the signatures of a document, in order."""
     named = [document.with_name(f"{document.name}.{'' if at == 1 else f'{at}.'}sig") for at in range(1, 100)]
     return list(takewhile(Path.exists, named))
-
-
-def _newest(directory: Path) -> Path:
-    found = [path for path in directory.glob("*.json") if path.stem.rpartition("-")[2].isdigit()]
-    if not found:
-        raise UsageError(f"{printable(os.fspath(directory))} has no bundle", remedy="name the file of its document")
-    return max(found, key=lambda path: (int(path.stem.rpartition("-")[2]), path.name))
 
 
 def _unzipped(path: Path) -> bytes:

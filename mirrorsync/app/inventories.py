@@ -16,6 +16,7 @@ from mirrorsync.bundle.held import Inventory
 from mirrorsync.documents.inventory import encode_inventory
 from mirrorsync.environment import Environment
 from mirrorsync.errors import UsageError
+from mirrorsync.events import Noticed
 from mirrorsync.files.disk import replace_file, translated
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Failure
@@ -35,7 +36,8 @@ async def make_inventory(
     given = environment or process_environment()
     # A prefix is meant, whether or not it ends in a slash: names are those of the destination below it.
     whole = Scope(scope.location, below=True)
-    return await query(lambda session: take_inventory(whole, session, lambda: created(given)), given, stop)
+    taken = await query(lambda session: take_inventory(whole, session, lambda: created(given)), given, stop)
+    return _told(taken, given)
 
 
 async def make_inventory_of(
@@ -53,12 +55,24 @@ async def make_inventory_of(
     given = environment or process_environment()
     scope = Scope(place.location, below=True)
     repositories: Sequence[Location] = list(names)
-    return await query(
+    taken = await query(
         lambda session: take_inventory(scope, session, lambda: created(given), repositories),
         given,
         stop,
         spec.registries,
     )
+    return _told(taken, given)
+
+
+def _told(
+    taken: tuple[Inventory, tuple[Failure, ...]], environment: Environment
+) -> tuple[Inventory, tuple[Failure, ...]]:
+    """Return an inventory; report one of nothing, which may be of a location that is spelled wrong."""
+    inventory, failures = taken
+    if not inventory.held.repositories and not failures:
+        message = "no images are there, so that all would be sent: check the name if there should be some"
+        environment.observer(Noticed(inventory.location, message))
+    return taken
 
 
 def save_signed_inventory(

@@ -79,7 +79,8 @@ async def repair_bundle(
     if into is not None:
         with translated(f"writing {into}"):
             make_directory(into)
-    files = [one.name for one in directory.iterdir() if one.name.startswith(f"{stem}.")]
+    with translated(f"reading {directory}"):
+        files = [one.name for one in directory.iterdir() if one.name.startswith(f"{stem}.")]
     watch = _watch(directory, files, given, stop)
     async with stop.listening():
         return await stop.interruptible(asyncio.to_thread(repair_files, directory, stem, into, watch))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -17,15 +18,17 @@ from mirrorsync.bundle.held import Held, held_after, merged
 from mirrorsync.bundle.model import Bundle, Image, Link, Source
 from mirrorsync.bundle.reading import MAX_DOCUMENT_BYTES, is_bundle_name, parse
 from mirrorsync.environment import Environment
-from mirrorsync.errors import StorageError, UsageError
-from mirrorsync.files.disk import make_directory, replace_file, translated
+from mirrorsync.errors import Malformed, StorageError, UsageError
+from mirrorsync.files.disk import make_directory, replace_file, storage_error, translated
 from mirrorsync.oci.digest import Digest
 from mirrorsync.spec.model import STANDARD_INPUT, Spec
 from mirrorsync.state import state_path
+from mirrorsync.stores.bundle import highest_number
 from mirrorsync.text import printable
 
 _FILE: Final = "sender.json"
 _ANSWER: Final = ".answer"  # of a file with a code: when it came, the bundle of that number was the last one
+_WRITABLE: Final = "set STATE_DIRECTORY to a directory that can be read and written"
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -74,6 +77,26 @@ class Sender:
         """What all bundles of this sender have in common: 64 hex digits."""
         return hashlib.sha256(f"{self.name}\n{self.identity}".encode()).hexdigest()
 
+    def check(self, output: Path | None) -> None:
+        """Reject what would fail after all the work of making the next bundle. Blocking. output: None = no directory.
+
+        A directory with the bundle of the next number, or a later one, is of another sender, or this one has lost its
+        memory: the new bundle would replace their files, or not be the newest there. Raises: UsageError, StorageError.
+        """
+        if self.directory is not None:
+            there = next(one for one in (self.directory, *self.directory.parents) if one.exists())
+            if not (there.is_dir() and os.access(there, os.W_OK)):
+                raise StorageError(f"{printable(str(there))} cannot be written", remedy=_WRITABLE)
+        highest = highest_number(output, self.name) if output is not None else 0
+        if output is None or highest <= self.sequence:
+            return
+        memory = self.directory or "nowhere: there is no state directory"
+        raise UsageError(
+            f"{printable(os.fspath(output))} has bundle {highest} of {self.name} already, and this one would be "
+            f"{self.sequence + 1}: its number is remembered in {printable(str(memory))}",
+            remedy="bring that directory back if it was lost, or write to another directory, or under another --name",
+        )
+
     def reserve(self) -> Sender:
         """Take the next sequence number, durably, so that no other bundle gets it. Raises: StorageError."""
         taken = replace(self, sequence=self.sequence + 1)
@@ -110,7 +133,7 @@ class Sender:
             return []
         paths = [path for path in self.directory.glob("*.json") if path.stem.isdigit()]
         read = [(path, _read(path)) for path in sorted(paths, key=lambda path: int(path.stem))]
-        return [(Digest.of(raw), parse(raw, str(path))) for path, raw in read]
+        return [(Digest.of(raw), _remembered(path, raw)) for path, raw in read]
 
     def made(self, document: bytes) -> bool:
         """Return whether a document is of a bundle that this sender remembers to have made. Raises: StorageError."""
@@ -189,15 +212,19 @@ def open_sender(spec: Spec, name: str | None, environment: Environment) -> Sende
     if directory is None or spec.source == STANDARD_INPUT:
         return Sender(name, None, secrets.token_hex(16), 0)
     own = directory / "bundles" / f"{state_path(directory, Path(spec.source)).stem}-{name}"
+    file = own / _FILE
     try:
-        value = json.loads((own / _FILE).read_bytes())
+        value = json.loads(file.read_bytes())
     except FileNotFoundError:
         return Sender(name, own, secrets.token_hex(16), 0)
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{own / _FILE} cannot be read") from error
-    identity, sequence = value.get("id"), value.get("sequence")
+    except OSError as error:
+        raise storage_error(error, f"reading {file}").with_(remedy=_WRITABLE) from error
+    except ValueError:
+        value = None
+    known = value if isinstance(value, dict) else {}
+    identity, sequence = known.get("id"), known.get("sequence")
     if not isinstance(identity, str) or _ID.fullmatch(identity) is None or type(sequence) is not int or sequence < 0:
-        raise StorageError(f"{own / _FILE} is damaged", remedy="restore it, or remove the directory to begin anew")
+        raise StorageError(f"{file} is damaged", remedy="restore it, or remove the directory to begin anew")
     return Sender(name, own, identity, sequence)
 
 
@@ -205,6 +232,13 @@ def _default_name(spec: Spec) -> str:
     if spec.source == STANDARD_INPUT:
         raise UsageError("a spec from standard input has no name for its bundles", remedy="name them: --name NAME")
     return re.sub(r"[^a-z0-9._-]+", "-", Path(spec.source).stem.lower()).lstrip("._-") or "bundle"
+
+
+def _remembered(path: Path, raw: bytes) -> Bundle:
+    try:
+        return parse(raw, str(path))
+    except Malformed as error:
+        raise error.with_(remedy="restore it, or remove it: what only it tells then counts as not sent") from error
 
 
 def _read(path: Path) -> bytes:

@@ -18,8 +18,9 @@ import pytest
 from mirrorsync.app.bundling import Bundled, Wanted, create_bundle, plan_bundle, write_parts_again
 from mirrorsync.app.inventories import make_inventory, save_inventory
 from mirrorsync.app.specs import load_spec
+from mirrorsync.cli.output.made_bundles import bundle_summary
 from mirrorsync.environment import Environment
-from mirrorsync.errors import IntegrityError, Malformed, StorageError, UsageError
+from mirrorsync.errors import ContentNotFound, IntegrityError, Malformed, StorageError, UsageError
 from mirrorsync.events import BytesMoved, Noticed
 from tests.parts.images import Image, image, index, layer, multi_platform, write_layout
 
@@ -276,6 +277,85 @@ def test_a_directory_that_is_a_file_is_refused(side: Side) -> None:
     (side.directory / "out").write_bytes(b"a file")
     with pytest.raises(StorageError, match="writing "):
         side.create("out")
+
+
+def test_a_sender_that_lost_its_memory_does_not_replace_bundles_or_write_older_ones_beside_them(side: Side) -> None:
+    side.seed({"app:1": made("1")})
+    side.create("out")
+    side.seed({"app:2": made("2")})
+    side.create("out", "sent")
+    before = side.files("out")
+    shutil.rmtree(side.directory / "state")
+    with pytest.raises(UsageError, match="has bundle 2 of shop already, and this one would be 1") as refused:
+        side.create("out")
+    assert "write to another directory" in refused.value.remedy
+    assert side.files("out") == before
+    assert side.create("out", name="again").bundle is not None
+    assert side.create("elsewhere").bundle is not None
+
+
+def test_a_memory_that_is_damaged_is_named_with_what_to_do(side: Side) -> None:
+    side.seed({"app:1": made("1")})
+    side.create("out")
+    memory = next((side.directory / "state/bundles").iterdir())
+    for file, text, remedy in (
+        ("000001.json", b"{", "restore it, or remove it"),
+        ("sender.json", b"[]", "restore it, or remove the directory to begin anew"),
+        ("sender.json", b"{", "restore it, or remove the directory to begin anew"),
+        ("sender.json", None, "set STATE_DIRECTORY to a directory that can be read and written"),
+    ):
+        (memory / file).unlink()
+        (memory / file).mkdir() if text is None else (memory / file).write_bytes(text)
+        with pytest.raises((Malformed, StorageError), match=str(memory / file)) as refused:
+            side.create("next")
+        assert refused.value.remedy.startswith(remedy)
+    assert not (side.directory / "next").exists()
+
+
+def test_a_memory_that_cannot_be_written_is_refused_before_a_source_is_asked(side: Side) -> None:
+    side.seed({"app:1": made("1")})
+    (side.directory / "state").write_bytes(b"a file")
+    shutil.rmtree(side.directory / "source")
+    with pytest.raises(StorageError, match="/state") as refused:
+        side.create("out")
+    assert refused.value.remedy.startswith("set STATE_DIRECTORY")
+
+
+def test_parts_that_cannot_be_written_again_are_an_error_with_what_to_do(side: Side) -> None:
+    def again() -> Bundled:
+        spec, of, to = side.wanted().spec, str(side.directory / "out"), str(side.directory / "again")
+        return asyncio.run(write_parts_again(spec, of, [1], to, environment=side.environment))
+
+    side.seed({"app:1": made("1")})
+    side.create("out")
+    side.seed({"app:1": made("moved on")})
+    with pytest.raises(ContentNotFound, match="oci:") as refused:
+        again()
+    assert refused.value.remedy == "make a new bundle of what the far side lacks"
+    next((side.directory / "out").glob("*.tar")).unlink()
+    (side.directory / "out/shop-000001.json.sig").mkdir()
+    with pytest.raises(StorageError, match=r"shop-000001\.json\.sig"):
+        again()
+
+
+def test_a_directory_that_have_names_means_the_newest_bundle_of_one_name(side: Side) -> None:
+    side.seed({"app:1": made("1")})
+    side.create("out")
+    assert side.create("next", side.directory / "out").bundle is None
+    side.create("out", name="yard")
+    with pytest.raises(UsageError, match="has bundles of shop, yard"):
+        side.create("next", side.directory / "out")
+
+
+def test_a_bundle_that_failed_does_not_say_that_the_far_side_has_all(side: Side) -> None:
+    side.seed({"app:1": made("1")})
+    side.create("out")
+    side.images["gone:1"] = made("2")  # the spec wants it, and the source does not have it
+    side.mirror = {"tags": ["1"]}
+    done = side.create("next", side.directory / "out")
+    assert bundle_summary(done, "next") == "nothing to carry: the far side has all other images, 1 failed"
+    done = replace(done, plan=replace(done.plan, changes=()))
+    assert bundle_summary(done, "next") == "nothing to carry, 1 failed"
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mirrorsync.app.bundles import Rules, apply_bundle
+from mirrorsync.app.history import read_imports
 from mirrorsync.bundle.model import Link
 from mirrorsync.environment import Environment
 from mirrorsync.errors import StalePlan, UsageError
@@ -177,6 +179,13 @@ def test_a_wrong_destination_is_refused_with_the_right_one(site: Site) -> None:
     assert "--to harbor.corp/mirror" in caught.value.remedy
     assert not (site.directory / "mirror").exists()
     site.apply(medium, elsewhere=True)
+
+
+def test_an_import_to_a_destination_that_does_not_answer_is_remembered_with_what_failed(site: Site) -> None:
+    site.environment = replace(site.environment, retries=0)
+    site.destination = "127.0.0.1:1/m"
+    site.apply(site.medium(pack({"a:1": PLAIN, "b:1": PLAIN})), code=1)
+    assert read_imports(environment=site.environment)[0].counts == {"failed": 2}
 
 
 def test_a_tag_that_another_client_has_moved_is_replaced_and_reported(site: Site) -> None:

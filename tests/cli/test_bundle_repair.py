@@ -144,3 +144,5 @@ def test_parity_is_for_whole_bundles_in_a_directory(mirrorsync: Mirrorsync) -> N
     ):  # fmt: skip
         assert told in mirrorsync("bundle", *words, code=2).err, words
     assert "no bundle" in mirrorsync("bundle", "repair", ".", code=1).err
+    gone = mirrorsync("bundle", "repair", "/no/where/shop-000001.json", code=1)
+    assert gone.err == "mirrorsync: reading /no/where: No such file or directory\n"

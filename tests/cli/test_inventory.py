@@ -99,6 +99,9 @@ def test_a_registry_without_a_catalog_is_asked_for_the_repositories_of_a_spec(
 def test_a_location_or_a_spec_is_needed(mirrorsync: Mirrorsync) -> None:
     assert "give a location, or --spec" in mirrorsync("inventory", code=2).err
     assert "takes no bundle" in mirrorsync("inventory", "docker-archive:x.tar", code=2).err
+    empty = mirrorsync("inventory", "oci:spelled/wrong", code=0)  # a mirror that is new has nothing, too
+    assert json.loads(empty.out)["repositories"] == {}
+    assert "no images are there" in empty.err
 
 
 # What is done to an inventory, and the place that is named.

@@ -8,6 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from mirrorsync.cli.output.render import failure_lines
+from mirrorsync.errors import StorageError
+from mirrorsync.oci.ref import Tag
+from mirrorsync.oci.reference import Where
+from mirrorsync.plan.model import Failure
 from tests.cli.proxy import Proxy, path_has
 from tests.cli.test_terminal import Terminal, text
 from tests.parts.docker_registry import DockerRegistry
@@ -53,6 +58,18 @@ def test_a_failure_is_one_message_with_its_line_and_counts_at_each_destination(s
     assert each == ["one:  1 done, 2 failed", "two:  1 done, 2 failed"]
     assert last.startswith("2 done, 4 failed; read ")
     assert "step failed" in site("apply", "-v", code=3).err
+
+
+def test_a_file_that_cannot_be_written_is_one_cause_whatever_was_to_go_into_it() -> None:
+    def failed(tag: str, doing: str, blob: str) -> Failure:
+        error = StorageError(f"writing {doing}: the disk is full", remedy="free some space")
+        return Failure(f"oci-archive:x:{tag}", error.at(Where("oci-archive:x", "app", Tag(blob)), side="destination"))
+
+    assert failure_lines([failed("1", "x", "a"), failed("2", "x", "b")]) == [
+        "failed: destination oci-archive:x:app: writing x: the disk is full (2 images)", "  free some space",
+    ]  # fmt: skip
+    assert len(failure_lines([failed("1", "blob a", "a"), failed("2", "blob b", "b")])) == 4
+    assert "oci-archive:x:1, oci-archive:x:2: " in failure_lines([failed("1", "x", "a"), failed("2", "x", "a")])[0]
 
 
 def test_json_log_lines_have_every_failure_once_and_nothing_else_is_on_stderr(site: Mirrorsync) -> None:

@@ -20,9 +20,11 @@ from mirrorsync.text import printable
 def bundle_summary(done: Bundled, output: str) -> str:
     """Return the bundle and its size; that there was nothing to carry. output: the directory, "" if it is a plan."""
     bundle = done.bundle
+    failed = f", {len(done.plan.failures)} failed" if done.plan.failures else ""
     if bundle is None:
-        failed = f", {len(done.plan.failures)} failed" if done.plan.failures else ""
-        return f"nothing to carry: the far side has all images{failed}"
+        if failed and not done.plan.changes:
+            return f"nothing to carry{failed}"
+        return f"nothing to carry: the far side has all {'other ' if failed else ''}images{failed}"
     written = sum(name.endswith(".tar") for name in done.files)
     if not done.plan.changes and written:
         return f"{bundle.stem} in {printable(output)}: {count(written, 'part')} of {len(bundle.parts)}, as before"
@@ -31,7 +33,6 @@ def bundle_summary(done: Bundled, output: str) -> str:
     carried = f"{count(len(bundle.objects), 'object')} for {changed}, {size} in {count(len(bundle.parts), 'part')}"
     saved = f"; {count(len(bundle.deltas), 'delta')} {'saves' if len(bundle.deltas) == 1 else 'save'} "
     carried += f"{saved}{filesize.decimal(bundle.bytes_saved)}" if bundle.deltas else ""
-    failed = f", {len(done.plan.failures)} failed" if done.plan.failures else ""
     where = "" if output in ("", "-") else f" in {printable(output)}"
     return f"{bundle.stem}{where}: {carried}{failed}"
 

@@ -9,7 +9,15 @@ from typing import Final
 
 from mirrorsync.cli.output.destinations import Destinations
 from mirrorsync.cli.output.stdio import LINE_LIMIT
-from mirrorsync.errors import MirrorsyncError, RateLimited, RegistryUnavailable, TlsFailed, Unauthorized, Unreachable
+from mirrorsync.errors import (
+    MirrorsyncError,
+    RateLimited,
+    RegistryUnavailable,
+    StorageError,
+    TlsFailed,
+    Unauthorized,
+    Unreachable,
+)
 from mirrorsync.oci.reference import Location, Where
 from mirrorsync.plan.model import Change, Failure, SpecStamp
 from mirrorsync.spec.model import Spec
@@ -99,9 +107,12 @@ def failure_lines(failures: Iterable[Failure], spec: SpecStamp | None = None) ->
 
 
 def _cause(failure: Failure) -> object:
-    """Return a key that failures share if a host is their cause, or if their errors say the same of the same thing."""
+    """Return a key that failures share if a host is their cause, or if their errors say the same of the same thing.
+
+    A file that cannot be written is one cause, whatever of an image was to go into it: an archive on a full disk.
+    """
     error = failure.error
-    if _is_of_a_host(error):
+    if _is_of_a_host(error) or (isinstance(error, StorageError) and error.store is not None):
         return type(error), error.side, error.store, error.message, error.remedy
     return str(error), error.remedy, "" if error.where else failure.subject
 
@@ -119,7 +130,7 @@ def _together(failures: Sequence[Failure]) -> str:
     if len(subjects) == 1:
         # The error mostly names the failed target anyway.
         return str(error) if error.where == subjects[0] else f"{subjects[0]}: {error}"
-    if not _is_of_a_host(error):
+    if not _is_of_a_host(error) and len({str(failure.error) for failure in failures}) == 1:
         more = f" and {len(subjects) - _SHOWN} more" if len(subjects) > _SHOWN else ""
         return f"{', '.join(subjects[:_SHOWN])}{more}: {error}"
     repositories = {failure.error.repository for failure in failures}

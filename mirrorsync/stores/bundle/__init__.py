@@ -1,6 +1,6 @@
 """Bundles on disk: a store that reads them, and the check of their parts. The face of the package."""
 
-from mirrorsync.stores.bundle.found import Found, find_bundle, find_names
+from mirrorsync.stores.bundle.found import Found, find_bundle, find_names, highest_number, newest_in
 from mirrorsync.stores.bundle.part import PartFile
 from mirrorsync.stores.bundle.piped import PipedPart, piped_bundle
 from mirrorsync.stores.bundle.rebuilt import Base
@@ -18,6 +18,8 @@ __all__ = [
     "check_bundle",
     "find_bundle",
     "find_names",
+    "highest_number",
+    "newest_in",
     "piped_bundle",
     "reporting",
     "untapped",

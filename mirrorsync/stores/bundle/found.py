@@ -100,6 +100,26 @@ def find_names(path: Path) -> tuple[Path, str]:
     return where.parent, find_bundle(where).bundle.stem
 
 
+def highest_number(directory: Path, name: str) -> int:
+    """Return the highest number of the bundles of a name that a directory has files of; 0 without any. Blocking.
+
+    Raises: StorageError.
+    """
+    with translated(f"reading {directory}"):
+        names = [one.name for one in directory.iterdir()] if directory.is_dir() else []
+    found = [match for one in names if (match := _ANY.fullmatch(one)) and match["name"] == name]
+    return max((int(match["sequence"]) for match in found), default=0)
+
+
+def newest_in(directory: Path) -> Path:
+    """Return the document of the newest bundle in a directory, or a part of it if there are no documents. Blocking.
+
+    Raises: NotFound; UsageError if the directory has bundles of several names; StorageError.
+    """
+    with translated(f"reading {directory}"):
+        return _newest(directory)
+
+
 def _newest(directory: Path, patterns: Sequence[re.Pattern[str]] = (_DOCUMENT, _PART)) -> Path:
     """Return the document of the newest bundle in a directory; a part of it if there are no documents."""
     names = sorted(one.name for one in directory.iterdir())
