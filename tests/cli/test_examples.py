@@ -225,7 +225,7 @@ PRINTED = {
     "bundle answer": ["nothing is missing: ", '"answer": null'],
     "copy": ["done", "done", "done", "copy"],
     "inspect": ["linux/arm64", "sha256:", '"architecture": "arm64"', '"schemaVersion"'],
-    "list-tags": ["3.19\n3.20", "kept", "team/app:1"],
+    "list-tags": ["3.20\n", "kept", "team/app:1"],
     "delete": ["to be deleted", "deleted", "deleted"],
     "login": ["logged in", "logged in", "logged in", "operator"],
     "logout": ["logged out", "removed"],

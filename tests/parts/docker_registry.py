@@ -60,7 +60,7 @@ class DockerRegistry(Server):
         path = storage.parent / f"{storage.name}.json"
         path.write_text(json.dumps(config))
         super().__init__(
-            command("docker-registry", "serve", path, env={"OTEL_TRACES_EXPORTER": "none"}),
+            command("docker-registry", "serve", path, env={"OTEL_TRACES_EXPORTER": "none", "GOGC": "400"}),
             port,
             storage.parent / f"{storage.name}.log",
         )
