@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
+import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Final, Protocol
 
 from mirrorsync.oci.digest import Digest
@@ -37,24 +37,56 @@ def hashing(digest: Digest, size: int) -> Iterator[Hasher]:
     if size <= _INLINE_BYTES:
         yield digest.hasher()
         return
-    with ThreadPoolExecutor(1, thread_name_prefix="hash") as thread:
-        yield _Behind(digest.hasher(), thread)
+    behind = _Behind(digest.hasher())
+    try:
+        yield behind
+    finally:
+        behind.end()
 
 
 class _Behind:
-    """A hasher that gets its bytes in another thread, a few chunks later."""
+    """A hasher that gets its bytes in another thread, a few chunks later.
 
-    def __init__(self, hasher: Hasher, thread: ThreadPoolExecutor) -> None:
+    A stream that fails may be left to the garbage collector, which ends it in whatever thread it runs: also in one that
+    is just beginning, and holds a lock of the interpreter that a join needs. So nothing waits for the thread to end;
+    and `SimpleQueue.put`, unlike that of other queues, may be called there.
+    """
+
+    def __init__(self, hasher: Hasher) -> None:
         self._hasher = hasher
-        self._thread = thread
-        self._pending: deque[Future[object]] = deque()
+        self._given: SimpleQueue[bytes | None] = SimpleQueue()
+        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._pending = 0
+        work = (hasher, self._given, self._done)
+        threading.Thread(target=_hash, args=work, name="hash", daemon=True).start()
 
     def update(self, data: bytes, /) -> None:
-        self._pending.append(self._thread.submit(self._hasher.update, data))
-        if len(self._pending) > _BEHIND:
-            self._pending.popleft().result()
+        self._given.put(data)
+        self._pending += 1
+        if self._pending > _BEHIND:
+            self._wait()
 
     def hexdigest(self) -> str:
         while self._pending:
-            self._pending.popleft().result()
+            self._wait()
         return self._hasher.hexdigest()
+
+    def end(self) -> None:
+        """Let the thread end, after what it was given."""
+        self._given.put(None)
+
+    def _wait(self) -> None:
+        self._pending -= 1
+        error = self._done.get()
+        if error is not None:
+            raise error
+
+
+def _hash(hasher: Hasher, given: SimpleQueue[bytes | None], done: SimpleQueue[BaseException | None]) -> None:
+    while (data := given.get()) is not None:
+        try:
+            hasher.update(data)
+        except BaseException as error:  # noqa: BLE001 - raised by the caller's next update
+            done.put(error)
+        else:
+            done.put(None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -66,3 +68,23 @@ def test_an_error_of_the_source_passes_through(size: int) -> None:
 
     with pytest.raises(ConnectionResetError):
         list(VerifiedChunks(blob, broken()))
+
+
+# Held while a thread begins or ends, in Pythons that have it; the garbage collector may run then.
+_ABANDONED = """
+import threading
+from mirrorsync.files.chunks import VerifiedChunks
+from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
+
+data = bytes(4 << 20)
+stream = iter(VerifiedChunks(Descriptor("a/b", Digest.of(data), len(data)), iter([data[:1 << 20], data[1 << 20:]])))
+next(stream)
+with getattr(threading, "_shutdown_locks_lock", threading.Lock()):
+    del stream
+"""
+
+
+def test_a_large_stream_that_is_given_up_waits_for_nothing() -> None:
+    """Its thread was joined: if the collector gave it up while another thread began, both waited for ever."""
+    subprocess.run([sys.executable, "-c", _ABANDONED], check=True, timeout=60)
