@@ -109,6 +109,21 @@ def test_a_backup_that_another_client_has_set_is_never_deleted(site: Site) -> No
     assert len(site.held()) == 3
 
 
+def test_an_old_backup_goes_in_the_same_run_as_a_tag_of_the_same_image_that_is_pruned(site: Site) -> None:
+    keys = {"defaults": {"backup": "{tag}-{date}", "keep_backups": 1}, "prune": {"max_deletes": "100%"}}
+    both = {"from": f"{site.source.host}/{site.name}/app", "tags": ["1", "2"], "name": f"{site.name}/m"}
+    site.spec(**keys, mirrors=[both])
+    site.push("a")
+    Registry(site.source.host).push(f"{site.name}/app", made("a"), "2")
+    site.run("apply", code=0)
+    kept = site.push("b")
+    site.run("apply", code=0)
+    last = site.push("c")
+    site.spec(**keys)
+    site.run("apply", code=0)
+    assert sorted(site.held().values()) == sorted([kept, last])
+
+
 def test_prune_and_rollback_leave_backups_alone(site: Site) -> None:
     old = site.push("a")
     site.run("apply", code=0)

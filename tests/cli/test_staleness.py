@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -94,6 +95,22 @@ def test_what_a_policy_keeps_is_what_counts(site: Site) -> None:
     site.spec(max_staleness="5d", on_change="keep")
     site.push(made(created=days_ago(1)))
     site.run("apply", code=3)
+
+
+def test_a_tag_that_moves_to_an_image_that_is_mirrored_already_does_not_hide_when_that_was_made(site: Site) -> None:
+    old, new = (image([layer({site.name: name.encode()})], created=days_ago(9)) for name in ("old", "new"))
+    push = Registry(site.source.host).push
+    push(f"{site.name}/db", new, "1")
+    push(f"{site.name}/db", old, "2")
+    site.spec(max_staleness="5d", tags=["1", "2"])
+    site.run("apply", code=3)
+    push(f"{site.name}/db", old, "1")
+    site.source.blob_file(next(iter(old.blobs))).write_bytes(b"")  # its config, which the destination has
+    shutil.rmtree(site.run.home / ".cache")
+    failures = site.run("plan", "--json", code=3).json()["failures"]
+    assert [one["error"]["message"].partition(": created ")[0] for one in failures] == [
+        "older than max_staleness 5d allows"
+    ] * 2
 
 
 def test_a_mistake_is_an_error_of_the_spec(site: Site) -> None:

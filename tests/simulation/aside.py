@@ -61,21 +61,34 @@ def left_behind(run: Run, prune: Pruning, known: dict[Key, tuple[str, bool]], go
     }
 
 
-def backups(run: Run) -> None:
-    """Give the images of tags that move other names, and delete the oldest of those that are more than are kept."""
+def backups(run: Run, old: set[Key], going: set[Key]) -> None:
+    """Give the images of tags that move other names, and delete the backups that are more than are kept.
+
+    going: the tags that are pruned in the same run.
+    """
     if run.trouble.target_down:
         return
-    entries = {entry.repository: entry for entry in run.rules.entries}
-    new = {key for key in run.moving if entries[key[0]].backups}
-    for key in sorted(new):
+    for key in sorted(_moving(run)):
         _back_up(run, key)
+    for key in sorted(old):
+        _forget(run, key, going | old)
+
+
+def old_backups(run: Run) -> set[Key]:
+    """Return the backups that are more than are kept."""
+    found: set[Key] = set()
     for entry in run.rules.entries:
         for tag in sorted(tag for at, tag in run.roots if at == entry.repository and entry.backups):
             of = (entry.repository, tag)
             made = [key for key, (name, _, _) in run.past.backups.items() if (key[0], name) == of]
             made.sort(key=lambda key: (run.past.backups[key][2], key[1]))
-            for key in made[: max(0, len(made) - entry.backups + (of in new))]:
-                _forget(run, key)
+            found.update(made[: max(0, len(made) - entry.backups + (of in _moving(run)))])
+    return found
+
+
+def _moving(run: Run) -> set[Key]:
+    backed = {entry.repository for entry in run.rules.entries if entry.backups}
+    return {key for key in run.moving if key[0] in backed}
 
 
 def _back_up(run: Run, key: Key) -> None:
@@ -94,17 +107,33 @@ def _back_up(run: Run, key: Key) -> None:
         run.expected.backups[name] = key[1]
 
 
-def _forget(run: Run, key: Key) -> None:
+def _forget(run: Run, key: Key, going: set[Key]) -> None:
     """Delete a backup, if it still is one; what another client has done to it is its own."""
     _, digest, _ = run.past.backups[key]
     if run.present.named(key) != digest:
         del run.past.backups[key]
     elif (key[0], digest) in {(at, one) for (at, _), one in run.roots.items()}:
         pass  # a wanted tag names it, too
-    elif not run.present.tags_alone and run.is_shared(run.rules.prune or Pruning(), key, {key}):
+    elif not run.present.tags_alone and run.is_shared(run.rules.prune or Pruning(), key, going):
         run.expected.landed = True
     elif key[1] in run.trouble.undeleted:
         run.expected.errors.append(1)
     else:
         run.expected.deleted.add(key)
         run.expected.landed = True
+
+
+def walked(run: Run, left: set[Key], needed: set[Key]) -> set[Key]:
+    """Return the indexes that are read at the destination, before any is deleted, for what their images still need.
+
+    left: the manifests without a tag that no kept generation needs. needed: those that one needs.
+    """
+    here = {repository for repository, digest in left if digest in run.present.contents.get(repository, ())}
+    roots = {(at, digest) for at, digest in needed if digest in run.present.contents.get(at, ())}
+    roots |= {(at, digest) for at, tags in run.present.tags.items() for digest in tags.values()}
+    images = run.upstream.images
+    return {
+        (at, one)
+        for at, one in roots
+        if at in here and not run.trouble.target_down and one in images[at] and len(images[at][one].manifests) > 1
+    }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tests.simulation.oracle import PARTLY, Run, narrowed
+from tests.simulation.oracle import PARTLY, Run
 from tests.simulation.past import Key
 from tests.simulation.pictures import Picture
-from tests.simulation.rules import Entry, Rules
+from tests.simulation.rules import Entry, Rules, narrowed
 from tests.simulation.stores import Upstream
 
 # The digest of each tag in a lock.

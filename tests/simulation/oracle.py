@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from tests.simulation import aside
 from tests.simulation.past import Key, Past
 from tests.simulation.pictures import Picture
-from tests.simulation.rules import Entry, Pruning, Rules, Tags
+from tests.simulation.rules import Entry, Pruning, Rules, narrowed
 from tests.simulation.stores import Trouble, Upstream
 
 PARTLY, FAILED, DAMAGED = 3, 1, 4
@@ -89,16 +89,19 @@ class Run:
         chosen = [(entry, tag) for entry in self.rules.entries for tag in self.choose(entry)]
         for entry, tag in chosen:
             self.image(entry, (entry.repository, tag))
-        for key, before in self.unread:
-            self._set_or_fail(key, before, read=(key[0], self.roots[key]) in self.read)
-        prune, vanished = self.rules.prune, aside.vanished(self, known)
+        prune = self.rules.prune
         if prune is not None and prune.keep_generations:
             needed = self.past.needed(prune.keep_generations)
+            self.read |= aside.walked(self, untagged - needed, needed)
+        for key, before in self.unread:
+            self._set_or_fail(key, before, read=(key[0], self.roots[key]) in self.read)
+        vanished = aside.vanished(self, known)
+        old, going = aside.old_backups(self), set[Key]()
         if prune is not None or vanished:
-            going = self._prune(prune or Pruning(), known, vanished)
+            going = self._prune(prune or Pruning(), known, vanished, old)
             if prune is not None and prune.keep_generations:
                 self._drop(untagged, needed, going)
-        aside.backups(self)
+        aside.backups(self, old, going)
         return self.expected
 
     # Choosing.
@@ -227,9 +230,7 @@ class Run:
             self.expected.stay[key] = before
 
     def resolved(self, key: Key) -> Picture | None:
-        if not self.upstream.answers(*key):
-            return None
-        return self.upstream.tags.get(key[0], {}).get(key[1])
+        return self.upstream.tags.get(key[0], {}).get(key[1]) if self.upstream.answers(*key) else None
 
     def stays(self, key: Key, before: str | None) -> None:
         self.expected.landed = True
@@ -283,8 +284,11 @@ class Run:
 
     # Deleting.
 
-    def _prune(self, prune: Pruning, known: dict[Key, tuple[str, bool]], vanished: set[Key]) -> set[Key]:
-        """Return the tags that go. vanished: those that their sources have dropped and that are to go, too."""
+    def _prune(self, prune: Pruning, known: dict[Key, tuple[str, bool]], vanished: set[Key], old: set[Key]) -> set[Key]:
+        """Return the tags that go. vanished: those that their sources have dropped and that are to go, too.
+
+        old: backups that go anyway.
+        """
         unwanted = {
             key: digest
             for key, (digest, adopted) in known.items()
@@ -304,7 +308,7 @@ class Run:
             self.expected.refused = True
             return set()
         for key in going:
-            if not self.present.tags_alone and self.is_shared(prune, key, going):
+            if not self.present.tags_alone and self.is_shared(prune, key, going | old):
                 self.stays(key, known[key][0] if key in known else None)
             elif key[1] in self.trouble.undeleted:
                 self.expected.errors.append(FAILED)
@@ -385,16 +389,3 @@ def way_back(generation: dict[Key, str], rules: Rules, present: Present, upstrea
             expected.set_[key] = expected.intended[key] = digest
         expected.landed = True
     return expected
-
-
-def narrowed(tags: Tags, listed: list[str]) -> list[str]:
-    """Return the tags that filters want of those of the right age."""
-    if not tags.newest:
-        return [tag for tag in listed if tag.startswith(tags.prefix)]
-    lines: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
-    numbers = {tag: tuple(map(int, tag.split("."))) for tag in listed if tag.replace(".", "").isdigit()}
-    equal = {"": 0, "major": 1, "minor": 2}[tags.per]
-    for version in numbers.values():
-        lines.setdefault(version[:equal], []).append(version)
-    newest = {version for found in lines.values() for version in sorted(found, reverse=True)[: tags.newest]}
-    return [tag for tag, version in numbers.items() if version in newest]

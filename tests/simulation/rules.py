@@ -189,3 +189,16 @@ def first_rules(random_: random.Random) -> Rules:
     """Return the spec of the first day."""
     entries = (Entry("app", _tags(random_), min_age=3 * HOUR), Entry("tool", Tags(), min_age=24 * HOUR))
     return Rules(entries, Pruning() if random_.random() < 0.7 else None)
+
+
+def narrowed(tags: Tags, listed: list[str]) -> list[str]:
+    """Return the tags that filters want of those of the right age."""
+    if not tags.newest:
+        return [tag for tag in listed if tag.startswith(tags.prefix)]
+    lines: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    numbers = {tag: tuple(map(int, tag.split("."))) for tag in listed if tag.replace(".", "").isdigit()}
+    equal = {"": 0, "major": 1, "minor": 2}[tags.per]
+    for version in numbers.values():
+        lines.setdefault(version[:equal], []).append(version)
+    newest = {version for found in lines.values() for version in sorted(found, reverse=True)[: tags.newest]}
+    return [tag for tag, version in numbers.items() if version in newest]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from mirrorsync.errors import GrammarError, MirrorsyncError
 from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.backup import Backed, Backup, TargetTag, too_old
@@ -57,7 +58,9 @@ async def with_backups(
         if image.tag is not None and (rule := rules.get(image.mirror)) is not None and rule.keep is not None
     }
     new = {(image.target, image.tag) for image in found if image.tag is not None}
-    old = await _old(too_old(known, keep, new), known, desired, tags, sightings)
+    pruned = [image for image in desired.images if _goes(image, observed)]
+    wanted = {(image.target, image.root.digest) for image in desired.images if not _goes(image, observed)}
+    old = await _old(too_old(known, keep, new), known, wanted, tags, sightings)
     images = {image: content for image, (content, _) in old.items()}
     return (
         replace(desired, images=(*desired.images, *images)),
@@ -65,7 +68,7 @@ async def with_backups(
             observed,
             roots={**observed.roots, **images, **gathering.present},
             decisions={**observed.decisions, **{image: decision for image, (_, decision) in old.items()}},
-            tags={**observed.tags, **shared_tags(images)},
+            tags={**observed.tags, **shared_tags([*pruned, *images])},
             stays=observed.stays.union(images if stays else ()),
             backups=found,
             broken=frozenset((*observed.broken, *gathering.failures)),
@@ -73,6 +76,11 @@ async def with_backups(
         ),
         frozenset((*known, *((one.target, one.tag) for one in found.values() if one.tag is not None))),
     )
+
+
+def _goes(image: Image, observed: Observed) -> bool:
+    decision = observed.decisions.get(image)
+    return decision is not None and decision.verdict == "delete"
 
 
 class _Backups:
@@ -128,12 +136,11 @@ class _Backups:
 async def _old(
     old: Mapping[TargetTag, int],
     known: Mapping[TargetTag, Backed],
-    desired: Desired,
+    wanted: Collection[tuple[Location, Digest]],
     tags: DestinationTags,
     sightings: Sightings,
 ) -> dict[Image, tuple[Descriptor, Decision]]:
-    """Return the backups to delete: those that still name what was recorded, and that no wanted tag names."""
-    wanted = {(image.target, image.root.digest) for image in desired.images} if old else set()
+    """Return the backups to delete: those that still name what was recorded, and whose image is not wanted."""
     found: dict[Image, tuple[Descriptor, Decision]] = {}
     lost: list[TargetTag] = []
 

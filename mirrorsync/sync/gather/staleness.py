@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from mirrorsync.errors import MirrorsyncError
 from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Change, Failure, Plan, State
 from mirrorsync.spec.model import Mirror
@@ -37,13 +38,14 @@ async def too_old(mirrors: Iterable[Mirror], plan: Plan, session: Session, sight
     async def look(numbered: tuple[int, Change, Descriptor]) -> None:
         number, change, content = numbered
         try:
-            created = await creations.time_of(_location(change, content, session), content)
+            created = await creations.time_of(places[content.digest], content)
         except MirrorsyncError:
             created = None  # the image is there; what is known without it counts
         judge(number, change, content, created)
 
     images = list(_images(plan, rules))
     known = session.creations({content.digest for _, _, content in images})
+    places = _places(images, session)
     for number, change, content in images:
         if content.digest in known:
             judge(number, change, content, credible(known[content.digest]))
@@ -65,9 +67,13 @@ def _images(plan: Plan, rules: Collection[str]) -> Iterable[tuple[int, Change, D
             yield number, change, content
 
 
-def _location(change: Change, content: Descriptor, session: Session) -> Location:
-    """Return a repository that has an image now: the destination, if it has it in this form."""
-    present = change.before is not None and change.before.digest == content.digest
-    if present and session.converting(change.target) is None:
-        return change.target
-    return change.origin.location if change.origin is not None else change.target
+def _places(images: Iterable[tuple[int, Change, Descriptor]], session: Session) -> Mapping[Digest, Location]:
+    """Return a repository that has each image now: its destination, if that has it in this form under any tag."""
+    found: dict[Digest, Location] = {}
+    for _, change, content in images:
+        present = change.before is not None and change.before.digest == content.digest
+        if present and session.converting(change.target) is None:
+            found[content.digest] = change.target
+        else:
+            found.setdefault(content.digest, change.origin.location if change.origin is not None else change.target)
+    return found
