@@ -261,6 +261,15 @@ class Metered(Protocol):
 
 
 @runtime_checkable
+class LimitsWrites(Protocol):
+    """A store that takes only some blobs at a time, and lets the writers of others wait: a registry."""
+
+    @property
+    def writes_at_once(self) -> int:
+        """How many blobs are written at a time, 1 or more."""
+
+
+@runtime_checkable
 class Combined(Protocol):
     """A repository whose content is in several others."""
 

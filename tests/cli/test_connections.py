@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.cli.seeds import mirror_all
 from tests.conftest import Locked
 from tests.parts.docker_registry import DockerRegistry
+from tests.parts.images import image, noise
 from tests.parts.mirrorsync import Mirrorsync, plain
 from tests.parts.processes import free_port
 
@@ -45,6 +48,24 @@ def test_a_wrong_password_costs_one_login_and_one_message_for_22_images(
     assert done.err.count("check username and password") == 1
     document = mirrorsync(verb, "--json", code=code).json()
     assert len(document["failures"]) == 22
+
+
+def test_blobs_for_two_hosts_with_few_connections_do_not_wait_for_each_other(
+    mirrorsync: Mirrorsync, registry: DockerRegistry, second_registry: DockerRegistry, unique: str, tmp_path: Path
+) -> None:
+    """Each stream needs a connection to both: with one of each they waited for ever, more often than not."""
+    for number in range(9):
+        registry.put(f"{unique}/{number}", image([noise(f"{unique}{number}", 12_000_000)]), "1")
+    with DockerRegistry(tmp_path / "third") as third:
+        mirrorsync.spec(
+            {
+                "registries": plain(registry.host) | plain(second_registry.host, third.host, max_connections=4),
+                "destinations": {"one": second_registry.host, "other": third.host},
+                "defaults": {"to": ["one", "other"]},
+                "mirrors": [f"{registry.host}/{unique}/{number}:1" for number in range(9)],
+            }
+        )
+        assert mirrorsync("apply", code=0).out.startswith("18 done")
 
 
 def test_two_hosts_that_are_down_are_two_messages(mirrorsync: Mirrorsync) -> None:

@@ -14,6 +14,7 @@ from mirrorsync.stores.registry.harbor import Projects
 from mirrorsync.stores.registry.http.auth import Find, Troubles
 from mirrorsync.stores.registry.http.client import Client
 from mirrorsync.stores.registry.http.messages import MAX_PAGE_BYTES, Request
+from mirrorsync.stores.registry.http.network import Connections
 from mirrorsync.stores.registry.learned import Learned
 from mirrorsync.stores.registry.pages import fresh, pages
 from mirrorsync.stores.registry.repository import RegistryRepository
@@ -35,8 +36,9 @@ class RegistryStore:
         self._observer = environment.observer
         self._client = Client(host, environment, lambda other, name: find(other or host, name), troubles)
         self._learned = Learned(self._client.name)
-        creates = environment.settings(host).create_repository
-        self._projects = Projects(self._client, host, self._observer) if creates else None
+        settings = environment.settings(host)
+        self._projects = Projects(self._client, host, self._observer) if settings.create_repository else None
+        self.writes_at_once = Connections.within(settings.max_connections).writing
 
     def repository(self, name: str) -> RegistryRepository:
         """Return the repository of that name, to be read."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 
 from mirrorsync.errors import Interrupted, MirrorsyncError
 from mirrorsync.files.chunks import VerifiedChunks
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.reference import Location
-from mirrorsync.stores.base import WritableRepository
-from mirrorsync.sync.session import located
+from mirrorsync.stores.base import LimitsWrites, WritableRepository
+from mirrorsync.sync.session import Session, located
 
 # Chunks of CHUNK_BYTES that are queued for a slow writer before the reader waits too: this bounds memory.
 _AHEAD = 4
@@ -56,6 +57,31 @@ def _put(blob: Descriptor, content: VerifiedChunks, target: Location, put: Put) 
     except MirrorsyncError as error:
         return error
     return None
+
+
+class WriteTurns:
+    """Turns of streams that write to several stores, each of which takes only some blobs at a time.
+
+    A stream takes its turns at all its stores before it begins, always in the same order. Streams that take one while
+    they hold another wait for each other for ever: each has a connection that the other one needs.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._making = threading.Lock()
+        self._turns: dict[str, threading.Semaphore] = {}
+
+    @contextmanager
+    def taken(self, targets: Iterable[Location]) -> Iterator[None]:
+        """Wait for the turns at the stores of some targets, and hold them while the block runs. Blocking."""
+        with ExitStack() as held:
+            for address in sorted({target.store for target in targets}):
+                store = self._session.store(address)
+                if isinstance(store, LimitsWrites):
+                    with self._making:
+                        turns = self._turns.setdefault(address, threading.Semaphore(store.writes_at_once))
+                    held.enter_context(turns)
+            yield
 
 
 class Writer:

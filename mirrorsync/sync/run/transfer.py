@@ -20,7 +20,7 @@ from mirrorsync.oci.reference import Location, Where
 from mirrorsync.plan.model import Amount, Change
 from mirrorsync.stores.base import Stages
 from mirrorsync.sync.pool import SMALL_BYTES, STREAMS_AT_ONCE
-from mirrorsync.sync.run.relay import relay
+from mirrorsync.sync.run.relay import WriteTurns, relay
 from mirrorsync.sync.session import Session, located
 
 _ATTEMPTS = 3  # of a whole blob; its requests, and reads that are cut off, are retried inside the store
@@ -104,6 +104,7 @@ class Transfer:
         self._stop = stop
         self._sleep = sleep
         self._threads = ThreadPoolExecutor(STREAMS_AT_ONCE, thread_name_prefix="blob")
+        self._turns = WriteTurns(session)
         self._written: set[tuple[Location, Digest]] = set()
         self.tally = Tally()
 
@@ -224,7 +225,11 @@ class Transfer:
             self._moved(blob, blob.size)  # it was read when it was staged
             return {}
         try:
-            with located("source", source), self._session.repository(source).open(blob) as chunks:
+            with (
+                self._turns.taken(targets),
+                located("source", source),
+                self._session.repository(source).open(blob) as chunks,
+            ):
                 content = VerifiedChunks.elsewhere(blob, self._verified(blob, source, chunks))
                 return relay(blob, content, {target: self._session.destination(target) for target in targets})
         except MirrorsyncError as error:
