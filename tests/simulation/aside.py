@@ -53,7 +53,7 @@ def _is_gone(run: Run, key: Key) -> bool:
 
 def left_behind(run: Run, prune: Pruning, known: dict[Key, tuple[str, bool]], going: Collection[Key]) -> dict[Key, str]:
     """Return the backups of tags that go now, or are gone, and that no mirror wants."""
-    stay = (known.keys() - going) | run.wanted
+    stay = (known.keys() | run.wanted) - set(going)
     return {
         key: digest
         for key, (of, digest, _) in run.past.backups.items()
