@@ -52,7 +52,7 @@ _SUBJECT: Final = "bundle"
 class Rules:
     """What `apply_bundle` is to accept.
 
-    verify: read and verify all parts before anything is pushed; otherwise each part is read only once, and content is
+    verify: read and verify all parts before anything becomes visible; otherwise only what is lacking is read, and it is
     verified while it is copied. older: accept a lower sequence number than that of the last bundle, or another bundle
     of the same number. elsewhere: accept a destination that the bundle was not made for. signers: who has to sign, None
     = unsigned is right; unsigned: too few signatures are enough this time.
@@ -124,8 +124,10 @@ async def _checked(found: Found, observer: Observer, stop: Stop, staged: Staging
             raise stop.interrupted()
 
     def check() -> Checked:
-        with staged or Staging({}) as staging:
-            return check_bundle(found, reporting(observer, heed), staging.tap)
+        if staged is None:
+            return check_bundle(found, reporting(observer, heed))
+        with staged:
+            return check_bundle(found, reporting(observer, heed), staged)
 
     return await asyncio.to_thread(check)
 

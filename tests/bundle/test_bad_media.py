@@ -14,7 +14,9 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +25,11 @@ import pytest
 from mirrorsync.app.bundles import apply_bundle
 from mirrorsync.bundle.findings import HARMLESS, Checked, Damage
 from mirrorsync.bundle.layout import layout
+from mirrorsync.bundle.model import Member
 from mirrorsync.environment import Environment
 from mirrorsync.errors import Malformed, StalePlan
 from mirrorsync.events import BlobStarted, BytesMoved, Event
-from mirrorsync.stores.bundle import check_bundle, find_bundle
+from mirrorsync.stores.bundle import UNTAPPED, Sink, check_bundle, find_bundle
 from mirrorsync.stores.bundle.part import FileReader
 from tests.parts.bundles import pack
 from tests.parts.images import artifact, image, index, layer, noise
@@ -186,6 +189,31 @@ def test_whatever_is_done_to_files_is_named_and_only_what_depends_on_it_waits(tm
         assert far.content() == BLOBS | MANIFESTS
     assert tried > 60
     print(f"media: {tried} mutations tried, {tried} found, {imported} imported, 0 pushes before all was read")
+
+
+class Together:
+    """A tap that is slower than the medium: the first two members go on only when both are open."""
+
+    waits = True
+
+    def __init__(self) -> None:
+        self._both = threading.Barrier(2, timeout=60)
+        self._first = iter((True, True))
+
+    @contextmanager
+    def open(self, member: Member) -> Iterator[Sink]:
+        if next(self._first, False):
+            self._both.wait()
+        with UNTAPPED.open(member) as nowhere:
+            yield nowhere
+
+
+def test_members_are_read_at_the_same_time_if_reading_waits_and_the_same_is_found(tmp_path: Path) -> None:
+    for number, mutation in enumerate(mutations()):
+        medium = PACKED.write(tmp_path / str(number))
+        mutation.do(medium)
+        found = find_bundle(medium)
+        assert check_bundle(found, tap=Together()) == check_bundle(found), mutation.name
 
 
 class Failing(FileReader):

@@ -5,9 +5,10 @@ from mirrorsync.stores.bundle.part import PartFile
 from mirrorsync.stores.bundle.piped import PipedPart, piped_bundle
 from mirrorsync.stores.bundle.rebuilt import Base
 from mirrorsync.stores.bundle.store import BundleStore
-from mirrorsync.stores.bundle.verify import Sink, Tap, check_bundle, reporting, untapped
+from mirrorsync.stores.bundle.verify import UNTAPPED, Sink, Tap, check_bundle, reporting
 
 __all__ = [
+    "UNTAPPED",
     "Base",
     "BundleStore",
     "Found",
@@ -22,5 +23,4 @@ __all__ = [
     "newest_in",
     "piped_bundle",
     "reporting",
-    "untapped",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 from mirrorsync.bundle.findings import Checked, Damage, Finding, Present, with_images
 from mirrorsync.bundle.layout import END, Entry, Layout
@@ -16,6 +18,11 @@ from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.files.hashing import hashing
 from mirrorsync.stores.bundle.found import Found
 from mirrorsync.stores.bundle.part import PartFile, ReadsAt
+
+# While reading waits for where the bytes go, so many members are read at a time, and so many are begun or read before
+# the oldest is: one large blob does not stop the others.
+_STREAMS: Final = 4
+_AHEAD: Final = 64
 
 # Is given the part that bytes were read of, and their number; may raise.
 Watch = Callable[[PartFile, int], object]
@@ -31,21 +38,36 @@ class Sink(Protocol):
         """Hear that all of them were right; what was not told this has to be forgotten."""
 
 
+class Tap(Protocol):
+    """What gets the bytes of members while they are verified."""
+
+    def open(self, member: Member) -> AbstractContextManager[Sink]:
+        """Open where the bytes of a member go, for one thread."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether reading waits for where the bytes go: then it is faster to read several members at a time."""
+
+
+class Untapped:
+    """Lets the bytes go nowhere."""
+
+    waits = False
+
+    def open(self, _: Member) -> AbstractContextManager[Sink]:
+        """Open nowhere."""
+        return nullcontext(_Nowhere())
+
+
+UNTAPPED: Final = Untapped()
+
+
 class _Nowhere:
     def write(self, data: bytes) -> None:
         pass
 
     def keep(self) -> None:
         pass
-
-
-# Is given a member, and opens where its bytes go.
-Tap = Callable[[Member], AbstractContextManager[Sink]]
-
-
-def untapped(_: Member) -> AbstractContextManager[Sink]:
-    """Let the bytes of a member go nowhere."""
-    return nullcontext(_Nowhere())
 
 
 def reporting(observer: Observer, heed: Callable[[], object]) -> Watch:
@@ -58,7 +80,7 @@ def reporting(observer: Observer, heed: Callable[[], object]) -> Watch:
     return watch
 
 
-def check_bundle(found: Found, watch: Watch = lambda _, __: None, tap: Tap = untapped) -> Checked:
+def check_bundle(found: Found, watch: Watch = lambda _, __: None, tap: Tap = UNTAPPED) -> Checked:
     """Read the parts that are here, each once and in order, and say what is wrong with them. Blocking.
 
     A member that cannot be read does not stop the others. tap: gets what is read.
@@ -79,7 +101,7 @@ def check_bundle(found: Found, watch: Watch = lambda _, __: None, tap: Tap = unt
 class PartCheck:
     """One pass over a part. bad: the members that are not good. size: the bytes that were read."""
 
-    def __init__(self, part: PartFile, watch: Callable[[int], object], tap: Tap = untapped) -> None:
+    def __init__(self, part: PartFile, watch: Callable[[int], object], tap: Tap = UNTAPPED) -> None:
         self._part = part
         self._watch = watch
         self._tap = tap
@@ -99,55 +121,69 @@ class PartCheck:
 
     def _read_all(self, reader: ReadsAt) -> None:
         places = self._part.layout_of(reader)
-        for entry in places.entries:
-            if not self._member(reader, entry, places):
-                return
+        # One at a time as long as the medium is the slow side: disks and optical media lose by reading here and there.
+        with ThreadPoolExecutor(_STREAMS, thread_name_prefix="verify") as threads:
+            coming, reading = deque(places.entries), deque[tuple[Entry, Future[_Read]]]()
+            while coming or reading:
+                while coming and len(reading) < _AHEAD and self._tap.waits:
+                    entry = coming.popleft()
+                    reading.append((entry, threads.submit(self._same, reader, entry)))
+                if reading:
+                    entry, outcome = reading.popleft()
+                    goes_on = self._judge(entry, outcome.result, places)
+                else:
+                    entry = coming.popleft()
+                    goes_on = self._judge(entry, partial(self._same, reader, entry), places)
+                if not goes_on:
+                    return
         self._end(reader, places)
 
-    def _member(self, reader: ReadsAt, entry: Entry, places: Layout) -> bool:
-        """Check one member; return whether the part goes on after it."""
+    def _judge(self, entry: Entry, read: Callable[[], _Read], places: Layout) -> bool:
+        """Say what is wrong with a member; return whether the part goes on after it."""
         name = entry.member.name
         try:
-            same, complete = self._same(reader, entry)
+            found = read()
         except (OSError, StorageError) as error:
             self._bad(Damage.UNREADABLE, _why(error), name)
             return True
-        if not complete:
+        self.size += found.size
+        if found.size < entry.end - entry.offset:
             self._cut(entry, places)
-        elif not same:
+            return False
+        if not found.same:
             self._bad(Damage.DAMAGED, "its bytes are not those that the document names", name)
-        return complete
+        return True
 
-    def _same(self, reader: ReadsAt, entry: Entry) -> tuple[bool, bool]:
-        """Return whether a member is as the document says, and whether all of it is there."""
+    def _same(self, reader: ReadsAt, entry: Entry) -> _Read:
+        """Read a member up to its end, or up to the end of the file."""
         head = self._read(reader, entry.offset, len(entry.header))
         position, stop = entry.start, entry.start + entry.member.size
-        with hashing(entry.member.digest, entry.member.size) as hasher, self._tap(entry.member) as sink:
+        with hashing(entry.member.digest, entry.member.size) as hasher, self._tap.open(entry.member) as sink:
             while position < stop:
                 chunk = self._read(reader, position, min(CHUNK_BYTES, stop - position))
                 if not chunk:
-                    return False, False
+                    return _Read(len(head) + position - entry.start, same=False)
                 hasher.update(chunk)
                 sink.write(chunk)
                 position += len(chunk)
                 reader.passed(position)
             tail = self._read(reader, stop, entry.end - stop)
             reader.passed(entry.end)
-            complete = len(head) == len(entry.header) and len(tail) == entry.end - stop
-            same = head == entry.header and hasher.hexdigest() == entry.member.digest.encoded and not tail.strip(b"\0")
-            if same and complete:
+            found = head == entry.header and hasher.hexdigest() == entry.member.digest.encoded
+            same = found and len(tail) == entry.end - stop and not tail.strip(b"\0")
+            if same:
                 sink.keep()
-            return same, complete
+            return _Read(len(head) + entry.member.size + len(tail), same)
 
     def _read(self, reader: ReadsAt, offset: int, size: int) -> bytes:
         data = reader.read_at(offset, size) if size else b""
-        self.size += len(data)
         self._watch(len(data))
         return data
 
     def _end(self, reader: ReadsAt, places: Layout) -> None:
         try:
             found = self._read(reader, places.size - len(END), len(END) + 1)
+            self.size += len(found)
         except (OSError, StorageError) as error:
             self._found(Damage.UNREADABLE, f"its end: {_why(error)}")
             return
@@ -168,6 +204,13 @@ class PartCheck:
 
     def _found(self, damage: Damage, message: str, member: str = "") -> None:
         self.findings.append(Finding(damage, self._part.path.name, message, self._part.number, member))
+
+
+class _Read(NamedTuple):
+    """What was read of a member with its header and padding: how many bytes, and whether it is as it should be."""
+
+    size: int
+    same: bool
 
 
 def _why(error: OSError | StorageError) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 from urllib.parse import urlencode
@@ -37,7 +37,7 @@ from mirrorsync.stores.registry.learned import Learned
 from mirrorsync.stores.registry.manifests import Manifests
 from mirrorsync.stores.registry.pages import fresh, pages
 from mirrorsync.stores.registry.presence import Found, find_blob
-from mirrorsync.stores.registry.upload import Upload
+from mirrorsync.stores.registry.upload import StagedUpload, Upload
 from mirrorsync.stores.registry.writes import Writes, located_with_login
 from mirrorsync.text import printable
 
@@ -47,9 +47,10 @@ _NOT_MOUNTED: Final = frozenset({400, 401, 403, 404, 405, 409, 412, 422, 501})
 
 
 class RegistryRepository:
-    """One repository of a registry. `open` and `put` block; all other methods run on the event loop.
+    """One repository of a registry. `open`, `put`, `stage` and `publish` block; all others run on the event loop.
 
-    destination: it will be written; see destination.py. projects: creates the project that a write needs, or None.
+    staged: the uploads of the store that are neither closed nor cancelled, by repository and digest. destination: it
+    will be written; see destination.py. projects: creates the project that a write needs, or None.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class RegistryRepository:
         name: str,
         learned: Learned,
         observer: Observer,
+        staged: MutableMapping[tuple[str, Digest], StagedUpload],
         *,
         destination: bool = False,
         projects: Projects | None = None,
@@ -68,6 +70,7 @@ class RegistryRepository:
         self._store = store
         self._learned = learned
         self._observer = observer
+        self._staged = staged
         self._api = Api(client, name, learned.page_size, destination=destination)
         self._manifests = Manifests(self._api, learned)
         self._writes = Writes(client, name, self._api.push, projects)
@@ -232,6 +235,20 @@ class RegistryRepository:
         """Store a blob from its chunks, which are verified before the last of them is sent. Blocking."""
         with self._located(blob.digest), self._writes.blocking():
             self._upload(blob).stream(VerifiedChunks.of(blob, chunks))
+
+    def stage(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
+        """Upload a blob from its chunks, and leave the upload open: nothing has it before `publish`. Blocking."""
+        with self._located(blob.digest), self._writes.blocking():
+            upload = self._upload(blob).stage(VerifiedChunks.of(blob, chunks))
+        self._staged[self.name, blob.digest] = upload
+
+    def publish(self, blob: Descriptor) -> bool:
+        """Close the upload of a blob that was staged; return whether it was. Blocking."""
+        staged = self._staged.pop((self.name, blob.digest), None)
+        if staged is not None:
+            with self._located(blob.digest), self._writes.blocking():
+                staged.publish()
+        return staged is not None
 
     def _upload(self, blob: Descriptor) -> Upload:
         return Upload(self._client, self._api.url, self._api.push, blob, self._learned.parts)

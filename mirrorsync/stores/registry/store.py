@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from mirrorsync.environment import Environment
 from mirrorsync.errors import Denied, GrammarError
 from mirrorsync.hosts import Pulls
+from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_repository
 from mirrorsync.stores.located import located_at
 from mirrorsync.stores.registry.bounds import Seen
@@ -18,6 +20,7 @@ from mirrorsync.stores.registry.http.network import Connections
 from mirrorsync.stores.registry.learned import Learned
 from mirrorsync.stores.registry.pages import fresh, pages
 from mirrorsync.stores.registry.repository import RegistryRepository
+from mirrorsync.stores.registry.upload import StagedUpload
 
 _NO_CATALOG = frozenset({401, 403, 404, 405})
 
@@ -36,6 +39,7 @@ class RegistryStore:
         self._observer = environment.observer
         self._client = Client(host, environment, lambda other, name: find(other or host, name), troubles)
         self._learned = Learned(self._client.name)
+        self._staged: dict[tuple[str, Digest], StagedUpload] = {}
         settings = environment.settings(host)
         self._projects = Projects(self._client, host, self._observer) if settings.create_repository else None
         self.writes_at_once = Connections.within(settings.max_connections).writing
@@ -56,6 +60,7 @@ class RegistryStore:
             name,
             self._learned,
             self._observer,
+            self._staged,
             destination=destination,
             projects=self._projects,
         )
@@ -88,5 +93,8 @@ class RegistryStore:
         """Do nothing: a registry stores content when it accepts it."""
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Cancel the uploads that were staged and not published, and close all connections."""
+        staged = list(self._staged.values())
+        self._staged.clear()
+        await asyncio.gather(*(asyncio.to_thread(one.cancel) for one in staged))
         await self._client.close()

@@ -1,9 +1,13 @@
-"""Write a blob: POST and one PUT, or in parts if the registry, or a proxy in front of it, rejects large requests."""
+"""Write a blob: POST and one PUT, or in parts if the registry, or a proxy in front of it, rejects large requests.
+
+A blob that may turn out to be wrong is staged: POST and one PATCH, as docker and go-containerregistry push every blob,
+and the PUT that makes it a blob comes later, or never.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mirrorsync.errors import MirrorsyncError, RegistryFailure, RegistryUnavailable, TokenRanOut
@@ -95,8 +99,27 @@ class Upload:
                 self._parts.shrink(counted.size)
             raise self._client.noted(error) from error
         except BaseException:
-            self._cancel(started)
+            self.cancel(started)
             raise
+
+    def stage(self, chunks: Iterable[bytes]) -> StagedUpload:
+        """Upload all bytes of a blob, and leave the upload open, from a thread.
+
+        An exception of `chunks` passes through, and the upload is cancelled. Raises: MirrorsyncError.
+        """
+        last = self._client.ask_blocking(self._start(), self._doing)
+        all_bytes = _AllBytes(chunks, self._blob.size)
+        try:
+            limit = self._parts.limit
+            last = self._patched(last, all_bytes) if limit is None else self._patched_in_parts(last, all_bytes, limit)
+            all_bytes.check()
+        except Transient as error:
+            self.cancel(last)
+            raise self._client.noted(error) from error
+        except BaseException:
+            self.cancel(last)
+            raise
+        return StagedUpload(self, last)
 
     def _landed(self) -> bool:
         """Return whether the registry has the blob after all."""
@@ -113,8 +136,7 @@ class Upload:
             status = self._client.ask_blocking(Request("GET", self._location(started), self._scopes), self._doing)
             if status.header("Range").rpartition("-")[2] != str(self._blob.size - 1):
                 return False
-            again = status if status.header("Location") else started
-            self._client.ask_blocking(replace(self._finish(again), body=b""), self._doing)
+            self.close(status if status.header("Location") else started)
         except MirrorsyncError:
             return False
         return True
@@ -152,19 +174,41 @@ class Upload:
             # nginx reads the whole body before the registry behind it gets the token (GitLab).
             self._parts.fit(self._blob.size, self._client.monotonic() - began)
             raise
+        self._check_size(answer)
+
+    def _check_size(self, answer: Answer) -> None:
+        """Raise what it means that one request with the whole blob was too large, if it was."""
         if answer.status in _TOO_LARGE:
             if not self._parts.shrink(self._blob.size):
                 raise RegistryFailure(f"{self._doing}: the registry accepts no blob of {self._blob.size} bytes")
             raise RegistryUnavailable(f"{self._doing}: {self._blob.size} bytes are too large for one request")
 
+    def _patched(self, started: Answer, chunks: Iterable[bytes]) -> Answer:
+        """Send all bytes in one PATCH, without a Content-Range, as docker does."""
+        headers = {"Content-Type": "application/octet-stream"}
+        request = Request("PATCH", self._location(started), self._scopes, headers, known=_TOO_LARGE | _LOST)
+        answer = self._kept(self._client.send(request, chunks, self._blob.size, self._doing))
+        self._check_size(answer)
+        return answer
+
     def _in_parts(self, started: Answer, chunks: Iterable[bytes], limit: int) -> None:
+        self.close(self._patched_in_parts(started, chunks, limit))
+
+    def _patched_in_parts(self, started: Answer, chunks: Iterable[bytes], limit: int) -> Answer:
         smallest = started.header("OCI-Chunk-Min-Length")
         wanted = int(smallest) if smallest.isascii() and smallest.isdigit() and len(smallest) < 12 else 0
         answer, offset = started, 0
         for part in _parts(chunks, lambda: min(max(self._parts.limit or limit, wanted), _LARGEST_PART)):
             answer = self._send_part(answer, part, offset)
             offset += len(part)
-        self._kept(self._client.ask_blocking(replace(self._finish(answer), body=b"", known=_LOST), self._doing))
+        return answer
+
+    def close(self, answer: Answer) -> None:
+        """Make an upload that has all its bytes the blob. answer: to its last request. Raises: MirrorsyncError."""
+        try:
+            self._kept(self._client.ask_blocking(replace(self._finish(answer), body=b"", known=_LOST), self._doing))
+        except Transient as error:
+            raise self._client.noted(error) from error
 
     def _send_part(self, answer: Answer, part: bytes, offset: int) -> Answer:
         """Send a part, split into smaller ones if it is too large."""
@@ -186,14 +230,33 @@ class Upload:
             answer = self._send_part(answer, part[start : start + step], offset + start)
         return answer
 
-    def _cancel(self, started: Answer) -> None:
+    def cancel(self, answer: Answer) -> None:
         """Cancel the upload. A registry may ignore that, and cleans up by itself later."""
         try:
-            request = Request("DELETE", self._location(started), self._scopes)
+            request = Request("DELETE", self._location(answer), self._scopes)
             with self._client.reply(request, self._client.writing, self._doing):
                 pass
         except (Transient, MirrorsyncError):
             pass
+
+
+@dataclass(frozen=True, slots=True)
+class StagedUpload:
+    """An upload that has all its bytes, and is neither closed nor cancelled. answer: to its last request.
+
+    A registry removes it at some time if neither happens (docker-registry after a week).
+    """
+
+    upload: Upload
+    answer: Answer
+
+    def publish(self) -> None:
+        """Make it the blob, from a thread; the registry compares the digest. Raises: MirrorsyncError."""
+        self.upload.close(self.answer)
+
+    def cancel(self) -> None:
+        """Remove it, from a thread."""
+        self.upload.cancel(self.answer)
 
 
 class _Counted:
@@ -207,6 +270,38 @@ class _Counted:
         for chunk in self._chunks:
             self.size += len(chunk)
             yield chunk
+
+
+class _AllBytes:
+    """Chunks whose error is held back until `check` if it comes after all bytes, `size` of them.
+
+    docker-registry cannot cancel an upload after a PATCH that was cut off; one that got all bytes it can.
+    """
+
+    def __init__(self, chunks: Iterable[bytes], size: int) -> None:
+        self._left = size
+        self._error: MirrorsyncError | None = None
+        self._iterator = self._run(chunks)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._iterator
+
+    def _run(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        try:
+            for chunk in chunks:
+                self._left -= len(chunk)
+                yield chunk
+        except MirrorsyncError as error:
+            if self._left > 0:
+                raise
+            self._error = error
+
+    def check(self) -> None:
+        """Raise what came after the last byte: libcurl asks for no more than it has to send."""
+        for _ in self._iterator:
+            pass
+        if self._error is not None:
+            raise self._error
 
 
 def _finish(location: str, digest: Digest, scopes: tuple[str, ...]) -> Request:

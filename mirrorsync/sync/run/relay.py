@@ -88,11 +88,13 @@ class Writer:
     """One target's writer in its own thread, fed through a short queue.
 
     put: writes the blob from its chunks, which the caller verifies: it ends the queue without an error only after that.
+    sent, waited: how many times `send` was called, and how many of these found the queue full.
     """
 
     def __init__(self, blob: Descriptor, target: Location, put: Put) -> None:
         self.target = target
         self.open = True
+        self.sent = self.waited = 0
         self._queue: queue.Queue[bytes | MirrorsyncError | None] = queue.Queue(_AHEAD)
         self._outcome: Future[MirrorsyncError | None] = Future()
         self._thread = threading.Thread(target=self._write, args=(blob, put), name=f"write {target}")
@@ -110,6 +112,8 @@ class Writer:
 
     def send(self, item: bytes | MirrorsyncError | None) -> None:
         """Queue a chunk, the reader's error, or None at the end; waits while the queue is full."""
+        self.sent += 1
+        self.waited += self._queue.full()
         while self.open:
             try:
                 self._queue.put(item, timeout=0.2)

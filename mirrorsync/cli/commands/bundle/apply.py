@@ -46,7 +46,7 @@ from mirrorsync.errors import ExitCode
 @click.option(
     "--verify-in-passing",
     is_flag=True,
-    help="Read each part only once: verify content while it is copied, and not all of it before the first push.",
+    help="Read only what a destination lacks, and verify it while it is copied: not all before anything is visible.",
 )
 @click.option("--allow-older", is_flag=True, help="Also an older bundle than the last one, or another of its number.")
 @click.option("--elsewhere", is_flag=True, help="Also to a destination that the bundle was not made for.")
@@ -72,8 +72,8 @@ def command(
     """Import a bundle: make its images visible at every LOCATION, byte for byte.
 
     PATH is a directory (its newest bundle), the .json file of a bundle, one of its parts, or - for a part on stdin.
-    All parts that are here are verified before anything is pushed. An image becomes visible if all its content is here
-    or at the destination; the others wait, are named with what they lack, and their content is imported: apply the
+    All parts that are here are verified before anything becomes visible. An image becomes visible if all its content is
+    here or at the destination; the others wait, are named with what they lack, and their content is imported: apply the
     parts one after the other, in any order. A second time there is nothing to do. While images wait, an answer code is
     printed: for a sender that no inventory reaches, and its `bundle create --answer CODE`.
 
