@@ -19,7 +19,7 @@ class Damage(StrEnum):
     MISSING = "missing"  # the part is not here
     DAMAGED = "damaged"  # bytes differ from those that the document names
     TRUNCATED = "truncated"
-    UNREADABLE = "unreadable"  # the medium or the file system reports an error
+    UNREADABLE = "unreadable"  # the medium or the file system reports an error, or the file is not there any more
     MIXED = "mixed"  # the file has the name of a part, and is of another bundle
     RENAMED = "renamed"  # the part is whole, under another name
     DUPLICATE = "duplicate"  # a second copy of a part
@@ -27,8 +27,10 @@ class Damage(StrEnum):
 
 # What does not keep anything from being imported.
 HARMLESS: Final = frozenset({Damage.RENAMED, Damage.DUPLICATE})
-# What another copy of the bytes repairs; what is only missing may come later.
-_DAMAGED: Final = frozenset({Damage.DAMAGED, Damage.TRUNCATED, Damage.UNREADABLE, Damage.MIXED})
+# Bytes were read and are wrong: another copy of them is needed.
+_DAMAGED: Final = frozenset({Damage.DAMAGED, Damage.TRUNCATED, Damage.MIXED})
+# Bytes were not read: they may be right when the part, or its medium, is here again.
+_NOT_READ: Final = frozenset({Damage.MISSING, Damage.UNREADABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """The parts of a bundle that are here, and the members of them that are known to be bad, by part."""
+    """The parts of a bundle that are here, and the members of them that are known to be bad, by part.
+
+    unread: those of the bad members that could not be read.
+    """
 
     parts: frozenset[int]
     bad: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    unread: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
     def has(self, one: Object) -> bool:
         """Return whether an object can be read from the parts that are here alone: of a delta, only with its base."""
@@ -85,7 +91,7 @@ class Checked:
 
     @property
     def exit_code(self) -> ExitCode:
-        """The exit code: 4 if bytes are damaged, 3 if parts are missing, 0 if all is here."""
+        """The exit code: 4 if bytes are damaged, 3 if some are missing or cannot be read, 0 if all is here."""
         if self.damaged:
             return ExitCode.INTEGRITY
         return ExitCode.PARTLY if self.missing else ExitCode.DONE
@@ -102,8 +108,8 @@ class Checked:
 
     @property
     def missing(self) -> bool:
-        """Whether parts are not here."""
-        return any(one.damage == Damage.MISSING for one in self.findings)
+        """Whether parts are not here, or cannot be read."""
+        return any(one.damage in _NOT_READ for one in self.findings)
 
 
 def with_images(bundle: Bundle, present: Present, findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -26,11 +26,14 @@ from mirrorsync.app.bundles import apply_bundle
 from mirrorsync.bundle.findings import HARMLESS, Checked, Damage
 from mirrorsync.bundle.layout import layout
 from mirrorsync.bundle.model import Member
+from mirrorsync.cli.output.bundles import finding_lines, waiting_lines
+from mirrorsync.cli.output.render import failure_lines
 from mirrorsync.environment import Environment
-from mirrorsync.errors import Malformed, StalePlan
-from mirrorsync.events import BlobStarted, BytesMoved, Event
-from mirrorsync.stores.bundle import UNTAPPED, Sink, check_bundle, find_bundle
+from mirrorsync.errors import ExitCode, Malformed, StalePlan
+from mirrorsync.events import BlobStarted, BytesMoved, Event, Retrying, TransferPlanned
+from mirrorsync.stores.bundle import UNTAPPED, BundleStore, Sink, check_bundle, find_bundle
 from mirrorsync.stores.bundle.part import FileReader
+from mirrorsync.sync.bundle.imported import Imported
 from tests.parts.bundles import pack
 from tests.parts.images import artifact, image, index, layer, noise
 
@@ -241,9 +244,83 @@ def test_a_member_that_cannot_be_read_is_named_and_all_others_are_verified(
             monkeypatch.setattr(Failing, "begin", entry.start)
             monkeypatch.setattr(Failing, "end", entry.start + 1)
             found = find_bundle(medium, Failing)
-            (one,) = check_bundle(found).findings
+            result = check_bundle(found)
+            (one,) = result.findings
             assert (one.damage, one.file, one.member) == (Damage.UNREADABLE, name, entry.member.name)
             assert one.message == "Input/output error"
+            assert result.exit_code == ExitCode.PARTLY
+            store = BundleStore(medium, found=found, present=result.present)
+            waits = [store.why_not(lost) for lost in PACKED.bundle.objects if not result.present.carries(lost)]
+            assert all(f"{one.member} of {name} cannot be read" in why for why in waits)
+    # Nothing can be read from the head of the last part on: one cause, told once.
+    monkeypatch.setattr(Failing, "begin", 0)
+    result = check_bundle(find_bundle(medium, Failing))
+    assert finding_lines(result.findings, whole=False) == [
+        f"unreadable: {PARTS[-1]}: Input/output error (1 image cannot be imported: other:1)"
+    ]
+    # The signatures are in every part.
+    for number, name in enumerate(PARTS, 1):
+        (medium / name).write_bytes(PACKED.part(number, [b"a signature"]))
+    monkeypatch.setattr(Failing, "name", PARTS[0])
+    assert find_bundle(medium, Failing).signatures() == [b"a signature"]
+
+
+class Pulled:
+    """A far side, and a medium to which something happens while it is read: at the first event of a kind."""
+
+    def __init__(self, directory: Path, happen: Callable[[Path], object], when: Callable[[Event], bool]) -> None:
+        self.medium = PACKED.write(directory / "usb")
+        self._happen: Callable[[Path], object] | None = happen
+        self._when = when
+        self.far = Far(directory)
+        self.far.environment = replace(self.far.environment, observer=self._observe)
+
+    def _observe(self, event: Event) -> None:
+        assert not isinstance(event, Retrying)  # nothing on a medium gets better by that
+        if self._happen is not None and self._when(event):
+            happen, self._happen = self._happen, None
+            happen(self.medium)
+
+    def apply(self) -> Imported:
+        return asyncio.run(apply_bundle(self.medium, [f"oci:{self.far.mirror}"], environment=self.far.environment))
+
+    def lines(self) -> tuple[int, list[str]]:
+        """Import the medium; return the exit code, and what is told of its files and of images that failed."""
+        done = self.apply()
+        told = finding_lines(done.damage, whole=True) + failure_lines(done.report.failures)
+        assert not [line for line in (*told, *waiting_lines(done, whole=True)) if "damaged" in line]
+        return done.exit_code, [line for line in told if not line.startswith("  ")]
+
+
+def _away(medium: Path) -> Path:
+    return medium.rename(medium.with_name("away"))
+
+
+def test_a_medium_that_is_pulled_away_while_it_is_verified_is_unreadable_and_not_damaged(tmp_path: Path) -> None:
+    usb = Pulled(tmp_path, _away, lambda event: isinstance(event, BytesMoved))
+    code, (told, failed) = usb.lines()
+    assert code == ExitCode.PARTLY
+    assert told.startswith(f"unreadable: {', '.join(PARTS[1:])}: it is not there any more (2 images")
+    assert f"{usb.medium} cannot be read any more: No such file or directory" in failed
+    usb.medium.with_name("away").rename(usb.medium)
+    assert usb.apply().exit_code == ExitCode.DONE
+
+
+def test_a_medium_that_is_pulled_away_after_it_was_verified_is_told_once(tmp_path: Path) -> None:
+    usb = Pulled(tmp_path, _away, lambda event: isinstance(event, TransferPlanned))
+    code, (told,) = usb.lines()
+    assert code == ExitCode.FAILED
+    assert told.endswith(f"{usb.medium} cannot be read any more: No such file or directory ({len(IMAGES)} images)")
+    assert all(f"{usb.far.mirror}:{key}" in told for key in IMAGES)
+
+
+def test_a_part_that_becomes_shorter_after_it_was_verified_is_truncated_and_read_once(tmp_path: Path) -> None:
+    usb = Pulled(tmp_path, _cut(PARTS[0], 100), lambda event: isinstance(event, TransferPlanned))
+    code, (told,) = usb.lines()
+    assert code == ExitCode.INTEGRITY
+    whole = layout(PACKED.bundle, 1, PACKED.document).size
+    assert f"{PARTS[0]} is truncated: it has 100 of {whole} bytes" in told
+    assert f"{usb.far.mirror}:app:1" in told
 
 
 def test_a_damaged_document_is_read_from_a_part_and_a_foreign_one_is_not_mixed_in(tmp_path: Path) -> None:
@@ -252,6 +329,11 @@ def test_a_damaged_document_is_read_from_a_part_and_a_foreign_one_is_not_mixed_i
     _flip(document.name, 300)(medium)
     result = checked(medium)
     assert [(one.damage, one.file) for one in result.findings] == [(Damage.DAMAGED, document.name)]
+    document.unlink()
+    document.symlink_to(PARTS[0])
+    result = checked(medium)
+    assert [(one.damage, one.file) for one in result.findings] == [(Damage.UNREADABLE, document.name)]
+    document.unlink()
     document.write_bytes(pack(IMAGES, part_size=1000, created="2026-11-27T00:00:00Z").document)
     result = checked(medium)
     assert {one.damage for one in result.findings} == {Damage.MIXED, Damage.MISSING}

@@ -98,6 +98,9 @@ def test_a_pipe_that_ends_early_is_named(site: Site, monkeypatch: pytest.MonkeyP
     whole = LARGE.part(1)
     done = send(site, whole[:2_000_000], monkeypatch)
     assert int(done.exit_code) == 4
+    (ended,) = done.report.failures  # whatever was to come after it
+    assert str(ended.error) == f"standard input ends after 2000000 of {len(whole)} bytes"
+    assert all("cannot be read" in one.reason for one in done.waiting)
     assert "m/big:1" not in site.images()
     places = layout(LARGE.bundle, 1, LARGE.document).entries
     for wrong in (b"", b"no tar" * 1000, whole[:2000], whole[: places[2].start + 10], whole[: places[3].offset]):

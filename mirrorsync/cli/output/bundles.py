@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.filesize import decimal
 
@@ -42,9 +42,16 @@ def _missing(found: Inspected) -> str:
 
 
 def finding_lines(findings: Iterable[Finding], *, whole: bool) -> list[str]:
-    """Return a line for each finding. whole: all of them, otherwise a screenful."""
+    """Return a line for each finding, and one for all that cannot be read for one reason.
+
+    whole: all of them, otherwise a screenful.
+    """
     found = sorted(findings, key=lambda one: (one.damage == Damage.MISSING, one.part, one.file))
-    lines = [_finding(one) for one in found]
+    causes: dict[object, list[Finding]] = {}
+    for one in found:
+        # What a medium does not give has one cause, however many members are on it.
+        causes.setdefault(one.message if one.damage == Damage.UNREADABLE else id(one), []).append(one)
+    lines = [_finding(alike[0]) if len(alike) == 1 else _unreadable(alike) for alike in causes.values()]
     if whole or len(lines) <= _SHOWN:
         return lines
     return [*lines[:_SHOWN], f"and {len(lines) - _SHOWN} more (-v shows them)"]
@@ -52,8 +59,19 @@ def finding_lines(findings: Iterable[Finding], *, whole: bool) -> list[str]:
 
 def _finding(one: Finding) -> str:
     member = f": {one.member}" if one.member else ""
-    held = f" ({count(len(one.images), 'image')} cannot be imported: {some_of(one.images, 3)})" if one.images else ""
-    return printable(f"{one.damage}: {one.file}{member}: {one.message}{held}", 1000)
+    return printable(f"{one.damage}: {one.file}{member}: {one.message}{_held(one.images)}", 1000)
+
+
+def _unreadable(alike: Sequence[Finding]) -> str:
+    files = list(dict.fromkeys(one.file for one in alike))
+    members = sum(bool(one.member) for one in alike)
+    of = f": {count(members, 'member')}" if members and len(files) == 1 else ""
+    images = sorted({name for one in alike for name in one.images})
+    return printable(f"{alike[0].damage}: {some_of(files, 3)}{of}: {alike[0].message}{_held(images)}", 1000)
+
+
+def _held(images: Sequence[str]) -> str:
+    return f" ({count(len(images), 'image')} cannot be imported: {some_of(images, 3)})" if images else ""
 
 
 def checked_summary(checked: Checked) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 from mirrorsync.cli.output.destinations import Destinations
 from mirrorsync.cli.output.stdio import LINE_LIMIT
 from mirrorsync.errors import (
+    IntegrityError,
     MirrorsyncError,
     RateLimited,
     RegistryUnavailable,
@@ -109,10 +110,11 @@ def failure_lines(failures: Iterable[Failure], spec: SpecStamp | None = None) ->
 def _cause(failure: Failure) -> object:
     """Return a key that failures share if a host is their cause, or if their errors say the same of the same thing.
 
-    A file that cannot be written is one cause, whatever of an image was to go into it: an archive on a full disk.
+    A file that cannot be written is one cause, whatever of an image was to go into it: an archive on a full disk. So is
+    one that cannot be read, or is cut off: a part of a bundle.
     """
     error = failure.error
-    if _is_of_a_host(error) or (isinstance(error, StorageError) and error.store is not None):
+    if _is_of_a_host(error) or (isinstance(error, StorageError | IntegrityError) and error.store is not None):
         return type(error), error.side, error.store, error.message, error.remedy
     return str(error), error.remedy, "" if error.where else failure.subject
 
@@ -130,13 +132,15 @@ def _together(failures: Sequence[Failure]) -> str:
     if len(subjects) == 1:
         # The error mostly names the failed target anyway.
         return str(error) if error.where == subjects[0] else f"{subjects[0]}: {error}"
-    if not _is_of_a_host(error) and len({str(failure.error) for failure in failures}) == 1:
-        more = f" and {len(subjects) - _SHOWN} more" if len(subjects) > _SHOWN else ""
-        return f"{', '.join(subjects[:_SHOWN])}{more}: {error}"
+    more = f" and {len(subjects) - _SHOWN} more" if len(subjects) > _SHOWN else ""
+    named = "" if _is_of_a_host(error) else f"{', '.join(subjects[:_SHOWN])}{more}: "
+    if named and len({str(failure.error) for failure in failures}) == 1:
+        return f"{named}{error}"
     repositories = {failure.error.repository for failure in failures}
     place = Where(error.store, error.repository if len(repositories) == 1 else None)
-    side = f"{error.side} " if error.side else ""
-    return f"{side}{place}: {error.message}"
+    if error.side != "source":
+        return f"{f'{error.side} ' if error.side else ''}{place}: {error.message}"
+    return f"{named}source {place}: {error.message}"  # a destination that cannot be written lacks all of them
 
 
 def _costs(failures: Sequence[Failure]) -> str:

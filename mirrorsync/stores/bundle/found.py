@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,7 @@ from mirrorsync.bundle.model import Bundle, Names
 from mirrorsync.bundle.packing import head_bytes
 from mirrorsync.bundle.reading import MAX_DOCUMENT_BYTES, parse
 from mirrorsync.errors import Malformed, MirrorsyncError, NotFound, StorageError, UsageError
-from mirrorsync.files.disk import open_regular, translated
+from mirrorsync.files.disk import open_regular, regular_size, translated
 from mirrorsync.oci.digest import Digest
 from mirrorsync.stores.bundle.part import (
     MAX_SIGNATURE_BYTES,
@@ -59,9 +60,10 @@ class Found:
                     found.append(file.read(MAX_SIGNATURE_BYTES))
             except FileNotFoundError:
                 break
-        for part in list(self.parts.values())[:1]:
-            with part.opened() as reader:
+        for part in self.parts.values():
+            with suppress(StorageError), part.opened() as reader:
                 found += part.signatures(reader)
+                break  # those of every part are the same; the next one is for a part that cannot be read
         return list(dict.fromkeys(found))
 
     @property
@@ -153,7 +155,8 @@ def _document(where: Path, siblings: list[Path], findings: list[Finding], opener
                 parse(data, str(part))
             except MirrorsyncError:
                 continue
-            findings.append(Finding(Damage.DAMAGED, where.name, error.message))
+            damage = Damage.DAMAGED if isinstance(error, Malformed) else Damage.UNREADABLE
+            findings.append(Finding(damage, where.name, error.message))
             return data
         raise
     return data
@@ -237,8 +240,7 @@ class _Search:
         """Yield the parts whose headers a file has. Those of its size are tried first: a hundred renamed parts would
         otherwise be compared with ten thousand lists of headers.
         """
-        with translated(f"reading {file}"):
-            body = file.stat().st_size - head_bytes(len(self._document), 0)
+        body = (regular_size(file) or 0) - head_bytes(len(self._document), 0)
         ranked = sorted(
             (abs(part.body - body), number in self._found, number) for number, part in enumerate(self._bundle.parts, 1)
         )

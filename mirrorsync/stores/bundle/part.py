@@ -25,14 +25,15 @@ from mirrorsync.bundle.layout import (
 )
 from mirrorsync.bundle.model import Bundle, Member
 from mirrorsync.bundle.reading import MAX_DOCUMENT_BYTES
-from mirrorsync.errors import ContentNotFound, Malformed, Mismatch
+from mirrorsync.errors import Malformed, Mismatch, StorageError, StoreChanged
 from mirrorsync.files.chunks import CHUNK_BYTES
-from mirrorsync.files.disk import open_regular, translated
+from mirrorsync.files.disk import open_regular, regular_size, storage_error
 from mirrorsync.oci.digest import Digest
 
 # Of an SSH signature in its armor; those of RSA keys with 16 Kibit have 6 KiB.
 MAX_SIGNATURE_BYTES: Final = 64 * 1024
 MAX_SIGNATURES: Final = 100
+_AGAIN: Final = "check the medium, or put it back in, and run again: what is complete is not copied twice"
 
 
 class ReadsAt(Protocol):
@@ -164,20 +165,38 @@ class PartFile:
 
     @contextmanager
     def opened(self) -> Iterator[ReadsAt]:
-        """Open the file while the block runs. Raises: ContentNotFound, StorageError."""
+        """Open the file while the block runs. Raises: StorageError; StoreChanged if the file is not there any more."""
         try:
             reader = self._opener(self.path)
         except FileNotFoundError as error:
-            raise ContentNotFound(f"{self.path.name} is missing") from error
+            self.check_there()
+            raise StoreChanged(f"{self.path.name} is not there any more", remedy=_AGAIN) from error
+        except StorageError as error:
+            self.check_there()
+            raise error.with_(remedy=error.remedy or _AGAIN) from error.__cause__
         try:
-            with translated(f"reading {self.path}"):
-                yield reader
+            yield reader
+        except OSError as error:
+            self.check_there()
+            failed = storage_error(error, f"reading {self.path}")
+            raise failed.with_(remedy=failed.remedy or _AGAIN) from error
         finally:
             reader.close()
 
+    def check_there(self) -> None:
+        """Reject a directory that has no parts any more: the medium was pulled away. Raises: StoreChanged."""
+        directory = self.path.parent
+        try:
+            there = any(one.suffix == ".tar" for one in directory.iterdir())
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise StoreChanged(f"{directory} cannot be read any more: {why}", remedy=_AGAIN) from error
+        if not there:
+            raise StoreChanged(f"the parts are not in {directory} any more", remedy=_AGAIN)
+
     @cached_property
     def layout(self) -> Layout:
-        """Where each byte should be. Raises: StorageError, ContentNotFound."""
+        """Where each byte should be. Raises: StorageError."""
         with self.opened() as reader:
             return self.layout_of(reader)
 
@@ -201,17 +220,29 @@ class PartFile:
             return all(reader.read_at(entry.offset, len(entry.header)) == entry.header for entry in some)
 
     def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
-        """Yield the bytes of a member from `offset` on. Raises: Mismatch if its header is damaged, StorageError."""
+        """Yield the bytes of a member from `offset` on.
+
+        Raises: Mismatch if its header is damaged, or the file ends before; StorageError.
+        """
         entry = self._entries[name]
         with self.opened() as reader:
-            if reader.read_at(entry.offset, len(entry.header)) != entry.header:
+            head = reader.read_at(entry.offset, len(entry.header))
+            if len(head) < len(entry.header):
+                raise self._truncated()
+            if head != entry.header:
                 raise Mismatch(f"{self.path.name}: the header of {name} has other bytes than the document says")
             while offset < entry.member.size:
                 chunk = reader.read_at(entry.start + offset, min(CHUNK_BYTES, entry.member.size - offset))
                 if not chunk:
-                    raise Mismatch(f"{self.path.name} ends after {offset} of {entry.member.size} bytes of {name}")
+                    raise self._truncated()
                 offset += len(chunk)
                 yield chunk
+
+    def _truncated(self) -> Mismatch:
+        size = regular_size(self.path) or 0
+        error = Mismatch(f"{self.path.name} is truncated: it has {size} of {self.layout.size} bytes")
+        again = "`mirrorsync bundle create --only-parts N`"
+        return error.with_(remedy=f"copy the file again, or have the part written again with {again}")
 
 
 def signatures_in(reader: ReadsAt, document: bytes, index_size: int) -> Iterator[bytes]:

@@ -26,7 +26,7 @@ _MOST_KEPT: Final = 1024 * 1024 * 1024
 class PipedPart(PartFile):
     """A part from a pipe. `keep` reads what is before its blobs; then each blob is read once, in order, or skipped.
 
-    flows: whether blobs may be read.
+    flows: whether blobs may be read. ended: the error of a pipe that has ended too early, None as long as it has not.
     """
 
     def __init__(self, reader: PipeReader, bundle: Bundle, document: bytes, places: Layout, number: int) -> None:
@@ -37,6 +37,7 @@ class PipedPart(PartFile):
         self._next = 0
         self.flows = False  # until the import is planned: what a plan reads ahead would be missing later
         self._errors: dict[str, MirrorsyncError] = {}
+        self.ended: Mismatch | None = None
         self.blobs: list[Entry] = []
 
     @contextmanager
@@ -44,6 +45,9 @@ class PipedPart(PartFile):
         """Return the pipe."""
         with translated(f"reading {NAME}"):
             yield self._reader
+
+    def check_there(self) -> None:
+        """Do nothing: a pipe has no directory."""
 
     @property
     def layout(self) -> Layout:
@@ -107,25 +111,33 @@ class PipedPart(PartFile):
         with translated(f"reading {NAME}"):
             while (left := entry.end - self._reader.position) > 0:
                 if not self._reader.read_at(self._reader.position, min(left, CHUNK_BYTES)):
-                    raise Mismatch(f"{NAME} ends after {self._reader.position} of {self._places.size} bytes")
+                    raise self._end(self._reader.position)
                 self._reader.passed(min(entry.end, self._reader.position + CHUNK_BYTES))
         self._next = max(self._next, self.blobs.index(entry) + 1)
 
     def _through(self, entry: Entry) -> Iterator[bytes]:
         with translated(f"reading {NAME}"):
-            if self._reader.read_at(entry.offset, len(entry.header)) != entry.header:
+            head = self._reader.read_at(entry.offset, len(entry.header))
+            if len(head) < len(entry.header):
+                raise self._end(entry.offset + len(head))
+            if head != entry.header:
                 raise Mismatch(f"{NAME}: the header of {entry.member.name} has other bytes than the document says")
             position, stop = entry.start, entry.start + entry.member.size
             while position < stop:
                 chunk = self._reader.read_at(position, min(CHUNK_BYTES, stop - position))
                 if not chunk:
-                    raise Mismatch(f"{NAME} ends after {position} of {self._places.size} bytes")
+                    raise self._end(position)
                 position += len(chunk)
                 self._reader.passed(position)
                 yield chunk
             if self._reader.read_at(stop, entry.end - stop).strip(b"\0"):
                 raise Mismatch(f"{NAME}: {entry.member.name} has other bytes after it than the document says")
             self._reader.passed(entry.end)
+
+    def _end(self, size: int) -> Mismatch:
+        ended = Mismatch(f"{NAME} ends after {size} of {self._places.size} bytes")
+        self.ended = ended.with_(remedy="send the part again")
+        return self.ended
 
 
 def piped_bundle(stream: BinaryIO) -> tuple[Found, PipedPart]:

@@ -151,7 +151,9 @@ class BundleStore:
             return f"it is in {_listed(missing[:1])} of {total}, which is not here"
         for number, member in members.items():
             if not self.present.has_member(number, member.name):
-                return f"{member.name} of {self.bundle.parts[number - 1].name} is damaged"
+                unread = member.name in self.present.unread.get(number, ())
+                wrong = "cannot be read" if unread else "is damaged"
+                return f"{member.name} of {self.bundle.parts[number - 1].name} {wrong}"
         return "it is not here"
 
     def missing_part(self, one: Object) -> int:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol
 from mirrorsync.bundle.findings import Checked, Damage, Finding, Present, with_images
 from mirrorsync.bundle.layout import END, Entry, Layout
 from mirrorsync.bundle.model import Member
-from mirrorsync.errors import ContentNotFound, StorageError
+from mirrorsync.errors import StorageError, StoreChanged
 from mirrorsync.events import BytesMoved, Observer
 from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.files.hashing import hashing
@@ -86,6 +86,7 @@ def check_bundle(found: Found, watch: Watch = lambda _, __: None, tap: Tap = UNT
     A member that cannot be read does not stop the others. tap: gets what is read.
     """
     bad: dict[int, frozenset[str]] = {}
+    unread: dict[int, frozenset[str]] = {}
     findings = list(found.findings)
     size = 0
     for number, part in sorted(found.parts.items()):
@@ -93,13 +94,16 @@ def check_bundle(found: Found, watch: Watch = lambda _, __: None, tap: Tap = UNT
         check.run()
         size += check.size
         findings += check.findings
-        bad[number] = frozenset(check.bad)
-    present = Present(frozenset(found.parts), bad)
+        bad[number], unread[number] = frozenset(check.bad), frozenset(check.unread)
+    present = Present(frozenset(found.parts), bad, unread)
     return Checked(found.bundle, present, with_images(found.bundle, present, findings), len(found.parts), size)
 
 
 class PartCheck:
-    """One pass over a part. bad: the members that are not good. size: the bytes that were read."""
+    """One pass over a part. bad: the members that are not good; unread: those of them that could not be read.
+
+    size: the bytes that were read.
+    """
 
     def __init__(self, part: PartFile, watch: Callable[[int], object], tap: Tap = UNTAPPED) -> None:
         self._part = part
@@ -107,6 +111,8 @@ class PartCheck:
         self._tap = tap
         self.findings: list[Finding] = []
         self.bad: set[str] = set()
+        self.unread: set[str] = set()
+        self._good: set[str] = set()
         self.size = 0
 
     def run(self) -> None:
@@ -114,10 +120,11 @@ class PartCheck:
         try:
             with self._part.opened() as reader:
                 self._read_all(reader)
-        except (StorageError, ContentNotFound) as error:
-            # Not even its head can be read, so that the places of its members are not known.
-            self.bad.update(member.name for member in self._part.members)
-            self._found(Damage.UNREADABLE, error.message)
+        except StorageError as error:
+            # Its head cannot be read, so that the places of its members are not known, or the medium is gone.
+            self.unread.update(one.name for one in self._part.members if one.name not in self.bad | self._good)
+            self.bad |= self.unread
+            self._found(Damage.UNREADABLE, _why(error))
 
     def _read_all(self, reader: ReadsAt) -> None:
         places = self._part.layout_of(reader)
@@ -144,6 +151,8 @@ class PartCheck:
         try:
             found = read()
         except (OSError, StorageError) as error:
+            self._part.check_there()
+            self.unread.add(name)
             self._bad(Damage.UNREADABLE, _why(error), name)
             return True
         self.size += found.size
@@ -152,6 +161,8 @@ class PartCheck:
             return False
         if not found.same:
             self._bad(Damage.DAMAGED, "its bytes are not those that the document names", name)
+        else:
+            self._good.add(name)
         return True
 
     def _same(self, reader: ReadsAt, entry: Entry) -> _Read:
@@ -185,7 +196,7 @@ class PartCheck:
             found = self._read(reader, places.size - len(END), len(END) + 1)
             self.size += len(found)
         except (OSError, StorageError) as error:
-            self._found(Damage.UNREADABLE, f"its end: {_why(error)}")
+            self._found(Damage.UNREADABLE, _why(error))
             return
         if len(found) < len(END):
             self._found(Damage.TRUNCATED, f"it ends after {places.size - len(END) + len(found)} of {places.size} bytes")
@@ -195,7 +206,7 @@ class PartCheck:
 
     def _cut(self, entry: Entry, places: Layout) -> None:
         self.bad.update(one.member.name for one in places.entries if one.offset >= entry.offset)
-        message = f"it ends after {self.size} of {places.size} bytes, inside {entry.member.name}"
+        message = f"it ends after {self.size} of {places.size} bytes"
         self._found(Damage.TRUNCATED, message, entry.member.name)
 
     def _bad(self, damage: Damage, message: str, member: str) -> None:
@@ -214,4 +225,8 @@ class _Read(NamedTuple):
 
 
 def _why(error: OSError | StorageError) -> str:
-    return error.message if isinstance(error, StorageError) else error.strerror or str(error)
+    """Return what is wrong without the name of the file, so that the same of several files is told once."""
+    if isinstance(error, StoreChanged):
+        return "it is not there any more" if isinstance(error.__cause__, FileNotFoundError) else error.message
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return cause.strerror or str(cause) if isinstance(cause, OSError) else str(error)

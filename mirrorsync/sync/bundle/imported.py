@@ -106,7 +106,7 @@ class Imported:
 
     @property
     def exit_code(self) -> ExitCode:
-        """The exit code: 4 if parts are damaged, 3 if images wait, otherwise that of the run."""
+        """The exit code: 4 if parts are damaged, 3 if images wait or bytes cannot be read, else that of the run."""
         code = self.report.exit_code
         if any(isinstance(one.error, IntegrityError) for one in self.report.failures):
             return ExitCode.INTEGRITY
@@ -114,4 +114,5 @@ class Imported:
             return code
         if self.checked is not None and self.checked.damaged:
             return ExitCode.INTEGRITY
-        return ExitCode.PARTLY if self.waiting else code
+        unread = any(one.damage == Damage.UNREADABLE for one in self.damage)
+        return ExitCode.PARTLY if self.waiting or unread else code

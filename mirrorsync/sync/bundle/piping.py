@@ -30,7 +30,8 @@ async def copy_from_pipe(
     why something was not copied.
 
     Then the part has no blobs any more: the destinations have them. A blob is verified before it becomes visible. A
-    damaged one does not stop the others, unless the pipe ends. Raises: Interrupted, Locked, StorageError.
+    damaged one does not stop the others. If the pipe ends, that is one failure. Raises: Interrupted, Locked,
+    StorageError.
     """
     planned = await plan_import(store, targets, session)
     steps = [step for step in planned.plan.steps if isinstance(step, CopyBlob)]
@@ -41,15 +42,21 @@ async def copy_from_pipe(
     failures: list[Failure] = []
     transfer = Transfer(session, stop, _at_once, {})
     part.flows = True
+    names = [entry.member.name for entry in part.blobs]
+    unread: list[str] = []
     try:
-        for entry in part.blobs:
+        for at, entry in enumerate(part.blobs):
             if stop.is_set():
                 raise Interrupted("the run was stopped")
-            failures += await _copied(transfer, part, entry, copies)
+            failed = await _copied(transfer, part, entry, copies)
+            if part.ended is not None:
+                failures.append(Failure(part.name, part.ended))
+                unread = names[at:]
+                break
+            failures += failed
     finally:
         await asyncio.to_thread(transfer.close)
-    names = frozenset(entry.member.name for entry in part.blobs)
-    present = Present(frozenset([part.number]), {part.number: names})
+    present = Present(frozenset([part.number]), {part.number: frozenset(names)}, {part.number: frozenset(unread)})
     return present, transfer.tally.counts, tuple(failures), planned.waiting
 
 

@@ -130,7 +130,7 @@ class Transfer:
         for attempt in range(1, _ATTEMPTS + 1):
             failures = dict(await self._copy_once(blob, source, pending))
             failures.update(await self._not_kept(blob, [target for target in pending if target not in failures]))
-            if attempt == _ATTEMPTS or not self._is_worth_retrying(failures, attempt):
+            if attempt == _ATTEMPTS or not self._is_worth_retrying(failures, source, attempt):
                 break
             pending = list(failures)
             try:
@@ -146,9 +146,10 @@ class Transfer:
         """Return whether this run has copied a blob to a repository."""
         return (target, blob.digest) in self._written
 
-    def _is_worth_retrying(self, failures: Failures, attempt: int) -> bool:
+    def _is_worth_retrying(self, failures: Failures, source: Location, attempt: int) -> bool:
         again = attempt < _ATTEMPTS_UNKEPT
-        return not self._stop.is_set() and any(_is_transient(error, unkept=again) for error in failures.values())
+        errors = failures.values()
+        return not self._stop.is_set() and any(_is_transient(error, source, unkept=again) for error in errors)
 
     async def _pause(self, blob: Descriptor, failures: Failures, attempt: int) -> None:
         """Wait before a blob is retried, longer each time. Raises: Interrupted."""
@@ -266,6 +267,7 @@ class Transfer:
         self._session.announce(BytesMoved(blob.digest, size))
 
 
-def _is_transient(error: MirrorsyncError, *, unkept: bool) -> bool:
-    # Wrong content may be caused by a proxy on the way; a second read tells.
-    return error.transient or isinstance(error, IntegrityError) or (unkept and isinstance(error, NotKept))
+def _is_transient(error: MirrorsyncError, source: Location, *, unkept: bool) -> bool:
+    # Wrong content may be caused by a proxy on the way; a second read tells. A local file would only be read again.
+    way = source.transport.is_registry or error.side != "source"
+    return error.transient or (way and isinstance(error, IntegrityError)) or (unkept and isinstance(error, NotKept))

@@ -77,8 +77,8 @@ def command(
     parts one after the other, in any order. A second time there is nothing to do. While images wait, an answer code is
     printed: for a sender that no inventory reaches, and its `bundle create --answer CODE`.
 
-    Exits with 0 if all images are at the destination, 3 if some wait, 4 if parts are damaged, 5 if a newer bundle was
-    applied before.
+    Exits with 0 if all images are at the destination, 3 if some wait or failed, 4 if parts are damaged, 5 if a newer
+    bundle was applied before.
     """  # fmt: skip
     targets = [read_target(one) for one in destinations]
     environment = environment_of(console, [(target, access) for target in targets], retry_times)

@@ -35,7 +35,7 @@ def command(console: Console, path: str, signers: SignerOptions) -> int:
     stdin. A damaged member is named with its part and the images that it holds up. Parts of other bundles are left
     alone, and a part under another name is found.
 
-    Exits with 0 if all is here, 3 if parts are missing, 4 if bytes are damaged.
+    Exits with 0 if all is here, 3 if parts are missing or cannot be read, 4 if bytes are damaged.
     """
     rules = Rules(signers=signers.required, unsigned=signers.allow_unsigned)
     checked = run(console, partial(verify_bundle, path, rules))
