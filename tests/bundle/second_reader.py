@@ -54,7 +54,8 @@ class Bundle:
     def __init__(self, place):
         place = pathlib.Path(place)
         if place.is_dir():
-            place = max(place.glob("*-*[0-9].json"), key=lambda one: int(one.stem.rpartition("-")[2]))
+            found = [one for one in place.glob("*-*[0-9].json") if b'"format":"mirrorsync.bundle"' in one.read_bytes()]
+            place = max(found, key=lambda one: int(one.stem.rpartition("-")[2]))
         self.raw = place.read_bytes() if place.suffix == ".json" else self.embedded(place)
         self.path, self.document = place, json.loads(self.raw)
         if canonical(self.document) != self.raw or self.document["format"] != "mirrorsync.bundle":

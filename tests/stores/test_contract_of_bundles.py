@@ -9,14 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from mirrorsync.bundle.held import Held, HeldRepository, Inventory
+from mirrorsync.documents.inventory import encode_inventory
 from mirrorsync.environment import Environment
 from mirrorsync.errors import ContentNotFound, Denied, GrammarError, Mismatch, NotFound, RepositoryNotFound, UsageError
+from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import parse_destination
 from mirrorsync.stores.base import ListsRoots, ReadsBack, Store
+from mirrorsync.stores.bundle import find_bundle, highest_number, newest_in
 from mirrorsync.stores.open import opener
 from tests.parts.bundles import Packed, pack
 from tests.parts.images import Image, artifact, image, index, layer, noise
@@ -186,3 +190,25 @@ def test_the_newest_of_several_bundles_is_read_and_two_names_are_refused(tmp_pat
     pack({"other:1": PLAIN}, name="yard").write(tmp_path)
     with pytest.raises(UsageError, match="bundles of shop, yard"):
         tags()
+
+
+def test_other_json_that_is_named_like_a_document_is_left_alone(tmp_path: Path) -> None:
+    usb = ONE.write(tmp_path / "usb")
+    held = Held({"app": HeldRepository({Tag("format"): Digest.of(b"1")})})
+    (usb / "far-20261126.json").write_bytes(encode_inventory(Inventory("2026-11-26T00:00:00Z", "x", '"', held)))
+    (usb / "shop-20261126.json").write_text('{"kind": "mirrorsync.report", "format": "text"}')
+    (usb / "shop-20261127.json").mkdir()
+    (usb / "shop-20261128.json").symlink_to("/dev/zero")
+    (usb / "shop-20261129.json").write_bytes(b"[" * 3_000_000)
+    (usb / "shop-20261126.sha256").write_text("1  shop-20261126.json\n")
+    assert find_bundle(usb).bundle == ONE.bundle
+    assert newest_in(usb) == usb / "shop-000001.json"
+    # What says that it is one counts: alone, wherever it says so; and what has parts, even if it says nothing.
+    alone = MANY.write(tmp_path / "alone", parts=frozenset({0}))
+    assert newest_in(alone) == alone / "shop-000001.json"
+    late = b'{"assumes":[%s],"format":"mirrorsync.bundle"}' % (b"0" * (CHUNK_BYTES - 30))
+    (alone / "shop-000002.json").write_bytes(late)
+    assert newest_in(alone) == alone / "shop-000002.json"
+    (usb / "shop-000001.json").write_bytes(b"\0" * 100)
+    assert [one.file for one in find_bundle(usb).findings] == ["shop-000001.json"]
+    assert highest_number(usb, "shop") == 1

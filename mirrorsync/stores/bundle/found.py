@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from mirrorsync.bundle.findings import Damage, Finding
-from mirrorsync.bundle.model import Bundle, Names
+from mirrorsync.bundle.model import FORMAT, Bundle, Names
 from mirrorsync.bundle.packing import head_bytes
 from mirrorsync.bundle.reading import MAX_DOCUMENT_BYTES, parse
 from mirrorsync.errors import Malformed, MirrorsyncError, NotFound, StorageError, UsageError
+from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.files.disk import open_regular, regular_size, translated
 from mirrorsync.oci.digest import Digest
 from mirrorsync.stores.bundle.part import (
@@ -29,8 +30,11 @@ from mirrorsync.text import some_of
 _DOCUMENT: Final = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*)-(?P<sequence>\d{6,})\.json")
 _PART: Final = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*)-(?P<sequence>\d{6,})\.\d{3,}of\d{3,}\.tar")
 _ANY: Final = re.compile(
-    r"(?P<name>[a-z0-9][a-z0-9._-]*)-(?P<sequence>\d{6,})\.(json|sha256|\d{3,}of\d{3,}\.tar|parity\.json|parity-\d+\.par)"
+    r"(?P<name>[a-z0-9][a-z0-9._-]*)-(?P<sequence>\d{6,})\."
+    r"(json|sha256|\d{3,}of\d{3,}\.tar|parity\.json|parity-\d+\.par)"
 )
+# As every document has it, since its JSON has one spelling; inside a text of other JSON the quotes are escaped.
+_FORMAT: Final = f'"format":"{FORMAT}"'.encode()
 _REMEDY: Final = "give the directory of a bundle, its .json file, or one of its parts"
 
 
@@ -108,9 +112,8 @@ def highest_number(directory: Path, name: str) -> int:
     Raises: StorageError.
     """
     with translated(f"reading {directory}"):
-        names = [one.name for one in directory.iterdir()] if directory.is_dir() else []
-    found = [match for one in names if (match := _ANY.fullmatch(one)) and match["name"] == name]
-    return max((int(match["sequence"]) for match in found), default=0)
+        found = _named(directory, _ANY) if directory.is_dir() else []
+    return max((int(match["sequence"]) for match in found if match["name"] == name), default=0)
 
 
 def newest_in(directory: Path) -> Path:
@@ -124,9 +127,8 @@ def newest_in(directory: Path) -> Path:
 
 def _newest(directory: Path, patterns: Sequence[re.Pattern[str]] = (_DOCUMENT, _PART)) -> Path:
     """Return the document of the newest bundle in a directory; a part of it if there are no documents."""
-    names = sorted(one.name for one in directory.iterdir())
     for pattern in patterns:
-        found = [match for name in names if (match := pattern.fullmatch(name))]
+        found = _named(directory, pattern)
         bundles = sorted({match["name"] for match in found})
         if len(bundles) > 1:
             raise UsageError(
@@ -136,6 +138,39 @@ def _newest(directory: Path, patterns: Sequence[re.Pattern[str]] = (_DOCUMENT, _
         if found:
             return directory / max(found, key=lambda match: int(match["sequence"]))[0]
     raise NotFound(f"there is no bundle in {directory}", remedy=_REMEDY)
+
+
+def _named(directory: Path, pattern: re.Pattern[str]) -> list[re.Match[str]]:
+    """Return the files of bundles in a directory whose names match a pattern, sorted. Raises: OSError.
+
+    Whoever writes an inventory or a report puts the date into its name: `far-20261126.json` is a document only if there
+    are parts that belong to it, or if that is in it. A damaged document, which a part repairs, has such parts.
+    """
+    matches = [match for name in sorted(one.name for one in directory.iterdir()) if (match := _ANY.fullmatch(name))]
+    own = {_stem(match) for match in matches if match[0].endswith((".tar", ".par", ".parity.json"))}
+    doubtful = {_stem(match) for match in matches} - own
+    own |= {stem for stem in doubtful if _is_document(directory / f"{stem}.json")}
+    return [match for match in matches if _stem(match) in own and pattern.fullmatch(match[0])]
+
+
+def _stem(match: re.Match[str]) -> str:
+    return f"{match['name']}-{match['sequence']}"
+
+
+def _is_document(path: Path) -> bool:
+    """Return whether a file says that it is the document of a bundle; one that cannot be read may be it."""
+    if regular_size(path) is None:
+        return False
+    end, left = b"", MAX_DOCUMENT_BYTES
+    try:
+        with open_regular(path) as file:
+            while chunk := file.read(min(CHUNK_BYTES, left)):
+                if _FORMAT in end + chunk:
+                    return True
+                end, left = chunk[-len(_FORMAT) :], left - len(chunk)
+    except (OSError, StorageError):
+        return True
+    return False
 
 
 def _document(where: Path, siblings: list[Path], findings: list[Finding], opener: Opener) -> bytes:
