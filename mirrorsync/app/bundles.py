@@ -6,7 +6,7 @@ import asyncio
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -21,13 +21,13 @@ from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.findings import Checked, Inspected, Present
 from mirrorsync.bundle.model import Bundle, Link, blob_name
 from mirrorsync.environment import Environment
-from mirrorsync.errors import Malformed, MirrorsyncError, StalePlan, StorageError, UsageError
+from mirrorsync.errors import ExitCode, Interrupted, Malformed, MirrorsyncError, StalePlan, StorageError, UsageError
 from mirrorsync.events import Noticed, Observer, ReadPlanned
 from mirrorsync.oci.reference import Location, parse_destination
 from mirrorsync.oci.transports import BUNDLE as SCHEME
 from mirrorsync.plan.model import State
 from mirrorsync.signing import BUNDLE, Required
-from mirrorsync.state import Applied, AppliedBundles, PastImport, PastImports
+from mirrorsync.state import Applied, AppliedBundles, PastImport, PastImports, check_writable
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.bundle import (
     BundleStore,
@@ -38,6 +38,7 @@ from mirrorsync.stores.bundle import (
     piped_bundle,
     reporting,
 )
+from mirrorsync.sync import clock
 from mirrorsync.sync.bundle.imported import Import, Imported, Incomplete
 from mirrorsync.sync.bundle.importing import plan_import, waiting_images
 from mirrorsync.sync.bundle.piping import copy_from_pipe, joined_counts
@@ -149,16 +150,22 @@ async def apply_bundle(
     """
     given, stop = environment or process_environment(), stop or Stop()
     targets = [read_target(one) for one in destinations]
+    check_writable(given.state_directory)
     found, part = piped_bundle(sys.stdin.buffer) if os.fspath(path) == "-" else (open_bundle(path), None)
     past = _Past(found, targets, given)
     check_destinations(found.bundle, targets, rules)
     check_signers(found, rules, given)
     past.check(rules)
-    if part is not None:
-        done = await _applied_from_pipe(found, part, targets, past, given, stop)
-    else:
-        done = await _applied(found, read_bundle(path), targets, rules, past, given, stop)
-    past.note(done)
+    try:
+        if part is not None:
+            done = await _applied_from_pipe(found, part, targets, past, given, stop)
+        else:
+            done = await _applied(found, read_bundle(path), targets, rules, past, given, stop)
+    except MirrorsyncError as error:
+        ended = stop.interrupted() if isinstance(error, Interrupted) else error  # with the signal's exit code
+        past.note_failed(ended)
+        raise ended from error.__cause__
+    past.note(done, stop)
     if not done.waiting or stop.event.is_set():
         return done
     try:
@@ -289,6 +296,7 @@ class _Past:
         self._bundle = found.bundle
         self._digest = found.digest
         self._observer = environment.observer
+        self._started = clock.now()
         self._memory = AppliedBundles(environment.state_directory, self._warn)
         self._last = {target: self._memory.last(self._bundle.chain, str(target)) for target in targets}
 
@@ -326,21 +334,26 @@ class _Past:
                 now = change.before.digest.short
                 self._observer(Noticed(str(change), f"it named {now}, which no bundle has brought; it is replaced"))
 
-    def note(self, done: Imported) -> None:
+    def note(self, done: Imported, stop: Stop) -> None:
         """Add this import to those that `history --imports` shows. It is done, whether or not that succeeds."""
         report = done.report
+        stopped = report.interrupted and not report.deadline
+        code = stop.interrupted().exit_code if stopped else done.exit_code
         counts = {str(word): number for word, number in report.outcomes.items()}
         if failed := len({failure.subject for failure in report.failures}):
             counts["failed"] = failed  # with images for which there is no change: the destination did not tell
+        self._add(report.started, report.finished, code, counts, report.counts.bytes_written)
+
+    def note_failed(self, error: MirrorsyncError) -> None:
+        """Add an import that ends with an error."""
+        self._add(self._started, clock.now(), error.exit_code, {}, error=str(error))
+
+    def _add(
+        self, started: str, finished: str, code: ExitCode, counts: Mapping[str, int], size: int = 0, error: str = ""
+    ) -> None:
+        destinations = tuple(map(str, self._last))
         one = PastImport(
-            self._bundle.stem,
-            self._digest,
-            tuple(map(str, self._last)),
-            report.started,
-            report.finished,
-            int(done.exit_code),
-            counts,
-            report.counts.bytes_written,
+            self._bundle.stem, self._digest, destinations, started, finished, int(code), counts, size, error
         )
         try:
             PastImports(self._environment.state_directory, self._warn).add(one)

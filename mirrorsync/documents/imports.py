@@ -24,4 +24,5 @@ def _import_json(one: PastImport) -> dict[str, Any]:
         "exit_code": one.exit_code,
         "counts": dict(one.counts),
         "bytes_written": one.bytes_written,
+        "error": one.error or None,
     }

@@ -1,6 +1,6 @@
 """The memory of a mirror between runs: one SQLite file for each spec. The face of the package."""
 
-from mirrorsync.state.applied import Applied, AppliedBundles, SitePolicy
+from mirrorsync.state.applied import Applied, AppliedBundles, SitePolicy, check_writable
 from mirrorsync.state.file import state_path
 from mirrorsync.state.imports import PastImport, PastImports
 from mirrorsync.state.memory import Memory, open_memory
@@ -24,6 +24,7 @@ __all__ = [
     "SitePolicy",
     "TagKey",
     "Told",
+    "check_writable",
     "open_memory",
     "state_path",
 ]

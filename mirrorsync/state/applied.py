@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from mirrorsync.errors import GrammarError, StorageError
-from mirrorsync.files.disk import replace_file
+from mirrorsync.files.disk import new_file, replace_file
 from mirrorsync.oci.digest import Digest
 
 
@@ -44,6 +44,17 @@ class Applied:
         older = last.policy if last is not None else None
         kept = older is not None and (self.policy is None or self.policy.sequence < older.sequence)
         return replace(self, policy=older) if kept else self
+
+
+def check_writable(directory: Path | None) -> None:
+    """Reject a directory in which nothing can be remembered, before the work that is to be. Raises: StorageError."""
+    if directory is None:
+        return
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new_file(directory, ".writable-").unlink()
+    except OSError as error:
+        raise _not_written(directory, error) from error
 
 
 class AppliedBundles:
@@ -105,13 +116,15 @@ class AppliedBundles:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             replace_file(path, [json.dumps(value, sort_keys=True).encode()])
         except OSError as error:
-            raise StorageError(
-                f"cannot write {path}: {error.strerror}", remedy="set STATE_DIRECTORY to a writable directory"
-            ) from error
+            raise _not_written(path, error) from error
 
     def _path(self, chain: str, destination: str) -> Path | None:
         key = hashlib.sha256(f"{chain} {destination}".encode()).hexdigest()[:24]
         return self._directory / f"bundles-{key}.json" if self._directory else None
+
+
+def _not_written(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"cannot write {path}: {error.strerror}", remedy="set STATE_DIRECTORY to a writable directory")
 
 
 def _tags(value: Mapping[str, str]) -> dict[str, Digest]:

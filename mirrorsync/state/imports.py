@@ -22,7 +22,8 @@ _MOST_BYTES: Final = 1024 * 1024
 class PastImport:
     """One import. bundle: the beginning of the names of its files. digest: of its document.
 
-    started, finished: UTC, ISO 8601. counts: images by what became of them. bytes_written: of blobs.
+    started, finished: UTC, ISO 8601. counts: images by what became of them. bytes_written: of blobs. error: what ended
+    it before all images were looked at, "" otherwise; then there are no counts.
     """
 
     bundle: str
@@ -33,6 +34,7 @@ class PastImport:
     exit_code: int
     counts: Mapping[str, int]
     bytes_written: int
+    error: str = ""
 
 
 class PastImports:
@@ -84,6 +86,7 @@ def _read(line: bytes) -> PastImport | None:
             int(value["exit_code"]),
             counts,
             int(value["bytes_written"]),
+            str(value.get("error", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, GrammarError):
         return None

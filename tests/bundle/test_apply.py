@@ -15,7 +15,7 @@ from mirrorsync.app.bundles import Rules, apply_bundle
 from mirrorsync.app.history import read_imports
 from mirrorsync.bundle.model import Link
 from mirrorsync.environment import Environment
-from mirrorsync.errors import StalePlan, UsageError
+from mirrorsync.errors import Locked, StalePlan, StorageError, UsageError
 from mirrorsync.events import Event, Noticed
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
@@ -186,6 +186,32 @@ def test_an_import_to_a_destination_that_does_not_answer_is_remembered_with_what
     site.destination = "127.0.0.1:1/m"
     site.apply(site.medium(pack({"a:1": PLAIN, "b:1": PLAIN})), code=1)
     assert read_imports(environment=site.environment)[0].counts == {"failed": 2}
+
+
+def test_an_import_that_ends_with_an_error_is_remembered_and_one_that_is_refused_is_not(site: Site) -> None:
+    medium = site.medium(pack({"app:1": PLAIN}, sequence=2))
+    other = opener(Environment())(site.destination.removesuffix(":m"))
+    other.lock()
+    with pytest.raises(Locked) as caught:
+        site.apply(medium)
+    asyncio.run(other.close())
+    (told,) = read_imports(environment=site.environment)
+    assert (told.exit_code, told.error, told.counts) == (6, str(caught.value), {})
+    assert told.destinations == (site.destination,)
+    site.apply(medium)
+    with pytest.raises(StalePlan):
+        site.apply(site.medium(pack({"app:1": PLAIN})))
+    assert [one.error for one in read_imports(environment=site.environment)] == ["", told.error]
+
+
+def test_a_state_directory_that_cannot_be_written_is_noticed_before_anything_is_read(site: Site) -> None:
+    (site.directory / "file").write_bytes(b"")
+    site.environment = replace(site.environment, state_directory=site.directory / "file/state")
+    with pytest.raises(StorageError, match=r"cannot write .*/file/state: Not a directory") as caught:
+        site.apply(site.medium(pack({"app:1": PLAIN})))
+    assert caught.value.remedy == "set STATE_DIRECTORY to a writable directory"
+    assert site.events == []
+    assert not (site.directory / "mirror").exists()
 
 
 def test_a_tag_that_another_client_has_moved_is_replaced_and_reported(site: Site) -> None:

@@ -18,11 +18,12 @@ from pathlib import Path
 import pytest
 
 from mirrorsync.app.bundles import apply_bundle
+from mirrorsync.app.history import read_imports
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.layout import layout
 from mirrorsync.bundle.model import blob_name
 from mirrorsync.environment import Environment
-from mirrorsync.errors import Interrupted
+from mirrorsync.errors import ExitCode, Interrupted
 from mirrorsync.events import BlobStarted, BytesMoved, Event
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
@@ -185,6 +186,8 @@ def test_an_import_that_is_stopped_while_it_reads_leaves_nothing(far: Far) -> No
     far.stop = Stop()
     with pytest.raises(Interrupted):
         far.apply()
+    (told,) = read_imports(environment=Environment(state_directory=far.state))
+    assert (told.exit_code, told.error, told.counts) == (ExitCode.INTERRUPTED, "the run was interrupted", {})
     assert far.mirror.content() == set()
     assert len(far.mirror.staged()) == isinstance(far.mirror, RegistryMirror)
     far.stop = None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 
 import segno
 
 from mirrorsync.cli.output.answers import code_lines
+from mirrorsync.environment import Environment
+from mirrorsync.stores.open import opener
 from tests.parts.bundles import pack
 from tests.parts.images import image, layer, noise, write_layout
 from tests.parts.mirrorsync import Mirrorsync
@@ -78,13 +81,22 @@ def test_a_code_goes_back_through_the_command_line_and_one_bundle_repairs_the_lo
     lost = images["app:1"]
     assert {one["digest"] for one in document["objects"]} == {lost.digest, *lost.blobs} - set(images["app:0"].blobs)
     mirrorsync("bundle", "apply", "again", "--to", "oci:disk", code=0)
+    busy = opener(Environment())(f"oci:{directory}/busy")
+    busy.lock()
+    mirrorsync("bundle", "apply", "again", "--to", "oci:busy", code=6)
+    asyncio.run(busy.close())
     lines = mirrorsync("history", "--imports", code=0).out.splitlines()
     shown = [line[18:].rpartition("  ")[0].rpartition("  ")[0] for line in lines]  # without times and bytes
-    disk = f"oci:{directory}/disk"
+    disk, at = f"oci:{directory}/disk", f"oci:{directory}/busy"
     assert shown == [
         f"ok       mirror-000001 to {disk}: 1 done",
         f"partly   mirror-000003 to {disk}: 1 delayed, 1 done, 1 unchanged",
         f"ok       mirror-000004 to {disk}: 1 done, 2 unchanged",
+        f"failed   mirror-000004 to {at}: destination {at}: another run is working on {directory}/busy",
     ]
-    document = mirrorsync("history", "--imports", "-n", "2", "--json", code=0).json()
-    assert [one["exit_code"] for one in document["imports"]] == [0, 3]
+    document = mirrorsync("history", "--imports", "-n", "3", "--json", code=0).json()
+    assert [(one["exit_code"], bool(one["error"])) for one in document["imports"]] == [
+        (6, True),
+        (0, False),
+        (3, False),
+    ]

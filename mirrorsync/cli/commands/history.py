@@ -75,8 +75,8 @@ def _lines(past: Past) -> Iterator[str]:
 
 
 def _import_line(one: PastImport) -> str:
-    counts = ", ".join(f"{number} {word}" for word, number in sorted(one.counts.items())) or "no images"
-    text = printable(f"{one.bundle} to {', '.join(one.destinations)}: {counts}", 1000)
+    counts = ", ".join(f"{number} {word}" for word, number in sorted(one.counts.items()))
+    text = printable(f"{one.bundle} to {', '.join(one.destinations)}: {counts or one.error or 'no images'}", 1000)
     return _line(one.started, one.finished, one.exit_code, text, one.bytes_written)
 
 
