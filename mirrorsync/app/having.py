@@ -32,7 +32,7 @@ from mirrorsync.files.disk import translated
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.signing import BUNDLE, INVENTORY, MAX_SIGNATURE_BYTES
-from mirrorsync.spec.model import Spec
+from mirrorsync.spec.model import Mirror, Spec
 from mirrorsync.state import Generation
 from mirrorsync.stores.bundle import newest_in
 from mirrorsync.sync.bundle.remembered import RememberedSide, held_in
@@ -91,13 +91,12 @@ async def _remembered(
     if not (number.isascii() and number.isdecimal() and len(number) < 10):
         raise UsageError(f"{printable(text)} is not the number of a generation", remedy="write generation:3")
     generation = read_generation(spec, int(number), environment=environment)
-    partial = [mirror for mirror in spec.mirrors if mirror.sparse]
 
-    def sparse(source: Location) -> bool:
-        return any(mirror.covers(source) for mirror in partial)
+    def mirrors(source: Location) -> list[Mirror]:
+        return [mirror for mirror in spec.mirrors if mirror.covers(source)]
 
     async def ask(session: Session) -> RememberedSide:
-        return await held_in(generation, destination, session, sparse=sparse)
+        return await held_in(generation, destination, session, mirrors=mirrors)
 
     side = await query(ask, environment, stop, spec.registries)
     if side.left_out:

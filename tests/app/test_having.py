@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from mirrorsync.errors import UsageError
 from mirrorsync.events import Noticed
 from mirrorsync.signing import NotTrusted
 from tests.app.test_bundling import Side, all_content, content, made, noise
-from tests.parts.images import image, layer, multi_platform
+from tests.parts.images import Image, image, layer, multi_platform
 
 
 @pytest.fixture
@@ -67,6 +68,52 @@ def test_an_image_of_a_generation_that_cannot_be_read_any_more_goes_whole_and_is
     assert done.bundle is not None
     (notice,) = [one.message for one in noticed if isinstance(one, Noticed)]
     assert notice == "1 image counts as absent, and would go whole: app:1: its source does not have it any more"
+
+
+def against_first(side: Side, images: dict[str, Image], *, changed: Mapping[str, Image]) -> tuple[set[str], list[str]]:
+    """Fill a disk, change images at the source, and import the difference to generation 1 on that disk.
+
+    Return the digests that the bundle has, and the notices.
+    """
+    side.seed(images)
+    side.destination = f"oci:{side.directory / 'far'}"
+    asyncio.run(apply_spec(side.wanted().spec, environment=side.environment))
+    side.seed(changed)
+    told: list[Any] = []
+    environment = replace(side.environment, observer=told.append)
+    asyncio.run(create_bundle(side.wanted("generation:1"), str(side.directory / "out"), environment=environment))
+    notices = [one.message for one in told if isinstance(one, Noticed)]
+    applied = apply_bundle(side.directory / "out", [side.destination], environment=side.environment)
+    assert asyncio.run(applied).exit_code == 0
+    return set(content(side.directory / "out")), notices
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_an_index_that_was_made_of_some_platforms_is_in_a_generation(side: Side, *, cached: bool) -> None:
+    """No source has it: it is in the cache of manifests, or is made again."""
+    side.cached, side.mirror = cached, {"platforms": {"only": ["linux/amd64"], "index": "rewrite"}}
+    first, other, new = multi_platform("app"), multi_platform("other"), made("new")
+    images = {"app:1": first, "app:2": made("2"), "app:other": other}
+    later = multi_platform("other", "2")
+    carried, notices = against_first(side, images, changed={"app:3": new, "app:other": later})
+    assert carried.isdisjoint(all_content(first, made("2")))
+    assert carried > all_content(new).keys() - made("2").blobs.keys()
+    # Without the cache it is not known what the index that was replaced had: its images go whole.
+    shared = other.children[0].blobs.keys() & later.children[0].blobs.keys()
+    assert carried.isdisjoint(shared) == cached
+    absent = "1 image counts as absent, and would go whole: app:other: its source does not have it any more"
+    assert notices == ([] if cached else [absent])
+
+
+def test_a_sparse_index_of_a_generation_goes_whole_and_is_named_and_single_images_do_not(side: Side) -> None:
+    side.mirror = {"platforms": {"only": ["linux/amd64"], "index": "sparse"}}
+    sparse, single, new = multi_platform("app"), made("2"), made("new")
+    carried, notices = against_first(side, {"app:1": sparse, "app:2": single}, changed={"app:3": new})
+    wanted = {sparse.digest, *all_content(sparse.children[0])}
+    assert carried == wanted | (all_content(new).keys() - single.blobs.keys())
+    assert notices == [
+        "1 image counts as absent, and would go whole: app:1: its index is mirrored without some of its images"
+    ]
 
 
 @pytest.mark.parametrize(
