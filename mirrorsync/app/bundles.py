@@ -307,6 +307,8 @@ class _Past:
         """Reject a bundle that is older than the last one, or another one of its number. Raises: StalePlan."""
         bundle = self._bundle
         for target, last in self._last.items():
+            if last is None and bundle.previous is not None and bundle.assumes and self._memory.directory is not None:
+                self._warn(f"no bundle of this sender was applied to {target} from here: images wait if they need one")
             if last is None or rules.older:
                 continue
             if bundle.sequence < last.sequence:

@@ -286,6 +286,9 @@ async def _sides(wanted: Wanted, environment: Environment, stop: Stop) -> tuple[
     for name in having.incomplete:
         message = "what could not be read at the far side counts as absent, and is sent again"
         environment.observer(Noticed(printable(name), message))
+    for name, why in having.doubts:
+        message = f"{why}: is it of another site? Images wait there for what only that site has"
+        environment.observer(Noticed(printable(name), message))
     if having.destination not in (None, str(place.location)):
         message = f"what the far side has is of {having.destination}, and the bundle is only for that"
         environment.observer(Noticed("bundle", f"{message}; the destination of the spec is {place.location}"))

@@ -50,13 +50,15 @@ _GZIP: Final = b"\x1f\x8b"
 class Having:
     """What the far side has. sources: from which it is known. destination: None = any.
 
-    incomplete: names of inventories that lack what could not be read. answered: what an answer code says, if one tells.
+    incomplete: names of inventories that lack what could not be read. doubts: those that may be of another site, and
+    why. answered: what an answer code says, if one tells.
     """
 
     held: Held
     sources: tuple[Source, ...] = ()
     destination: str | None = None
     incomplete: tuple[str, ...] = ()
+    doubts: tuple[tuple[str, str], ...] = ()
     answered: Answered | None = None
 
 
@@ -124,6 +126,7 @@ def read_having(
     sources: list[Source] = []
     inventories: list[tuple[str, str]] = []
     incomplete: list[str] = []
+    doubts: list[tuple[str, str]] = []
     for text in written:
         if text == SENT:
             sent, source = sender.held()
@@ -144,12 +147,13 @@ def read_having(
             sources.append(Source("inventory", Digest.of(raw), inventory.created))
             inventories.append((inventory.created, inventory.location))
             incomplete += [text] * bool(inventory.unread)
+            doubts += [(text, why)] if (why := sender.doubt(inventory.applied)) else []
         else:
             bundle = parse(raw, printable(text))
             held.append((bundle.created, held_after(bundle)))
             sources.append(Source("bundle", Digest.of(raw), bundle.created))
     destination = max(inventories)[1] if inventories else next((one.destination for one in generations.values()), None)
-    return Having(merged(held), tuple(sources), destination, tuple(incomplete))
+    return Having(merged(held), tuple(sources), destination, tuple(incomplete), tuple(doubts))
 
 
 def answered_having(code: str, written: Iterable[str], sender: Sender) -> Having:

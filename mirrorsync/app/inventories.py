@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mirrorsync.app.far_side import created, destination_of
 from mirrorsync.app.outputs import is_standard_output, write_output
@@ -13,14 +14,16 @@ from mirrorsync.app.session import query
 from mirrorsync.app.signatures import add_signature, sign_inventory
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.held import Inventory
+from mirrorsync.bundle.model import Link
 from mirrorsync.documents.inventory import encode_inventory
 from mirrorsync.environment import Environment
-from mirrorsync.errors import UsageError
+from mirrorsync.errors import StorageError, UsageError
 from mirrorsync.events import Noticed
 from mirrorsync.files.disk import replace_file, translated
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Failure
 from mirrorsync.spec.model import Spec
+from mirrorsync.state import AppliedBundles
 from mirrorsync.sync.bundle.inventory import take_inventory
 from mirrorsync.sync.verify.scope import Scope
 from mirrorsync.text import printable
@@ -67,12 +70,24 @@ async def make_inventory_of(
 def _told(
     taken: tuple[Inventory, tuple[Failure, ...]], environment: Environment
 ) -> tuple[Inventory, tuple[Failure, ...]]:
-    """Return an inventory; report one of nothing, which may be of a location that is spelled wrong."""
+    """Return an inventory with the bundles that were applied there; report one of nothing.
+
+    Its location may be spelled wrong.
+    """
     inventory, failures = taken
-    if not inventory.held.repositories and not failures:
-        message = "no images are there, so that all would be sent: check the name if there should be some"
+
+    def warn(message: str) -> None:
         environment.observer(Noticed(inventory.location, message))
-    return taken
+
+    memory = AppliedBundles(environment.state_directory, warn)
+    try:
+        applied = {chain: Link(one.sequence, one.digest) for chain, one in memory.at(inventory.location).items()}
+        inventory = replace(inventory, applied=applied)
+    except StorageError as error:  # it names what is there, whichever bundles have brought it
+        warn(error.message)
+    if not inventory.held.repositories and not failures:
+        warn("no images are there, so that all would be sent: check the name if there should be some")
+    return inventory, failures
 
 
 def save_signed_inventory(

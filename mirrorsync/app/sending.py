@@ -140,6 +140,22 @@ class Sender:
         paths = self.directory.glob("*.json") if self.directory is not None else ()
         return any(path.stem.isdigit() and _read(path) == document for path in paths)
 
+    def doubt(self, applied: Mapping[str, Link]) -> str:
+        """Return why an inventory may be of another site with the same address, "" if nothing speaks for it.
+
+        applied: the last bundle of each sender there, by its chain. Raises: StorageError.
+        """
+        if self.directory is None or not self.sequence or not applied:
+            return ""
+        last = applied.get(self.chain)
+        if last is None:
+            return f"bundles of other senders were applied there, and none of the {self.sequence} of this one"
+        path = self.directory / f"{last.sequence:06d}.json"
+        known = path.exists()
+        if (known and Digest.of(_read(path)) != last.digest) or last.sequence > self.sequence:
+            return f"the bundle {last.sequence} of {self.name} that was applied there was not made here"
+        return ""  # it was made here, or its document was removed
+
     def answered(self, code: str) -> Answered:
         """Read an answer code about one of the bundles. Raises: GrammarError; UsageError if that is not remembered."""
         answer = read_answer(code)

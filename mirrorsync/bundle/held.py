@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from mirrorsync.bundle.model import Assumed, Bundle, Object
+from mirrorsync.bundle.model import Assumed, Bundle, Link, Object
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
@@ -91,10 +91,15 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What a location has. created: UTC, as 2026-11-26T03:17:00Z. location: as text. unread: what is left out."""
+    """What a location has. created: UTC, as 2026-11-26T03:17:00Z. location: as text. unread: what is left out.
+
+    applied: the last bundle of each sender that was applied there, by its chain, as far as the machine remembers that
+    took the inventory.
+    """
 
     created: str
     location: str
     tool: str
     held: Held
     unread: tuple[Unread, ...] = ()
+    applied: Mapping[str, Link] = field(default_factory=dict)

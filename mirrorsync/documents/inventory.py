@@ -7,6 +7,7 @@ from typing import Any
 
 from mirrorsync.bundle.encoding import canonical
 from mirrorsync.bundle.held import Held, HeldRepository, Inventory, Unread
+from mirrorsync.bundle.model import Link
 from mirrorsync.bundle.reading import MAX_DOCUMENT_BYTES, MAX_DOCUMENT_WEIGHT
 from mirrorsync.checked_json import Damaged, count, items, members, named, text
 from mirrorsync.documents.envelope import VERSIONS, document, full_name
@@ -30,6 +31,10 @@ def inventory_document(inventory: Inventory) -> dict[str, Any]:
             "tool": inventory.tool,
             "complete": not inventory.unread,
             "unread": [{"name": one.name, "message": one.message} for one in inventory.unread],
+            "applied": {
+                chain: {"sequence": last.sequence, "digest": str(last.digest)}
+                for chain, last in sorted(inventory.applied.items())
+            },
             "repositories": {name: _repository(one) for name, one in sorted(inventory.held.repositories.items())},
         },
     )
@@ -83,17 +88,24 @@ def _inventory(value: Any) -> Inventory:
             "tool": text,
             "complete": lambda value: value,
             "unread": lambda value: items(value, _unread),
+            "applied": lambda value: named(value, _applied),
             "repositories": lambda value: named(value, _held_repository),
         },
+        optional=("applied",),  # of earlier versions
     )
     if read["kind"] != full_name("inventory") or read["version"] != VERSIONS["inventory"]:
         raise Damaged(f"this version of mirrorsync reads version {VERSIONS['inventory']}", "version")
     repositories = {check_layout_repository(name): one for name, one in read["repositories"].items()}
-    return Inventory(read["created"], read["location"], read["tool"], Held(repositories), read["unread"])
+    applied = read.get("applied", {})
+    return Inventory(read["created"], read["location"], read["tool"], Held(repositories), read["unread"], applied)
 
 
 def _unread(value: Any) -> Unread:
     return Unread(**members(value, {"name": text, "message": text}))
+
+
+def _applied(value: Any) -> Link:
+    return Link(**members(value, {"sequence": count, "digest": lambda digest: Digest(text(digest))}))
 
 
 def _held_repository(value: Any) -> HeldRepository:

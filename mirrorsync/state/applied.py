@@ -64,7 +64,7 @@ class AppliedBundles:
     """
 
     def __init__(self, directory: Path | None, warn: Callable[[str], None]) -> None:
-        self._directory = directory
+        self.directory = directory
         self._warn = warn
 
     def last(self, chain: str, destination: str) -> Applied | None:
@@ -74,15 +74,23 @@ class AppliedBundles:
             return None
         damaged = f"{path} is damaged: it is not known which bundle was applied last to {destination}"
         found = self._read(path, damaged)
-        return found[1] if found is not None else None
+        return found[2] if found is not None else None
+
+    def at(self, destination: str) -> dict[str, Applied]:
+        """Return the last bundle of each sender at a destination, by its chain. Raises: StorageError."""
+        found = [one for one in self._all() if one[1] == destination]
+        return {chain: applied for chain, _, applied in found}
 
     def every(self) -> list[tuple[str, Applied]]:
         """Return the last bundle of each sender at each destination, with the destination. Raises: StorageError."""
-        paths = sorted(self._directory.glob("bundles-*.json")) if self._directory else []
+        return [(destination, applied) for _, destination, applied in self._all()]
+
+    def _all(self) -> list[tuple[str, str, Applied]]:
+        paths = sorted(self.directory.glob("bundles-*.json")) if self.directory else []
         read = [self._read(path, f"{path} is damaged: its policies are not known") for path in paths]
         return [found for found in read if found is not None]
 
-    def _read(self, path: Path, damaged: str) -> tuple[str, Applied] | None:
+    def _read(self, path: Path, damaged: str) -> tuple[str, str, Applied] | None:
         try:
             value = json.loads(path.read_bytes())
             applied = Applied(int(value["sequence"]), Digest(value["digest"]), _tags(value["tags"]))
@@ -90,7 +98,7 @@ class AppliedBundles:
             if policy is not None:
                 read = SitePolicy(**{**policy, "images": _tags(policy["images"])})
                 applied = replace(applied, policy=read)
-            return str(value["destination"]), applied
+            return str(value["chain"]), str(value["destination"]), applied
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -120,7 +128,7 @@ class AppliedBundles:
 
     def _path(self, chain: str, destination: str) -> Path | None:
         key = hashlib.sha256(f"{chain} {destination}".encode()).hexdigest()[:24]
-        return self._directory / f"bundles-{key}.json" if self._directory else None
+        return self.directory / f"bundles-{key}.json" if self.directory else None
 
 
 def _not_written(path: Path, error: OSError) -> StorageError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -13,8 +14,8 @@ from typing import Any
 import pytest
 
 from mirrorsync.app.bundles import apply_bundle
-from mirrorsync.app.bundling import create_bundle
-from mirrorsync.app.inventories import make_inventory, save_signed_inventory
+from mirrorsync.app.bundling import create_bundle, plan_bundle
+from mirrorsync.app.inventories import make_inventory, save_inventory, save_signed_inventory
 from mirrorsync.app.runs import apply_spec
 from mirrorsync.app.signers import SignerChoice
 from mirrorsync.errors import UsageError
@@ -171,6 +172,48 @@ def test_an_inventory_of_another_destination_is_named_when_the_bundle_is_made_an
     swapped.write_bytes(content_.replace(b'"tags"', b'"tagz"', 1))
     with pytest.raises(NotTrusted, match=r"far\.json is "):
         asyncio.run(create_bundle(wanted, str(side.directory / "never"), environment=side.environment))
+
+
+def test_an_inventory_of_another_site_with_the_same_address_is_noticed_by_the_bundles_that_were_applied_there(
+    side: Side,
+) -> None:
+    side.seed({"app:1": made("1")})
+    side.destination = f"oci:{side.directory / 'far'}"
+
+    def visit(site: str, output: str) -> Path:
+        """Apply a bundle at a site, and take its inventory."""
+        environment = replace(side.environment, state_directory=side.directory / site)
+        shutil.rmtree(side.directory / "far", ignore_errors=True)
+        asyncio.run(apply_bundle(side.directory / output, [side.destination], environment=environment))
+        inventory, _ = asyncio.run(make_inventory(side.destination, environment=environment))
+        save_inventory(inventory, str(side.directory / f"{site}.json"))
+        return side.directory / f"{site}.json"
+
+    def notices(have: Path, name: str) -> list[str]:
+        told: list[Any] = []
+        environment = replace(side.environment, observer=told.append)
+        asyncio.run(plan_bundle(side.wanted(have, name=name), environment=environment))
+        return [one.message for one in told if isinstance(one, Noticed)]
+
+    side.create("for-east", name="east")
+    side.create("for-west", name="west")
+    east, west = visit("east", "for-east"), visit("west", "for-west")
+    assert notices(east, "east") == notices(west, "west") == []
+    (told,) = notices(west, "east")
+    assert told.startswith("bundles of other senders were applied there, and none of the 1 of this one: is it of ano")
+    assert notices(west, "new") == []  # its first bundle
+    # A state directory that was restored from a copy has forgotten what was made since.
+    later = json.loads(east.read_bytes())
+    ((chain, last),) = later["applied"].items()
+    for changed in ({"sequence": 2}, {"digest": f"sha256:{'0' * 64}"}):
+        east.write_text(json.dumps({**later, "applied": {chain: {**last, **changed}}}))
+        (told,) = notices(east, "east")
+        assert told.startswith(
+            f"the bundle {changed.get('sequence', 1)} of east that was applied there was not made here"
+        )
+    del later["applied"]  # by an earlier version
+    east.write_text(json.dumps(later))
+    assert notices(east, "east") == []
 
 
 def test_a_sender_believes_its_own_unsigned_bundles_and_no_others(side: Side) -> None:

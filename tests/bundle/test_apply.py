@@ -172,6 +172,21 @@ def test_a_bundle_that_was_left_out_is_reported(site: Site) -> None:
     )
 
 
+def test_a_bundle_that_goes_on_from_others_which_this_site_has_not_seen_is_reported(site: Site) -> None:
+    """It may be for another site, whose registry has the same address."""
+
+    def told(packed: Packed, code: int) -> int:
+        site.apply(site.medium(packed), code=code)
+        notices = [one.message for one in site.events if isinstance(one, Noticed)]
+        return sum("no bundle of this sender was applied to" in one for one in notices)
+
+    third = Link(3, Digest.of(b"3"))
+    assert told(pack({"app:1": LARGE}, name="full", sequence=4, previous=third), 0) == 0
+    lost = next(iter(PLAIN.children[0].blobs))
+    assert told(pack({"app:1": PLAIN}, has={lost}, sequence=4, previous=third), 3) == 1
+    assert told(pack({"app:1": PLAIN}, has={lost}, sequence=5, previous=third), 3) == 0
+
+
 def test_a_wrong_destination_is_refused_with_the_right_one(site: Site) -> None:
     medium = site.medium(pack(IMAGES, destination="harbor.corp/mirror"))
     with pytest.raises(UsageError, match=r"made for harbor\.corp/mirror") as caught:

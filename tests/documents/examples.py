@@ -8,6 +8,7 @@ from typing import Any
 
 from mirrorsync.bundle import findings as of_bundles
 from mirrorsync.bundle.held import Held, HeldRepository, Inventory, Unread
+from mirrorsync.bundle.model import Link
 from mirrorsync.clients.model import File, Lost, Rule, Site, Written
 from mirrorsync.clients.model import Registry as ClientRegistry
 from mirrorsync.credentials import Kept
@@ -275,7 +276,9 @@ def _relocated() -> list[Relocated]:
 
 def inventory() -> Inventory:
     repository = HeldRepository({Tag("1.0"): INDEX.digest}, {INDEX.digest: INDEX}, {LAYER.digest: LAYER})
-    return Inventory(TIME, "corp.example/mirror", "mirrorsync 1", Held({"app": repository}), (Unread("app:9", "no"),))
+    applied = {"0" * 64: Link(3, INDEX.digest)}
+    held = Held({"app": repository})
+    return Inventory(TIME, "corp.example/mirror", "mirrorsync 1", held, (Unread("app:9", "no"),), applied)
 
 
 def _configuration() -> tuple[Site, Written]:
