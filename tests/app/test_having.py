@@ -22,7 +22,7 @@ from mirrorsync.errors import UsageError
 from mirrorsync.events import Noticed
 from mirrorsync.signing import NotTrusted
 from tests.app.test_bundling import Side, all_content, content, made, noise
-from tests.parts.images import Image, image, layer, multi_platform
+from tests.parts.images import Image, artifact, image, layer, multi_platform, write_layout
 
 
 @pytest.fixture
@@ -115,6 +115,28 @@ def test_a_sparse_index_of_a_generation_goes_whole_and_is_named_and_single_image
     assert notices == [
         "1 image counts as absent, and would go whole: app:1: its index is mirrored without some of its images"
     ]
+
+
+def test_a_referrer_without_a_tag_is_not_remembered_and_goes_again_and_one_with_a_tag_does_not(side: Side) -> None:
+    """It is new at the far side, or not: a generation knows tags. What its image has is there."""
+    app, new = made("1"), made("new")
+    sbom, signature = artifact(app, b"an sbom"), artifact(app, b"a signature")
+    tag = f"app:{app.digest.replace(':', '-')}.sig"
+    side.mirror = {"referrers": True}
+    images = {"app:1": app, tag: signature}
+
+    def with_sbom(more: Mapping[str, Image]) -> None:
+        side.seed(more)
+        shutil.rmtree(side.directory / "source")
+        write_layout(side.directory / "source", {**side.images, f"app@{sbom.digest}": sbom})
+
+    side.destination = f"oci:{side.directory / 'far'}"
+    with_sbom(images)
+    asyncio.run(apply_spec(side.wanted().spec, environment=side.environment))
+    with_sbom({"app:2": new})
+    side.create("out", "generation:1")
+    carried = all_content(new, sbom).keys() - all_content(app, signature).keys()
+    assert carried == set(content(side.directory / "out"))
 
 
 @pytest.mark.parametrize(
