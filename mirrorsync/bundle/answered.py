@@ -7,9 +7,11 @@ carried, and an image of it only if all that the image needs is known to be ther
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from mirrorsync.bundle.graph import bottom_up, closure, dependents
 from mirrorsync.bundle.held import Held
 from mirrorsync.bundle.model import Assumed, Bundle, Delta, Image, Object
 from mirrorsync.oci.digest import Digest
@@ -21,17 +23,6 @@ class Known:
 
     needs: Mapping[Digest, tuple[Digest, ...]]
     listed: Mapping[Digest, Object | Assumed]
-
-    def closure(self, root: Digest) -> set[Digest]:
-        """Return content with all that it needs, as far as that is known."""
-        found: set[Digest] = set()
-        pending = [root]
-        while pending:
-            digest = pending.pop()
-            if digest not in found:
-                found.add(digest)
-                pending += self.needs.get(digest, ())
-        return found
 
 
 def known_of(bundles: Iterable[Bundle]) -> Known:
@@ -59,20 +50,12 @@ class FarSide:
         self.there |= {one.digest for one in blobs if not isinstance(one.form, Delta)}
         # A delta is of no use without the blob that it is applied to.
         self.there |= {one.digest for one in blobs if isinstance(one.form, Delta) and one.form.base in self.there}
-        carried = {one.digest for one in bundle.objects if one.manifest}
-        for digest in carried:
-            self._complete(digest, carried)
+        carried = {one.digest: self.known.needs[one.digest] for one in bundle.objects if one.manifest}
+        for digest in bottom_up(carried):
+            if self.there.issuperset(carried[digest]):
+                self.there.add(digest)
         self.enter(bundle)
         self.held.sent |= {digest: bundle.sequence for digest in bundle.by_digest if digest in self.there}
-
-    def _complete(self, digest: Digest, carried: set[Digest]) -> bool:
-        """Return whether a manifest that is carried, or content that is there, is complete; if so it is there."""
-        if digest in self.there:
-            return True
-        if digest in carried and all(self._complete(need, carried) for need in self.known.needs[digest]):
-            self.there.add(digest)
-            return True
-        return False
 
     def enter(self, bundle: Bundle) -> None:
         """Enter into repositories what is there of the content and images that a bundle lists."""
@@ -80,16 +63,19 @@ class FarSide:
         for one in listed:
             for name in one.repositories if one.digest in self.there else ():
                 self._hold(name, one)
+        roots: defaultdict[str, set[Digest]] = defaultdict(set)
         for image in bundle.images:
             root = image.content
             if root.digest not in self.there:
                 continue
+            roots[image.repository].add(root.digest)
             repository = self.held.repository(image.repository)
             repository.manifests[root.digest] = root
             if image.tag is not None:
                 repository.tags[image.tag] = root.digest
-            for digest in self.known.closure(root.digest) & self.known.listed.keys():
-                self._hold(image.repository, self.known.listed[digest])
+        for name, found in roots.items():
+            for digest in closure(found, self.known.needs) & self.known.listed.keys():
+                self._hold(name, self.known.listed[digest])
 
     def _hold(self, name: str, one: Object | Assumed) -> None:
         repository = self.held.repository(name)
@@ -99,13 +85,9 @@ class FarSide:
 def far_side(bundle: Bundle, lacking: frozenset[Digest], known: Known) -> FarSide:
     """Return the far side as an answer describes it. bundle, lacking: what the answer is about, and names."""
     result = FarSide(known)
-    absent = set(lacking)
-    for digest in known.needs:
-        if not lacking.isdisjoint(known.closure(digest)):
-            absent.add(digest)
-    for image in bundle.images:
-        if image.content.digest not in absent:  # a complete image vouches for all that it needs
-            result.there |= known.closure(image.content.digest)
+    absent = dependents(lacking, known.needs)
+    roots = (image.content.digest for image in bundle.images)
+    result.there |= closure((root for root in roots if root not in absent), known.needs)  # it vouches for its content
     listed: Iterable[Object | Assumed] = (*bundle.objects, *bundle.assumes)
     result.there |= {one.digest for one in listed if one.digest not in absent}
     result.held.sent |= {one.digest: bundle.sequence for one in bundle.objects if one.digest in result.there}
@@ -116,4 +98,5 @@ def far_side(bundle: Bundle, lacking: frozenset[Digest], known: Known) -> FarSid
 
 def incomplete(bundle: Bundle, lacking: frozenset[Digest], known: Known) -> tuple[Image, ...]:
     """Return the images of a bundle that an answer says are incomplete, in its order."""
-    return tuple(image for image in bundle.images if not lacking.isdisjoint(known.closure(image.content.digest)))
+    absent = dependents(lacking, known.needs)
+    return tuple(image for image in bundle.images if image.content.digest in absent)

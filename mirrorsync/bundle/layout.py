@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from mirrorsync.bundle.encoding import canonical, tree_digest
-from mirrorsync.bundle.model import Bundle, Member, Names, Object, Part, Whole
+from mirrorsync.bundle.model import Bundle, Member, Names, Part
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import REF_NAME
 from mirrorsync.oci.digest import Digest
@@ -20,7 +20,6 @@ LAYOUT_CONTENT: Final = canonical({"imageLayoutVersion": "1.0.0"})
 DOCUMENT_NAME: Final = "mirrorsync-bundle.json"
 INDEX_NAME: Final = "index.json"
 _MODE: Final = 0o644
-_MAX_DEPTH: Final = 16  # of manifests in manifests; a run mirrors half as many
 
 
 def header(name: str, size: int) -> bytes:
@@ -127,7 +126,6 @@ def with_parts(bundle: Bundle, members: Sequence[Sequence[Member]]) -> Bundle:
 
 def index_json(bundle: Bundle, number: int) -> bytes:
     """Return the index.json of a part: the images that are whole in it, so that it is an OCI layout; number: from 1."""
-    whole = Closures(bundle, number)
     manifests = [
         {
             "mediaType": image.content.media_type,
@@ -136,31 +134,6 @@ def index_json(bundle: Bundle, number: int) -> bytes:
             "annotations": {REF_NAME: image.name},
         }
         for image in bundle.roots.get(number, ())
-        if whole.has(image.content.digest)
+        if bundle.whole.get(image.content.digest, 0) >> number & 1
     ]
     return canonical({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": manifests})
-
-
-class Closures:
-    """Answers which content is whole in one part, with all that it needs."""
-
-    def __init__(self, bundle: Bundle, number: int) -> None:
-        self._objects = bundle.by_digest
-        self._number = number
-        self._known: dict[Digest, bool] = {}
-
-    def has(self, digest: Digest, depth: int = 0) -> bool:
-        """Return whether some content and all that it needs is whole in the part; not if that is too deep."""
-        if digest not in self._known:
-            self._known[digest] = False  # in a document that lies, manifests may need each other
-            one = self._objects.get(digest)
-            self._known[digest] = (
-                one is not None
-                and self._is_here(one)
-                and depth < _MAX_DEPTH
-                and all(self.has(need, depth + 1) for need in one.needs)
-            )
-        return self._known[digest]
-
-    def _is_here(self, one: Object) -> bool:
-        return isinstance(one.form, Whole) and self._number in one.form.parts

@@ -8,6 +8,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Final
 
+from mirrorsync.bundle.graph import bottom_up
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Ref, Tag, written
@@ -208,6 +209,22 @@ class Bundle:
                 for part in root.form.parts:
                     found.setdefault(part, []).append(image)
         return MappingProxyType({part: tuple(images) for part, images in found.items()})
+
+    @cached_property
+    def whole(self) -> Mapping[Digest, int]:
+        """Of each manifest, the parts that have it with all that it needs, as bits: `1 << number` of each part."""
+        bits = [1 << number for number in range(len(self.parts) + 1)]
+        forms = ((one.digest, one.form) for one in self.objects)
+        here = {digest: sum(bits[part] for part in form.parts) for digest, form in forms if isinstance(form, Whole)}
+        found: dict[Digest, int] = {}
+        equal: dict[int, int] = {}  # thousands of parts make large numbers, most of them of many manifests
+        needs = {one.digest: one.needs for one in self.objects if one.manifest}
+        for digest in bottom_up(needs):
+            parts = here.get(digest, 0)
+            for need in needs[digest]:
+                parts &= found[need] if need in needs else here.get(need, 0)
+            found[digest] = equal.setdefault(parts, parts)
+        return MappingProxyType({digest: found.get(digest, 0) for digest in needs})
 
     @property
     def stem(self) -> str:

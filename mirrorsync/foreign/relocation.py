@@ -1,4 +1,4 @@
-"""Image references in Kubernetes YAML, values.yaml and compose files, and the same files with other references.
+"""Image references in Kubernetes YAML, kustomizations, values.yaml and compose files, and these files with other ones.
 
 Only the references change: every other byte stays as it is, with comments, quotes and indentation. A YAML writer would
 keep the comments and still break lines and quotes in another way, and the diff for a review would show all of these.
@@ -7,12 +7,14 @@ keep the comments and still break lines and quotes in another way, and the diff 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
 
 from mirrorsync.errors import GrammarError, UsageError
 from mirrorsync.foreign.draft import reference, shown
-from mirrorsync.foreign.manifests import Found, images_in, is_compose
+from mirrorsync.foreign.kubernetes import images_of
+from mirrorsync.foreign.kustomize import Entry, Room, entries
+from mirrorsync.foreign.manifests import Found, images_in, is_compose, is_kubernetes
 from mirrorsync.foreign.yaml_documents import NotYaml, Written, documents, mapping, text
 from mirrorsync.oci.reference import Reference
 
@@ -20,11 +22,21 @@ _BOM: Final = "\ufeff"
 _BLOCK: Final = ("|", ">")
 
 
+class Edit(NamedTuple):
+    """What is replaced: the range of characters, the old text in it ("" if it is added, or all of it is), the new."""
+
+    start: int
+    end: int
+    before: str
+    after: str
+
+
 @dataclass(frozen=True, slots=True)
 class Use:
     """A place in a file that names an image. image: as it is written there. key: what it is under; line: from 1.
 
-    reference: None if it cannot be read; trouble: then why, also if it can be read but not be replaced.
+    reference: None if it cannot be read; without a tag and digest if other files have them. trouble: why it cannot be
+    read, or be replaced. replaces: of a kustomization, the name in other files that it replaces.
     """
 
     image: str
@@ -32,29 +44,48 @@ class Use:
     line: int
     reference: Reference | None
     trouble: str = ""
+    replaces: str = ""
     _texts: Mapping[str, Written] = field(default_factory=dict)
+    _rooms: Mapping[str, Room] = field(default_factory=dict)
 
     @property
     def where(self) -> tuple[int, ...]:
         """The characters of the file at which its texts start."""
         return tuple(one.start for one in self._texts.values())
 
-    def edits(self, target: Reference) -> Iterator[tuple[int, int, str, str]]:
-        """Yield what is replaced so that it names `target`: the range of characters, the old text in it, the new."""
-        if "repository" not in self._texts:
+    @property
+    def name(self) -> str:
+        """What is before the tag and the digest, if a kustomization replaces images of this name here, else ""."""
+        bare = self.image.partition("@")[0] if [*self._texts] == ["image"] else ""
+        path, colon, tag = bare.rpartition(":")
+        return path if colon and "/" not in tag else bare
+
+    def edits(self, target: Reference) -> Iterator[Edit]:
+        """Yield what is replaced, or added, so that it names `target`."""
+        if not self.replaces and "repository" not in self._texts:
             one = self._texts[self.key]
-            yield one.start, one.end, self.image, str(target)
+            yield Edit(one.start, one.end, self.image, str(target))  # an argument has more: `--image=quay.io/a/b:1`
             return
+        for key, value in self._parts(target).items():
+            written, room = self._texts.get(key), self._rooms.get(key)
+            if written is not None and written != value:
+                yield Edit(written.start, written.end, str(written), value)
+            elif written is None and room is not None:
+                yield Edit(room.start, room.start, "", f"{room.before}{value}{room.after}")
+
+    def _parts(self, target: Reference) -> Mapping[str, str]:
+        """Return the texts that name `target`, by their keys; some of them are not in the file."""
         store, repository = target.location.store, target.location.repository
+        if self.replaces:
+            digest = {"digest": str(target.digest)} if target.digest is not None else {}
+            return {"newName": f"{store}/{repository}", **digest}
         parts = {"repository": repository if "registry" in self._texts else f"{store}/{repository}", "registry": store}
         if target.tag is not None:
             parts["tag"] = target.tag
         if target.digest is not None:
             # Charts without a key for the digest put it after the tag, where Kubernetes accepts it.
             parts |= {"digest": target.digest} if "digest" in self._texts else {"tag": f"{target.tag}@{target.digest}"}
-        for key, written in self._texts.items():
-            if key in parts and parts[key] != written:
-                yield written.start, written.end, str(written), parts[key]
+        return parts
 
 
 def find_images(data: bytes, name: str) -> tuple[Use, ...]:
@@ -67,20 +98,35 @@ def find_images(data: bytes, name: str) -> tuple[Use, ...]:
     except NotYaml as error:
         remedy = "it has templates: give the output of `helm template`" if b"{{" in data else "check its syntax"
         raise UsageError(f"{shown(name)} is not YAML: {error}", remedy=remedy) from error
+    whole = data.decode("utf-8-sig")
     # The image of an anchor is found once for each alias.
-    uses = {use.where: use for value in values for use in _uses(value)}
+    uses = {use.where: use for value in values for use in _uses(value, name, whole)}
     return tuple(sorted(uses.values(), key=lambda use: use.line))
 
 
-def _uses(value: Any) -> Iterator[Use]:
-    if not is_compose(value):
-        yield from (_use(found) for found in images_in(value))
-        return
-    for service in mapping(value["services"]).values():
-        written = text(mapping(service).get("image"))
-        # What is built is named, and not pulled.
-        if written and not mapping(service).get("build"):
-            yield _use(Found(written, "image", {"image": written}))
+def _uses(value: Any, name: str, whole: str) -> Iterator[Use]:
+    replacing = entries(value, name, whole)
+    if replacing is not None:
+        yield from map(_replacing, replacing)
+    elif is_kubernetes(value):
+        yield from map(_use, images_of(value))
+    elif not is_compose(value):
+        yield from map(_use, images_in(value))
+    else:
+        for service in mapping(value["services"]).values():
+            written = text(mapping(service).get("image"))
+            # What is built is named, and not pulled.
+            if written and not mapping(service).get("build"):
+                yield _use(Found(written, "image", {"image": written}))
+
+
+def _replacing(entry: Entry) -> Use:
+    known = _use(Found(entry.image, "images", entry.texts))
+    trouble = known.trouble or entry.trouble
+    named = known.reference
+    if named is not None and not {"newTag", "digest"} & entry.texts.keys():
+        named = replace(named, tag=None)
+    return replace(known, reference=named, trouble=trouble, replaces=str(entry.texts["name"]), _rooms=entry.rooms)
 
 
 def _use(found: Found) -> Use:
@@ -89,10 +135,11 @@ def _use(found: Found) -> Use:
     try:
         named = reference(found.image).or_latest()
     except GrammarError as error:
-        return Use(found.image, found.key, line, None, error.message, texts)
+        return Use(found.image, found.key, line, None, error.message, _texts=texts)
     if named.location.transport.is_registry and all(one.style not in _BLOCK for one in texts.values()):
-        return Use(found.image, found.key, line, named, "", texts)
-    return Use(found.image, found.key, line, named, "it is a block of text, or not an image of a registry", texts)
+        return Use(found.image, found.key, line, named, _texts=texts)
+    trouble = "it is a block of text, or not an image of a registry"
+    return Use(found.image, found.key, line, named, trouble, _texts=texts)
 
 
 def replaced(data: bytes, targets: Iterable[tuple[Use, Reference]]) -> bytes:
@@ -118,6 +165,7 @@ def replaced(data: bytes, targets: Iterable[tuple[Use, Reference]]) -> bytes:
                 f"line {use.line}: {shown(use.image)} is written with escapes, or over several lines",
                 remedy="write it plainly",
             )
-        made += [old[end:start], span.replace(before, after, 1) if before else f'"{after}"']
+        empty = f'"{after}"' if span else after
+        made += [old[end:start], span.replace(before, after, 1) if before else empty]
         end = stop
     return "".join([*made, old[end:]]).encode()

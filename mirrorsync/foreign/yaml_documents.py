@@ -52,8 +52,8 @@ def documents(
 ) -> list[Any]:
     """Return the documents of a file: dicts, lists, texts and None; empty documents are left out.
 
-    name: of the file, for errors. scalar: makes the text of a scalar; its marks count the characters of the file,
-    without a byte order mark. Raises: NotYaml; UsageError if it is too large, too deep, or expands to too much.
+    name: of the file, for errors. scalar: makes the text of a scalar, keys too; its marks count the characters of the
+    file, without a byte order mark. Raises: NotYaml; UsageError if it is too large, too deep, or expands to too much.
     """
     if len(text) > MAX_BYTES:
         raise UsageError(f"{printable(name)} is larger than {MAX_BYTES} bytes", remedy="give it in parts")
@@ -113,7 +113,7 @@ class _Reader:
                 for part in found if isinstance(found, list) else [found]:
                     merged = {**part, **merged} if isinstance(part, dict) else merged
             elif isinstance(key, yaml.ScalarNode):
-                own[str(key.value)] = self.value(child, depth + 1)
+                own[self._scalar(key)] = self.value(child, depth + 1)
         return {**merged, **own}
 
 

@@ -66,7 +66,7 @@ class Guard:
                 return ""
             raise _refused("a login is needed")
         user, password = given
-        if not await self.logins.verify(user, password):
+        if not await self.logins.verify(user, password, request.remote or ""):
             raise _Wrong
         return user
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ipaddress
 import os
 import secrets
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from mirrorsync.events import Observer
 from mirrorsync.secret import Secret
 from mirrorsync.serve.htpasswd import cost_of, users_of
 from mirrorsync.serve.refusals import Refusal
+from mirrorsync.serve.turns import Turns
 from mirrorsync.serve.watched import Watched
 
 _MOST_BYTES: Final = 4 * 1024 * 1024  # of a file: 50,000 users
@@ -29,7 +31,7 @@ _MOST_REMEMBERED: Final = 4096
 _MOST_WAITING: Final = 256
 _BCRYPT_BYTES: Final = 72  # htpasswd and CNCF distribution ignore the rest of a password; the package bcrypt rejects it
 _DEFAULT_COST: Final = 10
-_BUSY: Final = "too many logins are being verified; retry later"
+_BUSY: Final = "too many logins of this client are being verified; retry later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,49 +47,78 @@ class Logins:
     """The users of an htpasswd file, which is read again when it changes. clock: monotonic seconds.
 
     Verified logins are remembered by a keyed hash of username and password for ten minutes, but no longer than the
-    user's line stays as it is; wrong ones for ten seconds. The same login is verified once, however many clients send
-    it at the same time. Raises: StorageError or UsageError if the file cannot be used.
+    user's line stays as it is; wrong ones for ten seconds, and never in the place of right ones. The same login of the
+    same client is verified once, however often it is sent at the same time. Clients take turns, and so does each login
+    that was right before, so that a client with many wrong ones delays and loses only its own.
+    remembered: right and wrong logins, each at most. Raises: StorageError or UsageError if the file cannot be used.
     """
 
-    def __init__(self, path: Path, observer: Observer, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, path: Path, observer: Observer, clock: Callable[[], float], remembered: int = _MOST_REMEMBERED
+    ) -> None:
         self._file = Watched((path,), lambda: _read(path), lambda users: _reread(path, users), observer)
         self._clock = clock
+        self._most = remembered
         self._key = secrets.token_bytes(32)
-        self._remembered: OrderedDict[bytes, _Verified] = OrderedDict()
-        self._waiting: dict[bytes, asyncio.Task[bool]] = {}
+        self._right: OrderedDict[bytes, _Verified] = OrderedDict()
+        self._wrong: OrderedDict[bytes, _Verified] = OrderedDict()
+        self._waiting: dict[tuple[str, bytes], asyncio.Task[bool]] = {}
         # Half of the processors, so that the event loop always has one.
-        self._threads = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2), "login")
+        at_once = max(1, (os.cpu_count() or 1) // 2)
+        self._threads = ThreadPoolExecutor(at_once, "login")
+        self._turns = Turns(at_once, _MOST_WAITING, _busy)
         self.verified = 0
 
-    async def verify(self, user: str, password: Secret) -> bool:
-        """Return whether a password is that of a user; a wrong user takes as long. Raises: Refusal if too many wait."""
-        users = self._file.current()
+    async def verify(self, user: str, password: Secret, client: str) -> bool:
+        """Return whether a password is that of a user; a wrong user takes as long. client: its IP address.
+
+        Raises: Refusal if too many logins wait, and those of this client are the most.
+        """
         text = f"{user}\0{password.reveal()}".encode()
         key = hashlib.blake2b(text, key=self._key, digest_size=32).digest()
-        known = self._remembered.get(key)
-        if known is not None and known.until > self._clock() and known.hashed == users.get(user):
+        known = self._known(key, user)
+        if known is not None and known.until > self._clock():
             return known.right
-        task = self._waiting.get(key)
+        # A login that was right has a turn of its own: behind a proxy all clients have one address.
+        queue = f"login {key.hex()}" if known is not None and known.right else network_of(client)
+        task = self._waiting.get((queue, key))
         if task is None:
-            if len(self._waiting) >= _MOST_WAITING:
-                raise Refusal(429, "TOOMANYREQUESTS", _BUSY, {"Retry-After": "2"})
-            task = asyncio.create_task(self._compare(key, users, user, password))
-            self._waiting[key] = task
-            task.add_done_callback(lambda _: self._waiting.pop(key, None))
+            task = asyncio.create_task(self._in_turn(queue, key, user, password))
+            self._waiting[queue, key] = task
+            task.add_done_callback(lambda ended: self._ended(queue, key, ended))
         return await asyncio.shield(task)  # others wait for it, too
 
-    async def _compare(self, key: bytes, users: Mapping[str, str], user: str, password: Secret) -> bool:
-        hashed = users.get(user)
-        loop = asyncio.get_running_loop()
-        matches = await loop.run_in_executor(self._threads, _matches, password, hashed or _nobody(users))
-        right = matches and hashed is not None
-        self.verified += 1
-        until = self._clock() + (_RIGHT_SECONDS if right else _WRONG_SECONDS)
-        self._remembered[key] = _Verified(right, hashed, until)
-        self._remembered.move_to_end(key)
-        while len(self._remembered) > _MOST_REMEMBERED:
-            self._remembered.popitem(last=False)
-        return right
+    def _ended(self, queue: str, key: bytes, task: asyncio.Task[bool]) -> None:
+        del self._waiting[queue, key]
+        if not task.cancelled():
+            task.exception()  # if all who waited have hung up, nothing else looks at it, and asyncio would log it
+
+    def _known(self, key: bytes, user: str) -> _Verified | None:
+        """Return what is remembered of a login, however old, if the line of its user is still the same."""
+        known = self._right.get(key) or self._wrong.get(key)
+        return known if known is not None and known.hashed == self._file.current().get(user) else None
+
+    async def _in_turn(self, queue: str, key: bytes, user: str, password: Secret) -> bool:
+        async with self._turns.of(queue):
+            known = self._known(key, user)
+            if known is not None and known.until > self._clock():
+                return known.right  # another client with the same login had its turn before
+            users = self._file.current()
+            hashed = users.get(user)
+            loop = asyncio.get_running_loop()
+            matches = await loop.run_in_executor(self._threads, _matches, password, hashed or _nobody(users))
+            right = matches and hashed is not None
+            self.verified += 1
+            self._remember(key, _Verified(right, hashed, self._clock() + (_RIGHT_SECONDS if right else _WRONG_SECONDS)))
+            return right
+
+    def _remember(self, key: bytes, found: _Verified) -> None:
+        table, other = (self._right, self._wrong) if found.right else (self._wrong, self._right)
+        other.pop(key, None)
+        table[key] = found
+        table.move_to_end(key)
+        while len(table) > self._most:
+            table.popitem(last=False)
 
     def reload(self) -> None:
         """Read the file again."""
@@ -96,6 +127,24 @@ class Logins:
     def close(self) -> None:
         """Verify no more logins."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def network_of(address: str) -> str:
+    """Return what is one client: an IPv4 address, or 64 bits of an IPv6 address, since each site has as many as that.
+
+    An IPv4 address that an IPv6 socket shows (::ffff:192.0.2.1) is an IPv4 address.
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:  # a socket without addresses
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.IPv6Network((int(found), 64), strict=False))
+
+
+def _busy() -> Refusal:
+    return Refusal(429, "TOOMANYREQUESTS", _BUSY, {"Retry-After": "2"})
 
 
 def _matches(password: Secret, hashed: str) -> bool:

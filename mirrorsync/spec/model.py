@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -108,6 +108,23 @@ class Mirror:
                 return True
         return False
 
+    def repositories_at(self, destination: Destination, listed: Iterable[str]) -> Iterator[Location]:
+        """Yield the repositories of a destination that the mirror fills, of those that its store lists.
+
+        If `{repository}` is not in the name, or the source is not a registry, these are all that it may fill.
+        """
+        names = _rendered(self.template, self.source)
+        prefix = f"{destination.location.repository}/".lstrip("/")
+        for name in listed:
+            found = names.fullmatch(name[len(prefix) :]) if name.startswith(prefix) else None
+            if found is None:
+                continue
+            target = Location(destination.location.store, name)
+            path = found.groupdict().get("repository") if self.source.transport.is_registry else None
+            source = None if path is None else Location(self.source.store, path)
+            if source is None or (self.covers(source) and self.target(destination, source.repository) == target):
+                yield target
+
     def target(self, destination: Destination, repository: str) -> Location:
         """Return the location of the source's `repository` at `destination`. Raises: GrammarError for a bad name."""
         name = _render(self.template, Location(self.source.store, repository))
@@ -190,8 +207,10 @@ def _render(template: str, source: Location) -> str:
 def _rendered(template: str, source: Location) -> re.Pattern[str]:
     """Return an expression for all names that a template can give to the repositories of a store."""
     host = re.escape(host_and_path(source)[0]) if source.transport.is_registry else ".*"
+    fields = {"host": host, "basename": "[^/]*", "repository": "(?P<repository>.*)"}
     made, end = "", 0
     for found in _FIELD.finditer(template):
-        made += re.escape(template[end : found.start()]) + (host if found[1] == "host" else ".*")
+        made += re.escape(template[end : found.start()]) + fields[found[1]]
+        fields["repository"] = "(?P=repository)" if found[1] == "repository" else fields["repository"]
         end = found.end()
     return re.compile(made + re.escape(template[end:]))

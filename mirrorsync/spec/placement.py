@@ -45,11 +45,22 @@ class Placement:
         base = self.address or self.destination.location
         return location.store == base.store and _is_below(location.repository, base.repository)
 
-    def repositories(self) -> Iterator[Location]:
-        """Yield the repositories at the destination that the mirrors name. Those of a namespace are not known."""
+    @property
+    def has_namespaces(self) -> bool:
+        """Whether some mirror has a namespace as its source, whose repositories the spec does not name."""
+        return any(mirror.namespace is not None for mirror in self.mirrors)
+
+    def repositories(self, listed: Iterable[str] = ()) -> Iterator[Location]:
+        """Yield the repositories at the destination that the mirrors fill, some of them several times.
+
+        listed: those that its store has; without them, those of namespaces are not known.
+        """
+        names = tuple(listed)
         for mirror in self.mirrors:
             if mirror.namespace is None:
                 yield self._address(mirror.target(self.destination, mirror.source.repository))
+            else:
+                yield from map(self._address, mirror.repositories_at(self.destination, names))
 
     def _address(self, target: Location) -> Location:
         if self.address is None:

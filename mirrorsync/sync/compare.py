@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from mirrorsync.errors import MirrorsyncError, RepositoryNotFound
+from mirrorsync.errors import Denied, MirrorsyncError, RepositoryNotFound, Unauthorized
+from mirrorsync.events import Noticed
 from mirrorsync.foreign.nodes import Used, merged
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -35,7 +36,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The images of nodes, sorted; and the images of the mirror, in repositories that the spec names, that no node has.
+    """The images of nodes, sorted; and the images of the mirror, in repositories that the spec fills, that no node has.
 
     failures: images and repositories of the mirror that could not be asked for.
     """
@@ -50,7 +51,10 @@ class Comparison:
 
 
 async def compare(session: Session, used: Iterable[Used], placement: Placement) -> Comparison:
-    """Compare what nodes have with what a mirror has: one request for each image, one list for each repository."""
+    """Compare what nodes have with what a mirror has: one request for each image, one list for each repository.
+
+    If the spec has namespaces, the repositories of the destination are listed, too.
+    """
     images = sorted(merged(list(used)).values(), key=lambda one: str(one.reference))
     targets: dict[Reference, Reference | None] = {}
     failures: list[Failure] = []
@@ -92,15 +96,31 @@ async def _leads_to(session: Session, target: Reference, root: Descriptor, diges
     return any(child.digest in digests for child in manifest.children)
 
 
+async def _listed(session: Session, placement: Placement, failures: list[Failure]) -> list[str]:
+    """Return the repositories that the destination's store lists; [] with a notice if it does not list them."""
+    address = placement.destination.location.store
+    try:
+        with located("destination", placement.destination.location):
+            return [name async for name in session.store(address).repositories()]
+    except (Denied, Unauthorized) as error:
+        # Many registries list repositories to administrators only (Harbor), or not at all.
+        why = f"{address}: {error.message}: unused tags of namespaces are found only where nodes have images"
+        session.announce(Noticed("compare", why))
+    except MirrorsyncError as error:
+        failures.append(Failure(address, error))
+    return []
+
+
 async def _unused(
     session: Session,
     targets: Mapping[Reference, Reference | None],
     placement: Placement,
     failures: list[Failure],
 ) -> list[Reference]:
-    """Return the tags that no node has, of the repositories that the spec names, or that nodes have images of."""
+    """Return the tags that no node has, of the repositories that the spec fills, or that nodes have images of."""
     known = {(target.location, target.tag) for target in targets.values() if target is not None}
-    locations = sorted({location for location, _ in known} | set(placement.repositories()))
+    listed = await _listed(session, placement, failures) if placement.has_namespaces else []
+    locations = sorted({location for location, _ in known} | set(placement.repositories(listed)))
     found: dict[Location, list[Reference]] = {}
 
     async def list_one(location: Location) -> None:

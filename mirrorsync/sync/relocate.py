@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 from mirrorsync.errors import MirrorsyncError
 from mirrorsync.foreign.relocation import Use, find_images, replaced
@@ -16,6 +16,7 @@ from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session, located
 
 Fate = Literal["rewritten", "unchanged", "failed"]
+_NO_TAG: Final = "its tag is in another file, so that it cannot be pinned here: write newTag:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def relocate(files: Sequence[tuple[str, bytes]], placement: Placement) -> list[R
     files: the name and the bytes of each. What cannot be rewritten stays as it is, and is reported. Raises: UsageError
     if a file is not YAML.
     """
-    return [_made(name, data, _moves(name, data, placement)) for name, data in files]
+    return [_made(name, data, moves) for name, data, moves in _moves(files, placement)]
 
 
 def relocate_pinned(files: Sequence[tuple[str, bytes]], placement: Placement, lock: Lock) -> list[Relocated]:
@@ -61,16 +62,18 @@ def relocate_pinned(files: Sequence[tuple[str, bytes]], placement: Placement, lo
         # A reference to the mirror itself has no name in the lock, which has those at the sources.
         if source is None or source.digest is not None or one.fate == "unchanged":
             return one
+        if not source.names_one:
+            return _pinned(one, _NO_TAG)
         return _pinned(one, lock.images.get((source.location, source.asked), "the lock does not have it"))
 
-    return [_made(name, data, map(pinned, _moves(name, data, placement))) for name, data in files]
+    return [_made(name, data, map(pinned, moves)) for name, data, moves in _moves(files, placement)]
 
 
 async def relocate_pinning(
     files: Sequence[tuple[str, bytes]], placement: Placement, session: Session
 ) -> list[Relocated]:
     """Return the same with the digests that the mirror has now: one request for each image. Raises: as `relocate`."""
-    found = [(name, data, _moves(name, data, placement)) for name, data in files]
+    found = _moves(files, placement)
     digests = await _digests(session, [one.target for _, _, moves in found for one in moves if one.target])
     return [
         _made(name, data, [_pinned(one, digests[one.target]) if one.target else one for one in moves])
@@ -78,8 +81,23 @@ async def relocate_pinning(
     ]
 
 
-def _moves(name: str, data: bytes, placement: Placement) -> list[Moved]:
-    return [_moved(use, placement) for use in find_images(data, name)]
+def _moves(files: Sequence[tuple[str, bytes]], placement: Placement) -> list[tuple[str, bytes, list[Moved]]]:
+    """Return the name and the bytes of each file, and what becomes of its images without digests."""
+    found = [(name, data, find_images(data, name)) for name, data in files]
+    replacing = {use.replaces: name for name, _, uses in found for use in uses if use.replaces}
+    return [
+        (
+            name,
+            data,
+            [_left_to(replacing[use.name], use) if use.name in replacing else _moved(use, placement) for use in uses],
+        )
+        for name, data, uses in found
+    ]
+
+
+def _left_to(kustomization: str, use: Use) -> Moved:
+    """Return that an image stays: with another name, what the kustomization writes for it would have no effect."""
+    return Moved(use, "failed", None, f"{kustomization} replaces it: relocate only one of the two files")
 
 
 def _made(name: str, data: bytes, moves: Iterable[Moved]) -> Relocated:
@@ -120,6 +138,9 @@ async def _digests(session: Session, targets: Iterable[Reference]) -> Digests:
 
     async def ask(number: int) -> None:
         target = unique[number]
+        if not target.names_one:
+            found[target] = _NO_TAG
+            return
         try:
             with located("destination", target.location, target.asked):
                 root = await session.repository(target.location).resolve(target.asked)

@@ -8,6 +8,8 @@ from typing import Any
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import image, layer, multi_platform
 from tests.parts.mirrorsync import Mirrorsync
+from tests.parts.tiny_registry import TinyRegistry
+from tests.parts.unruly import Unruly
 from tests.parts.wire import Registry
 
 
@@ -63,3 +65,37 @@ def test_an_image_without_a_name_at_the_mirror_is_a_failure_of_that_image(mirror
     document = mirrorsync("compare", "--json", "node.json", "mirror.yaml", code=3).json()
     assert [one["image"] for one in document["images"]] == ["ghcr.io/a/b:1"]
     assert "is not a repository name" in json.dumps(document["failures"])
+
+
+def test_unused_images_of_namespaces_are_found_in_the_repositories_that_the_mirror_lists(
+    mirrorsync: Mirrorsync,
+) -> None:
+    mirror = TinyRegistry()
+    held = {"m/team/a": "1 2", "m/team/sub/b": "1", "m/team/c-doc": "1", "m/prom/exporter": "1 2", "m/other": "1"}
+    for name, tags in held.items():
+        mirror.hold(name, image([layer({"a": name.encode()})]), *tags.split())
+    (mirrorsync.directory / "node.json").write_text(json.dumps({"images": [{"repoTags": ["quay.io/team/a:1"]}]}))
+    with Unruly(mirror) as server:
+        host = server.host
+        mirrorsync.spec({
+            "registries": {host: {"plain_http": True}},
+            "destinations": {"corp": f"{host}/m"},
+            "defaults": {"to": ["corp"]},
+            "mirrors": [
+                {"from": "quay.io/team/*", "tags": {"all": True}, "exclude_repositories": ["*-doc"]},
+                {"from": "quay.io/prometheus/*", "tags": {"all": True}, "name": "prom/{basename}"},
+            ],
+        })  # fmt: skip
+        listed = json.dumps({"repositories": [*sorted(held), "team/elsewhere", "m/team/gone"]}).encode()
+        server.fault("answer", "GET", "_catalog", status=200, body=listed)
+        found = mirrorsync("compare", "--json", "node.json", "mirror.yaml", code=0).json()
+        unused = [f"{host}/m/{name}" for name in ("prom/exporter:1", "prom/exporter:2", "team/a:2", "team/sub/b:1")]
+        assert found["unused"] == unused
+        for status in (401, 404):
+            server.fault("answer", "GET", "_catalog", status=status)
+            done = mirrorsync("compare", "--json", "node.json", "mirror.yaml", code=0)
+            assert done.json()["unused"] == [f"{host}/m/team/a:2"]
+            assert "unused tags of namespaces are found only where nodes have images" in done.err
+        server.fault("answer", "GET", "_catalog", status=200, body=b"<html>")
+        done = mirrorsync("compare", "--json", "node.json", "mirror.yaml", code=3).json()
+        assert [one["subject"] for one in done["failures"]] == [host]

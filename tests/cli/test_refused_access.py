@@ -33,19 +33,21 @@ class Hub:
         for tag in TAGS:
             self.registry.hold("team/app", image([layer({"what": tag.encode()})]), tag)
         self.host, self.source = "", ""
+        self.server: Unruly
 
     def token(self, asked: Asked) -> Reply:
-        if self.hidden and self.status != 200 and "team" in asked.target:
+        if self.hidden and self.status != 200 and "app" in asked.target:
             return refusal(self.status, "DENIED", "requested access to the resource is denied")
         return self.service(asked)
 
     def _granted(self, scopes: Iterable[str]) -> Iterable[str]:
-        return [] if self.hidden else scopes
+        return [scope for scope in scopes if not (self.hidden and ":team/app:" in scope)]
 
-    def spec(self, tags: Any, settings: Any = None, **keys: Any) -> None:
+    def spec(self, tags: Any, settings: Any = None, prune: Any = None, **keys: Any) -> None:
         registries = plain(self.host, **(settings or {}))
         mirror = {"from": self.source, "tags": tags, "to": ["disk"], **keys}
-        self.run.spec({"registries": registries, "destinations": {"disk": "oci:disk"}, "mirrors": [mirror]})
+        more = {} if prune is None else {"prune": prune}
+        self.run.spec({"registries": registries, "destinations": {"disk": "oci:disk"}, "mirrors": [mirror], **more})
 
     def held(self) -> str:
         return self.run("list-tags", f"oci:disk:{self.source.partition('/')[2]}", code=0).out
@@ -60,6 +62,7 @@ def hub(mirrorsync: Mirrorsync) -> Iterator[Hub]:
     hub = Hub(mirrorsync)
     with Unruly(with_tokens(hub.registry, hub.token)) as server:
         hub.service.realm = f"{server.url}/token"
+        hub.server = server
         hub.host, hub.source = server.host, f"{server.host}/team/app"
         yield hub
 
@@ -116,3 +119,42 @@ def test_a_login_that_was_rejected_or_changed_is_the_cause_and_not_the_repositor
     assert WHY not in hub.run("plan", code=1).err
     hub.spec(["2"], {"username": USER, "password": PASSWORD})
     assert WHY not in hub.run("plan", code=1).err, "it was never mirrored"
+
+
+@pytest.mark.parametrize("status", [200, 403])
+def test_a_refused_repository_of_a_namespace_is_a_failure_and_deletes_nothing_and_the_others_go_on(
+    hub: Hub, status: int
+) -> None:
+    hub.registry.hold("team/lib", image([layer({"what": b"lib"})]), *TAGS)
+    json, catalog = {"Content-Type": "application/json"}, b'{"repositories": ["team/app", "team/lib"]}'
+    hub.server.fault("answer", "GET", "_catalog", status=200, headers=json, body=catalog)
+    app, hub.source = hub.source, f"{hub.host}/team/*"
+
+    def held() -> dict[str, str]:
+        return {name: hub.run("list-tags", f"oci:disk:team/{name}", code=0).out for name in ("app", "lib")}
+
+    hub.spec({"all": True}, on_vanish="delete")
+    hub.run("apply", code=0)
+    hub.hidden, hub.status = True, status
+    hub.registry.hold("team/lib", image([layer({"what": b"new"})]), "3")
+    del hub.registry.tags["team/lib", "1"]
+    hub.spec({"all": True}, None, {"max_deletes": "100%"}, on_vanish="delete")
+    done = hub.run("apply", "--json", code=3)
+    assert f"source {app}: {WHY}; it may have been deleted or made private (" in done.err
+    assert f"`mirrorsync acknowledge {app}` accepts it" in done.err
+    assert f"alarm: {app} {WHY}, and may have been deleted or made private: 2 tags are kept: 1, 2" in done.err
+    report = valid(done.json(), "report")
+    assert [(one["subject"], one["mirror"]) for one in report["failures"]] == [(app, "/mirrors/0")]
+    assert {(one["source"]["repository"], one["tag"], one["outcome"]) for one in report["images"]} == {
+        ("team/lib", "2", "unchanged"),
+        ("team/lib", "3", "done"),
+    }
+    told = {(one["source"]["repository"], one["refused"], *one["tags"]) for one in report["vanished"]}
+    assert told == {("team/app", True, "1", "2"), ("team/lib", False, "1")}
+    assert held() == {"app": "1\n2\n", "lib": "1\n2\n3\n"}
+    hub.spec({"glob": ["[23]"]}, None, {"max_deletes": "100%"})
+    assert "1 failed" in hub.run("apply", code=3).out
+    hub.run("acknowledge", app, code=0)
+    done = hub.run("apply", code=0)
+    assert "2 tags that no mirror wants are kept: its source could not be listed" in done.err
+    assert held() == {"app": "1\n2\n", "lib": "1\n2\n3\n"}

@@ -81,3 +81,24 @@ def test_files_change_in_place_with_digests_of_the_mirror_or_of_the_lock(
     assert f"app.yaml:2: {source}:2: the lock does not have it" in done.err
     outcomes = mirrorsync("relocate", "--json", "app.yaml", code=0).json()["files"][0]["images"]
     assert [(one["line"], one["outcome"]) for one in outcomes] == [(1, "rewritten"), (2, "rewritten")]
+
+
+def test_a_kustomization_and_the_images_that_it_replaces_are_not_both_rewritten(mirrorsync: Mirrorsync) -> None:
+    mirrorsync.spec(SPEC)
+    kustomization = "images:\n  - name: nginx  # web\n    newTag: '1.27'\n  - name: quay.io/prometheus/x\n"
+    for name, text in (("kustomization.yaml", kustomization), ("app.yaml", POD.format("nginx:1.28"))):
+        (mirrorsync.directory / name).write_text(text)
+    words = ("relocate", "--destination", "corp")
+    done = mirrorsync(*words, "--in-place", "app.yaml", "kustomization.yaml", code=3)
+    assert "app.yaml:6: nginx:1.28: kustomization.yaml replaces it: relocate only one of the two files" in done.err
+    assert (mirrorsync.directory / "app.yaml").read_text() == POD.format("nginx:1.28")
+    mirror = "harbor.corp.example/mirror"
+    assert (mirrorsync.directory / "kustomization.yaml").read_text() == (
+        f"images:\n  - name: nginx  # web\n    newName: {mirror}/library/nginx\n    newTag: '1.27'\n"
+        f"  - name: quay.io/prometheus/x\n    newName: {mirror}/prom/x\n"
+    )
+    (mirrorsync.directory / "mirror.lock").write_text(f"lock: 1\nimages:\n  a.example/z:1: sha256:{'0' * 64}\n")
+    (mirrorsync.directory / "kustomization.yaml").write_text("images: [{name: quay.io/prometheus/x}]\n")
+    done = mirrorsync(*words, "--lock", "mirror.lock", "kustomization.yaml", code=1)
+    assert "quay.io/prometheus/x: its tag is in another file, so that it cannot be pinned here" in done.err
+    assert mirrorsync(*words, "--pin", "kustomization.yaml", code=1).err == done.err

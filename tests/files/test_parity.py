@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from fractions import Fraction
@@ -190,6 +192,33 @@ def test_the_same_files_have_the_same_parity(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         made.append(Bundle(tmp_path / name, [5 * SLICE, 17], Fraction(1, 2)).content)
     assert made[0] == made[1]
+
+
+# The lock is held while a thread begins or ends, in Pythons that have it; the garbage collector may run then.
+_ABANDONED = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+from mirrorsync.files.parity.document import shape_of
+from mirrorsync.files.parity.slices import Columns, Sums
+
+path = Path(sys.argv[1])
+shape = shape_of([path.stat().st_size], [], Fraction(1, 10))
+sums = [Sums(shape.slice_bytes, shape.lengths(number)) for number in range(shape.columns)]
+with ThreadPoolExecutor(1) as reader:
+    windows = Columns(shape, [path]).windows(sums, reader)
+    next(windows)
+    with getattr(threading, "_shutdown_locks_lock", threading.Lock()):
+        del windows
+"""
+
+
+def test_reading_ahead_that_is_given_up_waits_for_nothing(tmp_path: Path) -> None:
+    """It had a thread of its own, which was joined: if the collector did so in a thread that begins, both hung."""
+    with (tmp_path / "part").open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run([sys.executable, "-c", _ABANDONED, str(tmp_path / "part")], check=True, timeout=60)
 
 
 def test_a_repaired_file_that_is_not_accepted_gets_no_name(tmp_path: Path) -> None:

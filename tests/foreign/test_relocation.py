@@ -100,6 +100,149 @@ def test_the_services_of_a_compose_file_that_are_pulled() -> None:
     assert rewritten(text) == text.replace("nginx:1", "site:5000/m/library/nginx:1")
 
 
+POD_SPEC = """
+initContainers: [{name: a, image: "init:1"}]
+containers:
+  - image: main:1
+    command: [run, quay.io/a/cmd:1]
+    env: [{name: RELATED, value: quay.io/a/env:1}]
+ephemeralContainers: [{image: debug:1}]
+volumes:
+  - name: model
+    image: {reference: model:1, pullPolicy: IfNotPresent}
+  - configMap: {name: image}
+"""
+PULLED = ["init:1", "main:1", "quay.io/a/cmd:1", "quay.io/a/env:1", "debug:1", "model:1"]
+
+
+def pods(indent: int) -> str:
+    return POD_SPEC.replace("\n", "\n" + " " * indent).rstrip(" ")
+
+
+FREE = "metadata: {annotations: {image: 'nginx:1', note: 'quay.io/a/b:1'}}\n"
+CONFIG = """apiVersion: v1
+kind: ConfigMap
+data: {image: 'nginx:1', other: 'quay.io/a/b:1', registry: quay.io, repository: a/b, tag: '1'}
+"""
+DEFINITION = """apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+spec: {versions: [{schema: {default: {image: 'nginx:1'}}}]}
+"""
+LIST = f"""apiVersion: v1
+kind: List
+items:
+- {{apiVersion: v1, kind: ConfigMap, data: {{image: 'nginx:1'}}}}
+- apiVersion: v1
+  kind: Pod
+  spec:{pods(4)}
+- {{apiVersion: x.io/v1, kind: Y, spec: {{image: 'y:1'}}}}
+"""
+STATUS = "status: {containerStatuses: [{image: x:1}]}\n"
+OBJECTS: dict[str, tuple[str, list[str]]] = {
+    "a pod": (f"apiVersion: v1\nkind: Pod\n{FREE}spec:{pods(2)}\n{STATUS}", PULLED),
+    "a deployment": (f"apiVersion: apps/v1\nkind: Deployment\n{FREE}spec:\n  template:\n    spec:{pods(6)}", PULLED),
+    "a cron job": (
+        f"apiVersion: batch/v1\nkind: CronJob\nspec:\n jobTemplate:\n  spec:\n   template:\n    spec:{pods(5)}",
+        PULLED,
+    ),
+    "a config map": (CONFIG, []),
+    "a secret": ("apiVersion: v1\nkind: Secret\nstringData: {image: 'nginx:1'}\n", []),
+    "a definition": (DEFINITION, []),
+    "a list": (LIST, [*PULLED, "y:1"]),
+    "a list of pods": (f"apiVersion: v1\nkind: PodList\nitems:\n- spec:{pods(4)}", PULLED),
+    "a job of another group": ("apiVersion: batch.acme.io/v1\nkind: Job\nspec: {tasks: [{image: 'x:1'}]}\n", ["x:1"]),
+    "a custom resource": (
+        f"apiVersion: acme.io/v1\nkind: Shop\n{FREE}spec: {{image: 'x:1', repository: quay.io/a/c, tag: v2}}\n",
+        ["nginx:1", "quay.io/a/b:1", "x:1", "quay.io/a/c:v2"],
+    ),
+    "nothing of a kind": ("kind: [x]\nspec: 1\n", []),
+    "no pods": ("apiVersion: v1\nkind: Pod\nspec: [image]\n---\napiVersion: v1\nkind: Pod\n", []),
+}
+
+
+@pytest.mark.parametrize("case", OBJECTS)
+def test_objects_of_kubernetes_name_images_where_a_cluster_pulls_them(case: str) -> None:
+    written, images = OBJECTS[case]
+    uses = find_images(written.encode(), "app.yaml")
+    assert sorted(use.image for use in uses) == sorted(images)
+    changed = rewritten(written)
+    assert changed.count("site:5000/m") == len(images)
+    assert len(changed.splitlines()) == len(written.splitlines())
+
+
+KUSTOMIZATION = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nimages:\n"
+ENTRIES: dict[str, tuple[str, str, str]] = {  # before, after, after with --pin
+    "a tag": (
+        "- name: nginx  # web\n  newTag: '1.27'   # bump\n",
+        "- name: nginx  # web\n  newName: site:5000/m/library/nginx\n  newTag: '1.27'   # bump\n",
+        f"- name: nginx  # web\n  newName: site:5000/m/library/nginx\n  newTag: '1.27'   # bump\n  digest: {DIGEST}\n",
+    ),
+    "a name": (
+        '  - newName: "quay.io/a/b" # why\n    newTag: v1\n    name: own',
+        '  - newName: "site:5000/m/a/b" # why\n    newTag: v1\n    name: own',
+        f'  - newName: "site:5000/m/a/b" # why\n    newTag: v1\n    digest: {DIGEST}\n    name: own',
+    ),
+    "a digest": (
+        f"-   name: quay.io/a/b\n    digest: {DIGEST}\n",
+        f"-   name: quay.io/a/b\n    newName: site:5000/m/a/b\n    digest: {DIGEST}\n",
+        f"-   name: quay.io/a/b\n    newName: site:5000/m/a/b\n    digest: {DIGEST}\n",
+    ),
+    "in braces": (
+        "- {name: quay.io/a/b, newTag: v1} # one\n",
+        "- {name: quay.io/a/b, newName: site:5000/m/a/b, newTag: v1} # one\n",
+        f"- {{name: quay.io/a/b, newName: site:5000/m/a/b, newTag: v1, digest: {DIGEST}}} # one\n",
+    ),
+    "as JSON": (
+        '  [{"name": "nginx", "newTag": "1"}]\n',
+        '  [{"name": "nginx", "newName": "site:5000/m/library/nginx", "newTag": "1"}]\n',
+        f'  [{{"name": "nginx", "newName": "site:5000/m/library/nginx", "newTag": "1", "digest": "{DIGEST}"}}]\n',
+    ),
+    "an empty text": (
+        '- name: nginx\n  newName: ""\n  newTag: "1"\n',
+        '- name: nginx\n  newName: "site:5000/m/library/nginx"\n  newTag: "1"\n',
+        f'- name: nginx\n  newName: "site:5000/m/library/nginx"\n  newTag: "1"\n  digest: {DIGEST}\n',
+    ),
+}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("case", ENTRIES)
+def test_the_images_of_a_kustomization_get_a_new_name_and_keep_the_one_that_they_replace(case: str, end: str) -> None:
+    for pin in (False, True):
+        before, after = (KUSTOMIZATION + ENTRIES[case][number] for number in (0, 2 if pin else 1))
+        assert rewritten(before.replace("\n", end), pin=pin) == after.replace("\n", end)
+        if not pin:
+            assert rewritten(after) == after.replace("/m/", "/m/m/"), "as valid YAML, with the same name again"
+    flux = KUSTOMIZATION.replace("kustomize.config.k8s.io", "kustomize.toolkit.fluxcd.io").replace(
+        "images:", "spec:\n images:"
+    )
+    nested = "".join(f"  {line}" for line in ENTRIES[case][0].splitlines(keepends=True))
+    assert "site:5000/m/" in rewritten(flux + nested)
+
+
+def test_a_kustomization_is_known_by_its_kind_or_by_the_name_of_its_file() -> None:
+    text = "images: [{name: nginx, newTag: '1'}, {newTag: x}, {name: [x]}, text]\n"
+    component = f"apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n{text}"
+    for written, name, found in (
+        (text, "base/kustomization.yaml", 1),
+        (text, "Kustomization", 1),
+        (text, "values.yaml", 0),
+        (component, "-", 1),
+        (f"kind: Kustomization\n{text}", "-", 1),
+        (f"apiVersion: acme.io/v1\nkind: Kustomization\n{text}", "kustomization.yaml", 0),
+    ):
+        assert len(find_images(written.encode(), name)) == found, (written, name)
+
+
+def test_an_entry_without_a_tag_has_that_of_the_resources_and_an_empty_key_cannot_be_written_again() -> None:
+    more = "- name: redis\n  newName:\n  newTag: '7'\n- name: busybox\n  newName: |\n   quay.io/b\n"
+    untagged, empty, block = find_images(f"{KUSTOMIZATION}- name: nginx\n{more}".encode(), "x")
+    assert untagged.reference is not None
+    assert (untagged.reference.names_one, untagged.trouble, untagged.replaces) == (False, "", "nginx")
+    assert "its newName: is empty" in empty.trouble
+    assert block.trouble
+
+
 def test_text_that_is_not_yaml_is_refused_with_the_remedy_for_templates() -> None:
     with pytest.raises(UsageError, match="not YAML") as caught:
         find_images(b"image: {{ .Values.image }}\n  x: [", "chart.yaml")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+from contextlib import ExitStack
 from pathlib import Path
+from select import select
 
 import pytest
 
@@ -11,7 +13,7 @@ from tests.parts.images import image, layer
 from tests.parts.mirrorsync import Serve
 from tests.parts.wire import Registry, ask
 from tests.serve.harness import Connection, code_of
-from tests.serve.secured import PASSWORD, USER, Secured, basic
+from tests.serve.secured import PASSWORD, USER, Secured, basic, hashed
 
 IMAGE = image([layer({"etc/none": b"none"})])
 CHALLENGE = 'Basic realm="mirrorsync", charset="UTF-8"'
@@ -106,3 +108,20 @@ def test_a_server_that_refuses_writes_keeps_nothing_of_them(tmp_path: Path) -> N
                 assert line.ask("DELETE", "/v2/app/manifests/1").status == 405
         assert size() - before < 100  # pages of 4 KiB
         assert ask("POST", url).status == 405
+
+
+def test_a_flood_of_wrong_logins_leaves_the_turns_of_other_addresses_alone(tmp_path: Path) -> None:
+    (tmp_path / "users").write_text(hashed(USER, PASSWORD, cost=12))
+    with (
+        Serve(tmp_path / "layout", "--htpasswd", str(tmp_path / "users")) as server,
+        ExitStack() as opened,
+    ):
+        flood = [opened.enter_context(Connection(server.host, "127.0.0.2")) for _ in range(300)]
+        for number, line in enumerate(flood):
+            value = basic(password=f"wrong {number}")["Authorization"]
+            line.send(f"GET /v2/ HTTP/1.1\r\nHost: x\r\nAuthorization: {value}\r\n\r\n".encode())
+        refused, _, _ = select([line.socket for line in flood], [], [])
+        while 429 not in {line.answer().status for line in flood if line.socket in refused}:
+            flood = [line for line in flood if line.socket not in refused]
+            refused, _, _ = select([line.socket for line in flood], [], [])
+        assert ask("GET", f"http://{server.host}/v2/", headers=basic()).status == 200

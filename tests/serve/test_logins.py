@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,9 +13,11 @@ import pytest
 from mirrorsync.errors import StorageError, UsageError
 from mirrorsync.events import Event, Noticed
 from mirrorsync.secret import Secret
-from mirrorsync.serve.logins import Logins
+from mirrorsync.serve.logins import Logins, network_of
 from mirrorsync.serve.refusals import Refusal
 from tests.serve.secured import hashed
+
+THREADS = max(1, (os.cpu_count() or 1) // 2)  # logins that are compared at a time
 
 
 class Users:
@@ -24,11 +28,15 @@ class Users:
         self.now = 1000.0
         self.events: list[Event] = []
         path.write_text(hashed("one", "right"))
-        self.logins = Logins(path, self.events.append, lambda: self.now)
+        self.logins = Logins(path, self.events.append, lambda: self.now, remembered=50)
 
-    async def __call__(self, user: str, password: str) -> bool:
+    async def __call__(self, user: str, password: str, client: str = "192.0.2.1") -> bool:
         """Return whether a login is right."""
-        return await self.logins.verify(user, Secret(password))
+        return await self.logins.verify(user, Secret(password), client)
+
+    def flood(self, client: str, count: int = 300) -> list[asyncio.Task[bool]]:
+        """Send wrong logins, each another one."""
+        return [asyncio.create_task(self("one", f"{client} {number}", client)) for number in range(count)]
 
     def notices(self) -> list[str]:
         """Return the notices so far."""
@@ -138,12 +146,73 @@ def test_too_many_logins_at_once_are_refused_and_not_queued(users: Users) -> Non
     async def check() -> None:
         found = await asyncio.gather(*(users("one", f"wrong {n}") for n in range(300)), return_exceptions=True)
         refused = [one for one in found if isinstance(one, Refusal)]
-        assert len(refused) == 300 - 256
+        assert len(refused) == 300 - 256 - THREADS
         assert {one.status for one in refused} == {429}
-        assert found.count(False) == 256
+        assert found.count(False) == 256 + THREADS
         assert await users("one", "right")
 
     asyncio.run(check())
+
+
+def refusals(found: Sequence[object]) -> list[int]:
+    """Return the numbers of those that were refused because too many waited."""
+    return [number for number, one in enumerate(found) if isinstance(one, Refusal) and one.status == 429]
+
+
+def test_a_client_that_sends_many_wrong_logins_does_not_lock_out_or_delay_the_others(users: Users) -> None:
+    async def check() -> None:
+        flood = users.flood("198.51.100.7")
+        await asyncio.sleep(0)
+        others = [users("one", "right", f"192.0.2.{number}") for number in range(20)]
+        assert all(await asyncio.gather(*others))
+        assert users.logins.verified < 20  # of the flood only those that had turns between
+        found = await asyncio.gather(*flood, return_exceptions=True)
+        assert found.count(False) + len(refusals(found)) == 300
+        # Those that were queued last made room; the first ones were compared.
+        assert refusals(found) == list(range(300 - len(refusals(found)), 300))
+
+    asyncio.run(check())
+
+
+def test_a_login_that_was_right_is_verified_in_time_behind_the_same_address_as_a_flood(users: Users) -> None:
+    async def check() -> None:
+        assert await users("one", "right")
+        users.now += 601
+        flood = users.flood("192.0.2.1")
+        await asyncio.sleep(0)
+        assert await users("one", "right")
+        assert users.logins.verified < 20
+        await asyncio.gather(*flood, return_exceptions=True)
+        # Nor is it forgotten for more wrong ones than are remembered.
+        before = users.logins.verified
+        await asyncio.gather(*users.flood("203.0.113.1", 60))
+        assert await users("one", "right")
+        assert users.logins.verified == before + 60
+
+    asyncio.run(check())
+
+
+def test_the_same_login_of_many_clients_is_compared_once_for_each_thread_at_most(users: Users) -> None:
+    async def check() -> None:
+        assert all(await asyncio.gather(*(users("one", "right", f"192.0.2.{n}") for n in range(100))))
+        assert users.logins.verified <= THREADS
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"),
+        ("::1", "::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_what_counts_as_one_client(address: str, network: str) -> None:
+    assert network_of(address) == network
 
 
 def test_a_file_that_cannot_be_used_is_an_error_at_the_start(tmp_path: Path) -> None:

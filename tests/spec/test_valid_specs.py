@@ -277,7 +277,7 @@ def test_each_source_of_an_entry_is_a_mirror_with_its_own_pointer_and_line() -> 
     ("name", "written", "others"),
     [
         ("{repository}", ["mirror/team/a", "mirror/x"], ["other/team/a", "mirror"]),
-        ("q/{basename}", ["mirror/q/a"], ["mirror/team/a", "q/a"]),
+        ("q/{basename}", ["mirror/q/a"], ["mirror/team/a", "q/a", "mirror/q/a/b"]),
         ("{host}/{repository}", ["mirror/quay.io/team/a"], ["mirror/ghcr.io/team/a", "mirror/quayxio/team/a"]),
     ],
 )

@@ -45,7 +45,7 @@ def command(console: Console, nodes: tuple[str, ...], spec: str, destination: st
     --format json`; `-` is stdin. Images are named as the sources name them, or as the mirror does.
 
     missing: the mirror lacks it, or no mirror of SPEC has it. drifted: the mirror has another image under this name.
-    unused: no node has this tag of a repository that SPEC names.
+    unused: no node has this tag of a repository that SPEC fills.
     """
     loaded = load_spec(spec)
     place = place_of(loaded, destination)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from fractions import Fraction
@@ -141,33 +141,17 @@ class _Row:
 def _encode(shape: Shape, paths: Sequence[Path], rows: Sequence[_Row], watch: Watch) -> list[str]:
     """Write all rows; return the checksums of the slices of all files. Raises: StorageError."""
     code = Code(shape.columns, shape.rows)
-    columns = [Sums(shape.slice_bytes, shape.lengths(number)) for number in range(shape.columns)]
-    for blocks in _windows(shape, paths, columns):
-        watch(sum(map(len, blocks)))
-        made = [
-            code.encode([block[start : start + BLOCK_BYTES] for block in blocks], range(shape.rows))
-            for start in range(0, len(blocks[0]), BLOCK_BYTES)
-        ]
-        with translated("writing parity"):
-            for row, pieces in zip(rows, zip(*made, strict=True), strict=True):
-                row.add(b"".join(pieces))
-    return [one for column in columns for one in column.finished]
-
-
-def _windows(shape: Shape, paths: Sequence[Path], sums: Sequence[Sums]) -> Iterator[list[bytes]]:
-    """Yield some bytes of all columns, then the next ones, which a thread reads and hashes in the meantime."""
-    columns = Columns(shape, paths)
-
-    def read(start: int) -> list[bytes]:
-        count = min(columns.window, shape.column_bytes - start)
-        blocks = [columns.read(number, start, count) for number in range(shape.columns)]
-        for one, block in zip(sums, blocks, strict=True):
-            one.add(block)
-        return blocks
-
+    sums = [Sums(shape.slice_bytes, shape.lengths(number)) for number in range(shape.columns)]
+    # Entered here, and not in the generator: the garbage collector may end a generator in a thread that just begins,
+    # and there it must not wait for another one.
     with ThreadPoolExecutor(1, "parity") as reader:
-        ahead = reader.submit(read, 0)
-        for start in range(columns.window, shape.column_bytes, columns.window):
-            blocks, ahead = ahead.result(), reader.submit(read, start)
-            yield blocks
-        yield ahead.result()
+        for blocks in Columns(shape, paths).windows(sums, reader):
+            watch(sum(map(len, blocks)))
+            made = [
+                code.encode([block[start : start + BLOCK_BYTES] for block in blocks], range(shape.rows))
+                for start in range(0, len(blocks[0]), BLOCK_BYTES)
+            ]
+            with translated("writing parity"):
+                for row, pieces in zip(rows, zip(*made, strict=True), strict=True):
+                    row.add(b"".join(pieces))
+    return [one for column in sums for one in column.finished]

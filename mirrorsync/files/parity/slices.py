@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -37,6 +38,25 @@ class Columns:
         Raises: StorageError if a file cannot be read, or is shorter than it should be.
         """
         return b"".join(self._pieces(column * self._shape.column_bytes + start, count))
+
+    def windows(self, sums: Sequence[Sums], reader: Executor) -> Iterator[list[bytes]]:
+        """Yield some bytes of all columns, then the next ones, which `reader` reads and adds to `sums` meanwhile.
+
+        sums: of each column. Nothing is waited for if the iterator is not read to its end. Raises: StorageError.
+        """
+
+        def read(start: int) -> list[bytes]:
+            count = min(self.window, self._shape.column_bytes - start)
+            blocks = [self.read(number, start, count) for number in range(self._shape.columns)]
+            for one, block in zip(sums, blocks, strict=True):
+                one.add(block)
+            return blocks
+
+        ahead = reader.submit(read, 0)
+        for start in range(self.window, self._shape.column_bytes, self.window):
+            blocks, ahead = ahead.result(), reader.submit(read, start)
+            yield blocks
+        yield ahead.result()
 
     def _pieces(self, at: int, count: int) -> Iterator[bytes]:
         while count:
