@@ -108,18 +108,15 @@ def test_100_000_tags_are_listed(mirrorsync: Mirrorsync) -> None:
 
 
 @pytest.mark.parametrize("cached", [True, False], ids=["with a cache", "without a cache"])
-@pytest.mark.parametrize("verb", ["plan", "apply"])
-def test_an_index_of_many_large_manifests_stays_on_disk(
-    mirrorsync: Mirrorsync, verb: str, cached: bool, tmp_path: Path
-) -> None:
+def test_an_index_of_many_large_manifests_stays_on_disk(mirrorsync: Mirrorsync, cached: bool, tmp_path: Path) -> None:
     if not cached:
         (mirrorsync.home / ".cache").write_text("a file where the cache should be")
     with Unruly(IndexBomb(60, 4 * MIB)) as server:
         spec(mirrorsync, server.host, tags=["1"])
-        done = measured(mirrorsync, verb)
+        done = measured(mirrorsync, "apply")  # it makes the plan first
         assert done.code == 0, done.err
         assert done.peak < LIMIT
-    assert (tmp_path / "disk/index.json").exists() == (verb == "apply")
+    assert (tmp_path / "disk/index.json").exists()
 
 
 def test_large_manifests_are_not_kept_in_memory_after_they_are_pushed(mirrorsync: Mirrorsync) -> None:
