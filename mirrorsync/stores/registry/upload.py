@@ -165,30 +165,28 @@ class Upload:
     def _finish(self, answer: Answer) -> Request:
         return _finish(self._location(answer), self._blob.digest, self._scopes)
 
-    def _in_one(self, started: Answer, chunks: _Counted) -> None:
-        request = replace(self._finish(started), known=_TOO_LARGE | _LOST)
-        began = self._client.monotonic()
-        try:
-            answer = self._kept(self._client.send(request, chunks, self._blob.size, self._doing))
-        except TokenRanOut:
-            # nginx reads the whole body before the registry behind it gets the token (GitLab).
-            self._parts.fit(self._blob.size, self._client.monotonic() - began)
-            raise
-        self._check_size(answer)
-
-    def _check_size(self, answer: Answer) -> None:
-        """Raise what it means that one request with the whole blob was too large, if it was."""
-        if answer.status in _TOO_LARGE:
-            if not self._parts.shrink(self._blob.size):
-                raise RegistryFailure(f"{self._doing}: the registry accepts no blob of {self._blob.size} bytes")
-            raise RegistryUnavailable(f"{self._doing}: {self._blob.size} bytes are too large for one request")
+    def _in_one(self, started: Answer, chunks: Iterable[bytes]) -> None:
+        self._send_all(self._finish(started), chunks)
 
     def _patched(self, started: Answer, chunks: Iterable[bytes]) -> Answer:
         """Send all bytes in one PATCH, without a Content-Range, as docker does."""
         headers = {"Content-Type": "application/octet-stream"}
-        request = Request("PATCH", self._location(started), self._scopes, headers, known=_TOO_LARGE | _LOST)
-        answer = self._kept(self._client.send(request, chunks, self._blob.size, self._doing))
-        self._check_size(answer)
+        return self._send_all(Request("PATCH", self._location(started), self._scopes, headers), chunks)
+
+    def _send_all(self, request: Request, chunks: Iterable[bytes]) -> Answer:
+        """Send all bytes in one request."""
+        began = self._client.monotonic()
+        try:
+            known = replace(request, known=_TOO_LARGE | _LOST)
+            answer = self._kept(self._client.send(known, chunks, self._blob.size, self._doing))
+        except TokenRanOut:
+            # nginx reads the whole body before the registry behind it gets the token (GitLab).
+            self._parts.fit(self._blob.size, self._client.monotonic() - began)
+            raise
+        if answer.status in _TOO_LARGE:
+            if not self._parts.shrink(self._blob.size):
+                raise RegistryFailure(f"{self._doing}: the registry accepts no blob of {self._blob.size} bytes")
+            raise RegistryUnavailable(f"{self._doing}: {self._blob.size} bytes are too large for one request")
         return answer
 
     def _in_parts(self, started: Answer, chunks: Iterable[bytes], limit: int) -> None:
