@@ -52,6 +52,8 @@ def client_config(
         remedy = "leave out --no-fallback, or close the way to Docker Hub in the network"
         raise UsageError(f"{client} always falls back to Docker Hub", remedy=remedy)
     scheme, _, rest = address.rpartition("://")
+    if scheme and not rest:  # such as http://$HOST without this variable
+        raise UsageError(f"{printable(address)!r} has no host", remedy="write HOST:PORT, or http://HOST:PORT")
     mirrors, chosen = _served(spec, destination, address if scheme not in _SCHEMES else rest)
     registry = _registry(spec, chosen.location.store, plain_http=scheme == "http")
     rules, lost, notes = rules_of(mirrors, chosen)
@@ -60,7 +62,7 @@ def client_config(
             f"no mirror of a registry goes to {printable(chosen.name)}", remedy="name another one: --destination NAME"
         )
     name = "-" if spec.source == STANDARD_INPUT else PurePath(spec.source).name
-    site = Site(name, chosen.name, registry, rules, fallback, lost)
+    site = Site(name, chosen.name, registry, rules, fallback, lost, address)
     written = files_for(client, site)
     if not written.files:
         raise MirrorsyncError(

@@ -37,7 +37,9 @@ def lines(site: Site, client: str, advice: Advice, lost: Sequence[Lost] = ()) ->
     # A name of a file or of a destination may have spaces, quotes, and line feeds, which would end a comment.
     spec, destination = printable(site.spec), printable(site.destination)
     yield f"Pull from {site.registry.host} what {spec} mirrors there."
-    yield f"Written by: mirrorsync client-config {quote(spec)} --for {client} --destination {quote(destination)}"
+    command = f"mirrorsync client-config {quote(spec)} --for {client} --destination {quote(destination)}"
+    command += f" --address {quote(printable(site.address))}" if site.address else ""
+    yield f"Written by: {command}{'' if site.fallback else ' --no-fallback'}"
     yield ""
     named = ("belongs", advice.belongs), ("apply", advice.apply), ("check", advice.check), ("undo", advice.undo)
     for name, text in named:

@@ -153,7 +153,8 @@ class Site:
     """What the files for a client are made from.
 
     spec: the name of its file. destination: by its name in the spec. fallback: whether clients may pull from the
-    sources what the destination lacks. lost: what no client can express of the spec.
+    sources what the destination lacks. lost: what no client can express of the spec. address: as it was given, "" for
+    that of the spec.
     """
 
     spec: str
@@ -162,6 +163,7 @@ class Site:
     rules: tuple[Rule, ...]
     fallback: bool = True
     lost: tuple[Lost, ...] = ()
+    address: str = ""
 
     @property
     def slug(self) -> str:

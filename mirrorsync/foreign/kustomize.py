@@ -19,6 +19,9 @@ _OWN: Final = "kustomize.config.k8s.io"
 _FLUX: Final = "kustomize.toolkit.fluxcd.io"
 _KEYS: Final = ("newName", "newTag", "digest")
 _LINE: Final = re.compile(r"[^\r\n]*(\r?\n|\Z)")
+_BETWEEN: Final = re.compile(r"\s*+:(?:\s++[&!]\S*+)*+\s*+")
+# What follows a scalar inside of braces: blanks and comments, then the next key or the end.
+_IN_BRACES: Final = re.compile(r"(?:\s|#[^\r\n]*+)*+[,}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +70,32 @@ def _entries(listed: Any, whole: str) -> Iterator[Entry]:
         texts = {key: found for key in ("name", *_KEYS) if isinstance(found := one.get(key), Written)}
         if not texts.get("name"):
             continue
+        own = [key for key in one if isinstance(key, Written) and _is_own(key, texts.get(key), whole)]
         empty = next((key for key in _KEYS if key in one and key not in texts), "")
+        shared = next((key for key in ("name", "newName", "digest") if key in texts and key not in own), "")
         if empty:
             yield Entry(texts, {}, f"its {empty}: is empty; delete the key")
-            continue
-        key = next(key for key in one if key == "name" and isinstance(key, Written))
-        after = {"newName": texts["name"], "digest": texts.get("newTag") or texts.get("newName") or texts["name"]}
-        rooms = {name: _room(name, key, scalar, whole) for name, scalar in after.items() if name not in texts}
-        yield Entry(texts, rooms, "")
+        elif shared:
+            yield Entry(texts, {}, f"its {shared}: is an alias; write it out")
+        else:
+            key = next(key for key in own if key == "name")
+            last = next(texts[name] for name in ("newTag", "newName", "name") if name in own)
+            after = {"newName": texts["name"], "digest": last}
+            rooms = {name: _room(name, key, scalar, whole) for name, scalar in after.items() if name not in texts}
+            yield Entry(texts, rooms, "")
+
+
+def _is_own(key: Written, value: Written | None, whole: str) -> bool:
+    """Return whether a value is behind its key, and not elsewhere in the file, where an alias leads to."""
+    return value is not None and _BETWEEN.fullmatch(whole, key.end, max(key.end, value.start)) is not None
 
 
 def _room(name: str, key: Written, scalar: Written, whole: str) -> Room:
     """Return the room for a key behind a scalar of the same entry. key: one of the entry, for its indentation."""
-    line = whole[whole.rfind("\n", 0, key.start) + 1 : key.start]
-    if line.strip(" -"):  # in braces
+    if _IN_BRACES.match(whole, scalar.end):
         quote = key.style or ""
         return Room(scalar.end, f", {quote}{name}{quote}: {quote}", quote)
+    indent = " " * (key.start - whole.rfind("\n", 0, key.start) - 1)
     end = _LINE.match(whole, scalar.end)
     start, newline = (end.start(1), end[1]) if end else (scalar.end, "")
-    return Room(start, f"{newline or chr(10)}{' ' * len(line)}{name}: ", "")
+    return Room(start, f"{newline or chr(10)}{indent}{name}: ", "")

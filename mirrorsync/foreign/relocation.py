@@ -126,7 +126,8 @@ def _replacing(entry: Entry) -> Use:
     named = known.reference
     if named is not None and not {"newTag", "digest"} & entry.texts.keys():
         named = replace(named, tag=None)
-    return replace(known, reference=named, trouble=trouble, replaces=str(entry.texts["name"]), _rooms=entry.rooms)
+    name = entry.texts["name"]  # the other texts may be elsewhere, by an alias
+    return replace(known, line=name.line, reference=named, trouble=trouble, replaces=str(name), _rooms=entry.rooms)
 
 
 def _use(found: Found) -> Use:

@@ -111,10 +111,11 @@ class _Reader:
             if key.tag == _MERGE:
                 found = self.value(child, depth + 1)
                 for part in found if isinstance(found, list) else [found]:
-                    merged = {**part, **merged} if isinstance(part, dict) else merged
+                    # Plain texts: these keys are elsewhere in the file.
+                    merged = {**{str(name): one for name, one in mapping(part).items()}, **merged}
             elif isinstance(key, yaml.ScalarNode):
                 own[self._scalar(key)] = self.value(child, depth + 1)
-        return {**merged, **own}
+        return {**{name: one for name, one in merged.items() if name not in own}, **own}
 
 
 def mappings(value: Any) -> Sequence[dict[str, Any]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from mirrorsync.errors import StorageError, UsageError
-from mirrorsync.events import Observer
+from mirrorsync.events import Noticed, Observer
 from mirrorsync.secret import Secret
 from mirrorsync.serve.htpasswd import cost_of, users_of
 from mirrorsync.serve.refusals import Refusal
@@ -57,6 +57,10 @@ class Logins:
         self, path: Path, observer: Observer, clock: Callable[[], float], remembered: int = _MOST_REMEMBERED
     ) -> None:
         self._file = Watched((path,), lambda: _read(path), lambda users: _reread(path, users), observer)
+        if not self._file.current():
+            observer(
+                Noticed("serve", f"{path} has no users, so that no login is right: htpasswd -B {path} USER adds one")
+            )
         self._clock = clock
         self._most = remembered
         self._key = secrets.token_bytes(32)

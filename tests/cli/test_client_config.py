@@ -151,6 +151,7 @@ WRONG = [
     (["--destination", "nowhere"], "'nowhere' is not a destination", "choose one: corp or disk or tar or unused"),
     (["--destination", "unused"], "no mirror of a registry goes to unused", "--destination NAME"),
     ([], "the spec has several destinations", "--destination corp or disk or tar"),
+    (["--destination", "corp", "--address", "http://"], "'http://' has no host", "HOST:PORT"),
     (["--destination", "corp", "--address", "oci:x"], "'oci:x' is not an address", "HOST:PORT"),
     (["--destination", "corp", "--address", "s3://h.example"], "this is a URL", ""),
     (["--destination", "corp", "--force"], "--force has no effect", "--output DIR"),

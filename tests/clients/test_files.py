@@ -73,7 +73,8 @@ def test_a_head_says_where_a_file_belongs_and_how_it_is_used_checked_and_undone(
         head = file.text.partition("\n\n")[0] if mark else file.text
         for word in ("belongs:", "apply:", "check:", "undo:"):
             assert f"\n{mark}{word}" in head, file.path
-        assert f"{mark}Written by: mirrorsync client-config mirror.yaml --for {client} --destination corp\n" in head
+        assert f"{mark}Written by: mirrorsync client-config mirror.yaml --for {client} --destination corp" in head
+        assert (" --no-fallback\n" in head) is bool(settings)
         assert max(map(len, head.splitlines())) <= 110
     whole = next(file.text for file in found.files if not file.path.endswith((".crt", ".json")))
     for one in found.lost:
@@ -246,12 +247,17 @@ def test_a_login_is_a_placeholder_that_has_no_effect_until_it_is_filled_in() -> 
 
 @pytest.mark.parametrize("client", NAMES)
 def test_names_with_line_feeds_quotes_and_spaces_stay_in_their_comment(client: str) -> None:
-    site = replace(sites.site(["docker.io/library/alpine:3.20"], CORP), spec="a 'b\nevil: yes", destination="c d\n#")
+    site = replace(
+        sites.site(["docker.io/library/alpine:3.20"], CORP),
+        spec="a 'b\nevil: yes",
+        destination="c d\n#",
+        address="h\nx",
+    )
     for file in files_for(client, site).files:
         assert "\nevil" not in file.text
         if file.text.startswith("#"):
             words = shlex.split(file.text.splitlines()[1].removeprefix("# Written by: "))
-            assert words[2:] == [r"a 'b\nevil: yes", "--for", client, "--destination", r"c d\n#"]
+            assert words[2:] == [r"a 'b\nevil: yes", "--for", client, "--destination", r"c d\n#", "--address", r"h\nx"]
 
 
 def test_quotes_in_a_pattern_are_escaped_for_kyverno() -> None:

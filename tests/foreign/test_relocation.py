@@ -197,6 +197,33 @@ ENTRIES: dict[str, tuple[str, str, str]] = {  # before, after, after with --pin
         '  [{"name": "nginx", "newName": "site:5000/m/library/nginx", "newTag": "1"}]\n',
         f'  [{{"name": "nginx", "newName": "site:5000/m/library/nginx", "newTag": "1", "digest": "{DIGEST}"}}]\n',
     ),
+    "in braces of several lines": (
+        "- {\n  name: quay.io/a/b, # one\n  newTag: v1 # two\n  }\n",
+        "- {\n  name: quay.io/a/b, newName: site:5000/m/a/b, # one\n  newTag: v1 # two\n  }\n",
+        f"- {{\n  name: quay.io/a/b, newName: site:5000/m/a/b, # one\n  newTag: v1, digest: {DIGEST} # two\n  }}\n",
+    ),
+    "an alias": (
+        "-\n  newTag: &tag v1\n  name: a\n  newName: quay.io/a\n- newTag: *tag\n  name: quay.io/b\n",
+        (
+            "-\n  newTag: &tag v1\n  name: a\n  newName: site:5000/m/a\n"
+            "- newTag: *tag\n  name: quay.io/b\n  newName: site:5000/m/b\n"
+        ),
+        (
+            f"-\n  newTag: &tag v1\n  digest: {DIGEST}\n  name: a\n  newName: site:5000/m/a\n"
+            f"- newTag: *tag\n  name: quay.io/b\n  digest: {DIGEST}\n  newName: site:5000/m/b\n"
+        ),
+    ),
+    "a merge": (
+        "-   &a\n    name: quay.io/a\n    newTag: v1\n- <<: *a\n  name: quay.io/b\n",
+        (
+            "-   &a\n    name: quay.io/a\n    newName: site:5000/m/a\n    newTag: v1\n"
+            "- <<: *a\n  name: quay.io/b\n  newName: site:5000/m/b\n"
+        ),
+        (
+            f"-   &a\n    name: quay.io/a\n    newName: site:5000/m/a\n    newTag: v1\n    digest: {DIGEST}\n"
+            f"- <<: *a\n  name: quay.io/b\n  digest: {DIGEST}\n  newName: site:5000/m/b\n"
+        ),
+    ),
     "an empty text": (
         '- name: nginx\n  newName: ""\n  newTag: "1"\n',
         '- name: nginx\n  newName: "site:5000/m/library/nginx"\n  newTag: "1"\n',
@@ -240,7 +267,12 @@ def test_an_entry_without_a_tag_has_that_of_the_resources_and_an_empty_key_canno
     assert untagged.reference is not None
     assert (untagged.reference.names_one, untagged.trouble, untagged.replaces) == (False, "", "nginx")
     assert "its newName: is empty" in empty.trouble
+    aliases = "- &a {name: &n quay.io/a, newName: *n, newTag: v1}\n- {<<: *a, newTag: v2}\n"
+    found = find_images(f"{KUSTOMIZATION}{aliases}".encode(), "x")
+    assert [use.trouble for use in found] == [f"its {key}: is an alias; write it out" for key in ("newName", "name")]
     assert block.trouble
+    comments = f"{KUSTOMIZATION}- name: nginx\n  newTag: '1'\n{'# ' * 5000}\n"
+    assert f"newName: site:5000/m/library/nginx\n  newTag: '1'\n{'# ' * 5000}\n" in rewritten(comments)
 
 
 def test_text_that_is_not_yaml_is_refused_with_the_remedy_for_templates() -> None:

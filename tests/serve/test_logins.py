@@ -221,3 +221,12 @@ def test_a_file_that_cannot_be_used_is_an_error_at_the_start(tmp_path: Path) -> 
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="is not UTF-8 text"):
         Logins(tmp_path / "binary", lambda _: None, lambda: 0.0)
+
+
+def test_a_file_without_users_is_a_notice(tmp_path: Path) -> None:
+    events: list[Event] = []
+    (tmp_path / "users").write_text("# nobody yet\n")
+    Logins(tmp_path / "users", events.append, lambda: 0.0).close()
+    (notice,) = events
+    assert isinstance(notice, Noticed)
+    assert "has no users, so that no login is right" in notice.message
