@@ -111,6 +111,7 @@ def test_a_server_that_refuses_writes_keeps_nothing_of_them(tmp_path: Path) -> N
 
 
 def test_a_flood_of_wrong_logins_leaves_the_turns_of_other_addresses_alone(tmp_path: Path) -> None:
+    """It costs two seconds: bcrypt has to be slower than 257 requests are sent, or nothing is ever refused."""
     (tmp_path / "users").write_text(hashed(USER, PASSWORD, cost=11))
     with (
         Serve(tmp_path / "layout", "--htpasswd", str(tmp_path / "users")) as server,
