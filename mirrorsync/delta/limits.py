@@ -21,7 +21,7 @@ LEAST_SEGMENT_BYTES: Final = 1 << 12
 CHUNK_BYTES: Final = 1 << 19
 CHUNKS: Final = 8192
 # An old blob that has more chunks expands without end, and is not read as gzip.
-MOST_CHUNKS: Final = 1 << 17
+MOST_CHUNKS: Final = 1 << 15
 # Places in the old blob from which it can be read, each with the content before it; an even number.
 CHECKPOINTS: Final = 1024
 # The old content that one segment refers to.

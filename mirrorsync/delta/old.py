@@ -106,33 +106,43 @@ class OldGzip:
 
     def content(self, chunks: Sequence[int]) -> Iterator[bytes]:
         """Yield the content of each chunk."""
-        walk, reached = None, -1
-        for chunk in chunks:
-            if walk is None or chunk != reached:
-                walk = self._walk(chunk)
+        for walk in self._walks(chunks):
             walk.segment()
-            reached = chunk + 1
             yield bytes(walk.buffer[HISTORY : walk.at])
 
     def writing(self, chunks: Sequence[int], predictor: Predictor) -> Iterator[bytes]:
         """Yield how each chunk was written: the length of its pieces, its pieces, the corrections of its tokens."""
         huffman = Huffman()
-        for chunk in chunks:
-            walk = self._resumed(self._walk(chunk).checkpoint(), keep=True)
-            pieces = walk.segment()
-            told = described(walk, pieces, huffman)
-            yield number(len(told)) + told + corrections(walk, pieces, predictor)
-
-    def _walk(self, chunk: int) -> Walk:
-        """Return a walk that is at the beginning of a chunk."""
-        walk = self._resumed(self.checkpoints[chunk // self.every], keep=False)
-        for _ in range(chunk % self.every):
+        for walk in self._walks(chunks):
+            kept = self._resumed(walk.checkpoint(), keep=True)
+            pieces = kept.segment()
+            told = described(kept, pieces, huffman)
+            yield number(len(told)) + told + corrections(kept, pieces, predictor)
             walk.segment()
-        return walk
+
+    def _walks(self, chunks: Sequence[int]) -> Iterator[Walk]:
+        """Yield a walk that is at the beginning of each chunk, and has to read it: it may be used for the next one."""
+        walk, reached = None, 0
+        for chunk in chunks:
+            nearest = chunk - chunk % self.every
+            if walk is None or reached < nearest:
+                walk, reached = self._resumed(self.checkpoints[chunk // self.every], keep=False), nearest
+            for _ in range(reached, chunk):
+                walk.segment()
+            yield walk
+            reached = chunk + 1
 
     def _resumed(self, checkpoint: Checkpoint, *, keep: bool) -> Walk:
-        self.file.seek(checkpoint.bits // 8)
-        return Walk(self.file.read, self.chunk_bytes, keep=keep, start=checkpoint)
+        at = checkpoint.bits // 8
+
+        def read(count: int) -> bytes:
+            nonlocal at
+            self.file.seek(at)  # another walk has read from elsewhere
+            data = self.file.read(count)
+            at += len(data)
+            return data
+
+        return Walk(read, self.chunk_bytes, keep=keep, start=checkpoint)
 
 
 def chunk_bytes_for(size: int, *, gzip: bool) -> int:
