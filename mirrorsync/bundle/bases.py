@@ -18,6 +18,9 @@ MOST_TRIED: Final = 2
 MOST_IMAGES: Final = 3
 # An old layer cannot spare more than its own size.
 _LEAST_PART: Final = 10
+# Not decoded as gzip, and content that is compressed in another way has nothing in common with its last version. The
+# second is that of Docker's media types.
+_NOT_DECODED: Final = ("+zstd", ".zstd", "+encrypted")
 _NUMBERS: Final = re.compile(r"(\d+)")
 
 
@@ -38,10 +41,14 @@ def ranked(new: Layer, old: Iterable[Layer]) -> list[Layer]:
     """Return the old layers that are most like a new one by what is known without reading them, the best first.
 
     The same content that is only compressed in another way; then the layer above the same layers; then one of about
-    the same size that is near in its image.
+    the same size that is near in its image. Layers that deltas do not decode are left out.
     """
     found: dict[str, Layer] = {}
+    if new.content.media_type.endswith(_NOT_DECODED):
+        return []
     for one in sorted(old, key=lambda one: _unlike(new, one)):
+        if one.content.media_type.endswith(_NOT_DECODED):
+            continue
         if one.content.digest != new.content.digest and one.content.size * _LEAST_PART > new.content.size:
             found.setdefault(one.content.digest, one)
     return list(found.values())[:MOST_TRIED]

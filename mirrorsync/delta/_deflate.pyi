@@ -19,8 +19,8 @@ class Decoder:
 
     position: where it is, in bits. `resume` continues at a position inside a byte (skipping bits) and a block.
     `decode` writes content at `at` and tokens from `written`, until the block ends (then `inside` is False), content
-    is at `limit` or beyond (by 257 bytes at most), or tokens are full; matches reach back to `floor`. It returns where
-    content and tokens end. All raise NotDeflate if the stream is not valid.
+    is at `limit` or beyond (by 257 bytes at most), or tokens are full; matches reach back to `floor`. Stored blocks
+    have no tokens. It returns where content and tokens end. All raise NotDeflate if the stream is not valid.
     """
 
     final: int
@@ -55,10 +55,11 @@ class Predictor:
 
     `start` begins a segment: content before `at`, down to `floor`, is known. `correct` returns where content is after
     these tokens, and their corrections; `restore` writes the tokens of content[at:until] by the corrections that
-    `start` got. Both predict no match beyond `end`. Raises: BadResidual if the corrections do not fit.
+    `start` got. Both predict no match beyond `end`. steps: of searches for each byte of content, on average. Raises:
+    BadResidual if the corrections do not fit, or searches take more steps.
     """
 
-    def __init__(self, parameters: tuple[int, int, int, int, int, int, int, int, bool]) -> None: ...
+    def __init__(self, parameters: tuple[int, int, int, int, int, int, int, int, bool], steps: int) -> None: ...
     def start(self, content: _Bytes, floor: int, at: int, residual: _Bytes | None = None) -> None: ...
     def member(self, floor: int) -> None: ...
     def correct(self, tokens: _Tokens, first: int, last: int, at: int, end: int) -> tuple[int, bytes]: ...

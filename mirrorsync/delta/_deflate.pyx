@@ -359,21 +359,26 @@ cdef class Decoder:
             raise ValueError("the buffer is too small")
         with nogil:
             if self.kind == 0:
-                self._stored(out, at, limit, tokens, written)
+                self._stored(out, at, limit)
+                self.written = written
             else:
                 self._coded(out, floor, at, limit, tokens, written)
         return self.reached, self.written
 
-    cdef int _stored(self, u8[::1] out, Py_ssize_t at, Py_ssize_t limit, u32[::1] tokens, Py_ssize_t written) except -1 nogil:
-        while self.stored and at < limit and written < tokens.shape[0]:
-            out[at] = <u8> self.get(8)
-            tokens[written] = out[at]
-            at += 1
-            written += 1
-            self.stored -= 1
+    cdef int _stored(self, u8[::1] out, Py_ssize_t at, Py_ssize_t limit) except -1 nogil:
+        cdef Py_ssize_t some
+        while self.stored and at < limit:
+            if self.count >= 8 or self.at >= self.end:
+                out[at] = <u8> self.get(8)
+                some = 1
+            else:
+                some = min(self.stored, limit - at, self.end - self.at)
+                out[at : at + some] = self.data[self.at : self.at + some]
+                self.at += some
+            at += some
+            self.stored -= some
         self.inside = self.stored > 0
         self.reached = at
-        self.written = written
         return 0
 
     cdef int _coded(self, u8[::1] out, Py_ssize_t floor, Py_ssize_t at, Py_ssize_t limit, u32[::1] tokens, Py_ssize_t written) except -1 nogil:
@@ -651,8 +656,12 @@ cdef class Predictor:
     cdef u8[::1] out
     cdef Py_ssize_t out_at
     cdef int code, length, distance
+    # Steps of searches that are left: content can be made for which each takes thousands of times as long as usual
+    cdef long long allowed, left
 
-    def __init__(self, parameters):
+    def __init__(self, parameters, long long steps):
+        self.allowed = steps
+        self.left = 0
         (self.hashing, self.shortest, self.good, self.lazy, self.nice, self.chain, self.farthest, self.near,
          self.greedy) = parameters
         if not (0 <= self.hashing <= 1 and 3 <= self.shortest <= 4 and 0 < self.farthest <= WINDOW
@@ -671,6 +680,7 @@ cdef class Predictor:
         self.residual_at = self.out_at = 0
         self.floor = floor
         self.end = content.shape[0]
+        self.left = self.allowed * (self.end - at + 1024)
         self.pending = -1
         self.inserted = max(floor, at - WINDOW)
         for i in range(self.head.shape[0]):
@@ -712,6 +722,7 @@ cdef class Predictor:
         cdef const u8[::1] content = self.content
         cdef int[::1] previous = self.previous
         cdef int chain = self.chain, most = 258, nice = self.nice, length, near = self.near, shortest = self.shortest
+        cdef long long left = self.left
         self.found_length = 0
         self.insert(at)
         if self.end - at < most:
@@ -731,6 +742,7 @@ cdef class Predictor:
                 length = 1
                 while length < most and content[current + length] == content[at + length]:
                     length += 1
+                left -= length
                 if length > best and (length > shortest or at - current <= near):
                     best = length
                     self.found_length = length
@@ -738,10 +750,15 @@ cdef class Predictor:
                     if length >= nice:
                         break
             chain -= 1
+            left -= 1
             following = previous[current & (WINDOW - 1)]
             if following >= current:
                 break
             current = following
+        self.left = left
+        if left < 0:
+            with gil:
+                raise BadResidual("it takes too long to find what its compressor chose")
         return 0
 
     cdef u32 predict(self, Py_ssize_t at) except? 0xFFFFFFFF nogil:
@@ -905,7 +922,7 @@ cdef class Huffman:
     cdef u32[::1] literals, distances, smalls      # how often
     cdef u8[::1] lengths, small_lengths
     cdef u64[::1] weight
-    cdef int[::1] heap, parent, depth, packages, leaves
+    cdef int[::1] heap, parent, depth, packages
     cdef u64[::1] level, below
     cdef u8[::1] symbols
     cdef Py_ssize_t size
@@ -921,7 +938,6 @@ cdef class Huffman:
         self.heap = _zeros("i", 2 * 288)
         self.parent = _zeros("i", 2 * 288)
         self.depth = _zeros("i", 2 * 288)
-        self.leaves = _zeros("i", 16)
         self.level = _zeros("Q", 3 * 288)
         self.below = _zeros("Q", 3 * 288)
         self.packages = _zeros("i", 16 * 3 * 288)
@@ -1226,12 +1242,15 @@ cdef class Fingerprints:
         self.used = 0
         self.count = 0
 
-    cdef Py_ssize_t slot(self, u32 key) except -1 nogil:
-        cdef Py_ssize_t size = self.keys.shape[0], at
+    cdef Py_ssize_t slot(self, u32 key) except -2 nogil:
+        """Return where a key is or could be added; -1 if that takes long: content can be made that has only such keys."""
+        cdef Py_ssize_t size = self.keys.shape[0], at, tried
         at = <Py_ssize_t> ((<u64> key * <u64> 0x9E3779B97F4A7C15) >> 32) & (size - 1)
-        while self.keys[at] != 0 and self.keys[at] != key:
+        for tried in range(64):
+            if self.keys[at] == 0 or self.keys[at] == key:
+                return at
             at = (at + 1) & (size - 1)
-        return at
+        return -1
 
     cdef int walk(self, const u8[::1] content, Py_ssize_t first, Py_ssize_t last, bint adding, u32 chunk) except -1 nogil:
         cdef u64 rolling = 0, mask = self.mask
@@ -1247,6 +1266,8 @@ cdef class Fingerprints:
                 continue
             before = key
             at = self.slot(key)
+            if at < 0:
+                continue
             if not adding:
                 if self.keys[at] and self.chunks[at] < self.votes.shape[0]:
                     self.votes[self.chunks[at]] += 1

@@ -7,14 +7,22 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from mirrorsync.delta import form, zstd
+from mirrorsync.delta import form
 from mirrorsync.delta._deflate import BadResidual, Encoder, Huffman, NotDeflate, Predictor
-from mirrorsync.delta.limits import HISTORY, LEAST_SEGMENT_BYTES, PREDICTORS, SEGMENT_TOKENS
-from mirrorsync.delta.model import Head
+from mirrorsync.delta.limits import (
+    HISTORY,
+    LEAST_SEGMENT_BYTES,
+    PREDICTORS,
+    SEARCH_STEPS,
+    SEGMENT_TOKENS,
+    WRITING_BYTES,
+)
+from mirrorsync.delta.model import Head, window_bytes
 from mirrorsync.delta.numbers import Reader
-from mirrorsync.delta.old import Old, joined, read_old
+from mirrorsync.delta.old import Old, read_old
 from mirrorsync.delta.pieces import Written, read_pieces
 from mirrorsync.delta.walk import Raw, room
+from mirrorsync.delta.zstd import Prefix, decompress
 from mirrorsync.errors import Malformed, Mismatch
 
 _YIELD_BYTES: Final = 1 << 16
@@ -65,36 +73,43 @@ def _rebuilt(old: Old, head: Head, delta: BinaryIO) -> Iterator[bytes]:
 def _segment(old: Old, head: Head, segment: form.Segment, rebuilder: Rebuilder) -> Iterator[bytes]:
     if any(chunk >= old.count for chunk in segment.chunks):
         raise Malformed("the delta refers to more than the old blob has")
-    window = joined(old.content(chunk) for chunk in segment.chunks)
-    content = zstd.decompressed(segment.content, window, segment.size)
-    del window
+    content = rebuilder.room(segment.size)
+    decompress(segment.content, Prefix(old.content(segment.chunks), window_bytes(segment.chunks, head)), content)
     if not head.new_gzip:
-        yield from (content[at : at + _YIELD_BYTES] for at in range(0, len(content), _YIELD_BYTES))
+        yield from (bytes(content[at : at + _YIELD_BYTES]) for at in range(0, len(content), _YIELD_BYTES))
         return
-    predictor = Predictor(PREDICTORS[segment.predictor])
-    known = joined(old.writing(chunk, predictor) for chunk in segment.chunks if segment.by_old)
-    writing = zstd.decompressed(segment.writing, known, segment.writing_size)
+    predictor = Predictor(PREDICTORS[segment.predictor], SEARCH_STEPS)
+    known = Prefix(old.writing(segment.chunks, predictor), WRITING_BYTES) if segment.by_old else Prefix()
+    writing = room(segment.writing_size)
+    decompress(segment.writing, known, writing)
     del known
-    yield from rebuilder.segment(content, writing, predictor)
+    yield from rebuilder.segment(writing, predictor)
 
 
 class Rebuilder:
-    """Writes segments of content as the gzip file that they are from."""
+    """Writes segments of content as the gzip file that they are from: first `room`, then `segment`."""
 
     def __init__(self) -> None:
         self._encoder = Encoder()
         self._huffman = Huffman()
         self._tokens = room(4 * SEGMENT_TOKENS).cast("I")
-        self._history = bytes(HISTORY)
+        self._buffer = room(HISTORY)  # the content of a segment and HISTORY bytes before it
         self._floor = HISTORY  # where the member begins in the buffer, which is history and content
         self._crc = self._length = 0
         self._body = False  # a deflate stream has begun and not ended
         self._block: Written | None = None  # has begun and not ended
         self._made = bytearray()
 
-    def segment(self, content: bytes, writing: bytes, predictor: Predictor) -> Iterator[bytes]:
+    def room(self, size: int) -> memoryview:
+        """Return where the content of the next segment is expected."""
+        buffer = room(HISTORY + size)
+        buffer[:HISTORY] = self._buffer[-HISTORY:]
+        self._buffer = buffer
+        return buffer[HISTORY:]
+
+    def segment(self, writing: memoryview, predictor: Predictor) -> Iterator[bytes]:
         """Yield the bytes of a segment. Raises: Malformed or BadResidual if what was written does not fit."""
-        buffer = memoryview(self._history + content)
+        buffer = self._buffer
         told, residual = _split(writing)
         predictor.start(buffer, self._floor, HISTORY, residual)
         at = HISTORY
@@ -111,8 +126,7 @@ class Rebuilder:
                 yield self._taken()
         if at != len(buffer):
             raise Malformed("the delta has content that is in no block")
-        self._history = bytes(buffer[-HISTORY:])
-        self._floor = max(0, self._floor - len(content))
+        self._floor = max(0, self._floor - (len(buffer) - HISTORY))
 
     def finish(self) -> Iterator[bytes]:
         """Yield what is left."""
@@ -170,7 +184,10 @@ class Rebuilder:
         self._body = not (piece.ends and block.final)
 
 
-def _split(writing: bytes) -> tuple[bytes, bytes]:
-    source = io.BytesIO(writing)
-    told = Reader(source).string(len(writing))
-    return told, source.read()
+def _split(writing: memoryview) -> tuple[bytes, memoryview]:
+    source = io.BytesIO(writing[:16])
+    size = Reader(source).number(len(writing))
+    first = source.tell()
+    if size > len(writing) - first:
+        raise Malformed("the delta ends early")
+    return bytes(writing[first : first + size]), writing[first + size :]

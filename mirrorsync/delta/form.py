@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mirrorsync.delta.limits import CHUNK_BYTES, PREDICTORS, SEGMENT_BYTES, WINDOW_BYTES
+from mirrorsync.delta.limits import CHUNK_BYTES, PREDICTORS, SEGMENT_BYTES, WINDOW_BYTES, WRITING_BYTES
 from mirrorsync.delta.model import Head
 from mirrorsync.delta.numbers import Reader, Source, number, string
 from mirrorsync.errors import GrammarError, Malformed
@@ -16,8 +16,6 @@ MAGIC: Final = b"mirrorsync delta\n"
 VERSION: Final = 1
 _SIZE: Final = 1 << 50
 _CONTENT: Final = SEGMENT_BYTES + 258
-# Corrections are at most 4 bytes for a token and a few for each run of right ones.
-_WRITING: Final = 96 << 20
 _OLD_GZIP, _NEW_GZIP = 1, 2
 _END, _SEGMENT, _SEGMENT_BY_OLD = range(3)
 
@@ -78,8 +76,9 @@ def segment_bytes(segment: Segment) -> bytes:
     made = number(_SEGMENT_BY_OLD if segment.by_old else _SEGMENT) + number(segment.size) + number(len(runs))
     for first, count in runs:
         made += number(first) + number(count)
-    made += string(segment.content) + number(segment.predictor)
-    return made + number(segment.writing_size) + string(segment.writing)
+    content = (number(len(segment.content)), segment.content)
+    writing = (number(segment.writing_size), number(len(segment.writing)), segment.writing)
+    return b"".join((made, *content, number(segment.predictor), *writing))
 
 
 def end_bytes() -> bytes:
@@ -96,11 +95,13 @@ def read_segments(source: Source, head: Head) -> Iterator[Segment]:
         chunks: list[int] = []
         for _ in range(reader.number(most)):
             first, count = reader.number(_SIZE), reader.number(most - len(chunks))
+            if chunks and first <= chunks[-1]:
+                raise Malformed("the delta has a window whose chunks are not in order")
             chunks.extend(range(first, first + count))
         content = reader.string(_CONTENT + (1 << 16))
         predictor = reader.number(len(PREDICTORS) - 1)
-        writing_size = reader.number(_WRITING)
-        writing = reader.string(_WRITING)
+        writing_size = reader.number(WRITING_BYTES if head.new_gzip else 0)
+        writing = reader.string(writing_size + (1 << 16) if head.new_gzip else 0)
         yield Segment(size, chunks, content, predictor, writing_size, writing, kind == _SEGMENT_BY_OLD)
     if source.read(1):
         raise Malformed("data follows the end of the delta")

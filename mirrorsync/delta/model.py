@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -36,3 +37,8 @@ class Head:
     new_size: int
     new_gzip: bool
     chunk_bytes: int
+
+
+def window_bytes(chunks: Sequence[int], head: Head) -> int:
+    """Return how many bytes the content of some chunks has at most."""
+    return len(chunks) * (head.chunk_bytes + 257)

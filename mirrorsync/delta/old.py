@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final, Protocol
 
 from mirrorsync.delta._deflate import Huffman, NotDeflate, Predictor
-from mirrorsync.delta.limits import CHECKPOINTS_BYTES, CHUNK_BYTES, CHUNKS, HISTORY, SEGMENT_BYTES
+from mirrorsync.delta.limits import (
+    CHECKPOINTS,
+    CHUNK_BYTES,
+    CHUNKS,
+    HISTORY,
+    MOST_CHUNKS,
+    SEGMENT_BYTES,
+)
 from mirrorsync.delta.numbers import number
 from mirrorsync.delta.pieces import corrections, described
 from mirrorsync.delta.walk import Checkpoint, Walk
@@ -24,18 +31,18 @@ class Old(Protocol):
     """The old blob after it was read once."""
 
     @property
-    def size(self) -> int:
-        """How many bytes the blob has."""
+    def chunk_bytes(self) -> int:
+        """How much content a chunk has."""
 
     @property
     def count(self) -> int:
         """How many chunks its content has."""
 
-    def content(self, chunk: int) -> bytes:
-        """Return the content of a chunk."""
+    def content(self, chunks: Sequence[int]) -> Iterator[bytes]:
+        """Yield the content of each of some chunks, which are in order."""
 
-    def writing(self, chunk: int, predictor: Predictor) -> bytes:
-        """Return how a chunk was written as gzip: its pieces and the corrections of its tokens."""
+    def writing(self, chunks: Sequence[int], predictor: Predictor) -> Iterator[bytes]:
+        """Yield how each chunk was written as gzip: its pieces and the corrections of its tokens."""
 
 
 class Hashed:
@@ -76,60 +83,72 @@ class OldBytes:
         """How many chunks its content has."""
         return -(-self.size // self.chunk_bytes)
 
-    def content(self, chunk: int) -> bytes:
-        """Return the content of a chunk."""
-        self.file.seek(chunk * self.chunk_bytes)
-        return self.file.read(self.chunk_bytes)
+    def content(self, chunks: Sequence[int]) -> Iterator[bytes]:
+        """Yield the content of each chunk."""
+        for chunk in chunks:
+            self.file.seek(chunk * self.chunk_bytes)
+            yield self.file.read(self.chunk_bytes)
 
-    def writing(self, chunk: int, predictor: Predictor) -> bytes:  # noqa: ARG002 # as the protocol has it
-        """Return b"": it was not written as gzip."""
-        return b""
+    def writing(self, chunks: Sequence[int], predictor: Predictor) -> Iterator[bytes]:  # noqa: ARG002 # the protocol's
+        """Yield nothing: it was not written as gzip."""
+        return iter(())
 
 
 @dataclass(frozen=True, slots=True)
 class OldGzip:
-    """A gzip file, with a checkpoint at the beginning of each chunk of its content."""
+    """A gzip file. checkpoints: where chunk 0 of its content begins, chunk `every`, and so on."""
 
     file: BinaryIO
-    size: int
     chunk_bytes: int
+    count: int
     checkpoints: Sequence[Checkpoint]
+    every: int
 
-    @property
-    def count(self) -> int:
-        """How many chunks its content has."""
-        return len(self.checkpoints)
+    def content(self, chunks: Sequence[int]) -> Iterator[bytes]:
+        """Yield the content of each chunk."""
+        for walk in self._walks(chunks):
+            walk.segment()
+            yield bytes(walk.buffer[HISTORY : walk.at])
 
-    def content(self, chunk: int) -> bytes:
-        """Return the content of a chunk."""
-        walk = self._walk(chunk, keep=False)
-        walk.segment()
-        return bytes(walk.buffer[HISTORY : walk.at])
+    def writing(self, chunks: Sequence[int], predictor: Predictor) -> Iterator[bytes]:
+        """Yield how each chunk was written: the length of its pieces, its pieces, the corrections of its tokens."""
+        huffman = Huffman()
+        for walk in self._walks(chunks):
+            kept = self._resumed(walk.checkpoint(), keep=True)
+            pieces = kept.segment()
+            told = described(kept, pieces, huffman)
+            yield number(len(told)) + told + corrections(kept, pieces, predictor)
+            walk.segment()
 
-    def writing(self, chunk: int, predictor: Predictor) -> bytes:
-        """Return how a chunk was written: the length of its pieces, its pieces, the corrections of its tokens."""
-        walk = self._walk(chunk, keep=True)
-        pieces = walk.segment()
-        told = described(walk, pieces, Huffman())
-        return number(len(told)) + told + corrections(walk, pieces, predictor)
+    def _walks(self, chunks: Sequence[int]) -> Iterator[Walk]:
+        """Yield a walk that is at the beginning of each chunk, and has to read it: it may be used for the next one."""
+        walk, reached = None, 0
+        for chunk in chunks:
+            nearest = chunk - chunk % self.every
+            if walk is None or reached < nearest:
+                walk, reached = self._resumed(self.checkpoints[chunk // self.every], keep=False), nearest
+            for _ in range(reached, chunk):
+                walk.segment()
+            yield walk
+            reached = chunk + 1
 
-    def _walk(self, chunk: int, *, keep: bool) -> Walk:
-        checkpoint = self.checkpoints[chunk]
-        self.file.seek(checkpoint.bits // 8)
-        return Walk(self.file.read, self.chunk_bytes, keep=keep, start=checkpoint)
+    def _resumed(self, checkpoint: Checkpoint, *, keep: bool) -> Walk:
+        at = checkpoint.bits // 8
+
+        def read(count: int) -> bytes:
+            nonlocal at
+            self.file.seek(at)  # another walk has read from elsewhere
+            data = self.file.read(count)
+            at += len(data)
+            return data
+
+        return Walk(read, self.chunk_bytes, keep=keep, start=checkpoint)
 
 
-def joined(parts: Iterable[bytes]) -> bytearray:
-    """Return the parts one after the other; unlike `b"".join` it never holds all of them twice."""
-    made = bytearray()
-    for part in parts:
-        made += part
-    return made
-
-
-def chunk_bytes_for(size: int) -> int:
+def chunk_bytes_for(size: int, *, gzip: bool) -> int:
     """Return the content of a chunk of an old blob of `size` bytes."""
-    return min(max(CHUNK_BYTES, -(-size * 4 // CHUNKS)), SEGMENT_BYTES)
+    content = 4 * size if gzip else size
+    return min(max(CHUNK_BYTES, -(-content // CHUNKS)), SEGMENT_BYTES)
 
 
 def read_old(file: BinaryIO, digest: Digest, *, gzip: bool, chunk_bytes: int, seen: Seen) -> Old:
@@ -147,19 +166,28 @@ def read_old(file: BinaryIO, digest: Digest, *, gzip: bool, chunk_bytes: int, se
             seen(data, 0, len(data))
         hashed.finish(_WHAT)
         return OldBytes(file, hashed.size, chunk_bytes)
-    checkpoints: list[Checkpoint] = []
-    kept = 0
-    walk = Walk(hashed.read, chunk_bytes, keep=False)
     try:
-        while not walk.done:
-            checkpoints.append(walk.checkpoint())
-            kept += checkpoints[-1].weight
-            if kept > CHECKPOINTS_BYTES:
-                raise NotDeflate("it has too much content for its size")
-            walk.segment()
-            seen(walk.buffer, HISTORY, walk.at)
+        count, checkpoints, every = _walked(Walk(hashed.read, chunk_bytes, keep=False), seen)
     except NotDeflate:
         hashed.finish(_WHAT)  # that it is another blob is the better reason
         raise
     hashed.finish(_WHAT)
-    return OldGzip(file, hashed.size, chunk_bytes, checkpoints)
+    return OldGzip(file, chunk_bytes, count, checkpoints, every)
+
+
+def _walked(walk: Walk, seen: Seen) -> tuple[int, list[Checkpoint], int]:
+    """Read to the end; return how many chunks there are, checkpoints, and how many chunks are from one to the next."""
+    checkpoints: list[Checkpoint] = []
+    count, every = 0, 1
+    while not walk.done:
+        if count == MOST_CHUNKS:
+            raise NotDeflate("it has too much content for its size")
+        if count % every == 0:
+            if len(checkpoints) == CHECKPOINTS:
+                del checkpoints[1::2]
+                every *= 2
+            checkpoints.append(walk.checkpoint())
+        walk.segment()
+        seen(walk.buffer, HISTORY, walk.at)
+        count += 1
+    return count, checkpoints, every

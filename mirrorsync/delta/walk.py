@@ -68,8 +68,8 @@ class Checkpoint:
 
 
 def room(size: int) -> memoryview:
-    """Return zeros that need no memory until they are written."""
-    return memoryview(mmap(-1, size))
+    """Return zeros that need no memory until they are written, and give it back when nothing refers to them."""
+    return memoryview(mmap(-1, max(size, 1)))[:size]
 
 
 class Walk:

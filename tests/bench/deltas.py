@@ -1,7 +1,7 @@
 """`python -m tests.bench.deltas OLD NEW [OLD NEW ...]`: make and apply deltas of real blobs, and print the figures.
 
-Each is made and applied in a process of its own, so that the memory is its own. OLD and NEW are files: layers as
-registries have them, tar files, models.
+Each is made and applied in a process of its own; memory is the peak of what it has above the interpreter's. OLD and NEW
+are files: layers as registries have them (`python -m tests.bench.updates` makes some), tar files, models.
 """
 
 from __future__ import annotations
@@ -25,25 +25,27 @@ def _digest(path: str) -> Digest:
 
 
 def _memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    """Return the largest memory that this process has had, in KB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _made(old: str, new: str, out: str, told: SimpleQueue[tuple[int | None, float, int]]) -> None:
     with Path(old).open("rb") as old_file, Path(new).open("rb") as new_file, Path(out).open("wb") as file:
         before = Blob(old_file, _digest(old), Path(old).stat().st_size)
         after = Blob(new_file, _digest(new), Path(new).stat().st_size)
-        begun = time.process_time()
+        begun, memory = time.process_time(), _memory()
         made = make(before, after, file, after.size)
-        told.put((made.size if made else None, time.process_time() - begun, _memory()))
+        told.put((made.size if made else None, time.process_time() - begun, (_memory() - memory) // 1024))
 
 
 def _applied(old: str, delta: str, told: SimpleQueue[tuple[str, float, int]]) -> None:
     hashed = hashlib.sha256()
-    begun = time.process_time()
+    begun, memory = time.process_time(), _memory()
     with Path(old).open("rb") as old_file, Path(delta).open("rb") as file:
         for data in apply(old_file, file):
             hashed.update(data)
-    told.put((f"sha256:{hashed.hexdigest()}", time.process_time() - begun, _memory()))
+    seconds = time.process_time() - begun
+    told.put((f"sha256:{hashed.hexdigest()}", seconds, (_memory() - memory) // 1024))
 
 
 def row(old: str, new: str) -> str:

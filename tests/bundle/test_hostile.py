@@ -58,7 +58,7 @@ def test_a_small_blob_is_not_read_beyond_its_size_if_its_delta_makes_more(tmp_pa
     packed = pack({"app:1": image([layer({"a": b"1"}), layer({"b": b"2"})])})
     base, small = (one for one in packed.bundle.objects if one.content.media_type == media_types.OCI_LAYER_GZIP)
     head = Head(base.digest, base.content.size, False, small.digest, 1 << 40, False, CHUNK_BYTES)
-    zeros = zstd.compressed(bytes(1 << 20), b"", 3)
+    zeros = zstd.compressed(bytes(1 << 20), zstd.Prefix(), 3)
     segment = form.Segment(1 << 20, [], zeros, 0, 0, b"", by_old=False)
     delta = form.head_bytes(head) + form.segment_bytes(segment) + form.end_bytes()
     told = Delta(1, len(delta), Digest.of(delta), base.digest, "mirrorsync-1")

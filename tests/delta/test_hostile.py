@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import random
+import zlib
 
 import pytest
 
 from mirrorsync.delta import form, make, read_head, zstd
-from mirrorsync.delta._deflate import NotDeflate
+from mirrorsync.delta._deflate import Fingerprints, NotDeflate
 from mirrorsync.delta.limits import CHUNK_BYTES, SEGMENT_BYTES, SEGMENT_PIECES
 from mirrorsync.delta.model import Blob, Head
 from mirrorsync.delta.numbers import number, string
@@ -16,7 +17,7 @@ from mirrorsync.delta.old import read_old
 from mirrorsync.delta.walk import Walk
 from mirrorsync.errors import IntegrityError, Malformed, Mismatch
 from mirrorsync.oci.digest import Digest
-from tests.delta.samples import applied, blob, changed, content, delta, gnu, igzip
+from tests.delta.samples import applied, blob, changed, content, delta, gnu, igzip, zlib_like
 
 OLD = content(60_000)
 NEW = changed(OLD)
@@ -79,15 +80,24 @@ def forged(segment: bytes, *, new_size: int = 10, gzip: bool = True, chunk_bytes
 
 
 def written(pieces: bytes, residual: bytes = b"", size: int = 0) -> bytes:
+    """Return a segment of zeros that were written so, and the end."""
     writing = string(pieces) + residual
-    packed = [zstd.compressed(bytes(size), b"", 3), zstd.compressed(writing, b"", 3)]
+    packed = [zstd.compressed(bytes(size), zstd.Prefix(), 3), zstd.compressed(writing, zstd.Prefix(), 3)]
     segment = form.Segment(size, [], packed[0], 0, len(writing), packed[1], by_old=False)
     return form.segment_bytes(segment) + form.end_bytes()
 
 
+def plain(size: int, window: bytes = b"\0", after: bytes = b"\0\0\0") -> bytes:
+    """Return a segment of zeros that are no gzip, and the end. window: as it is written; after: what follows them."""
+    zeros = zstd.compressed(bytes(size), zstd.Prefix(), 3)
+    return b"\x01" + number(size) + window + string(zeros) + after + form.end_bytes()
+
+
 BLOCK = b"\x02"
 FORGERIES = {
-    "a bomb": (written(b"", size=SEGMENT_BYTES), False),
+    "a bomb": (plain(SEGMENT_BYTES), False),
+    "a window that has a chunk twice": (plain(5, b"\x02\x00\x01\x00\x01"), False),
+    "a writing of what is no gzip": (plain(5, after=b"\x00\x01" + string(b"?")), False),
     "content beyond its limit": (b"\x01" + number(SEGMENT_BYTES + 259), True),
     "a chunk that is not there": (b"\x01\x05\x01\x07\x01" + string(b"") + b"\0\0\0", True),
     "more chunks than a window": (b"\x01\x05" + number(1 << 40), True),
@@ -121,7 +131,7 @@ EMPTY = written(b"")[:-1]
 ENDLESS = {
     "parts of blocks": (forged(written(BLOCK + b"\x09\x00" + BLOCK + b"\x00\x00")), "an empty part of a block"),
     "bytes between blocks": (forged(written(b"\0\0" * 2)), "an empty piece"),
-    "segments": (forged(EMPTY * 20 + form.end_bytes()), "segments that make too little"),
+    "segments": (forged(EMPTY * 70 + form.end_bytes()), "segments that make too little"),
     "chunks": (forged(b"", chunk_bytes=CHUNK_BYTES - 1), "chunks that are too small"),
 }
 
@@ -141,13 +151,55 @@ def test_empty_blocks_are_not_all_in_one_segment() -> None:
 
 
 def test_an_old_blob_that_expands_without_end_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mirrorsync.delta.old.CHECKPOINTS_BYTES", 20_000)
+    monkeypatch.setattr("mirrorsync.delta.old.MOST_CHUNKS", 20)
     old = gnu(6)(bytes(30 * CHUNK_BYTES))
     with pytest.raises(NotDeflate, match="too much content"):
         read_old(io.BytesIO(old), Digest.of(old), gzip=True, chunk_bytes=CHUNK_BYTES, seen=lambda *_: None)
     change = delta(old, old + b"x")
     assert change is not None
     assert not read_head(io.BytesIO(change)).old_gzip
+
+
+def test_content_in_which_searches_take_long_is_rejected_and_made_with_another_predictor() -> None:
+    # Zeros with a one now and then: nearly every candidate is like what is looked for, for a hundred bytes.
+    chance = random.Random(1)
+    sparse = bytes(chance.random() < 0.01 for _ in range(40_000))
+    literals = zlib_like(9, strategy=zlib.Z_HUFFMAN_ONLY)(sparse)
+    made = delta(OLD, literals)
+    assert made is not None
+    assert applied(OLD, made) == literals
+    writing = string(BLOCK + b"\x0f" + number(len(sparse))) + bytes(len(sparse))
+    frames = [zstd.compressed(data, zstd.Prefix(), 3) for data in (sparse, writing)]
+    segment = form.Segment(len(sparse), [], frames[0], 2, len(writing), frames[1], by_old=False)
+    with pytest.raises(Malformed, match="takes too long"):
+        applied(b"old", forged(form.segment_bytes(segment) + form.end_bytes(), new_size=1 << 20))
+
+
+def test_content_whose_fingerprints_collide_is_not_searched_for_long() -> None:
+    # Windows of 32 bytes whose keys all belong into the first places of the table; as Fingerprints computes them.
+    word, gear = (1 << 64) - 1, []
+    for number_ in range(1, 257):
+        value = (0x6D6972726F72 + number_ * 0x9E3779B97F4A7C15) & word
+        value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 & word
+        value = (value ^ value >> 27) * 0x94D049BB133111EB & word
+        gear.append(value ^ value >> 31)
+    stream, rolling, found = random.Random(1).randbytes(600_000), 0, {}
+    for at, byte in enumerate(stream):
+        rolling = ((rolling << 1) + gear[byte]) & word
+        key = rolling & 0xFFFFFFFF | 1
+        if not rolling & 63 << 26 and (key * 0x9E3779B97F4A7C15 & word) >> 32 & 1023 < 32:
+            found[key] = stream[at - 31 : at + 1]
+    windows = [window for window in found.values() if votes([window], window) == [1]]
+    assert len(windows) > 130
+    assert votes(windows, windows[0])[0] == 1
+    assert votes(windows, windows[-1])[-1] == 0  # all places for it are taken
+
+
+def votes(chunks: list[bytes], content: bytes) -> list[int]:
+    index = Fingerprints(6, 10)
+    for chunk in chunks:
+        index.add(chunk, 0, len(chunk))
+    return index.vote(content, 0, len(content))
 
 
 def test_a_bomb_stops_at_the_size_that_the_delta_says() -> None:

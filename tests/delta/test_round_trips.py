@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import random
 
 import pytest
 
 from mirrorsync.delta import available
+from mirrorsync.oci.digest import Digest
 from tests.delta.samples import COMPRESSORS, applied, changed, content, delta, gnu, igzip, zlib_like
 
 OLD = content(150_000)
@@ -48,13 +50,16 @@ def test_old_and_new_may_be_of_different_compressors() -> None:
 
 def test_content_of_several_segments_and_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     # The limits of memory, made small: blocks are cut into parts, windows are chosen, and everything continues.
-    from mirrorsync.delta import form, making, old, pieces, walk
+    from mirrorsync.delta import applying, form, making, old, pieces, walk
 
     for module in (walk, pieces, form, making, old):
         for name, value in (("SEGMENT_BYTES", 20_000), ("WINDOW_BYTES", 40_000), ("CHUNK_BYTES", 5_000)):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(form, "_CONTENT", 20_258)
+    monkeypatch.setattr(old, "CHECKPOINTS", 4)  # chunks are read on from one that is up to eight before them
+    for module in (making, applying):
+        monkeypatch.setattr(module, "WRITING_BYTES", 9_000)  # a window of which not everything is used
     for name in (
         "GNU gzip -6",
         "isal 0",
@@ -68,6 +73,35 @@ def test_content_of_several_segments_and_chunks(monkeypatch: pytest.MonkeyPatch)
         made = delta(before, after)
         assert made is not None, name
         assert applied(before, made) == after, name
+
+
+@pytest.mark.parametrize("name", ["GNU gzip -6", "isal 0", "members"])
+def test_chunks_of_an_old_layer_are_read_in_any_selection(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mirrorsync.delta import old
+    from mirrorsync.delta._deflate import Predictor
+    from mirrorsync.delta.limits import PREDICTORS
+
+    monkeypatch.setattr(old, "CHECKPOINTS", 4)
+    predictor, chance = Predictor(PREDICTORS[0], 2000), random.Random(1)
+    data = COMPRESSORS[name](OLD)
+    known = old.read_old(io.BytesIO(data), Digest.of(data), gzip=True, chunk_bytes=5000, seen=lambda *_: None)
+    everything = range(known.count)
+    contents, writings = list(known.content(everything)), list(known.writing(everything, predictor))
+    assert b"".join(contents) == OLD
+    for count in range(1, known.count, 3):
+        some = sorted(chance.sample(everything, count))
+        assert list(known.content(some)) == [contents[chunk] for chunk in some]
+        assert list(known.writing(some, predictor)) == [writings[chunk] for chunk in some]
+
+
+def test_one_segment_that_does_not_compress_spoils_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mirrorsync.delta import making
+
+    monkeypatch.setattr(making, "SEGMENT_BYTES", 150_000)
+    random_file = random.Random(7).randbytes(400_000)
+    made = delta(gnu(6)(OLD), gnu(6)(NEW[:70_000] + random_file + NEW[70_000:]))
+    assert made is not None
+    assert len(made) < len(random_file) + 30_000
 
 
 def test_the_same_blob_is_next_to_nothing() -> None:

@@ -21,8 +21,6 @@ from mirrorsync.sync.pool import SMALL_BYTES, for_each
 from mirrorsync.sync.session import Session
 
 _MAX_DEPTH: Final = 4
-# Neither is decoded as gzip, and content that is compressed in another way has nothing in common with its last version.
-_NOT_DECODED: Final = ("+zstd", "+encrypted")
 
 _Leaves = Sequence[tuple[Platform | None, Manifest]]
 
@@ -80,7 +78,7 @@ class _Finding:
         layers = await self._layers(source, new, 0)
         others = [layer for layer in await self._layers(source, old, age) if self._is_base(layer.content)]
         for layer in layers:
-            if layer.content.digest in self._large and not layer.content.media_type.endswith(_NOT_DECODED):
+            if layer.content.digest in self._large:
                 self._new.setdefault(layer.content.digest, layer)
                 self._old[layer.content.digest].update(dict.fromkeys(others, source))
 
