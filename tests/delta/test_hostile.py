@@ -96,8 +96,6 @@ def plain(size: int, window: bytes = b"\0", after: bytes = b"\0\0\0") -> bytes:
 BLOCK = b"\x02"
 FORGERIES = {
     "a bomb": (plain(SEGMENT_BYTES), False),
-    "a window that has a chunk twice": (plain(5, b"\x02\x00\x01\x00\x01"), False),
-    "a writing of what is no gzip": (plain(5, after=b"\x00\x01" + string(b"?")), False),
     "content beyond its limit": (b"\x01" + number(SEGMENT_BYTES + 259), True),
     "a chunk that is not there": (b"\x01\x05\x01\x07\x01" + string(b"") + b"\0\0\0", True),
     "more chunks than a window": (b"\x01\x05" + number(1 << 40), True),
@@ -132,6 +130,8 @@ ENDLESS = {
     "parts of blocks": (forged(written(BLOCK + b"\x09\x00" + BLOCK + b"\x00\x00")), "an empty part of a block"),
     "bytes between blocks": (forged(written(b"\0\0" * 2)), "an empty piece"),
     "segments": (forged(EMPTY * 70 + form.end_bytes()), "segments that make too little"),
+    "a chunk twice": (forged(plain(5, b"\x02\x00\x01\x00\x01"), gzip=False), "chunks are not in order"),
+    "a writing of no gzip": (forged(plain(5, after=b"\x00\x01" + string(b"?")), gzip=False), "above its limit of 0"),
     "chunks": (forged(b"", chunk_bytes=CHUNK_BYTES - 1), "chunks that are too small"),
 }
 
