@@ -6,9 +6,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from mirrorsync.oci.digest import Digest
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 # Content up to this size, in bytes, is hashed by the caller: a thread costs more than it saves.
 _INLINE_BYTES: Final = 2 * 1024 * 1024
@@ -37,22 +40,22 @@ def hashing(digest: Digest, size: int) -> Iterator[Hasher]:
     if size <= _INLINE_BYTES:
         yield digest.hasher()
         return
-    behind = _Behind(digest.hasher())
+    behind = Behind(digest.hasher())
     try:
         yield behind
     finally:
         behind.end()
 
 
-class _Behind:
-    """A hasher that gets its bytes in another thread, a few chunks later.
+class Behind:
+    """A hasher that gets its bytes in another thread, a few chunks later. `end` it.
 
     A stream that fails may be left to the garbage collector, which ends it in whatever thread it runs: also in one that
     is just beginning, and holds a lock of the interpreter that a join needs. So nothing waits for the thread to end;
     and `SimpleQueue.put`, unlike that of other queues, may be called there.
     """
 
-    def __init__(self, hasher: Hasher) -> None:
+    def __init__(self, hasher: _Hash) -> None:
         self._hasher = hasher
         self._given: SimpleQueue[bytes | None] = SimpleQueue()
         self._done: SimpleQueue[BaseException | None] = SimpleQueue()
@@ -61,15 +64,21 @@ class _Behind:
         threading.Thread(target=_hash, args=work, name="hash", daemon=True).start()
 
     def update(self, data: bytes, /) -> None:
+        """Add bytes, which must not change afterwards; wait if the thread is more than two chunks behind."""
         self._given.put(data)
         self._pending += 1
         if self._pending > _BEHIND:
             self._wait()
 
     def hexdigest(self) -> str:
+        """Return the digest of all bytes so far."""
+        return self.settled().hexdigest()
+
+    def settled(self) -> _Hash:
+        """Return the hasher after it got all bytes; it may be used until the next `update`."""
         while self._pending:
             self._wait()
-        return self._hasher.hexdigest()
+        return self._hasher
 
     def end(self) -> None:
         """Let the thread end, after what it was given."""

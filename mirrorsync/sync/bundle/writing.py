@@ -12,9 +12,12 @@ from typing import Final, Protocol
 from mirrorsync.bundle.layout import END, Entry, Layout, padding
 from mirrorsync.errors import StorageError
 from mirrorsync.files.disk import WRITE_BACK_BYTES, translated
+from mirrorsync.files.hashing import Behind
 from mirrorsync.sync.bundle.reading import Contents, Slice
 
 PARTIAL: Final = ".partial"
+# Bytes up to which a thread for the hash costs more than it saves.
+_INLINE_BYTES: Final = 256 * 1024
 
 
 class Output(Protocol):
@@ -35,13 +38,13 @@ class PartFile:
         with translated(self._doing):
             path.unlink(missing_ok=True)
             self._file = path.open("xb", buffering=0)
-        self._hasher = hashlib.sha256()
-        self._marked: tuple[int, hashlib._Hash] = (0, self._hasher.copy())
+        self._hash = Behind(hashlib.sha256())
+        self._marked = (0, hashlib.sha256())
         self._offset = self._begun = 0
 
     def mark(self) -> None:
         """Remember the present offset, for `restart`."""
-        self._marked = (self._offset, self._hasher.copy())
+        self._marked = (self._offset, self._hash.settled().copy())
 
     def write(self, data: bytes) -> None:
         """Append bytes. Raises: StorageError."""
@@ -52,7 +55,10 @@ class PartFile:
                     view = view[self._file.write(view) :]
         except StorageError as error:
             raise error.with_(remedy="free some space, or write to another directory; nothing was published") from error
-        self._hasher.update(data)
+        if len(data) > _INLINE_BYTES:
+            self._hash.update(data)
+        else:
+            self._hash.settled().update(data)
         self._offset += len(data)
         if self._offset - self._begun >= WRITE_BACK_BYTES:
             # Starts the write-back of dirty pages and releases the clean ones, as `files.disk.grow_file` does.
@@ -67,7 +73,8 @@ class PartFile:
         with translated(self._doing):
             self._file.seek(offset)
             self._file.truncate()
-        self._hasher, self._offset = hasher.copy(), offset
+        self._hash.end()
+        self._hash, self._offset = Behind(hasher.copy()), offset
         self._begun = min(self._begun, offset)
         return True
 
@@ -76,10 +83,11 @@ class PartFile:
         with translated(self._doing):
             os.fsync(self._file.fileno())
             self._file.close()
-        return self._hasher.hexdigest()
+        return self._hash.hexdigest()
 
     def close(self) -> None:
         """Close the file, whatever is in it."""
+        self._hash.end()
         self._file.close()
 
 
