@@ -9,7 +9,7 @@ from dataclasses import replace
 from mirrorsync.app.far_side import created, destination_of
 from mirrorsync.app.outputs import is_standard_output, write_output
 from mirrorsync.app.process import process_environment
-from mirrorsync.app.reading import absolute, read_scope
+from mirrorsync.app.reading import absolute, read_store
 from mirrorsync.app.session import query
 from mirrorsync.app.signatures import add_signature, sign_inventory
 from mirrorsync.app.stop import Stop
@@ -30,15 +30,11 @@ from mirrorsync.text import printable
 
 
 async def make_inventory(
-    location: str | Scope, *, environment: Environment | None = None, stop: Stop | None = None
+    location: str | Location, *, environment: Environment | None = None, stop: Stop | None = None
 ) -> tuple[Inventory, tuple[Failure, ...]]:
-    """Return what a location has, and what could not be read. Raises: UsageError, Denied, MirrorsyncError."""
-    scope = read_scope(location) if isinstance(location, str) else location
-    if scope is None:
-        raise UsageError(f"{printable(str(location))} is not a location", remedy="write HOST/PREFIX/ or oci:DIR")
+    """Return what a location has, and what could not be read. Raises: GrammarError, Denied, MirrorsyncError."""
     given = environment or process_environment()
-    # A prefix is meant, whether or not it ends in a slash: names are those of the destination below it.
-    whole = Scope(scope.location, below=True)
+    whole = Scope(read_store(location) if isinstance(location, str) else location, below=True)
     taken = await query(lambda session: take_inventory(whole, session, lambda: created(given)), given, stop)
     return _told(taken, given)
 

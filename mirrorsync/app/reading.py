@@ -83,9 +83,12 @@ def read_location(written: str | Location) -> Location:
 
 
 def read_store(written: str) -> Location:
-    """Read a whole store: a directory, an archive, or a registry with or without a prefix. Raises: GrammarError."""
-    read = parse_destination if transport_of(written).is_registry else parse_repository
-    return read(written, str(absolute(".")))
+    """Read a whole store, or what is below a prefix in it: `host/prefix`, with or without a slash at its end, or
+    `oci:DIR:PREFIX`. Raises: GrammarError.
+    """
+    if transport_of(written).is_registry:
+        return parse_destination(written.rstrip("/"))
+    return parse_repository(written, str(absolute(".")))
 
 
 def read_scope(written: str) -> Scope | None:

@@ -96,6 +96,18 @@ def test_a_registry_without_a_catalog_is_asked_for_the_repositories_of_a_spec(
     assert json.loads(done.out)["repositories"].keys() == {"team/app"}
 
 
+def test_the_inventory_of_a_prefix_in_a_layout_is_for_that_destination(mirrorsync: Mirrorsync) -> None:
+    write_layout(mirrorsync.directory / "disk", {"pre/app:1": image([b"a"]), "other:1": image([b"b"])})
+    for written, location, names in (
+        ("oci:disk:pre", "disk:pre", {"app"}),
+        ("oci:disk", "disk", {"pre/app", "other"}),
+    ):
+        found = json.loads(mirrorsync("inventory", written, code=0).out)
+        assert found["location"] == f"oci:{mirrorsync.directory}/{location}"
+        assert found["repositories"].keys() == names
+    assert "'app:1' is not a repository name" in mirrorsync("inventory", "registry.example/app:1", code=2).err
+
+
 def test_a_location_or_a_spec_is_needed(mirrorsync: Mirrorsync) -> None:
     assert "give a location, or --spec" in mirrorsync("inventory", code=2).err
     assert "takes no bundle" in mirrorsync("inventory", "docker-archive:x.tar", code=2).err

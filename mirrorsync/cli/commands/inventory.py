@@ -8,7 +8,7 @@ import click
 
 from mirrorsync.app.inventories import make_inventory, make_inventory_of, save_inventory, save_signed_inventory
 from mirrorsync.app.outputs import is_standard_output
-from mirrorsync.app.reading import read_scope
+from mirrorsync.app.reading import read_store
 from mirrorsync.app.specs import load_spec
 from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file, complete_reference
@@ -19,7 +19,6 @@ from mirrorsync.cli.sessions import run
 from mirrorsync.documents.inventory import inventory_document
 from mirrorsync.errors import UsageError
 from mirrorsync.sync.run.report import exit_code
-from mirrorsync.text import printable
 
 
 @click.command(
@@ -70,8 +69,8 @@ def command(
 ) -> int:
     """Write down the tags, manifests and blobs that LOCATION has, for the other side of an air gap.
 
-    LOCATION is HOST/PREFIX if the registry lists its repositories, or oci:DIR. Manifests are read, blobs are not. Exits
-    with 3 if something could not be read: it is named, counts as absent, and is sent again.
+    LOCATION is HOST/PREFIX if the registry lists its repositories, or oci:DIR[:PREFIX]. Manifests are read, blobs are
+    not. Exits with 3 if something could not be read: it is named, counts as absent, and is sent again.
     """
     if (location is None) == (spec is None):
         raise UsageError("give a location, or --spec with a spec", remedy="mirrorsync inventory oci:DIR --output FILE")
@@ -81,14 +80,11 @@ def command(
     if spec is not None:
         found, failures = run(console, partial(make_inventory_of, load_spec(spec), destination))
     else:
-        scope = read_scope(str(location))
-        if scope is None or destination is not None:
-            raise UsageError(
-                f"{printable(str(location))} is not a location" if scope is None else "--destination is one of --spec",
-                remedy="write HOST/PREFIX or oci:DIR; a spec is given with --spec",
-            )
-        environment = environment_of(console, [(scope.location, access)], retry_times)
-        found, failures = run(console, partial(make_inventory, scope), environment)
+        if destination is not None:
+            raise UsageError("--destination is one of --spec", remedy="write HOST/PREFIX or oci:DIR[:PREFIX]")
+        place = read_store(str(location))
+        environment = environment_of(console, [(place, access)], retry_times)
+        found, failures = run(console, partial(make_inventory, place), environment)
     console.failed(failures)
     if sign:
         save_signed_inventory(found, output, sign)
