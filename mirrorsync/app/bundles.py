@@ -54,12 +54,15 @@ class Rules:
     """What `apply_bundle` is to accept.
 
     verify: read and verify all parts before anything becomes visible; otherwise only what is lacking is read, and it is
-    verified while it is copied. older: accept a lower sequence number than that of the last bundle, or another bundle
-    of the same number. elsewhere: accept a destination that the bundle was not made for. signers: who has to sign, None
-    = unsigned is right; unsigned: too few signatures are enough this time.
+    verified while it is copied. stage: send large blobs already while they are verified, to where nothing finds them;
+    otherwise nothing is sent before all was verified, and what is lacking is read twice. older: accept a lower sequence
+    number than that of the last bundle, or another bundle of the same number. elsewhere: accept a destination that the
+    bundle was not made for. signers: who has to sign, None = unsigned is right; unsigned: too few signatures are enough
+    this time.
     """
 
     verify: bool = True
+    stage: bool = True
     older: bool = False
     elsewhere: bool = False
     signers: Required | None = None
@@ -207,7 +210,7 @@ async def _applied(
     async with open_session(given, stop, stores=stores) as session:
         checked = None
         if rules.verify:
-            staged = await staging(found.bundle, targets, session)
+            staged = await staging(found.bundle, targets, session) if rules.stage else None
             # Not interruptible: its thread heeds the stop itself, and ends before what it has staged is removed.
             checked = await _checked(found, given.observer, stop, staged)
         store = BundleStore(path, found=found, present=checked.present if checked else None)

@@ -14,10 +14,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mirrorsync.app.bundles import apply_bundle
+from mirrorsync.app.bundles import Rules, apply_bundle
 from mirrorsync.app.history import read_imports
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.layout import layout
@@ -98,6 +99,7 @@ class Far:
         self.medium = PACKED.write(directory / "usb")
         self.state = directory / "state"
         self.seen: set[str] = set()
+        self.sent: set[str] = set()
         self.read = 0
         self.stop: Stop | None = None
         self.before_copies: Callable[[], None] | None = None
@@ -105,6 +107,7 @@ class Far:
     def observe(self, event: Event) -> None:
         if isinstance(event, BytesMoved) and event.digest == PACKED.bundle.parts[0].digest:
             self.seen |= self.mirror.content()
+            self.sent |= {path.name for path in self.mirror.staged()}
             self.read += event.size
             if self.stop is not None and self.read > 2_600_000:
                 self.stop.stop()
@@ -112,11 +115,11 @@ class Far:
             self.before_copies()
             self.before_copies = None
 
-    def apply(self, *others: Mirror) -> Imported:
+    def apply(self, *others: Mirror, **rules: Any) -> Imported:
         targets = [mirror.address for mirror in (self.mirror, *others)]
         hosts = {address.removesuffix("/m"): HostSettings(plain_http=True) for address in targets}
         environment = Environment(hosts, state_directory=self.state, observer=self.observe)
-        return asyncio.run(apply_bundle(self.medium, targets, environment=environment, stop=self.stop))
+        return asyncio.run(apply_bundle(self.medium, targets, Rules(**rules), environment=environment, stop=self.stop))
 
     def change(self, at: int, data: bytes) -> None:
         with (self.medium / PART).open("r+b") as file:
@@ -141,6 +144,7 @@ def test_large_blobs_are_read_once_for_all_destinations_and_visible_only_after_a
     done = far.apply(second)
     assert done.report.outcomes == {"done": 6}
     assert far.seen == set()
+    assert far.sent
     assert far.mirror.content() == second.content() == CONTENT
     assert sum(read) < 1.2 * (far.medium / PART).stat().st_size
     assert done.report.counts.bytes_read == sum(
@@ -150,6 +154,12 @@ def test_large_blobs_are_read_once_for_all_destinations_and_visible_only_after_a
     before = len(read)
     assert far.apply().report.outcomes == {"unchanged": 3}
     assert sum(read[before:]) < 1.1 * (far.medium / PART).stat().st_size
+
+
+def test_nothing_is_sent_before_all_was_verified_if_that_is_asked_for(far: Far) -> None:
+    assert far.apply(stage=False).report.outcomes == {"done": 3}
+    assert far.seen == far.sent == set()
+    assert far.mirror.content() == CONTENT
 
 
 def _counting(

@@ -20,7 +20,7 @@ from mirrorsync.cli.output.reports import report_parts
 from mirrorsync.cli.sessions import run
 from mirrorsync.cli.stop import Stop
 from mirrorsync.documents.bundle import import_document
-from mirrorsync.errors import ExitCode
+from mirrorsync.errors import ExitCode, UsageError
 
 
 @click.command(
@@ -48,6 +48,11 @@ from mirrorsync.errors import ExitCode
     is_flag=True,
     help="Read only what a destination lacks, and verify it while it is copied: not all before anything is visible.",
 )
+@click.option(
+    "--verify-first",
+    is_flag=True,
+    help="Send nothing before all was verified, not even to where nothing finds it: what is lacking is read twice.",
+)
 @click.option("--allow-older", is_flag=True, help="Also an older bundle than the last one, or another of its number.")
 @click.option("--elsewhere", is_flag=True, help="Also to a destination that the bundle was not made for.")
 @click.option("--qr", is_flag=True, help="Draw the answer code as a QR code also without a terminal.")
@@ -61,6 +66,7 @@ def command(
     path: str,
     destinations: tuple[str, ...],
     verify_in_passing: bool,
+    verify_first: bool,
     allow_older: bool,
     elsewhere: bool,
     qr: bool,
@@ -82,7 +88,11 @@ def command(
     """  # fmt: skip
     targets = [read_target(one) for one in destinations]
     environment = environment_of(console, [(target, access) for target in targets], retry_times)
-    rules = Rules(not verify_in_passing, allow_older, elsewhere, signers.required, signers.allow_unsigned)
+    if verify_first and verify_in_passing:
+        raise UsageError("--verify-first and --verify-in-passing exclude each other", remedy="leave out one of them")
+    rules = Rules(
+        not verify_in_passing, not verify_first, allow_older, elsewhere, signers.required, signers.allow_unsigned
+    )
     stop = Stop(console.notice, deadline)
     done = run(console, partial(apply_bundle, path, targets, rules), environment, stop)
     code = stop.code_of(done.report) if done.report.interrupted else done.exit_code
