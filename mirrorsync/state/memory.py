@@ -16,8 +16,10 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.state.file import open_file, transaction
-from mirrorsync.state.records import Backup, Generation, ManifestKey, Owned, Run, RunTag, TagKey, Told
+from mirrorsync.state.generations import GenerationMemory
+from mirrorsync.state.records import Backup, ManifestKey, Owned, Run, RunTag, TagKey, Told
 from mirrorsync.state.rows import (
+    TAG_COLUMNS,
     digest_or_none,
     key_row,
     manifest_row,
@@ -32,11 +34,9 @@ from mirrorsync.state.transfer import Remembered, merged
 
 # Runs of three years, one each night. What they did to single tags is dropped with them; generations stay.
 _KEPT_RUNS: Final = 1100
-_TAG_COLUMNS: Final = "store, repository, tag, digest, since, adopted, source_store, source_repository"
-_IN_GENERATION: Final = "FROM generation_tags WHERE first <= ? AND (last IS NULL OR last >= ?)"
 
 
-class Memory(SourceMemory):
+class Memory(SourceMemory, GenerationMemory):
     """The memory of one spec. For one thread, the event loop's: every call takes milliseconds.
 
     Raises: StorageError, from every method, if the file cannot be read or written.
@@ -87,19 +87,9 @@ class Memory(SourceMemory):
     def owned(self) -> Mapping[TagKey, Owned]:
         """Return the tags that this mirror has put or found at its destinations."""
         if self._owned is None:
-            with self._reading(f"SELECT {_TAG_COLUMNS} FROM owned") as rows:  # noqa: S608 - our own words
+            with self._reading(f"SELECT {TAG_COLUMNS} FROM owned") as rows:  # noqa: S608 - our own words
                 self._owned = tags_of(rows)
         return self._owned
-
-    def source_of(self, key: TagKey) -> Location | None:
-        """Return where the image of a tag was read last, None if that is not remembered."""
-        sql = (
-            "SELECT source_store, source_repository FROM generation_tags "
-            "WHERE store = ? AND repository = ? AND tag = ? AND source_store IS NOT NULL ORDER BY first DESC LIMIT 1"
-        )
-        with self._reading(sql, key_row(key)) as rows:
-            found = next(iter(rows), None)
-        return None if found is None else Location(*found)
 
     def roots(self) -> dict[TagKey, Descriptor]:
         """Return the manifests that owned tags named when they were recorded, as far as those are remembered."""
@@ -126,15 +116,6 @@ class Memory(SourceMemory):
     def untagged(self) -> set[ManifestKey]:
         """Return the manifests that this mirror has put at destinations, and whose tags were moved or deleted since."""
         with self._reading("SELECT store, repository, digest FROM untagged") as rows:
-            return {(Location(store, name), Digest(digest)) for store, name, digest in rows}
-
-    def needed(self, last: int) -> set[ManifestKey]:
-        """Return the images of the last generations. last: of how many."""
-        sql = (
-            "SELECT DISTINCT store, repository, digest FROM generation_tags "
-            "WHERE last IS NULL OR last > (SELECT coalesce(max(number), 0) FROM generations) - ?"
-        )
-        with self._reading(sql, (last,)) as rows:
             return {(Location(store, name), Digest(digest)) for store, name, digest in rows}
 
     def forget(self, manifests: Iterable[ManifestKey]) -> None:
@@ -194,13 +175,13 @@ class Memory(SourceMemory):
                 ((*key_row(key), time) for key, time in whole.listed.items()),
             )
             self._connection.executemany(
-                f"INSERT OR REPLACE INTO owned ({_TAG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                f"INSERT OR REPLACE INTO owned ({TAG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
                 (tag_row(key, owned) for key, owned in whole.owned.items()),
             )
             self._add_absences(whole.absent)
             self._add_backups(whole.backups)
 
-    # Runs and generations.
+    # Runs.
 
     def record(self, told: Told) -> Run:
         """Remember a run, what it did, and what is at the destinations now; return it with its number."""
@@ -246,7 +227,7 @@ class Memory(SourceMemory):
         known, self._owned = self.owned(), None
         changed = {key: owned for key, owned in told.present.items() if known.get(key) != owned}
         self._connection.executemany(
-            f"INSERT OR REPLACE INTO owned ({_TAG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            f"INSERT OR REPLACE INTO owned ({TAG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
             (tag_row(key, owned) for key, owned in changed.items()),
         )
         self._connection.executemany(
@@ -269,26 +250,6 @@ class Memory(SourceMemory):
                 "AND owned.source_repository = absent.repository AND owned.tag = absent.tag)"
             )
 
-    def _record_generation(self, told: Told, run: int) -> int | None:
-        """Add a generation if the tags differ from those of the last one; return its number."""
-        (last,) = self._connection.execute("SELECT coalesce(max(number), 0) FROM generations").fetchone()
-        current = self._digests_of(last) if last else {}
-        moved = {key: owned for key, owned in told.present.items() if current.get(key_row(key)) != owned.digest}
-        gone = [key for key in told.absent if key_row(key) in current]
-        if not moved and not gone:
-            return None
-        number = int(last) + 1
-        self._connection.execute("INSERT INTO generations VALUES (?, ?, ?)", (number, run, told.run.finished))
-        self._connection.executemany(
-            "UPDATE generation_tags SET last = ? WHERE store = ? AND repository = ? AND tag = ? AND last IS NULL",
-            ((last, *key_row(key)) for key in (*moved, *gone)),
-        )
-        self._connection.executemany(
-            f"INSERT INTO generation_tags ({_TAG_COLUMNS}, first) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-            ((*tag_row(key, owned), number) for key, owned in moved.items()),
-        )
-        return number
-
     def runs(self, limit: int | None = None) -> list[Run]:
         """Return the runs, the latest first. limit: how many at most, None = all."""
         with self._reading(
@@ -307,49 +268,6 @@ class Memory(SourceMemory):
                 RunTag((Location(store, name), Tag(tag)), digest_or_none(before), digest_or_none(after), state, outcome)
                 for store, name, tag, before, after, state, outcome in rows
             ]
-
-    def generations(self) -> list[Generation]:
-        """Return the generations without their tags, the latest first."""
-        with self._reading("SELECT number, run, created FROM generations ORDER BY number DESC") as rows:
-            return [Generation(*row) for row in rows]
-
-    def generation(self, number: int) -> Generation | None:
-        """Return a generation with its tags, None if there is none of this number."""
-        with self._reading("SELECT number, run, created FROM generations WHERE number = ?", (number,)) as rows:
-            found = next(iter(rows), None)
-        if found is None:
-            return None
-        _, run, created = found
-        return Generation(number, run, created, self._tags_of(number))
-
-    def generation_after(self, run: int) -> Generation | None:
-        """Return what the mirror held after a run, None if that is not remembered."""
-        sql = (
-            "SELECT max(generations.number) FROM runs JOIN generations ON generations.run <= runs.number "
-            "WHERE runs.number = ?"
-        )
-        with self._reading(sql, (run,)) as rows:
-            (number,) = next(iter(rows))
-        return None if number is None else self.generation(number)
-
-    def had_until(self, key: TagKey, digest: Digest) -> str | None:
-        """Return when a tag that had an image before got another one, None if no generation has it so."""
-        sql = (
-            "SELECT max(created) FROM generations JOIN generation_tags ON number = last + 1 "
-            "WHERE store = ? AND repository = ? AND tag = ? AND digest = ?"
-        )
-        with self._reading(sql, (*key_row(key), str(digest))) as rows:
-            return next((time for (time,) in rows), None)
-
-    def _tags_of(self, generation: int) -> dict[TagKey, Owned]:
-        sql = f"SELECT {_TAG_COLUMNS} {_IN_GENERATION}"
-        with self._reading(sql, (generation, generation)) as rows:
-            return tags_of(rows)
-
-    def _digests_of(self, generation: int) -> dict[tuple[str, str, str], str]:
-        sql = f"SELECT store, repository, tag, digest {_IN_GENERATION}"
-        with self._reading(sql, (generation, generation)) as rows:
-            return {(store, name, tag): digest for store, name, tag, digest in rows}
 
 
 def open_memory(path: Path, warn: Callable[[str], None]) -> Memory:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.state.records import ManifestKey, Owned, Run, RunTag, TagKey
+
+# Of a tag with what is remembered of it, as `tag_row` and `tags_of` have them.
+TAG_COLUMNS: Final = "store, repository, tag, digest, since, adopted, source_store, source_repository"
 
 
 def digest_or_none(text: str | None) -> Digest | None:

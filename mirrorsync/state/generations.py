@@ -1,0 +1,99 @@
+"""The part of the memory about generations: what a mirror held after each run that changed something."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.reference import Location
+from mirrorsync.state.file import Opened
+from mirrorsync.state.records import Generation, ManifestKey, Owned, TagKey, Told
+from mirrorsync.state.rows import TAG_COLUMNS, key_row, tag_row, tags_of
+
+_IN_GENERATION: Final = "FROM generation_tags WHERE first <= ? AND (last IS NULL OR last >= ?)"
+
+
+class GenerationMemory(Opened):
+    """What is remembered of generations. Raises: StorageError, from every method, if the file cannot be read."""
+
+    def generations(self) -> list[Generation]:
+        """Return the generations without their tags, the latest first."""
+        with self._reading("SELECT number, run, created FROM generations ORDER BY number DESC") as rows:
+            return [Generation(*row) for row in rows]
+
+    def generation(self, number: int) -> Generation | None:
+        """Return a generation with its tags, None if there is none of this number."""
+        with self._reading("SELECT number, run, created FROM generations WHERE number = ?", (number,)) as rows:
+            found = next(iter(rows), None)
+        if found is None:
+            return None
+        _, run, created = found
+        return Generation(number, run, created, self._tags_of(number))
+
+    def generation_after(self, run: int) -> Generation | None:
+        """Return what the mirror held after a run, None if that is not remembered."""
+        sql = (
+            "SELECT max(generations.number) FROM runs JOIN generations ON generations.run <= runs.number "
+            "WHERE runs.number = ?"
+        )
+        with self._reading(sql, (run,)) as rows:
+            (number,) = next(iter(rows))
+        return None if number is None else self.generation(number)
+
+    def had_until(self, key: TagKey, digest: Digest) -> str | None:
+        """Return when a tag that had an image before got another one, None if no generation has it so."""
+        sql = (
+            "SELECT max(created) FROM generations JOIN generation_tags ON number = last + 1 "
+            "WHERE store = ? AND repository = ? AND tag = ? AND digest = ?"
+        )
+        with self._reading(sql, (*key_row(key), str(digest))) as rows:
+            return next((time for (time,) in rows), None)
+
+    def _tags_of(self, generation: int) -> dict[TagKey, Owned]:
+        sql = f"SELECT {TAG_COLUMNS} {_IN_GENERATION}"
+        with self._reading(sql, (generation, generation)) as rows:
+            return tags_of(rows)
+
+    def _digests_of(self, generation: int) -> dict[tuple[str, str, str], str]:
+        sql = f"SELECT store, repository, tag, digest {_IN_GENERATION}"
+        with self._reading(sql, (generation, generation)) as rows:
+            return {(store, name, tag): digest for store, name, tag, digest in rows}
+
+    def source_of(self, key: TagKey) -> Location | None:
+        """Return where the image of a tag was read last, None if that is not remembered."""
+        sql = (
+            "SELECT source_store, source_repository FROM generation_tags "
+            "WHERE store = ? AND repository = ? AND tag = ? AND source_store IS NOT NULL ORDER BY first DESC LIMIT 1"
+        )
+        with self._reading(sql, key_row(key)) as rows:
+            found = next(iter(rows), None)
+        return None if found is None else Location(*found)
+
+    def needed(self, last: int) -> set[ManifestKey]:
+        """Return the images of the last generations. last: of how many."""
+        sql = (
+            "SELECT DISTINCT store, repository, digest FROM generation_tags "
+            "WHERE last IS NULL OR last > (SELECT coalesce(max(number), 0) FROM generations) - ?"
+        )
+        with self._reading(sql, (last,)) as rows:
+            return {(Location(store, name), Digest(digest)) for store, name, digest in rows}
+
+    def _record_generation(self, told: Told, run: int) -> int | None:
+        """Add a generation if the tags differ from those of the last one; return its number."""
+        (last,) = self._connection.execute("SELECT coalesce(max(number), 0) FROM generations").fetchone()
+        current = self._digests_of(last) if last else {}
+        moved = {key: owned for key, owned in told.present.items() if current.get(key_row(key)) != owned.digest}
+        gone = [key for key in told.absent if key_row(key) in current]
+        if not moved and not gone:
+            return None
+        number = int(last) + 1
+        self._connection.execute("INSERT INTO generations VALUES (?, ?, ?)", (number, run, told.run.finished))
+        self._connection.executemany(
+            "UPDATE generation_tags SET last = ? WHERE store = ? AND repository = ? AND tag = ? AND last IS NULL",
+            ((last, *key_row(key)) for key in (*moved, *gone)),
+        )
+        self._connection.executemany(
+            f"INSERT INTO generation_tags ({TAG_COLUMNS}, first) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            ((*tag_row(key, owned), number) for key, owned in moved.items()),
+        )
+        return number
