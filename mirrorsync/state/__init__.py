@@ -4,7 +4,18 @@ from mirrorsync.state.applied import Applied, AppliedBundles, SitePolicy, check_
 from mirrorsync.state.file import state_path
 from mirrorsync.state.imports import PastImport, PastImports
 from mirrorsync.state.memory import Memory, open_memory
-from mirrorsync.state.records import Absence, Backup, Generation, ManifestKey, Owned, Run, RunTag, TagKey, Told
+from mirrorsync.state.records import (
+    Absence,
+    Backup,
+    ByDigest,
+    Generation,
+    ManifestKey,
+    Owned,
+    Run,
+    RunTag,
+    TagKey,
+    Told,
+)
 from mirrorsync.state.transfer import Remembered
 
 __all__ = [
@@ -12,6 +23,7 @@ __all__ = [
     "Applied",
     "AppliedBundles",
     "Backup",
+    "ByDigest",
     "Generation",
     "ManifestKey",
     "Memory",

@@ -77,6 +77,18 @@ _MIGRATIONS: Final = (
         PRIMARY KEY (store, repository)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE generation_manifests (
+        store TEXT NOT NULL, repository TEXT NOT NULL, digest TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER,
+        subject TEXT, source_store TEXT NOT NULL, source_repository TEXT NOT NULL,
+        PRIMARY KEY (store, repository, digest, first)
+    ) WITHOUT ROWID;
+    CREATE TABLE generation_platforms (
+        store TEXT NOT NULL, repository TEXT NOT NULL, digest TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER,
+        platforms TEXT NOT NULL,
+        PRIMARY KEY (store, repository, digest, first)
+    ) WITHOUT ROWID;
+    """,
 )
 VERSION: Final = len(_MIGRATIONS)
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")

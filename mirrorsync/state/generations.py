@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location
 from mirrorsync.state.file import Opened
-from mirrorsync.state.records import Generation, ManifestKey, Owned, TagKey, Told
-from mirrorsync.state.rows import TAG_COLUMNS, key_row, tag_row, tags_of
+from mirrorsync.state.records import ByDigest, Generation, ManifestKey, Owned, TagKey, Told
+from mirrorsync.state.rows import (
+    BY_DIGEST_COLUMNS,
+    TAG_COLUMNS,
+    by_digest_of,
+    by_digest_row,
+    key_row,
+    manifest_row,
+    tag_row,
+    tags_of,
+)
 
-_IN_GENERATION: Final = "FROM generation_tags WHERE first <= ? AND (last IS NULL OR last >= ?)"
+_IN_GENERATION: Final = "WHERE first <= ? AND (last IS NULL OR last >= ?)"
+_TAGS_IN_GENERATION: Final = f"FROM generation_tags {_IN_GENERATION}"
 
 
 class GenerationMemory(Opened):
@@ -28,7 +40,9 @@ class GenerationMemory(Opened):
         if found is None:
             return None
         _, run, created = found
-        return Generation(number, run, created, self._tags_of(number))
+        return Generation(
+            number, run, created, self._tags_of(number), self._by_digest_in(number), self._platforms_in(number)
+        )
 
     def generation_after(self, run: int) -> Generation | None:
         """Return what the mirror held after a run, None if that is not remembered."""
@@ -50,12 +64,12 @@ class GenerationMemory(Opened):
             return next((time for (time,) in rows), None)
 
     def _tags_of(self, generation: int) -> dict[TagKey, Owned]:
-        sql = f"SELECT {TAG_COLUMNS} {_IN_GENERATION}"
+        sql = f"SELECT {TAG_COLUMNS} {_TAGS_IN_GENERATION}"
         with self._reading(sql, (generation, generation)) as rows:
             return tags_of(rows)
 
     def _digests_of(self, generation: int) -> dict[tuple[str, str, str], str]:
-        sql = f"SELECT store, repository, tag, digest {_IN_GENERATION}"
+        sql = f"SELECT store, repository, tag, digest {_TAGS_IN_GENERATION}"
         with self._reading(sql, (generation, generation)) as rows:
             return {(store, name, tag): digest for store, name, tag, digest in rows}
 
@@ -97,3 +111,63 @@ class GenerationMemory(Opened):
             ((*tag_row(key, owned), number) for key, owned in moved.items()),
         )
         return number
+
+    # What a generation had besides its tags. No generation is made for it, so a copy of the destination may have been
+    # carried off before a run changes it, or after. So what came without a new generation counts from the next one on,
+    # and what went does not count in the current one any more.
+
+    def _record_content(self, told: Told, *, is_new: bool) -> None:
+        """Remember manifests without a tag, and the platforms of sparse indexes. is_new: the run made a generation."""
+        (current,) = self._connection.execute("SELECT coalesce(max(number), 0) FROM generations").fetchone()
+        first = current if is_new else current + 1
+        if told.dropped:
+            self._end("generation_manifests", map(manifest_row, told.dropped), first - 1 if is_new else first - 2)
+        if told.by_digest:
+            known = self._open_rows("generation_manifests", "subject")
+            new = [(key, one) for key, one in told.by_digest.items() if manifest_row(key) not in known]
+            self._connection.executemany(
+                f"INSERT INTO generation_manifests ({BY_DIGEST_COLUMNS}, first) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                ((*by_digest_row(key, one), first) for key, one in new),
+            )
+        self._record_platforms(told.platforms, first)
+
+    def _record_platforms(self, platforms: Mapping[ManifestKey, tuple[Platform, ...]], first: int) -> None:
+        known = self._open_rows("generation_platforms", "platforms")
+        sparse = {manifest_row(key): " ".join(map(str, chosen)) for key, chosen in platforms.items() if chosen}
+        if known:
+            changed = [row for row in map(manifest_row, platforms) if row in known and known[row] != sparse.get(row)]
+            # The images that an index had before stay: in the current generation it has at least these.
+            self._end("generation_platforms", changed, first - 1)
+        self._connection.executemany(
+            "INSERT INTO generation_platforms (store, repository, digest, first, platforms) VALUES (?, ?, ?, ?, ?)",
+            ((*row, first, chosen) for row, chosen in sparse.items() if known.get(row) != chosen),
+        )
+
+    def _open_rows(self, table: str, column: str) -> dict[tuple[str, str, str], str]:
+        """Return a column of what counts in the next generation, too, by store, repository and digest."""
+        rows = self._connection.execute(
+            f"SELECT store, repository, digest, {column} FROM {table} WHERE last IS NULL"  # noqa: S608 - our own words
+        )
+        return {(store, name, digest): value for store, name, digest, value in rows}
+
+    def _end(self, table: str, rows: Iterable[tuple[str, str, str]], last: int) -> None:
+        """Let rows count up to a generation; those that never counted are deleted."""
+        self._connection.executemany(
+            f"UPDATE {table} SET last = ? "  # noqa: S608 - our own words
+            "WHERE store = ? AND repository = ? AND digest = ? AND last IS NULL",
+            ((last, *row) for row in rows),
+        )
+        self._connection.execute(f"DELETE FROM {table} WHERE last < first")  # noqa: S608 - our own words
+
+    def _by_digest_in(self, generation: int) -> dict[ManifestKey, ByDigest]:
+        sql = f"SELECT {BY_DIGEST_COLUMNS} FROM generation_manifests {_IN_GENERATION}"  # noqa: S608 - our own words
+        with self._reading(sql, (generation, generation)) as rows:
+            return by_digest_of(rows)
+
+    def _platforms_in(self, generation: int) -> dict[ManifestKey, tuple[Platform, ...]]:
+        sql = f"SELECT store, repository, digest, platforms FROM generation_platforms {_IN_GENERATION}"  # noqa: S608
+        with self._reading(sql, (generation, generation)) as rows:
+            return {
+                (Location(store, name), Digest(digest)): tuple(map(Platform.parse, platforms.split()))
+                for store, name, digest, platforms in rows
+            }

@@ -189,6 +189,7 @@ class Memory(SourceMemory, GenerationMemory):
             (last,) = self._connection.execute("SELECT coalesce(max(number), 0) FROM runs").fetchone()
             number = last + 1
             generation = self._record_generation(told, number)
+            self._record_content(told, is_new=generation is not None)
             run = Run(
                 number,
                 told.run.started,

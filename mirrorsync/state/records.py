@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 
@@ -88,13 +89,30 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class ByDigest:
+    """A manifest that a destination has without a tag: an image that the spec names by its digest, or a referrer.
+
+    source: where it was read. subject: of a referrer, otherwise None.
+    """
+
+    source: Location
+    subject: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
-    """What a mirror held after a run that changed something: an immutable set of tags and digests."""
+    """What a mirror held after a run that changed something: an immutable set of tags and digests.
+
+    by_digest: manifests without a tag that it had all the time, until the next generation; a referrer only as long as
+    its subject was there. platforms: those that it had of a sparse index all the time.
+    """
 
     number: int
     run: int
     created: str
     tags: Mapping[TagKey, Owned] = field(default_factory=dict)
+    by_digest: Mapping[ManifestKey, ByDigest] = field(default_factory=dict)
+    platforms: Mapping[ManifestKey, tuple[Platform, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +123,8 @@ class Told:
     destination now. absent: tags that it deleted. dropped: manifests without a tag that it deleted. vanished: tags of
     sources that it was the first to miss there; refused: those of them whose source refuses access. backups: tags that
     it set to keep the images of others; they are not in `present`. manifests: what the tags of `present` name.
+    by_digest: manifests without a tag that it knows to be at a destination now. platforms: of the images that it knows
+    to be there as the spec wants them: of a sparse index those that it has, () of all others.
     """
 
     run: Run
@@ -116,3 +136,5 @@ class Told:
     refused: frozenset[TagKey] = frozenset()
     backups: Mapping[TagKey, Backup] = field(default_factory=dict)
     manifests: Mapping[Digest, Descriptor] = field(default_factory=dict)
+    by_digest: Mapping[ManifestKey, ByDigest] = field(default_factory=dict)
+    platforms: Mapping[ManifestKey, tuple[Platform, ...]] = field(default_factory=dict)

@@ -9,10 +9,12 @@ from typing import Any, Final
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
-from mirrorsync.state.records import ManifestKey, Owned, Run, RunTag, TagKey
+from mirrorsync.state.records import ByDigest, ManifestKey, Owned, Run, RunTag, TagKey
 
 # Of a tag with what is remembered of it, as `tag_row` and `tags_of` have them.
 TAG_COLUMNS: Final = "store, repository, tag, digest, since, adopted, source_store, source_repository"
+# Of a manifest without a tag, as `by_digest_row` and `by_digest_of` have them.
+BY_DIGEST_COLUMNS: Final = "store, repository, digest, subject, source_store, source_repository"
 
 
 def digest_or_none(text: str | None) -> Digest | None:
@@ -30,6 +32,20 @@ def manifest_row(key: ManifestKey) -> tuple[str, str, str]:
     """Return the columns of a manifest: store, repository, digest."""
     location, digest = key
     return location.store, location.repository, str(digest)
+
+
+def by_digest_row(key: ManifestKey, one: ByDigest) -> tuple[str | None, ...]:
+    """Return the columns of a manifest without a tag."""
+    subject = None if one.subject is None else str(one.subject)
+    return (*manifest_row(key), subject, one.source.store, one.source.repository)
+
+
+def by_digest_of(rows: Iterable[Sequence[Any]]) -> dict[ManifestKey, ByDigest]:
+    """Return the manifests without a tag of rows."""
+    return {
+        (Location(store, name), Digest(digest)): ByDigest(Location(from_store, from_name), digest_or_none(subject))
+        for store, name, digest, subject, from_store, from_name in rows
+    }
 
 
 def tag_row(key: TagKey, owned: Owned) -> tuple[Any, ...]:

@@ -7,13 +7,16 @@ from collections.abc import Callable, Container, Iterable, Mapping
 
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Change, Plan, State, Vanished
-from mirrorsync.state import Backup, ManifestKey, Owned, Run, RunTag, TagKey, Told
+from mirrorsync.state import Backup, ByDigest, ManifestKey, Owned, Run, RunTag, TagKey, Told
 from mirrorsync.sync.run.report import Report, Result
 
 # Outcomes that are remembered for single tags; images that stayed as they were are only counted.
 _TOLD = frozenset({"done", "failed", "refused"})
+# Of images that their destination has after the run as the plan says.
+_AS_WANTED = frozenset({"done", "unchanged"})
 
 
 def intended(plan: Plan) -> dict[TagKey, Digest]:
@@ -79,7 +82,29 @@ def told(
     missed = [one for one in report.vanished if not one.since]
     vanished, refused = _missed(missed), _missed(one for one in missed if one.refused)
     gone = frozenset(absent), frozenset(dropped)
-    return Told(run, tuple(changed), present, *gone, vanished, refused, backups, manifests)
+    return Told(run, tuple(changed), present, *gone, vanished, refused, backups, manifests, *_content(report.results))
+
+
+def _content(
+    results: Iterable[Result],
+) -> tuple[dict[ManifestKey, ByDigest], dict[ManifestKey, tuple[Platform, ...]]]:
+    """Return the manifests without a tag that are known to be there, and the platforms of images; see `Told`.
+
+    A rollback reads at the destination, and so does not know what an index lacks there: nothing is told of that.
+    """
+    by_digest: dict[ManifestKey, ByDigest] = {}
+    platforms: dict[ManifestKey, tuple[Platform, ...]] = {}
+    for result in results:
+        change, origin = result.change, result.change.origin
+        if result.outcome not in _AS_WANTED or origin is None or origin.location == change.target:
+            continue
+        key = change.target, change.digest
+        if change.tag is None:
+            by_digest[key] = ByDigest(origin.location, origin.subject)
+        chosen = origin.platforms if origin.sparse else ()
+        # Several entries of a spec may want an index, each with other platforms.
+        platforms[key] = tuple(dict.fromkeys([*platforms.get(key, ()), *chosen]))
+    return by_digest, platforms
 
 
 def _missed(vanished: Iterable[Vanished]) -> frozenset[TagKey]:
@@ -89,7 +114,7 @@ def _missed(vanished: Iterable[Vanished]) -> frozenset[TagKey]:
 def _content_now(result: Result) -> Descriptor | None:
     """Return what a tag names after the run, None if there is no such tag."""
     change = result.change
-    return change.after if result.outcome in ("done", "unchanged") else change.before
+    return change.after if result.outcome in _AS_WANTED else change.before
 
 
 def _owned(

@@ -57,7 +57,7 @@ class Side:
         write_layout(self.directory / "source", self.images)
 
     def wanted(self, *have: str | Path, **fields: Any) -> Wanted:
-        names = sorted({name.rpartition(":")[0] for name in self.images})
+        names = sorted({name.partition("@")[0].partition(":")[0] for name in self.images})
         mirrors = [{"from": f"oci:source:{name}", "tags": {"all": True}, **self.mirror} for name in names]
         spec = {"version": 1, "destinations": {"corp": self.destination}, "defaults": {"to": ["corp"]}}
         (self.directory / "shop.yaml").write_text(json.dumps({**spec, "mirrors": mirrors}))

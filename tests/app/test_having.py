@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from mirrorsync.errors import UsageError
 from mirrorsync.events import Noticed
 from mirrorsync.signing import NotTrusted
 from tests.app.test_bundling import Side, all_content, content, made, noise
-from tests.parts.images import Image, artifact, image, layer, multi_platform, write_layout
+from tests.parts.images import Image, artifact, image, layer, multi_platform
 
 
 @pytest.fixture
@@ -71,22 +73,27 @@ def test_an_image_of_a_generation_that_cannot_be_read_any_more_goes_whole_and_is
     assert notice == "1 image counts as absent, and would go whole: app:1: its source does not have it any more"
 
 
-def against_first(side: Side, images: dict[str, Image], *, changed: Mapping[str, Image]) -> tuple[set[str], list[str]]:
-    """Fill a disk, change images at the source, and import the difference to generation 1 on that disk.
-
-    Return the digests that the bundle has, and the notices.
-    """
+def fill(side: Side, images: dict[str, Image]) -> None:
+    """Add images to the source, and mirror it to a disk."""
     side.seed(images)
     side.destination = f"oci:{side.directory / 'far'}"
     asyncio.run(apply_spec(side.wanted().spec, environment=side.environment))
+
+
+def against(side: Side, generation: int, *, changed: Mapping[str, Image]) -> tuple[set[str], list[str]]:
+    """Change images at the source, and import the difference to a generation on a copy of the disk.
+
+    Return the digests that the bundle has, and the notices.
+    """
     side.seed(changed)
     told: list[Any] = []
     environment = replace(side.environment, observer=told.append)
-    asyncio.run(create_bundle(side.wanted("generation:1"), str(side.directory / "out"), environment=environment))
+    out = side.directory / f"out-{len(list(side.directory.glob('out-*')))}"
+    asyncio.run(create_bundle(side.wanted(f"generation:{generation}"), str(out), environment=environment))
     notices = [one.message for one in told if isinstance(one, Noticed)]
-    applied = apply_bundle(side.directory / "out", [side.destination], environment=side.environment)
+    applied = apply_bundle(out, [side.destination], environment=side.environment)
     assert asyncio.run(applied).exit_code == 0
-    return set(content(side.directory / "out")), notices
+    return set(content(out)), notices
 
 
 @pytest.mark.parametrize("cached", [True, False])
@@ -96,7 +103,8 @@ def test_an_index_that_was_made_of_some_platforms_is_in_a_generation(side: Side,
     first, other, new = multi_platform("app"), multi_platform("other"), made("new")
     images = {"app:1": first, "app:2": made("2"), "app:other": other}
     later = multi_platform("other", "2")
-    carried, notices = against_first(side, images, changed={"app:3": new, "app:other": later})
+    fill(side, images)
+    carried, notices = against(side, 1, changed={"app:3": new, "app:other": later})
     assert carried.isdisjoint(all_content(first, made("2")))
     assert carried > all_content(new).keys() - made("2").blobs.keys()
     # Without the cache it is not known what the index that was replaced had: its images go whole.
@@ -106,37 +114,66 @@ def test_an_index_that_was_made_of_some_platforms_is_in_a_generation(side: Side,
     assert notices == ([] if cached else [absent])
 
 
-def test_a_sparse_index_of_a_generation_goes_whole_and_is_named_and_single_images_do_not(side: Side) -> None:
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_sparse_index_is_in_a_generation_with_the_images_that_were_mirrored(side: Side, *, cached: bool) -> None:
+    """If the spec wants another platform since, the index goes with that image alone."""
+    side.cached, side.mirror = cached, {"platforms": {"only": ["linux/amd64"], "index": "sparse"}}
+    sparse, single, new = multi_platform("app"), made("2"), made("new")
+    amd64, arm64 = sparse.children
+    fill(side, {"app:1": sparse, "app:2": single})
+    carried, notices = against(side, 1, changed={"app:3": new})
+    assert (carried, notices) == (all_content(new).keys() - single.blobs.keys(), [])
+    side.mirror = {"platforms": {"only": ["linux/amd64", "linux/arm64"], "index": "sparse"}}
+    wider, _ = against(side, 1, changed={})
+    assert wider - carried == {sparse.digest} | (all_content(arm64).keys() - all_content(amd64).keys())
+
+
+def test_platforms_that_a_sparse_index_got_without_a_new_generation_are_in_the_next_one(side: Side) -> None:
+    """The tag names the same digest, so that no generation was made: a disk may have been carried off before."""
+    side.mirror = {"platforms": {"only": ["linux/amd64"], "index": "sparse"}}
+    sparse = multi_platform("app")
+    arm64 = all_content(sparse.children[1]).keys() - all_content(sparse.children[0]).keys()
+    fill(side, {"app:1": sparse})
+    side.mirror = {"platforms": {"only": ["linux/amd64", "linux/arm64"], "index": "sparse"}}
+    fill(side, {})
+    carried, _ = against(side, 1, changed={})
+    assert carried >= arm64
+    fill(side, {"app:2": made("2")})
+    assert side.create("none", "generation:2").bundle is None
+
+
+def test_a_sparse_index_of_a_run_that_did_not_remember_its_platforms_goes_whole_and_is_named(side: Side) -> None:
+    """The state file is of an earlier version."""
     side.mirror = {"platforms": {"only": ["linux/amd64"], "index": "sparse"}}
     sparse, single, new = multi_platform("app"), made("2"), made("new")
-    carried, notices = against_first(side, {"app:1": sparse, "app:2": single}, changed={"app:3": new})
+    fill(side, {"app:1": sparse, "app:2": single})
+    (file,) = (side.directory / "state").glob("*.sqlite")
+    with closing(sqlite3.connect(file)) as state, state:
+        state.execute("DELETE FROM generation_platforms")
+    carried, notices = against(side, 1, changed={"app:3": new})
     wanted = {sparse.digest, *all_content(sparse.children[0])}
     assert carried == wanted | (all_content(new).keys() - single.blobs.keys())
-    assert notices == [
-        "1 image counts as absent, and would go whole: app:1: its index is mirrored without some of its images"
-    ]
+    (notice,) = notices
+    assert notice.endswith("go whole: app:1: it is not remembered which platforms of its index were mirrored")
 
 
-def test_a_referrer_without_a_tag_is_not_remembered_and_goes_again_and_one_with_a_tag_does_not(side: Side) -> None:
-    """It is new at the far side, or not: a generation knows tags. What its image has is there."""
-    app, new = made("1"), made("new")
-    sbom, signature = artifact(app, b"an sbom"), artifact(app, b"a signature")
-    tag = f"app:{app.digest.replace(':', '-')}.sig"
-    side.mirror = {"referrers": True}
-    images = {"app:1": app, tag: signature}
-
-    def with_sbom(more: Mapping[str, Image]) -> None:
-        side.seed(more)
-        shutil.rmtree(side.directory / "source")
-        write_layout(side.directory / "source", {**side.images, f"app@{sbom.digest}": sbom})
-
-    side.destination = f"oci:{side.directory / 'far'}"
-    with_sbom(images)
-    asyncio.run(apply_spec(side.wanted().spec, environment=side.environment))
-    with_sbom({"app:2": new})
-    side.create("out", "generation:1")
-    carried = all_content(new, sbom).keys() - all_content(app, signature).keys()
-    assert carried == set(content(side.directory / "out"))
+def test_referrers_and_images_without_a_tag_are_in_a_generation(side: Side) -> None:
+    """Those that came later are not, until the next one: a disk may have been carried off before."""
+    app, pinned, new = made("1"), made("pinned"), made("new")
+    sbom, signature, late = artifact(app, b"an sbom"), artifact(app, b"a signature"), artifact(app, b"a late sbom")
+    on_sbom = artifact(sbom, b"a signature of the sbom")
+    first = {"app:1": app, f"app:{app.digest.replace(':', '-')}.sig": signature}
+    untagged = {f"app@{one.digest}": one for one in (sbom, on_sbom, pinned)}
+    side.mirror = {"referrers": True, "tags": ["1", pinned.digest]}
+    fill(side, {**first, **untagged})
+    assert side.create("none", "generation:1").bundle is None
+    fill(side, {f"app@{late.digest}": late})
+    side.mirror["tags"] = ["1", "2", pinned.digest]
+    carried, notices = against(side, 1, changed={"app:2": new})
+    assert carried == all_content(new, late).keys() - all_content(app, signature).keys()
+    assert notices == []
+    fill(side, {})
+    assert side.create("none", "generation:2").bundle is None
 
 
 @pytest.mark.parametrize(

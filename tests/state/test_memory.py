@@ -11,9 +11,23 @@ import pytest
 
 from mirrorsync.errors import StorageError
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
-from mirrorsync.state import Absence, Backup, Memory, Owned, Remembered, Run, RunTag, Told, open_memory, state_path
+from mirrorsync.state import (
+    Absence,
+    Backup,
+    ByDigest,
+    ManifestKey,
+    Memory,
+    Owned,
+    Remembered,
+    Run,
+    RunTag,
+    Told,
+    open_memory,
+    state_path,
+)
 
 APP, SOURCE = Location("dst.example", "m/app"), Location("src.example", "app")
 ONE, TWO, THREE = (Digest.of(text) for text in (b"1", b"2", b"3"))
@@ -69,6 +83,31 @@ def test_runs_are_numbered_and_kept_over_openings(kept: Kept) -> None:
     ]
     assert memory.changes(1) == [RunTag((APP, Tag("a")), None, ONE, "new", "done")]
     assert [run.number for run in memory.runs(1)] == [2]
+
+
+def test_what_comes_or_goes_without_a_generation_counts_in_no_copy_that_may_have_been_made_before_or_after(
+    kept: Kept,
+) -> None:
+    """A copy of the destination is carried off while a generation is the current one, at an unknown time."""
+    memory = kept()
+    amd64, arm64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm/v7")
+    index, sbom, late = (APP, ONE), (APP, TWO), (APP, THREE)
+    memory.record(replace(told(a=ONE), by_digest={sbom: ByDigest(SOURCE, ONE)}, platforms={index: (amd64,)}))
+    again = {sbom: ByDigest(SOURCE, ONE), late: ByDigest(SOURCE)}
+    memory.record(replace(told(a=ONE), by_digest=again, platforms={index: (amd64, arm64)}))
+    memory.record(told(a=ONE, b=ONE))
+    memory.record(replace(told(a=ONE, b=ONE), dropped=frozenset({late}), platforms={index: ()}))
+    memory.record(replace(told(NIGHT, "b"), dropped=frozenset({sbom})))
+
+    def content(number: int) -> tuple[dict[ManifestKey, ByDigest], dict[ManifestKey, tuple[Platform, ...]]]:
+        found = kept().generation(number)
+        assert found is not None
+        return dict(found.by_digest), dict(found.platforms)
+
+    attached = {sbom: ByDigest(SOURCE, ONE)}
+    assert content(1) == (attached, {index: (amd64,)})
+    assert content(2) == (attached, {index: (amd64, arm64)})
+    assert content(3) == ({}, {})
 
 
 def test_a_generation_is_the_whole_set_of_tags_after_a_run_that_changed_something(kept: Kept) -> None:
