@@ -61,6 +61,22 @@ def test_the_inventory_of_a_layout_is_that_of_its_names(mirrorsync: Mirrorsync) 
     assert gzip.decompress((mirrorsync.directory / "far.json.gz").read_bytes()).decode() == texts[0]
 
 
+def test_images_that_an_index_lacks_are_not_in_the_inventory_even_if_they_are_known_from_elsewhere(
+    mirrorsync: Mirrorsync,
+) -> None:
+    """In the cache of manifests, or in another repository: what is absent must be sent."""
+    both = multi_platform("app")
+    amd64 = both.children[0]
+    write_layout(mirrorsync.directory / "disk", {"whole:1": both})
+    mirrorsync("inventory", "oci:disk", code=0)
+    sparse = Image(both.media_type, both.raw, {}, both.children[:1])
+    write_layout(mirrorsync.directory / "sparse", {"app:1": sparse})
+    done = mirrorsync("inventory", "oci:sparse", code=0)
+    app = json.loads(done.out)["repositories"]["app"]
+    assert set(app["manifests"]) == {both.digest, amd64.digest}
+    assert set(app["blobs"]) == blobs(amd64)
+
+
 def test_what_cannot_be_read_is_named_and_counts_as_absent(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
 ) -> None:

@@ -108,14 +108,18 @@ class _Taking:
         """Read a manifest and its children; of an index that lacks some, those that are present."""
         if content.digest in found.manifests or depth > MAX_DEPTH:
             return
-        known = self.found.get(self.name(target))
+        taken = self.found.get(self.name(target))
         manifest = await self.session.manifest(target, content)
         for child in manifest.children:
-            if known is not None and child.digest in known.manifests:
+            if taken is not None and child.digest in taken.manifests:
+                continue
+            # An index may be mirrored without all its images, also if they are known from another repository or run.
+            known = self.session.known(child) is not None
+            if known and await self.session.repository(target).resolve(child.digest) is None:
                 continue
             try:
                 await self._walk(target, child, found, depth + 1)
             except ContentNotFound:
-                continue  # an index may be mirrored without all its images
+                continue
         found.blobs |= {blob.digest: blob.bare() for blob in manifest.blobs}
         found.manifests[content.digest] = manifest.descriptor.bare()
