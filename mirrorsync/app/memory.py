@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from functools import lru_cache
@@ -112,6 +112,12 @@ class RunMemory:
         """Return what these tags named when they were recorded, as far as that is remembered."""
         found: dict[TargetTag, Descriptor] = {}
         self._try(lambda memory: found.update(memory.roots()))
+        return found
+
+    def sparse(self) -> Collection[ManifestKey]:
+        """Return the indexes that this mirror has put at destinations without some of their images."""
+        found: set[ManifestKey] = set()
+        self._try(lambda memory: found.update(memory.sparse()))
         return found
 
     def untagged(self, last: int) -> Untagged:

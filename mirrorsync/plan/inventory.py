@@ -71,6 +71,24 @@ class Desired:
 
 
 @dataclass(frozen=True, slots=True)
+class Sparse:
+    """Which indexes of destinations may lack images: those of some repositories, and some by their digest."""
+
+    repositories: frozenset[Location] = frozenset()
+    indexes: frozenset[tuple[Location, Digest]] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.repositories or self.indexes)
+
+    def __contains__(self, manifest: tuple[Location, Descriptor]) -> bool:
+        """Return whether a manifest of a destination is an index that may lack images."""
+        target, content = manifest
+        if content.media_type not in media_types.INDEXES:
+            return False
+        return target in self.repositories or (target, content.digest) in self.indexes
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """The wanted images as they are at the destinations now.
 
@@ -79,8 +97,8 @@ class Observed:
     in a repository. elsewhere: by store, the repository that a blob can be mounted from. shared: the stores whose
     repositories share all blobs. manifests: those needed to walk the changed images. deep: whether the presence of
     every manifest and blob was checked, so that one that is not in `contents` is missing; otherwise a manifest that is
-    present counts as complete, since registries reject a manifest before its content. sparse: repositories that also
-    have indexes without all their images, where an index does not count as complete. tags: those that a manifest has
+    present counts as complete, since registries reject a manifest before its content. sparse: indexes
+    for which that does not hold, since they are mirrored without all their images. tags: those that a manifest has
     which is to be deleted by its digest, and go with it; for a tag that is to be deleted, others of its manifest that
     are to be deleted too. stays: images whose manifest stays if their tag is deleted. backups: by image, the image that
     its tag names now, under the name of a backup. older: of images whose tag moves back, that it does, as a sentence.
@@ -92,7 +110,7 @@ class Observed:
     shared: frozenset[str] = frozenset()
     manifests: Mapping[Digest, Outlined] = field(default_factory=dict)
     deep: bool = False
-    sparse: frozenset[Location] = frozenset()
+    sparse: Sparse = Sparse()
     failures: tuple[Failure, ...] = ()
     broken: frozenset[Image] = frozenset()  # images for which a request failed; nothing is planned for them
     decisions: Mapping[Image, Decision] = field(default_factory=dict)
@@ -105,17 +123,17 @@ class Observed:
         """Return whether a manifest of an image is not wanted, or complete at its destination."""
         if part.digest in image.left_out:
             return True
-        if self.deep or (image.target in self.sparse and part.media_type in media_types.INDEXES):
+        if self.deep or (image.target, part) in self.sparse:
             return False
         return part.digest in self.contents.get(image.target, frozenset())
 
 
-def may_lack_images(image: Image, sparse: frozenset[Location], decision: Decision | None) -> bool:
-    """Return whether images may be missing of an index that its destination has. sparse: as in `Observed`."""
-    if not sparse or image.target not in sparse:
+def may_lack_images(image: Image, sparse: Sparse, decision: Decision | None) -> bool:
+    """Return whether images may be missing of an index that its destination has."""
+    if not sparse or (image.target, image.root) not in sparse:
         return False
     unknown = decision is not None and decision.verdict in ("keep", "delay")  # the index of the source was not read
-    return image.root.media_type in media_types.INDEXES and not unknown
+    return not unknown
 
 
 def closure(

@@ -159,6 +159,11 @@ class GenerationMemory(Opened):
         )
         self._connection.execute(f"DELETE FROM {table} WHERE last < first")  # noqa: S608 - our own words
 
+    def sparse(self) -> set[ManifestKey]:
+        """Return the indexes that destinations have had without some of their images since a run wanted that."""
+        with self._reading("SELECT store, repository, digest FROM generation_platforms WHERE last IS NULL") as rows:
+            return {(Location(store, name), Digest(digest)) for store, name, digest in rows}
+
     def _by_digest_in(self, generation: int) -> dict[ManifestKey, ByDigest]:
         sql = f"SELECT {BY_DIGEST_COLUMNS} FROM generation_manifests {_IN_GENERATION}"  # noqa: S608 - our own words
         with self._reading(sql, (generation, generation)) as rows:

@@ -87,9 +87,7 @@ async def make_plan(
         policies = {mirror.pointer: mirror.policies for mirror in mirrors}
         sightings.note(digest for image in desired.images for digest in image.digests)
         observed = await observe(desired, session, tags, sightings=sightings, policies=policies, deep=deep, gate=gate)
-    if observed.manifests and any(image.source.store.startswith(BUNDLE) for image in desired.images):
-        plan = diff(desired, observed, spec=stamp(spec, only), created=created)
-        observed = await without_unreadable(desired, observed, plan, session)
+    observed = await _readable(desired, observed, stamp(spec, only), session)
     # Before deletions and backups are added: there is none for a tag that does not move now.
     observed = _within_budget(spec, desired, observed, stamp(spec, only), created)
     # Not in a run of only some images, or if the lock lacks some: what the others want is unknown then.
@@ -118,6 +116,14 @@ async def _chosen(
     listed = ListedImages(lacking.known(only_from), mirrors, spec.source)
     chosen = listed.of(await choose(listed.mirrors, session, sightings), session.announce)
     return lacking.add_to(chosen, only_from)
+
+
+async def _readable(desired: Desired, observed: Observed, stamp: SpecStamp, session: Session) -> Observed:
+    """Let the images fail that a bundle cannot give, if some are read from bundles."""
+    if not observed.manifests or not any(image.source.store.startswith(BUNDLE) for image in desired.images):
+        return observed
+    plan = diff(desired, observed, spec=stamp, created="")
+    return await without_unreadable(desired, observed, plan, session)
 
 
 def _within_budget(spec: Spec, desired: Desired, observed: Observed, stamp: SpecStamp, created: str) -> Observed:

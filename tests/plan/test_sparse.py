@@ -14,7 +14,7 @@ from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.diff import diff
-from mirrorsync.plan.inventory import Desired, Observed, may_lack_images
+from mirrorsync.plan.inventory import Desired, Observed, Sparse, may_lack_images
 from mirrorsync.plan.model import Image, Origin, Plan
 from mirrorsync.plan.policies import Decision, Verdict
 from mirrorsync.plan.steps import CopyBlob
@@ -43,6 +43,7 @@ MULTI = index("multi", AMD, ARM)
 OUTER = index("outer", MULTI)
 ALL: Mapping[Digest, Manifest] = {one.digest: one for one in (AMD, ARM, MULTI, OUTER)}
 WHOLE_AMD, WHOLE_ARM = (frozenset({one.digest, one.blobs[0].digest}) for one in (AMD, ARM))
+LACKING = frozenset({(APP, MULTI.digest)})
 NAMES = {
     **{f"put:{one.digest}@{APP}": name for one, name in ((AMD, "amd64"), (ARM, "arm64"), (MULTI, "multi"))},
     **{f"copy:{one.blobs[0].digest}": f"layer of {name}" for one, name in ((AMD, "amd64"), (ARM, "arm64"))},
@@ -56,6 +57,7 @@ def planned(
     contents: frozenset[Digest],
     *,
     sparse: Location | None = None,
+    indexes: frozenset[tuple[Location, Digest]] = frozenset(),
     left_out: frozenset[Digest] = frozenset(),
     verdict: Verdict | None = None,
 ) -> Plan:
@@ -64,7 +66,7 @@ def planned(
         {image: before.descriptor if before else None},
         contents={APP: contents},
         manifests=ALL,
-        sparse=frozenset({sparse} if sparse else ()),
+        sparse=Sparse(frozenset({sparse} if sparse else ()), indexes),
         decisions={image: Decision(verdict, "a policy")} if verdict else {},
     )
     return diff(Desired((image,)), observed, spec=STAMP, created="")
@@ -78,6 +80,9 @@ def planned(
         (MULTI, MULTI, WHOLE_AMD | WHOLE_ARM | {MULTI.digest}, {"sparse": APP}, "unchanged", ""),
         (MULTI, MULTI, WHOLE_AMD | {MULTI.digest}, {"sparse": OTHER}, "unchanged", ""),
         (MULTI, MULTI, WHOLE_AMD | {MULTI.digest}, {}, "unchanged", ""),
+        # Or if it is known that it does.
+        (MULTI, MULTI, WHOLE_AMD | {MULTI.digest}, {"indexes": LACKING}, "incomplete", "layer of arm64, arm64, tag"),
+        (OUTER, OUTER, WHOLE_AMD | {MULTI.digest, OUTER.digest}, {"indexes": LACKING}, "unchanged", ""),
         (MULTI, MULTI, WHOLE_AMD | {MULTI.digest}, {"sparse": APP, "verdict": "keep"}, "unchanged", ""),
         (
             MULTI,
@@ -127,7 +132,7 @@ def test_whether_the_images_of_a_present_index_have_to_be_looked_for(
     root: Manifest, sparse: list[Location], verdict: Verdict | None, may_lack: bool
 ) -> None:
     image = Image(Origin(SOURCE, Tag("1")), APP, Tag("1"), root.descriptor)
-    assert may_lack_images(image, frozenset(sparse), Decision(verdict, "why") if verdict else None) == may_lack
+    assert may_lack_images(image, Sparse(frozenset(sparse)), Decision(verdict, "why") if verdict else None) == may_lack
 
 
 @pytest.mark.parametrize("foreign", [False, True])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 
 from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError
@@ -15,7 +16,7 @@ from mirrorsync.oci.manifest import Manifest, Outline
 from mirrorsync.oci.ref import Pick, Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.budget import waits
-from mirrorsync.plan.inventory import Desired, Observed, blobs_of, check_bounds, may_lack_images
+from mirrorsync.plan.inventory import Desired, Observed, Sparse, blobs_of, check_bounds, may_lack_images
 from mirrorsync.plan.model import Failure, Image
 from mirrorsync.plan.policies import Decision, Facts, Policy, Verify, decide
 from mirrorsync.sync.content import ContentReader
@@ -44,21 +45,22 @@ async def observe(
 ) -> Observed:
     """Return the content of the destinations for `desired`, and the decisions of policies.
 
-    tags: those that were resolved before. sightings: of roots, for policies about age. policies: by mirror. Without
-    `deep`, an image whose tag names the right digest is complete, at one request each; for other images every manifest
-    and blob is checked, unless the repository does not exist. With `deep`, this is done for every image, and content on
-    this machine is read: damaged content counts as missing. The content of an image that a policy keeps, delays or
-    refuses is not checked. gate: lets images wait that would need too many pulls, None = any number may be used.
+    tags: those that were resolved before. sightings: of roots, for policies about age, and of indexes that lack images.
+    policies: by mirror. Without `deep`, an image whose tag names the right digest is complete, at one request each; for
+    other images every manifest and blob is checked, unless the repository does not exist. With `deep`, this is done for
+    every image, and content on this machine is read: damaged content counts as missing. The content of an image that a
+    policy keeps, delays or refuses is not checked. gate: lets images wait that would need too many pulls, None = any
+    number may be used.
     """
     sightings, tags = sightings or NothingSeen(), tags or DestinationTags(session)
-    if not deep:
-        return await _observe(desired, session, tags, _Observer(session, tags, sightings, policies or {}, None, gate))
-    async with ContentReader(session.announce) as reader:
-        return await _observe(desired, session, tags, _Observer(session, tags, sightings, policies or {}, reader, gate))
+    async with AsyncExitStack() as stack:
+        reader = await stack.enter_async_context(ContentReader(session.announce)) if deep else None
+        observer = _Observer(session, tags, sightings, policies or {}, reader, gate)
+        observer.note(desired)
+        return await _observe(desired, session, tags, observer)
 
 
 async def _observe(desired: Desired, session: Session, tags: DestinationTags, observer: _Observer) -> Observed:
-    observer.note(desired)
     session.announce(PhaseStarted("observe", len(desired.images)))
     by_target: defaultdict[Location, list[Tag | Digest]] = defaultdict(list)
     for image in desired.images:
@@ -107,16 +109,17 @@ class _Observer:
         self._has: Answers[tuple[Location, Digest], bool] = Answers()
         self._contents: defaultdict[Location, set[Digest]] = defaultdict(set)
         self._manifests: dict[Digest, Outline] = {}
-        self._sparse: frozenset[Location] = frozenset()
+        self._sparse = Sparse()
         self._subjects: dict[tuple[Location, Digest], Digest] = {}
 
     def note(self, desired: Desired) -> None:
-        """Remember which images were not read, which come along with others, and where indexes do not vouch for theirs.
+        """Remember which images were not read, which come along with others, and which indexes do not vouch for theirs.
 
         With `deep`, the lists of what referrers are about are checked, too.
         """
         self._unread = desired.waiting
-        self._sparse = frozenset(image.target for image in desired.images if image.origin.sparse)
+        wanted = frozenset(image.target for image in desired.images if image.origin.sparse)
+        self._sparse = Sparse(wanted, frozenset(self._sightings.sparse()))
         for image in desired.carriers if self._deep else ():
             if image.tag is None and image.origin.subject is not None:
                 self._subjects[image.target, image.root.digest] = image.origin.subject
@@ -282,7 +285,7 @@ class _Observer:
             return
         walked.manifests.add(content.digest)
         check_bounds(depth, len(walked.manifests))
-        vouches = image.target not in self._sparse or content.media_type not in media_types.INDEXES
+        vouches = (image.target, content) not in self._sparse
         if await self._is_present(image.target, content, is_manifest=True) and vouches and not self._deep:
             return  # a registry accepts a manifest only after its content
         with located("source", image.source, image.origin.reference(image.root.digest).asked):

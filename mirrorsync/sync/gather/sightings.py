@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from mirrorsync.oci.descriptor import Descriptor
@@ -40,6 +40,9 @@ class Sightings(Protocol):
 
     def roots(self) -> Mapping[TargetTag, Descriptor]:
         """Return what these tags named when they were recorded, as far as that is remembered."""
+
+    def sparse(self) -> Collection[tuple[Location, Digest]]:
+        """Return the indexes that it has put there without some of their images."""
 
     def untagged(self, last: int) -> Untagged:
         """Return the manifests that it has put there and whose tags are gone. last: how many generations are kept."""
@@ -94,6 +97,10 @@ class NothingSeen:
     def roots(self) -> Mapping[TargetTag, Descriptor]:
         """Return nothing."""
         return {}
+
+    def sparse(self) -> Collection[tuple[Location, Digest]]:
+        """Return nothing: no index is known."""
+        return ()
 
     def untagged(self, last: int) -> Untagged:  # noqa: ARG002 - there are no generations
         """Return nothing."""
