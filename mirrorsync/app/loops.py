@@ -80,13 +80,14 @@ def _run_in_thread(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
                 began.set_result(lambda: None)
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="mirrorsync", daemon=True)
-    thread.start()
     try:
+        thread.start()  # an interruption may come before this returns, too
         return done.result()
     finally:
-        if not done.done():  # the wait itself was interrupted
-            began.result()()
-        thread.join()
+        if thread in threading.enumerate():
+            if not done.done():
+                began.result()()
+            thread.join()
 
 
 def _abandoned(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
