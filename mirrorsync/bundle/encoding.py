@@ -86,6 +86,8 @@ def _image(image: Image) -> dict[str, Any]:
         made["tag"] = str(image.tag)
     if image.subject is not None:
         made["subject"] = str(image.subject)
+    if image.platforms:
+        made["platforms"] = list(map(str, image.platforms))
     return made
 
 

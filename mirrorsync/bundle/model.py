@@ -11,6 +11,7 @@ from typing import Final
 from mirrorsync.bundle.graph import bottom_up
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Ref, Tag, written
 
 FORMAT: Final = "mirrorsync.bundle"
@@ -107,7 +108,8 @@ class Image:
     """An image of the wanted state, unchanged ones too.
 
     repository: at the destination, without its prefix. tag: None for a root without a tag. source: the repository that
-    it was read from, as docker.io/library/alpine. subject: of a referrer, the manifest that it refers to.
+    it was read from, as docker.io/library/alpine. subject: of a referrer, the manifest that it refers to. platforms: of
+    an index that is mirrored without some of its images, those that it is mirrored for.
     """
 
     repository: str
@@ -115,6 +117,7 @@ class Image:
     content: Descriptor
     source: str
     subject: Digest | None = None
+    platforms: tuple[Platform, ...] = ()
 
     @property
     def ref(self) -> Ref:

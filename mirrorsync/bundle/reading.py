@@ -27,10 +27,12 @@ from mirrorsync.bundle.model import (
 )
 from mirrorsync.checked_json import Damaged, Read, at_least_one, count, items, members, one_of, or_null, text
 from mirrorsync.errors import Malformed
+from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.json_weight import json_weight
 from mirrorsync.oci.names import check_layout_repository
+from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Tag
 from mirrorsync.text import printable
 
@@ -107,6 +109,7 @@ def _repository(value: Any) -> str:
 
 _media_type: Final = _matching(_MEDIA_TYPE, "a media type")
 _line: Final = _matching(_LINE, "one line of text")
+_word: Final = _matching(_MEDIA_TYPE, "a platform")
 
 
 def _true(value: Any) -> bool:
@@ -126,7 +129,14 @@ def _source(value: Any) -> Source:
 
 _created: Final = _matching(_CREATED, "a time as 2026-11-26T03:17:00Z")
 _CONTENT: Final[dict[str, Read[Any]]] = {"digest": _digest, "size": count, "mediaType": _media_type}
-_IMAGE: Final = {**_CONTENT, "repository": _repository, "source": _line, "tag": _tag, "subject": _digest}
+_IMAGE: Final = {
+    **_CONTENT,
+    "repository": _repository,
+    "source": _line,
+    "tag": _tag,
+    "subject": _digest,
+    "platforms": lambda value: items(value, lambda one: Platform.parse(_word(one))),
+}
 _MEMBER: Final[dict[str, Read[Any]]] = {"name": text, "size": count, "digest": _digest}
 _PIECE: Final[dict[str, Read[Any]]] = {"part": at_least_one, "size": at_least_one, "digest": _digest}
 
@@ -136,8 +146,11 @@ def _content(read: dict[str, Any]) -> Descriptor:
 
 
 def _image(value: Any) -> Image:
-    read = members(value, _IMAGE, optional=("tag", "subject"))
-    return Image(read["repository"], read.get("tag"), _content(read), read["source"], read.get("subject"))
+    read = members(value, _IMAGE, optional=("tag", "subject", "platforms"))
+    chosen = read.get("platforms", ())
+    if "platforms" in read and (not chosen or read["mediaType"] not in media_types.INDEXES):
+        raise Damaged("none are chosen, or this is not an index", "platforms")
+    return Image(read["repository"], read.get("tag"), _content(read), read["source"], read.get("subject"), chosen)
 
 
 def _repositories(value: Any) -> tuple[str, ...]:

@@ -123,6 +123,7 @@ def _image_json(image: Image, *, carried: bool) -> dict[str, Any]:
         "root": bare_json(image.content),
         "source": image.source,
         "subject": image.subject,
+        "platforms": list(map(str, image.platforms)),
         "carried": carried,
     }
 

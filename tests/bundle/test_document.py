@@ -16,6 +16,7 @@ from mirrorsync.bundle.layout import END, header, index_json, layout, padding
 from mirrorsync.bundle.model import Names
 from mirrorsync.bundle.reading import parse
 from mirrorsync.errors import Malformed
+from mirrorsync.oci import media_types
 from mirrorsync.oci.digest import Digest
 from tests.bundle.values import CONTENT, LOCK, MANIFEST, OTHER, UNCHANGED, blob, example
 
@@ -169,6 +170,9 @@ LIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "an image without its manifest": (lambda d: d["images"][0].update(digest=DIGEST), "/images/0/digest"),
     "an image of another size": (lambda d: d["images"][0].update(size=1), "/images/0: size or media type differ"),
     "an image of a repository more": (lambda d: d["images"][0].update(repository="another"), "/images/0/repository"),
+    "platforms of a single image": (lambda d: d["images"][0].update(platforms=["linux/amd64"]), "/images/0/platforms"),
+    "no platforms": (lambda d: d["images"][0].update(platforms=[], mediaType=media_types.OCI_INDEX), "/images/0/platforms"),
+    "a platform of one word": (lambda d: d["images"][0].update(platforms=["linux"]), "/images/0/platforms/0"),
     "an object for no repository": (lambda d: d["objects"][0].update(repositories=[]), "/repositories: empty"),
     "a need that is not known": (lambda d: find(d, WEB)["needs"].append(DIGEST), "/needs/4: is neither"),
     "a manifest that needs itself": (lambda d: find(d, WEB)["needs"].append(WEB), "/needs/4: is neither"),

@@ -59,12 +59,19 @@ class Availability:
         self.contents: defaultdict[Location, set[Digest]] = defaultdict(set)
         self.elsewhere: defaultdict[str, dict[Digest, str]] = defaultdict(dict)
 
-    async def lacks(self, image: Image) -> tuple[Lack, ...]:
-        """Return what an image cannot be completed without, () if nothing is missing. Raises: MirrorsyncError."""
+    async def lacks(self, image: Image, *, sparse: bool = False) -> tuple[Lack, ...]:
+        """Return what an image cannot be completed without, () if nothing is missing.
+
+        sparse: its destination may have it without all images that it is mirrored with. Raises: MirrorsyncError.
+        """
         if self._is_whole(image.root.digest):
             return ()
         found: dict[Digest, Lack] = {}
         root = self._need(image.root.digest, image.root)
+        one = self._store.bundle.by_digest.get(root.content.digest)
+        if sparse and one is not None and await self._is_at(image.target, root):
+            for need in one.needs:
+                await self._walk(image.target, self._need(need), found, set(), 2)
         await self._walk(image.target, root, found, set(), 1)
         if not found and await self._is_at(image.target, root):
             await self._read(image.target, root)  # for its tag, which is set with the manifest's bytes

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from mirrorsync.bundle.consistency import image_order
 from mirrorsync.bundle.held import Held
 from mirrorsync.bundle.model import Assumed, Image, Object, Whole
+from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
@@ -155,4 +156,7 @@ class _Drafting:
             origin = change.origin
             source = str(origin.location) if origin is not None else str(change.target)
             subject = origin.subject if origin is not None else None
-            yield Image(self.name(change.target), change.tag, content, source, subject)
+            is_sparse = origin is not None and origin.sparse and content.media_type in media_types.INDEXES
+            # Of an image that a policy keeps it is not known what it was mirrored for.
+            platforms = origin.platforms if origin is not None and is_sparse and wanted == change.after else ()
+            yield Image(self.name(change.target), change.tag, content, source, subject, platforms)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from mirrorsync.errors import MirrorsyncError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.platform import Platform
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.diff import diff
@@ -23,6 +24,8 @@ from mirrorsync.sync.clock import now
 from mirrorsync.sync.content import ContentReader
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.observe import observe
+from mirrorsync.sync.gather.roots import unselected
+from mirrorsync.sync.gather.sightings import NothingSeen
 from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session
 
@@ -52,6 +55,18 @@ async def waiting_images(store: BundleStore, destinations: Sequence[Location], s
         return await _Importing(store, destinations, session, reader).asked()
 
 
+class _Sparse(NothingSeen):
+    """Nothing is remembered of destinations but the indexes that may lack images of the bundle."""
+
+    def __init__(self, indexes: Iterable[tuple[Location, Digest]]) -> None:
+        super().__init__()
+        self._indexes = frozenset(indexes)
+
+    def sparse(self) -> frozenset[tuple[Location, Digest]]:
+        """Return these indexes."""
+        return self._indexes
+
+
 class _Importing:
     def __init__(
         self, store: BundleStore, destinations: Sequence[Location], session: Session, reader: ContentReader
@@ -64,6 +79,8 @@ class _Importing:
         self._available = Availability(store, session, self._tags, Rebuilding(session, reader), prefixes)
         self._present: dict[Image, Descriptor | None] = {}
         self._waiting: dict[Image, tuple[Lack, ...]] = {}
+        self._platforms: dict[Image, tuple[Platform, ...]] = {}
+        self._left_out: dict[Image, frozenset[Digest]] = {}
         self._failures: list[Failure] = []
         self._early: list[Early] = []
 
@@ -75,11 +92,13 @@ class _Importing:
 
     async def planned(self, created: str) -> Import:
         wanted = await self._ask()
-        ready = tuple(image for image in wanted if image in self._present and image not in self._waiting)
-        desired = Desired(ready, tuple(self._failures))
-        observed = self._completed(await observe(desired, self._session, self._tags))
+        ready = (image for image in wanted if image in self._present and image not in self._waiting)
+        narrowed = tuple(replace(image, left_out=self._left_out.get(image, frozenset())) for image in ready)
+        desired = Desired(narrowed, tuple(self._failures))
+        sparse = _Sparse((image.target, image.root.digest) for image in self._left_out)
+        observed = self._completed(await observe(desired, self._session, self._tags, sightings=sparse))
         plan = diff(desired, observed, spec=self._stamp(), created=created)
-        plan = replace(plan, changes=(*plan.changes, *map(self._change, self._waiting)))
+        plan = replace(plan, changes=(*self._with_platforms(plan.changes), *map(self._change, self._waiting)))
         shared = {one.store for one in self._destinations if self._session.store(one.store).shares_blobs}
         plan = with_early_blobs(plan, self._early, shared)
         blobs = {one.blob.digest: one.blob.size for one in self._early}
@@ -103,23 +122,38 @@ class _Importing:
             for image in self._store.bundle.images:
                 target = Location(destination.store, joined(destination.repository, image.repository))
                 origin = Origin(Location(self._store.address, image.repository), image.tag, subject=image.subject)
-                yield Image(origin, target, image.tag, image.content, POINTER)
+                found = Image(origin, target, image.tag, image.content, POINTER)
+                if image.platforms and image.content.digest in self._store.bundle.by_digest:
+                    self._platforms[found] = image.platforms
+                yield found
 
     async def _look(self, image: Image) -> None:
         """Find out what a tag names at its destination, and whether the image can be completed if it changes."""
         try:
             present = await self._tags.named(image.target, image.tag or image.root.digest)
-            if present is None or present.digest != image.root.digest:
-                lacks = await self._available.lacks(image)
+            sparse = image in self._platforms
+            if sparse or present is None or present.digest != image.root.digest:
+                lacks = await self._available.lacks(image, sparse=sparse)
                 if lacks:
                     self._waiting[image] = lacks
                     self._early += [
                         Early(blob, image.source, image.target) for blob in await self._available.early(image)
                     ]
+                elif sparse:
+                    await self._leave_out(image)
             self._present[image] = present
         except MirrorsyncError as error:
             self._waiting.pop(image, None)
             self._failures.append(Failure.of(image, error))
+
+    async def _leave_out(self, image: Image) -> None:
+        """Find out what an index lists that it is mirrored without, if its manifest is in the parts here.
+
+        If it is not, and nothing is lacking, the destination has the index with all that this bundle mirrors of it.
+        """
+        if self._store.has(self._store.bundle.by_digest[image.root.digest]):
+            chosen = self._platforms[image]
+            self._left_out[image] = await unselected(self._session, image.source, image.root, chosen)
 
     def _completed(self, observed: Observed) -> Observed:
         """Return what was observed with what was found out here of the destinations."""
@@ -130,6 +164,16 @@ class _Importing:
         for store, found in self._available.elsewhere.items():
             elsewhere[store] = {**elsewhere.get(store, {}), **found}
         return replace(observed, contents=contents, elsewhere=elsewhere)
+
+    def _with_platforms(self, changes: Iterable[Change]) -> Iterator[Change]:
+        """Yield changes, of sparse indexes with the platforms that they are mirrored for."""
+        chosen = {(image.target, image.tag or image.root.digest): found for image, found in self._platforms.items()}
+        for change in changes:
+            platforms, origin = chosen.get((change.target, change.tag or change.digest)), change.origin
+            if platforms is None or origin is None:
+                yield change
+            else:
+                yield replace(change, origin=replace(origin, platforms=platforms, index="sparse"))
 
     def _change(self, image: Image) -> Change:
         waiting = Waiting(image, self._waiting[image])
