@@ -71,6 +71,8 @@ class FarSide:
             roots[image.repository].add(root.digest)
             repository = self.held.repository(image.repository)
             repository.manifests[root.digest] = root
+            if image.platforms:
+                repository.sparse.add(root.digest)
             if image.tag is not None:
                 repository.tags[image.tag] = root.digest
         for name, found in roots.items():

@@ -13,11 +13,15 @@ from mirrorsync.oci.ref import Tag
 
 @dataclass(slots=True)
 class HeldRepository:
-    """A repository at the far side. manifests: those that are complete. blobs: those that it has."""
+    """A repository at the far side. manifests: those that are complete. blobs: those that it has.
+
+    sparse: the manifests of indexes that it has without some of their images.
+    """
 
     tags: dict[Tag, Digest] = field(default_factory=dict)
     manifests: dict[Digest, Descriptor] = field(default_factory=dict)
     blobs: dict[Digest, Descriptor] = field(default_factory=dict)
+    sparse: set[Digest] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -59,6 +63,7 @@ def merged(held: Iterable[tuple[str, Held]]) -> Held:
             found.tags |= repository.tags
             found.manifests |= repository.manifests
             found.blobs |= repository.blobs
+            found.sparse |= repository.sparse
         result.sent |= {digest: sequence for digest, sequence in one.sent.items() if digest not in result.sent}
     return result
 
@@ -78,6 +83,8 @@ def held_after(bundle: Bundle) -> Held:
         if image.tag is not None:
             repository.tags[image.tag] = image.content.digest
         repository.manifests[image.content.digest] = image.content
+        if image.platforms:
+            repository.sparse.add(image.content.digest)
     return result
 
 

@@ -48,6 +48,7 @@ def _repository(one: HeldRepository) -> dict[str, Any]:
             for digest, content in one.manifests.items()
         },
         "blobs": {str(digest): content.size for digest, content in one.blobs.items()},
+        "sparse": sorted(map(str, one.sparse)),
     }
 
 
@@ -115,7 +116,9 @@ def _held_repository(value: Any) -> HeldRepository:
             "tags": lambda value: named(value, lambda digest: Digest(text(digest))),
             "manifests": lambda value: named(value, _manifest),
             "blobs": lambda value: named(value, count),
+            "sparse": lambda value: items(value, lambda digest: Digest(text(digest))),
         },
+        optional=("sparse",),  # of earlier versions
     )
     manifests = {
         Digest(digest): Descriptor(kind, Digest(digest), size) for digest, (kind, size) in read["manifests"].items()
@@ -128,7 +131,7 @@ def _held_repository(value: Any) -> HeldRepository:
         Digest(digest): Descriptor(media_types.ANY_BYTES, Digest(digest), size)
         for digest, size in read["blobs"].items()
     }
-    return HeldRepository(tags, manifests, blobs)
+    return HeldRepository(tags, manifests, blobs, set(read.get("sparse", ())))
 
 
 def _manifest(value: Any) -> tuple[str, int]:
@@ -136,8 +139,3 @@ def _manifest(value: Any) -> tuple[str, int]:
     if not media_types.is_manifest(read["mediaType"]):
         raise Damaged("not the media type of a manifest", "mediaType")
     return read["mediaType"], read["size"]
-
-
-def _described(entry: tuple[str, tuple[str, int]]) -> Descriptor:
-    digest, (media_type, size) = entry
-    return Descriptor(media_type, Digest(digest), size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
@@ -241,6 +241,14 @@ class ListsRoots(Protocol):
 
         Manifests that another root leads to are left out, if they have no name of their own.
         """
+
+
+@runtime_checkable
+class KnowsSparse(Protocol):
+    """A store that knows which of its indexes lack images, because it is a description of another one."""
+
+    def sparse(self, repository: str) -> Collection[Digest]:
+        """Return the digests of the indexes of a repository that lack images."""
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ bundle do: what one of them has is mounted, or read, there.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Never
 
@@ -51,6 +51,11 @@ class FarStore:
         """Yield the names of all repositories that it has."""
         for name in sorted(self._held.repositories):
             yield f"{self._prefix}{name}"
+
+    def sparse(self, repository: str) -> Collection[Digest]:
+        """Return the digests of the indexes of a repository that lack images there."""
+        held = self._held.repositories.get(self.name_of(repository))
+        return held.sparse if held is not None and repository.startswith(self._prefix) else ()
 
     def lock(self) -> None:
         """Do nothing: nothing is written."""

@@ -171,7 +171,10 @@ LIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "an image of another size": (lambda d: d["images"][0].update(size=1), "/images/0: size or media type differ"),
     "an image of a repository more": (lambda d: d["images"][0].update(repository="another"), "/images/0/repository"),
     "platforms of a single image": (lambda d: d["images"][0].update(platforms=["linux/amd64"]), "/images/0/platforms"),
-    "no platforms": (lambda d: d["images"][0].update(platforms=[], mediaType=media_types.OCI_INDEX), "/images/0/platforms"),
+    "no platforms": (
+        lambda d: d["images"][0].update(platforms=[], mediaType=media_types.OCI_INDEX),
+        "/images/0/platforms",
+    ),
     "a platform of one word": (lambda d: d["images"][0].update(platforms=["linux"]), "/images/0/platforms/0"),
     "an object for no repository": (lambda d: d["objects"][0].update(repositories=[]), "/repositories: empty"),
     "a need that is not known": (lambda d: find(d, WEB)["needs"].append(DIGEST), "/needs/4: is neither"),

@@ -11,6 +11,7 @@ import pytest
 
 from mirrorsync.app.bundles import apply_bundle
 from mirrorsync.app.inventories import make_inventory, save_inventory
+from mirrorsync.app.runs import apply_spec
 from mirrorsync.sync.bundle.imported import Imported
 from tests.app.test_bundling import Side, all_content, content
 from tests.parts.docker_registry import DockerRegistry
@@ -82,6 +83,44 @@ def test_more_images_of_a_sparse_index_arrive_with_a_later_bundle(far: Far) -> N
     assert far.has(both, *both.children) == [True, True, True]
     assert states(far.apply("second")) == ["app:1 unchanged"]
     assert far.side.create("none", far.inventory()).bundle is None
+
+
+@pytest.mark.parametrize("have", ["inventory", "sent", "document", "generation"])
+def test_what_the_far_side_lacks_of_an_index_is_sent_once_the_spec_wants_all(far: Far, have: str) -> None:
+    """The tag names the index already. What is known of the far side says that images of it are missing."""
+    both = multi_platform("app")
+    amd64, arm64 = map(all_content, both.children)
+    far.side.seed({"app:1": both})
+    if have == "generation":
+        asyncio.run(apply_spec(far.side.wanted().spec, environment=far.side.environment))
+    else:
+        far.side.create("first")
+        far.apply("first")
+    far.side.mirror = {}
+    known = {"sent": "sent", "document": str(far.side.directory / "first"), "generation": "generation:1"}
+    far.side.create("second", far.inventory() if have == "inventory" else known[have])
+    assert content(far.side.directory / "second").keys() == {both.digest, *(amd64.keys() - arm64.keys())}
+    assert states(far.apply("second")) == ["app:1 incomplete"]
+    assert far.has(both, *both.children) == [True, True, True]
+    assert far.side.create("none", far.inventory()).bundle is None
+
+
+def test_an_image_that_an_index_has_lost_at_the_far_side_is_brought_back(far: Far) -> None:
+    """By whatever has removed it there: the bundle carries the index, so its tag does not vouch for its images."""
+    both = multi_platform("app")
+    far.side.mirror = {}
+    far.side.seed({"app:1": both})
+    far.side.create("out")
+    far.apply("out")
+    lost = far.disk / "blobs/sha256" / both.children[0].digest.partition(":")[2]
+    lost.unlink()
+    assert states(far.apply("out")) == ["app:1 incomplete"]
+    assert lost.read_bytes() == both.children[0].raw
+    lost.unlink()
+    far.side.create("again", far.inventory())
+    amd64, arm64 = map(all_content, both.children)
+    assert content(far.side.directory / "again").keys() == {both.digest, *(amd64.keys() - arm64.keys())}
+    assert states(far.apply("again")) == ["app:1 incomplete"]
 
 
 def test_a_sparse_index_waits_for_its_parts_and_is_complete_without_them(far: Far) -> None:

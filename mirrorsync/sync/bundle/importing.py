@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from mirrorsync.errors import MirrorsyncError
+from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.platform import Platform
@@ -55,8 +56,8 @@ async def waiting_images(store: BundleStore, destinations: Sequence[Location], s
         return await _Importing(store, destinations, session, reader).asked()
 
 
-class _Sparse(NothingSeen):
-    """Nothing is remembered of destinations but the indexes that may lack images of the bundle."""
+class _Carried(NothingSeen):
+    """Nothing is remembered of destinations. Their indexes may lack images, if the bundle carries these indexes."""
 
     def __init__(self, indexes: Iterable[tuple[Location, Digest]]) -> None:
         super().__init__()
@@ -95,8 +96,8 @@ class _Importing:
         ready = (image for image in wanted if image in self._present and image not in self._waiting)
         narrowed = tuple(replace(image, left_out=self._left_out.get(image, frozenset())) for image in ready)
         desired = Desired(narrowed, tuple(self._failures))
-        sparse = _Sparse((image.target, image.root.digest) for image in self._left_out)
-        observed = self._completed(await observe(desired, self._session, self._tags, sightings=sparse))
+        carried = _Carried((image.target, image.root.digest) for image in self._left_out)
+        observed = self._completed(await observe(desired, self._session, self._tags, sightings=carried))
         plan = diff(desired, observed, spec=self._stamp(), created=created)
         plan = replace(plan, changes=(*self._with_platforms(plan.changes), *map(self._change, self._waiting)))
         shared = {one.store for one in self._destinations if self._session.store(one.store).shares_blobs}
@@ -123,7 +124,7 @@ class _Importing:
                 target = Location(destination.store, joined(destination.repository, image.repository))
                 origin = Origin(Location(self._store.address, image.repository), image.tag, subject=image.subject)
                 found = Image(origin, target, image.tag, image.content, POINTER)
-                if image.platforms and image.content.digest in self._store.bundle.by_digest:
+                if image.platforms:
                     self._platforms[found] = image.platforms
                 yield found
 
@@ -131,20 +132,23 @@ class _Importing:
         """Find out what a tag names at its destination, and whether the image can be completed if it changes."""
         try:
             present = await self._tags.named(image.target, image.tag or image.root.digest)
-            sparse = image in self._platforms
-            if sparse or present is None or present.digest != image.root.digest:
-                lacks = await self._available.lacks(image, sparse=sparse)
+            is_index = image.root.media_type in media_types.INDEXES and self._carries(image)
+            if is_index or present is None or present.digest != image.root.digest:
+                lacks = await self._available.lacks(image, sparse=is_index)
                 if lacks:
                     self._waiting[image] = lacks
                     self._early += [
                         Early(blob, image.source, image.target) for blob in await self._available.early(image)
                     ]
-                elif sparse:
+                elif is_index:
                     await self._leave_out(image)
             self._present[image] = present
         except MirrorsyncError as error:
             self._waiting.pop(image, None)
             self._failures.append(Failure.of(image, error))
+
+    def _carries(self, image: Image) -> bool:
+        return image.root.digest in self._store.bundle.by_digest
 
     async def _leave_out(self, image: Image) -> None:
         """Find out what an index lists that it is mirrored without, if its manifest is in the parts here.
@@ -152,8 +156,9 @@ class _Importing:
         If it is not, and nothing is lacking, the destination has the index with all that this bundle mirrors of it.
         """
         if self._store.has(self._store.bundle.by_digest[image.root.digest]):
-            chosen = self._platforms[image]
-            self._left_out[image] = await unselected(self._session, image.source, image.root, chosen)
+            self._left_out[image] = frozenset()
+            if chosen := self._platforms.get(image):
+                self._left_out[image] = await unselected(self._session, image.source, image.root, chosen)
 
     def _completed(self, observed: Observed) -> Observed:
         """Return what was observed with what was found out here of the destinations."""

@@ -75,7 +75,10 @@ class _Taking:
         """Return what was found of a repository, sorted."""
         one = self.found[name]
         return HeldRepository(
-            dict(sorted(one.tags.items())), dict(sorted(one.manifests.items())), dict(sorted(one.blobs.items()))
+            dict(sorted(one.tags.items())),
+            dict(sorted(one.manifests.items())),
+            dict(sorted(one.blobs.items())),
+            one.sparse,
         )
 
     async def take(self, subject: Subject) -> None:
@@ -101,6 +104,7 @@ class _Taking:
         one = self.found.setdefault(self.name(subject.target), HeldRepository())
         one.manifests |= found.manifests
         one.blobs |= found.blobs
+        one.sparse |= found.sparse
         if isinstance(subject.ref, Tag):
             one.tags[subject.ref] = root.digest
 
@@ -116,10 +120,11 @@ class _Taking:
             # An index may be mirrored without all its images, also if they are known from another repository or run.
             known = self.session.known(child) is not None
             if known and await self.session.repository(target).resolve(child.digest) is None:
+                found.sparse.add(content.digest)
                 continue
             try:
                 await self._walk(target, child, found, depth + 1)
             except ContentNotFound:
-                continue
+                found.sparse.add(content.digest)
         found.blobs |= {blob.digest: blob.bare() for blob in manifest.blobs}
         found.manifests[content.digest] = manifest.descriptor.bare()

@@ -119,6 +119,8 @@ class _Reading:
             repository.tags[image.ref] = image.digest
         repository.manifests |= {digest: manifest.descriptor.bare() for digest, manifest in found.items()}
         repository.blobs |= {blob.digest: blob.bare() for manifest in found.values() for blob in manifest.blobs}
+        if lacking:
+            repository.sparse.add(image.digest)
 
     async def _lacking(self, source: Location, target: Location, root: Descriptor) -> frozenset[Digest]:
         """Return what a sparse index lists and its destination did not have. Raises: ContentNotFound if not known."""

@@ -28,7 +28,7 @@ from mirrorsync.sync.gather.pulls import PullGate
 from mirrorsync.sync.gather.referring import may_be_referrer
 from mirrorsync.sync.gather.sightings import NothingSeen, Sightings
 from mirrorsync.sync.gather.signatures import Signatures
-from mirrorsync.sync.gather.sparse import lacking, lacks_layers
+from mirrorsync.sync.gather.sparse import lacking, lacks_layers, sparse_at
 from mirrorsync.sync.pool import REQUESTS_AT_ONCE, SMALL_BYTES, Answers, all_of, for_each
 from mirrorsync.sync.session import Session, located
 
@@ -118,8 +118,7 @@ class _Observer:
         With `deep`, the lists of what referrers are about are checked, too.
         """
         self._unread = desired.waiting
-        wanted = frozenset(image.target for image in desired.images if image.origin.sparse)
-        self._sparse = Sparse(wanted, frozenset(self._sightings.sparse()))
+        self._sparse = sparse_at(desired, self._session, self._sightings)
         for image in desired.carriers if self._deep else ():
             if image.tag is None and image.origin.subject is not None:
                 self._subjects[image.target, image.root.digest] = image.origin.subject

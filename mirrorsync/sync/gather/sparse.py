@@ -1,22 +1,44 @@
-"""Images that are not complete at their source: an index without all its platforms, a manifest without its layers."""
+"""Indexes without all their images, at sources and destinations, and images without their layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from mirrorsync.errors import ContentNotFound, MirrorsyncError
 from mirrorsync.oci import media_types
 from mirrorsync.oci.config import MAX_CONFIG_BYTES, ImageConfig
 from mirrorsync.oci.descriptor import Descriptor
+from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.reference import Location
+from mirrorsync.plan.inventory import Desired, Sparse
 from mirrorsync.remedies import ByVerb
+from mirrorsync.stores.base import KnowsSparse
+from mirrorsync.sync.gather.sightings import Sightings
 from mirrorsync.sync.session import Session
 
 _WHERE: Final = {"oci:": "in this layout", "oci-archive:": "in this archive"}
 _REPORT_IT: Final = "or if it should be complete, report this to its publisher"
 _UNKNOWN: Final = "unknown/unknown"  # the platform that buildkit gives attestations
+
+
+def sparse_at(desired: Desired, session: Session, sightings: Sightings) -> Sparse:
+    """Return which indexes of the destinations may lack images: those that are wanted so, and those known to be so."""
+    targets = {image.target for image in desired.images}
+    told = {store: _told_by(session, store) for store in {target.store for target in targets}}
+    known = {(target, digest) for target in targets for digest in told[target.store](target.repository)}
+    wanted = frozenset(image.target for image in desired.images if image.origin.sparse)
+    return Sparse(wanted, frozenset(known).union(sightings.sparse()))
+
+
+def _told_by(session: Session, address: str) -> Callable[[str], Collection[Digest]]:
+    """Return what tells which indexes of a repository lack images, as far as a store knows that by itself."""
+    try:
+        store = session.store(address)
+    except MirrorsyncError:  # reported with its images
+        return lambda _: ()
+    return store.sparse if isinstance(store, KnowsSparse) else lambda _: ()
 
 
 async def lacking(session: Session, source: Location, index: Descriptor, error: ContentNotFound) -> ContentNotFound:
