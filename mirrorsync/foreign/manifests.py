@@ -22,20 +22,25 @@ _UNMISTAKABLE: Final = re.compile(
 # Names that only a cluster resolves: a service and its path, not a registry.
 _IN_CLUSTER: Final = (".svc", ".local", ".internal")
 _MAX_TEXT: Final = 600
-# The keys of an image that is written in parts.
-_PARTS: Final = ("registry", "repository", "tag", "digest")
+# The keys of an image that is written in parts, next to that of its name: `repository`, or `image` without a tag.
+TAGS: Final = ("tag", "imageTag")
+_OTHER_PARTS: Final = ("registry", *TAGS, "digest")
+# Next to these, a `repository` is that of an image, also without a tag: that of git is not.
+_OF_IMAGES: Final = frozenset(("tag", "digest", "pullPolicy", "registry"))
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """An image in a document. key: what it is under: `image`, or the name of a variable or an argument.
 
-    texts: the scalars it is made of, by their keys: that of `key` alone, or registry, repository, tag and digest.
+    texts: the scalars it is made of, by their keys: that of `key` alone, or those of its parts. tagged: False if the
+    document leaves the tag to another program, as a values.yaml with an empty one leaves it to the chart.
     """
 
     image: str
     key: str
     texts: Mapping[str, str]
+    tagged: bool = True
 
 
 def is_kubernetes(value: Any) -> bool:
@@ -49,22 +54,22 @@ def read_kubernetes(value: Any) -> Draft:
     name = text(mapping(value.get("metadata")).get("name"))
     where = f"{shown(text(value.get('kind')), 40)} {shown(name, 80)}".strip()
     for found in images_in(value):
-        note = () if found.key == "image" else (f"{shown(found.image, 200)}: in {shown(found.key, 60)} of {where}",)
-        draft.image(found.image, Entry("", notes=note))
+        _add(draft, found, f" of {where}")
     return draft
 
 
 def images_in(value: Any, key: str = "") -> Iterator[Found]:
     """Yield the images of a document, or of a part of one that is under `key`."""
     if isinstance(value, dict):
-        repository = _from_parts(value)
-        if repository:
-            parts = {name: text(value.get(name)) for name in _PARTS if text(value.get(name)) or name in value}
-            yield Found(repository, "image", parts)
+        parts = _parts(value)
+        if parts:
+            yield of_parts(parts)
         for name, member in value.items():
+            if name in parts:
+                continue
             if name == "image" and isinstance(member, str) and member:
                 yield Found(member, "image", {"image": member})
-            elif not (repository and name in _PARTS):
+            else:
                 # `{name: X, value: image}` is an environment variable: X says more than "value".
                 yield from images_in(member, text(value.get("name")) or name if name == "value" else name)
     elif isinstance(value, list):
@@ -81,44 +86,54 @@ def _has_version(image: str) -> bool:
     return not host.partition(":")[0].endswith(_IN_CLUSTER) and (":" in path or "@" in path)
 
 
-def _from_parts(value: dict[str, Any]) -> str:
-    """Return the image of `{registry, repository, tag, digest}`, as values.yaml and operators write it; "" if none."""
-    repository = text(value.get("repository"))
-    if not repository or not {"tag", "digest", "pullPolicy"} & value.keys():
-        return ""
-    if "://" in repository or not (text(value.get("tag")) or text(value.get("digest"))):
-        return ""
-    registry, tag, digest = text(value.get("registry")), text(value.get("tag")), text(value.get("digest"))
-    name = f"{registry}/{repository}" if registry else repository
-    return f"{name}{f':{tag}' if tag else ''}{f'@{digest}' if digest else ''}"
+def is_versioned(image: str) -> bool:
+    """Return whether an image is written with a tag or a digest."""
+    return "@" in image or ":" in image.rpartition("/")[2]
+
+
+def _parts(value: dict[str, Any]) -> dict[str, str]:
+    """Return the texts of an image in parts, as values.yaml and operators write it, by their keys; {} if it is not."""
+    repository, image = text(value.get("repository")), text(value.get("image"))
+    if repository and "://" not in repository and not _OF_IMAGES.isdisjoint(value):
+        name = "repository"
+    elif image and (text(value.get("registry")) or (not is_versioned(image) and not value.keys().isdisjoint(TAGS))):
+        name = "image"
+    else:
+        return {}
+    return {key: text(value[key]) for key in (name, *_OTHER_PARTS) if key in value}
+
+
+def of_parts(parts: Mapping[str, str]) -> Found:
+    """Return the image of parts. parts: the texts by their keys: `repository` or `image`, and others."""
+    name = parts.get("repository") or parts["image"]
+    name = f"{parts['registry']}/{name}" if parts.get("registry") else name
+    if is_versioned(name):
+        return Found(name, "image", parts)
+    tag, digest = next((parts[key] for key in TAGS if parts.get(key)), ""), parts.get("digest", "")
+    image = f"{name}{f':{tag}' if tag else ''}{f'@{digest}' if digest else ''}"
+    return Found(image, "image", parts, is_versioned(image))
 
 
 def is_values(value: Any) -> bool:
     """Return whether a document is a values.yaml, or anything else with images in it."""
-    return any(True for _ in images_in(value)) or bool(list(_without_tag(value)))
+    return any(True for _ in images_in(value))
 
 
 def read_values(value: Any) -> Draft:
     """Read the images of a values.yaml. An empty tag is the chart's appVersion, which is not in the file."""
     draft = Draft()
     for found in images_in(value):
-        note = () if found.key == "image" else (f"{shown(found.image, 200)}: in {shown(found.key, 60)}",)
-        draft.image(found.image, Entry("", notes=note))
-    for repository in _without_tag(value):
-        draft.note(f"{shown(repository)} has no tag: its chart's appVersion is taken; `helm template` shows it")
+        _add(draft, found)
     return draft
 
 
-def _without_tag(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        repository = text(value.get("repository"))
-        if repository and "tag" in value and not text(value.get("tag")) and not text(value.get("digest")):
-            yield "/".join(part for part in (text(value.get("registry")), repository) if part)
-        for member in value.values():
-            yield from _without_tag(member)
-    elif isinstance(value, list):
-        for member in value:
-            yield from _without_tag(member)
+def _add(draft: Draft, found: Found, where: str = "") -> None:
+    """Add an image to a draft; where: what it is in, for notes."""
+    if found.tagged:
+        note = () if found.key == "image" else (f"{shown(found.image, 200)}: in {shown(found.key, 60)}{where}",)
+        draft.image(found.image, Entry("", notes=note))
+    else:
+        draft.note(f"{shown(found.image)} has no tag: its chart's appVersion is taken; `helm template` shows it")
 
 
 # ${NAME:-default} and ${NAME-default} of compose.

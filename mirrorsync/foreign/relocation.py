@@ -14,7 +14,7 @@ from mirrorsync.errors import GrammarError, UsageError
 from mirrorsync.foreign.draft import reference, shown
 from mirrorsync.foreign.kubernetes import images_of
 from mirrorsync.foreign.kustomize import Entry, Room, entries
-from mirrorsync.foreign.manifests import Found, images_in, is_compose, is_kubernetes
+from mirrorsync.foreign.manifests import TAGS, Found, images_in, is_compose, is_kubernetes, is_versioned
 from mirrorsync.foreign.yaml_documents import NotYaml, Written, documents, mapping, text
 from mirrorsync.oci.reference import Reference
 
@@ -62,9 +62,10 @@ class Use:
 
     def edits(self, target: Reference) -> Iterator[Edit]:
         """Yield what is replaced, or added, so that it names `target`."""
-        if not self.replaces and "repository" not in self._texts:
+        if not self.replaces and [*self._texts] == [self.key]:
             one = self._texts[self.key]
-            yield Edit(one.start, one.end, self.image, str(target))  # an argument has more: `--image=quay.io/a/b:1`
+            # An argument has more: `--image=quay.io/a/b:1`. Without a tag it stays without one.
+            yield Edit(one.start, one.end, self.image, _written(target, versioned=is_versioned(self.image)))
             return
         for key, value in self._parts(target).items():
             written, room = self._texts.get(key), self._rooms.get(key)
@@ -79,13 +80,26 @@ class Use:
         if self.replaces:
             digest = {"digest": str(target.digest)} if target.digest is not None else {}
             return {"newName": f"{store}/{repository}", **digest}
-        parts = {"repository": repository if "registry" in self._texts else f"{store}/{repository}", "registry": store}
+        name = "repository" if "repository" in self._texts else "image"
+        versioned = is_versioned(self._texts[name])
+        image = str(target) if versioned else f"{store}/{repository}"
+        parts = {name: image.removeprefix(f"{store}/") if "registry" in self._texts else image, "registry": store}
+        tag = next((key for key in TAGS if key in self._texts), "")
+        if versioned or (not tag and "digest" not in self._texts):
+            return parts
         if target.tag is not None:
-            parts["tag"] = target.tag
+            parts[tag] = target.tag
         if target.digest is not None:
             # Charts without a key for the digest put it after the tag, where Kubernetes accepts it.
-            parts |= {"digest": target.digest} if "digest" in self._texts else {"tag": f"{target.tag}@{target.digest}"}
+            digested = "digest" in self._texts or not tag
+            parts |= {"digest": str(target.digest)} if digested else {tag: f"{target.tag}@{target.digest}"}
         return parts
+
+
+def _written(target: Reference, *, versioned: bool) -> str:
+    """Return a reference; without its tag if the image that it replaces has none and needs no digest."""
+    store, repository = target.location.store, target.location.repository
+    return str(target) if versioned or target.digest is not None else f"{store}/{repository}"
 
 
 def find_images(data: bytes, name: str) -> tuple[Use, ...]:
@@ -134,7 +148,8 @@ def _use(found: Found) -> Use:
     texts = {key: one for key, one in found.texts.items() if isinstance(one, Written)}
     line = min((one.line for one in texts.values()), default=0)
     try:
-        named = reference(found.image).or_latest()
+        written = reference(found.image)
+        named = written.or_latest() if found.tagged else written
     except GrammarError as error:
         return Use(found.image, found.key, line, None, error.message, _texts=texts)
     if named.location.transport.is_registry and all(one.style not in _BLOCK for one in texts.values()):

@@ -31,14 +31,21 @@ class Placement:
     def place(self, image: Reference) -> Reference | None:
         """Return the reference of an image at the destination, None if no mirror has its repository as a source.
 
-        If several mirrors do, one that wants the tag by its exact name or by its filters goes first.
+        If several mirrors do, one that wants the tag by its exact name or by its filters goes first. Raises: UsageError
+        if its tag is not known and decides between several names.
         """
         covering = [mirror for mirror in self.mirrors if mirror.covers(image.location)]
         if not covering:
             return None
         mirror = next((one for one in covering if _names(one, image)), covering[0])
-        target = mirror.target(self.destination, image.location.repository)
-        return replace(image, location=self._address(target))
+        target = self._target(mirror, image)
+        names = {str(target), *(str(self._target(one, image)) for one in covering if not image.names_one)}
+        if len(names) > 1:
+            raise UsageError(f"it is {_list(names)} at the mirror, and its tag, which decides, is not here")
+        return replace(image, location=target)
+
+    def _target(self, mirror: Mirror, image: Reference) -> Location:
+        return self._address(mirror.target(self.destination, image.location.repository))
 
     def is_placed(self, location: Location) -> bool:
         """Return whether a repository is one of the destination already."""

@@ -16,7 +16,7 @@ from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session, located
 
 Fate = Literal["rewritten", "unchanged", "failed"]
-_NO_TAG: Final = "its tag is in another file, so that it cannot be pinned here: write newTag:"
+_NO_TAG: Final = "its tag is in another file, so that it cannot be pinned here: write it here, too"
 
 
 @dataclass(frozen=True, slots=True)

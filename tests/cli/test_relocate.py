@@ -39,6 +39,9 @@ def test_images_get_the_names_that_the_spec_gives_them_and_unknown_ones_are_repo
     again = mirrorsync("relocate", "--destination", "corp", "-", stdin=done.out, code=1)
     assert again.out == done.out
     assert "1 image unchanged" in again.err
+    done = mirrorsync("relocate", "--destination", "corp", "-", stdin="repository: nginx\ntag:\n", code=1)
+    names = "harbor.corp.example/mirror/library/nginx or harbor.corp.example/mirror/next/nginx"
+    assert f"-:1: nginx: it is {names} at the mirror, and its tag, which decides, is not here" in done.err
 
 
 def test_the_destination_has_to_be_one_that_clients_can_name(mirrorsync: Mirrorsync) -> None:

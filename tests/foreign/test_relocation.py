@@ -39,7 +39,7 @@ def rewritten(text: str, *, pin: bool = False) -> str:
     [
         ("nginx:1.27", "site:5000/m/library/nginx:1.27"),
         ('"nginx:1.27"', '"site:5000/m/library/nginx:1.27"'),
-        ("'quay.io/a/b'", "'site:5000/m/a/b:latest'"),
+        ("'quay.io/a/b'", "'site:5000/m/a/b'"),
         (f"quay.io/a/b:1@{DIGEST}", f"site:5000/m/a/b:1@{DIGEST}"),
         (f"quay.io/a/b@{DIGEST}", f"site:5000/m/a/b@{DIGEST}"),
     ],
@@ -85,11 +85,47 @@ def test_an_image_of_an_anchor_is_rewritten_once() -> None:
             "repository: site:5000/m/a/b\ntag: 1\ndigest:\n",
             f"repository: site:5000/m/a/b\ntag: 1@{DIGEST}\ndigest:\n",
         ),
+        (
+            "image: quay.io/a/b\nimageTag: v1\n",
+            "image: site:5000/m/a/b\nimageTag: v1\n",
+            f"image: site:5000/m/a/b\nimageTag: v1@{DIGEST}\n",
+        ),
+        (
+            "registry: quay.io\nimage: a/b:v1\ntag: other\n",
+            "registry: site:5000\nimage: m/a/b:v1\ntag: other\n",
+            f"registry: site:5000\nimage: m/a/b:v1@{DIGEST}\ntag: other\n",
+        ),
+        (
+            "image: quay.io/a/b:v1\ntag: x\n",
+            "image: site:5000/m/a/b:v1\ntag: x\n",
+            f"image: site:5000/m/a/b:v1@{DIGEST}\ntag: x\n",
+        ),
     ],
 )
 def test_an_image_in_parts_is_rewritten_in_parts(before: str, after: str, pinned: str) -> None:
     assert rewritten(before) == after
     assert rewritten(before, pin=True) == pinned
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('repository: quay.io/a/b\ntag: ""\n', 'repository: site:5000/m/a/b\ntag: ""\n'),
+        ("repository: quay.io/a/b\npullPolicy: Always\n", "repository: site:5000/m/a/b\npullPolicy: Always\n"),
+        ("registry: quay.io\nrepository: a/b\ntag:\n", "registry: site:5000\nrepository: m/a/b\ntag:\n"),
+        ("image: nginx\ntag:\n", "image: site:5000/m/library/nginx\ntag:\n"),
+    ],
+)
+def test_an_image_whose_tag_the_chart_fills_in_gets_its_new_name_and_no_tag(before: str, after: str) -> None:
+    (use,) = find_images(before.encode(), "values.yaml")
+    assert use.reference is not None
+    assert not use.reference.names_one
+    assert rewritten(before) == after
+
+
+def test_a_repository_that_is_not_of_an_image_stays() -> None:
+    for text in ("repository: quay.io/a/b\nbranch: x\n", "repository: https://git.example/a\ntag: x\n"):
+        assert not find_images(text.encode(), "values.yaml")
 
 
 def test_the_services_of_a_compose_file_that_are_pulled() -> None:
