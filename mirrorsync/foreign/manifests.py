@@ -25,6 +25,7 @@ _MAX_TEXT: Final = 600
 # The keys of an image that is written in parts, next to that of its name: `repository`, or `image` without a tag.
 TAGS: Final = ("tag", "imageTag")
 _OTHER_PARTS: Final = ("registry", *TAGS, "digest")
+IMAGE_PARTS: Final = ("repository", "image", *_OTHER_PARTS)
 # Next to these, a `repository` is that of an image, also without a tag: that of git is not.
 _OF_IMAGES: Final = frozenset(("tag", "digest", "pullPolicy", "registry"))
 
@@ -34,13 +35,16 @@ class Found:
     """An image in a document. key: what it is under: `image`, or the name of a variable or an argument.
 
     texts: the scalars it is made of, by their keys: that of `key` alone, or those of its parts. tagged: False if the
-    document leaves the tag to another program, as a values.yaml with an empty one leaves it to the chart.
+    document leaves the tag to another program, as a values.yaml with an empty one leaves it to the chart. replaces: the
+    name in other files that it replaces, written before it with a `=`. trouble: why it cannot be replaced.
     """
 
     image: str
     key: str
     texts: Mapping[str, str]
     tagged: bool = True
+    replaces: str = ""
+    trouble: str = ""
 
 
 def is_kubernetes(value: Any) -> bool:
@@ -86,9 +90,16 @@ def _has_version(image: str) -> bool:
     return not host.partition(":")[0].endswith(_IN_CLUSTER) and (":" in path or "@" in path)
 
 
+def without_version(image: str) -> str:
+    """Return what an image is written with before its tag and digest."""
+    bare = image.partition("@")[0]
+    path, colon, tag = bare.rpartition(":")
+    return path if colon and "/" not in tag else bare
+
+
 def is_versioned(image: str) -> bool:
     """Return whether an image is written with a tag or a digest."""
-    return "@" in image or ":" in image.rpartition("/")[2]
+    return without_version(image) != image
 
 
 def _parts(value: dict[str, Any]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -309,6 +310,56 @@ def test_an_entry_without_a_tag_has_that_of_the_resources_and_an_empty_key_canno
     assert block.trouble
     comments = f"{KUSTOMIZATION}- name: nginx\n  newTag: '1'\n{'# ' * 5000}\n"
     assert f"newName: site:5000/m/library/nginx\n  newTag: '1'\n{'# ' * 5000}\n" in rewritten(comments)
+
+
+APPLICATION = "apiVersion: argoproj.io/v1alpha1\nkind: Application\nspec:\n source:\n"
+# <before|after>, and <@> is the digest that --pin adds.
+DEPLOYERS = {
+    "kustomize": """  kustomize:
+   images:
+   - <|nginx=site:5000/m/library/>nginx:1.27<@> # web
+   - 'own=<quay.io|site:5000/m>/own:v1<@>'
+""",
+    "parameters": """  helm:
+   parameters:
+   - {name: web.image.registry, value: <quay.io|site:5000>}
+   - {name: web.image.repository, value: <|m/>a/b}
+   - {name: web.image.tag, value: 'v1<@>'}
+   - {name: git.repository, value: acme/shop}
+   - {name: side, value: <quay.io|site:5000/m>/a/c:1<@>}
+""",
+    "values": """  helm:
+   valuesObject: {image: '<quay.io|site:5000/m>/a:1<@>'}
+   values: |-  # é
+     # one
+     a:
+      image: <|site:5000/m/library/>nginx:1<@>
+
+  x: 1
+""",
+}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("case", DEPLOYERS)
+def test_an_application_of_argo_gives_other_images_to_kustomize_and_to_charts(case: str, end: str) -> None:
+    text = f"{APPLICATION}{DEPLOYERS[case]}".replace("\n", end)
+    before, after = (re.sub(r"<([^|>]*)\|([^>]*)>", rf"\{number}", text) for number in (1, 2))
+    assert rewritten(before.replace("<@>", "")) == after.replace("<@>", "")
+    assert rewritten(before.replace("<@>", ""), pin=True) == after.replace("<@>", f"@{DIGEST}")
+
+
+def test_images_in_the_values_of_a_chart_are_named_by_their_line_also_if_they_cannot_be_read() -> None:
+    chart = "apiVersion: helm.cattle.io/v1\nkind: HelmChart\nspec:\n  valuesContent: |\n    image: nginx:1\n"
+    (use,) = find_images(chart.encode(), "x")
+    assert (use.image, use.line) == ("nginx:1", 5)
+    for values, images in (
+        ("|\n    image: {{ .x }}:1\n", ["values"]),
+        ('"image: nginx:1"\n', ["values"]),
+        ("''\n", []),
+    ):
+        found = find_images(f"{APPLICATION}  helm:\n   values: {values}".encode(), "x")
+        assert [use.image for use in found if "was not searched" in use.trouble] == images
 
 
 def test_text_that_is_not_yaml_is_refused_with_the_remedy_for_templates() -> None:
