@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from mirrorsync.errors import Problem
 from mirrorsync.foreign.draft import Draft, Entry, shown
-from mirrorsync.foreign.yaml_documents import mapping, text, texts
+from mirrorsync.foreign.yaml_documents import mapping, mappings, text, texts
 from mirrorsync.spec.image_list import list_lines
 
 # A reference that is nothing else: a host with a dot or a port, a path, and a tag or digest. Docker's short names are
@@ -149,6 +149,8 @@ def _add(draft: Draft, found: Found, where: str = "") -> None:
 
 # ${NAME:-default} and ${NAME-default} of compose.
 _DEFAULT: Final = re.compile(r"\$\{\w+:?-([^${}]*)\}")
+# A context of a build that is an image (compose-spec, build.md; of a list `NAME=docker-image://IMAGE`).
+_IMAGE_CONTEXT: Final = "docker-image://"
 
 
 def is_compose(value: Any) -> bool:
@@ -162,16 +164,52 @@ def read_compose(value: Any) -> Draft:
     draft = Draft()
     for name, members in value["services"].items():
         service = mapping(members)
-        written = text(service.get("image"))
-        image = _DEFAULT.sub(r"\1", written)
-        notes = [f"{shown(written, 200)}: with the defaults of its variables"] if image != written else []
         options = {"platforms": [service["platform"]]} if text(service.get("platform")) else {}
-        if image and not service.get("build"):
-            draft.image(image, Entry("", options=options, notes=tuple(notes)))
-        elif service.get("build"):
-            listed = f" {shown(image, 200)}" if image else ""
-            draft.note(f"service {shown(name, 60)}: the image{listed} is built, not pulled")
+        for found in _of_service(service):
+            _add_compose(draft, found, options)
+        if service.get("build"):
+            image = shown(_DEFAULT.sub(r"\1", text(service.get("image"))), 200)
+            draft.note(f"service {shown(name, 60)}: the image{f' {image}' if image else ''} is built, not pulled")
+    for found in _models(value):
+        _add_compose(draft, found, {})
     return draft
+
+
+def _add_compose(draft: Draft, found: Found, options: Mapping[str, Any]) -> None:
+    image = _DEFAULT.sub(r"\1", found.image)
+    notes = [f"{shown(found.image, 200)}: with the defaults of its variables"] if image != found.image else []
+    draft.image(image, Entry("", options=options, notes=tuple(notes)))
+
+
+def images_of_compose(value: Any) -> Iterator[Found]:
+    """Yield the images that a compose file pulls; what it builds is named there, and not pulled."""
+    for service in mapping(value["services"]).values():
+        yield from _of_service(mapping(service))
+    yield from _models(value)
+
+
+def _of_service(service: dict[str, Any]) -> Iterator[Found]:
+    """Yield the image of a service, those that it mounts, and those that its build takes files from."""
+    build, image = service.get("build"), text(service.get("image"))
+    if image and not build:
+        yield Found(image, "image", {"image": image})
+    for volume in mappings(service.get("volumes")):
+        source = text(volume.get("source"))
+        if source and volume.get("type") == "image":
+            yield Found(source, "source", {"source": source})
+    contexts = mapping(build).get("additional_contexts")
+    for context in texts(list(contexts.values()) if isinstance(contexts, dict) else contexts):
+        _, scheme, image = context.partition(_IMAGE_CONTEXT)
+        if scheme:
+            yield Found(image, "additional_contexts", {"additional_contexts": context})
+
+
+def _models(value: Any) -> Iterator[Found]:
+    """Yield the models of a compose file, which registries have as artifacts."""
+    for model in mapping(value.get("models")).values():
+        name = text(mapping(model).get("model"))
+        if name:
+            yield Found(name, "model", {"model": name})
 
 
 def is_list(value: Any) -> bool:

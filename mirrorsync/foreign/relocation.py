@@ -19,12 +19,13 @@ from mirrorsync.foreign.manifests import (
     TAGS,
     Found,
     images_in,
+    images_of_compose,
     is_compose,
     is_kubernetes,
     is_versioned,
     without_version,
 )
-from mirrorsync.foreign.yaml_documents import NotYaml, Written, documents, mapping, text
+from mirrorsync.foreign.yaml_documents import NotYaml, Written, documents
 from mirrorsync.oci.reference import Reference
 
 _BOM: Final = "\ufeff"
@@ -133,14 +134,10 @@ def _uses(value: Any, name: str, whole: str) -> Iterator[Use]:
         yield from map(_replacing, replacing)
     elif is_kubernetes(value):
         yield from map(_use, images_of(value, partial(_inside, whole, name)))
-    elif not is_compose(value):
-        yield from map(_use, images_in(value))
+    elif is_compose(value):
+        yield from map(_use, images_of_compose(value))
     else:
-        for service in mapping(value["services"]).values():
-            written = text(mapping(service).get("image"))
-            # What is built is named, and not pulled.
-            if written and not mapping(service).get("build"):
-                yield _use(Found(written, "image", {"image": written}))
+        yield from map(_use, images_in(value))
 
 
 def _inside(whole: str, name: str, block: Written) -> list[Any] | None:

@@ -30,6 +30,12 @@ def target(use: Use, *, pin: bool = False) -> Reference:
     return Reference(found.location, use.reference.tag, DIGEST if pin else use.reference.digest)
 
 
+def marked(text: str) -> tuple[str, str]:
+    """Return a text with `<before|after>` in it before and after."""
+    found = re.compile(r"<([^<|>\n]*)\|([^>\n]*)>")
+    return found.sub(r"\1", text), found.sub(r"\2", text)
+
+
 def rewritten(text: str, *, pin: bool = False) -> str:
     uses = find_images(text.encode(), "app.yaml")
     return replaced(text.encode(), [(use, target(use, pin=pin)) for use in uses if use.reference]).decode()
@@ -129,12 +135,31 @@ def test_a_repository_that_is_not_of_an_image_stays() -> None:
         assert not find_images(text.encode(), "values.yaml")
 
 
-def test_the_services_of_a_compose_file_that_are_pulled() -> None:
-    text = "services:\n  a: {image: nginx:1}\n  b: {image: own:1, build: .}\n  c: {image: 'redis:${TAG}'}\n"
-    found = find_images(text.encode(), "compose.yaml")
-    assert [(use.image, use.reference is None) for use in found] == [("nginx:1", False), ("redis:${TAG}", True)]
-    assert "template" in found[1].trouble
-    assert rewritten(text) == text.replace("nginx:1", "site:5000/m/library/nginx:1")
+COMPOSE = """x-base: &base
+  image: <|site:5000/m/library/>nginx:1 # web
+x-other: {image: 'other:1'}
+services:
+  a: {<<: *base}
+  b: {image: own:1, build: {cache_from: [quay.io/a/cache:1]}}
+  c:
+    image: <|site:5000/m/library/>redis:7
+    volumes:
+      - {type: image, source: <quay.io|site:5000/m>/a/data:1, target: /data}
+      - {type: volume, source: quay.io/a/b:1, target: /v}
+      - quay.io/a/b:1:/x
+  d: {build: {context: ., additional_contexts: {base: 'docker-image://<quay.io|site:5000/m>/a/base:1'}}}
+  e: {build: {context: ., additional_contexts: [base=docker-image://<|site:5000/m/library/>alpine, x=../x]}}
+models:
+  llm: {model: <|site:5000/m/>ai/smollm2}
+"""
+
+
+def test_what_a_compose_file_pulls_is_rewritten_and_not_what_it_builds() -> None:
+    before, after = marked(COMPOSE)
+    assert rewritten(before) == after
+    (use,) = find_images(b"services: {c: {image: 'redis:${TAG}'}}\n", "compose.yaml")
+    assert use.reference is None
+    assert "template" in use.trouble
 
 
 POD_SPEC = """
@@ -313,7 +338,7 @@ def test_an_entry_without_a_tag_has_that_of_the_resources_and_an_empty_key_canno
 
 
 APPLICATION = "apiVersion: argoproj.io/v1alpha1\nkind: Application\nspec:\n source:\n"
-# <before|after>, and <@> is the digest that --pin adds.
+# <@> is the digest that --pin adds.
 DEPLOYERS = {
     "kustomize": """  kustomize:
    images:
@@ -344,7 +369,7 @@ DEPLOYERS = {
 @pytest.mark.parametrize("case", DEPLOYERS)
 def test_an_application_of_argo_gives_other_images_to_kustomize_and_to_charts(case: str, end: str) -> None:
     text = f"{APPLICATION}{DEPLOYERS[case]}".replace("\n", end)
-    before, after = (re.sub(r"<([^|>]*)\|([^>]*)>", rf"\{number}", text) for number in (1, 2))
+    before, after = marked(text)
     assert rewritten(before.replace("<@>", "")) == after.replace("<@>", "")
     assert rewritten(before.replace("<@>", ""), pin=True) == after.replace("<@>", f"@{DIGEST}")
 
