@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from mirrorsync.clients.expressions import Rewrite, rewrites
-from mirrorsync.clients.head import Advice, head, quoted, secrets_note
+from mirrorsync.clients.head import NO_PULL_SECRETS, Advice, head, quoted, secrets_note
 from mirrorsync.clients.model import File, Lost, Site, Written, by_host
 
 _ITSELF: Final = "it is at the same registry, whose default endpoint is asked without rewrites"
@@ -35,7 +35,7 @@ def _written(site: Site, name: str, restart: str) -> Written:
     directory = f"/etc/rancher/{name}"
     path, config = f"{directory}/registries.yaml", f"{directory}/config.yaml.d/50-{site.slug}.yaml"
     log = f"/var/lib/rancher/{name}/agent/containerd/containerd.log"
-    login = f"fill in auth: below (and chmod 600 {path}), or use pull secrets of the pods"
+    login = f"fill in auth: below, and chmod 600 {path}; {NO_PULL_SECRETS}"
     advice = Advice(
         f"{path}, on every node; if it exists already, add the entries to it",
         restart,

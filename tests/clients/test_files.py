@@ -243,6 +243,11 @@ def test_a_login_is_a_placeholder_that_has_no_effect_until_it_is_filled_in() -> 
     for client in NAMES:
         text = "".join(files(client, ["docker.io/library/alpine:3.20"], CORP, login=True).values())
         assert f"{CORP} wants a login" in text
+        # They are found by the name of an image, which only Kyverno changes (containerd#10996).
+        assert ("as pull secrets" in text) == (client == "kyverno")
+        assert ("pull secrets of pods are not used" in " ".join(text.replace("#", " ").split())) == (
+            client in ("containerd", "crio", "k3s", "rke2", "talos")
+        )
 
 
 @pytest.mark.parametrize("client", NAMES)
