@@ -15,7 +15,7 @@ import pytest
 
 from mirrorsync.clients.formats import NAMES, files_for
 from tests.clients import sites
-from tests.clients.oracles import documents
+from tests.clients.oracles import cel_pod, documents
 from tests.clients.schemas import SCHEMAS
 from tests.clients.sites import ALL, CA, CORP, body, files, written
 
@@ -267,6 +267,11 @@ def test_names_with_line_feeds_quotes_and_spaces_stay_in_their_comment(client: s
 
 def test_quotes_in_a_pattern_are_escaped_for_kyverno() -> None:
     mirror = {"from": "quay.io/a/*", "tags": {"all": True}, "name": "{repository}", "exclude_repositories": ["b'\"*"]}
-    (policy,) = documents(next(iter(files("kyverno", [mirror]).values())))
+    text, old = files("kyverno", [mirror]).values()
+    assert cel_pod(text, {"containers": ["quay.io/a/b'\"c", "quay.io/a/c"]})["containers"] == [
+        "quay.io/a/b'\"c",
+        f"{CORP}/mirror/a/c",
+    ]
+    (policy,) = documents(old)
     conditions = policy["spec"]["rules"][0]["mutate"]["foreach"][0]["preconditions"]["all"]
     assert """(?:b\\'"[^:@]*|""" in conditions[1]["key"]
