@@ -82,6 +82,17 @@ def test_a_head_says_where_a_file_belongs_and_how_it_is_used_checked_and_undone(
     assert found.files == written(client, sites.NAMES, CORP, ca=CA, **settings).files
 
 
+@pytest.mark.parametrize(
+    ("client", "crictl"),
+    [
+        ("k3s", "k3s crictl pull "),
+        ("rke2", "/rke2/bin/crictl --config /var/lib/rancher/rke2/agent/etc/crictl.yaml pull "),
+    ],
+)
+def test_a_pull_is_tried_with_the_crictl_that_a_distribution_brings(client: str, crictl: str) -> None:
+    assert crictl in " ".join(next(iter(files(client, TWO).values())).replace("#", " ").split())
+
+
 def test_the_head_of_a_file_is_exact() -> None:
     (text,) = files(
         "podman", ["docker.io/library/alpine:3.20", {"from": "gcr.io/a/*", "tags": ALL, "name": "{basename}1"}]
