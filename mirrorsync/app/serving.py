@@ -13,16 +13,18 @@ from typing import Final
 
 from mirrorsync.app.reading import read_store
 from mirrorsync.bundle.archives import closure
+from mirrorsync.bundle.model import Image
 from mirrorsync.environment import Environment
-from mirrorsync.errors import StorageError, UsageError
+from mirrorsync.errors import MirrorsyncError, StorageError, UsageError
 from mirrorsync.events import Noticed, Observer
+from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.names import check_repository
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.serve import Guard, Logins, Settings, Snapshot, Tls, serving
 from mirrorsync.state import Generation
-from mirrorsync.stores.base import ReadOnly, Store
+from mirrorsync.stores.base import ReadOnly, Repository, Store
 from mirrorsync.stores.bundle import BundleStore
 from mirrorsync.stores.open import opener
 from mirrorsync.stores.united import Part, UnitedStore
@@ -96,10 +98,10 @@ async def serving_stores(
     """
     observer = environment.observer
     parts = await _parts(served, environment, writable=entrance.writable)
-    for store in (part.store for part in parts):
-        if isinstance(store, BundleStore):
-            await asyncio.to_thread(_report_incomplete, store, observer)
     whole = parts[0].store if len(parts) == 1 and not parts[0].prefix else UnitedStore(parts)
+    for part in parts:
+        if isinstance(part.store, BundleStore):
+            await _report_incomplete(part, part.store, whole, observer)
     if entrance.writable and isinstance(whole, ReadOnly):
         raise UsageError(
             f"{whole.address} cannot be written: {whole.read_only}", remedy="leave out --writable, or name one layout"
@@ -146,17 +148,40 @@ def _check_exists(location: Location) -> None:
         )
 
 
-def _report_incomplete(store: BundleStore, observer: Observer) -> None:
-    """Report the images that a bundle does not have whole: deltas are rebuilt, and the rest added, by an import."""
-    lacking = []
-    for image in store.bundle.images:
-        objects = closure(store.bundle, image.content.digest)
-        if objects is None or not all(map(store.has, objects.values())):
-            lacking.append(image.name)
+async def _report_incomplete(part: Part, bundle: BundleStore, whole: Store, observer: Observer) -> None:
+    """Report the images that a bundle does not have whole, nor together with the stores that are served with it.
+
+    Deltas are rebuilt, and the rest added, by an import.
+    """
+    lacking = [
+        image.name
+        for image in await asyncio.to_thread(_incomplete, bundle)
+        if whole is bundle or not await _is_whole(whole.repository(part.outside(image.repository)), image.content)
+    ]
     if lacking:
         images = "1 image is" if len(lacking) == 1 else f"{len(lacking)} images are"
         text = f"{images} not whole in it, and cannot be pulled before it is imported: {some_of(lacking, _SHOWN)}"
-        observer(Noticed(store.address, text))
+        observer(Noticed(bundle.address, text))
+
+
+def _incomplete(bundle: BundleStore) -> list[Image]:
+    """Return the images that a bundle does not have whole."""
+    found = []
+    for image in bundle.bundle.images:
+        objects = closure(bundle.bundle, image.content.digest)
+        if objects is None or not all(map(bundle.has, objects.values())):
+            found.append(image)
+    return found
+
+
+async def _is_whole(repository: Repository, content: Descriptor) -> bool:
+    """Return whether a repository has a manifest and all that it names; False also if it cannot be read."""
+    try:
+        manifest = await repository.manifest(content)
+        blobs = [await repository.has(blob) for blob in manifest.blobs]
+    except MirrorsyncError:
+        return False
+    return all(blobs) and all([await _is_whole(repository, child) for child in manifest.children])
 
 
 async def _report_hidden(store: UnitedStore, observer: Observer) -> None:

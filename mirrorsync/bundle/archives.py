@@ -12,7 +12,7 @@ from mirrorsync.bundle.model import Bundle, Image, Member, Object, blob_name
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import REF_NAME
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.reference import parse_repository
+from mirrorsync.oci.reference import parse_repository, registry_name
 
 # containerd names an image by this annotation (images/annotations.go), and so does podman before it looks at the other
 # one (containers/podman#12560).
@@ -25,13 +25,8 @@ def source_name(image: Image) -> str:
 
     It is unknown if the image comes from a store on disk that says nothing of a registry.
     """
-    source = parse_repository(image.source)
-    if source.transport.is_registry:
-        host, path = source.store, source.repository
-    else:
-        host, path = source.transport.split_host(source.store, source.repository)
-    joint = f":{image.tag}" if image.tag else f"@{image.content.digest}"
-    return f"{host}/{path}{joint}" if host and path else ""
+    known = registry_name(parse_repository(image.source))
+    return "" if known is None else str(known.at(image.ref))
 
 
 def file_name(name: str) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from mirrorsync.clients.bases import bases
-from mirrorsync.clients.head import Advice, head, quoted, secrets_note
+from mirrorsync.clients.head import NO_PULL_SECRETS, Advice, head, quoted, secrets_note
 from mirrorsync.clients.model import File, Site, Written, api_host
 
 _CERTS: Final = "/etc/containerd/certs.d"
+# The tables of config.toml in containerd 2 and in 1.x begin with these.
+_PLUGIN: Final = '[plugins."io.containerd.cri.v1.images"'
+_PLUGIN_1: Final = '[plugins."io.containerd.grpc.v1.cri"'
 
 
 def containerd(site: Site) -> Written:
@@ -33,11 +36,14 @@ def _advice(site: Site, host: str) -> Advice:
     return Advice(
         f"{directory}/hosts.toml",
         f'nothing, if the config_path of the registries in /etc/containerd/config.toml is "{_CERTS}"; otherwise set it '
-        '([plugins."io.containerd.cri.v1.images".registry] in containerd 2, '
-        '[plugins."io.containerd.grpc.v1.cri".registry] in 1.x) and restart containerd',
+        f"({_PLUGIN}.registry] in containerd 2, {_PLUGIN_1}.registry] in 1.x) and restart containerd",
         f"ctr images pull --hosts-dir {_CERTS} --http-dump {example}",
         f"rm {directory}/hosts.toml",
-        secrets_note(site.registry, "as pull secrets of the pods, or in containerd's config.toml"),
+        secrets_note(
+            site.registry,
+            f"in config.toml, in the table {_PLUGIN}.registry.configs.{quoted(site.registry.host)}.auth] (of 1.x: "
+            f"{_PLUGIN_1}...); {NO_PULL_SECRETS}",
+        ),
     )
 
 

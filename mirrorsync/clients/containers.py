@@ -9,7 +9,7 @@ import posixpath
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from mirrorsync.clients.head import Advice, head, quoted, secrets_note
+from mirrorsync.clients.head import NO_PULL_SECRETS, Advice, head, quoted, secrets_note
 from mirrorsync.clients.model import File, Lost, Rule, Site, Written
 
 _CONF: Final = "/etc/containers/registries.conf.d"
@@ -33,7 +33,7 @@ def crio(site: Site) -> Written:
         site,
         apply="systemctl reload crio, on every node",
         check=f"crictl pull {_example(site)}, and journalctl -u crio names the destination if its log_level is debug",
-        login="in the file that global_auth_file in crio.conf names, or as a pull secret of the pods",
+        login=f"in the file that global_auth_file in crio.conf names; {NO_PULL_SECRETS}",
     )
     return _written(site, "crio", advice)
 

@@ -19,7 +19,8 @@ _GROUP: Final = re.compile(r"\[!?[^\]]*\]")
 class Rewrite:
     """One expression for the names of repositories, without anchors, and what replaces what it matches.
 
-    groups: how many groups it captures. rules: those that it is from.
+    groups: how many groups it captures. rules: those that it is from. target: the same as `replacement`, with
+    {repository} and {basename} to fill in.
     """
 
     host: str
@@ -27,6 +28,7 @@ class Rewrite:
     replacement: str
     groups: int
     rules: tuple[Rule, ...]
+    target: str
 
     @property
     def changes(self) -> bool:
@@ -98,10 +100,12 @@ def _grouped(rules: list[Rule]) -> list[Rewrite]:
 
 def _of_group(host: str, head: str | None, rules: list[Rule]) -> Rewrite:
     if len(rules) == 1:
-        return Rewrite(host, literal(rules[0].name), rules[0].target, 0, tuple(rules))
+        target = rules[0].target
+        return Rewrite(host, literal(rules[0].name), target, 0, tuple(rules), target)
     folder = posixpath.dirname(rules[0].name)
     names = "|".join(literal(posixpath.basename(rule.name)) for rule in rules)
-    return Rewrite(host, f"{literal(folder + '/') if folder else ''}({names})", f"{head or ''}$1", 1, tuple(rules))
+    expression = f"{literal(folder + '/') if folder else ''}({names})"
+    return Rewrite(host, expression, f"{head or ''}$1", 1, tuple(rules), f"{head or ''}{BASENAME}")
 
 
 def _of_namespace(rule: Rule) -> Rewrite:
@@ -123,7 +127,7 @@ def _of_namespace(rule: Rule) -> Rewrite:
         made += rule.target[end : field.start()] + (f"${{{number}}}" if _WORD.match(after) else f"${number}")
         end = field.end()
     groups = with_basename + with_repository
-    return Rewrite(rule.host, expression, made + rule.target[end:], groups, (rule,))
+    return Rewrite(rule.host, expression, made + rule.target[end:], groups, (rule,), rule.target)
 
 
 def _last_part(pattern: str) -> str | None:

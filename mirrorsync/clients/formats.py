@@ -32,7 +32,7 @@ CLIENTS: Final = (
     Client("rke2", "RKE2: registries.yaml", k3s.rke2),
     Client("talos", "Talos: RegistryMirrorConfig", talos.talos),
     Client("openshift", "OpenShift: ImageDigestMirrorSet, ImageTagMirrorSet", openshift.openshift),
-    Client("kyverno", "Kyverno: a ClusterPolicy", kyverno.kyverno),
+    Client("kyverno", "Kyverno: a MutatingPolicy, or a ClusterPolicy", kyverno.kyverno),
 )
 NAMES: Final = tuple(client.name for client in CLIENTS)
 

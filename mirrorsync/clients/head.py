@@ -75,6 +75,11 @@ def block(text: str, indent: str) -> str:
     return "".join(f"{indent}{line}\n" for line in text.splitlines())
 
 
+# kubelet looks for pull secrets by the name of an image, and runtimes do not give them to mirrors (containerd#10996,
+# containers/image#2949).
+NO_PULL_SECRETS: Final = "pull secrets of pods are not used for it, since they are found by the names of the sources"
+
+
 def secrets_note(registry: Registry, where: str) -> tuple[str, ...]:
     """Return notes about the login and the client certificate that the destination wants. where: they belong to."""
     notes = []

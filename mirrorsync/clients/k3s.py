@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from mirrorsync.clients.expressions import Rewrite, rewrites
-from mirrorsync.clients.head import Advice, head, quoted, secrets_note
+from mirrorsync.clients.head import NO_PULL_SECRETS, Advice, head, quoted, secrets_note
 from mirrorsync.clients.model import File, Lost, Site, Written, by_host
 
 _ITSELF: Final = "it is at the same registry, whose default endpoint is asked without rewrites"
@@ -18,15 +18,16 @@ _ITSELF: Final = "it is at the same registry, whose default endpoint is asked wi
 
 def k3s(site: Site) -> Written:
     """Return the files for k3s."""
-    return _written(site, "k3s", "systemctl restart k3s (on agents: k3s-agent)")
+    return _written(site, "k3s", "k3s crictl", "systemctl restart k3s (on agents: k3s-agent)")
 
 
 def rke2(site: Site) -> Written:
     """Return the files for RKE2."""
-    return _written(site, "rke2", "systemctl restart rke2-server (on agents: rke2-agent)")
+    crictl = "/var/lib/rancher/rke2/bin/crictl --config /var/lib/rancher/rke2/agent/etc/crictl.yaml"
+    return _written(site, "rke2", crictl, "systemctl restart rke2-server (on agents: rke2-agent)")
 
 
-def _written(site: Site, name: str, restart: str) -> Written:
+def _written(site: Site, name: str, crictl: str, restart: str) -> Written:
     itself = [rule for rule in site.rules if rule.host == site.registry.host]
     found, lost = rewrites([rule for rule in site.rules if rule not in itself], ordered=False)
     lost = [*(Lost(rule, _ITSELF) for rule in itself), *lost]
@@ -35,11 +36,11 @@ def _written(site: Site, name: str, restart: str) -> Written:
     directory = f"/etc/rancher/{name}"
     path, config = f"{directory}/registries.yaml", f"{directory}/config.yaml.d/50-{site.slug}.yaml"
     log = f"/var/lib/rancher/{name}/agent/containerd/containerd.log"
-    login = f"fill in auth: below (and chmod 600 {path}), or use pull secrets of the pods"
+    login = f"fill in auth: below, and chmod 600 {path}; {NO_PULL_SECRETS}"
     advice = Advice(
         f"{path}, on every node; if it exists already, add the entries to it",
         restart,
-        f"crictl pull {found[0].rules[0].example}; {log} names the destination",
+        f"{crictl} pull {found[0].rules[0].example}; {log} names the destination",
         f"rm {path}, and {restart}",
         secrets_note(site.registry, login),
     )

@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import Final
 
 from mirrorsync.clients.model import Lost, Rule
-from mirrorsync.oci.names import looks_like_host, split_familiar_name
 from mirrorsync.oci.ref import Tag
-from mirrorsync.oci.reference import Location, host_and_path
+from mirrorsync.oci.reference import host_and_path, registry_name
 from mirrorsync.spec.model import Destination, Mirror
 
 _SHOWN: Final = 3
@@ -42,10 +41,10 @@ def rules_of(
 
 
 def _rule(mirror: Mirror, destination: Destination) -> Rule | None:
-    name = _upstream(mirror.source)
-    if name is None:
+    known = registry_name(mirror.source)
+    if known is None:
         return None
-    host, repository = name
+    host, repository = known.store, known.repository
     tag = next((str(one.ref) for one in mirror.selection.exact if isinstance(one.ref, Tag)), "")
     if mirror.namespace is None:
         target = mirror.target(destination, mirror.source.repository).repository
@@ -63,22 +62,6 @@ def _template(mirror: Mirror) -> str:
     return "".join(
         text + ("" if field is None else host if field == "host" else f"{{{field}}}") for text, field, *_ in pieces
     )
-
-
-def _upstream(source: Location) -> tuple[str, str] | None:
-    """Return the registry and the repository that clients know a source's images by; None if they have none.
-
-    Archives, daemons and layouts keep the names that images had at their registries.
-    """
-    if source.transport.is_registry:
-        return source.store, source.repository
-    host, slash, rest = source.repository.partition("/")
-    if source.transport.keeps_manifests:
-        return (host, rest) if slash and looks_like_host(host) else None
-    if not source.repository:
-        return None
-    host, rest = split_familiar_name(source.repository)
-    return host, rest if "/" in rest or host != "docker.io" else f"library/{rest}"
 
 
 def _renamed(mirror: Mirror, rule: Rule) -> Iterator[Lost]:

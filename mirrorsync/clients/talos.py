@@ -10,7 +10,7 @@ import base64
 from collections.abc import Iterator
 
 from mirrorsync.clients.bases import bases
-from mirrorsync.clients.head import Advice, block, head, quoted, secrets_note
+from mirrorsync.clients.head import NO_PULL_SECRETS, Advice, block, head, quoted, secrets_note
 from mirrorsync.clients.model import File, Lost, Site, Written
 
 
@@ -41,7 +41,9 @@ def _head(site: Site, file: str, what: str, lost: list[Lost]) -> str:
         "no reboot is needed",
         f"talosctl image pull --namespace cri {example} --nodes NODE",
         "talosctl edit machineconfig --nodes NODE, and delete these entries",
-        secrets_note(site.registry, "in a RegistryAuthConfig document, or machine.registries.config before 1.12"),
+        secrets_note(
+            site.registry, f"in a RegistryAuthConfig, or machine.registries.config before 1.12; {NO_PULL_SECRETS}"
+        ),
     )
     return head(site, "talos", advice, lost)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from mirrorsync.foreign.deployers import GROUPS, Inside, images_of_deployer
 from mirrorsync.foreign.manifests import Found, images_in
 from mirrorsync.foreign.yaml_documents import mapping, mappings, text
 
@@ -29,20 +30,21 @@ _CONTAINERS: Final = ("initContainers", "containers", "ephemeralContainers")
 _LIST: Final = "List"
 
 
-def images_of(value: Any) -> Iterator[Found]:
-    """Yield the images that an object names, or a list of objects.
+def images_of(value: Any, inside: Inside) -> Iterator[Found]:
+    """Yield the images that an object names, or a list of objects. inside: reads texts of YAML in them.
 
     Of the kinds of Kubernetes itself: in the containers and image volumes of pods, and not in other texts, which are
     data (a ConfigMap) or descriptions. Of custom resources, whose fields are not known, as `images_in` does.
     """
     kind, version = text(value.get("kind")), text(value.get("apiVersion"))
-    if version.rpartition("/")[0] not in _BUILT_IN:
-        yield from images_in(value)
+    group = version.rpartition("/")[0]
+    if group not in _BUILT_IN:
+        yield from images_of_deployer(value, inside) if group in GROUPS else images_in(value)
         return
     if kind.endswith(_LIST) and "items" in value:
         own = {"apiVersion": version, "kind": kind.removesuffix(_LIST)}  # the items of a PodList do not repeat it
         for item in mappings(value["items"]):
-            yield from images_of({**own, **item})
+            yield from images_of({**own, **item}, inside)
         return
     if kind not in _PODS:
         return

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from mirrorsync.errors import Problem
 from mirrorsync.foreign.draft import Draft, Entry, shown
-from mirrorsync.foreign.yaml_documents import mapping, text, texts
+from mirrorsync.foreign.yaml_documents import mapping, mappings, text, texts
 from mirrorsync.spec.image_list import list_lines
 
 # A reference that is nothing else: a host with a dot or a port, a path, and a tag or digest. Docker's short names are
@@ -22,20 +22,29 @@ _UNMISTAKABLE: Final = re.compile(
 # Names that only a cluster resolves: a service and its path, not a registry.
 _IN_CLUSTER: Final = (".svc", ".local", ".internal")
 _MAX_TEXT: Final = 600
-# The keys of an image that is written in parts.
-_PARTS: Final = ("registry", "repository", "tag", "digest")
+# The keys of an image that is written in parts, next to that of its name: `repository`, or `image` without a tag.
+TAGS: Final = ("tag", "imageTag")
+_OTHER_PARTS: Final = ("registry", *TAGS, "digest")
+IMAGE_PARTS: Final = ("repository", "image", *_OTHER_PARTS)
+# Next to these, a `repository` is that of an image, also without a tag: that of git is not.
+_OF_IMAGES: Final = frozenset(("tag", "digest", "pullPolicy", "registry"))
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """An image in a document. key: what it is under: `image`, or the name of a variable or an argument.
 
-    texts: the scalars it is made of, by their keys: that of `key` alone, or registry, repository, tag and digest.
+    texts: the scalars it is made of, by their keys: that of `key` alone, or those of its parts. tagged: False if the
+    document leaves the tag to another program, as a values.yaml with an empty one leaves it to the chart. replaces: the
+    name in other files that it replaces, written before it with a `=`. trouble: why it cannot be replaced.
     """
 
     image: str
     key: str
     texts: Mapping[str, str]
+    tagged: bool = True
+    replaces: str = ""
+    trouble: str = ""
 
 
 def is_kubernetes(value: Any) -> bool:
@@ -49,22 +58,22 @@ def read_kubernetes(value: Any) -> Draft:
     name = text(mapping(value.get("metadata")).get("name"))
     where = f"{shown(text(value.get('kind')), 40)} {shown(name, 80)}".strip()
     for found in images_in(value):
-        note = () if found.key == "image" else (f"{shown(found.image, 200)}: in {shown(found.key, 60)} of {where}",)
-        draft.image(found.image, Entry("", notes=note))
+        _add(draft, found, f" of {where}")
     return draft
 
 
 def images_in(value: Any, key: str = "") -> Iterator[Found]:
     """Yield the images of a document, or of a part of one that is under `key`."""
     if isinstance(value, dict):
-        repository = _from_parts(value)
-        if repository:
-            parts = {name: text(value.get(name)) for name in _PARTS if text(value.get(name)) or name in value}
-            yield Found(repository, "image", parts)
+        parts = _parts(value)
+        if parts:
+            yield of_parts(parts)
         for name, member in value.items():
+            if name in parts:
+                continue
             if name == "image" and isinstance(member, str) and member:
                 yield Found(member, "image", {"image": member})
-            elif not (repository and name in _PARTS):
+            else:
                 # `{name: X, value: image}` is an environment variable: X says more than "value".
                 yield from images_in(member, text(value.get("name")) or name if name == "value" else name)
     elif isinstance(value, list):
@@ -81,48 +90,67 @@ def _has_version(image: str) -> bool:
     return not host.partition(":")[0].endswith(_IN_CLUSTER) and (":" in path or "@" in path)
 
 
-def _from_parts(value: dict[str, Any]) -> str:
-    """Return the image of `{registry, repository, tag, digest}`, as values.yaml and operators write it; "" if none."""
-    repository = text(value.get("repository"))
-    if not repository or not {"tag", "digest", "pullPolicy"} & value.keys():
-        return ""
-    if "://" in repository or not (text(value.get("tag")) or text(value.get("digest"))):
-        return ""
-    registry, tag, digest = text(value.get("registry")), text(value.get("tag")), text(value.get("digest"))
-    name = f"{registry}/{repository}" if registry else repository
-    return f"{name}{f':{tag}' if tag else ''}{f'@{digest}' if digest else ''}"
+def without_version(image: str) -> str:
+    """Return what an image is written with before its tag and digest."""
+    bare = image.partition("@")[0]
+    path, colon, tag = bare.rpartition(":")
+    return path if colon and "/" not in tag else bare
+
+
+def is_versioned(image: str) -> bool:
+    """Return whether an image is written with a tag or a digest."""
+    return without_version(image) != image
+
+
+def _parts(value: dict[str, Any]) -> dict[str, str]:
+    """Return the texts of an image in parts, as values.yaml and operators write it, by their keys; {} if it is not."""
+    repository, image = text(value.get("repository")), text(value.get("image"))
+    if repository and "://" not in repository and not _OF_IMAGES.isdisjoint(value):
+        name = "repository"
+    elif image and (text(value.get("registry")) or (not is_versioned(image) and not value.keys().isdisjoint(TAGS))):
+        name = "image"
+    else:
+        return {}
+    return {key: text(value[key]) for key in (name, *_OTHER_PARTS) if key in value}
+
+
+def of_parts(parts: Mapping[str, str]) -> Found:
+    """Return the image of parts. parts: the texts by their keys: `repository` or `image`, and others."""
+    name = parts.get("repository") or parts["image"]
+    name = f"{parts['registry']}/{name}" if parts.get("registry") else name
+    if is_versioned(name):
+        return Found(name, "image", parts)
+    tag, digest = next((parts[key] for key in TAGS if parts.get(key)), ""), parts.get("digest", "")
+    image = f"{name}{f':{tag}' if tag else ''}{f'@{digest}' if digest else ''}"
+    return Found(image, "image", parts, is_versioned(image))
 
 
 def is_values(value: Any) -> bool:
     """Return whether a document is a values.yaml, or anything else with images in it."""
-    return any(True for _ in images_in(value)) or bool(list(_without_tag(value)))
+    return any(True for _ in images_in(value))
 
 
 def read_values(value: Any) -> Draft:
     """Read the images of a values.yaml. An empty tag is the chart's appVersion, which is not in the file."""
     draft = Draft()
     for found in images_in(value):
-        note = () if found.key == "image" else (f"{shown(found.image, 200)}: in {shown(found.key, 60)}",)
-        draft.image(found.image, Entry("", notes=note))
-    for repository in _without_tag(value):
-        draft.note(f"{shown(repository)} has no tag: its chart's appVersion is taken; `helm template` shows it")
+        _add(draft, found)
     return draft
 
 
-def _without_tag(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        repository = text(value.get("repository"))
-        if repository and "tag" in value and not text(value.get("tag")) and not text(value.get("digest")):
-            yield "/".join(part for part in (text(value.get("registry")), repository) if part)
-        for member in value.values():
-            yield from _without_tag(member)
-    elif isinstance(value, list):
-        for member in value:
-            yield from _without_tag(member)
+def _add(draft: Draft, found: Found, where: str = "") -> None:
+    """Add an image to a draft; where: what it is in, for notes."""
+    if found.tagged:
+        note = () if found.key == "image" else (f"{shown(found.image, 200)}: in {shown(found.key, 60)}{where}",)
+        draft.image(found.image, Entry("", notes=note))
+    else:
+        draft.note(f"{shown(found.image)} has no tag: its chart's appVersion is taken; `helm template` shows it")
 
 
 # ${NAME:-default} and ${NAME-default} of compose.
 _DEFAULT: Final = re.compile(r"\$\{\w+:?-([^${}]*)\}")
+# A context of a build that is an image (compose-spec, build.md; of a list `NAME=docker-image://IMAGE`).
+_IMAGE_CONTEXT: Final = "docker-image://"
 
 
 def is_compose(value: Any) -> bool:
@@ -136,16 +164,52 @@ def read_compose(value: Any) -> Draft:
     draft = Draft()
     for name, members in value["services"].items():
         service = mapping(members)
-        written = text(service.get("image"))
-        image = _DEFAULT.sub(r"\1", written)
-        notes = [f"{shown(written, 200)}: with the defaults of its variables"] if image != written else []
         options = {"platforms": [service["platform"]]} if text(service.get("platform")) else {}
-        if image and not service.get("build"):
-            draft.image(image, Entry("", options=options, notes=tuple(notes)))
-        elif service.get("build"):
-            listed = f" {shown(image, 200)}" if image else ""
-            draft.note(f"service {shown(name, 60)}: the image{listed} is built, not pulled")
+        for found in _of_service(service):
+            _add_compose(draft, found, options)
+        if service.get("build"):
+            image = shown(_DEFAULT.sub(r"\1", text(service.get("image"))), 200)
+            draft.note(f"service {shown(name, 60)}: the image{f' {image}' if image else ''} is built, not pulled")
+    for found in _models(value):
+        _add_compose(draft, found, {})
     return draft
+
+
+def _add_compose(draft: Draft, found: Found, options: Mapping[str, Any]) -> None:
+    image = _DEFAULT.sub(r"\1", found.image)
+    notes = [f"{shown(found.image, 200)}: with the defaults of its variables"] if image != found.image else []
+    draft.image(image, Entry("", options=options, notes=tuple(notes)))
+
+
+def images_of_compose(value: Any) -> Iterator[Found]:
+    """Yield the images that a compose file pulls; what it builds is named there, and not pulled."""
+    for service in mapping(value["services"]).values():
+        yield from _of_service(mapping(service))
+    yield from _models(value)
+
+
+def _of_service(service: dict[str, Any]) -> Iterator[Found]:
+    """Yield the image of a service, those that it mounts, and those that its build takes files from."""
+    build, image = service.get("build"), text(service.get("image"))
+    if image and not build:
+        yield Found(image, "image", {"image": image})
+    for volume in mappings(service.get("volumes")):
+        source = text(volume.get("source"))
+        if source and volume.get("type") == "image":
+            yield Found(source, "source", {"source": source})
+    contexts = mapping(build).get("additional_contexts")
+    for context in texts(list(contexts.values()) if isinstance(contexts, dict) else contexts):
+        _, scheme, image = context.partition(_IMAGE_CONTEXT)
+        if scheme:
+            yield Found(image, "additional_contexts", {"additional_contexts": context})
+
+
+def _models(value: Any) -> Iterator[Found]:
+    """Yield the models of a compose file, which registries have as artifacts."""
+    for model in mapping(value.get("models")).values():
+        name = text(mapping(model).get("model"))
+        if name:
+            yield Found(name, "model", {"model": name})
 
 
 def is_list(value: Any) -> bool:

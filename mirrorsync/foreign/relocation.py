@@ -8,14 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from mirrorsync.errors import GrammarError, UsageError
 from mirrorsync.foreign.draft import reference, shown
 from mirrorsync.foreign.kubernetes import images_of
 from mirrorsync.foreign.kustomize import Entry, Room, entries
-from mirrorsync.foreign.manifests import Found, images_in, is_compose, is_kubernetes
-from mirrorsync.foreign.yaml_documents import NotYaml, Written, documents, mapping, text
+from mirrorsync.foreign.manifests import (
+    TAGS,
+    Found,
+    images_in,
+    images_of_compose,
+    is_compose,
+    is_kubernetes,
+    is_versioned,
+    without_version,
+)
+from mirrorsync.foreign.yaml_documents import NotYaml, Written, documents
 from mirrorsync.oci.reference import Reference
 
 _BOM: Final = "\ufeff"
@@ -56,15 +66,16 @@ class Use:
     @property
     def name(self) -> str:
         """What is before the tag and the digest, if a kustomization replaces images of this name here, else ""."""
-        bare = self.image.partition("@")[0] if [*self._texts] == ["image"] else ""
-        path, colon, tag = bare.rpartition(":")
-        return path if colon and "/" not in tag else bare
+        return without_version(self.image) if [*self._texts] == ["image"] else ""
 
     def edits(self, target: Reference) -> Iterator[Edit]:
         """Yield what is replaced, or added, so that it names `target`."""
-        if not self.replaces and "repository" not in self._texts:
-            one = self._texts[self.key]
-            yield Edit(one.start, one.end, self.image, str(target))  # an argument has more: `--image=quay.io/a/b:1`
+        if [*self._texts] == [self.key]:
+            one, after = self._texts[self.key], _written(target, versioned=is_versioned(self.image))
+            if self.replaces:
+                yield Edit(one.start, one.end, str(one), f"{self.replaces}={after}")
+            else:
+                yield Edit(one.start, one.end, self.image, after)  # an argument has more: `--image=quay.io/a/b:1`
             return
         for key, value in self._parts(target).items():
             written, room = self._texts.get(key), self._rooms.get(key)
@@ -79,13 +90,26 @@ class Use:
         if self.replaces:
             digest = {"digest": str(target.digest)} if target.digest is not None else {}
             return {"newName": f"{store}/{repository}", **digest}
-        parts = {"repository": repository if "registry" in self._texts else f"{store}/{repository}", "registry": store}
+        name = "repository" if "repository" in self._texts else "image"
+        versioned = is_versioned(self._texts[name])
+        image = str(target) if versioned else f"{store}/{repository}"
+        parts = {name: image.removeprefix(f"{store}/") if "registry" in self._texts else image, "registry": store}
+        tag = next((key for key in TAGS if key in self._texts), "")
+        if versioned or (not tag and "digest" not in self._texts):
+            return parts
         if target.tag is not None:
-            parts["tag"] = target.tag
+            parts[tag] = target.tag
         if target.digest is not None:
             # Charts without a key for the digest put it after the tag, where Kubernetes accepts it.
-            parts |= {"digest": target.digest} if "digest" in self._texts else {"tag": f"{target.tag}@{target.digest}"}
+            digested = "digest" in self._texts or not tag
+            parts |= {"digest": str(target.digest)} if digested else {tag: f"{target.tag}@{target.digest}"}
         return parts
+
+
+def _written(target: Reference, *, versioned: bool) -> str:
+    """Return a reference as text. What is not written with a tag gets one only together with a digest."""
+    store, repository = target.location.store, target.location.repository
+    return str(target) if versioned or target.digest is not None else f"{store}/{repository}"
 
 
 def find_images(data: bytes, name: str) -> tuple[Use, ...]:
@@ -109,15 +133,25 @@ def _uses(value: Any, name: str, whole: str) -> Iterator[Use]:
     if replacing is not None:
         yield from map(_replacing, replacing)
     elif is_kubernetes(value):
-        yield from map(_use, images_of(value))
-    elif not is_compose(value):
-        yield from map(_use, images_in(value))
+        yield from map(_use, images_of(value, partial(_inside, whole, name)))
+    elif is_compose(value):
+        yield from map(_use, images_of_compose(value))
     else:
-        for service in mapping(value["services"]).values():
-            written = text(mapping(service).get("image"))
-            # What is built is named, and not pulled.
-            if written and not mapping(service).get("build"):
-                yield _use(Found(written, "image", {"image": written}))
+        yield from map(_use, images_in(value))
+
+
+def _inside(whole: str, name: str, block: Written) -> list[Any] | None:
+    """Return the documents in a `|` block of a file; None if it is not one, or not YAML.
+
+    Its lines are read where they are in the file: indented, they are the same YAML.
+    """
+    start = whole.find("\n", block.start, block.end) + 1
+    if block.style != "|" or not start:
+        return None
+    try:
+        return documents(whole[start : block.end].encode(), name, partial(Written.of, start=start, line=block.line))
+    except NotYaml:
+        return None
 
 
 def _replacing(entry: Entry) -> Use:
@@ -133,12 +167,15 @@ def _replacing(entry: Entry) -> Use:
 def _use(found: Found) -> Use:
     texts = {key: one for key, one in found.texts.items() if isinstance(one, Written)}
     line = min((one.line for one in texts.values()), default=0)
+    if found.trouble:
+        return Use(found.image, found.key, line, None, found.trouble, _texts=texts)
     try:
-        named = reference(found.image).or_latest()
+        written = reference(found.image)
+        named = written.or_latest() if found.tagged else written
     except GrammarError as error:
         return Use(found.image, found.key, line, None, error.message, _texts=texts)
     if named.location.transport.is_registry and all(one.style not in _BLOCK for one in texts.values()):
-        return Use(found.image, found.key, line, named, _texts=texts)
+        return Use(found.image, found.key, line, named, replaces=found.replaces, _texts=texts)
     trouble = "it is a block of text, or not an image of a registry"
     return Use(found.image, found.key, line, named, trouble, _texts=texts)
 

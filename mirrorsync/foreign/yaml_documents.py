@@ -39,11 +39,14 @@ class Written(str):
     style: str | None
 
     @classmethod
-    def of(cls, node: yaml.ScalarNode) -> Written:
-        """Return the text of a scalar. style: as PyYAML names it, None for a plain one."""
+    def of(cls, node: yaml.ScalarNode, start: int = 0, line: int = 0) -> Written:
+        """Return the text of a scalar. style: as PyYAML names it, None for a plain one.
+
+        start, line: the characters and lines of the file before the text that was read.
+        """
         made = cls(node.value)
-        made.start, made.end = node.start_mark.index, node.end_mark.index
-        made.line, made.style = node.start_mark.line + 1, node.style
+        made.start, made.end = start + node.start_mark.index, start + node.end_mark.index
+        made.line, made.style = line + node.start_mark.line + 1, node.style
         return made
 
 

@@ -117,6 +117,21 @@ def host_and_path(location: Location) -> tuple[str, str]:
     return (host_in_name(host) or file_name), (path or file_name)
 
 
+def registry_name(source: Location) -> Location | None:
+    """Return the repository of a registry by which clients know the images of a source; None if there is none.
+
+    Archives, daemons and layouts keep the names that images had at their registries, a layout those with a host.
+    """
+    if source.transport.is_registry:
+        return source
+    host, slash, rest = source.repository.partition("/")
+    if source.transport.keeps_manifests:
+        return Location(host, rest) if slash and looks_like_host(host) else None
+    if not source.repository:
+        return None
+    return parse_image(source.repository).location
+
+
 def parse_repository(text: str, base: str = "") -> Location:
     """Read a repository without tag or digest: `host/repository`, `oci:DIR:REPOSITORY`, or `oci:DIR` for all of it.
 

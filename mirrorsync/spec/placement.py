@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from mirrorsync.errors import UsageError
-from mirrorsync.oci.reference import Location, Reference
+from mirrorsync.oci.reference import Location, Reference, registry_name
 from mirrorsync.spec.model import Destination, Mirror, Spec
 from mirrorsync.text import printable
 
@@ -31,14 +31,26 @@ class Placement:
     def place(self, image: Reference) -> Reference | None:
         """Return the reference of an image at the destination, None if no mirror has its repository as a source.
 
-        If several mirrors do, one that wants the tag by its exact name or by its filters goes first.
+        If several mirrors do, one that wants the tag by its exact name or by its filters goes first. Raises: UsageError
+        if its tag is not known and decides between several names.
         """
-        covering = [mirror for mirror in self.mirrors if mirror.covers(image.location)]
+        covering = self._covering(image)
         if not covering:
             return None
-        mirror = next((one for one in covering if _names(one, image)), covering[0])
-        target = mirror.target(self.destination, image.location.repository)
-        return replace(image, location=self._address(target))
+        targets = [self._address(mirror.target(self.destination, source.repository)) for mirror, source in covering]
+        names = {str(target) for target in targets if not image.names_one}
+        if len(names) > 1:
+            raise UsageError(f"it is {_list(names)} at the mirror, and its tag, which decides, is not here")
+        return replace(image, location=targets[0])
+
+    def source(self, image: Reference) -> Location | None:
+        """Return the repository that an image is mirrored from, which a lock names; None if no mirror has it."""
+        return next((source for _, source in self._covering(image)), None)
+
+    def _covering(self, image: Reference) -> list[tuple[Mirror, Location]]:
+        """Return the mirrors that have an image's repository as a source, and its location there."""
+        found = [(mirror, source) for mirror in self.mirrors if (source := _source(mirror, image.location)) is not None]
+        return sorted(found, key=lambda one: not _names(one[0], image))
 
     def is_placed(self, location: Location) -> bool:
         """Return whether a repository is one of the destination already."""
@@ -68,6 +80,16 @@ class Placement:
         rest = target.repository.removeprefix(self.destination.location.repository).lstrip("/")
         whole = "/".join(part for part in (self.address.repository, rest) if part)
         return Location(self.address.store, whole)
+
+
+def _source(mirror: Mirror, location: Location) -> Location | None:
+    """Return where a repository is in the source of a mirror; None if it is not there.
+
+    location: by the name that clients know. Stores on disk keep these; which ones one has as a whole only it knows.
+    """
+    if mirror.covers(location):
+        return location
+    return mirror.source if mirror.namespace is None and registry_name(mirror.source) == location else None
 
 
 def _is_below(repository: str, prefix: str) -> bool:

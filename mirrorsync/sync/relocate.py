@@ -16,7 +16,7 @@ from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session, located
 
 Fate = Literal["rewritten", "unchanged", "failed"]
-_NO_TAG: Final = "its tag is in another file, so that it cannot be pinned here: write newTag:"
+_NO_TAG: Final = "its tag is in another file, so that it cannot be pinned here: write it here, too"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,8 @@ def relocate_pinned(files: Sequence[tuple[str, bytes]], placement: Placement, lo
             return one
         if not source.names_one:
             return _pinned(one, _NO_TAG)
-        return _pinned(one, lock.images.get((source.location, source.asked), "the lock does not have it"))
+        mirrored = placement.source(source) or source.location
+        return _pinned(one, lock.images.get((mirrored, source.asked), "the lock does not have it"))
 
     return [_made(name, data, map(pinned, moves)) for name, data, moves in _moves(files, placement)]
 

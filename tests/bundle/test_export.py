@@ -93,11 +93,20 @@ def test_a_damaged_blob_becomes_no_archive(mirrorsync: Mirrorsync) -> None:
     assert [one.name for one in (mirrorsync.directory / NODE).iterdir()] == FILES[:1]
 
 
-def test_an_image_from_a_layout_without_hosts_has_no_name_for_a_cluster(mirrorsync: Mirrorsync) -> None:
-    packed = pack({"app:1": ALPINE})
-    images = tuple(type(one)(one.repository, one.tag, one.content, "oci:/srv/x:app") for one in packed.bundle.images)
-    pack({"app:1": ALPINE}, images=images).write(mirrorsync.directory / "usb")
-    assert "says of no registry" in str(export(mirrorsync)["app:1"]["reason"])
+def test_an_image_from_a_store_on_disk_has_the_name_of_its_registry_if_the_store_keeps_it(
+    mirrorsync: Mirrorsync,
+) -> None:
+    (one,) = pack({"app:1": ALPINE}).bundle.images
+    for source, name in (
+        ("oci:/srv/x:app", "app:1"),
+        ("oci:/srv/x:quay.io/team/app", "quay.io/team/app:1"),
+        ("docker-archive:/srv/x.tar:app", "docker.io/library/app:1"),
+    ):
+        images = (type(one)(one.repository, one.tag, one.content, source),)
+        pack({"app:1": ALPINE}, images=images).write(mirrorsync.directory / "usb")
+        (exported,) = export(mirrorsync).items()
+        assert exported[0] == name
+        assert ("says of no registry" in str(exported[1].get("reason"))) == (name == "app:1")
 
 
 @pytest.mark.parametrize(

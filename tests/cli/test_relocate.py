@@ -41,6 +41,38 @@ def test_images_get_the_names_that_the_spec_gives_them_and_unknown_ones_are_repo
     assert "1 image unchanged" in again.err
 
 
+def test_stores_on_disk_keep_the_names_that_images_have_at_registries(mirrorsync: Mirrorsync) -> None:
+    mirrorsync.spec(
+        {
+            "destinations": {"corp": "harbor.corp.example"},
+            "defaults": {"to": ["corp"]},
+            "mirrors": [
+                "oci:disk:quay.io/team/app:1",
+                "docker-archive:a.tar:redis:7",
+                {"from": "bundle:usb", "tags": {"all": True}},
+            ],
+        }
+    )
+    (mirrorsync.directory / "mirror.lock").write_text(
+        f"lock: 1\nimages:\n  oci:{mirrorsync.directory}/disk:quay.io/team/app:1: sha256:{'0' * 64}\n"
+    )
+    for written, expected in (
+        ("quay.io/team/app:1", f"quay.io/team/app:1@sha256:{'0' * 64}"),
+        ("redis:7", "redis:7"),
+    ):
+        lock = ("--lock", "mirror.lock") if "@" in expected else ()
+        done = mirrorsync("relocate", *lock, "-", stdin=f"image: {written}\n", code=0)
+        assert done.out == f"image: harbor.corp.example/{expected}\n"
+    assert "no mirror of the spec has it" in mirrorsync("relocate", "-", stdin="image: nginx\n", code=1).err
+
+
+def test_a_tag_that_another_program_fills_in_must_not_decide(mirrorsync: Mirrorsync) -> None:
+    mirrorsync.spec(SPEC)
+    done = mirrorsync("relocate", "--destination", "corp", "-", stdin="repository: nginx\ntag:\n", code=1)
+    names = "harbor.corp.example/mirror/library/nginx or harbor.corp.example/mirror/next/nginx"
+    assert f"-:1: nginx: it is {names} at the mirror, and its tag, which decides, is not here" in done.err
+
+
 def test_the_destination_has_to_be_one_that_clients_can_name(mirrorsync: Mirrorsync) -> None:
     mirrorsync.spec(SPEC)
     pod = POD.format("quay.io/prometheus/node-exporter:v1")

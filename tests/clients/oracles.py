@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+import cel
 import re2
 import yaml
 
@@ -133,16 +134,49 @@ def _of_set(spec: Mapping[str, Any], image: str) -> list[str]:
     return asked if found["mirrorSourcePolicy"] == "NeverContactSource" else [*asked, image]
 
 
+def kyverno_cel(files: Files, host: str, repository: str) -> list[str]:
+    """Kyverno from 1.17: the image that a new pod gets."""
+    text = next(text for path, text in files.items() if "before" not in path)
+    return [cel_pod(text, {"containers": [f"{host}/{repository}:1"]})["containers"][0].removesuffix(":1")]
+
+
+def cel_pod(text: str, pod: Mapping[str, list[str]], before: Mapping[str, list[str]] | None = None) -> Any:
+    """Return the images of a pod after a MutatingPolicy, by their list. before: of the pod that is updated."""
+    spec = parsed(text)["spec"]
+    context = cel.Context()
+    context.add_function("find", lambda text, expression: (re2.search(expression, text) or [""])[0])
+    context.add_function("matches", lambda text, expression: re2.search(expression, text) is not None)
+    context.add_function("substring", lambda text, *ends: text[slice(*ends, *[None] * (2 - len(ends)))])
+    context.add_variable("object", _pod(pod))
+    context.add_variable("oldObject", None if before is None else _pod(before))
+    variables: dict[str, Any] = {}
+    for one in spec["variables"]:
+        context.add_variable("variables", variables)
+        variables[one["name"]] = cel.evaluate(one["expression"], context)
+    context.add_variable("variables", variables)
+    (mutation,) = spec["mutations"]
+    # The types of Kubernetes (`Object.spec{name: ...}`) are maps here.
+    expression = re.sub(r"Object[.\w]*\{", "{", mutation["applyConfiguration"]["expression"])
+    made = cel.evaluate(re.sub(r"(\w+): ", r'"\1": ', expression), context)["spec"]
+    changed = {name: {one["name"]: one["image"] for one in containers} for name, containers in made.items()}
+    return {name: [changed[name].get(image, image) for image in images] for name, images in pod.items()}
+
+
+def _pod(pod: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Return a pod whose containers have the names of their images."""
+    return {"spec": {name: [{"name": image, "image": image} for image in images] for name, images in pod.items()}}
+
+
 def kyverno(files: Files, host: str, repository: str) -> list[str]:
-    """Kyverno: the image that each list of containers of a new pod gets; they are all the same."""
-    (text,) = files.values()
+    """Kyverno before 1.17: the image that each list of containers of a new pod gets; they are all the same."""
+    text = next(text for path, text in files.items() if "before" in path)
     found = {kyverno_image(text, f"{host}/{repository}:1", name) for name in ("containers", "initContainers")}
     assert len(found) == 1
     return [found.pop().removesuffix(":1")]
 
 
 def kyverno_image(text: str, image: str, containers: str = "containers") -> str:
-    """Return what a policy makes of an image in one list of containers."""
+    """Return what a ClusterPolicy makes of an image in one list of containers."""
     for rule in parsed(text)["spec"]["rules"]:
         for each in rule["mutate"]["foreach"]:
             if each["list"] != f"request.object.spec.{containers} || `[]`":
@@ -201,5 +235,5 @@ ORACLES: Mapping[str, tuple[Callable[[Files, str, str], list[str]], ...]] = {
     "rke2": (k3s,),
     "talos": (talos_documents, talos_machine),
     "openshift": (openshift,),
-    "kyverno": (kyverno,),
+    "kyverno": (kyverno_cel, kyverno),
 }

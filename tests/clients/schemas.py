@@ -2,6 +2,7 @@
 
 IDMS and ITMS: openshift/api, config/v1/zz_generated.crd-manifests/0000_10_config-operator_01_image*mirrorsets.crd.yaml.
 ClusterPolicy: kyverno/kyverno, config/crds/kyverno/kyverno.io_clusterpolicies.yaml.
+MutatingPolicy: the same, config/crds/policies.kyverno.io/policies.kyverno.io_mutatingpolicies.yaml.
 Talos: siderolabs/talos, pkg/machinery/config/types/cri/registry_mirror.go and registry_tls.go; RegistriesConfig in
 types/v1alpha1/v1alpha1_types.go.
 registries.yaml: rancher/wharfie, pkg/registries/types.go, and docs.k3s.io/installation/private-registry.
@@ -68,6 +69,14 @@ _RESOURCES: Final = fields({"resources": fields({"kinds": several(_TEXT), "opera
 _FOREACH: Final = fields(
     {"list": _TEXT, "preconditions": fields({"all": several(_CONDITION)}), "patchesJson6902": _TEXT}
 )
+_RESOURCE_RULE: Final = fields(
+    {
+        "apiGroups": {"type": "array", "items": {"type": "string"}},
+        "apiVersions": several(_TEXT),
+        "operations": several(_OPERATION),
+        "resources": several(_TEXT),
+    }
+)
 _RULE: Final = fields(
     {
         "name": {"type": "string", "maxLength": 63},
@@ -126,6 +135,28 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
         {"apiVersion": {"const": "v1alpha1"}, "kind": {"const": "RegistryTLSConfig"}, "name": _TEXT},
         ca=_TEXT,
         insecureSkipVerify=_BOOLEAN,
+    ),
+    "MutatingPolicy": fields(
+        {
+            "apiVersion": {"const": "policies.kyverno.io/v1"},
+            "kind": {"const": "MutatingPolicy"},
+            "metadata": fields({"name": _NAME}),
+            "spec": fields(
+                {
+                    "autogen": fields({"podControllers": fields({"controllers": {"const": []}})}),
+                    "matchConstraints": fields({"resourceRules": several(_RESOURCE_RULE)}),
+                    "variables": several(fields({"name": _TEXT, "expression": _TEXT})),
+                    "mutations": several(
+                        fields(
+                            {
+                                "patchType": {"const": "ApplyConfiguration"},
+                                "applyConfiguration": fields({"expression": _TEXT}),
+                            }
+                        )
+                    ),
+                }
+            ),
+        }
     ),
     "ClusterPolicy": fields(
         {

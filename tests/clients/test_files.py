@@ -15,7 +15,7 @@ import pytest
 
 from mirrorsync.clients.formats import NAMES, files_for
 from tests.clients import sites
-from tests.clients.oracles import documents
+from tests.clients.oracles import cel_pod, documents
 from tests.clients.schemas import SCHEMAS
 from tests.clients.sites import ALL, CA, CORP, body, files, written
 
@@ -80,6 +80,17 @@ def test_a_head_says_where_a_file_belongs_and_how_it_is_used_checked_and_undone(
     for one in found.lost:
         assert f"- {one.rule.source} (at {CORP}/{one.rule.target}): " in whole or client in ("containerd", "openshift")
     assert found.files == written(client, sites.NAMES, CORP, ca=CA, **settings).files
+
+
+@pytest.mark.parametrize(
+    ("client", "crictl"),
+    [
+        ("k3s", "k3s crictl pull "),
+        ("rke2", "/rke2/bin/crictl --config /var/lib/rancher/rke2/agent/etc/crictl.yaml pull "),
+    ],
+)
+def test_a_pull_is_tried_with_the_crictl_that_a_distribution_brings(client: str, crictl: str) -> None:
+    assert crictl in " ".join(next(iter(files(client, TWO).values())).replace("#", " ").split())
 
 
 def test_the_head_of_a_file_is_exact() -> None:
@@ -243,6 +254,11 @@ def test_a_login_is_a_placeholder_that_has_no_effect_until_it_is_filled_in() -> 
     for client in NAMES:
         text = "".join(files(client, ["docker.io/library/alpine:3.20"], CORP, login=True).values())
         assert f"{CORP} wants a login" in text
+        # They are found by the name of an image, which only Kyverno changes (containerd#10996).
+        assert ("as pull secrets" in text) == (client == "kyverno")
+        assert ("pull secrets of pods are not used" in " ".join(text.replace("#", " ").split())) == (
+            client in ("containerd", "crio", "k3s", "rke2", "talos")
+        )
 
 
 @pytest.mark.parametrize("client", NAMES)
@@ -262,6 +278,11 @@ def test_names_with_line_feeds_quotes_and_spaces_stay_in_their_comment(client: s
 
 def test_quotes_in_a_pattern_are_escaped_for_kyverno() -> None:
     mirror = {"from": "quay.io/a/*", "tags": {"all": True}, "name": "{repository}", "exclude_repositories": ["b'\"*"]}
-    (policy,) = documents(next(iter(files("kyverno", [mirror]).values())))
+    text, old = files("kyverno", [mirror]).values()
+    assert cel_pod(text, {"containers": ["quay.io/a/b'\"c", "quay.io/a/c"]})["containers"] == [
+        "quay.io/a/b'\"c",
+        f"{CORP}/mirror/a/c",
+    ]
+    (policy,) = documents(old)
     conditions = policy["spec"]["rules"][0]["mutate"]["foreach"][0]["preconditions"]["all"]
     assert """(?:b\\'"[^:@]*|""" in conditions[1]["key"]

@@ -9,7 +9,7 @@ import pytest
 from mirrorsync.clients.formats import CLIENTS, NAMES
 from mirrorsync.oci.reference import Location
 from tests.clients import sites
-from tests.clients.oracles import ORACLES, go_replaced, kyverno_image
+from tests.clients.oracles import ORACLES, cel_pod, go_replaced, kyverno_image
 from tests.clients.sites import ALL, CORP, files, spec_of, written
 
 # Repositories that the mirrors of `sites.NAMES` have.
@@ -247,9 +247,17 @@ PROMETHEUS: list[Any] = [
     ],
 )
 def test_kyverno_renames_images_as_manifests_write_them(mirrors: list[Any], image: str, becomes: str) -> None:
-    (text,) = files("kyverno", mirrors, CORP).values()
+    text, old = files("kyverno", mirrors, CORP).values()
     for containers in ("containers", "initContainers", "ephemeralContainers"):
-        assert kyverno_image(text, image, containers) == becomes
+        assert kyverno_image(old, image, containers) == becomes
+        assert cel_pod(text, {"containers": ["x:1"], containers: [image]})[containers] == [becomes]
+
+
+def test_kyverno_does_not_rename_a_container_for_debugging_that_a_pod_has_already() -> None:
+    text = next(iter(files("kyverno", HUB, CORP).values()))
+    pod = {"containers": ["x:1"], "ephemeralContainers": ["alpine:1", "alpine:2"]}
+    made = cel_pod(text, pod, {"containers": ["x:1"], "ephemeralContainers": ["alpine:1"]})
+    assert made["ephemeralContainers"] == ["alpine:1", f"{CORP}/library/alpine:2"]
 
 
 def test_the_oracle_reads_replacements_as_go_does() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -29,6 +30,12 @@ def target(use: Use, *, pin: bool = False) -> Reference:
     return Reference(found.location, use.reference.tag, DIGEST if pin else use.reference.digest)
 
 
+def marked(text: str) -> tuple[str, str]:
+    """Return a text with `<before|after>` in it before and after."""
+    found = re.compile(r"<([^<|>\n]*)\|([^>\n]*)>")
+    return found.sub(r"\1", text), found.sub(r"\2", text)
+
+
 def rewritten(text: str, *, pin: bool = False) -> str:
     uses = find_images(text.encode(), "app.yaml")
     return replaced(text.encode(), [(use, target(use, pin=pin)) for use in uses if use.reference]).decode()
@@ -39,7 +46,7 @@ def rewritten(text: str, *, pin: bool = False) -> str:
     [
         ("nginx:1.27", "site:5000/m/library/nginx:1.27"),
         ('"nginx:1.27"', '"site:5000/m/library/nginx:1.27"'),
-        ("'quay.io/a/b'", "'site:5000/m/a/b:latest'"),
+        ("'quay.io/a/b'", "'site:5000/m/a/b'"),
         (f"quay.io/a/b:1@{DIGEST}", f"site:5000/m/a/b:1@{DIGEST}"),
         (f"quay.io/a/b@{DIGEST}", f"site:5000/m/a/b@{DIGEST}"),
     ],
@@ -85,6 +92,21 @@ def test_an_image_of_an_anchor_is_rewritten_once() -> None:
             "repository: site:5000/m/a/b\ntag: 1\ndigest:\n",
             f"repository: site:5000/m/a/b\ntag: 1@{DIGEST}\ndigest:\n",
         ),
+        (
+            "image: quay.io/a/b\nimageTag: v1\n",
+            "image: site:5000/m/a/b\nimageTag: v1\n",
+            f"image: site:5000/m/a/b\nimageTag: v1@{DIGEST}\n",
+        ),
+        (
+            "registry: quay.io\nimage: a/b:v1\ntag: other\n",
+            "registry: site:5000\nimage: m/a/b:v1\ntag: other\n",
+            f"registry: site:5000\nimage: m/a/b:v1@{DIGEST}\ntag: other\n",
+        ),
+        (
+            "image: quay.io/a/b:v1\ntag: x\n",
+            "image: site:5000/m/a/b:v1\ntag: x\n",
+            f"image: site:5000/m/a/b:v1@{DIGEST}\ntag: x\n",
+        ),
     ],
 )
 def test_an_image_in_parts_is_rewritten_in_parts(before: str, after: str, pinned: str) -> None:
@@ -92,12 +114,52 @@ def test_an_image_in_parts_is_rewritten_in_parts(before: str, after: str, pinned
     assert rewritten(before, pin=True) == pinned
 
 
-def test_the_services_of_a_compose_file_that_are_pulled() -> None:
-    text = "services:\n  a: {image: nginx:1}\n  b: {image: own:1, build: .}\n  c: {image: 'redis:${TAG}'}\n"
-    found = find_images(text.encode(), "compose.yaml")
-    assert [(use.image, use.reference is None) for use in found] == [("nginx:1", False), ("redis:${TAG}", True)]
-    assert "template" in found[1].trouble
-    assert rewritten(text) == text.replace("nginx:1", "site:5000/m/library/nginx:1")
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('repository: quay.io/a/b\ntag: ""\n', 'repository: site:5000/m/a/b\ntag: ""\n'),
+        ("repository: quay.io/a/b\npullPolicy: Always\n", "repository: site:5000/m/a/b\npullPolicy: Always\n"),
+        ("registry: quay.io\nrepository: a/b\ntag:\n", "registry: site:5000\nrepository: m/a/b\ntag:\n"),
+        ("image: nginx\ntag:\n", "image: site:5000/m/library/nginx\ntag:\n"),
+    ],
+)
+def test_an_image_whose_tag_the_chart_fills_in_gets_its_new_name_and_no_tag(before: str, after: str) -> None:
+    (use,) = find_images(before.encode(), "values.yaml")
+    assert use.reference is not None
+    assert not use.reference.names_one
+    assert rewritten(before) == after
+
+
+def test_a_repository_that_is_not_of_an_image_stays() -> None:
+    for text in ("repository: quay.io/a/b\nbranch: x\n", "repository: https://git.example/a\ntag: x\n"):
+        assert not find_images(text.encode(), "values.yaml")
+
+
+COMPOSE = """x-base: &base
+  image: <|site:5000/m/library/>nginx:1 # web
+x-other: {image: 'other:1'}
+services:
+  a: {<<: *base}
+  b: {image: own:1, build: {cache_from: [quay.io/a/cache:1]}}
+  c:
+    image: <|site:5000/m/library/>redis:7
+    volumes:
+      - {type: image, source: <quay.io|site:5000/m>/a/data:1, target: /data}
+      - {type: volume, source: quay.io/a/b:1, target: /v}
+      - quay.io/a/b:1:/x
+  d: {build: {context: ., additional_contexts: {base: 'docker-image://<quay.io|site:5000/m>/a/base:1'}}}
+  e: {build: {context: ., additional_contexts: [base=docker-image://<|site:5000/m/library/>alpine, x=../x]}}
+models:
+  llm: {model: <|site:5000/m/>ai/smollm2}
+"""
+
+
+def test_what_a_compose_file_pulls_is_rewritten_and_not_what_it_builds() -> None:
+    before, after = marked(COMPOSE)
+    assert rewritten(before) == after
+    (use,) = find_images(b"services: {c: {image: 'redis:${TAG}'}}\n", "compose.yaml")
+    assert use.reference is None
+    assert "template" in use.trouble
 
 
 POD_SPEC = """
@@ -273,6 +335,56 @@ def test_an_entry_without_a_tag_has_that_of_the_resources_and_an_empty_key_canno
     assert block.trouble
     comments = f"{KUSTOMIZATION}- name: nginx\n  newTag: '1'\n{'# ' * 5000}\n"
     assert f"newName: site:5000/m/library/nginx\n  newTag: '1'\n{'# ' * 5000}\n" in rewritten(comments)
+
+
+APPLICATION = "apiVersion: argoproj.io/v1alpha1\nkind: Application\nspec:\n source:\n"
+# <@> is the digest that --pin adds.
+DEPLOYERS = {
+    "kustomize": """  kustomize:
+   images:
+   - <|nginx=site:5000/m/library/>nginx:1.27<@> # web
+   - 'own=<quay.io|site:5000/m>/own:v1<@>'
+""",
+    "parameters": """  helm:
+   parameters:
+   - {name: web.image.registry, value: <quay.io|site:5000>}
+   - {name: web.image.repository, value: <|m/>a/b}
+   - {name: web.image.tag, value: 'v1<@>'}
+   - {name: git.repository, value: acme/shop}
+   - {name: side, value: <quay.io|site:5000/m>/a/c:1<@>}
+""",
+    "values": """  helm:
+   valuesObject: {image: '<quay.io|site:5000/m>/a:1<@>'}
+   values: |-  # é
+     # one
+     a:
+      image: <|site:5000/m/library/>nginx:1<@>
+
+  x: 1
+""",
+}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("case", DEPLOYERS)
+def test_an_application_of_argo_gives_other_images_to_kustomize_and_to_charts(case: str, end: str) -> None:
+    text = f"{APPLICATION}{DEPLOYERS[case]}".replace("\n", end)
+    before, after = marked(text)
+    assert rewritten(before.replace("<@>", "")) == after.replace("<@>", "")
+    assert rewritten(before.replace("<@>", ""), pin=True) == after.replace("<@>", f"@{DIGEST}")
+
+
+def test_images_in_the_values_of_a_chart_are_named_by_their_line_also_if_they_cannot_be_read() -> None:
+    chart = "apiVersion: helm.cattle.io/v1\nkind: HelmChart\nspec:\n  valuesContent: |\n    image: nginx:1\n"
+    (use,) = find_images(chart.encode(), "x")
+    assert (use.image, use.line) == ("nginx:1", 5)
+    for values, images in (
+        ("|\n    image: {{ .x }}:1\n", ["values"]),
+        ('"image: nginx:1"\n', ["values"]),
+        ("''\n", []),
+    ):
+        found = find_images(f"{APPLICATION}  helm:\n   values: {values}".encode(), "x")
+        assert [use.image for use in found if "was not searched" in use.trouble] == images
 
 
 def test_text_that_is_not_yaml_is_refused_with_the_remedy_for_templates() -> None:

@@ -123,5 +123,11 @@ def test_a_bundle_is_served_before_it_is_imported(tmp_path: Path) -> None:
         assert Registry(server.host).holds("app", FIRST, "1")
         log = (tmp_path / "log").read_text()
     assert "1 image is not whole in it, and cannot be pulled before it is imported: db:1" in log
+    write_layout(tmp_path / "site", {"db:0": other})
+    with Server(
+        command(*words, f"oci:{tmp_path}/site", "--listen", f"127.0.0.1:{port}"), port, tmp_path / "log"
+    ) as server:
+        assert Registry(server.host).holds("db", other, "1"), "the layout that it was made for has the rest"
+        assert "whole" not in (tmp_path / "log").read_text()
     refused = subprocess.run([*words, "--writable"], capture_output=True, text=True, timeout=60)
     assert (refused.returncode, "a bundle is only read" in refused.stderr) == (2, True)
