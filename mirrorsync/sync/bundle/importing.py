@@ -68,10 +68,10 @@ class _Importing:
         self._early: list[Early] = []
 
     async def asked(self) -> tuple[Waiting, ...]:
-        await self._ask()
+        wanted = await self._ask()
         if self._failures:
             raise self._failures[0].error
-        return self._waits()
+        return self._waits(wanted)
 
     async def planned(self, created: str) -> Import:
         wanted = await self._ask()
@@ -79,11 +79,12 @@ class _Importing:
         desired = Desired(ready, tuple(self._failures))
         observed = self._completed(await observe(desired, self._session, self._tags))
         plan = diff(desired, observed, spec=self._stamp(), created=created)
-        plan = replace(plan, changes=(*plan.changes, *map(self._change, self._waiting)))
+        waiting = self._waits(wanted)
+        plan = replace(plan, changes=(*plan.changes, *map(self._change, waiting)))
         shared = {one.store for one in self._destinations if self._session.store(one.store).shares_blobs}
         plan = with_early_blobs(plan, self._early, shared)
         blobs = {one.blob.digest: one.blob.size for one in self._early}
-        return Import(plan, self._waits(), Amount(len(blobs), sum(blobs.values())))
+        return Import(plan, waiting, Amount(len(blobs), sum(blobs.values())))
 
     async def _ask(self) -> list[Image]:
         """Ask the destinations about all images, and return these."""
@@ -95,8 +96,8 @@ class _Importing:
         await for_each(wanted, self._look)
         return wanted
 
-    def _waits(self) -> tuple[Waiting, ...]:
-        return tuple(Waiting(image, lacks) for image, lacks in self._waiting.items())
+    def _waits(self, wanted: Sequence[Image]) -> tuple[Waiting, ...]:
+        return tuple(Waiting(image, self._waiting[image]) for image in wanted if image in self._waiting)
 
     def _wanted(self) -> Iterator[Image]:
         for destination in self._destinations:
@@ -131,8 +132,8 @@ class _Importing:
             elsewhere[store] = {**elsewhere.get(store, {}), **found}
         return replace(observed, contents=contents, elsewhere=elsewhere)
 
-    def _change(self, image: Image) -> Change:
-        waiting = Waiting(image, self._waiting[image])
+    def _change(self, waiting: Waiting) -> Change:
+        image = waiting.image
         return Change(
             image.target,
             image.tag,
