@@ -12,9 +12,8 @@ from mirrorsync.app.process import process_environment
 from mirrorsync.app.signers import check_signatures, required_signers
 from mirrorsync.app.specs import check_spec, load_spec
 from mirrorsync.cli.options.signers import SignerOptions, signer_options
-from mirrorsync.cli.output.signatures import signature_lines
 from mirrorsync.errors import SpecError, UsageError
-from mirrorsync.signing import BUNDLE, NotTrusted, Rejected, Required, Signer, Verdict
+from mirrorsync.signing import BUNDLE, NotTrusted, Required, Verdict
 from mirrorsync.spec.model import Signers
 
 SPEC = "version: 1\ndestinations: {disk: oci:disk}\nsigners: {allowed: allowed, threshold: 2}\nmirrors: [nginx:1]\n"
@@ -102,27 +101,3 @@ def test_a_verb_gets_the_policy_of_its_options(
     monkeypatch.delenv("MIRRORSYNC_THRESHOLD", raising=False)
     assert CliRunner().invoke(command, arguments).exit_code == 0
     assert [(one.required, one.allow_unsigned) for one in given] == [(required, allow_unsigned)]
-
-
-ALICE, BOB = Signer(1, "SHA256:a", ("alice@corp",)), Signer(2, "SHA256:b", ("bob@corp",))
-
-
-@pytest.mark.parametrize(
-    ("verdict", "lines"),
-    [
-        (Verdict((), (), 0), []),
-        (
-            Verdict((Signer(1, "SHA256:a"),), (), 0),
-            ["signed by SHA256:a, not verified: no signers are configured (--signers FILE)"],
-        ),
-        (Verdict((ALICE, BOB), (), 2), ["signed by alice@corp (SHA256:a), bob@corp (SHA256:b)"]),
-        (Verdict((ALICE,), (), 2), ["signed by alice@corp (SHA256:a): 1 of 2 people; accepted (--allow-unsigned)"]),
-        (Verdict((), (), 2), ["not signed, and 2 people should; accepted (--allow-unsigned)"]),
-        (
-            Verdict((ALICE,), (Rejected(2, "SHA256:c is not in allowed", broken=False),), 1),
-            ["signed by alice@corp (SHA256:a)", "signature 2 does not count: SHA256:c is not in allowed"],
-        ),
-    ],
-)
-def test_what_signatures_prove_is_said_in_a_line(verdict: Verdict, lines: list[str]) -> None:
-    assert list(signature_lines(verdict)) == lines
