@@ -18,7 +18,7 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Where
 from mirrorsync.stores.layout.backend import NOTHING, Dropped, Written
-from mirrorsync.stores.layout.files import (
+from mirrorsync.stores.layout.small_files import (
     INDEX_FILE,
     LAYOUT_CONTENT,
     LAYOUT_FILE,

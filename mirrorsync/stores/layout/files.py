@@ -17,7 +17,6 @@ from typing import Final
 
 from mirrorsync.errors import ContentNotFound, GrammarError, StorageError, StoreChanged
 from mirrorsync.files.disk import (
-    READ,
     discard_file,
     grow_file,
     make_directory,
@@ -33,38 +32,19 @@ from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Where
 from mirrorsync.stores.layout.anchor import Anchor
-from mirrorsync.stores.layout.backend import NOTHING, Dropped, IndexChanged, Written
+from mirrorsync.stores.layout.backend import NOTHING, Dropped, Written
+from mirrorsync.stores.layout.index_file import IndexFile
+from mirrorsync.stores.layout.small_files import (
+    INDEX_FILE,
+    LAYOUT_CONTENT,
+    LAYOUT_FILE,
+    check_version,
+    no_version,
+    read_small,
+)
 
-LAYOUT_FILE: Final = "oci-layout"
-INDEX_FILE: Final = "index.json"
-LAYOUT_VERSION: Final = "1.0.0"
-LAYOUT_CONTENT: Final = json.dumps({"imageLayoutVersion": LAYOUT_VERSION}).encode()
 # The directory in which files are staged; no other tool reads it.
 _INCOMING: Final = ".incoming"
-MAX_SMALL_FILE: Final = 256 * 1024 * 1024  # index.json of 100,000 tags has 40 MiB
-
-
-def check_version(raw: bytes, path: str) -> None:
-    """Check the content of an oci-layout file. path: of the layout, for messages. Raises: StorageError."""
-    try:
-        version = json.loads(raw)["imageLayoutVersion"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise StorageError(
-            f"{path} is not an OCI layout: its {LAYOUT_FILE} file is damaged",
-            remedy=f'write {{"imageLayoutVersion": "{LAYOUT_VERSION}"}} into it, or name a new directory',
-        ) from error
-    if version != LAYOUT_VERSION:
-        raise StorageError(
-            f"{path} is an OCI layout of an unsupported version (not {LAYOUT_VERSION})", remedy="name a new directory"
-        )
-
-
-def no_version(path: str) -> StorageError:
-    """Return the error for a layout that cannot be written, because its oci-layout file is missing."""
-    return StorageError(
-        f"{path} cannot be written: it has no {LAYOUT_FILE} file",
-        remedy=f'add the file {LAYOUT_FILE} with {{"imageLayoutVersion": "{LAYOUT_VERSION}"}}, or name a new path',
-    )
 
 
 class LayoutFiles:
@@ -77,10 +57,10 @@ class LayoutFiles:
         self.root = root
         self.address = f"oci:{root}"
         self.index_path = str(root / INDEX_FILE)
+        self._index = IndexFile(root / INDEX_FILE)
         self._new_directories: set[Path] = set()
         self._lock: FileLock | None = None
         self._anchor: Anchor | None = None  # from the moment that there is a layout
-        self._index_seen = False
         self._staged: dict[Digest, Path] = {}
         self._locking = threading.Lock()  # blobs are put from several threads
 
@@ -105,7 +85,7 @@ class LayoutFiles:
         """
         self.check()
         try:
-            raw = self._read_small(LAYOUT_FILE)
+            raw = read_small(self.root / LAYOUT_FILE)
         except FileNotFoundError:
             if self.lacks_version():
                 self._open_anchor()
@@ -205,7 +185,7 @@ class LayoutFiles:
             # A killed run may have stored blobs whose names are not durable yet; they are not stored again.
             self._new_directories.update(self.blobs.iterdir())
             if not (self.root / INDEX_FILE).exists():
-                self._reject_lost_index()
+                self._index.reject_lost()
                 empty = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}
                 self._publish(INDEX_FILE, json.dumps(empty).encode())
             sync_directory(self.root)
@@ -280,22 +260,11 @@ class LayoutFiles:
 
     def read_index(self) -> bytes | None:
         """Return the bytes of index.json, None if it does not exist yet. Raises: StorageError."""
-        try:
-            data = self._read_small(INDEX_FILE)
-        except FileNotFoundError:
-            self._reject_lost_index()
-            return None
-        except OSError as error:
-            raise storage_error(error, f"reading {self.root / INDEX_FILE}") from error
-        self._index_seen = True
-        return data
+        return self._index.read(may_lack=self._lock is None)
 
-    def _reject_lost_index(self) -> None:
-        if self._index_seen or self._lock is not None:
-            raise StoreChanged(
-                f"{INDEX_FILE} was removed while the layout was in use",
-                remedy="restore it, or mirror into a new directory",
-            )
+    def index_signature(self) -> Hashable | None:
+        """Return a signature that changes whenever index.json is written, None if there is no such file."""
+        return self._index.signature()
 
     def write_index(
         self,
@@ -309,22 +278,10 @@ class LayoutFiles:
             path = grow_file(self.incoming, [data], f"writing {self.index_path}")
             try:
                 with translated(f"writing {self.index_path}"):
-                    return Written(self._replace_index(path, based_on))
+                    return Written(self._index.replace(path, based_on))
             except BaseException:
                 discard_file(path)
                 raise
-
-    def _replace_index(self, path: Path, based_on: Hashable | None) -> Hashable:
-        index, ours = self.root / INDEX_FILE, _signature(path.stat())
-        if self.index_signature() != based_on:
-            raise IndexChanged
-        with index.open("rb") as before:
-            path.rename(index)
-            # Other tools write it in place (containers/image does): into the file that was just replaced.
-            if _signature(os.fstat(before.fileno())) != based_on:
-                raise IndexChanged(before.read(MAX_SMALL_FILE), ours)
-        sync_directory(self.root)
-        return ours
 
     def drop(self, keep: Set[Digest]) -> Dropped:
         """Remove the files of content that is not in `keep`. Files whose names are not digests stay."""
@@ -337,21 +294,6 @@ class LayoutFiles:
                         path.unlink()
                 sync_directory(directory)
         return dropped
-
-    def index_signature(self) -> tuple[int, int, int] | None:
-        """Return a signature that changes whenever index.json is written, None if there is no such file."""
-        try:
-            status = (self.root / INDEX_FILE).stat()
-        except OSError:
-            return None
-        return _signature(status)
-
-    def _read_small(self, name: str) -> bytes:
-        with os.fdopen(os.open(self.root / name, READ), "rb") as file:
-            data = file.read(MAX_SMALL_FILE + 1)
-        if len(data) > MAX_SMALL_FILE:
-            raise StorageError(f"{self.root / name} exceeds the limit of {MAX_SMALL_FILE} bytes")
-        return data
 
     def _publish(self, name: str, data: bytes, move: Callable[[Path, Path], object] = Path.rename) -> None:
         """Write a file of the layout itself, durably, and publish it when it is complete."""
@@ -374,11 +316,8 @@ class LayoutFiles:
             self._lock = None
         if self._anchor is not None:
             self._anchor.release()
-            self._anchor, self._index_seen = None, False
-
-
-def _signature(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_ino, status.st_mtime_ns, status.st_size
+            self._anchor = None
+            self._index.forget()
 
 
 def _is_digest(algorithm: str, encoded: str) -> bool:
