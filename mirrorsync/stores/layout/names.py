@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
-from mirrorsync.errors import ContentNotFound, MirrorsyncError, StorageError, UsageError
+from mirrorsync.errors import MirrorsyncError, StorageError, UsageError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
@@ -17,8 +17,9 @@ from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.stores.layout.backend import LayoutBackend
 from mirrorsync.stores.layout.entries import Name
 from mirrorsync.stores.layout.index import Index, Removed
+from mirrorsync.stores.layout.manifests import Manifests
 from mirrorsync.stores.layout.own_changes import OwnChanges
-from mirrorsync.stores.layout.reachable import reachable, read_manifest
+from mirrorsync.stores.layout.reachable import reachable
 from mirrorsync.text import some_of
 
 _NAMES_SHOWN = 10
@@ -57,7 +58,7 @@ class LayoutNames:
         self._changes: dict[Name, Descriptor | None] = {}
         self._untagged: dict[Name, Descriptor] = {}
         self._forgotten: set[Removed] = set()
-        self._children: dict[Digest, tuple[Descriptor, ...]] = {}
+        self._manifests = Manifests(files)
         self._members: dict[str, dict[Digest, Descriptor]] = {}
 
     def current(self) -> Index:
@@ -172,7 +173,7 @@ class LayoutNames:
         roots += [content for images in index.other_names().named.values() for content in images.values()]
         led_to = {root.digest for root in roots}
         roots += [content for _, content in found.values()]
-        led_to |= {child.digest for root in roots for child in self._below(root)}
+        led_to |= {child.digest for root in roots for child in self._manifests.below(root)}
         return [image for digest, image in found.items() if digest not in led_to]
 
     def roots(self) -> dict[tuple[str, Ref], Descriptor]:
@@ -223,15 +224,17 @@ class LayoutNames:
 
     def member(self, repository: str, digest: Digest) -> Descriptor | None:
         """Return a manifest that an entry of the repository names or leads to, None if no entry does."""
-        self.current()
-        if repository not in self._members:
-            self._members[repository] = {member.digest: member for member in self._walk(repository)}
-        return self._held(self._members[repository].get(digest))
+        return self._held(self._members_of(repository).get(digest))
 
     def members(self, repository: str) -> list[Descriptor]:
         """Return all present manifests that the entries of a repository lead to."""
-        self.member(repository, Digest.of(b""))
-        return [member for member in self._members[repository].values() if self._files.holds(member)]
+        return [member for member in self._members_of(repository).values() if self._files.holds(member)]
+
+    def _members_of(self, repository: str) -> dict[Digest, Descriptor]:
+        self.current()
+        if repository not in self._members:
+            self._members[repository] = {member.digest: member for member in self._walk(repository)}
+        return self._members[repository]
 
     def _walk(self, repository: str) -> Iterator[Descriptor]:
         roots = [content for _, content in self._index.of(repository)]
@@ -245,25 +248,12 @@ class LayoutNames:
             content = roots.pop()
             if content.digest not in seen and content.is_manifest:
                 seen.add(content.digest)
-                roots += self._children_of(content)
+                roots += self._manifests.children(content)
                 yield content.bare()
-
-    def _children_of(self, content: Descriptor) -> tuple[Descriptor, ...]:
-        known = self._children.get(content.digest)
-        if known is None:
-            try:
-                known = self.manifest(content).children
-            except MirrorsyncError:
-                known = ()  # a damaged entry of another program has no children; reading it raises
-            self._children[content.digest] = known
-        return known
 
     def manifest(self, content: Descriptor) -> Manifest:
         """Return a manifest. Raises: ContentNotFound, IntegrityError, StorageError."""
-        self._files.reject_link(content.digest)
-        if self._files.size(content.digest) is None:
-            raise ContentNotFound("the layout has no such manifest")
-        return read_manifest(self._files, content)
+        return self._manifests.read(content)
 
     def add(self, repository: str, manifest: Manifest) -> None:
         """Add a manifest that was stored without a tag."""
@@ -314,7 +304,7 @@ class LayoutNames:
         self._index.forget(removed)
 
     def _learn(self, repository: str, manifest: Manifest) -> None:
-        self._children[manifest.digest] = manifest.children
+        self._manifests.learn(manifest)
         if repository in self._members:
             self._members[repository][manifest.digest] = manifest.descriptor
 
@@ -362,23 +352,13 @@ class LayoutNames:
         for repository in {name.repository for name in (*untagged, *self._changes)}:
             ours = {name: content for name, content in untagged.items() if name.repository == repository}
             entries = [*index.of(repository), *ours.items()]
-            led_to = {child.digest for _, root in entries for child in self._below(root)}
+            led_to = {child.digest for _, root in entries for child in self._manifests.below(root)}
             led_to |= {content.digest for name, content in entries if isinstance(name.ref, Tag)}
             for name, content in entries:
                 if isinstance(name.ref, Digest) and content.digest in led_to:
                     self._change(name, None)
                 elif name in ours:
                     self._change(name, content)
-
-    def _below(self, root: Descriptor) -> Iterator[Descriptor]:
-        waiting = list(self._children_of(root))
-        seen: set[Digest] = set()  # an index that names each child twice, thirty levels deep, would never end
-        while waiting:
-            child = waiting.pop()
-            if child.digest not in seen:
-                seen.add(child.digest)
-                yield child
-                waiting += self._children_of(child)
 
 
 def _apply(index: Index, name: Name, content: Descriptor | None) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from mirrorsync.errors import GrammarError, Malformed, MirrorsyncError
-from mirrorsync.files.disk import translated
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import ALGORITHMS, Digest
-from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, Manifest, refuse_schema_1
+from mirrorsync.oci.manifest import MAX_MANIFEST_BYTES, refuse_schema_1
 from mirrorsync.stores.layout.backend import LayoutBackend
+from mirrorsync.stores.layout.manifests import read_manifest, read_raw
 
 _DIGEST: Final = re.compile(rf"(?:{'|'.join(ALGORITHMS)}):[0-9a-f]{{64,128}}".encode())
 
@@ -41,11 +41,6 @@ def reachable(entries: Iterable[object], files: LayoutBackend) -> set[Digest]:
     return found
 
 
-def read_manifest(files: LayoutBackend, content: Descriptor) -> Manifest:
-    """Return a manifest of a layout. Raises: ContentNotFound, IntegrityError, StorageError."""
-    return Manifest.parse(_read(files, content), content.media_type, digest=content.digest, size=content.size)
-
-
 def _below(content: Descriptor, files: LayoutBackend) -> Iterator[Descriptor]:
     refuse_schema_1(content.media_type)
     size = files.size(content.digest)
@@ -59,15 +54,10 @@ def _below(content: Descriptor, files: LayoutBackend) -> Iterator[Descriptor]:
         for blob in (*manifest.blobs, *manifest.foreign):
             yield Descriptor(media_types.OCI_LAYER if known else media_types.ANY_BYTES, blob.digest, blob.size)
     elif content.media_type != media_types.OCI_LAYER and size <= MAX_MANIFEST_BYTES:
-        raw = _read(files, content)
+        raw = read_raw(files, content)
         for text in _DIGEST.findall(raw) if raw.lstrip().startswith(b"{") else ():
             try:
                 digest = Digest(text.decode("ascii"))
             except GrammarError:
                 continue  # a longer number that begins like a digest
             yield Descriptor(content.media_type, digest, files.size(digest) or 0)
-
-
-def _read(files: LayoutBackend, content: Descriptor) -> bytes:
-    with files.open(content) as file, translated(f"reading {content.digest.short}"):
-        return file.read(MAX_MANIFEST_BYTES + 1)
