@@ -16,7 +16,7 @@ from mirrorsync.plan.budget import delayed, steps_of
 from mirrorsync.plan.diff import totals_of
 from mirrorsync.plan.model import Change, Plan, State
 from mirrorsync.plan.steps import CopyBlob, MountBlob, PutManifest, SetTag, Step
-from mirrorsync.sync.gather.present import present_at
+from mirrorsync.sync.gather.named import present_at
 from mirrorsync.sync.gather.pulls import PullGate
 from mirrorsync.sync.gather.roots import root_of
 from mirrorsync.sync.pool import for_each

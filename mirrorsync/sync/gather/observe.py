@@ -7,29 +7,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
-from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError
+from mirrorsync.errors import MirrorsyncError
 from mirrorsync.events import Noticed, PhaseAdvanced, PhaseStarted
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.manifest import Manifest, Outline
 from mirrorsync.oci.ref import Pick, Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.budget import waits
-from mirrorsync.plan.inventory import Desired, Observed, Sparse, blobs_of, check_bounds, may_lack_images
+from mirrorsync.plan.inventory import Desired, Observed, may_lack_images
 from mirrorsync.plan.model import Failure, Image
 from mirrorsync.plan.policies import Decision, Facts, Policy, Verify, decide
 from mirrorsync.sync.content import ContentReader
+from mirrorsync.sync.gather.destination_contents import DestinationContents
 from mirrorsync.sync.gather.destination_tags import DestinationTags
 from mirrorsync.sync.gather.direction import Directions
 from mirrorsync.sync.gather.elsewhere import blobs_elsewhere
-from mirrorsync.sync.gather.present import present_at
+from mirrorsync.sync.gather.named import present_at
 from mirrorsync.sync.gather.pulls import PullGate
 from mirrorsync.sync.gather.referring import may_be_referrer
 from mirrorsync.sync.gather.sightings import NothingSeen, Sightings
 from mirrorsync.sync.gather.signatures import Signatures
-from mirrorsync.sync.gather.sparse import lacking, lacks_layers, sparse_at
-from mirrorsync.sync.pool import REQUESTS_AT_ONCE, SMALL_BYTES, Answers, all_of, for_each
+from mirrorsync.sync.gather.sparse import sparse_at
+from mirrorsync.sync.pool import REQUESTS_AT_ONCE, for_each
 from mirrorsync.sync.session import Session, located
 
 
@@ -93,7 +93,7 @@ class _Observer:
         self._policies = policies
         # Those that may decide on images that have not changed: mostly none, so that they cost such a run nothing.
         self._standing = {name: [one for one in rules if not one.only_changes] for name, rules in policies.items()}
-        self._reader = reader
+        self._contents = DestinationContents(session, tags, reader)
         self._deep = reader is not None
         self._gate = gate
         self._waiting: set[Image] = set()  # for pulls
@@ -106,22 +106,11 @@ class _Observer:
         self._roots: dict[Image, Descriptor | None] = {}
         self._failures: list[Failure] = []
         self._broken: set[Image] = set()
-        self._has: Answers[tuple[Location, Digest], bool] = Answers()
-        self._contents: defaultdict[Location, set[Digest]] = defaultdict(set)
-        self._manifests: dict[Digest, Outline] = {}
-        self._sparse = Sparse()
-        self._subjects: dict[tuple[Location, Digest], Digest] = {}
 
     def note(self, desired: Desired) -> None:
-        """Remember which images were not read, which come along with others, and which indexes do not vouch for theirs.
-
-        With `deep`, the lists of what referrers are about are checked, too.
-        """
+        """Remember which images were not read, and which come along with others."""
         self._unread = desired.waiting
-        self._sparse = sparse_at(desired, self._session, self._sightings)
-        for image in desired.carriers if self._deep else ():
-            if image.tag is None and image.origin.subject is not None:
-                self._subjects[image.target, image.root.digest] = image.origin.subject
+        self._contents.note(desired, sparse_at(desired, self._session, self._sightings))
         if self._gate is not None:
             self._gate.note_referrers(desired.carriers)
 
@@ -190,7 +179,7 @@ class _Observer:
     def _set_root(self, image: Image, present: Descriptor | None) -> None:
         self._roots[image] = present
         if present is not None and not self._deep:
-            self._contents[image.target].add(present.digest)
+            self._contents.add(image.target, present.digest)
 
     async def _decide(self, image: Image, present: Descriptor | None, policies: Sequence[Policy]) -> None:
         if present is not None and present.digest == image.root.digest and not self._deep:
@@ -247,7 +236,7 @@ class _Observer:
         if self._gate is None or not self.wants_contents(image):
             return
         try:
-            why = await self._gate.take(image, partial(self._is_present, is_manifest=True))
+            why = await self._gate.take(image, partial(self._contents.has, is_manifest=True))
         except MirrorsyncError as error:
             self._fail(image, error)
         else:
@@ -267,92 +256,17 @@ class _Observer:
         unchanged = present is not None and present.digest == image.root.digest
         if decision is not None and decision.verdict not in ("update", "report") and not unchanged:
             return False
-        return self._deep or not unchanged or may_lack_images(image, self._sparse, decision)
+        return self._deep or not unchanged or may_lack_images(image, self._contents.sparse, decision)
 
     async def members(self, image: Image) -> None:
         """Check which manifests and blobs of an image its destination has."""
         if self._session.converting(image.target) is not None and self._roots.get(image) is not None:
-            self._contents[image.target].add(image.root.digest)  # such a store keeps the image without its manifest
+            self._contents.add(image.target, image.root.digest)  # such a store keeps the image without its manifest
         try:
-            await self._walk(image, image.root, 1, _Walked())
+            await self._contents.look_into(image)
         except MirrorsyncError as error:
             self._fail(image, error)
         self._session.announce(PhaseAdvanced("manifests"))
-
-    async def _walk(self, image: Image, content: Descriptor, depth: int, walked: _Walked) -> None:
-        if content.digest in walked.manifests:
-            return
-        walked.manifests.add(content.digest)
-        check_bounds(depth, len(walked.manifests))
-        vouches = (image.target, content) not in self._sparse
-        if await self._is_present(image.target, content, is_manifest=True) and vouches and not self._deep:
-            return  # a registry accepts a manifest only after its content
-        with located("source", image.source, image.origin.reference(image.root.digest).asked):
-            found = await self._session.manifest(image.source, content)
-            if content.digest not in self._manifests and (
-                notice := await lacks_layers(self._session, image.source, found)
-            ):
-                self._session.announce(Noticed(str(image), notice))
-            manifest = self._outline(found, image)
-        wanted = blobs_of(image, manifest)
-        walked.blobs.update(blob.digest for blob in wanted)
-        check_bounds(depth, len(walked.manifests), len(walked.blobs))
-        # In a repository that does not exist only large blobs are worth a request: an earlier run may have left them.
-        absent = image.target in self._tags.absent
-        blobs = [blob for blob in wanted if not absent or blob.size > SMALL_BYTES]
-        try:
-            children = [child for child in manifest.children if child.digest not in image.left_out]
-            await all_of(self._walk(image, child, depth + 1, walked) for child in children)
-        except ContentNotFound as error:
-            raise await lacking(self._session, image.source, content, error) from error.__cause__
-        await all_of(self._is_present(image.target, blob, is_manifest=False) for blob in blobs)
-
-    def _outline(self, manifest: Manifest, image: Image) -> Outline:
-        if manifest.foreign and not image.foreign and manifest.digest not in self._manifests:
-            # They may not be distributed (Windows base layers), so they are neither fetched nor pushed; clients that
-            # pull the image fetch them from their URLs.
-            count = len(manifest.foreign)
-            layers = "1 foreign layer is" if count == 1 else f"{count} foreign layers are"
-            message = f"{layers} not mirrored: the publisher does not allow others to distribute it"
-            self._session.announce(Noticed(str(image), message))
-        return self._manifests.setdefault(manifest.digest, manifest.outline)
-
-    async def _is_present(self, target: Location, content: Descriptor, *, is_manifest: bool) -> bool:
-        if is_manifest and target in self._tags.absent:
-            return False
-        if content.digest in self._contents[target]:
-            return True
-
-        async def ask() -> bool:
-            repository = self._session.destination(target)
-            if is_manifest and await repository.resolve(content.digest) is None:
-                return False
-            if not is_manifest and not await repository.has(content):
-                return False
-            # A run that was killed, or another client, may have left a referrer that the list of its subject lacks.
-            subject = self._subjects.get((target, content.digest))
-            if subject is not None:
-                listed = await repository.referrers(subject)
-                if all(one.digest != content.digest for one in listed):
-                    return False
-            return await self._is_intact(target, content)
-
-        with located("destination", target):
-            present = await self._has.get((target, content.digest), ask)
-        if present:
-            self._contents[target].add(content.digest)
-        return present
-
-    async def _is_intact(self, target: Location, content: Descriptor) -> bool:
-        """Return whether present content matches its digest, as far as it is on this machine and has to be read."""
-        repository = self._session.reads_back(target)
-        if self._reader is None or repository is None:
-            return True
-        try:
-            await self._reader.prove(self._session.blobs_of(target), repository, content)
-        except (ContentNotFound, IntegrityError):
-            return False
-        return True
 
     def _fail(self, image: Image, error: MirrorsyncError) -> None:
         if self._gate is not None and (why := self._gate.refused(image.source, error)):
@@ -366,18 +280,18 @@ class _Observer:
         stores = {image.target.store for image in changed}
         return Observed(
             roots=self._roots,
-            contents={target: frozenset(digests) for target, digests in self._contents.items()},
+            contents={target: frozenset(digests) for target, digests in self._contents.present.items()},
             elsewhere=blobs_elsewhere(
                 [image for image in images if image.target.store in stores],
                 self._roots,
-                self._contents,
+                self._contents.present,
                 self._session,
                 deep=self._deep,
             ),
             shared=frozenset(store for store in stores if self._session.store(store).shares_blobs),
-            manifests=self._manifests,
+            manifests=self._contents.manifests,
             deep=self._deep,
-            sparse=self._sparse,
+            sparse=self._contents.sparse,
             failures=tuple(self._failures),
             broken=frozenset(self._broken),
             decisions=self._decisions,
@@ -387,11 +301,3 @@ class _Observer:
 
 def _ref(image: Image) -> Tag | Digest:
     return image.tag or image.root.digest
-
-
-class _Walked:
-    """The manifests and blobs of an image that were visited so far."""
-
-    def __init__(self) -> None:
-        self.manifests: set[Digest] = set()
-        self.blobs: set[Digest] = set()

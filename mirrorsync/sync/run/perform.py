@@ -16,7 +16,7 @@ from mirrorsync.oci.names import is_referrers_tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Change
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step, stores_of
-from mirrorsync.sync.gather.present import present_at
+from mirrorsync.sync.gather.named import present_at
 from mirrorsync.sync.pool import MemoryBudget
 from mirrorsync.sync.run.deleting import delete_manifest, delete_tag
 from mirrorsync.sync.run.published import Published
