@@ -33,11 +33,10 @@ from mirrorsync.sync.clock import now
 from mirrorsync.sync.gather.backups import with_backups
 from mirrorsync.sync.gather.choose import Chosen, Lookup, choose
 from mirrorsync.sync.gather.destination_tags import DestinationTags
-from mirrorsync.sync.gather.expired import Expired
 from mirrorsync.sync.gather.lacking import Lacks
 from mirrorsync.sync.gather.listed import ListedImages
 from mirrorsync.sync.gather.observe import observe
-from mirrorsync.sync.gather.prune import add_deletions
+from mirrorsync.sync.gather.prune import Deletions
 from mirrorsync.sync.gather.pulls import PullGate
 from mirrorsync.sync.gather.resolve import Resolver
 from mirrorsync.sync.gather.settle import Settled, kept_if_present, may_settle
@@ -93,7 +92,7 @@ async def make_plan(
     # Not in a run of only some images, or if the lock lacks some: what the others want is unknown then.
     deletes = spec.prune is not None or gone.deletable
     if deletes and not only and only_from is None and not spec.lacking:
-        desired, observed = await _with_deletions(spec, chosen, gone, desired, observed, session, sightings)
+        desired, observed = await Deletions(spec, chosen, gone, session, sightings).added_to(desired, observed)
     stays = spec.prune is not None and bool(spec.prune.keep_generations)
     desired, observed, backups = await with_backups(mirrors, desired, observed, tags, sightings, stays=stays)
     plan = diff(desired, observed, spec=stamp(spec, only), created=created)
@@ -132,23 +131,6 @@ def _within_budget(spec: Spec, desired: Desired, observed: Observed, stamp: Spec
         return observed
     waiting = over_bytes(desired, diff(desired, observed, spec=stamp, created=created), spec.budget)
     return replace(observed, decisions={**observed.decisions, **waiting})
-
-
-async def _with_deletions(
-    spec: Spec,
-    chosen: Chosen,
-    gone: Gone,
-    desired: Desired,
-    observed: Observed,
-    session: Session,
-    sightings: Sightings,
-) -> tuple[Desired, Observed]:
-    """Add the deletion of tags, and of images that fell out of the kept generations, if the spec keeps any."""
-    desired, observed = await add_deletions(spec, chosen, gone, sightings, desired, observed, session)
-    if spec.prune is None or not spec.prune.keep_generations:
-        return desired, observed
-    expired = Expired(spec, sightings.untagged(spec.prune.keep_generations), session, sightings.forget)
-    return await expired.added_to(desired, observed)
 
 
 async def _resolve(
