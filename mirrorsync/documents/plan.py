@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields
-from functools import partial
-from typing import Any, Final, NamedTuple, get_args
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, get_args
 
 from mirrorsync.checked_json import (
     Damaged,
@@ -30,7 +28,6 @@ from mirrorsync.checked_json import (
 from mirrorsync.documents.envelope import VERSIONS, document, full_name
 from mirrorsync.documents.parts import (
     amount_json,
-    bare_json,
     change_json,
     failures_json,
     location_json,
@@ -38,7 +35,7 @@ from mirrorsync.documents.parts import (
     spec_json,
     vanished_json,
 )
-from mirrorsync.documents.values import Values
+from mirrorsync.documents.steps import StepReader, step_json
 from mirrorsync.durations import timestamp
 from mirrorsync.errors import ExitCode, MirrorsyncError, Side, UsageError
 from mirrorsync.oci.narrowing import IndexMode
@@ -60,7 +57,6 @@ from mirrorsync.plan.model import (
     Vanished,
 )
 from mirrorsync.plan.policies import Verdict
-from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step
 from mirrorsync.text import printable
 
 KIND: Final = full_name("plan")
@@ -69,22 +65,12 @@ VERSION: Final = VERSIONS["plan"]
 _OBJECT = re.compile(rb"\s*\{")
 _KIND = re.compile(rb'"kind"\s*:\s*"%s"' % re.escape(KIND.encode()))
 
-_STEPS: Mapping[str, type[Any]] = {
-    "copy": CopyBlob,
-    "mount": MountBlob,
-    "put": PutManifest,
-    "tag": SetTag,
-    "delete-tag": DeleteTag,
-    "delete-manifest": DeleteManifest,
-}
-_WORDS = {kind: word for word, kind in _STEPS.items()}
-
 
 def plan_document(plan: Plan) -> dict[str, Any]:
     """Return the plan as a document."""
     return _head(plan) | {
         "images": [change_json(change) for change in plan.changes],
-        "steps": [_step_json(step) for step in plan.steps],
+        "steps": [step_json(step) for step in plan.steps],
     }
 
 
@@ -92,7 +78,7 @@ def plan_text(plan: Plan) -> Iterator[str]:
     """Yield the text of the document in pieces; each image and each step has a line of its own."""
     yield _json(_head(plan)).removesuffix("}")
     yield from _lines("images", map(change_json, plan.changes))
-    yield from _lines("steps", map(_step_json, plan.steps))
+    yield from _lines("steps", map(step_json, plan.steps))
     yield "}\n"
 
 
@@ -158,11 +144,6 @@ def _totals_json(totals: Totals) -> dict[str, Any]:
     }
 
 
-def _step_json(step: Any) -> dict[str, Any]:
-    written = {field.name: _FIELDS[field.name].write(getattr(step, field.name)) for field in fields(type(step))}
-    return {"do": _WORDS[type(step)], "id": step.id, **written}
-
-
 # The member of a plan for a member of its document, if it has another name; and members that are not of the plan.
 _PARTS: Final = {"images": "changes"}
 _NOT_OF_PLANS: Final = frozenset({"kind", "version", "read_bytes"})
@@ -216,12 +197,11 @@ def _by(names: Mapping[str, Any], read: Mapping[str, int]) -> dict[Any, int]:
     return {names[name]: value for name, value in read.items()}
 
 
-class _Reader(Values):
+class _Reader(StepReader):
     """Reads one plan."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._done: set[str] = set()  # the ids of the steps read so far
         self._members: Mapping[str, Read[Any]] = {
             "kind": one_of({KIND: KIND}),
             "version": self._version,
@@ -234,7 +214,7 @@ class _Reader(Values):
             "vanished": lambda value: items(value, self._vanished),
             "referrers": or_null(_referrers),
         }
-        self._lists: Mapping[str, Read[Any]] = {"images": self._change, "steps": self._step}
+        self._lists: Mapping[str, Read[Any]] = {"images": self._change, "steps": self.step}
         self._spec: Mapping[str, Read[Any]] = {
             "path": self.path, "digest": self.digest, "only": lambda value: items(value, text),
             "destinations": lambda value: named(value, self._destination),
@@ -256,7 +236,6 @@ class _Reader(Values):
             "index": or_null(one_of(_INDEXES)), "subject": or_null(self.digest), "whole": or_null(self.digest),
         }  # fmt: skip
         self._error = {**_ERROR, "reference": self.followed}
-        self._kinds = {word: self._fields_of(kind) for word, kind in _STEPS.items()}
 
     def plan(self, found: Document) -> Plan:
         """Return the plan in a document. Raises: Damaged, json.JSONDecodeError."""
@@ -272,7 +251,7 @@ class _Reader(Values):
         check_names(read, (*self._members, *self._lists), optional=("referrers",))
         plan = Plan(**{_PARTS.get(name, name): value for name, value in read.items() if name not in _NOT_OF_PLANS})
         for number, change in enumerate(plan.changes):
-            if change.step and change.step not in self._done:
+            if change.step and change.step not in self.done:
                 raise Damaged("not the id of a step", "images", number, "step")
         if read["read_bytes"] != plan.read_bytes:
             raise Damaged("not the sum of the steps", "read_bytes")
@@ -307,38 +286,6 @@ class _Reader(Values):
                 canonical_repository(read["store"], read["repository"])
         return Location(**read)
 
-    def needs(self, value: Any) -> tuple[str, ...]:
-        """Return the ids of earlier steps."""
-        return items(value, self._need)
-
-    def _need(self, value: Any) -> str:
-        name = self.shared(value)
-        if name not in self._done:  # the run would wait for it without end
-            raise Damaged("not the id of an earlier step")
-        return name
-
-    def _step(self, value: Any) -> Step:
-        word = value.get("do") if type(value) is dict else None
-        if type(word) is not str or word not in self._kinds:
-            raise Damaged(f"not one of {', '.join(_STEPS)}", "do")
-        read = members(value, self._kinds[word])
-        name = read.pop("id")
-        del read["do"]
-        step: Step = _STEPS[word](**read)
-        if name != step.id:
-            raise Damaged("not the id of this step", "id")
-        if name in self._done:
-            raise Damaged("duplicate id", "id")
-        self._done.add(name)
-        return step
-
-    def _fields_of(self, kind: type[Any]) -> dict[str, Read[Any]]:
-        read: dict[str, Read[Any]] = {"do": text, "id": self.shared}
-        for field in fields(kind):
-            own = partial(_FIELDS[field.name].read, self)
-            read[field.name] = or_null(own) if "None" in str(field.type) else own
-        return read
-
     def _change(self, value: Any) -> Change:
         read = members(value, self._image, optional=_ADDED_TO_IMAGES)
         source = read.pop("source")
@@ -368,28 +315,3 @@ class _Reader(Values):
         if type(value) is not int or value != VERSION:
             raise Damaged("another version")
         return value
-
-
-class _Field(NamedTuple):
-    write: Callable[[Any], Any]
-    read: Callable[[_Reader, Any], Any]
-
-
-def _locations_json(locations: Iterable[Location]) -> list[dict[str, str]]:
-    return [location_json(location) for location in locations]
-
-
-# By field name of steps: how it is written, and how it is read.
-_FIELDS: Final[Mapping[str, _Field]] = {
-    "blob": _Field(lambda blob: blob.with_urls().to_json(), _Reader.blob),
-    "manifest": _Field(bare_json, _Reader.content),
-    "before": _Field(bare_json, _Reader.content),
-    "source": _Field(location_json, _Reader.location),
-    "target": _Field(location_json, _Reader.location),
-    "targets": _Field(_locations_json, _Reader.locations),
-    "origin": _Field(str, _Reader.repository),
-    "tag": _Field(str, _Reader.tag),
-    "tags": _Field(list, _Reader.tags),
-    "stays": _Field(bool, _Reader.truth),
-    "needs": _Field(list, _Reader.needs),
-}
