@@ -6,7 +6,6 @@ environment: None = the process's. stop: stops the work, which then raises Inter
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, field, replace
@@ -14,35 +13,30 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.app.far_side import created, destination_of
+from mirrorsync.app.far_side import created, destination_of, only_for
 from mirrorsync.app.having import (
     Having,
     answered_having,
-    document_at,
     read_generations,
     read_having,
-    signatures_at,
 )
 from mirrorsync.app.memory import RunMemory, looking_back, remembering
+from mirrorsync.app.outputs import existing_directory
 from mirrorsync.app.parity import add_parity
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
 from mirrorsync.app.sending import Answered, Sender, open_sender
 from mirrorsync.app.session import open_session
 from mirrorsync.app.signers import SignerChoice, check_signatures
-from mirrorsync.app.site import make_site, site_again
+from mirrorsync.app.site import make_site
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.encoding import encode
 from mirrorsync.bundle.model import Bundle, Delta, Pieces, Whole
 from mirrorsync.bundle.packing import pack, with_pieces
-from mirrorsync.bundle.reading import parse
 from mirrorsync.delta import DeltasUnavailable, available
 from mirrorsync.environment import Environment
-from mirrorsync.errors import ContentNotFound, UsageError
 from mirrorsync.events import Noticed, TagSet, TransferPlanned
 from mirrorsync.files.locks import FileLock
-from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.reference import parse_repository
 from mirrorsync.plan.model import Plan
 from mirrorsync.signing import BUNDLE, NotTrusted, sign
 from mirrorsync.spec.model import STANDARD_INPUT, Destination, Spec
@@ -53,7 +47,7 @@ from mirrorsync.sync.bundle.deltas import DeltaMaker, Spool
 from mirrorsync.sync.bundle.draft import Draft, draft_of
 from mirrorsync.sync.bundle.gone import gone_images
 from mirrorsync.sync.bundle.publish import stream_part, write_parts
-from mirrorsync.sync.bundle.reading import Contents, ReadFrom
+from mirrorsync.sync.bundle.reading import Contents
 from mirrorsync.sync.bundle.site import site_members
 from mirrorsync.sync.session import Session
 from mirrorsync.text import printable
@@ -103,12 +97,12 @@ async def plan_bundle(wanted: Wanted, *, environment: Environment | None = None,
     """Return what `create_bundle` would write, with the sizes of its parts. Nothing is written, no blob is read."""
     given, stop = environment or process_environment(), stop or Stop()
     try:
-        sender, having, place = await _sides(wanted, given, stop)
+        sides = await _sides(wanted, given, stop)
     except NotTrusted as error:  # a plan says what `create_bundle` would do: refuse it
         raise error.with_(remedy="have it signed; `bundle create` takes --allow-unsigned") from error
     with looking_back(wanted.spec, given) as memory:
-        async with _session(wanted.spec, place, having, given, stop) as session:
-            making = _Making(wanted, sender, having, place, session, given)
+        async with sides.session(wanted.spec, given, stop) as session:
+            making = _Making(wanted, sides, session, given)
             plan, bundle, _ = await stop.interruptible(making.packed(memory))
             return Bundled(plan, bundle)
 
@@ -123,16 +117,16 @@ async def create_bundle(
     also if the directory has the bundle of the next number, or a later one.
     """
     given, stop = environment or process_environment(), stop or Stop()
-    spool = Spool(_existing(output))
+    spool = Spool(existing_directory(output))
     with closing(spool), _lock(wanted.spec), ExitStack() as stack:
         # Under the lock: the number of the next bundle is read here and taken below.
-        sender, having, place = await _sides(wanted, given, stop)
-        sender.check(None if output == "-" else absolute(output))
+        sides = await _sides(wanted, given, stop)
+        sides.sender.check(None if output == "-" else absolute(output))
         memory = stack.enter_context(remembering(wanted.spec, given))
         if wanted.answer is not None:
-            sender.remember_answer(wanted.answer)
-        async with _session(wanted.spec, place, having, given, stop) as session:
-            making = _Making(wanted, sender, having, place, session, given)
+            sides.sender.remember_answer(wanted.answer)
+        async with sides.session(wanted.spec, given, stop) as session:
+            making = _Making(wanted, sides, session, given)
             maker = DeltaMaker(session, spool, stop.event) if _makes_deltas(wanted, given) else None
             plan, bundle, draft = await stop.interruptible(making.packed(memory, maker))
             if bundle is None or draft is None:
@@ -142,7 +136,7 @@ async def create_bundle(
             session.announce(TransferPlanned(_bytes_to_read(bundle), len(changed)))
             bundle = await stop.interruptible(_whole(bundle, contents))
             document = encode(bundle)
-            sender = sender.reserve()
+            sender = sides.sender.reserve()
             signatures = [
                 await asyncio.to_thread(sign, document, absolute(key), BUNDLE, given.variables) for key in wanted.sign
             ]
@@ -155,68 +149,6 @@ async def create_bundle(
                     add_parity(absolute(output), document, files, wanted.parity, given, stop)
                 )
             return Bundled(plan, bundle, files)
-
-
-async def write_parts_again(
-    spec: Spec,
-    of: str,
-    numbers: Sequence[int],
-    output: str,
-    *,
-    environment: Environment | None = None,
-    stop: Stop | None = None,
-) -> Bundled:
-    """Write some parts of a bundle once more, with the same bytes. of: the path of its document, or of a part.
-
-    numbers: of the parts, from 1. Raises: UsageError if the bundle has no such parts; ContentNotFound if a source does
-    not have some content any more; as `create_bundle`.
-    """
-    given, stop = environment or process_environment(), stop or Stop()
-    path = absolute(of)
-    document, signatures = document_at(path), signatures_at(path)
-    bundle = parse(document, printable(of))
-    if unknown := [number for number in numbers if not 0 < number <= len(bundle.parts)]:
-        raise UsageError(f"the bundle has no part {unknown[0]}: it has {len(bundle.parts)}")
-    site = site_again(open_sender(spec, bundle.name, given), bundle, path) if 1 in numbers else {}
-    sources = sources_of(bundle)
-    origins = {digest: found[0] for digest, found in sources.items()}
-    with closing(Spool(_existing(output))) as spool:
-        async with open_session(given, stop, spec.registries) as session:
-            await stop.interruptible(DeltaMaker(session, spool, stop.event).again(bundle, numbers, sources))
-            contents = Contents(session, origins, stop.event, stop.asleep, spool)
-            writing = write_parts(
-                bundle, document, absolute(output), contents, signatures=signatures, site=site, only=numbers
-            )
-            try:
-                files = await stop.interruptible(writing)
-            except ContentNotFound as error:
-                raise error.with_(remedy="make a new bundle of what the far side lacks") from error
-    return Bundled(Plan("", road.stamp(spec)), bundle, files)
-
-
-def sources_of(bundle: Bundle) -> Mapping[Digest, Sequence[ReadFrom]]:
-    """Return where each object of a bundle was read: at the sources of the images that need it."""
-    found: defaultdict[Digest, list[ReadFrom]] = defaultdict(list)
-    for source in dict.fromkeys(image.source for image in bundle.images):
-        at = parse_repository(source)
-        pending = [image.content.digest for image in bundle.images if image.source == source]
-        seen: set[Digest] = set()
-        while pending:
-            digest = pending.pop()
-            one = bundle.by_digest.get(digest)
-            if one is not None and digest not in seen:
-                seen.add(digest)
-                found[digest].append(ReadFrom(at, one.content))
-                pending.extend(one.needs)
-    return found
-
-
-def _existing(output: str) -> Path | None:
-    """Return the directory next to a bundle's files, which exists already; None for standard output."""
-    if output == "-":
-        return None
-    path = absolute(output)
-    return next((one for one in (path, *path.parents) if one.is_dir()), None)
 
 
 def _makes_deltas(wanted: Wanted, environment: Environment) -> bool:
@@ -263,7 +195,23 @@ async def _written(
     return await write_parts(bundle, document, absolute(output), contents, signatures=signatures, site=site)
 
 
-async def _sides(wanted: Wanted, environment: Environment, stop: Stop) -> tuple[Sender, Having, Destination]:
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """The two sides of an air gap: the sender, what the far side has, and the destination there."""
+
+    sender: Sender
+    having: Having
+    place: Destination
+
+    def session(self, spec: Spec, environment: Environment, stop: Stop) -> AbstractAsyncContextManager[Session]:
+        """Open a session in which the store of the far side has what is known of it."""
+        settings = replace(environment, hosts={**environment.hosts, **spec.registries})
+        address = self.place.location.store
+        far = FarStore(self.place.location, self.having.held, lambda: opener(settings)(address))
+        return open_session(environment, stop, spec.registries, {address: far})
+
+
+async def _sides(wanted: Wanted, environment: Environment, stop: Stop) -> _Sides:
     sender = open_sender(wanted.spec, wanted.name, environment)
     place = destination_of(wanted.spec, wanted.destination)
     required = wanted.signers.required(environment.variables, wanted.spec.signers)
@@ -294,16 +242,7 @@ async def _sides(wanted: Wanted, environment: Environment, stop: Stop) -> tuple[
     if sender.directory is None:
         message = "nothing is remembered without a state directory: each bundle begins a new sequence"
         environment.observer(Noticed("bundle", message))
-    return sender, having, place
-
-
-def _session(
-    spec: Spec, place: Destination, having: Having, environment: Environment, stop: Stop
-) -> AbstractAsyncContextManager[Session]:
-    settings = replace(environment, hosts={**environment.hosts, **spec.registries})
-    address = place.location.store
-    far = FarStore(place.location, having.held, lambda: opener(settings)(address))
-    return open_session(environment, stop, spec.registries, {address: far})
+    return _Sides(sender, having, place)
 
 
 def _lock(spec: Spec) -> AbstractContextManager[object]:
@@ -313,19 +252,11 @@ def _lock(spec: Spec) -> AbstractContextManager[object]:
 class _Making:
     """One bundle that is made. site: the content of its files of the site, by name."""
 
-    def __init__(
-        self,
-        wanted: Wanted,
-        sender: Sender,
-        having: Having,
-        place: Destination,
-        session: Session,
-        environment: Environment,
-    ) -> None:
+    def __init__(self, wanted: Wanted, sides: _Sides, session: Session, environment: Environment) -> None:
         self._wanted = wanted
-        self._sender = sender
-        self._having = having
-        self._place = place
+        self._sender = sides.sender
+        self._having = sides.having
+        self._place = sides.place
         self._session = session
         self._environment = environment
         self.site: Mapping[str, bytes] = {}
@@ -364,12 +295,8 @@ class _Making:
 
     def _narrowed(self) -> Spec:
         """Return the spec with only this destination, and without deletions: a bundle carries none."""
-        spec, place = self._wanted.spec, self._place
-        mirrors = tuple(
-            replace(mirror, destinations=(place,), on_vanish="keep")
-            for mirror in spec.mirrors
-            if any(one.name == place.name for one in mirror.destinations)
-        )
+        spec = only_for(self._wanted.spec, self._place)
+        mirrors = tuple(replace(mirror, on_vanish="keep") for mirror in spec.mirrors)
         return replace(spec, mirrors=mirrors, prune=None)
 
     def _bundle(self, draft: Draft) -> Bundle:

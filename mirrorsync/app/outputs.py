@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from mirrorsync.app.reading import absolute
 from mirrorsync.errors import StorageError
 from mirrorsync.files.disk import replace_file
 from mirrorsync.text import printable
@@ -40,6 +41,14 @@ def write_output(path: str | os.PathLike[str], text: Iterable[str]) -> None:
             _replace(Path(os.path.realpath(path)), text)
     except OSError as error:
         raise StorageError(f"{printable(os.fspath(path))} cannot be written: {error.strerror}") from error
+
+
+def existing_directory(output: str) -> Path | None:
+    """Return the nearest directory of an output that exists already; None for standard output."""
+    if output == STANDARD_OUTPUT:
+        return None
+    path = absolute(output)
+    return next((one for one in (path, *path.parents) if one.is_dir()), None)
 
 
 def _is_special(path: str | os.PathLike[str]) -> bool:

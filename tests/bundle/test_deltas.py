@@ -16,8 +16,9 @@ import pytest
 from rich.filesize import decimal
 
 import mirrorsync.delta.compiled as compiled
+from mirrorsync.app.bundle_parts import write_parts_again
 from mirrorsync.app.bundles import Rules, apply_bundle, inspect_bundle, verify_bundle
-from mirrorsync.app.bundling import Bundled, Wanted, create_bundle, write_parts_again
+from mirrorsync.app.bundling import Bundled, Wanted, create_bundle
 from mirrorsync.app.inventories import make_inventory, save_inventory
 from mirrorsync.app.runs import apply_plan, apply_spec, copy_image, make_plan
 from mirrorsync.app.specs import load_spec
