@@ -34,7 +34,6 @@ class ImageConfig:
     entrypoint: tuple[str, ...] = ()
     cmd: tuple[str, ...] = ()
     user: str = ""
-    working_dir: str = ""
     diff_ids: tuple[Digest, ...] = ()
     docker_version: str = ""
 
@@ -73,7 +72,6 @@ class ImageConfig:
             entrypoint=_texts(run, "Entrypoint"),
             cmd=_texts(run, "Cmd"),
             user=_text(run, "User"),
-            working_dir=_text(run, "WorkingDir"),
             diff_ids=tuple(Digest(text) for text in _texts(rootfs, "diff_ids")),
             docker_version=_text(config, "docker_version"),
         )

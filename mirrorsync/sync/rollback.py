@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from mirrorsync.errors import ContentNotFound, MirrorsyncError
 from mirrorsync.oci.descriptor import Descriptor
@@ -75,8 +75,3 @@ class _Finder:
         with located("destination" if place == target else "source", place, digest):
             found = await self._session.repository(place).resolve(digest)
         return None if found is None else found.bare()
-
-
-def missing_in(generation: Generation, owned: Mapping[TagKey, Owned]) -> int:
-    """Return how many tags the mirror owns now that the generation does not have."""
-    return len(owned.keys() - generation.tags.keys())

@@ -32,7 +32,6 @@ def test_all_members_of_a_config_are_read() -> None:
                 "Entrypoint": ["/init"],
                 "Cmd": ["run", "it"],
                 "User": "1000",
-                "WorkingDir": "/srv",
                 "Unknown": 1,
             },
             "rootfs": {"type": "layers", "diff_ids": [DIGEST, DIGEST]},
@@ -44,7 +43,7 @@ def test_all_members_of_a_config_are_read() -> None:
     assert config.labels == {"org.example": "yes"}
     assert config.env == ("PATH=/bin", "EMPTY=")
     assert (config.entrypoint, config.cmd) == (("/init",), ("run", "it"))
-    assert (config.user, config.working_dir) == ("1000", "/srv")
+    assert config.user == "1000"
     assert [str(digest) for digest in config.diff_ids] == [DIGEST, DIGEST]
 
 
