@@ -166,6 +166,16 @@ def test_a_recipe_lists_at_most_four_files_each_once(heading: str) -> None:
     assert len({path.partition(":")[0] for path in files}) == len(files)
 
 
+def test_a_word_of_the_glossary_has_one_entry() -> None:
+    glossary = (DOCS / "words.md").read_text("utf-8").partition("\n## Words that are not used\n")[0]
+    tables = [re.findall(r"^\| (.+?) \|", table, re.MULTILINE) for table in glossary.split("|---|---|\n")[1:]]
+    verbs = next(words for words in tables if "publish" in words)
+    nouns = [word for words in tables if words is not verbs for word in words if word not in ("word", "verb")]
+    assert len(nouns) > 80
+    assert len({*nouns}) == len(nouns)
+    assert len({*verbs}) == len(verbs)
+
+
 def test_the_readme_leads_to_the_pages_for_maintainers() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     for page in ("docs/house.md", "docs/adr/README.md", "docs/words.md", "CONTRIBUTING.md"):

@@ -237,7 +237,7 @@ async def _sides(wanted: Wanted, environment: Environment, stop: Stop) -> _Sides
         message = f"{why}: is it of another site? Images wait there for what only that site has"
         environment.observer(Noticed(printable(name), message))
     if having.destination not in (None, str(place.location)):
-        message = f"what the far side has is of {having.destination}, and the bundle is only for that"
+        message = f"--have is about {having.destination}, and the bundle is only for that"
         environment.observer(Noticed("bundle", f"{message}; the destination of the spec is {place.location}"))
     if sender.directory is None:
         message = "nothing is remembered without a state directory: each bundle begins a new sequence"

@@ -53,7 +53,7 @@ def _after_run(spec: Spec, number: int, environment: Environment | None) -> Gene
         runs = memory.runs(1)
         found = memory.generation_after(number)
         if not runs or runs[0].number < number:
-            known = f"the last one is {runs[0].number}" if runs else "there are none"
+            known = f"the last one is {runs[0].number}" if runs else "no run is remembered"
             raise UsageError(f"there is no run {number}: {known}", remedy="`mirrorsync history --json` numbers them")
         if found is None:
             raise UsageError(

@@ -64,7 +64,7 @@ def read_generation(spec: Spec, number: int, *, environment: Environment | None 
         found = memory.generation(number)
         if found is None:
             known = [one.number for one in memory.generations()]
-            named = f"there are 1 to {known[0]}" if known else "there are none"
+            named = f"there are 1 to {known[0]}" if known else "no generation is remembered"
             raise UsageError(f"there is no generation {number}: {named}", remedy="`mirrorsync history` shows them")
     return found
 

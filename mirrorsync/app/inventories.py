@@ -79,10 +79,10 @@ def _told(
     try:
         applied = {chain: Link(one.sequence, one.digest) for chain, one in memory.at(inventory.location).items()}
         inventory = replace(inventory, applied=applied)
-    except StorageError as error:  # it names what is there, whichever bundles have brought it
+    except StorageError as error:  # the inventory is right without it
         warn(error.message)
     if not inventory.held.repositories and not failures:
-        warn("no images are there, so that all would be sent: check the name if there should be some")
+        warn("it has no images, so that all would be sent: check the name if it should have some")
     return inventory, failures
 
 

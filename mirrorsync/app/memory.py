@@ -37,7 +37,7 @@ _NO_MEMORY: Final = (
 
 
 class RunMemory:
-    """The memory during one run. memory: None = there is none. warn: is told, once, if it cannot be used.
+    """The memory during one run. memory: None = nothing is remembered. warn: called once if it cannot be used.
 
     now: the time of the run, in seconds since the epoch. looks: it is a dry run, which reads and does not write.
     """

@@ -109,7 +109,7 @@ async def _ask(
         if found == "anonymous" and "destination" in sides:
             trouble = next(iter(find.troubles(host)), None)
             reason = f": {trouble.message}" if trouble and trouble.message else ""
-            raise Unauthorized(f"{host}: it requires a login to write, and none was found{reason}")
+            raise Unauthorized(f"{host}: it requires a login to write, and no login was found{reason}")
     except MirrorsyncError as error:
         return HostAnswer(key, sides, error=error)
     return HostAnswer(key, sides, _ANSWERS[found])

@@ -76,7 +76,7 @@ def read_served(written: str) -> Served:
     if not (transport.has_path and transport.many and transport.keeps_manifests):
         raise UsageError(
             f"{address} cannot be served",
-            remedy="serve oci:, oci-archive: or bundle:; `mirrorsync copy` fills a layout from everything else",
+            remedy="serve oci:, oci-archive: or bundle:; `mirrorsync copy` fills a layout from any other store",
         )
     if location.repository:
         raise UsageError(f"{address} names a repository", remedy=f"serve the whole store: {location.store}")

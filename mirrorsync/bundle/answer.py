@@ -77,9 +77,7 @@ def answer_code(bundle: Bundle, document: Digest, lacking: Collection[Digest]) -
     raw += b"".join(_varint(number) for number in (bundle.sequence, *_runs(listed(bundle), lacking)))
     letters = _base32(raw + zlib.crc32(raw).to_bytes(4, "big")[:_SUM])
     if len(letters) > MAX_LETTERS:
-        raise UsageError(
-            "too much is lacking here and there for a code", remedy="carry an inventory back: `mirrorsync inventory`"
-        )
+        raise UsageError("too much is missing for a code", remedy="carry an inventory back: `mirrorsync inventory`")
     groups = [letters[start : start + _DATA] for start in range(0, len(letters), _DATA)]
     return "-".join(group + _check_letter(group, number) for number, group in enumerate(groups))
 

@@ -58,7 +58,7 @@ class FarSide:
         self.held.sent |= {digest: bundle.sequence for digest in bundle.by_digest if digest in self.there}
 
     def enter(self, bundle: Bundle) -> None:
-        """Enter into repositories what is there of the content and images that a bundle lists."""
+        """Add to repositories the present content and images of those that a bundle lists."""
         listed: Iterable[Object | Assumed] = (*bundle.objects, *bundle.assumes)
         for one in listed:
             for name in one.repositories if one.digest in self.there else ():

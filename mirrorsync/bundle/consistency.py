@@ -86,7 +86,7 @@ def image_order(image: Image) -> tuple[str, str, str]:
 def _sorted(key: str, values: Sequence[Any]) -> None:
     for number in range(1, len(values)):
         if not values[number - 1] < values[number]:
-            raise Damaged("not sorted, or there twice", key, number)
+            raise Damaged("not sorted, or listed twice", key, number)
 
 
 def _unique(key: str, values: Iterable[Any]) -> None:
@@ -176,7 +176,7 @@ def _check_members(part: Part, site: tuple[Member, ...], expected: Mapping[str, 
     for number, member in enumerate(part.members[len(site) :], len(site)):
         wanted, manifest = expected.get(member.name, (None, False))
         if member != wanted or member.name in seen:
-            raise Damaged("not a member of an object, or there twice", "members", number)
+            raise Damaged("not a member of an object, or listed twice", "members", number)
         seen.add(member.name)
         if manifest:
             if len(manifests) != len(seen) - 1:

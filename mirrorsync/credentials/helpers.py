@@ -142,7 +142,7 @@ def _words(said: bytes) -> str:
 
 
 def _without_secrets(done: _Done) -> str:
-    """Return what a helper said beside an answer: on stderr, or before the JSON (cog#2588).
+    """Return what a helper said in addition to its answer: on stderr, or before the JSON (cog#2588).
 
     Output without JSON may be the secret alone, and is not shown.
     """

@@ -86,7 +86,7 @@ def read_plan(data: bytes, name: str) -> Plan | None:
     """Return the plan in a file, None if the file is not a plan (but a spec). name: the file's, for errors.
 
     The file may have been edited: every value is checked, including those that do not become part of the plan.
-    What failed when the plan was made is read too: whoever applies the plan is told that it is not all of the spec.
+    What failed when the plan was made is read too: a run of the plan reports that it is not all of the spec.
     Raises: UsageError for a damaged plan, with the JSON pointer of the damage, and for a plan of another version.
     """
     if _OBJECT.match(data) is None or _KIND.search(data) is None:

@@ -129,7 +129,7 @@ def _keep(expression: str, filters: dict[str, Any]) -> list[str]:
     latest = re.fullmatch(r"latest\s+([1-9]\d{0,8})", expression)
     if latest:
         filters["newest"] = int(latest[1])
-        return ["dregsy's keep: latest also keeps tags that are no versions; newest leaves them out"]
+        return ["dregsy's keep: latest also keeps tags that are not versions; newest leaves them out"]
     key, rest = ("exclude_regex", expression[1:].strip()) if expression.startswith("!") else ("keep", expression)
     filters.setdefault(key, []).append(rest)
     return []

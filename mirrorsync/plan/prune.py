@@ -212,8 +212,9 @@ def deletions(
     foreign = len(present) - len(going)
     most = prune.cap.of(owned)
     if len(going) > most:
+        count = len(going)
         error = PruneRefused(
-            f"{len(going)} tags are not wanted any more, and max_deletes allows {most} ({prune.cap}): none is deleted",
+            f"{count} tags are not wanted any more, and max_deletes allows {most} ({prune.cap}): no tag is deleted",
             remedy="check the spec; if all of them are to go, raise max_deletes for one run",
         )
         return {}, foreign, Failure("prune", error)

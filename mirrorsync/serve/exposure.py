@@ -6,7 +6,7 @@ from __future__ import annotations
 def exposure(host: str, *, writable: bool, tls: bool, logins: bool) -> str:
     """Return the warning for a server that other machines can reach at `host`; "" if there is nothing to warn of.
 
-    logins: whether a login is needed, at least for writing. Whoever gives `--anonymous-pull` is not told what it does.
+    logins: whether a login is needed, at least for writing. With `--anonymous-pull` reading is meant to be open.
     """
     right = "pull, push and delete" if writable else "pull"
     if not logins:

@@ -126,7 +126,7 @@ def _check_endpoints(pointer: str, key: str, members: Mapping[str, Any], problem
 def check_destinations(
     destinations: Mapping[str, Destination], registries: Mapping[str, HostSettings], problem: AddProblem
 ) -> None:
-    """Check that no destination has endpoints: what is there, and what may go, only the registry itself can tell."""
+    """Check that no destination has endpoints: only the registry itself knows its content, and what may be deleted."""
     for name, destination in destinations.items():
         host = destination.location.store
         if host in registries and registries[host].endpoints:

@@ -65,7 +65,7 @@ async def make_plan(
     sources (or whole repositories there) to which the plan is restricted; None = all. deep: check every blob and
     manifest, instead of trusting that a tag with the right digest is complete. unwanted: also find out which tags of
     the destinations no mirror wants, at one list of tags for each repository. sightings: what the mirror remembers;
-    None = all is new. chose: is told the names that the spec wants, for an explanation. Raises: UsageError if `only`
+    None = all is new. chose: called with the names that the spec wants, to explain them. Raises: UsageError if `only`
     matches no mirror, or if no mirror can want an image of `only_from`; failures of single images are in the plan.
     """
     created = clock()

@@ -74,7 +74,7 @@ def _bundle(digest: Digest, found: Any, signers: Signers) -> str:
     if statement.get("_type") not in _STATEMENTS:
         raise NotProven(f"the statement is of type {shown(statement.get('_type'))}, and not of in-toto's")
     predicate = statement.get("predicateType")
-    if predicate != _SIGN:  # whoever made it: an image may have many attestations
+    if predicate != _SIGN:  # of any signer: an image may have many attestations
         raise NotProven(f"it is an attestation ({shown(predicate)}), and not a signature of the image")
     signer = signers.of_bundle(Signed(bundle.raw, material, _pae(_IN_TOTO, payload), signature))
     _check_subject(digest, statement.get("subject"))

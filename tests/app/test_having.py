@@ -218,7 +218,7 @@ def test_an_inventory_of_another_destination_is_named_when_the_bundle_is_made_an
         wanted = side.wanted(swapped, signers=signers)
         asyncio.run(create_bundle(wanted, str(side.directory / output), environment=environment))
         assert any(
-            f"what the far side has is of oci:{side.directory / 'source'}, and the bundle is only for that; "
+            f"--have is about oci:{side.directory / 'source'}, and the bundle is only for that; "
             f"the destination of the spec is {side.destination}" in one.message
             for one in noticed
             if isinstance(one, Noticed)

@@ -103,5 +103,5 @@ def test_a_code_of_another_bundle_is_refused() -> None:
 def test_too_much_here_and_there_needs_an_inventory() -> None:
     objects = tuple(Object(content(f"many {number}"), False, ("a",), (), Whole((1,))) for number in range(6000))
     many = replace(BUNDLE, objects=objects)
-    with pytest.raises(UsageError, match="too much is lacking"):
+    with pytest.raises(UsageError, match="too much is missing"):
         answer_code(many, DOCUMENT, listed(many)[::2])

@@ -161,7 +161,7 @@ LIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a repository that is a path": (lambda d: d["images"][0].update(repository="../x"), "/images/0/repository"),
     "images not sorted": (lambda d: d["images"].reverse(), "/images/1: not sorted"),
     "objects not sorted": (lambda d: d["objects"].reverse(), "/objects/1: not sorted"),
-    "an object twice": (lambda d: d["objects"].insert(0, d["objects"][0]), "/objects/1: not sorted, or there twice"),
+    "an object twice": (lambda d: d["objects"].insert(0, d["objects"][0]), "/objects/1: not sorted, or listed twice"),
     "assumes not sorted": (lambda d: d["assumes"].reverse(), "/assumes/1: not sorted"),
     "a tag twice": (
         lambda d: d["images"].insert(1, {**d["images"][0], "digest": DIGEST[:-1] + "f"}),
@@ -211,7 +211,7 @@ LIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "a member twice": (
         lambda d: d["parts"][0]["members"].append(d["parts"][0]["members"][-1]),
-        "/parts/0/members/5: not a member of an object, or there twice",
+        "/parts/0/members/5: not a member of an object, or listed twice",
     ),
     "a member less in a part": (lambda d: d["parts"][0]["members"].pop(), "is missing"),
     "a member of another size": (lambda d: d["parts"][0]["members"][-1].update(size=1), "/parts/0/members/4"),

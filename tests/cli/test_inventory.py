@@ -129,7 +129,7 @@ def test_a_location_or_a_spec_is_needed(mirrorsync: Mirrorsync) -> None:
     assert "takes no bundle" in mirrorsync("inventory", "docker-archive:x.tar", code=2).err
     empty = mirrorsync("inventory", "oci:spelled/wrong", code=0)  # a mirror that is new has nothing, too
     assert json.loads(empty.out)["repositories"] == {}
-    assert "no images are there" in empty.err
+    assert "it has no images, so that all would be sent" in empty.err
 
 
 # What is done to an inventory, and the place that is named.

@@ -79,7 +79,7 @@ def test_a_repository_that_refuses_access_is_an_alarm_and_a_failure_until_it_is_
     (told,) = valid(done.json(), "report")["vanished"]
     assert (told["tags"], told["refused"], told["whole"], told["since"]) == (["1", "2"], True, True, None)
     assert "alarm" not in (later := hub.run("apply", code=1)).err
-    assert f"refused upstream and kept: 2 tags of {hub.source}, since 20" in later.out
+    assert f"refused by sources and kept: 2 tags of {hub.source}, since 20" in later.out
     assert "access refused since 20" in " ".join(hub.run("impact", hub.source, code=0).out.split())
     hub.run("acknowledge", hub.source, "--why", "gone", code=0)
     assert (hub.run("apply", code=0).err, hub.known()) == ("", [("1", True), ("2", True)])

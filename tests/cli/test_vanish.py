@@ -86,11 +86,11 @@ def test_a_dropped_tag_of_a_filter_is_kept_and_said_once_then_counted_until_it_i
     site.drop("1", "2")
     assert "2 tags of" in site.run("plan", code=0).err, "a plan says it, and does not take note of it"
     first = site.run("apply", "--quiet", code=0)
-    assert f"alarm: 2 tags of {site.upstream} have vanished upstream and are kept: 1, 2" in first.err
+    assert f"alarm: 2 tags of {site.upstream} have vanished from it and are kept: 1, 2" in first.err
     assert f"mirrorsync impact {site.upstream}" in first.err
     later = site.run("apply", code=0)
     assert "alarm" not in later.err
-    assert re.search(r"vanished upstream and kept: 2 tags of \S+, since \d{4}-", later.out)
+    assert re.search(r"vanished from sources and kept: 2 tags of \S+, since \d{4}-", later.out)
     site.run("acknowledge", site.upstream, "--why", "moved to another registry", code=0)
     assert site.run("apply", code=0).out == "nothing to do: 1 image up to date at 1 destination\n"
     assert site.impact()["1"]["why"] == "moved to another registry"
@@ -148,7 +148,7 @@ def test_a_repository_that_is_gone_is_a_failure_until_it_is_acknowledged_and_is_
     site.run("apply", code=0)
     site.proxy.answer(path_has("/app/"), 404, json.dumps({"errors": [{"code": "NAME_UNKNOWN"}]}).encode())
     done = site.run("apply", code=1)
-    assert f"alarm: {site.upstream} has vanished upstream: 3 tags are kept: 1, 2, 3" in done.err
+    assert f"alarm: {site.upstream} has vanished: 3 tags are kept: 1, 2, 3" in done.err
     site.run("acknowledge", site.proxy.host, code=0)
     site.run("apply", code=0)
     assert site.held() == ["1", "2", "3"]

@@ -69,7 +69,7 @@ def test_the_refusal_says_how_many_tags_would_go_and_what_the_cap_is(cap: Cap, s
     assert refusal is not None
     assert isinstance(refusal.error, PruneRefused)
     assert refusal.subject == "prune"
-    assert refusal.error.message == f"2 tags are not wanted any more, and {shown}: none is deleted"
+    assert refusal.error.message == f"2 tags are not wanted any more, and {shown}: no tag is deleted"
     assert refusal.error.remedy == "check the spec; if all of them are to go, raise max_deletes for one run"
 
 

@@ -110,7 +110,7 @@ def command(
     failed_file: str | None,
     deadline: float | None,
 ) -> int:
-    """Copy the image SRC to DST: only what is missing there, byte for byte, with all its platforms.
+    """Copy the image SRC to DST: only content that DST lacks, byte for byte, with all its platforms.
 
     Both are written with their transport:
 

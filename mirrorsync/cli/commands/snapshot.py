@@ -24,7 +24,7 @@ from mirrorsync.text import printable
 @click.command(
     cls=VerbCommand,
     examples=[
-        Example("Write down what a directory holds", "mirrorsync snapshot oci:/srv/mirror --output before.lock"),
+        Example("Write down the images in a directory", "mirrorsync snapshot oci:/srv/mirror --output before.lock"),
         Example("The tags of one repository, with their digests", "mirrorsync snapshot docker.io/library/alpine"),
     ],
 )

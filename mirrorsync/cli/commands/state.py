@@ -36,7 +36,7 @@ def command(console: Console, action: str, file: str, spec: str) -> int:
     """Export to FILE (`-`: stdout), or import from it, what the mirror of a spec remembers.
 
     That is when images and tags were first seen, for min_age and max_age, and which tags the mirror owns, for prune.
-    What is imported is added to what is there: the earlier sighting counts, and what is owned now stays as it is.
+    An import is added to what the mirror remembers: the earlier sighting counts, and owned tags stay as they are.
     """
     loaded, environment = load_spec(spec), process_environment()
     if action == "export":

@@ -45,7 +45,7 @@ def _gone(absence: Absence | None) -> str:
     text = (
         f"; access refused since {absence.since[:10]}"
         if absence.refused
-        else f"; vanished upstream {absence.since[:10]}"
+        else f"; vanished from its source {absence.since[:10]}"
     )
     if absence.acknowledged is None:
         return f"{text}, not acknowledged"

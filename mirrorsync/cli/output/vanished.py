@@ -23,10 +23,10 @@ def alarm_lines(vanished: Iterable[Vanished], spec: str) -> list[str]:
             what = f"{what}: {count(len(one.tags), 'tag')} {'is' if len(one.tags) == 1 else 'are'} kept"
         elif one.whole:
             verb = "is" if len(one.tags) == 1 else "are"
-            what = f"{one.source} has vanished upstream: {count(len(one.tags), 'tag')} {verb} kept"
+            what = f"{one.source} has vanished: {count(len(one.tags), 'tag')} {verb} kept"
         else:
-            verb = "has vanished upstream and is" if len(one.tags) == 1 else "have vanished upstream and are"
-            what = f"{count(len(one.tags), 'tag')} of {one.source} {verb} kept"
+            verb = "has vanished from it and is kept" if len(one.tags) == 1 else "have vanished from it and are kept"
+            what = f"{count(len(one.tags), 'tag')} of {one.source} {verb}"
         lines += [
             printable(f"alarm: {what}: {some_of(one.tags, _SHOWN)}"),
             printable(f"  `mirrorsync impact {one.source} {name}` shows what depends on it"),
@@ -45,8 +45,8 @@ def vanished_lines(vanished: Iterable[Vanished]) -> Iterator[str]:
     """
     waiting = [one for one in vanished if one.since and not one.acknowledged]
     for what, found in (
-        ("vanished upstream", [one for one in waiting if not one.refused]),
-        ("refused upstream", [one for one in waiting if one.refused]),
+        ("vanished from sources", [one for one in waiting if not one.refused]),
+        ("refused by sources", [one for one in waiting if one.refused]),
     ):
         if found:
             sources = dict.fromkeys(str(one.source) for one in found)

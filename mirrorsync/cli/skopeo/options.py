@@ -57,7 +57,7 @@ COPY: Final = (
     Theirs("-f", "images are never converted, so that digests are kept; leave it out"),
     Theirs("--remove-signatures", flag=True),  # the same: they are copied only with --referrers
     Theirs("--image-parallel-copies"),  # how fast, not what
-    Theirs("--dest-precompute-digests", flag=True),  # the same: what is there is never sent
+    Theirs("--dest-precompute-digests", flag=True),  # the same: present blobs are never sent
     Theirs("--dest-oci-accept-uncompressed-layers", flag=True),  # the same: layers stay as they are
     Theirs("--src-shared-blob-dir", SHARED_BLOBS),
     Theirs("--dest-shared-blob-dir", SHARED_BLOBS),

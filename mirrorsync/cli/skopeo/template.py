@@ -1,7 +1,7 @@
 """`inspect --format`: the part of Go's templates that scripts use, on skopeo's names. Nothing is run or looked up.
 
-`{{.Name}}`, `{{.Labels.key}}`, `{{json .Labels}}` and `{{index .Labels "key"}}`; all else is refused, with the way to
-write it with jq.
+`{{.Name}}`, `{{.Labels.key}}`, `{{json .Labels}}` and `{{index .Labels "key"}}`; other templates are refused, with
+the way to write them with jq.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Template:
 
 
 def parse(text: str, known: Sequence[str]) -> Template:
-    """Read a template. known: the names that it may use. Raises: UsageError for all else."""
+    """Read a template. known: the names that it may use. Raises: UsageError for others."""
     if text.startswith("table "):
         raise UsageError("--format: tables are not supported", remedy="leave out `table `")
     names: set[str] = set()
@@ -67,7 +67,7 @@ def _action(action: str, known: Sequence[str], names: set[str]) -> Callable[[Map
     if found is None or bool(found["keys"]) != (found["function"] == "index"):
         raise UsageError(
             f"--format: {{{{{printable(action, 100)}}}}} is not supported",
-            remedy='write {{.Name}}, {{json .Name}} or {{index .Labels "KEY"}}; for all else --format json, and jq',
+            remedy='write {{.Name}}, {{json .Name}} or {{index .Labels "KEY"}}; for others --format json, and jq',
         )
     path = [part for part in found["path"].split(".") if part]
     if path and path[0] not in known:

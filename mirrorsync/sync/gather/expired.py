@@ -23,7 +23,7 @@ from mirrorsync.sync.session import Session, located
 class Expired:
     """The manifests that this mirror has put, that have no tag any more, and that no kept generation needs.
 
-    forget: is told those that are gone, or that another tag or an index uses now: they are not this mirror's any more.
+    forget: called with those that are gone, or that another tag or an index uses now: they are not of this mirror then.
     """
 
     def __init__(
