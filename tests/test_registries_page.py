@@ -14,7 +14,9 @@ TESTS = re.findall(r"<!-- (test_\w+\.py): (test_\w+) -->", PAGE)
 
 @pytest.mark.parametrize(("file", "name"), TESTS)
 def test_every_named_test_exists(file: str, name: str) -> None:
-    texts = [(ROOT / "tests" / folder / file) for folder in ("stores/registry", "credentials", "cli")]
+    texts = [
+        (ROOT / "tests" / folder / file) for folder in ("stores/registry", "stores/registry/auth", "credentials", "cli")
+    ]
     defined = rf"^def {name}\("
     assert any(path.exists() and re.search(defined, path.read_text("utf-8"), re.MULTILINE) for path in texts)
 

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from tests.cli.seeds import mirror_all
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.images import multi_platform
 from tests.parts.mirrorsync import Mirrorsync, plain
@@ -15,13 +16,7 @@ from tests.parts.wire import Registry
 @pytest.fixture
 def site(mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str) -> Mirrorsync:
     Registry(registry.host).push(f"{unique}/app", multi_platform("app"), "1")
-    mirrorsync.spec(
-        {
-            "registries": plain(registry.host),
-            "destinations": {"disk": "oci:disk"},
-            "mirrors": [f"{registry.host}/{unique}/app:1"],
-        }
-    )
+    mirror_all(mirrorsync, registry.host, unique, "1")
     return mirrorsync
 
 

@@ -245,7 +245,7 @@ def test_a_truncated_plan_is_rejected() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_random_damage_is_rejected_or_harmless(seed: int) -> None:
+def test_random_damage_is_rejected_or_gives_a_valid_plan(seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(100):
         data = bytearray(TEXT)
@@ -255,4 +255,7 @@ def test_random_damage_is_rejected_or_harmless(seed: int) -> None:
                 (b"", b"0", b"}", b'"', b"\\", b"\xff", b"[]")
             )
         with suppress(UsageError):
-            read_plan(bytes(data), "plan.json")
+            if (read := read_plan(bytes(data), "plan.json")) is not None:
+                again = read_plan("".join(plan_text(read)).encode(), "plan.json")
+                assert again is not None
+                assert "".join(plan_text(again)) == "".join(plan_text(read))

@@ -10,45 +10,16 @@ from pathlib import Path
 import pytest
 
 from mirrorsync.errors import Denied, MirrorsyncError, RegistryFailure, Unauthorized
-from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.ref import Tag
-from mirrorsync.secret import Secret
 from mirrorsync.stores.base import Store, WritableRepository
-from tests.parts.auth_service import PASSWORD, REFRESH, USER, AuthService, basic, basic_guard, with_tokens
-from tests.parts.images import image, layer, noise
+from tests.parts.auth_service import REFRESH, AuthService, basic, basic_guard, with_tokens
+from tests.parts.images import noise
 from tests.parts.tiny_registry import Asked, Reply, TinyRegistry, refusal
 from tests.parts.unruly import Unruly
 from tests.stores.registry.asking import PLAIN, ClientHarness, Time, described, pieces
+from tests.stores.registry.auth.logins import IMAGE, WRONG
 
-IMAGE = image([layer({"a": b"1"})])
 LARGE = noise("large", 1_500_000)
-LOGIN = HostSettings(username=USER, password=Secret(PASSWORD), plain_http=True)
-WRONG = HostSettings(username=USER, password=Secret("canary-wrong-password"), plain_http=True)
-
-
-@pytest.fixture
-def auth_service(time: Time) -> AuthService:
-    return AuthService(clock=time)
-
-
-@pytest.fixture
-def tiny(auth_service: AuthService) -> TinyRegistry:
-    registry = TinyRegistry(guard=auth_service.guard)
-    for name in ("app", "other", "third"):
-        registry.hold(name, IMAGE, "1")
-    return registry
-
-
-@pytest.fixture
-def server(tiny: TinyRegistry, auth_service: AuthService, time: Time) -> Iterator[Unruly]:
-    with Unruly(with_tokens(tiny, auth_service), clock=time) as running:
-        auth_service.realm = f"{running.url}/token"
-        yield running
-
-
-@pytest.fixture
-def harness(server: Unruly, time: Time) -> ClientHarness:
-    return ClientHarness(server.host, LOGIN, time=time)
 
 
 async def resolve(repository: WritableRepository) -> object:
