@@ -92,8 +92,8 @@ class _Verbs(VerbGroup):
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_WIDTH},
     epilog="\b\nExit codes: 0 done, 1 failed, 2 usage or spec, 3 partly done,\n"
-    "4 integrity, 5 stale plan, 6 locked, 10 changes (plan and diff --exit-code,\n"
-    "lock --check), 130 and 143 interrupted.",
+    "4 integrity, 5 stale plan, 6 locked, 10 changes (--exit-code, lock --check),\n"
+    "130 and 143 interrupted.",
 )
 @click.version_option(__version__, "-V", "--version", message="mirrorsync %(version)s")
 @click.pass_context

@@ -62,6 +62,11 @@ def test_the_public_names_are_complete_and_documented() -> None:
         mirrorsync.nothing  # noqa: B018 - reading it is the test
 
 
+def test_every_function_is_on_the_page() -> None:
+    functions = [name for name in NAMES if inspect.isfunction(getattr(mirrorsync, name))]
+    assert [name for name in functions if name not in re.findall(r"\w+", PAGE)] == []
+
+
 def test_every_function_has_a_coroutine_of_the_same_name() -> None:
     assert dir(mirrorsync.app) == mirrorsync.app.__all__
     assert set(mirrorsync.app.__all__) <= set(NAMES)
