@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from mirrorsync.errors import UsageError
@@ -68,104 +68,124 @@ async def make_plan(
     None = all is new. chose: called with the names that the spec wants, to explain them. Raises: UsageError if `only`
     matches no mirror, or if no mirror can want an image of `only_from`; failures of single images are in the plan.
     """
-    created = clock()
-    mirrors = select(spec, only)
-    sightings = sightings or NothingSeen()
-    chosen = await _chosen(spec, mirrors, only_from, session, sightings)
+    mirrors, remembered = select(spec, only), sightings or NothingSeen()
+    road = _Road(
+        spec,
+        mirrors,
+        stamp(spec, only),
+        clock(),
+        session,
+        DestinationTags(session),
+        remembered,
+        only_from=only_from,
+        deep=deep,
+    )
+    chosen = await road.chosen()
     chose(chosen)
-    tags = DestinationTags(session)
-    surplus = UnwantedTags(spec.mirrors, chosen, tags) if unwanted and only_from is None else None
+    surplus = UnwantedTags(spec.mirrors, chosen, road.tags) if unwanted and only_from is None else None
     async with asyncio.TaskGroup() as group:
         if surplus is not None:
             group.create_task(surplus.ask())
-        gate = PullGate.of(spec, (lookup.source for lookup in chosen.lookups), session)
-        desired = await _resolve(chosen, tags, session, gate, sightings, deep=deep)
-        gone = Gone()
-        if only_from is None:
-            gone, desired = await find_gone(mirrors, chosen, desired, tags, session, sightings)
-        policies = {mirror.pointer: mirror.policies for mirror in mirrors}
-        sightings.note(digest for image in desired.images for digest in image.digests)
-        observed = await observe(desired, session, tags, sightings=sightings, policies=policies, deep=deep, gate=gate)
-    observed = await _readable(desired, observed, stamp(spec, only), session)
+        desired, observed, gone = await road.gathered(chosen)
     # Before deletions and backups are added: there is none for a tag that does not move now.
-    observed = _within_budget(spec, desired, observed, stamp(spec, only), created)
+    observed = road.within_budget(desired, await road.readable(desired, observed))
     # Not in a run of only some images, or if the lock lacks some: what the others want is unknown then.
     deletes = spec.prune is not None or gone.deletable
     if deletes and not only and only_from is None and not spec.lacking:
-        desired, observed = await Deletions(spec, chosen, gone, session, sightings).added_to(desired, observed)
+        desired, observed = await Deletions(spec, chosen, gone, session, remembered).added_to(desired, observed)
     stays = spec.prune is not None and bool(spec.prune.keep_generations)
-    desired, observed, backups = await with_backups(mirrors, desired, observed, tags, sightings, stays=stays)
-    plan = diff(desired, observed, spec=stamp(spec, only), created=created)
-    old = await too_old(mirrors, plan, session, sightings)
+    desired, observed, backups = await with_backups(mirrors, desired, observed, road.tags, remembered, stays=stays)
+    plan = road.plan(desired, observed)
+    old = await too_old(mirrors, plan, session, remembered)
     plan = replace(plan, vanished=gone.kept(desired.images), failures=(*plan.failures, *old))
     return plan if surplus is None else replace(plan, unwanted=surplus.found(desired.images, gone.tags | backups))
 
 
-async def _chosen(
-    spec: Spec,
-    mirrors: Sequence[Mirror],
-    only_from: Sequence[Reference] | None,
-    session: Session,
-    sightings: Sightings,
-) -> Chosen:
-    """Return the names that some mirrors want now, with failures for what the lock lacks. Raises: UsageError."""
-    lacking = Lacks(spec, mirrors)
-    if only_from is None:
-        return lacking.add_to(await choose(mirrors, session, sightings))
-    listed = ListedImages(lacking.known(only_from), mirrors, spec.source)
-    chosen = listed.of(await choose(listed.mirrors, session, sightings), session.announce)
-    return lacking.add_to(chosen, only_from)
+@dataclass(frozen=True, slots=True)
+class _Road:
+    """The way from a spec to one plan. mirrors: those that are selected. tags: of destinations, each asked for once."""
 
+    spec: Spec
+    mirrors: Sequence[Mirror]
+    stamp: SpecStamp
+    created: str
+    session: Session
+    tags: DestinationTags
+    sightings: Sightings
+    only_from: Sequence[Reference] | None
+    deep: bool
 
-async def _readable(desired: Desired, observed: Observed, stamp: SpecStamp, session: Session) -> Observed:
-    """Let the images fail that a bundle cannot give, if some are read from bundles."""
-    if not observed.manifests or not any(image.source.store.startswith(BUNDLE) for image in desired.images):
-        return observed
-    plan = diff(desired, observed, spec=stamp, created="")
-    return await without_unreadable(desired, observed, plan, session)
+    async def chosen(self) -> Chosen:
+        """Return the names that the mirrors want now, with failures for what the lock lacks. Raises: UsageError."""
+        lacking = Lacks(self.spec, self.mirrors)
+        if self.only_from is None:
+            return lacking.add_to(await choose(self.mirrors, self.session, self.sightings))
+        listed = ListedImages(lacking.known(self.only_from), self.mirrors, self.spec.source)
+        wanted = await choose(listed.mirrors, self.session, self.sightings)
+        return lacking.add_to(listed.of(wanted, self.session.announce), self.only_from)
 
+    async def gathered(self, chosen: Chosen) -> tuple[Desired, Observed, Gone]:
+        """Return the wanted images, what the destinations have of them, and what the sources have dropped."""
+        gate = PullGate.of(self.spec, (lookup.source for lookup in chosen.lookups), self.session)
+        desired, gone = await self._resolved(chosen, gate), Gone()
+        if self.only_from is None:
+            gone, desired = await find_gone(self.mirrors, chosen, desired, self.tags, self.session, self.sightings)
+        self.sightings.note(digest for image in desired.images for digest in image.digests)
+        policies = {mirror.pointer: mirror.policies for mirror in self.mirrors}
+        observed = await observe(
+            desired,
+            self.session,
+            self.tags,
+            sightings=self.sightings,
+            policies=policies,
+            deep=self.deep,
+            gate=gate,
+        )
+        return desired, observed, gone
 
-def _within_budget(spec: Spec, desired: Desired, observed: Observed, stamp: SpecStamp, created: str) -> Observed:
-    """Let the images wait that read more bytes than the budget of the spec allows, if it has one."""
-    if spec.budget is None or spec.budget.bytes is None or not observed.manifests:
-        return observed
-    waiting = over_bytes(desired, diff(desired, observed, spec=stamp, created=created), spec.budget)
-    return replace(observed, decisions={**observed.decisions, **waiting})
+    async def _resolved(self, chosen: Chosen, gate: PullGate | None) -> Desired:
+        """Resolve names at both sides at the same time, since one of them is often far away.
 
+        Only if a policy may save the request to the source is the destination asked first; for tags that it keeps
+        whatever they name, a list of the repository is enough. With `deep` every source is asked, so that a tag that
+        was moved at its source is noticed.
+        """
+        resolver, settled = Resolver(chosen, self.session, gate), Settled(self.session, self.tags)
+        waiting: list[Lookup] = []
+        at_once: list[Lookup] = []
+        for lookup in chosen.lookups:
+            (waiting if not self.deep and may_settle(lookup) else at_once).append(lookup)
 
-async def _resolve(
-    chosen: Chosen,
-    tags: DestinationTags,
-    session: Session,
-    gate: PullGate | None,
-    sightings: Sightings,
-    *,
-    deep: bool,
-) -> Desired:
-    """Resolve names at both sides at the same time, since one of them is often far away.
+        async def ask_destinations() -> None:
+            if waiting:
+                await self.tags.presume(kept_if_present(waiting, self.sightings.roots()))
+            await self.tags.ask(chosen.tags())
+            await resolver.ask(await settled.settle(waiting))
 
-    Only if a policy may save the request to the source is the destination asked first; for tags that it keeps whatever
-    they name, a list of the repository is enough. deep: every source is asked, so that a tag that was moved at its
-    source is noticed.
-    """
-    resolver, settled = Resolver(chosen, session, gate), Settled(session, tags)
-    waiting: list[Lookup] = []
-    at_once: list[Lookup] = []
-    for lookup in chosen.lookups:
-        (waiting if not deep and may_settle(lookup) else at_once).append(lookup)
+        resolver.announce(chosen.lookups)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(ask_destinations())
+            group.create_task(resolver.ask(at_once))
+        await resolver.read()
+        return resolver.desired(settled.roots)
 
-    async def ask_destinations() -> None:
-        if waiting:
-            await tags.presume(kept_if_present(waiting, sightings.roots()))
-        await tags.ask(chosen.tags())
-        await resolver.ask(await settled.settle(waiting))
+    async def readable(self, desired: Desired, observed: Observed) -> Observed:
+        """Let the images fail that a bundle cannot give, if some are read from bundles."""
+        if not observed.manifests or not any(image.source.store.startswith(BUNDLE) for image in desired.images):
+            return observed
+        return await without_unreadable(desired, observed, self.plan(desired, observed), self.session)
 
-    resolver.announce(chosen.lookups)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(ask_destinations())
-        group.create_task(resolver.ask(at_once))
-    await resolver.read()
-    return resolver.desired(settled.roots)
+    def within_budget(self, desired: Desired, observed: Observed) -> Observed:
+        """Let the images wait that read more bytes than the budget of the spec allows, if it has one."""
+        budget = self.spec.budget
+        if budget is None or budget.bytes is None or not observed.manifests:
+            return observed
+        waiting = over_bytes(desired, self.plan(desired, observed), budget)
+        return replace(observed, decisions={**observed.decisions, **waiting})
+
+    def plan(self, desired: Desired, observed: Observed) -> Plan:
+        """Return the plan of what is known now."""
+        return diff(desired, observed, spec=self.stamp, created=self.created)
 
 
 def stamp(spec: Spec, only: Sequence[str] = ()) -> SpecStamp:
