@@ -279,6 +279,6 @@ def check_destinations(bundle: Bundle, targets: Sequence[Location], rules: Rules
     for target in targets:
         if str(target) != bundle.destination:
             raise UsageError(
-                f"the bundle was made for {bundle.destination}, and has only what is missing there; this is {target}",
+                f"the bundle was made for {bundle.destination}, with only what that lacks; this is {target}",
                 remedy=f"--to {bundle.destination}; with --elsewhere what is missing is named, and the rest imported",
             )

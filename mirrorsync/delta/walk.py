@@ -61,11 +61,6 @@ class Checkpoint:
     history: bytes
     body: bool
 
-    @property
-    def weight(self) -> int:
-        """How many bytes of memory it takes, about."""
-        return len(self.history) + 1024
-
 
 def room(size: int) -> memoryview:
     """Return zeros that need no memory until they are written, and give it back when nothing refers to them."""

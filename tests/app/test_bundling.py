@@ -274,7 +274,7 @@ def test_leftovers_of_a_killed_run_are_removed_and_files_of_others_stay(side: Si
     }  # fmt: skip
 
 
-def test_policies_hold(side: Side) -> None:
+def test_policies_decide_what_a_bundle_carries(side: Side) -> None:
     side.seed({"app:1": made("1")})
     side.create("first")
     side.mirror = {"immutable": ["*"]}

@@ -307,7 +307,7 @@ def test_a_medium_that_is_pulled_away_while_it_is_verified_is_unreadable_and_not
     assert usb.apply().exit_code == ExitCode.DONE
 
 
-def test_a_medium_that_is_pulled_away_after_it_was_verified_is_told_once(tmp_path: Path) -> None:
+def test_a_medium_that_is_pulled_away_after_it_was_verified_is_reported_once(tmp_path: Path) -> None:
     usb = Pulled(tmp_path, _away, lambda event: isinstance(event, TransferPlanned))
     code, (told,) = usb.lines()
     assert code == ExitCode.FAILED

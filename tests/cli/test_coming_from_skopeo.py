@@ -171,7 +171,7 @@ def printed(row: Row, result: Result, place: str) -> Any:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.line)
-def test_a_row_is_true(bench: Bench, row: Row) -> None:
+def test_a_row_of_the_page_of_skopeo_is_what_the_program_does(bench: Bench, row: Row) -> None:
     line, own = row.line.replace("skopeo ", "mirrorsync ", 1), bench.place(row.line)
     before = bench.left(line, own)
     if row.what == "refused":

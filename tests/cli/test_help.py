@@ -69,7 +69,7 @@ def test_the_help_lists_every_verb_and_the_exit_codes(mirrorsync: Mirrorsync) ->
         ("3", "partly done"),
         ("5", "stale plan"),
         ("6", "locked"),
-        ("10", "changes (plan and diff --exit-code, lock --check)"),
+        ("10", "changes (--exit-code, lock --check)"),
     ):
         assert f"{code} {meaning}" in text
     assert done.out == mirrorsync("-h", code=0).out

@@ -38,7 +38,7 @@ def test_the_destination_can_be_given(mirrorsync: Mirrorsync) -> None:
 
 
 @pytest.mark.parametrize("to", ["s3://bucket", "mirror", "a: b", "oci:", 'x"\n  evil: y'])
-def test_a_destination_that_is_none_is_refused_and_nothing_is_written(mirrorsync: Mirrorsync, to: str) -> None:
+def test_an_invalid_destination_is_refused_and_nothing_is_written(mirrorsync: Mirrorsync, to: str) -> None:
     for more in ([], ["--from", "-"]):
         refused = mirrorsync("init", "--to", to, *more, stdin="nginx:1\n", code=2)
         assert refused.err.count("\n") == 2

@@ -69,7 +69,7 @@ def test_a_new_image_waits_and_is_mirrored_when_it_is_old_enough(site: Site) -> 
     assert site.held() == {"1"}
 
 
-def test_a_moved_tag_waits_and_the_image_that_is_held_stays(site: Site) -> None:
+def test_a_moved_tag_waits_and_the_present_image_stays(site: Site) -> None:
     first = site.push("1", "one")
     site.spec(["1"])
     site.run("apply", code=0)

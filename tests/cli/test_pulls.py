@@ -171,7 +171,7 @@ def test_one_source_at_its_limit_does_not_stop_the_others(site: Site) -> None:
         assert outcomes(site.apply()) == "delayed done"
 
 
-def test_an_image_to_two_destinations_takes_its_pulls_once_and_blobs_at_the_destination_none(site: Site) -> None:
+def test_an_image_to_two_destinations_takes_its_pulls_once_and_one_that_is_present_takes_none(site: Site) -> None:
     site.spec(
         ["1", "2"],
         budget={"pulls": 3},

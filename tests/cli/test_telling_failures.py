@@ -86,7 +86,9 @@ def test_json_log_lines_have_every_failure_once_and_nothing_else_is_on_stderr(si
     assert "no such tag" in gone["error"]
 
 
-def test_failures_are_red_on_a_terminal_come_before_the_totals_and_are_told_once(site: Mirrorsync, unique: str) -> None:
+def test_failures_are_red_on_a_terminal_come_before_the_totals_and_are_reported_once(
+    site: Mirrorsync, unique: str
+) -> None:
     terminal = Terminal(site, "apply")
     assert terminal.end() == 3
     assert re.search(r"\x1b\[1;31mfailed\x1b\[0m: ", terminal.shown)

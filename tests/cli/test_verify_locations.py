@@ -101,7 +101,7 @@ def test_damage_is_found_and_named_by_its_role(mirrorsync: Mirrorsync, tmp_path:
     mirrorsync("verify", "--fast", "oci:usb", code=fast)
 
 
-def test_a_blob_of_200_images_is_read_and_told_once(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
+def test_a_blob_of_200_images_is_read_and_reported_once(mirrorsync: Mirrorsync, tmp_path: Path) -> None:
     images = many(200)
     write_layout(tmp_path / "usb", images)
     seen: list[Event] = []
@@ -337,7 +337,7 @@ def test_a_blob_is_not_missing_because_a_registry_answers_heads_wrongly(
         assert len(findings(mirrorsync, PLAIN, f"{proxy.host}/{unique}/app", code=1)) == 2
 
 
-def test_what_could_not_be_checked_exits_3_and_the_rest_is_told(
+def test_what_could_not_be_checked_exits_3_and_the_rest_is_reported(
     mirrorsync: Mirrorsync, registry: DockerRegistry, unique: str
 ) -> None:
     made = {tag: image([layer({"own": noise(tag, 500)})]) for tag in "12"}

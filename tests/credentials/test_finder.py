@@ -382,7 +382,7 @@ def test_half_a_login_without_auth_is_no_login(user: Home, members: dict[str, An
     assert isinstance(error_of(user), Unauthorized)
 
 
-def test_a_missing_auth_file_that_was_named_is_told_with_the_401(user: Home) -> None:
+def test_a_missing_auth_file_that_was_named_is_reported_with_the_401(user: Home) -> None:
     missing = user.home / "missing.json"
     error = error_of(user, REGISTRY_AUTH_FILE=str(missing))
     assert isinstance(error, Unauthorized)
@@ -390,7 +390,7 @@ def test_a_missing_auth_file_that_was_named_is_told_with_the_401(user: Home) -> 
     assert "missing" not in error_of(user).remedy, "the usual files may be missing"
 
 
-def test_a_missing_auth_file_of_the_access_options_is_told_with_the_401(user: Home) -> None:
+def test_a_missing_auth_file_of_the_access_options_is_reported_with_the_401(user: Home) -> None:
     missing = user.home / "missing.json"
     finder = CredentialFinder(Environment({}, user.variables, {user.host: Access(auth_file=missing)}))
     assert finder(user.host) is None
@@ -570,7 +570,7 @@ FAILING: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize(("script", "said"), FAILING.values(), ids=FAILING)
 @pytest.mark.parametrize("member", ["credsStore", "credHelpers"])
-def test_the_words_of_a_failing_credential_helper_are_told_with_the_401(
+def test_the_words_of_a_failing_credential_helper_are_reported_with_the_401(
     user: Home, script: str, said: str, member: str
 ) -> None:
     user.helper("pass", script)

@@ -314,7 +314,7 @@ def test_a_failing_helper_leaves_no_password_in_file_or_message(
     assert content(path) == {"credsStore": "box"}
 
 
-def test_the_words_of_a_failing_helper_are_told_by_logout_and_by_the_look_for_a_login(
+def test_the_words_of_a_failing_helper_are_reported_by_logout_and_by_the_look_for_a_login(
     path: Path, box: CredentialHelper
 ) -> None:
     path.parent.mkdir(parents=True)

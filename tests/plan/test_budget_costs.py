@@ -71,7 +71,7 @@ def test_a_host_that_keeps_its_pulls_says_what_is_left(limit: int | None, window
     assert Allowance(None, {"hub.example": 20}).refusal("hub.example", 1, pulls) == said
 
 
-def test_fewer_pulls_than_were_promised_are_none() -> None:
+def test_no_pulls_are_left_if_fewer_remain_than_were_promised() -> None:
     allowance = Allowance(None, {"hub.example": 20})
     allowance.promise("hub.example", 30)
     allowance.promise("hub.example", 3)

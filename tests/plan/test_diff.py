@@ -21,7 +21,7 @@ def plan_of(case: Case) -> Plan:
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_case(path: Path) -> None:
+def test_the_plan_of_a_case_has_its_steps_states_and_totals(path: Path) -> None:
     case = Case.load(path)
     plan = plan_of(case)
     assert [case.words(step) for step in plan.steps] == case.document["steps"]
@@ -46,7 +46,7 @@ def test_no_blob_is_read_twice(path: Path) -> None:
     assert len(copied) == len(set(copied))
 
 
-def test_there_are_cases() -> None:
+def test_more_than_ten_cases_are_run() -> None:
     assert len(CASES) > 10
 
 

@@ -10,10 +10,10 @@ from mirrorsync.app.image_lists import read_image_list, write_image_list
 from mirrorsync.app.runs import apply_plan, apply_spec
 from mirrorsync.app.specs import find_plan, given, load_spec, load_spec_of
 from mirrorsync.cli.command import Example, VerbCommand
-from mirrorsync.cli.completers import complete_file, complete_source
+from mirrorsync.cli.completers import complete_file
 from mirrorsync.cli.options.deadline import deadline_option
-from mirrorsync.cli.options.failed import failed_option, only_from_option, takes_stdout
 from mirrorsync.cli.options.locked import LockChoice, locked_options
+from mirrorsync.cli.options.selection import failed_option, only_from_option, only_option, takes_stdout
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.reports import report_parts
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
@@ -40,13 +40,7 @@ from mirrorsync.sync.run.report import lost_images
 @click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC|PLAN]", shell_complete=complete_file)
 @click.option("--spec", "spec_of_plan", type=click.Path(), help="The spec of PLAN, if it has been moved since.")
 @click.option("--deep", is_flag=True, help="Check every blob and manifest, and repair what is missing.")
-@click.option(
-    "--only",
-    multiple=True,
-    metavar="GLOB",
-    shell_complete=complete_source,
-    help="Only mirrors whose source matches. Repeatable.",
-)
+@only_option
 @only_from_option
 @locked_options
 @failed_option

@@ -39,9 +39,9 @@ from mirrorsync.text import printable
     "--address",
     default="",
     metavar="HOST[/PREFIX]",
-    help="Where they find it, if elsewhere; http:// before it: no TLS.",
+    help="Where clients find it, if not there; http:// in front: no TLS.",
 )
-@click.option("--no-fallback", is_flag=True, help="They never pull from the sources.")
+@click.option("--no-fallback", is_flag=True, help="Clients never pull from the sources.")
 @click.option("--output", "-o", metavar="DIR", help="Write the files below DIR.", shell_complete=complete_directory)
 @click.option("--force", is_flag=True, help="Replace files that differ.")
 @verb

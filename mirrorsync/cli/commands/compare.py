@@ -35,7 +35,7 @@ from mirrorsync.text import printable
 )
 @click.argument("nodes", nargs=-1, required=True, metavar="NODES...", shell_complete=complete_file)
 @click.argument("spec", metavar="SPEC", shell_complete=complete_file)
-@click.option("--destination", default="", metavar="NAME", help="Which one, if the spec has several.")
+@click.option("--destination", default="", metavar="NAME", help="The destination to compare with, if SPEC has several.")
 @click.option("--exit-code", "exit_on_findings", is_flag=True, help="Exit with 10 if images are missing or differ.")
 @verb
 def command(console: Console, nodes: tuple[str, ...], spec: str, destination: str, exit_on_findings: bool) -> int:

@@ -25,8 +25,8 @@ from mirrorsync.cli.options.access import (
     retry_option,
 )
 from mirrorsync.cli.options.deadline import deadline_option
-from mirrorsync.cli.options.failed import failed_option, takes_stdout
 from mirrorsync.cli.options.platforms import platforms_options
+from mirrorsync.cli.options.selection import failed_option, takes_stdout
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.plans import changes_listing, last_line, totals_lines
 from mirrorsync.cli.output.reports import report_parts

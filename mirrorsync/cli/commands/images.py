@@ -12,7 +12,8 @@ from mirrorsync.app.far_side import destination_of, only_for
 from mirrorsync.app.runs import list_images, stamp_of
 from mirrorsync.app.specs import load_spec
 from mirrorsync.cli.command import Example, VerbCommand
-from mirrorsync.cli.completers import complete_file, complete_source
+from mirrorsync.cli.completers import complete_file
+from mirrorsync.cli.options.selection import only_option
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.tables import Table
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
@@ -33,13 +34,7 @@ from mirrorsync.sync.run.report import exit_code
     ],
 )
 @click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]", shell_complete=complete_file)
-@click.option(
-    "--only",
-    multiple=True,
-    metavar="GLOB",
-    shell_complete=complete_source,
-    help="Only mirrors whose source matches. Repeatable.",
-)
+@only_option
 @click.option(
     "--format",
     "form",

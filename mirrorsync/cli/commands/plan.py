@@ -14,10 +14,10 @@ from mirrorsync.app.outputs import is_standard_output
 from mirrorsync.app.runs import make_plan
 from mirrorsync.app.specs import find_plan, load_spec, save_plan
 from mirrorsync.cli.command import Example, VerbCommand
-from mirrorsync.cli.completers import complete_file, complete_source
+from mirrorsync.cli.completers import complete_file
 from mirrorsync.cli.options.bundle import BundleChoice, bundle_options
-from mirrorsync.cli.options.failed import failed_option, only_from_option, takes_stdout
 from mirrorsync.cli.options.locked import LockChoice, locked_options
+from mirrorsync.cli.options.selection import failed_option, only_from_option, only_option, takes_stdout
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.made_bundles import planned_bundle
 from mirrorsync.cli.output.plans import Detail, is_explained, plan_parts, saved_plan_line
@@ -55,13 +55,7 @@ from mirrorsync.text import printable
 )
 @click.option("--exit-code", "exit_on_changes", is_flag=True, help="Exit with 10 if anything would change.")
 @click.option("--deep", is_flag=True, help="Check every blob and manifest, not only the tags.")
-@click.option(
-    "--only",
-    multiple=True,
-    metavar="GLOB",
-    shell_complete=complete_source,
-    help="Only mirrors whose source matches. Repeatable.",
-)
+@only_option
 @only_from_option
 @locked_options
 @failed_option

@@ -40,7 +40,9 @@ from mirrorsync.text import printable
 @click.option(
     "--spec", default=DEFAULT_SPEC, metavar="SPEC", show_default=True, help="The spec.", shell_complete=complete_file
 )
-@click.option("--destination", default="", metavar="NAME", help="Which one, if the spec has several.")
+@click.option(
+    "--destination", default="", metavar="NAME", help="The destination whose names are written, if SPEC has several."
+)
 @click.option("--address", default="", metavar="HOST[/PREFIX]", help="How clients name the destination.")
 @click.option("--pin", is_flag=True, help="Add the digest that the mirror has now.")
 @click.option("--lock", metavar="FILE", help="Add the digest that a lock has.", shell_complete=complete_file)

@@ -16,8 +16,9 @@ from mirrorsync.app.site import policies_at
 from mirrorsync.app.specs import load_spec
 from mirrorsync.app.verifying import signed_by, verify_location, verify_spec
 from mirrorsync.cli.command import Example, VerbCommand
-from mirrorsync.cli.completers import complete_file, complete_source
+from mirrorsync.cli.completers import complete_file
 from mirrorsync.cli.options.access import AccessOptions, access_options, environment_of, retry_option
+from mirrorsync.cli.options.selection import only_option
 from mirrorsync.cli.output.console import Console, verb
 from mirrorsync.cli.output.verification import findings_text, remedy, verification_summary
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
@@ -115,13 +116,7 @@ def _signer_options(function: Callable[..., R]) -> Callable[..., R]:
     ],
 )
 @click.argument("spec_or_location", default=DEFAULT_SPEC, metavar="[SPEC|LOCATION]", shell_complete=complete_file)
-@click.option(
-    "--only",
-    multiple=True,
-    metavar="GLOB",
-    shell_complete=complete_source,
-    help="Only mirrors whose source matches. Repeatable.",
-)
+@only_option
 @click.option("--fast", is_flag=True, help="Read no blobs: check only presence and size.")
 @click.option("--content", is_flag=True, help="Read every blob, also those of registries.")
 @click.option("--sample", type=_Percent(), metavar="N%", help="Read a random N% of all blobs, also of registries.")

@@ -64,7 +64,6 @@ class _Drafting:
     origins: dict[Digest, ReadFrom] = field(default_factory=dict)
     contents: dict[Digest, Descriptor] = field(default_factory=dict)
     needed: defaultdict[Digest, set[str]] = field(default_factory=lambda: defaultdict(set))
-    assumed: set[Digest] = field(default_factory=set)
     needs: dict[Digest, tuple[Digest, ...]] = field(default_factory=dict)
 
     def name(self, target: Location) -> str:

@@ -241,7 +241,7 @@ def test_an_endpoint_with_tags_is_believed_and_the_registry_need_not_answer(site
     assert site.seen[2] == 0
 
 
-def test_a_list_that_breaks_off_is_not_continued_somewhere_else(site: Site) -> None:
+def test_a_list_that_breaks_off_is_not_continued_at_another_address(site: Site) -> None:
     site.tags = True
     link = {"Link": f'</v2/{PREFIX}/app/tags/list?last=1>; rel="next"'}
     site.first.fault("headers", "GET", "/tags/list", change=link, hits=[1])

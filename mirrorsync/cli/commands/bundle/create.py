@@ -12,9 +12,10 @@ from mirrorsync.app.bundle_parts import write_parts_again
 from mirrorsync.app.bundling import Bundled, Wanted, create_bundle
 from mirrorsync.app.specs import load_spec
 from mirrorsync.cli.command import Example, VerbCommand
-from mirrorsync.cli.completers import complete_file, complete_source
+from mirrorsync.cli.completers import complete_file
 from mirrorsync.cli.options.bundle import have_option
 from mirrorsync.cli.options.locked import LockChoice, locked_options
+from mirrorsync.cli.options.selection import only_option
 from mirrorsync.cli.options.signers import SignerOptions, signer_options
 from mirrorsync.cli.options.sizes import PERCENT
 from mirrorsync.cli.output.console import Console, verb
@@ -77,13 +78,7 @@ from mirrorsync.sync.run.report import exit_code
     help="Carry layers as deltas of what --have names, if smaller, or whole. Default: on with --have.",
 )
 @click.option("--name", metavar="NAME", help="The beginning of the names of the files, instead of SPEC's.")
-@click.option(
-    "--only",
-    multiple=True,
-    metavar="GLOB",
-    shell_complete=complete_source,
-    help="Only mirrors whose source matches. Repeatable.",
-)
+@only_option
 @click.option("--only-parts", metavar="N,N", help="Write only these parts of the bundle --of, as they were.")
 @click.option(
     "--of", metavar="FILE", shell_complete=complete_file, help="The document of that bundle, or one of its parts."

@@ -1,12 +1,21 @@
-"""--failed and --only-from: the images that failed in one run are those that another one takes."""
+"""--only and --only-from: which mirrors and images of a spec a command takes; --failed writes images for the latter."""
 
 from __future__ import annotations
 
 import click
 
 from mirrorsync.app.outputs import is_standard_output
+from mirrorsync.cli.completers import complete_source
 from mirrorsync.cli.output.console import Console
 from mirrorsync.errors import UsageError
+
+only_option = click.option(
+    "--only",
+    multiple=True,
+    metavar="GLOB",
+    shell_complete=complete_source,
+    help="Only mirrors whose source matches. Repeatable.",
+)
 
 failed_option = click.option(
     "--failed",
