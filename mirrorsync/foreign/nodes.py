@@ -1,4 +1,4 @@
-"""The images that nodes have, as crictl, kubectl and podman print them as JSON. Pure."""
+"""The images that nodes have, as crictl, kubectl, podman and docker print them as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read_node(data: bytes, name: str) -> Node:
     if json_weight(data) > _MAX_WEIGHT:
         raise UsageError(f"{shown(name)} is larger than is read", remedy="give the nodes one by one")
     try:
-        value = json.loads(data)
+        value = _parsed(data)
     except (ValueError, RecursionError) as error:
         raise _unknown(name) from error
     read = next((read for matches, read in _FORMATS if matches(value)), None)
@@ -65,11 +65,22 @@ def read_node(data: bytes, name: str) -> Node:
     return node
 
 
+def _parsed(data: bytes) -> Any:
+    """Return a JSON document, or the list of those that are one a line, as docker prints them. Raises: ValueError."""
+    try:
+        return json.loads(data)
+    except ValueError:
+        lines = [line for line in data.splitlines() if line.strip()]
+        if len(lines) < 2:
+            raise
+        return [json.loads(line) for line in lines]
+
+
 def _unknown(name: str) -> UsageError:
     return UsageError(
         f"{shown(name)} has no images of nodes",
-        remedy="give the output of `crictl images -o json`, `kubectl get pods -A -o json` or"
-        " `podman images --format json`",
+        remedy="give the output of `crictl images -o json`, `kubectl get pods -A -o json`,"
+        " `podman images --format json` or `docker images --digests --format json`",
     )
 
 
@@ -82,6 +93,12 @@ def _read_podman(value: Any, node: Node, at: str) -> None:
     for image in mappings(value):
         names = texts(image.get("Names")) or texts(image.get("RepoTags"))
         _add_all(node, [one for one in names if "@" not in one], texts(image.get("RepoDigests")), at)
+
+
+def _read_docker(value: Any, node: Node, at: str) -> None:
+    for image in mappings(value if isinstance(value, list) else [value]):
+        repository, tag, digest = (text(image.get(key)) for key in ("Repository", "Tag", "Digest"))
+        _add_all(node, [f"{repository}:{tag}"], [f"{repository}@{digest}"] if digest else [], at)
 
 
 def _add_all(node: Node, names: list[str], by_digest: list[str], at: str) -> None:
@@ -102,6 +119,10 @@ def _read_pods(value: Any, node: Node, at: str) -> None:
         for container in _containers(spec, "s"):
             image_id = pulled.get(text(container.get("name")), "").removeprefix(_PULLABLE)
             node.add(text(container.get("image")), frozenset(_digests([image_id])), where)
+        for volume in mappings(spec.get("volumes")):
+            written = text(mapping(volume.get("image")).get("reference"))
+            if written:
+                node.add(written, frozenset(), where)
 
 
 def _containers(value: dict[str, Any], end: str) -> Iterator[dict[str, Any]]:
@@ -129,6 +150,10 @@ _FORMATS: Final[tuple[tuple[Callable[[Any], bool], Callable[[Any, Node, str], No
     (_is_pods, _read_pods),
     (lambda value: isinstance(mapping(value).get("images"), list), _read_crictl),
     (lambda value: isinstance(value, list) and all("Id" in mapping(one) for one in value), _read_podman),
+    (
+        lambda value: all("Repository" in mapping(one) for one in (value if isinstance(value, list) else [value])),
+        _read_docker,
+    ),
 )
 
 

@@ -107,6 +107,8 @@ def test_an_image_from_a_store_on_disk_has_the_name_of_its_registry_if_the_store
         (exported,) = export(mirrorsync).items()
         assert exported[0] == name
         assert ("says of no registry" in str(exported[1].get("reason"))) == (name == "app:1")
+        text = mirrorsync("bundle", "export", "usb", "--for", "k3s", "--output", "node", code=0).out
+        assert ("0 archives" in text and "1 without a file (-v says why)" in text) == (name == "app:1")
 
 
 @pytest.mark.parametrize(

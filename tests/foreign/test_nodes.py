@@ -1,4 +1,4 @@
-"""Images of nodes, as crictl, kubectl and podman print them."""
+"""Images of nodes, as crictl, kubectl, podman and docker print them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def read(value: Any) -> list[tuple[str, set[Digest], str]]:
             {"kind": "List", "items": [{
                 "kind": "Pod", "metadata": {"name": "p", "namespace": "web"},
                 "spec": {"containers": [{"name": "c", "image": "nginx:1.27"}, {"name": "new", "image": "nginx"}],
-                         "initContainers": [{"name": "i", "image": "quay.io/a/b:1"}]},
+                         "initContainers": [{"name": "i", "image": "quay.io/a/b:1"}],
+                         "volumes": [{"name": "m", "image": {"reference": "quay.io/a/model:1"}}, {"emptyDir": {}}]},
                 "status": {"containerStatuses": [{"name": "c", "imageID": f"docker-pullable://{WEB}@{A}"}],
                            "initContainerStatuses": [{"name": "i", "imageID": B}]},
             }]},
@@ -48,16 +49,35 @@ def read(value: Any) -> list[tuple[str, set[Digest], str]]:
                 ("quay.io/a/b:1", set(), "node.json: web/p"),
                 (f"{WEB}:1.27", {A}, "node.json: web/p"),
                 (f"{WEB}:latest", set(), "node.json: web/p"),
+                ("quay.io/a/model:1", set(), "node.json: web/p"),
             ],
         ),
+        (
+            {"Repository": "nginx", "Tag": "1.27", "Digest": A, "ID": "8393c888d297"},
+            [(f"{WEB}:1.27", {A}, "node.json")],
+        ),
     ],
-    ids=["crictl", "crictl without a tag", "podman", "podman without a name", "kubectl"],
+    ids=["crictl", "crictl without a tag", "podman", "podman without a name", "kubectl", "docker"],
 )  # fmt: skip
 def test_the_images_of_a_node(value: Any, expected: list[tuple[str, set[Digest], str]]) -> None:
     assert read(value) == expected
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1, 2]", '{"images": {}}', '"nginx"', "[" * 100_000])
+def test_docker_prints_an_image_a_line() -> None:
+    images = [
+        {"Repository": "nginx", "Tag": "1.27", "Digest": "<none>"},
+        {"Repository": "nginx", "Tag": "<none>", "Digest": A},
+        {"Repository": "<none>", "Tag": "<none>", "Digest": "<none>"},
+    ]
+    node = read_node("\n".join(map(json.dumps, images)).encode(), "x")
+    assert [(str(one.reference), set(one.digests)) for one in node.used] == [
+        (f"{WEB}:1.27", set()),
+        (f"{WEB}@{A}", {A}),
+    ]
+    assert node.unread == []
+
+
+@pytest.mark.parametrize("text", ["", "{}", "{}\n[]", "[1, 2]", '{"images": {}}', '"nginx"', "[" * 100_000])
 def test_other_files_are_refused_with_the_commands_to_run(text: str) -> None:
     with pytest.raises(UsageError, match="no images of nodes") as caught:
         read_node(text.encode(), "node.json")

@@ -41,8 +41,9 @@ from mirrorsync.text import printable
 def command(console: Console, nodes: tuple[str, ...], spec: str, destination: str, exit_on_findings: bool) -> int:
     """Compare the images that nodes have with those that a destination of SPEC has now.
 
-    NODES are files with the output of `crictl images -o json`, `kubectl get pods -A -o json` or `podman images
-    --format json`; `-` is stdin. Images are named as the sources name them, or as the mirror does.
+    NODES are files with the output of `kubectl get pods -A -o json`, `crictl images -o json`, or `docker images
+    --digests --format json` (podman's too); `-` is stdin. Images are named as the sources name them, or as the mirror
+    does.
 
     missing: the mirror lacks it, or no mirror of SPEC has it. drifted: the mirror has another image under this name.
     unused: no node has this tag of a repository that SPEC fills.

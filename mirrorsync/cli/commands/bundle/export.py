@@ -70,14 +70,16 @@ def command(console: Console, path: str, runtime: str, output: str, signers: Sig
         elif console.level > 0:
             console.notice(line)
     quiet = console.level < 0 and not done.exit_code
-    console.result(lambda: export_document(runtime, done), "" if quiet else _summary(done, runtime, output))
+    hidden = console.level == 0 and any(one.error is None for one in done.unwritten)
+    summary = _summary(done, runtime, output, " (-v says why)" if hidden else "")
+    console.result(lambda: export_document(runtime, done), "" if quiet else summary)
     return done.exit_code
 
 
-def _summary(done: Exported, runtime: str, output: str) -> str:
+def _summary(done: Exported, runtime: str, output: str, why: str) -> str:
     chosen = RUNTIMES[runtime]
     new = sum(one.written for one in done.archives)
-    left = [f"{len(done.archives) - new} unchanged", f"{len(done.unwritten)} without a file"]
+    left = [f"{len(done.archives) - new} unchanged", f"{len(done.unwritten)} without a file{why}"]
     left = [text for text in left if not text.startswith("0 ")]
     where = f"{output.rstrip('/')}/{chosen.directory}"
     text = f"wrote {count(new, chosen.noun)} to {printable(where)}{''.join(f', {one}' for one in left)}"
