@@ -91,7 +91,9 @@ def far_side(bundle: Bundle, lacking: frozenset[Digest], known: Known) -> FarSid
     roots = (image.content.digest for image in bundle.images)
     result.there |= closure((root for root in roots if root not in absent), known.needs)  # it vouches for its content
     listed: Iterable[Object | Assumed] = (*bundle.objects, *bundle.assumes)
-    result.there |= {one.digest for one in listed if one.digest not in absent}
+    # A blob that only deltas are against is needed by no image, so that the far side has not looked for it.
+    needed = {image.content.digest for image in bundle.images}.union(*(one.needs for one in bundle.objects))
+    result.there |= {one.digest for one in listed if one.digest in needed and one.digest not in absent}
     result.held.sent |= {one.digest: bundle.sequence for one in bundle.objects if one.digest in result.there}
     result.held.sent |= {one.digest: one.sent for one in bundle.assumes if one.sent and one.digest in result.there}
     result.enter(bundle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -67,8 +68,9 @@ class Sides:
         (directory / "shop.yaml").write_text(json.dumps({**spec, "mirrors": mirrors}))
         self.spec = load_spec(directory / "shop.yaml")
 
-    def create(self, output: str = "out", *, have: bool = True, **fields: Any) -> Bundled:
-        wanted = Wanted(self.spec, (str(self.directory / "far.json"),) if have else (), **fields)
+    def create(self, output: str = "out", *, have: str = "far.json", **fields: Any) -> Bundled:
+        path = str(self.directory / have) if have.endswith(".json") else have
+        wanted = Wanted(self.spec, (path,) if have else (), **fields)
         return asyncio.run(create_bundle(wanted, str(self.directory / output), environment=self.environment))
 
     def apply(self, path: str = "out", code: int = 0) -> Imported:
@@ -187,12 +189,26 @@ def test_a_damaged_base_holds_up_only_its_image_and_one_answer_repairs_it(
     assert f"it is a delta against {old[7:19]}, which is damaged at oci:{sides.far}:app" in waiting.reason
     assert not done.report.failures
     assert sides.holds(other)
-    again = sides.create("again", have=False, answer=done.answer, deltas=True)
+    again = sides.create("again", have="", answer=done.answer, deltas=True)
     assert again.bundle is not None
     assert [str(one.digest) for one in again.bundle.objects if not one.manifest] == [new]
     assert again.bundle.deltas == ()  # whole, whatever was asked for: the base is what may be lacking
     sides.apply("again")
     assert sides.holds(versions()[1])
+
+
+def test_one_answer_repairs_a_lost_bundle_that_brought_what_a_delta_is_against(sides: Sides) -> None:
+    old, new = versions()
+    shutil.rmtree(sides.far)
+    write_layout(sides.source, {"app:0": old})
+    sides.create("lost", have="")
+    write_layout(sides.source, {"app:0": old, "app:1": new})
+    the_delta(sides.create("second", have="sent"))
+    done = sides.apply("second", code=3)
+    sides.create("again", have="", answer=done.answer)
+    assert sides.apply("again").answer == ""
+    assert sides.holds(old)
+    assert sides.holds(new)
 
 
 def damage(path: Path) -> None:
@@ -299,12 +315,12 @@ def test_without_the_compiled_part_blobs_go_whole_and_deltas_wait(
 
 
 def test_deltas_are_made_only_with_have_and_unless_they_are_off(sides: Sides) -> None:
-    for fields in ({"deltas": False}, {"have": False}):
+    for fields in ({"deltas": False}, {"have": ""}):
         done = sides.create(f"out{len(fields)}{next(iter(fields))}", **fields)
         assert done.bundle is not None
         assert done.bundle.deltas == ()
     assert "without deltas" not in sides.notices
-    sides.create("asked", have=False, deltas=True)
+    sides.create("asked", have="", deltas=True)
     assert "without --have nothing is known of the layers" in sides.notices
 
 
