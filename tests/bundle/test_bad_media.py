@@ -336,12 +336,50 @@ def test_a_damaged_document_is_read_from_a_part_and_a_foreign_one_is_not_mixed_i
     document.unlink()
     document.write_bytes(pack(IMAGES, part_size=1000, created="2026-11-27T00:00:00Z").document)
     result = checked(medium)
-    assert {one.damage for one in result.findings} == {Damage.MIXED, Damage.MISSING}
+    assert [(one.damage, one.file) for one in result.findings] == [(Damage.MIXED, name) for name in PARTS]
     assert not result.present.parts
     for path in medium.iterdir():
         path.write_bytes(b"{}")
     with pytest.raises(Malformed):
         checked(medium)
+
+
+def test_a_part_whose_name_a_part_of_another_bundle_has_is_here_all_the_same(tmp_path: Path) -> None:
+    medium = PACKED.write(tmp_path)
+    (medium / PARTS[0]).rename(medium / "MIRROR~1.TAR")  # as FAT writes names without long ones
+    (medium / PARTS[0]).write_bytes(OTHER.part(1))
+    result = checked(medium)
+    assert [(one.damage, one.file) for one in result.findings] == [(Damage.RENAMED, "MIRROR~1.TAR")]
+    assert result.exit_code == ExitCode.DONE
+
+
+def test_a_part_that_is_named_counts_whatever_its_name_is(tmp_path: Path) -> None:
+    tiny = pack({"a:1": image([b"a layer"])})
+    path = (tiny.write(tmp_path) / tiny.bundle.parts[0].name).rename(tmp_path / "download")
+    result = checked(path)
+    assert [(one.damage, one.file) for one in result.findings] == [(Damage.RENAMED, "download")]
+    assert [one.damage for one in checked(tmp_path).findings] == [Damage.MISSING]
+
+
+def test_what_cannot_be_read_of_a_document_or_a_directory_is_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    medium = PACKED.write(tmp_path)
+    monkeypatch.setattr(Failing, "name", f"{PACKED.bundle.stem}.json")
+    monkeypatch.setattr(Failing, "begin", 100)
+    monkeypatch.setattr(Failing, "end", 200)
+    result = check_bundle(find_bundle(medium, Failing))
+    assert finding_lines(result.findings, whole=False) == [f"unreadable: {Failing.name}: Input/output error"]
+    assert result.exit_code == ExitCode.PARTLY
+    is_file = Path.is_file
+
+    def unknown(path: Path) -> bool:
+        if path.name == PARTS[0]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", unknown)
+    assert checked(medium).findings == ()
 
 
 def test_renamed_parts_are_compared_with_few_others(tmp_path: Path) -> None:

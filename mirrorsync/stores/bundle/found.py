@@ -24,6 +24,7 @@ from mirrorsync.stores.bundle.part import (
     Opener,
     PartFile,
     embedded_document,
+    why_unreadable,
 )
 from mirrorsync.text import some_of
 
@@ -86,12 +87,21 @@ def find_bundle(path: Path, opener: Opener = FileReader) -> Found:
         where = _newest(path) if path.is_dir() else path
         if not where.exists():
             raise NotFound(f"{path} does not exist", remedy=_REMEDY)
-        siblings = sorted(one for one in where.parent.iterdir() if one.suffix == ".tar" and one.is_file())
+        named = where if where.suffix != ".json" else None
+        siblings = sorted(one for one in where.parent.iterdir() if _may_be_a_part(one) or one == named)
     findings: list[Finding] = []
     document = _document(where, siblings, findings, opener)
     bundle = parse(document, str(where))
     parts = _Search(bundle, document, siblings, findings, opener).parts()
     return Found(bundle, document, where.parent, parts, tuple(findings))
+
+
+def _may_be_a_part(path: Path) -> bool:
+    """Return whether a file may be a part by its name. One of which the medium tells nothing may be it."""
+    try:
+        return path.suffix.lower() == ".tar" and path.is_file()
+    except OSError:
+        return True
 
 
 def find_names(path: Path) -> tuple[Path, str]:
@@ -178,8 +188,7 @@ def _document(where: Path, siblings: list[Path], findings: list[Finding], opener
     if where.suffix != ".json":
         return _embedded(where, opener)
     try:
-        with translated(f"reading {where}"), open_regular(where) as file:
-            data = file.read(MAX_DOCUMENT_BYTES + 1)
+        data = _beginning(where, opener)
         parse(data, str(where))
     except (Malformed, StorageError) as error:
         for part in siblings:
@@ -190,11 +199,23 @@ def _document(where: Path, siblings: list[Path], findings: list[Finding], opener
                 parse(data, str(part))
             except MirrorsyncError:
                 continue
-            damage = Damage.DAMAGED if isinstance(error, Malformed) else Damage.UNREADABLE
-            findings.append(Finding(damage, where.name, error.message))
+            if isinstance(error, Malformed):
+                findings.append(Finding(Damage.DAMAGED, where.name, error.message))
+            else:
+                findings.append(Finding(Damage.UNREADABLE, where.name, why_unreadable(error)))
             return data
         raise
     return data
+
+
+def _beginning(path: Path, opener: Opener) -> bytes:
+    """Return a file, or as much of it as no document has. A bad sector ends no single read: it shortens it."""
+    with translated(f"reading {path}"):
+        reader = opener(path)
+        try:
+            return reader.read_at(0, MAX_DOCUMENT_BYTES + 1)
+        finally:
+            reader.close()
 
 
 def _embedded(path: Path, opener: Opener) -> bytes:
@@ -218,9 +239,13 @@ class _Search:
         self._findings = findings
         self._opener = opener
         self._found: dict[int, PartFile] = {}
+        self._mixed: set[int] = set()
 
     def parts(self) -> dict[int, PartFile]:
-        """Return the parts that are here; note what is missing, renamed, there twice, or of another bundle."""
+        """Return the parts that are here; note what is missing, renamed, there twice, or of another bundle.
+
+        A file of another bundle is left alone if the part that it has the name of is here under another name.
+        """
         own = {part.name: number for number, part in enumerate(self._bundle.parts, 1)}
         doubtful = [(own[file.name], file) for file in self._files if file.name in own and not self._taken(file, own)]
         for number, file in doubtful:
@@ -232,14 +257,16 @@ class _Search:
                 self._identified(file)
         for number, one in enumerate(self._bundle.parts, 1):
             if number not in self._found:
-                self._findings.append(Finding(Damage.MISSING, one.name, "it is not here", number))
+                mixed = number in self._mixed
+                why = "it is a part of another bundle" if mixed else "it is not here"
+                self._findings.append(Finding(Damage.MIXED if mixed else Damage.MISSING, one.name, why, number))
         return self._found
 
     def _taken(self, file: Path, own: Mapping[str, int]) -> bool:
         """Take a file for the part that it has the name of; return False if it may be another part, or is damaged."""
         number = own[file.name]
         if self._is_of_another(file):
-            self._findings.append(Finding(Damage.MIXED, file.name, "it is a part of another bundle", number))
+            self._mixed.add(number)
             return True
         part = self._as(file, number)
         if _fits(part):
@@ -281,13 +308,18 @@ class _Search:
         )
         for _, _, number in ranked:
             part = self._as(file, number)
-            if _fits(part, whole=True):
-                yield number, part
+            try:
+                if part.has_headers() and part.has_headers(whole=True):
+                    yield number, part
+            except StorageError:
+                return  # a drive tries for seconds to read a bad sector, and there may be thousands of parts
+            except MirrorsyncError:
+                continue
 
 
-def _fits(part: PartFile, *, whole: bool = False) -> bool:
-    """Return whether the first and last header (whole: all headers) are those of a part."""
+def _fits(part: PartFile) -> bool:
+    """Return whether the first and the last header are those of a part."""
     try:
-        return part.has_headers() and (not whole or part.has_headers(whole=True))
+        return part.has_headers()
     except MirrorsyncError:
         return False

@@ -109,6 +109,14 @@ class PipeReader:
 Opener = Callable[[Path], ReadsAt]
 
 
+def why_unreadable(error: OSError | StorageError) -> str:
+    """Return what is wrong without the name of the file, so that the same of several files is told once."""
+    if isinstance(error, StoreChanged):
+        return "it is not there any more" if isinstance(error.__cause__, FileNotFoundError) else error.message
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return cause.strerror or str(cause) if isinstance(cause, OSError) else str(error)
+
+
 def embedded_document(reader: ReadsAt, what: str) -> bytes:
     """Return the document inside a part. what: the part, for messages. Raises: Malformed, OSError."""
     start = span(LAYOUT_NAME, len(LAYOUT_CONTENT))
@@ -187,7 +195,7 @@ class PartFile:
         """Reject a directory that has no parts any more: the medium was pulled away. Raises: StoreChanged."""
         directory = self.path.parent
         try:
-            there = any(one.suffix == ".tar" for one in directory.iterdir())
+            there = any(one == self.path or one.suffix.lower() == ".tar" for one in directory.iterdir())
         except OSError as error:
             why = error.strerror or str(error)
             raise StoreChanged(f"{directory} cannot be read any more: {why}", remedy=_AGAIN) from error

@@ -12,12 +12,12 @@ from typing import Final, NamedTuple, Protocol
 from mirrorsync.bundle.findings import Checked, Damage, Finding, Present, with_images
 from mirrorsync.bundle.layout import END, Entry, Layout
 from mirrorsync.bundle.model import Member
-from mirrorsync.errors import StorageError, StoreChanged
+from mirrorsync.errors import StorageError
 from mirrorsync.events import BytesMoved, Observer
 from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.files.hashing import hashing
 from mirrorsync.stores.bundle.found import Found
-from mirrorsync.stores.bundle.part import PartFile, ReadsAt
+from mirrorsync.stores.bundle.part import PartFile, ReadsAt, why_unreadable
 
 # While reading waits for where the bytes go, so many members are read at a time, and so many are begun or read before
 # the oldest is: one large blob does not stop the others.
@@ -124,7 +124,7 @@ class PartCheck:
             # Its head cannot be read, so that the places of its members are not known, or the medium is gone.
             self.unread.update(one.name for one in self._part.members if one.name not in self.bad | self._good)
             self.bad |= self.unread
-            self._found(Damage.UNREADABLE, _why(error))
+            self._found(Damage.UNREADABLE, why_unreadable(error))
 
     def _read_all(self, reader: ReadsAt) -> None:
         places = self._part.layout_of(reader)
@@ -153,7 +153,7 @@ class PartCheck:
         except (OSError, StorageError) as error:
             self._part.check_there()
             self.unread.add(name)
-            self._bad(Damage.UNREADABLE, _why(error), name)
+            self._bad(Damage.UNREADABLE, why_unreadable(error), name)
             return True
         self.size += found.size
         if found.size < entry.end - entry.offset:
@@ -196,7 +196,7 @@ class PartCheck:
             found = self._read(reader, places.size - len(END), len(END) + 1)
             self.size += len(found)
         except (OSError, StorageError) as error:
-            self._found(Damage.UNREADABLE, _why(error))
+            self._found(Damage.UNREADABLE, why_unreadable(error))
             return
         if len(found) < len(END):
             self._found(Damage.TRUNCATED, f"it ends after {places.size - len(END) + len(found)} of {places.size} bytes")
@@ -222,11 +222,3 @@ class _Read(NamedTuple):
 
     size: int
     same: bool
-
-
-def _why(error: OSError | StorageError) -> str:
-    """Return what is wrong without the name of the file, so that the same of several files is told once."""
-    if isinstance(error, StoreChanged):
-        return "it is not there any more" if isinstance(error.__cause__, FileNotFoundError) else error.message
-    cause = error if isinstance(error, OSError) else error.__cause__
-    return cause.strerror or str(cause) if isinstance(cause, OSError) else str(error)
