@@ -6,28 +6,27 @@ import asyncio
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from mirrorsync.app.parity import has_parity
+from mirrorsync.app.past_bundles import PastBundles
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
 from mirrorsync.app.session import apply_until_stopped, open_session
 from mirrorsync.app.signers import check_signatures
-from mirrorsync.app.site import policy_of
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.findings import Checked, Inspected, Present
-from mirrorsync.bundle.model import Bundle, Link, blob_name
+from mirrorsync.bundle.model import Bundle, blob_name
 from mirrorsync.environment import Environment
-from mirrorsync.errors import ExitCode, Interrupted, Malformed, MirrorsyncError, StalePlan, StorageError, UsageError
+from mirrorsync.errors import Interrupted, Malformed, MirrorsyncError, UsageError
 from mirrorsync.events import Noticed, Observer, ReadPlanned
 from mirrorsync.oci.reference import Location, parse_destination
 from mirrorsync.oci.transports import BUNDLE as SCHEME
-from mirrorsync.plan.model import State
 from mirrorsync.signing import BUNDLE, Required
-from mirrorsync.state import Applied, AppliedBundles, PastImport, PastImports, check_writable
+from mirrorsync.state import check_writable
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.bundle import (
     BundleStore,
@@ -38,8 +37,7 @@ from mirrorsync.stores.bundle import (
     piped_bundle,
     reporting,
 )
-from mirrorsync.sync import clock
-from mirrorsync.sync.bundle.imported import Import, Imported, Incomplete
+from mirrorsync.sync.bundle.imported import Imported, Incomplete
 from mirrorsync.sync.bundle.importing import plan_import, waiting_images
 from mirrorsync.sync.bundle.piping import copy_from_pipe, joined_counts
 from mirrorsync.sync.bundle.staging import Staging, staging
@@ -155,15 +153,13 @@ async def apply_bundle(
     targets = [read_target(one) for one in destinations]
     check_writable(given.state_directory)
     found, part = piped_bundle(sys.stdin.buffer) if os.fspath(path) == "-" else (open_bundle(path), None)
-    past = _Past(found, targets, given)
+    past = PastBundles(found, targets, given)
     check_destinations(found.bundle, targets, rules)
     check_signers(found, rules, given)
-    past.check(rules)
+    past.check(older=rules.older)
+    importing = _Importing(found, targets, past, given, stop)
     try:
-        if part is not None:
-            done = await _applied_from_pipe(found, part, targets, past, given, stop)
-        else:
-            done = await _applied(found, read_bundle(path), targets, rules, past, given, stop)
+        done = await (importing.from_files(read_bundle(path), rules) if part is None else importing.from_pipe(part))
     except MirrorsyncError as error:
         ended = stop.interrupted() if isinstance(error, Interrupted) else error  # with the signal's exit code
         past.note_failed(ended)
@@ -203,50 +199,54 @@ async def incomplete_at(found: Found, targets: Sequence[Location], environment: 
     return Incomplete(found.bundle, found.digest, waiting)
 
 
-async def _applied(
-    found: Found, path: Path, targets: Sequence[Location], rules: Rules, past: _Past, given: Environment, stop: Stop
-) -> Imported:
-    stores: dict[str, Store] = {}
-    async with open_session(given, stop, stores=stores) as session:
-        checked = None
-        if rules.verify:
-            staged = await staging(found.bundle, targets, session) if rules.stage else None
-            # Not interruptible: its thread heeds the stop itself, and ends before what it has staged is removed.
-            checked = await _checked(found, given.observer, stop, staged)
-        store = BundleStore(path, found=found, present=checked.present if checked else None)
-        stores[store.address] = store
-        return await _imported(store, targets, session, past, stop, checked)
+@dataclass(frozen=True, slots=True)
+class _Importing:
+    """One import: a bundle, where its images go, and what is known of the bundles before it."""
 
+    found: Found
+    targets: Sequence[Location]
+    past: PastBundles
+    environment: Environment
+    stop: Stop
 
-async def _applied_from_pipe(
-    found: Found, part: PipedPart, targets: Sequence[Location], past: _Past, given: Environment, stop: Stop
-) -> Imported:
-    """Import a part from a pipe: its blobs as they arrive, then manifests and tags by an ordinary import."""
-    manifests = frozenset(blob_name(one.digest) for one in found.bundle.objects if one.manifest)
-    await asyncio.to_thread(part.keep, manifests)
-    store = BundleStore(read_bundle("-"), found=found)
-    stores: dict[str, Store] = {store.address: store}
-    past.remember()
-    async with open_session(given, stop, stores=stores) as session:
-        present, counts, failures, waited = await copy_from_pipe(part, store, targets, session, stop.event)
-    stores[store.address] = store = BundleStore(read_bundle("-"), found=found, present=present)
-    async with open_session(given, stop, stores=stores) as session:
-        done = await _imported(store, targets, session, past, stop, None)
-    report = replace(
-        done.report, counts=joined_counts(done.report.counts, counts), failures=(*done.report.failures, *failures)
-    )
-    known = {lack.content.digest: lack for one in waited for lack in one.lacks}
-    return replace(done, report=report, waiting=tuple(one.explained(known) for one in done.waiting))
+    async def from_files(self, path: Path, rules: Rules) -> Imported:
+        """Import the parts that are at a path."""
+        stores: dict[str, Store] = {}
+        async with open_session(self.environment, self.stop, stores=stores) as session:
+            checked = None
+            if rules.verify:
+                staged = await staging(self.found.bundle, self.targets, session) if rules.stage else None
+                # Not interruptible: its thread heeds the stop itself, and ends before what it has staged is removed.
+                checked = await _checked(self.found, self.environment.observer, self.stop, staged)
+            store = BundleStore(path, found=self.found, present=checked.present if checked else None)
+            stores[store.address] = store
+            return await self._imported(store, session, checked)
 
+    async def from_pipe(self, part: PipedPart) -> Imported:
+        """Import a part from a pipe: its blobs as they arrive, then manifests and tags by an ordinary import."""
+        manifests = frozenset(blob_name(one.digest) for one in self.found.bundle.objects if one.manifest)
+        await asyncio.to_thread(part.keep, manifests)
+        store = BundleStore(read_bundle("-"), found=self.found)
+        stores: dict[str, Store] = {store.address: store}
+        self.past.remember()
+        async with open_session(self.environment, self.stop, stores=stores) as session:
+            copied = await copy_from_pipe(part, store, self.targets, session, self.stop.event)
+        present, counts, failures, waited = copied
+        stores[store.address] = store = BundleStore(read_bundle("-"), found=self.found, present=present)
+        async with open_session(self.environment, self.stop, stores=stores) as session:
+            done = await self._imported(store, session, None)
+        report = replace(
+            done.report, counts=joined_counts(done.report.counts, counts), failures=(*done.report.failures, *failures)
+        )
+        known = {lack.content.digest: lack for one in waited for lack in one.lacks}
+        return replace(done, report=report, waiting=tuple(one.explained(known) for one in done.waiting))
 
-async def _imported(
-    store: BundleStore, targets: Sequence[Location], session: Session, past: _Past, stop: Stop, checked: Checked | None
-) -> Imported:
-    planned = await stop.interruptible(plan_import(store, targets, session))
-    past.note_surprises(planned)
-    past.remember()
-    report = await apply_until_stopped(planned.plan, session, stop)
-    return Imported(store.bundle, report, planned.waiting, planned.early, checked)
+    async def _imported(self, store: BundleStore, session: Session, checked: Checked | None) -> Imported:
+        planned = await self.stop.interruptible(plan_import(store, self.targets, session))
+        self.past.note_surprises(planned)
+        self.past.remember()
+        report = await apply_until_stopped(planned.plan, session, self.stop)
+        return Imported(store.bundle, report, planned.waiting, planned.early, checked)
 
 
 def read_target(written: str | Location) -> Location:
@@ -274,100 +274,3 @@ def check_destinations(bundle: Bundle, targets: Sequence[Location], rules: Rules
                 f"the bundle was made for {bundle.destination}, and has only what is missing there; this is {target}",
                 remedy=f"--to {bundle.destination}; with --elsewhere what is missing is named, and the rest imported",
             )
-
-
-def gap(last: Applied, previous: Link | None) -> str:
-    """Return which bundles of a sender were not applied after the last one, up to `previous`; "" if none."""
-    if previous is None or previous.sequence < last.sequence:
-        return ""
-    if previous.sequence == last.sequence:
-        other = "another bundle of the number {} than that of its sender was applied"
-        return other.format(last.sequence) if previous.digest != last.digest else ""
-    first = last.sequence + 1
-    if first == previous.sequence:
-        return f"bundle {first} of this sender was not applied"
-    to = "and" if first + 1 == previous.sequence else "to"
-    return f"bundles {first} {to} {previous.sequence} of this sender were not applied"
-
-
-class _Past:
-    """The memory of earlier bundles of the same sender, at each destination."""
-
-    def __init__(self, found: Found, targets: Sequence[Location], environment: Environment) -> None:
-        self._found = found
-        self._environment = environment
-        self._bundle = found.bundle
-        self._digest = found.digest
-        self._observer = environment.observer
-        self._started = clock.now()
-        self._memory = AppliedBundles(environment.state_directory, self._warn)
-        self._last = {target: self._memory.last(self._bundle.chain, str(target)) for target in targets}
-
-    def _warn(self, message: str) -> None:
-        self._observer(Noticed(_SUBJECT, message))
-
-    def check(self, rules: Rules) -> None:
-        """Reject a bundle that is older than the last one, or another one of its number. Raises: StalePlan."""
-        bundle = self._bundle
-        for target, last in self._last.items():
-            if last is None and bundle.previous is not None and bundle.assumes and self._memory.directory is not None:
-                self._warn(f"no bundle of this sender was applied to {target} from here: images wait if they need one")
-            if last is None or rules.older:
-                continue
-            if bundle.sequence < last.sequence:
-                raise StalePlan(
-                    f"bundle {bundle.sequence} is older than bundle {last.sequence}, which was applied to {target}",
-                    remedy="--allow-older brings tags back to what they named then",
-                )
-            if bundle.sequence == last.sequence and self._digest != last.digest:
-                raise StalePlan(
-                    f"another bundle of the number {bundle.sequence} was applied to {target}: {last.digest.short}, and "
-                    f"this is {self._digest.short}",
-                    remedy="find out which one is from its sender; --allow-older accepts this one",
-                )
-            if told := gap(last, bundle.previous):
-                self._warn(f"{told} to {target}: images wait if they need what is lost")
-
-    def note_surprises(self, planned: Import) -> None:
-        """Report tags that move, and that name an image which no bundle of this sender has brought."""
-        for change in planned.plan.changes:
-            last = next((one for at, one in self._last.items() if at.store == change.target.store), None)
-            if last is None or change.before is None or change.state != State.MOVED or change.origin is None:
-                continue
-            expected = last.tags.get(f"{change.origin.location.repository}:{change.tag}")
-            if expected != change.before.digest:
-                now = change.before.digest.short
-                self._observer(Noticed(str(change), f"it named {now}, which no bundle has brought; it is replaced"))
-
-    def note(self, done: Imported, stop: Stop) -> None:
-        """Add this import to those that `history --imports` shows. It is done, whether or not that succeeds."""
-        report = done.report
-        stopped = report.interrupted and not report.deadline
-        code = stop.interrupted().exit_code if stopped else done.exit_code
-        counts = {str(word): number for word, number in report.outcomes.items()}
-        if failed := len({failure.subject for failure in report.failures}):
-            counts["failed"] = failed  # with images for which there is no change: the destination did not tell
-        self._add(report.started, report.finished, code, counts, report.counts.bytes_written)
-
-    def note_failed(self, error: MirrorsyncError) -> None:
-        """Add an import that ends with an error."""
-        self._add(self._started, clock.now(), error.exit_code, {}, error=str(error))
-
-    def _add(
-        self, started: str, finished: str, code: ExitCode, counts: Mapping[str, int], size: int = 0, error: str = ""
-    ) -> None:
-        destinations = tuple(map(str, self._last))
-        one = PastImport(
-            self._bundle.stem, self._digest, destinations, started, finished, int(code), counts, size, error
-        )
-        try:
-            PastImports(self._environment.state_directory, self._warn).add(one)
-        except StorageError as error:
-            self._warn(f"{error.message}; this import is not in the history")
-
-    def remember(self) -> None:
-        """Remember this bundle as the last one, and its policies, if none of a later one are known."""
-        tags = {image.name: image.content.digest for image in self._bundle.images}
-        applied = Applied(self._bundle.sequence, self._digest, tags, policy_of(self._found, self._environment))
-        for target, last in self._last.items():
-            self._memory.remember(self._bundle.chain, str(target), applied.after(last))

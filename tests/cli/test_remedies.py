@@ -47,6 +47,7 @@ REACHED = {
     "stores/bundle/rebuilt": {"bundle create"},
     "app/signers": {"bundle verify", "bundle apply"},
     "app/bundles": {"bundle apply"},
+    "app/past_bundles": {"bundle apply"},
     "cli/output/bundles": {"bundle create"},
     "app/parity": {"bundle create"},
     "signing/signatures": {"bundle verify", "bundle apply", "bundle create"},

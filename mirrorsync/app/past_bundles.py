@@ -1,0 +1,121 @@
+"""The bundles that were applied before: what an import compares itself with, and what it adds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from mirrorsync.app.site import policy_of
+from mirrorsync.app.stop import Stop
+from mirrorsync.bundle.model import Link
+from mirrorsync.environment import Environment
+from mirrorsync.errors import ExitCode, MirrorsyncError, StalePlan, StorageError
+from mirrorsync.events import Noticed
+from mirrorsync.oci.reference import Location
+from mirrorsync.plan.model import State
+from mirrorsync.state import Applied, AppliedBundles, PastImport, PastImports
+from mirrorsync.stores.bundle import Found
+from mirrorsync.sync import clock
+from mirrorsync.sync.bundle.imported import Import, Imported
+
+_SUBJECT: Final = "bundle"
+
+
+def gap(last: Applied, previous: Link | None) -> str:
+    """Return which bundles of a sender were not applied after the last one, up to `previous`; "" if none."""
+    if previous is None or previous.sequence < last.sequence:
+        return ""
+    if previous.sequence == last.sequence:
+        other = "another bundle of the number {} than that of its sender was applied"
+        return other.format(last.sequence) if previous.digest != last.digest else ""
+    first = last.sequence + 1
+    if first == previous.sequence:
+        return f"bundle {first} of this sender was not applied"
+    to = "and" if first + 1 == previous.sequence else "to"
+    return f"bundles {first} {to} {previous.sequence} of this sender were not applied"
+
+
+class PastBundles:
+    """What one import knows of the earlier bundles of its sender, at each destination, and adds to their memory."""
+
+    def __init__(self, found: Found, targets: Sequence[Location], environment: Environment) -> None:
+        self._found = found
+        self._environment = environment
+        self._bundle = found.bundle
+        self._digest = found.digest
+        self._observer = environment.observer
+        self._started = clock.now()
+        self._memory = AppliedBundles(environment.state_directory, self._warn)
+        self._last = {target: self._memory.last(self._bundle.chain, str(target)) for target in targets}
+
+    def _warn(self, message: str) -> None:
+        self._observer(Noticed(_SUBJECT, message))
+
+    def check(self, *, older: bool) -> None:
+        """Reject a bundle that is older than the last one, or another one of its number, unless `older` accepts it.
+
+        Raises: StalePlan.
+        """
+        bundle = self._bundle
+        for target, last in self._last.items():
+            if last is None and bundle.previous is not None and bundle.assumes and self._memory.directory is not None:
+                self._warn(f"no bundle of this sender was applied to {target} from here: images wait if they need one")
+            if last is None or older:
+                continue
+            if bundle.sequence < last.sequence:
+                raise StalePlan(
+                    f"bundle {bundle.sequence} is older than bundle {last.sequence}, which was applied to {target}",
+                    remedy="--allow-older brings tags back to what they named then",
+                )
+            if bundle.sequence == last.sequence and self._digest != last.digest:
+                raise StalePlan(
+                    f"another bundle of the number {bundle.sequence} was applied to {target}: {last.digest.short}, and "
+                    f"this is {self._digest.short}",
+                    remedy="find out which one is from its sender; --allow-older accepts this one",
+                )
+            if told := gap(last, bundle.previous):
+                self._warn(f"{told} to {target}: images wait if they need what is lost")
+
+    def note_surprises(self, planned: Import) -> None:
+        """Report tags that move, and that name an image which no bundle of this sender has brought."""
+        for change in planned.plan.changes:
+            last = next((one for at, one in self._last.items() if at.store == change.target.store), None)
+            if last is None or change.before is None or change.state != State.MOVED or change.origin is None:
+                continue
+            expected = last.tags.get(f"{change.origin.location.repository}:{change.tag}")
+            if expected != change.before.digest:
+                now = change.before.digest.short
+                self._observer(Noticed(str(change), f"it named {now}, which no bundle has brought; it is replaced"))
+
+    def note(self, done: Imported, stop: Stop) -> None:
+        """Add this import to those that `history --imports` shows. It is done, whether or not that succeeds."""
+        report = done.report
+        stopped = report.interrupted and not report.deadline
+        code = stop.interrupted().exit_code if stopped else done.exit_code
+        counts = {str(word): number for word, number in report.outcomes.items()}
+        if failed := len({failure.subject for failure in report.failures}):
+            counts["failed"] = failed  # with images for which there is no change: the destination did not tell
+        self._add(report.started, report.finished, code, counts, report.counts.bytes_written)
+
+    def note_failed(self, error: MirrorsyncError) -> None:
+        """Add an import that ends with an error."""
+        self._add(self._started, clock.now(), error.exit_code, {}, error=str(error))
+
+    def _add(
+        self, started: str, finished: str, code: ExitCode, counts: Mapping[str, int], size: int = 0, error: str = ""
+    ) -> None:
+        destinations = tuple(map(str, self._last))
+        one = PastImport(
+            self._bundle.stem, self._digest, destinations, started, finished, int(code), counts, size, error
+        )
+        try:
+            PastImports(self._environment.state_directory, self._warn).add(one)
+        except StorageError as error:
+            self._warn(f"{error.message}; this import is not in the history")
+
+    def remember(self) -> None:
+        """Remember this bundle as the last one, and its policies, if none of a later one are known."""
+        tags = {image.name: image.content.digest for image in self._bundle.images}
+        applied = Applied(self._bundle.sequence, self._digest, tags, policy_of(self._found, self._environment))
+        for target, last in self._last.items():
+            self._memory.remember(self._bundle.chain, str(target), applied.after(last))
