@@ -157,6 +157,7 @@ async def apply_bundle(
     check_destinations(found.bundle, targets, rules)
     check_signers(found, rules, given)
     past.check(older=rules.older)
+    past.note_begun()
     importing = _Importing(found, targets, past, given, stop)
     try:
         done = await (importing.from_files(read_bundle(path), rules) if part is None else importing.from_pipe(part))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from mirrorsync.app.site import policy_of
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.model import Link
 from mirrorsync.environment import Environment
-from mirrorsync.errors import ExitCode, MirrorsyncError, StalePlan, StorageError
+from mirrorsync.errors import MirrorsyncError, StalePlan, StorageError
 from mirrorsync.events import Noticed
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import State
@@ -44,7 +46,8 @@ class PastBundles:
         self._bundle = found.bundle
         self._digest = found.digest
         self._observer = environment.observer
-        self._started = clock.now()
+        self._import = PastImport(self._bundle.stem, self._digest, tuple(map(str, targets)), clock.now())
+        self._imports = PastImports(environment.state_directory, self._warn)
         self._memory = AppliedBundles(environment.state_directory, self._warn)
         self._last = {target: self._memory.last(self._bundle.chain, str(target)) for target in targets}
 
@@ -87,29 +90,29 @@ class PastBundles:
                 now = change.before.digest.short
                 self._observer(Noticed(str(change), f"it named {now}, which no bundle has brought; it is replaced"))
 
+    def note_begun(self) -> None:
+        """Add this import to those that `history --imports` shows, in case that it is killed."""
+        with suppress(StorageError):  # which is reported when it ends
+            self._imports.add(self._import)
+
     def note(self, done: Imported, stop: Stop) -> None:
-        """Add this import to those that `history --imports` shows. It is done, whether or not that succeeds."""
+        """Add how this import ended to what `history --imports` shows. It is done, whether or not that succeeds."""
         report = done.report
         stopped = report.interrupted and not report.deadline
         code = stop.interrupted().exit_code if stopped else done.exit_code
         counts = {str(word): number for word, number in report.outcomes.items()}
         if failed := len({failure.subject for failure in report.failures}):
             counts["failed"] = failed  # with images for which there is no change: the destination did not tell
-        self._add(report.started, report.finished, code, counts, report.counts.bytes_written)
+        size = report.counts.bytes_written
+        self._ended(replace(self._import, exit_code=int(code), counts=counts, bytes_written=size))
 
     def note_failed(self, error: MirrorsyncError) -> None:
-        """Add an import that ends with an error."""
-        self._add(self._started, clock.now(), error.exit_code, {}, error=str(error))
+        """Add the error that ended this import."""
+        self._ended(replace(self._import, exit_code=int(error.exit_code), error=str(error)))
 
-    def _add(
-        self, started: str, finished: str, code: ExitCode, counts: Mapping[str, int], size: int = 0, error: str = ""
-    ) -> None:
-        destinations = tuple(map(str, self._last))
-        one = PastImport(
-            self._bundle.stem, self._digest, destinations, started, finished, int(code), counts, size, error
-        )
+    def _ended(self, one: PastImport) -> None:
         try:
-            PastImports(self._environment.state_directory, self._warn).add(one)
+            self._imports.add(replace(one, finished=clock.now()))
         except StorageError as error:
             self._warn(f"{error.message}; this import is not in the history")
 

@@ -1,13 +1,17 @@
-"""Which bundles were imported on this machine, and how each import ended: a line of JSON for each, in one file."""
+"""Which bundles were imported on this machine, and how each import ended, in one file.
+
+A line of JSON when an import begins, and one when it ends: those that were killed have only the first.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from mirrorsync.errors import GrammarError
 from mirrorsync.files.disk import replace_file, translated
@@ -23,18 +27,20 @@ class PastImport:
     """One import. bundle: the beginning of the names of its files. digest: of its document.
 
     started, finished: UTC, ISO 8601. counts: images by what became of them. bytes_written: of blobs. error: what ended
-    it before all images were looked at, "" otherwise; then there are no counts.
+    it before all images were looked at, "" otherwise; then there are no counts. finished, exit_code: None = it was
+    killed, or is still running. id: the same when it begins and when it ends.
     """
 
     bundle: str
     digest: Digest
     destinations: tuple[str, ...]
     started: str
-    finished: str
-    exit_code: int
-    counts: Mapping[str, int]
-    bytes_written: int
+    finished: str | None = None
+    exit_code: int | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    bytes_written: int = 0
     error: str = ""
+    id: str = field(default_factory=lambda: uuid4().hex, compare=False)
 
 
 class PastImports:
@@ -45,7 +51,7 @@ class PastImports:
         self._warn = warn
 
     def add(self, one: PastImport) -> None:
-        """Remember an import, durably. Raises: StorageError."""
+        """Remember that an import begins, or how it ended, durably. Raises: StorageError."""
         if self._path is None:
             return
         line = json.dumps({**asdict(one), "counts": dict(one.counts)}, sort_keys=True).encode() + b"\n"
@@ -62,7 +68,7 @@ class PastImports:
                 os.close(descriptor)
 
     def every(self) -> list[PastImport]:
-        """Return the imports, the latest first. Raises: StorageError."""
+        """Return the imports, the one first that began or ended last. Raises: StorageError."""
         if self._path is None or not self._path.exists():
             return []
         with translated(f"reading {self._path}"):
@@ -70,23 +76,26 @@ class PastImports:
         found = [one for one in map(_read, lines) if one is not None]
         if len(found) < len(lines):
             self._warn(f"{self._path} has {len(lines) - len(found)} damaged lines, which are left out")
-        return found[::-1]
+        last = {one.id: one for one in found}  # the line of the end is after that of the beginning
+        return [one for one in found[::-1] if last[one.id] is one]
 
 
 def _read(line: bytes) -> PastImport | None:
     try:
         value = json.loads(line)
         counts = {str(word): int(number) for word, number in value["counts"].items()}
+        ended = value["finished"] is not None
         return PastImport(
             str(value["bundle"]),
             Digest(value["digest"]),
             tuple(map(str, value["destinations"])),
             str(value["started"]),
-            str(value["finished"]),
-            int(value["exit_code"]),
+            str(value["finished"]) if ended else None,
+            int(value["exit_code"]) if ended else None,
             counts,
             int(value["bytes_written"]),
-            str(value.get("error", "")),
+            str(value["error"]),
+            str(value.get("id") or uuid4().hex),  # lines of earlier versions have none
         )
     except (ValueError, KeyError, TypeError, AttributeError, GrammarError):
         return None

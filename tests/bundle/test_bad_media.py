@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from mirrorsync.app.bundles import apply_bundle
+from mirrorsync.app.history import read_imports
 from mirrorsync.bundle.findings import HARMLESS, Checked, Damage
 from mirrorsync.bundle.layout import layout
 from mirrorsync.bundle.model import Member
@@ -451,5 +452,7 @@ def test_an_import_that_is_killed_at_any_write_goes_on(tmp_path: Path) -> None:
         killed += child.returncode == -signal.SIGKILL
         far.content()
     assert killed >= 2
+    # The first new file of all shows whether an import can be remembered; that one has not begun yet.
+    assert [one.finished for one in read_imports(environment=far.environment)].count(None) == killed - 1
     assert far.apply(medium) == {key for key in IMAGES if ":" in key}
     assert far.content() == BLOBS | MANIFESTS

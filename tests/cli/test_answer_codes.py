@@ -100,3 +100,8 @@ def test_a_code_goes_back_through_the_command_line_and_one_bundle_repairs_the_lo
         (0, False),
         (3, False),
     ]
+    (file,) = directory.rglob("imports.jsonl")
+    began = next(line for line in file.read_text().splitlines(keepends=True) if '"finished": null' in line)
+    file.write_text(began)
+    killed = f"no end   mirror-000001 to {disk}: it was killed, or is still running"
+    assert mirrorsync("history", "--imports", code=0).out[18:] == f"{killed}\n"

@@ -160,6 +160,7 @@ REMEMBERED = Remembered(
     {(CORP, Tag("1.0-20260101")): Backup(Tag("1.0"), OLD.digest, TIME)},
 )
 PAST_IMPORT = PastImport("shop-000007", INDEX.digest, ("corp.example/m",), TIME, TIME, 3, {"done": 1, "delayed": 2}, 5)
+KILLED_IMPORT = PastImport("shop-000007", INDEX.digest, ("corp.example/m",), TIME)
 PAST_CHANGE = RunTag((CORP, Tag("1.0")), OLD.digest, INDEX.digest, "moved", "done")
 WANTED = Image(TAGGED, CORP, Tag("1.0"), INDEX, "/mirrors/0")
 
@@ -341,7 +342,7 @@ def documents() -> dict[Kind, dict[str, Any]]:
         "history": history_document("/etc/mirror.yaml", [(PAST, (PAST_CHANGE,))]),
         "images": images_document(Desired((WANTED,), (FAILURE,)), STAMP),
         "impact": impact_document("/etc/mirror.yaml", [impact]),
-        "imports": imports_document([PAST_IMPORT]),
+        "imports": imports_document([PAST_IMPORT, KILLED_IMPORT]),
         "inspection": inspection_document(_examination()),
         "inventory": inventory_document(inventory()),
         "lock": lock_document(LOCK, LOCK_CHANGES, (FAILURE,), STAMP, {(SOURCE, Tag("2.0")): "min_age 3d"}),

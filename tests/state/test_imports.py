@@ -21,7 +21,7 @@ ONE = PastImport("shop-000001", Digest.of(b"1"), ("oci:/srv/m",), TIME, TIME, 3,
 def test_imports_are_the_latest_first_and_damaged_lines_are_left_out_and_counted(tmp_path: Path) -> None:
     warned: list[str] = []
     past = PastImports(tmp_path / "state", warned.append)
-    others = [replace(ONE, bundle=f"shop-{number:06d}") for number in range(3)]
+    others = [replace(ONE, bundle=f"shop-{number:06d}", id=f"{number}") for number in range(3)]
     for one in others:
         past.add(one)
     path = tmp_path / "state/imports.jsonl"
@@ -35,13 +35,26 @@ def test_imports_are_the_latest_first_and_damaged_lines_are_left_out_and_counted
     assert read_imports(limit=1, environment=environment) == [others[2]]
 
 
+def test_an_import_that_began_and_did_not_end_is_shown_until_it_does(tmp_path: Path) -> None:
+    past = PastImports(tmp_path, pytest.fail)
+    killed, slow = (PastImport("shop-000001", Digest.of(b"1"), (place,), TIME) for place in ("oci:/a", "oci:/b"))
+    past.add(killed)
+    past.add(slow)
+    assert past.every() == [slow, killed]
+    assert {one.exit_code for one in past.every()} == {None}
+    ended = replace(slow, finished=TIME, exit_code=0, counts={"done": 1})
+    past.add(ended)
+    assert past.every() == [ended, killed]
+
+
 def test_the_older_half_is_dropped_when_the_file_is_large(tmp_path: Path) -> None:
     past = PastImports(tmp_path, pytest.fail)
     past.add(ONE)
     line = (tmp_path / "imports.jsonl").read_bytes()
-    (tmp_path / "imports.jsonl").write_bytes(line * (1024 * 1024 // len(line) + 2))
+    lines = [line.replace(ONE.id.encode(), b"%032d" % at) for at in range(1024 * 1024 // len(line) + 2)]
+    (tmp_path / "imports.jsonl").write_bytes(b"".join(lines))
     before = len(past.every())
-    past.add(replace(ONE, bundle="last"))
+    past.add(replace(ONE, bundle="last", id="last"))
     after = past.every()
     assert (after[0].bundle, len(after)) == ("last", (before + 1) // 2 + 1)
     assert json.loads(line)["bundle"] == "shop-000001"

@@ -75,6 +75,9 @@ def _lines(past: Past) -> Iterator[str]:
 
 
 def _import_line(one: PastImport) -> str:
+    if one.finished is None or one.exit_code is None:
+        where = printable(f"{one.bundle} to {', '.join(one.destinations)}", 1000)
+        return f"{_time(one.started):%Y-%m-%d %H:%M}  no end   {where}: it was killed, or is still running"
     counts = ", ".join(f"{number} {word}" for word, number in sorted(one.counts.items()))
     text = printable(f"{one.bundle} to {', '.join(one.destinations)}: {counts or one.error or 'no images'}", 1000)
     return _line(one.started, one.finished, one.exit_code, text, one.bytes_written)
