@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -27,6 +28,7 @@ from mirrorsync.sync.bundle.publish import list_more
 from mirrorsync.sync.bundle.repairing import repair_files
 
 _PARITY: Final = ".parity"
+_NOT_WRITTEN: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 def read_share(text: str) -> Fraction:
@@ -48,14 +50,17 @@ async def add_parity(
     watch = _watch(directory, files, environment, stop)
 
     def make() -> list[str]:
-        made = protect(directory, stem, parts, others, share=share, subject=Digest.of(document), watch=watch)
+        try:
+            made = protect(directory, stem, parts, others, share=share, subject=Digest.of(document), watch=watch)
+        except StorageError as error:
+            raise error.with_(
+                message=f"the bundle is complete, but without parity files: {error.message}",
+                remedy="use it without them, or make another one where there is more room",
+            ) from error
         list_more(directory, stem, made)
         return made
 
-    try:
-        return tuple(await asyncio.to_thread(make))
-    except StorageError as error:
-        raise error.with_(message=f"the bundle is complete, but without parity files: {error.message}") from error
+    return tuple(await asyncio.to_thread(make))
 
 
 async def repair_bundle(
@@ -82,8 +87,13 @@ async def repair_bundle(
     with translated(f"reading {directory}"):
         files = [one.name for one in directory.iterdir() if one.name.startswith(f"{stem}.")]
     watch = _watch(directory, files, given, stop)
-    async with stop.listening():
-        return await stop.interruptible(asyncio.to_thread(repair_files, directory, stem, into, watch))
+    try:
+        async with stop.listening():
+            return await stop.interruptible(asyncio.to_thread(repair_files, directory, stem, into, watch))
+    except StorageError as error:
+        if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _NOT_WRITTEN:
+            raise
+        raise error.with_(remedy="write the repaired files to another directory: --output DIR") from error
 
 
 def has_parity(path: str | os.PathLike[str]) -> bool:

@@ -25,7 +25,10 @@ WRITE_BACK_BYTES: Final = 16 * 1024 * 1024
 _REASONS: Final = {
     errno.ENOSPC: ("the disk is full", "free some space, and run again: what is complete is not copied twice"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, and run again: what is complete is not copied twice"),
-    errno.EFBIG: ("the file would exceed the size limit", "raise the file size limit (ulimit -f)"),
+    errno.EFBIG: (
+        "the file would exceed the size limit",
+        "raise the file size limit (ulimit -f)",
+    ),
     errno.EROFS: ("the file system is read-only", "mount it writable, or choose another directory"),
     errno.EACCES: ("permission denied", "give this user the right to write there, or choose another directory"),
     errno.EPERM: ("permission denied", "give this user the right to write there, or choose another directory"),
@@ -72,10 +75,13 @@ def make_directory(path: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable (fsync). Raises: OSError."""
+    """Make the names in a directory durable (fsync), if its file system can do that. Raises: OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of folders that a virtual machine shares (vboxsf, 9p)
+            raise
     finally:
         os.close(descriptor)
 
@@ -111,7 +117,8 @@ def replace_file(path: Path, chunks: Iterable[bytes], *, mode: int | None = None
     try:
         with partial.open("wb") as file:
             if mode is not None:
-                os.fchmod(file.fileno(), mode)
+                with suppress(PermissionError):  # FAT and network drives have no modes to set
+                    os.fchmod(file.fileno(), mode)
             file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())

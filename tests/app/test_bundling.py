@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,19 @@ def test_a_full_bundle_has_every_byte_and_skopeo_reads_its_images(side: Side) ->
     assert [(one["repository"], one["tag"]) for one in document["images"]] == [
         ("db", "1"), ("team/app", "1"), ("team/app", "2"),
     ]  # fmt: skip
+
+
+def test_every_file_is_on_disk_before_it_has_its_name(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    really, synced = os.fsync, set[str]()
+
+    def fsync(descriptor: int) -> None:
+        synced.add(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        really(descriptor)
+
+    side.seed({"app:1": made("1")})
+    monkeypatch.setattr(os, "fsync", fsync)
+    side.create("out", parity=Fraction(1, 10))
+    assert {f"{name}.partial" for name in side.files("out")} <= synced
 
 
 def test_twenty_parts_hold_the_same_bytes_and_one_of_them_can_be_written_again(side: Side) -> None:

@@ -122,7 +122,7 @@ def test_a_disk_that_is_full_publishes_nothing_and_names_the_part(
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "writing mirror-000001.001of001.tar of " in done.stderr
-    assert "nothing was published" in done.stderr
+    assert "make smaller parts (FAT32: --part-size 3GiB), or write to another directory; nothing was" in done.stderr
     assert list(Path(mirrorsync.directory / "usb").iterdir()) == []
 
 

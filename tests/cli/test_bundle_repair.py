@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import resource
 import shutil
 import subprocess
 from fractions import Fraction
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from mirrorsync.app.parity import repair_bundle
+from mirrorsync.errors import StorageError
 from tests.app.test_bundling import Side, made
 from tests.parts.documents import valid
 from tests.parts.images import write_layout
@@ -81,6 +85,19 @@ def test_a_medium_that_cannot_be_written_is_repaired_elsewhere(mirrorsync: Mirro
     mirrorsync("bundle", "repair", str(usb / PART.format("001")), "--output", "new", code=0)
     assert content(usb) == damaged
     assert content(mirrorsync.directory / "new") == {name: good[name] for name in (PART.format("003"), DOCUMENT)}
+
+
+def test_without_room_the_remedy_is_another_directory(usb: Path) -> None:
+    harm(usb)
+    before, limits = content(usb), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match="the file would exceed the size limit") as caught:
+            asyncio.run(repair_bundle(usb))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.remedy == "write the repaired files to another directory: --output DIR"
+    assert content(usb) == before
 
 
 def test_what_cannot_be_repaired_is_named_and_stays_as_it_is(mirrorsync: Mirrorsync, usb: Path) -> None:

@@ -42,6 +42,7 @@ REACHED = {
     "app/far_side": {"bundle create", "inventory"},
     "app/sending": {"bundle create"},
     "cli/options/bundle": {"plan"},
+    "sync/bundle/publish": {"bundle create"},
     "sync/bundle/writing": {"bundle create"},
     "spec/placement": {"relocate"},
     "stores/bundle/rebuilt": {"bundle create"},
@@ -49,7 +50,7 @@ REACHED = {
     "app/bundles": {"bundle apply"},
     "app/past_bundles": {"bundle apply"},
     "cli/output/bundles": {"bundle create"},
-    "app/parity": {"bundle create"},
+    "app/parity": {"bundle create", "bundle repair"},
     "signing/signatures": {"bundle verify", "bundle apply", "bundle create"},
     "app/bundling": {"bundle create"},
     "app/signatures": {"bundle create"},
@@ -134,6 +135,7 @@ def test_a_remedy_is_a_key_for_a_spec_and_an_option_of_the_right_side_for_a_copy
     assert "pass --dest-tls-verify=false" in writing.out + writing.err
     one = mirrorsync("inspect", f"docker://{registry.host}/app:1", *words, code=1)
     assert "pass --tls-verify=false" in one.out + one.err
+    assert "pass --tls-verify=false" in mirrorsync("inventory", f"{registry.host}/app", *words, code=1).err
 
 
 def test_an_archive_of_one_platform_is_chosen_by_a_key_of_the_spec(mirrorsync: Mirrorsync, tmp_path: Path) -> None:

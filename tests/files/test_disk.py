@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mirrorsync.files.disk import replace_file
+from mirrorsync.files.disk import replace_file, sync_directory
 
 
 def half() -> Iterator[bytes]:
@@ -41,3 +42,15 @@ def test_a_new_file_has_its_mode_or_that_of_the_umask(tmp_path: Path, mode: int 
     assert path.read_bytes() == b"all of it"
     assert stat.S_IMODE(path.stat().st_mode) == expected
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_systems_without_modes_and_without_directories_that_can_be_synced_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: int, __: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "fchmod", refused)
+    replace_file(tmp_path / "far.json", [b"{}"], mode=0o644)
+    assert (tmp_path / "far.json").read_bytes() == b"{}"
+    sync_directory(Path("/proc"))  # answers EINVAL, as folders do that a virtual machine shares

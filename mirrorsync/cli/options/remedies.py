@@ -25,6 +25,8 @@ def fitting(error: MirrorsyncError, command: click.Command | None = None) -> Mir
     if not isinstance(remedy, ByVerb) or command is None:
         return error
     names = {parameter.name for parameter in command.params}
+    if context is not None and context.command is command and context.params.get("spec", "") is None:
+        names.discard("spec")  # an option that was not given
     # A verb that also takes a location has its options for that; only a spec has sides.
     if "spec" in names or ("spec_or_location" in names and error.side is not None):
         return error.with_(remedy=str(remedy.spec))

@@ -44,7 +44,7 @@ class BundleStore:
         self._opened = found
         self._lock = threading.Lock()
         self._bases: dict[Digest, Base] = {}
-        # Rebuilding a large blob needs some 300 MB, however large it is: one at a time.
+        # Rebuilding a large blob copies its base to a temporary file: one at a time.
         self.rebuilding = threading.Lock()
 
     @property

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -56,11 +58,23 @@ async def write_parts(
         small = {names.document: document}
         small |= {names.signature(number): data for number, data in enumerate(signatures, 1)}
         await asyncio.to_thread(_publish, directory, names, sums, small, whole=only is None)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             _remove_leftovers(bundle.name, directory)
+        if isinstance(error, StorageError) and (remedy := _remedy(error)):
+            raise error.with_(remedy=remedy) from error
         raise
     return (*sums, *small)
+
+
+def _remedy(error: StorageError) -> str:
+    """Return what helps if files cannot be written, "" if that was not the reason."""
+    number = error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+    if number == errno.EFBIG:
+        return "make smaller parts (FAT32: --part-size 3GiB), or write to another directory; nothing was published"
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space, or write to another directory; nothing was published"
+    return ""
 
 
 async def stream_part(
@@ -96,10 +110,18 @@ def _publish(
             lines = [f"{encoded}  {name}\n" for name, encoded in sorted(listed.items())]
             written[names.checksums] = "".join(lines).encode()
         for name, data in written.items():
-            partial = directory / f"{name}{PARTIAL}"
-            partial.write_bytes(data)
-            partial.rename(directory / name)
+            _publish_small(directory / name, data)
         sync_directory(directory)
+
+
+def _publish_small(path: Path, data: bytes) -> None:
+    """Write a small file, on disk before it has its name: a stick may be pulled out as soon as the verb ends."""
+    partial = path.with_name(f"{path.name}{PARTIAL}")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
 
 
 def list_more(directory: Path, stem: str, files: Iterable[str]) -> None:
@@ -112,9 +134,7 @@ def list_more(directory: Path, stem: str, files: Iterable[str]) -> None:
         for name in files:
             with open_regular(directory / name) as file:
                 lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n")
-        partial = path.with_name(f"{path.name}{PARTIAL}")
-        partial.write_text("".join(sorted(lines, key=lambda line: line.partition("  ")[2])))
-        partial.rename(path)
+        _publish_small(path, "".join(sorted(lines, key=lambda line: line.partition("  ")[2])).encode())
         sync_directory(directory)
 
 

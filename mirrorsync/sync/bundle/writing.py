@@ -48,13 +48,10 @@ class PartFile:
 
     def write(self, data: bytes) -> None:
         """Append bytes. Raises: StorageError."""
-        try:
-            with translated(self._doing):
-                view = memoryview(data)
-                while view:
-                    view = view[self._file.write(view) :]
-        except StorageError as error:
-            raise error.with_(remedy="free some space, or write to another directory; nothing was published") from error
+        with translated(self._doing):
+            view = memoryview(data)
+            while view:
+                view = view[self._file.write(view) :]
         if len(data) > _INLINE_BYTES:
             self._hash.update(data)
         else:
