@@ -111,11 +111,10 @@ async def verify_bundle(
 
 def check_signers(found: Found, rules: Rules, environment: Environment) -> None:
     """Reject a bundle that too few people have signed; report who has. Raises: NotTrusted, SshKeygenFailed."""
-    verdict = check_signatures(
-        found.document, found.signatures(), rules.signers, BUNDLE, environment, allow_unsigned=rules.unsigned
+    name, signatures = found.bundle.stem, found.signatures()
+    check_signatures(
+        name, found.document, signatures, rules.signers, BUNDLE, environment, allow_unsigned=rules.unsigned
     )
-    for signer in verdict.signers:
-        environment.observer(Noticed(found.bundle.stem, f"signed by {signer}"))
 
 
 async def _checked(found: Found, observer: Observer, stop: Stop, staged: Staging | None = None) -> Checked:

@@ -270,13 +270,12 @@ async def _sides(wanted: Wanted, environment: Environment, stop: Stop) -> tuple[
 
     def vouch(document: bytes, signatures: Sequence[bytes], namespace: str, name: str) -> None:
         try:
-            verdict = check_signatures(
-                document, signatures, required, namespace, environment, allow_unsigned=wanted.signers.allow_unsigned
+            unsigned = wanted.signers.allow_unsigned
+            check_signatures(
+                printable(name), document, signatures, required, namespace, environment, allow_unsigned=unsigned
             )
         except NotTrusted as error:
             raise error.with_(message=f"{printable(name)} is {error.message}") from error
-        for signer in verdict.signers:
-            environment.observer(Noticed(printable(name), f"signed by {signer}"))
 
     if wanted.answer is None:
         generations = await read_generations(wanted.have, wanted.spec, place.location, environment, stop)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -10,6 +10,7 @@ from typing import Final
 from mirrorsync.app.reading import absolute
 from mirrorsync.environment import Environment
 from mirrorsync.errors import UsageError
+from mirrorsync.events import Noticed
 from mirrorsync.signing import Required, Verdict, check
 from mirrorsync.spec.model import Signers
 from mirrorsync.text import printable
@@ -65,6 +66,7 @@ def required_signers(
 
 
 def check_signatures(
+    name: str,
     document: bytes,
     signatures: Sequence[bytes],
     required: Required | None,
@@ -72,13 +74,35 @@ def check_signatures(
     environment: Environment,
     *,
     allow_unsigned: bool = False,
-) -> Verdict:
-    """Return what the signatures over a document prove now. It is not a coroutine: ssh-keygen takes a moment for each.
+) -> None:
+    """Reject a document that too few people have signed, and report what its signatures prove now.
 
-    namespace: `signing.BUNDLE` or `signing.INVENTORY`. allow_unsigned: as for `signing.check`.
-    Raises: NotTrusted if too few people have signed; SshKeygenFailed; NotFound.
+    It is not a coroutine: ssh-keygen takes a moment for each. name: of the document, for notices. namespace:
+    `signing.BUNDLE` or `signing.INVENTORY`. allow_unsigned: as for `signing.check`. Raises: NotTrusted;
+    SshKeygenFailed; NotFound.
     """
     if not signatures and required is None:
-        return Verdict((), (), 0)  # nothing to verify, so a site without ssh-keygen needs none
+        return  # nothing to verify, so a site without ssh-keygen needs none
     now = datetime.fromtimestamp(environment.clock.now(), UTC)
-    return check(document, signatures, required, namespace, now, environment.variables, allow_unsigned=allow_unsigned)
+    verdict = check(
+        document, signatures, required, namespace, now, environment.variables, allow_unsigned=allow_unsigned
+    )
+    for line in signature_lines(verdict):
+        environment.observer(Noticed(name, line))
+
+
+def signature_lines(verdict: Verdict) -> Iterator[str]:
+    """Yield a line for what is proven, and one for each signature that does not count."""
+    if verdict.signers:
+        names = ", ".join(dict.fromkeys(map(str, verdict.signers)))
+        if not verdict.threshold:
+            yield f"signed by {names}, not verified: no signers are configured (--signers FILE)"
+        elif verdict.met:
+            yield f"signed by {names}"
+        else:
+            yield f"signed by {names}: {len(verdict.people)} of {verdict.threshold} people; accepted (--allow-unsigned)"
+    elif verdict.threshold:
+        have = "person has" if verdict.threshold == 1 else "people have"
+        yield f"not signed, and {verdict.threshold} {have} to sign; accepted (--allow-unsigned)"
+    for one in verdict.rejected:
+        yield f"signature {one.number} does not count: {one.reason}"

@@ -93,7 +93,10 @@ def verify(
     at: when the keys have to be valid. Raises: SshKeygenFailed; NotFound if there is no file of allowed signers.
     """
     if required is not None and not _is_file(required.allowed):
-        raise NotFound(f"no file of allowed signers in {required.allowed}")
+        raise NotFound(
+            f"no file of allowed signers in {required.allowed}",
+            remedy="check the path that --signers, signers: in the spec, or MIRRORSYNC_SIGNERS names",
+        )
     with _private() as directory:
         _write(directory / "data", data)
         check = _Check(directory, required, namespace, at, variables)
@@ -125,8 +128,9 @@ def check(
     if required is None or verdict.met or (allow_unsigned and not broken):
         return verdict
     why = "; ".join(f"signature {one.number}: {one.reason}" for one in verdict.rejected)
-    count = f"signed by {len(verdict.people)} of {required.threshold} people"
-    message = f"{count if signatures else 'not signed'}, and {required.allowed} asks for {required.threshold}"
+    people = "1 person" if required.threshold == 1 else f"{required.threshold} people"
+    count = f"signed by {len(verdict.people)} of {people}"
+    message = f"{count if signatures else f'not signed, and has to be by {people}'} of {required.allowed}"
     remedy = "copy it again, or ask its sender" if broken else "have it signed, or use --allow-unsigned"
     raise NotTrusted(f"{message}{why and f' ({why})'}", remedy=remedy)
 

@@ -9,10 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from mirrorsync.app.process import process_environment
-from mirrorsync.app.signers import check_signatures, required_signers
+from mirrorsync.app.signers import check_signatures, required_signers, signature_lines
 from mirrorsync.app.specs import check_spec, load_spec
 from mirrorsync.cli.options.signers import SignerOptions, signer_options
-from mirrorsync.cli.output.signatures import signature_lines
 from mirrorsync.errors import SpecError, UsageError
 from mirrorsync.signing import BUNDLE, NotTrusted, Rejected, Required, Signer, Verdict
 from mirrorsync.spec.model import Signers
@@ -72,12 +71,12 @@ def test_unsigned_is_right_without_signers_and_refused_with_them(tmp_path: Path)
     (tmp_path / "allowed").write_text("")
     environment = process_environment({"PATH": "/nowhere"})
     # Without signatures ssh-keygen has nothing to do, and need not be there.
-    assert check_signatures(b"{}", [], None, BUNDLE, environment) == Verdict((), (), 0)
+    check_signatures("shop-000001", b"{}", [], None, BUNDLE, environment)
     required = Required(tmp_path / "allowed", 2)
     with pytest.raises(NotTrusted) as refused:
-        check_signatures(b"{}", [], required, BUNDLE, environment)
+        check_signatures("shop-000001", b"{}", [], required, BUNDLE, environment)
     assert (refused.value.exit_code, refused.value.remedy) == (1, "have it signed, or use --allow-unsigned")
-    assert not check_signatures(b"{}", [], required, BUNDLE, environment, allow_unsigned=True).met
+    check_signatures("shop-000001", b"{}", [], required, BUNDLE, environment, allow_unsigned=True)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +116,7 @@ ALICE, BOB = Signer(1, "SHA256:a", ("alice@corp",)), Signer(2, "SHA256:b", ("bob
         ),
         (Verdict((ALICE, BOB), (), 2), ["signed by alice@corp (SHA256:a), bob@corp (SHA256:b)"]),
         (Verdict((ALICE,), (), 2), ["signed by alice@corp (SHA256:a): 1 of 2 people; accepted (--allow-unsigned)"]),
-        (Verdict((), (), 2), ["not signed, and 2 people should; accepted (--allow-unsigned)"]),
+        (Verdict((), (), 2), ["not signed, and 2 people have to sign; accepted (--allow-unsigned)"]),
         (
             Verdict((ALICE,), (Rejected(2, "SHA256:c is not in allowed", broken=False),), 1),
             ["signed by alice@corp (SHA256:a)", "signature 2 does not count: SHA256:c is not in allowed"],

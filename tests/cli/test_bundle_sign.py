@@ -75,6 +75,10 @@ def test_a_document_that_is_changed_after_it_was_signed_is_refused_before_anythi
         done = site("bundle", "apply", "other", "--signers", "allowed", *more, "--to", "oci:far", code=1)
         assert "it is not a signature of these bytes" in done.err
     assert not (site.directory / "far").exists()
+    # Where nothing has to be signed, it is said all the same; so is what --allow-unsigned has accepted.
+    assert "signature 1 does not count: it is not a signature of" in site("bundle", "verify", "other", code=0).err
+    two = ("--signers", "allowed", "--threshold", "2", "--allow-unsigned")
+    assert "1 of 2 people; accepted (--allow-unsigned)" in site("bundle", "verify", "usb", *two, code=0).err
     assert "a part from a pipe cannot be signed" in site("bundle", "sign", "-", "--key", "alice", code=2).err
     assert "no key in" in site("bundle", "sign", "usb", "--key", "carol", code=1).err
 

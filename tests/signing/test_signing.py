@@ -363,7 +363,7 @@ def test_a_policy_refuses_what_too_few_have_signed(allowed: Allowed, signed: Sig
         return check(DATA, signatures, required, BUNDLE, NOW, ENVIRONMENT, allow_unsigned=allow_unsigned)
 
     damaged = signed("bob")[:120]
-    with pytest.raises(NotTrusted, match=r"^not signed, and .* asks for 2$") as unsigned:
+    with pytest.raises(NotTrusted, match=r"^not signed, and has to be by 2 people of .*/allowed$") as unsigned:
         checked()
     assert "--allow-unsigned" in unsigned.value.remedy
     with pytest.raises(NotTrusted, match=r"signed by 1 of 2 people.*\(signature 2: SHA256:\S+ is not in"):
