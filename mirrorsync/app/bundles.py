@@ -32,6 +32,7 @@ from mirrorsync.stores.bundle import (
     BundleStore,
     Found,
     PipedPart,
+    bundles_in,
     check_bundle,
     find_bundle,
     piped_bundle,
@@ -77,6 +78,11 @@ def open_bundle(path: str | os.PathLike[str]) -> Found:
 
     Raises: NotFound, UsageError, Malformed, StorageError.
     """
+    if os.fspath(path) == "-":
+        raise UsageError(
+            "a part from a pipe is only verified and applied",
+            remedy="write it to a file, and name that; or use `mirrorsync bundle verify -` or `bundle apply -`",
+        )
     try:
         return find_bundle(read_bundle(path))
     except Malformed as error:
@@ -88,7 +94,9 @@ def open_bundle(path: str | os.PathLike[str]) -> Found:
 def inspect_bundle(path: str | os.PathLike[str]) -> Inspected:
     """Return what is in a bundle, by its document: no part is read but for its head. Raises: as `open_bundle`."""
     found = open_bundle(path)
-    return Inspected(found.bundle, found.digest, frozenset(found.parts), len(found.signatures()))
+    signatures = len(found.signatures())
+    others = tuple(one for one in bundles_in(found.directory or Path()) if one != found.bundle.stem)
+    return Inspected(found.bundle, found.digest, frozenset(found.parts), signatures, has_parity(path), others)
 
 
 async def verify_bundle(

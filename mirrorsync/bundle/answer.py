@@ -92,7 +92,8 @@ def read_answer(text: str) -> Answer:
     letters = _SEPARATORS.sub("", text).upper().translate(_MISREAD)
     wrong = next((letter for letter in letters if letter not in _LETTERS), None)
     if wrong is not None or not letters or len(letters) > 2 * MAX_LETTERS:
-        what = f"{printable(wrong)!r} is not a letter of a code" if wrong else "the code is empty or too long"
+        length = "the code is too long" if letters else "the code is empty"
+        what = f"{printable(wrong)!r} is not a letter of a code" if wrong else length
         raise GrammarError(what, remedy="copy the code again")
     data = ""
     for number, start in enumerate(range(0, len(letters), _DATA + 1)):

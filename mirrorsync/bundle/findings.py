@@ -191,12 +191,15 @@ class Inspected:
     """What is in a bundle, by its document alone.
 
     digest: of the document. here: the numbers of the parts that are here. signatures: how many; they are not verified.
+    parity: whether there are parity files. others: the names and numbers of other bundles in its directory, sorted.
     """
 
     bundle: Bundle
     digest: Digest
     here: frozenset[int]
     signatures: int
+    parity: bool = False
+    others: tuple[str, ...] = ()
 
     @property
     def carried(self) -> tuple[Image, ...]:

@@ -28,6 +28,8 @@ def bundle_document(found: Inspected) -> dict[str, Any]:
             "previous": {"sequence": bundle.previous.sequence, "digest": bundle.previous.digest}
             if bundle.previous
             else None,
+            "have": [{"kind": one.kind, "digest": one.digest, "created": one.created} for one in bundle.have],
+            "answers": bundle.answers.sequence if bundle.answers else None,
             "images": [_image_json(image, carried=image.name in carried) for image in bundle.images],
             "objects": amount_json(len(bundle.objects), found.bytes_carried),
             "deltas": {"count": len(bundle.deltas), "saved": bundle.bytes_saved},
@@ -37,6 +39,8 @@ def bundle_document(found: Inspected) -> dict[str, Any]:
                 for number, part in enumerate(bundle.parts, 1)
             ],
             "signatures": found.signatures,
+            "parity": found.parity,
+            "others": list(found.others),
         },
     )
 

@@ -75,9 +75,19 @@ def test_swapped_lost_and_repeated_groups_are_found() -> None:
             read_answer("-".join(groups[: number + 1] + groups[number:]))
 
 
-@pytest.mark.parametrize("text", ["", "-", "U", "hello!", "ABCDE", "0" * 10_000])
-def test_what_is_not_a_code_is_rejected(text: str) -> None:
-    with pytest.raises(GrammarError):
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "is empty"),
+        ("-", "is empty"),
+        ("U", "'U' is not a letter"),
+        ("hello!", "'!' is not a letter"),
+        ("ABCDE", "has a mistake"),
+        ("0" * 10_000, "is too long"),
+    ],
+)
+def test_what_is_not_a_code_is_rejected(text: str, told: str) -> None:
+    with pytest.raises(GrammarError, match=told):
         read_answer(text)
 
 

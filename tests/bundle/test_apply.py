@@ -102,6 +102,15 @@ def test_every_byte_and_tag_arrives_and_a_second_time_nothing_is_done(site: Site
     assert again.report.counts.blobs_read == 0
 
 
+def test_images_that_wait_are_in_the_order_of_the_document(site: Site) -> None:
+    packed = pack(IMAGES)
+    medium = site.medium(packed)
+    (medium / packed.bundle.parts[0].name).unlink()
+    done = site.apply(medium, code=3)
+    waiting = [f"{one.image.target.repository}:{one.image.tag}" for one in done.waiting]
+    assert waiting == [f"m/{image.repository}:{image.tag}" for image in packed.bundle.images]
+
+
 def test_parts_are_imported_one_after_the_other_in_any_order(site: Site) -> None:
     packed = pack(IMAGES, part_size=12_000)
     count = len(packed.bundle.parts)

@@ -27,7 +27,7 @@ from mirrorsync.app.history import read_imports
 from mirrorsync.bundle.findings import HARMLESS, Checked, Damage
 from mirrorsync.bundle.layout import layout
 from mirrorsync.bundle.model import Member
-from mirrorsync.cli.output.bundles import finding_lines, waiting_lines
+from mirrorsync.cli.output.bundles import checked_summary, finding_lines, waiting_lines
 from mirrorsync.cli.output.render import failure_lines
 from mirrorsync.environment import Environment
 from mirrorsync.errors import ExitCode, Malformed, StalePlan
@@ -372,6 +372,7 @@ def test_what_cannot_be_read_of_a_document_or_a_directory_is_not_damaged(
     result = check_bundle(find_bundle(medium, Failing))
     assert finding_lines(result.findings, whole=False) == [f"unreadable: {Failing.name}: Input/output error"]
     assert result.exit_code == ExitCode.PARTLY
+    assert checked_summary(result).startswith("all images of shop-000001 can be imported, but not all of its files are")
     is_file = Path.is_file
 
     def unknown(path: Path) -> bool:

@@ -13,6 +13,12 @@ from mirrorsync.sync.bundle.imported import Imported
 from mirrorsync.text import printable, some_of
 
 _SHOWN = 20
+_HAVE = {
+    "inventory": "an inventory of",
+    "bundle": "a bundle of",
+    "generation": "a generation of",
+    "sent": "what was sent until",
+}
 
 
 def inspected_lines(found: Inspected, *, whole: bool) -> Iterator[str]:
@@ -22,6 +28,7 @@ def inspected_lines(found: Inspected, *, whole: bool) -> Iterator[str]:
     yield f"{bundle.stem}: number {bundle.sequence} of {printable(bundle.name)}{before}, created {bundle.created}"
     yield f"document: {found.digest}, {count(found.signatures, 'signature')}"
     yield f"for: {printable(bundle.destination)}" if bundle.destination else "for: any destination"
+    yield f"made against: {_made_against(found)}"
     changed, images = len(found.carried), len(bundle.images)
     yield f"images: {images}, {changed} new or moved, {images - changed} unchanged"
     here, parts = len(found.here), len(bundle.parts)
@@ -29,11 +36,28 @@ def inspected_lines(found: Inspected, *, whole: bool) -> Iterator[str]:
     if bundle.deltas:
         yield f"deltas: {len(bundle.deltas)}, {decimal(bundle.bytes_saved)} less than their blobs"
     yield f"parts: {parts}" if here == parts else f"parts: {here} of {parts} are here; {_missing(found)}"
+    if found.parity:
+        yield "parity files: here"
     size = sum(one.content.size for one in bundle.assumes)
-    yield f"assumes at the destination: {count(len(bundle.assumes), 'object')}, {decimal(size)}"
+    yield f"assumes at the destination: {count(len(bundle.assumes), 'object')}, {decimal(size)}{_brought(found)}"
+    if found.others:
+        yield f"also here: {some_of(found.others, 6)}"
     if whole:
         carried = {image.name for image in found.carried}
         yield from (f"{'new or moved' if one.name in carried else 'unchanged'} {one.name}" for one in bundle.images)
+
+
+def _made_against(found: Inspected) -> str:
+    """Return what the sender knew of the destination."""
+    bundle = found.bundle
+    if bundle.answers is not None:
+        return f"the answer code about bundle {bundle.answers.sequence}"
+    return ", ".join(f"{_HAVE[one.kind]} {one.created}" for one in bundle.have) or "nothing: it is full"
+
+
+def _brought(found: Inspected) -> str:
+    numbers = [str(number) for number in sorted({one.sent for one in found.bundle.assumes if one.sent})]
+    return f", brought by {'bundle' if len(numbers) == 1 else 'bundles'} {some_of(numbers, 6)}" if numbers else ""
 
 
 def _missing(found: Inspected) -> str:
@@ -82,6 +106,8 @@ def checked_summary(checked: Checked) -> str:
     if not bad:
         return f"{checked.bundle.stem} is complete: {read}"
     waiting = count(len(checked.held_up), "image")
+    if not checked.held_up:
+        return f"all images of {checked.bundle.stem} can be imported, but not all of its files are whole: {read}"
     return (
         f"{checked.bundle.stem} is not complete: {read}; {waiting} of {len(checked.bundle.images)} cannot be imported"
     )

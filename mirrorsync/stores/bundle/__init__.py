@@ -1,6 +1,6 @@
 """Bundles on disk: a store that reads them, and the check of their parts. The face of the package."""
 
-from mirrorsync.stores.bundle.found import Found, find_bundle, find_names, highest_number, newest_in
+from mirrorsync.stores.bundle.found import Found, bundles_in, find_bundle, find_names, highest_number, newest_in
 from mirrorsync.stores.bundle.part import PartFile
 from mirrorsync.stores.bundle.piped import PipedPart, piped_bundle
 from mirrorsync.stores.bundle.rebuilt import Base
@@ -16,6 +16,7 @@ __all__ = [
     "PipedPart",
     "Sink",
     "Tap",
+    "bundles_in",
     "check_bundle",
     "find_bundle",
     "find_names",

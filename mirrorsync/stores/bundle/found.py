@@ -126,6 +126,16 @@ def highest_number(directory: Path, name: str) -> int:
     return max((int(match["sequence"]) for match in found if match["name"] == name), default=0)
 
 
+def bundles_in(directory: Path) -> list[str]:
+    """Return the beginnings of the names of all bundles that a directory has documents or parts of, sorted. Blocking.
+
+    Raises: StorageError.
+    """
+    with translated(f"reading {directory}"):
+        found = [*_named(directory, _DOCUMENT), *_named(directory, _PART)]
+    return sorted({_stem(match) for match in found})
+
+
 def newest_in(directory: Path) -> Path:
     """Return the document of the newest bundle in a directory, or a part of it if there are no documents. Blocking.
 

@@ -86,10 +86,10 @@ class _Importing:
         self._early: list[Early] = []
 
     async def asked(self) -> tuple[Waiting, ...]:
-        await self._ask()
+        wanted = await self._ask()
         if self._failures:
             raise self._failures[0].error
-        return self._waits()
+        return self._waits(wanted)
 
     async def planned(self, created: str) -> Import:
         wanted = await self._ask()
@@ -99,11 +99,12 @@ class _Importing:
         carried = _Carried((image.target, image.root.digest) for image in self._left_out)
         observed = self._completed(await observe(desired, self._session, self._tags, sightings=carried))
         plan = diff(desired, observed, spec=self._stamp(), created=created)
-        plan = replace(plan, changes=(*self._with_platforms(plan.changes), *map(self._change, self._waiting)))
+        waiting = self._waits(wanted)
+        plan = replace(plan, changes=(*self._with_platforms(plan.changes), *map(self._change, waiting)))
         shared = {one.store for one in self._destinations if self._session.store(one.store).shares_blobs}
         plan = with_early_blobs(plan, self._early, shared)
         blobs = {one.blob.digest: one.blob.size for one in self._early}
-        return Import(plan, self._waits(), Amount(len(blobs), sum(blobs.values())))
+        return Import(plan, waiting, Amount(len(blobs), sum(blobs.values())))
 
     async def _ask(self) -> list[Image]:
         """Ask the destinations about all images, and return these."""
@@ -115,8 +116,8 @@ class _Importing:
         await for_each(wanted, self._look)
         return wanted
 
-    def _waits(self) -> tuple[Waiting, ...]:
-        return tuple(Waiting(image, lacks) for image, lacks in self._waiting.items())
+    def _waits(self, wanted: Sequence[Image]) -> tuple[Waiting, ...]:
+        return tuple(Waiting(image, self._waiting[image]) for image in wanted if image in self._waiting)
 
     def _wanted(self) -> Iterator[Image]:
         for destination in self._destinations:
@@ -180,8 +181,8 @@ class _Importing:
             else:
                 yield replace(change, origin=replace(origin, platforms=platforms, index="sparse"))
 
-    def _change(self, image: Image) -> Change:
-        waiting = Waiting(image, self._waiting[image])
+    def _change(self, waiting: Waiting) -> Change:
+        image = waiting.image
         return Change(
             image.target,
             image.tag,

@@ -28,10 +28,10 @@ from mirrorsync.errors import ExitCode
 )
 @verb
 def command(console: Console, path: str, site: str | None) -> int:
-    """Show what is in a bundle: its number, images, bytes, parts, signatures, and what it assumes at the destination.
+    """Show what is in a bundle: its number, images, bytes, parts, signatures, what it was made against and assumes.
 
-    PATH is a directory (its newest bundle), the .json file of a bundle, or one of its parts. Only the document is read:
-    `mirrorsync bundle verify` reads the parts, and nothing here is verified.
+    PATH is a directory (its newest bundle; others are named), the .json file of a bundle, or one of its parts. Only the
+    document is read: `mirrorsync bundle verify` reads the parts, and nothing here is verified.
 
     --site writes mirror.lock, trust.json (what has to have signed the images), first-seen.json (for `mirrorsync state
     import`) and generation.json, from its first part: their digests are verified, and who signed the bundle is not.
