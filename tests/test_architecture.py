@@ -61,7 +61,7 @@ VALUES = {
     "plan/model", "plan/steps", "spec/model", "sync/run/report", "sync/verify/model", "sync/impact",
     "state", "signing",
     "spec/lock", "sync/explained",
-    "bundle/model", "bundle/findings", "sync/bundle/imported",
+    "bundle/findings", "sync/bundle/imported",
     "spec/filters", "spec/selection", "spec/tags", "spec/explain", "spec/versions",
 }  # fmt: skip
 # Parts of one folder that do not know each other: the facts for a plan are gathered without the code that applies it.

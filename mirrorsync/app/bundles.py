@@ -46,6 +46,8 @@ from mirrorsync.sync.session import Session
 from mirrorsync.text import printable
 
 _SUBJECT: Final = "bundle"
+# Files of a bundle that are not opened, so that nothing is wrong with them.
+_OTHERS: Final = (".sha256", ".sig", ".par", ".parity.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Found:
     try:
         return find_bundle(read_bundle(path))
     except Malformed as error:
-        if not has_parity(path):
+        if os.fspath(path).endswith(_OTHERS) or not has_parity(path):
             raise
         raise error.with_(remedy=f"mirrorsync bundle repair {shlex.quote(printable(os.fspath(path)))}") from error
 

@@ -38,7 +38,7 @@ from mirrorsync.environment import Environment
 from mirrorsync.events import Noticed, TagSet, TransferPlanned
 from mirrorsync.files.locks import FileLock
 from mirrorsync.plan.model import Plan
-from mirrorsync.signing import BUNDLE, NotTrusted, sign
+from mirrorsync.signing import BUNDLE, NotTrusted, check_key, sign
 from mirrorsync.spec.model import STANDARD_INPUT, Destination, Spec
 from mirrorsync.stores.far import FarStore
 from mirrorsync.stores.open import opener
@@ -117,6 +117,9 @@ async def create_bundle(
     also if the directory has the bundle of the next number, or a later one.
     """
     given, stop = environment or process_environment(), stop or Stop()
+    keys = [absolute(key) for key in wanted.sign]
+    for key in keys:
+        check_key(key)
     spool = Spool(existing_directory(output))
     with closing(spool), _lock(wanted.spec), ExitStack() as stack:
         # Under the lock: the number of the next bundle is read here and taken below.
@@ -136,10 +139,8 @@ async def create_bundle(
             session.announce(TransferPlanned(_bytes_to_read(bundle), len(changed)))
             bundle = await stop.interruptible(_whole(bundle, contents))
             document = encode(bundle)
+            signatures = [await asyncio.to_thread(sign, document, key, BUNDLE, given.variables) for key in keys]
             sender = sides.sender.reserve()
-            signatures = [
-                await asyncio.to_thread(sign, document, absolute(key), BUNDLE, given.variables) for key in wanted.sign
-            ]
             files = await stop.interruptible(_written(bundle, document, output, contents, signatures, making.site))
             sender.remember(document, making.site)
             for change in changed:

@@ -23,7 +23,9 @@ _FILE_ENDS: Final = (".yaml", ".yml", ".json", ".tar", ".tar.gz", ".tgz")
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
-    """Return an absolute path. Raises: UsageError if the current directory was removed."""
+    """Return an absolute path. Raises: UsageError if it is empty, or the current directory was removed."""
+    if not os.fspath(path):  # and not the current directory: that is what a variable without a value would write to
+        raise UsageError("the path is empty", remedy="check the variable that it comes from; . is this directory")
     try:
         return Path(path).absolute()
     except FileNotFoundError as error:

@@ -10,6 +10,7 @@ from mirrorsync.signing.signatures import (
     NotTrusted,
     Required,
     check,
+    check_key,
     sign,
     verify,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "SshKeygenFailed",
     "Verdict",
     "check",
+    "check_key",
     "sign",
     "verify",
 ]

@@ -47,8 +47,7 @@ def sign(data: bytes, key: Path, namespace: str, variables: Mapping[str, str]) -
     is for. A passphrase is asked for on the terminal. Raises: SshKeygenFailed, with what can be done; NotFound;
     StorageError.
     """
-    if not _is_file(key):
-        raise NotFound(f"no key in {key}", remedy="give a private key, or a public one that ssh-agent has")
+    check_key(key)
     with _private() as directory:
         _write(directory / "data", data)
         said, asked = ask_person(
@@ -60,6 +59,12 @@ def sign(data: bytes, key: Path, namespace: str, variables: Mapping[str, str]) -
             return (directory / "data.sig").read_bytes()
         except OSError as error:
             raise StorageError(f"ssh-keygen has written no signature: {os.strerror(error.errno or 0)}") from error
+
+
+def check_key(key: Path) -> None:
+    """Reject a key that is not there, before the work whose result it is to sign. Raises: NotFound."""
+    if not _is_file(key):
+        raise NotFound(f"no key in {key}", remedy="give a private key, or a public one that ssh-agent has")
 
 
 def _not_signed(said: Said, key: Path, asked: bool) -> SshKeygenFailed:

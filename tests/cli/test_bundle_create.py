@@ -141,6 +141,7 @@ def test_wrong_options_are_answered_with_what_to_do(mirrorsync: Mirrorsync) -> N
         (("bundle", "create", "--output", "x", "--only-parts", "x", "--of", "y"), "is not a list of numbers"),
         (("bundle", "create", "--output", "x", "--destination", "a", "--have", "no.json"), "no.json does not exist"),
         (("bundle", "create", "--output", "x", "--destination", "a", "--have", "sent"), "no bundle of this spec"),
+        (("bundle", "create", "--output", "", "--destination", "a"), "the path is empty"),
         (("plan", "--to", "bundle", "--destination", "a", "--have", "generation:1"), "no run of "),
         (("plan", "--have", "sent"), "add --to bundle"),
         (("plan", "--to", "bundle", "--deep"), "--to bundle takes only"),

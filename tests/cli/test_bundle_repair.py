@@ -117,6 +117,11 @@ def test_what_cannot_be_repaired_is_named_and_stays_as_it_is(mirrorsync: Mirrors
     assert "bundle repair" not in mirrorsync("bundle", "verify", "usb", code=4).err
 
 
+def test_a_file_that_is_none_to_open_is_not_called_damaged(mirrorsync: Mirrorsync, usb: Path) -> None:
+    wrong = mirrorsync("bundle", "verify", f"{usb}/shop-000001.sha256", code=1).err
+    assert "is not a part of a bundle\n  name a bundle's directory, its .json file, or one of its parts" in wrong
+
+
 def test_a_document_that_is_damaged_everywhere_is_a_case_for_repair(mirrorsync: Mirrorsync, usb: Path) -> None:
     good = content(usb)
     flip(usb / DOCUMENT, 5)

@@ -84,6 +84,11 @@ def test_a_document_that_is_changed_after_it_was_signed_is_refused_before_anythi
 
 
 def test_two_keys_sign_at_creation_and_parts_that_are_written_again_keep_their_signatures(site: Mirrorsync) -> None:
+    (site.directory / "alice").chmod(0o644)
+    for key, told in (("alice", "other users can read"), ("carol", "no key in")):
+        assert told in site("bundle", "create", "--sign", key, "-o", "out", code=1).err
+    (site.directory / "alice").chmod(0o600)
+    # No number is used up by that.
     site("bundle", "create", "--sign", "alice", "--sign", "bob", "--parity", "10%", "-o", "out", code=0)
     out = site.directory / "out"
     part = out / "mirror-000001.001of001.tar"

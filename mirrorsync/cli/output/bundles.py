@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.filesize import decimal
 
 from mirrorsync.bundle.findings import HARMLESS, Checked, Damage, Finding, Inspected, Repaired
-from mirrorsync.bundle.model import Bundle
 from mirrorsync.cli.output.render import count
 from mirrorsync.sync.bundle.imported import Imported
 from mirrorsync.text import printable, some_of
@@ -29,7 +28,7 @@ def inspected_lines(found: Inspected, *, whole: bool) -> Iterator[str]:
     yield f"{bundle.stem}: number {bundle.sequence} of {printable(bundle.name)}{before}, created {bundle.created}"
     yield f"document: {found.digest}, {count(found.signatures, 'signature')}"
     yield f"for: {printable(bundle.destination)}" if bundle.destination else "for: any destination"
-    yield f"made against: {_made_against(bundle)}"
+    yield f"made against: {_made_against(found)}"
     changed, images = len(found.carried), len(bundle.images)
     yield f"images: {images}, {changed} new or moved, {images - changed} unchanged"
     here, parts = len(found.here), len(bundle.parts)
@@ -40,7 +39,7 @@ def inspected_lines(found: Inspected, *, whole: bool) -> Iterator[str]:
     if found.parity:
         yield "parity files: here"
     size = sum(one.content.size for one in bundle.assumes)
-    yield f"assumes at the destination: {count(len(bundle.assumes), 'object')}, {decimal(size)}{_brought(bundle)}"
+    yield f"assumes at the destination: {count(len(bundle.assumes), 'object')}, {decimal(size)}{_brought(found)}"
     if found.others:
         yield f"also here: {some_of(found.others, 6)}"
     if whole:
@@ -48,15 +47,16 @@ def inspected_lines(found: Inspected, *, whole: bool) -> Iterator[str]:
         yield from (f"{'new or moved' if one.name in carried else 'unchanged'} {one.name}" for one in bundle.images)
 
 
-def _made_against(bundle: Bundle) -> str:
+def _made_against(found: Inspected) -> str:
     """Return what the sender knew of the destination."""
+    bundle = found.bundle
     if bundle.answers is not None:
         return f"the answer code about bundle {bundle.answers.sequence}"
     return ", ".join(f"{_HAVE[one.kind]} {one.created}" for one in bundle.have) or "nothing: it is full"
 
 
-def _brought(bundle: Bundle) -> str:
-    numbers = [str(number) for number in sorted({one.sent for one in bundle.assumes if one.sent})]
+def _brought(found: Inspected) -> str:
+    numbers = [str(number) for number in sorted({one.sent for one in found.bundle.assumes if one.sent})]
     return f", brought by {'bundle' if len(numbers) == 1 else 'bundles'} {some_of(numbers, 6)}" if numbers else ""
 
 

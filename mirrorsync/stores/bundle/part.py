@@ -123,7 +123,9 @@ def embedded_document(reader: ReadsAt, what: str) -> bytes:
     block = reader.read_at(start, BLOCK)
     name, size = named(block)
     if name != DOCUMENT_NAME or size > MAX_DOCUMENT_BYTES:
-        raise Malformed(f"{what} is not a part of a bundle", remedy="name a bundle's directory, or one of its files")
+        raise Malformed(
+            f"{what} is not a part of a bundle", remedy="name a bundle's directory, its .json file, or one of its parts"
+        )
     data = reader.read_at(start + BLOCK, size)
     if len(data) != size:
         raise Malformed(f"{what} ends inside the document")
