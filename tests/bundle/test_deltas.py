@@ -16,6 +16,7 @@ import pytest
 from rich.filesize import decimal
 
 import mirrorsync.delta.compiled as compiled
+import mirrorsync.sync.bundle.deltas as deltas
 from mirrorsync.app.bundle_parts import write_parts_again
 from mirrorsync.app.bundles import Rules, apply_bundle, inspect_bundle, verify_bundle
 from mirrorsync.app.bundling import Bundled, Wanted, create_bundle
@@ -313,6 +314,15 @@ def test_without_the_compiled_part_blobs_go_whole_and_deltas_wait(
     assert "installed without its compiled part" in waiting.reason
     sides.apply("whole")
     assert sides.holds(versions()[1])
+
+
+def test_a_delta_of_another_format_waits_and_is_not_called_damaged(
+    sides: Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deltas, "KIND", "mirrorsync-2")
+    sides.create()
+    (waiting,) = sides.apply(code=3).waiting
+    assert "this mirrorsync does not read deltas of the kind mirrorsync-2" in waiting.reason
 
 
 def test_deltas_are_made_only_with_have_and_unless_they_are_off(sides: Sides) -> None:
