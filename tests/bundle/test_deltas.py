@@ -31,7 +31,7 @@ from mirrorsync.delta import DeltasUnavailable
 from mirrorsync.documents.bundle import bundle_document
 from mirrorsync.environment import Environment
 from mirrorsync.errors import ContentNotFound
-from mirrorsync.events import Event, Noticed
+from mirrorsync.events import BytesMoved, Event, Noticed, TransferPlanned
 from mirrorsync.sync.bundle.imported import Imported
 from mirrorsync.sync.run.report import Report
 from tests.bundle.test_pipes import Pipe
@@ -323,6 +323,17 @@ def test_a_delta_of_another_format_waits_and_is_not_called_damaged(
     sides.create()
     (waiting,) = sides.apply(code=3).waiting
     assert "this mirrorsync does not read deltas of the kind mirrorsync-2" in waiting.reason
+
+
+def test_the_bytes_that_are_left_to_read_are_read(sides: Sides) -> None:
+    for fields in ({}, {"deltas": False}):
+        del sides.events[:]
+        sides.create(f"out{len(fields)}", **fields)
+        first = next(at for at, one in enumerate(sides.events) if isinstance(one, TransferPlanned))
+        moved = sum(one.size for one in sides.events[first:] if isinstance(one, BytesMoved))
+        planned = sides.events[first]
+        assert isinstance(planned, TransferPlanned)
+        assert planned.size == moved
 
 
 def test_deltas_are_made_only_with_have_and_unless_they_are_off(sides: Sides) -> None:
