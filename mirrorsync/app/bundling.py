@@ -168,9 +168,9 @@ def _makes_deltas(wanted: Wanted, environment: Environment) -> bool:
 
 
 def _bytes_to_read(bundle: Bundle) -> int:
-    """Return the bytes that are still read at sources: blobs in pieces twice, and deltas are made already."""
+    """Return the bytes that are still read at sources: blobs in pieces twice; manifests and deltas are here already."""
     times = {Whole: 1, Pieces: 2, Delta: 0}
-    return sum(one.content.size * times[type(one.form)] for one in bundle.objects)
+    return sum(one.content.size * times[type(one.form)] for one in bundle.objects if not one.manifest)
 
 
 async def _whole(bundle: Bundle, contents: Contents) -> Bundle:

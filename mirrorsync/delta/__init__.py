@@ -11,9 +11,29 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from mirrorsync.delta.compiled import Availability, DeltasUnavailable, available
+from mirrorsync.delta.form import KIND
 from mirrorsync.delta.model import Blob, Head, Made
 
-__all__ = ["Availability", "Blob", "DeltasUnavailable", "Head", "Made", "apply", "available", "make", "read_head"]
+__all__ = [
+    "KIND",
+    "Availability",
+    "Blob",
+    "DeltasUnavailable",
+    "Head",
+    "Made",
+    "apply",
+    "available",
+    "make",
+    "read_head",
+    "readable",
+]
+
+
+def readable(kind: str) -> Availability:
+    """Return whether deltas of a format can be applied by this installation. kind: its name in a bundle."""
+    if kind != KIND:
+        return Availability(f"this mirrorsync does not read deltas of the kind {kind}, only {KIND}")
+    return available()
 
 
 def make(old: Blob, new: Blob, out: BinaryIO, limit: int) -> Made | None:

@@ -14,6 +14,8 @@ from mirrorsync.oci.digest import Digest
 
 MAGIC: Final = b"mirrorsync delta\n"
 VERSION: Final = 1
+# What the document of a bundle calls this format.
+KIND: Final = f"mirrorsync-{VERSION}"
 _SIZE: Final = 1 << 50
 _CONTENT: Final = SEGMENT_BYTES + 258
 _OLD_GZIP, _NEW_GZIP = 1, 2

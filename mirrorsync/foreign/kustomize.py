@@ -17,6 +17,7 @@ from mirrorsync.foreign.yaml_documents import Written, mapping, mappings, text
 _FILES: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _OWN: Final = "kustomize.config.k8s.io"
 _FLUX: Final = "kustomize.toolkit.fluxcd.io"
+_FLUX_HELM: Final = "helm.toolkit.fluxcd.io"
 _KEYS: Final = ("newName", "newTag", "digest")
 _LINE: Final = re.compile(r"[^\r\n]*(\r?\n|\Z)")
 _BETWEEN: Final = re.compile(r"\s*+:(?:\s++[&!]\S*+)*+\s*+")
@@ -63,6 +64,13 @@ def entries(value: Any, name: str, whole: str) -> Iterator[Entry] | None:
     if group == _OWN or (not group and (kind == "Kustomization" or (not kind and posixpath.basename(name) in _FILES))):
         return _entries(mapping(value).get("images"), whole)
     return None
+
+
+def post_rendered(value: Any, whole: str) -> Iterator[Entry]:
+    """Yield the entries of Flux's HelmRelease, whose `postRenderers:` replace images of what a chart renders."""
+    if text(mapping(value).get("apiVersion")).rpartition("/")[0] == _FLUX_HELM:
+        for renderer in mappings(mapping(value.get("spec")).get("postRenderers")):
+            yield from _entries(mapping(renderer.get("kustomize")).get("images"), whole)
 
 
 def _entries(listed: Any, whole: str) -> Iterator[Entry]:

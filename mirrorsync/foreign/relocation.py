@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from mirrorsync.errors import GrammarError, UsageError
 from mirrorsync.foreign.draft import reference, shown
 from mirrorsync.foreign.kubernetes import images_of
-from mirrorsync.foreign.kustomize import Entry, Room, entries
+from mirrorsync.foreign.kustomize import Entry, Room, entries, post_rendered
 from mirrorsync.foreign.manifests import (
     TAGS,
     Found,
@@ -134,6 +134,7 @@ def _uses(value: Any, name: str, whole: str) -> Iterator[Use]:
         yield from map(_replacing, replacing)
     elif is_kubernetes(value):
         yield from map(_use, images_of(value, partial(_inside, whole, name)))
+        yield from map(_replacing, post_rendered(value, whole))
     elif is_compose(value):
         yield from map(_use, images_of_compose(value))
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import os
 import secrets
 from collections import OrderedDict
@@ -19,7 +18,7 @@ from mirrorsync.events import Noticed, Observer
 from mirrorsync.secret import Secret
 from mirrorsync.serve.htpasswd import cost_of, users_of
 from mirrorsync.serve.refusals import Refusal
-from mirrorsync.serve.turns import Turns
+from mirrorsync.serve.turns import Turns, network_of
 from mirrorsync.serve.watched import Watched
 
 _MOST_BYTES: Final = 4 * 1024 * 1024  # of a file: 50,000 users
@@ -131,20 +130,6 @@ class Logins:
     def close(self) -> None:
         """Verify no more logins."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def network_of(address: str) -> str:
-    """Return what is one client: an IPv4 address, or 64 bits of an IPv6 address, since each site has as many as that.
-
-    An IPv4 address that an IPv6 socket shows (::ffff:192.0.2.1) is an IPv4 address.
-    """
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:  # a socket without addresses
-        return address
-    if isinstance(found, ipaddress.IPv4Address):
-        return str(found)
-    return str(found.ipv4_mapped or ipaddress.IPv6Network((int(found), 64), strict=False))
 
 
 def _busy() -> Refusal:

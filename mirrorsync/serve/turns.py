@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -70,3 +71,18 @@ class Turns:
                 turn.set_result(None)
                 return
         self._free += 1
+
+
+def network_of(address: str) -> str:
+    """Return what counts as one client: an IPv4 address, or the smallest IPv6 network of one customer (RFC 6177).
+
+    It has 64 bits, and the client can choose any address in it. An IPv4 address that an IPv6 socket shows
+    (::ffff:192.0.2.1) is an IPv4 address.
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:  # a socket without addresses
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.IPv6Network((int(found), 64), strict=False))

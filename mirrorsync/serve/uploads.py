@@ -11,7 +11,6 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from io import RawIOBase
-from ipaddress import IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +21,7 @@ from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
 from mirrorsync.serve.refusals import Refusal, unknown_upload
+from mirrorsync.serve.turns import network_of
 from mirrorsync.stores.base import BlobFiles, WritableRepository
 
 _IDLE_SECONDS: Final = 3600.0
@@ -29,8 +29,6 @@ _IDLE_SECONDS: Final = 3600.0
 # is a file in the layout; a directory can hold this many.
 _MOST_OF_ONE: Final = 250
 _MOST: Final = 1000
-# The smallest network of one customer (RFC 6177); the client can choose any address in it.
-_PREFIX_OF_IPV6: Final = 64
 
 
 def _private_file() -> Path:
@@ -115,17 +113,6 @@ class Upload:
             self._path.unlink()
 
 
-def owner_of(client: str) -> str:
-    """Return the client that owns an upload, by its address: for IPv6 its network, for text without an address that."""
-    try:
-        address = ip_address(client)
-    except ValueError:
-        return client
-    if isinstance(address, IPv6Address):
-        return str(address.ipv4_mapped or IPv6Network((int(address), _PREFIX_OF_IPV6), strict=False))
-    return client
-
-
 class Uploads:
     """All uploads in progress. clock: monotonic seconds; an upload that is idle for an hour ends.
 
@@ -148,7 +135,7 @@ class Uploads:
         for upload in self.all():
             if not upload.busy.locked() and now - upload.used_at > _IDLE_SECONDS:
                 self.end(upload)
-        owner = owner_of(client)
+        owner = network_of(client)
         self._make_room([upload for upload in self.all() if upload.owner == owner], self._most_of_one)
         self._make_room(self.all(), self._most)
         upload = Upload(repository, algorithm, owner)

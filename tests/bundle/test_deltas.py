@@ -16,6 +16,7 @@ import pytest
 from rich.filesize import decimal
 
 import mirrorsync.delta.compiled as compiled
+import mirrorsync.sync.bundle.deltas as deltas
 from mirrorsync.app.bundle_parts import write_parts_again
 from mirrorsync.app.bundles import Rules, apply_bundle, inspect_bundle, verify_bundle
 from mirrorsync.app.bundling import Bundled, Wanted, create_bundle
@@ -30,7 +31,7 @@ from mirrorsync.delta import DeltasUnavailable
 from mirrorsync.documents.bundle import bundle_document
 from mirrorsync.environment import Environment
 from mirrorsync.errors import ContentNotFound
-from mirrorsync.events import Event, Noticed
+from mirrorsync.events import BytesMoved, Event, Noticed, TransferPlanned
 from mirrorsync.sync.bundle.imported import Imported
 from mirrorsync.sync.run.report import Report
 from tests.bundle.test_pipes import Pipe
@@ -313,6 +314,26 @@ def test_without_the_compiled_part_blobs_go_whole_and_deltas_wait(
     assert "installed without its compiled part" in waiting.reason
     sides.apply("whole")
     assert sides.holds(versions()[1])
+
+
+def test_a_delta_of_another_format_waits_and_is_not_called_damaged(
+    sides: Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deltas, "KIND", "mirrorsync-2")
+    sides.create()
+    (waiting,) = sides.apply(code=3).waiting
+    assert "this mirrorsync does not read deltas of the kind mirrorsync-2" in waiting.reason
+
+
+def test_the_bytes_that_are_left_to_read_are_read(sides: Sides) -> None:
+    for fields in ({}, {"deltas": False}):
+        del sides.events[:]
+        sides.create(f"out{len(fields)}", **fields)
+        first = next(at for at, one in enumerate(sides.events) if isinstance(one, TransferPlanned))
+        moved = sum(one.size for one in sides.events[first:] if isinstance(one, BytesMoved))
+        planned = sides.events[first]
+        assert isinstance(planned, TransferPlanned)
+        assert planned.size == moved
 
 
 def test_deltas_are_made_only_with_have_and_unless_they_are_off(sides: Sides) -> None:

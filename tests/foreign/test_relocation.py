@@ -309,6 +309,21 @@ def test_the_images_of_a_kustomization_get_a_new_name_and_keep_the_one_that_they
     assert "site:5000/m/" in rewritten(flux + nested)
 
 
+def test_a_helm_release_of_flux_has_values_and_replaces_images_of_what_its_chart_renders() -> None:
+    before, after = marked("""apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+spec:
+  values: {image: {repository: <quay.io|site:5000/m>/a/b, tag: ''}}
+  postRenderers:
+    - kustomize:
+        images:
+          - name: nginx
+            newName: <quay.io|site:5000/m>/a/nginx
+            newTag: '1'
+""")
+    assert rewritten(before) == after
+
+
 def test_a_kustomization_is_known_by_its_kind_or_by_the_name_of_its_file() -> None:
     text = "images: [{name: nginx, newTag: '1'}, {newTag: x}, {name: [x]}, text]\n"
     component = f"apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n{text}"

@@ -13,8 +13,9 @@ import pytest
 from mirrorsync.errors import StorageError, UsageError
 from mirrorsync.events import Event, Noticed
 from mirrorsync.secret import Secret
-from mirrorsync.serve.logins import Logins, network_of
+from mirrorsync.serve.logins import Logins
 from mirrorsync.serve.refusals import Refusal
+from mirrorsync.serve.turns import network_of
 from tests.serve.secured import hashed
 
 THREADS = max(1, (os.cpu_count() or 1) // 2)  # logins that are compared at a time

@@ -10,7 +10,8 @@ import pytest
 
 from mirrorsync.oci.digest import Digest
 from mirrorsync.serve.refusals import Refusal
-from mirrorsync.serve.uploads import Upload, Uploads, owner_of
+from mirrorsync.serve.turns import network_of
+from mirrorsync.serve.uploads import Upload, Uploads
 from mirrorsync.stores.layout.store import LayoutDirectoryStore
 from tests.parts.mirrorsync import Serve
 from tests.parts.wire import Registry, ask
@@ -172,7 +173,7 @@ def test_the_number_of_all_uploads_is_limited_and_the_least_recently_used_ends(t
     ],
 )
 def test_a_client_is_identified_by_its_address_or_network(one: str, other: str, same: bool) -> None:
-    assert (owner_of(one) == owner_of(other)) is same
+    assert (network_of(one) == network_of(other)) is same
 
 
 def test_uploads_are_counted_for_each_client_address(served: Serve, unique: str) -> None:

@@ -54,8 +54,8 @@ def command(
 ) -> int:  # fmt: skip
     """Rewrite the images in FILEs to the names that they have at a destination of SPEC.
 
-    FILE is Kubernetes YAML, a kustomization, a values.yaml or a compose file, `-` for stdin. Only the references
-    change: comments, quotes and line breaks stay. Nothing is contacted without --pin.
+    FILE is Kubernetes YAML, a kustomization, an Application of Argo CD, a values.yaml or a compose file, `-` for stdin.
+    Only the references change: comments, quotes and line breaks stay. Nothing is contacted without --pin.
 
     Images that no mirror has stay as they are: they are named, and the exit code is 3.
     """

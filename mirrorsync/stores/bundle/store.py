@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mirrorsync.bundle.findings import Present
 from mirrorsync.bundle.model import Bundle, Delta, Image, Object, Whole, members_of
-from mirrorsync.delta import available
+from mirrorsync.delta import readable
 from mirrorsync.errors import ContentNotFound, Denied, Malformed, RepositoryNotFound
 from mirrorsync.files.chunks import CHUNK_BYTES, VerifiedChunks, prove
 from mirrorsync.oci import media_types
@@ -127,7 +127,7 @@ class BundleStore:
         return self.present.has(one) or (
             isinstance(one.form, Delta)
             and self.present.carries(one)
-            and bool(available())
+            and bool(readable(one.form.kind))
             and self._base(one.form.base) is not None
         )
 
@@ -141,7 +141,8 @@ class BundleStore:
         """Return where an object is that cannot be read here."""
         if isinstance(one.form, Delta) and self.present.carries(one):
             why = f"it is a delta against {one.form.base.short}"
-            return why if available() else f"{why}, and {available().reason}"
+            there = readable(one.form.kind)
+            return why if there else f"{why}, and {there.reason}"
         total = len(self.bundle.parts)
         members = members_of(one)
         missing = [number for number in sorted(members) if number not in self.present.parts]

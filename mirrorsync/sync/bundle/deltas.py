@@ -13,7 +13,7 @@ from typing import IO, BinaryIO, Final, cast
 
 from mirrorsync.bundle.held import Held
 from mirrorsync.bundle.model import Assumed, Bundle, Delta, Object
-from mirrorsync.delta import Blob, apply, make
+from mirrorsync.delta import KIND, Blob, apply, make
 from mirrorsync.errors import ContentNotFound, Interrupted, MirrorsyncError, StorageError
 from mirrorsync.events import Noticed, PhaseAdvanced, PhaseStarted
 from mirrorsync.files.chunks import CHUNK_BYTES, VerifiedChunks
@@ -26,7 +26,6 @@ from mirrorsync.sync.bundle.draft import Draft
 from mirrorsync.sync.bundle.reading import ReadFrom
 from mirrorsync.sync.session import Session, located
 
-KIND: Final = "mirrorsync-1"
 # What is saved otherwise is not worth the time at the far side.
 _LARGEST_PART: Final = 0.9
 # A second old blob is tried only if the first one has left more than this part of the new one.

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from mirrorsync.bundle.model import Assumed, Delta, Object
-from mirrorsync.delta import available
+from mirrorsync.delta import readable
 from mirrorsync.errors import ContentNotFound, IntegrityError, MirrorsyncError, StorageError
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
@@ -45,8 +45,10 @@ class Rebuilding:
 
         places: repositories of destinations that may have the base. Raises: MirrorsyncError if one does not tell.
         """
-        if store.has(one) or not isinstance(one.form, Delta) or not store.present.carries(one) or not available():
-            return "" if store.has(one) else store.why_not(one)
+        if store.has(one):
+            return ""
+        if not isinstance(one.form, Delta) or not store.present.carries(one) or not readable(one.form.kind):
+            return store.why_not(one)
         content = base_of(store, one).content
         found = []
         for at in dict.fromkeys(places):
