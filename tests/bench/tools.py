@@ -187,7 +187,7 @@ def _regsync(job: Job, registry: Mapping[str, object]) -> list[str]:
     config = {
         "version": 1,
         "creds": [{"registry": host, "tls": tls, **registry} for host in hosts],
-        # Without it regsync works on one tag after the other, which nobody with 2000 of them leaves so.
+        # Without it regsync works on one tag after the other, which no user with 2000 of them leaves so.
         "defaults": {"parallel": 16, "skipDockerConfig": True},
         "sync": [
             {

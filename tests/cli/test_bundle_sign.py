@@ -19,7 +19,7 @@ PEOPLE = ("alice", "bob")
 
 @pytest.fixture
 def site(mirrorsync: Mirrorsync) -> Mirrorsync:
-    """A directory with keys of two people, a file that allows both, a spec, and a bundle of somebody else."""
+    """A directory with keys of two people, a file that allows both, a spec, and a bundle of another person."""
     directory = mirrorsync.directory
     write_layout(directory / "source", {"app:1": made("1"), "app:2": made("2")})
     mirror = {"from": "oci:source:app", "tags": {"all": True}, "to": ["corp"]}

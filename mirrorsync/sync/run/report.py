@@ -148,7 +148,7 @@ def exit_code(failures: tuple[Failure, ...], *, landed: bool) -> ExitCode:
     if not failures:
         return ExitCode.DONE
     if any(isinstance(failure.error, PruneRefused) for failure in failures):
-        return ExitCode.FAILED  # a spec that suddenly wants far less is a mistake that somebody has to look at
+        return ExitCode.FAILED  # a spec that suddenly wants far less is a mistake that a person has to look at
     if landed:
         return ExitCode.PARTLY
     codes = {failure.error.exit_code for failure in failures}

@@ -44,7 +44,7 @@ from tests.stores.docker.parts import (
     within,
 )
 
-NEW = Plain((BASE, b"no tar, and nobody minds"), "new")
+NEW = Plain((BASE, b"no tar, which is accepted"), "new")
 
 
 def write(path: Path, *images: tuple[str, Plain], cache: Path | None = None) -> list[list[str]]:
