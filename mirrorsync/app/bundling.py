@@ -24,6 +24,7 @@ from mirrorsync.app.having import (
     signatures_at,
 )
 from mirrorsync.app.memory import RunMemory, looking_back, remembering
+from mirrorsync.app.outputs import writable_directory
 from mirrorsync.app.parity import add_parity
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
@@ -213,11 +214,13 @@ def sources_of(bundle: Bundle) -> Mapping[Digest, Sequence[ReadFrom]]:
 
 
 def _existing(output: str) -> Path | None:
-    """Return the directory next to a bundle's files, which exists already; None for standard output."""
+    """Return the directory next to a bundle's files, which exists already; None for standard output.
+
+    Raises: StorageError if nothing can be written there, which otherwise would be noticed after all the work.
+    """
     if output == "-":
         return None
-    path = absolute(output)
-    return next((one for one in (path, *path.parents) if one.is_dir()), None)
+    return writable_directory(absolute(output), "mount it writable, or choose another directory")
 
 
 def _makes_deltas(wanted: Wanted, environment: Environment) -> bool:

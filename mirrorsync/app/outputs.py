@@ -26,6 +26,14 @@ def is_standard_output(path: str | os.PathLike[str]) -> bool:
         return False
 
 
+def writable_directory(path: Path, remedy: str) -> Path:
+    """Return the directory that is at an absolute path or above it already. Raises: StorageError if it is read-only."""
+    there = next(one for one in (path, *path.parents) if one.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise StorageError(f"{printable(os.fspath(there))} cannot be written", remedy=remedy)
+    return there
+
+
 def write_output(path: str | os.PathLike[str], text: Iterable[str]) -> None:
     """Write text to a file, completely or not at all; to a device, a pipe or `-` (standard output), as it comes.
 
