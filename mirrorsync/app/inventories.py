@@ -23,7 +23,7 @@ from mirrorsync.files.disk import replace_file, translated
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import Failure
 from mirrorsync.spec.model import Spec
-from mirrorsync.state import AppliedBundles
+from mirrorsync.state import AppliedBundles, TakenInventories
 from mirrorsync.sync.bundle.inventory import take_inventory
 from mirrorsync.sync.verify.scope import Scope
 from mirrorsync.text import printable
@@ -66,7 +66,7 @@ async def make_inventory_of(
 def _told(
     taken: tuple[Inventory, tuple[Failure, ...]], environment: Environment
 ) -> tuple[Inventory, tuple[Failure, ...]]:
-    """Return an inventory with the bundles that were applied there; report one of nothing.
+    """Return an inventory with the bundles that were applied there, and remember it; report one of nothing.
 
     Its location may be spelled wrong.
     """
@@ -79,7 +79,8 @@ def _told(
     try:
         applied = {chain: Link(one.sequence, one.digest) for chain, one in memory.at(inventory.location).items()}
         inventory = replace(inventory, applied=applied)
-    except StorageError as error:  # the inventory is right without it
+        TakenInventories(environment.state_directory).add(inventory.location, inventory.created)
+    except StorageError as error:  # it names what is there, whichever bundles have brought it
         warn(error.message)
     if not inventory.held.repositories and not failures:
         warn("it has no images, so that all would be sent: check the name if it should have some")

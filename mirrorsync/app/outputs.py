@@ -27,6 +27,14 @@ def is_standard_output(path: str | os.PathLike[str]) -> bool:
         return False
 
 
+def writable_directory(path: Path, remedy: str) -> Path:
+    """Return the directory that is at an absolute path or above it already. Raises: StorageError if it is read-only."""
+    there = next(one for one in (path, *path.parents) if one.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise StorageError(f"{printable(os.fspath(there))} cannot be written", remedy=remedy)
+    return there
+
+
 def write_output(path: str | os.PathLike[str], text: Iterable[str]) -> None:
     """Write text to a file, completely or not at all; to a device, a pipe or `-` (standard output), as it comes.
 
@@ -44,11 +52,13 @@ def write_output(path: str | os.PathLike[str], text: Iterable[str]) -> None:
 
 
 def existing_directory(output: str) -> Path | None:
-    """Return the nearest directory of an output that exists already; None for standard output."""
+    """Return the nearest directory of an output that exists already; None for standard output.
+
+    Raises: StorageError if nothing can be written there, which otherwise would be noticed after all the work.
+    """
     if output == STANDARD_OUTPUT:
         return None
-    path = absolute(output)
-    return next((one for one in (path, *path.parents) if one.is_dir()), None)
+    return writable_directory(absolute(output), "mount it writable, or choose another directory")
 
 
 def _is_special(path: str | os.PathLike[str]) -> bool:

@@ -15,7 +15,7 @@ from mirrorsync.errors import MirrorsyncError, StalePlan, StorageError
 from mirrorsync.events import Noticed
 from mirrorsync.oci.reference import Location
 from mirrorsync.plan.model import State
-from mirrorsync.state import Applied, AppliedBundles, PastImport, PastImports
+from mirrorsync.state import Applied, AppliedBundles, PastImport, PastImports, TakenInventories
 from mirrorsync.stores.bundle import Found
 from mirrorsync.sync import clock
 from mirrorsync.sync.bundle.imported import Import, Imported
@@ -61,6 +61,7 @@ class PastBundles:
         """
         bundle = self._bundle
         for target, last in self._last.items():
+            self._check_inventory(target)
             if last is None and bundle.previous is not None and bundle.assumes and self._memory.directory is not None:
                 self._warn(f"no bundle of this sender was applied to {target} from here: images wait if they need one")
             if last is None or older:
@@ -78,6 +79,18 @@ class PastBundles:
                 )
             if told := gap(last, bundle.previous):
                 self._warn(f"{told} to {target}: images wait if they need what is lost")
+
+    def _check_inventory(self, target: Location) -> None:
+        """Report a bundle that was made with the inventory of another site of the same address."""
+        created = [one.created for one in self._bundle.have if one.kind == "inventory"]
+        if not created or self._bundle.destination != str(target):
+            return
+        taken = TakenInventories(self._environment.state_directory).at(str(target))
+        if taken and taken.isdisjoint(created):
+            self._warn(
+                f"it was made with the inventory of {max(created)}, which was not taken here: is it for another site? "
+                f"Images wait if they need what only that has"
+            )
 
     def note_surprises(self, planned: Import) -> None:
         """Report tags that move, and that name an image which no bundle of this sender has brought."""

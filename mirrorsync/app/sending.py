@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from mirrorsync.app.outputs import writable_directory
 from mirrorsync.bundle.answer import read_answer
 from mirrorsync.bundle.answered import Known, far_side, incomplete, known_of
 from mirrorsync.bundle.held import Held, held_after, merged
@@ -84,9 +85,7 @@ class Sender:
         memory: the new bundle would replace their files, or not be the newest there. Raises: UsageError, StorageError.
         """
         if self.directory is not None:
-            there = next(one for one in (self.directory, *self.directory.parents) if one.exists())
-            if not (there.is_dir() and os.access(there, os.W_OK)):
-                raise StorageError(f"{printable(str(there))} cannot be written", remedy=_WRITABLE)
+            writable_directory(self.directory, _WRITABLE)
         highest = highest_number(output, self.name) if output is not None else 0
         if output is None or highest <= self.sequence:
             return

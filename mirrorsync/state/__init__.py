@@ -3,6 +3,7 @@
 from mirrorsync.state.applied import Applied, AppliedBundles, SitePolicy, check_writable
 from mirrorsync.state.file import state_path
 from mirrorsync.state.imports import PastImport, PastImports
+from mirrorsync.state.inventories import TakenInventories
 from mirrorsync.state.memory import Memory, open_memory
 from mirrorsync.state.records import (
     Absence,
@@ -35,6 +36,7 @@ __all__ = [
     "RunTag",
     "SitePolicy",
     "TagKey",
+    "TakenInventories",
     "Told",
     "check_writable",
     "open_memory",

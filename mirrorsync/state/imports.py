@@ -6,7 +6,6 @@ A line of JSON when an import begins, and one when it ends: those that were kill
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,12 +13,11 @@ from typing import Final
 from uuid import uuid4
 
 from mirrorsync.errors import GrammarError
-from mirrorsync.files.disk import replace_file, translated
+from mirrorsync.files.disk import translated
 from mirrorsync.oci.digest import Digest
+from mirrorsync.state.lines import append_line
 
 _FILE: Final = "imports.jsonl"
-# Some thousand imports; when the file is larger, the older half is dropped.
-_MOST_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +52,7 @@ class PastImports:
         """Remember that an import begins, or how it ended, durably. Raises: StorageError."""
         if self._path is None:
             return
-        line = json.dumps({**asdict(one), "counts": dict(one.counts)}, sort_keys=True).encode() + b"\n"
-        with translated(f"writing {self._path}"):
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if self._path.exists() and self._path.stat().st_size > _MOST_BYTES:
-                lines = self._path.read_bytes().splitlines(keepends=True)
-                replace_file(self._path, lines[len(lines) // 2 :], mode=0o600)
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(descriptor, line)  # in one call: two imports at a time each have their line
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        append_line(self._path, {**asdict(one), "counts": dict(one.counts)})
 
     def every(self) -> list[PastImport]:
         """Return the imports, the one first that began or ended last. Raises: StorageError."""

@@ -288,11 +288,16 @@ def test_policies_decide_what_a_bundle_carries(side: Side) -> None:
     }
 
 
-def test_a_directory_that_is_a_file_is_refused(side: Side) -> None:
+def test_where_nothing_can_be_written_is_refused_before_a_source_is_read_and_without_a_number(side: Side) -> None:
     side.seed({"app:1": made("1")})
-    (side.directory / "out").write_bytes(b"a file")
-    with pytest.raises(StorageError, match="writing "):
-        side.create("out")
+    (side.directory / "file").write_bytes(b"a file")
+    for output in ("file", "file/out"):
+        with pytest.raises(StorageError, match=r"/file cannot be written$"):
+            side.create(output)
+    assert not (side.directory / "state").exists()
+    done = side.create("out").bundle
+    assert done is not None
+    assert done.sequence == 1
 
 
 def test_a_sender_that_lost_its_memory_does_not_replace_bundles_or_write_older_ones_beside_them(side: Side) -> None:

@@ -20,6 +20,7 @@ from mirrorsync.app.bundling import create_bundle, plan_bundle
 from mirrorsync.app.inventories import make_inventory, save_inventory, save_signed_inventory
 from mirrorsync.app.runs import apply_spec
 from mirrorsync.app.signers import SignerChoice
+from mirrorsync.environment import Environment
 from mirrorsync.errors import UsageError
 from mirrorsync.events import Noticed
 from mirrorsync.signing import NotTrusted
@@ -273,6 +274,30 @@ def test_an_inventory_of_another_site_with_the_same_address_is_noticed_by_the_bu
     del later["applied"]  # by an earlier version
     east.write_text(json.dumps(later))
     assert notices(east, "east") == []
+
+
+def test_a_bundle_for_another_site_of_the_same_address_and_name_is_noticed_where_it_is_applied(side: Side) -> None:
+    side.seed({"app:1": made("1")})
+    side.destination = f"oci:{side.directory / 'far'}"
+    told: list[Any] = []
+
+    def site(name: str, second: int) -> Environment:
+        times = {"SOURCE_DATE_EPOCH": str(1_700_000_000 + second)}
+        return Environment(state_directory=side.directory / name, variables=times, observer=told.append)
+
+    def noticed(environment: Environment) -> list[str]:
+        told.clear()
+        asyncio.run(apply_bundle(side.directory / "usb", [side.destination], environment=environment))
+        return [one.message for one in told if isinstance(one, Noticed)]
+
+    for name, second in (("east", 1), ("west", 2)):
+        inventory, _ = asyncio.run(make_inventory(side.destination, environment=site(name, second)))
+        save_inventory(inventory, str(side.directory / f"{name}.json"))
+    side.create("usb", side.directory / "east.json")
+    (notice,) = noticed(site("west", 3))
+    assert notice.startswith("it was made with the inventory of 2023-11-14T22:13:21Z, which was not taken here: is it")
+    assert noticed(site("east", 3)) == []
+    assert noticed(site("new", 3)) == []  # a machine that has taken none
 
 
 def test_a_sender_believes_its_own_unsigned_bundles_and_no_others(side: Side) -> None:

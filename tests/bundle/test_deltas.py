@@ -326,7 +326,8 @@ def test_a_delta_of_another_format_waits_and_is_not_called_damaged(
 
 
 def test_the_bytes_that_are_left_to_read_are_read(sides: Sides) -> None:
-    for fields in ({}, {"deltas": False}):
+    cases: tuple[dict[str, Any], ...] = ({}, {"deltas": False})
+    for fields in cases:
         del sides.events[:]
         sides.create(f"out{len(fields)}", **fields)
         first = next(at for at, one in enumerate(sides.events) if isinstance(one, TransferPlanned))
