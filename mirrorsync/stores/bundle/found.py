@@ -88,8 +88,7 @@ def find_bundle(path: Path, opener: Opener = FileReader) -> Found:
             raise NotFound(f"{path} does not exist", remedy=_REMEDY)
         siblings = sorted(one for one in where.parent.iterdir() if one.suffix == ".tar" and one.is_file())
     findings: list[Finding] = []
-    document = _document(where, siblings, findings, opener)
-    bundle = parse(document, str(where))
+    bundle, document = _document(where, siblings, findings, opener)
     parts = _Search(bundle, document, siblings, findings, opener).parts()
     return Found(bundle, document, where.parent, parts, tuple(findings))
 
@@ -173,28 +172,28 @@ def _is_document(path: Path) -> bool:
     return False
 
 
-def _document(where: Path, siblings: list[Path], findings: list[Finding], opener: Opener) -> bytes:
-    """Return the bytes of the document: from its file, else, if that is damaged, from a part with its name."""
+def _document(where: Path, siblings: list[Path], findings: list[Finding], opener: Opener) -> tuple[Bundle, bytes]:
+    """Return the document and its bytes: from its file, else, if that is damaged, from a part with its name."""
     if where.suffix != ".json":
-        return _embedded(where, opener)
+        data = _embedded(where, opener)
+        return parse(data, str(where)), data
     try:
         with translated(f"reading {where}"), open_regular(where) as file:
             data = file.read(MAX_DOCUMENT_BYTES + 1)
-        parse(data, str(where))
+        return parse(data, str(where)), data
     except (Malformed, StorageError) as error:
         for part in siblings:
             if not part.name.startswith(f"{where.stem}."):
                 continue
             try:
                 data = _embedded(part, opener)
-                parse(data, str(part))
+                found = parse(data, str(part)), data
             except MirrorsyncError:
                 continue
             damage = Damage.DAMAGED if isinstance(error, Malformed) else Damage.UNREADABLE
             findings.append(Finding(damage, where.name, error.message))
-            return data
+            return found
         raise
-    return data
 
 
 def _embedded(path: Path, opener: Opener) -> bytes:
