@@ -5,6 +5,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Final
 
 from mirrorsync.bundle.encoding import canonical, tree_digest
@@ -39,7 +40,13 @@ def padding(size: int) -> bytes:
 
 def span(name: str, size: int) -> int:
     """Return the bytes of a member in a part: header, content and padding."""
-    return len(header(name, size)) + size + -size % BLOCK
+    return _header_bytes(len(name.encode())) + size + -size % BLOCK
+
+
+@cache
+def _header_bytes(length: int) -> int:
+    """Return the size of a header, which depends only on the length of the name, in bytes."""
+    return len(header("x" * length, 0))
 
 
 def signature_name(number: int) -> str:

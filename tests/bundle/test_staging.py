@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,17 @@ def test_what_a_registry_has_lost_of_staged_blobs_is_copied(tmp_path: Path) -> N
         assert far.before_copies is None
         assert done.report.outcomes == {"done": 3}
         assert mirror.content() == CONTENT
+
+
+def test_a_second_import_asks_for_each_tag_and_before_it_reads_only_for_those_with_large_blobs(
+    fresh_registry: DockerRegistry, tmp_path: Path
+) -> None:
+    far = Far(tmp_path, RegistryMirror(fresh_registry))
+    far.apply()
+    fresh_registry.new_requests()
+    assert far.apply().report.outcomes == {"unchanged": 3}
+    asked = Counter(one.path for one in fresh_registry.new_requests() if one.path != "/v2/")
+    assert asked == {"/v2/m/first/manifests/1": 2, "/v2/m/second/manifests/1": 2, "/v2/m/small/manifests/1": 1}
 
 
 def test_an_import_that_is_killed_while_it_stages_shows_nothing_and_the_next_goes_on(far: Far) -> None:

@@ -90,8 +90,7 @@ def find_bundle(path: Path, opener: Opener = FileReader) -> Found:
         named = where if where.suffix != ".json" else None
         siblings = sorted(one for one in where.parent.iterdir() if _may_be_a_part(one) or one == named)
     findings: list[Finding] = []
-    document = _document(where, siblings, findings, opener)
-    bundle = parse(document, str(where))
+    bundle, document = _document(where, siblings, findings, opener)
     parts = _Search(bundle, document, siblings, findings, opener).parts()
     return Found(bundle, document, where.parent, parts, tuple(findings))
 
@@ -193,29 +192,29 @@ def _is_document(path: Path) -> bool:
     return False
 
 
-def _document(where: Path, siblings: list[Path], findings: list[Finding], opener: Opener) -> bytes:
-    """Return the bytes of the document: from its file, else, if that is damaged, from a part with its name."""
+def _document(where: Path, siblings: list[Path], findings: list[Finding], opener: Opener) -> tuple[Bundle, bytes]:
+    """Return the document and its bytes: from its file, else, if that is damaged, from a part with its name."""
     if where.suffix != ".json":
-        return _embedded(where, opener)
+        data = _embedded(where, opener)
+        return parse(data, str(where)), data
     try:
         data = _beginning(where, opener)
-        parse(data, str(where))
+        return parse(data, str(where)), data
     except (Malformed, StorageError) as error:
         for part in siblings:
             if not part.name.startswith(f"{where.stem}."):
                 continue
             try:
                 data = _embedded(part, opener)
-                parse(data, str(part))
+                found = parse(data, str(part)), data
             except MirrorsyncError:
                 continue
             if isinstance(error, Malformed):
                 findings.append(Finding(Damage.DAMAGED, where.name, error.message))
             else:
                 findings.append(Finding(Damage.UNREADABLE, where.name, why_unreadable(error)))
-            return data
+            return found
         raise
-    return data
 
 
 def _beginning(path: Path, opener: Opener) -> bytes:

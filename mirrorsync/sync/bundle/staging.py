@@ -165,8 +165,11 @@ class _Lacking:
         return False
 
     async def _changed(self) -> list[Image]:
-        """Return the images that are not at the destination, or are another one there."""
-        images = self._bundle.images
+        """Return the images with large blobs that are not at the destination, or are another one there.
+
+        The plan asks for their tags again: until then all of the bundle is read, which may take hours.
+        """
+        images = _with_large_blobs(self._bundle)
         if not (images and isinstance(self._session.destination(self._at(images[0].repository)), Stages)):
             return []
         wanted: defaultdict[Location, list[Tag | Digest]] = defaultdict(list)
@@ -200,6 +203,26 @@ def _needed(bundle: Bundle, images: Iterable[Image]) -> dict[Digest, tuple[Objec
                 continue
             seen.add(one.digest)
             pending += one.needs
-            if not one.manifest and isinstance(one.form, Whole) and one.content.size > SMALL_BYTES:
+            if _is_staged(one):
                 found[one.digest] = (one, image.repository)
     return found
+
+
+def _with_large_blobs(bundle: Bundle) -> list[Image]:
+    """Return the images of a bundle that need large blobs which are whole in it."""
+    users: defaultdict[Digest, list[Digest]] = defaultdict(list)
+    for one in bundle.objects:
+        for need in one.needs:
+            users[need].append(one.digest)
+    pending = [one.digest for one in bundle.objects if _is_staged(one)]
+    found: set[Digest] = set()
+    while pending:
+        digest = pending.pop()
+        if digest not in found:
+            found.add(digest)
+            pending += users[digest]
+    return [image for image in bundle.images if image.content.digest in found]
+
+
+def _is_staged(one: Object) -> bool:
+    return not one.manifest and isinstance(one.form, Whole) and one.content.size > SMALL_BYTES
