@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
+from mirrorsync.app.bundle_writing import BundleWriting, LostContent, Packed
 from mirrorsync.app.far_side import created, destination_of, only_for
 from mirrorsync.app.having import (
     Having,
@@ -30,15 +31,14 @@ from mirrorsync.app.session import open_session
 from mirrorsync.app.signers import SignerChoice, check_signatures
 from mirrorsync.app.site import make_site
 from mirrorsync.app.stop import Stop
-from mirrorsync.bundle.encoding import encode
-from mirrorsync.bundle.model import Bundle, Delta, Pieces, Whole
-from mirrorsync.bundle.packing import pack, with_pieces
+from mirrorsync.bundle.model import Bundle
+from mirrorsync.bundle.packing import pack
 from mirrorsync.delta import DeltasUnavailable, available
 from mirrorsync.environment import Environment
-from mirrorsync.events import Noticed, TagSet, TransferPlanned
+from mirrorsync.events import Noticed
 from mirrorsync.files.locks import FileLock
 from mirrorsync.plan.model import Plan
-from mirrorsync.signing import BUNDLE, NotTrusted, check_key, sign
+from mirrorsync.signing import NotTrusted, check_key
 from mirrorsync.spec.model import STANDARD_INPUT, Destination, Spec
 from mirrorsync.stores.far import FarStore
 from mirrorsync.stores.open import opener
@@ -46,9 +46,8 @@ from mirrorsync.sync import road
 from mirrorsync.sync.bundle.deltas import DeltaMaker, Spool
 from mirrorsync.sync.bundle.draft import Draft, draft_of
 from mirrorsync.sync.bundle.gone import gone_images
-from mirrorsync.sync.bundle.publish import stream_part, write_parts
-from mirrorsync.sync.bundle.reading import Contents
 from mirrorsync.sync.bundle.site import site_members
+from mirrorsync.sync.bundle.unreadable import without
 from mirrorsync.sync.session import Session
 from mirrorsync.text import printable
 from mirrorsync.version import __version__
@@ -103,8 +102,9 @@ async def plan_bundle(wanted: Wanted, *, environment: Environment | None = None,
     with looking_back(wanted.spec, given) as memory:
         async with sides.session(wanted.spec, given, stop) as session:
             making = _Making(wanted, sides, session, given)
-            plan, bundle, _ = await stop.interruptible(making.packed(memory))
-            return Bundled(plan, bundle)
+            plan = await stop.interruptible(making.planned(memory))
+            packed = await stop.interruptible(making.packed(plan, memory))
+            return Bundled(plan, packed.bundle if packed is not None else None)
 
 
 async def create_bundle(
@@ -112,9 +112,10 @@ async def create_bundle(
 ) -> Bundled:
     """Write a bundle with what the far side lacks. output: a directory, or `-` for one part on standard output.
 
-    Failures of single images are in the plan, and the bundle has the others. Raises: UsageError; StorageError;
-    MirrorsyncError if content cannot be read after all retries, and then nothing is published; Locked. UsageError
-    also if the directory has the bundle of the next number, or a later one.
+    Failures of single images are in the plan, and the bundle has the others; so it is if a source does not have content
+    that its manifests name, or has damaged it. Raises: UsageError; StorageError; MirrorsyncError if content cannot be
+    read after all retries for a reason that may pass, and then nothing is published; Locked. UsageError also if the
+    directory has the bundle of the next number, or a later one.
     """
     given, stop = environment or process_environment(), stop or Stop()
     keys = [absolute(key) for key in wanted.sign]
@@ -122,7 +123,7 @@ async def create_bundle(
         check_key(key)
     spool = Spool(existing_directory(output))
     with closing(spool), _lock(wanted.spec), ExitStack() as stack:
-        # Under the lock: the number of the next bundle is read here and taken below.
+        # Under the lock: the number of the next bundle is read here and taken when it is written.
         sides = await _sides(wanted, given, stop)
         sides.sender.check(None if output == "-" else absolute(output))
         memory = stack.enter_context(remembering(wanted.spec, given))
@@ -130,26 +131,20 @@ async def create_bundle(
             sides.sender.remember_answer(wanted.answer)
         async with sides.session(wanted.spec, given, stop) as session:
             making = _Making(wanted, sides, session, given)
+            writing = BundleWriting(output, keys, sides.sender, session, spool, given, stop)
             maker = DeltaMaker(session, spool, stop.event) if _makes_deltas(wanted, given) else None
-            plan, bundle, draft = await stop.interruptible(making.packed(memory, maker))
-            if bundle is None or draft is None:
-                return Bundled(plan, None)
-            contents = Contents(session, draft.origins, stop.event, stop.asleep, spool)
-            changed = list(plan.changed())
-            session.announce(TransferPlanned(_bytes_to_read(bundle), len(changed)))
-            bundle = await stop.interruptible(_whole(bundle, contents))
-            document = encode(bundle)
-            signatures = [await asyncio.to_thread(sign, document, key, BUNDLE, given.variables) for key in keys]
-            sender = sides.sender.reserve()
-            files = await stop.interruptible(_written(bundle, document, output, contents, signatures, making.site))
-            sender.remember(document, making.site)
-            for change in changed:
-                session.announce(TagSet(str(change), change.digest))
-            if wanted.parity is not None:
-                files += await stop.interruptible(
-                    add_parity(absolute(output), document, files, wanted.parity, given, stop)
-                )
-            return Bundled(plan, bundle, files)
+            plan = await stop.interruptible(making.planned(memory))
+            while (packed := await stop.interruptible(making.packed(plan, memory, maker))) is not None:
+                try:
+                    bundle, document, files = await writing.write(packed)
+                except LostContent as lost:
+                    plan = without(plan, lost.content)
+                    continue
+                if wanted.parity is not None:
+                    parity = add_parity(absolute(output), document, files, wanted.parity, given, stop)
+                    files += await stop.interruptible(parity)
+                return Bundled(plan, bundle, files)
+            return Bundled(plan, None)
 
 
 def _makes_deltas(wanted: Wanted, environment: Environment) -> bool:
@@ -165,35 +160,6 @@ def _makes_deltas(wanted: Wanted, environment: Environment) -> bool:
     why = there.reason or "without --have nothing is known of the layers that the far side has"
     environment.observer(Noticed("bundle", f"blobs go whole, without deltas: {why}"))
     return False
-
-
-def _bytes_to_read(bundle: Bundle) -> int:
-    """Return the bytes that are still read at sources: blobs in pieces twice; manifests and deltas are here already."""
-    times = {Whole: 1, Pieces: 2, Delta: 0}
-    return sum(one.content.size * times[type(one.form)] for one in bundle.objects if not one.manifest)
-
-
-async def _whole(bundle: Bundle, contents: Contents) -> Bundle:
-    """Find out the digests of pieces, which the document has: blobs larger than a part are read twice."""
-    pieces = {}
-    for one in bundle.objects:
-        if isinstance(one.form, Pieces):
-            pieces[one.digest] = await asyncio.to_thread(contents.digests_of_pieces, one)
-    return with_pieces(bundle, pieces) if pieces else bundle
-
-
-async def _written(
-    bundle: Bundle,
-    document: bytes,
-    output: str,
-    contents: Contents,
-    signatures: Sequence[bytes],
-    site: Mapping[str, bytes],
-) -> tuple[str, ...]:
-    if output == "-":
-        await stream_part(bundle, document, _STDOUT, contents, signatures=signatures, site=site)
-        return ()
-    return await write_parts(bundle, document, absolute(output), contents, signatures=signatures, site=site)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +217,7 @@ def _lock(spec: Spec) -> AbstractContextManager[object]:
 
 
 class _Making:
-    """One bundle that is made. site: the content of its files of the site, by name."""
+    """Decides what a bundle carries."""
 
     def __init__(self, wanted: Wanted, sides: _Sides, session: Session, environment: Environment) -> None:
         self._wanted = wanted
@@ -260,32 +226,28 @@ class _Making:
         self._place = sides.place
         self._session = session
         self._environment = environment
-        self.site: Mapping[str, bytes] = {}
 
-    async def packed(
-        self, memory: RunMemory, maker: DeltaMaker | None = None
-    ) -> tuple[Plan, Bundle | None, Draft | None]:
-        """Return the plan, and the bundle for it without the digests of pieces; None if there is nothing to carry.
-
-        maker: makes deltas, None = all blobs are whole.
-        """
+    async def planned(self, memory: RunMemory) -> Plan:
+        """Return what changes at the far side."""
         plan = await road.make_plan(self._narrowed(), self._session, only=self._wanted.only, sightings=memory)
-        if self._having.answered is not None:
-            plan = await self._with_gone(plan, self._having.answered)
+        return plan if self._having.answered is None else await self._with_gone(plan, self._having.answered)
+
+    async def packed(self, plan: Plan, memory: RunMemory, maker: DeltaMaker | None = None) -> Packed | None:
+        """Return the bundle for a plan; None if there is nothing to carry. maker: makes deltas, None = of no blob."""
         if not any(plan.changed()):
-            return plan, None, None
+            return None
         draft = await draft_of(plan, self._place.location, self._having.held, self._session)
         number = (self._sender.name, self._sender.sequence + 1)
         # Not in a worker thread: the memory is SQLite, whose connections belong to the thread that opened them.
-        self.site = make_site(plan, self._wanted.spec, self._place.location, number, memory)
+        site = make_site(plan, self._wanted.spec, self._place.location, number, memory)
         if maker is not None:
             # What the far side lacks goes whole: perhaps it could not be rebuilt, because its base is damaged there.
             lacking = self._having.answered.lacking if self._having.answered is not None else frozenset()
             draft = await maker.with_deltas(draft, self._having.held, lacking)
         bundle = await asyncio.to_thread(
-            pack, self._bundle(draft), part_size=self._wanted.part_size, signatures=len(self._wanted.sign)
+            pack, self._bundle(draft, site), part_size=self._wanted.part_size, signatures=len(self._wanted.sign)
         )
-        return plan, bundle, draft
+        return Packed(plan, bundle, draft, site)
 
     async def _with_gone(self, plan: Plan, answered: Answered) -> Plan:
         """Return a plan with a failure for each image that the far side lacks and its source does not have any more."""
@@ -300,7 +262,7 @@ class _Making:
         mirrors = tuple(replace(mirror, on_vanish="keep") for mirror in spec.mirrors)
         return replace(spec, mirrors=mirrors, prune=None)
 
-    def _bundle(self, draft: Draft) -> Bundle:
+    def _bundle(self, draft: Draft, site: Mapping[str, bytes]) -> Bundle:
         return Bundle(
             name=self._sender.name,
             sequence=self._sender.sequence + 1,
@@ -316,5 +278,5 @@ class _Making:
             objects=draft.objects,
             assumes=draft.assumes,
             parts=(),
-            site=site_members(self.site),
+            site=site_members(site),
         )

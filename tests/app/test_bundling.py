@@ -249,16 +249,39 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_carried(side: 
     assert content(side.directory / "out") == all_content(made("1"))
 
 
-def test_damaged_content_publishes_nothing_and_leaves_nothing(side: Side) -> None:
-    side.seed({"app:1": made("1"), "app:2": made("2", 3_000_000)})
-    blob = max((side.directory / "source/blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
-    data = bytearray(blob.read_bytes())
-    data[-1] ^= 1
-    blob.write_bytes(data)
-    with pytest.raises(IntegrityError):
-        side.create("out", part_size=1_000_000)
-    with pytest.raises(IntegrityError):
-        side.create("out")
+def blob_of(side: Side, one: Image) -> Path:
+    """Return the file of the largest blob of an image at the source."""
+    largest = max(one.blobs, key=lambda digest: len(one.blobs[digest]))
+    return side.directory / "source/blobs/sha256" / largest.partition(":")[2]
+
+
+@pytest.mark.parametrize("part_size", [None, 1_000_000], ids=["whole", "pieces"])
+def test_images_with_lost_or_damaged_content_are_named_and_the_others_are_carried(
+    side: Side, part_size: int | None
+) -> None:
+    images = {f"app:{name}": made(name, 3_000_000) for name in ("damaged", "short", "lost", "good")}
+    images["db:lost"] = made("lost too")
+    side.seed(images)
+    damaged, short = blob_of(side, images["app:damaged"]), blob_of(side, images["app:short"])
+    damaged.write_bytes(b"x" + damaged.read_bytes()[1:])
+    short.write_bytes(short.read_bytes()[:-1])
+    for lost in ("app:lost", "db:lost"):
+        blob_of(side, images[lost]).unlink()
+    done = side.create("out", part_size=part_size)
+    failed = {one.subject.rpartition("/m/")[2]: isinstance(one.error, IntegrityError) for one in done.plan.failures}
+    assert failed == {"app:damaged": True, "app:short": True, "app:lost": False, "db:lost": False}
+    assert content(side.directory / "out") == all_content(images["app:good"])
+    assert done.bundle is not None
+    assert [image.name for image in done.bundle.images] == ["app:good"]
+    assert not list((side.directory / "out").glob("*.partial"))
+
+
+def test_nothing_is_carried_if_all_content_is_lost(side: Side) -> None:
+    side.seed({"app:1": made("1"), "app:2": made("2")})
+    for one in (made("1"), made("2")):
+        blob_of(side, one).unlink()
+    done = side.create("out")
+    assert (done.bundle, len(done.plan.failures)) == (None, 2)
     assert side.files("out") == {} if (side.directory / "out").exists() else True
 
 

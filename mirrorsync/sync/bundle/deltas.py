@@ -106,11 +106,13 @@ class DeltaMaker:
         self._spool = spool
         self._stop = stop
         self._failed: dict[Digest, str] = {}
+        self._tried: dict[Digest, tuple[Delta, Descriptor] | None] = {}
 
     async def with_deltas(self, draft: Draft, held: Held, whole: Set[Digest] = frozenset()) -> Draft:
         """Return a draft in which blobs are deltas where that is smaller. held: what the far side has.
 
-        A blob for which anything fails goes whole, and so do those of `whole`. Raises: Interrupted.
+        A blob for which anything fails goes whole, and so do those of `whole`. It is made once, for however many drafts
+        need it. Raises: Interrupted.
         """
         found = await find_bases(draft, held, self._session)
         bases = {digest: tries for digest, tries in found.items() if digest not in whole}
@@ -119,7 +121,10 @@ class DeltaMaker:
         made: dict[Digest, tuple[Delta, Descriptor]] = {}
         for one in draft.objects:
             if one.digest in bases:
-                best = await asyncio.to_thread(self._best, one, draft.origins[one.digest], bases[one.digest])
+                if one.digest not in self._tried:
+                    origin, tries = draft.origins[one.digest], bases[one.digest]
+                    self._tried[one.digest] = await asyncio.to_thread(self._best, one, origin, tries)
+                best = self._tried[one.digest]
                 made |= {one.digest: best} if best is not None else {}
                 self._session.announce(PhaseAdvanced("deltas"))
         if self._failed:

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from mirrorsync.bundle.layout import Entry
 from mirrorsync.bundle.model import Bundle, Delta, Object, Pieces, blob_name, delta_name, piece_name
@@ -21,6 +21,8 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.reference import Location
 from mirrorsync.sync.pool import SMALL_BYTES
 from mirrorsync.sync.session import Session, located
+
+T = TypeVar("T")
 
 ATTEMPTS: Final = 3
 _LONGEST_PAUSE_SECONDS: Final = 30.0
@@ -74,7 +76,8 @@ class Contents:
     """The content of a bundle's objects, at their sources.
 
     stop: once it is set, streams end with Interrupted. sleep: waits a number of seconds before a retry. deltas: of the
-    objects that are deltas, None = of none.
+    objects that are deltas, None = of none. unreadable: what a source did not give after all retries, with why; not
+    what may pass.
     """
 
     def __init__(
@@ -90,8 +93,9 @@ class Contents:
         self._origins = origins
         self._stop = stop
         self._sleep = sleep
+        self.unreadable: dict[Digest, MirrorsyncError] = {}
 
-    async def retried(self, what: Digest, work: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
+    async def retried(self, what: Digest, work: Callable[[], Awaitable[T]]) -> T:
         """Do work that reads content; retry if the reason of a failure may pass. Raises: MirrorsyncError."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -99,6 +103,8 @@ class Contents:
             except MirrorsyncError as error:
                 passing = error.transient or isinstance(error, IntegrityError)
                 if attempt == ATTEMPTS or not passing or self._stop.is_set():
+                    if error.side == "source" and not error.transient:
+                        self.unreadable[what] = error
                     raise
                 delay = random.uniform(0, min(_LONGEST_PAUSE_SECONDS, 2.0 ** (attempt - 1)))  # noqa: S311 - no secret
                 self._session.announce(Retrying(f"blob {what.short}", attempt, delay, error.message))
@@ -186,8 +192,11 @@ class Contents:
             if left <= 0 and not whole:
                 return
 
-    def digests_of_pieces(self, one: Object) -> list[Digest]:
-        """Read a blob, whole, and return the digests of its pieces; blocking. Raises: MirrorsyncError."""
+    async def digests_of_pieces(self, one: Object) -> list[Digest]:
+        """Read a blob, whole, and return the digests of its pieces. Raises: MirrorsyncError."""
+        return await self.retried(one.digest, lambda: asyncio.to_thread(self._digests_of_pieces, one))
+
+    def _digests_of_pieces(self, one: Object) -> list[Digest]:
         if not isinstance(one.form, Pieces):
             return []
         found: list[Digest] = []

@@ -124,7 +124,8 @@ class PartWriter:
             if data is not None:
                 await asyncio.to_thread(self._output.write, entry.header + data + padding(entry.member.size))
             else:
-                await self._contents.retried(entry.member.digest, self._streaming(entry, known[entry.member.name]))
+                part = known[entry.member.name]
+                await self._contents.retried(part.one.digest, self._streaming(entry, part))
         await asyncio.to_thread(self._output.write, END)
 
     def _streaming(self, entry: Entry, part: Slice) -> Callable[[], asyncio.Future[None]]:
