@@ -43,6 +43,10 @@ class Placement:
             raise UsageError(f"it is {_list(names)} at the mirror, and its tag, which decides, is not here")
         return replace(image, location=targets[0])
 
+    def asks_for(self, image: Reference) -> bool:
+        """Return whether a mirror asks for an image's tag, as far as its name says; a destination may have others."""
+        return any(_names(mirror, image) for mirror, _ in self._covering(image))
+
     def source(self, image: Reference) -> Location | None:
         """Return the repository that an image is mirrored from, which a lock names; None if no mirror has it."""
         return next((source for _, source in self._covering(image)), None)
