@@ -17,7 +17,6 @@ from mirrorsync.sync.bundle.draft import Draft
 from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session, located
 
-
 _REMEDY: Final = "the image is incomplete at its source; report this to its publisher"
 
 
