@@ -68,6 +68,10 @@ class Use:
         """What is before the tag and the digest, if a kustomization replaces images of this name here, else ""."""
         return without_version(self.image) if [*self._texts] == ["image"] else ""
 
+    def is_in(self, whole: str) -> bool:
+        """Return whether its texts are in a file letter by letter. whole: the text of the file."""
+        return all(str(one) in whole[one.start : one.end] for one in self._texts.values())
+
     def edits(self, target: Reference) -> Iterator[Edit]:
         """Yield what is replaced, or added, so that it names `target`."""
         if [*self._texts] == [self.key]:
@@ -124,8 +128,15 @@ def find_images(data: bytes, name: str) -> tuple[Use, ...]:
         raise UsageError(f"{shown(name)} is not YAML: {error}", remedy=remedy) from error
     whole = data.decode("utf-8-sig")
     # The image of an anchor is found once for each alias.
-    uses = {use.where: use for value in values for use in _uses(value, name, whole)}
+    uses = {use.where: _checked(use, whole) for value in values for use in _uses(value, name, whole)}
     return tuple(sorted(uses.values(), key=lambda use: use.line))
+
+
+def _checked(use: Use, whole: str) -> Use:
+    """Return the same, with the trouble that it is not in the file letter by letter, so that it cannot be replaced."""
+    if use.trouble or use.is_in(whole):
+        return use
+    return replace(use, trouble="it is written with escapes, or over several lines; write it plainly")
 
 
 def _uses(value: Any, name: str, whole: str) -> Iterator[Use]:
@@ -175,17 +186,16 @@ def _use(found: Found) -> Use:
         named = written.or_latest() if found.tagged else written
     except GrammarError as error:
         return Use(found.image, found.key, line, None, error.message, _texts=texts)
-    if named.location.transport.is_registry and all(one.style not in _BLOCK for one in texts.values()):
-        return Use(found.image, found.key, line, named, replaces=found.replaces, _texts=texts)
-    trouble = "it is a block of text, or not an image of a registry"
-    return Use(found.image, found.key, line, named, trouble, _texts=texts)
+    trouble = "" if named.location.transport.is_registry else "it is not an image of a registry"
+    if any(one.style in _BLOCK for one in texts.values()):
+        trouble = "it is a block of text; write it on the line of its key"
+    return Use(found.image, found.key, line, named, trouble, replaces=found.replaces, _texts=texts)
 
 
 def replaced(data: bytes, targets: Iterable[tuple[Use, Reference]]) -> bytes:
     """Return a file with other images in the place of some. targets: uses that `find_images` returned for this file.
 
-    Raises: UsageError if an image is not in the file letter by letter: with escapes, or over several lines; or if two
-    images share a text by an anchor, and it would be another one for each.
+    Raises: UsageError if two images share a text by an anchor, and it would be another one for each.
     """
     whole = data.decode("utf-8")
     mark = _BOM if whole.startswith(_BOM) else ""
@@ -199,12 +209,9 @@ def replaced(data: bytes, targets: Iterable[tuple[Use, Reference]]) -> bytes:
                 f"line {use.line}: {shown(use.image)} shares a text with another image, and cannot be replaced alone",
                 remedy="write its anchor out",
             )
-        if before and before not in span:
-            raise UsageError(
-                f"line {use.line}: {shown(use.image)} is written with escapes, or over several lines",
-                remedy="write it plainly",
-            )
-        empty = f'"{after}"' if span else after
-        made += [old[end:start], span.replace(before, after, 1) if before else empty]
+        # An anchor before it may have the same name.
+        head, _, tail = span.rpartition(before) if before else ("", "", "")
+        new = after if before or not span else f'"{after}"'
+        made += [old[end:start], head, new, tail]
         end = stop
     return "".join([*made, old[end:]]).encode()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from mirrorsync.errors import UsageError
 from mirrorsync.oci.reference import Location, Reference, registry_name
@@ -11,7 +12,7 @@ from mirrorsync.spec.model import Destination, Mirror, Spec
 from mirrorsync.text import printable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Placement:
     """The mirrors of one destination. address: how clients name the destination, if they do so in another way."""
 
@@ -43,14 +44,37 @@ class Placement:
             raise UsageError(f"it is {_list(names)} at the mirror, and its tag, which decides, is not here")
         return replace(image, location=targets[0])
 
+    def asks_for(self, image: Reference) -> bool:
+        """Return whether a mirror asks for an image's tag, as far as its name says; a destination may have others."""
+        return any(_names(mirror, image) for mirror, _ in self._covering(image))
+
     def source(self, image: Reference) -> Location | None:
         """Return the repository that an image is mirrored from, which a lock names; None if no mirror has it."""
         return next((source for _, source in self._covering(image)), None)
 
     def _covering(self, image: Reference) -> list[tuple[Mirror, Location]]:
         """Return the mirrors that have an image's repository as a source, and its location there."""
-        found = [(mirror, source) for mirror in self.mirrors if (source := _source(mirror, image.location)) is not None]
-        return sorted(found, key=lambda one: not _names(one[0], image))
+        at = image.location
+        found = [*self._single.get(at, ()), *((*one, at) for one in self._namespaces if one[1].covers(at))]
+        found.sort(key=lambda one: (not _names(one[1], image), one[0]))
+        return [(mirror, source) for _, mirror, source in found]
+
+    @cached_property
+    def _single(self) -> Mapping[Location, list[tuple[int, Mirror, Location]]]:
+        """The mirrors of one repository with their numbers, by its location and by the name that clients know.
+
+        Stores on disk keep the names of registries; which ones one has as a whole, only it knows.
+        """
+        found: dict[Location, list[tuple[int, Mirror, Location]]] = {}
+        for number, mirror in enumerate(self.mirrors):
+            if mirror.namespace is None:
+                for name in {mirror.source, registry_name(mirror.source) or mirror.source}:
+                    found.setdefault(name, []).append((number, mirror, mirror.source))
+        return found
+
+    @cached_property
+    def _namespaces(self) -> list[tuple[int, Mirror]]:
+        return [(number, mirror) for number, mirror in enumerate(self.mirrors) if mirror.namespace is not None]
 
     def is_placed(self, location: Location) -> bool:
         """Return whether a repository is one of the destination already."""
@@ -80,16 +104,6 @@ class Placement:
         rest = target.repository.removeprefix(self.destination.location.repository).lstrip("/")
         whole = "/".join(part for part in (self.address.repository, rest) if part)
         return Location(self.address.store, whole)
-
-
-def _source(mirror: Mirror, location: Location) -> Location | None:
-    """Return where a repository is in the source of a mirror; None if it is not there.
-
-    location: by the name that clients know. Stores on disk keep these; which ones one has as a whole only it knows.
-    """
-    if mirror.covers(location):
-        return location
-    return mirror.source if mirror.namespace is None and registry_name(mirror.source) == location else None
 
 
 def _is_below(repository: str, prefix: str) -> bool:

@@ -16,6 +16,7 @@ from mirrorsync.sync.pool import for_each
 from mirrorsync.sync.session import Session, located
 
 Fate = Literal["rewritten", "unchanged", "failed"]
+_UNASKED: Final = "no mirror of the spec asks for its tag: ask the destination with --pin"
 _NO_TAG: Final = "its tag is in another file, so that it cannot be pinned here: write it here, too"
 
 
@@ -23,7 +24,7 @@ _NO_TAG: Final = "its tag is in another file, so that it cannot be pinned here: 
 class Moved:
     """An image in a file, and what became of it. target: its reference at the mirror, None if it failed.
 
-    unchanged: it is that of the mirror already. trouble: why it failed, else "".
+    unchanged: it is that of the mirror already. trouble: why it failed, or why the mirror may not have it, else "".
     """
 
     use: Use
@@ -118,7 +119,7 @@ def _moved(use: Use, placement: Placement) -> Moved:
         return Moved(use, "failed", None, error.message)
     if target is None:
         return Moved(use, "failed", None, "no mirror of the spec has it")
-    return Moved(use, "rewritten", target)
+    return Moved(use, "rewritten", target, "" if placement.asks_for(use.reference) else _UNASKED)
 
 
 def _pinned(one: Moved, digest: Digest | str) -> Moved:
@@ -128,8 +129,8 @@ def _pinned(one: Moved, digest: Digest | str) -> Moved:
     if not isinstance(digest, Digest):
         return Moved(one.use, "failed", None, digest)
     if one.target.digest is not None:
-        return one
-    return replace(one, fate="rewritten", target=replace(one.target, digest=digest))
+        return replace(one, trouble="")
+    return replace(one, fate="rewritten", target=replace(one.target, digest=digest), trouble="")
 
 
 async def _digests(session: Session, targets: Iterable[Reference]) -> Digests:

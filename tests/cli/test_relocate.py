@@ -36,6 +36,10 @@ def test_images_get_the_names_that_the_spec_gives_them_and_unknown_ones_are_repo
         assert done.out == POD.format(expected)
         assert "-:7: ghcr.io/acme/unknown:1: no mirror of the spec has it" in done.err
         assert "stdin: 1 image rewritten, 1 image not rewritten" in done.err
+        assert "its tag" not in done.err
+    other = mirrorsync("relocate", "--destination", "corp", "-", stdin="image: nginx:1.99\n", code=0)
+    assert other.out == "image: harbor.corp.example/mirror/library/nginx:1.99\n"
+    assert "-:1: nginx:1.99: no mirror of the spec asks for its tag: ask the destination with --pin" in other.err
     again = mirrorsync("relocate", "--destination", "corp", "-", stdin=done.out, code=1)
     assert again.out == done.out
     assert "1 image unchanged" in again.err

@@ -408,10 +408,27 @@ def test_text_that_is_not_yaml_is_refused_with_the_remedy_for_templates() -> Non
     assert "helm template" in caught.value.remedy
 
 
-def test_a_reference_with_escapes_is_refused() -> None:
-    text = 'image: "ngin\\x78:1"\n'
-    with pytest.raises(UsageError, match="line 1: nginx:1 is written with escapes"):
-        rewritten(text)
+def test_an_anchor_of_the_same_name_stays() -> None:
+    assert rewritten("image: &nginx nginx\n") == "image: &nginx site:5000/m/library/nginx\n"
+    text = "{repository: &redis redis, tag: &tag '7'}\n"
+    assert rewritten(text) == "{repository: &redis site:5000/m/library/redis, tag: &tag '7'}\n"
+
+
+@pytest.mark.parametrize(
+    ("image", "trouble"),
+    [
+        ('"ngin\\x78:1"', "it is written with escapes, or over several lines"),
+        ('"ngin\\\n  x:1"', "it is written with escapes, or over several lines"),
+        ("|-\n  nginx:1", "it is a block of text"),
+        ("oci:disk:nginx:1", "it is not an image of a registry"),
+    ],
+)
+def test_an_image_that_is_not_written_plainly_is_named_and_the_others_are_rewritten(image: str, trouble: str) -> None:
+    text = f"image: {image}\nb: {{image: 'redis:7'}}\n"
+    first, second = find_images(text.encode(), "x")
+    assert (first.image.endswith("nginx:1"), trouble in first.trouble, second.trouble) == (True, True, "")
+    changed = replaced(text.encode(), [(second, target(second))]).decode()
+    assert changed == text.replace("redis", "site:5000/m/library/redis")
 
 
 def test_a_text_that_two_images_share_is_not_replaced_by_both() -> None:

@@ -92,8 +92,11 @@ def _text(found: Sequence[Relocated]) -> str:
 def _report(console: Console, found: Sequence[Relocated]) -> None:
     for file in found:
         for one in file.images:
+            line = printable(f"{file.name}:{one.use.line}: {one.use.image}: {one.trouble}", 400)
             if one.fate == "failed":
-                write_stderr(printable(f"{file.name}:{one.use.line}: {one.use.image}: {one.trouble}", 400))
+                write_stderr(line)
+            elif one.trouble:
+                console.notice(line)
         counts = Counter[str](one.fate for one in file.images)
         words = [f"{images(counts[fate])} {text}" for fate, text in _WORDS if counts[fate]]
         console.notice(f"{'stdin' if file.name == FROM_STDIN else file.name}: {', '.join(words) or 'no images'}")
