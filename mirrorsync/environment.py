@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -39,7 +39,8 @@ class Environment:
     host, or by host and repository. observer: is called with events, also from threads. daemon_host: the daemon of
     `docker-daemon:`, None = as the variables say. cache_directory: where manifests and layers are remembered for the
     next run, None = they are not. state_directory: where mirrors remember what they did, None = they do not. retries:
-    how often a request to a registry is tried again, None = as usual.
+    how often a request to a registry is tried again, None = as usual. vouch: rejects a bundle that is read as a store
+    if too few people have signed it; is given its name, its document, and the signatures.
     """
 
     hosts: Mapping[str, HostSettings] = field(default_factory=dict)
@@ -51,6 +52,7 @@ class Environment:
     cache_directory: Path | None = None
     state_directory: Path | None = None
     retries: int | None = None
+    vouch: Callable[[str, bytes, Sequence[bytes]], object] = lambda _, __, ___: None
 
     def settings(self, host: str) -> HostSettings:
         """Return the settings of a host; the default ones if it has none."""

@@ -54,7 +54,7 @@ async def write_parts_again(
     sources = _sources_of(bundle)
     origins = {digest: found[0] for digest, found in sources.items()}
     with closing(Spool(existing_directory(output))) as spool:
-        async with open_session(given, stop, spec.registries) as session:
+        async with open_session(given, stop, spec.registries, signers=spec.signers) as session:
             await stop.interruptible(DeltaMaker(session, spool, stop.event).again(bundle, numbers, sources))
             contents = Contents(session, origins, stop.event, stop.asleep, spool)
             writing = write_parts(

@@ -174,7 +174,7 @@ class _Sides:
         settings = replace(environment, hosts={**environment.hosts, **spec.registries})
         address = self.place.location.store
         far = FarStore(self.place.location, self.having.held, lambda: opener(settings)(address))
-        return open_session(environment, stop, spec.registries, {address: far})
+        return open_session(environment, stop, spec.registries, {address: far}, signers=spec.signers)
 
 
 async def _sides(wanted: Wanted, environment: Environment, stop: Stop) -> _Sides:

@@ -100,7 +100,7 @@ async def _remembered(
     async def ask(session: Session) -> RememberedSide:
         return await held_in(generation, destination, session, mirrors=mirrors)
 
-    side = await query(ask, environment, stop, spec.registries)
+    side = await query(ask, environment, stop, spec.registries, signers=spec.signers)
     if side.left_out:
         reasons = [f"{name}: {why}" for name, why in side.left_out.items()]
         images = "1 image counts" if len(reasons) == 1 else f"{len(reasons)} images count"

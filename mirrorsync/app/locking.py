@@ -69,7 +69,11 @@ async def make_lock(
     mirrors = road.select(spec, update)
     with (looking_back if check else remembering)(spec, environment) as memory:
         found = await query(
-            lambda session: resolve_for_lock(mirrors, session, old, memory), environment, stop, spec.registries
+            lambda session: resolve_for_lock(mirrors, session, old, memory),
+            environment,
+            stop,
+            spec.registries,
+            signers=spec.signers,
         )
     lock = new_lock(old, found, mirrors, whole=not update)
     return Locking(lock, changes(old, lock), found.waiting, found.failures, len(_kept(old, found)))

@@ -31,5 +31,7 @@ async def compare_nodes(
     nodes = [read_node(data, name) for name, data in files]
     used = [one for node in nodes for one in node.used]
     unread = tuple(dict.fromkeys(name for node in nodes for name in node.unread))
-    found = await query(lambda session: compare(session, used, place), environment, stop, spec.registries)
+    found = await query(
+        lambda session: compare(session, used, place), environment, stop, spec.registries, signers=spec.signers
+    )
     return found, unread

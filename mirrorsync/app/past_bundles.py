@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -14,11 +14,12 @@ from mirrorsync.environment import Environment
 from mirrorsync.errors import MirrorsyncError, StalePlan, StorageError
 from mirrorsync.events import Noticed
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.model import State
+from mirrorsync.plan.model import Change, State
 from mirrorsync.state import Applied, AppliedBundles, PastImport, PastImports, TakenInventories
 from mirrorsync.stores.bundle import Found
 from mirrorsync.sync import clock
 from mirrorsync.sync.bundle.imported import Import, Imported
+from mirrorsync.sync.run.report import Result
 
 _SUBJECT: Final = "bundle"
 
@@ -37,6 +38,11 @@ def gap(last: Applied, previous: Link | None) -> str:
     return f"bundles {first} {to} {previous.sequence} of this sender were not applied"
 
 
+def _name(change: Change) -> str:
+    """Return the name of an image in its bundle; "" without an origin."""
+    return f"{change.origin.location.repository}:{change.tag}" if change.origin is not None else ""
+
+
 class PastBundles:
     """What one import knows of the earlier bundles of its sender, at each destination, and adds to their memory."""
 
@@ -49,6 +55,7 @@ class PastBundles:
         self._import = PastImport(self._bundle.stem, self._digest, tuple(map(str, targets)), clock.now())
         self._imports = PastImports(environment.state_directory, self._warn)
         self._memory = AppliedBundles(environment.state_directory, self._warn)
+        self._applied: dict[Location, Applied] = {}
         self._last = {target: self._memory.last(self._bundle.chain, str(target)) for target in targets}
 
     def _warn(self, message: str) -> None:
@@ -98,8 +105,7 @@ class PastBundles:
             last = next((one for at, one in self._last.items() if at.store == change.target.store), None)
             if last is None or change.before is None or change.state != State.MOVED or change.origin is None:
                 continue
-            expected = last.tags.get(f"{change.origin.location.repository}:{change.tag}")
-            if expected != change.before.digest:
+            if last.tags.get(_name(change)) != change.before.digest:
                 now = change.before.digest.short
                 self._observer(Noticed(str(change), f"it named {now}, which no bundle has brought; it is replaced"))
 
@@ -116,6 +122,10 @@ class PastBundles:
         counts = {str(word): number for word, number in report.outcomes.items()}
         if failed := len({failure.subject for failure in report.failures}):
             counts["failed"] = failed  # with images for which there is no change: the destination did not tell
+        try:
+            self._remember_tags(report.results)
+        except StorageError as error:
+            self._warn(error.message)
         size = report.counts.bytes_written
         self._ended(replace(self._import, exit_code=int(code), counts=counts, bytes_written=size))
 
@@ -130,8 +140,22 @@ class PastBundles:
             self._warn(f"{error.message}; this import is not in the history")
 
     def remember(self) -> None:
-        """Remember this bundle as the last one, and its policies, if none of a later one are known."""
-        tags = {image.name: image.content.digest for image in self._bundle.images}
-        applied = Applied(self._bundle.sequence, self._digest, tags, policy_of(self._found, self._environment))
+        """Remember this bundle as the last one, and its policies, if none of a later one are known.
+
+        A tag is remembered with the image that it named, until it was set: it may wait, or fail.
+        """
+        wanted = {image.name: image.content.digest for image in self._bundle.images}
+        policy = policy_of(self._found, self._environment)
         for target, last in self._last.items():
-            self._memory.remember(self._bundle.chain, str(target), applied.after(last))
+            before = last.tags if last is not None else {}
+            tags = {name: before.get(name, digest) for name, digest in wanted.items()}
+            self._applied[target] = Applied(self._bundle.sequence, self._digest, tags, policy).after(last)
+            self._memory.remember(self._bundle.chain, str(target), self._applied[target])
+
+    def _remember_tags(self, results: Iterable[Result]) -> None:
+        """Remember what tags name now."""
+        for target, applied in self._applied.items():
+            changes = (one.change for one in results if one.outcome in ("done", "unchanged"))
+            own = (one for one in changes if one.target.store == target.store and one.origin is not None)
+            tags = {_name(one): one.after.digest for one in own if one.after is not None}
+            self._memory.remember(self._bundle.chain, str(target), replace(applied, tags={**applied.tags, **tags}))

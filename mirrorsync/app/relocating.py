@@ -60,7 +60,13 @@ async def relocate_files(
         return relocate_pinned(files, place, lock)
     if not pin:
         return relocate(files, place)
-    return await query(lambda session: relocate_pinning(files, place, session), environment, stop, spec.registries)
+    return await query(
+        lambda session: relocate_pinning(files, place, session),
+        environment,
+        stop,
+        spec.registries,
+        signers=spec.signers,
+    )
 
 
 def write_files(files: Sequence[Relocated]) -> None:

@@ -33,5 +33,5 @@ async def roll_back(
         return await plan_rollback(generation, spec, session)
 
     if dry_run:
-        return Run(await query(prepare, environment, stop, spec.registries), None)
+        return Run(await query(prepare, environment, stop, spec.registries, signers=spec.signers), None)
     return await carry_out(spec, prepare, environment, stop or Stop())

@@ -75,6 +75,7 @@ async def make_plan(
             environment,
             stop,
             spec.registries,
+            signers=spec.signers,
         )
     return explanation.add_to(plan) if explain else plan
 
@@ -97,7 +98,7 @@ async def list_images(
         known = accepted(found.failures, chosen, absences, session.announce)
         return replace(found, failures=tuple(one for one in found.failures if one not in known))
 
-    return await query(work, environment, stop, spec.registries)
+    return await query(work, environment, stop, spec.registries, signers=spec.signers)
 
 
 async def explain_tags(
@@ -114,6 +115,7 @@ async def explain_tags(
             environment,
             stop,
             spec.registries,
+            signers=spec.signers,
         )
 
 
@@ -190,7 +192,7 @@ async def carry_out(
     until: when no image begins any more, None = never.
     """
     with _lock(spec), remembering(spec, environment) as memory:
-        async with open_session(environment, stop, spec.registries) as session:
+        async with open_session(environment, stop, spec.registries, signers=spec.signers) as session:
             plan = await stop.interruptible(prepare(session, memory))
             memory.intend(plan)
             report = await apply_until_stopped(plan, session, stop, until)

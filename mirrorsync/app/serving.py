@@ -7,11 +7,12 @@ import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from mirrorsync.app.reading import read_store
+from mirrorsync.app.signers import voucher
 from mirrorsync.bundle.archives import closure
 from mirrorsync.bundle.model import Image
 from mirrorsync.environment import Environment
@@ -130,7 +131,7 @@ def _all(calls: Iterable[Callable[[], None]]) -> None:
 
 
 async def _parts(served: Sequence[Served], environment: Environment, *, writable: bool) -> list[Part]:
-    open_store, parts = opener(environment), []
+    open_store, parts = opener(replace(environment, vouch=voucher(environment))), []
     for one in served:
         store = open_store(one.location.store)
         async for _ in store.repositories():

@@ -9,11 +9,13 @@ from typing import Any, Final, TypeVar
 
 from mirrorsync.app.loops import raise_one
 from mirrorsync.app.process import process_environment
+from mirrorsync.app.signers import voucher
 from mirrorsync.app.stop import Stop
 from mirrorsync.environment import Environment
 from mirrorsync.events import Noticed
 from mirrorsync.hosts import HostSettings
 from mirrorsync.plan.model import Plan
+from mirrorsync.spec.model import Signers
 from mirrorsync.stores.base import Store
 from mirrorsync.stores.open import opener
 from mirrorsync.sync.manifest_cache import DiskCache
@@ -35,15 +37,17 @@ async def open_session(
     stop: Stop,
     hosts: Mapping[str, HostSettings] = _NO_HOSTS,
     stores: Mapping[str, Store] = _NO_STORES,
+    *,
+    signers: Signers | None = None,
 ) -> AsyncIterator[Session]:
     """Open a session while the block runs. environment: None = the process's. hosts: host settings of the spec.
 
-    stores: those that are open already, by address. Of errors that several tasks of the block raise together, one is
-    raised.
+    stores: those that are open already, by address. signers: those of the spec, for bundles that are sources. Of errors
+    that several tasks of the block raise together, one is raised.
     """
     given = environment or process_environment()
     clock = replace(given.clock, sleep=stop.sleep, asleep=stop.asleep)
-    settings = replace(given, hosts={**given.hosts, **hosts}, clock=clock)
+    settings = replace(given, hosts={**given.hosts, **hosts}, clock=clock, vouch=voucher(given, signers))
 
     def warn(message: str) -> None:
         settings.observer(Noticed("cache", message))
@@ -81,8 +85,13 @@ async def query(
     environment: Environment | None,
     stop: Stop | None,
     hosts: Mapping[str, HostSettings] = _NO_HOSTS,
+    *,
+    signers: Signers | None = None,
 ) -> T:
-    """Return the result of `work` in a session. It changes nothing, so a stop just cancels it. Raises: Interrupted."""
+    """Return the result of `work` in a session. It changes nothing, so a stop just cancels it. Raises: Interrupted.
+
+    hosts, signers: as for `open_session`.
+    """
     stop = stop or Stop()
-    async with open_session(environment, stop, hosts) as session:
+    async with open_session(environment, stop, hosts, signers=signers) as session:
         return await stop.interruptible(work(session))

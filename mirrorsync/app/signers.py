@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -11,7 +11,7 @@ from mirrorsync.app.reading import absolute
 from mirrorsync.environment import Environment
 from mirrorsync.errors import UsageError
 from mirrorsync.events import Noticed
-from mirrorsync.signing import Required, Verdict, check
+from mirrorsync.signing import BUNDLE, NotTrusted, Required, Verdict, check
 from mirrorsync.spec.model import Signers
 from mirrorsync.text import printable
 
@@ -89,6 +89,24 @@ def check_signatures(
     )
     for line in signature_lines(verdict):
         environment.observer(Noticed(name, line))
+
+
+def voucher(
+    environment: Environment, signers: Signers | None = None
+) -> Callable[[str, bytes, Sequence[bytes]], object]:
+    """Return what rejects bundles that are read as sources, for `Environment.vouch`. signers: of the spec, if any."""
+
+    def vouch(name: str, document: bytes, signatures: Sequence[bytes]) -> None:
+        required = required_signers(environment.variables, signers=signers)
+        if required is None:
+            return
+        try:
+            check_signatures(name, document, signatures, required, BUNDLE, environment)
+        except NotTrusted as error:
+            remedy = "have it signed, or import it with `mirrorsync bundle apply --allow-unsigned`"
+            raise error.with_(message=f"{name} is {error.message}", remedy=remedy) from error
+
+    return vouch
 
 
 def signature_lines(verdict: Verdict) -> Iterator[str]:

@@ -53,7 +53,11 @@ async def verify_spec(
     depth, clock = _depth(content, sample, seed), environment.clock.monotonic
     if trust:
         return await query(
-            lambda session: verify.verify_trust(spec, session, depth, clock, only), environment, stop, spec.registries
+            lambda session: verify.verify_trust(spec, session, depth, clock, only),
+            environment,
+            stop,
+            spec.registries,
+            signers=spec.signers,
         )
     absences = read_absences(spec, environment)
     return await query(
@@ -61,6 +65,7 @@ async def verify_spec(
         environment,
         stop,
         spec.registries,
+        signers=spec.signers,
     )
 
 

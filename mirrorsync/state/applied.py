@@ -29,7 +29,8 @@ class SitePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The last bundle. digest: of its document. tags: digests of its images, by `repository:tag`, without a prefix.
+    """The last bundle. digest: of its document. tags: the digests that its tags are known to name there, by
+    `repository:tag`, without a prefix: those that could not be set have the digest of before.
 
     policy: those of the bundle with the highest number, None if no bundle has brought any.
     """

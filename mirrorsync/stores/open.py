@@ -66,10 +66,10 @@ def _docker_daemon(path: str, environment: Environment) -> Store:  # noqa: ARG00
     )
 
 
-def _bundle(path: str, environment: Environment) -> Store:  # noqa: ARG001 - a bundle needs no environment
+def _bundle(path: str, environment: Environment) -> Store:
     from mirrorsync.stores.bundle import BundleStore
 
-    return BundleStore(Path(path))
+    return BundleStore(Path(path), vouch=environment.vouch)
 
 
 # By the prefix of an address; all other addresses are hosts of registries.

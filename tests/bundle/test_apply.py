@@ -253,6 +253,24 @@ def test_a_tag_that_another_client_has_moved_is_replaced_and_reported(site: Site
     assert site.images() == {"m/app:1": LARGE.digest}
 
 
+def test_what_earlier_bundles_have_brought_is_no_surprise_if_a_later_one_failed_or_waits(site: Site) -> None:
+    site.apply(site.medium(pack({"app:1": PLAIN})))
+    packed = pack({"app:1": LARGE, "other:1": PLAIN}, sequence=2)
+    medium = site.medium(packed)
+    other = opener(Environment())(site.destination.removesuffix(":m"))
+    other.lock()
+    with pytest.raises(Locked):
+        site.apply(medium)
+    asyncio.run(other.close())
+    (medium / packed.bundle.parts[0].name).unlink()
+    site.apply(medium, code=3)
+    packed.write(medium)
+    site.apply(medium)
+    assert [one.message for one in site.events if isinstance(one, Noticed)] == []
+    site.apply(site.medium(pack({"app:1": PLAIN}, sequence=3)))
+    assert [one.message for one in site.events if isinstance(one, Noticed)] == []
+
+
 async def _resolved(repository: Any, made: Image) -> Any:
     return await repository.resolve(Digest(made.digest))
 

@@ -19,7 +19,7 @@ import mirrorsync.delta.compiled as compiled
 import mirrorsync.sync.bundle.deltas as deltas
 from mirrorsync.app.bundle_parts import write_parts_again
 from mirrorsync.app.bundles import Rules, apply_bundle, inspect_bundle, verify_bundle
-from mirrorsync.app.bundling import Bundled, Wanted, create_bundle
+from mirrorsync.app.bundling import Bundled, Wanted, create_bundle, plan_bundle
 from mirrorsync.app.inventories import make_inventory, save_inventory
 from mirrorsync.app.runs import apply_plan, apply_spec, copy_image, make_plan
 from mirrorsync.app.specs import load_spec
@@ -115,6 +115,9 @@ def the_delta(made: Bundled) -> tuple[Object, Delta]:
 
 def test_a_layer_is_carried_as_a_delta_and_rebuilt_bit_for_bit(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = layers()
+    for have, told in (((), "in 1 part"), ((str(sides.directory / "far.json"),), "in 1 part before deltas")):
+        planned = plan_bundle(Wanted(sides.spec, have), environment=sides.environment)
+        assert bundle_summary(asyncio.run(planned), "").endswith(told)
     done = sides.create()
     one, form = the_delta(done)
     assert (one.digest, form.base, form.kind) == (new, old, "mirrorsync-1")

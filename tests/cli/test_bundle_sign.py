@@ -141,3 +141,23 @@ def test_the_spec_says_who_signs_what_the_far_side_has(site: Mirrorsync) -> None
     assert "needs a file next to it" in site("inventory", "oci:source", "--sign", "alice", code=2).err
     assert "no key in" in site("inventory", "oci:source", "--sign", "carol", "-o", "new.json", code=1).err
     assert not (site.directory / "new.json").exists()
+
+
+def test_a_bundle_that_is_a_source_has_to_be_signed_as_one_that_is_applied(site: Mirrorsync) -> None:
+    inside = {"destinations": {"far": "oci:far"}, "signers": {"allowed": "allowed"}}
+    mirrors = [{"from": f"bundle:{site.directory}/usb:app", "tags": {"all": True}, "to": ["far"]}]
+    site.spec({**inside, "mirrors": mirrors}, "inside.yaml")
+    policy = {"MIRRORSYNC_SIGNERS": "allowed"}
+    for words, env in (
+        (("apply", "inside.yaml"), {}),
+        (("copy", "bundle:usb:app:1", "oci:far:app:1"), policy),
+        (("list-tags", "bundle:usb:app"), policy),
+        (("serve", "bundle:usb", "--listen", "127.0.0.1:0"), policy),
+    ):
+        refused = site(*words, env=env, code=1).err
+        assert refused.count("shop-000001 is not signed, and has to be by 1 person of ") == 1
+        assert "have it signed, or import it with `mirrorsync bundle apply --allow-unsigned`" in refused
+    assert not (site.directory / "far").exists()
+    site("bundle", "sign", "usb", "--key", "alice", code=0)
+    assert "signed by alice@corp.example" in site("apply", "inside.yaml", code=0).err
+    site("copy", "bundle:usb:app:1", "oci:far:other:1", env=policy, code=0)

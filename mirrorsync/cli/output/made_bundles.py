@@ -33,6 +33,7 @@ def bundle_summary(done: Bundled, output: str) -> str:
     carried = f"{count(len(bundle.objects), 'object')} for {changed}, {size} in {count(len(bundle.parts), 'part')}"
     saved = f"; {count(len(bundle.deltas), 'delta')} {'saves' if len(bundle.deltas) == 1 else 'save'} "
     carried += f"{saved}{filesize.decimal(bundle.bytes_saved)}" if bundle.deltas else ""
+    carried += " before deltas" if not output and bundle.have else ""  # a plan reads no layers, and makes none
     where = "" if output in ("", "-") else f" in {printable(output)}"
     return f"{bundle.stem}{where}: {carried}{failed}"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from mirrorsync.bundle.findings import Present
 from mirrorsync.bundle.model import Bundle, Delta, Image, Object, Whole, members_of
 from mirrorsync.delta import readable
-from mirrorsync.errors import ContentNotFound, Denied, Malformed, RepositoryNotFound
+from mirrorsync.errors import ContentNotFound, Denied, Malformed, MirrorsyncError, RepositoryNotFound
 from mirrorsync.files.chunks import CHUNK_BYTES, VerifiedChunks, prove
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
@@ -32,16 +32,25 @@ class BundleStore:
     """A bundle as a store. Its files are found on first use; parts are opened when content of them is read.
 
     path: of its directory, of its document, or of one of its parts; absolute. present: what is known to be good, None
-    = all that is here.
+    = all that is here. vouch: may reject it when it is found, as `Environment.vouch`.
     """
 
     shares_blobs = True
 
-    def __init__(self, path: Path, *, found: Found | None = None, present: Present | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        found: Found | None = None,
+        present: Present | None = None,
+        vouch: Callable[[str, bytes, Sequence[bytes]], object] = lambda _, __, ___: None,
+    ) -> None:
         self.address = f"bundle:{path}"
         self._path = path
         self._present = present
         self._opened = found
+        self._vouch = vouch
+        self._refused: MirrorsyncError | None = None
         self._lock = threading.Lock()
         self._bases: dict[Digest, Base] = {}
         # Rebuilding a large blob copies its base to a temporary file: one at a time.
@@ -54,10 +63,18 @@ class BundleStore:
 
     @property
     def found(self) -> Found:
-        """The files. Raises: NotFound, UsageError, Malformed, StorageError."""
+        """The files. Raises: NotFound, UsageError, Malformed, StorageError; what `vouch` raises."""
         with self._lock, located_at(self.address):
+            if self._refused is not None:
+                raise self._refused.with_()  # a copy: every image that is to come from here fails by it
             if self._opened is None:
-                self._opened = find_bundle(self._path)
+                found = find_bundle(self._path)
+                try:
+                    self._vouch(found.bundle.stem, found.document, found.signatures())
+                except MirrorsyncError as error:
+                    self._refused = error
+                    raise
+                self._opened = found
             return self._opened
 
     @property
