@@ -36,7 +36,7 @@ REACHED = {
     "app/clients": {"client-config"},
     "serve/listening": {"serve"},
     "errors": {"apply", "copy"},  # of a deadline, which only these have
-    "cli/options/failed": {"plan", "apply", "copy"},
+    "cli/options/selection": {"plan", "apply", "copy"},
     "app/locking": {"plan", "apply"},
     "app/verifying": {"verify"},
     "app/far_side": {"bundle create", "inventory"},
