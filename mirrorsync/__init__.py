@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from mirrorsync.app.specs import load_plan, load_spec, save_plan
     from mirrorsync.app.stop import Stop
     from mirrorsync.environment import Environment
-    from mirrorsync.errors import ExitCode, Interrupted, MirrorsyncError, Problem, SpecError
+    from mirrorsync.errors import ExitCode, Interrupted, MirrorsyncError
     from mirrorsync.hosts import Access, Credentials, Endpoint, HostSettings
     from mirrorsync.plan.model import Change, Image, Plan
+    from mirrorsync.problems import Problem, SpecError
     from mirrorsync.secret import Secret
     from mirrorsync.spec.model import Spec
     from mirrorsync.sync.run.report import Report
@@ -106,9 +107,10 @@ _HOMES = {
     "mirrorsync.app.specs": ("load_plan", "load_spec", "save_plan"),
     "mirrorsync.app.stop": ("Stop",),
     "mirrorsync.environment": ("Environment",),
-    "mirrorsync.errors": ("ExitCode", "Interrupted", "MirrorsyncError", "Problem", "SpecError"),
+    "mirrorsync.errors": ("ExitCode", "Interrupted", "MirrorsyncError"),
     "mirrorsync.hosts": ("Access", "Credentials", "Endpoint", "HostSettings"),
     "mirrorsync.plan.model": ("Change", "Image", "Plan"),
+    "mirrorsync.problems": ("Problem", "SpecError"),
     "mirrorsync.secret": ("Secret",),
     "mirrorsync.spec.model": ("Spec",),
     "mirrorsync.sync.run.report": ("Report",),

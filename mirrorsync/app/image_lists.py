@@ -9,8 +9,9 @@ from typing import Final
 
 from mirrorsync.app.outputs import STANDARD_OUTPUT, write_output
 from mirrorsync.app.reading import absolute, read_file
-from mirrorsync.errors import GrammarError, Problem
+from mirrorsync.errors import GrammarError
 from mirrorsync.oci.reference import Reference
+from mirrorsync.problems import Problem
 from mirrorsync.spec.image_list import list_lines
 
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024

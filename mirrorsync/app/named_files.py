@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.errors import MirrorsyncError, Problem, UsageError
+from mirrorsync.errors import MirrorsyncError, UsageError
 from mirrorsync.hosts import HostSettings
 from mirrorsync.plan.policies import Identities, SignedBy, Verify
+from mirrorsync.problems import Problem
 from mirrorsync.spec.model import Mirror, Signers
 from mirrorsync.spec.registries import registry_key
 from mirrorsync.spec.yaml_source import Source, join, read

@@ -14,7 +14,8 @@ from mirrorsync.app.image_lists import MAX_LIST_BYTES
 from mirrorsync.app.named_files import file_problems, key_problems, package_problems, signers_problems
 from mirrorsync.app.outputs import write_output
 from mirrorsync.app.reading import absolute, read_file
-from mirrorsync.errors import Problem, SpecError, StorageError, UsageError
+from mirrorsync.errors import StorageError, UsageError
+from mirrorsync.problems import Problem, SpecError
 from mirrorsync.spec.load import invalid, load
 from mirrorsync.spec.model import STANDARD_INPUT, Spec
 from mirrorsync.spec.yaml_source import read

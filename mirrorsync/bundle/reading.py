@@ -38,7 +38,7 @@ from mirrorsync.text import printable
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024 * 1024
 # In bytes of memory, as json_weight estimates it: a document of 100,000 images stays below.
-MAX_DOCUMENT_WEIGHT: Final = 1024 * 1024 * 1024
+_MAX_DOCUMENT_WEIGHT: Final = 1024 * 1024 * 1024
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _CREATED: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
@@ -49,18 +49,23 @@ _MEDIA_TYPE: Final = re.compile(r"[!-~]{1,255}")
 _LINE: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,512}")
 
 
+def load_document(raw: bytes, where: str) -> Any:
+    """Return the JSON value of a document that may be hostile. where: for messages. Raises: Malformed."""
+    if len(raw) > MAX_DOCUMENT_BYTES or json_weight(raw) > _MAX_DOCUMENT_WEIGHT:
+        raise Malformed(f"{where} is {len(raw)} bytes, more than is read")
+    try:
+        return json.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"{where} is not JSON") from error
+
+
 def parse(raw: bytes, where: str = "the document of the bundle") -> Bundle:
     """Return the bundle that a document describes. where: for messages.
 
     Raises: Malformed, which names the first member that is wrong; also for a document that is not in the one spelling
     of `encoding.canonical`, because signatures and digests are those of its bytes.
     """
-    if len(raw) > MAX_DOCUMENT_BYTES or json_weight(raw) > MAX_DOCUMENT_WEIGHT:
-        raise Malformed(f"{where} is {len(raw)} bytes, more than is read")
-    try:
-        value = json.loads(raw.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise Malformed(f"{where} is not JSON") from error
+    value = load_document(raw, where)
     try:
         _check_version(value)
         bundle = _bundle(value)

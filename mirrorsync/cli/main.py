@@ -16,7 +16,8 @@ import click
 from mirrorsync.cli.command import COMPLETION_VARIABLE, HELP_WIDTH, VerbGroup
 from mirrorsync.cli.encoding import ensure_utf8
 from mirrorsync.cli.output.stdio import LINE_LIMIT, prepare_streams, release_streams, write_stderr, write_stdout
-from mirrorsync.errors import ExitCode, MirrorsyncError, SpecError, UsageError
+from mirrorsync.errors import ExitCode, MirrorsyncError, UsageError
+from mirrorsync.problems import SpecError
 from mirrorsync.text import printable
 from mirrorsync.version import __version__
 

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from mirrorsync.documents.envelope import document
-from mirrorsync.errors import MirrorsyncError, Problem, SpecError
+from mirrorsync.errors import MirrorsyncError
+from mirrorsync.problems import Problem, SpecError
 
 
 def error_json(error: MirrorsyncError) -> dict[str, Any]:

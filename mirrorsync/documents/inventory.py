@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from mirrorsync.bundle.encoding import canonical
 from mirrorsync.bundle.held import Held, HeldRepository, Inventory, Unread
 from mirrorsync.bundle.model import Link
-from mirrorsync.bundle.reading import MAX_DOCUMENT_BYTES, MAX_DOCUMENT_WEIGHT
+from mirrorsync.bundle.reading import load_document
 from mirrorsync.checked_json import Damaged, count, items, members, named, text
 from mirrorsync.documents.envelope import VERSIONS, document, full_name
 from mirrorsync.errors import GrammarError, Malformed
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
 from mirrorsync.oci.digest import Digest
-from mirrorsync.oci.json_weight import json_weight
 from mirrorsync.oci.names import check_layout_repository
 from mirrorsync.oci.ref import Tag
 from mirrorsync.text import printable
@@ -64,12 +62,7 @@ def is_inventory(raw: bytes) -> bool:
 
 def parse_inventory(raw: bytes, where: str) -> Inventory:
     """Read an inventory. where: for messages. Raises: Malformed, which names the first member that is wrong."""
-    if len(raw) > MAX_DOCUMENT_BYTES or json_weight(raw) > MAX_DOCUMENT_WEIGHT:
-        raise Malformed(f"{where} is {len(raw)} bytes, more than is read")
-    try:
-        value = json.loads(raw.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise Malformed(f"{where} is not JSON") from error
+    value = load_document(raw, where)
     try:
         return _inventory(value)
     except Damaged as error:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mirrorsync.errors import Problem
 from mirrorsync.foreign.draft import Draft, Entry, shown
 from mirrorsync.foreign.yaml_documents import mapping, mappings, text, texts
+from mirrorsync.problems import Problem
 from mirrorsync.spec.image_list import list_lines
 
 # A reference that is nothing else: a host with a dot or a port, a path, and a tag or digest. Docker's short names are

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from mirrorsync.errors import SpecError, UsageError
+from mirrorsync.errors import UsageError
 from mirrorsync.foreign.draft import Draft, Entry, Registry
 from mirrorsync.foreign.merge import merged, replace_entries, template
+from mirrorsync.problems import SpecError
 from mirrorsync.spec.load import load
 from mirrorsync.text import printable
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mirrorsync.errors import GrammarError, MirrorsyncError, Problem
+from mirrorsync.errors import GrammarError, MirrorsyncError
 from mirrorsync.hosts import HostSettings
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.narrowing import IndexMode
@@ -18,6 +18,7 @@ from mirrorsync.oci.reference import Location, Where, parse_destination
 from mirrorsync.plan.budget import Budget, read_limit
 from mirrorsync.plan.policies import Referrers
 from mirrorsync.plan.prune import Cap, Prune
+from mirrorsync.problems import Problem
 from mirrorsync.spec.mirror_source import MirrorSource, listed_sources, read_source, written_sources
 from mirrorsync.spec.model import DEFAULT_TEMPLATE, Destination, Mirror, Signers, Spec, check_template
 from mirrorsync.spec.namespace import Namespace

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from mirrorsync.errors import Problem
+from mirrorsync.problems import Problem
 from mirrorsync.schema_files import load_schema
 from mirrorsync.text import printable
 

@@ -130,15 +130,11 @@ def _check_compiles(pattern: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class ExcludeRegex:
-    """`exclude_regex`: RE2 expressions; a tag that one of them matches as a whole is not wanted.
-
-    A key of its own, and not a form of `exclude`: most expressions are valid shell patterns, too, and mean other tags.
-    """
+class _Expressions:
+    """RE2 expressions, each of which is for the whole tag."""
 
     patterns: tuple[str, ...]
-    key: ClassVar[str] = "exclude_regex"
-    narrows: ClassVar[bool] = True
+    key: ClassVar[str]
 
     @classmethod
     def parse(cls, value: Sequence[str]) -> Self:
@@ -146,6 +142,22 @@ class ExcludeRegex:
         for pattern in value:
             _check_compiles(pattern)
         return cls(tuple(value))
+
+    def _named(self, tag: Tag, *, matching: bool) -> str:
+        """Return the expressions that match a tag, or those that do not, in the words of the spec."""
+        found = [pattern for pattern in self.patterns if bool(re2.compile(pattern).fullmatch(tag)) is matching]
+        return ", ".join(f"{self.key} {pattern}" for pattern in found)
+
+
+@dataclass(frozen=True, slots=True)
+class ExcludeRegex(_Expressions):
+    """`exclude_regex`: RE2 expressions; a tag that one of them matches as a whole is not wanted.
+
+    A key of its own, and not a form of `exclude`: most expressions are valid shell patterns, too, and mean other tags.
+    """
+
+    key: ClassVar[str] = "exclude_regex"
+    narrows: ClassVar[bool] = True
 
     def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return the tags that no expression matches."""
@@ -154,26 +166,15 @@ class ExcludeRegex:
 
     def why(self, tag: Tag, *, selected: bool) -> Sequence[str]:
         """Return the expressions that excluded a tag, as one reason."""
-        if selected:
-            return []
-        matching = [f"{self.key} {pattern}" for pattern in self.patterns if re2.compile(pattern).fullmatch(tag)]
-        return [f"excluded by {', '.join(matching)}"]
+        return [] if selected else [f"excluded by {self._named(tag, matching=True)}"]
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(_Expressions):
     """`keep`: RE2 expressions, which must all match the whole tag; a tag that one of them does not match is dropped."""
 
-    patterns: tuple[str, ...]
     key: ClassVar[str] = "keep"
     narrows: ClassVar[bool] = True
-
-    @classmethod
-    def parse(cls, value: Sequence[str]) -> Self:
-        """Read a list of expressions, and check that they compile. Raises: GrammarError."""
-        for pattern in value:
-            _check_compiles(pattern)
-        return cls(tuple(value))
 
     def select(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return the tags that all expressions match."""
@@ -184,8 +185,7 @@ class Keep:
         """Return the expressions that a tag matches, for one that is kept; else those that it does not match."""
         if selected:
             return [f"{self.key} {pattern}" for pattern in self.patterns]
-        missed = [f"{self.key} {pattern}" for pattern in self.patterns if not re2.compile(pattern).fullmatch(tag)]
-        return [f"not matched by {', '.join(missed)}"]
+        return [f"not matched by {self._named(tag, matching=False)}"]
 
 
 @dataclass(frozen=True, slots=True)

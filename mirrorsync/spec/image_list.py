@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from mirrorsync.errors import GrammarError, Problem, SpecError
+from mirrorsync.errors import GrammarError
 from mirrorsync.oci.patterns import parse_pattern
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Reference, parse_image
+from mirrorsync.problems import Problem, SpecError
 from mirrorsync.text import printable
 
 _REMEDY: Final = "write one image a line, or SOURCE TARGET TAG"

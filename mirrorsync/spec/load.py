@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mirrorsync.errors import Problem, SpecError
 from mirrorsync.oci.digest import Digest
+from mirrorsync.problems import Problem, SpecError
 from mirrorsync.spec.build import ReadFile, build
 from mirrorsync.spec.excerpt import excerpts
 from mirrorsync.spec.interpolate import interpolate

@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from mirrorsync.errors import GrammarError, Problem
+from mirrorsync.errors import GrammarError
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import Ref
 from mirrorsync.oci.reference import Location, Reference, parse_image
+from mirrorsync.problems import Problem
 from mirrorsync.spec.load import invalid
 from mirrorsync.spec.lock import IMAGES, KEY, VERSION, Lock, Name
 from mirrorsync.spec.yaml_source import Source, YamlProblem, join, read

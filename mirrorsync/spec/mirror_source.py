@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from mirrorsync.errors import GrammarError, Problem
+from mirrorsync.errors import GrammarError
 from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location, Reference, parse_image, parse_repository
+from mirrorsync.problems import Problem
 from mirrorsync.spec.image_list import list_lines
 from mirrorsync.spec.namespace import Namespace, read_namespace
 from mirrorsync.spec.selection import Selection

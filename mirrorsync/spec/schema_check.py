@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from mirrorsync.errors import Problem
+from mirrorsync.problems import Problem
 from mirrorsync.schema_files import load_schema
 from mirrorsync.spec.shape import fits
 from mirrorsync.spec.yaml_source import Source, join

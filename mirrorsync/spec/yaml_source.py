@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import yaml
 
-from mirrorsync.errors import Problem
+from mirrorsync.problems import Problem
 from mirrorsync.text import printable
 
 MAX_BYTES: Final = 1024 * 1024

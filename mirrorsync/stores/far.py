@@ -6,9 +6,8 @@ bundle do: what one of them has is mounted, or read, there.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Never
 
 from mirrorsync.bundle.held import Held
 from mirrorsync.errors import ContentNotFound, RepositoryNotFound, StorageError
@@ -18,6 +17,7 @@ from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import Pick, Ref, Tag
 from mirrorsync.oci.reference import Location
 from mirrorsync.stores.base import Store, WritableRepository
+from mirrorsync.stores.unwritable import Unwritable
 
 
 class FarStore:
@@ -69,7 +69,7 @@ class FarStore:
             await self._opened.close()
 
 
-class FarRepository:
+class FarRepository(Unwritable):
     """A repository of a FarStore. name: without the destination's prefix."""
 
     def __init__(self, held: Held, location: Location, name: str) -> None:
@@ -116,29 +116,6 @@ class FarRepository:
         """Raise ContentNotFound."""
         raise ContentNotFound("the far side cannot be read", place=self._location.at(blob.digest))
 
-    async def mount(self, blob: Descriptor, origin: str) -> bool:  # noqa: ARG002
-        """Raise StorageError, as all methods that write."""
-        self._refuse()
-
-    async def write(self, blob: Descriptor, data: bytes) -> None:  # noqa: ARG002
-        """Raise StorageError."""
-        self._refuse()
-
-    def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:  # noqa: ARG002
-        """Raise StorageError."""
-        self._refuse()
-
-    async def put_manifest(self, manifest: Manifest) -> None:  # noqa: ARG002
-        """Raise StorageError."""
-        self._refuse()
-
-    async def tag(self, manifest: Manifest, tag: Tag) -> None:  # noqa: ARG002
-        """Raise StorageError."""
-        self._refuse()
-
-    async def delete(self, ref: Tag | Digest) -> None:  # noqa: ARG002
-        """Raise StorageError."""
-        self._refuse()
-
-    def _refuse(self) -> Never:
-        raise StorageError("the far side cannot be written; a bundle is imported there", place=self._location.at())
+    def refusal(self) -> StorageError:
+        """Return the error for whatever is to be written."""
+        return StorageError("the far side cannot be written; a bundle is imported there", place=self._location.at())

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import NoReturn
 
 from mirrorsync.errors import ContentNotFound, Denied, RepositoryNotFound
 from mirrorsync.oci.descriptor import Descriptor
@@ -13,6 +12,7 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.ref import Ref, Tag
 from mirrorsync.stores.base import Repository, Store
+from mirrorsync.stores.unwritable import Unwritable
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class UnitedStore:
             await part.store.close()
 
 
-class UnitedRepository:
+class UnitedRepository(Unwritable):
     """The repositories of one name in several stores (`stores.base.Combined`), the first of which counts."""
 
     def __init__(self, name: str, ones: Sequence[Repository]) -> None:
@@ -181,14 +181,9 @@ class UnitedRepository:
                 raise ContentNotFound("no store has such a blob")
             yield chunks
 
-    async def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise _unwritable()
-
-    def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:  # noqa: ARG002 - the protocol's parameters
-        """Raise Denied."""
-        raise _unwritable()
-
-    mount = write = put_manifest = tag = delete = _refuse
+    def refusal(self) -> Denied:
+        """Return the error for whatever is to be written."""
+        return _unwritable()
 
 
 async def _tags(repository: Repository) -> list[Tag]:

@@ -12,7 +12,8 @@ from mirrorsync.app.process import process_environment
 from mirrorsync.app.signers import check_signatures, required_signers, signature_lines
 from mirrorsync.app.specs import check_spec, load_spec
 from mirrorsync.cli.options.signers import SignerOptions, signer_options
-from mirrorsync.errors import SpecError, UsageError
+from mirrorsync.errors import UsageError
+from mirrorsync.problems import SpecError
 from mirrorsync.signing import BUNDLE, NotTrusted, Rejected, Required, Signer, Verdict
 from mirrorsync.spec.model import Signers
 

@@ -45,7 +45,7 @@ from mirrorsync.documents.relocation import relocation_document
 from mirrorsync.documents.report import report_document
 from mirrorsync.documents.state import state_document
 from mirrorsync.documents.verification import verification_document
-from mirrorsync.errors import ContentNotFound, Problem, SpecError
+from mirrorsync.errors import ContentNotFound
 from mirrorsync.events import Noticed
 from mirrorsync.foreign.nodes import Used
 from mirrorsync.foreign.relocation import find_images
@@ -76,6 +76,7 @@ from mirrorsync.plan.model import (
     Vanished,
 )
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag
+from mirrorsync.problems import Problem, SpecError
 from mirrorsync.spec.explain import Verdict
 from mirrorsync.spec.lock import Lock, LockChange
 from mirrorsync.spec.model import Mirror

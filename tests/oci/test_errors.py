@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from mirrorsync import errors
-from mirrorsync.errors import ExitCode, MirrorsyncError, Problem, SpecError
+from mirrorsync import errors, problems
+from mirrorsync.errors import ExitCode, MirrorsyncError
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Tag
 from mirrorsync.oci.reference import Where
+from mirrorsync.problems import Problem, SpecError
 from mirrorsync.text import printable
 
 A = Digest.of(b"a")
@@ -168,7 +169,7 @@ def test_a_given_remedy_replaces_the_default_of_the_kind() -> None:
     [
         (errors.UsageError, 2),
         (errors.GrammarError, 2),
-        (errors.SpecError, 2),
+        (SpecError, 2),
         (errors.NotFound, 1),
         (errors.ContentNotFound, 1),
         (errors.RepositoryNotFound, 1),
@@ -212,7 +213,8 @@ def test_a_kind_of_error_has_its_exit_code(kind: type[MirrorsyncError], code: in
 def test_every_kind_of_error_is_in_the_table_above() -> None:
     kinds = {
         kind
-        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        for module in (errors, problems)
+        for _, kind in inspect.getmembers(module, inspect.isclass)
         if issubclass(kind, MirrorsyncError) and kind is not MirrorsyncError
     }
     (mark,) = (mark for mark in pytestmarks(test_a_kind_of_error_has_its_exit_code) if mark.name == "parametrize")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from mirrorsync.errors import SpecError
+from mirrorsync.problems import SpecError
 from mirrorsync.spec.filters import FILTERS
 from mirrorsync.spec.load import load
 from mirrorsync.spec.model import Spec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mirrorsync.errors import SpecError
+from mirrorsync.problems import SpecError
 from mirrorsync.spec.image_list import read_image_list
 
 DIGEST = f"sha256:{'a' * 64}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mirrorsync.errors import SpecError
 from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.ref import THE_ONLY_ONE, Pick, Ref, Tag
 from mirrorsync.oci.reference import Location
+from mirrorsync.problems import SpecError
 from mirrorsync.spec.load import load
 from mirrorsync.spec.lock import Lock, Name, changes, kept, lock_text
 from mirrorsync.spec.lock_source import read_lock

@@ -17,7 +17,8 @@ from mirrorsync.cli.output.render import spec_summary
 from mirrorsync.cli.output.stdio import LINE_LIMIT, write_stderr, write_stdout
 from mirrorsync.cli.sessions import DEFAULT_SPEC, run
 from mirrorsync.documents.error import host_json, validation_document
-from mirrorsync.errors import ExitCode, SpecError
+from mirrorsync.errors import ExitCode
+from mirrorsync.problems import SpecError
 from mirrorsync.text import printable
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from mirrorsync.oci.reference import Where
 from mirrorsync.stores.bundle.found import Found, find_bundle
 from mirrorsync.stores.bundle.rebuilt import Base, rebuilt
 from mirrorsync.stores.located import located_at
+from mirrorsync.stores.unwritable import Unwritable
 from mirrorsync.text import some_of
 
 _READ_ONLY = "a bundle is only read; `mirrorsync bundle create` writes one"
@@ -207,7 +208,7 @@ def _are(numbers: Sequence[int]) -> str:
     return "is" if len(numbers) == 1 else "are"
 
 
-class BundleRepository:
+class BundleRepository(Unwritable):
     """One repository of a bundle. Writing raises Denied."""
 
     def __init__(self, store: BundleStore, name: str) -> None:
@@ -291,29 +292,6 @@ class BundleRepository:
         with self.open(content) as chunks, self._located(content.digest):
             prove(content, chunks, watch)
 
-    async def mount(self, blob: Descriptor, origin: str) -> bool:  # noqa: ARG002 - the protocol's parameters
-        """Raise Denied."""
-        raise self._denied()
-
-    async def write(self, blob: Descriptor, data: bytes) -> None:  # noqa: ARG002 - the protocol's parameters
-        """Raise Denied."""
-        raise self._denied()
-
-    def put(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:  # noqa: ARG002 - the protocol's parameters
-        """Raise Denied."""
-        raise self._denied()
-
-    async def put_manifest(self, manifest: Manifest) -> None:  # noqa: ARG002 - the protocol's parameter
-        """Raise Denied."""
-        raise self._denied()
-
-    async def tag(self, manifest: Manifest, tag: Tag) -> None:  # noqa: ARG002 - the protocol's parameters
-        """Raise Denied."""
-        raise self._denied()
-
-    async def delete(self, ref: Tag | Digest) -> None:  # noqa: ARG002 - the protocol's parameter
-        """Raise Denied."""
-        raise self._denied()
-
-    def _denied(self) -> Denied:
+    def refusal(self) -> Denied:
+        """Return the error for whatever is to be written."""
         return Denied(_READ_ONLY, remedy="choose another destination", place=Where(self._store.address, self.name))

@@ -20,6 +20,7 @@ from mirrorsync.sync.clock import now
 from mirrorsync.sync.run.order import Barriers, in_order
 from mirrorsync.sync.run.perform import Performer
 from mirrorsync.sync.run.report import Report, report_of
+from mirrorsync.sync.run.transfer import Transfer
 from mirrorsync.sync.run.window import Until, Window
 from mirrorsync.sync.session import Session, located
 
@@ -47,10 +48,11 @@ async def apply(
             session.store(store).lock()
     await unreadable(plan, session)  # a saved plan, or one of a rollback, has not offered the bases of deltas yet
     session.announce(TransferPlanned(plan.read_bytes, sum(isinstance(step, SetTag) for step in plan.steps)))
-    async with Performer(session, stop or threading.Event(), sleep, _images(plan)) as performer:
+    stop = stop or threading.Event()
+    async with Performer(session, Transfer(session, stop, sleep, _images(plan))) as performer:
         window = None if until is None else Window(plan, until)
         barriers = _deletions_last(plan.steps)
-        failed = dict(await in_order(plan.steps, performer.perform, performer.stop, session.announce, window, barriers))
+        failed = dict(await in_order(plan.steps, performer.perform, stop, session.announce, window, barriers))
     shrunk = {step.target.store for step in plan.steps if isinstance(step, DeleteTag | DeleteManifest)}
     notices = []
     for store in stores:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Self
 
 from mirrorsync.errors import MirrorsyncError, StalePlan
 from mirrorsync.oci import media_types
 from mirrorsync.oci.descriptor import Descriptor
-from mirrorsync.oci.digest import Digest
 from mirrorsync.oci.manifest import Manifest
 from mirrorsync.oci.names import is_referrers_tag
 from mirrorsync.oci.reference import Location
-from mirrorsync.plan.model import Change
 from mirrorsync.plan.steps import CopyBlob, DeleteManifest, DeleteTag, MountBlob, PutManifest, SetTag, Step, stores_of
 from mirrorsync.sync.gather.named import present_at
 from mirrorsync.sync.pool import MemoryBudget
@@ -29,22 +26,11 @@ _MANIFEST_BYTES: Final = 16 * 1024 * 1024
 
 
 class Performer:
-    """Performs steps over the stores of a session. Use it as `async with Performer(...)`.
+    """Performs steps over the stores of a session. Use it as `async with Performer(...)`; it closes `transfer`."""
 
-    stop: once it is set, streams in flight end with Interrupted. sleep: waits a number of seconds before a retry.
-    images: one of the images that need a blob, to be named in progress.
-    """
-
-    def __init__(
-        self,
-        session: Session,
-        stop: threading.Event,
-        sleep: Callable[[float], Awaitable[None]],
-        images: Mapping[Digest, Change],
-    ) -> None:
+    def __init__(self, session: Session, transfer: Transfer) -> None:
         self.session = session
-        self.stop = stop
-        self.transfer = Transfer(session, stop, sleep, images)
+        self.transfer = transfer
         self.storing = Storing(session, self.transfer)
         self.published = Published(session)
         self.manifest_budget = MemoryBudget(_MANIFEST_BYTES)
