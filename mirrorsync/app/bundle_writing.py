@@ -16,7 +16,7 @@ from mirrorsync.bundle.model import Bundle, Delta, Pieces, Whole
 from mirrorsync.bundle.packing import with_pieces
 from mirrorsync.environment import Environment
 from mirrorsync.errors import MirrorsyncError
-from mirrorsync.events import TagSet, TransferPlanned
+from mirrorsync.events import Noticed, TagSet, TransferPlanned
 from mirrorsync.oci.digest import Digest
 from mirrorsync.plan.model import Plan
 from mirrorsync.signing import BUNDLE, sign
@@ -85,7 +85,11 @@ class BundleWriting:
             if self._output == "-" or not contents.unreadable:
                 raise
         # All others that are absent are found out now: each that is found by reading costs what was written before it.
-        raise LostContent(contents.unreadable | await self._absent(packed.draft))
+        lost = contents.unreadable | await self._absent(packed.draft)
+        blobs = "1 blob" if len(lost) == 1 else f"{len(lost)} blobs"
+        message = f"{blobs} cannot be read: it is written from the start, without the images that need them"
+        self._session.announce(Noticed("bundle", message))
+        raise LostContent(lost)
 
     async def _absent(self, draft: Draft) -> dict[Digest, MirrorsyncError]:
         return await self._stop.interruptible(absent_blobs(draft, self._session))

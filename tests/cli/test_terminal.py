@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.proxy import Proxy, path_has
 from tests.parts.docker_registry import DockerRegistry
-from tests.parts.images import Image, digest, image, multi_platform, noise
+from tests.parts.images import Image, digest, image, multi_platform, noise, write_layout
 from tests.parts.mirrorsync import Mirrorsync, plain
 from tests.parts.wire import Registry
 
@@ -99,6 +99,21 @@ def test_bars_show_the_bytes_and_each_large_blob_and_leave_a_clean_screen(
     assert re.search(r"1 done; read 21\.0 MB, wrote 21\.0 MB in \d+ s$", shown.rstrip())
     assert "event=" not in shown, "log lines are for elsewhere"
     assert "\x1b" not in shown
+
+
+def test_a_bundle_that_is_written_again_without_lost_images_has_one_bar(mirrorsync: Mirrorsync) -> None:
+    made = {f"app:{name}": image([noise(name, 2 * MEGABYTE)]) for name in ("lost", "good")}
+    write_layout(mirrorsync.directory / "source", made)
+    for lost in made["app:lost"].blobs:
+        (mirrorsync.directory / "source/blobs/sha256" / lost.partition(":")[2]).unlink()
+    mirrorsync.spec(
+        {"destinations": {"corp": "corp.invalid/m"}, "mirrors": ["oci:source:app:lost", "oci:source:app:good"]}
+    )
+    terminal = Terminal(mirrorsync, "bundle", "create", "--output", "out")
+    assert terminal.end() == 3
+    shown = text(terminal.shown)
+    assert "2 blobs cannot be read: it is written from the start, without the images that need them" in shown
+    assert shown.index("images 0/2") < shown.rindex("images 0/2") < shown.index("images 0/1")
 
 
 @pytest.mark.parametrize("signals", [1, 2])

@@ -117,6 +117,9 @@ class Bars:
 
     def _start_transfer(self, event: TransferPlanned | ReadPlanned) -> None:
         self._images = event.images if isinstance(event, TransferPlanned) else 0
+        if self._total is not None:  # a bundle that is written again, without images that cannot be read
+            self._bytes.remove_task(self._total)
+            self._total = None
         if event.size:
             self._show(self._bytes)
             shown = self._done() if isinstance(event, TransferPlanned) else READING
