@@ -103,6 +103,16 @@ def test_an_image_of_an_anchor_is_rewritten_once() -> None:
             f"registry: site:5000\nimage: m/a/b:v1@{DIGEST}\ntag: other\n",
         ),
         (
+            "image: quay.io/a/b:v1\nregistry: own\n",
+            "image: site:5000/m/a/b:v1\nregistry: own\n",
+            f"image: site:5000/m/a/b:v1@{DIGEST}\nregistry: own\n",
+        ),
+        (
+            "image: quay.io/a/b\nregistry: own\ntag: v1\n",
+            "image: site:5000/m/a/b\nregistry: own\ntag: v1\n",
+            f"image: site:5000/m/a/b\nregistry: own\ntag: v1@{DIGEST}\n",
+        ),
+        (
             "image: quay.io/a/b:v1\ntag: x\n",
             "image: site:5000/m/a/b:v1\ntag: x\n",
             f"image: site:5000/m/a/b:v1@{DIGEST}\ntag: x\n",
