@@ -92,8 +92,10 @@ class Use:
         """Return the texts that name `target`, by their keys; some of them are not in the file."""
         store, repository = target.location.store, target.location.repository
         if self.replaces:
-            digest = {"digest": str(target.digest)} if target.digest is not None else {}
-            return {"newName": f"{store}/{repository}", **digest}
+            made = {"newName": f"{store}/{repository}"}
+            if target.tag is not None and "newTag" in self._texts:
+                made["newTag"] = str(target.tag)
+            return made if target.digest is None else {**made, "digest": str(target.digest)}
         name = "repository" if "repository" in self._texts else "image"
         versioned = is_versioned(self._texts[name])
         image = str(target) if versioned else f"{store}/{repository}"
