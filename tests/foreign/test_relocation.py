@@ -10,6 +10,7 @@ import pytest
 from mirrorsync.errors import UsageError
 from mirrorsync.foreign.relocation import Use, find_images, replaced
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Reference, parse_image
 
 DIGEST = Digest.of(b"image")
@@ -449,3 +450,6 @@ def test_a_text_that_two_images_share_is_not_replaced_by_both() -> None:
     pinned = [(use, replace(target(use), digest=digest)) for use, digest in zip(uses, digests, strict=True)]
     with pytest.raises(UsageError, match=r"line 1: quay\.io/b:v1 shares a text with another image"):
         replaced(text.encode(), pinned)
+    renamed = [(uses[0], target(uses[0])), (uses[1], replace(target(uses[1]), tag=Tag("v2")))]
+    with pytest.raises(UsageError, match=r"line 1: quay\.io/a:v1 shares a text with another image"):
+        replaced(text.encode(), renamed)
