@@ -1,8 +1,9 @@
 """Kyverno: a MutatingPolicy that renames the images of new pods and of debugging containers; before, a ClusterPolicy.
 
 The fields of the first are those of policies.kyverno.io/v1 (Kyverno 1.17), those of the second of kyverno.io/v1, which
-1.20 refuses (kyverno/kyverno#17214). An image is matched as it is written, since Kyverno's own `images.*.path` of
-`nginx` has no `library/`. CEL has no replacement with groups (kyverno/kyverno#15280), so that names are cut in pieces.
+1.20 is announced to refuse (kyverno/kyverno#17214). An image is matched as it is written, since Kyverno's own
+`images.*.path` of `nginx` has no `library/`. CEL has no replacement with groups (kyverno/kyverno#15280), so that names
+are cut in pieces.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def kyverno(site: Site) -> Written:
 def _advice(site: Site, file: str, example: str) -> Advice:
     old = "before" in file
     return Advice(
-        "a cluster with Kyverno before 1.17; the other file is for other versions (1.20 refuses this one)"
+        "a cluster with Kyverno before 1.17; the other file is for other versions (1.20 is to refuse this one)"
         if old
         else "a cluster with Kyverno 1.17 or newer; the other file is for other versions",
         f"kubectl apply -f {file}; pods that run already keep their images",

@@ -67,7 +67,7 @@ def _template(mirror: Mirror) -> str:
 def _renamed(mirror: Mirror, rule: Rule) -> Iterator[Lost]:
     """Yield the images that have another tag at the destination: clients can rename repositories, not tags."""
     for wanted in mirror.selection.exact:
-        before = wanted.ref if isinstance(wanted.ref, Tag) else wanted.written_tag
+        before = wanted.source_tag
         if before is not None and wanted.tag is not None and before != wanted.tag:
             yield Lost(replace(rule, mirrors=(mirror.pointer,)), f"its tag {before} is {wanted.tag} at the destination")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from mirrorsync.foreign.draft import Draft, Entry, shown
 from mirrorsync.foreign.yaml_documents import mapping, mappings, text, texts
+from mirrorsync.oci.names import looks_like_host
 from mirrorsync.problems import Problem
 from mirrorsync.spec.image_list import list_lines
 
@@ -105,13 +106,19 @@ def is_versioned(image: str) -> bool:
 def _parts(value: dict[str, Any]) -> dict[str, str]:
     """Return the texts of an image in parts, as values.yaml and operators write it, by their keys; {} if it is not."""
     repository, image = text(value.get("repository")), text(value.get("image"))
-    if repository and "://" not in repository and not _OF_IMAGES.isdisjoint(value):
-        name = "repository"
-    elif image and (text(value.get("registry")) or (not is_versioned(image) and not value.keys().isdisjoint(TAGS))):
-        name = "image"
-    else:
-        return {}
-    return {key: text(value[key]) for key in (name, *_OTHER_PARTS) if key in value}
+    others = [key for key in _OTHER_PARTS if key in value]
+    if repository:
+        is_image = "://" not in repository and not _OF_IMAGES.isdisjoint(value)
+        return {key: text(value[key]) for key in ("repository", *others)} if is_image else {}
+    if looks_like_host(image.partition("/")[0] if "/" in image else ""):
+        others = [key for key in others if key != "registry"]  # it is of something else
+    if image and ((text(value.get("registry")) and "registry" in others) or _lacks_tag(image, others)):
+        return {key: text(value[key]) for key in ("image", *others)}
+    return {}
+
+
+def _lacks_tag(image: str, others: Sequence[str]) -> bool:
+    return not is_versioned(image) and not set(others).isdisjoint(TAGS)
 
 
 def of_parts(parts: Mapping[str, str]) -> Found:

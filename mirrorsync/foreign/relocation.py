@@ -6,7 +6,7 @@ keep the comments and still break lines and quotes in another way, and the diff 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -59,9 +59,9 @@ class Use:
     _rooms: Mapping[str, Room] = field(default_factory=dict)
 
     @property
-    def where(self) -> tuple[int, ...]:
-        """The characters of the file at which its texts start."""
-        return tuple(one.start for one in self._texts.values())
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """The characters of the file at which its texts start and end."""
+        return tuple((one.start, one.end) for one in self._texts.values())
 
     @property
     def name(self) -> str:
@@ -92,8 +92,10 @@ class Use:
         """Return the texts that name `target`, by their keys; some of them are not in the file."""
         store, repository = target.location.store, target.location.repository
         if self.replaces:
-            digest = {"digest": str(target.digest)} if target.digest is not None else {}
-            return {"newName": f"{store}/{repository}", **digest}
+            made = {"newName": f"{store}/{repository}"}
+            if target.tag is not None and "newTag" in self._texts:
+                made["newTag"] = str(target.tag)
+            return made if target.digest is None else {**made, "digest": str(target.digest)}
         name = "repository" if "repository" in self._texts else "image"
         versioned = is_versioned(self._texts[name])
         image = str(target) if versioned else f"{store}/{repository}"
@@ -128,7 +130,7 @@ def find_images(data: bytes, name: str) -> tuple[Use, ...]:
         raise UsageError(f"{shown(name)} is not YAML: {error}", remedy=remedy) from error
     whole = data.decode("utf-8-sig")
     # The image of an anchor is found once for each alias.
-    uses = {use.where: _checked(use, whole) for value in values for use in _uses(value, name, whole)}
+    uses = {use.spans: _checked(use, whole) for value in values for use in _uses(value, name, whole)}
     return tuple(sorted(uses.values(), key=lambda use: use.line))
 
 
@@ -201,17 +203,27 @@ def replaced(data: bytes, targets: Iterable[tuple[Use, Reference]]) -> bytes:
     mark = _BOM if whole.startswith(_BOM) else ""
     old = whole.removeprefix(_BOM)
     made, end = [mark], 0
-    edits = sorted({edit: use for use, target in targets for edit in use.edits(target)}.items(), key=lambda one: one[0])
-    for (start, stop, before, after), use in edits:
+    for start, stop, before, after in _edits([(use, set(use.edits(target))) for use, target in targets]):
         span = old[start:stop]
-        if start < end:
-            raise UsageError(
-                f"line {use.line}: {shown(use.image)} shares a text with another image, and cannot be replaced alone",
-                remedy="write its anchor out",
-            )
         # An anchor before it may have the same name.
         head, _, tail = span.rpartition(before) if before else ("", "", "")
         new = after if before or not span else f'"{after}"'
         made += [old[end:start], head, new, tail]
         end = stop
     return "".join([*made, old[end:]]).encode()
+
+
+def _edits(uses: Sequence[tuple[Use, Set[Edit]]]) -> list[Edit]:
+    """Return the edits of all uses in the order of the file. Raises: UsageError if one would change another use."""
+    edits = sorted({edit for _, own in uses for edit in own})
+    changed: dict[tuple[int, int], Edit] = {}
+    for _, own in uses:
+        for edit in own:
+            changed.setdefault((edit.start, edit.end), edit)
+    for use, own in uses:
+        if any(edit not in own for edit in map(changed.get, use.spans) if edit is not None):
+            raise UsageError(
+                f"line {use.line}: {shown(use.image)} shares a text with another image, and cannot be replaced alone",
+                remedy="write its anchor out",
+            )
+    return edits

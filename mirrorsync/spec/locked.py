@@ -74,8 +74,7 @@ def _wanted(selection: Selection, known: Mapping[Ref, Digest]) -> Iterator[Wante
 
 
 def _pinned(wanted: Wanted, digest: Digest) -> Wanted:
-    tag = wanted.ref if isinstance(wanted.ref, Tag) else wanted.written_tag
-    return Wanted(wanted.tag, digest, tag)
+    return Wanted(wanted.tag, digest, wanted.source_tag)
 
 
 def _of(mirror: Mirror, source: Location, wanted: tuple[Wanted, ...]) -> Mirror:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from mirrorsync.errors import UsageError
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Location, Reference, registry_name
 from mirrorsync.spec.model import Destination, Mirror, Spec
 from mirrorsync.text import printable
@@ -42,7 +43,7 @@ class Placement:
         names = {str(target) for target in targets if not image.names_one}
         if len(names) > 1:
             raise UsageError(f"it is {_list(names)} at the mirror, and its tag, which decides, is not here")
-        return replace(image, location=targets[0])
+        return replace(image, location=targets[0], tag=_tag_there(covering[0][0], image))
 
     def asks_for(self, image: Reference) -> bool:
         """Return whether a mirror asks for an image's tag, as far as its name says; a destination may have others."""
@@ -110,11 +111,17 @@ def _is_below(repository: str, prefix: str) -> bool:
     return not prefix or f"{repository}/".startswith(f"{prefix}/")
 
 
+def _tag_there(mirror: Mirror, image: Reference) -> Tag | None:
+    """Return the tag of an image at the destination, where an exact one may have another name (`tag:`)."""
+    found = (one.tag for one in mirror.selection.exact if image.tag is not None and one.source_tag == image.tag)
+    return next(found, image.tag) or image.tag
+
+
 def _names(mirror: Mirror, image: Reference) -> bool:
     """Return whether a mirror wants an image, as far as its name says: filters that compare tags are not asked."""
     if image.tag is None:
         return True
-    if any(image.tag in (wanted.tag, wanted.written_tag) for wanted in mirror.selection.exact):
+    if any(image.tag == one.source_tag for one in mirror.selection.exact):
         return True
     return any(image.tag in one.select([image.tag]) for one in mirror.selection.includes)
 

@@ -32,6 +32,11 @@ class Wanted:
         """Its name at the destination: its tag, or else its digest."""
         return self.ref if self.tag is None else self.tag
 
+    @property
+    def source_tag(self) -> Tag | None:
+        """Its tag at the source, None if the spec writes only a digest."""
+        return self.ref if isinstance(self.ref, Tag) else self.written_tag
+
     def at(self, source: Location) -> Reference:
         """Return the reference of the image at its source, as the spec writes it."""
         if isinstance(self.ref, Digest):

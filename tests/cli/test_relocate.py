@@ -70,6 +70,33 @@ def test_stores_on_disk_keep_the_names_that_images_have_at_registries(mirrorsync
     assert "no mirror of the spec has it" in mirrorsync("relocate", "-", stdin="image: nginx\n", code=1).err
 
 
+def test_a_tag_that_has_another_name_at_the_destination_gets_it(mirrorsync: Mirrorsync) -> None:
+    mirrorsync.spec(
+        {
+            "destinations": {"corp": "harbor.corp.example"},
+            "defaults": {"to": ["corp"]},
+            "mirrors": [{"from": "quay.io/team/app:1", "tag": "one"}],
+        }
+    )
+    digest = f"sha256:{'0' * 64}"
+    for written, expected in (
+        ("image: quay.io/team/app:1", "image: harbor.corp.example/team/app:one"),
+        (f"image: quay.io/team/app:1@{digest}", f"image: harbor.corp.example/team/app:one@{digest}"),
+        ("{repository: quay.io/team/app, tag: '1'}", "{repository: harbor.corp.example/team/app, tag: 'one'}"),
+        (
+            "kind: Kustomization\nimages:\n- name: quay.io/team/app\n  newTag: '1'",
+            (
+                "kind: Kustomization\nimages:\n- name: quay.io/team/app\n"
+                "  newName: harbor.corp.example/team/app\n  newTag: 'one'"
+            ),
+        ),
+    ):
+        done = mirrorsync("relocate", "-", stdin=f"{written}\n", code=0)
+        assert done.out == f"{expected}\n"
+        assert "asks for its tag" not in done.err
+    assert "asks for its tag" in mirrorsync("relocate", "-", stdin="image: quay.io/team/app:one\n", code=0).err
+
+
 def test_a_tag_that_another_program_fills_in_must_not_decide(mirrorsync: Mirrorsync) -> None:
     mirrorsync.spec(SPEC)
     done = mirrorsync("relocate", "--destination", "corp", "-", stdin="repository: nginx\ntag:\n", code=1)

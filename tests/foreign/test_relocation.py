@@ -10,6 +10,7 @@ import pytest
 from mirrorsync.errors import UsageError
 from mirrorsync.foreign.relocation import Use, find_images, replaced
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.ref import Tag
 from mirrorsync.oci.reference import Reference, parse_image
 
 DIGEST = Digest.of(b"image")
@@ -101,6 +102,16 @@ def test_an_image_of_an_anchor_is_rewritten_once() -> None:
             "registry: quay.io\nimage: a/b:v1\ntag: other\n",
             "registry: site:5000\nimage: m/a/b:v1\ntag: other\n",
             f"registry: site:5000\nimage: m/a/b:v1@{DIGEST}\ntag: other\n",
+        ),
+        (
+            "image: quay.io/a/b:v1\nregistry: own\n",
+            "image: site:5000/m/a/b:v1\nregistry: own\n",
+            f"image: site:5000/m/a/b:v1@{DIGEST}\nregistry: own\n",
+        ),
+        (
+            "image: quay.io/a/b\nregistry: own\ntag: v1\n",
+            "image: site:5000/m/a/b\nregistry: own\ntag: v1\n",
+            f"image: site:5000/m/a/b\nregistry: own\ntag: v1@{DIGEST}\n",
         ),
         (
             "image: quay.io/a/b:v1\ntag: x\n",
@@ -439,3 +450,6 @@ def test_a_text_that_two_images_share_is_not_replaced_by_both() -> None:
     pinned = [(use, replace(target(use), digest=digest)) for use, digest in zip(uses, digests, strict=True)]
     with pytest.raises(UsageError, match=r"line 1: quay\.io/b:v1 shares a text with another image"):
         replaced(text.encode(), pinned)
+    renamed = [(uses[0], target(uses[0])), (uses[1], replace(target(uses[1]), tag=Tag("v2")))]
+    with pytest.raises(UsageError, match=r"line 1: quay\.io/a:v1 shares a text with another image"):
+        replaced(text.encode(), renamed)
