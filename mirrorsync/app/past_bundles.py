@@ -67,6 +67,8 @@ class PastBundles:
         Raises: StalePlan.
         """
         bundle = self._bundle
+        if self._memory.directory is None:
+            self._warn("nothing is remembered without STATE_DIRECTORY or HOME: an older bundle would not be noticed")
         for target, last in self._last.items():
             self._check_inventory(target)
             if last is None and bundle.previous is not None and bundle.assumes and self._memory.directory is not None:

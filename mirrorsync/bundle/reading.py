@@ -40,6 +40,7 @@ MAX_DOCUMENT_BYTES: Final = 256 * 1024 * 1024
 # In bytes of memory, as json_weight estimates it: a document of 100,000 images stays below.
 _MAX_DOCUMENT_WEIGHT: Final = 1024 * 1024 * 1024
 
+_NEWER: Final = "read it with a mirrorsync that is as new as the one that made it"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _CREATED: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _CHAIN: Final = re.compile(r"[0-9a-f]{64}")
@@ -71,7 +72,8 @@ def parse(raw: bytes, where: str = "the document of the bundle") -> Bundle:
         bundle = _bundle(value)
         check(bundle)
     except Damaged as error:
-        raise Malformed(f"{where}: {error.pointer}: {printable(error.reason)}") from error
+        found = Malformed(f"{where}: {error.pointer}: {printable(error.reason)}")
+        raise (found.with_(remedy=_NEWER) if error.pointer == "/version" else found) from error
     if encode(bundle) != raw:
         raise Malformed(f"{where} is not canonical JSON")
     return bundle

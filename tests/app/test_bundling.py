@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
@@ -142,6 +143,22 @@ def test_every_file_is_on_disk_before_it_has_its_name(side: Side, monkeypatch: p
     monkeypatch.setattr(os, "fsync", fsync)
     side.create("out", parity=Fraction(1, 10))
     assert {f"{name}.partial" for name in side.files("out")} <= synced
+
+
+def test_a_disk_that_is_full_after_the_last_part_publishes_none(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    really = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name.endswith(".sha256.partial"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        really(descriptor)
+
+    side.seed({"app:1": made("1")})
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(StorageError, match="the disk is full") as caught:
+        side.create("out")
+    assert caught.value.remedy.endswith("nothing was published")
+    assert side.files("out") == {}
 
 
 def test_twenty_parts_hold_the_same_bytes_and_one_of_them_can_be_written_again(side: Side) -> None:

@@ -172,6 +172,13 @@ def test_an_older_bundle_and_another_one_of_the_same_number_are_refused(site: Si
     assert site.images() == {"m/app:1": PLAIN.digest}
 
 
+def test_without_a_memory_it_is_said_that_an_older_bundle_would_not_be_noticed(site: Site) -> None:
+    site.environment = replace(site.environment, state_directory=None)
+    site.apply(site.medium(pack({"app:1": PLAIN})))
+    (notice,) = [one.message for one in site.events if isinstance(one, Noticed)]
+    assert "an older bundle would not be noticed" in notice
+
+
 def test_a_bundle_that_was_left_out_is_reported(site: Site) -> None:
     site.apply(site.medium(pack({"app:1": PLAIN})))
     late = pack({"app:1": LARGE}, sequence=3, previous=Link(2, Digest.of(b"2")))

@@ -233,6 +233,7 @@ def test_a_document_that_lies_is_rejected_with_the_place(lie: str) -> None:
     with pytest.raises(Malformed) as found:
         parse(canonical(document))
     assert word in found.value.message
+    assert ("as new as the one that made it" in found.value.remedy) == ("version" in lie)
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,8 @@ def _document(where: Path, siblings: list[Path], findings: list[Finding], opener
             except MirrorsyncError:
                 continue
             if isinstance(error, Malformed):
-                findings.append(Finding(Damage.DAMAGED, where.name, error.message))
+                why = error.message.removeprefix(str(where)).lstrip(": ")
+                findings.append(Finding(Damage.DAMAGED, where.name, why))
             else:
                 findings.append(Finding(Damage.UNREADABLE, where.name, why_unreadable(error)))
             return found

@@ -55,16 +55,21 @@ async def write_parts(
                 sums[names.part(number)] = await asyncio.to_thread(file.finish)
             finally:
                 file.close()
-        small = {names.document: document}
-        small |= {names.signature(number): data for number, data in enumerate(signatures, 1)}
-        await asyncio.to_thread(_publish, directory, names, sums, small, whole=only is None)
+        small = {names.signature(number): data for number, data in enumerate(signatures, 1)}
+        small[names.document] = document
+        sized = {**sums, **{name: hashlib.sha256(data).hexdigest() for name, data in small.items()}}
+        if only is None:
+            small[names.checksums] = "".join(f"{sized[name]}  {name}\n" for name in sorted(sized)).encode()
+        await asyncio.to_thread(_write_small, directory, small)
+        # Parts, signatures, the document, checksums; not in a thread, so that a stop comes between no two of them.
+        _publish(directory, (*sums, *small))
     except BaseException as error:
         with suppress(OSError):
             _remove_leftovers(bundle.name, directory)
         if isinstance(error, StorageError) and (remedy := _remedy(error)):
             raise error.with_(remedy=remedy) from error
         raise
-    return (*sums, *small)
+    return (*sums, *sorted(small.keys() - {names.checksums}))
 
 
 def _remedy(error: StorageError) -> str:
@@ -97,31 +102,22 @@ def _with(site: Mapping[str, bytes], places: Layout) -> Layout:
     return replace(places, entries=tuple(entries))
 
 
-def _publish(
-    directory: Path, names: Names, sums: Mapping[str, str], small: Mapping[str, bytes], *, whole: bool
-) -> None:
-    """Rename the parts; then write the signatures, the document, and last the checksums of all of them."""
+def _write_small(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write small files under temporary names, on disk: a stick may be pulled out as soon as the verb ends."""
     with translated(f"publishing the bundle in {directory}"):
-        for name in sums:
+        for name, data in files.items():
+            with (directory / f"{name}{PARTIAL}").open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+
+
+def _publish(directory: Path, names: Iterable[str]) -> None:
+    """Give files that are on disk their names, in order. Raises: StorageError."""
+    with translated(f"publishing the bundle in {directory}"):
+        for name in names:
             (directory / f"{name}{PARTIAL}").rename(directory / name)
-        written = dict(reversed(list(small.items())))
-        listed = {**sums, **{name: hashlib.sha256(data).hexdigest() for name, data in small.items()}}
-        if whole:
-            lines = [f"{encoded}  {name}\n" for name, encoded in sorted(listed.items())]
-            written[names.checksums] = "".join(lines).encode()
-        for name, data in written.items():
-            _publish_small(directory / name, data)
         sync_directory(directory)
-
-
-def _publish_small(path: Path, data: bytes) -> None:
-    """Write a small file, on disk before it has its name: a stick may be pulled out as soon as the verb ends."""
-    partial = path.with_name(f"{path.name}{PARTIAL}")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
 
 
 def list_more(directory: Path, stem: str, files: Iterable[str]) -> None:
@@ -134,8 +130,9 @@ def list_more(directory: Path, stem: str, files: Iterable[str]) -> None:
         for name in files:
             with open_regular(directory / name) as file:
                 lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n")
-        _publish_small(path, "".join(sorted(lines, key=lambda line: line.partition("  ")[2])).encode())
-        sync_directory(directory)
+        text = "".join(sorted(lines, key=lambda line: line.partition("  ")[2]))
+        _write_small(directory, {path.name: text.encode()})
+        _publish(directory, [path.name])
 
 
 def _remove_leftovers(name: str, directory: Path) -> None:
