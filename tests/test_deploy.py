@@ -67,6 +67,9 @@ def podman() -> Iterator[Podman]:
 def test_the_image_mirrors_as_a_user_without_rights(podman: Podman, tmp_path: Path) -> None:
     kitchen = Kitchen(podman, tmp_path)
     kitchen.build(ROOT, "mirrorsync", f"--file={DEPLOY}/Containerfile", "--build-arg=BASE=localhost/base")
+    built = Path(podman("image", "mount", "localhost/mirrorsync"))
+    assert list(built.glob("opt/mirrorsync/lib/python*/site-packages/mirrorsync/delta/_deflate.*.so")), "no deltas"
+    podman("image", "unmount", "localhost/mirrorsync")
     (told,) = json.loads(podman("inspect", "localhost/mirrorsync"))
     assert (told["Config"]["User"], told["Config"]["Entrypoint"]) == (f"{USER}:0", ["mirrorsync"])
 
