@@ -87,7 +87,8 @@ class PastBundles:
                     remedy="find out which one is from its sender; --allow-older accepts this one",
                 )
             if told := gap(last, bundle.previous):
-                self._warn(f"{told} to {target}: images wait if they need what is lost")
+                needs = "images wait if they need what is lost" if bundle.assumes else "this one needs nothing of it"
+                self._warn(f"{told} to {target}: {needs}")
 
     def _check_inventory(self, target: Location) -> None:
         """Report a bundle that was made with the inventory of another site of the same address."""

@@ -181,11 +181,17 @@ def test_without_a_memory_it_is_said_that_an_older_bundle_would_not_be_noticed(s
 
 def test_a_bundle_that_was_left_out_is_reported(site: Site) -> None:
     site.apply(site.medium(pack({"app:1": PLAIN})))
-    late = pack({"app:1": LARGE}, sequence=3, previous=Link(2, Digest.of(b"2")))
-    site.apply(site.medium(late))
-    assert any(
-        "bundle 2 of this sender was not applied to" in one.message for one in site.events if isinstance(one, Noticed)
-    )
+    some = set(PLAIN.all_blobs())
+    for number, has, told in (
+        (3, set(), "this one needs nothing of it"),
+        (5, some, "images wait if they need what is"),
+    ):
+        late = pack(
+            {"app:1": PLAIN, "app:2": LARGE}, has=has, sequence=number, previous=Link(number - 1, Digest.of(b"2"))
+        )
+        site.apply(site.medium(late))
+        (notice,) = [one.message for one in site.events if isinstance(one, Noticed)]
+        assert notice.startswith(f"bundle {number - 1} of this sender was not applied to {site.destination}: {told}")
 
 
 def test_a_bundle_that_goes_on_from_others_which_this_site_has_not_seen_is_reported(site: Site) -> None:
