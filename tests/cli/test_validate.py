@@ -122,7 +122,7 @@ def test_online_reports_each_host_that_fails_with_a_remedy(
     assert [line.split()[1] for line in failed] == [tls_registry.host, refused, token_registry.host]
     assert len(lines) == 6
     assert "check username and password" in done.err
-    assert "it requires a login to write, and none was found" in done.err
+    assert "it requires a login to write, and no login was found" in done.err
     hosts = mirrorsync("validate", "--online", "--json", code=3).json()["hosts"]
     assert [host["error"]["exit_code"] for host in hosts if "error" in host] == [1, 1, 1]
     assert "wrong" not in done.err
