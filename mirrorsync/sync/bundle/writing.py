@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from mirrorsync.bundle.layout import END, Entry, Layout, padding
 from mirrorsync.errors import StorageError
+from mirrorsync.files.chunks import CHUNK_BYTES
 from mirrorsync.files.disk import WRITE_BACK_BYTES, translated
 from mirrorsync.files.hashing import Behind
 from mirrorsync.sync.bundle.reading import Contents, Slice
@@ -120,13 +121,23 @@ class PartWriter:
 
     async def write(self, layout: Layout, known: Mapping[str, Slice]) -> None:
         """Write all of a part. known: the content of members by name. Raises: MirrorsyncError."""
+        small = bytearray()
         async for entry, data in self._contents.ahead(layout.entries, known):
-            if data is not None:
-                await asyncio.to_thread(self._output.write, entry.header + data + padding(entry.member.size))
-            else:
+            if data is None:
+                await self._flush(small)
                 part = known[entry.member.name]
                 await self._contents.retried(part.one.digest, self._streaming(entry, part))
-        await asyncio.to_thread(self._output.write, END)
+                continue
+            small += entry.header + data + padding(entry.member.size)
+            if len(small) >= CHUNK_BYTES:
+                await self._flush(small)
+        await self._flush(small + END)
+
+    async def _flush(self, small: bytearray) -> None:
+        """Write what has gathered: to wait for a thread takes longer than to write a few KiB."""
+        data = bytes(small)
+        small.clear()
+        await asyncio.to_thread(self._output.write, data)
 
     def _streaming(self, entry: Entry, part: Slice) -> Callable[[], asyncio.Future[None]]:
         self._output.mark()
