@@ -38,9 +38,7 @@ async def write_parts(
     failure nothing is published, and nothing is left. Raises: StorageError, which names the part and its size;
     MirrorsyncError if content cannot be read.
     """
-    with translated(f"writing {directory}"):
-        make_directory(directory)
-        _remove_leftovers(bundle.name, directory)
+    is_new = _prepared(bundle.name, directory)
     numbers = sorted(set(only)) if only is not None else list(range(1, len(bundle.parts) + 1))
     layouts = {number: _with(site, layout(bundle, number, document, signatures)) for number in numbers}
     _check_space(directory, layouts)
@@ -65,7 +63,7 @@ async def write_parts(
         _publish(directory, (*sums, *small))
     except BaseException as error:
         with suppress(OSError):
-            _remove_leftovers(bundle.name, directory)
+            _give_up(bundle.name, directory, is_new=is_new)
         if isinstance(error, StorageError) and (remedy := _remedy(error)):
             raise error.with_(remedy=remedy) from error
         raise
@@ -133,6 +131,22 @@ def list_more(directory: Path, stem: str, files: Iterable[str]) -> None:
         text = "".join(sorted(lines, key=lambda line: line.partition("  ")[2]))
         _write_small(directory, {path.name: text.encode()})
         _publish(directory, [path.name])
+
+
+def _prepared(name: str, directory: Path) -> bool:
+    """Make a directory for a bundle; return whether it is new. Raises: StorageError."""
+    with translated(f"writing {directory}"):
+        is_new = not directory.exists()
+        make_directory(directory)
+        _remove_leftovers(name, directory)
+    return is_new
+
+
+def _give_up(name: str, directory: Path, *, is_new: bool) -> None:
+    """Remove what was written, and the directory if it was made for that."""
+    _remove_leftovers(name, directory)
+    if is_new:
+        directory.rmdir()
 
 
 def _remove_leftovers(name: str, directory: Path) -> None:
