@@ -58,7 +58,11 @@ class Gap:
         place = self.directory / output
         asyncio.run(create_bundle(wanted, str(place), environment=self.environment))
         subprocess.run([sys.executable, "-I", READER, "verify", place], check=True, capture_output=True)
-        return asyncio.run(apply_bundle(place, [corp["corp"]], environment=self.environment))
+        return self.apply(output)
+
+    def apply(self, output: str) -> Imported:
+        to = f"{self.destination.host}/{self.unique}/m"
+        return asyncio.run(apply_bundle(self.directory / output, [to], environment=self.environment))
 
     def name(self, made: Imported, repository: str) -> str:
         """Return where a repository of the source is at the destination."""
@@ -89,6 +93,18 @@ def test_every_byte_and_tag_is_kept_and_then_only_the_difference_is_carried(gap:
     assert {str(one.digest) for one in second.bundle.objects} == new
     assert gap.destination.holds(gap.name(second, "app"), NEXT, "1")
     assert gap.destination.holds(gap.name(second, "app"), IMAGES["app:2"], "2")
+
+
+def test_a_referrer_that_a_killed_import_has_not_listed_is_listed_by_the_next_one(gap: Gap) -> None:
+    tag = PLAIN.digest.replace(":", "-")
+    for name, made in {"app:1": PLAIN, "app": SBOM, f"app:{tag}": index([SBOM])}.items():
+        gap.push(name, made)
+    repository = gap.name(gap.carry("usb"), "app")
+    written = gap.destination.manifest(repository, tag)
+    gap.destination.delete(repository, written.headers["Docker-Content-Digest"])  # the list comes after the referrer
+    assert [str(one.change.state) for one in gap.apply("usb").report.results] == ["new", "unchanged"]
+    assert gap.destination.manifest(repository, tag).body == written.body
+    assert [str(one.change.state) for one in gap.apply("usb").report.results] == ["unchanged", "unchanged"]
 
 
 def test_a_blob_of_two_repositories_is_uploaded_once_and_mounted_into_the_other(gap: Gap) -> None:

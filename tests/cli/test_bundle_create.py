@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
 from typing import Any
 
 from tests.app.test_bundling import all_content, content, made, noise

@@ -112,6 +112,8 @@ class _Importing:
         by_target: defaultdict[Location, list[Tag | Digest]] = defaultdict(list)
         for image in wanted:
             by_target[image.target].append(image.tag or image.root.digest)
+            if image.tag is None and image.origin.subject is not None:
+                self._tags.subjects[image.target, image.root.digest] = image.origin.subject  # an import may be killed
         await self._tags.ask(by_target)
         await for_each(wanted, self._look)
         return wanted

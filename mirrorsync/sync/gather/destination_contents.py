@@ -34,14 +34,13 @@ class DestinationContents:
         self.manifests: dict[Digest, Outline] = {}
         self.sparse = Sparse()
         self._has: Answers[tuple[Location, Digest], bool] = Answers()
-        self._subjects: dict[tuple[Location, Digest], Digest] = {}
 
     def note(self, desired: Desired, sparse: Sparse) -> None:
         """Remember which indexes do not vouch; with a reader also what referrers are about, to check its lists."""
         self.sparse = sparse
         for image in desired.carriers if self._reader is not None else ():
             if image.tag is None and image.origin.subject is not None:
-                self._subjects[image.target, image.root.digest] = image.origin.subject
+                self._tags.subjects[image.target, image.root.digest] = image.origin.subject
 
     def add(self, target: Location, digest: Digest) -> None:
         """Note that a destination has some content."""
@@ -103,11 +102,8 @@ class DestinationContents:
             if not is_manifest and not await repository.has(content):
                 return False
             # A run that was killed, or another client, may have left a referrer that the list of its subject lacks.
-            subject = self._subjects.get((target, content.digest))
-            if subject is not None:
-                listed = await repository.referrers(subject)
-                if all(one.digest != content.digest for one in listed):
-                    return False
+            if is_manifest and not await self._tags.is_listed(target, content.digest):
+                return False
             return await self._is_intact(target, content)
 
         with located("destination", target):

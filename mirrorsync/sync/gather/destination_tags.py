@@ -18,7 +18,8 @@ from mirrorsync.sync.session import Session, located
 class DestinationTags:
     """The tags of all destinations of a run.
 
-    absent: the repositories that are known not to exist.
+    absent: the repositories that are known not to exist. subjects: of referrers that may have been written and not
+    listed; one that its registry does not list is missing.
     """
 
     def __init__(self, session: Session) -> None:
@@ -27,7 +28,9 @@ class DestinationTags:
         self._listed: dict[Location, frozenset[Tag]] = {}
         self._lists: Answers[Location, frozenset[Tag]] = Answers()
         self._checked: set[Location] = set()
+        self._referrers: Answers[tuple[Location, Digest], frozenset[Digest]] = Answers()
         self.absent: set[Location] = set()
+        self.subjects: dict[tuple[Location, Digest], Digest] = {}
 
     async def ask(self, wanted: Mapping[Location, Iterable[Tag | Digest]]) -> None:
         """Resolve tags and digests, by repository; errors are raised by `named`.
@@ -111,7 +114,24 @@ class DestinationTags:
         if self.lacks(target, ref):
             return None
         with located("destination", target, ref):
-            return await self._session.destination(target).resolve(ref)
+            found = await self._session.destination(target).resolve(ref)
+            listed = found is None or isinstance(ref, Tag) or await self.is_listed(target, ref)
+        return found if listed else None
+
+    async def is_listed(self, target: Location, referrer: Digest) -> bool:
+        """Return whether a referrer is in the list of its subject, if it is one of `subjects`. Raises: MirrorsyncError.
+
+        Registries without the referrers API have these lists in manifests, which are written after the referrer: a run
+        that was killed in between leaves one that nobody finds. Stores on disk have no such lists.
+        """
+        subject = self.subjects.get((target, referrer))
+        if subject is None or self._session.confirming(target) is None:
+            return True
+
+        async def ask() -> frozenset[Digest]:
+            return frozenset(one.digest for one in await self._session.destination(target).referrers(subject))
+
+        return referrer in await self._referrers.get((target, subject), ask)
 
     def lacks(self, target: Location, ref: Tag | Digest) -> bool:
         """Return whether a destination is known to lack a tag or digest, without a request."""
