@@ -26,7 +26,7 @@ from mirrorsync.plan.vanish import Absence, SourceTag
 from mirrorsync.spec.model import Spec
 from mirrorsync.state import Generation, ManifestKey, Memory, open_memory, state_path
 from mirrorsync.sync import clock
-from mirrorsync.sync.remember import intended, told
+from mirrorsync.sync.remember import intended, intended_referrers, told
 from mirrorsync.sync.run.report import Report
 
 _SUBJECT: Final = "memory"
@@ -120,6 +120,12 @@ class RunMemory:
         self._try(lambda memory: found.update(memory.sparse()))
         return found
 
+    def unlisted(self) -> Mapping[ManifestKey, Digest]:
+        """Return the referrers that a killed run may have written without listing them, with their subjects."""
+        found: dict[ManifestKey, Digest] = {}
+        self._try(lambda memory: found.update(memory.intended_referrers()))
+        return found
+
     def untagged(self, last: int) -> Untagged:
         """Return the manifests that this mirror has put and whose tags are gone, and those of the last generations."""
         found = [Untagged()]
@@ -184,8 +190,8 @@ class RunMemory:
     # What the run does.
 
     def intend(self, plan: Plan) -> None:
-        """Remember the tags that a plan sets, before it is applied."""
-        self._try(lambda memory: memory.intend(intended(plan)))
+        """Remember the tags and referrers that a plan sets, before it is applied."""
+        self._try(lambda memory: memory.intend(intended(plan), intended_referrers(plan)))
 
     def record(self, report: Report) -> None:
         """Remember what a run did."""

@@ -89,6 +89,12 @@ _MIGRATIONS: Final = (
         PRIMARY KEY (store, repository, digest, first)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE intended_referrers (
+        store TEXT NOT NULL, repository TEXT NOT NULL, digest TEXT NOT NULL, subject TEXT NOT NULL,
+        PRIMARY KEY (store, repository, digest)
+    ) WITHOUT ROWID;
+    """,
 )
 VERSION: Final = len(_MIGRATIONS)
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")

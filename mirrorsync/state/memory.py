@@ -105,11 +105,21 @@ class Memory(SourceMemory, GenerationMemory):
         with self._reading("SELECT store, repository, tag, digest FROM intended") as rows:
             return {(Location(store, name), Tag(tag)): Digest(digest) for store, name, tag, digest in rows}
 
-    def intend(self, tags: Mapping[TagKey, Digest]) -> None:
-        """Remember, before a run begins to write, which tags it will set: so a killed run owns what it has done."""
+    def intended_referrers(self) -> dict[ManifestKey, Digest]:
+        """Return the untagged referrers of a run that was killed, or that failed for them, with their subjects."""
+        with self._reading("SELECT store, repository, digest, subject FROM intended_referrers") as rows:
+            return {(Location(store, name), Digest(digest)): Digest(subject) for store, name, digest, subject in rows}
+
+    def intend(self, tags: Mapping[TagKey, Digest], referrers: Mapping[ManifestKey, Digest]) -> None:
+        """Remember, before a run begins to write, which tags it will set, and referrers with their subjects.
+
+        So a killed run owns what it has done, and the next one finds out whether its referrers are listed.
+        """
         rows = ((*key_row(key), str(digest)) for key, digest in tags.items())
+        others = ((*manifest_row(key), str(subject)) for key, subject in referrers.items())
         with transaction(self._connection):
             self._connection.executemany("INSERT OR REPLACE INTO intended VALUES (?, ?, ?, ?)", rows)
+            self._connection.executemany("INSERT OR REPLACE INTO intended_referrers VALUES (?, ?, ?, ?)", others)
 
     # Manifests without a tag.
 
@@ -210,6 +220,10 @@ class Memory(SourceMemory, GenerationMemory):
             self._connection.execute("DELETE FROM runs WHERE number <= ?", (number - _KEPT_RUNS,))
             self._connection.execute("DELETE FROM run_tags WHERE run <= ?", (number - _KEPT_RUNS,))
             self._connection.execute("DELETE FROM intended")
+            self._connection.executemany(
+                "DELETE FROM intended_referrers WHERE store = ? AND repository = ? AND digest = ?",
+                map(manifest_row, told.by_digest),
+            )
         return run
 
     def _describe(self, manifests: Mapping[Digest, Descriptor]) -> None:

@@ -28,6 +28,15 @@ def intended(plan: Plan) -> dict[TagKey, Digest]:
     }
 
 
+def intended_referrers(plan: Plan) -> dict[ManifestKey, Digest]:
+    """Return the referrers without a tag that a plan writes, with their subjects."""
+    return {
+        (change.target, change.digest): change.origin.subject
+        for change in plan.changed()
+        if change.tag is None and change.origin is not None and change.origin.subject is not None
+    }
+
+
 def told(
     report: Report,
     known: Mapping[TagKey, Owned],

@@ -80,6 +80,7 @@ async def make_plan(
         only_from=only_from,
         deep=deep,
     )
+    road.tags.subjects.update(remembered.unlisted())
     chosen = await road.chosen()
     chose(chosen)
     surplus = UnwantedTags(spec.mirrors, chosen, road.tags) if unwanted and only_from is None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from tests.parts.cosign import fallback
 from tests.parts.docker_registry import DockerRegistry
 from tests.parts.documents import valid
+from tests.parts.front import front
 from tests.parts.images import Image, artifact, image, index, layer
-from tests.parts.mirrorsync import Mirrorsync, Serve, plain
+from tests.parts.mirrorsync import Mirrorsync, Running, Serve, plain
+from tests.parts.unruly import HangUp, Unruly
 from tests.parts.wire import Registry
 
 SIGNATURE, SPDX, SCAN = "application/vnd.cncf.notary.signature", "application/spdx+json", "application/vnd.example.scan"
@@ -95,6 +98,35 @@ def test_the_manifest_says_what_a_referrer_is_and_not_a_list(
     site.run("apply", code=0)
     assert site.listed(made) == [signature.digest]
     assert not site.has(other)
+
+
+def test_a_referrer_that_a_killed_run_has_not_listed_is_listed_by_the_next_one(
+    mirrorsync: Mirrorsync, served: Serve, registry: DockerRegistry, unique: str
+) -> None:
+    """The list is written after it. A run that ends asks for no list of what stays as it is."""
+    begun, killed = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        killed.wait(60)
+        raise HangUp
+
+    with Unruly(front({"/": registry.host})) as proxy:
+        site = Site(mirrorsync, served.host, proxy.host, unique)
+        made = site.push(one("1"), "1")
+        sbom = site.push(artifact(made, b"an SBOM", SPDX))
+        site.spec(["1"], referrers=True)
+        proxy.fault("wait", "PUT", "/manifests/sha256-", hits=[1], arrived=hold)
+        running = Running(mirrorsync, "apply")
+        assert begun.wait(60)
+        running.kill()
+        killed.set()
+        assert (site.has(sbom), site.listed(made)) == (True, [])
+        site.run("apply", code=0)
+        assert site.listed(made) == [sbom.digest]
+        proxy.seen.requests.clear()
+        assert site.run("apply", code=0).out.startswith("nothing to do: 2 images")
+        assert not proxy.seen.of("GET", "/referrers/|/manifests/sha256-")
 
 
 def test_an_image_without_a_required_referrer_is_refused(site: Site) -> None:

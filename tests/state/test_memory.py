@@ -198,7 +198,7 @@ def test_owned_tags_are_those_recorded_last(kept: Kept) -> None:
 
 
 def test_intended_tags_are_kept_until_a_run_is_recorded(kept: Kept) -> None:
-    kept().intend({(APP, Tag("a")): ONE})
+    kept().intend({(APP, Tag("a")): ONE}, {})
     assert kept().intended() == {(APP, Tag("a")): ONE}
     kept().record(told(a=ONE))
     assert kept().intended() == {}

@@ -44,6 +44,9 @@ class Sightings(Protocol):
     def sparse(self) -> Collection[tuple[Location, Digest]]:
         """Return the indexes that it has put there without some of their images."""
 
+    def unlisted(self) -> Mapping[tuple[Location, Digest], Digest]:
+        """Return the referrers that it may have put there without listing them, with their subjects."""
+
     def untagged(self, last: int) -> Untagged:
         """Return the manifests that it has put there and whose tags are gone. last: how many generations are kept."""
 
@@ -101,6 +104,10 @@ class NothingSeen:
     def sparse(self) -> Collection[tuple[Location, Digest]]:
         """Return nothing: no index is known."""
         return ()
+
+    def unlisted(self) -> Mapping[tuple[Location, Digest], Digest]:
+        """Return nothing: no run was killed."""
+        return {}
 
     def untagged(self, last: int) -> Untagged:  # noqa: ARG002 - there are no generations
         """Return nothing."""
