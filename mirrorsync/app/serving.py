@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from mirrorsync.app.bundle.signers import voucher
 from mirrorsync.app.reading import read_store
-from mirrorsync.app.signers import voucher
 from mirrorsync.bundle.archives import closure
 from mirrorsync.bundle.model import Image
 from mirrorsync.environment import Environment

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
+from mirrorsync.app.bundle.signers import voucher
 from mirrorsync.app.loops import raise_one
 from mirrorsync.app.process import process_environment
-from mirrorsync.app.signers import voucher
 from mirrorsync.app.stop import Stop
 from mirrorsync.environment import Environment
 from mirrorsync.events import Noticed

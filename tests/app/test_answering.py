@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mirrorsync.app.bundles import answer_bundle, apply_bundle
-from mirrorsync.app.bundling import Bundled
-from mirrorsync.app.past_bundles import gap
+from mirrorsync.app.bundle.applying import answer_bundle, apply_bundle
+from mirrorsync.app.bundle.creating import Bundled
+from mirrorsync.app.bundle.past import gap
 from mirrorsync.bundle.model import Link
 from mirrorsync.environment import Environment
 from mirrorsync.errors import UsageError

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from mirrorsync.app.bundle_parts import write_parts_again
-from mirrorsync.app.bundling import Bundled, Wanted, create_bundle, plan_bundle
-from mirrorsync.app.inventories import make_inventory, save_inventory
+from mirrorsync.app.bundle.creating import Bundled, Wanted, create_bundle, plan_bundle
+from mirrorsync.app.bundle.inventories import make_inventory, save_inventory
+from mirrorsync.app.bundle.parts import write_parts_again
 from mirrorsync.app.specs import load_spec
 from mirrorsync.cli.output.made_bundles import bundle_summary
 from mirrorsync.environment import Environment

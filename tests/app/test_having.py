@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from mirrorsync.app.bundles import apply_bundle
-from mirrorsync.app.bundling import create_bundle, plan_bundle
-from mirrorsync.app.inventories import make_inventory, save_inventory, save_signed_inventory
+from mirrorsync.app.bundle.applying import apply_bundle
+from mirrorsync.app.bundle.creating import create_bundle, plan_bundle
+from mirrorsync.app.bundle.inventories import make_inventory, save_inventory, save_signed_inventory
+from mirrorsync.app.bundle.signers import SignerChoice
 from mirrorsync.app.runs import apply_spec
-from mirrorsync.app.signers import SignerChoice
 from mirrorsync.environment import Environment
 from mirrorsync.errors import UsageError
 from mirrorsync.events import Noticed

@@ -8,8 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from mirrorsync.app.bundle.signers import check_signatures, required_signers, signature_lines
 from mirrorsync.app.process import process_environment
-from mirrorsync.app.signers import check_signatures, required_signers, signature_lines
 from mirrorsync.app.specs import check_spec, load_spec
 from mirrorsync.cli.options.signers import SignerOptions, signer_options
 from mirrorsync.errors import UsageError

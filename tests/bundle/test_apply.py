@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mirrorsync.app.bundles import Rules, apply_bundle
+from mirrorsync.app.bundle.applying import Rules, apply_bundle
 from mirrorsync.app.history import read_imports
 from mirrorsync.bundle.model import Link
 from mirrorsync.environment import Environment

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from mirrorsync.app.bundles import apply_bundle
+from mirrorsync.app.bundle.applying import apply_bundle
 from mirrorsync.app.history import read_imports
 from mirrorsync.bundle.findings import HARMLESS, Checked, Damage
 from mirrorsync.bundle.layout import layout

@@ -17,10 +17,10 @@ from rich.filesize import decimal
 
 import mirrorsync.delta.compiled as compiled
 import mirrorsync.sync.bundle.deltas as deltas
-from mirrorsync.app.bundle_parts import write_parts_again
-from mirrorsync.app.bundles import Rules, apply_bundle, inspect_bundle, verify_bundle
-from mirrorsync.app.bundling import Bundled, Wanted, create_bundle, plan_bundle
-from mirrorsync.app.inventories import make_inventory, save_inventory
+from mirrorsync.app.bundle.applying import Rules, apply_bundle, inspect_bundle, verify_bundle
+from mirrorsync.app.bundle.creating import Bundled, Wanted, create_bundle, plan_bundle
+from mirrorsync.app.bundle.inventories import make_inventory, save_inventory
+from mirrorsync.app.bundle.parts import write_parts_again
 from mirrorsync.app.runs import apply_plan, apply_spec, copy_image, make_plan
 from mirrorsync.app.specs import load_spec
 from mirrorsync.bundle.model import Delta, Object, Pieces, delta_name

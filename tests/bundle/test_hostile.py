@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mirrorsync.app.bundles import answer_bundle, apply_bundle
-from mirrorsync.app.exporting import export_bundle
+from mirrorsync.app.bundle.applying import answer_bundle, apply_bundle
+from mirrorsync.app.bundle.exporting import export_bundle
 from mirrorsync.bundle.model import Delta, Object, Whole, blob_name, delta_name
 from mirrorsync.delta import form, zstd
 from mirrorsync.delta.limits import CHUNK_BYTES

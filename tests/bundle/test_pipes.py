@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mirrorsync.app.bundles import apply_bundle, verify_bundle
+from mirrorsync.app.bundle.applying import apply_bundle, verify_bundle
 from mirrorsync.bundle.findings import Damage
 from mirrorsync.bundle.layout import layout
 from mirrorsync.environment import Environment

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from mirrorsync.app.bundles import apply_bundle
-from mirrorsync.app.bundling import Wanted, create_bundle
+from mirrorsync.app.bundle.applying import apply_bundle
+from mirrorsync.app.bundle.creating import Wanted, create_bundle
 from mirrorsync.app.specs import load_spec
 from mirrorsync.environment import Environment
 from mirrorsync.hosts import HostSettings

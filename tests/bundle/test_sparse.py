@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mirrorsync.app.bundles import apply_bundle
-from mirrorsync.app.inventories import make_inventory, save_inventory
+from mirrorsync.app.bundle.applying import apply_bundle
+from mirrorsync.app.bundle.inventories import make_inventory, save_inventory
 from mirrorsync.app.runs import apply_spec
 from mirrorsync.sync.bundle.imported import Imported
 from tests.app.test_bundling import Side, all_content, content

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from mirrorsync.app.bundles import Rules, apply_bundle
+from mirrorsync.app.bundle.applying import Rules, apply_bundle
 from mirrorsync.app.history import read_imports
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.layout import layout

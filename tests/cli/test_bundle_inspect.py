@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mirrorsync.app.bundles import answer_bundle, inspect_bundle
+from mirrorsync.app.bundle.applying import answer_bundle, inspect_bundle
 from mirrorsync.bundle.findings import Inspected
 from mirrorsync.bundle.model import Link, Source
 from mirrorsync.cli.output.bundles import inspected_lines

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mirrorsync.app.parity import repair_bundle
+from mirrorsync.app.bundle.parity import repair_bundle
 from mirrorsync.errors import StorageError
 from tests.app.test_bundling import Side, made
 from tests.parts.documents import valid

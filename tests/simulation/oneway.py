@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mirrorsync.app.bundles import answer_bundle, apply_bundle
-from mirrorsync.app.bundling import Bundled, Wanted, create_bundle
+from mirrorsync.app.bundle.applying import answer_bundle, apply_bundle
+from mirrorsync.app.bundle.creating import Bundled, Wanted, create_bundle
 from mirrorsync.app.specs import load_spec
 from mirrorsync.bundle.model import Bundle
 from mirrorsync.environment import Environment

@@ -8,7 +8,7 @@ from functools import partial
 
 import click
 
-from mirrorsync.app.far_side import destination_of, only_for
+from mirrorsync.app.bundle.far_side import destination_of, only_for
 from mirrorsync.app.runs import list_images, stamp_of
 from mirrorsync.app.specs import load_spec
 from mirrorsync.cli.command import Example, VerbCommand

@@ -6,7 +6,7 @@ from functools import partial
 
 import click
 
-from mirrorsync.app.inventories import make_inventory, make_inventory_of, save_inventory, save_signed_inventory
+from mirrorsync.app.bundle.inventories import make_inventory, make_inventory_of, save_inventory, save_signed_inventory
 from mirrorsync.app.outputs import is_standard_output
 from mirrorsync.app.reading import read_store
 from mirrorsync.app.specs import load_spec

@@ -10,9 +10,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from mirrorsync.app.bundle.site import policies_at
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import read_scope
-from mirrorsync.app.site import policies_at
 from mirrorsync.app.specs import load_spec
 from mirrorsync.app.verifying import signed_by, verify_location, verify_spec
 from mirrorsync.cli.command import Example, VerbCommand

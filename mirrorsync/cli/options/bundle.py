@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class BundleChoice:
-    """A bundle that is to be planned. have, part_size, destination: as for `app.bundling.Wanted`."""
+    """A bundle that is to be planned. have, part_size, destination: as for `app.bundle.creating.Wanted`."""
 
     have: tuple[str, ...] = ()
     part_size: int | None = None

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from mirrorsync.app.signers import SignerChoice
+from mirrorsync.app.bundle.signers import SignerChoice
 from mirrorsync.cli.completers import complete_file
 from mirrorsync.signing import Required
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import click
 
-from mirrorsync.app.parity import read_share
+from mirrorsync.app.bundle.parity import read_share
 from mirrorsync.errors import GrammarError
 from mirrorsync.sizes import size
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from rich import filesize
 
-from mirrorsync.app.bundling import Bundled, Wanted, plan_bundle
+from mirrorsync.app.bundle.creating import Bundled, Wanted, plan_bundle
 from mirrorsync.cli.options.bundle import BundleChoice
 from mirrorsync.cli.output.console import Console
 from mirrorsync.cli.output.render import count

@@ -6,7 +6,7 @@ from functools import partial
 
 import click
 
-from mirrorsync.app.bundles import answer_bundle, read_target
+from mirrorsync.app.bundle.applying import answer_bundle, read_target
 from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file, complete_reference
 from mirrorsync.cli.options.access import AccessOptions, access_options, environment_of, retry_option

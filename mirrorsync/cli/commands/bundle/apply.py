@@ -6,8 +6,8 @@ from functools import partial
 
 import click
 
-from mirrorsync.app.bundles import Rules, apply_bundle, read_target
-from mirrorsync.app.parity import has_parity
+from mirrorsync.app.bundle.applying import Rules, apply_bundle, read_target
+from mirrorsync.app.bundle.parity import has_parity
 from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file, complete_reference
 from mirrorsync.cli.options.access import AccessOptions, access_options, environment_of, retry_option

@@ -8,8 +8,8 @@ from functools import partial
 
 import click
 
-from mirrorsync.app.bundle_parts import write_parts_again
-from mirrorsync.app.bundling import Bundled, Wanted, create_bundle
+from mirrorsync.app.bundle.creating import Bundled, Wanted, create_bundle
+from mirrorsync.app.bundle.parts import write_parts_again
 from mirrorsync.app.specs import load_spec
 from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file

@@ -6,8 +6,8 @@ from functools import partial
 
 import click
 
-from mirrorsync.app.bundles import Rules
-from mirrorsync.app.exporting import RUNTIMES, Exported, export_bundle
+from mirrorsync.app.bundle.applying import Rules
+from mirrorsync.app.bundle.exporting import RUNTIMES, Exported, export_bundle
 from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_directory, complete_file
 from mirrorsync.cli.options.signers import SignerOptions, signer_options

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from mirrorsync.app.bundles import inspect_bundle, open_bundle
-from mirrorsync.app.site import save_site
+from mirrorsync.app.bundle.applying import inspect_bundle, open_bundle
+from mirrorsync.app.bundle.site import save_site
 from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file
 from mirrorsync.cli.output.bundles import inspected_lines

@@ -6,7 +6,7 @@ from functools import partial
 
 import click
 
-from mirrorsync.app.parity import repair_bundle
+from mirrorsync.app.bundle.parity import repair_bundle
 from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file
 from mirrorsync.cli.output.bundles import lost_lines, repaired_summary

@@ -6,8 +6,8 @@ from functools import partial
 
 import click
 
-from mirrorsync.app.bundles import inspect_bundle
-from mirrorsync.app.signatures import sign_bundle
+from mirrorsync.app.bundle.applying import inspect_bundle
+from mirrorsync.app.bundle.signatures import sign_bundle
 from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file
 from mirrorsync.cli.output.bundles import inspected_lines

@@ -6,8 +6,8 @@ from functools import partial
 
 import click
 
-from mirrorsync.app.bundles import Rules, verify_bundle
-from mirrorsync.app.parity import has_parity
+from mirrorsync.app.bundle.applying import Rules, verify_bundle
+from mirrorsync.app.bundle.parity import has_parity
 from mirrorsync.cli.command import Example, VerbCommand
 from mirrorsync.cli.completers import complete_file
 from mirrorsync.cli.options.signers import SignerOptions, signer_options

@@ -6,14 +6,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 
-from mirrorsync.app.bundling import Bundled
-from mirrorsync.app.having import document_at, signatures_at
+from mirrorsync.app.bundle.creating import Bundled
+from mirrorsync.app.bundle.having import document_at, signatures_at
+from mirrorsync.app.bundle.sending import open_sender
+from mirrorsync.app.bundle.site import site_again
 from mirrorsync.app.outputs import existing_directory
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
-from mirrorsync.app.sending import open_sender
 from mirrorsync.app.session import open_session
-from mirrorsync.app.site import site_again
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.model import Bundle
 from mirrorsync.bundle.reading import parse

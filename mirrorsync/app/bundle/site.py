@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from mirrorsync.app.bundle.sending import Sender
 from mirrorsync.app.memory import RunMemory
 from mirrorsync.app.outputs import write_output
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
-from mirrorsync.app.sending import Sender
 from mirrorsync.bundle.encoding import canonical
 from mirrorsync.bundle.model import Bundle, Member
 from mirrorsync.documents.state import state_document

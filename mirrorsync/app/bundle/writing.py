@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mirrorsync.app.bundle.sending import Sender
 from mirrorsync.app.reading import absolute
-from mirrorsync.app.sending import Sender
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.encoding import encode
 from mirrorsync.bundle.model import Bundle, Delta, Pieces, Whole

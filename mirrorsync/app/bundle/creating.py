@@ -13,23 +13,23 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.app.bundle_writing import BundleWriting, LostContent, Packed
-from mirrorsync.app.far_side import created, destination_of, only_for
-from mirrorsync.app.having import (
+from mirrorsync.app.bundle.far_side import created, destination_of, only_for
+from mirrorsync.app.bundle.having import (
     Having,
     answered_having,
     read_generations,
     read_having,
 )
+from mirrorsync.app.bundle.parity import add_parity
+from mirrorsync.app.bundle.sending import Answered, Sender, open_sender
+from mirrorsync.app.bundle.signers import SignerChoice, check_signatures
+from mirrorsync.app.bundle.site import make_site
+from mirrorsync.app.bundle.writing import BundleWriting, LostContent, Packed
 from mirrorsync.app.memory import RunMemory, looking_back, remembering
 from mirrorsync.app.outputs import existing_directory
-from mirrorsync.app.parity import add_parity
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
-from mirrorsync.app.sending import Answered, Sender, open_sender
 from mirrorsync.app.session import open_session
-from mirrorsync.app.signers import SignerChoice, check_signatures
-from mirrorsync.app.site import make_site
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.model import Bundle
 from mirrorsync.bundle.packing import pack

@@ -6,12 +6,12 @@ import gzip
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mirrorsync.app.far_side import created, destination_of
+from mirrorsync.app.bundle.far_side import created, destination_of
+from mirrorsync.app.bundle.signatures import add_signature, sign_inventory
 from mirrorsync.app.outputs import is_standard_output, write_output
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute, read_store
 from mirrorsync.app.session import query
-from mirrorsync.app.signatures import add_signature, sign_inventory
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.held import Inventory
 from mirrorsync.bundle.model import Link

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.app.bundles import open_bundle
+from mirrorsync.app.bundle.applying import open_bundle
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
 from mirrorsync.app.stop import Stop

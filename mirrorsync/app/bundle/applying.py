@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.app.parity import has_parity
-from mirrorsync.app.past_bundles import PastBundles
+from mirrorsync.app.bundle.parity import has_parity
+from mirrorsync.app.bundle.past import PastBundles
+from mirrorsync.app.bundle.signers import check_signatures
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
 from mirrorsync.app.session import apply_until_stopped, open_session
-from mirrorsync.app.signers import check_signatures
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.findings import Checked, Inspected, Present
 from mirrorsync.bundle.model import Bundle, blob_name

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mirrorsync.app.bundles import Rules, check_signers, open_bundle, read_bundle
+from mirrorsync.app.bundle.applying import Rules, check_signers, open_bundle, read_bundle
 from mirrorsync.app.process import process_environment
 from mirrorsync.app.reading import absolute
 from mirrorsync.app.session import open_session

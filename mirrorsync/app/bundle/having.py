@@ -14,9 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from mirrorsync.app.bundle.sending import Answered, Sender
 from mirrorsync.app.history import read_generation
 from mirrorsync.app.reading import absolute
-from mirrorsync.app.sending import Answered, Sender
 from mirrorsync.app.session import query
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.held import Held, held_after, merged

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from mirrorsync.app.site import policy_of
+from mirrorsync.app.bundle.site import policy_of
 from mirrorsync.app.stop import Stop
 from mirrorsync.bundle.model import Link
 from mirrorsync.environment import Environment

@@ -1,0 +1,1 @@
+"""Both sides of an air gap: bundles and inventories are made, signed, read and imported."""
