@@ -14,6 +14,7 @@ from mirrorsync.bundle.model import Link, Source
 from mirrorsync.cli.output.bundles import inspected_lines
 from mirrorsync.errors import UsageError
 from mirrorsync.oci.digest import Digest
+from mirrorsync.oci.platform import Platform
 from tests.parts.bundles import pack
 from tests.parts.images import image, layer
 
@@ -43,6 +44,13 @@ def lines(bundle: Any = BUNDLE, **fields: Any) -> list[str]:
 )
 def test_it_says_what_the_sender_knew_of_the_destination(changes: dict[str, Any], told: str) -> None:
     assert f"made against: {told}" in lines(replace(BUNDLE, **changes))
+
+
+def test_it_says_that_indexes_have_only_some_of_their_images() -> None:
+    chosen = (Platform.parse("linux/arm64"), Platform.parse("linux/amd64"))
+    images = tuple(replace(one, platforms=chosen) for one in BUNDLE.images)
+    told = "platforms: 1 image with only linux/amd64, linux/arm64 (sparse)"
+    assert (told in lines(replace(BUNDLE, images=images)), told in lines()) == (True, False)
 
 
 def test_it_says_which_bundles_have_brought_what_is_assumed() -> None:

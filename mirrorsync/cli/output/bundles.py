@@ -31,6 +31,9 @@ def inspected_lines(found: Inspected, *, whole: bool) -> Iterator[str]:
     yield f"made against: {_made_against(found)}"
     changed, images = len(found.carried), len(bundle.images)
     yield f"images: {images}, {changed} new or moved, {images - changed} unchanged"
+    if sparse := [image for image in bundle.images if image.platforms]:
+        names = sorted({str(platform) for image in sparse for platform in image.platforms})
+        yield f"platforms: {count(len(sparse), 'image')} with only {printable(', '.join(names))} (sparse)"
     here, parts = len(found.here), len(bundle.parts)
     yield f"content: {count(len(bundle.objects), 'object')}, {decimal(found.bytes_carried)}"
     if bundle.deltas:
