@@ -32,6 +32,8 @@ from mirrorsync.sync.pool import Answers, MemoryBudget
 # are sent; the others are on disk. The second limit is for manifests that are being fetched at a time.
 _RECENT_BYTES: Final = 4 * 1024 * 1024
 _FETCHED_BYTES: Final = 16 * 1024 * 1024
+# The remedy if a source lacks content that its own manifests name.
+INCOMPLETE: Final = "the image is incomplete at its source; report this to its publisher"
 
 
 class Session:
@@ -179,7 +181,7 @@ class Session:
             async with self._fetch_budget.reserve(content.size):
                 manifest = await self.repository(source).manifest(content)
         except ContentNotFound as error:
-            remedy = error.remedy or "the image is incomplete at its source; report this to its publisher"
+            remedy = error.remedy or INCOMPLETE
             raise error.with_(remedy=remedy) from error.__cause__
         self._cache.add(manifest)
         self._recent.add(manifest)

@@ -48,69 +48,60 @@ class LostContent(Exception):
         self.content = content
 
 
+@dataclass(frozen=True, slots=True)
 class BundleWriting:
     """Writes a bundle. output: a directory, or `-`. keys: the files of the keys that sign it. spool: has its deltas."""
 
-    def __init__(
-        self,
-        output: str,
-        keys: Sequence[Path],
-        sender: Sender,
-        session: Session,
-        spool: Spool,
-        environment: Environment,
-        stop: Stop,
-    ) -> None:
-        self._output = output
-        self._keys = keys
-        self._sender = sender
-        self._session = session
-        self._spool = spool
-        self._environment = environment
-        self._stop = stop
+    output: str
+    keys: Sequence[Path]
+    sender: Sender
+    session: Session
+    spool: Spool
+    environment: Environment
+    stop: Stop
 
     async def write(self, packed: Packed) -> tuple[Bundle, bytes, tuple[str, ...]]:
         """Write a bundle; return it whole, its document, and the names of the files.
 
         Raises: LostContent; StorageError; Interrupted; MirrorsyncError if content cannot be read and was sent in part.
         """
-        contents = Contents(self._session, packed.draft.origins, self._stop.event, self._stop.asleep, self._spool)
+        contents = Contents(self.session, packed.draft.origins, self.stop.event, self.stop.asleep, self.spool)
         # What was sent through a pipe cannot be taken back, so sources are asked before.
-        lost = await self._absent(packed.draft) if self._output == "-" else {}
+        lost = await self._absent(packed.draft) if self.output == "-" else {}
         if lost:
             raise LostContent(lost)
         try:
-            return await self._stop.interruptible(self._written(packed, contents))
+            return await self.stop.interruptible(self._written(packed, contents))
         except MirrorsyncError:
-            if self._output == "-" or not contents.unreadable:
+            if self.output == "-" or not contents.unreadable:
                 raise
         # All others that are absent are found out now: each that is found by reading costs what was written before it.
         lost = contents.unreadable | await self._absent(packed.draft)
         blobs = "1 blob" if len(lost) == 1 else f"{len(lost)} blobs"
         message = f"{blobs} cannot be read: it is written from the start, without the images that need them"
-        self._session.announce(Noticed("bundle", message))
+        self.session.announce(Noticed("bundle", message))
         raise LostContent(lost)
 
     async def _absent(self, draft: Draft) -> dict[Digest, MirrorsyncError]:
-        return await self._stop.interruptible(absent_blobs(draft, self._session))
+        return await self.stop.interruptible(absent_blobs(draft, self.session))
 
     async def _written(self, packed: Packed, contents: Contents) -> tuple[Bundle, bytes, tuple[str, ...]]:
         changed = list(packed.plan.changed())
-        self._session.announce(TransferPlanned(_bytes_to_read(packed.bundle), len(changed)))
+        self.session.announce(TransferPlanned(_bytes_to_read(packed.bundle), len(changed)))
         bundle = await _whole(packed.bundle, contents)
         document = encode(bundle)
-        variables = self._environment.variables
-        signatures = [await asyncio.to_thread(sign, document, key, BUNDLE, variables) for key in self._keys]
-        sender = self._sender.reserve()
+        variables = self.environment.variables
+        signatures = [await asyncio.to_thread(sign, document, key, BUNDLE, variables) for key in self.keys]
+        sender = self.sender.reserve()
         files: tuple[str, ...] = ()
-        if self._output == "-":
+        if self.output == "-":
             await stream_part(bundle, document, _STDOUT, contents, signatures=signatures, site=packed.site)
         else:
-            directory = absolute(self._output)
+            directory = absolute(self.output)
             files = await write_parts(bundle, document, directory, contents, signatures=signatures, site=packed.site)
         sender.remember(document, packed.site)
         for change in changed:
-            self._session.announce(TagSet(str(change), change.digest))
+            self.session.announce(TagSet(str(change), change.digest))
         return bundle, document, files
 
 

@@ -81,6 +81,7 @@ class _Importing:
         self._present: dict[Image, Descriptor | None] = {}
         self._waiting: dict[Image, tuple[Lack, ...]] = {}
         self._platforms: dict[Image, tuple[Platform, ...]] = {}
+        # Of indexes that are carried: what they list and are mirrored without.
         self._left_out: dict[Image, frozenset[Digest]] = {}
         self._failures: list[Failure] = []
         self._early: list[Early] = []

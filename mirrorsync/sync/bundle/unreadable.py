@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
 
 from mirrorsync.bundle.model import Object
 from mirrorsync.errors import ContentNotFound, Interrupted, MirrorsyncError
@@ -12,12 +11,10 @@ from mirrorsync.oci.digest import Digest
 from mirrorsync.plan.budget import steps_of
 from mirrorsync.plan.diff import totals_of
 from mirrorsync.plan.model import Change, Failure, Plan
-from mirrorsync.plan.steps import CopyBlob, PutManifest, Step
+from mirrorsync.plan.steps import CopyBlob, PutManifest, SetTag, Step
 from mirrorsync.sync.bundle.draft import Draft
 from mirrorsync.sync.pool import for_each
-from mirrorsync.sync.session import Session, located
-
-_REMEDY: Final = "the image is incomplete at its source; report this to its publisher"
+from mirrorsync.sync.session import INCOMPLETE, Session, located
 
 
 async def absent_blobs(draft: Draft, session: Session) -> dict[Digest, MirrorsyncError]:
@@ -32,7 +29,9 @@ async def absent_blobs(draft: Draft, session: Session) -> dict[Digest, Mirrorsyn
         try:
             with located("source", source):
                 if not content.urls and await session.repository(source).blob(one.digest) is None:
-                    raise ContentNotFound(f"blob {one.digest.short} is missing, which a manifest names", remedy=_REMEDY)
+                    raise ContentNotFound(
+                        f"blob {one.digest.short} is missing, which a manifest names", remedy=INCOMPLETE
+                    )
         except Interrupted:
             raise
         except MirrorsyncError as error:
@@ -43,7 +42,10 @@ async def absent_blobs(draft: Draft, session: Session) -> dict[Digest, Mirrorsyn
 
 
 def without(plan: Plan, unreadable: Mapping[Digest, MirrorsyncError]) -> Plan:
-    """Return a plan with a failure in place of each change that needs content of these digests."""
+    """Return a plan with a failure in place of each change that needs content of these digests.
+
+    Raises: the first of these errors if no change needs any, so that it is not tried again for ever.
+    """
     steps = {step.id: step for step in plan.steps}
     kept: list[Change] = []
     failures: list[Failure] = []
@@ -56,6 +58,8 @@ def without(plan: Plan, unreadable: Mapping[Digest, MirrorsyncError]) -> Plan:
             needed.update(step.id for step in own)
         else:
             failures.append(Failure.of(change, error))
+    if not failures:
+        raise next(iter(unreadable.values()))
     left = tuple(step for step in plan.steps if step.id in needed)
     return replace(
         plan,
@@ -69,4 +73,4 @@ def without(plan: Plan, unreadable: Mapping[Digest, MirrorsyncError]) -> Plan:
 def _content(step: Step) -> tuple[Digest, ...]:
     if isinstance(step, CopyBlob):
         return (step.blob.digest,)
-    return (step.manifest.digest,) if isinstance(step, PutManifest) else ()
+    return (step.manifest.digest,) if isinstance(step, PutManifest | SetTag) else ()
